@@ -1,0 +1,104 @@
+import type { Stream } from '../schemas/streams.js'
+
+/**
+ * The port to the streams (design.md 3). Everything durable goes through it; nobody else touches Kafka or the local
+ * log. Both sides pass the suite in `test/ledger/log-contract.ts`.
+ *
+ * Offsets count blocks within one partition, from 0n, growing without reuse; gaps are allowed.
+ */
+export interface EventLog {
+  /** How many partitions the stream was created with; fixed for its life. */
+  partitions (stream: Stream<any>): number
+
+  /**
+   * Appends `items`, in order and as neighbours, and resolves once they are durable. Appends that arrive while another
+   * is in flight wait and are committed together (group commit); appends to one partition keep their order.
+   *
+   * @throws GatewayError `ledger-unavailable` nothing was written: disk full, log closed, or `pendingBytesMax` reached
+   */
+  append<T> (stream: Stream<T>, partition: number, items: readonly T[], options?: AppendOptions): Promise<Position>
+
+  /**
+   * Hands each partition to exactly one member of `group`, its blocks in order from the offset that `assigned` returns.
+   * Resolves once the first assignment is complete.
+   */
+  follow<T> (stream: Stream<T>, group: string, follower: Follower<T>): Promise<Following>
+
+  /**
+   * Blocks from offset `from` (or the first kept after it) up to but without `to`; by default up to the end as it was
+   * at the call. With `signal` it goes on as blocks arrive until the signal aborts, which ends it without an error.
+   */
+  read<T> (stream: Stream<T>, partition: number, range: ReadRange): AsyncIterable<Block<T>>
+
+  /** The first offset still kept and the one that the next block gets. */
+  bounds (stream: Stream<any>, partition: number): Promise<{ first: bigint, next: bigint }>
+
+  /** The highest `derivedFrom` that was appended to this partition with a block; -1n for none. */
+  derivedFrom (stream: Stream<any>, partition: number): Promise<bigint>
+
+  /** False while appends are being refused; the reason goes to `/readyz`. */
+  health (): { ok: boolean, reason: string }
+
+  /** Flushes what is pending, ends every follower and reader, frees the store. */
+  close (): Promise<void>
+}
+
+export interface AppendOptions {
+  /**
+   * Offset of the block of another stream that these items were derived from, stored atomically with them: after a
+   * crash the deriver asks `derivedFrom` and leaves out what is there already.
+   */
+  readonly derivedFrom?: bigint
+  /** May wait for the next commit, at most `lazyCommitMs`, rather than cause one of its own. */
+  readonly lazy?: boolean
+}
+
+export interface ReadRange {
+  readonly from: bigint
+  readonly to?: bigint
+  readonly signal?: AbortSignal
+}
+
+/** All items that one commit has for one partition of a stream. */
+export interface Block<T> {
+  readonly partition: number
+  readonly offset: bigint
+  readonly items: readonly T[]
+}
+
+/** A place in a stream: partition, block offset, index within the block. Written `3@1021.4`. */
+export interface Position {
+  readonly partition: number
+  readonly offset: bigint
+  readonly index: number
+}
+
+export interface Follower<T> {
+  /** The partition is this member's now. Returns the first offset that it wants, from its own store. */
+  assigned (partition: number): Promise<bigint>
+  /**
+   * One block, after the one before it was taken: the next one of this partition waits for the returned promise.
+   * Must not throw: a failure is the follower's to record.
+   */
+  received (block: Block<T>): void | Promise<void>
+  /** The partition goes to somebody else once this resolves; no block of it is being handled then. */
+  revoked (partition: number): Promise<void>
+}
+
+export interface Following {
+  /** Revokes every partition and leaves the group. */
+  stop (): Promise<void>
+}
+
+export function formatPosition ({ partition, offset, index }: Position): string {
+  return `${partition}@${offset}.${index}`
+}
+
+/** @throws RangeError when `text` is not `partition@offset` or `partition@offset.index` */
+export function parsePosition (text: string): Position {
+  const match = /^(\d{1,9})@(\d{1,18})(?:\.(\d{1,9}))?$/.exec(text)
+  if (!match) {
+    throw new RangeError(`position: got ${JSON.stringify(text)}, want partition@offset or partition@offset.index`)
+  }
+  return { partition: Number(match[1]), offset: BigInt(match[2]!), index: Number(match[3] ?? 0) }
+}

@@ -1,0 +1,38 @@
+/**
+ * The port to the read models (design.md 5). A table maps a key to named fields, each holding one JSON value: presence
+ * is `userId -> connectionId -> session`, as a Redis hash would hold it. Kept by the runner alone, partition by
+ * partition; rebuilt from the stream when it is lost.
+ */
+export interface Tables {
+  /** All fields under `key`; empty where there are none. Sees every write that `apply` has taken, durable or not. */
+  get (table: TableName, partition: number, key: string): Promise<ReadonlyMap<string, any>>
+
+  /** Every key of the table with its fields. */
+  scan (table: TableName): AsyncIterable<{ partition: number, key: string, fields: ReadonlyMap<string, any> }>
+
+  /**
+   * Applies the writes and the position in one atomic step, in order; ignored when the stored position is already at
+   * `position.next` or beyond. Resolves once it is kept; `get` sees it at once.
+   */
+  apply (table: TableName, partition: number, writes: readonly TableWrite[], position: TablePosition): Promise<void>
+
+  /** How far the partition's writes were applied: the first offset not yet in the table, and the last entry's time. */
+  position (table: TableName, partition: number): Promise<TablePosition>
+}
+
+export type TableName = 'presence' | 'routing' | 'nodes'
+
+export interface TablePosition { readonly next: bigint, readonly atMs: number }
+
+/** One change to a table. A field's value is plain JSON. */
+export type TableWrite =
+  | { readonly type: 'put', readonly key: string, readonly field: string, readonly value: unknown }
+  | { readonly type: 'remove', readonly key: string, readonly field: string }
+
+export function put (key: string, field: string, value: unknown): TableWrite {
+  return { type: 'put', key, field, value }
+}
+
+export function remove (key: string, field: string): TableWrite {
+  return { type: 'remove', key, field }
+}

@@ -1,0 +1,108 @@
+/**
+ * The facts that the ledger holds about a user, past tense. `streams/ledger.avsc` is their Avro form.
+ *
+ * Every fact is idempotent in the fold: a block may stand in the ledger twice, the second time late.
+ */
+export type Fact =
+  | ConnectionOpened
+  | ConnectionClosed
+  | UplinkReceived
+  | DownlinkRequested
+  | DeliveryReported
+  | KickRequested
+
+/** A device passed its handshake on an edge. */
+export interface ConnectionOpened {
+  readonly type: 'ConnectionOpened'
+  /** Unique in the cluster; 16 characters of base64url, drawn by the edge. */
+  readonly connectionId: string
+  readonly nodeId: string
+  /** New at every start of the node, increasing; ms since 1970 of the start. */
+  readonly nodeEpoch: number
+  readonly deviceId: string
+  readonly platform: string
+  /** Name and version of the client program. */
+  readonly client: string
+  /** Names the uplink sequence space (protocol.md 3, Connect). */
+  readonly sessionId: string
+  readonly transport: Transport
+  /** Remote IP address and port. */
+  readonly address: string
+  /** Highest downlink seq that the device says it has processed. */
+  readonly downlinkSeq: number
+}
+
+export type Transport = 'tcp' | 'ws'
+
+/** A connection ended, on whichever side. */
+export interface ConnectionClosed {
+  readonly type: 'ConnectionClosed'
+  readonly connectionId: string
+  /** A code of `errors.ts`, or how a peer left: `disconnected`, `connection-lost`, `node-lost`. */
+  readonly code: string
+  readonly reason: string
+  /** The client said goodbye for good: its outbox is dropped and its numbers are forgotten. */
+  readonly endSession: boolean
+  /** The client certainly saw its `connected` frame, so the `missed` in it counts as announced. */
+  readonly told: boolean
+  /** Highest downlink seq written to the socket, and highest acked on it; 0 for none. */
+  readonly writtenSeq: number
+  readonly ackedSeq: number
+  readonly framesIn: number
+  readonly framesOut: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+/** A client's message reached an edge. Whether it is accepted, the fold says. */
+export interface UplinkReceived {
+  readonly type: 'UplinkReceived'
+  readonly connectionId: string
+  /** Number within the session's `sessionId`, from 1. */
+  readonly seq: number
+  /** Name of the business service that it is for; empty for the default one. */
+  readonly service: string
+  readonly payload: Uint8Array
+  readonly priority: number
+}
+
+/** A business service asked for a durable downlink to this user; the entry's time is the time of the request. */
+export interface DownlinkRequested {
+  readonly type: 'DownlinkRequested'
+  /** Idempotency key within the user. */
+  readonly messageId: string
+  readonly service: string
+  readonly payload: Uint8Array
+  /** How long it is kept for delivery, from the entry's time. */
+  readonly ttlMs: number
+  /** Only sessions of these platforms; empty for all. */
+  readonly platforms: readonly string[]
+  /** Not to sessions of these devices. */
+  readonly exceptDevices: readonly string[]
+}
+
+/** What a connection has written and its client acked, coalesced over many downlinks; both only grow. */
+export interface DeliveryReported {
+  readonly type: 'DeliveryReported'
+  readonly connectionId: string
+  readonly writtenSeq: number
+  readonly ackedSeq: number
+}
+
+/** An operator or a business service wants connections of this user closed for good. */
+export interface KickRequested {
+  readonly type: 'KickRequested'
+  /** Idempotency key within the user: a late repeat must not kick a newer connection. */
+  readonly requestId: string
+  /** One connection, or empty for all that are open. */
+  readonly connectionId: string
+  readonly reason: string
+}
+
+/** One record of the ledger: whose, when, what. */
+export interface Entry {
+  readonly userId: string
+  /** Clock of the node that appended it, ms since 1970. The only time that a fold sees. */
+  readonly atMs: number
+  readonly fact: Fact
+}

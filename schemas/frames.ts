@@ -1,0 +1,71 @@
+/** The frames of protocol.md 2, as TypeScript sees them; `frames/*.avsc` is their Avro form. `op` is the JSON name. */
+export type Frame = ClientFrame | ServerFrame
+
+export type ClientFrame = Connect | Uplink | DownlinkAck | Ping | Disconnect
+export type ServerFrame =
+  | Connected | UplinkAck | UplinkRefused | Downlink | Pong | Signal | Migrate | Redirect | Kick | ErrorFrame
+
+export interface Connect {
+  readonly op: 'connect'
+  readonly token: string
+  readonly deviceId: string
+  readonly platform: string
+  readonly client: string
+  readonly sessionId: string
+  readonly downlinkSeq: number
+}
+export interface Connected {
+  readonly op: 'connected'
+  readonly connectionId: string
+  readonly nodeId: string
+  readonly userId: string
+  readonly resumed: boolean
+  readonly uplinkSeq: number
+  readonly downlinkSeq: number
+  readonly missed: number
+  readonly heartbeatMs: number
+  readonly uplinkWindow: number
+  readonly frameBytesMax: number
+  readonly serverTimeMs: number
+}
+export interface Uplink {
+  readonly op: 'uplink'
+  readonly seq: number
+  readonly service: string
+  readonly payload: Uint8Array
+  readonly priority: number
+}
+export interface UplinkAck { readonly op: 'uplinkAck', readonly seq: number, readonly userSeqs: readonly number[] }
+export interface UplinkRefused {
+  readonly op: 'uplinkRefused'
+  readonly expectedSeq: number
+  readonly code: string
+  readonly retryAfterMs: number
+}
+export interface Downlink {
+  readonly op: 'downlink'
+  readonly seq: number
+  readonly messageId: string
+  readonly service: string
+  readonly payload: Uint8Array
+  readonly requestedAtMs: number
+}
+export interface DownlinkAck { readonly op: 'downlinkAck', readonly seq: number }
+export interface Ping { readonly op: 'ping', readonly downlinkSeq: number }
+export interface Pong { readonly op: 'pong', readonly uplinkSeq: number }
+export interface Signal { readonly op: 'signal', readonly service: string, readonly payload: Uint8Array }
+export interface Migrate {
+  readonly op: 'migrate'
+  readonly withinMs: number
+  readonly endpoints: readonly string[]
+  readonly reason: string
+}
+export interface Redirect {
+  readonly op: 'redirect'
+  readonly endpoints: readonly string[]
+  readonly retryAfterMs: number
+  readonly code: string
+}
+export interface Kick { readonly op: 'kick', readonly code: string, readonly reason: string }
+export interface ErrorFrame { readonly op: 'error', readonly code: string, readonly message: string }
+export interface Disconnect { readonly op: 'disconnect', readonly endSession: boolean }

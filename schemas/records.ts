@@ -1,0 +1,72 @@
+/** Records of the public streams (design.md 2), as TypeScript sees them; `streams/*.avsc` is their Avro form. */
+
+/** Stream `uplinks`, keyed by `userId`: an uplink that was accepted. `(userId, userSeq)` is its identity. */
+export interface UplinkAccepted {
+  readonly userId: string
+  /** Number over all of the user's devices, from 1 without gaps. */
+  readonly userSeq: number
+  readonly deviceId: string
+  readonly platform: string
+  readonly sessionId: string
+  /** The device's own number. */
+  readonly seq: number
+  readonly connectionId: string
+  readonly service: string
+  readonly payload: Uint8Array
+  readonly priority: number
+  /** When it was received at the edge, ms since 1970. */
+  readonly receivedAtMs: number
+}
+
+/** Stream `nodes`, keyed by `nodeId`. */
+export interface NodeEntry {
+  readonly nodeId: string
+  /** New at every start of the node, increasing; ms since 1970 of the start. */
+  readonly epoch: number
+  readonly atMs: number
+  readonly fact: NodeFact
+}
+
+export type NodeFact = NodeStarted | NodeReported | NodeDraining | NodeLost | NodeStopped
+
+export interface NodeStarted {
+  readonly type: 'NodeStarted'
+  readonly region: string
+  readonly roles: string
+  readonly version: string
+  /** What ip-config hands to clients; empty where the node has no edge. */
+  readonly wsUrl: string
+  readonly tcpUrl: string
+  readonly connectionsMax: number
+  /** A node that has not reported for this long is lost. */
+  readonly leaseMs: number
+}
+
+/** A load report, every few seconds; renews the lease. */
+export interface NodeReported {
+  readonly type: 'NodeReported'
+  readonly connections: number
+  /** Share of time the event loop was busy since the last report, 0 to 1. */
+  readonly eventLoopUtilization: number
+  readonly rssBytes: number
+  /** Memory that the process may use. */
+  readonly memoryBytesMax: number
+}
+
+export interface NodeDraining { readonly type: 'NodeDraining', readonly percent: number, readonly withinMs: number }
+/** Its lease ran out; told by another node. */
+export interface NodeLost { readonly type: 'NodeLost' }
+/** It stopped as asked. */
+export interface NodeStopped { readonly type: 'NodeStopped' }
+
+/** Stream `downlinks`, keyed by the first user id: a request to send, from a business service. */
+export interface DownlinkCommand {
+  readonly messageId: string
+  readonly userIds: readonly string[]
+  readonly service: string
+  readonly payload: Uint8Array
+  readonly ttlMs: number
+  readonly delivery: 'durable' | 'signal'
+  readonly platforms: readonly string[]
+  readonly exceptDevices: readonly string[]
+}
