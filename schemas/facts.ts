@@ -30,7 +30,16 @@ export interface ConnectionOpened {
   readonly address: string
   /** Highest downlink seq that the device says it has processed. */
   readonly downlinkSeq: number
+  /** The rules that its edge was configured with: a fold reads no configuration, so the fact carries them. */
+  readonly loginPolicy: LoginPolicy
+  readonly uplinkWindow: number
 }
+
+/**
+ * Which older connections end when this one opens: the same device's; also those of the same platform; also all others
+ * of the user; or none at all.
+ */
+export type LoginPolicy = 'device' | 'platform' | 'user' | 'none'
 
 export type Transport = 'tcp' | 'ws'
 

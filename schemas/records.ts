@@ -1,3 +1,5 @@
+import type { Transport } from './facts.js'
+
 /** Records of the public streams (design.md 2), as TypeScript sees them; `streams/*.avsc` is their Avro form. */
 
 /** Stream `uplinks`, keyed by `userId`: an uplink that was accepted. `(userId, userSeq)` is its identity. */
@@ -69,4 +71,57 @@ export interface DownlinkCommand {
   readonly delivery: 'durable' | 'signal'
   readonly platforms: readonly string[]
   readonly exceptDevices: readonly string[]
+}
+
+/** Stream `downlinks.rejected`, keyed by `userId`: a record of `downlinks` that will never be sent. */
+export interface DownlinkRejected {
+  /** First user that the command named, or empty where that could not be read. */
+  readonly userId: string
+  /** The command as it was stored, decodable or not. */
+  readonly command: Uint8Array
+  /** A code of `errors.ts`. */
+  readonly code: string
+  readonly reason: string
+  readonly rejectedAtMs: number
+}
+
+/** Stream `connections`, keyed by `userId`: one connection that ended, with its whole story. */
+export interface ConnectionEnded {
+  readonly userId: string
+  readonly connectionId: string
+  readonly deviceId: string
+  readonly platform: string
+  /** Name and version of the client program. */
+  readonly client: string
+  readonly sessionId: string
+  readonly transport: Transport
+  /** Remote IP address and port. */
+  readonly address: string
+  readonly nodeId: string
+  readonly nodeEpoch: number
+  readonly openedAtMs: number
+  readonly closedAtMs: number
+  /** A code of `errors.ts`, or how the peer left. */
+  readonly code: string
+  readonly reason: string
+  /** Highest downlink seq written to the socket, and highest acked on it; 0 for none. */
+  readonly writtenSeq: number
+  readonly ackedSeq: number
+  readonly framesIn: number
+  readonly framesOut: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+/** Stream `offline`, keyed by `userId`: a durable downlink that nobody acked in time, for a push vendor's adapter. */
+export interface DownlinkUnacked {
+  readonly userId: string
+  /** Empty where the user has no session yet. */
+  readonly deviceId: string
+  readonly messageId: string
+  /** The session's number for it; 0 where the user has no session yet. */
+  readonly seq: number
+  readonly service: string
+  readonly payload: Uint8Array
+  readonly requestedAtMs: number
 }

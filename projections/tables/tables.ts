@@ -12,9 +12,13 @@ export interface Tables {
 
   /**
    * Applies the writes and the position in one atomic step, in order; ignored when the stored position is already at
-   * `position.next` or beyond. Resolves once it is kept; `get` sees it at once.
+   * `position.next` or beyond. Resolves once it is kept; `get` sees it at once. A call need not wait for the one
+   * before it: calls for one partition of a table take effect in their order.
+   *
+   * @throws when the stored position is before `position.from`, because an earlier call failed or the store was
+   *   emptied: nothing is written, so that no hole comes to be, and the runner goes back to the stored position
    */
-  apply (table: TableName, partition: number, writes: readonly TableWrite[], position: TablePosition): Promise<void>
+  apply (table: TableName, partition: number, writes: readonly TableWrite[], position: TableStep): Promise<void>
 
   /** How far the partition's writes were applied: the first offset not yet in the table, and the last entry's time. */
   position (table: TableName, partition: number): Promise<TablePosition>
@@ -23,6 +27,9 @@ export interface Tables {
 export type TableName = 'presence' | 'routing' | 'nodes'
 
 export interface TablePosition { readonly next: bigint, readonly atMs: number }
+
+/** Writes that lead from one position to another: all that the entries of `from` up to but without `next` ask for. */
+export interface TableStep extends TablePosition { readonly from?: bigint }
 
 /** One change to a table. A field's value is plain JSON. */
 export type TableWrite =

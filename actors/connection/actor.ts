@@ -1,0 +1,131 @@
+import type { Frame } from '../../schemas/frames.js'
+import { closeConnection, socketClosed } from './close.js'
+import { Connection, type ConnectionEvent, type EdgeContext, wake } from './connection.js'
+import { deliver, downlinkAcked, fallenBehind, refill } from './downlinks.js'
+import { connect, open, welcome } from './handshake.js'
+import { allowed } from './rate.js'
+import { acknowledge, notStored, refuse, uplink, windowFull } from './uplinks.js'
+import type { ActorSystem } from '../system.js'
+import type { Wire } from './wire.js'
+
+/** Starts the actor of a socket that was just accepted. */
+export function startConnection (wire: Wire, edge: EdgeContext, system: ActorSystem): Connection {
+  const connection = new Connection(wire, edge)
+  connection.actor = system.spawn<Connection, typeof wake>(receive, connection, error => {
+    edge.failed('connection actor crashed', error, { connectionId: connection.connectionId, userId: connection.userId })
+    wire.destroy()
+  })
+  return connection
+}
+
+/** One turn: everything that has collected, then one append and one write. */
+function receive (connection: Connection): Connection {
+  connection.woken = false
+  if (connection.events.length > 0) {
+    for (const event of connection.takeEvents()) handleEvent(connection, event)
+  }
+  if (connection.phase !== 'verifying') handleFrames(connection)
+  if (connection.entries.length > 0) append(connection)
+  if (connection.phase === 'open') refill(connection)
+  connection.wire.flush()
+  if (connection.phase === 'open' && fallenBehind(connection)) {
+    closeConnection(connection, 'slow-consumer', 'the write queue passed its bound')
+  }
+  if (windowFull(connection)) connection.hold()
+  else if (connection.phase !== 'verifying' && !connection.frameError) connection.release()
+  return connection
+}
+
+function handleFrames (connection: Connection): void {
+  if (connection.frames.length > 0) {
+    const atMs = Date.now()
+    connection.heardAt = connection.edge.ticks()
+    const frames = connection.takeFrames()
+    for (let i = 0; i < frames.length; i++) {
+      if (connection.phase === 'closing' || connection.phase === 'closed') return
+      // `connect` was among them: what follows waits until the token is verified.
+      if (connection.phase === 'verifying') {
+        connection.frames = frames.slice(i)
+        return
+      }
+      connection.framesIn++
+      handleFrame(connection, frames[i]!, atMs)
+    }
+  }
+  const { frameError } = connection
+  if (frameError && connection.phase !== 'verifying') {
+    closeConnection(connection, frameError.code, frameError.message)
+  }
+}
+
+function handleFrame (connection: Connection, frame: Frame, atMs: number): void {
+  if (connection.phase === 'new') {
+    if (frame.op === 'connect') connect(connection, frame)
+    else closeConnection(connection, 'protocol', 'the first frame must be connect')
+    return
+  }
+  if (connection.phase === 'open') connection.told = true
+  const inRate = allowed(connection)
+  if (connection.phase === 'closing') return
+  switch (frame.op) {
+    case 'uplink': uplink(connection, frame, atMs, inRate); return
+    case 'downlinkAck': downlinkAcked(connection, frame.seq); return
+    case 'ping':
+      if (frame.downlinkSeq !== 0) downlinkAcked(connection, frame.downlinkSeq)
+      connection.wire.write({ op: 'pong', uplinkSeq: connection.ackedUplinkSeq })
+      connection.framesOut++
+      return
+    case 'disconnect': closeConnection(connection, 'disconnected', '', frame.endSession); return
+    case 'connect': closeConnection(connection, 'protocol', 'a second connect'); return
+    default: closeConnection(connection, 'protocol', `${frame.op} is not for clients to send`)
+  }
+}
+
+function handleEvent (connection: Connection, event: ConnectionEvent): void {
+  if (event.type === 'socketClosed') {
+    // What it sent before it left counts.
+    if (connection.phase === 'open' || connection.phase === 'opening') handleFrames(connection)
+    socketClosed(connection, event.clean)
+    return
+  }
+  if (connection.phase === 'closing' || connection.phase === 'closed') return
+  switch (event.type) {
+    case 'ackUplinks': acknowledge(connection, event.seq, event.userSeqs); return
+    case 'deliver': deliver(connection, event.seq, event.downlink); return
+    case 'signal':
+      if (connection.phase !== 'open') return
+      connection.wire.writeSignal(event.signal)
+      connection.framesOut++
+      connection.edge.count.signals++
+      return
+    case 'stored': connection.unstored -= event.entries; return
+    case 'notStored': notStored(connection, event.entries, event.error); return
+    case 'refuseUplink': refuse(connection, event.expectedSeq, event.code, 0); return
+    case 'verified': open(connection, event.connect, event.identity); return
+    case 'welcome': welcome(connection, event); return
+    case 'closeConnection':
+    case 'fail': closeConnection(connection, event.code, event.reason); return
+    case 'gone': closeConnection(connection, 'slow-consumer', 'downlinks that it has not been sent are gone'); return
+    case 'drained': // the turn itself asks for more
+  }
+}
+
+function append (connection: Connection): void {
+  const { edge, partition } = connection
+  const entries = connection.takeEntries()
+  connection.unstored += entries.length
+  edge.append(partition, entries).then(
+    () => { stored(connection, entries.length) },
+    error => {
+      stored(connection, entries.length)
+      const last = entries[entries.length - 1]!
+      if (last.fact.type === 'ConnectionClosed') edge.appendLater(partition, last)
+      else connection.tell({ type: 'notStored', entries, error })
+    })
+}
+
+/** Only a connection that is held needs a turn for it. */
+function stored (connection: Connection, entries: number): void {
+  if (connection.paused) connection.tell({ type: 'stored', entries })
+  else connection.unstored -= entries
+}

@@ -1,0 +1,72 @@
+import { type ErrorCode, errors } from '../../schemas/errors.js'
+import type { Connection } from './connection.js'
+
+/** WebSocket close code of a connection that ends as its client asked (RFC 6455, 7.4.1). */
+const normalClosure = 1000
+
+/** What a client that is sent away waits at least. */
+const redirectRetryMs = 5_000
+
+/** Ends the connection from our side: tells the ledger, tells the client why, closes once that is sent. */
+export function closeConnection (
+  connection: Connection, code: ErrorCode, reason: string, endSession = false
+): void {
+  if (connection.phase === 'closing' || connection.phase === 'closed') return
+  const { wire } = connection
+  // A goodbye proves that the client has read what came before, as does whatever it said after its `connected`.
+  recordClosed(connection, code, reason, endSession, connection.told || code === 'disconnected')
+  if (code === 'kicked' || code === 'superseded') wire.write({ op: 'kick', code, reason })
+  else if (code !== 'disconnected') wire.write({ op: 'error', code, message: reason })
+  finish(connection, errors[code].close ?? normalClosure, code)
+}
+
+/** Answers `connect` with other endpoints. */
+export function sendAway (connection: Connection): void {
+  const { wire, edge } = connection
+  edge.count.closed('redirected')
+  wire.write({
+    op: 'redirect', endpoints: edge.alternates(wire.transport), retryAfterMs: redirectRetryMs, code: 'redirected',
+  })
+  finish(connection, errors.redirected.close ?? normalClosure, 'redirected')
+}
+
+function finish (connection: Connection, closeCode: number, code: string): void {
+  connection.framesOut++
+  connection.phase = 'closing'
+  connection.closingAt = connection.edge.ticks()
+  connection.wire.flush()
+  connection.wire.end(closeCode, code)
+}
+
+/** The socket is gone, whoever began it. */
+export function socketClosed (connection: Connection, clean: boolean): void {
+  const code = clean ? 'disconnected' : 'connection-lost'
+  if (connection.phase !== 'closing' && connection.phase !== 'closed') {
+    recordClosed(connection, code, '', false, connection.told || clean)
+  }
+  connection.phase = 'closed'
+  connection.actor.stop()
+}
+
+/** Adds `ConnectionClosed` to this turn, behind what the client sent in it, if its opening is in the ledger. */
+function recordClosed (
+  connection: Connection, code: ErrorCode, reason: string, endSession: boolean, told: boolean
+): void {
+  const { edge, phase } = connection
+  edge.count.closed(code)
+  if (phase !== 'open' && phase !== 'opening') return
+  connection.record(Date.now(), {
+    type: 'ConnectionClosed',
+    connectionId: connection.connectionId,
+    code,
+    reason,
+    endSession,
+    told: told && phase === 'open',
+    writtenSeq: connection.writtenSeq,
+    ackedSeq: connection.ackedSeq,
+    framesIn: connection.framesIn,
+    framesOut: connection.framesOut,
+    bytesIn: connection.wire.bytesIn,
+    bytesOut: connection.wire.bytesOut,
+  })
+}

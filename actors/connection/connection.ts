@@ -1,0 +1,237 @@
+import { randomFillSync } from 'node:crypto'
+import type { ClientFrame, Frame } from '../../schemas/frames.js'
+import type { Entry, Fact, LoginPolicy } from '../../schemas/facts.js'
+import { GatewayError, type ErrorCode } from '../../schemas/errors.js'
+import type { ConnectionMessage, Links } from '../links.js'
+import type { Actor } from '../system.js'
+import type { Wire } from './wire.js'
+
+/** What all connection actors of an edge share. */
+export interface EdgeContext {
+  readonly nodeId: string
+  readonly nodeEpoch: number
+  readonly limits: EdgeLimits
+  readonly links: Links
+  /** Coarse clock: units of `tickMs` since the process started. Small integers cost a connection no memory of their own. */
+  ticks (): number
+  verify (token: string): Promise<Identity>
+  partitionOf (userId: string): number
+  /** @throws GatewayError `ledger-unavailable` nothing was written */
+  append (partition: number, entries: readonly Entry[]): Promise<unknown>
+  /** Appends the end of a connection as soon as the ledger takes it. */
+  appendLater (partition: number, closed: Entry): void
+  /** False where the node is full or leaving: `connect` is answered with `redirect`. */
+  admits (): boolean
+  /** Alternatives for a client that is sent away. */
+  alternates (transport: string): readonly string[]
+  opened (connection: Connection): void
+  /** Its acks or writes are to be reported within `reportEveryMs`. */
+  reportSoon (connection: Connection): void
+  readonly count: EdgeCounters
+  failed (what: string, error: Error, fields: object): void
+}
+
+export interface EdgeLimits {
+  readonly heartbeatMs: number
+  readonly uplinkWindow: number
+  readonly frameBytesMax: number
+  /** Frames a second and burst of one connection; 0 for no limit. */
+  readonly frameRate: number
+  readonly frameBurst: number
+  readonly loginPolicy: LoginPolicy
+  readonly handshakeMs: number
+  readonly writeQueueBytesMax: number
+  /** Queue below which a connection that is behind asks for more downlinks. */
+  readonly resumeBytesMax: number
+  /** How long a closing socket may take to send what is queued. */
+  readonly lingerMs: number
+}
+
+export interface Identity {
+  readonly userId: string
+  /** The token's `dev` claim. */
+  readonly deviceId: string | undefined
+  /** Whole seconds since 1970; Infinity for a token that does not expire. */
+  readonly expiresAtS: number
+}
+
+/** Counters for metrics, by the names of docs/operations.md. */
+export interface EdgeCounters {
+  uplinks: number
+  uplinksRefused: number
+  downlinks: number
+  signals: number
+  closed (code: string): void
+}
+
+/** Where a connection is in its life. Frames are handled from `opening` on, before that they wait. */
+export type Phase = 'new' | 'verifying' | 'opening' | 'open' | 'closing' | 'closed'
+
+/** What reaches a connection besides the frames of its client. */
+export type ConnectionEvent =
+  | ConnectionMessage
+  | { readonly type: 'verified', readonly connect: ClientFrame & { op: 'connect' }, readonly identity: Identity }
+  | { readonly type: 'fail', readonly code: ErrorCode, readonly reason: string }
+  | { readonly type: 'notStored', readonly entries: readonly Entry[], readonly error: Error }
+  | { readonly type: 'stored', readonly entries: number }
+  | { readonly type: 'socketClosed', readonly clean: boolean }
+  | { readonly type: 'drained' }
+
+const none: never[] = []
+
+/** Unit of the coarse clock. */
+export const tickMs = 100
+
+/** A tick that no node lives to see. */
+export const never = 0x3fffffff
+
+/**
+ * One open socket and all that its actor knows. What arrives is put into `frames` and `events`; one message in the
+ * actor's mailbox covers all that has collected by the time it is handled, so the mailbox itself holds at most one.
+ */
+export class Connection {
+  phase: Phase = 'new'
+  readonly wire: Wire
+  readonly edge: EdgeContext
+  actor!: Actor<typeof wake>
+  woken = false
+  frames: Frame[] = none
+  events: ConnectionEvent[] = none
+  /** What this turn adds to the ledger, in order; one append at its end. */
+  entries: Entry[] = none
+  /** What ended the reading: everything before it is handled first. */
+  frameError: GatewayError | undefined = undefined
+
+  connectionId = ''
+  userId = ''
+  deviceId = ''
+  partition = 0
+  /** When the token ends, ticks; far away for one that does not. */
+  expiresAt = never
+
+  readonly acceptedAt: number
+  /** When the client was last heard of, and when closing began, ticks. */
+  heardAt: number
+  closingAt = 0
+
+  /** Highest uplink seq given to the ledger and highest acked; the difference is the window in use. */
+  forwardedSeq = 0
+  ackedUplinkSeq = 0
+  /** Entries given to the ledger and not durable yet. */
+  unstored = 0
+  paused = false
+
+  /** Downlinks: highest seq written, acked, known to exist, and last reported to the ledger. */
+  writtenSeq = 0
+  ackedSeq = 0
+  knownSeq = 0
+  reportedWrittenSeq = 0
+  reportedAckedSeq = 0
+  /** Since when an answer to a `Resync` is awaited, ticks; -1 for none. */
+  resyncAt = -1
+  /** Since when the sweep sees it wait for its user actor, ticks; -1 for not. */
+  waitsSince = -1
+  /** The client sent something after its `connected` was written. */
+  told = false
+
+  /** Frames that it may send now, may be negative; and when it was last topped up, ms of the process. */
+  allowance: number
+  allowanceAtMs = 0
+
+  framesIn = 0
+  framesOut = 0
+
+  constructor (wire: Wire, edge: EdgeContext) {
+    this.wire = wire
+    this.edge = edge
+    this.acceptedAt = this.heardAt = edge.ticks()
+    this.allowance = edge.limits.frameBurst
+  }
+
+  /** From the wire: the frames of one read, in order. */
+  received (frames: Frame[]): void {
+    this.frames = this.frames.length === 0 ? frames : this.frames.concat(frames)
+    if (this.frames.length > this.edge.limits.uplinkWindow) this.hold()
+    this.wakeUp()
+  }
+
+  /** The same for one frame. */
+  receivedOne (frame: Frame): void {
+    if (this.frames.length === 0) this.frames = [frame]
+    else this.frames.push(frame)
+    if (this.frames.length > this.edge.limits.uplinkWindow) this.hold()
+    this.wakeUp()
+  }
+
+  /** From the wire: a frame that can't be read. Nothing behind it is. */
+  receivedBadFrame (error: GatewayError): void {
+    this.frameError ??= error
+    this.hold()
+    this.wakeUp()
+  }
+
+  tell (event: ConnectionEvent): void {
+    if (this.events.length === 0) this.events = [event]
+    else this.events.push(event)
+    this.wakeUp()
+  }
+
+  takeFrames (): Frame[] {
+    const { frames } = this
+    this.frames = none
+    return frames
+  }
+
+  takeEvents (): ConnectionEvent[] {
+    const { events } = this
+    this.events = none
+    return events
+  }
+
+  takeEntries (): Entry[] {
+    const { entries } = this
+    this.entries = none
+    return entries
+  }
+
+  /** Adds a fact to what this turn appends. */
+  record (atMs: number, fact: Fact): void {
+    const entry = { userId: this.userId, atMs, fact }
+    if (this.entries.length === 0) this.entries = [entry]
+    else this.entries.push(entry)
+  }
+
+  hold (): void {
+    if (this.paused) return
+    this.paused = true
+    this.wire.pause()
+  }
+
+  release (): void {
+    if (!this.paused) return
+    this.paused = false
+    this.wire.resume()
+  }
+
+  wakeUp (): void {
+    if (this.woken) return
+    this.woken = true
+    this.actor.tell(wake)
+  }
+}
+
+/** The only message in a connection actor's mailbox: look at `frames` and `events`. */
+export const wake = { type: 'wake' } as const
+
+const idBytes = Buffer.allocUnsafe(12 * 256)
+let idsLeft = 0
+
+/** 96 random bits, base64url: 16 characters. */
+export function newConnectionId (): string {
+  if (idsLeft === 0) {
+    randomFillSync(idBytes)
+    idsLeft = 256
+  }
+  const at = 12 * --idsLeft
+  return idBytes.toString('base64url', at, at + 12)
+}

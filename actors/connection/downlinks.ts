@@ -1,0 +1,69 @@
+import type { Kept } from '../user/state.js'
+import { closeConnection } from './close.js'
+import type { Connection } from './connection.js'
+
+/** Acks after which a report does not wait for its time: the outbox that they free is bounded. */
+const unreportedMax = 200
+
+/** Writes a downlink if it is the next one. One that came too early is asked for again once the gap is known. */
+export function deliver (connection: Connection, seq: number, downlink: Kept): void {
+  if (seq > connection.knownSeq) connection.knownSeq = seq
+  if (seq !== connection.writtenSeq + 1) return
+  const { messageId, service, payload, requestedAtMs } = downlink
+  connection.resyncAt = -1
+  connection.writtenSeq = seq
+  connection.wire.write({ op: 'downlink', seq, messageId, service, payload, requestedAtMs })
+  connection.framesOut++
+  connection.edge.count.downlinks++
+  connection.edge.reportSoon(connection)
+}
+
+/** The client has processed everything up to `seq`. */
+export function downlinkAcked (connection: Connection, seq: number): void {
+  if (seq > connection.writtenSeq) {
+    closeConnection(connection, 'protocol', `ack of ${seq} is ahead of ${connection.writtenSeq}, the last one sent`)
+    return
+  }
+  if (seq < 0) {
+    closeConnection(connection, 'protocol', `ack of ${seq} is below 0`)
+    return
+  }
+  if (seq <= connection.ackedSeq) return
+  connection.ackedSeq = seq
+  connection.edge.reportSoon(connection)
+}
+
+/** Asks for downlinks that exist and were not written, once there is room for them. */
+export function refill (connection: Connection): void {
+  const { edge, wire, writtenSeq } = connection
+  if (writtenSeq >= connection.knownSeq || connection.resyncAt >= 0) return
+  if (wire.queuedBytes > edge.limits.resumeBytesMax) return
+  resync(connection)
+}
+
+/** Asks the user actor for whatever this connection has not seen. */
+export function resync (connection: Connection): void {
+  const { edge } = connection
+  connection.resyncAt = edge.ticks()
+  edge.links.toUser({
+    type: 'resync',
+    userId: connection.userId,
+    partition: connection.partition,
+    nodeId: edge.nodeId,
+    connectionId: connection.connectionId,
+    welcomed: connection.phase === 'open',
+    uplinkSeq: connection.ackedUplinkSeq,
+    downlinkSeq: connection.writtenSeq,
+    bytesMax: edge.limits.resumeBytesMax,
+  })
+}
+
+/** True where the client reads too slowly for what it is sent. */
+export function fallenBehind ({ wire, edge }: Connection): boolean {
+  return wire.queuedBytes > edge.limits.writeQueueBytesMax
+}
+
+/** True where so many acks are unreported that the report must not wait. */
+export function reportIsDue (connection: Connection): boolean {
+  return connection.ackedSeq - connection.reportedAckedSeq >= unreportedMax
+}

@@ -1,0 +1,107 @@
+import { GatewayError } from '../../schemas/errors.js'
+import type { Connect } from '../../schemas/frames.js'
+import type { Welcome } from '../user/effects.js'
+import { closeConnection, sendAway } from './close.js'
+import { type Connection, type Identity, never, newConnectionId, tickMs } from './connection.js'
+import { deviceIdLengthMax, platformLengthMax, sessionIdLengthMax, clientLengthMax } from './limits.js'
+
+/** The first frame. What the client sends behind it waits until its token is verified. */
+export function connect (connection: Connection, frame: Connect): void {
+  const { edge } = connection
+  const wrong = wrongField(frame)
+  if (wrong) {
+    closeConnection(connection, 'bad-frame', wrong)
+    return
+  }
+  if (!edge.admits()) {
+    sendAway(connection)
+    return
+  }
+  connection.phase = 'verifying'
+  connection.hold()
+  edge.verify(frame.token).then(
+    identity => { connection.tell({ type: 'verified', connect: frame, identity }) },
+    error => {
+      const known = error instanceof GatewayError
+      if (!known) edge.failed('token could not be verified', error, {})
+      connection.tell({
+        type: 'fail',
+        code: known ? error.code : 'internal',
+        reason: known ? error.message : 'the token could not be verified',
+      })
+    })
+}
+
+/** The token is good: tells the ledger. The user actor answers with `welcome`. */
+export function open (connection: Connection, frame: Connect, identity: Identity): void {
+  const { edge, wire } = connection
+  const { deviceId, platform, client, sessionId, downlinkSeq } = frame
+  if (identity.deviceId !== undefined && identity.deviceId !== deviceId) {
+    closeConnection(connection, 'bad-token', 'deviceId is not the one in the token')
+    return
+  }
+  connection.phase = 'opening'
+  connection.connectionId = newConnectionId()
+  connection.userId = identity.userId
+  connection.deviceId = deviceId
+  connection.partition = edge.partitionOf(identity.userId)
+  const leftTicks = (identity.expiresAtS * 1000 - Date.now()) / tickMs
+  connection.expiresAt = Math.min(never, edge.ticks() + Math.max(0, Math.ceil(leftTicks)))
+  edge.opened(connection)
+  connection.record(Date.now(), {
+    type: 'ConnectionOpened',
+    connectionId: connection.connectionId,
+    nodeId: edge.nodeId,
+    nodeEpoch: edge.nodeEpoch,
+    deviceId,
+    platform,
+    client,
+    sessionId,
+    transport: wire.transport,
+    address: wire.address,
+    downlinkSeq,
+    loginPolicy: edge.limits.loginPolicy,
+    uplinkWindow: edge.limits.uplinkWindow,
+  })
+}
+
+/** The user actor has taken the connection in. */
+export function welcome (connection: Connection, { resumed, uplinkSeq, downlinkSeq, lastSeq, missed }: Welcome): void {
+  if (connection.phase !== 'opening') return
+  const { edge } = connection
+  const { heartbeatMs, uplinkWindow, frameBytesMax } = edge.limits
+  connection.phase = 'open'
+  connection.ackedUplinkSeq = uplinkSeq
+  if (connection.forwardedSeq < uplinkSeq) connection.forwardedSeq = uplinkSeq
+  connection.writtenSeq = connection.ackedSeq = downlinkSeq
+  connection.reportedWrittenSeq = connection.reportedAckedSeq = downlinkSeq
+  connection.knownSeq = lastSeq
+  connection.resyncAt = lastSeq > downlinkSeq ? edge.ticks() : -1
+  connection.framesOut++
+  connection.wire.write({
+    op: 'connected',
+    connectionId: connection.connectionId,
+    nodeId: edge.nodeId,
+    userId: connection.userId,
+    resumed,
+    uplinkSeq,
+    downlinkSeq,
+    missed,
+    heartbeatMs,
+    uplinkWindow,
+    frameBytesMax,
+    serverTimeMs: Date.now(),
+  })
+}
+
+function wrongField (frame: Connect): string | undefined {
+  const { deviceId, sessionId, platform, client, downlinkSeq } = frame
+  if (deviceId.length < 1 || deviceId.length > deviceIdLengthMax) return `deviceId: want 1 to ${deviceIdLengthMax} characters`
+  if (sessionId.length < 1 || sessionId.length > sessionIdLengthMax) {
+    return `sessionId: want 1 to ${sessionIdLengthMax} characters`
+  }
+  if (platform.length > platformLengthMax) return `platform: want at most ${platformLengthMax} characters`
+  if (client.length > clientLengthMax) return `client: want at most ${clientLengthMax} characters`
+  if (downlinkSeq < 0) return 'downlinkSeq: want 0 or more'
+  return undefined
+}

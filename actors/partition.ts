@@ -1,0 +1,310 @@
+import type { Block, EventLog } from '../ledger/log.js'
+import type { Entry } from '../schemas/facts.js'
+import type { UplinkAccepted } from '../schemas/records.js'
+import { ledger, uplinks } from '../schemas/streams.js'
+import type { Links, Resync } from './links.js'
+import type { Snapshots } from './snapshots.js'
+import type { Actor, ActorSystem } from './system.js'
+import { type FoldingBlock, userActor, type UserMessage } from './user/actor.js'
+import type { Settle } from './user/effects.js'
+import type { UserState } from './user/state.js'
+
+export interface PartitionDeps {
+  readonly log: EventLog
+  readonly snapshots: Snapshots
+  readonly system: ActorSystem
+  readonly links: Links
+  readonly limits: PartitionLimits
+  settled (settle: Settle): void
+  /** An entry failed twice and was left out; whoever is told records it. */
+  setAside (entry: Entry, partition: number, offset: bigint, error: Error): void
+  /** Something went wrong that heals by itself or by a restart. */
+  failed (what: string, error: Error, fields: object): void
+}
+
+export interface PartitionLimits {
+  /** Entries folding at once; past it the log waits. */
+  readonly foldingMax: number
+  /** Entries after which a checkpoint is due before its second is over. */
+  readonly checkpointEntries: number
+  /** A user that nothing happened to for this long is passivated. */
+  readonly passivateAfterMs: number
+  readonly resumeBytesMax: number
+}
+
+export const partitionLimits: PartitionLimits = {
+  foldingMax: 20_000, checkpointEntries: 5_000, passivateAfterMs: 5_000, resumeBytesMax: 128 * 1024,
+}
+
+/** A user actor while it is active. */
+interface ActiveUser {
+  readonly actor: Actor<UserMessage>
+  /** Messages in its mailbox or under way. */
+  pending: number
+  /** Changed since the last checkpoint. */
+  dirty: boolean
+  touchedAtMs: number
+}
+
+/**
+ * The user actors of one ledger partition, from its assignment to its revocation: hands each block to the users that it
+ * names, publishes what they accept, and saves their states.
+ *
+ * Blocks are folded side by side by their users, but `uplinks` and checkpoints follow the log: each goes up to the last
+ * block before which everything is folded.
+ */
+export class Partition {
+  readonly #users = new Map<string, ActiveUser>()
+  readonly #folding: FoldingBlock[] = []
+  #foldingEntries = 0
+  #wake: (() => void) | undefined
+
+  /** Last block handed to the users, and last one up to which all are folded. */
+  #received: bigint
+  #folded: bigint
+  /** Uplinks are in their stream up to here; a replay from an older checkpoint leaves them out. */
+  #published: bigint
+  #unpublished: UplinkAccepted[] = []
+  #publishing: Promise<void> | undefined
+
+  #entriesSinceCheckpoint = 0
+  #checkpointing: Promise<void> | undefined
+  #revoked = false
+
+  static async open (partition: number, deps: PartitionDeps): Promise<Partition> {
+    const next = await deps.snapshots.checkpoint(partition)
+    return new Partition(partition, deps, next, await deps.log.derivedFrom(uplinks, partition))
+  }
+
+  private constructor (readonly partition: number, readonly deps: PartitionDeps, readonly next: bigint, published: bigint) {
+    this.#received = this.#folded = next - 1n
+    this.#published = published
+  }
+
+  /** Takes one block; the next one waits for the promise, if there is one. */
+  received (block: Block<Entry>): void | Promise<void> {
+    const { items } = block
+    const folding = new Folding(this, block)
+    this.#received = block.offset
+    this.#folding.push(folding)
+    this.#foldingEntries += items.length
+    this.#entriesSinceCheckpoint += items.length
+    const byUser = groupByUser(items)
+    folding.users = byUser.size
+    for (const [userId, entries] of byUser) {
+      const user = this.#active(userId)
+      user.dirty = true
+      this.#tell(user, { type: 'entries', block: folding, entries })
+    }
+    if (this.#entriesSinceCheckpoint >= this.deps.limits.checkpointEntries) void this.checkpoint()
+    if (this.#foldingEntries > this.deps.limits.foldingMax || this.#unpublished.length > this.deps.limits.foldingMax) {
+      return new Promise(resolve => { this.#wake = resolve })
+    }
+  }
+
+  ask (question: Resync): void {
+    if (!this.#revoked) this.#tell(this.#active(question.userId), question)
+  }
+
+  /** Users with an actor just now. */
+  get activeUsers (): number { return this.#users.size }
+
+  /** Called when a block's last user has folded it. */
+  blockFolded (): void {
+    const folding = this.#folding as Folding[]
+    let done = 0
+    while (done < folding.length && folding[done]!.users === 0) {
+      const block = folding[done++]!
+      this.#folded = block.offset
+      this.#foldingEntries -= block.items.length
+      if (block.offset <= this.#published) continue
+      for (const uplink of block.uplinks) this.#unpublished.push(uplink)
+    }
+    folding.splice(0, done)
+    if (this.#unpublished.length > 0) this.#publishing ??= this.#publish()
+    else if (this.#folded > this.#published && !this.#publishing) this.#published = this.#folded
+    this.#resumeLog()
+  }
+
+  /** Saves the states of the users touched since the last time, and the place that the next owner starts from. */
+  checkpoint (): Promise<void> {
+    this.#checkpointing ??= this.#checkpoint().finally(() => { this.#checkpointing = undefined })
+    return this.#checkpointing
+  }
+
+  /** Ends the actors of users that nothing happened to for a while and whose state is saved. */
+  passivateIdle (nowMs: number): void {
+    for (const [userId, user] of this.#users) {
+      if (user.dirty || user.pending > 0 || nowMs - user.touchedAtMs < this.deps.limits.passivateAfterMs) continue
+      user.actor.stop()
+      this.#users.delete(userId)
+    }
+  }
+
+  /** Waits until all is folded and published, saves it, and stops every actor. */
+  async revoke (): Promise<void> {
+    this.#revoked = true
+    while (this.#folding.length > 0) await new Promise<void>(resolve => { this.#wake = resolve })
+    try {
+      await this.checkpoint()
+      await this.checkpoint() // the first one may have been under way already
+    } finally {
+      for (const { actor } of this.#users.values()) actor.stop()
+      this.#users.clear()
+    }
+  }
+
+  async #checkpoint (): Promise<void> {
+    const next = this.#received + 1n
+    const touched: ActiveUser[] = []
+    for (const user of this.#users.values()) if (user.dirty) touched.push(user)
+    if (touched.length === 0) return
+    this.#entriesSinceCheckpoint = 0
+    const states = new Map<string, Buffer>()
+    try {
+      await new Promise<void>((resolve, reject) => {
+        let replies = 0
+        const reply = (userId: string, snapshot: Buffer | undefined) => {
+          if (snapshot) states.set(userId, snapshot)
+          if (++replies < touched.length) return
+          if (states.size === replies) resolve()
+          else reject(new Error('a user actor has no state to save'))
+        }
+        for (const user of touched) {
+          user.dirty = false
+          this.#tell(user, { type: 'takeSnapshot', reply })
+        }
+      })
+      // A snapshot that is ahead of the uplinks stream would lose what lies between, were we to end now.
+      while (this.#published < next - 1n) await (this.#publishing ?? nextTurn())
+      await this.deps.snapshots.save(this.partition, next, states)
+    } catch (err) {
+      for (const user of touched) user.dirty = true
+      this.deps.failed('checkpoint failed', err as Error, { partition: this.partition })
+    }
+  }
+
+  async #publish (): Promise<void> {
+    while (this.#unpublished.length > 0) {
+      const items = this.#unpublished
+      const derivedFrom = this.#folded
+      this.#unpublished = []
+      for (let wait = 50; ; wait = Math.min(2 * wait, 2_000)) {
+        try {
+          await this.deps.log.append(uplinks, this.partition, items, { derivedFrom, lazy: true })
+          break
+        } catch (err) {
+          this.deps.failed('uplinks could not be published yet', err as Error, { partition: this.partition })
+          await new Promise(resolve => setTimeout(resolve, wait))
+        }
+      }
+      this.#published = derivedFrom
+      this.#resumeLog()
+    }
+    this.#publishing = undefined
+    if (this.#folded > this.#published) this.#published = this.#folded
+  }
+
+  #resumeLog (): void {
+    if (!this.#wake) return
+    const { foldingMax } = this.deps.limits
+    const room = this.#foldingEntries <= foldingMax && this.#unpublished.length <= foldingMax
+    if (this.#revoked ? this.#folding.length > 0 : !room) return
+    const wake = this.#wake
+    this.#wake = undefined
+    wake()
+  }
+
+  #tell (user: ActiveUser, message: UserMessage): void {
+    user.pending++
+    user.actor.tell(message)
+  }
+
+  #active (userId: string): ActiveUser {
+    let user = this.#users.get(userId)
+    if (!user) {
+      user = { actor: this.#spawn(userId), pending: 0, dirty: false, touchedAtMs: 0 }
+      this.#users.set(userId, user)
+    }
+    user.touchedAtMs = Date.now()
+    return user
+  }
+
+  #spawn (userId: string): Actor<UserMessage> {
+    const { log, snapshots, system, links, limits, settled, setAside, failed } = this.deps
+    const { partition } = this
+    const receive = userActor(userId, {
+      links,
+      settled,
+      resumeBytesMax: limits.resumeBytesMax,
+      load: userId => snapshots.load(partition, userId),
+      replay: (userId, after, before) => replayUser(log, partition, userId, after, before),
+      setAside: (entry, block, error) => setAside(entry, partition, block.offset, error),
+      failed: (error, entry) => failed('entry failed', error, { partition, userId, fact: entry.fact.type }),
+      crashed: error => failed('user actor crashed', error, { partition, userId }),
+    })
+    const done = () => { this.#done(userId) }
+    const counted = (state: UserState | null, message: UserMessage) => {
+      const next = receive(state, message)
+      if (next instanceof Promise) return next.finally(done)
+      done()
+      return next
+    }
+    return system.spawn<UserState | null, UserMessage>(counted, null, error => {
+      failed('user actor stopped', error, { partition, userId })
+      this.#users.delete(userId)
+    })
+  }
+
+  /** A user has taken one message out of its mailbox and is done with it. */
+  #done (userId: string): void {
+    const user = this.#users.get(userId)
+    if (user) user.pending--
+  }
+}
+
+/** A block on its way through the user actors. */
+class Folding implements FoldingBlock {
+  readonly uplinks: UplinkAccepted[] = []
+  readonly offset: bigint
+  readonly items: readonly Entry[]
+  /** Users that have yet to fold it. */
+  users = 0
+
+  constructor (readonly partition: Partition, block: Block<Entry>) {
+    this.offset = block.offset
+    this.items = block.items
+  }
+
+  folded (): void {
+    if (--this.users === 0) this.partition.blockFolded()
+  }
+}
+
+function groupByUser (items: readonly Entry[]): Map<string, Entry[]> {
+  const byUser = new Map<string, Entry[]>()
+  let lastUser = ''
+  let entries: Entry[] | undefined
+  for (let i = 0; i < items.length; i++) {
+    const entry = items[i]!
+    if (entry.userId !== lastUser || !entries) {
+      lastUser = entry.userId
+      entries = byUser.get(lastUser)
+      if (!entries) byUser.set(lastUser, entries = [])
+    }
+    entries.push(entry)
+  }
+  return byUser
+}
+
+async function * replayUser (log: EventLog, partition: number, userId: string, after: bigint, before: bigint) {
+  for await (const block of log.read(ledger, partition, { from: after + 1n, to: before })) {
+    for (const entry of block.items) {
+      if (entry.userId === userId) yield { offset: block.offset, entry }
+    }
+  }
+}
+
+function nextTurn (): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve))
+}

@@ -1,0 +1,74 @@
+import type { UplinkAccepted } from '../../schemas/records.js'
+import type { Kept } from './state.js'
+
+/**
+ * What must be done because of an entry. `settle` changes nothing outside: it records how a downlink or its request
+ * ended, for metrics, trace and audit.
+ */
+export type Effect =
+  | Welcome | AckUplink | RefuseUplink | Deliver | CloseConnection | PublishUplink | Settle
+
+/** To an edge: answer `connect`. The downlinks after `downlinkSeq`, up to `lastSeq`, follow. */
+export interface Welcome {
+  readonly type: 'welcome'
+  readonly nodeId: string
+  readonly connectionId: string
+  readonly resumed: boolean
+  readonly uplinkSeq: number
+  readonly downlinkSeq: number
+  readonly lastSeq: number
+  readonly missed: number
+}
+
+/** To an edge: accepted up to `seq`; `userSeq` is that one's number, 0 where it is not remembered. */
+export interface AckUplink {
+  readonly type: 'ackUplink'
+  readonly nodeId: string
+  readonly connectionId: string
+  readonly seq: number
+  readonly userSeq: number
+}
+
+/** To an edge: nothing from `expectedSeq` on was accepted. */
+export interface RefuseUplink {
+  readonly type: 'refuseUplink'
+  readonly nodeId: string
+  readonly connectionId: string
+  readonly expectedSeq: number
+  readonly code: 'gap'
+}
+
+/** To an edge: write this downlink, if it is the next one. */
+export interface Deliver {
+  readonly type: 'deliver'
+  readonly nodeId: string
+  readonly connectionId: string
+  readonly seq: number
+  readonly downlink: Kept
+}
+
+/** To an edge: end this connection with this code. */
+export interface CloseConnection {
+  readonly type: 'closeConnection'
+  readonly nodeId: string
+  readonly connectionId: string
+  readonly code: 'superseded' | 'kicked' | 'protocol'
+  readonly reason: string
+}
+
+/** To the `uplinks` stream. */
+export interface PublishUplink {
+  readonly type: 'publishUplink'
+  readonly uplink: UplinkAccepted
+}
+
+export interface Settle {
+  readonly type: 'settle'
+  readonly messageId: string
+  /** Empty where it never had a session. */
+  readonly deviceId: string
+  /** 0 where it never got a number. */
+  readonly seq: number
+  readonly outcome: 'acked' | 'expired' | 'dropped' | 'duplicate'
+  readonly reason: string
+}

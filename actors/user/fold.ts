@@ -1,0 +1,302 @@
+import type {
+  ConnectionClosed, ConnectionOpened, DeliveryReported, DownlinkRequested, Entry, KickRequested, UplinkReceived,
+} from '../../schemas/facts.js'
+import type { Effect } from './effects.js'
+import {
+  acknowledge, adoptWaiting, announce, dropAll, enqueue, expire, numberAll, wait,
+} from './outbox.js'
+import {
+  type Connection, connectionsMax, endsUnder, headSeq, type Kept, missedOf, requestsMax, type Session, sessionsMax,
+  uplinkWindowMax, type UserState,
+} from './state.js'
+
+const nothing: Effect[] = []
+
+/** Folds one ledger entry into `state`; returns what must be done now. Same entries, same effects, on any node, for ever. */
+export function fold (state: UserState, entry: Entry): Effect[] {
+  const { fact } = entry
+  switch (fact.type) {
+    case 'UplinkReceived': return uplinkReceived(state, entry, fact)
+    case 'DownlinkRequested': return downlinkRequested(state, entry, fact)
+    case 'DeliveryReported': return deliveryReported(state, fact)
+    case 'ConnectionOpened': return connectionOpened(state, entry, fact)
+    case 'ConnectionClosed': return connectionClosed(state, entry, fact)
+    case 'KickRequested': return kickRequested(state, fact)
+  }
+}
+
+function uplinkReceived (state: UserState, entry: Entry, fact: UplinkReceived): Effect[] {
+  const { connectionId, seq } = fact
+  const connection = state.connections.get(connectionId)
+  const session = connection && state.sessions.get(connection.deviceId)
+  // The device has begun anew since (reinstalled, or ended its session): these numbers are nobody's any more.
+  if (!session || session.ordinal !== connection.sessionOrdinal || session.sessionId !== connection.sessionId) return nothing
+  const { nodeId } = connection
+  const expected = session.uplinkSeq + 1
+  // The sender may not have seen our answer. It gets the same one again.
+  if (seq < expected) return [{ type: 'ackUplink', nodeId, connectionId, seq, userSeq: answerTo(session, seq) }]
+  if (seq > expected) return [{ type: 'refuseUplink', nodeId, connectionId, expectedSeq: expected, code: 'gap' }]
+  session.uplinkSeq = seq
+  const userSeq = ++state.userSeq
+  remember(session, userSeq)
+  return [
+    {
+      type: 'publishUplink',
+      uplink: {
+        userId: entry.userId,
+        userSeq,
+        deviceId: session.deviceId,
+        platform: session.platform,
+        sessionId: session.sessionId,
+        seq,
+        connectionId,
+        service: fact.service,
+        payload: fact.payload,
+        priority: fact.priority,
+        receivedAtMs: entry.atMs,
+      },
+    },
+    { type: 'ackUplink', nodeId, connectionId, seq, userSeq },
+  ]
+}
+
+function remember (session: Session, userSeq: number): void {
+  const { answers, answersMax } = session
+  answers.push(userSeq)
+  // Twice the bound before it is cut: a shift for every uplink would cost more than the memory is worth.
+  if (answers.length >= 2 * answersMax) answers.splice(0, answers.length - answersMax)
+}
+
+/** The `userSeq` that uplink `seq` got, or 0 where it is no longer remembered. */
+export function answerTo (session: Session, seq: number): number {
+  return session.answers[session.answers.length - 1 - (session.uplinkSeq - seq)] ?? 0
+}
+
+function downlinkRequested (state: UserState, entry: Entry, fact: DownlinkRequested): Effect[] {
+  const { messageId, service, payload, platforms, exceptDevices, ttlMs } = fact
+  if (!firstRequest(state, messageId)) {
+    return [{ type: 'settle', messageId, deviceId: '', seq: 0, outcome: 'duplicate', reason: 'duplicate' }]
+  }
+  const requestedAtMs = entry.atMs
+  const kept: Kept = {
+    messageId, service, payload, requestedAtMs, expiresAtMs: requestedAtMs + ttlMs, platforms, exceptDevices,
+  }
+  const effects: Effect[] = []
+  if (state.sessions.size === 0) {
+    wait(state, kept, effects)
+    return effects
+  }
+  let targets = 0
+  for (const session of state.sessions.values()) {
+    if (!isFor(kept, session)) continue
+    targets++
+    const { connectionId } = session
+    enqueue(session, kept, effects)
+    if (connectionId === '') continue
+    const { nodeId } = state.connections.get(connectionId)!
+    effects.push({ type: 'deliver', nodeId, connectionId, seq: session.nextSeq - 1, downlink: kept })
+  }
+  if (targets === 0) {
+    effects.push({ type: 'settle', messageId, deviceId: '', seq: 0, outcome: 'dropped', reason: 'no-target' })
+  }
+  return effects
+}
+
+/** True where the session's device and platform are among those that the request names. */
+export function isFor (kept: Kept, { deviceId, platform }: { deviceId: string, platform: string }): boolean {
+  return (kept.platforms.length === 0 || kept.platforms.includes(platform)) && !kept.exceptDevices.includes(deviceId)
+}
+
+function deliveryReported (state: UserState, fact: DeliveryReported): Effect[] {
+  const connection = state.connections.get(fact.connectionId)
+  const session = connection && sessionOf(state, connection)
+  if (!session) return nothing
+  const effects: Effect[] = []
+  // An ack on this connection came after its `connected`, so the client has read that.
+  if (fact.ackedSeq > 0) announce(session, connection)
+  acknowledge(session, fact.ackedSeq, effects)
+  return effects
+}
+
+function connectionOpened (state: UserState, entry: Entry, fact: ConnectionOpened): Effect[] {
+  const { connectionId, nodeId, deviceId } = fact
+  // A repeat. It may be late, and the connection closed since: it stays closed.
+  if (state.connections.has(connectionId)) return nothing
+  const known = state.sessions.get(deviceId)
+  if (known && fact.downlinkSeq >= known.nextSeq) {
+    note(state, connectionId, connectionOf(fact, known))
+    const reason = `downlinkSeq ${fact.downlinkSeq} is ahead of ${known.nextSeq - 1}, the highest ever sent`
+    return [{ type: 'closeConnection', nodeId, connectionId, code: 'protocol', reason }]
+  }
+  const effects: Effect[] = []
+  for (const older of state.sessions.values()) {
+    if (older.connectionId !== '' && endsUnder(fact.loginPolicy, older, fact)) {
+      endConnection(state, older, older.deviceId === deviceId ? 'superseded' : 'kicked', 'login policy', effects)
+    }
+  }
+  const session = known ?? beginSession(state, fact, effects)
+  resumeSession(session, entry, fact, effects)
+  note(state, connectionId, connectionOf(fact, session))
+  effects.push({
+    type: 'welcome',
+    nodeId,
+    connectionId,
+    resumed: known !== undefined,
+    uplinkSeq: session.uplinkSeq,
+    downlinkSeq: headSeq(session) - 1,
+    lastSeq: session.nextSeq - 1,
+    missed: missedOf(session),
+  })
+  return effects
+}
+
+function beginSession (state: UserState, fact: ConnectionOpened, effects: Effect[]): Session {
+  if (state.sessions.size >= sessionsMax) forgetOldest(state, effects)
+  const session: Session = {
+    deviceId: fact.deviceId,
+    ordinal: ++state.sessionsBegun,
+    platform: fact.platform,
+    sessionId: fact.sessionId,
+    connectionId: '',
+    touchedAtMs: 0,
+    uplinkSeq: 0,
+    answers: [],
+    answersMax: 0,
+    // A device that we have forgotten drops every seq that it has seen, so its new downlinks must come after those.
+    nextSeq: fact.downlinkSeq + 1,
+    ackedSeq: fact.downlinkSeq,
+    toldSeq: fact.downlinkSeq,
+    missed: 0,
+    outbox: [],
+    numbered: 0,
+  }
+  state.sessions.set(fact.deviceId, session)
+  adoptWaiting(state, session, isFor)
+  return session
+}
+
+function resumeSession (session: Session, entry: Entry, fact: ConnectionOpened, effects: Effect[]): void {
+  if (session.sessionId !== fact.sessionId) {
+    session.sessionId = fact.sessionId
+    session.uplinkSeq = 0
+    session.answers = []
+  }
+  session.answersMax = Math.min(Math.max(fact.uplinkWindow, 1), uplinkWindowMax)
+  session.platform = fact.platform
+  session.connectionId = fact.connectionId
+  session.touchedAtMs = entry.atMs
+  acknowledge(session, fact.downlinkSeq, effects)
+  expire(session, entry.atMs, effects)
+  numberAll(session)
+}
+
+function connectionOf (fact: ConnectionOpened, session: Session): Connection {
+  return {
+    nodeId: fact.nodeId,
+    deviceId: fact.deviceId,
+    sessionId: fact.sessionId,
+    sessionOrdinal: session.ordinal,
+    missed: session.missed,
+    downlinkSeq: headSeq(session) - 1,
+    open: true,
+  }
+}
+
+function connectionClosed (state: UserState, entry: Entry, fact: ConnectionClosed): Effect[] {
+  const { connectionId } = fact
+  const connection = state.connections.get(connectionId)
+  if (!connection) {
+    // Its opening may still come, late. It must find the connection closed.
+    note(state, connectionId, {
+      nodeId: '', deviceId: '', sessionId: '', sessionOrdinal: 0, missed: 0, downlinkSeq: 0, open: false,
+    })
+    return nothing
+  }
+  if (!connection.open) return nothing
+  connection.open = false
+  const session = sessionOf(state, connection)
+  if (!session) return nothing
+  const effects: Effect[] = []
+  if (fact.told) announce(session, connection)
+  acknowledge(session, fact.ackedSeq, effects)
+  const current = session.connectionId === connectionId || session.connectionId === ''
+  if (session.connectionId === connectionId) session.connectionId = ''
+  session.touchedAtMs = entry.atMs
+  if (fact.endSession && current) endSession(state, session, 'session-ended', effects)
+  return effects
+}
+
+function kickRequested (state: UserState, fact: KickRequested): Effect[] {
+  if (!firstRequest(state, fact.requestId)) return nothing
+  const effects: Effect[] = []
+  for (const session of state.sessions.values()) {
+    if (session.connectionId === '') continue
+    if (fact.connectionId === '' || fact.connectionId === session.connectionId) {
+      endConnection(state, session, 'kicked', fact.reason, effects)
+    }
+  }
+  return effects
+}
+
+/** Takes the session's connection from it; the edge closes the socket and reports `ConnectionClosed`. */
+function endConnection (
+  state: UserState, session: Session, code: 'superseded' | 'kicked', reason: string, effects: Effect[]
+): void {
+  const { connectionId } = session
+  const { nodeId } = state.connections.get(connectionId)!
+  session.connectionId = ''
+  effects.push({ type: 'closeConnection', nodeId, connectionId, code, reason })
+}
+
+function endSession (state: UserState, session: Session, reason: string, effects: Effect[]): void {
+  dropAll(session, reason, effects)
+  state.sessions.delete(session.deviceId)
+}
+
+/** Makes room for one more session: the one that was touched longest ago goes, an offline one before any other. */
+function forgetOldest (state: UserState, effects: Effect[]): void {
+  let oldest: Session | undefined
+  for (const session of state.sessions.values()) {
+    if (!oldest || forgottenBefore(session, oldest)) oldest = session
+  }
+  if (!oldest) return
+  if (oldest.connectionId !== '') endConnection(state, oldest, 'kicked', 'too many devices', effects)
+  endSession(state, oldest, 'sessions-full', effects)
+}
+
+function forgottenBefore (a: Session, b: Session): boolean {
+  const aOffline = a.connectionId === ''
+  const bOffline = b.connectionId === ''
+  return aOffline === bOffline ? a.touchedAtMs < b.touchedAtMs : aOffline
+}
+
+/** The session that the connection belonged to, unless that one has ended since. */
+function sessionOf (state: UserState, connection: Connection): Session | undefined {
+  const session = state.sessions.get(connection.deviceId)
+  return session?.ordinal === connection.sessionOrdinal ? session : undefined
+}
+
+/** Keeps what is known of a connection, so that repeats of its facts are seen as such; past the bound the oldest goes. */
+function note (state: UserState, connectionId: string, connection: Connection): void {
+  const { connections } = state
+  connections.set(connectionId, connection)
+  if (connections.size > connectionsMax) connections.delete(leastNeeded(state))
+}
+
+/** The oldest closed connection, or else the oldest that no session uses for its downlinks. */
+function leastNeeded ({ connections, sessions }: UserState): string {
+  for (const [connectionId, { open }] of connections) if (!open) return connectionId
+  for (const [connectionId, { deviceId }] of connections) {
+    if (sessions.get(deviceId)?.connectionId !== connectionId) return connectionId
+  }
+  return connections.keys().next().value!
+}
+
+/** False where a request with this id was folded before; the oldest ids are forgotten. */
+function firstRequest (state: UserState, requestId: string): boolean {
+  const { requests } = state
+  if (requests.has(requestId)) return false
+  requests.add(requestId)
+  if (requests.size > requestsMax) requests.delete(requests.values().next().value!)
+  return true
+}

@@ -1,0 +1,114 @@
+import type { LoginPolicy } from '../../schemas/facts.js'
+
+/** Everything that the ledger's entries up to `offset` say about one user. Only the fold changes it. */
+export interface UserState {
+  /** Highest ledger block that is folded in; -1n for none. An entry at or below it is skipped. */
+  offset: bigint
+  /** Number of the last accepted uplink, over all devices. */
+  userSeq: number
+  /** By device. At most `sessionsMax`. */
+  sessions: Map<string, Session>
+  /** Connections of late, open and closed, oldest first. At most `connectionsMax`; closed ones go first. */
+  connections: Map<string, Connection>
+  /** Ids of the downlinks and kicks requested last, oldest first. At most `requestsMax`. */
+  requests: Set<string>
+  /** Downlinks requested while the user had no session at all. At most `outboxMax`. */
+  waiting: Kept[]
+  /** Counts sessions ever begun, so that a late report can't touch a later session of the same device. */
+  sessionsBegun: number
+}
+
+/** One device's stay over time, which outlives its connections. */
+export interface Session {
+  readonly deviceId: string
+  /** Which of the user's sessions ever begun this is. */
+  readonly ordinal: number
+  platform: string
+  sessionId: string
+  /** The connection that downlinks go to; empty while the device is offline. */
+  connectionId: string
+  /** Time of the last opening or closing, ms since 1970. */
+  touchedAtMs: number
+
+  /** Highest accepted uplink seq of `sessionId`. */
+  uplinkSeq: number
+  /** The `userSeq` given to each of the last accepted uplinks, ending at `uplinkSeq`. At most `answersMax`. */
+  answers: number[]
+  /** At least the `uplinkWindow` that the client was told. */
+  answersMax: number
+
+  /** What the next downlink gets. Those in the outbox that have a number are `nextSeq - numbered` to `nextSeq - 1`. */
+  nextSeq: number
+  ackedSeq: number
+  /** Up to here the client knows of downlinks that are gone for good. */
+  toldSeq: number
+  /** Gone for good before they got a number, and not announced yet. */
+  missed: number
+  /** Oldest first; the first `numbered` of them have a seq, the others get theirs when a connection opens. */
+  outbox: Kept[]
+  numbered: number
+}
+
+/** A downlink that is kept until it is acked, expired or dropped. */
+export interface Kept {
+  readonly messageId: string
+  readonly service: string
+  readonly payload: Uint8Array
+  readonly requestedAtMs: number
+  readonly expiresAtMs: number
+  /** For sessions that open later: see `DownlinkRequested`. */
+  readonly platforms: readonly string[]
+  readonly exceptDevices: readonly string[]
+}
+
+export interface Connection {
+  readonly nodeId: string
+  readonly deviceId: string
+  readonly sessionId: string
+  readonly sessionOrdinal: number
+  /** What its `connected` announced and the client has not confirmed: downlinks missed that never got a number. */
+  missed: number
+  /** Where its `connected` said that the server goes on after. */
+  readonly downlinkSeq: number
+  open: boolean
+}
+
+/** Bounds of one user's state; what happens on reaching each is in docs/limits.md. */
+export const outboxMax = 1000
+export const requestsMax = 1000
+export const sessionsMax = 64
+/** Above `sessionsMax`, so that there is always one which no session uses. */
+export const connectionsMax = 128
+export const uplinkWindowMax = 4096
+
+export function newUser (): UserState {
+  return {
+    offset: -1n,
+    userSeq: 0,
+    sessions: new Map(),
+    connections: new Map(),
+    requests: new Set(),
+    waiting: [],
+    sessionsBegun: 0,
+  }
+}
+
+/** Seq of the first downlink in the outbox that has one, or the one that the next downlink gets. */
+export function headSeq (session: Session): number {
+  return session.nextSeq - session.numbered
+}
+
+/**
+ * Downlinks of this session that are gone for good without an ack and that the client was not told of. Numbered ones are
+ * dropped oldest first only, so those are exactly the numbers between the last ack and the head of the outbox.
+ */
+export function missedOf (session: Session): number {
+  return session.missed + Math.max(0, headSeq(session) - 1 - Math.max(session.ackedSeq, session.toldSeq))
+}
+
+/** True where an older connection must end because a new one opens under `policy`. */
+export function endsUnder (policy: LoginPolicy, older: Session, newer: { deviceId: string, platform: string }): boolean {
+  if (policy === 'none') return false
+  if (policy === 'user' || older.deviceId === newer.deviceId) return true
+  return policy === 'platform' && older.platform === newer.platform
+}

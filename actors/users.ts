@@ -1,0 +1,57 @@
+import type { EventLog, Follower, Following } from '../ledger/log.js'
+import type { Entry } from '../schemas/facts.js'
+import { ledger } from '../schemas/streams.js'
+import type { Resync } from './links.js'
+import { Partition, type PartitionDeps } from './partition.js'
+
+const checkpointEveryMs = 1_000
+
+/** The `users` role of a node: the partitions of the ledger that it owns, and their user actors. */
+export interface Users {
+  ask (question: Resync): void
+  /** Users with an actor just now. */
+  activeUsers (): number
+  /** Gives every partition back, saved. */
+  stop (): Promise<void>
+}
+
+/** Follows the ledger with this node's share of the partitions. */
+export async function startUsers (log: EventLog, deps: PartitionDeps): Promise<Users> {
+  const partitions = new Map<number, Partition>()
+
+  const follower: Follower<Entry> = {
+    async assigned (number) {
+      const partition = await Partition.open(number, deps)
+      partitions.set(number, partition)
+      return partition.next
+    },
+    received: block => partitions.get(block.partition)!.received(block),
+    async revoked (number) {
+      const partition = partitions.get(number)
+      partitions.delete(number)
+      await partition?.revoke()
+    },
+  }
+
+  const following: Following = await log.follow(ledger, 'users', follower)
+  const sweep = setInterval(() => {
+    const nowMs = Date.now()
+    for (const partition of partitions.values()) {
+      void partition.checkpoint()
+      partition.passivateIdle(nowMs)
+    }
+  }, checkpointEveryMs)
+
+  return {
+    ask (question) { partitions.get(question.partition)?.ask(question) },
+    activeUsers () {
+      let users = 0
+      for (const partition of partitions.values()) users += partition.activeUsers
+      return users
+    },
+    async stop () {
+      clearInterval(sweep)
+      await following.stop()
+    },
+  }
+}

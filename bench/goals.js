@@ -1,0 +1,30 @@
+/*
+  What Ledgerline must reach, as ratios of one run: Ledgerline durable, Socket.IO storing nothing. A ratio is to
+  Socket.IO's figure of the same measurement; `min` or `max` says which side of it is good.
+*/
+
+/**
+ * @typedef {object} Goal
+ * @property {string} measurement
+ * @property {string} peer
+ * @property {string} figure
+ * @property {'ratio' | 'value'} of
+ * @property {number} [min]
+ * @property {number} [max]
+ */
+
+/** @type {Goal[]} */
+export const goals = [
+  { measurement: 'idle', peer: 'ledgerline-tcp', figure: 'bytes', of: 'ratio', max: 0.45 },
+  { measurement: 'idle', peer: 'ledgerline-ws', figure: 'bytes', of: 'ratio', max: 0.6 },
+  { measurement: 'uplinks-1', peer: 'ledgerline-tcp', figure: 'perSecond', of: 'ratio', min: 1.5 },
+  { measurement: 'uplinks-1', peer: 'ledgerline-ws', figure: 'perSecond', of: 'ratio', min: 1.2 },
+  { measurement: 'uplinks-16', peer: 'ledgerline-tcp', figure: 'perSecond', of: 'ratio', min: 4 },
+  { measurement: 'uplinks-16', peer: 'ledgerline-ws', figure: 'perSecond', of: 'ratio', min: 2.5 },
+  { measurement: 'latency', peer: 'ledgerline-tcp', figure: 'p50Ms', of: 'value', max: 1 },
+  { measurement: 'latency', peer: 'ledgerline-tcp', figure: 'p99Ms', of: 'value', max: 5 },
+  { measurement: 'signals', peer: 'ledgerline-ws', figure: 'perSecond', of: 'ratio', min: 1.3 },
+  { measurement: 'downlinks', peer: 'ledgerline-tcp', figure: 'perSecond', of: 'value', min: 40_000 },
+  { measurement: 'downlinks', peer: 'ledgerline-ws', figure: 'perSecond', of: 'value', min: 40_000 },
+  { measurement: 'replay', peer: 'ledgerline-tcp', figure: 'perSecond', of: 'value', min: 500_000 },
+]

@@ -1,0 +1,41 @@
+import { fileURLToPath } from 'node:url'
+import { loadCore, spawnPinned, stopChild } from '../peers/process.js'
+
+const program = fileURLToPath(new URL('./main.js', import.meta.url))
+const answerMsMax = 120_000
+export const payloadBytes = 120
+
+/**
+ * Starts a load generator for one run.
+ *
+ * @param {object} setup `protocol`, `target` and the protocol's own options
+ * @returns {Promise<{ ask: (command: string, options?: object) => Promise<any>, stop: () => Promise<void> }>}
+ *   `ask` rejects with what went wrong on a connection
+ */
+export async function startGenerator (setup) {
+  const child = spawnPinned(loadCore, [process.execPath, program], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const ended = new Promise(resolve => child.once('exit', resolve))
+  const ask = async (command, options = {}) => {
+    child.send({ command, ...options })
+    return answer(child, ended)
+  }
+  await ask('setup', { payloadBytes, ...setup })
+  return { ask, stop: () => stopChild(child, ended) }
+}
+
+async function answer (child, ended) {
+  let timer
+  const late = new Promise((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${answerMsMax} ms`)), answerMsMax)
+  })
+  const message = new Promise(resolve => child.once('message', resolve))
+  const gone = ended.then(code => { throw new Error(`the load generator ended with ${code}`) })
+  gone.catch(() => {})
+  try {
+    const { result, error } = await Promise.race([message, gone, late])
+    if (error) throw new Error(error)
+    return result
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,35 @@
+/*
+  The load generator: a process of its own on a core of its own. Its parent sends it commands over IPC, one at a time:
+  `{ command, ...options }`, each answered with `{ result }` or `{ error }`. It ends with its parent.
+*/
+import { Connections, protocolNamed } from './connections.js'
+import { closedLoop } from './closed-loop.js'
+import { fanout } from './fanout.js'
+import { openLoop } from './open-loop.js'
+
+let connections
+let payload
+let protocol
+
+const commands = {
+  /** Says whom to speak to, and how. */
+  setup (options) {
+    protocol = options.protocol
+    payload = Buffer.alloc(options.payloadBytes, 'ledgerline ')
+    connections = new Connections(options.target, protocolNamed(protocol, options.target, payload, options))
+  },
+  open: ({ count }) => connections.open(count),
+  uplinks: options => closedLoop(connections, options),
+  schedule: options => openLoop(connections, options),
+  fanout: options => fanout(connections, { ...options, protocol, payload }),
+}
+
+process.on('message', async ({ command, ...options }) => {
+  try {
+    const result = await Promise.race([commands[command](options), connections.failure])
+    process.send({ result: result ?? {} })
+  } catch (err) {
+    process.send({ error: err.message })
+  }
+})
+process.on('disconnect', () => process.exit(0))

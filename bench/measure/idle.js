@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs'
+import { setTimeout as wait } from 'node:timers/promises'
+import { withConnections } from './session.js'
+
+const collectionsMax = 12
+const collectionMs = 250
+/** Resident memory that two collections running changed by less than this is at rest. */
+const restShare = 0.003
+
+/**
+ * The slope of resident memory between two counts of idle connections, each read after garbage collection: what one
+ * more connection costs, free of what the program itself takes.
+ */
+export function idle (ctx) {
+  const [few, many] = ctx.options.idleConnections
+  return withConnections(ctx, { connections: few }, async (load, server) => {
+    const before = await memoryAtRest(server, ctx.options.settleMs)
+    await load.ask('open', { count: many })
+    const after = await memoryAtRest(server, ctx.options.settleMs)
+    return {
+      bytes: (after.rssBytes - before.rssBytes) / (many - few),
+      anonBytes: (after.anonBytes - before.anonBytes) / (many - few),
+      counts: [{ connections: few, ...before }, { connections: many, ...after }],
+    }
+  })
+}
+
+async function memoryAtRest (server, settleMs) {
+  await wait(settleMs)
+  let memory = memoryOf(server.pid)
+  for (let i = 0, calm = 0; server.collects && i < collectionsMax && calm < 2; i++) {
+    process.kill(server.pid, 'SIGUSR2')
+    await wait(collectionMs)
+    const now = memoryOf(server.pid)
+    calm = Math.abs(now.rssBytes - memory.rssBytes) < memory.rssBytes * restShare ? calm + 1 : 0
+    memory = now
+  }
+  return memory
+}
+
+/** @throws Error where there is no /proc */
+function memoryOf (pid) {
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1')
+  const bytes = name => 1024 * Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? NaN)
+  return { rssBytes: bytes('VmRSS'), anonBytes: bytes('RssAnon') }
+}

@@ -1,0 +1,83 @@
+import { idle } from './idle.js'
+import { latency, uplinks } from './uplinks.js'
+import { replay } from './replay.js'
+import { signals, downlinks } from './fanout.js'
+
+/**
+ * @typedef {object} Measurement
+ * @property {string} id
+ * @property {string} title
+ * @property {Figure[]} figures the first one is drawn
+ * @property {string[]} peers
+ * @property {(ctx: Context) => Promise<object>} run one round with one peer; returns the figures by key, and whatever
+ *   else belongs into results.json; `usage` shows both sides' work
+ *
+ * @typedef {{ key: string, label: string, unit: 'perSecond' | 'ms' | 'bytes', lower?: boolean }} Figure
+ *
+ * @typedef {object} Context
+ * @property {import('../peers/peers.js').Peer} peer
+ * @property {import('../options.js').Options} options
+ * @property {string} dataDir fresh and empty, removed after the round
+ */
+
+const all = ['ledgerline-tcp', 'ledgerline-ws', 'socket.io', 'ws', 'aedes', 'mosquitto']
+
+/** @type {Measurement[]} */
+export const measurements = [
+  {
+    id: 'idle',
+    title: 'Memory per idle connection',
+    figures: [
+      { key: 'bytes', label: 'RSS per connection', unit: 'bytes', lower: true },
+      { key: 'anonBytes', label: 'anonymous only', unit: 'bytes', lower: true },
+    ],
+    peers: all,
+    run: idle,
+  },
+  {
+    id: 'uplinks-1',
+    title: 'Uplinks acked a second, 1 outstanding on each of 200 connections',
+    figures: [{ key: 'perSecond', label: 'acked /s', unit: 'perSecond' }],
+    peers: all,
+    run: uplinks(1),
+  },
+  {
+    id: 'uplinks-16',
+    title: 'Uplinks acked a second, 16 outstanding on each of 200 connections',
+    figures: [{ key: 'perSecond', label: 'acked /s', unit: 'perSecond' }],
+    peers: all,
+    run: uplinks(16),
+  },
+  {
+    id: 'latency',
+    title: 'Uplink to ack at 5,000 a second over 200 connections',
+    figures: [
+      { key: 'p50Ms', label: 'p50', unit: 'ms', lower: true },
+      { key: 'p99Ms', label: 'p99', unit: 'ms', lower: true },
+      { key: 'p999Ms', label: 'p99.9', unit: 'ms', lower: true },
+    ],
+    peers: all,
+    run: latency,
+  },
+  {
+    id: 'signals',
+    title: 'Signals delivered a second, fanned out to 200 WebSockets',
+    figures: [{ key: 'perSecond', label: 'delivered /s', unit: 'perSecond' }],
+    peers: ['ledgerline-ws', 'socket.io', 'ws'],
+    run: signals,
+  },
+  {
+    id: 'downlinks',
+    title: 'Downlinks delivered and acked a second, to 200 users (durable with Ledgerline alone)',
+    figures: [{ key: 'perSecond', label: 'delivered /s', unit: 'perSecond' }],
+    peers: ['ledgerline-tcp', 'ledgerline-ws', 'socket.io', 'aedes', 'mosquitto'],
+    run: downlinks,
+  },
+  {
+    id: 'replay',
+    title: 'Ledger entries replayed a second: read, decoded, folded',
+    figures: [{ key: 'perSecond', label: 'entries /s', unit: 'perSecond' }],
+    peers: ['ledgerline-tcp'],
+    run: replay,
+  },
+]

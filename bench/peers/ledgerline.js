@@ -1,0 +1,45 @@
+import { existsSync } from 'node:fs'
+import { serverFlags, startServer } from './process.js'
+
+const apiKey = 'bench'
+const secret = 'a secret of this run only, 32 bytes or more'
+
+/**
+ * Ledgerline as anybody would start it, on free ports and a fresh data directory, with the limits off that a single
+ * address full of clients would meet.
+ *
+ * @param {'tcp' | 'http'} listener which of its listeners the load connects to
+ */
+export function startLedgerline (listener) {
+  return async options => {
+    if (!existsSync(options.program)) throw new Error('Ledgerline is not built: run `npx tsc` in the root first')
+    const profiling = options.profileDir ? ['--cpu-prof', `--cpu-prof-dir=${options.profileDir}`] : []
+    const command = [process.execPath, ...serverFlags(options), ...profiling, options.program, 'start']
+    const { ready, stop } = await startServer(command, {
+      env: {
+        LEDGERLINE_DATA: options.dataDir,
+        LEDGERLINE_HOST: '127.0.0.1',
+        LEDGERLINE_HTTP_PORT: '0',
+        LEDGERLINE_TCP_PORT: '0',
+        LEDGERLINE_FRAME_RATE: '0',
+        LEDGERLINE_ACCEPT_RATE: '0',
+        LEDGERLINE_CONNECTIONS_MAX: '20000',
+        LEDGERLINE_JWT_SECRET: secret,
+        LEDGERLINE_API_KEYS: apiKey,
+        // Embedded, whatever this shell is set up for.
+        KAFKA_BROKERS: undefined,
+        REDIS_URL: undefined,
+      },
+    })
+    const target = { port: portOf(ready[listener]), controlPort: portOf(ready.http), apiKey, secret }
+    return { pid: ready.pid, collects: true, target, stop }
+  }
+}
+
+/** @param {string | number | { port: number }} address as the ready line has it */
+function portOf (address) {
+  if (typeof address === 'object') return address.port
+  const port = /(\d+)\/?$/.exec(String(address))
+  if (!port) throw new Error(`no port in the ready line: ${JSON.stringify(address)}`)
+  return Number(port[1])
+}

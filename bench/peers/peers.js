@@ -1,0 +1,51 @@
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { startLedgerline } from './ledgerline.js'
+import { serverFlags, startServer } from './process.js'
+
+/**
+ * What is compared, in the order of the tables.
+ *
+ * @typedef {object} Peer
+ * @property {string} name
+ * @property {string} label as printed
+ * @property {string} protocol what the load generator speaks to it, see load/protocols
+ * @property {(ctx: import('../options.js').Options & { dataDir: string }) => Promise<Running>} start
+ * @property {() => string | undefined} missing why it can't run on this machine
+ *
+ * @typedef {object} Running
+ * @property {number} pid of the process that serves, for /proc
+ * @property {boolean} collects whether it takes SIGUSR2 as "collect garbage"
+ * @property {object} target what the load generator connects to: `port`, `controlPort`, and `apiKey`, `secret`
+ * @property {() => Promise<void>} stop
+ */
+
+/** @type {Peer[]} */
+export const peers = [
+  { name: 'ledgerline-tcp', label: 'Ledgerline, TCP', protocol: 'ledgerline-tcp', start: startLedgerline('tcp') },
+  { name: 'ledgerline-ws', label: 'Ledgerline, WebSocket', protocol: 'ledgerline-ws', start: startLedgerline('http') },
+  { name: 'socket.io', label: 'Socket.IO 4', protocol: 'socket.io', start: script('socketio.js') },
+  { name: 'ws', label: 'bare ws', protocol: 'ws', start: script('ws.js') },
+  { name: 'aedes', label: 'aedes, QoS 1', protocol: 'mqtt', start: script('aedes.js') },
+  { name: 'mosquitto', label: 'mosquitto, QoS 1', protocol: 'mqtt', start: mosquitto, missing: mosquittoMissing },
+].map(peer => ({ missing: () => undefined, ...peer }))
+
+function script (file) {
+  return async options => {
+    const path = fileURLToPath(new URL(file, import.meta.url))
+    const { ready, stop } = await startServer([process.execPath, ...serverFlags(options), path])
+    return { pid: ready.pid, collects: true, target: ready, stop }
+  }
+}
+
+async function mosquitto () {
+  const path = fileURLToPath(new URL('mosquitto.js', import.meta.url))
+  const { ready, stop } = await startServer([process.execPath, path])
+  return { pid: ready.pid, collects: false, target: ready, stop }
+}
+
+function mosquittoMissing () {
+  const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
+  const found = spawnSync('mosquitto', ['-h'], { env: { ...process.env, PATH }, stdio: 'ignore' })
+  return found.error ? 'not installed' : undefined
+}

@@ -1,0 +1,90 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { cpus } from 'node:os'
+
+const readyMsMax = 15_000
+const stopMsMax = 10_000
+const stderrLinesMax = 20
+
+/** Cores of the two sides; a server that shares its core with the load measures the scheduler. */
+export const serverCore = 0
+export const loadCore = 1
+
+/** Whether processes can be pinned here: two cores and taskset (util-linux). */
+export const pinned = cpus().length > 1 && spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0
+
+const preload = new URL('./gc-on-signal.js', import.meta.url).href
+const running = new Set()
+process.on('exit', () => { for (const child of running) child.kill('SIGKILL') })
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
+
+/** Flags that every JavaScript server gets alike. */
+export function serverFlags (options) {
+  return ['--expose-gc', '--import', preload, ...options.serverFlags]
+}
+
+/**
+ * Starts `program` on `core`.
+ *
+ * @param {number} core
+ * @param {string[]} command program and arguments
+ * @param {import('node:child_process').SpawnOptions} [options]
+ */
+export function spawnPinned (core, command, options = {}) {
+  const [program, ...args] = pinned ? ['taskset', '-c', String(core), ...command] : command
+  const child = spawn(program, args, options)
+  running.add(child)
+  child.on('exit', () => running.delete(child))
+  return child
+}
+
+/**
+ * Starts a server on its core and waits for its JSON line with `msg: "ready"`.
+ *
+ * @returns {Promise<Server>}
+ * @throws Error with the end of its standard error when it ends before, or is not ready in time
+ *
+ * @typedef {object} Server
+ * @property {object} ready that line
+ * @property {() => Promise<void>} stop asks it to stop, and kills it when it does not
+ */
+export async function startServer (command, { env = {} } = {}) {
+  const child = spawnPinned(serverCore, command, {
+    env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const ended = new Promise(resolve => child.once('exit', resolve))
+  const complaints = []
+  createInterface({ input: child.stderr }).on('line', line => {
+    complaints.push(line)
+    if (complaints.length > stderrLinesMax) complaints.shift()
+  })
+  const stop = () => stopChild(child, ended)
+  try {
+    return { ready: await readyLine(child, ended), stop }
+  } catch (err) {
+    await stop()
+    throw new Error([err.message, ...complaints].join('\n'), { cause: err })
+  }
+}
+
+function readyLine (child, ended) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`not ready within ${readyMsMax} ms`)), readyMsMax)
+    child.once('error', reject)
+    ended.then(() => reject(new Error(`ended with ${child.exitCode ?? child.signalCode}`)))
+    // Lines after the ready one are read and dropped, or the server would block on a full pipe.
+    createInterface({ input: child.stdout }).on('line', line => {
+      if (!line.includes('"ready"')) return
+      clearTimeout(timer)
+      resolve(JSON.parse(line))
+    })
+  })
+}
+
+export async function stopChild (child, ended = new Promise(resolve => child.once('exit', resolve))) {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return
+  child.kill('SIGTERM')
+  const timer = setTimeout(() => child.kill('SIGKILL'), stopMsMax)
+  await ended
+  clearTimeout(timer)
+}

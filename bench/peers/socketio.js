@@ -1,0 +1,32 @@
+/*
+  Socket.IO 4 at its best for small messages: WebSocket only, no compression, no recovery store, and the upgrade request
+  released as its page on memory usage advises.
+*/
+import { createServer } from 'node:http'
+import { Server } from 'socket.io'
+import { listen, listenForControl, ready } from './control.js'
+
+const http = createServer()
+const io = new Server(http, {
+  transports: ['websocket'], perMessageDeflate: false, httpCompression: false, serveClient: false,
+})
+io.engine.on('connection', socket => { socket.request = null })
+io.on('connection', socket => {
+  socket.join('all')
+  socket.on('m', onUplink)
+})
+
+function onUplink (payload, ack) {
+  ack()
+}
+
+function onAcks () {
+  // Each client's ack was counted by the client itself when it sent it.
+}
+
+const port = await listen(http)
+const controlPort = await listenForControl({
+  '/signal': body => io.to('all').emit('m', body.toString()),
+  '/downlink': body => io.to('all').timeout(30_000).emit('m', body.toString(), onAcks),
+})
+ready({ port, controlPort })

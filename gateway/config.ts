@@ -1,0 +1,300 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { chmod, link, mkdir, readdir, readFile, unlink, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parseEnv } from 'node:util'
+
+/** What one node runs with; read once at start, never changed (docs/operations.md). */
+export interface Config {
+  /** Absolute. */
+  readonly dataDir: string
+  readonly host: string
+  /** 0 picks a free port. */
+  readonly httpPort: number
+  readonly tcpPort: number
+  readonly nodeId: string
+  readonly region: string
+  readonly roles: readonly Role[]
+  /** What ip-config hands to clients; undefined: made from the listeners. */
+  readonly publicWsUrl: string | undefined
+  readonly publicTcpUrl: string | undefined
+  /** At most one of the two; `ensureSecrets` fills in a secret where neither is set. */
+  readonly jwtSecret: string | undefined
+  readonly jwksUrl: string | undefined
+  /** What the `aud` of a token must be, or have in it; undefined: tokens of any audience. */
+  readonly jwtAudience: string | undefined
+  /** Empty until `ensureSecrets` where none is set. */
+  readonly apiKeys: readonly string[]
+  readonly loginPolicy: LoginPolicy
+  readonly heartbeatMs: number
+  readonly frameBytesMax: number
+  readonly uplinkWindow: number
+  readonly connectionsMax: number
+  /** Frames a second and burst of one connection, accepts a second of one IP address; 0 for no limit. */
+  readonly frameRate: number
+  readonly frameBurst: number
+  readonly acceptRate: number
+  /** How long, and how many bytes of, each stream the embedded log keeps; 0 for no bound. */
+  readonly retentionMs: number
+  readonly retentionBytes: number
+  readonly kafkaBrokers: readonly string[]
+  readonly redisUrl: string | undefined
+  readonly schemaRegistryUrl: string | undefined
+  readonly topicPrefix: string
+}
+
+export const roles = ['edge', 'users', 'push', 'ip-config', 'projections', 'console'] as const
+export type Role = typeof roles[number]
+
+export const loginPolicies = ['device', 'platform', 'user', 'none'] as const
+export type LoginPolicy = typeof loginPolicies[number]
+
+/** Variables by name, as in `process.env`. An empty one counts as not set. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Wrong configuration: exit code 2. The message names the variable, what it got and what it wants. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+/** One variable, and the option of `ledgerline start` by the same name. */
+export interface Setting<T = unknown> extends Reader<T> {
+  readonly variable: string
+  /** Taken as if it had been typed; undefined for none. */
+  readonly fallback: string | undefined
+  readonly help: string
+  /** Its value stays out of messages. */
+  readonly secret: boolean
+}
+
+interface Reader<T> {
+  readonly want: string
+  /** Undefined where `text` is not what is wanted. */
+  readonly parse: (text: string) => T | undefined
+}
+
+const name64 = pattern('1 to 64 of letters, digits, ".", "_" and "-"', /^[\w.-]{1,64}$/)
+
+/** Every setting, in the order that `--help` and docs/operations.md name them. */
+export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = {
+  dataDir: setting('DATA', './data', directory(), 'directory of the embedded log, tables and generated secrets'),
+  host: setting('HOST', '127.0.0.1', pattern('a host name or an IP address', /^[\w.:%-]{1,255}$/), 'address to listen on'),
+  httpPort: setting('HTTP_PORT', '8080', integer(0, 65_535), 'port of HTTP and WebSocket; 0 picks a free one'),
+  tcpPort: setting('TCP_PORT', '9100', integer(0, 65_535), 'port of raw TCP; 0 picks a free one'),
+  nodeId: setting('NODE_ID', hostNodeId(), name64, 'name of this node, unique in the cluster'),
+  region: setting('REGION', 'local', name64, 'region of this node; ip-config prefers the client\'s own'),
+  roles: setting('ROLES', 'all', roleList(), 'what this node does, comma-separated'),
+  publicWsUrl: setting('PUBLIC_WS_URL', undefined, url('ws', 'wss'), 'what ip-config hands to WebSocket clients'),
+  publicTcpUrl: setting('PUBLIC_TCP_URL', undefined, url('tcp', 'tls'), 'what ip-config hands to TCP clients'),
+  jwtSecret: secret(setting('JWT_SECRET', undefined, pattern('a secret', /^[^]+$/),
+    'HS256 secret of client tokens; generated where neither it nor the JWKS URL is set')),
+  jwksUrl: setting('JWKS_URL', undefined, url('http', 'https'), 'keys of client tokens: RS256, ES256 or EdDSA'),
+  jwtAudience: setting('JWT_AUDIENCE', undefined, pattern('a name or a URL', /^\S{1,256}$/), 'wanted aud of client tokens'),
+  apiKeys: secret(setting('API_KEYS', '', keyList(), 'keys of business services; one is generated where none is set')),
+  loginPolicy: setting('LOGIN_POLICY', 'device', oneOf(loginPolicies), 'what may have one open connection at a time'),
+  heartbeatMs: setting('HEARTBEAT_MS', '60000', integer(100, 3_600_000), 'a client silent for so long sends a ping'),
+  // Two of the largest frames fit into the write queue of 1 MiB.
+  frameBytesMax: setting('FRAME_BYTES_MAX', '65536', integer(256, 524_288), 'largest frame, opcode and body'),
+  uplinkWindow: setting('UPLINK_WINDOW', '256', integer(1, 10_000), 'unacknowledged uplinks of one connection'),
+  connectionsMax: setting('CONNECTIONS_MAX', '15000', integer(1, 1_000_000), 'connections of this node'),
+  frameRate: setting('FRAME_RATE', '100', integer(0, 1_000_000), 'frames a second of one connection; 0 for no limit'),
+  frameBurst: setting('FRAME_BURST', '200', integer(0, 1_000_000), 'frames at once of one connection; 0 for no limit'),
+  acceptRate: setting('ACCEPT_RATE', '100', integer(0, 1_000_000), 'accepts a second of one address; 0 for no limit'),
+  retentionMs: setting('RETENTION_MS', '604800000', integer(0, 315_360_000_000),
+    'how long the embedded log keeps a stream; 0 for ever'),
+  retentionBytes: setting('RETENTION_BYTES', '0', integer(0, Number.MAX_SAFE_INTEGER),
+    'how many bytes of a stream the embedded log keeps; 0 for no bound'),
+  kafkaBrokers: setting('KAFKA_BROKERS', '', brokerList(), 'brokers of the cluster\'s log, comma-separated'),
+  redisUrl: secret(setting('REDIS_URL', undefined, url('redis', 'rediss'), 'tables and links of the cluster')),
+  schemaRegistryUrl: setting('SCHEMA_REGISTRY_URL', undefined, url('http', 'https'), 'Confluent-compatible registry'),
+  topicPrefix: setting('TOPIC_PREFIX', 'ledgerline',
+    pattern('1 to 100 of letters, digits, "." and "-"', /^[a-z0-9.-]{1,100}$/i), 'Kafka topics are named PREFIX.STREAM'),
+}
+
+/** The option of `ledgerline start` for a variable: `LEDGERLINE_HTTP_PORT` is `http-port`. */
+export function flagOf (variable: string): string {
+  return variable.replace(/^LEDGERLINE_/, '').toLowerCase().replaceAll('_', '-')
+}
+
+/** The process's environment over the `.env` file of `directory`, where there is one. */
+export function readEnvironment (directory = process.cwd()): Environment {
+  const path = join(directory, '.env')
+  try {
+    return { ...parseEnv(readFileSync(path, 'utf8')), ...process.env }
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return process.env
+    throw new ConfigError(`${path}: cannot be read: ${(err as Error).message}`, { cause: err })
+  }
+}
+
+/**
+ * @param env variables by name, see `readEnvironment`
+ * @param options what the command line said, by variable; wins over `env`
+ * @throws ConfigError at the first setting that is not what is wanted
+ */
+export function readConfig (env: Environment, options: Environment = {}): Config {
+  const values: Partial<Record<keyof Config, unknown>> = {}
+  for (const key of Object.keys(settings) as (keyof Config)[]) {
+    values[key] = readSetting<unknown>(settings[key], env, options)
+  }
+  const config = values as unknown as Config
+  refuseContradictions(config)
+  return config
+}
+
+/** @throws ConfigError when the variable is set to something else than is wanted */
+export function readSetting<T> (setting: Setting<T>, env: Environment, options: Environment = {}): T | undefined {
+  const given = options[setting.variable] || env[setting.variable] || setting.fallback
+  if (given === undefined) return undefined
+  const value = setting.parse(given)
+  if (value === undefined) throw wrong(setting.variable, setting.secret ? 'something else' : given, setting.want)
+  return value
+}
+
+/**
+ * The configuration with the secrets that it leaves open: those generated in the data directory, once. Processes that
+ * come at the same time get the same ones.
+ *
+ * @throws ConfigError when the data directory cannot be made or written, or a secret's file is empty
+ */
+export async function ensureSecrets (config: Config): Promise<Config> {
+  try {
+    await makePrivate(config.dataDir)
+    const needsSecret = config.jwtSecret === undefined && config.jwksUrl === undefined
+    const jwtSecret = needsSecret ? await ensureSecret(secretPaths(config.dataDir).jwtSecret) : config.jwtSecret
+    const needsKey = config.apiKeys.length === 0
+    const apiKeys = needsKey ? [await ensureSecret(secretPaths(config.dataDir).apiKey)] : config.apiKeys
+    return { ...config, jwtSecret, apiKeys }
+  } catch (err) {
+    const { code } = err as NodeJS.ErrnoException
+    if (code === undefined || !['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST'].includes(code)) throw err
+    throw wrong(settings.dataDir.variable, config.dataDir, `a directory that this user may write (${code})`, err)
+  }
+}
+
+/** Where the generated secrets are. */
+export function secretPaths (dataDir: string): { jwtSecret: string, apiKey: string } {
+  return { jwtSecret: join(dataDir, 'jwt-secret'), apiKey: join(dataDir, 'api-key') }
+}
+
+/** @throws ConfigError when the file is empty; ENOENT when there is none */
+export async function readSecret (path: string): Promise<string> {
+  const secret = (await readFile(path, 'utf8')).trim()
+  if (secret === '') throw new ConfigError(`${path}: got an empty file, want a secret; remove it to have one generated`)
+  return secret
+}
+
+/** An existing directory keeps its mode, unless it is empty: then it becomes ours. */
+async function makePrivate (directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  const isEmpty = (await readdir(directory)).length === 0
+  if (isEmpty) await chmod(directory, 0o700)
+}
+
+async function ensureSecret (path: string): Promise<string> {
+  try {
+    return await readSecret(path)
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code !== 'ENOENT') throw err
+  }
+  // Written under another name and linked, for a reader must never find half a secret, nor a crash leave one.
+  const draft = `${path}.${randomUUID()}`
+  await writeFile(draft, `${randomBytes(32).toString('base64url')}\n`, { flag: 'wx', mode: 0o600, flush: true })
+  try {
+    await link(draft, path)
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code !== 'EEXIST') throw err // somebody else was first: theirs counts
+  } finally {
+    await unlink(draft)
+  }
+  return await readSecret(path)
+}
+
+function wrong (variable: string, got: string, want: string, cause?: unknown): ConfigError {
+  return new ConfigError(`${variable} (--${flagOf(variable)}): got ${JSON.stringify(got)}, want ${want}`, { cause })
+}
+
+function refuseContradictions ({ jwtSecret, jwksUrl, kafkaBrokers, redisUrl }: Config): void {
+  if (jwtSecret !== undefined && jwksUrl !== undefined) {
+    throw new ConfigError('LEDGERLINE_JWT_SECRET and LEDGERLINE_JWKS_URL: got both, want one of them')
+  }
+  const kafka = kafkaBrokers.length > 0
+  const redis = redisUrl !== undefined
+  if (kafka && !redis) throw new ConfigError('REDIS_URL: got nothing, want redis://HOST:PORT, for KAFKA_BROKERS is set')
+  if (redis && !kafka) throw new ConfigError('KAFKA_BROKERS: got nothing, want HOST:PORT,..., for REDIS_URL is set')
+  if (kafka && redis) {
+    throw new ConfigError('KAFKA_BROKERS and REDIS_URL: got both, want none of them: this build runs embedded only')
+  }
+}
+
+function setting<T> (name: string, fallback: string | undefined, reader: Reader<T>, help: string): Setting<T> {
+  const shared = ['KAFKA_BROKERS', 'REDIS_URL', 'SCHEMA_REGISTRY_URL'].includes(name) // names that other tools know
+  return { variable: shared ? name : `LEDGERLINE_${name}`, fallback, help, secret: false, ...reader }
+}
+
+function secret<T> (setting: Setting<T>): Setting<T> {
+  return { ...setting, secret: true }
+}
+
+function integer (min: number, max: number): Reader<number> {
+  return {
+    want: `an integer from ${min} to ${max}`,
+    parse: text => /^\d{1,16}$/.test(text) && Number(text) >= min && Number(text) <= max ? Number(text) : undefined,
+  }
+}
+
+function pattern (want: string, regexp: RegExp): Reader<string> {
+  return { want, parse: text => regexp.test(text) ? text : undefined }
+}
+
+function directory (): Reader<string> {
+  return { want: 'the path of a directory', parse: path => resolve(path) }
+}
+
+function oneOf<T extends string> (names: readonly T[]): Reader<T> {
+  return { want: `one of ${names.join(', ')}`, parse: text => names.find(name => name === text) }
+}
+
+function url (...schemes: string[]): Reader<string> {
+  const starts = schemes.map(scheme => `${scheme}://`)
+  return {
+    want: `a URL that starts with ${starts.join(' or ')}`,
+    parse: text => starts.some(start => text.startsWith(start)) && URL.canParse(text) ? text : undefined,
+  }
+}
+
+function roleList (): Reader<readonly Role[]> {
+  return {
+    want: `"all", or some of ${roles.join(', ')}`,
+    parse (text) {
+      const names = splitList(text)
+      if (names.length === 1 && names[0] === 'all') return roles
+      const known = roles.filter(role => names.includes(role))
+      return known.length > 0 && names.every(name => roles.some(role => role === name)) ? known : undefined
+    },
+  }
+}
+
+function keyList (): Reader<readonly string[]> {
+  return { want: 'comma-separated keys of visible ASCII characters', parse: listOf(/^[\x21-\x7e]+$/) }
+}
+
+function brokerList (): Reader<readonly string[]> {
+  return { want: 'comma-separated HOST:PORT', parse: listOf(/^[\w.[\]:-]+:\d{1,5}$/) }
+}
+
+function listOf (regexp: RegExp) {
+  return (text: string) => {
+    const items = splitList(text)
+    return items.every(item => regexp.test(item)) ? items : undefined
+  }
+}
+
+function splitList (text: string): string[] {
+  return text.split(',').map(item => item.trim()).filter(item => item !== '')
+}
+
+function hostNodeId (): string {
+  return hostname().replace(/[^\w.-]/g, '-').slice(0, 64) || 'node'
+}

@@ -1,0 +1,118 @@
+import {
+  Connection, type ConnectionEvent, type EdgeContext, tickMs,
+} from '../../actors/connection/connection.js'
+import { startConnection } from '../../actors/connection/actor.js'
+import { resync } from '../../actors/connection/downlinks.js'
+import type { Wire } from '../../actors/connection/wire.js'
+import type { ConnectionMessage } from '../../actors/links.js'
+import type { ActorSystem } from '../../actors/system.js'
+import type { Entry } from '../../schemas/facts.js'
+
+/** Sockets beyond `connectionsMax` that may be in their handshake, to be sent elsewhere. */
+const handshakesMax = 1_000
+
+/** A `Resync` without an answer, or an uplink without an ack, is asked for again after as long. */
+const repairTicks = 2_000 / tickMs
+
+/** All sockets of this node: what finds a connection by its id, and the one sweep that watches them all. */
+export class Edge {
+  readonly #all = new Set<Connection>()
+  readonly #byId = new Map<string, Connection>()
+  readonly #unrecorded: Array<{ partition: number, entry: Entry }> = []
+  readonly #timer: NodeJS.Timeout
+
+  constructor (readonly context: EdgeContext, readonly system: ActorSystem, readonly connectionsMax: number) {
+    const { heartbeatMs, handshakeMs } = context.limits
+    const everyMs = Math.max(tickMs / 2, Math.min(1_000, heartbeatMs / 4, handshakeMs / 4))
+    this.#timer = setInterval(() => { this.#sweep() }, everyMs)
+  }
+
+  get connections (): number { return this.#all.size }
+
+  /** False where one more socket can't even be told to go elsewhere. */
+  get hasRoom (): boolean { return this.#all.size < this.connectionsMax + handshakesMax }
+
+  get isFull (): boolean { return this.#all.size > this.connectionsMax }
+
+  accept (wire: Wire): Connection {
+    const connection = startConnection(wire, this.context, this.system)
+    this.#all.add(connection)
+    return connection
+  }
+
+  opened (connection: Connection): void {
+    this.#byId.set(connection.connectionId, connection)
+  }
+
+  /** From the wire: the socket is gone. */
+  closed (connection: Connection, clean: boolean): void {
+    this.#all.delete(connection)
+    this.#byId.delete(connection.connectionId)
+    connection.tell({ type: 'socketClosed', clean })
+  }
+
+  toConnection (message: ConnectionMessage): void {
+    this.#byId.get(message.connectionId)?.tell(message as ConnectionEvent)
+  }
+
+  /** Keeps the end of a connection until the ledger takes it; bounded by the connections that there can be. */
+  appendLater (partition: number, entry: Entry): void {
+    this.#unrecorded.push({ partition, entry })
+  }
+
+  /** Ends every connection, so that their clients go elsewhere, and waits until the sockets are gone. */
+  async stop (): Promise<void> {
+    for (const connection of this.#all) connection.tell({ type: 'fail', code: 'migrating', reason: 'the node stops' })
+    const deadline = Date.now() + this.context.limits.lingerMs
+    while (this.#all.size > 0 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 10))
+    for (const connection of this.#all) connection.wire.destroy()
+    clearInterval(this.#timer)
+    this.#recordEnds()
+  }
+
+  #sweep (): void {
+    this.#recordEnds()
+    const now = this.context.ticks()
+    const { limits } = this.context
+    const silentBefore = now - 2.5 * limits.heartbeatMs / tickMs
+    const acceptedBefore = now - limits.handshakeMs / tickMs
+    const closingBefore = now - limits.lingerMs / tickMs
+    for (const connection of this.#all) {
+      switch (connection.phase) {
+        case 'open':
+          if (connection.heardAt < silentBefore) connection.tell(fail('heartbeat-timeout', 'silent for too long'))
+          else if (connection.expiresAt <= now) connection.tell(fail('token-expired', 'the token has expired'))
+          else this.#repair(connection, now)
+          break
+        case 'closing':
+          if (connection.closingAt < closingBefore) connection.wire.destroy()
+          break
+        case 'closed': break
+        default:
+          if (connection.acceptedAt < acceptedBefore) connection.tell(fail('handshake-timeout', 'no connect in time'))
+          else if (connection.phase === 'opening') this.#repair(connection, now)
+      }
+    }
+  }
+
+  /** A message between edge and user actor may have been lost: asks again. */
+  #repair (connection: Connection, now: number): void {
+    const waits = connection.phase === 'opening' || connection.forwardedSeq > connection.ackedUplinkSeq ||
+      connection.resyncAt >= 0
+    if (!waits) connection.waitsSince = -1
+    else if (connection.waitsSince < 0) connection.waitsSince = now
+    if (!waits || now - connection.waitsSince < repairTicks) return
+    connection.waitsSince = now
+    resync(connection)
+  }
+
+  #recordEnds (): void {
+    for (const { partition, entry } of this.#unrecorded.splice(0)) {
+      this.context.append(partition, [entry]).catch(() => { this.appendLater(partition, entry) })
+    }
+  }
+}
+
+function fail (code: 'heartbeat-timeout' | 'token-expired' | 'handshake-timeout', reason: string): ConnectionEvent {
+  return { type: 'fail', code, reason }
+}

@@ -1,0 +1,64 @@
+import { reportIsDue } from '../../actors/connection/downlinks.js'
+import type { Connection } from '../../actors/connection/connection.js'
+import type { Entry } from '../../schemas/facts.js'
+
+/** How long acks and writes are collected before the ledger is told. */
+const reportEveryMs = 100
+
+/**
+ * Tells the ledger what connections have written and their clients acked: one `DeliveryReported` a connection and period
+ * however many downlinks there were, with one timer for all.
+ */
+export class Reports {
+  readonly #due = new Set<Connection>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor (readonly append: (partition: number, entries: Entry[]) => Promise<unknown>) {}
+
+  add (connection: Connection): void {
+    this.#due.add(connection)
+    if (reportIsDue(connection)) {
+      this.#due.delete(connection)
+      this.#send([connection])
+      return
+    }
+    this.#timer ??= setTimeout(() => { this.flush() }, reportEveryMs)
+  }
+
+  flush (): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const due = [...this.#due]
+    this.#due.clear()
+    this.#send(due)
+  }
+
+  #send (connections: Connection[]): void {
+    const byPartition = new Map<number, { reported: Connection[], entries: Entry[] }>()
+    const atMs = Date.now()
+    for (const connection of connections) {
+      const { connectionId, userId, writtenSeq, ackedSeq, partition } = connection
+      // The end of a connection reports for itself.
+      if (connection.phase !== 'open') continue
+      if (writtenSeq === connection.reportedWrittenSeq && ackedSeq === connection.reportedAckedSeq) continue
+      connection.reportedWrittenSeq = writtenSeq
+      connection.reportedAckedSeq = ackedSeq
+      let batch = byPartition.get(partition)
+      if (!batch) byPartition.set(partition, batch = { reported: [], entries: [] })
+      batch.reported.push(connection)
+      batch.entries.push({ userId, atMs, fact: { type: 'DeliveryReported', connectionId, writtenSeq, ackedSeq } })
+    }
+    for (const [partition, { reported, entries }] of byPartition) {
+      this.append(partition, entries).catch(() => { this.#again(reported) })
+    }
+  }
+
+  /** Nothing of it was stored: the next report says it all again. */
+  #again (connections: Connection[]): void {
+    for (const connection of connections) {
+      connection.reportedWrittenSeq = connection.reportedAckedSeq = -1
+      this.#due.add(connection)
+    }
+    this.#timer ??= setTimeout(() => { this.flush() }, 10 * reportEveryMs)
+  }
+}

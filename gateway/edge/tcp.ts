@@ -1,0 +1,148 @@
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Connection } from '../../actors/connection/connection.js'
+import type { Wire } from '../../actors/connection/wire.js'
+import type { SharedSignal } from '../../actors/links.js'
+import type { Frame, ServerFrame } from '../../schemas/frames.js'
+import type { Admission } from './admission.js'
+import type { Edge } from './edge.js'
+import { type Encoder, tcpEncoder } from './encoders.js'
+import { lengthBytes, takeFrames } from './tcp-frames.js'
+
+/** The kernel's queue of connections not yet accepted; Linux cuts it to net.core.somaxconn. */
+const backlog = 4096
+
+export interface TcpListener {
+  readonly port: number
+  stop (): Promise<void>
+}
+
+/** Accepts raw TCP clients. Handlers are shared functions and state is in one object: nothing is made per read. */
+export async function listenTcp (
+  edge: Edge, admission: Admission, { host, port }: { host: string, port: number }
+): Promise<TcpListener> {
+  const { frameBytesMax } = edge.context.limits
+  const server: Server = createServer({ noDelay: true }, socket => {
+    const refusedForS = admission.refusedForS(socket.remoteAddress ?? '')
+    if (refusedForS > 0) turnAway(socket, refusedForS, edge.context.limits.lingerMs)
+    else if (!edge.hasRoom) socket.destroy()
+    else new TcpWire(socket, edge, frameBytesMax)
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host, port, backlog }, resolve)
+  })
+  return {
+    port: (server.address() as { port: number }).port,
+    stop: () => new Promise(resolve => { server.close(() => { resolve() }) }),
+  }
+}
+
+const nothing = new Uint8Array(0)
+
+/** Says why, and is gone: an address that is banned gets nothing that lasts. */
+function turnAway (socket: Socket, refusedForS: number, lingerMs: number): void {
+  socket.on('error', () => {})
+  tcpEncoder.write({ op: 'error', code: 'banned', message: `this address is refused for ${refusedForS} s` })
+  socket.end(tcpEncoder.take() ?? nothing)
+  socket.resume()
+  setTimeout(() => { socket.destroy() }, lingerMs).unref()
+}
+
+class TcpWire implements Wire {
+  readonly transport = 'tcp'
+  readonly #socket: Socket
+  readonly #edge: Edge
+  readonly #connection: Connection
+  readonly #frameBytesMax: number
+  /** Start of a frame whose end was not in the last read, in a buffer of the frame's size once that is known. */
+  #partial: Uint8Array = nothing
+  #partialLength = 0
+  #ended = false
+
+  constructor (socket: Socket, edge: Edge, frameBytesMax: number) {
+    this.#socket = socket
+    this.#edge = edge
+    this.#frameBytesMax = frameBytesMax
+    this.#connection = edge.accept(this)
+    const wired = socket as WiredSocket
+    wired.wire = this
+    socket.on('data', onData)
+    socket.on('drain', onDrain)
+    socket.on('error', onError)
+    socket.on('close', onClose)
+  }
+
+  get address (): string { return `${this.#socket.remoteAddress}:${this.#socket.remotePort}` }
+  get queuedBytes (): number { return this.#socket.writableLength }
+  get bytesIn (): number { return this.#socket.bytesRead }
+  get bytesOut (): number { return this.#socket.bytesWritten }
+  write (frame: ServerFrame): void { encoder.write(frame) }
+  writeSignal (signal: SharedSignal): void { encoder.writeSignal(signal) }
+
+  flush (): void {
+    const bytes = encoder.take()
+    if (bytes && !this.#socket.destroyed) this.#socket.write(bytes)
+  }
+
+  pause (): void { this.#socket.pause() }
+  resume (): void { this.#socket.resume() }
+
+  end (): void {
+    this.#ended = true
+    this.#socket.end()
+    // Reads on and drops it: closing on unread bytes would make the kernel reset, and our last frame with it.
+    this.#socket.resume()
+  }
+
+  destroy (): void { this.#socket.destroy() }
+
+  read (chunk: Buffer): void {
+    if (this.#ended) return
+    const bytes = this.#partialLength === 0 ? chunk : this.#complete(chunk)
+    if (!bytes) return
+    const frames: Frame[] = []
+    const { partial, partialBytes, error } = takeFrames(bytes, this.#frameBytesMax, frames)
+    if (partial) this.#keep(partial, partialBytes)
+    if (frames.length > 0) this.#connection.received(frames)
+    if (error) {
+      this.#ended = true
+      this.#connection.receivedBadFrame(error)
+    }
+  }
+
+  drained (): void { this.#connection.tell({ type: 'drained' }) }
+  closed (failed: boolean): void { this.#edge.closed(this.#connection, !failed) }
+
+  /** The chunk behind what was kept; undefined while a frame larger than both is still not whole. */
+  #complete (chunk: Buffer): Buffer | undefined {
+    const length = this.#partialLength + chunk.length
+    if (length <= this.#partial.length) {
+      this.#partial.set(chunk, this.#partialLength)
+      this.#partialLength = length
+      if (length < this.#partial.length) return undefined
+    }
+    const whole = length === this.#partial.length
+      ? Buffer.from(this.#partial.buffer, this.#partial.byteOffset, length)
+      : Buffer.concat([this.#partial.subarray(0, this.#partialLength), chunk], length)
+    this.#partial = nothing
+    this.#partialLength = 0
+    return whole
+  }
+
+  /** Keeps the start of a frame, with room for all of it, so that the reads that complete it are each copied once. */
+  #keep (partial: Uint8Array, partialBytes: number): void {
+    const kept = new Uint8Array(Math.max(partialBytes, lengthBytes))
+    kept.set(partial)
+    this.#partial = kept
+    this.#partialLength = partial.length
+  }
+}
+
+const encoder: Encoder = tcpEncoder
+
+interface WiredSocket extends Socket { wire: TcpWire, failed?: boolean }
+
+function onData (this: Socket, chunk: Buffer): void { (this as WiredSocket).wire.read(chunk) }
+function onDrain (this: Socket): void { (this as WiredSocket).wire.drained() }
+function onError (this: Socket): void { /* 'close' follows and says that there was one */ }
+function onClose (this: Socket, failed: boolean): void { (this as WiredSocket).wire.closed(failed) }

@@ -1,0 +1,165 @@
+import fastifyWebSocket from '@fastify/websocket'
+import type { FastifyInstance } from 'fastify'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { WebSocket } from 'ws'
+import type { Connection } from '../../actors/connection/connection.js'
+import type { Wire } from '../../actors/connection/wire.js'
+import type { SharedSignal } from '../../actors/links.js'
+import { GatewayError } from '../../schemas/errors.js'
+import { decodeFrame, decodeFrameJson } from '../../schemas/frame-codec.js'
+import type { ServerFrame } from '../../schemas/frames.js'
+import type { Admission } from './admission.js'
+import type { Edge } from './edge.js'
+import { type Encoder, webSocketEncoder, webSocketJsonEncoder } from './encoders.js'
+
+const avroProtocol = 'ledgerline.v1.avro'
+const jsonProtocol = 'ledgerline.v1.json'
+
+/** Adds `GET /v1/connect` to the HTTP side. */
+export function webSocketRoute (app: FastifyInstance, edge: Edge, admission: Admission): void {
+  const { frameBytesMax, lingerMs } = edge.context.limits
+  app.register(fastifyWebSocket, {
+    options: {
+      maxPayload: frameBytesMax,
+      perMessageDeflate: false,
+      clientTracking: false,
+      closeTimeout: lingerMs,
+      handleProtocols: chooseProtocol,
+      WebSocket: ClientSocket,
+    } as object,
+    // The edge closes its connections itself, flushed and with a code; the default closes every one at once and waits.
+    preClose: (done: () => void) => { done() },
+  })
+  app.register(async scope => {
+    scope.get('/v1/connect', {
+      websocket: true,
+      config: { public: true },
+      onRequest: async (request, reply) => {
+        const refusedForS = admission.refusedForS(request.ip)
+        if (refusedForS > 0) {
+          reply.header('retry-after', String(refusedForS))
+          throw new GatewayError('banned')
+        }
+        if (!edge.hasRoom) throw new GatewayError('not-ready', 'this node has no room for another connection')
+      },
+    // Handlers are attached in this very turn: a frame that comes before them would be lost.
+    }, (ws, request) => { new WebSocketWire(ws as ClientSocket, request.raw, edge) })
+  })
+}
+
+/** The first that the client names and we know; one that names none speaks JSON. */
+function chooseProtocol (protocols: Set<string>): string | false {
+  for (const protocol of protocols) if (protocol === avroProtocol || protocol === jsonProtocol) return protocol
+  return false
+}
+
+/** A socket whose peer broke RFC 6455 or sent too much is closed by ws with 1002 to 1009; ours say `bad-frame`. */
+class ClientSocket extends WebSocket {
+  wire: WebSocketWire | undefined
+
+  override close (code?: number, reason?: string | Buffer): void {
+    if (code !== undefined && code > 1000 && code < 3000 && this.wire) this.wire.broken(code)
+    else super.close(code, reason)
+  }
+}
+
+class WebSocketWire implements Wire {
+  readonly transport = 'ws'
+  readonly #ws: ClientSocket
+  readonly #socket: Socket
+  readonly #edge: Edge
+  readonly #connection: Connection
+  readonly #encoder: Encoder
+  readonly #json: boolean
+  #ended = false
+
+  constructor (ws: ClientSocket, request: IncomingMessage, edge: Edge) {
+    const { socket } = request
+    this.#ws = ws
+    this.#socket = socket
+    this.#edge = edge
+    this.#json = ws.protocol !== avroProtocol
+    this.#encoder = this.#json ? webSocketJsonEncoder : webSocketEncoder
+    releaseRequest(ws, socket)
+    ws.wire = this
+    ;(socket as WiredSocket).wire = this
+    this.#connection = edge.accept(this)
+    ws.on('message', onMessage)
+    ws.on('error', onError)
+    ws.on('close', onClose)
+    socket.on('drain', onDrain)
+  }
+
+  get address (): string { return `${this.#socket.remoteAddress}:${this.#socket.remotePort}` }
+  get queuedBytes (): number { return this.#socket.writableLength }
+  get bytesIn (): number { return this.#socket.bytesRead }
+  get bytesOut (): number { return this.#socket.bytesWritten }
+  write (frame: ServerFrame): void { this.#encoder.write(frame) }
+  writeSignal (signal: SharedSignal): void { this.#encoder.writeSignal(signal) }
+
+  flush (): void {
+    const bytes = this.#encoder.take()
+    if (bytes && this.#ws.readyState === WebSocket.OPEN) this.#socket.write(bytes)
+  }
+
+  pause (): void { this.#ws.pause() }
+  resume (): void { this.#ws.resume() }
+
+  end (closeCode: number, reason: string): void {
+    this.#ended = true
+    // Paused, it would not see the client's half of the closing handshake.
+    this.#ws.resume()
+    this.#ws.close(closeCode, reason)
+  }
+
+  destroy (): void { this.#ws.terminate() }
+
+  read (data: Buffer, isBinary: boolean): void {
+    if (this.#ended) return
+    try {
+      if (isBinary === this.#json) throw new GatewayError('bad-frame', wrongKind(isBinary))
+      this.#connection.receivedOne(
+        this.#json ? decodeFrameJson(data.toString()) : decodeFrame(data, 0, data.length))
+    } catch (err) {
+      this.#ended = true
+      this.#connection.receivedBadFrame(err as GatewayError)
+    }
+  }
+
+  /** From ws: nothing more can be read from this client. */
+  broken (closeCode: number): void {
+    if (this.#ended) return
+    this.#ended = true
+    const what = closeCode === 1009 ? 'a message larger than frameBytesMax' : 'not a WebSocket message'
+    this.#connection.receivedBadFrame(new GatewayError('bad-frame', what))
+  }
+
+  drained (): void { this.#connection.tell({ type: 'drained' }) }
+  closed (clean: boolean): void { this.#edge.closed(this.#connection, clean) }
+}
+
+function wrongKind (isBinary: boolean): string {
+  return isBinary
+    ? `a binary message, but the subprotocol is not ${avroProtocol}`
+    : `a text message, but the subprotocol is ${avroProtocol}`
+}
+
+/**
+ * Lets go of the upgrade request, which the socket and the plugin's listener would keep as long as the connection lives:
+ * 2.8 KB each (design.md 9).
+ */
+function releaseRequest (ws: WebSocket, socket: Socket): void {
+  ws.removeAllListeners('error')
+  const held = socket as Socket & { _httpMessage?: ServerResponse | null }
+  held._httpMessage?.detachSocket(socket)
+}
+
+interface WiredSocket extends Socket { wire: WebSocketWire }
+
+function onMessage (this: WebSocket, data: unknown, isBinary: boolean): void {
+  (this as ClientSocket).wire!.read(data as Buffer, isBinary)
+}
+function onError (): void { /* 'close' follows */ }
+function onClose (this: WebSocket, code: number): void { (this as ClientSocket).wire!.closed(code !== 1006) }
+function onDrain (this: Socket): void { (this as WiredSocket).wire.drained() }

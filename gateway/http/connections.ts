@@ -1,0 +1,88 @@
+import type { FastifyInstance } from 'fastify'
+import { GatewayError } from '../../schemas/errors.js'
+import { errorAnswers } from './errors.js'
+import { userIdSchema } from './shapes.js'
+
+export interface ConnectionsOptions {
+  /** Resolves once the kicks are durable; with no connection where none is open that fits. */
+  readonly kick: (request: KickCommand) => Promise<KickAnswer>
+}
+
+/** At least one of the two ids is there. */
+export interface KickCommand {
+  /** Empty where the caller knows the connection only. */
+  readonly userId: string
+  /** Empty for all of the user's. */
+  readonly connectionId: string
+  /** What the client is told. */
+  readonly reason: string
+}
+
+export interface KickAnswer {
+  readonly connections: ReadonlyArray<{ readonly userId: string, readonly connectionId: string }>
+}
+
+const reasonSchema = { type: 'string', maxLength: 256, default: '', description: 'what the client is told' }
+
+const kickSchema = {
+  type: 'object',
+  required: ['connections'],
+  properties: {
+    connections: {
+      type: 'array',
+      description: 'those that are being closed',
+      items: {
+        type: 'object',
+        required: ['userId', 'connectionId'],
+        properties: { userId: { type: 'string' }, connectionId: { type: 'string' } },
+      },
+    },
+  },
+}
+
+/** Kicks: terminal goodbyes by an operator or a business service. */
+export async function connectionsRoutes (app: FastifyInstance, { kick }: ConnectionsOptions): Promise<void> {
+  const response = { 202: kickSchema, ...errorAnswers('bad-request', 'unauthorized', 'not-found') }
+
+  app.delete<{ Params: { connectionId: string }, Querystring: { userId: string, reason: string } }>(
+    '/v1/connections/:connectionId', {
+      schema: {
+        summary: 'Close one connection for good',
+        tags: ['connections'],
+        params: {
+          type: 'object',
+          required: ['connectionId'],
+          properties: { connectionId: { type: 'string', minLength: 1, maxLength: 64 } },
+        },
+        querystring: {
+          type: 'object',
+          properties: {
+            userId: { type: 'string', maxLength: 256, default: '', description: 'whose it is, where that is known' },
+            reason: reasonSchema,
+          },
+        },
+        response,
+      },
+    }, async (request, reply) => {
+      const { userId, reason } = request.query
+      const { connectionId } = request.params
+      const answer = await kick({ userId, connectionId, reason })
+      if (answer.connections.length === 0) throw new GatewayError('not-found', `no connection ${connectionId} is open`)
+      return await reply.code(202).send(answer)
+    })
+
+  app.delete<{ Params: { userId: string }, Querystring: { reason: string } }>('/v1/users/:userId/connections', {
+    schema: {
+      summary: 'Close all connections of a user for good',
+      tags: ['users'],
+      params: { type: 'object', required: ['userId'], properties: { userId: userIdSchema } },
+      querystring: { type: 'object', properties: { reason: reasonSchema } },
+      response,
+    },
+  }, async (request, reply) => {
+    const { userId } = request.params
+    const answer = await kick({ userId, connectionId: '', reason: request.query.reason })
+    if (answer.connections.length === 0) throw new GatewayError('not-found', `user ${userId} has no connection open`)
+    return await reply.code(202).send(answer)
+  })
+}

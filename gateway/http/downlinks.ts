@@ -1,0 +1,140 @@
+import { randomUUID } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import { GatewayError } from '../../schemas/errors.js'
+import type { DownlinkCommand } from '../../schemas/records.js'
+import { errorAnswers } from './errors.js'
+import { decodePayload, payloadSchema } from './payload.js'
+import type { JsonPayload } from './payload.js'
+import { textSchema, userIdsSchema } from './shapes.js'
+
+export interface DownlinksOptions {
+  /**
+   * Resolves once every user's request is durable, or a signal was handed on.
+   *
+   * @throws GatewayError `ledger-unavailable` where nothing at all was stored
+   */
+  readonly push: (command: DownlinkCommand) => Promise<PushAnswer>
+  readonly frameBytesMax: number
+}
+
+export interface PushAnswer {
+  readonly messageId: string
+  /** One for each user id, in the order of the request. */
+  readonly users: readonly PushedUser[]
+}
+
+export interface PushedUser {
+  readonly userId: string
+  /** `queued` durably in the ledger; a signal `sent` to an open connection; `offline`, a signal for nobody. */
+  readonly status: 'queued' | 'sent' | 'offline' | 'rejected'
+  /** Where the request stands in the ledger, `3@1021.4`. */
+  readonly position?: string
+  /** Why it was rejected. */
+  readonly code?: string
+}
+
+interface DownlinkBody {
+  readonly to: { readonly userIds: readonly string[] }
+  readonly messageId?: string
+  readonly service: string
+  readonly payload: JsonPayload
+  readonly ttlMs: number
+  readonly delivery: DownlinkCommand['delivery']
+  readonly platforms: readonly string[]
+  readonly exceptDevices: readonly string[]
+}
+
+const dayMs = 86_400_000
+
+const bodySchema = {
+  type: 'object',
+  required: ['to', 'payload'],
+  additionalProperties: false,
+  properties: {
+    to: {
+      type: 'object',
+      required: ['userIds'],
+      additionalProperties: false,
+      properties: { userIds: userIdsSchema },
+    },
+    messageId: { ...textSchema(128, 1), description: 'idempotency key within each user; drawn where it is absent' },
+    service: { ...textSchema(128), default: '' },
+    payload: payloadSchema,
+    ttlMs: {
+      type: 'integer',
+      minimum: 1,
+      maximum: 30 * dayMs,
+      default: 7 * dayMs,
+      description: 'how long it is kept for delivery',
+    },
+    delivery: {
+      type: 'string',
+      enum: ['durable', 'signal'],
+      default: 'durable',
+      description: 'a signal is sent at most once and never stored',
+    },
+    platforms: {
+      type: 'array',
+      maxItems: 100,
+      items: textSchema(64, 1),
+      default: [],
+      description: 'only to sessions of these; empty for all',
+    },
+    exceptDevices: { type: 'array', maxItems: 100, items: textSchema(128, 1), default: [] },
+  },
+}
+
+const answerSchema = {
+  type: 'object',
+  required: ['messageId', 'users'],
+  properties: {
+    messageId: { type: 'string' },
+    users: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['userId', 'status'],
+        properties: {
+          userId: { type: 'string' },
+          status: { type: 'string', enum: ['queued', 'sent', 'offline', 'rejected'] },
+          position: { type: 'string', description: 'where the request stands in the ledger', examples: ['3@1021.4'] },
+          code: { type: 'string', description: 'why it was rejected' },
+        },
+      },
+    },
+  },
+}
+
+/** `POST /v1/downlinks`: a message to some users, durable or at most once. */
+export async function downlinksRoutes (app: FastifyInstance, options: DownlinksOptions): Promise<void> {
+  app.post<{ Body: DownlinkBody }>('/v1/downlinks', {
+    schema: {
+      summary: 'Send to users',
+      tags: ['messages'],
+      body: bodySchema,
+      response: {
+        202: answerSchema,
+        ...errorAnswers('bad-request', 'unauthorized', 'payload-too-large', 'overloaded', 'ledger-unavailable'),
+      },
+    },
+  }, async (request, reply) => {
+    const command = commandOf(request.body)
+    const bytes = downlinkBytesMax(command)
+    if (bytes > options.frameBytesMax) {
+      throw new GatewayError('payload-too-large',
+        `body/payload makes a downlink of ${bytes} bytes, and ${options.frameBytesMax} are the bound`)
+    }
+    return await reply.code(202).send(await options.push(command))
+  })
+}
+
+function commandOf (body: DownlinkBody): DownlinkCommand {
+  const { to, messageId = randomUUID(), service, ttlMs, delivery, platforms, exceptDevices } = body
+  const payload = decodePayload(body.payload)
+  return { messageId, userIds: to.userIds, service, payload, ttlMs, delivery, platforms, exceptDevices }
+}
+
+/** The downlink frame at its longest: opcode, two longs of 10 bytes, three lengths of 5, and what they count. */
+function downlinkBytesMax ({ messageId, service, payload }: DownlinkCommand): number {
+  return 1 + 2 * 10 + 3 * 5 + Buffer.byteLength(messageId) + Buffer.byteLength(service) + payload.byteLength
+}

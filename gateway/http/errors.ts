@@ -1,0 +1,83 @@
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { errors, GatewayError } from '../../schemas/errors.js'
+import type { ErrorCode } from '../../schemas/errors.js'
+
+/** Every error over HTTP has this form (protocol.md 5). */
+export interface ErrorAnswer {
+  readonly statusCode: number
+  readonly code: ErrorCode
+  /** The status in words. */
+  readonly error: string
+  readonly message: string
+}
+
+export const errorSchema = {
+  $id: 'Error',
+  type: 'object',
+  required: ['statusCode', 'code', 'error', 'message'],
+  properties: {
+    statusCode: { type: 'integer' },
+    code: { type: 'string', description: 'one of docs/errors.md' },
+    error: { type: 'string' },
+    message: { type: 'string' },
+  },
+}
+
+/** What a route's `response` says about the errors that it may answer with. */
+export function errorAnswers (...codes: ErrorCode[]): Record<string, object> {
+  const answers: Record<string, { description: string, $ref: string }> = {}
+  for (const code of codes) {
+    const { status, meaning } = errors[code]
+    const other = answers[String(status)]
+    answers[String(status)] = { description: other ? `${other.description} ${meaning}` : meaning, $ref: 'Error#' }
+  }
+  return answers
+}
+
+/** For `setErrorHandler` and `frameworkErrors`: never a stack, and nothing of an error that is not the caller's. */
+export function answerError (err: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): void {
+  const answer = describe(err)
+  if (answer.code === 'internal') request.log.error({ err, route: request.routeOptions?.url }, 'request failed')
+  if (answer.code === 'unauthorized') reply.header('www-authenticate', 'Bearer')
+  if (answer.statusCode === 429 || answer.statusCode === 503) reply.header('retry-after', '1')
+  reply.code(answer.statusCode).type('application/json; charset=utf-8').send(answer)
+}
+
+export function answerNotFound (request: FastifyRequest, reply: FastifyReply): void {
+  answerError(new GatewayError('not-found', `there is no ${request.method} ${request.url.split('?')[0]}`), request, reply)
+}
+
+/** What reached the HTTP port and was not HTTP, or came too slowly. The offender alone is closed. */
+export function answerClientError (err: NodeJS.ErrnoException, socket: Socket): void {
+  if (err.code === 'ECONNRESET' || socket.destroyed) return
+  const statusCode = { ERR_HTTP_REQUEST_TIMEOUT: 408, HPE_HEADER_OVERFLOW: 431 }[String(err.code)] ?? 400
+  const body = JSON.stringify(answerOf(statusCode, 'bad-request', 'the bytes received are no HTTP/1.1 request'))
+  if (socket.writable) {
+    socket.write(`HTTP/1.1 ${statusCode} ${STATUS_CODES[statusCode]}\r\nconnection: close\r\n` +
+      `content-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+  }
+  socket.destroySoon()
+}
+
+function describe (err: FastifyError | Error): ErrorAnswer {
+  if (err instanceof GatewayError && err.statusCode !== null) return answerOf(err.statusCode, err.code, err.message)
+  const status = 'statusCode' in err && typeof err.statusCode === 'number' ? err.statusCode : 500
+  if (status >= 400 && status < 500) return answerOf(status, codeOf(status), err.message)
+  return answerOf(500, 'internal', errors.internal.meaning)
+}
+
+/** The code for an error of Fastify's own. */
+function codeOf (statusCode: number): ErrorCode {
+  switch (statusCode) {
+    case 401: return 'unauthorized'
+    case 404: return 'not-found'
+    case 413: return 'payload-too-large'
+    default: return 'bad-request'
+  }
+}
+
+function answerOf (statusCode: number, code: ErrorCode, message: string): ErrorAnswer {
+  return { statusCode, code, error: STATUS_CODES[statusCode] ?? 'Error', message }
+}

@@ -1,0 +1,69 @@
+import type { FastifyInstance } from 'fastify'
+import type { NodeRow } from '../../projections/nodes.js'
+import { errorAnswers } from './errors.js'
+import { asOfSchema } from './shapes.js'
+import type { AsOf } from './shapes.js'
+
+export interface NodesOptions {
+  readonly nodes: () => Promise<NodesAnswer>
+}
+
+export interface NodesAnswer {
+  readonly nodes: readonly NodeRow[]
+  readonly asOf: AsOf
+}
+
+const integer = { type: 'integer' }
+
+const rowSchema = {
+  type: 'object',
+  required: ['nodeId', 'epoch', 'state', 'alive'],
+  properties: {
+    nodeId: { type: 'string' },
+    epoch: { type: 'integer', description: 'new at every start of the node' },
+    state: { type: 'string', enum: ['up', 'draining', 'lost', 'stopped'] },
+    percent: { type: 'integer', description: 'share of its connections that a draining node asks to leave' },
+    alive: { type: 'boolean', description: 'its lease had not run out' },
+    region: { type: 'string' },
+    roles: { type: 'string' },
+    version: { type: 'string' },
+    wsUrl: { type: 'string' },
+    tcpUrl: { type: 'string' },
+    connectionsMax: integer,
+    leaseMs: integer,
+    reported: {
+      type: 'object',
+      description: 'load, all 0 until the first report',
+      required: ['connections', 'eventLoopUtilization', 'rssBytes', 'memoryBytesMax'],
+      properties: {
+        connections: integer,
+        eventLoopUtilization: { type: 'number', description: '0 to 1' },
+        rssBytes: integer,
+        memoryBytesMax: integer,
+      },
+    },
+    startedAtMs: integer,
+    reportedAtMs: integer,
+    aliveUntilMs: integer,
+  },
+}
+
+export async function nodesRoutes (app: FastifyInstance, { nodes }: NodesOptions): Promise<void> {
+  app.get('/v1/nodes', {
+    schema: {
+      summary: 'The node table',
+      tags: ['nodes'],
+      response: {
+        200: {
+          type: 'object',
+          required: ['nodes', 'asOf'],
+          properties: {
+            nodes: { type: 'array', items: rowSchema },
+            asOf: asOfSchema,
+          },
+        },
+        ...errorAnswers('unauthorized'),
+      },
+    },
+  }, async () => await nodes())
+}

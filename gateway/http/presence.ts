@@ -1,0 +1,78 @@
+import type { FastifyInstance } from 'fastify'
+import type { Presence } from '../../projections/presence.js'
+import { errorAnswers } from './errors.js'
+import { asOfSchema, userIdSchema, userIdsSchema } from './shapes.js'
+import type { AsOf } from './shapes.js'
+
+export interface PresenceOptions {
+  readonly presence: (userId: string) => Promise<PresenceAnswer>
+}
+
+export type PresenceAnswer = Presence & { readonly asOf: AsOf }
+
+const presenceSchema = {
+  type: 'object',
+  required: ['userId', 'online', 'sessions', 'lastSeenAtMs', 'asOf'],
+  properties: {
+    userId: { type: 'string' },
+    online: { type: 'boolean' },
+    sessions: {
+      type: 'array',
+      description: 'oldest first',
+      items: {
+        type: 'object',
+        required: [
+          'connectionId', 'deviceId', 'platform', 'sessionId', 'client', 'transport', 'address', 'nodeId', 'openedAtMs',
+        ],
+        properties: {
+          connectionId: { type: 'string' },
+          deviceId: { type: 'string' },
+          platform: { type: 'string' },
+          sessionId: { type: 'string' },
+          client: { type: 'string', description: 'name and version of the client program' },
+          transport: { type: 'string', enum: ['tcp', 'ws'] },
+          address: { type: 'string', description: 'remote IP address and port' },
+          nodeId: { type: 'string' },
+          openedAtMs: { type: 'integer' },
+        },
+      },
+    },
+    lastSeenAtMs: {
+      type: ['integer', 'null'],
+      description: 'when a connection last opened or closed; null for a user who never had one',
+    },
+    asOf: asOfSchema,
+  },
+}
+
+export async function presenceRoutes (app: FastifyInstance, { presence }: PresenceOptions): Promise<void> {
+  app.get<{ Params: { userId: string } }>('/v1/users/:userId/presence', {
+    schema: {
+      summary: 'Which sessions a user has open',
+      tags: ['users'],
+      params: { type: 'object', required: ['userId'], properties: { userId: userIdSchema } },
+      response: { 200: presenceSchema, ...errorAnswers('bad-request', 'unauthorized') },
+    },
+  }, async request => await presence(request.params.userId))
+
+  app.post<{ Body: { userIds: string[] } }>('/v1/presence', {
+    schema: {
+      summary: 'Which sessions several users have open',
+      tags: ['users'],
+      body: {
+        type: 'object',
+        required: ['userIds'],
+        additionalProperties: false,
+        properties: { userIds: userIdsSchema },
+      },
+      response: {
+        200: {
+          type: 'object',
+          required: ['users'],
+          properties: { users: { type: 'array', items: presenceSchema } },
+        },
+        ...errorAnswers('bad-request', 'unauthorized', 'payload-too-large'),
+      },
+    },
+  }, async request => ({ users: await Promise.all(request.body.userIds.map(presence)) }))
+}

@@ -1,0 +1,64 @@
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
+import type { EdgeCounters } from '../actors/connection/connection.js'
+import type { Settle } from '../actors/user/effects.js'
+
+export interface MetricsSources {
+  connections (): number
+  activeUsers (): number
+  /** Blocks that each table is behind the ledger. */
+  tableLag (): ReadonlyMap<string, number>
+  commitSeconds (): number
+}
+
+/** Plain numbers for the hot path; Prometheus reads them when it asks. */
+export class GatewayMetrics {
+  readonly registry = new Registry()
+  readonly edge: EdgeCounters
+  readonly #settled: Counter
+
+  constructor () {
+    const closed = this.#counter('connections_closed_total', 'Connections ended, by code (docs/errors.md)', ['code'])
+    this.#settled = this.#counter('downlinks_settled_total', 'How durable downlinks ended', ['outcome', 'reason'])
+    this.edge = {
+      uplinks: 0, uplinksRefused: 0, downlinks: 0, signals: 0, closed: code => { closed.inc({ code }) },
+    }
+    const { edge } = this
+    this.#reads('uplinks_total', 'Uplinks given to the ledger', () => edge.uplinks)
+    this.#reads('uplinks_refused_total', 'Uplinks refused with uplinkRefused', () => edge.uplinksRefused)
+    this.#reads('downlinks_total', 'Downlink frames written', () => edge.downlinks)
+    this.#reads('signals_total', 'Signal frames written', () => edge.signals)
+    collectDefaultMetrics({ register: this.registry })
+  }
+
+  readonly settled = ({ outcome, reason }: Settle): void => { this.#settled.inc({ outcome, reason }) }
+
+  /** Adds what is known once the parts of the node have started. */
+  observe (sources: MetricsSources): void {
+    this.#gauge('connections', 'Open connections', [], gauge => { gauge.set(sources.connections()) })
+    this.#gauge('active_users', 'Users with an actor in memory', [], gauge => { gauge.set(sources.activeUsers()) })
+    this.#gauge('commit_seconds', 'Moving average of one commit', [], gauge => { gauge.set(sources.commitSeconds()) })
+    this.#gauge('table_lag_blocks', 'Ledger blocks that a table is behind', ['table'], gauge => {
+      for (const [table, blocks] of sources.tableLag()) gauge.set({ table }, blocks)
+    })
+  }
+
+  #counter (name: string, help: string, labelNames: string[]): Counter {
+    return new Counter({ name: `ledgerline_${name}`, help, labelNames, registers: [this.registry] })
+  }
+
+  /** A counter whose number is kept elsewhere. */
+  #reads (name: string, help: string, value: () => number): void {
+    const counter: Counter = new Counter({
+      name: `ledgerline_${name}`,
+      help,
+      registers: [this.registry],
+      collect () { counter.reset(); counter.inc(value()) },
+    })
+  }
+
+  #gauge (name: string, help: string, labelNames: string[], collect: (gauge: Gauge) => void): void {
+    const gauge: Gauge = new Gauge({
+      name: `ledgerline_${name}`, help, labelNames, registers: [this.registry], collect () { collect(gauge) },
+    })
+  }
+}

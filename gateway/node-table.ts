@@ -1,0 +1,55 @@
+import { nodeRows, type NodeRow } from '../projections/nodes.js'
+import type { Tables } from '../projections/tables/tables.js'
+import { GatewayError } from '../schemas/errors.js'
+import { chooseEndpoints, guardedUpdate } from './choice.js'
+import type { IpConfig, IpConfigRequest } from './http/ip-config.js'
+
+/** How old the copy that answers come from may be. */
+const freshMs = 500
+
+/** What ip-config tells clients besides endpoints (protocol.md 3, Reconnecting). */
+const ttlMs = 300_000
+const backoff = { baseMs: 1_000, capMs: 60_000 }
+
+/** This node's copy of the node table; the last good one while the store is away. */
+export class NodeTable {
+  #rows: NodeRow[] = []
+  #asOfMs = 0
+  #refreshing: Promise<void> | undefined
+
+  constructor (readonly tables: Tables, readonly heartbeatMs: number) {}
+
+  /** Every node, and the time that the copy was made. */
+  async rows (): Promise<{ rows: readonly NodeRow[], asOfMs: number }> {
+    if (Date.now() - this.#asOfMs > freshMs) await (this.#refreshing ??= this.#refresh())
+    return { rows: this.#rows, asOfMs: this.#asOfMs }
+  }
+
+  /** @throws GatewayError `not-ready` before the table was ever read */
+  async ipConfig ({ transport, region }: IpConfigRequest): Promise<IpConfig> {
+    const { rows, asOfMs } = await this.rows()
+    if (asOfMs === 0) throw new GatewayError('not-ready', 'the node table could not be read yet')
+    const endpoints = chooseEndpoints({ nodes: rows, transport, region, nowMs: asOfMs, random: Math.random })
+    return { endpoints, ttlMs, heartbeatMs: this.heartbeatMs, backoff, asOfMs }
+  }
+
+  /** Endpoints of other nodes than this one, from the copy as it is. */
+  alternates (nodeId: string, transport: 'tcp' | 'ws', region: string): string[] {
+    const others = this.#rows.filter(row => row.nodeId !== nodeId)
+    return chooseEndpoints({ nodes: others, transport, region, nowMs: this.#asOfMs, random: Math.random })
+  }
+
+  async #refresh (): Promise<void> {
+    try {
+      const nowMs = Date.now()
+      const rows = []
+      for await (const row of this.tables.scan('nodes')) rows.push(row)
+      this.#rows = guardedUpdate(this.#rows, nodeRows(rows, nowMs))
+      this.#asOfMs = nowMs
+    } catch {
+      // The store is away: the last good copy stays, and says how old it is.
+    } finally {
+      this.#refreshing = undefined
+    }
+  }
+}

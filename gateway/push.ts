@@ -1,0 +1,116 @@
+import { randomUUID } from 'node:crypto'
+import type { Links, SharedSignal } from '../actors/links.js'
+import { type EventLog, formatPosition } from '../ledger/log.js'
+import { routesOf, routingKey, type Route } from '../projections/routing.js'
+import type { Tables } from '../projections/tables/tables.js'
+import { GatewayError } from '../schemas/errors.js'
+import type { Entry } from '../schemas/facts.js'
+import { partitionOf } from '../schemas/partitioning.js'
+import type { DownlinkCommand } from '../schemas/records.js'
+import { ledger } from '../schemas/streams.js'
+import type { KickAnswer, KickCommand } from './http/connections.js'
+import type { PushAnswer, PushedUser } from './http/downlinks.js'
+
+export interface PushDeps {
+  readonly log: EventLog
+  readonly tables: Tables
+  readonly links: Links
+}
+
+/** The `push` role: turns what business services ask for into facts, or hands signals straight to the edges. */
+export class Push {
+  readonly #deps: PushDeps
+  readonly #partitions: number
+
+  constructor (deps: PushDeps) {
+    this.#deps = deps
+    this.#partitions = deps.log.partitions(ledger)
+  }
+
+  /** @throws GatewayError `ledger-unavailable` where not one request was stored */
+  async push (command: DownlinkCommand): Promise<PushAnswer> {
+    const users = command.delivery === 'signal' ? await this.#signal(command) : await this.#request(command)
+    return { messageId: command.messageId, users }
+  }
+
+  /** Records that connections are to be closed for good. The user actors close those that are still open then. */
+  async kick ({ userId, connectionId, reason }: KickCommand): Promise<KickAnswer> {
+    const found = userId === '' ? await this.#find(connectionId) : await this.#routes(userId)
+    const connections = connectionId === '' ? found : found.filter(route => route.connectionId === connectionId)
+    const users = new Set(connections.map(({ userId }) => userId))
+    await Promise.all([...users].map(userId => {
+      const entry: Entry = {
+        userId,
+        atMs: Date.now(),
+        fact: { type: 'KickRequested', requestId: randomUUID(), connectionId, reason: reason || 'kicked by an operator' },
+      }
+      return this.#deps.log.append(ledger, partitionOf(userId, this.#partitions), [entry])
+    }))
+    return { connections: connections.map(({ userId, connectionId }) => ({ userId, connectionId })) }
+  }
+
+  /** One entry a user; those of one partition are one append. */
+  async #request (command: DownlinkCommand): Promise<PushedUser[]> {
+    const { messageId, service, payload, ttlMs, platforms, exceptDevices, userIds } = command
+    const fact: Entry['fact'] = {
+      type: 'DownlinkRequested', messageId, service, payload, ttlMs, platforms, exceptDevices,
+    }
+    const atMs = Date.now()
+    const batches = new Map<number, { places: number[], entries: Entry[] }>()
+    for (let i = 0; i < userIds.length; i++) {
+      const userId = userIds[i]!
+      const partition = partitionOf(userId, this.#partitions)
+      let batch = batches.get(partition)
+      if (!batch) batches.set(partition, batch = { places: [], entries: [] })
+      batch.places.push(i)
+      batch.entries.push({ userId, atMs, fact })
+    }
+    const users = new Array<PushedUser>(userIds.length)
+    let failure: unknown
+    await Promise.all(Array.from(batches, async ([partition, { places, entries }]) => {
+      try {
+        const { offset, index } = await this.#deps.log.append(ledger, partition, entries)
+        for (let i = 0; i < places.length; i++) {
+          const position = formatPosition({ partition, offset, index: index + i })
+          users[places[i]!] = { userId: userIds[places[i]!]!, status: 'queued', position }
+        }
+      } catch (err) {
+        failure = err
+        const code = err instanceof GatewayError ? err.code : 'internal'
+        for (const place of places) users[place] = { userId: userIds[place]!, status: 'rejected', code }
+      }
+    }))
+    if (failure && users.every(({ status }) => status === 'rejected')) throw failure
+    return users
+  }
+
+  /** To every open connection that the routing table knows; nothing is stored. */
+  async #signal (command: DownlinkCommand): Promise<PushedUser[]> {
+    const { service, payload, platforms, exceptDevices } = command
+    const signal: SharedSignal = { service, payload, encoded: new Map() }
+    return await Promise.all(command.userIds.map(async userId => {
+      let sent = false
+      for (const { connectionId, nodeId, platform, deviceId } of await this.#routes(userId)) {
+        if (platforms.length > 0 && !platforms.includes(platform)) continue
+        if (exceptDevices.includes(deviceId)) continue
+        this.#deps.links.toConnection({ type: 'signal', nodeId, connectionId, signal })
+        sent = true
+      }
+      return { userId, status: sent ? 'sent' as const : 'offline' as const }
+    }))
+  }
+
+  async #routes (userId: string): Promise<Array<Route & { userId: string, connectionId: string }>> {
+    const fields = await this.#deps.tables.get('routing', partitionOf(userId, this.#partitions), routingKey(userId))
+    return routesOf(fields).map(route => ({ userId, ...route }))
+  }
+
+  /** Whoever knows a connection and not its user pays with a walk over the table. */
+  async #find (connectionId: string): Promise<Array<{ userId: string, connectionId: string }>> {
+    const prefix = routingKey('')
+    for await (const { key, fields } of this.#deps.tables.scan('routing')) {
+      if (key.startsWith(prefix) && fields.has(connectionId)) return [{ userId: key.slice(prefix.length), connectionId }]
+    }
+    return []
+  }
+}

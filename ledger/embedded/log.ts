@@ -1,0 +1,425 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { GatewayError } from '../../schemas/errors.js'
+import type { Stream } from '../../schemas/streams.js'
+import type { AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange } from '../log.js'
+import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
+import { blockHeaderBytes, openBlock, sealBlock } from './block.js'
+import { StoreError } from './directory.js'
+import { Group, type FollowerErrorHandler } from './followers.js'
+import { blockKey, indexedKey, kind, parseBlockKey, streamKey } from './keys.js'
+import { PartitionIndex } from './partition-index.js'
+import { PartitionLog, type Append } from './partition.js'
+import { trimOf, writeTrim, type Retention, type Trim } from './retention.js'
+import type { Store, WriteBatch, Writer } from './store.js'
+
+export interface EmbeddedLogOptions {
+  /** Partitions of a stream that is created and not named in `streams`. */
+  readonly partitions?: number
+  readonly streams?: Readonly<Record<string, Retention & { readonly partitions?: number }>>
+  /** Estimated bytes of appends without an outcome; an append that passes it is refused. */
+  readonly pendingBytesMax?: number
+  /** How often retention is looked after. */
+  readonly sweepMs?: number
+  readonly onDamage?: DamageHandler
+  readonly onFollowerError?: FollowerErrorHandler
+  /** The clock that stamps blocks, ms since 1970. */
+  readonly now?: () => number
+}
+
+/** A stored block was skipped: it is damaged or can not be decoded, and stands in `<stream>.rejected`. */
+export type DamageHandler = (damage: {
+  readonly stream: string
+  readonly partition: number
+  readonly offset: bigint
+  readonly reason: string
+}) => void
+
+export interface EmbeddedLogMetrics {
+  readonly blocksAppended: number
+  readonly entriesAppended: number
+  readonly blocksSetAside: number
+  readonly pendingBytes: number
+}
+
+export interface EmbeddedLog extends EventLog {
+  readonly metrics: EmbeddedLogMetrics
+  /** Deletes what is older or more than its stream may keep. Runs by itself every `sweepMs`. */
+  sweep (): Promise<void>
+}
+
+/** Commits between two writings of the index; at open, as many are read again. */
+const indexEvery = 256
+/** What one commit takes on; the rest goes with the next one, so that no commit keeps the others waiting for long. */
+const commitBytesMax = 1 << 22
+/** How long a reader may keep the event loop. */
+const turnMs = 4
+const setAsideMax = 10_000
+
+/**
+ * The streams in the local store.
+ *
+ * Items that are given to `append` must own their bytes: they are encoded when the commit begins, and the very objects
+ * go to followers afterwards. From the call on they belong to the log and nobody may change them.
+ *
+ * @throws StoreError `partitions-differ` when `streams` names another count than the stream was created with
+ */
+export function embeddedLog (store: Store, options: EmbeddedLogOptions = {}): EmbeddedLog {
+  return new LmdbLog(store, options)
+}
+
+interface StreamState {
+  readonly streamId: number
+  readonly logs: PartitionLog[]
+  /** Its STREAM row is in the store. */
+  stored: boolean
+}
+
+class LmdbLog implements EmbeddedLog, Writer {
+  readonly metrics = { blocksAppended: 0, entriesAppended: 0, blocksSetAside: 0, pendingBytes: 0 }
+  private readonly streams = new Map<string, StreamState>()
+  private readonly storedStreams = new Map<string, { streamId: number, partitions: number }>()
+  private readonly groups = new Map<string, Group>()
+  private readonly setAsides = new Set<string>()
+  private readonly closing = new AbortController()
+  /** Of every stored stream, also of those that nobody has asked for in this process. */
+  private readonly indexes = new Map<string, PartitionIndex>()
+  private nextCommit = 1
+  private sinceIndexed = 0
+  private dirty: PartitionLog[] = []
+  private tombstones: Array<{ log: PartitionLog, offset: number }> = []
+  private trims: Trim[] = []
+  private written: PartitionLog[] = []
+  private writtenStreams: StreamState[] = []
+  private writtenTrims: Trim[] = []
+  private indexWritten = false
+  private readonly pendingBytesMax: number
+  private readonly now: () => number
+  private readonly sweeper: NodeJS.Timeout
+
+  constructor (private readonly store: Store, private readonly options: EmbeddedLogOptions) {
+    this.pendingBytesMax = options.pendingBytesMax ?? 64 << 20
+    this.now = options.now ?? Date.now
+    this.loadStreams()
+    this.loadUnindexed()
+    store.register(this)
+    store.onClose(() => this.close())
+    this.sweeper = setInterval(() => { this.sweep().catch(() => {}) }, options.sweepMs ?? 60_000)
+    this.sweeper.unref()
+  }
+
+  partitions (stream: Stream<any>): number { return this.state(stream).logs.length }
+
+  append<T> (
+    stream: Stream<T>, partition: number, items: readonly T[], { derivedFrom = -1n, lazy = false }: AppendOptions = {}
+  ): Promise<Position> {
+    if (this.closing.signal.aborted) return Promise.reject(closed())
+    if (items.length === 0) return Promise.reject(new RangeError(`append to ${stream.name}: got no items, want some`))
+    const bytes = estimatedBytes(items)
+    if (this.metrics.pendingBytes + bytes > this.pendingBytesMax && this.metrics.pendingBytes > 0) {
+      return Promise.reject(new GatewayError('ledger-unavailable',
+        `${this.metrics.pendingBytes} bytes wait to be written, want at most ${this.pendingBytesMax}`))
+    }
+    let log: PartitionLog
+    try {
+      log = this.logOf(stream, partition)
+    } catch (err) {
+      return Promise.reject(err)
+    }
+    this.metrics.pendingBytes += bytes
+    return new Promise((resolve, reject) => {
+      this.enqueue(log, { items, bytes, derivedFrom: Number(derivedFrom), resolve, reject }, lazy)
+    })
+  }
+
+  async follow<T> (stream: Stream<T>, group: string, follower: Follower<T>): Promise<Following> {
+    if (this.closing.signal.aborted) throw closed()
+    const key = `${stream.name}\0${group}`
+    let found = this.groups.get(key)
+    if (!found) {
+      const onError = this.options.onFollowerError ?? (() => {})
+      found = new Group(stream.name, group, this.groups.size, this.state(stream).logs, onError)
+      this.groups.set(key, found)
+    }
+    return found.join(follower)
+  }
+
+  async * read<T> (stream: Stream<T>, partition: number, { from, to, signal }: ReadRange): AsyncGenerator<Block<T>> {
+    const log = this.logOf(stream, partition)
+    const end = Math.min(to === undefined ? Infinity : Number(to), signal ? Infinity : log.next)
+    let at = Number(from)
+    let startedMs = performance.now()
+    while (at < end && !signal?.aborted && !this.closing.signal.aborted) {
+      const block = at < log.next ? log.readNext(at) : undefined
+      if (block !== undefined) {
+        if (block.offset >= end) return
+        at = Number(block.offset) + 1
+        yield block as Block<T>
+      } else {
+        at = Math.max(at, log.next)
+        if (at >= end || !signal) return
+        await log.arrival(signal)
+        startedMs = performance.now()
+      }
+      if (performance.now() - startedMs > turnMs) {
+        await turn()
+        startedMs = performance.now()
+      }
+    }
+  }
+
+  async bounds (stream: Stream<any>, partition: number): Promise<{ first: bigint, next: bigint }> {
+    const { first, next } = this.logOf(stream, partition)
+    return { first: BigInt(first), next: BigInt(next) }
+  }
+
+  async derivedFrom (stream: Stream<any>, partition: number): Promise<bigint> {
+    return BigInt(this.logOf(stream, partition).index.derivedFrom)
+  }
+
+  health (): { ok: boolean, reason: string } {
+    if (this.closing.signal.aborted) return { ok: false, reason: 'the log is closed' }
+    if (this.metrics.pendingBytes >= this.pendingBytesMax) return { ok: false, reason: 'too much waits to be written' }
+    return this.store.health()
+  }
+
+  async sweep (): Promise<void> {
+    for (const [name, retention] of Object.entries(this.options.streams ?? {})) {
+      const { retentionMs, retentionBytes = Infinity, keepFrom } = retention
+      const known = this.streams.get(name)
+      if (!known || (retentionMs === undefined && retentionBytes === Infinity)) continue
+      for (const log of known.logs) {
+        for (;;) {
+          const needed = Number(await keepFrom?.(log.partition) ?? Infinity)
+          const trim = trimOf(log, retention, retentionBytes / known.logs.length, needed, this.now())
+          if (!trim || this.closing.signal.aborted) break
+          this.trims.push(trim)
+          this.store.request(true)
+          await this.store.settled()
+          if (log.first < trim.first) break // the commit failed; the next sweep tries again
+        }
+      }
+    }
+  }
+
+  private ended: Promise<void> | undefined
+
+  close (): Promise<void> {
+    this.ended ??= this.closeOnce()
+    return this.ended
+  }
+
+  private async closeOnce (): Promise<void> {
+    clearInterval(this.sweeper)
+    await this.store.settled()
+    await Promise.all([...this.groups.values()].map(group => group.stop()))
+    await this.store.settled() // what followers appended while they stopped
+    this.closing.abort()
+    for (const { logs } of this.streams.values()) for (const log of logs) log.wakeReaders()
+  }
+
+  // What the commit loop calls.
+
+  write (batch: WriteBatch): void {
+    const atMs = this.now()
+    const dirty = this.dirty
+    this.dirty = []
+    for (const log of dirty) {
+      log.dirty = false
+      if (batch.bytes < commitBytesMax) {
+        this.storeStream(batch, log.stream)
+        if (log.write(batch, this.nextCommit, atMs)) this.written.push(log)
+      }
+      if (log.queued) {
+        this.markDirty(log)
+        this.store.request(false)
+      }
+    }
+    this.writeTombstones(batch, atMs)
+    for (const trim of this.trims) writeTrim(trim, batch)
+    this.writtenTrims = this.trims
+    this.trims = []
+    if (this.sinceIndexed >= indexEvery) this.writeIndex(batch)
+  }
+
+  committed (): void {
+    const { written } = this
+    if (this.indexWritten) {
+      for (const index of this.indexes.values()) index.rowWritten()
+      this.sinceIndexed = 0
+    }
+    for (const state of this.writtenStreams) state.stored = true
+    for (const { log, first, bytes } of this.writtenTrims) log.index.firstWritten(first, bytes)
+    const commit = this.nextCommit
+    if (written.length > 0) {
+      this.nextCommit++
+      this.sinceIndexed++
+      this.metrics.blocksAppended += written.length
+    }
+    this.reset()
+    for (const log of written) log.committed(commit)
+    for (const log of written) log.deliver()
+  }
+
+  failed (err: GatewayError): void {
+    const { written } = this
+    this.reset()
+    for (const log of written) log.failed(err)
+  }
+
+  private reset (): void {
+    this.written = []
+    this.writtenStreams = []
+    this.writtenTrims = []
+    this.indexWritten = false
+  }
+
+  private enqueue (log: PartitionLog, append: Append, lazy: boolean): void {
+    this.metrics.entriesAppended += append.items.length
+    log.enqueue(append)
+    this.markDirty(log)
+    this.store.request(lazy)
+  }
+
+  private markDirty (log: PartitionLog): void {
+    if (log.dirty) return
+    log.dirty = true
+    this.dirty.push(log)
+  }
+
+  // Rows of the log's own.
+
+  private writeIndex (batch: WriteBatch): void {
+    for (const index of this.indexes.values()) index.writeRow(batch)
+    const indexed = batch.room(6)
+    indexed.writeUIntBE(this.nextCommit - 1, 0, 6)
+    batch.put(indexedKey, indexed)
+    this.indexWritten = true
+  }
+
+  private writeTombstones (batch: WriteBatch, atMs: number): void {
+    for (const { log, offset } of this.tombstones.splice(0)) {
+      const commit = log.index.commitOf(offset)
+      if (commit === undefined) continue
+      const block = batch.room(blockHeaderBytes)
+      sealBlock(block, atMs, offset, -1, true)
+      batch.put(blockKey(commit, log.streamId, log.partition), block)
+    }
+  }
+
+  private storeStream (batch: WriteBatch, stream: Stream<any>): void {
+    const state = this.state(stream)
+    if (state.stored || this.writtenStreams.includes(state)) return
+    const { streamId, logs } = state
+    batch.put(streamKey(stream.name), Buffer.from(JSON.stringify({ streamId, partitions: logs.length })))
+    this.writtenStreams.push(state)
+  }
+
+  private loadStreams (): void {
+    const rows = { start: Buffer.from([kind.stream]), end: Buffer.from([kind.index]) }
+    for (const { key, value } of this.store.env.getRange(rows)) {
+      this.storedStreams.set(key.toString('utf8', 1), JSON.parse(value.toString()))
+    }
+    for (const [name, { partitions: wanted }] of Object.entries(this.options.streams ?? {})) {
+      const stored = this.storedStreams.get(name)
+      if (wanted !== undefined && stored && stored.partitions !== wanted) {
+        throw new StoreError('partitions-differ', `stream ${name}: got ${wanted} partitions in the configuration, want ` +
+          `${stored.partitions} as it was created with; the count is fixed for the life of a stream`)
+      }
+    }
+  }
+
+  /** Reads the blocks after the last writing of the index: those of a few hundred commits. */
+  private loadUnindexed (): void {
+    const { env } = this.store
+    const indexed = (env.getBinary(indexedKey) as Buffer | undefined)?.readUIntBE(0, 6) ?? 0
+    this.nextCommit = indexed + 1
+    const start = Buffer.from(blockKey(indexed + 1, 0, 0))
+    for (const { key, value } of env.getRange({ start, end: Buffer.from([kind.block + 1]) })) {
+      const { commit, streamId, partition } = parseBlockKey(key)
+      if (commit >= this.nextCommit) {
+        this.nextCommit = commit + 1
+        this.sinceIndexed++
+      }
+      const index = this.indexOf(streamId, partition)
+      index.add(commit, value.length, openBlock(value, index.next)?.derivedFrom ?? -1)
+    }
+  }
+
+  private indexOf (streamId: number, partition: number): PartitionIndex {
+    const name = `${streamId}/${partition}`
+    const known = this.indexes.get(name)
+    if (known) return known
+    const index = new PartitionIndex(this.store.env, streamId, partition)
+    this.indexes.set(name, index)
+    return index
+  }
+
+  private logOf (stream: Stream<any>, partition: number): PartitionLog {
+    const { logs } = this.state(stream)
+    const log = logs[partition]
+    if (!log) throw new RangeError(`stream ${stream.name}: got partition ${partition}, want 0 to ${logs.length - 1}`)
+    return log
+  }
+
+  private state (stream: Stream<any>): StreamState {
+    const known = this.streams.get(stream.name)
+    if (known) return known
+    const { streams = {}, partitions: usual = 8 } = this.options
+    let stored = this.storedStreams.get(stream.name)
+    const isStored = stored !== undefined
+    if (!stored) {
+      const ids = [...this.storedStreams.values()].map(({ streamId }) => streamId)
+      stored = { streamId: Math.max(0, ...ids) + 1, partitions: streams[stream.name]?.partitions ?? usual }
+      this.storedStreams.set(stream.name, stored)
+    }
+    const { streamId, partitions } = stored
+    const deps = {
+      env: this.store.env,
+      setAside: this.setAside.bind(this),
+      released: (bytes: number) => { this.metrics.pendingBytes -= bytes },
+    }
+    const logs = Array.from({ length: partitions }, (_, partition) =>
+      new PartitionLog(stream, streamId, partition, this.indexOf(streamId, partition), deps))
+    const state: StreamState = { streamId, logs, stored: isStored }
+    this.streams.set(stream.name, state)
+    for (const log of logs) this.checkLast(log)
+    return state
+  }
+
+  /** Sets the last block aside if the disk damaged it, so that nobody waits for it. */
+  private checkLast (log: PartitionLog): void {
+    const last = log.next - 1
+    if (last < log.first) return
+    const bytes = log.readBytes(last)
+    if (bytes && openBlock(bytes, last)) return
+    this.setAside(log, last, bytes ?? Buffer.alloc(0), bytes ? 'its checksum is wrong' : 'it is missing')
+    this.tombstones.push({ log, offset: last })
+  }
+
+  private setAside (log: PartitionLog, offset: number, bytes: Uint8Array, reason: string): void {
+    const { stream, partition } = log
+    const where = `${partition}@${offset}`
+    const key = `${stream.name} ${where}`
+    if (this.setAsides.has(key) || this.closing.signal.aborted) return
+    if (this.setAsides.size < setAsideMax) this.setAsides.add(key)
+    this.metrics.blocksSetAside++
+    this.options.onDamage?.({ stream: stream.name, partition, offset: BigInt(offset), reason })
+    if (isRejectedStream(stream)) return
+    const rejected = rejectedStream(stream)
+    // A failure to keep the evidence must not stop the partition; onDamage has told of it.
+    this.append(rejected, partition % this.partitions(rejected), [rejectedRecord(bytes, where, reason, this.now())],
+      { lazy: true }).catch(() => {})
+  }
+}
+
+/** What items take in memory until they are durable: their payload, and a bit. Exact enough for a bound. */
+function estimatedBytes (items: readonly any[]): number {
+  let bytes = 0
+  for (let i = 0; i < items.length; i++) {
+    const item = items[i]
+    bytes += 128 + ((item.fact?.payload ?? item.payload ?? item.command)?.length ?? 0)
+  }
+  return bytes
+}
+
+function closed (): GatewayError { return new GatewayError('ledger-unavailable', 'the log is closed') }

@@ -1,0 +1,179 @@
+import type { Memory, Projection } from './projection.js'
+import type { TableName, TablePosition, TableStep, Tables, TableWrite } from './tables/tables.js'
+
+/** An item that a projection could not take. It is left out of the table. */
+export interface Poison<T> {
+  readonly item: T
+  readonly error: unknown
+  readonly table: TableName
+  readonly partition: number
+  readonly offset: bigint
+  readonly index: number
+}
+
+export interface TableWriterOptions<T> {
+  readonly projection: Projection<T>
+  readonly partition: number
+  readonly tables: Tables
+  /** Applies on their way at once; more writes than that wait and go together. */
+  readonly appliesMax: number
+  readonly onPoison: (poison: Poison<T>) => void
+  /** An apply failed: this writer is of no more use, the stored position says where another one goes on. */
+  readonly onFailed: (error: unknown) => void
+  readonly now: () => number
+}
+
+interface Item { readonly atMs: number }
+
+/** Writes that are not kept yet: since which block, since when by our clock, and how many items brought them. */
+export interface Unkept { readonly from: bigint, readonly sinceMs: number, items: number }
+
+/**
+ * Takes one partition of one table forward. Blocks go in, in order; out go applies that each join the one before
+ * without a hole. Writes go out in the turn in which they came in, so that whoever is told of an entry after the runner
+ * finds its row in the table; progress without writes waits until `sendPosition`.
+ */
+export class TableWriter<T extends Item> {
+  /** The first offset not taken yet. */
+  next: bigint
+  /** An apply failed: nothing more is taken. */
+  failed = false
+
+  readonly #options: TableWriterOptions<T>
+  readonly #memory: Memory<T> | undefined
+  /** The first offset not given to `apply` yet. */
+  #sent: bigint
+  /** The first offset that the table may lack if an apply fails. */
+  #kept: bigint
+  #atMs: number
+  #writes: TableWrite[] = []
+  #collecting: Unkept | undefined
+  #applies = 0
+  readonly #onTheirWay = new Set<Unkept>()
+  #waiting: (() => void)[] = []
+
+  static async open<T extends Item> (options: TableWriterOptions<T>): Promise<TableWriter<T>> {
+    const { projection, partition, tables } = options
+    const position = await tables.position(projection.table, partition)
+    return new TableWriter<T>(options, position, await projection.memory?.(tables, partition))
+  }
+
+  private constructor (options: TableWriterOptions<T>, { next, atMs }: TablePosition, memory: Memory<T> | undefined) {
+    this.#options = options
+    this.#memory = memory
+    this.next = this.#sent = this.#kept = next
+    this.#atMs = atMs
+  }
+
+  /** How many writes wait because `appliesMax` are on their way. */
+  get waiting (): number { return this.#writes.length }
+
+  /** What is not kept yet, the oldest first. */
+  unkept (): Unkept[] {
+    return this.#collecting ? [...this.#onTheirWay, this.#collecting] : [...this.#onTheirWay]
+  }
+
+  /** The first offset whose writes may not be kept; `next` when all are. */
+  get keptTo (): bigint {
+    return this.failed ? this.#kept : this.unkept()[0]?.from ?? this.next
+  }
+
+  /** Takes one block, unless the table has it already. */
+  take (offset: bigint, items: readonly T[]) {
+    if (offset < this.next || this.failed) return
+    const { projection } = this.#options
+    for (let index = 0; index < items.length; index++) {
+      const item = items[index]!
+      // Most items concern no table: no iterator and no allocation for those.
+      if (projection.concerns(item)) this.#project(item, offset, index)
+    }
+    this.next = offset + 1n
+    this.#atMs = items.at(-1)?.atMs ?? this.#atMs
+    if (this.#writes.length === 0) return
+    this.#collecting ??= { from: offset, sinceMs: this.#options.now(), items: 0 }
+    this.#collecting.items += items.length
+    this.#send()
+  }
+
+  /** The stream holds nothing before `next` that was not taken. */
+  skipTo (next: bigint) {
+    if (next > this.next && !this.failed) this.next = next
+  }
+
+  /** Lets the table know of progress that brought no writes. */
+  sendPosition () {
+    if (this.#applies === 0) this.#send()
+  }
+
+  /** Resolves once at most `max` writes wait, or the writer has failed. */
+  async room (max: number) {
+    while (this.#writes.length > max) await this.#change()
+  }
+
+  /** Sends what is left, the position included, and resolves when nothing is on its way; it may have failed then. */
+  async finish () {
+    while (this.#applies > 0 || (!this.failed && this.#sent !== this.next)) {
+      this.#send()
+      await this.#change()
+    }
+  }
+
+  #project (item: T, offset: bigint, index: number) {
+    const { projection, partition, onPoison } = this.#options
+    const before = this.#writes.length
+    try {
+      for (const write of projection.project(item)) this.#writes.push(write)
+      const memoryWrites = this.#memory ? this.#memory.admit(item) : []
+      if (memoryWrites) this.#writes.push(...memoryWrites)
+      else this.#writes.length = before
+    } catch (error) {
+      this.#writes.length = before
+      onPoison({ item, error, table: projection.table, partition, offset, index })
+    }
+  }
+
+  #send () {
+    if (this.failed || this.#sent === this.next || this.#applies >= this.#options.appliesMax) return
+    const writes = this.#writes
+    const collected = this.#collecting
+    const step = { from: this.#sent, next: this.next, atMs: this.#atMs }
+    this.#writes = []
+    this.#collecting = undefined
+    this.#sent = this.next
+    this.#applies++
+    if (collected) this.#onTheirWay.add(collected)
+    this.#apply(writes, step)
+      .catch(err => this.#fail(err))
+      .then(() => {
+        this.#applies--
+        if (collected) this.#onTheirWay.delete(collected)
+        if (this.#writes.length > 0) this.#send()
+        this.#wake()
+      })
+  }
+
+  /** Calls `tables.apply` in the turn of the caller, and throws nothing into it. */
+  async #apply (writes: readonly TableWrite[], step: TableStep) {
+    const { tables, projection, partition } = this.#options
+    await tables.apply(projection.table, partition, writes, step)
+    if (step.next > this.#kept) this.#kept = step.next
+  }
+
+  #fail (error: unknown) {
+    if (this.failed) return // the applies behind the one that failed fail too
+    this.failed = true
+    this.#writes = []
+    this.#collecting = undefined
+    this.#options.onFailed(error)
+  }
+
+  #change () {
+    return new Promise<void>(resolve => { this.#waiting.push(resolve) })
+  }
+
+  #wake () {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const wake of waiting) wake()
+  }
+}

@@ -1,0 +1,97 @@
+/** What a code means, to whoever meets it on a socket, in an HTTP answer, in a fact or in a log. */
+export interface ErrorDescription {
+  /** WebSocket close code; null where it never ends a connection with a close frame of ours. */
+  readonly close: number | null
+  /** HTTP status; null where it never answers a request. */
+  readonly status: number | null
+  /** Whether the same client may try again without a person changing something. */
+  readonly retry: boolean
+  readonly meaning: string
+}
+
+/** The one home of every code (protocol.md 4, docs/errors.md). Callers branch on the code, never on the text. */
+const table = {
+  // How we end a connection. 4000 to 4499: reconnect; 4500 to 4999: do not.
+  'heartbeat-timeout': row(4000, null, true, 'The connection was silent too long.'),
+  'slow-consumer': row(4001, null, true, 'The write queue of the connection passed its bound; resume brings the rest.'),
+  migrating: row(4002, null, true, 'The node is leaving; connect to another endpoint.'),
+  redirected: row(4003, null, true, 'Another endpoint is the right one; use those given.'),
+  'handshake-timeout': row(4004, null, true, 'No connect frame arrived in time.'),
+  'rate-limited': row(4005, null, true, 'The connection sent too many frames; wait before the next attempt.'),
+  internal: row(4006, 500, true, 'The fault is ours, and the log has the details.'),
+  'token-expired': row(4007, null, true, 'The token has expired, at connect or later; come back with a fresh one.'),
+  'bad-frame': row(4500, null, false, 'A frame was truncated, oversized, undecodable or of an unknown opcode.'),
+  'bad-token': row(4501, null, false, 'The token is missing, malformed, or of a wrong signature, algorithm, audience or device.'),
+  protocol: row(4502, null, false, 'A frame came out of order, or acked what was never sent.'),
+  kicked: row(4503, null, false, 'Login policy or an operator ended the connection.'),
+  banned: row(4504, 429, false, 'This address or user is refused for now.'),
+  superseded: row(4505, null, false, 'This device opened a newer connection.'),
+
+  // How a connection ends without us.
+  disconnected: row(null, null, false, 'The client said goodbye or closed cleanly.'),
+  'connection-lost': row(null, null, true, 'The socket failed or was reset.'),
+  'node-lost': row(null, null, true, 'The node that held the connection died or lost its lease.'),
+
+  // Why an uplink is refused; it is still in the client's outbox.
+  gap: row(null, null, true, 'An uplink before this one is missing; resend from the expected seq.'),
+  throttled: row(null, 429, true, 'This sender is over its rate; wait as told.'),
+  overloaded: row(null, 503, true, 'The node sheds load of this priority; wait as told.'),
+  'ledger-unavailable': row(null, 503, true, 'The ledger can not be written; nothing was stored.'),
+
+  // What a request over HTTP meets.
+  'bad-request': row(null, 400, false, 'The request is malformed; the message names the field.'),
+  unauthorized: row(null, 401, false, 'The API key is missing or unknown.'),
+  'not-found': row(null, 404, false, 'There is no such thing here, or there is no longer.'),
+  'not-acceptable': row(null, 406, false, 'None of the formats asked for can be produced.'),
+  'payload-too-large': row(null, 413, false, 'The request or its payload passes the bound.'),
+  'too-many-requests': row(null, 429, true, 'The caller is over its rate; wait for as long as Retry-After says.'),
+  'not-ready': row(null, 503, true, 'The role that would answer is starting, stopping or cut off from its store.'),
+
+  // What became of a downlink that no client acked.
+  'outbox-full': row(null, null, true, 'The session had too many unacked downlinks; the oldest was dropped.'),
+  'waiting-full': row(null, null, true, 'Too many downlinks waited for the first session of the user.'),
+  ttl: row(null, null, false, 'Its time to live passed before it was acked.'),
+  'session-ended': row(null, null, false, 'The session ended with it unacked.'),
+  duplicate: row(null, null, false, 'A request with this id was taken before; the first one stands.'),
+
+  // Inside.
+  'bad-record': row(null, null, false, 'A stored record can not be decoded.'),
+} as const satisfies Record<string, ErrorDescription>
+
+export type ErrorCode = keyof typeof table
+
+export const errors: Readonly<Record<ErrorCode, ErrorDescription>> = table
+
+function row (close: number | null, status: number | null, retry: boolean, meaning: string): ErrorDescription {
+  return { close, status, retry, meaning }
+}
+
+/** An error that somebody may branch on, by its `code`. */
+export class GatewayError extends Error {
+  override readonly name = 'GatewayError'
+  readonly code: ErrorCode
+
+  /** @param message what went wrong here; by default what the code means anywhere */
+  constructor (code: ErrorCode, message: string = table[code].meaning, options?: { cause?: unknown }) {
+    super(message, options)
+    this.code = code
+  }
+
+  /** WebSocket close code, if this error ends a connection. */
+  get closeCode (): number | null { return errors[this.code].close }
+
+  /** HTTP status, if this error answers a request. Fastify reads it by this name. */
+  get statusCode (): number | null { return errors[this.code].status }
+}
+
+/** Whether `code`, perhaps from another process or a newer version, is one of ours. */
+export function isErrorCode (code: string): code is ErrorCode {
+  return Object.hasOwn(table, code)
+}
+
+/** The table as Markdown, for docs/errors.md. */
+export function errorsMarkdown (): string {
+  const lines = Object.entries(errors).map(([code, { close, status, retry, meaning }]) =>
+    `| \`${code}\` | ${close ?? ''} | ${status ?? ''} | ${retry ? 'yes' : 'no'} | ${meaning} |`)
+  return ['| Code | Close | HTTP | Retry | Meaning |', '| --- | --- | --- | --- | --- |', ...lines, ''].join('\n')
+}

@@ -1,0 +1,145 @@
+import type { AvroReader } from './avro-reader.js'
+import type { AvroWriter } from './avro-writer.js'
+import type { Entry, Fact, LoginPolicy, Transport } from './facts.js'
+
+/*
+  Avro binary of streams/ledger.avsc, by hand: the ledger is the hottest stream, its facts carry a `type` of their own,
+  and a payload comes out as a view. avsc with the same schema is the tests' oracle.
+*/
+
+export const transports: readonly Transport[] = ['tcp', 'ws']
+const loginPolicies: readonly LoginPolicy[] = ['device', 'platform', 'user', 'none']
+
+/** Branches of the union `fact`, in the order of the schema. New ones go to the end. */
+export const factTypes = [
+  'ConnectionOpened', 'ConnectionClosed', 'UplinkReceived', 'DownlinkRequested', 'DeliveryReported', 'KickRequested',
+] as const satisfies readonly Fact['type'][]
+
+export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void {
+  to.string(userId)
+  to.long(atMs)
+  switch (fact.type) {
+    case 'ConnectionOpened':
+      to.long(0)
+      to.string(fact.connectionId)
+      to.string(fact.nodeId)
+      to.long(fact.nodeEpoch)
+      to.string(fact.deviceId)
+      to.string(fact.platform)
+      to.string(fact.client)
+      to.string(fact.sessionId)
+      to.symbol(transports, fact.transport)
+      to.string(fact.address)
+      to.long(fact.downlinkSeq)
+      to.symbol(loginPolicies, fact.loginPolicy)
+      return to.long(fact.uplinkWindow)
+    case 'ConnectionClosed':
+      to.long(1)
+      to.string(fact.connectionId)
+      to.string(fact.code)
+      to.string(fact.reason)
+      to.boolean(fact.endSession)
+      to.boolean(fact.told)
+      to.long(fact.writtenSeq)
+      to.long(fact.ackedSeq)
+      to.long(fact.framesIn)
+      to.long(fact.framesOut)
+      to.long(fact.bytesIn)
+      return to.long(fact.bytesOut)
+    case 'UplinkReceived':
+      to.long(2)
+      to.string(fact.connectionId)
+      to.long(fact.seq)
+      to.string(fact.service)
+      to.payload(fact.payload)
+      return to.int(fact.priority)
+    case 'DownlinkRequested':
+      to.long(3)
+      to.string(fact.messageId)
+      to.string(fact.service)
+      to.payload(fact.payload)
+      to.long(fact.ttlMs)
+      to.items(fact.platforms, writeString)
+      return to.items(fact.exceptDevices, writeString)
+    case 'DeliveryReported':
+      to.long(4)
+      to.string(fact.connectionId)
+      to.long(fact.writtenSeq)
+      return to.long(fact.ackedSeq)
+    case 'KickRequested':
+      to.long(5)
+      to.string(fact.requestId)
+      to.string(fact.connectionId)
+      return to.string(fact.reason)
+  }
+}
+
+export function readEntry (from: AvroReader): Entry {
+  return { userId: from.sharedString(), atMs: from.long(), fact: readFact(from) }
+}
+
+function readFact (r: AvroReader): Fact {
+  switch (factTypes[r.index(factTypes.length)]!) {
+    case 'ConnectionOpened': return {
+      type: 'ConnectionOpened',
+      connectionId: r.sharedString(),
+      nodeId: r.sharedString(),
+      nodeEpoch: r.long(),
+      deviceId: r.sharedString(),
+      platform: r.sharedString(),
+      client: r.sharedString(),
+      sessionId: r.sharedString(),
+      transport: transports[r.index(transports.length)]!,
+      address: r.string(),
+      downlinkSeq: r.long(),
+      loginPolicy: loginPolicies[r.index(loginPolicies.length)]!,
+      uplinkWindow: r.long(),
+    }
+    case 'ConnectionClosed': return {
+      type: 'ConnectionClosed',
+      connectionId: r.sharedString(),
+      code: r.sharedString(),
+      reason: r.string(),
+      endSession: r.boolean(),
+      told: r.boolean(),
+      writtenSeq: r.long(),
+      ackedSeq: r.long(),
+      framesIn: r.long(),
+      framesOut: r.long(),
+      bytesIn: r.long(),
+      bytesOut: r.long(),
+    }
+    case 'UplinkReceived': return {
+      type: 'UplinkReceived',
+      connectionId: r.sharedString(),
+      seq: r.long(),
+      service: r.sharedString(),
+      payload: r.payload(),
+      priority: r.int(),
+    }
+    case 'DownlinkRequested': return {
+      type: 'DownlinkRequested',
+      messageId: r.string(),
+      service: r.sharedString(),
+      payload: r.payload(),
+      ttlMs: r.long(),
+      platforms: r.items(readString),
+      exceptDevices: r.items(readString),
+    }
+    case 'DeliveryReported': return {
+      type: 'DeliveryReported',
+      connectionId: r.sharedString(),
+      writtenSeq: r.long(),
+      ackedSeq: r.long(),
+    }
+    case 'KickRequested': return {
+      type: 'KickRequested',
+      requestId: r.string(),
+      connectionId: r.sharedString(),
+      reason: r.string(),
+    }
+  }
+}
+
+function writeString (to: AvroWriter, value: string): void { to.string(value) }
+function readString (from: AvroReader): string { return from.string() }

@@ -1,0 +1,183 @@
+import { AvroReader } from './avro-reader.js'
+import { AvroWriter } from './avro-writer.js'
+import type { Frame } from './frames.js'
+
+export { decodeFrameJson, encodeFrameJson } from './frame-json.js'
+
+/*
+  Frame  => OPCODE BODY
+    OPCODE => uint8, see `opcodes`
+    BODY   => Avro binary of the record that OPCODE names (frames/<op>.avsc)
+
+  Written by hand, a line per frame, in the order of protocol.md 2. avsc with the same schemas is the tests' oracle: it
+  copies payloads and can not be given arrays from outside.
+*/
+
+export const opcodes = {
+  connect: 0x01,
+  connected: 0x02,
+  uplink: 0x03,
+  uplinkAck: 0x04,
+  uplinkRefused: 0x05,
+  downlink: 0x06,
+  downlinkAck: 0x07,
+  ping: 0x08,
+  pong: 0x09,
+  signal: 0x0a,
+  migrate: 0x0b,
+  redirect: 0x0c,
+  kick: 0x0d,
+  error: 0x0e,
+  disconnect: 0x0f,
+} as const satisfies Record<Frame['op'], number>
+
+const writer = new AvroWriter()
+const reader = new AvroReader('bad-frame')
+
+/**
+ * Writes OPCODE and BODY at `pos` of `target`, without any length.
+ *
+ * @returns the position after the frame; negative when `target` is that many bytes short, and then what stands behind
+ *   `pos` is undefined
+ */
+export function encodeFrame (frame: Frame, target: Uint8Array, pos: number): number {
+  writer.open(target, pos + 1)
+  target[pos] = opcodes[frame.op]
+  writeBody(writer, frame)
+  const end = writer.pos
+  return end <= target.length ? end : target.length - end
+}
+
+/**
+ * Reads the frame whose opcode is at `start` and whose body ends before `end`. A `payload` in it is a view on `bytes`.
+ *
+ * @throws GatewayError `bad-frame`, and nothing else whatever the bytes: unknown opcode, truncated, bytes left over, a
+ *   number beyond 2^53, a string that is not UTF-8
+ */
+export function decodeFrame (bytes: Uint8Array, start: number, end: number): Frame {
+  reader.open(bytes, start, end)
+  const frame = readBody(reader, reader.byte())
+  reader.close()
+  return frame
+}
+
+function writeBody (to: AvroWriter, frame: Frame): void {
+  switch (frame.op) {
+    case 'connect':
+      to.string(frame.token)
+      to.string(frame.deviceId)
+      to.string(frame.platform)
+      to.string(frame.client)
+      to.string(frame.sessionId)
+      return to.long(frame.downlinkSeq)
+    case 'connected':
+      to.string(frame.connectionId)
+      to.string(frame.nodeId)
+      to.string(frame.userId)
+      to.boolean(frame.resumed)
+      to.long(frame.uplinkSeq)
+      to.long(frame.downlinkSeq)
+      to.long(frame.missed)
+      to.int(frame.heartbeatMs)
+      to.int(frame.uplinkWindow)
+      to.int(frame.frameBytesMax)
+      return to.long(frame.serverTimeMs)
+    case 'uplink':
+      to.long(frame.seq)
+      to.string(frame.service)
+      to.payload(frame.payload)
+      return to.int(frame.priority)
+    case 'uplinkAck':
+      to.long(frame.seq)
+      return to.items(frame.userSeqs, writeLong)
+    case 'uplinkRefused':
+      to.long(frame.expectedSeq)
+      to.string(frame.code)
+      return to.int(frame.retryAfterMs)
+    case 'downlink':
+      to.long(frame.seq)
+      to.string(frame.messageId)
+      to.string(frame.service)
+      to.payload(frame.payload)
+      return to.long(frame.requestedAtMs)
+    case 'downlinkAck': return to.long(frame.seq)
+    case 'ping': return to.long(frame.downlinkSeq)
+    case 'pong': return to.long(frame.uplinkSeq)
+    case 'signal':
+      to.string(frame.service)
+      return to.payload(frame.payload)
+    case 'migrate':
+      to.int(frame.withinMs)
+      to.items(frame.endpoints, writeString)
+      return to.string(frame.reason)
+    case 'redirect':
+      to.items(frame.endpoints, writeString)
+      to.int(frame.retryAfterMs)
+      return to.string(frame.code)
+    case 'kick':
+      to.string(frame.code)
+      return to.string(frame.reason)
+    case 'error':
+      to.string(frame.code)
+      return to.string(frame.message)
+    case 'disconnect': return to.boolean(frame.endSession)
+  }
+}
+
+function readBody (r: AvroReader, opcode: number): Frame {
+  switch (opcode) {
+    case opcodes.connect: return {
+      op: 'connect',
+      token: r.string(),
+      deviceId: r.string(),
+      platform: r.sharedString(),
+      client: r.sharedString(),
+      sessionId: r.string(),
+      downlinkSeq: r.long(),
+    }
+    case opcodes.connected: return {
+      op: 'connected',
+      connectionId: r.string(),
+      nodeId: r.string(),
+      userId: r.string(),
+      resumed: r.boolean(),
+      uplinkSeq: r.long(),
+      downlinkSeq: r.long(),
+      missed: r.long(),
+      heartbeatMs: r.int(),
+      uplinkWindow: r.int(),
+      frameBytesMax: r.int(),
+      serverTimeMs: r.long(),
+    }
+    case opcodes.uplink:
+      return { op: 'uplink', seq: r.long(), service: r.sharedString(), payload: r.payload(), priority: r.int() }
+    case opcodes.uplinkAck: return { op: 'uplinkAck', seq: r.long(), userSeqs: r.items(readLong) }
+    case opcodes.uplinkRefused:
+      return { op: 'uplinkRefused', expectedSeq: r.long(), code: r.sharedString(), retryAfterMs: r.int() }
+    case opcodes.downlink: return {
+      op: 'downlink',
+      seq: r.long(),
+      messageId: r.string(),
+      service: r.sharedString(),
+      payload: r.payload(),
+      requestedAtMs: r.long(),
+    }
+    case opcodes.downlinkAck: return { op: 'downlinkAck', seq: r.long() }
+    case opcodes.ping: return { op: 'ping', downlinkSeq: r.long() }
+    case opcodes.pong: return { op: 'pong', uplinkSeq: r.long() }
+    case opcodes.signal: return { op: 'signal', service: r.sharedString(), payload: r.payload() }
+    case opcodes.migrate:
+      return { op: 'migrate', withinMs: r.int(), endpoints: r.items(readString), reason: r.string() }
+    case opcodes.redirect:
+      return { op: 'redirect', endpoints: r.items(readString), retryAfterMs: r.int(), code: r.sharedString() }
+    case opcodes.kick: return { op: 'kick', code: r.sharedString(), reason: r.string() }
+    case opcodes.error: return { op: 'error', code: r.sharedString(), message: r.string() }
+    case opcodes.disconnect: return { op: 'disconnect', endSession: r.boolean() }
+    default: throw r.bad(`opcode 0x${opcode.toString(16).padStart(2, '0')} is unknown`)
+  }
+}
+
+function writeLong (to: AvroWriter, value: number): void { to.long(value) }
+function writeString (to: AvroWriter, value: string): void { to.string(value) }
+function readLong (r: AvroReader): number { return r.long() }
+function readString (r: AvroReader): string { return r.string() }

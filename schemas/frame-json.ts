@@ -1,0 +1,104 @@
+import { GatewayError } from './errors.js'
+import { frameFields, type Field } from './frame-fields.js'
+import type { Frame } from './frames.js'
+
+/** The text of a frame (protocol.md 1): `{"op":"uplink","seq":1,...}`, for clients without Avro. */
+export function encodeFrameJson (frame: Frame): string {
+  if ('payload' in frame) return JSON.stringify({ ...frame, payload: payloadJson(frame.payload) })
+  return JSON.stringify(frame)
+}
+
+/**
+ * @throws GatewayError `bad-frame`, and nothing else whatever the text, naming the field: not JSON, unknown op, a
+ *   required field absent, a wrong type, a number that is no integer within 2^53
+ */
+export function decodeFrameJson (text: string): Frame {
+  const value = parse(text)
+  const op = Object.hasOwn(value, 'op') ? value['op'] : undefined
+  if (typeof op !== 'string' || !Object.hasOwn(frameFields, op)) throw bad(`op ${JSON.stringify(op)} is unknown`)
+  const frame: Record<string, unknown> = { op }
+  for (const field of frameFields[op as Frame['op']]) {
+    if (Object.hasOwn(value, field.name)) frame[field.name] = fieldValue(field, value[field.name])
+    else if (field.default === undefined) throw bad(`${op}.${field.name} is absent`)
+    else frame[field.name] = field.default
+  }
+  return frame as unknown as Frame
+}
+
+function parse (text: string): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw new GatewayError('bad-frame', 'not JSON', { cause })
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad('not a JSON object')
+  return value as Record<string, unknown>
+}
+
+function fieldValue ({ name, type }: Field, value: unknown): unknown {
+  switch (type) {
+    case 'string':
+      if (!isText(value)) throw bad(`${name}: want a string`)
+      return value
+    case 'boolean':
+      if (typeof value !== 'boolean') throw bad(`${name}: want true or false`)
+      return value
+    case 'long':
+      if (!Number.isSafeInteger(value)) throw bad(`${name}: want an integer within 2^53`)
+      return Number(value) + 0 // JSON has -0, Avro has not
+    case 'int':
+      if ((Number(value) | 0) !== value) throw bad(`${name}: want an integer of 32 bits`)
+      return Number(value) + 0
+    case 'bytes': return payloadBytes(name, value)
+    case 'strings':
+      if (!Array.isArray(value) || !value.every(isText)) throw bad(`${name}: want an array of strings`)
+      return value
+    case 'longs':
+      if (!Array.isArray(value) || !value.every(Number.isSafeInteger)) throw bad(`${name}: want an array of integers`)
+      return value.map(each => each + 0)
+  }
+}
+
+/** Half a surrogate pair has no UTF-8, so a string with one would arrive as something else. */
+function isText (value: unknown): value is string {
+  return typeof value === 'string' && !/\p{Surrogate}/u.test(value)
+}
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const inNode = typeof Buffer === 'function'
+
+function payloadBytes (name: string, value: unknown): Uint8Array {
+  if (isText(value)) return inNode ? Buffer.from(value) : encoder.encode(value)
+  if (typeof value === 'object' && value !== null && Object.hasOwn(value, 'base64')) {
+    const { base64 } = value as { base64: unknown }
+    const bytes = typeof base64 === 'string' ? fromBase64(base64) : undefined
+    if (bytes !== undefined) return bytes
+  }
+  throw bad(`${name}: want a string or {"base64": "..."}`)
+}
+
+function payloadJson (payload: Uint8Array): string | { base64: string } {
+  try {
+    return decoder.decode(payload)
+  } catch {
+    return { base64: toBase64(payload) }
+  }
+}
+
+function toBase64 (bytes: Uint8Array): string {
+  if (inNode) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64')
+  return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(''))
+}
+
+/** Takes what `toBase64` could have made and nothing else: padded, no white space, no bits left over. */
+function fromBase64 (text: string): Uint8Array | undefined {
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.length % 4 !== 0) return undefined
+  const bytes = inNode ? Buffer.from(text, 'base64') : Uint8Array.from(atob(text), char => char.charCodeAt(0))
+  return toBase64(bytes) === text ? bytes : undefined
+}
+
+function bad (reason: string): GatewayError {
+  return new GatewayError('bad-frame', reason)
+}

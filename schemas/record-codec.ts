@@ -1,0 +1,216 @@
+import type { AvroReader } from './avro-reader.js'
+import type { AvroWriter } from './avro-writer.js'
+import { transports } from './fact-codec.js'
+import type {
+  ConnectionEnded, DownlinkCommand, DownlinkRejected, DownlinkUnacked, NodeEntry, NodeFact, UplinkAccepted,
+} from './records.js'
+
+/* Avro binary of the other streams/*.avsc, by hand for the same reasons as the ledger's. */
+
+export function writeUplinkAccepted (to: AvroWriter, record: UplinkAccepted): void {
+  to.string(record.userId)
+  to.long(record.userSeq)
+  to.string(record.deviceId)
+  to.string(record.platform)
+  to.string(record.sessionId)
+  to.long(record.seq)
+  to.string(record.connectionId)
+  to.string(record.service)
+  to.payload(record.payload)
+  to.int(record.priority)
+  to.long(record.receivedAtMs)
+}
+
+export function readUplinkAccepted (r: AvroReader): UplinkAccepted {
+  return {
+    userId: r.sharedString(),
+    userSeq: r.long(),
+    deviceId: r.sharedString(),
+    platform: r.sharedString(),
+    sessionId: r.sharedString(),
+    seq: r.long(),
+    connectionId: r.sharedString(),
+    service: r.sharedString(),
+    payload: r.payload(),
+    priority: r.int(),
+    receivedAtMs: r.long(),
+  }
+}
+
+/** Branches of the union `fact` of streams/nodes.avsc, in its order. New ones go to the end. */
+export const nodeFactTypes = [
+  'NodeStarted', 'NodeReported', 'NodeDraining', 'NodeLost', 'NodeStopped',
+] as const satisfies readonly NodeFact['type'][]
+
+export function writeNodeEntry (to: AvroWriter, { nodeId, epoch, atMs, fact }: NodeEntry): void {
+  to.string(nodeId)
+  to.long(epoch)
+  to.long(atMs)
+  to.symbol(nodeFactTypes, fact.type)
+  switch (fact.type) {
+    case 'NodeStarted':
+      to.string(fact.region)
+      to.string(fact.roles)
+      to.string(fact.version)
+      to.string(fact.wsUrl)
+      to.string(fact.tcpUrl)
+      to.long(fact.connectionsMax)
+      return to.long(fact.leaseMs)
+    case 'NodeReported':
+      to.long(fact.connections)
+      to.double(fact.eventLoopUtilization)
+      to.long(fact.rssBytes)
+      return to.long(fact.memoryBytesMax)
+    case 'NodeDraining':
+      to.double(fact.percent)
+      return to.long(fact.withinMs)
+    case 'NodeLost':
+    case 'NodeStopped':
+  }
+}
+
+export function readNodeEntry (r: AvroReader): NodeEntry {
+  return { nodeId: r.sharedString(), epoch: r.long(), atMs: r.long(), fact: readNodeFact(r) }
+}
+
+function readNodeFact (r: AvroReader): NodeFact {
+  switch (nodeFactTypes[r.index(nodeFactTypes.length)]!) {
+    case 'NodeStarted': return {
+      type: 'NodeStarted',
+      region: r.sharedString(),
+      roles: r.string(),
+      version: r.sharedString(),
+      wsUrl: r.string(),
+      tcpUrl: r.string(),
+      connectionsMax: r.long(),
+      leaseMs: r.long(),
+    }
+    case 'NodeReported': return {
+      type: 'NodeReported',
+      connections: r.long(),
+      eventLoopUtilization: r.double(),
+      rssBytes: r.long(),
+      memoryBytesMax: r.long(),
+    }
+    case 'NodeDraining': return { type: 'NodeDraining', percent: r.double(), withinMs: r.long() }
+    case 'NodeLost': return { type: 'NodeLost' }
+    case 'NodeStopped': return { type: 'NodeStopped' }
+  }
+}
+
+const deliveries: readonly DownlinkCommand['delivery'][] = ['durable', 'signal']
+
+export function writeDownlinkCommand (to: AvroWriter, record: DownlinkCommand): void {
+  to.string(record.messageId)
+  to.items(record.userIds, writeString)
+  to.string(record.service)
+  to.payload(record.payload)
+  to.long(record.ttlMs)
+  to.symbol(deliveries, record.delivery)
+  to.items(record.platforms, writeString)
+  to.items(record.exceptDevices, writeString)
+}
+
+export function readDownlinkCommand (r: AvroReader): DownlinkCommand {
+  return {
+    messageId: r.string(),
+    userIds: r.items(readString),
+    service: r.sharedString(),
+    payload: r.payload(),
+    ttlMs: r.long(),
+    delivery: deliveries[r.index(deliveries.length)]!,
+    platforms: r.items(readString),
+    exceptDevices: r.items(readString),
+  }
+}
+
+export function writeDownlinkRejected (to: AvroWriter, record: DownlinkRejected): void {
+  to.string(record.userId)
+  to.payload(record.command)
+  to.string(record.code)
+  to.string(record.reason)
+  to.long(record.rejectedAtMs)
+}
+
+export function readDownlinkRejected (r: AvroReader): DownlinkRejected {
+  return {
+    userId: r.sharedString(),
+    command: r.payload(),
+    code: r.sharedString(),
+    reason: r.string(),
+    rejectedAtMs: r.long(),
+  }
+}
+
+export function writeConnectionEnded (to: AvroWriter, record: ConnectionEnded): void {
+  to.string(record.userId)
+  to.string(record.connectionId)
+  to.string(record.deviceId)
+  to.string(record.platform)
+  to.string(record.client)
+  to.string(record.sessionId)
+  to.symbol(transports, record.transport)
+  to.string(record.address)
+  to.string(record.nodeId)
+  to.long(record.nodeEpoch)
+  to.long(record.openedAtMs)
+  to.long(record.closedAtMs)
+  to.string(record.code)
+  to.string(record.reason)
+  to.long(record.writtenSeq)
+  to.long(record.ackedSeq)
+  to.long(record.framesIn)
+  to.long(record.framesOut)
+  to.long(record.bytesIn)
+  to.long(record.bytesOut)
+}
+
+export function readConnectionEnded (r: AvroReader): ConnectionEnded {
+  return {
+    userId: r.sharedString(),
+    connectionId: r.string(),
+    deviceId: r.sharedString(),
+    platform: r.sharedString(),
+    client: r.sharedString(),
+    sessionId: r.sharedString(),
+    transport: transports[r.index(transports.length)]!,
+    address: r.string(),
+    nodeId: r.sharedString(),
+    nodeEpoch: r.long(),
+    openedAtMs: r.long(),
+    closedAtMs: r.long(),
+    code: r.sharedString(),
+    reason: r.string(),
+    writtenSeq: r.long(),
+    ackedSeq: r.long(),
+    framesIn: r.long(),
+    framesOut: r.long(),
+    bytesIn: r.long(),
+    bytesOut: r.long(),
+  }
+}
+
+export function writeDownlinkUnacked (to: AvroWriter, record: DownlinkUnacked): void {
+  to.string(record.userId)
+  to.string(record.deviceId)
+  to.string(record.messageId)
+  to.long(record.seq)
+  to.string(record.service)
+  to.payload(record.payload)
+  to.long(record.requestedAtMs)
+}
+
+export function readDownlinkUnacked (r: AvroReader): DownlinkUnacked {
+  return {
+    userId: r.sharedString(),
+    deviceId: r.sharedString(),
+    messageId: r.string(),
+    seq: r.long(),
+    service: r.sharedString(),
+    payload: r.payload(),
+    requestedAtMs: r.long(),
+  }
+}
+
+function writeString (to: AvroWriter, value: string): void { to.string(value) }
+function readString (from: AvroReader): string { return from.string() }

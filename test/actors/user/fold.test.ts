@@ -1,0 +1,237 @@
+import t from 'tap'
+import { outboxMax, sessionsMax } from '../../../actors/user/state.js'
+import { at, closed, effectsOf, given, kicked, minute, opened, reported, requested, uplink } from './history.js'
+
+t.test('UplinkReceived', async t => {
+  t.test('gets the next userSeq when its seq is the next one', async t => {
+    const state = given(opened('c1'), uplink('c1', 1))
+    t.strictSame(effectsOf(state, uplink('c1', 2)), ['publish phone 2=2', 'ack c1 2=2'])
+  })
+  t.test('shares the userSeq with the other devices of the user', async t => {
+    const state = given(opened('c1'), opened('c2', { deviceId: 'pad' }), uplink('c1', 1), uplink('c2', 1))
+    t.strictSame(effectsOf(state, uplink('c1', 2)), ['publish phone 2=3', 'ack c1 2=3'])
+  })
+  t.test('gets its first answer again when it is repeated', async t => {
+    const state = given(opened('c1'), uplink('c1', 1), uplink('c1', 2))
+    t.strictSame(effectsOf(state, uplink('c1', 1)), ['ack c1 1=1'])
+  })
+  t.test('gets an answer without its number when it is repeated long after', async t => {
+    const state = given(opened('c1'), ...Array.from({ length: 20 }, (_, i) => uplink('c1', i + 1)))
+    t.strictSame(effectsOf(state, uplink('c1', 1)), ['ack c1 1=0'])
+    for (let seq = 17; seq <= 20; seq++) t.strictSame(effectsOf(state, uplink('c1', seq)), [`ack c1 ${seq}=${seq}`])
+  })
+  t.test('is refused with the expected seq after a gap', async t => {
+    const state = given(opened('c1'), uplink('c1', 1))
+    t.strictSame(effectsOf(state, uplink('c1', 3)), ['refuse c1 gap expected 2'])
+    t.strictSame(effectsOf(state, uplink('c1', 2)), ['publish phone 2=2', 'ack c1 2=2'])
+  })
+  t.test('goes on on the next connection of the session', async t => {
+    const state = given(opened('c1'), uplink('c1', 1), opened('c2'))
+    t.strictSame(effectsOf(state, uplink('c2', 2)), ['publish phone 2=2', 'ack c2 2=2'])
+  })
+  t.test('that was under way on a connection since superseded is accepted once', async t => {
+    const state = given(opened('c1'), opened('c2'))
+    t.strictSame(effectsOf(state, uplink('c1', 1)), ['publish phone 1=1', 'ack c1 1=1'])
+    t.strictSame(effectsOf(state, uplink('c2', 1)), ['ack c2 1=1'])
+  })
+  t.test('of a sessionId that the device has given up changes nothing', async t => {
+    const state = given(opened('c1'), uplink('c1', 1), opened('c2', { sessionId: 's2' }))
+    t.strictSame(effectsOf(state, uplink('c1', 2)), [])
+    t.strictSame(effectsOf(state, uplink('c2', 1)), ['publish phone 1=2', 'ack c2 1=2'])
+  })
+  t.test('of a connection that the ledger never saw open changes nothing', async t => {
+    t.strictSame(effectsOf(given(), uplink('c9', 1)), [])
+  })
+})
+
+t.test('ConnectionOpened', async t => {
+  t.test('is welcomed as new for a device never seen', async t => {
+    t.strictSame(effectsOf(given(), opened('c1')), ['welcome c1 new up 0 down 0'])
+  })
+  t.test('is welcomed where the session stands for a device that returns', async t => {
+    const state = given(opened('c1'), uplink('c1', 1), requested('m1'), requested('m2'), closed('c1', { ackedSeq: 1 }))
+    t.strictSame(effectsOf(state, opened('c2', { downlinkSeq: 1 })), ['welcome c2 resumed up 1 down 1..2'])
+  })
+  t.test('begins the uplink numbers anew, and keeps the downlink numbers, for a new sessionId', async t => {
+    const state = given(opened('c1'), uplink('c1', 1), requested('m1'), closed('c1', { ackedSeq: 1 }))
+    t.strictSame(effectsOf(state, opened('c2', { sessionId: 's2' })), ['welcome c2 resumed up 0 down 1'])
+  })
+  t.test('acks what the client says it has processed', async t => {
+    const state = given(opened('c1'), requested('m1'), requested('m2'), closed('c1'))
+    t.strictSame(effectsOf(state, opened('c2', { downlinkSeq: 2 })),
+      ['acked m1 phone#1', 'acked m2 phone#2', 'welcome c2 resumed up 0 down 2'])
+  })
+  t.test('supersedes the older connection of the same device', async t => {
+    t.strictSame(effectsOf(given(opened('c1')), opened('c2')), ['close c1 superseded', 'welcome c2 resumed up 0 down 0'])
+  })
+  t.test('leaves other devices alone under policy device', async t => {
+    t.strictSame(effectsOf(given(opened('c1')), opened('c2', { deviceId: 'pad' })), ['welcome c2 new up 0 down 0'])
+  })
+  t.test('kicks the same platform under policy platform', async t => {
+    const state = given(opened('c1'), opened('c2', { deviceId: 'mac', platform: 'mac' }))
+    t.strictSame(effectsOf(state, opened('c3', { deviceId: 'pad', loginPolicy: 'platform' })),
+      ['close c1 kicked', 'welcome c3 new up 0 down 0'])
+  })
+  t.test('kicks every other connection under policy user', async t => {
+    const state = given(opened('c1'), opened('c2', { deviceId: 'mac', platform: 'mac' }))
+    t.strictSame(effectsOf(state, opened('c3', { deviceId: 'pad', loginPolicy: 'user' })),
+      ['close c1 kicked', 'close c2 kicked', 'welcome c3 new up 0 down 0'])
+  })
+  t.test('ends nothing under policy none', async t => {
+    t.strictSame(effectsOf(given(opened('c1')), opened('c2', { loginPolicy: 'none' })),
+      ['welcome c2 resumed up 0 down 0'])
+  })
+  t.test('that is repeated late does not bring its closed connection back', async t => {
+    const state = given(opened('c1'), closed('c1'))
+    t.strictSame(effectsOf(state, opened('c1')), [])
+    t.equal(state.sessions.get('phone')!.connectionId, '')
+  })
+  t.test('that comes after its own end finds the connection closed', async t => {
+    const state = given(closed('c1'))
+    t.strictSame(effectsOf(state, opened('c1')), [])
+    t.equal(state.sessions.size, 0)
+  })
+  t.test('is refused when the client has processed more than was ever sent, and nobody is kicked for it', async t => {
+    const state = given(opened('c1'), requested('m1'))
+    t.strictSame(effectsOf(state, opened('c2', { downlinkSeq: 2 })), ['close c2 protocol'])
+    t.strictSame(effectsOf(state, requested('m2')), ['deliver c1 2 m2'])
+  })
+  t.test('of a forgotten device goes on after the seq that it has seen', async t => {
+    const state = given(opened('c1', { downlinkSeq: 57 }))
+    t.strictSame(effectsOf(state, requested('m1')), ['deliver c1 58 m1'])
+  })
+  t.test('forgets the device that was away longest when there are too many', async t => {
+    const state = given()
+    for (let i = 0; i < sessionsMax; i++) {
+      effectsOf(state, at(i, opened(`c${i}`, { deviceId: `d${i}` })))
+      effectsOf(state, at(i, closed(`c${i}`)))
+    }
+    effectsOf(state, requested('m1'))
+    t.match(effectsOf(state, at(minute, opened('cx', { deviceId: 'dx' }))),
+      ['dropped(sessions-full) m1 d0#0', 'welcome cx new up 0 down 0'])
+    t.equal(state.sessions.size, sessionsMax)
+  })
+})
+
+t.test('DownlinkRequested', async t => {
+  t.test('gets the next seq of each session and goes to its connection', async t => {
+    const state = given(opened('c1'), opened('c2', { deviceId: 'pad' }), requested('m1', { exceptDevices: ['pad'] }))
+    t.strictSame(effectsOf(state, requested('m2')), ['deliver c1 2 m2', 'deliver c2 1 m2'])
+  })
+  t.test('goes only to the platforms that it names', async t => {
+    const state = given(opened('c1'), opened('c2', { deviceId: 'mac', platform: 'mac' }))
+    t.strictSame(effectsOf(state, requested('m1', { platforms: ['mac'] })), ['deliver c2 1 m1'])
+  })
+  t.test('is taken once however often it is requested', async t => {
+    const state = given(opened('c1'), requested('m1'))
+    t.strictSame(effectsOf(state, requested('m1')), ['duplicate(duplicate) m1 #0'])
+  })
+  t.test('waits for the first session of a user who has none', async t => {
+    const state = given(requested('m1'), requested('m2', { platforms: ['mac'] }))
+    t.strictSame(effectsOf(state, opened('c1')), ['welcome c1 new up 0 down 0..1'])
+    t.strictSame(effectsOf(state, opened('c2', { deviceId: 'mac', platform: 'mac' })), ['welcome c2 new up 0 down 0..1'])
+  })
+  t.test('that fits no session is dropped, and says so', async t => {
+    t.strictSame(effectsOf(given(opened('c1')), requested('m1', { platforms: ['mac'] })),
+      ['dropped(no-target) m1 #0'])
+  })
+  t.test('drops the oldest when the outbox is full, which the next connection announces', async t => {
+    const state = given(opened('c1'), closed('c1'))
+    for (let i = 1; i <= outboxMax; i++) effectsOf(state, requested(`m${i}`))
+    t.strictSame(effectsOf(state, requested('mx')), ['dropped(outbox-full) m1 phone#0'])
+    t.strictSame(effectsOf(state, opened('c2')), [`welcome c2 resumed up 0 down 0..${outboxMax} missed 1`])
+  })
+  t.test('drops the oldest from under a connection that does not ack, and counts it as missed until it is acked', async t => {
+    const state = given(opened('c1'))
+    for (let i = 1; i <= outboxMax + 2; i++) effectsOf(state, requested(`m${i}`))
+    const late = effectsOf(state, reported('c1', 1))
+    t.strictSame(late, [], 'an ack of what is gone settles nothing twice')
+    effectsOf(state, closed('c1', { told: false }))
+    t.strictSame(effectsOf(state, opened('c2', { downlinkSeq: 1 })),
+      [`welcome c2 resumed up 0 down 2..${outboxMax + 2} missed 1`])
+  })
+})
+
+t.test('A downlink that is past its time', async t => {
+  const brief = { ttlMs: minute }
+  t.test('leaves no hole when the device was away, wherever it stood', async t => {
+    const state = given(opened('c1'), closed('c1'), requested('m1'), requested('m2', brief), requested('m3'))
+    t.strictSame(effectsOf(state, at(10 * minute, opened('c2'))),
+      ['expired(ttl) m2 phone#0', 'welcome c2 resumed up 0 down 0..2 missed 1'])
+  })
+  t.test('is announced by where the numbers go on when it had one', async t => {
+    const state = given(opened('c1'), requested('m1', brief), requested('m2'), closed('c1'))
+    t.strictSame(effectsOf(state, at(10 * minute, opened('c2'))),
+      ['expired(ttl) m1 phone#1', 'welcome c2 resumed up 0 down 1..2 missed 1'])
+  })
+  t.test('waits for those before it when it had a number', async t => {
+    const state = given(opened('c1'), requested('m1'), requested('m2', brief), closed('c1'))
+    t.strictSame(effectsOf(state, at(10 * minute, opened('c2'))), ['welcome c2 resumed up 0 down 0..2'])
+  })
+  t.test('is not announced twice to a client that was told', async t => {
+    const state = given(opened('c1'), requested('m1', brief), closed('c1'), requested('m2', brief))
+    t.match(effectsOf(state, at(10 * minute, opened('c2'))), [/./, /./, /missed 2$/])
+    effectsOf(state, at(11 * minute, closed('c2', { told: true })))
+    t.strictSame(effectsOf(state, at(12 * minute, opened('c3', { downlinkSeq: 1 }))), ['welcome c3 resumed up 0 down 1'])
+  })
+  t.test('is announced again to a client that may not have been told', async t => {
+    const state = given(opened('c1'), requested('m1', brief), closed('c1'), requested('m2', brief))
+    effectsOf(state, at(10 * minute, opened('c2')))
+    effectsOf(state, at(11 * minute, closed('c2', { told: false, code: 'node-lost' })))
+    t.strictSame(effectsOf(state, at(12 * minute, opened('c3'))), ['welcome c3 resumed up 0 down 1 missed 2'])
+  })
+})
+
+t.test('DeliveryReported', async t => {
+  t.test('acks everything up to its seq, once', async t => {
+    const state = given(opened('c1'), requested('m1'), requested('m2'), requested('m3'))
+    t.strictSame(effectsOf(state, reported('c1', 2)), ['acked m1 phone#1', 'acked m2 phone#2'])
+    t.strictSame(effectsOf(state, reported('c1', 1)), [])
+  })
+  t.test('counts from a connection that another has superseded', async t => {
+    const state = given(opened('c1'), requested('m1'), opened('c2'))
+    t.strictSame(effectsOf(state, reported('c1', 1)), ['acked m1 phone#1'])
+  })
+  t.test('can not ack what has no number yet', async t => {
+    const state = given(opened('c1'), requested('m1'))
+    t.strictSame(effectsOf(state, reported('c1', 2)), [])
+  })
+  t.test('of a session that has ended does not touch the one that began since', async t => {
+    const state = given(opened('c1'), requested('m1'), closed('c1', { endSession: true }), opened('c2'), requested('m2'))
+    t.strictSame(effectsOf(state, reported('c1', 1)), [])
+  })
+})
+
+t.test('ConnectionClosed', async t => {
+  t.test('leaves the downlinks of the session for its next connection', async t => {
+    const state = given(opened('c1'), closed('c1'))
+    t.strictSame(effectsOf(state, requested('m1')), [])
+    t.strictSame(effectsOf(state, opened('c2')), ['welcome c2 resumed up 0 down 0..1'])
+  })
+  t.test('of an older connection leaves the newer one its downlinks', async t => {
+    const state = given(opened('c1'), opened('c2'), closed('c1'))
+    t.strictSame(effectsOf(state, requested('m1')), ['deliver c2 1 m1'])
+  })
+  t.test('with endSession drops the outbox and forgets the numbers', async t => {
+    const state = given(opened('c1'), uplink('c1', 1), requested('m1'))
+    t.strictSame(effectsOf(state, closed('c1', { endSession: true })), ['dropped(session-ended) m1 phone#1'])
+    t.strictSame(effectsOf(state, opened('c2')), ['welcome c2 new up 0 down 0'])
+  })
+  t.test('with endSession of a superseded connection ends nothing', async t => {
+    const state = given(opened('c1'), opened('c2'), closed('c1', { endSession: true }))
+    t.strictSame(effectsOf(state, requested('m1')), ['deliver c2 1 m1'])
+  })
+})
+
+t.test('KickRequested', async t => {
+  t.test('ends the connection that it names', async t => {
+    const state = given(opened('c1'), opened('c2', { deviceId: 'pad' }))
+    t.strictSame(effectsOf(state, kicked('k1', 'c2')), ['close c2 kicked'])
+  })
+  t.test('ends all that are open, and none that opens later when it is repeated', async t => {
+    const state = given(opened('c1'), opened('c2', { deviceId: 'pad' }))
+    t.strictSame(effectsOf(state, kicked('k1')), ['close c1 kicked', 'close c2 kicked'])
+    effectsOf(state, opened('c3'))
+    t.strictSame(effectsOf(state, kicked('k1')), [])
+  })
+})

@@ -1,0 +1,112 @@
+import type { Effect } from '../../../actors/user/effects.js'
+import { fold } from '../../../actors/user/fold.js'
+import { newUser, type UserState } from '../../../actors/user/state.js'
+import type {
+  ConnectionClosed, ConnectionOpened, DownlinkRequested, Entry, Fact, KickRequested,
+} from '../../../schemas/facts.js'
+
+/** Facts for tests, with what a test does not care about filled in. */
+
+export const minute = 60_000
+
+export function at (atMs: number, fact: Fact): Entry {
+  return { userId: 'ann', atMs, fact }
+}
+
+export function opened (connectionId: string, with_: Partial<ConnectionOpened> = {}): ConnectionOpened {
+  return {
+    type: 'ConnectionOpened',
+    connectionId,
+    nodeId: 'n1',
+    nodeEpoch: 1,
+    deviceId: 'phone',
+    platform: 'ios',
+    client: '',
+    sessionId: 's1',
+    transport: 'tcp',
+    address: '127.0.0.1:1',
+    downlinkSeq: 0,
+    loginPolicy: 'device',
+    uplinkWindow: 4,
+    ...with_,
+  }
+}
+
+export function closed (connectionId: string, with_: Partial<ConnectionClosed> = {}): ConnectionClosed {
+  return {
+    type: 'ConnectionClosed',
+    connectionId,
+    code: 'disconnected',
+    reason: '',
+    endSession: false,
+    told: true,
+    writtenSeq: 0,
+    ackedSeq: 0,
+    framesIn: 0,
+    framesOut: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    ...with_,
+  }
+}
+
+export function uplink (connectionId: string, seq: number): Fact {
+  return { type: 'UplinkReceived', connectionId, seq, service: '', payload: Buffer.from(`u${seq}`), priority: 0 }
+}
+
+export function requested (messageId: string, with_: Partial<DownlinkRequested> = {}): DownlinkRequested {
+  return {
+    type: 'DownlinkRequested',
+    messageId,
+    service: '',
+    payload: Buffer.from(messageId),
+    ttlMs: 60 * minute,
+    platforms: [],
+    exceptDevices: [],
+    ...with_,
+  }
+}
+
+export function reported (connectionId: string, ackedSeq: number, writtenSeq = ackedSeq): Fact {
+  return { type: 'DeliveryReported', connectionId, writtenSeq, ackedSeq }
+}
+
+export function kicked (requestId: string, connectionId = ''): KickRequested {
+  return { type: 'KickRequested', requestId, connectionId, reason: 'test' }
+}
+
+/** The state after these facts, one a second from time 0, or entries with times of their own. */
+export function given (...history: Array<Fact | Entry>): UserState {
+  const state = newUser()
+  play(state, history)
+  return state
+}
+
+/** Folds these facts and gives all of their effects, in order. */
+export function play (state: UserState, history: Array<Fact | Entry>): Effect[] {
+  return history.flatMap((step, i) => fold(state, 'fact' in step ? step : at(i * 1_000, step)))
+}
+
+/** One fact's effects in short: what a reader of the test wants to see of them. */
+export function effectsOf (state: UserState, step: Fact | Entry): string[] {
+  return play(state, [step]).map(shortly)
+}
+
+export function shortly (effect: Effect): string {
+  switch (effect.type) {
+    case 'welcome': {
+      const { connectionId, resumed, uplinkSeq, downlinkSeq, lastSeq, missed } = effect
+      return `welcome ${connectionId} ${resumed ? 'resumed' : 'new'} up ${uplinkSeq} down ${downlinkSeq}` +
+        `${lastSeq > downlinkSeq ? `..${lastSeq}` : ''}${missed ? ` missed ${missed}` : ''}`
+    }
+    case 'ackUplink': return `ack ${effect.connectionId} ${effect.seq}=${effect.userSeq}`
+    case 'refuseUplink': return `refuse ${effect.connectionId} ${effect.code} expected ${effect.expectedSeq}`
+    case 'deliver': return `deliver ${effect.connectionId} ${effect.seq} ${effect.downlink.messageId}`
+    case 'closeConnection': return `close ${effect.connectionId} ${effect.code}`
+    case 'publishUplink': return `publish ${effect.uplink.deviceId} ${effect.uplink.seq}=${effect.uplink.userSeq}`
+    case 'settle': {
+      const { messageId, deviceId, seq, outcome, reason } = effect
+      return `${outcome}${reason ? `(${reason})` : ''} ${messageId} ${deviceId}#${seq}`
+    }
+  }
+}

@@ -1,0 +1,173 @@
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { ConfigError, ensureSecrets, flagOf, readConfig, readEnvironment, settings } from '../../gateway/config.js'
+
+t.test('readConfig', async t => {
+  t.test('has the defaults of protocol.md 6', async t => {
+    const config = readConfig({})
+    t.match(config, {
+      dataDir: join(process.cwd(), 'data'),
+      host: '127.0.0.1',
+      httpPort: 8080,
+      tcpPort: 9100,
+      region: 'local',
+      roles: ['edge', 'users', 'push', 'ip-config', 'projections', 'console'],
+      loginPolicy: 'device',
+      heartbeatMs: 60_000,
+      frameBytesMax: 65_536,
+      uplinkWindow: 256,
+      connectionsMax: 15_000,
+      frameRate: 100,
+      frameBurst: 200,
+      acceptRate: 100,
+      retentionMs: 604_800_000,
+      retentionBytes: 0,
+      topicPrefix: 'ledgerline',
+      apiKeys: [],
+      kafkaBrokers: [],
+    })
+    t.equal(config.jwtSecret, undefined)
+    t.equal(config.publicWsUrl, undefined)
+    t.match(config.nodeId, /^[\w.-]{1,64}$/)
+  })
+
+  t.test('takes an option before a variable', async t => {
+    const config = readConfig({ LEDGERLINE_HTTP_PORT: '1' }, { LEDGERLINE_HTTP_PORT: '2' })
+    t.equal(config.httpPort, 2)
+  })
+
+  t.test('takes an empty variable for one that is not set', async t => {
+    t.equal(readConfig({ LEDGERLINE_HTTP_PORT: '' }).httpPort, 8080)
+  })
+
+  t.test('reads lists without the blanks around their items', async t => {
+    t.strictSame(readConfig({ LEDGERLINE_API_KEYS: ' a, b ,,' }).apiKeys, ['a', 'b'])
+    t.strictSame(readConfig({ LEDGERLINE_ROLES: 'push, edge' }).roles, ['edge', 'push'])
+  })
+
+  const wrong = {
+    LEDGERLINE_HTTP_PORT: ['-1', '65536', '80.5', '1e3', 'http', ' '],
+    LEDGERLINE_HEARTBEAT_MS: ['99', '3600001', '60s'],
+    LEDGERLINE_FRAME_BYTES_MAX: ['255', '524289'],
+    LEDGERLINE_UPLINK_WINDOW: ['0', '10001'],
+    LEDGERLINE_CONNECTIONS_MAX: ['0', '1000001'],
+    LEDGERLINE_FRAME_RATE: ['-1', '1000001'],
+    LEDGERLINE_NODE_ID: ['a b', 'a'.repeat(65)],
+    LEDGERLINE_ROLES: ['edges', 'edge,all', ','],
+    LEDGERLINE_LOGIN_POLICY: ['devices'],
+    LEDGERLINE_PUBLIC_WS_URL: ['http://a', 'ws://'],
+    LEDGERLINE_PUBLIC_TCP_URL: ['a:9100'],
+    LEDGERLINE_JWKS_URL: ['file:///etc/keys'],
+    LEDGERLINE_API_KEYS: ['two words', 'kéy'],
+    LEDGERLINE_TOPIC_PREFIX: ['with_underscore'],
+    KAFKA_BROKERS: ['kafka'],
+    REDIS_URL: ['localhost:6379'],
+  }
+  for (const [variable, values] of Object.entries(wrong)) {
+    t.test(`names ${variable}, what it got and what it wants`, async t => {
+      for (const value of values) {
+        t.throws(() => readConfig({ [variable]: value }), {
+          name: 'ConfigError',
+          message: new RegExp(`^${variable} \\(--${flagOf(variable)}\\): got ".*", want .+`),
+        }, JSON.stringify(value))
+      }
+    })
+  }
+
+  t.test('keeps secrets out of its messages', async t => {
+    t.throws(() => readConfig({ LEDGERLINE_API_KEYS: 'hush hush' }), { message: /^(?!.*hush)/ })
+    t.throws(() => readConfig({ REDIS_URL: 'hush' }), { message: /^(?!.*hush)/ })
+  })
+
+  t.test('refuses one half of a cluster, and both for now', async t => {
+    const kafka = { KAFKA_BROKERS: 'a:9092' }
+    const redis = { REDIS_URL: 'redis://a:6379' }
+    t.throws(() => readConfig(kafka), { name: 'ConfigError', message: /^REDIS_URL: got nothing/ })
+    t.throws(() => readConfig(redis), { name: 'ConfigError', message: /^KAFKA_BROKERS: got nothing/ })
+    t.throws(() => readConfig({ ...kafka, ...redis }), { name: 'ConfigError', message: /embedded only/ })
+  })
+
+  t.test('refuses two kinds of token keys', async t => {
+    const both = { LEDGERLINE_JWT_SECRET: 'a', LEDGERLINE_JWKS_URL: 'https://a/jwks' }
+    t.throws(() => readConfig(both), { name: 'ConfigError', message: /got both/ })
+  })
+})
+
+t.test('settings give every variable an option of its own', async t => {
+  const flags = Object.values(settings).map(setting => flagOf(setting.variable))
+  t.equal(new Set(flags).size, flags.length)
+  t.equal(flagOf('LEDGERLINE_HTTP_PORT'), 'http-port')
+  t.equal(flagOf('KAFKA_BROKERS'), 'kafka-brokers')
+})
+
+t.test('readEnvironment', async t => {
+  t.test('reads a .env file, and the real environment over it', async t => {
+    const directory = t.testdir({ '.env': 'LEDGERLINE_REGION=north\nPATH=/nowhere\n' })
+    const env = readEnvironment(directory)
+    t.equal(env['LEDGERLINE_REGION'], 'north')
+    t.equal(env['PATH'], process.env['PATH'])
+  })
+
+  t.test('does without a .env file', async t => {
+    t.equal(readEnvironment(t.testdir())['PATH'], process.env['PATH'])
+  })
+
+  t.test('says so when .env cannot be read', async t => {
+    t.throws(() => readEnvironment(t.testdir({ '.env': {} })), { name: 'ConfigError', message: /\.env: cannot be read/ })
+  })
+})
+
+t.test('ensureSecrets', async t => {
+  t.test('generates both secrets for nobody else to read', async t => {
+    const dataDir = join(t.testdir(), 'a', 'b')
+    const config = await ensureSecrets(readConfig({ LEDGERLINE_DATA: dataDir }))
+    t.match(config.jwtSecret, /^[\w-]{43}$/)
+    t.match(config.apiKeys, [/^[\w-]{43}$/])
+    t.equal((await stat(dataDir)).mode & 0o777, 0o700)
+    for (const name of ['jwt-secret', 'api-key']) t.equal((await stat(join(dataDir, name))).mode & 0o777, 0o600)
+    t.strictSame((await readdir(dataDir)).sort(), ['api-key', 'jwt-secret'])
+  })
+
+  t.test('gives many that start at once the same secrets', async t => {
+    const config = readConfig({ LEDGERLINE_DATA: t.testdir() })
+    const all = await Promise.all(Array.from({ length: 20 }, () => ensureSecrets(config)))
+    t.equal(new Set(all.map(each => `${each.jwtSecret} ${each.apiKeys[0]}`)).size, 1)
+  })
+
+  t.test('generates nothing that is configured', async t => {
+    const dataDir = t.testdir()
+    const config = readConfig({ LEDGERLINE_DATA: dataDir, LEDGERLINE_JWKS_URL: 'https://a/jwks', LEDGERLINE_API_KEYS: 'k' })
+    t.match(await ensureSecrets(config), { jwtSecret: undefined, apiKeys: ['k'] })
+    t.strictSame(await readdir(dataDir), [])
+  })
+
+  t.test('makes an empty directory private, and leaves a used one as it is', async t => {
+    const dataDir = join(t.testdir(), 'data')
+    await mkdir(dataDir, { mode: 0o755 })
+    await ensureSecrets(readConfig({ LEDGERLINE_DATA: dataDir }))
+    t.equal((await stat(dataDir)).mode & 0o777, 0o700)
+    const used = t.testdir({ file: '' })
+    const { mode } = await stat(used)
+    await ensureSecrets(readConfig({ LEDGERLINE_DATA: used }))
+    t.equal((await stat(used)).mode, mode)
+  })
+
+  t.test('refuses an empty secret', async t => {
+    const config = readConfig({ LEDGERLINE_DATA: t.testdir({ 'api-key': '\n' }) })
+    await t.rejects(ensureSecrets(config), { name: 'ConfigError', message: /api-key: got an empty file/ })
+  })
+
+  t.test('names LEDGERLINE_DATA when the directory cannot be made', async t => {
+    const file = join(t.testdir({ file: '' }), 'file')
+    await t.rejects(ensureSecrets(readConfig({ LEDGERLINE_DATA: file })), ConfigError)
+    await t.rejects(ensureSecrets(readConfig({ LEDGERLINE_DATA: join(file, 'below') })), { message: /^LEDGERLINE_DATA/ })
+  })
+
+  t.test('reads a secret that somebody wrote by hand', async t => {
+    const dataDir = t.testdir()
+    await writeFile(join(dataDir, 'jwt-secret'), '  by hand\n')
+    t.equal((await ensureSecrets(readConfig({ LEDGERLINE_DATA: dataDir }))).jwtSecret, 'by hand')
+    t.equal(await readFile(join(dataDir, 'jwt-secret'), 'utf8'), '  by hand\n')
+  })
+})

@@ -1,0 +1,128 @@
+import pino from 'pino'
+import type { Block, EventLog } from '../../../ledger/log.js'
+import type { DownlinkCommand, UplinkAccepted } from '../../../schemas/records.js'
+import type { NodeRow } from '../../../projections/nodes.js'
+import type { Stream } from '../../../schemas/streams.js'
+import type { KickCommand } from '../../../gateway/http/connections.js'
+import { buildHttp } from '../../../gateway/http/server.js'
+import type { HttpDeps } from '../../../gateway/http/server.js'
+
+export const key = { authorization: 'Bearer key-two' }
+
+export const node: NodeRow = {
+  nodeId: 'n1',
+  epoch: 1,
+  state: 'up',
+  alive: true,
+  region: 'local',
+  roles: 'all',
+  version: '1.2.3',
+  wsUrl: 'ws://n1/v1/connect',
+  tcpUrl: 'tcp://n1:9100',
+  connectionsMax: 10,
+  leaseMs: 15_000,
+  reported: { connections: 5, eventLoopUtilization: 0.5, rssBytes: 1, memoryBytesMax: 2 },
+  startedAtMs: 1,
+  reportedAtMs: 2,
+  aliveUntilMs: 15_002,
+}
+
+/** An app over hand-written deps, and what it asked of them. */
+export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
+  const asked: Asked = { commands: [], kicks: [] }
+  const app = buildHttp({
+    logger: pino({ enabled: false }),
+    apiKeys: ['key-one', 'key-two'],
+    version: '1.2.3',
+    frameBytesMax: 1024,
+    ipConfig: ({ transport, region }) => ({
+      endpoints: [`${transport}://${region}.example.com`],
+      ttlMs: 1,
+      heartbeatMs: 2,
+      backoff: { baseMs: 3, capMs: 4 },
+      asOfMs: 5,
+    }),
+    push: async command => {
+      asked.commands.push(command)
+      const users = command.userIds.map(userId => userId === 'banned'
+        ? { userId, status: 'rejected' as const, code: 'banned' }
+        : { userId, status: 'queued' as const, position: '3@1021.4' })
+      return { messageId: command.messageId, users }
+    },
+    presence: async userId =>
+      ({ userId, online: false, sessions: [], lastSeenAtMs: null, asOf: { position: '0@1.0', atMs: 9 } }),
+    kick: async command => {
+      asked.kicks.push(command)
+      const known = command.connectionId === 'c1' || command.userId === 'ann'
+      return { connections: known ? [{ userId: 'ann', connectionId: 'c1' }] : [] }
+    },
+    nodes: async () => ({ nodes: [node], asOf: { position: '0@1.0', atMs: 9 } }),
+    readiness: () => ({ ready: true, checks: { log: { ok: true, reason: '' } } }),
+    metrics: { contentType: 'text/plain; version=0.0.4', metrics: async () => 'up 1\n' },
+    uplinks: givenUplinks([[]]),
+    ...overrides,
+  })
+  t.teardown(() => app.close())
+  return { app, asked }
+}
+
+interface Teardown { teardown (done: () => Promise<void>): void }
+
+interface Asked { readonly commands: DownlinkCommand[], readonly kicks: KickCommand[] }
+
+/** A log with one stream, whose partitions are arrays of blocks; `add` makes followers go on. */
+export function givenUplinks (partitions: UplinkAccepted[][][], first = 0n) {
+  const waiting = new Set<() => void>()
+  let open = 0
+  const log: Pick<EventLog, 'partitions' | 'read' | 'bounds'> = {
+    partitions: () => partitions.length,
+    bounds: async (_stream, partition) => ({ first, next: first + BigInt(partitions[partition]!.length) }),
+    async * read (_stream, partition, { from, signal }): AsyncGenerator<Block<any>> {
+      const blocks = partitions[partition]!
+      const end = blocks.length
+      open++
+      try {
+        const until = signal === undefined ? end : Infinity
+        for (let i = Math.max(0, Number(from - first)); i < until; i++) {
+          while (i >= blocks.length) {
+            if (signal?.aborted) return
+            await new Promise<void>(resolve => {
+              waiting.add(resolve)
+              signal?.addEventListener('abort', () => resolve(), { once: true })
+            })
+          }
+          yield { partition, offset: first + BigInt(i), items: blocks[i]! }
+        }
+      } finally {
+        open--
+      }
+    },
+  }
+  return {
+    log,
+    stream: { name: 'uplinks' } as Stream<UplinkAccepted>,
+    add (partition: number, block: UplinkAccepted[]) {
+      partitions[partition]!.push(block)
+      for (const wake of waiting) wake()
+      waiting.clear()
+    },
+    open: () => open,
+  }
+}
+
+export function uplink (userId: string, userSeq: number, fields: Partial<UplinkAccepted> = {}): UplinkAccepted {
+  return {
+    userId,
+    userSeq,
+    deviceId: 'phone',
+    platform: 'ios',
+    sessionId: 's1',
+    seq: userSeq,
+    connectionId: 'c1',
+    service: '',
+    payload: Buffer.from(`${userId} ${userSeq}`),
+    priority: 0,
+    receivedAtMs: 1_700_000_000_000,
+    ...fields,
+  }
+}

@@ -1,0 +1,57 @@
+import t from 'tap'
+import { givenApp } from './given.js'
+
+t.test('The OpenAPI document', async t => {
+  const { app } = givenApp(t)
+  const document = (await app.inject('/openapi.json')).json()
+
+  t.test('is of version 3.1 and names the program\'s version', async t => {
+    t.match(document, { openapi: /^3\.1\./, info: { title: 'Ledgerline', version: '1.2.3' } })
+  })
+
+  t.test('has every route but itself', async t => {
+    const routes = Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.keys(methods as object).map(method => `${method.toUpperCase()} ${path}`))
+    t.strictSame(routes.sort(), [
+      'DELETE /v1/connections/{connectionId}',
+      'DELETE /v1/users/{userId}/connections',
+      'GET /healthz',
+      'GET /metrics',
+      'GET /readyz',
+      'GET /v1/ip-config',
+      'GET /v1/nodes',
+      'GET /v1/uplinks',
+      'GET /v1/users/{userId}/presence',
+      'POST /v1/downlinks',
+      'POST /v1/presence',
+    ])
+  })
+
+  t.test('describes every answer, and refers only to what is in it', async t => {
+    for (const methods of Object.values(document.paths)) {
+      for (const operation of Object.values(methods as Record<string, any>)) {
+        t.type(operation.summary, 'string')
+        t.ok(Object.keys(operation.responses).some(status => status.startsWith('2')))
+        for (const answer of Object.values<any>(operation.responses)) t.type(answer.description, 'string')
+      }
+    }
+    const refs = JSON.stringify(document).matchAll(/"\$ref":"#\/([^"]+)"/g)
+    for (const [, path] of refs) t.ok(path!.split('/').reduce((node, name) => node?.[name], document), `${path} exists`)
+  })
+
+  t.test('wants a key for all but the public routes', async t => {
+    t.strictSame(document.security, [{ apiKey: [] }])
+    t.strictSame(document.paths['/v1/ip-config'].get.security, [])
+    t.equal(document.paths['/v1/nodes'].get.security, undefined)
+  })
+
+  t.test('names each path parameter', async t => {
+    for (const [path, methods] of Object.entries(document.paths)) {
+      const wanted = Array.from(path.matchAll(/\{(\w+)\}/g), match => match[1])
+      for (const operation of Object.values(methods as Record<string, any>)) {
+        const named = (operation.parameters ?? []).filter((each: any) => each.in === 'path').map((each: any) => each.name)
+        t.strictSame(named, wanted, path)
+      }
+    }
+  })
+})

@@ -1,0 +1,377 @@
+import type { Test } from 'tap'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Block, EventLog, Follower } from '../../ledger/log.js'
+import { GatewayError } from '../../schemas/errors.js'
+import type { Stream } from '../../schemas/streams.js'
+
+export interface Note { readonly userId: string, readonly text: string }
+
+export interface LogSides {
+  /** An open log in which `stream`, with 4 partitions, is empty. Closed by a teardown of `t`. */
+  open (t: Test, stream: Stream<Note>): Promise<EventLog>
+  /** Closes the log and opens the same one again. */
+  reopen? (t: Test, log: EventLog, stream: Stream<Note>): Promise<EventLog>
+  /** Whether an append is delivered to a follower as the very objects that were given to it. */
+  readonly sameObjects?: boolean
+}
+
+let streams = 0
+
+/** A stream of its own for one test. */
+export function noteStream (): Stream<Note> {
+  return {
+    name: `notes-${process.pid}-${++streams}`,
+    blocks: true,
+    key: ({ userId }) => userId,
+    encodeBlock: items => {
+      if (items.some(({ text }) => typeof text !== 'string')) throw new TypeError('a note needs a text')
+      return Buffer.from(JSON.stringify(items))
+    },
+    decodeBlock: bytes => {
+      try {
+        return JSON.parse(Buffer.from(bytes).toString())
+      } catch (err) {
+        throw new GatewayError('bad-record', 'not a note', { cause: err })
+      }
+    },
+  }
+}
+
+export function note (text: string, userId = 'ada'): Note { return { userId, text } }
+
+export function notes (count: number, prefix = 'n'): Note[] {
+  return Array.from({ length: count }, (_, i) => note(`${prefix}${i}`))
+}
+
+/** Collects what it gets, partition by partition, and starts where `from` says. */
+export function collector (from: (partition: number) => bigint = () => 0n) {
+  const blocks: Array<Block<Note>> = []
+  const events: string[] = []
+  return {
+    blocks,
+    events,
+    texts: (partition?: number) => blocks.filter(block => partition === undefined || block.partition === partition)
+      .flatMap(({ items }) => items.map(({ text }) => text)),
+    async assigned (partition: number) { events.push(`+${partition}`); return from(partition) },
+    received (block: Block<Note>): void | Promise<void> { blocks.push(block) },
+    async revoked (partition: number) { events.push(`-${partition}`) },
+  } satisfies Follower<Note> & Record<string, unknown>
+}
+
+export async function until (holds: () => boolean, withinMs = 20_000): Promise<void> {
+  for (const end = Date.now() + withinMs; !holds(); await sleep(2)) {
+    if (Date.now() > end) throw new Error('what the test waits for did not happen')
+  }
+}
+
+export async function collect (blocks: AsyncIterable<Block<Note>>): Promise<string[]> {
+  const texts: string[] = []
+  for await (const { items } of blocks) texts.push(...items.map(({ text }) => text))
+  return texts
+}
+
+/** What every side of the `EventLog` port does. */
+export async function logContract (t: Test, { open, reopen, sameObjects = false }: LogSides): Promise<void> {
+  await t.test('append', async t => {
+    const stream = noteStream()
+    const log = await open(t, stream)
+
+    await t.test('keeps the order of appends to one partition, and the items of one append as neighbours', async t => {
+      const positions = await Promise.all(Array.from({ length: 50 }, (_, i) =>
+        log.append(stream, 0, [note(`${i}a`), note(`${i}b`), note(`${i}c`)])))
+      const all: string[] = []
+      for await (const { offset, items } of log.read(stream, 0, { from: 0n })) {
+        for (const [index, { text }] of items.entries()) {
+          all.push(text)
+          const position = positions[Number.parseInt(text)]!
+          if (text.endsWith('a')) t.strictSame(position, { partition: 0, offset, index }, text)
+        }
+      }
+      t.strictSame(all, Array.from({ length: 50 }, (_, i) => [`${i}a`, `${i}b`, `${i}c`]).flat())
+    })
+
+    await t.test('resolves with positions that only grow', async t => {
+      let last = (await log.append(stream, 1, [note('first')])).offset
+      for (let i = 0; i < 5; i++) {
+        const { offset } = await log.append(stream, 1, [note('next')])
+        t.ok(offset > last)
+        last = offset
+      }
+      t.equal((await log.bounds(stream, 1)).next > last, true)
+    })
+
+    await t.test('keeps partitions apart', async t => {
+      await Promise.all([log.append(stream, 2, [note('two')]), log.append(stream, 3, [note('three')])])
+      t.strictSame(await collect(log.read(stream, 2, { from: 0n })), ['two'])
+      t.strictSame(await collect(log.read(stream, 3, { from: 0n })), ['three'])
+    })
+
+    await t.test('rejects only the append whose items can not be encoded', async t => {
+      const outcomes = await Promise.allSettled([
+        log.append(stream, 2, [note('good')]),
+        log.append(stream, 2, [{ userId: 'ada', text: 1 as unknown as string }]),
+        log.append(stream, 2, [note('good too')]),
+      ])
+      t.strictSame(outcomes.map(({ status }) => status), ['fulfilled', 'rejected', 'fulfilled'])
+      t.strictSame(await collect(log.read(stream, 2, { from: 0n })), ['two', 'good', 'good too'])
+    })
+
+    await t.test('refuses a partition that the stream does not have', async t => {
+      await t.rejects(log.append(stream, 4, [note('nowhere')]), { name: 'RangeError' })
+    })
+
+    await t.test('gets a lazy append done without another one', async t => {
+      await log.append(stream, 3, [note('lazy')], { lazy: true })
+      t.strictSame(await collect(log.read(stream, 3, { from: 0n })), ['three', 'lazy'])
+    })
+  })
+
+  await t.test('derivedFrom', async t => {
+    const stream = noteStream()
+    let log = await open(t, stream)
+    t.equal(await log.derivedFrom(stream, 0), -1n, 'is -1 for a partition without')
+    await log.append(stream, 0, [note('plain')])
+    t.equal(await log.derivedFrom(stream, 0), -1n, 'is -1 where no append named one')
+    await Promise.all([7n, 9n].map(derivedFrom => log.append(stream, 0, notes(2), { derivedFrom })))
+    await log.append(stream, 0, [note('plain')])
+    t.equal(await log.derivedFrom(stream, 0), 9n, 'is the highest that was appended')
+    t.equal(await log.derivedFrom(stream, 1), -1n, 'is kept for each partition')
+    if (reopen) {
+      log = await reopen(t, log, stream)
+      t.equal(await log.derivedFrom(stream, 0), 9n, 'survives')
+    }
+  })
+
+  await t.test('bounds', async t => {
+    const stream = noteStream()
+    const log = await open(t, stream)
+    t.strictSame(await log.bounds(stream, 0), { first: 0n, next: 0n }, 'are 0 and 0 when nothing was appended')
+    const { offset } = await log.append(stream, 0, [note('one')])
+    t.strictSame(await log.bounds(stream, 0), { first: 0n, next: offset + 1n })
+  })
+
+  await t.test('reopened', { skip: reopen ? false : 'this side does not reopen' }, async t => {
+    const stream = noteStream()
+    let log = await open(t, stream)
+    const written = await Promise.all(notes(20).map(item => log.append(stream, 0, [item])))
+    const before = await log.bounds(stream, 0)
+    log = await reopen!(t, log, stream)
+    t.strictSame(await collect(log.read(stream, 0, { from: 0n })), notes(20).map(({ text }) => text), 'has every append')
+    t.strictSame(await log.bounds(stream, 0), before, 'has its bounds')
+    t.equal(log.partitions(stream), 4, 'has its partitions')
+    const { offset } = await log.append(stream, 0, [note('after')])
+    t.ok(offset > written.at(-1)!.offset, 'goes on after the last offset')
+  })
+
+  await t.test('read', async t => {
+    const stream = noteStream()
+    const log = await open(t, stream)
+    const offsets: bigint[] = []
+    for (const item of notes(6)) offsets.push((await log.append(stream, 0, [item])).offset)
+
+    await t.test('gives the blocks from `from` up to but without `to`', async t => {
+      t.strictSame(await collect(log.read(stream, 0, { from: offsets[1]!, to: offsets[4]! })), ['n1', 'n2', 'n3'])
+      t.strictSame(await collect(log.read(stream, 0, { from: offsets[4]! })), ['n4', 'n5'])
+      t.strictSame(await collect(log.read(stream, 0, { from: offsets[5]! + 1n })), [])
+      t.strictSame(await collect(log.read(stream, 1, { from: 0n })), [])
+    })
+
+    await t.test('ends at the end as it was at the call', async t => {
+      const texts: string[] = []
+      for await (const { items } of log.read(stream, 0, { from: offsets[4]! })) {
+        texts.push(...items.map(({ text }) => text))
+        await log.append(stream, 0, [note('later')])
+      }
+      t.strictSame(texts, ['n4', 'n5'])
+    })
+
+    await t.test('goes on with what arrives while it has a signal, and ends without an error when that aborts', async t => {
+      const abort = new AbortController()
+      const texts: string[] = []
+      const reading = (async () => {
+        for await (const { items } of log.read(stream, 2, { from: 0n, signal: abort.signal })) {
+          texts.push(...items.map(({ text }) => text))
+        }
+      })()
+      await log.append(stream, 2, [note('a')])
+      await until(() => texts.length === 1)
+      await log.append(stream, 2, [note('b')])
+      await until(() => texts.length === 2)
+      abort.abort()
+      await reading
+      t.strictSame(texts, ['a', 'b'])
+    })
+
+    await t.test('with a signal that has aborted gives nothing', async t => {
+      t.strictSame(await collect(log.read(stream, 0, { from: 0n, signal: AbortSignal.abort() })), [])
+    })
+
+    await t.test('lets other work run', async t => {
+      await Promise.all(notes(20_000).map((item, i) => i % 20 === 0 && log.append(stream, 3, [item])))
+      for (let i = 0; i < 200; i++) await log.append(stream, 3, notes(100))
+      let ticks = 0
+      const ticking = setInterval(() => ticks++, 1)
+      t.teardown(() => clearInterval(ticking))
+      let count = 0
+      for await (const { items } of log.read(stream, 3, { from: 0n })) count += items.length
+      t.equal(count, 21_000)
+      t.ok(ticks > 0)
+    })
+  })
+
+  await t.test('follow', async t => {
+    await t.test('gives each partition to its follower, from the offset that it wants', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      const offsets: bigint[] = []
+      for (const item of notes(4)) offsets.push((await log.append(stream, 0, [item])).offset)
+      const follower = collector(partition => partition === 0 ? offsets[2]! : 0n)
+      await log.follow(stream, 'group', follower)
+      t.strictSame(follower.events.sort(), ['+0', '+1', '+2', '+3'], 'all are assigned when it resolves')
+      await log.append(stream, 0, [note('new')])
+      await until(() => follower.blocks.length === 3)
+      t.strictSame(follower.texts(), ['n2', 'n3', 'new'])
+    })
+
+    await t.test('delivers the same order to every group', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      const [one, two] = [collector(), collector()]
+      await log.follow(stream, 'one', one)
+      await log.follow(stream, 'two', two)
+      const items = notes(100)
+      await Promise.all(items.map(item => log.append(stream, 1, [item])))
+      await until(() => one.texts().length === 100 && two.texts().length === 100)
+      t.strictSame(one.texts(), items.map(({ text }) => text))
+      t.strictSame(two.texts(), one.texts())
+      if (sameObjects) {
+        t.equal(one.blocks[0]!.items[0], items[0], 'of the very objects that were appended')
+        t.equal(one.blocks[0], two.blocks[0], 'in the very same block')
+      }
+    })
+
+    await t.test('waits for a slow follower, one block at a time, and misses nothing', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      const follower = collector()
+      let busy = 0
+      let overlaps = 0
+      await log.follow(stream, 'slow', {
+        ...follower,
+        async received (block) {
+          if (++busy > 1) overlaps++
+          await sleep(1)
+          follower.blocks.push(block)
+          busy--
+        },
+      })
+      const long = 'x'.repeat(20_000)
+      for (let i = 0; i < 60; i++) await log.append(stream, 0, [note(`${i} ${long}`)])
+      await until(() => follower.texts().length === 60)
+      t.equal(overlaps, 0)
+      t.strictSame(follower.texts().map(text => Number.parseInt(text)), Array.from({ length: 60 }, (_, i) => i))
+    })
+
+    await t.test('goes on after a follower that failed', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      const follower = collector()
+      await log.follow(stream, 'failing', {
+        ...follower,
+        received (block) {
+          if (block.items[0]!.text === 'n0') throw new Error('thrown')
+          if (block.items[0]!.text === 'n1') return Promise.reject(new Error('rejected'))
+          follower.blocks.push(block)
+        },
+      })
+      for (const item of notes(3)) await log.append(stream, 0, [item])
+      await until(() => follower.texts().length === 1)
+      t.strictSame(follower.texts(), ['n2'])
+    })
+
+    await t.test('shares the partitions among the members of a group, each to exactly one', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      const taken = [0n, 0n, 0n, 0n]
+      function member () {
+        const one = collector(partition => taken[partition]!)
+        return {
+          ...one,
+          received (block: Block<Note>) {
+            taken[block.partition] = block.offset + 1n
+            one.blocks.push(block)
+          },
+        }
+      }
+      const [first, second] = [member(), member()]
+      const following = await log.follow(stream, 'shared', first)
+      for (let p = 0; p < 4; p++) await log.append(stream, p, [note(`${p} alone`)])
+      await until(() => first.texts().length === 4)
+      await log.follow(stream, 'shared', second)
+      t.equal(second.events.length, 2, 'half of them move')
+      for (let p = 0; p < 4; p++) await log.append(stream, p, [note(`${p} shared`)])
+      await until(() => first.texts().length + second.texts().length === 8)
+      t.strictSame(second.texts().sort(), second.events.map(event => `${event[1]} shared`).sort())
+      t.strictSame([...first.texts(), ...second.texts()].sort(), Array.from({ length: 4 }, (_, p) =>
+        [`${p} alone`, `${p} shared`]).flat(), 'each block goes to one of them')
+
+      await following.stop()
+      t.equal(first.events.filter(event => event.startsWith('-')).length, 4, 'a member that stops gives all of its own back')
+      t.equal(second.events.filter(event => event.startsWith('+')).length, 4, 'and the other asks for their positions')
+      for (let p = 0; p < 4; p++) await log.append(stream, p, [note(`${p} left`)])
+      await until(() => second.texts().filter(text => text.endsWith('left')).length === 4)
+      t.equal(first.texts().filter(text => text.endsWith('left')).length, 0)
+    })
+
+    await t.test('handles no block while or after it revokes', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      const trace: string[] = []
+      const following = await log.follow(stream, 'leaving', {
+        async assigned () { return 0n },
+        async received () { trace.push('received'); await sleep(30); trace.push('done') },
+        async revoked (partition) { if (partition === 0) trace.push('revoked') },
+      })
+      await log.append(stream, 0, [note('a')])
+      await until(() => trace.length > 0)
+      await log.append(stream, 0, [note('b')])
+      await following.stop()
+      await log.append(stream, 0, [note('c')])
+      t.strictSame(trace, ['received', 'done', 'revoked'])
+    })
+
+    await t.test('asks again when the follower can not tell its position yet', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      await log.append(stream, 0, [note('a')])
+      const follower = collector()
+      let asked = 0
+      await log.follow(stream, 'hesitant', {
+        ...follower,
+        async assigned (partition) {
+          if (partition === 0 && ++asked < 3) throw new Error('its store is away')
+          return 0n
+        },
+      })
+      await until(() => follower.texts().length === 1)
+      t.equal(asked, 3)
+    })
+  })
+
+  await t.test('close', async t => {
+    const stream = noteStream()
+    const log = await open(t, stream)
+    const follower = collector()
+    await log.follow(stream, 'group', follower)
+    const reading = collect(log.read(stream, 1, { from: 0n, signal: new AbortController().signal }))
+    const appended = log.append(stream, 0, [note('last')])
+    await log.close()
+    await t.resolves(appended, 'flushes what is pending')
+    t.strictSame(await reading, [], 'ends every reader')
+    t.strictSame(follower.events.filter(event => event.startsWith('-')).length, 4, 'revokes every partition')
+    t.strictSame(follower.texts(), ['last'], 'after it was delivered')
+    await t.rejects(log.append(stream, 0, [note('late')]), { code: 'ledger-unavailable' }, 'refuses further appends')
+    t.equal(log.health().ok, false)
+    await t.resolves(log.close(), 'can be repeated')
+  })
+}

@@ -1,0 +1,111 @@
+import avsc from 'avsc'
+import t from 'tap'
+import { GatewayError } from '../../schemas/errors.js'
+import { factTypes } from '../../schemas/fact-codec.js'
+import { foreignBlocks, unknownFacts } from '../../schemas/foreign-blocks.js'
+import {
+  fingerprintOf, headerBytes, readHeader, register, writeHeader, type AvroSchema,
+} from '../../schemas/single-object.js'
+import * as streams from '../../schemas/streams.js'
+import { mutate } from './mutations.js'
+import { facts } from './stream-samples.js'
+
+const { downlinks, ledger } = streams
+
+/** What a writer with another schema stores, which this build has registered. */
+function foreignBlock (schema: AvroSchema, items: unknown[]): Buffer {
+  const array: AvroSchema = { type: 'array', items: schema }
+  const header = Buffer.alloc(headerBytes)
+  writeHeader(register(array), header, 0)
+  const type = avsc.Type.forSchema(array as avsc.Schema, { wrapUnions: 'always' })
+  return Buffer.concat([header, type.toBuffer(items)])
+}
+
+/** A copy of `schema` with other fields, or other branches of its union. */
+function changed (schema: AvroSchema, change: (schema: any) => void): AvroSchema {
+  const copy = structuredClone(schema)
+  change(copy)
+  return copy
+}
+
+const uplink = (service?: string) => ({
+  'ledgerline.UplinkReceived': { connectionId: 'c1', seq: 7, service, payload: Buffer.from('hello'), priority: 0 },
+})
+
+t.test('a block of an older writer', async t => {
+  t.test('gets the defaults of fields that its schema lacks', async t => {
+    const older = changed(downlinks.schema, schema => {
+      schema.fields = schema.fields.filter(({ name }: any) => name !== 'exceptDevices' && name !== 'service')
+    })
+    const command = {
+      messageId: 'm1', userIds: ['u1', 'u2'], payload: Buffer.from('x'), ttlMs: 1, delivery: 'durable', platforms: ['ios'],
+    }
+    t.strictSame(downlinks.decodeBlock(foreignBlock(older, [command, command])),
+      Array(2).fill({ ...command, service: '', exceptDevices: [] }))
+  })
+  t.test('gets them within a fact too', async t => {
+    const older = changed(ledger.schema, schema => { schema.fields[2].type[2].fields.splice(2, 1) })
+    const reader = changed(ledger.schema, schema => { schema.fields[2].type[2].fields[2].default = 'main' })
+    const block = foreignBlock(older, [{ userId: 'u1', atMs: 5, fact: uplink() }])
+    t.strictSame(foreignBlocks(reader, factTypes)(block, readHeader(block)), [
+      { userId: 'u1', atMs: 5, fact: { ...facts[2], connectionId: 'c1', service: 'main' } },
+    ])
+  })
+  t.test('is refused when a field that it lacks has no default', async t => {
+    const older = changed(ledger.schema, schema => { schema.fields.splice(1, 1) })
+    t.throws(() => ledger.decodeBlock(foreignBlock(older, [])), { code: 'bad-record', message: /does not resolve/ })
+  })
+  t.test('is refused when its schema is of no block', async t => {
+    const block = Buffer.alloc(headerBytes + 1)
+    writeHeader(register('string'), block, 0)
+    t.throws(() => downlinks.decodeBlock(block), { code: 'bad-record', message: /not of a block/ })
+  })
+})
+
+t.test('a block of a newer writer', async t => {
+  const newer = changed(ledger.schema, schema => {
+    schema.fields.push({ name: 'traceId', type: 'string' })
+    schema.fields[2].type.splice(1, 0, { type: 'record', name: 'Renamed', fields: [{ name: 'to', type: 'string' }] })
+  })
+  const entry = (fact: object) => ({ userId: 'u1', atMs: 5, fact, traceId: 't' })
+  const block = foreignBlock(newer, [entry(uplink('s')), entry({ 'ledgerline.Renamed': { to: 'x' } }), entry(uplink('s'))])
+
+  t.test('loses the facts that this build does not know, which are counted, and the fields', async t => {
+    const before = unknownFacts.skipped
+    const known = { userId: 'u1', atMs: 5, fact: { ...facts[2], connectionId: 'c1', service: 's' } }
+    t.strictSame(ledger.decodeBlock(block), [known, known])
+    t.equal(unknownFacts.skipped, before + 1)
+  })
+  t.test('is refused with bad-record alone, whatever its bytes', async t => {
+    const bomb = Buffer.concat([block.subarray(0, headerBytes), Buffer.from('feffffff0f00', 'hex')])
+    t.throws(() => ledger.decodeBlock(bomb), { code: 'bad-record' })
+    t.throws(() => ledger.decodeBlock(Buffer.concat([block, Buffer.alloc(1)])), { code: 'bad-record' })
+    const seed = Number(process.env['SEED'] ?? 20240229)
+    const random = mutate(seed)
+    for (let i = 0; i < 20_000; i++) {
+      const bytes = Buffer.concat([block.subarray(0, headerBytes), random(block.subarray(headerBytes))])
+      try {
+        ledger.decodeBlock(bytes)
+      } catch (err) {
+        if (err instanceof GatewayError && err.code === 'bad-record') continue
+        t.fail(`seed ${seed}: ${bytes.toString('hex')}: ${err}`)
+        break
+      }
+    }
+  })
+})
+
+t.test('the schema of each stream is the one that is pinned here, or its old form is in schemas/history', async t => {
+  const pinned = {
+    connections: '1bdefe821b0d613f',
+    downlinks: '1ad73a83d2c4a94c',
+    'downlinks.rejected': '2ede8b97b5b54b01',
+    ledger: '345767ad46366321',
+    nodes: '1559d9c8ab828a94',
+    offline: '84452a0a24f5721f',
+    uplinks: 'a031128c9dd81240',
+  }
+  const now = [...Object.values(streams)].map(({ name, schema }) =>
+    [name, fingerprintOf({ type: 'array', items: schema }).toString(16).padStart(16, '0')])
+  t.strictSame(Object.fromEntries(now), pinned)
+})

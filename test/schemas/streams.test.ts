@@ -1,0 +1,188 @@
+import avsc from 'avsc'
+import fc from 'fast-check'
+import t from 'tap'
+import { GatewayError } from '../../schemas/errors.js'
+import { fingerprintOf } from '../../schemas/single-object.js'
+import {
+  connections, downlinks, downlinksRejected, ledger, nodes, offline, uplinks, type RecordStream,
+} from '../../schemas/streams.js'
+import { mutate } from './mutations.js'
+import { anyEntries, facts, nodeFacts } from './stream-samples.js'
+
+const samples: [RecordStream<any>, any[]][] = [
+  [ledger, facts.map(fact => ({ userId: 'user-1', atMs: 1700000000000, fact }))],
+  [nodes, nodeFacts.map(fact => ({ nodeId: 'n1', epoch: 1700000000000, atMs: 1700000000001, fact }))],
+  [uplinks, [{
+    userId: 'user-1',
+    userSeq: 12,
+    deviceId: 'phone',
+    platform: 'ios',
+    sessionId: 's1',
+    seq: 3,
+    connectionId: 'c'.repeat(16),
+    service: '',
+    payload: Buffer.from('hi'),
+    priority: -1,
+    receivedAtMs: 1700000000000,
+  }]],
+  [downlinks, [{
+    messageId: 'm1',
+    userIds: ['user-1', 'user-2'],
+    service: 'chat',
+    payload: Buffer.from('hi'),
+    ttlMs: 60000,
+    delivery: 'signal',
+    platforms: [],
+    exceptDevices: ['tablet'],
+  }]],
+  [downlinksRejected, [{
+    userId: 'user-1', command: Buffer.of(1, 2), code: 'bad-record', reason: 'ends early', rejectedAtMs: 1700000000000,
+  }]],
+  [connections, [{
+    userId: 'user-1',
+    connectionId: 'c'.repeat(16),
+    deviceId: 'phone',
+    platform: 'ios',
+    client: 'app/1',
+    sessionId: 's1',
+    transport: 'tcp',
+    address: '10.0.0.1:80',
+    nodeId: 'n1',
+    nodeEpoch: 1700000000000,
+    openedAtMs: 1700000000001,
+    closedAtMs: 1700000000002,
+    code: 'kicked',
+    reason: 'operator',
+    writtenSeq: 1,
+    ackedSeq: 0,
+    framesIn: 2,
+    framesOut: 3,
+    bytesIn: 400,
+    bytesOut: 500,
+  }]],
+  [offline, [{
+    userId: 'user-1',
+    deviceId: '',
+    messageId: 'm1',
+    seq: 0,
+    service: '',
+    payload: Buffer.from('hi'),
+    requestedAtMs: 1700000000000,
+  }]],
+]
+
+/** The same items as avsc wants them: a union's value wrapped in the name of its branch. */
+function forAvsc (item: any): any {
+  if (item.fact === undefined) return item
+  const { type, ...fields } = item.fact
+  return { ...item, fact: { [`ledgerline.${type}`]: fields } }
+}
+
+function blockType (stream: RecordStream<any>): avsc.Type {
+  return avsc.Type.forSchema({ type: 'array', items: stream.schema } as avsc.Schema, { wrapUnions: 'always' })
+}
+
+function block (stream: RecordStream<any>, bodyHex: string): Buffer {
+  return Buffer.concat([stream.encodeBlock([]).subarray(0, 10), Buffer.from(bodyHex, 'hex')])
+}
+
+for (const [stream, items] of samples) {
+  t.test(`a block of ${stream.name}`, async t => {
+    t.test('is the header and what avsc writes', async t => {
+      const bytes = stream.encodeBlock(items)
+      t.equal(bytes.readBigUInt64LE(2), fingerprintOf({ type: 'array', items: stream.schema }))
+      t.equal(bytes.subarray(10).toString('hex'), blockType(stream).toBuffer(items.map(forAvsc)).toString('hex'))
+    })
+    t.test('reads back, empty too', async t => {
+      t.strictSame(stream.decodeBlock(stream.encodeBlock(items)), items)
+      t.strictSame(stream.decodeBlock(stream.encodeBlock([])), [])
+    })
+    t.test('reads back from bytes that are no Buffer', async t => {
+      t.same(stream.decodeBlock(Uint8Array.from(stream.encodeBlock(items))), items)
+    })
+    t.test('is refused wherever it is cut off', async t => {
+      const bytes = Buffer.from(stream.encodeBlock(items))
+      for (let end = 0; end < bytes.length; end++) {
+        t.throws(() => stream.decodeBlock(bytes.subarray(0, end)), { code: 'bad-record' })
+      }
+      t.throws(() => stream.decodeBlock(Buffer.concat([bytes, Buffer.alloc(1)])), { code: 'bad-record' })
+    })
+    t.test('is refused with bad-record alone after any mutation', async t => {
+      const seed = Number(process.env['SEED'] ?? 19700101)
+      const random = mutate(seed)
+      const original = Buffer.from(stream.encodeBlock(items))
+      for (let i = 0; i < 20_000; i++) {
+        const bytes = random(original)
+        try {
+          stream.decodeBlock(bytes)
+        } catch (err) {
+          if (err instanceof GatewayError && err.code === 'bad-record') continue
+          t.fail(`seed ${seed}: ${bytes.toString('hex')}: ${err}`)
+          break
+        }
+      }
+    })
+    t.test('may also be one record, without a header', async t => {
+      const bytes = Buffer.concat([Buffer.alloc(5), stream.encodeRecord(items[0])])
+      t.strictSame(stream.decodeRecord(bytes, 5), items[0])
+      t.throws(() => stream.decodeRecord(bytes.subarray(0, -1), 5), { code: 'bad-record' })
+    })
+  })
+}
+
+t.test('ledger.encodeBlock', async t => {
+  t.test('writes an entry as the schema says, byte for byte', async t => {
+    const [, items] = samples[0]!
+    t.equal(ledger.encodeBlock([items[4]]).subarray(10).toString('hex'),
+      '020c757365722d3180a0abfef962082063636363636363636363636363636363121000')
+  })
+  t.test('writes what avsc writes, whatever grows', async t => {
+    const type = blockType(ledger)
+    fc.assert(fc.property(anyEntries, entries => {
+      const bytes = ledger.encodeBlock(entries)
+      t.strictSame(ledger.decodeBlock(bytes), entries)
+      return bytes.subarray(10).equals(type.toBuffer(entries.map(forAvsc)))
+    }))
+  })
+  t.test('makes room for one entry of any size, and gives it back', async t => {
+    const entry = (bytes: number) => [{ userId: 'u', atMs: 1, fact: { ...facts[2]!, payload: Buffer.alloc(bytes, 1) } }]
+    for (const bytes of [4060, 4070, 4080, 4090, 5_000_000, 10]) {
+      t.strictSame(ledger.decodeBlock(ledger.encodeBlock(entry(bytes) as any)), entry(bytes))
+    }
+    t.ok(ledger.encodeBlock([]).buffer.byteLength < 100_000)
+  })
+})
+
+t.test('ledger.decodeBlock', async t => {
+  const [, items] = samples[0]!
+  const one = '0c757365722d3180a0abfef962082063636363636363636363636363636363' + '1210'
+  t.test('takes an array in chunks, with and without their bytes', async t => {
+    const size = one.length.toString(16) // two digits a byte, and zigzag doubles as well
+    t.strictSame(ledger.decodeBlock(block(ledger, `02${one}01${size}${one}00`)), [items[4], items[4]])
+  })
+  t.test('gives payloads as views', async t => {
+    const bytes = Buffer.from(ledger.encodeBlock([items[2]]))
+    const [entry] = ledger.decodeBlock(bytes)
+    t.equal((entry!.fact as any).payload.buffer, bytes.buffer)
+  })
+  const bad: [string, string][] = [
+    ['the count that ends a process through avsc', 'feffffff0f00'],
+    ['the same below zero', 'ffffffff0f0000'],
+    ['the largest count there is', 'feffffffffffffffff01'],
+    ['a fact that this build never wrote', '02' + one.replace('f96208', 'f9620c') + '00'],
+    ['a time beyond 2^53', '02' + one.replace('80a0abfef962', '8080808080808020') + '00'],
+  ]
+  for (const [what, hex] of bad) {
+    t.throws(() => ledger.decodeBlock(block(ledger, hex)), { code: 'bad-record' }, `refuses ${what}`)
+  }
+  t.test('refuses a schema that nobody registered', async t => {
+    t.throws(() => ledger.decodeBlock(Buffer.from('c301000000000000000000', 'hex')),
+      { code: 'bad-record', message: /0000000000000000 is not registered/ })
+    t.throws(() => ledger.decodeBlock(uplinks.encodeBlock([])), { code: 'bad-record' })
+  })
+})
+
+t.test('key is the user, or the node', async t => {
+  for (const [stream, [item]] of samples) t.equal(stream.key(item), stream === nodes ? 'n1' : 'user-1', stream.name)
+  t.equal(downlinks.key({ ...samples[3]![1][0], userIds: [] }), '')
+})
