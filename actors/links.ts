@@ -46,8 +46,8 @@ export interface SharedSignal {
 }
 
 /**
- * Asks a user actor for what a connection has not seen: its `Welcome` while `welcomed` is false, acks above `uplinkSeq`,
- * downlinks above `downlinkSeq` up to `bytesMax` payload bytes. Changes nothing.
+ * Asks a user actor for what a connection has not seen: its `Welcome` while `welcomed` is false, else acks above
+ * `uplinkSeq` and downlinks above `downlinkSeq`, up to `bytesMax` payload bytes. Changes nothing.
  */
 export interface Resync {
   readonly type: 'resync'

@@ -76,7 +76,9 @@ export class Partition {
     return new Partition(partition, deps, next, await deps.log.derivedFrom(uplinks, partition))
   }
 
-  private constructor (readonly partition: number, readonly deps: PartitionDeps, readonly next: bigint, published: bigint) {
+  private constructor (
+    readonly partition: number, readonly deps: PartitionDeps, readonly next: bigint, published: bigint
+  ) {
     this.#received = this.#folded = next - 1n
     this.#published = published
   }
@@ -96,7 +98,7 @@ export class Partition {
       user.dirty = true
       this.#tell(user, { type: 'entries', block: folding, entries })
     }
-    if (this.#entriesSinceCheckpoint >= this.deps.limits.checkpointEntries) void this.checkpoint()
+    if (this.#entriesSinceCheckpoint >= this.deps.limits.checkpointEntries) this.checkpoint()
     if (this.#foldingEntries > this.deps.limits.foldingMax || this.#unpublished.length > this.deps.limits.foldingMax) {
       return new Promise(resolve => { this.#wake = resolve })
     }
@@ -126,7 +128,10 @@ export class Partition {
     this.#resumeLog()
   }
 
-  /** Saves the states of the users touched since the last time, and the place that the next owner starts from. */
+  /**
+   * Saves the states of the users touched since the last time, and the place that the next owner starts from. Never
+   * rejects: what could not be saved is saved by the next one.
+   */
   checkpoint (): Promise<void> {
     this.#checkpointing ??= this.#checkpoint().finally(() => { this.#checkpointing = undefined })
     return this.#checkpointing

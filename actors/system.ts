@@ -1,8 +1,8 @@
 import { dispatch, spawn, start, stop } from 'nact'
 
 /*
-  The only file that knows nact (docs/decisions/0003-nact.md). What it must be protected from (design.md 10): a message to
-  a parent copies its map of children, so parents here get no messages; a stopped parent leaves its children running, so
+  The only file that knows nact (docs/decisions/0003-nact.md). What it must be protected from: a message to a parent
+  copies its map of children, so parents here get no messages; a stopped parent leaves its children running, so
   whoever spawns stops; generated names collide, so ours are counted; a crash stops the actor, so it is always reported.
 */
 

@@ -37,7 +37,7 @@ export async function startUsers (log: EventLog, deps: PartitionDeps): Promise<U
   const sweep = setInterval(() => {
     const nowMs = Date.now()
     for (const partition of partitions.values()) {
-      void partition.checkpoint()
+      partition.checkpoint()
       partition.passivateIdle(nowMs)
     }
   }, checkpointEveryMs)

@@ -58,7 +58,7 @@ export function readOptions (args) {
     only: names(values.only),
     peers: values.peers === '' && profile ? ['ledgerline'] : names(values.peers),
     rounds: number('rounds', values.rounds ?? (once ? '1' : '3'), 1, 100),
-    warmMs: quick ? 500 : 1500,
+    warmMs: quick ? 500 : 1200,
     windowMs: number('seconds', values.seconds ?? (quick ? '1' : '5'), 0.2, 60) * 1000,
     settleMs: number('settle', values.settle ?? (quick ? '0.5' : '2'), 0, 60) * 1000,
     idleConnections: quick ? [200, 1000] : [1000, 10_000],

@@ -91,7 +91,7 @@ export class Client {
   connect (): this {
     if (this.#state !== 'idle') return this
     this.#state = 'running'
-    void this.#attempt()
+    this.#attempt()
     return this
   }
 
@@ -206,7 +206,7 @@ export class Client {
   }
 
   #handOn (): void {
-    if (this.#listeners.has('downlink')) void this.#inbox.run()
+    if (this.#listeners.has('downlink')) this.#inbox.run()
   }
 
   #flush (): void {
@@ -238,7 +238,7 @@ export class Client {
     if (this.#moveTimer !== undefined) return
     this.#endpoints.prefer(endpoints)
     this.#listeners.tell('migrating', { withinMs, endpoints, reason })
-    this.#moveTimer = setTimeout(() => { void this.#move() }, this.#random() * withinMs)
+    this.#moveTimer = setTimeout(() => { this.#move() }, this.#random() * withinMs)
   }
 
   async #move (): Promise<void> {
@@ -273,7 +273,7 @@ export class Client {
     if (end.endpoints.length > 0) this.#endpoints.prefer(end.endpoints)
     const isSentElsewhere = end.endpoints.length > 0 && ++this.#redirects <= redirectsMax
     const retryInMs = isSentElsewhere ? 0 : Math.max(end.retryAfterMs, this.#backoff.nextMs())
-    this.#attemptTimer = setTimeout(() => { void this.#attempt() }, retryInMs)
+    this.#attemptTimer = setTimeout(() => { this.#attempt() }, retryInMs)
     this.#listeners.tell('disconnected', { code: end.code, reason: end.reason, willReconnect: true, retryInMs })
   }
 

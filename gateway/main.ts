@@ -22,7 +22,7 @@ import type { Config } from './config.js'
 import { Admission } from './edge/admission.js'
 import { Edge } from './edge/edge.js'
 import { Reports } from './edge/reports.js'
-import { listenTcp, type TcpListener } from './edge/tcp.js'
+import { listenTcp } from './edge/tcp.js'
 import { tokenVerifier } from './edge/token.js'
 import { webSocketRoute } from './edge/websocket.js'
 import type { Readiness } from './http/health.js'
@@ -193,17 +193,17 @@ async function start (
     },
   })
   webSocketRoute(app, edge, admission)
-  let tcp: TcpListener | undefined
   closers.push(async () => {
     stopping = true
     // Nothing new comes in; the sockets that are open are what the servers wait for.
-    const closed = [app.close(), tcp?.stop()]
+    const closed = app.close()
     await edge.stop()
     reports.flush()
-    await Promise.all(closed)
+    await closed
   })
   await app.listen({ host: config.host, port: config.httpPort, backlog: 4096 })
-  tcp = await listenTcp(edge, admission, { host: config.host, port: config.tcpPort })
+  const tcp = await listenTcp(edge, admission, { host: config.host, port: config.tcpPort })
+  closers.push(() => { tcp.stop() })
 
   const httpPort = (app.server.address() as { port: number }).port
   const reporter = await announceNode(eventLog, nodeId, epoch, {

@@ -109,7 +109,8 @@ export class Push {
   async #find (connectionId: string): Promise<Array<{ userId: string, connectionId: string }>> {
     const prefix = routingKey('')
     for await (const { key, fields } of this.#deps.tables.scan('routing')) {
-      if (key.startsWith(prefix) && fields.has(connectionId)) return [{ userId: key.slice(prefix.length), connectionId }]
+      if (!key.startsWith(prefix) || !fields.has(connectionId)) continue
+      return [{ userId: key.slice(prefix.length), connectionId }]
     }
     return []
   }

@@ -14,7 +14,7 @@ export interface RunnerOptions<T> {
   readonly projections: readonly Projection<T>[]
   /** Sets the item aside; the partition goes on without it. Must not throw. */
   readonly onPoison: (poison: Poison<T>) => void
-  /** A table could not be written. The runner goes back to the stored position and tries again; no item is lost. */
+  /** A table could not be written. The runner goes back to the stored position and tries again; no item is lost. Must not throw. */
   readonly onFailed: (failure: TableFailure) => void
   /** How often progress that brings no writes is stored. */
   readonly positionEveryMs?: number

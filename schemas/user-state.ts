@@ -72,7 +72,7 @@ export function encodeUserState (state: StoredUserState): Buffer {
   return Buffer.from(scratch.subarray(0, end))
 }
 
-/** @throws GatewayError `bad-record` when these are not the bytes of a user's state, in whatever version is registered */
+/** @throws GatewayError `bad-record` when these are not the bytes of a user's state in a version that is registered */
 export function decodeUserState (bytes: Buffer): StoredUserState {
   const written = readHeader(bytes)
   let reader = readers.get(written)

@@ -105,7 +105,7 @@ function handleEvent (connection: Connection, event: ConnectionEvent): void {
     case 'welcome': welcome(connection, event); return
     case 'closeConnection':
     case 'fail': closeConnection(connection, event.code, event.reason); return
-    case 'gone': closeConnection(connection, 'slow-consumer', 'downlinks that it has not been sent are gone'); return
+    case 'gone': closeConnection(connection, 'slow-consumer', 'downlinks that it has not been sent are gone'); break
     case 'drained': // the turn itself asks for more
   }
 }

@@ -12,7 +12,7 @@ export interface EdgeContext {
   readonly nodeEpoch: number
   readonly limits: EdgeLimits
   readonly links: Links
-  /** Coarse clock: units of `tickMs` since the process started. Small integers cost a connection no memory of their own. */
+  /** Coarse clock: units of `tickMs` since the process started. Small integers take no memory of their own. */
   ticks (): number
   verify (token: string): Promise<Identity>
   partitionOf (userId: string): number

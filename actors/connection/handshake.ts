@@ -96,7 +96,9 @@ export function welcome (connection: Connection, { resumed, uplinkSeq, downlinkS
 
 function wrongField (frame: Connect): string | undefined {
   const { deviceId, sessionId, platform, client, downlinkSeq } = frame
-  if (deviceId.length < 1 || deviceId.length > deviceIdLengthMax) return `deviceId: want 1 to ${deviceIdLengthMax} characters`
+  if (deviceId.length < 1 || deviceId.length > deviceIdLengthMax) {
+    return `deviceId: want 1 to ${deviceIdLengthMax} characters`
+  }
   if (sessionId.length < 1 || sessionId.length > sessionIdLengthMax) {
     return `sessionId: want 1 to ${sessionIdLengthMax} characters`
   }

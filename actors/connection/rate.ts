@@ -5,9 +5,9 @@ import type { Connection } from './connection.js'
 const debtS = 10
 
 /**
- * Takes one frame from the connection's allowance, which grows by `frameRate` a second up to `frameBurst`. Refused frames
- * count too, so a client that waits as told comes back into credit and one that hammers on runs into debt, and is closed
- * with `rate-limited`.
+ * Takes one frame from the connection's allowance, which grows by `frameRate` a second up to `frameBurst`. Refused
+ * frames count too, so a client that waits as told comes back into credit, and one that hammers on runs into debt and
+ * is closed with `rate-limited`.
  *
  * @returns false where the client is over its rate
  */

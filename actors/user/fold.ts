@@ -12,7 +12,7 @@ import {
 
 const nothing: Effect[] = []
 
-/** Folds one ledger entry into `state`; returns what must be done now. Same entries, same effects, on any node, for ever. */
+/** Folds one ledger entry into `state`; returns what must be done now. Same entries, same effects, on any node. */
 export function fold (state: UserState, entry: Entry): Effect[] {
   const { fact } = entry
   switch (fact.type) {
@@ -28,9 +28,9 @@ export function fold (state: UserState, entry: Entry): Effect[] {
 function uplinkReceived (state: UserState, entry: Entry, fact: UplinkReceived): Effect[] {
   const { connectionId, seq } = fact
   const connection = state.connections.get(connectionId)
-  const session = connection && state.sessions.get(connection.deviceId)
+  const session = connection && sessionOf(state, connection)
   // The device has begun anew since (reinstalled, or ended its session): these numbers are nobody's any more.
-  if (!session || session.ordinal !== connection.sessionOrdinal || session.sessionId !== connection.sessionId) return nothing
+  if (!session || session.sessionId !== connection.sessionId) return nothing
   const { nodeId } = connection
   const expected = session.uplinkSeq + 1
   // The sender may not have seen our answer. It gets the same one again.
@@ -276,7 +276,7 @@ function sessionOf (state: UserState, connection: Connection): Session | undefin
   return session?.ordinal === connection.sessionOrdinal ? session : undefined
 }
 
-/** Keeps what is known of a connection, so that repeats of its facts are seen as such; past the bound the oldest goes. */
+/** Keeps what is known of a connection, so that repeats of its facts are seen as such; past the bound one goes. */
 function note (state: UserState, connectionId: string, connection: Connection): void {
   const { connections } = state
   connections.set(connectionId, connection)

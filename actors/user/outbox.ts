@@ -5,9 +5,9 @@ import { type Connection, headSeq, type Kept, outboxMax, type Session, type User
   A session's outbox: downlinks from their request until they are acked, expired or dropped, oldest first.
 
   While a connection is open a downlink gets its seq at once. While the device is offline it waits without one, so that
-  what expires meanwhile, wherever it stands, leaves no hole in the numbers. Once it has a seq it may have been written to
-  a socket: the number stays with it, and it leaves at the head only. So a hole in the numbers is always one range right
-  after the last ack, which is all that `connected` can announce (protocol.md 3, Connected).
+  what expires meanwhile, wherever it stands, leaves no hole in the numbers. Once it has a seq it may have been written
+  to a socket: the number stays with it, and it leaves at the head only. So a hole in the numbers is always one range
+  right after the last ack, which is all that `connected` can announce (protocol.md 3, Connected).
 */
 
 /** Adds a downlink, numbered where a connection is open; past `outboxMax` the oldest is dropped. */

@@ -99,15 +99,17 @@ export function headSeq (session: Session): number {
 }
 
 /**
- * Downlinks of this session that are gone for good without an ack and that the client was not told of. Numbered ones are
- * dropped oldest first only, so those are exactly the numbers between the last ack and the head of the outbox.
+ * Downlinks of this session that are gone for good without an ack and that the client was not told of. Numbered ones
+ * are dropped oldest first only, so those are exactly the numbers between the last ack and the head of the outbox.
  */
 export function missedOf (session: Session): number {
   return session.missed + Math.max(0, headSeq(session) - 1 - Math.max(session.ackedSeq, session.toldSeq))
 }
 
 /** True where an older connection must end because a new one opens under `policy`. */
-export function endsUnder (policy: LoginPolicy, older: Session, newer: { deviceId: string, platform: string }): boolean {
+export function endsUnder (
+  policy: LoginPolicy, older: Session, newer: { deviceId: string, platform: string }
+): boolean {
   if (policy === 'none') return false
   if (policy === 'user' || older.deviceId === newer.deviceId) return true
   return policy === 'platform' && older.platform === newer.platform

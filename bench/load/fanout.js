@@ -6,8 +6,10 @@ import { startUsage } from './usage.js'
 import { userIdOf } from './protocols/ledgerline.js'
 
 const requestConnections = 16
-/** Requests whose deliveries may be missing: bounds the unacked downlinks of every session, far below its outbox. */
+/** Requests ahead of the deliveries, over all receivers together. */
 const requestsAheadMax = 48
+/** Requests ahead of the slowest receiver, where deliveries must be acked: far below the bound of an outbox. */
+const unackedMax = 400
 const turnMs = 1
 const stalledMs = 500
 
@@ -31,12 +33,13 @@ export async function fanout (connections, options) {
   let requested = 0
   let lost = 0
   let ended = false
+  let slowest = 0
   let progressAtMs = performance.now()
 
   const pump = () => {
     if (ended) return
     const ahead = requestsAheadMax * receivers
-    while (sender.free > 0 && requested * receivers - delivered - lost <= ahead) {
+    while (sender.free > 0 && requested * receivers - delivered - lost <= ahead && requested - slowest < unackedMax) {
       sender.send()
       requested++
     }
@@ -50,6 +53,7 @@ export async function fanout (connections, options) {
   })
   // What a turn's deliveries made room for is requested at its end, not delivery by delivery.
   const pumping = setInterval(() => {
+    slowest = options.delivery === 'signal' ? requested : connections.list.reduce(leastDelivered, Infinity)
     if (performance.now() - progressAtMs > stalledMs) {
       lost = requested * receivers - delivered
       progressAtMs = performance.now()
@@ -68,6 +72,10 @@ export async function fanout (connections, options) {
   ended = true
   clearInterval(pumping)
   return { perSecond, lost: lost - lostBefore, usage }
+}
+
+function leastDelivered (least, conn) {
+  return Math.min(least, conn.delivered)
 }
 
 /** @returns {Promise<{ free: number, send: () => void, onAnswer: () => void }>} asks the server once for each `send` */

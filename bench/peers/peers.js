@@ -1,5 +1,5 @@
-import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { mosquittoMissing, startMosquitto } from './mosquitto.js'
 import { startLedgerline } from './ledgerline.js'
 import { serverFlags, startServer } from './process.js'
 
@@ -27,7 +27,7 @@ export const peers = [
   { name: 'socket.io', label: 'Socket.IO 4', protocol: 'socket.io', start: script('socketio.js') },
   { name: 'ws', label: 'bare ws', protocol: 'ws', start: script('ws.js') },
   { name: 'aedes', label: 'aedes, QoS 1', protocol: 'mqtt', start: script('aedes.js') },
-  { name: 'mosquitto', label: 'mosquitto, QoS 1', protocol: 'mqtt', start: mosquitto, missing: mosquittoMissing },
+  { name: 'mosquitto', label: 'mosquitto, QoS 1', protocol: 'mqtt', start: startMosquitto, missing: mosquittoMissing },
 ].map(peer => ({ missing: () => undefined, ...peer }))
 
 function script (file) {
@@ -36,16 +36,4 @@ function script (file) {
     const { ready, stop } = await startServer([process.execPath, ...serverFlags(options), path])
     return { pid: ready.pid, collects: true, target: ready, stop }
   }
-}
-
-async function mosquitto () {
-  const path = fileURLToPath(new URL('mosquitto.js', import.meta.url))
-  const { ready, stop } = await startServer([process.execPath, path])
-  return { pid: ready.pid, collects: false, target: ready, stop }
-}
-
-function mosquittoMissing () {
-  const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
-  const found = spawnSync('mosquitto', ['-h'], { env: { ...process.env, PATH }, stdio: 'ignore' })
-  return found.error ? 'not installed' : undefined
 }

@@ -22,10 +22,11 @@ export function verdictText (goal) {
 }
 
 /** What a reader must know before believing the row. */
-export function remarkOf ({ note, loadBound, othersCpu }) {
+export function remarkOf ({ note, loadBound, othersCpu, rounds }) {
+  const paced = rounds.some(round => round.lateMs !== undefined)
   return [
     note.split('\n', 1)[0],
-    loadBound ? 'load generator was the limit' : '',
+    loadBound ? `load generator ${paced ? 'sent late' : 'was the limit'}` : '',
     othersCpu > othersCpuMax ? `other programs took ${othersCpu.toFixed(1)} cores` : '',
   ].filter(Boolean).join('; ')
 }

@@ -62,7 +62,9 @@ class FramedEncoder implements Encoder {
   /** A signal that is alone in its turn goes out as it is, without a copy. */
   #alone: Buffer | undefined
 
-  constructor (readonly framing: Framing, readonly encode: (frame: ServerFrame, target: Buffer, pos: number) => number) {}
+  constructor (
+    readonly framing: Framing, readonly encode: (frame: ServerFrame, target: Buffer, pos: number) => number
+  ) {}
 
   write (frame: ServerFrame): void {
     if (this.#alone) this.#settle(this.#alone)
@@ -109,7 +111,7 @@ class FramedEncoder implements Encoder {
 
   /** @returns the position behind the frame */
   #encodeAt (pos: number, frame: ServerFrame): number {
-    // The header's size depends on the frame's: guess the smallest, which most have, and move the frame where it is not.
+    // The header's size depends on the frame's: guess the smallest, which most have, and move the frame otherwise.
     const guess = this.framing.headerBytes(0)
     let end = this.encode(frame, this.#bytes, pos + guess)
     while (end < 0) {

@@ -6,8 +6,8 @@ import type { Entry } from '../../schemas/facts.js'
 const reportEveryMs = 100
 
 /**
- * Tells the ledger what connections have written and their clients acked: one `DeliveryReported` a connection and period
- * however many downlinks there were, with one timer for all.
+ * Tells the ledger what connections have written and their clients acked: one `DeliveryReported` a connection and
+ * period however many downlinks there were, with one timer for all.
  */
 export class Reports {
   readonly #due = new Set<Connection>()

@@ -25,7 +25,7 @@ export async function listenTcp (
     const refusedForS = admission.refusedForS(socket.remoteAddress ?? '')
     if (refusedForS > 0) turnAway(socket, refusedForS, edge.context.limits.lingerMs)
     else if (!edge.hasRoom) socket.destroy()
-    else new TcpWire(socket, edge, frameBytesMax)
+    else attach(socket, new TcpWire(socket, edge, frameBytesMax))
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -64,12 +64,6 @@ class TcpWire implements Wire {
     this.#edge = edge
     this.#frameBytesMax = frameBytesMax
     this.#connection = edge.accept(this)
-    const wired = socket as WiredSocket
-    wired.wire = this
-    socket.on('data', onData)
-    socket.on('drain', onDrain)
-    socket.on('error', onError)
-    socket.on('close', onClose)
   }
 
   get address (): string { return `${this.#socket.remoteAddress}:${this.#socket.remotePort}` }
@@ -140,7 +134,15 @@ class TcpWire implements Wire {
 
 const encoder: Encoder = tcpEncoder
 
-interface WiredSocket extends Socket { wire: TcpWire, failed?: boolean }
+interface WiredSocket extends Socket { wire: TcpWire }
+
+function attach (socket: Socket, wire: TcpWire): void {
+  (socket as WiredSocket).wire = wire
+  socket.on('data', onData)
+  socket.on('drain', onDrain)
+  socket.on('error', onError)
+  socket.on('close', onClose)
+}
 
 function onData (this: Socket, chunk: Buffer): void { (this as WiredSocket).wire.read(chunk) }
 function onDrain (this: Socket): void { (this as WiredSocket).wire.drained() }

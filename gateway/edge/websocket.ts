@@ -1,6 +1,6 @@
 import fastifyWebSocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { WebSocket } from 'ws'
 import type { Connection } from '../../actors/connection/connection.js'
@@ -44,7 +44,11 @@ export function webSocketRoute (app: FastifyInstance, edge: Edge, admission: Adm
         if (!edge.hasRoom) throw new GatewayError('not-ready', 'this node has no room for another connection')
       },
     // Handlers are attached in this very turn: a frame that comes before them would be lost.
-    }, (ws, request) => { new WebSocketWire(ws as ClientSocket, request.raw, edge) })
+    }, (ws, { raw }) => {
+      const { socket } = raw
+      releaseRequest(ws, socket)
+      attach(ws as ClientSocket, socket, new WebSocketWire(ws as ClientSocket, socket, edge))
+    })
   })
 }
 
@@ -74,21 +78,13 @@ class WebSocketWire implements Wire {
   readonly #json: boolean
   #ended = false
 
-  constructor (ws: ClientSocket, request: IncomingMessage, edge: Edge) {
-    const { socket } = request
+  constructor (ws: ClientSocket, socket: Socket, edge: Edge) {
     this.#ws = ws
     this.#socket = socket
     this.#edge = edge
     this.#json = ws.protocol !== avroProtocol
     this.#encoder = this.#json ? webSocketJsonEncoder : webSocketEncoder
-    releaseRequest(ws, socket)
-    ws.wire = this
-    ;(socket as WiredSocket).wire = this
     this.#connection = edge.accept(this)
-    ws.on('message', onMessage)
-    ws.on('error', onError)
-    ws.on('close', onClose)
-    socket.on('drain', onDrain)
   }
 
   get address (): string { return `${this.#socket.remoteAddress}:${this.#socket.remotePort}` }
@@ -146,8 +142,8 @@ function wrongKind (isBinary: boolean): string {
 }
 
 /**
- * Lets go of the upgrade request, which the socket and the plugin's listener would keep as long as the connection lives:
- * 2.8 KB each (design.md 9).
+ * Lets go of the upgrade request, which the socket and the plugin's listener would keep as long as the connection
+ * lives: 2.8 KB each.
  */
 function releaseRequest (ws: WebSocket, socket: Socket): void {
   ws.removeAllListeners('error')
@@ -156,6 +152,15 @@ function releaseRequest (ws: WebSocket, socket: Socket): void {
 }
 
 interface WiredSocket extends Socket { wire: WebSocketWire }
+
+function attach (ws: ClientSocket, socket: Socket, wire: WebSocketWire): void {
+  ws.wire = wire
+  ;(socket as WiredSocket).wire = wire
+  ws.on('message', onMessage)
+  ws.on('error', onError)
+  ws.on('close', onClose)
+  socket.on('drain', onDrain)
+}
 
 function onMessage (this: WebSocket, data: unknown, isBinary: boolean): void {
   (this as ClientSocket).wire!.read(data as Buffer, isBinary)

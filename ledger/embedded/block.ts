@@ -29,15 +29,13 @@ export function sealBlock (block: Buffer, atMs: number, offset: number, derivedF
   block.writeUInt32BE(crc32(block.subarray(4)), 0)
 }
 
-/** @returns undefined when the bytes are not those that were sealed for `offset` */
-export function openBlock (block: Buffer, offset: number): StoredBlock | undefined {
+/** @returns undefined when the bytes are not those that were sealed */
+export function openBlock (block: Buffer): StoredBlock | undefined {
   if (block.length < blockHeaderBytes || crc32(block.subarray(4)) !== block.readUInt32BE(0)) return undefined
-  const found = block.readUIntBE(11, 6)
-  if (found !== offset) return undefined
   return {
     tombstone: (block[4]! & tombstoneFlag) !== 0,
     atMs: block.readUIntBE(5, 6),
-    offset,
+    offset: block.readUIntBE(11, 6),
     derivedFrom: block.readUIntBE(17, 6) - 1,
     body: block.subarray(blockHeaderBytes),
   }

@@ -235,10 +235,11 @@ class LmdbLog implements EmbeddedLog, Writer {
       }
     }
     this.writeTombstones(batch, atMs)
+    // A block may go only once the index knows its offset, or the next open would give that offset away again.
+    if (this.sinceIndexed >= indexEvery || this.trims.length > 0) this.writeIndex(batch)
     for (const trim of this.trims) writeTrim(trim, batch)
     this.writtenTrims = this.trims
     this.trims = []
-    if (this.sinceIndexed >= indexEvery) this.writeIndex(batch)
   }
 
   committed (): void {
@@ -341,7 +342,12 @@ class LmdbLog implements EmbeddedLog, Writer {
         this.sinceIndexed++
       }
       const index = this.indexOf(streamId, partition)
-      index.add(commit, value.length, openBlock(value, index.next)?.derivedFrom ?? -1)
+      const stored = openBlock(value)
+      if (stored && stored.offset !== index.next) {
+        throw new StoreError('damaged', `the index of partition ${partition} of stream ${streamId}: got offset ` +
+          `${stored.offset}, want ${index.next}; restore the data directory from a backup`)
+      }
+      index.add(commit, value.length, stored?.derivedFrom ?? -1)
     }
   }
 
@@ -391,7 +397,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     const last = log.next - 1
     if (last < log.first) return
     const bytes = log.readBytes(last)
-    if (bytes && openBlock(bytes, last)) return
+    if (bytes && openBlock(bytes)?.offset === last) return
     this.setAside(log, last, bytes ?? Buffer.alloc(0), bytes ? 'its checksum is wrong' : 'it is missing')
     this.tombstones.push({ log, offset: last })
   }

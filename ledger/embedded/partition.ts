@@ -139,8 +139,8 @@ export class PartitionLog {
   private readStored (offset: number): Block<unknown> | undefined {
     const bytes = this.readBytes(offset)
     if (bytes === undefined) return undefined
-    const stored = openBlock(bytes, offset)
-    if (stored === undefined) {
+    const stored = openBlock(bytes)
+    if (stored?.offset !== offset) {
       this.deps.setAside(this, offset, bytes, 'its checksum is wrong')
       return undefined
     }

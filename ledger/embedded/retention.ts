@@ -43,7 +43,7 @@ export function trimOf (
     if (commit === undefined || block === undefined) continue
     const tooMany = log.index.bytesKept - bytes > bytesMax
     // A block that can not be opened has no age; it goes with the next one that is too old.
-    const atMs = openBlock(block, first)?.atMs ?? 0
+    const atMs = openBlock(block)?.atMs ?? 0
     if (!tooMany && nowMs - atMs <= retentionMs) break
     commits.push(commit)
     bytes += block.length

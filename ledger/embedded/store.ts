@@ -1,3 +1,4 @@
+import { statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { open as openLmdb, type RootDatabase } from 'lmdb'
 import { GatewayError } from '../../schemas/errors.js'
@@ -87,6 +88,7 @@ export async function openStore (options: StoreOptions): Promise<Store> {
     // Without overlappingSync a commit is LMDB's own: pages, fdatasync, then the meta page through O_DSYNC.
     const open = (): RootDatabase<Buffer, Buffer> => openLmdb<Buffer, Buffer>({
       path,
+      noSubdir: false, // or lmdb takes a directory with a dot in its name for a file
       pageSize: pageBytes,
       encoding: 'binary',
       keyEncoding: 'binary',
@@ -235,7 +237,8 @@ class EmbeddedStore implements Store {
       for (const writer of this.writers) writer.committed()
     } else {
       this.metrics.commitsFailed++
-      const text = err instanceof Error ? err.message : String(err)
+      // LMDB reports a page that fits only in part as an input/output error.
+      const text = diskFull(this.path) ? 'the disk is full' : err instanceof Error ? err.message : String(err)
       this.failure = new GatewayError('ledger-unavailable', `the local store can not be written: ${text}`, { cause: err })
       for (const writer of this.writers) writer.failed(this.failure)
       this.probeLater()
@@ -296,6 +299,15 @@ async function reasonOf (err: unknown): Promise<unknown> {
     return err
   } catch (reason) {
     return reason
+  }
+}
+
+function diskFull (path: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(path)
+    return bavail * bsize < 1 << 20
+  } catch {
+    return false
   }
 }
 

@@ -85,6 +85,12 @@ t.test('chooseEndpoints', async t => {
     t.notOk(choose([...nodes, row('d', draining)]).includes('wss://d'))
   })
 
+  t.test('does not send everybody to the least bad one first', async t => {
+    const nodes = [1, 0.99, 0.98].map(busy => row(`n${100 * busy}`, {}, { eventLoopUtilization: busy }))
+    const random = seeded(3)
+    t.equal(new Set(Array.from({ length: 50 }, () => choose(nodes, { random })[0])).size, 3)
+  })
+
   t.test('answers with draining nodes when there are no others, and with nothing when all are dead', async t => {
     t.strictSame(choose([row('a', dead), row('b', draining)]), ['wss://b'])
     t.strictSame(choose([row('a', dead), row('b', { state: 'lost', aliveUntilMs: 0 })]), [])
@@ -179,7 +185,7 @@ t.test('guardedUpdate', async t => {
     const previous = ['a', 'b', 'c', 'd'].map((id, i) => row(id, { reportedAtMs: 1000 * i }))
     const guarded = guardedUpdate(previous, previous.map(node => ({ ...node, ...dead, state: 'lost' as const })))
     t.strictSame(ids(guarded), ['c', 'd'])
-    t.strictSame(choose(guarded).sort(), ['wss://c', 'wss://d'])
+    t.strictSame(choose(guarded, { nowMs: 200_000 }).sort(), ['wss://c', 'wss://d'])
     t.equal(guarded.length, 4, 'the dead are still listed')
   })
 

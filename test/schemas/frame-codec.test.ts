@@ -110,6 +110,27 @@ t.test('decodeFrame', async t => {
       t.strictSame(decoded(encoded({ op: 'pong', uplinkSeq: value })), { op: 'pong', uplinkSeq: value })
     }
   })
+  t.test('reads strings of any length and alphabet as they were written', async t => {
+    for (const letter of ['x', 'é', 'ž', '☃', '🐸', '\0', '\ufeff']) {
+      for (const length of [1, 2, 13, 31, 32, 40, 41, 62, 63, 64, 65, 66, 300]) {
+        const text = letter.repeat(length)
+        const frame: Frame = { op: 'kick', code: text, reason: text }
+        const bytes = encoded(frame)
+        t.strictSame(decoded(bytes), frame)
+        t.equal(bytes.length, 1 + 2 * ((length * Buffer.byteLength(letter) > 63 ? 2 : 1) + Buffer.byteLength(text)))
+      }
+    }
+  })
+  t.test('never takes one string for another that it has read before', async t => {
+    const read = (bytes: Buffer) => decoded(Buffer.concat([Buffer.of(0x0d, 2 * bytes.length), bytes, Buffer.of(0)]))
+    for (let i = 0; i < 40_000; i++) {
+      const latin1 = Buffer.from([0x61 + i % 26, 0x61 + (i >> 5) % 26, 0xc3, 0x80 + i % 64, 0xc3, 0x80 + (i >> 6) % 64])
+      for (const bytes of [Buffer.from(latin1.toString('latin1')), latin1]) {
+        const frame = read(bytes)
+        if (frame.op !== 'kick' || frame.code !== bytes.toString()) return t.fail(bytes.toString('hex'))
+      }
+    }
+  })
   t.test('refuses mutated frames with bad-frame alone, if at all', async t => {
     const seed = Number(process.env['SEED'] ?? 20240229)
     const random = mutate(seed)

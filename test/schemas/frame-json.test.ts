@@ -43,7 +43,10 @@ t.test('decodeFrameJson', async t => {
     t.throws(() => decodeFrameJson('{"__proto__":{"op":"ping"}}'), { code: 'bad-frame' })
   })
   t.test('takes -0 for 0', async t => {
-    t.strictSame(decodeFrameJson('{"op":"pong","uplinkSeq":-0}'), { op: 'pong', uplinkSeq: 0 })
+    const pong = decodeFrameJson('{"op":"pong","uplinkSeq":-0}')
+    const ack = decodeFrameJson('{"op":"uplinkAck","seq":1,"userSeqs":[-0]}')
+    t.ok(pong.op === 'pong' && Object.is(pong.uplinkSeq, 0))
+    t.ok(ack.op === 'uplinkAck' && Object.is(ack.userSeqs[0], 0))
   })
   const bad: [string, RegExp][] = [
     ['', /not JSON/],

@@ -144,6 +144,10 @@ t.test('ledger.encodeBlock', async t => {
       return bytes.subarray(10).equals(type.toBuffer(entries.map(forAvsc)))
     }))
   })
+  t.test('asserts that an enum has the symbol', async t => {
+    const opened: any = { userId: 'u', atMs: 1, fact: { ...facts[0], transport: 'udp' } }
+    t.throws(() => ledger.encodeBlock([opened]), RangeError)
+  })
   t.test('makes room for one entry of any size, and gives it back', async t => {
     const entry = (bytes: number) => [{ userId: 'u', atMs: 1, fact: { ...facts[2]!, payload: Buffer.alloc(bytes, 1) } }]
     for (const bytes of [4060, 4070, 4080, 4090, 5_000_000, 10]) {

@@ -1,0 +1,44 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { ConfigError } from '../gateway/config.js'
+import { addConnect } from './connect.js'
+import { CommandFailed } from './failure.js'
+import { addPush } from './push.js'
+import { addStart } from './start.js'
+import { addToken } from './token.js'
+import { addUplinks } from './uplinks.js'
+
+function buildProgram (): Command {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  const program = new Command('ledgerline')
+    .description('A durable gateway for long connections.')
+    .version(version)
+    .exitOverride() // before the commands, which take it over
+    .showHelpAfterError('(--help says more)')
+    .showSuggestionAfterError()
+  addStart(program)
+  addToken(program)
+  addConnect(program)
+  addPush(program)
+  addUplinks(program)
+  return program
+}
+
+/** @returns the exit code (protocol.md 6): 0 stopped as asked, 1 failed, 2 wrong usage or configuration */
+function exitCodeOf (err: unknown): number {
+  if (err instanceof CommanderError) return err.exitCode === 0 ? 0 : 2 // it has spoken for itself
+  const message = err instanceof Error ? err.message : String(err)
+  process.stderr.write(`ledgerline: ${message.replaceAll('\n', ' ')}\n`)
+  if (err instanceof ConfigError) return 2
+  return err instanceof CommandFailed ? err.exitCode : 1
+}
+
+// Whoever reads our output may leave when it has enough, `| head`.
+process.stdout.on('error', (err: NodeJS.ErrnoException) => { process.exit(err.code === 'EPIPE' ? 0 : 1) })
+
+try {
+  await buildProgram().parseAsync()
+} catch (err) {
+  process.exitCode = exitCodeOf(err)
+}

@@ -1,0 +1,93 @@
+import { Option } from 'commander'
+import type { Command } from 'commander'
+import { pino } from 'pino'
+import type { Logger } from 'pino'
+import { ensureSecrets, flagOf, readConfig, readEnvironment, secretPaths, settings } from '../gateway/config.js'
+import type { Config, Environment, Setting } from '../gateway/config.js'
+import type { RunningNode } from '../gateway/main.js'
+
+/** HS256 wants a key as long as its hash (RFC 7518, 3.2); a shorter one can be guessed from one token. */
+const jwtSecretBytesMin = 32
+
+export function addStart (program: Command): void {
+  const command = program.command('start').description('run a node')
+  const variables = new Map<string, string>()
+  for (const setting of Object.values<Setting>(settings)) {
+    const option = optionOf(setting)
+    command.addOption(option)
+    variables.set(option.attributeName(), setting.variable)
+  }
+  command.action(async (options: Record<string, string>) => {
+    const given = Object.entries(options).map(([name, value]) => [variables.get(name), value])
+    await start(Object.fromEntries(given) as Environment)
+  })
+}
+
+function optionOf ({ variable, fallback, help }: Setting): Option {
+  const byDefault = fallback ? `, default ${fallback}` : ''
+  return new Option(`--${flagOf(variable)} <value>`, `${help} (${variable}${byDefault})`)
+}
+
+async function start (options: Environment): Promise<void> {
+  const config = await ensureSecrets(readConfig(readEnvironment(), options))
+  const log = pino()
+  const stopped = stopSignal()
+  process.once('uncaughtException', err => {
+    log.fatal({ err }, 'crashed')
+    process.exit(1)
+  })
+  if (config.jwtSecret !== undefined && Buffer.byteLength(config.jwtSecret) < jwtSecretBytesMin) {
+    log.warn({ wantBytes: jwtSecretBytesMin }, 'the token secret is short enough to be guessed')
+  }
+  const node = await startNode(config, log)
+  log.info({ http: node.http, tcp: node.tcp, nodeId: node.nodeId }, 'ready')
+  if (process.stderr.isTTY) process.stderr.write(hint(node, config))
+  const signal = await stopped
+  log.info({ signal }, 'stopping')
+  await node.stop()
+  log.info('stopped')
+  process.exit(0)
+}
+
+/** Loaded here alone: no other command needs a store, actors and servers. */
+async function startNode (config: Config, log: Logger): Promise<RunningNode> {
+  const main = await import('../gateway/main.js')
+  try {
+    return await main.startNode(config, log)
+  } catch (err) {
+    log.fatal({ err }, 'start failed')
+    throw err
+  }
+}
+
+/** Resolves at the first signal to stop; the second one ends the process there and then. */
+async function stopSignal (): Promise<NodeJS.Signals> {
+  return await new Promise(resolve => {
+    let count = 0
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        if (++count > 1) process.exit(1)
+        resolve(signal)
+      })
+    }
+  })
+}
+
+function hint ({ http, tcp }: RunningNode, { dataDir, jwksUrl }: Config): string {
+  const where = [
+    http === 'http://127.0.0.1:8080' ? '' : ` --url ${http}`,
+    dataDir === settings.dataDir.parse(settings.dataDir.fallback!) ? '' : ` --data ${dataDir}`,
+  ].join('')
+  return `
+  Ledgerline listens on ${http} (HTTP, WebSocket) and ${tcp} (TCP).
+  API key: ${secretPaths(dataDir).apiKey}, unless LEDGERLINE_API_KEYS is set.
+
+  Try in other terminals:
+${jwksUrl === undefined ? `    npx ledgerline connect ann${where}\n` : ''}\
+    npx ledgerline push ann "hello"${where}
+    npx ledgerline uplinks --follow${where}
+
+  Ctrl-C stops it.
+
+`
+}

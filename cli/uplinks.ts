@@ -1,0 +1,63 @@
+import { createInterface } from 'node:readline'
+import type { Command } from 'commander'
+import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
+import type { GatewayOptions } from './gateway.js'
+import { payloadText } from './payload-text.js'
+import type { JsonPayload } from './payload-text.js'
+
+interface UplinksOptions extends GatewayOptions {
+  readonly follow?: boolean
+  readonly after?: string
+  readonly service?: string
+  readonly json?: boolean
+}
+
+interface Line {
+  readonly cursor: string
+  readonly userId: string
+  readonly userSeq: number
+  readonly deviceId: string
+  readonly service: string
+  readonly payload: JsonPayload
+  readonly receivedAtMs: number
+}
+
+export function addUplinks (program: Command): void {
+  const command = program.command('uplinks')
+    .description('print accepted uplinks')
+    .option('--follow', 'go on with new ones as they come')
+    .option('--after <cursor>', 'only those behind this cursor')
+    .option('--service <name>', 'only those for this service')
+    .option('--json', 'print NDJSON, each line with its cursor')
+  addGatewayOptions(command).action(printUplinks)
+}
+
+async function printUplinks (options: UplinksOptions): Promise<void> {
+  const query = new URLSearchParams()
+  if (options.follow) query.set('follow', 'true')
+  if (options.after !== undefined) query.set('after', options.after)
+  if (options.service !== undefined) query.set('service', options.service)
+  const stop = new AbortController()
+  process.once('SIGINT', () => stop.abort())
+  process.once('SIGTERM', () => stop.abort())
+  const apiKey = await findApiKey(options)
+  try {
+    const response = await ask(gatewayUrl(options), `/v1/uplinks?${query}`, { apiKey, signal: stop.signal })
+    if (response.headers['ledgerline-gap']) {
+      process.stderr.write('Some uplinks behind this cursor are gone: they were older than the log keeps.\n')
+    }
+    for await (const line of createInterface({ input: response })) {
+      if (line === '') continue
+      process.stdout.write(`${options.json ? line : describe(JSON.parse(line) as Line)}\n`)
+    }
+    // A reader of lines takes a connection that broke for the end.
+    if (!response.complete && !stop.signal.aborted) throw new Error('the gateway broke off')
+  } catch (err) {
+    if (!stop.signal.aborted) throw err
+  }
+}
+
+function describe ({ userId, userSeq, deviceId, service, payload, receivedAtMs }: Line): string {
+  const time = new Date(receivedAtMs).toISOString()
+  return `${time} ${userId}/${deviceId} #${userSeq}${service === '' ? '' : ` [${service}]`} ${payloadText(payload)}`
+}

@@ -1,0 +1,186 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { chmodSync, mkdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { embeddedLog } from '../../ledger/embedded/log.js'
+import { openStore, type StoreOptions } from '../../ledger/embedded/store.js'
+import { collect, note, notes, noteStream, until } from './log-contract.js'
+
+const headroomBytes = 1 << 20
+
+async function opened (t: Test, options: StoreOptions) {
+  const store = await openStore({ headroomBytes, ...options })
+  t.teardown(() => store.close())
+  return store
+}
+
+t.test('openStore', async t => {
+  await t.test('creates the directory for its user alone', async t => {
+    const directory = join(t.testdir(), 'a', 'data.d')
+    await opened(t, { directory })
+    t.equal(statSync(directory).mode & 0o777, 0o700)
+    for (const file of ['data.mdb', 'lock.mdb', 'ledgerline.json']) {
+      t.equal(statSync(join(directory, file)).mode & 0o777, 0o600, file)
+    }
+  })
+
+  await t.test('refuses a directory with files of somebody else, and leaves it as it is', async t => {
+    const directory = t.testdir({ 'thesis.doc': 'precious' })
+    await t.rejects(openStore({ directory }), { code: 'not-ours', message: /thesis\.doc/ })
+    t.throws(() => statSync(join(directory, 'ledgerline.json')))
+  })
+
+  await t.test('refuses an LMDB file that is not its own', async t => {
+    await t.rejects(openStore({ directory: t.testdir({ 'data.mdb': 'x' }) }), { code: 'not-ours', message: /data\.mdb/ })
+  })
+
+  await t.test('accepts the neighbours that it is told of', async t => {
+    await opened(t, { directory: t.testdir({ 'jwt-secret': 'x' }), neighbours: ['jwt-secret'] })
+  })
+
+  await t.test('refuses a newer format', async t => {
+    const directory = t.testdir({ 'ledgerline.json': '{"program":"ledgerline","format":2}' })
+    await t.rejects(openStore({ directory }), { code: 'newer-format', message: /ledgerline\.json: got format 2, want at most 1/ })
+  })
+
+  await t.test('refuses a format that can not be read', async t => {
+    for (const text of ['', '{}', '{"format":"1"}']) {
+      await t.rejects(openStore({ directory: t.testdir({ 'ledgerline.json': text }) }), { code: 'not-ours' }, text)
+    }
+  })
+
+  await t.test('refuses a path that is no directory', async t => {
+    const directory = join(t.testdir({ file: '' }), 'file')
+    await t.rejects(openStore({ directory }), { code: 'not-writable', message: /file/ })
+  })
+
+  await t.test('refuses a directory that can not be written',
+    { skip: process.getuid?.() === 0 ? 'root may write everywhere' : false }, async t => {
+      const directory = t.testdir()
+      chmodSync(directory, 0o500)
+      t.teardown(() => chmodSync(directory, 0o700))
+      await t.rejects(openStore({ directory }), { code: 'not-writable' })
+    })
+
+  await t.test('refuses a data file that was cut off', async t => {
+    const directory = t.testdir()
+    const store = await opened(t, { directory })
+    const log = embeddedLog(store)
+    await log.append(noteStream(), 0, notes(1000))
+    await store.close()
+    truncateSync(join(directory, 'data.mdb'), 16_384)
+    await t.rejects(openStore({ directory }), { code: 'damaged', message: /data\.mdb: got 16384 bytes, want at least \d+/ })
+    truncateSync(join(directory, 'data.mdb'), 100)
+    await t.rejects(openStore({ directory }), { code: 'damaged', message: /without an LMDB meta page/ })
+  })
+
+  await t.test('refuses a directory that this process has open, and has it again after close', async t => {
+    const directory = t.testdir()
+    const store = await opened(t, { directory })
+    await t.rejects(openStore({ directory }), { code: 'in-use' })
+    await store.close()
+    await opened(t, { directory })
+  })
+
+  await t.test('refuses a directory that another process has open, until that one is killed', async t => {
+    const directory = t.testdir()
+    const appender = fileURLToPath(new URL('./appender.js', import.meta.url))
+    const child = spawn(process.execPath, [appender, directory], { stdio: ['ignore', 'pipe', 'inherit'] })
+    t.teardown(() => child.kill('SIGKILL'))
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
+    await lines.next()
+    await t.rejects(openStore({ directory }), { code: 'in-use', message: new RegExp(`in use by process ${child.pid}`) })
+    child.kill('SIGKILL')
+    await new Promise(resolve => child.once('exit', resolve))
+    await opened(t, { directory })
+  })
+
+  await t.test('gives a directory to one of several processes that open it at the same time', async t => {
+    const directory = t.testdir()
+    const appender = fileURLToPath(new URL('./appender.js', import.meta.url))
+    const children = [1, 2, 3].map(() => spawn(process.execPath, [appender, directory], { stdio: ['ignore', 'pipe', 'pipe'] }))
+    t.teardown(() => children.forEach(child => child.kill('SIGKILL')))
+    const outcomes = children.map(async child => {
+      for await (const _ of createInterface(child.stdout)) return 'open'
+      return 'refused'
+    })
+    await Promise.race(outcomes)
+    const refused = (await Promise.all(outcomes.map(outcome => Promise.race([outcome, sleep(3000, 'stuck')]))))
+    t.ok(refused.filter(outcome => outcome === 'open').length <= 1, refused.join())
+    t.notOk(refused.includes('stuck'))
+  })
+})
+
+t.test('a lazy request', async t => {
+  const store = await opened(t, { directory: t.testdir(), lazyCommitMs: 60_000 })
+  const log = embeddedLog(store)
+  const stream = noteStream()
+  await log.append(stream, 0, [note('first')])
+  const { commits } = store.metrics
+  let done = false
+  const lazy = log.append(stream, 1, [note('lazy')], { lazy: true }).then(() => { done = true })
+  await sleep(50)
+  t.equal(store.metrics.commits, commits, 'causes no commit of its own before its time')
+  t.equal(done, false)
+  await log.append(stream, 0, [note('second')])
+  await lazy
+  t.equal(store.metrics.commits, commits + 1, 'rides on the next one')
+})
+
+t.test('appends that arrive together are one commit', async t => {
+  const store = await opened(t, { directory: t.testdir() })
+  const log = embeddedLog(store)
+  const [one, two] = [noteStream(), noteStream()]
+  const { commits } = store.metrics
+  await Promise.all(notes(100).map((item, i) => log.append(i % 2 === 0 ? one : two, i % 8, [item])))
+  t.equal(store.metrics.commits, commits + 1)
+})
+
+for (const commits of ['sync', 'async'] as const) {
+  t.test(`a full disk with ${commits} commits`, async t => {
+    const directory = join(t.testdir(), 'small')
+    mkdirSync(directory)
+    if (!mountSmall(directory)) {
+      t.comment('skipped: a small file system can not be mounted here')
+      return
+    }
+    t.teardown(() => execFileSync('umount', [directory]))
+    const store = await opened(t, { directory, commits, headroomBytes: 1 << 18 })
+    const log = embeddedLog(store, { partitions: 4 })
+    const stream = noteStream()
+    const filler = join(directory, 'filler')
+    await log.append(stream, 0, [note('before')])
+    t.strictSame(log.health(), { ok: true, reason: '' })
+    fill(filler)
+    const long = 'x'.repeat(100_000)
+    const outcomes = await Promise.allSettled(Array.from({ length: 8 }, (_, i) => log.append(stream, i % 4, [note(long)])))
+    const codes = outcomes.map(outcome => outcome.status === 'rejected' && outcome.reason.code)
+    t.strictSame(new Set(codes), new Set(['ledger-unavailable']), 'rejects everything in the commit')
+    t.match(log.health(), { ok: false, reason: /the disk is full/ })
+    execFileSync('rm', [filler])
+    await until(() => log.health().ok)
+    t.pass('is found to have space again without an append')
+    await log.append(stream, 0, [note('after')])
+    t.strictSame(await collect(log.read(stream, 0, { from: 0n })), ['before', 'after'], 'leaves nothing of what was rejected')
+    t.strictSame(await log.bounds(stream, 0), { first: 0n, next: 2n })
+  })
+}
+
+/** Takes every block that is left. */
+function fill (file: string): void {
+  try {
+    for (;;) writeFileSync(file, Buffer.alloc(4096), { flag: 'a' })
+  } catch {}
+}
+
+function mountSmall (directory: string): boolean {
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', directory], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
