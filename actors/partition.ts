@@ -150,6 +150,7 @@ export class Partition {
   async revoke (): Promise<void> {
     this.#revoked = true
     while (this.#folding.length > 0) await new Promise<void>(resolve => { this.#wake = resolve })
+    while (this.#publishing) await this.#publishing
     try {
       await this.checkpoint()
       await this.checkpoint() // the first one may have been under way already

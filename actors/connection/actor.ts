@@ -64,13 +64,13 @@ function handleFrame (connection: Connection, frame: Frame, atMs: number): void 
     else closeConnection(connection, 'protocol', 'the first frame must be connect')
     return
   }
-  if (connection.phase === 'open') connection.told = true
   const inRate = allowed(connection)
   if (connection.phase === 'closing') return
   switch (frame.op) {
     case 'uplink': uplink(connection, frame, atMs, inRate); return
     case 'downlinkAck': downlinkAcked(connection, frame.seq); return
     case 'ping':
+      if (connection.phase === 'open') connection.told = true
       if (frame.downlinkSeq !== 0) downlinkAcked(connection, frame.downlinkSeq)
       connection.wire.write({ op: 'pong', uplinkSeq: connection.ackedUplinkSeq })
       connection.framesOut++

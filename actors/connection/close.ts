@@ -13,7 +13,7 @@ export function closeConnection (
 ): void {
   if (connection.phase === 'closing' || connection.phase === 'closed') return
   const { wire } = connection
-  // A goodbye proves that the client has read what came before, as does whatever it said after its `connected`.
+  // A goodbye says that the client has read what came before.
   recordClosed(connection, code, reason, endSession, connection.told || code === 'disconnected')
   if (code === 'kicked' || code === 'superseded') wire.write({ op: 'kick', code, reason })
   else if (code !== 'disconnected') wire.write({ op: 'error', code, message: reason })

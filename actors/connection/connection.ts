@@ -131,7 +131,7 @@ export class Connection {
   resyncAt = -1
   /** Since when the sweep sees it wait for its user actor, ticks; -1 for not. */
   waitsSince = -1
-  /** The client sent something after its `connected` was written. */
+  /** The client sent what it sends only when it has read its `connected`; uplinks may have been on their way before. */
   told = false
 
   /** Frames that it may send now, may be negative; and when it was last topped up, ms of the process. */

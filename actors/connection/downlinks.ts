@@ -30,6 +30,7 @@ export function downlinkAcked (connection: Connection, seq: number): void {
   }
   if (seq <= connection.ackedSeq) return
   connection.ackedSeq = seq
+  connection.told = true
   connection.edge.reportSoon(connection)
 }
 

@@ -79,7 +79,14 @@ function downlinkRequested (state: UserState, entry: Entry, fact: DownlinkReques
   }
   const requestedAtMs = entry.atMs
   const kept: Kept = {
-    messageId, service, payload, requestedAtMs, expiresAtMs: requestedAtMs + ttlMs, platforms, exceptDevices,
+    messageId,
+    service,
+    // Bytes of its own: the entry's are a view on a whole block, which would be kept for as long as this is.
+    payload: Uint8Array.prototype.slice.call(payload),
+    requestedAtMs,
+    expiresAtMs: requestedAtMs + ttlMs,
+    platforms,
+    exceptDevices,
   }
   const effects: Effect[] = []
   if (state.sessions.size === 0) {

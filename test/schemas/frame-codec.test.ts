@@ -123,8 +123,9 @@ t.test('decodeFrame', async t => {
   })
   t.test('never takes one string for another that it has read before', async t => {
     const read = (bytes: Buffer) => decoded(Buffer.concat([Buffer.of(0x0d, 2 * bytes.length), bytes, Buffer.of(0)]))
-    for (let i = 0; i < 40_000; i++) {
-      const latin1 = Buffer.from([0x61 + i % 26, 0x61 + (i >> 5) % 26, 0xc3, 0x80 + i % 64, 0xc3, 0x80 + (i >> 6) % 64])
+    // Pairs where the characters of one are the bytes of the other, enough of them to share places by chance.
+    for (let i = 0; i < 1 << 17; i++) {
+      const latin1 = Buffer.from([i & 0x7f, (i >> 7) & 0x7f, 0xc3, 0x80 + (i >> 14)])
       for (const bytes of [Buffer.from(latin1.toString('latin1')), latin1]) {
         const frame = read(bytes)
         if (frame.op !== 'kick' || frame.code !== bytes.toString()) return t.fail(bytes.toString('hex'))

@@ -19,8 +19,10 @@ t.test('partitionOf', async t => {
   t.test('takes the hash without its sign', async t => {
     for (const [key, hash] of published) t.equal(partitionOf(key, 12), (hash & 0x7fffffff) % 12)
   })
-  t.test('hashes the UTF-8 of the key', async t => {
-    t.equal(partitionOf('žluťoučký', 1000), (murmur2(Buffer.from('žluťoučký', 'utf8')) & 0x7fffffff) % 1000)
+  t.test('hashes the UTF-8 of the key, of any length', async t => {
+    for (const key of ['', 'žluťoučký', 'é', 'abcž', 'x'.repeat(63), 'x'.repeat(64), 'x'.repeat(65), 'x'.repeat(300)]) {
+      t.equal(partitionOf(key, 1000), (murmur2(Buffer.from(key, 'utf8')) & 0x7fffffff) % 1000, key)
+    }
   })
   t.test('spreads users evenly', async t => {
     const counts = new Array<number>(16).fill(0)

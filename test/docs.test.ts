@@ -1,0 +1,20 @@
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { errors, errorsMarkdown } from '../schemas/errors.js'
+
+const page = (name: string): string => readFileSync(new URL(`../../docs/${name}`, import.meta.url), 'utf8')
+
+t.test('docs/errors.md', async t => {
+  t.test('holds the table of schemas/errors.ts', async t => {
+    t.ok(page('errors.md').endsWith(errorsMarkdown()), 'the page ends with the table')
+  })
+})
+
+t.test('docs/protocol.md', async t => {
+  t.test('names every close code as the table does, and no other', async t => {
+    const rows = [...page('protocol.md').matchAll(/^\| (4\d{3}) \| `([a-z-]+)` \|/gm)]
+    const documented = Object.fromEntries(rows.map(([, close, code]) => [code, Number(close)]))
+    const closing = Object.entries(errors).filter(([, { close }]) => close !== null)
+    t.strictSame(documented, Object.fromEntries(closing.map(([code, { close }]) => [code, close])))
+  })
+})
