@@ -23,7 +23,7 @@ function importsOneWay (folder) {
 
 /** Folds and projections are pure: no I/O, no clock, no server. */
 const pure = {
-  files: ['actors/user/fold.ts', 'actors/user/state.ts', 'actors/user/outbox.ts', 'projections/presence.ts',
+  files: ['actors/user/fold.ts', 'actors/user/state.ts', 'actors/user/outbox.ts', 'projections/closed.ts', 'projections/presence.ts',
     'projections/routing.ts', 'projections/nodes.ts', 'gateway/choice.ts'],
   rules: {
     'no-restricted-imports': ['error', {

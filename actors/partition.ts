@@ -256,10 +256,11 @@ export class Partition {
       done()
       return next
     }
-    return system.spawn<UserState | null, UserMessage>(counted, null, error => {
+    const crashed = (_state: UserState | null, _message: UserMessage, error: Error) => {
       failed('user actor stopped', error, { partition, userId })
       this.#users.delete(userId)
-    })
+    }
+    return system.spawn<UserState | null, UserMessage>({ receive: counted, crashed }, null)
   }
 
   /** A user has taken one message out of its mailbox and is done with it. */

@@ -1,5 +1,6 @@
+import type { WriteBatch } from '../ledger/embedded/batch.js'
 import { kind, nameBytesMax } from '../ledger/embedded/keys.js'
-import type { Store, WriteBatch } from '../ledger/embedded/store.js'
+import type { Store } from '../ledger/embedded/store.js'
 import type { Snapshots } from './snapshots.js'
 
 interface Save {

@@ -14,32 +14,51 @@ export interface Actor<M> {
   stop (): void
 }
 
-/** The next state, or a promise of it while which no other message is handled. Must not be undefined. */
-export type Receive<S, M> = (state: S, message: M) => S | Promise<S>
+/** What all actors of one kind do. Shared, so that an actor costs no function of its own. */
+export interface Behaviour<S, M> {
+  /** The next state, or a promise of it while which no other message is handled. Must not be undefined. */
+  receive (state: S, message: M): S | Promise<S>
+  /** Told once when `receive` throws or rejects. The actor stops then. */
+  crashed (state: S, message: M, error: Error): void
+}
 
 export interface ActorSystem {
-  /** @param onCrash told once when `receive` throws or rejects; the actor has stopped then */
-  spawn<S, M> (receive: Receive<S, M>, state: S, onCrash: (error: Error, message: M) => void): Actor<M>
+  spawn<S, M> (behaviour: Behaviour<S, M>, state: S): Actor<M>
   stop (): void
 }
 
 export function startActors (): ActorSystem {
   const system = start()
+  const functions = new WeakMap<object, unknown>()
   let spawned = 0
   return {
-    spawn (receive, state, onCrash) {
-      const reference = spawn(system, receive as any, `a${(++spawned).toString(36)}`, {
-        initialState: state,
-        onCrash: (message: any, error: any, ctx: any) => {
-          onCrash(error, message)
-          return ctx.stop
-        },
-      } as any)
-      return new NactActor(reference)
+    spawn<S, M> (behaviour: Behaviour<S, M>, state: S) {
+      let receive = functions.get(behaviour)
+      if (!receive) functions.set(behaviour, receive = reporting(behaviour))
+      const options = { initialState: state, onCrash: stopCrashed, afterStop: nothing }
+      return new NactActor<M>(spawn(system, receive as any, `a${(++spawned).toString(36)}`, options as any))
     },
     stop: () => stop(system),
   }
 }
+
+function reporting<S, M> (behaviour: Behaviour<S, M>) {
+  return (state: S, message: M): S | Promise<S> => {
+    const report = (error: unknown): never => {
+      behaviour.crashed(state, message, error as Error)
+      throw error
+    }
+    try {
+      const next = behaviour.receive(state, message)
+      return next instanceof Promise ? next.catch(report) : next
+    } catch (err) {
+      return report(err)
+    }
+  }
+}
+
+function stopCrashed (_message: unknown, _error: unknown, ctx: { stop: symbol }): symbol { return ctx.stop }
+function nothing (): void {}
 
 class NactActor<M> implements Actor<M> {
   readonly #reference: any

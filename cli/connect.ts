@@ -54,8 +54,10 @@ async function connect (userId: string, options: ConnectOptions): Promise<void> 
       if (!willReconnect || isHopeless) resolve(new CommandFailed(`${code}: ${reason}`))
     })
   })
+  const connected = new Promise(resolve => client.on('connected', resolve))
   client.connect()
-  const outcome = await Promise.race([sendLines(client, lines, screen, options.service ?? ''), ended])
+  const sent = sendLines(client, lines, screen, options.service ?? '')
+  const outcome = await Promise.race([Promise.all([connected, sent]), ended])
   lines.close()
   await client.close()
   if (outcome instanceof CommandFailed) throw outcome
@@ -100,7 +102,7 @@ function showEvents (client: Client, screen: Screen): void {
       `downlink ${seq}${inBrackets(service)}: ${payloadText(jsonPayload(payload))}`,
     signal: ({ service, payload }) => `signal${inBrackets(service)}: ${payloadText(jsonPayload(payload))}`,
     missed: ({ count }) => `missed: ${count} downlinks are gone for good`,
-    refused: ({ code, retryAfterMs }) => `uplinks are refused: ${code}; again in ${retryAfterMs} ms`,
+    refused: ({ code, waitMs }) => `uplinks are refused: ${code}; again in ${waitMs} ms`,
     migrating: ({ reason }) => `the node is leaving: ${reason}; moving to another`,
     kicked: ({ code, reason }) => `kicked: ${withReason(code, reason)}`,
   }

@@ -9,6 +9,7 @@ import type { ClientEvents, Listener } from './events.js'
 import { Inbox } from './inbox.js'
 import { Outbox } from './outbox.js'
 import type { Accepted } from './outbox.js'
+import { Pace } from './pace.js'
 
 export type { ClientEvents, Ended } from './events.js'
 export type { Accepted } from './outbox.js'
@@ -68,6 +69,7 @@ export class Client {
   #next: Connection | undefined
   #redirects = 0
   #frameBytesMax = 65_536
+  readonly #pace = new Pace()
   #attemptTimer: Timer | undefined
   #moveTimer: Timer | undefined
   /** Set while the server wants no uplinks. */
@@ -190,6 +192,7 @@ export class Client {
     if (connection !== this.#current) return // it is being left, and what it says comes again
     switch (frame.op) {
       case 'uplinkAck':
+        this.#pace.acked(frame.seq - this.#outbox.ackedSeq)
         this.#outbox.ack(frame.seq, frame.userSeqs)
         return this.#flush()
       case 'uplinkRefused': return this.#refused(frame)
@@ -211,8 +214,8 @@ export class Client {
 
   #flush (): void {
     if (this.#current === undefined || this.#refusedTimer !== undefined) return
-    const { uplinkWindow } = this.#current
-    for (let next = this.#outbox.take(uplinkWindow); next; next = this.#outbox.take(uplinkWindow)) {
+    const window = this.#pace.window(this.#current.uplinkWindow)
+    for (let next = this.#outbox.take(window); next; next = this.#outbox.take(window)) {
       this.#current.send(next)
     }
   }
@@ -221,11 +224,12 @@ export class Client {
     if (expectedSeq <= this.#outbox.ackedSeq) return // of frames that went out before an earlier refusal came
     this.#outbox.rewind(expectedSeq)
     if (this.#refusedTimer !== undefined) return
-    this.#listeners.tell('refused', { expectedSeq, code, retryAfterMs })
+    const waitMs = code === 'gap' ? retryAfterMs : this.#pace.refused(retryAfterMs)
+    this.#listeners.tell('refused', { expectedSeq, code, waitMs })
     this.#refusedTimer = setTimeout(() => {
       this.#stopWaiting()
       this.#flush()
-    }, retryAfterMs)
+    }, waitMs)
   }
 
   #stopWaiting (): void {

@@ -13,7 +13,7 @@ export interface ClientEvents {
   /** So many downlinks are gone for good. */
   missed: { readonly count: number }
   /** The server took no uplink from `expectedSeq` on; they are sent again after the wait. */
-  refused: { readonly expectedSeq: number, readonly code: string, readonly retryAfterMs: number }
+  refused: { readonly expectedSeq: number, readonly code: string, readonly waitMs: number }
   /** The node is leaving; the client moves within that time. */
   migrating: { readonly withinMs: number, readonly endpoints: readonly string[], readonly reason: string }
   /** Terminal: do not reconnect without the user. */

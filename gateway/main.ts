@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { embeddedSnapshots } from '../actors/snapshots-embedded.js'
+import type { Snapshots } from '../actors/snapshots.js'
 import { type EdgeContext, tickMs } from '../actors/connection/connection.js'
 import { localLinks } from '../actors/links.js'
 import { type PartitionDeps, partitionLimits } from '../actors/partition.js'
@@ -73,9 +74,10 @@ async function start (
   closers.push(() => store.close())
   const retention = { retentionMs: config.retentionMs || undefined, retentionBytes: config.retentionBytes || undefined }
   const snapshots = embeddedSnapshots(store)
+  const tables = embeddedTables(store)
   const eventLog = embeddedLog(store, {
     streams: {
-      [ledger.name]: { ...retention, keepFrom: partition => snapshots.checkpoint(partition) },
+      [ledger.name]: { ...retention, keepFrom: partition => needed(partition, snapshots, tables) },
       [uplinks.name]: retention,
       [connections.name]: retention,
       [nodes.name]: retention,
@@ -84,7 +86,6 @@ async function start (
     onFollowerError: (error, where) => { log.error({ err: error, ...where }, 'a follower failed') },
   })
   closers.push(() => eventLog.close())
-  const tables = embeddedTables(store)
   const partitions = eventLog.partitions(ledger)
 
   const nodeRunner = await startRunner(eventLog, tables, nodes, [nodesProjection], log)
@@ -226,7 +227,8 @@ async function start (
   }
 }
 
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+const packageJson = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+const { version } = JSON.parse(packageJson) as { version: string }
 
 function startRunner<T extends { atMs: number }> (
   eventLog: EventLog, tables: Tables, stream: Stream<T>, projections: any[], log: Logger
@@ -242,16 +244,28 @@ function startRunner<T extends { atMs: number }> (
   })
 }
 
+/** The first offset of a ledger partition that a snapshot or a table has yet to take in. */
+async function needed (partition: number, snapshots: Snapshots, tables: Tables): Promise<bigint> {
+  const nexts = await Promise.all([
+    snapshots.checkpoint(partition),
+    ...[presenceProjection, routing].map(async ({ table }) => (await tables.position(table, partition)).next),
+  ])
+  return nexts.reduce((a, b) => a < b ? a : b)
+}
+
 /** Waits until the tables hold everything that was in the ledger when it was called. */
 async function caughtUp (eventLog: EventLog, runner: Runner<any>): Promise<void> {
   const ends = await Promise.all(Array.from({ length: eventLog.partitions(ledger) }, async (_, partition) =>
     (await eventLog.bounds(ledger, partition)).next))
-  while (runner.lag().some(({ partition, next }) => next < ends[partition]!)) {
+  while (runner.lag().some(({ partition, next, blocks }) => next - BigInt(blocks) < ends[partition]!)) {
     await new Promise(resolve => setTimeout(resolve, 5))
   }
 }
 
-/** Sockets do not outlive their process: whatever the table still shows open was opened by an earlier one. */
+/**
+ * Sockets do not outlive their process: whatever the table still shows open was opened by an earlier one. In an
+ * embedded store that is true whatever the node was called then.
+ */
 async function endOlderConnections (eventLog: EventLog, tables: Tables, epoch: number): Promise<void> {
   const prefix = routingKey('')
   const appends = []

@@ -7,6 +7,9 @@ import { nodes } from '../schemas/streams.js'
 
 const reportEveryMs = 5_000
 
+/** The start is told again long before retention takes it from the stream: without it a rebuild has no address. */
+const repeatStartEveryMs = 3_600_000
+
 /** Three reports may be late or lost before others take the node for lost. */
 export const leaseMs = 3 * reportEveryMs
 
@@ -37,11 +40,15 @@ export async function announceNode (
       memoryBytesMax: memoryBytesMax(),
     })
   }
-  await tell({ type: 'NodeStarted', ...started })
-  const timer = setInterval(() => { report().catch(failed) }, reportEveryMs)
+  const start = () => tell({ type: 'NodeStarted', ...started })
+  await start()
+  const timers = [
+    setInterval(() => { report().catch(failed) }, reportEveryMs),
+    setInterval(() => { start().catch(failed) }, repeatStartEveryMs),
+  ]
   return {
     async stop () {
-      clearInterval(timer)
+      for (const timer of timers) clearInterval(timer)
       await tell({ type: 'NodeStopped' })
     },
   }

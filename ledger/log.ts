@@ -14,6 +14,10 @@ export interface EventLog {
    * Appends `items`, in order and as neighbours, and resolves once they are durable. Appends that arrive while another
    * is in flight wait and are committed together (group commit); appends to one partition keep their order.
    *
+   * From the call on the items belong to the log, which may hand these very objects to followers: they own their bytes,
+   * and nobody changes them.
+   *
+   * @param items at least one
    * @throws GatewayError `ledger-unavailable` nothing was written: disk full, log closed, or `pendingBytesMax` reached
    */
   append<T> (stream: Stream<T>, partition: number, items: readonly T[], options?: AppendOptions): Promise<Position>
@@ -74,7 +78,10 @@ export interface Position {
 }
 
 export interface Follower<T> {
-  /** The partition is this member's now. Returns the first offset that it wants, from its own store. */
+  /**
+   * The partition is this member's now. Returns the first offset that it wants, from its own store. When it throws it is
+   * asked again.
+   */
   assigned (partition: number): Promise<bigint>
   /**
    * One block, after the one before it was taken: the next one of this partition waits for the returned promise.

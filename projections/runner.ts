@@ -14,9 +14,12 @@ export interface RunnerOptions<T> {
   readonly projections: readonly Projection<T>[]
   /** Sets the item aside; the partition goes on without it. Must not throw. */
   readonly onPoison: (poison: Poison<T>) => void
-  /** A table could not be written. The runner goes back to the stored position and tries again; no item is lost. Must not throw. */
+  /**
+   * A table could not be written. The runner goes back to the stored position and tries again; no item is lost. Must
+   * not throw.
+   */
   readonly onFailed: (failure: TableFailure) => void
-  /** How often progress that brings no writes is stored. */
+  /** How often progress that brings no writes is stored, or that of an idle table is looked up again. */
   readonly positionEveryMs?: number
   /** Applies of one partition of a table on their way at once; more writes than that wait and go together. */
   readonly appliesMax?: number
@@ -231,7 +234,8 @@ export class Runner<T extends { atMs: number }> {
 
   #sendPositions () {
     for (const { writers, behind } of this.#partitions.values()) {
-      if (!behind) for (const writer of writers) writer.sendPosition()
+      if (behind) continue
+      for (const writer of writers) writer.sendPosition().catch(() => {}) // the store is away, which loses nothing
     }
   }
 }

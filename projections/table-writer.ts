@@ -1,4 +1,5 @@
 import type { Memory, Projection } from './projection.js'
+import { keyBytesMax } from './tables/tables.js'
 import type { TableName, TablePosition, TableStep, Tables, TableWrite } from './tables/tables.js'
 
 /** An item that a projection could not take. It is left out of the table. */
@@ -100,9 +101,17 @@ export class TableWriter<T extends Item> {
     if (next > this.next && !this.failed) this.next = next
   }
 
-  /** Lets the table know of progress that brought no writes. */
-  sendPosition () {
-    if (this.#applies === 0) this.#send()
+  /**
+   * While nothing is on its way: lets the table know of progress that brought no writes; where there is none, sees to
+   * it that the table still is where it was, for a store that was emptied shows in nothing else while no entries come.
+   */
+  async sendPosition () {
+    if (this.#applies > 0 || this.failed) return
+    if (this.#sent !== this.next) return this.#send()
+    const { tables, projection, partition } = this.#options
+    const sent = this.#sent
+    const { next } = await tables.position(projection.table, partition)
+    if (next < sent) this.#fail(new Error(`the table went back: it is at ${next}, and was at ${sent}`))
   }
 
   /** Resolves once at most `max` writes wait, or the writer has failed. */
@@ -122,7 +131,7 @@ export class TableWriter<T extends Item> {
     const { projection, partition, onPoison } = this.#options
     const before = this.#writes.length
     try {
-      for (const write of projection.project(item)) this.#writes.push(write)
+      for (const write of projection.project(item)) this.#writes.push(checked(write))
       const memoryWrites = this.#memory ? this.#memory.admit(item) : []
       if (memoryWrites) this.#writes.push(...memoryWrites)
       else this.#writes.length = before
@@ -176,4 +185,11 @@ export class TableWriter<T extends Item> {
     this.#waiting = []
     for (const wake of waiting) wake()
   }
+}
+
+/** A write that no store takes is the fault of the item; as an error of `apply` it would be tried again for ever. */
+function checked (write: TableWrite): TableWrite {
+  const bytes = Math.max(Buffer.byteLength(write.key), Buffer.byteLength(write.field))
+  if (bytes > keyBytesMax) throw new RangeError(`key or field: got ${bytes} bytes, want at most ${keyBytesMax}`)
+  return write
 }

@@ -1,21 +1,28 @@
 import type { Frame } from '../../schemas/frames.js'
-import { closeConnection, socketClosed } from './close.js'
+import { closeConnection, recordCrash, socketClosed } from './close.js'
 import { Connection, type ConnectionEvent, type EdgeContext, wake } from './connection.js'
 import { deliver, downlinkAcked, fallenBehind, refill } from './downlinks.js'
 import { connect, open, welcome } from './handshake.js'
-import { allowed } from './rate.js'
+import { allowed, hasCredit } from './rate.js'
 import { acknowledge, notStored, refuse, uplink, windowFull } from './uplinks.js'
-import type { ActorSystem } from '../system.js'
+import type { ActorSystem, Behaviour } from '../system.js'
 import type { Wire } from './wire.js'
 
 /** Starts the actor of a socket that was just accepted. */
 export function startConnection (wire: Wire, edge: EdgeContext, system: ActorSystem): Connection {
   const connection = new Connection(wire, edge)
-  connection.actor = system.spawn<Connection, typeof wake>(receive, connection, error => {
-    edge.failed('connection actor crashed', error, { connectionId: connection.connectionId, userId: connection.userId })
-    wire.destroy()
-  })
+  connection.actor = system.spawn(behaviour, connection)
   return connection
+}
+
+const behaviour: Behaviour<Connection, typeof wake> = {
+  receive,
+  crashed (connection, _message, error) {
+    const { edge, wire, connectionId, userId } = connection
+    edge.failed('connection actor crashed', error, { connectionId, userId })
+    recordCrash(connection)
+    wire.destroy()
+  },
 }
 
 /** One turn: everything that has collected, then one append and one write. */
@@ -30,9 +37,13 @@ function receive (connection: Connection): Connection {
   connection.wire.flush()
   if (connection.phase === 'open' && fallenBehind(connection)) {
     closeConnection(connection, 'slow-consumer', 'the write queue passed its bound')
+    append(connection)
   }
   if (windowFull(connection)) connection.hold()
-  else if (connection.phase !== 'verifying' && !connection.frameError) connection.release()
+  // Frames are left where they must wait: no more are read until they are handled.
+  else if (connection.phase !== 'verifying' && !connection.frameError && connection.frames.length === 0) {
+    connection.release()
+  }
   return connection
 }
 
@@ -43,8 +54,7 @@ function handleFrames (connection: Connection): void {
     const frames = connection.takeFrames()
     for (let i = 0; i < frames.length; i++) {
       if (connection.phase === 'closing' || connection.phase === 'closed') return
-      // `connect` was among them: what follows waits until the token is verified.
-      if (connection.phase === 'verifying') {
+      if (mustWait(connection, frames[i]!)) {
         connection.frames = frames.slice(i)
         return
       }
@@ -55,6 +65,18 @@ function handleFrames (connection: Connection): void {
   const { frameError } = connection
   if (frameError && connection.phase !== 'verifying') {
     closeConnection(connection, frameError.code, frameError.message)
+  }
+}
+
+/**
+ * Behind `connect` everything waits until the token is verified. After that uplinks go to the ledger with the opening,
+ * for their acks can't overtake its `connected`; what we would answer ourselves waits for that.
+ */
+function mustWait (connection: Connection, frame: Frame): boolean {
+  switch (connection.phase) {
+    case 'verifying': return true
+    case 'opening': return frame.op === 'uplink' ? !hasCredit(connection) : frame.op !== 'disconnect'
+    default: return false
   }
 }
 
@@ -70,7 +92,7 @@ function handleFrame (connection: Connection, frame: Frame, atMs: number): void 
     case 'uplink': uplink(connection, frame, atMs, inRate); return
     case 'downlinkAck': downlinkAcked(connection, frame.seq); return
     case 'ping':
-      if (connection.phase === 'open') connection.told = true
+      connection.told = true
       if (frame.downlinkSeq !== 0) downlinkAcked(connection, frame.downlinkSeq)
       connection.wire.write({ op: 'pong', uplinkSeq: connection.ackedUplinkSeq })
       connection.framesOut++

@@ -48,6 +48,15 @@ export function socketClosed (connection: Connection, clean: boolean): void {
   connection.actor.stop()
 }
 
+/** Its actor has stopped, so no turn will record the end of this connection: the edge does. */
+export function recordCrash (connection: Connection): void {
+  const { edge, partition } = connection
+  recordClosed(connection, 'internal', 'the connection actor crashed', false, false)
+  connection.phase = 'closed'
+  const [closed] = connection.takeEntries().slice(-1)
+  if (closed?.fact.type === 'ConnectionClosed') edge.appendLater(partition, closed)
+}
+
 /** Adds `ConnectionClosed` to this turn, behind what the client sent in it, if its opening is in the ledger. */
 function recordClosed (
   connection: Connection, code: ErrorCode, reason: string, endSession: boolean, told: boolean

@@ -3,7 +3,9 @@ import type { Connect } from '../../schemas/frames.js'
 import type { Welcome } from '../user/effects.js'
 import { closeConnection, sendAway } from './close.js'
 import { type Connection, type Identity, never, newConnectionId, tickMs } from './connection.js'
-import { deviceIdLengthMax, platformLengthMax, sessionIdLengthMax, clientLengthMax } from './limits.js'
+import {
+  clientLengthMax, deviceIdLengthMax, downlinkSeqMax, platformLengthMax, sessionIdLengthMax,
+} from './limits.js'
 
 /** The first frame. What the client sends behind it waits until its token is verified. */
 export function connect (connection: Connection, frame: Connect): void {
@@ -104,6 +106,6 @@ function wrongField (frame: Connect): string | undefined {
   }
   if (platform.length > platformLengthMax) return `platform: want at most ${platformLengthMax} characters`
   if (client.length > clientLengthMax) return `client: want at most ${clientLengthMax} characters`
-  if (downlinkSeq < 0) return 'downlinkSeq: want 0 or more'
+  if (downlinkSeq < 0 || downlinkSeq > downlinkSeqMax) return `downlinkSeq: want 0 to ${downlinkSeqMax}`
   return undefined
 }

@@ -13,10 +13,10 @@ const debtS = 10
  */
 export function allowed (connection: Connection): boolean {
   const { frameRate, frameBurst } = connection.edge.limits
-  if (frameRate === 0) return true
+  if (frameRate === 0 || frameBurst === 0) return true
   const nowMs = Math.trunc(performance.now())
   const grown = connection.allowance + (nowMs - connection.allowanceAtMs) * frameRate / 1000
-  connection.allowance = Math.min(Math.max(frameBurst, 1), grown) - 1
+  connection.allowance = Math.min(frameBurst, grown) - 1
   connection.allowanceAtMs = nowMs
   if (connection.allowance >= 0) return true
   if (connection.allowance < -debtS * frameRate - frameBurst) {
@@ -25,7 +25,18 @@ export function allowed (connection: Connection): boolean {
   return false
 }
 
-/** How long until the connection has credit again, ms. */
-export function waitMs (connection: Connection): number {
-  return Math.max(1, Math.ceil(-connection.allowance * 1000 / connection.edge.limits.frameRate))
+/** True where one more frame is within what the connection had left at its last one. */
+export function hasCredit ({ allowance, edge }: Connection): boolean {
+  const { frameRate, frameBurst } = edge.limits
+  return frameRate === 0 || frameBurst === 0 || allowance >= 1
+}
+
+/**
+ * How long until the connection has credit for as many frames as it is over, ms: for those it will resend, all at once.
+ * Credit for nothing, or for one, would only have them refused again.
+ */
+export function waitMs ({ allowance, edge }: Connection): number {
+  const { frameRate, frameBurst } = edge.limits
+  const wanted = Math.min(frameBurst, 1 - allowance)
+  return Math.max(1, Math.ceil((wanted - allowance) * 1000 / frameRate))
 }

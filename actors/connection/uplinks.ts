@@ -16,7 +16,8 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
     return
   }
   if (!inRate) {
-    refuse(connection, seq, 'throttled', waitMs(connection))
+    // Not `seq`: an earlier one may be refused already, or this one be a repeat of what is accepted.
+    refuse(connection, connection.forwardedSeq + 1, 'throttled', waitMs(connection))
     return
   }
   const { connectionId } = connection

@@ -120,7 +120,7 @@ function deliveryReported (state: UserState, fact: DeliveryReported): Effect[] {
   if (!session) return nothing
   const effects: Effect[] = []
   // An ack on this connection came after its `connected`, so the client has read that.
-  if (fact.ackedSeq > 0) announce(session, connection)
+  if (fact.ackedSeq > 0) announce(state, session, connection)
   acknowledge(session, fact.ackedSeq, effects)
   return effects
 }
@@ -224,7 +224,7 @@ function connectionClosed (state: UserState, entry: Entry, fact: ConnectionClose
   const session = sessionOf(state, connection)
   if (!session) return nothing
   const effects: Effect[] = []
-  if (fact.told) announce(session, connection)
+  if (fact.told) announce(state, session, connection)
   acknowledge(session, fact.ackedSeq, effects)
   const current = session.connectionId === connectionId || session.connectionId === ''
   if (session.connectionId === connectionId) session.connectionId = ''

@@ -62,11 +62,15 @@ export function dropAll (session: Session, reason: string, effects: Effect[]): v
 }
 
 /** The client has read the `connected` of this connection: what that announced is not announced again. */
-export function announce (session: Session, connection: Connection): void {
+export function announce (state: UserState, session: Session, connection: Connection): void {
   if (connection.downlinkSeq > session.toldSeq) session.toldSeq = connection.downlinkSeq
-  if (connection.missed === 0) return
-  session.missed = Math.max(0, session.missed - connection.missed)
-  connection.missed = 0
+  const { missed } = connection
+  if (missed === 0) return
+  session.missed = Math.max(0, session.missed - missed)
+  // A connection that opened before this was known announced the same ones: they must not be taken off twice.
+  for (const other of state.connections.values()) {
+    if (other.sessionOrdinal === connection.sessionOrdinal) other.missed = Math.max(0, other.missed - missed)
+  }
 }
 
 /** Keeps a downlink of a user who has no session yet; past `outboxMax` the oldest is dropped. */
@@ -114,9 +118,10 @@ function number (session: Session): void {
 }
 
 function loseHead (session: Session, outcome: 'expired' | 'dropped', reason: string, effects: Effect[]): void {
-  const seq = session.numbered > 0 ? headSeq(session) : 0
+  const numbered = session.numbered > 0
+  const seq = numbered ? headSeq(session) : 0
   const kept = session.outbox.shift()!
-  if (seq > 0) session.numbered--
+  if (numbered) session.numbered--
   else session.missed++
   effects.push(settled(session, kept, seq, outcome, reason))
 }

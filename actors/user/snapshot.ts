@@ -1,10 +1,12 @@
 import { decodeUserState, encodeUserState } from '../../schemas/user-state.js'
-import type { Connection, Session, UserState } from './state.js'
+import type { Connection, Kept, Session, UserState } from './state.js'
 
 /** The state as bytes; what `decodeSnapshot` makes of them folds on as if nothing had been in between. */
 export function encodeSnapshot (state: UserState): Buffer {
   const sessions = []
-  for (const session of state.sessions.values()) sessions.push({ ...session, answers: differences(session.answers) })
+  for (const session of state.sessions.values()) {
+    sessions.push({ ...session, answers: differences(session.answers), outbox: inBuffers(session.outbox) })
+  }
   const connections = []
   for (const [connectionId, connection] of state.connections) connections.push({ ...connection, connectionId })
   return encodeUserState({
@@ -14,7 +16,16 @@ export function encodeSnapshot (state: UserState): Buffer {
     sessions,
     connections,
     requests: [...state.requests],
-    waiting: state.waiting,
+    waiting: inBuffers(state.waiting),
+  })
+}
+
+/** avsc takes bytes in a Buffer only, and a payload is whatever view its reader made. */
+function inBuffers (downlinks: Kept[]): Kept[] {
+  if (downlinks.every(({ payload }) => Buffer.isBuffer(payload))) return downlinks
+  return downlinks.map(kept => {
+    const { buffer, byteOffset, byteLength } = kept.payload
+    return { ...kept, payload: Buffer.from(buffer, byteOffset, byteLength) }
   })
 }
 

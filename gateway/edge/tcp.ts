@@ -2,6 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import type { Connection } from '../../actors/connection/connection.js'
 import type { Wire } from '../../actors/connection/wire.js'
 import type { SharedSignal } from '../../actors/links.js'
+import { GatewayError } from '../../schemas/errors.js'
 import type { Frame, ServerFrame } from '../../schemas/frames.js'
 import type { Admission } from './admission.js'
 import type { Edge } from './edge.js'
@@ -21,7 +22,7 @@ export async function listenTcp (
   edge: Edge, admission: Admission, { host, port }: { host: string, port: number }
 ): Promise<TcpListener> {
   const { frameBytesMax } = edge.context.limits
-  const server: Server = createServer({ noDelay: true }, socket => {
+  const server: Server = createServer({ noDelay: true, allowHalfOpen: true }, socket => {
     const refusedForS = admission.refusedForS(socket.remoteAddress ?? '')
     if (refusedForS > 0) turnAway(socket, refusedForS, edge.context.limits.lingerMs)
     else if (!edge.hasRoom) socket.destroy()
@@ -75,7 +76,7 @@ class TcpWire implements Wire {
 
   flush (): void {
     const bytes = encoder.take()
-    if (bytes && !this.#socket.destroyed) this.#socket.write(bytes)
+    if (bytes && this.#socket.writable) this.#socket.write(bytes)
   }
 
   pause (): void { this.#socket.pause() }
@@ -102,6 +103,16 @@ class TcpWire implements Wire {
       this.#ended = true
       this.#connection.receivedBadFrame(error)
     }
+  }
+
+  /** The client has closed its half. One that does so within a frame did not mean to. */
+  finished (): void {
+    if (this.#ended || this.#partialLength === 0) {
+      this.#socket.end()
+      return
+    }
+    this.#ended = true
+    this.#connection.receivedBadFrame(new GatewayError('bad-frame', 'the stream ends within a frame'))
   }
 
   drained (): void { this.#connection.tell({ type: 'drained' }) }
@@ -140,11 +151,13 @@ function attach (socket: Socket, wire: TcpWire): void {
   (socket as WiredSocket).wire = wire
   socket.on('data', onData)
   socket.on('drain', onDrain)
+  socket.on('end', onEnd)
   socket.on('error', onError)
   socket.on('close', onClose)
 }
 
 function onData (this: Socket, chunk: Buffer): void { (this as WiredSocket).wire.read(chunk) }
+function onEnd (this: Socket): void { (this as WiredSocket).wire.finished() }
 function onDrain (this: Socket): void { (this as WiredSocket).wire.drained() }
 function onError (this: Socket): void { /* 'close' follows and says that there was one */ }
 function onClose (this: Socket, failed: boolean): void { (this as WiredSocket).wire.closed(failed) }

@@ -58,12 +58,15 @@ function chooseProtocol (protocols: Set<string>): string | false {
   return false
 }
 
-/** A socket whose peer broke RFC 6455 or sent too much is closed by ws with 1002 to 1009; ours say `bad-frame`. */
+/**
+ * A socket whose peer broke RFC 6455 or sent too much is closed by ws with 1002 to 1009; ours say `bad-frame`. When ws
+ * closes because the client did, it gives a reason back, if an empty one.
+ */
 class ClientSocket extends WebSocket {
   wire: WebSocketWire | undefined
 
   override close (code?: number, reason?: string | Buffer): void {
-    if (code !== undefined && code > 1000 && code < 3000 && this.wire) this.wire.broken(code)
+    if (code !== undefined && reason === undefined && this.wire) this.wire.broken(code)
     else super.close(code, reason)
   }
 }

@@ -21,7 +21,6 @@ export class StoreError extends Error {
 /** Raised when an older build would misread what this one writes. */
 const format = 1
 const formatFile = 'ledgerline.json'
-const ours = [formatFile, 'data.mdb', 'lock.mdb', 'lost+found']
 
 /** Directories that this process has open: LMDB's locks tell processes apart, not two opens within one. */
 const claimed = new Set<string>()
@@ -40,8 +39,9 @@ export function claimDirectory (directory: string, neighbours: readonly string[]
     checkFormat(stamp)
     checkDataFile(join(path, 'data.mdb'))
   } else {
-    const allowed = [...ours, ...neighbours]
-    const foreign = readdirSync(path).filter(name => name === 'data.mdb' || !allowed.includes(name))
+    // Also what a crash while the format was written left: its name with something behind it.
+    const allowed = new Set(['lock.mdb', 'lost+found', ...neighbours])
+    const foreign = readdirSync(path).filter(name => !allowed.has(name) && !name.startsWith(formatFile))
     if (foreign.length > 0) {
       throw new StoreError('not-ours', `${path}: got a directory with ${foreign.slice(0, 3).join(', ')} in it and no ` +
         `${formatFile}, want an empty one or one of Ledgerline's own`)
@@ -128,36 +128,41 @@ export async function claimExclusively (
   path: string, open: () => RootDatabase<Buffer, Buffer>
 ): Promise<RootDatabase<Buffer, Buffer>> {
   for (let attempt = 1; ; attempt++) {
-    let env: RootDatabase<Buffer, Buffer> | undefined
-    let holder: string | undefined
+    let env: RootDatabase<Buffer, Buffer>
     try {
       env = open()
-      env.getBinary(Buffer.from([0])) // takes the slot
-      env.readerCheck() // frees the slots of processes that are gone
-      holder = otherReaders(env.readerList())
-      if (holder === undefined) return env
-      await env.close()
     } catch (err) {
-      await env?.close()
-      // In another container a process may have our process id; it holds our slot's lock then.
-      if (!/EAGAIN|EACCES|Resource temporarily unavailable/.test((err as Error).message)) {
-        throw new StoreError('damaged', `${join(path, 'data.mdb')}: can not be opened: ${(err as Error).message}`,
-          { cause: err })
-      }
-      holder = 'another container'
+      throw new StoreError('damaged', `${join(path, 'data.mdb')}: can not be opened: ${(err as Error).message}`,
+        { cause: err })
     }
-    if (attempt === 4) {
-      throw new StoreError('in-use', `${path}: is in use by ${holder}; one process at a time may have a data directory`)
+    const holder = otherHolder(env)
+    if (holder === undefined) return env
+    await env.close()
+    if (attempt === attemptsMax) {
+      throw new StoreError('in-use', `${path}: is in use by process ${holder}; one process at a time may have it`)
     }
     await sleep(20 + Math.random() * 100 * attempt)
   }
 }
 
-function otherReaders (list: string): string | undefined {
-  for (const [, pid] of list.matchAll(/^\s*(\d+) [0-9a-f]+ /gm)) {
-    if (Number(pid) !== process.pid) return `process ${pid}`
+const attemptsMax = 4
+
+/** @returns its process id, as it is in its own container */
+function otherHolder (env: RootDatabase<Buffer, Buffer>): number | undefined {
+  env.readerCheck() // frees the slots of processes that are gone
+  // We have no slot yet: one with our own process id belongs to a process of another container.
+  const [holder] = readersOf(env)
+  if (holder !== undefined) return holder
+  try {
+    env.getBinary(Buffer.from([0])) // takes our slot
+  } catch {
+    return process.pid // that process came in between, and has the lock that goes with our process id
   }
-  return undefined
+  return readersOf(env).find(pid => pid !== process.pid)
+}
+
+function readersOf (env: RootDatabase<Buffer, Buffer>): number[] {
+  return [...env.readerList().matchAll(/^\s*(\d+) [0-9a-f]+ /gm)].map(([, pid]) => Number(pid))
 }
 
 function writeDurably (path: string, name: string, text: string): void {

@@ -3,14 +3,15 @@ import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import type { AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange } from '../log.js'
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
+import type { WriteBatch } from './batch.js'
 import { blockHeaderBytes, openBlock, sealBlock } from './block.js'
+import { Catalog, type CatalogEntry } from './catalog.js'
 import { StoreError } from './directory.js'
 import { Group, type FollowerErrorHandler } from './followers.js'
-import { blockKey, indexedKey, kind, parseBlockKey, streamKey } from './keys.js'
-import { PartitionIndex } from './partition-index.js'
+import { blockKey } from './keys.js'
 import { PartitionLog, type Append } from './partition.js'
 import { trimOf, writeTrim, type Retention, type Trim } from './retention.js'
-import type { Store, WriteBatch, Writer } from './store.js'
+import type { Store, Writer } from './store.js'
 
 export interface EmbeddedLogOptions {
   /** Partitions of a stream that is created and not named in `streams`. */
@@ -47,8 +48,6 @@ export interface EmbeddedLog extends EventLog {
   sweep (): Promise<void>
 }
 
-/** Commits between two writings of the index; at open, as many are read again. */
-const indexEvery = 256
 /** What one commit takes on; the rest goes with the next one, so that no commit keeps the others waiting for long. */
 const commitBytesMax = 1 << 22
 /** How long a reader may keep the event loop. */
@@ -68,39 +67,32 @@ export function embeddedLog (store: Store, options: EmbeddedLogOptions = {}): Em
 }
 
 interface StreamState {
-  readonly streamId: number
-  readonly logs: PartitionLog[]
-  /** Its STREAM row is in the store. */
-  stored: boolean
+  readonly entry: CatalogEntry
+  readonly logs: readonly PartitionLog[]
 }
 
 class LmdbLog implements EmbeddedLog, Writer {
   readonly metrics = { blocksAppended: 0, entriesAppended: 0, blocksSetAside: 0, pendingBytes: 0 }
   private readonly streams = new Map<string, StreamState>()
-  private readonly storedStreams = new Map<string, { streamId: number, partitions: number }>()
+  private readonly catalog: Catalog
   private readonly groups = new Map<string, Group>()
   private readonly setAsides = new Set<string>()
   private readonly closing = new AbortController()
-  /** Of every stored stream, also of those that nobody has asked for in this process. */
-  private readonly indexes = new Map<string, PartitionIndex>()
-  private nextCommit = 1
-  private sinceIndexed = 0
   private dirty: PartitionLog[] = []
   private tombstones: Array<{ log: PartitionLog, offset: number }> = []
   private trims: Trim[] = []
   private written: PartitionLog[] = []
-  private writtenStreams: StreamState[] = []
   private writtenTrims: Trim[] = []
-  private indexWritten = false
   private readonly pendingBytesMax: number
   private readonly now: () => number
   private readonly sweeper: NodeJS.Timeout
+  private ended: Promise<void> | undefined
 
   constructor (private readonly store: Store, private readonly options: EmbeddedLogOptions) {
     this.pendingBytesMax = options.pendingBytesMax ?? 64 << 20
     this.now = options.now ?? Date.now
-    this.loadStreams()
-    this.loadUnindexed()
+    this.catalog = new Catalog(store.env)
+    this.checkPartitions()
     store.register(this)
     store.onClose(() => this.close())
     this.sweeper = setInterval(() => { this.sweep().catch(() => {}) }, options.sweepMs ?? 60_000)
@@ -201,8 +193,6 @@ class LmdbLog implements EmbeddedLog, Writer {
     }
   }
 
-  private ended: Promise<void> | undefined
-
   close (): Promise<void> {
     this.ended ??= this.closeOnce()
     return this.ended
@@ -226,8 +216,8 @@ class LmdbLog implements EmbeddedLog, Writer {
     for (const log of dirty) {
       log.dirty = false
       if (batch.bytes < commitBytesMax) {
-        this.storeStream(batch, log.stream)
-        if (log.write(batch, this.nextCommit, atMs)) this.written.push(log)
+        this.catalog.writeEntry(batch, this.state(log.stream).entry)
+        if (log.write(batch, this.catalog.nextCommit, atMs)) this.written.push(log)
       }
       if (log.queued) {
         this.markDirty(log)
@@ -236,42 +226,30 @@ class LmdbLog implements EmbeddedLog, Writer {
     }
     this.writeTombstones(batch, atMs)
     // A block may go only once the index knows its offset, or the next open would give that offset away again.
-    if (this.sinceIndexed >= indexEvery || this.trims.length > 0) this.writeIndex(batch)
+    this.catalog.writeIndex(batch, this.trims.length > 0)
     for (const trim of this.trims) writeTrim(trim, batch)
     this.writtenTrims = this.trims
     this.trims = []
   }
 
   committed (): void {
-    const { written } = this
-    if (this.indexWritten) {
-      for (const index of this.indexes.values()) index.rowWritten()
-      this.sinceIndexed = 0
-    }
-    for (const state of this.writtenStreams) state.stored = true
-    for (const { log, first, bytes } of this.writtenTrims) log.index.firstWritten(first, bytes)
-    const commit = this.nextCommit
-    if (written.length > 0) {
-      this.nextCommit++
-      this.sinceIndexed++
-      this.metrics.blocksAppended += written.length
-    }
-    this.reset()
+    const { written, writtenTrims } = this
+    const commit = this.catalog.nextCommit
+    this.catalog.committed(written.length > 0)
+    this.written = []
+    this.writtenTrims = []
+    this.metrics.blocksAppended += written.length
+    for (const { log, first, bytes } of writtenTrims) log.index.firstWritten(first, bytes)
     for (const log of written) log.committed(commit)
     for (const log of written) log.deliver()
   }
 
   failed (err: GatewayError): void {
     const { written } = this
-    this.reset()
-    for (const log of written) log.failed(err)
-  }
-
-  private reset (): void {
+    this.catalog.failed()
     this.written = []
-    this.writtenStreams = []
     this.writtenTrims = []
-    this.indexWritten = false
+    for (const log of written) log.failed(err)
   }
 
   private enqueue (log: PartitionLog, append: Append, lazy: boolean): void {
@@ -287,16 +265,6 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.dirty.push(log)
   }
 
-  // Rows of the log's own.
-
-  private writeIndex (batch: WriteBatch): void {
-    for (const index of this.indexes.values()) index.writeRow(batch)
-    const indexed = batch.room(6)
-    indexed.writeUIntBE(this.nextCommit - 1, 0, 6)
-    batch.put(indexedKey, indexed)
-    this.indexWritten = true
-  }
-
   private writeTombstones (batch: WriteBatch, atMs: number): void {
     for (const { log, offset } of this.tombstones.splice(0)) {
       const commit = log.index.commitOf(offset)
@@ -307,57 +275,14 @@ class LmdbLog implements EmbeddedLog, Writer {
     }
   }
 
-  private storeStream (batch: WriteBatch, stream: Stream<any>): void {
-    const state = this.state(stream)
-    if (state.stored || this.writtenStreams.includes(state)) return
-    const { streamId, logs } = state
-    batch.put(streamKey(stream.name), Buffer.from(JSON.stringify({ streamId, partitions: logs.length })))
-    this.writtenStreams.push(state)
-  }
-
-  private loadStreams (): void {
-    const rows = { start: Buffer.from([kind.stream]), end: Buffer.from([kind.index]) }
-    for (const { key, value } of this.store.env.getRange(rows)) {
-      this.storedStreams.set(key.toString('utf8', 1), JSON.parse(value.toString()))
-    }
+  private checkPartitions (): void {
     for (const [name, { partitions: wanted }] of Object.entries(this.options.streams ?? {})) {
-      const stored = this.storedStreams.get(name)
+      const stored = this.catalog.find(name)
       if (wanted !== undefined && stored && stored.partitions !== wanted) {
         throw new StoreError('partitions-differ', `stream ${name}: got ${wanted} partitions in the configuration, want ` +
           `${stored.partitions} as it was created with; the count is fixed for the life of a stream`)
       }
     }
-  }
-
-  /** Reads the blocks after the last writing of the index: those of a few hundred commits. */
-  private loadUnindexed (): void {
-    const { env } = this.store
-    const indexed = (env.getBinary(indexedKey) as Buffer | undefined)?.readUIntBE(0, 6) ?? 0
-    this.nextCommit = indexed + 1
-    const start = Buffer.from(blockKey(indexed + 1, 0, 0))
-    for (const { key, value } of env.getRange({ start, end: Buffer.from([kind.block + 1]) })) {
-      const { commit, streamId, partition } = parseBlockKey(key)
-      if (commit >= this.nextCommit) {
-        this.nextCommit = commit + 1
-        this.sinceIndexed++
-      }
-      const index = this.indexOf(streamId, partition)
-      const stored = openBlock(value)
-      if (stored && stored.offset !== index.next) {
-        throw new StoreError('damaged', `the index of partition ${partition} of stream ${streamId}: got offset ` +
-          `${stored.offset}, want ${index.next}; restore the data directory from a backup`)
-      }
-      index.add(commit, value.length, stored?.derivedFrom ?? -1)
-    }
-  }
-
-  private indexOf (streamId: number, partition: number): PartitionIndex {
-    const name = `${streamId}/${partition}`
-    const known = this.indexes.get(name)
-    if (known) return known
-    const index = new PartitionIndex(this.store.env, streamId, partition)
-    this.indexes.set(name, index)
-    return index
   }
 
   private logOf (stream: Stream<any>, partition: number): PartitionLog {
@@ -371,22 +296,17 @@ class LmdbLog implements EmbeddedLog, Writer {
     const known = this.streams.get(stream.name)
     if (known) return known
     const { streams = {}, partitions: usual = 8 } = this.options
-    let stored = this.storedStreams.get(stream.name)
-    const isStored = stored !== undefined
-    if (!stored) {
-      const ids = [...this.storedStreams.values()].map(({ streamId }) => streamId)
-      stored = { streamId: Math.max(0, ...ids) + 1, partitions: streams[stream.name]?.partitions ?? usual }
-      this.storedStreams.set(stream.name, stored)
-    }
-    const { streamId, partitions } = stored
+    const entry = this.catalog.find(stream.name) ??
+      this.catalog.create(stream.name, streams[stream.name]?.partitions ?? usual)
+    const { streamId, partitions } = entry
     const deps = {
       env: this.store.env,
       setAside: this.setAside.bind(this),
       released: (bytes: number) => { this.metrics.pendingBytes -= bytes },
     }
     const logs = Array.from({ length: partitions }, (_, partition) =>
-      new PartitionLog(stream, streamId, partition, this.indexOf(streamId, partition), deps))
-    const state: StreamState = { streamId, logs, stored: isStored }
+      new PartitionLog(stream, streamId, partition, this.catalog.indexOf(streamId, partition), deps))
+    const state: StreamState = { entry, logs }
     this.streams.set(stream.name, state)
     for (const log of logs) this.checkLast(log)
     return state

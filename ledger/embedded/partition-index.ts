@@ -1,8 +1,8 @@
 import { crc32 } from 'node:zlib'
 import type { RootDatabase } from 'lmdb'
+import type { WriteBatch } from './batch.js'
 import { StoreError } from './directory.js'
 import { indexKey, keptKey } from './keys.js'
-import type { WriteBatch } from './store.js'
 
 /*
   INDEX row => crc:uint32 derivedFrom:uint48 bytes:uint48 COMMIT*

@@ -2,11 +2,11 @@ import type { RootDatabase } from 'lmdb'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import type { Block, Position } from '../log.js'
+import type { WriteBatch } from './batch.js'
 import { blockHeaderBytes, openBlock, sealBlock } from './block.js'
 import { blockKey } from './keys.js'
 import type { Delivery } from './followers.js'
 import type { PartitionIndex } from './partition-index.js'
-import type { WriteBatch } from './store.js'
 
 /** One `append` that is not durable yet. */
 export interface Append {
@@ -59,13 +59,19 @@ export class PartitionLog {
   /** Puts one block with what is queued into the commit; false where there was nothing that could be encoded. */
   write (batch: WriteBatch, commit: number, atMs: number): boolean {
     const appends = this.take()
-    const body = this.encode(appends)
-    if (body === undefined) return false
-    const derivedFrom = appends.reduce((highest, append) => Math.max(highest, append.derivedFrom), -1)
+    let items = itemsOf(appends)
+    let body = this.encoded(items)
+    if (body === undefined) {
+      this.refuseUnencodable(appends)
+      if (appends.length === 0) return false
+      items = itemsOf(appends)
+      body = this.stream.encodeBlock(items)
+    }
+    let derivedFrom = -1
+    for (const append of appends) if (append.derivedFrom > derivedFrom) derivedFrom = append.derivedFrom
     const block = batch.room(blockHeaderBytes + body.length)
     block.set(body, blockHeaderBytes)
     sealBlock(block, atMs, this.next, derivedFrom)
-    const items = appends.length === 1 ? appends[0]!.items : appends.flatMap(({ items }) => items)
     this.inFlight = { appends, items, bytes: block.length, derivedFrom }
     batch.put(blockKey(commit, this.streamId, this.partition), block)
     return true
@@ -99,11 +105,6 @@ export class PartitionLog {
     const appends = this.inFlight?.appends ?? []
     this.inFlight = undefined
     for (const append of appends) this.refuse(append, err)
-  }
-
-  /** Rejects what no commit has begun to write. */
-  refuseQueued (err: GatewayError): void {
-    for (const append of this.queue.splice(0)) this.refuse(append, err)
   }
 
   /** Resolves at the next block, or when `wakeReaders` is called. */
@@ -171,21 +172,23 @@ export class PartitionLog {
     return all
   }
 
-  /** Drops from `appends`, and rejects, those that can not be encoded: the others must not fail with them. */
-  private encode (appends: Append[]): Buffer | undefined {
+  private encoded (items: readonly unknown[]): Buffer | undefined {
     try {
-      const only = appends.length === 1 ? appends[0]!.items : appends.flatMap(({ items }) => items)
-      return this.stream.encodeBlock(only)
+      return this.stream.encodeBlock(items)
     } catch {
-      for (const append of appends.splice(0)) {
-        try {
-          this.stream.encodeBlock(append.items)
-          appends.push(append)
-        } catch (err) {
-          this.refuse(append, err)
-        }
+      return undefined
+    }
+  }
+
+  /** Drops from `appends`, and rejects, those that can not be encoded: the others must not fail with them. */
+  private refuseUnencodable (appends: Append[]): void {
+    for (const append of appends.splice(0)) {
+      try {
+        this.stream.encodeBlock(append.items)
+        appends.push(append)
+      } catch (err) {
+        this.refuse(append, err)
       }
-      return appends.length > 0 ? this.stream.encodeBlock(appends.flatMap(({ items }) => items)) : undefined
     }
   }
 
@@ -212,4 +215,11 @@ export class PartitionLog {
     this.tail.shift()
     this.tailBytes -= this.tailSizes.shift()!
   }
+}
+
+function itemsOf (appends: readonly Append[]): readonly unknown[] {
+  if (appends.length === 1) return appends[0]!.items
+  const items: unknown[] = []
+  for (const append of appends) for (const item of append.items) items.push(item)
+  return items
 }

@@ -1,7 +1,7 @@
-import type { PartitionLog } from './partition.js'
-import type { WriteBatch } from './store.js'
+import type { WriteBatch } from './batch.js'
 import { openBlock } from './block.js'
 import { blockKey } from './keys.js'
+import type { PartitionLog } from './partition.js'
 
 export interface Retention {
   /** Blocks older than this are deleted. */

@@ -2,6 +2,7 @@ import { statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { open as openLmdb, type RootDatabase } from 'lmdb'
 import { GatewayError } from '../../schemas/errors.js'
+import { Batch, type WriteBatch } from './batch.js'
 import { claimDirectory, claimExclusively, releaseDirectory } from './directory.js'
 import { Headroom } from './headroom.js'
 
@@ -37,16 +38,6 @@ export interface Writer {
   failed (err: GatewayError): void
   /** There will be no more commits: whatever still waits has failed. */
   closed? (err: GatewayError): void
-}
-
-export interface WriteBatch {
-  /** Bytes put so far in this commit. */
-  readonly bytes: number
-  /** `key` is copied; `value` must stay as it is until the outcome. */
-  put (key: Buffer, value: Uint8Array): void
-  remove (key: Buffer): void
-  /** Room for a value, valid until the outcome. Cheaper than a buffer of its own per value. */
-  room (bytes: number): Buffer
 }
 
 export interface StoreMetrics {
@@ -128,7 +119,9 @@ class EmbeddedStore implements Store {
   private state: 'open' | 'closing' | 'closed' = 'open'
   private closing: Promise<void> | undefined
   private readonly commitTurn = (): void => { this.immediate = undefined; this.commit() }
+  /** Returns nothing on purpose: lmdb would wait for a promise, and every `put` returns one, before it commits. */
   private readonly collect = (): void => { for (const writer of this.writers) writer.write(this.batch) }
+  private readonly replay = (): void => { this.batch.replay() }
 
   constructor (
     readonly env: RootDatabase<Buffer, Buffer>,
@@ -200,19 +193,20 @@ class EmbeddedStore implements Store {
     this.requested = this.urgent = false
     const waiting = this.waiting
     this.waiting = []
-    this.batch.start()
     const startedMs = performance.now()
-    if (this.onLoop()) {
-      try {
-        this.env.transactionSync(this.collect)
-      } catch (err) {
-        this.finish(startedMs, waiting, err)
-        return
-      }
+    const onLoop = this.onLoop()
+    this.batch.start(!onLoop)
+    try {
+      if (onLoop) this.env.transactionSync(this.collect)
+      else this.collect()
+    } catch (err) {
+      this.finish(startedMs, waiting, err)
+      return
+    }
+    if (onLoop) {
       this.finish(startedMs, waiting)
     } else {
-      // The promise of a batch is one of its put's, so an empty batch has none to wait for and is complete at once.
-      Promise.resolve(this.env.batch(this.collect)).then(
+      this.env.batch(this.replay).then(
         () => this.finish(startedMs, waiting),
         err => reasonOf(err).then(reason => this.finish(startedMs, waiting, reason)))
     }
@@ -255,40 +249,6 @@ class EmbeddedStore implements Store {
     clearTimeout(this.probe)
     this.probe = setTimeout(() => { if (this.failure && this.state === 'open') this.request(false) }, probeMs)
     this.probe.unref()
-  }
-}
-
-const arenaBytesKept = 1 << 22
-
-/** The writes of one commit. Values live in an arena that the next commit uses again. */
-class Batch implements WriteBatch {
-  bytes = 0
-  private arena = Buffer.allocUnsafeSlow(1 << 16)
-  private used = 0
-
-  constructor (private readonly env: RootDatabase<Buffer, Buffer>) {}
-
-  start (): void {
-    this.bytes = this.used = 0
-    if (this.arena.length > arenaBytesKept) this.arena = Buffer.allocUnsafeSlow(1 << 16)
-  }
-
-  put (key: Buffer, value: Uint8Array): void {
-    this.bytes += value.length
-    this.env.put(key, value as Buffer)
-  }
-
-  remove (key: Buffer): void { this.env.remove(key) }
-
-  room (bytes: number): Buffer {
-    if (this.used + bytes > this.arena.length) {
-      // The old arena stays alive as long as lmdb holds values in it.
-      this.arena = Buffer.allocUnsafeSlow(Math.max(2 * this.arena.length, bytes))
-      this.used = 0
-    }
-    const room = this.arena.subarray(this.used, this.used + bytes)
-    this.used += bytes
-    return room
   }
 }
 

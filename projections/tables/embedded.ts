@@ -1,7 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { kind, nameBytesMax } from '../../ledger/embedded/keys.js'
-import type { Store, WriteBatch } from '../../ledger/embedded/store.js'
-import type { TableName, TablePosition, Tables, TableWrite } from './tables.js'
+import type { WriteBatch } from '../../ledger/embedded/batch.js'
+import { kind } from '../../ledger/embedded/keys.js'
+import type { Store } from '../../ledger/embedded/store.js'
+import { keyBytesMax, type TableName, type TablePosition, type Tables, type TableWrite } from './tables.js'
 
 export interface EmbeddedTables extends Tables {
   /** Empties the table and its positions, so that it can be built anew. The old rows go over the next commits. */
@@ -21,8 +22,8 @@ interface Overlay {
 }
 
 /**
- * The read models in the local store, one row per field. Writes ride on commits of the ledger; until then they are
- * in memory, where `get` finds them. Those whose commit fails are tried again with the next one: they were seen already,
+ * The read models in the local store, one row per field. Writes ride on commits of the ledger; until then they are in
+ * memory, where `get` finds them. Those whose commit fails are tried again with the next one: they were seen before,
  * and a position must not move past writes that were never stored.
  */
 export function embeddedTables (store: Store): EmbeddedTables {
@@ -140,12 +141,17 @@ export function embeddedTables (store: Store): EmbeddedTables {
     async apply (table, partition, writes, position) {
       const generation = generationOf(table)
       const key = positionKey(table, generation, partition)
-      if (positionOf(key).next >= position.next) return
+      const { next, atMs, from } = position
+      const taken = positionOf(key).next
+      if (taken >= next) return
+      if (from !== undefined && taken < from) {
+        throw new Error(`${table}, partition ${partition}: got a step from ${from} on, want one from ${taken} on`)
+      }
       // All keys are made before the first write is taken: a bad one refuses the whole step.
       const prefixes = writes.map(write => prefixOf(table, generation, partition, write))
       for (let i = 0; i < writes.length; i++) setField(waiting, prefixes[i]!, writes[i]!)
-      positions.set(key, position)
-      waiting.positions.set(key, Buffer.from(`{"next":"${position.next}","atMs":${position.atMs}}`))
+      positions.set(key, { next, atMs })
+      waiting.positions.set(key, Buffer.from(`{"next":"${next}","atMs":${atMs}}`))
       await kept()
     },
 
@@ -193,9 +199,9 @@ function prefixOf (
   table: TableName, generation: number, partition: number, { key, field }: { key: string, field: string }
 ): string {
   const bytes = Buffer.byteLength(key)
-  if (bytes > nameBytesMax || Buffer.byteLength(field) > nameBytesMax) {
+  if (bytes > keyBytesMax || Buffer.byteLength(field) > keyBytesMax) {
     throw new RangeError(`${table}: got a key of ${bytes} and a field of ${Buffer.byteLength(field)} bytes, ` +
-      `want at most ${nameBytesMax} each`)
+      `want at most ${keyBytesMax} each`)
   }
   const prefix = Buffer.alloc(namesAt + bytes)
   tablePrefix(kind.field, table, generation).copy(prefix)

@@ -31,6 +31,9 @@ export interface TablePosition { readonly next: bigint, readonly atMs: number }
 /** Writes that lead from one position to another: all that the entries of `from` up to but without `next` ask for. */
 export interface TableStep extends TablePosition { readonly from?: bigint }
 
+/** Longest key and longest field, in bytes of UTF-8: what every store takes. */
+export const keyBytesMax = 900
+
 /** One change to a table. A field's value is plain JSON. */
 export type TableWrite =
   | { readonly type: 'put', readonly key: string, readonly field: string, readonly value: unknown }

@@ -2,7 +2,6 @@
  * A process that appends to the store in its first argument until it is killed, and prints each append that resolved:
  * partition, offset and text. The second argument is how to commit; the third is where the texts begin.
  */
-import { writeSync } from 'node:fs'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
 import { note, noteStream } from './log-contract.js'
@@ -16,7 +15,7 @@ async function appendForEver (partition: number): Promise<never> {
   for (let i = 0; ; i++) {
     const text = `${round}-${i}`
     const { offset } = await log.append(stream, partition, [note(text)])
-    writeSync(1, `${partition} ${offset} ${text}\n`) // at once: what is in a buffer dies with the process
+    process.stdout.write(`${partition} ${offset} ${text}\n`)
   }
 }
 

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
-import { embeddedLog, type EmbeddedLogOptions } from '../../ledger/embedded/log.js'
-import { openStore, type Store, type StoreOptions } from '../../ledger/embedded/store.js'
+import { embeddedLog } from '../../ledger/embedded/log.js'
+import { openStore, type Store } from '../../ledger/embedded/store.js'
 import type { EventLog } from '../../ledger/log.js'
 import { logContract } from './log-contract.js'
 

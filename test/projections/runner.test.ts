@@ -133,6 +133,19 @@ t.test('an entry that a projection can not take', async t => {
   })
 })
 
+t.test('an entry whose key no store takes', async t => {
+  t.test('is set aside rather than tried for ever', async t => {
+    const { log, tables } = given()
+    const poison: Poison<Entry>[] = []
+    const runner = await Runner.start({ ...options(log, tables, [routing]), onPoison: p => poison.push(p) })
+    log.add([opened('é'.repeat(448), 'c1'), opened('e'.repeat(895), 'c2')])
+    await log.pump()
+    await runner.stop()
+    t.match(poison, [{ index: 0, error: /901 bytes/ }])
+    t.strictSame(Object.keys(tables.dump('routing')), ['0/user:' + 'e'.repeat(895)])
+  })
+})
+
 t.test('a store that fails', async t => {
   t.test('is brought back to where the log is, with no write missing', async t => {
     const { log, tables } = given({ gap: 2n })
@@ -166,6 +179,16 @@ t.test('a store that fails', async t => {
     await log.pump()
     await until(() => Object.keys(tables.dump('routing')).length === 2)
     t.strictSame(Object.keys(tables.dump('routing')), ['0/user:ann', '0/user:bob'])
+  })
+
+  t.test('is seen to have been emptied even while nothing comes', async t => {
+    const { log, tables } = given()
+    const runner = await Runner.start({ ...options(log, tables, both), positionEveryMs: 10 })
+    t.teardown(() => runner.stop())
+    log.add([opened('ann', 'c1')])
+    await log.pump()
+    tables.clear('presence')
+    await until(() => tables.dump('presence')['0/ann']?.c1)
   })
 
   t.test('does not keep the runner from stopping while it is away', async t => {

@@ -1,0 +1,114 @@
+import type { RootDatabase } from 'lmdb'
+import type { WriteBatch } from './batch.js'
+import { openBlock } from './block.js'
+import { StoreError } from './directory.js'
+import { blockKey, indexedKey, kind, parseBlockKey, streamKey } from './keys.js'
+import { PartitionIndex } from './partition-index.js'
+
+export interface CatalogEntry {
+  readonly name: string
+  readonly streamId: number
+  readonly partitions: number
+  /** Its STREAM row is durable. */
+  stored: boolean
+}
+
+/** Commits between two writings of the index; at open, as many are read again. */
+const indexEvery = 256
+
+/** Which streams there are, and where the blocks of each are: also of those that nobody asks for in this process. */
+export class Catalog {
+  /** The number that the next commit with blocks gets. */
+  nextCommit = 1
+  private readonly entries = new Map<string, CatalogEntry>()
+  private readonly indexes = new Map<string, PartitionIndex>()
+  private sinceIndexed = 0
+  private creating: CatalogEntry[] = []
+  private indexing = false
+
+  constructor (private readonly env: RootDatabase<Buffer, Buffer>) {
+    const rows = { start: Buffer.from([kind.stream]), end: Buffer.from([kind.index]) }
+    for (const { key, value } of env.getRange(rows)) {
+      const name = key.toString('utf8', 1)
+      this.entries.set(name, { name, ...JSON.parse(value.toString()), stored: true })
+    }
+    this.readUnindexed()
+  }
+
+  /** @returns undefined where there is no such stream in the store */
+  find (name: string): CatalogEntry | undefined { return this.entries.get(name) }
+
+  /** A stream gets its row with its first block. */
+  create (name: string, partitions: number): CatalogEntry {
+    const ids = [...this.entries.values()].map(({ streamId }) => streamId)
+    const entry = { name, streamId: Math.max(0, ...ids) + 1, partitions, stored: false }
+    this.entries.set(name, entry)
+    return entry
+  }
+
+  indexOf (streamId: number, partition: number): PartitionIndex {
+    const name = `${streamId}/${partition}`
+    const known = this.indexes.get(name)
+    if (known) return known
+    const index = new PartitionIndex(this.env, streamId, partition)
+    this.indexes.set(name, index)
+    return index
+  }
+
+  writeEntry (batch: WriteBatch, entry: CatalogEntry): void {
+    if (entry.stored || this.creating.includes(entry)) return
+    const { name, streamId, partitions } = entry
+    batch.put(streamKey(name), Buffer.from(JSON.stringify({ streamId, partitions })))
+    this.creating.push(entry)
+  }
+
+  /** Every few hundred commits, or `now`: rows for the blocks before this commit that are in none yet. */
+  writeIndex (batch: WriteBatch, now: boolean): void {
+    if (!now && this.sinceIndexed < indexEvery) return
+    for (const index of this.indexes.values()) index.writeRow(batch)
+    const indexed = batch.room(6)
+    indexed.writeUIntBE(this.nextCommit - 1, 0, 6)
+    batch.put(indexedKey, indexed)
+    this.indexing = true
+  }
+
+  /** Comes before the blocks of the commit are added to their indexes. */
+  committed (withBlocks: boolean): void {
+    for (const entry of this.creating) entry.stored = true
+    if (this.indexing) {
+      for (const index of this.indexes.values()) index.rowWritten()
+      this.sinceIndexed = 0
+    }
+    if (withBlocks) {
+      this.nextCommit++
+      this.sinceIndexed++
+    }
+    this.failed()
+  }
+
+  failed (): void {
+    this.creating = []
+    this.indexing = false
+  }
+
+  /** Reads the blocks after the last writing of the index. */
+  private readUnindexed (): void {
+    const indexed = (this.env.getBinary(indexedKey) as Buffer | undefined)?.readUIntBE(0, 6) ?? 0
+    this.nextCommit = indexed + 1
+    const start = Buffer.from(blockKey(indexed + 1, 0, 0))
+    for (const { key, value } of this.env.getRange({ start, end: Buffer.from([kind.block + 1]) })) {
+      const { commit, streamId, partition } = parseBlockKey(key)
+      if (commit >= this.nextCommit) {
+        this.nextCommit = commit + 1
+        this.sinceIndexed++
+      }
+      const index = this.indexOf(streamId, partition)
+      const stored = openBlock(value)
+      if (stored && stored.offset !== index.next) {
+        throw new StoreError('damaged', `the index of partition ${partition} of stream ${streamId}: got offset ` +
+          `${stored.offset}, want ${index.next}; restore the data directory from a backup`)
+      }
+      index.add(commit, value.length, stored?.derivedFrom ?? -1)
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { once } from 'node:events'
+import { decodeJwt, jwtVerify } from 'jose'
+import t from 'tap'
+import type { Test } from 'tap'
+import type { HttpDeps } from '../../gateway/http/server.js'
+import { givenApp, givenUplinks, uplink } from '../gateway/http/given.js'
+import { run } from './given.js'
+
+/** A gateway's HTTP side, and a data directory with its secrets. */
+async function givenGateway (t: Test, deps: Partial<HttpDeps> = {}) {
+  const { app, asked } = givenApp(t, deps)
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  const cwd = t.testdir({ data: { 'api-key': 'key-one\n', 'jwt-secret': 'secret\n' } })
+  return { asked, place: { cwd, env: { LEDGERLINE_URL: url } }, url }
+}
+
+t.test('token', async t => {
+  t.test('is signed with the secret of the data directory', async t => {
+    const { place } = await givenGateway(t)
+    const { code, stdout } = await run(['token', 'ann'], place)
+    t.equal(code, 0)
+    const { payload } = await jwtVerify(stdout.trim(), Buffer.from('secret'), { algorithms: ['HS256'] })
+    t.match(payload, { sub: 'ann' })
+    t.notOk('dev' in payload)
+    t.ok(Math.abs(payload.exp! - Date.now() / 1000 - 30 * 86_400) < 60)
+  })
+
+  t.test('is good for one device and for as long as it is told', async t => {
+    const { place } = await givenGateway(t)
+    const { stdout } = await run(['token', 'ann', '--device', 'phone', '--ttl', '1h', '--json'], place)
+    const answer = JSON.parse(stdout)
+    t.match(answer, { userId: 'ann', deviceId: 'phone' })
+    t.match(decodeJwt(answer.token), { sub: 'ann', dev: 'phone', exp: answer.expiresAtMs / 1000 })
+    t.ok(Math.abs(answer.expiresAtMs - Date.now() - 3_600_000) < 60_000)
+  })
+
+  t.test('is signed with the secret of the environment first, for its audience', async t => {
+    const { place } = await givenGateway(t)
+    const env = { ...place.env, LEDGERLINE_JWT_SECRET: 'other', LEDGERLINE_JWT_AUDIENCE: 'us' }
+    const { stdout } = await run(['token', 'ann'], { ...place, env })
+    await jwtVerify(stdout.trim(), Buffer.from('other'), { audience: 'us' })
+  })
+
+  t.test('says to start the gateway first where there is no secret', async t => {
+    const { code, stderr, stdout } = await run(['token', 'ann'], { cwd: t.testdir() })
+    t.equal(code, 1)
+    t.match(stderr, /^ledgerline: .*start the gateway first.*\n$/)
+    t.equal(stdout, '')
+  })
+})
+
+t.test('push', async t => {
+  t.test('hands on what it is told', async t => {
+    const { asked, place } = await givenGateway(t)
+    const args = ['push', 'ann', 'hi', '--service', 'chat', '--ttl', '2h', '--message-id', 'm1', '--signal']
+    const { code, stdout } = await run(args, place)
+    t.equal(code, 0)
+    t.match(stdout, /^queued for ann at 3@1021\.4, message m1\n$/)
+    t.match(asked.commands, [{
+      userIds: ['ann'], payload: Buffer.from('hi'), service: 'chat', ttlMs: 7_200_000, messageId: 'm1', delivery: 'signal',
+    }])
+  })
+
+  t.test('prints the answer as JSON', async t => {
+    const { place } = await givenGateway(t)
+    const { lines } = await run(['push', 'ann', 'hi', '--message-id', 'm1', '--json'], place)
+    t.strictSame(lines.map(line => JSON.parse(line)),
+      [{ messageId: 'm1', users: [{ userId: 'ann', status: 'queued', position: '3@1021.4' }] }])
+  })
+
+  t.test('fails when it is rejected', async t => {
+    const { place } = await givenGateway(t)
+    const { code, stderr } = await run(['push', 'banned', 'hi'], place)
+    t.equal(code, 1)
+    t.equal(stderr, 'ledgerline: rejected: banned\n')
+  })
+
+  t.test('fails with what the gateway says', async t => {
+    const { place } = await givenGateway(t)
+    const { code, stderr } = await run(['push', 'ann', 'a'.repeat(2000)], place)
+    t.equal(code, 1)
+    t.match(stderr, /^ledgerline: the gateway refuses: .*1024 are the bound \(payload-too-large\)\n$/)
+  })
+
+  t.test('fails without a key, and says where to get one', async t => {
+    const { place } = await givenGateway(t)
+    const { code, stderr } = await run(['push', 'ann', 'hi', '--data', 'elsewhere'], place)
+    t.equal(code, 1)
+    t.match(stderr, /wants an API key: give --api-key/)
+    t.equal((await run(['push', 'ann', 'hi', '--data', 'elsewhere', '--api-key', 'key-two'], place)).code, 0)
+  })
+
+  t.test('says how to start a gateway where there is none', async t => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    server.close()
+    await once(server, 'close')
+    for (const args of [['push', 'ann', 'hi'], ['uplinks'], ['connect', 'ann']]) {
+      const { code, stderr } = await run([...args, '--url', url], { cwd: t.testdir() })
+      t.equal(code, 1)
+      t.equal(stderr, `ledgerline: no gateway at ${url}; start one with "npm start", or name another with --url\n`)
+    }
+  })
+})
+
+t.test('uplinks', async t => {
+  const chat = { service: 'chat', payload: Buffer.from('hi\x1b[2J') }
+  const uplinks = () => givenUplinks([[[uplink('ann', 1), uplink('ann', 2, chat)]]])
+
+  t.test('prints one a line, and no control character', async t => {
+    const { place } = await givenGateway(t, { uplinks: uplinks() })
+    const { code, lines } = await run(['uplinks'], place)
+    t.equal(code, 0)
+    t.strictSame(lines, [
+      '2023-11-14T22:13:20.000Z ann/phone #1 ann 1',
+      '2023-11-14T22:13:20.000Z ann/phone #2 [chat] hi\\u001b[2J',
+    ])
+  })
+
+  t.test('prints NDJSON, goes on after a cursor, and filters', async t => {
+    const { place } = await givenGateway(t, { uplinks: uplinks() })
+    const all = (await run(['uplinks', '--json'], place)).lines.map(line => JSON.parse(line))
+    t.match(all, [{ userSeq: 1 }, { userSeq: 2 }])
+    const after = (await run(['uplinks', '--json', '--after', all[0].cursor], place)).lines
+    t.match(after.map(line => JSON.parse(line)), [{ userSeq: 2 }])
+    const filtered = (await run(['uplinks', '--json', '--service', 'chat'], place)).lines
+    t.match(filtered.map(line => JSON.parse(line)), [{ userSeq: 2 }])
+  })
+
+  t.test('fails with what is wrong with a cursor', async t => {
+    const { place } = await givenGateway(t)
+    const { code, stderr } = await run(['uplinks', '--after', 'nonsense'], place)
+    t.equal(code, 1)
+    t.match(stderr, /must be a cursor that this gateway gave out \(bad-request\)\n$/)
+  })
+})

@@ -1,0 +1,134 @@
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import t from 'tap'
+import type { Test } from 'tap'
+import { run, start } from './given.js'
+
+/** A whole gateway on free ports, in a process of its own. */
+async function givenNode (t: Test) {
+  const cwd = t.testdir()
+  const child = start(['start', '--http-port', '0', '--tcp-port', '0', '--node-id', 'n1'], { cwd })
+  t.teardown(() => child.kill('SIGKILL'))
+  const logs: any[] = []
+  const lines = createInterface({ input: child.stdout })
+  lines.on('line', line => logs.push(JSON.parse(line)))
+  child.stderr.pipe(process.stderr)
+  while (!logs.some(({ msg }) => msg === 'ready')) await once(lines, 'line')
+  const ready = logs.find(({ msg }) => msg === 'ready')
+  return { child, cwd, logs, ready, place: { cwd, env: { LEDGERLINE_URL: ready.http as string } } }
+}
+
+async function exitCode (child: ChildProcess) {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+  return child.exitCode
+}
+
+t.test('A node', async t => {
+  t.test('says once that it is ready, and where', async t => {
+    const { child, logs, ready } = await givenNode(t)
+    t.match(ready, { http: /^http:\/\/127\.0\.0\.1:\d+$/, tcp: /^tcp:\/\/127\.0\.0\.1:\d+$/, nodeId: 'n1', pid: child.pid })
+    t.equal(logs.filter(({ msg }) => msg === 'ready').length, 1)
+  })
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    t.test(`stops and exits with 0 after ${signal}`, async t => {
+      const { child } = await givenNode(t)
+      child.kill(signal)
+      t.equal(await exitCode(child), 0)
+    })
+  }
+
+  t.test('exits with 1 and one line when its port is taken', async t => {
+    const { ready } = await givenNode(t)
+    const { code, stderr } = await run(['start', '--http-port', new URL(ready.http).port, '--tcp-port', '0'], { cwd: t.testdir() })
+    t.equal(code, 1)
+    t.match(stderr, /^ledgerline: .*EADDRINUSE.*\n$/)
+  })
+
+  t.test('exits with 2 when its data directory cannot be made', async t => {
+    const cwd = t.testdir({ file: '' })
+    const { code, stderr } = await run(['start', '--data', join('file', 'data')], { cwd })
+    t.equal(code, 2)
+    t.match(stderr, /^ledgerline: LEDGERLINE_DATA \(--data\): got ".*", want a directory that this user may write/)
+  })
+})
+
+t.test('A conversation', async t => {
+  for (const transport of ['ws', 'tcp']) {
+    t.test(`goes both ways over ${transport}`, async t => {
+      const { place, ready } = await givenNode(t)
+      const client = start(['connect', 'ann', '--transport', transport, '--json'], place)
+      t.teardown(() => client.kill('SIGKILL'))
+      const events = createInterface({ input: client.stdout })[Symbol.asyncIterator]()
+      const next = async () => JSON.parse((await events.next()).value)
+      const endpoint = transport === 'tcp' ? ready.tcp : `${ready.http.replace('http', 'ws')}/v1/connect`
+      t.match(await next(), { event: 'connected', userId: 'ann', nodeId: 'n1', resumed: false, endpoint })
+
+      client.stdin.write('hello\n')
+      t.match(await next(), { event: 'ack', seq: 1, userSeq: 1 })
+      t.equal((await run(['push', 'ann', 'welcome', '--message-id', 'm1'], place)).code, 0)
+      t.match(await next(), { event: 'downlink', seq: 1, messageId: 'm1', payload: 'welcome' })
+      t.equal((await run(['push', 'ann', 'now', '--signal', '--service', 's'], place)).code, 0)
+      t.match(await next(), { event: 'signal', service: 's', payload: 'now' })
+
+      client.stdin.end('bye\n')
+      t.match(await next(), { event: 'ack', seq: 2, userSeq: 2 })
+      t.equal(await exitCode(client), 0)
+      const { lines } = await run(['uplinks', '--json'], place)
+      t.match(lines.map(line => JSON.parse(line)), [{ userSeq: 1, payload: 'hello' }, { userSeq: 2, payload: 'bye' }])
+    })
+  }
+
+  t.test('is followed line by line until it is interrupted', async t => {
+    const { place } = await givenNode(t)
+    const follower = start(['uplinks', '--follow', '--json'], place)
+    t.teardown(() => follower.kill('SIGKILL'))
+    const lines = createInterface({ input: follower.stdout })[Symbol.asyncIterator]()
+    await run(['connect', 'ann'], { ...place, input: 'one\ntwo\n' })
+    const next = async () => JSON.parse((await lines.next()).value)
+    t.match([await next(), await next()], [{ payload: 'one' }, { payload: 'two' }])
+    follower.kill('SIGINT')
+    t.equal(await exitCode(follower), 0)
+  })
+
+  t.test('goes on after the gateway was killed and started again', async t => {
+    const { child, cwd, place, ready } = await givenNode(t)
+    const client = start(['connect', 'ann', '--transport', 'tcp', '--json'], place)
+    t.teardown(() => client.kill('SIGKILL'))
+    const events = createInterface({ input: client.stdout })[Symbol.asyncIterator]()
+    const until = async (event: string) => {
+      for (let each; ;) if ((each = JSON.parse((await events.next()).value)).event === event) return each
+    }
+    client.stdin.write('before\n')
+    await until('ack')
+    child.kill('SIGKILL')
+    await until('disconnected')
+    client.stdin.write('meanwhile\n')
+    const ports = ['--http-port', new URL(ready.http).port, '--tcp-port', new URL(ready.tcp).port]
+    const again = start(['start', '--node-id', 'n1', ...ports], { cwd })
+    t.teardown(() => again.kill('SIGKILL'))
+    t.match(await until('connected'), { resumed: true, uplinkSeq: 1 })
+    t.match(await until('ack'), { seq: 2, userSeq: 2 })
+    client.stdin.end()
+    t.equal(await exitCode(client), 0)
+  })
+
+  t.test('ends with 1 when the client is kicked', async t => {
+    const { place } = await givenNode(t)
+    const first = start(['connect', 'ann', '--json'], place)
+    t.teardown(() => first.kill('SIGKILL'))
+    await once(first.stdout, 'data')
+    await run(['connect', 'ann'], { ...place, input: '' })
+    t.equal(await exitCode(first), 1)
+  })
+
+  t.test('is refused with a token of another secret', async t => {
+    const { place } = await givenNode(t)
+    const { stdout } = await run(['token', 'ann'], { ...place, env: { ...place.env, LEDGERLINE_JWT_SECRET: 'other' } })
+    const { code, stderr } = await run(['connect', 'ann', '--token', stdout.trim()], { ...place, input: 'hello\n' })
+    t.equal(code, 1)
+    t.match(stderr, /^ledgerline: bad-token: .*\n$/)
+  })
+})

@@ -1,0 +1,255 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import type { ClientEvents } from '../../client/client.js'
+import { connected, givenClient, givenEdge } from './given.js'
+
+const accepted = { op: 'uplinkAck' as const }
+const downlink = (seq: number) =>
+  ({ op: 'downlink' as const, seq, messageId: `m${seq}`, service: '', payload: Buffer.from(`${seq}`), requestedAtMs: 0 })
+
+t.test('A client', async t => {
+  t.test('says who it is, and sends what waits once it is connected', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url], { platform: 'ios', client: 'app/1' }).connect()
+    const sent = client.send('hi', { service: 'chat', priority: 2 })
+    const peer = await edge.peer()
+    t.match(await peer.accept(),
+      { token: 'token', deviceId: 'phone', platform: 'ios', client: 'app/1', sessionId: /^.{36}$/, downlinkSeq: 0 })
+    t.match(await peer.next('uplink'), { seq: 1, service: 'chat', payload: Buffer.from('hi'), priority: 2 })
+    peer.send({ ...accepted, seq: 1, userSeqs: [7] })
+    t.strictSame(await sent, { seq: 1, userSeq: 7 })
+  })
+
+  t.test('has no more than the window unacked', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    for (let i = 1; i <= 6; i++) client.send(`${i}`).catch(() => {})
+    const peer = await edge.peer()
+    await peer.accept({ uplinkWindow: 4 })
+    t.strictSame(await peer.nextSeqs(4), [1, 2, 3, 4])
+    peer.send({ ...accepted, seq: 2, userSeqs: [1, 2] })
+    t.strictSame(await peer.nextSeqs(2), [5, 6])
+  })
+
+  t.test('comes back with the same session and sends again what was not accepted', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const sends = [client.send('1'), client.send('2'), client.send('3')]
+    const first = await edge.peer()
+    const { sessionId } = await first.accept()
+    await first.nextSeqs(3)
+    first.cut()
+    const second = await edge.peer()
+    t.equal((await second.accept({ resumed: true, uplinkSeq: 2 })).sessionId, sessionId)
+    t.strictSame(await second.nextSeqs(1), [3])
+    second.send({ ...accepted, seq: 3, userSeqs: [3] })
+    t.strictSame((await Promise.all(sends)).map(each => each.seq), [1, 2, 3])
+  })
+
+  t.test('waits after a refusal and sends again from the expected seq', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const refused: Array<ClientEvents['refused']> = []
+    client.on('refused', event => refused.push(event))
+    for (let i = 1; i <= 3; i++) client.send(`${i}`).catch(() => {})
+    const peer = await edge.peer()
+    await peer.accept()
+    await peer.nextSeqs(3)
+    peer.send(
+      { ...accepted, seq: 1, userSeqs: [1] },
+      { op: 'uplinkRefused', expectedSeq: 2, code: 'ledger-unavailable', retryAfterMs: 120 },
+      { op: 'uplinkRefused', expectedSeq: 2, code: 'ledger-unavailable', retryAfterMs: 120 })
+    const beforeMs = performance.now()
+    t.strictSame(await peer.nextSeqs(2), [2, 3])
+    t.ok(performance.now() - beforeMs >= 110)
+    t.strictSame(refused, [{ expectedSeq: 2, code: 'ledger-unavailable', waitMs: 120 }])
+  })
+
+  t.test('begins a new session where the server lost the old one', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const first = await edge.peer()
+    const { sessionId } = await first.accept()
+    const sent = client.send('1')
+    await first.nextSeqs(1)
+    first.send({ ...accepted, seq: 1, userSeqs: [1] })
+    await sent
+    client.send('2').catch(() => {})
+    await first.nextSeqs(1)
+    first.cut()
+    await (await edge.peer()).accept({ uplinkSeq: 0 })
+    const third = await edge.peer()
+    t.not((await third.accept()).sessionId, sessionId)
+    t.match(await third.next('uplink'), { seq: 1, payload: Buffer.from('2') })
+  })
+
+  t.test('acks a downlink once its listener is done', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    let done = () => {}
+    client.on('downlink', async () => await new Promise<void>(resolve => { done = resolve }))
+    const peer = await edge.peer()
+    await peer.accept()
+    peer.send(downlink(1))
+    const acked = peer.next('downlinkAck')
+    t.equal(await Promise.race([acked, sleep(50, 'nothing')]), 'nothing')
+    done()
+    t.match(await acked, { seq: 1 })
+  })
+
+  t.test('keeps downlinks until somebody listens', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const peer = await edge.peer()
+    await peer.accept()
+    peer.send(downlink(1), { op: 'signal', service: 's', payload: Buffer.from('x') })
+    await new Promise(resolve => client.on('signal', resolve))
+    const payloads: string[] = []
+    client.on('downlink', ({ payload }) => payloads.push(Buffer.from(payload).toString()))
+    t.match(await peer.next('downlinkAck'), { seq: 1 })
+    t.strictSame(payloads, ['1'])
+  })
+
+  t.test('gets again, on a new connection, the downlink at which a listener failed', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const seen: number[] = []
+    client.on('downlink', ({ seq }) => {
+      seen.push(seq)
+      if (seen.length === 2) throw new Error('broken')
+    })
+    const first = await edge.peer()
+    await first.accept()
+    first.send(downlink(1), downlink(2))
+    const second = await edge.peer()
+    t.equal((await second.accept({ downlinkSeq: 1 })).downlinkSeq, 1)
+    second.send(downlink(2))
+    t.match(await second.next('downlinkAck'), { seq: 2 })
+    t.strictSame(seen, [1, 2, 2])
+  })
+
+  t.test('tells what it missed', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const missed = new Promise(resolve => client.on('missed', resolve))
+    await (await edge.peer()).accept({ missed: 3, downlinkSeq: 3 })
+    t.strictSame(await missed, { count: 3 })
+  })
+
+  t.test('pings when it has nothing to say', async t => {
+    const edge = await givenEdge(t)
+    givenClient(t, [edge.url]).connect()
+    const peer = await edge.peer()
+    await peer.accept({ heartbeatMs: 30, downlinkSeq: 4 })
+    t.match(await peer.next('ping'), { downlinkSeq: 4 })
+    peer.send({ op: 'pong', uplinkSeq: 0 })
+    await peer.next('ping')
+  })
+
+  t.test('ends when it is kicked, and fails what waits', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const kicked = new Promise(resolve => client.on('kicked', resolve))
+    const ended = new Promise(resolve => client.on('disconnected', resolve))
+    const sent = client.send('1')
+    const peer = await edge.peer()
+    await peer.accept()
+    peer.send({ op: 'kick', code: 'superseded', reason: 'newer' })
+    peer.end()
+    await t.rejects(sent, { code: 'superseded' })
+    t.strictSame(await kicked, { code: 'superseded', reason: 'newer' })
+    t.strictSame(await ended, { code: 'superseded', reason: 'newer', willReconnect: false, retryInMs: 0 })
+    await t.rejects(client.send('2'), { code: 'disconnected' })
+    await sleep(20)
+    t.equal(edge.count(), 1)
+  })
+
+  for (const [code, willReconnect] of [['bad-token', false], ['protocol', false], ['slow-consumer', true],
+    ['token-expired', true], ['from-the-future', true]] as const) {
+    t.test(`${willReconnect ? 'comes back' : 'stays away'} after ${code}`, async t => {
+      const edge = await givenEdge(t)
+      const client = givenClient(t, [edge.url]).connect()
+      const ended = new Promise(resolve => client.on('disconnected', resolve))
+      const peer = await edge.peer()
+      await peer.accept()
+      peer.send({ op: 'error', code, message: 'why' })
+      peer.end()
+      t.match(await ended, { code, reason: 'why', willReconnect })
+      if (willReconnect) await edge.peer()
+    })
+  }
+
+  t.test('asks for a token before each attempt', async t => {
+    const edge = await givenEdge(t)
+    let count = 0
+    givenClient(t, [edge.url], { getToken: async () => `token ${++count}` }).connect()
+    const first = await edge.peer()
+    t.equal((await first.accept()).token, 'token 1')
+    first.cut()
+    t.equal((await (await edge.peer()).accept()).token, 'token 2')
+  })
+
+  t.test('tries the next endpoint each time', async t => {
+    const edges = [await givenEdge(t), await givenEdge(t)]
+    givenClient(t, edges.map(edge => edge.url)).connect()
+    for (const i of [0, 1, 0]) (await edges[i]!.peer()).cut()
+  })
+
+  t.test('goes where a redirect sends it', async t => {
+    const [full, other] = [await givenEdge(t), await givenEdge(t)]
+    givenClient(t, [full.url], { random: () => 0.99 }).connect() // it would wait for most of a second otherwise
+    const peer = await full.peer()
+    await peer.next('connect')
+    peer.send({ op: 'redirect', endpoints: [other.url], retryAfterMs: 60_000, code: 'redirected' })
+    peer.end()
+    const beforeMs = performance.now()
+    await (await other.peer()).accept()
+    t.ok(performance.now() - beforeMs < 500)
+  })
+
+  t.test('moves before it leaves, unseen by the application', async t => {
+    const [old, other] = [await givenEdge(t), await givenEdge(t)]
+    const client = givenClient(t, [old.url]).connect()
+    const events: string[] = []
+    client.on('disconnected', () => events.push('disconnected'))
+    client.on('kicked', () => events.push('kicked'))
+    const first = await old.peer()
+    const { sessionId } = await first.accept()
+    const sent = client.send('1')
+    await first.nextSeqs(1)
+    first.send({ op: 'migrate', withinMs: 1000, endpoints: [other.url], reason: 'deploy' })
+    const second = await other.peer()
+    t.equal((await second.next('connect')).sessionId, sessionId)
+    first.send({ op: 'kick', code: 'superseded', reason: '' })
+    first.end()
+    await first.closed()
+    second.send({ ...connected, resumed: true })
+    t.strictSame(await second.nextSeqs(1), [1])
+    second.send({ ...accepted, seq: 1, userSeqs: [1] })
+    await sent
+    t.strictSame(events, [])
+  })
+
+  t.test('refuses what makes too large a frame', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const isConnected = new Promise(resolve => client.on('connected', resolve))
+    await (await edge.peer()).accept({ frameBytesMax: 1024 })
+    await isConnected
+    await t.rejects(client.send(Buffer.alloc(1024)), { code: 'payload-too-large' })
+  })
+
+  t.test('says goodbye when it is closed', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const isConnected = new Promise(resolve => client.on('connected', resolve))
+    const peer = await edge.peer()
+    await peer.accept()
+    await isConnected
+    const closed = client.close({ endSession: true })
+    t.match(await peer.next('disconnect'), { endSession: true })
+    peer.end()
+    await closed
+    await t.rejects(client.send('1'), { code: 'disconnected' })
+  })
+})

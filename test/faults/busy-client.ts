@@ -1,0 +1,244 @@
+import { connect as connectTcp, type Socket } from 'node:net'
+import { WebSocket } from 'ws'
+import { takeFrames } from '../../gateway/edge/tcp-frames.js'
+import { decodeFrameJson, encodeFrame, encodeFrameJson } from '../../schemas/frame-codec.js'
+import type { ClientFrame, Connected, Downlink, Frame } from '../../schemas/frames.js'
+import { tokenFor } from './node-process.js'
+
+/** One connection as its client sees it. */
+interface Line {
+  send (frame: ClientFrame): void
+  /** Closes without a word. */
+  destroy (): void
+}
+
+interface Where { readonly http: string, readonly tcp: string }
+
+export interface BusyClientOptions {
+  readonly userId: string
+  readonly deviceId: string
+  readonly transport: 'tcp' | 'ws'
+  /** Uplinks that may be unacked. */
+  readonly outstanding: number
+}
+
+/**
+ * A client that keeps protocol.md 3 and nothing else: an outbox that is sent again from the server's `uplinkSeq`, a
+ * cursor over the downlinks, and no other way to tell that something came twice.
+ */
+export class BusyClient {
+  readonly userId: string
+  readonly deviceId: string
+  readonly transport: 'tcp' | 'ws'
+  readonly sessionId: string
+  readonly #outstanding: number
+
+  #line: Line | undefined
+  #opened: ((outcome: Connected | undefined) => void) | undefined
+  #pump: NodeJS.Timeout | undefined
+  #resumeSending: NodeJS.Timeout | undefined
+  #outbox: Array<{ seq: number, payload: string }> = []
+  #nextSeq = 1
+  #waitsUntilMs = 0
+
+  /** What its application knows: `userSeq` of the acked uplinks; 0 where only a `connected` has acked it. */
+  readonly acked = new Map<number, number>()
+  /** Downlinks as the application got them. */
+  readonly seen: Array<{ seq: number, messageId: string }> = []
+  readonly refusals: Array<{ code: string, retryAfterMs: number }> = []
+  /** Whatever no client must ever see. */
+  readonly complaints: string[] = []
+  connected: Connected | undefined
+  connections = 0
+  cursor = 0
+  /** It makes new uplinks. */
+  busy = true
+
+  constructor ({ userId, deviceId, transport, outstanding }: BusyClientOptions) {
+    this.userId = userId
+    this.deviceId = deviceId
+    this.transport = transport
+    this.sessionId = `${userId}/${deviceId}`
+    this.#outstanding = outstanding
+  }
+
+  get isOpen (): boolean { return this.connected !== undefined }
+  get unacked (): number { return this.#outbox.length }
+  get ackedSeq (): number { return this.#nextSeq - 1 - this.#outbox.length }
+
+  /** Connects and resumes. @returns false where the node is not there, or went away before it answered */
+  async open (where: Where): Promise<boolean> {
+    const token = await tokenFor(this.userId)
+    const line = this.transport === 'tcp' ? this.#openTcp(where) : this.#openWs(where)
+    this.#line = line
+    const answer = await new Promise<Connected | undefined>(resolve => {
+      this.#opened = resolve
+      line.send({
+        op: 'connect',
+        token,
+        deviceId: this.deviceId,
+        platform: 'test',
+        client: 'busy-client',
+        sessionId: this.sessionId,
+        downlinkSeq: this.cursor,
+      })
+    })
+    if (!answer) return false
+    this.#pump ??= setInterval(() => { this.#fill() }, 10)
+    return true
+  }
+
+  /** Goes away without a word. */
+  vanish (): void { this.#line?.destroy() }
+
+  /** Says goodbye and waits until the server has closed. */
+  async leave (): Promise<void> {
+    clearInterval(this.#pump)
+    const line = this.#line
+    if (!line) return
+    const closed = new Promise(resolve => { this.#opened = resolve })
+    line.send({ op: 'disconnect', endSession: false })
+    await closed
+  }
+
+  stop (): void {
+    clearInterval(this.#pump)
+    clearTimeout(this.#resumeSending)
+    this.#line?.destroy()
+  }
+
+  #fill (): void {
+    if (!this.busy || !this.isOpen || Date.now() < this.#waitsUntilMs) return
+    while (this.#outbox.length < this.#outstanding) {
+      const seq = this.#nextSeq++
+      const item = { seq, payload: `${this.sessionId} ${seq}` }
+      this.#outbox.push(item)
+      this.#send(item)
+    }
+  }
+
+  #send ({ seq, payload }: { seq: number, payload: string }): void {
+    this.#line?.send({ op: 'uplink', seq, service: '', payload: Buffer.from(payload), priority: 0 })
+  }
+
+  #received (line: Line, frame: Frame): void {
+    if (line !== this.#line) return
+    switch (frame.op) {
+      case 'connected': this.#resumed(frame); return
+      case 'uplinkAck': this.#uplinksAcked(frame.seq, frame.userSeqs); return
+      case 'uplinkRefused': this.#refused(frame); return
+      case 'downlink': this.#downlink(frame); return
+      case 'pong': return
+      case 'error': if (frame.code === 'migrating' || frame.code === 'internal') return
+    }
+    this.complaints.push(JSON.stringify(frame))
+  }
+
+  #resumed (frame: Connected): void {
+    const { uplinkSeq, downlinkSeq, missed, resumed } = frame
+    if (uplinkSeq < this.ackedSeq) this.complaints.push(`acked up to ${this.ackedSeq}, now only ${uplinkSeq}`)
+    if (uplinkSeq >= this.#nextSeq) this.complaints.push(`sent up to ${this.#nextSeq - 1}, accepted ${uplinkSeq}`)
+    if (downlinkSeq !== this.cursor || missed !== 0) {
+      this.complaints.push(`at downlink ${this.cursor}, told ${downlinkSeq} with ${missed} missed`)
+    }
+    if (resumed !== this.connections > 0 && this.acked.size > 0) this.complaints.push(`resumed is ${resumed}`)
+    this.connected = frame
+    this.connections++
+    this.#accept(uplinkSeq, [])
+    for (const item of this.#outbox) this.#send(item)
+    this.#opened?.(frame)
+    this.#opened = undefined
+  }
+
+  #uplinksAcked (seq: number, userSeqs: readonly number[]): void {
+    if (seq >= this.#nextSeq) this.complaints.push(`ack of ${seq}, which was never sent`)
+    // A repeat gets its answer again: it must be the same one.
+    for (let i = 0; i < userSeqs.length; i++) {
+      const at = seq - userSeqs.length + 1 + i
+      const known = this.acked.get(at)
+      if (known !== undefined && known !== 0 && known !== userSeqs[i]) {
+        this.complaints.push(`uplink ${at} had userSeq ${known}, now ${userSeqs[i]}`)
+      }
+    }
+    this.#accept(seq, userSeqs)
+  }
+
+  #accept (seq: number, userSeqs: readonly number[]): void {
+    for (let i = 0; i < userSeqs.length; i++) this.acked.set(seq - userSeqs.length + 1 + i, userSeqs[i]!)
+    while (this.#outbox.length > 0 && this.#outbox[0]!.seq <= seq) {
+      const accepted = this.#outbox.shift()!
+      if (!this.acked.has(accepted.seq)) this.acked.set(accepted.seq, 0)
+    }
+  }
+
+  #refused ({ expectedSeq, code, retryAfterMs }: Frame & { op: 'uplinkRefused' }): void {
+    this.refusals.push({ code, retryAfterMs })
+    const line = this.#line
+    this.#waitsUntilMs = Date.now() + retryAfterMs
+    clearTimeout(this.#resumeSending)
+    this.#resumeSending = setTimeout(() => {
+      if (line !== this.#line) return
+      for (const item of this.#outbox) if (item.seq >= expectedSeq) this.#send(item)
+    }, retryAfterMs)
+  }
+
+  #downlink ({ seq, messageId }: Downlink): void {
+    if (seq <= this.cursor) return
+    if (seq !== this.cursor + 1) this.complaints.push(`downlink ${seq} after ${this.cursor}`)
+    this.seen.push({ seq, messageId })
+    this.cursor = seq
+    this.#line?.send({ op: 'downlinkAck', seq })
+  }
+
+  #closed (line: Line): void {
+    if (line !== this.#line) return
+    this.#line = undefined
+    this.connected = undefined
+    clearTimeout(this.#resumeSending)
+    this.#opened?.(undefined)
+    this.#opened = undefined
+  }
+
+  #openTcp ({ tcp }: Where): Line {
+    const { hostname, port } = new URL(tcp)
+    const socket: Socket = connectTcp({ host: hostname, port: Number(port), noDelay: true })
+    let rest = Buffer.alloc(0)
+    const line: Line = {
+      send (frame) {
+        const bytes = Buffer.alloc(4096)
+        const end = encodeFrame(frame, bytes, 4)
+        bytes.writeUInt32BE(end - 4, 0)
+        socket.write(bytes.subarray(0, end))
+      },
+      destroy () { socket.destroy() },
+    }
+    socket.on('data', chunk => {
+      const frames: Frame[] = []
+      const { partial, error } = takeFrames(Buffer.concat([rest, chunk]), 1 << 20, frames)
+      if (error) this.complaints.push(error.message)
+      rest = Buffer.from(partial ?? [])
+      for (const frame of frames) this.#received(line, frame)
+    })
+    socket.on('error', () => {})
+    socket.on('close', () => { this.#closed(line) })
+    return line
+  }
+
+  #openWs ({ http }: Where): Line {
+    const socket = new WebSocket(`${http.replace(/^http/, 'ws')}/v1/connect`, 'ledgerline.v1.json')
+    const early: string[] = []
+    const line: Line = {
+      send (frame) {
+        const text = encodeFrameJson(frame)
+        if (socket.readyState === WebSocket.OPEN) socket.send(text)
+        else if (socket.readyState === WebSocket.CONNECTING) early.push(text)
+      },
+      destroy () { socket.terminate() },
+    }
+    socket.on('open', () => { for (const text of early) socket.send(text) })
+    socket.on('message', data => { this.#received(line, decodeFrameJson(String(data))) })
+    socket.on('error', () => {})
+    socket.on('close', () => { this.#closed(line) })
+    return line
+  }
+}

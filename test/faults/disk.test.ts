@@ -1,0 +1,253 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import t, { type Test } from 'tap'
+import { readConfig } from '../../gateway/config.js'
+import { startNode } from '../../gateway/main.js'
+import { BusyClient } from './busy-client.js'
+import {
+  apiKey, type Failed, jwtSecret, type NodeProcess, readUplinks, request, startProcess, tryProcess, until,
+} from './node-process.js'
+
+const mib = 1 << 20
+const cannotMount = canMount(t.testdir()) ? false : 'it takes root, and the right to mount a tmpfs'
+
+t.test('A data directory that can not be used', async t => {
+  t.test('ends the command with code 2 and names the variable when a file is in its place', async t => {
+    const directory = join(t.testdir({ file: 'in the way' }), 'file')
+    const { exit, stderr } = await tryProcess(t, directory) as Failed
+    t.strictSame(exit, { code: 2, signal: null })
+    t.match(stderr, /LEDGERLINE_DATA/)
+    t.match(stderr, directory)
+  })
+  t.test('ends the command with code 1 and says whose it is when it is not ours', async t => {
+    const directory = t.testdir({ 'thesis.doc': 'precious' })
+    const { exit, stderr } = await tryProcess(t, directory) as Failed
+    t.strictSame(exit, { code: 1, signal: null })
+    t.match(stderr, /thesis\.doc/)
+    t.equal(readFileSync(join(directory, 'thesis.doc'), 'utf8'), 'precious')
+  })
+  t.test('ends the command when it is on a read-only disk', { skip: cannotMount }, async t => {
+    const directory = mounted(t, 'size=1m')
+    execFileSync('mount', ['-o', 'remount,ro', directory])
+    const { exit, stderr } = await tryProcess(t, directory) as Failed
+    t.strictSame(exit, { code: 2, signal: null })
+    t.match(stderr, /LEDGERLINE_DATA.*EROFS/)
+  })
+  t.test('ends the command when its disk has no room to begin with', { skip: cannotMount }, async t => {
+    const directory = mounted(t, 'size=64k')
+    const { exit, stderr, lines } = await tryProcess(t, directory) as Failed
+    t.strictSame(exit, { code: 1, signal: null })
+    t.match(`${stderr}${lines.map(({ msg, err }) => `${msg} ${err?.message}`)}`, /no space left|ENOSPC|can not be written/i)
+  })
+  t.test('is not held on to by a node that could not start', async t => {
+    const directory = t.testdir()
+    const taken = createServer()
+    await new Promise<void>(resolve => { taken.listen(0, '127.0.0.1', resolve) })
+    const { port } = taken.address() as { port: number }
+    const config = (tcpPort: number) => readConfig({
+      LEDGERLINE_DATA: directory,
+      LEDGERLINE_HTTP_PORT: '0',
+      LEDGERLINE_TCP_PORT: String(tcpPort),
+      LEDGERLINE_JWT_SECRET: jwtSecret,
+      LEDGERLINE_API_KEYS: apiKey,
+    })
+    await t.rejects(startNode(config(port), pino({ enabled: false })), { code: 'EADDRINUSE' })
+    taken.close()
+    const node = await startNode(config(0), pino({ enabled: false }))
+    t.teardown(() => node.stop())
+    t.equal((await request(node, '/readyz')).status, 200)
+  })
+})
+
+t.test('A disk that fills up under a running node', { skip: cannotMount }, async t => {
+  const directory = mounted(t, 'size=16m')
+  const ballast = join(directory, 'lost+found')
+  writeFileSync(ballast, Buffer.alloc(8 * mib))
+  const node = await startProcess(t, directory)
+  const clients = (['tcp', 'ws'] as const).map(transport =>
+    new BusyClient({ userId: 'ann', deviceId: transport, transport, outstanding: 4 }))
+  t.teardown(() => { for (const client of clients) client.stop() })
+  for (const client of clients) await client.open(node)
+  await until(() => clients.every(({ acked }) => acked.size > 20))
+
+  const queued: string[] = []
+  const push = async (i: number) => {
+    const messageId = `m${i}`
+    const answer = await request(node, '/v1/downlinks', { to: { userIds: ['ann'] }, messageId, payload: 'x'.repeat(60_000) })
+    if (answer.status === 202) queued.push(messageId)
+    return answer
+  }
+
+  await t.test('refuses downlinks with 503 and a code', async t => {
+    let refused
+    for (let i = 0; !refused; i++) {
+      const answer = await push(i)
+      if (answer.status !== 202) refused = answer
+    }
+    t.equal(refused.status, 503)
+    t.match(refused.body, { code: 'ledger-unavailable' })
+  })
+  await t.test('refuses uplinks with a wait, and the connections stay', async t => {
+    const before = clients.map(({ refusals }) => refusals.length)
+    await until(() => clients.every(({ refusals }, i) => refusals.length > before[i]! + 1))
+    for (const { refusals, connections, isOpen } of clients) {
+      t.ok(refusals.every(({ code, retryAfterMs }) => code === 'ledger-unavailable' && retryAfterMs > 0))
+      t.ok(isOpen)
+      t.equal(connections, 1)
+    }
+  })
+  await t.test('shows in readiness and not in liveness', async t => {
+    t.match(await request(node, '/readyz'), { status: 503, text: /can not be written/ })
+    t.equal((await request(node, '/healthz')).status, 200)
+  })
+  await t.test('takes up everything again when there is space', async t => {
+    const before = clients.map(({ acked }) => acked.size)
+    rmSync(ballast)
+    await until(() => clients.every(({ acked }, i) => acked.size > before[i]! + 20))
+    await until(async () => (await request(node, '/readyz')).status === 200)
+    await until(async () => (await push(100_000)).status === 202)
+  })
+  await t.test('has lost nothing that was acked or queued, and doubled nothing', async t => {
+    await finished(clients, queued)
+    await checkUplinks(t, node, clients)
+    for (const { seen, complaints, connections } of clients) {
+      t.strictSame(seen.map(({ messageId }) => messageId), queued)
+      t.strictSame(complaints, [])
+      t.equal(connections, 1)
+    }
+  })
+  await t.test('leaves a directory that the next node goes on with', async t => {
+    t.strictSame(await node.kill('SIGTERM'), { code: 0, signal: null })
+    const next = await startProcess(t, directory)
+    const ann = clients[0]!
+    await ann.open(next)
+    ann.busy = true
+    const acked = ann.acked.size
+    await until(() => ann.acked.size > acked)
+    ann.busy = false
+    await until(() => ann.unacked === 0)
+    await checkUplinks(t, next, clients)
+    t.strictSame(ann.complaints, [])
+    await next.kill('SIGTERM')
+  })
+})
+
+t.test('A node that dies on a full disk', { skip: cannotMount }, async t => {
+  t.test('has lost nothing when it is started with space again', async t => {
+    const directory = mounted(t, 'size=16m')
+    const ballast = join(directory, 'lost+found')
+    writeFileSync(ballast, Buffer.alloc(8 * mib))
+    const node = await startProcess(t, directory)
+    const ann = new BusyClient({ userId: 'ann', deviceId: 'tcp', transport: 'tcp', outstanding: 4 })
+    t.teardown(() => { ann.stop() })
+    await ann.open(node)
+    const payload = 'x'.repeat(60_000)
+    await until(async () => (await request(node, '/v1/downlinks', { to: { userIds: ['bob'] }, payload })).status === 503, 0)
+    await until(() => ann.refusals.length > 1)
+    await node.kill('SIGKILL')
+    rmSync(ballast)
+    const next = await startProcess(t, directory)
+    await ann.open(next)
+    await finished([ann], [])
+    await checkUplinks(t, next, [ann])
+    t.strictSame(ann.complaints, [])
+    await next.kill('SIGTERM')
+  })
+})
+
+t.test('A last block that the disk has damaged', async t => {
+  const directory = t.testdir()
+  const node = await startProcess(t, directory)
+  const ann = new BusyClient({ userId: 'ann', deviceId: 'tcp', transport: 'tcp', outstanding: 1 })
+  t.teardown(() => { ann.stop() })
+  await ann.open(node)
+  await until(() => ann.acked.size >= 50)
+  ann.busy = false
+  await until(() => ann.unacked === 0)
+  await until(async () => (await readUplinks(node)).length === ann.acked.size)
+  await node.kill('SIGKILL')
+  const file = join(directory, 'data.mdb')
+  const bytes = readFileSync(file)
+  const places = flip(bytes, `${ann.sessionId} ${ann.ackedSeq}`)
+  t.ok(places > 0, 'the payload is in the file')
+  writeFileSync(file, bytes)
+
+  const next = await startProcess(t, directory)
+  await t.test('is set aside by a node that starts and says so', async t => {
+    const said = next.lines.filter(({ msg }) => msg === 'a stored block was set aside')
+    t.match(said, [{ level: 50, reason: /checksum/ }])
+    t.ok(said.some(({ stream }) => stream === 'ledger'))
+  })
+  await t.test('takes nothing else with it', async t => {
+    const uplinks = await readUplinks(next)
+    const seqs = uplinks.map(({ seq }) => seq)
+    t.strictSame(seqs.slice(0, ann.ackedSeq - 1), Array.from({ length: ann.ackedSeq - 1 }, (_, i) => i + 1))
+  })
+  await t.test('does not keep the node from going on, for this user and others', async t => {
+    for (const [userId, deviceId] of [['ann', 'pad'], ['bob', 'phone']] as const) {
+      const client = new BusyClient({ userId, deviceId, transport: 'ws', outstanding: 2 })
+      t.teardown(() => { client.stop() })
+      await client.open(next)
+      await until(() => client.acked.size > 10)
+      const { status } = await request(next, '/v1/downlinks', { to: { userIds: [userId] }, messageId: 'm1', payload: 'hi' })
+      t.equal(status, 202)
+      await until(() => client.seen.length === 1)
+      t.strictSame(client.complaints, [])
+    }
+  })
+  await t.test('is not found again by the node after that', async t => {
+    t.strictSame(await next.kill('SIGTERM'), { code: 0, signal: null })
+    const third = await startProcess(t, directory)
+    t.strictSame(third.lines.filter(({ level }) => level >= 50), [])
+    t.strictSame(await third.kill('SIGTERM'), { code: 0, signal: null })
+  })
+})
+
+/** Flips the bits of every place where `text` stands. @returns how many there are */
+function flip (bytes: Buffer, text: string): number {
+  let places = 0
+  for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
+    for (let i = 0; i < text.length; i++) bytes[at + i]! ^= 0xff
+    places++
+  }
+  return places
+}
+
+async function finished (clients: readonly BusyClient[], queued: readonly string[]): Promise<void> {
+  for (const client of clients) client.busy = false
+  await until(() => clients.every(({ unacked, seen }) => unacked === 0 && seen.length >= queued.length))
+}
+
+/** Every acked uplink is there exactly once, in order, with the userSeq of its ack. */
+async function checkUplinks (t: Test, node: NodeProcess, clients: readonly BusyClient[]): Promise<void> {
+  const acked = clients.reduce((sum, client) => sum + client.acked.size, 0)
+  let uplinks = await readUplinks(node)
+  await until(async () => (uplinks = await readUplinks(node)).length >= acked, 50)
+  t.strictSame(uplinks.map(({ userSeq }) => userSeq), uplinks.map((_, i) => i + 1))
+  for (const { sessionId, acked } of clients) {
+    const mine = uplinks.filter(uplink => uplink.sessionId === sessionId)
+    t.strictSame(mine.map(({ seq }) => seq), Array.from({ length: acked.size }, (_, i) => i + 1))
+    t.strictSame(mine.filter(({ seq, userSeq }) => acked.get(seq) !== 0 && acked.get(seq) !== userSeq), [])
+  }
+}
+
+function canMount (directory: string): boolean {
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', directory], { stdio: 'ignore' })
+    execFileSync('umount', [directory], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A small disk of its own. */
+function mounted (t: Test, options: string): string {
+  const directory = t.testdir()
+  execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', directory])
+  t.teardown(() => { execFileSync('umount', ['--lazy', directory]) })
+  return directory
+}

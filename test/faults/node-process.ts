@@ -1,0 +1,152 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { SignJWT } from 'jose'
+
+const command = fileURLToPath(new URL('../../cli/ledgerline.js', import.meta.url))
+
+export const jwtSecret = 'a secret for the tests of faults, long enough'
+export const apiKey = 'key-of-the-tests'
+
+export interface LogLine { readonly level: number, readonly msg: string, readonly [field: string]: any }
+
+export interface Exit { readonly code: number | null, readonly signal: NodeJS.Signals | null }
+
+/** A node in a process of its own, as `ledgerline start` runs it. */
+export interface NodeProcess {
+  readonly http: string
+  readonly tcp: string
+  readonly nodeId: string
+  readonly pid: number
+  /** What it has logged so far. */
+  readonly lines: readonly LogLine[]
+  /** Resolves when the process is gone. */
+  readonly exit: Promise<Exit>
+  kill (signal: NodeJS.Signals): Promise<Exit>
+}
+
+export interface Failed { readonly exit: Exit, readonly lines: readonly LogLine[], readonly stderr: string }
+
+interface Teardown { teardown (done: () => unknown): void }
+
+/** Starts a node on `directory` and waits until it is ready. */
+export async function startProcess (
+  t: Teardown, directory: string, env: Record<string, string> = {}
+): Promise<NodeProcess> {
+  const outcome = await tryProcess(t, directory, env)
+  if ('http' in outcome) return outcome
+  throw new Error(`the node did not start: ${JSON.stringify(outcome.exit)} ${outcome.stderr}` +
+    outcome.lines.map(line => `\n${JSON.stringify(line)}`).join(''))
+}
+
+/** The same for a node that may not start. */
+export async function tryProcess (
+  t: Teardown, directory: string, env: Record<string, string> = {}
+): Promise<NodeProcess | Failed> {
+  const child = spawn(process.execPath, ['--enable-source-maps', command, 'start'], {
+    cwd: '/',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      PATH: process.env['PATH'],
+      LEDGERLINE_DATA: directory,
+      LEDGERLINE_NODE_ID: 'n1',
+      LEDGERLINE_HTTP_PORT: '0',
+      LEDGERLINE_TCP_PORT: '0',
+      LEDGERLINE_JWT_SECRET: jwtSecret,
+      LEDGERLINE_API_KEYS: apiKey,
+      LEDGERLINE_FRAME_RATE: '0',
+      LEDGERLINE_ACCEPT_RATE: '0',
+      ...env,
+    },
+  })
+  const exit = ended(child)
+  t.teardown(() => { child.kill('SIGKILL') })
+  const lines: LogLine[] = []
+  let stderr = ''
+  child.stderr!.on('data', text => { stderr += text })
+  const ready = new Promise<LogLine>(resolve => {
+    createInterface({ input: child.stdout! }).on('line', text => {
+      const line = parsed(text)
+      lines.push(line)
+      if (line.msg === 'ready') resolve(line)
+    })
+  })
+  const outcome = await Promise.race([ready, exit])
+  if (!('msg' in outcome)) return { exit: outcome, lines, stderr }
+  const { http, tcp, nodeId, pid } = outcome
+  return {
+    http,
+    tcp,
+    nodeId,
+    pid,
+    lines,
+    exit,
+    async kill (signal) {
+      child.kill(signal)
+      return await exit
+    },
+  }
+}
+
+async function ended (child: ChildProcess): Promise<Exit> {
+  const [code, signal] = await once(child, 'close')
+  return { code, signal }
+}
+
+function parsed (text: string): LogLine {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return { level: 0, msg: text }
+  }
+}
+
+export async function tokenFor (userId: string): Promise<string> {
+  return await new SignJWT().setProtectedHeader({ alg: 'HS256' }).setSubject(userId).setExpirationTime('1h')
+    .sign(Buffer.from(jwtSecret))
+}
+
+/** A request to the HTTP side. Rejects where the node is not there to answer. */
+export async function request (
+  { http }: { http: string }, path: string, body?: object
+): Promise<{ status: number, body: any, text: string }> {
+  const response = await fetch(`${http}${path}`, {
+    method: body ? 'POST' : 'GET',
+    headers: { authorization: `Bearer ${apiKey}`, ...(body ? { 'content-type': 'application/json' } : {}) },
+    ...(body ? { body: JSON.stringify(body) } : {}),
+    signal: AbortSignal.timeout(30_000),
+  })
+  const text = await response.text()
+  return { status: response.status, text, body: text.startsWith('{') && !text.includes('\n') ? JSON.parse(text) : undefined }
+}
+
+export interface UplinkLine {
+  readonly userId: string
+  readonly userSeq: number
+  readonly sessionId: string
+  readonly seq: number
+  readonly payload: string
+}
+
+/** Everything that `GET /v1/uplinks` has. */
+export async function readUplinks (node: { http: string }): Promise<UplinkLine[]> {
+  const { text } = await request(node, '/v1/uplinks')
+  return text.split('\n').filter(line => line !== '').map(line => JSON.parse(line))
+}
+
+/** Waits until `condition` holds; the test's own time limit is the only one. */
+export async function until (condition: () => unknown, everyMs = 5): Promise<void> {
+  while (!await condition()) await new Promise(resolve => setTimeout(resolve, everyMs))
+}
+
+/** Numbers from 0 to 1 that a seed repeats (mulberry32). */
+export function randomFrom (seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}

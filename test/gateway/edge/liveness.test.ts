@@ -1,0 +1,78 @@
+import t from 'tap'
+import { startTestNode, TcpClient, until } from '../node.js'
+import { ackedUpTo, alive, connected, dialects, endsWith, speaker, TcpSpeaker, uplinks } from './dialects.js'
+
+const heartbeatMs = 1_000
+
+t.jobs = dialects.length // they wait, mostly
+
+for (const dialect of dialects) {
+  t.test(`A connection over ${dialect}`, { jobs: 5, buffered: true }, async t => {
+    const node = await startTestNode(t, { LEDGERLINE_HEARTBEAT_MS: String(heartbeatMs) })
+
+    t.test('is closed when it is silent for 2.5 heartbeats', async t => {
+      const since = Date.now()
+      const { client } = await connected(t, node, dialect, 'silent')
+      await endsWith(t, client, 'heartbeat-timeout')
+      t.ok(Date.now() - since >= 2.5 * heartbeatMs, 'not before')
+    })
+
+    t.test('lives on by any frame', async t => {
+      const { client } = await connected(t, node, dialect, 'lively')
+      await node.push('lively', 'ack me')
+      t.match(await client.next(), { op: 'downlink', seq: 1 })
+      const kinds = [
+        () => { client.sendAll(uplinks(1, 1)) },
+        () => { client.send({ op: 'ping' }) },
+        () => { client.send({ op: 'downlinkAck', seq: 1 }) },
+      ]
+      for (const kind of kinds) {
+        const since = Date.now()
+        while (Date.now() - since < 3 * heartbeatMs) {
+          kind()
+          await new Promise(resolve => setTimeout(resolve, heartbeatMs / 4))
+        }
+      }
+      while (client.waiting > 0) t.match((await client.next()).op, /uplinkAck|pong/)
+      await alive(t, client)
+    })
+
+    t.test('says in every pong what is acked', async t => {
+      const { client } = await connected(t, node, dialect, 'pinger')
+      client.send({ op: 'ping' })
+      t.strictSame(await client.next(), { op: 'pong', uplinkSeq: 0 })
+      client.sendAll(uplinks(1, 3))
+      await ackedUpTo(client, 3)
+      client.send({ op: 'ping', downlinkSeq: 0 })
+      t.strictSame(await client.next(), { op: 'pong', uplinkSeq: 3 })
+    })
+
+    t.test('is closed when its token expires', async t => {
+      const exp = Math.trunc(Date.now() / 1000) + 3
+      const { client } = await connected(t, node, dialect, 'expiring', { token: await node.token('expiring', { exp }) })
+      const pings = setInterval(() => { client.send({ op: 'ping' }) }, 300)
+      t.teardown(() => { clearInterval(pings) })
+      await until('the token expires', () => Date.now() > exp * 1000)
+      clearInterval(pings)
+      await endsWith(t, client, 'token-expired')
+      const { welcome } = await connected(t, node, dialect, 'expiring')
+      t.equal(welcome.resumed, true, 'a fresh token goes on')
+    })
+
+    t.test('is closed when no connect comes in 10 s', async t => {
+      const since = Date.now()
+      const client = await speaker(t, node, dialect)
+      await endsWith(t, client, 'handshake-timeout')
+      t.ok(Date.now() - since >= 10_000, 'not before')
+    })
+
+    t.test('is not kept by a connect that never ends', async t => {
+      if (dialect !== 'TCP') return
+      const client = await TcpClient.open(t, node)
+      client.send('00000100 01')
+      const drip = setInterval(() => { client.send('aa') }, 200)
+      t.teardown(() => { clearInterval(drip) })
+      await endsWith(t, new TcpSpeaker(client), 'handshake-timeout')
+    })
+  })
+}

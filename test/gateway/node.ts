@@ -1,0 +1,244 @@
+import { SignJWT } from 'jose'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pino from 'pino'
+import type { Test } from 'tap'
+import { WebSocket } from 'ws'
+import { ensureSecrets, type Environment, readConfig } from '../../gateway/config.js'
+import { type RunningNode, startNode } from '../../gateway/main.js'
+
+/** How long a test waits for what must come. Long, for a machine may be busy; nothing waits so long when all is well. */
+const patienceMs = 30_000
+
+const jwtSecret = 'the secret of every node in the tests'
+
+/** A whole node in this process, on a data directory of its own. */
+export class TestNode {
+  /** Log records of level warn and above. */
+  readonly logged: Array<{ level: number, msg: string }>
+  readonly #running: RunningNode
+
+  constructor (running: RunningNode, logged: Array<{ level: number, msg: string }>) {
+    this.#running = running
+    this.logged = logged
+  }
+
+  get http (): string { return this.#running.http }
+  get httpPort (): number { return Number(new URL(this.http).port) }
+  get tcpPort (): number { return Number(new URL(this.#running.tcp).port) }
+  get nodeId (): string { return this.#running.nodeId }
+  stop (): Promise<void> { return this.#running.stop() }
+
+  /** A token that the node accepts: `sub` and whatever `claims` add or replace. */
+  token (userId: string, claims: Record<string, unknown> = {}): Promise<string> {
+    return signedToken({ sub: userId, ...claims })
+  }
+
+  /** What `POST /v1/downlinks` answers. */
+  async push (userId: string, payload: string | { base64: string }, more: Record<string, unknown> = {}): Promise<Pushed> {
+    const body = { to: { userIds: [userId] }, payload, ...more }
+    const { status, json } = await this.request('POST', '/v1/downlinks', body)
+    if (status !== 202) throw new Error(`push was answered with ${status} ${JSON.stringify(json)}`)
+    const [user] = (json as { users: Pushed[] }).users
+    return user!
+  }
+
+  /** Signals a user; again until the routing table knows the connection, for until then it reaches nobody. */
+  async signal (userId: string, payload: string, more: Record<string, unknown> = {}): Promise<void> {
+    await until(`${userId} is routed`, async () =>
+      (await this.push(userId, payload, { delivery: 'signal', ...more })).status === 'sent')
+  }
+
+  /** Any request with the API key; the body of the answer as JSON where it is that. */
+  async request (method: string, path: string, body?: unknown): Promise<{ status: number, json: unknown, text: string }> {
+    const headers: Record<string, string> = { authorization: 'Bearer test-key' }
+    if (body !== undefined) headers['content-type'] = 'application/json'
+    const response = await fetch(this.http + path, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) })
+    const text = await response.text()
+    return { status: response.status, text, json: /json/.test(response.headers.get('content-type') ?? '') ? JSON.parse(text) : undefined }
+  }
+
+  /** How many connections have ended, with this code or with any; their ends are on the way to the ledger. */
+  async closed (code = '[^"]*'): Promise<number> {
+    const { text } = await this.request('GET', '/metrics')
+    const counts = text.matchAll(new RegExp(`connections_closed_total{code="${code}"} (\\d+)`, 'g'))
+    return [...counts].reduce((sum, [, count]) => sum + Number(count), 0)
+  }
+
+  /** Does what ends one connection, and waits until the node knows: whatever is requested now comes after that end. */
+  async gone (leave: () => unknown): Promise<void> {
+    const before = await this.closed()
+    leave()
+    await until('a connection ends', async () => await this.closed() > before)
+  }
+}
+
+export interface Pushed { readonly userId: string, readonly status: string }
+
+/** Starts a node that the test's end stops. By default no limit of rates, for all clients here have one address. */
+export async function startTestNode (t: Test, environment: Environment = {}): Promise<TestNode> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'ledgerline-test-'))
+  t.teardown(() => rm(dataDir, { recursive: true, force: true }))
+  const config = readConfig({
+    LEDGERLINE_HTTP_PORT: '0',
+    LEDGERLINE_TCP_PORT: '0',
+    LEDGERLINE_API_KEYS: 'test-key',
+    LEDGERLINE_JWT_SECRET: jwtSecret,
+    LEDGERLINE_ACCEPT_RATE: '0',
+    LEDGERLINE_FRAME_RATE: '0',
+    LEDGERLINE_NODE_ID: 'n1',
+    LEDGERLINE_DATA: dataDir,
+    ...environment,
+  })
+  const logged: Array<{ level: number, msg: string }> = []
+  const log = pino({ level: 'warn' }, { write (line: string) { logged.push(JSON.parse(line)) } })
+  const running = await startNode(await ensureSecrets(config), log)
+  t.teardown(() => running.stop())
+  return new TestNode(running, logged)
+}
+
+/** @param secret another one than the node's makes the signature wrong */
+export function signedToken (claims: Record<string, unknown>, { alg = 'HS256', secret = jwtSecret } = {}): Promise<string> {
+  return new SignJWT(claims).setProtectedHeader({ alg }).sign(new TextEncoder().encode(secret))
+}
+
+/** Waits until `condition` gives something else than false or undefined, and returns that. */
+export async function until<T> (
+  what: string, condition: () => T | false | undefined | Promise<T | false | undefined>
+): Promise<T> {
+  const deadline = Date.now() + patienceMs
+  for (;;) {
+    const value = await condition()
+    if (value !== false && value !== undefined) return value
+    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`)
+    await new Promise(resolve => setTimeout(resolve, 10))
+  }
+}
+
+/** What has arrived and nobody has taken yet, and whoever waits for more. */
+class Inbox<T> {
+  readonly #items: T[] = []
+  #end: Error | undefined
+  #wake = () => {}
+
+  get size (): number { return this.#items.length }
+  put (item: T): void { this.#items.push(item); this.#wake() }
+  end (why: Error): void { this.#end ??= why; this.#wake() }
+
+  /** @throws Error when the connection has ended, or after a long wait */
+  async next (): Promise<T> {
+    const deadline = Date.now() + patienceMs
+    while (this.#items.length === 0) {
+      if (this.#end) throw this.#end
+      if (Date.now() >= deadline) throw new Error('waited in vain for a frame')
+      await new Promise<void>(resolve => {
+        const timer = setTimeout(resolve, deadline - Date.now())
+        this.#wake = () => { clearTimeout(timer); resolve() }
+      })
+    }
+    return this.#items.shift()!
+  }
+
+  rest (): T[] { return this.#items.splice(0) }
+}
+
+/** A raw TCP client: it knows `length:uint32be` and nothing else of the protocol. */
+export class TcpClient {
+  readonly #inbox = new Inbox<Buffer>()
+  #bytes: Buffer = Buffer.alloc(0)
+  /** Set by the server's FIN; a reset sets `failure`. */
+  finished = false
+  failure: Error | undefined
+
+  static async open (t: Test, node: TestNode): Promise<TcpClient> {
+    const socket = connect({ host: '127.0.0.1', port: node.tcpPort, allowHalfOpen: true, noDelay: true })
+    t.teardown(() => { socket.destroy() })
+    const client = new TcpClient(socket)
+    await new Promise<void>((resolve, reject) => { socket.once('connect', resolve).once('error', reject) })
+    return client
+  }
+
+  private constructor (readonly socket: Socket) {
+    socket.on('data', chunk => { this.#read(chunk) })
+    socket.on('end', () => {
+      this.finished = true
+      this.#inbox.end(new Error('the server has closed'))
+      socket.end()
+    })
+    socket.on('error', err => { this.failure = err; this.#inbox.end(err) })
+    socket.on('close', () => { this.#inbox.end(new Error('the socket is closed')) })
+  }
+
+  /** Writes literal bytes; spaces count for nothing. */
+  send (...hex: string[]): void {
+    this.socket.write(Buffer.from(hex.join('').replaceAll(' ', ''), 'hex'))
+  }
+
+  write (bytes: Uint8Array): void { this.socket.write(bytes) }
+
+  /** The next frame, opcode and body. */
+  next (): Promise<Buffer> { return this.#inbox.next() }
+
+  /** Frames that wait to be taken. */
+  get waiting (): number { return this.#inbox.size }
+
+  /** Waits for the server's FIN; returns the frames that nobody took. A reset throws. */
+  async closed (): Promise<Buffer[]> {
+    await until('the server closes', () => this.finished || this.failure !== undefined)
+    if (this.failure) throw this.failure
+    if (this.#bytes.length > 0) throw new Error('the server closed within a frame')
+    return this.#inbox.rest()
+  }
+
+  #read (chunk: Buffer): void {
+    this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk])
+    let start = 0
+    while (this.#bytes.length - start >= 4) {
+      const end = start + 4 + this.#bytes.readUInt32BE(start)
+      if (end > this.#bytes.length) break
+      this.#inbox.put(this.#bytes.subarray(start + 4, end))
+      start = end
+    }
+    this.#bytes = this.#bytes.subarray(start)
+  }
+}
+
+/** A WebSocket client of messages; it knows nothing of what is in them. */
+export class WebSocketClient {
+  readonly #inbox = new Inbox<string | Buffer>()
+  closeCode: number | undefined
+  closeReason = ''
+
+  static async open (t: Test, node: TestNode, protocol?: string): Promise<WebSocketClient> {
+    const url = `${node.http.replace('http', 'ws')}/v1/connect`
+    const ws = new WebSocket(url, protocol === undefined ? [] : [protocol], { perMessageDeflate: false })
+    t.teardown(() => { ws.terminate() })
+    const client = new WebSocketClient(ws)
+    await new Promise<void>((resolve, reject) => { ws.once('open', resolve).once('error', reject) })
+    return client
+  }
+
+  private constructor (readonly ws: WebSocket) {
+    ws.on('message', (data, isBinary) => { this.#inbox.put(isBinary ? data as Buffer : String(data)) })
+    ws.on('error', err => { this.#inbox.end(err) })
+    ws.on('close', (code, reason) => {
+      this.closeCode = code
+      this.closeReason = String(reason)
+      this.#inbox.end(new Error(`the server has closed with ${code}`))
+    })
+  }
+
+  /** A string goes as a text message, bytes as a binary one. */
+  send (message: string | Uint8Array): void { this.ws.send(message) }
+
+  next (): Promise<string | Buffer> { return this.#inbox.next() }
+  get waiting (): number { return this.#inbox.size }
+
+  /** Waits for the end; returns the messages that nobody took. */
+  async closed (): Promise<Array<string | Buffer>> {
+    await until('the server closes', () => this.closeCode !== undefined)
+    return this.#inbox.rest()
+  }
+}
