@@ -30,10 +30,12 @@ export interface PartitionLimits {
   /** A user that nothing happened to for this long is passivated. */
   readonly passivateAfterMs: number
   readonly resumeBytesMax: number
+  /** How long giving the partition back may take. What is not saved by then, the next owner folds again. */
+  readonly revokeMs: number
 }
 
 export const partitionLimits: PartitionLimits = {
-  foldingMax: 20_000, checkpointEntries: 5_000, passivateAfterMs: 5_000, resumeBytesMax: 128 * 1024,
+  foldingMax: 20_000, checkpointEntries: 5_000, passivateAfterMs: 5_000, resumeBytesMax: 128 * 1024, revokeMs: 5_000,
 }
 
 /** A user actor while it is active. */
@@ -70,6 +72,7 @@ export class Partition {
   #entriesSinceCheckpoint = 0
   #checkpointing: Promise<void> | undefined
   #revoked = false
+  #ended = false
 
   static async open (partition: number, deps: PartitionDeps): Promise<Partition> {
     const next = await deps.snapshots.checkpoint(partition)
@@ -146,18 +149,26 @@ export class Partition {
     }
   }
 
-  /** Waits until all is folded and published, saves it, and stops every actor. */
+  /** Waits until all is folded, published and saved, but not for ever, and stops every actor. */
   async revoke (): Promise<void> {
     this.#revoked = true
-    while (this.#folding.length > 0) await new Promise<void>(resolve => { this.#wake = resolve })
-    while (this.#publishing) await this.#publishing
-    try {
-      await this.checkpoint()
-      await this.checkpoint() // the first one may have been under way already
-    } finally {
-      for (const { actor } of this.#users.values()) actor.stop()
-      this.#users.clear()
+    const { revokeMs } = this.deps.limits
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<boolean>(resolve => { timer = setTimeout(resolve, revokeMs, true) })
+    if (await Promise.race([this.#saveAll(), late])) {
+      this.deps.failed('partition given back unsaved', new Error(`not saved in ${revokeMs} ms`), { partition: this.partition })
     }
+    clearTimeout(timer)
+    this.#ended = true
+    for (const { actor } of this.#users.values()) actor.stop()
+    this.#users.clear()
+  }
+
+  async #saveAll (): Promise<false> {
+    while (this.#folding.length > 0) await new Promise<void>(resolve => { this.#wake = resolve })
+    await this.checkpoint()
+    await this.checkpoint() // the first one may have been under way already
+    return false
   }
 
   async #checkpoint (): Promise<void> {
@@ -200,6 +211,7 @@ export class Partition {
           await this.deps.log.append(uplinks, this.partition, items, { derivedFrom, lazy: true })
           break
         } catch (err) {
+          if (this.#ended) return // its `derivedFrom` tells the next owner what is missing
           this.deps.failed('uplinks could not be published yet', err as Error, { partition: this.partition })
           await new Promise(resolve => setTimeout(resolve, wait))
         }
@@ -248,6 +260,7 @@ export class Partition {
       setAside: (entry, block, error) => setAside(entry, partition, block.offset, error),
       failed: (error, entry) => failed('entry failed', error, { partition, userId, fact: entry.fact.type }),
       crashed: error => failed('user actor crashed', error, { partition, userId }),
+      ended: () => this.#ended,
     })
     const done = () => { this.#done(userId) }
     const counted = (state: UserState | null, message: UserMessage) => {

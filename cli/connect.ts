@@ -115,6 +115,7 @@ function showEvents (client: Client, screen: Screen): void {
 }
 
 function withReason (code: string, reason: string): string {
+  if (code === 'disconnected') return 'goodbye'
   return reason === '' ? code : `${code}, ${reason}`
 }
 
@@ -125,12 +126,14 @@ function inBrackets (service: string): string {
 /** What is printed, a line at a time, around the prompt. */
 class Screen {
   readonly #json: boolean
-  readonly #lines: Interface | undefined
+  #lines: Interface | undefined
 
   /** @param lines where they are typed, if on a terminal */
   constructor (json: boolean, lines: Interface | undefined) {
     this.#json = json
     this.#lines = lines
+    // A prompt would open the input again, and keep the process alive.
+    lines?.once('close', () => { this.#lines = undefined })
   }
 
   show (event: object, text: string): void {

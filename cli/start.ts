@@ -1,3 +1,4 @@
+import { relative } from 'node:path'
 import { Option } from 'commander'
 import type { Command } from 'commander'
 import { pino } from 'pino'
@@ -74,6 +75,8 @@ async function stopSignal (): Promise<NodeJS.Signals> {
 }
 
 function hint ({ http, tcp }: RunningNode, { dataDir, jwksUrl }: Config): string {
+  const program = relative(process.cwd(), process.argv[1] ?? '')
+  const self = program.endsWith('.js') ? `node ${program}` : 'ledgerline' // from the repository, or installed
   const where = [
     http === 'http://127.0.0.1:8080' ? '' : ` --url ${http}`,
     dataDir === settings.dataDir.parse(settings.dataDir.fallback!) ? '' : ` --data ${dataDir}`,
@@ -83,9 +86,9 @@ function hint ({ http, tcp }: RunningNode, { dataDir, jwksUrl }: Config): string
   API key: ${secretPaths(dataDir).apiKey}, unless LEDGERLINE_API_KEYS is set.
 
   Try in other terminals:
-${jwksUrl === undefined ? `    npx ledgerline connect ann${where}\n` : ''}\
-    npx ledgerline push ann "hello"${where}
-    npx ledgerline uplinks --follow${where}
+${jwksUrl === undefined ? `    ${self} connect ann${where}\n` : ''}\
+    ${self} push ann "hello"${where}
+    ${self} uplinks --follow${where}
 
   Ctrl-C stops it.
 

@@ -64,15 +64,17 @@ function recordClosed (
   const { edge, phase } = connection
   edge.count.closed(code)
   if (phase !== 'open' && phase !== 'opening') return
+  const read = told && phase === 'open'
   connection.record(Date.now(), {
     type: 'ConnectionClosed',
     connectionId: connection.connectionId,
     code,
     reason,
     endSession,
-    told: told && phase === 'open',
+    told: read,
     writtenSeq: connection.writtenSeq,
-    ackedSeq: connection.ackedSeq,
+    // It began with what `connected` said, so it is no ack of a client that may not have read that.
+    ackedSeq: read ? connection.ackedSeq : 0,
     framesIn: connection.framesIn,
     framesOut: connection.framesOut,
     bytesIn: connection.wire.bytesIn,

@@ -5,5 +5,5 @@ export const platformLengthMax = 64
 export const clientLengthMax = 128
 export const userIdLengthMax = 256
 
-/** Highest `downlinkSeq` of a `connect`: a device that is not known goes on from there, and must not run out of numbers. */
+/** Highest `downlinkSeq` of a `connect`: an unknown device goes on from there, and must not run out of numbers. */
 export const downlinkSeqMax = 2 ** 52

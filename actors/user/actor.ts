@@ -45,11 +45,16 @@ export interface UserActorDeps {
   setAside (entry: Entry, block: FoldingBlock, error: Error): void
   /** An entry failed for the first time. */
   failed (error: Error, entry: Entry): void
-  /** The state could not be loaded or rebuilt; the next message tries again. */
+  /** Something that no entry is to blame for, such as a snapshot that can't be loaded just now. It is tried again. */
   crashed (error: Error): void
+  /** True once the partition is somebody else's: what could not be loaded until now is his to load. */
+  ended (): boolean
   /** Payload bytes of downlinks that follow a welcome unasked. */
   readonly resumeBytesMax: number
 }
+
+const retryMsMin = 50
+const retryMsMax = 2_000
 
 /**
  * The shell around one user's fold. State is null until the first message, which loads the snapshot, and after a crash:
@@ -60,19 +65,41 @@ export function userActor (userId: string, deps: UserActorDeps) {
   let rebuildThrough = -1n
 
   return function receive (state: UserState | null, message: UserMessage): UserState | Promise<UserState | null> {
-    if (state === null) return begin(message).catch(err => crashed(message, err))
-    const next = handle(state, message)
-    return next instanceof Promise ? next.catch(err => crashed(message, err)) : next
+    try {
+      if (state === null) return begin(message).catch(err => crashed(message, err))
+      const next = handle(state, message)
+      return next instanceof Promise ? next.catch(err => crashed(message, err)) : next
+    } catch (err) {
+      return crashed(message, err as Error) as any // null, which the next message takes for the beginning
+    }
   }
 
   async function begin (message: UserMessage): Promise<UserState> {
-    const state = rebuildThrough < 0n ? await load() : await rebuild(rebuildThrough + 1n, [])
+    const through = rebuildThrough
+    const state = await patiently(() => through < 0n ? load() : rebuild(through + 1n, []))
     rebuildThrough = -1n
     return handle(state, message)
   }
 
-  /** Snapshot or replay could not be had, or two rebuilds failed. The block must not wait for us. */
+  /**
+   * Snapshots or the log may be away for a while. The user's messages wait then, and in the end so does the log: were
+   * the entries passed over, what they publish would be lost.
+   */
+  async function patiently (attempt: () => Promise<UserState>): Promise<UserState> {
+    for (let waitMs = retryMsMin; ; waitMs = Math.min(2 * waitMs, retryMsMax)) {
+      try {
+        return await attempt()
+      } catch (err) {
+        if (deps.ended()) throw err
+        deps.crashed(err as Error)
+        await new Promise(resolve => setTimeout(resolve, waitMs))
+      }
+    }
+  }
+
+  /** A defect of ours, or the end of the partition. The block must not wait for us. */
   function crashed (message: UserMessage, error: Error): null {
+    if (deps.ended()) return null
     deps.crashed(error)
     if (message.type === 'entries') {
       rebuildThrough = message.block.offset
@@ -123,7 +150,7 @@ export function userActor (userId: string, deps: UserActorDeps) {
     const entry = entries[index]!
     deps.failed(error, entry)
     const earlier = entries.slice(0, index)
-    const state = await rebuild(block.offset, earlier)
+    const state = await patiently(() => rebuild(block.offset, earlier))
     try {
       const sink = new Sink(state, block.uplinks, deps)
       for (const effect of fold(state, entry)) sink.perform(effect)
@@ -131,7 +158,7 @@ export function userActor (userId: string, deps: UserActorDeps) {
       return foldEntries(state, message, index + 1)
     } catch (err) {
       deps.setAside(entry, block, err as Error)
-      return foldEntries(await rebuild(block.offset, earlier), message, index + 1)
+      return foldEntries(await patiently(() => rebuild(block.offset, earlier)), message, index + 1)
     }
   }
 

@@ -46,7 +46,9 @@ export class Reports {
       let batch = byPartition.get(partition)
       if (!batch) byPartition.set(partition, batch = { reported: [], entries: [] })
       batch.reported.push(connection)
-      batch.entries.push({ userId, atMs, fact: { type: 'DeliveryReported', connectionId, writtenSeq, ackedSeq } })
+      // Until the client has acked something, it is only what our own `connected` said.
+      const acked = connection.told ? ackedSeq : 0
+      batch.entries.push({ userId, atMs, fact: { type: 'DeliveryReported', connectionId, writtenSeq, ackedSeq: acked } })
     }
     for (const [partition, { reported, entries }] of byPartition) {
       this.append(partition, entries).catch(() => { this.#again(reported) })

@@ -217,7 +217,8 @@ class LmdbLog implements EmbeddedLog, Writer {
       log.dirty = false
       if (batch.bytes < commitBytesMax) {
         this.catalog.writeEntry(batch, this.state(log.stream).entry)
-        if (log.write(batch, this.catalog.nextCommit, atMs)) this.written.push(log)
+        this.written.push(log) // before it writes: a put may throw, and then it has failed with the others
+        if (!log.write(batch, this.catalog.nextCommit, atMs)) this.written.pop()
       }
       if (log.queued) {
         this.markDirty(log)
@@ -250,6 +251,14 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.written = []
     this.writtenTrims = []
     for (const log of written) log.failed(err)
+    // Nor may those wait that the commit did not come to, because a write before them did not fit: it never will.
+    this.dirty = []
+    for (const { logs } of this.streams.values()) {
+      for (const log of logs) {
+        log.dirty = false
+        log.refuseQueued(err)
+      }
+    }
   }
 
   private enqueue (log: PartitionLog, append: Append, lazy: boolean): void {

@@ -107,6 +107,11 @@ export class PartitionLog {
     for (const append of appends) this.refuse(append, err)
   }
 
+  /** Rejects what no commit has begun to write. */
+  refuseQueued (err: GatewayError): void {
+    for (const append of this.queue.splice(0)) this.refuse(append, err)
+  }
+
   /** Resolves at the next block, or when `wakeReaders` is called. */
   arrival (signal: AbortSignal): Promise<void> {
     return new Promise(resolve => {

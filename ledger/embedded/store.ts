@@ -177,7 +177,7 @@ class EmbeddedStore implements Store {
   /** In the check phase, after every socket that is readable in this turn was read: what they append is one commit. */
   private schedule (): void {
     if (this.urgent) this.immediate ??= setImmediate(this.commitTurn)
-    else this.timer ??= setTimeout(this.commitTurn, this.lazyCommitMs)
+    else this.timer ??= setTimeout(this.commitTurn, this.failure ? probeMs : this.lazyCommitMs)
   }
 
   private unschedule (): void {
@@ -214,6 +214,8 @@ class EmbeddedStore implements Store {
 
   private onLoop (): boolean {
     const { commits = 'adaptive' } = this.options
+    // lmdb has let a batch that failed after many others neither resolve nor reject; a transaction on the loop throws.
+    if (this.failure) return true
     return commits === 'sync' || (commits === 'adaptive' && this.metrics.commitMs <= this.syncCommitMsMax)
   }
 

@@ -189,6 +189,21 @@ t.test('A client', async t => {
     t.equal((await (await edge.peer()).accept()).token, 'token 2')
   })
 
+  t.test('waits longer after each attempt that failed, and briefly after a success', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url], { random: () => 0.05 }).connect()
+    const waits: number[] = []
+    client.on('disconnected', ({ retryInMs }) => waits.push(retryInMs))
+    for (let i = 0; i < 3; i++) (await edge.peer()).cut()
+    const peer = await edge.peer()
+    const isConnected = new Promise(resolve => client.on('connected', resolve))
+    await peer.accept()
+    await isConnected
+    peer.cut()
+    await edge.peer()
+    t.strictSame(waits, [50, 100, 200, 50])
+  })
+
   t.test('tries the next endpoint each time', async t => {
     const edges = [await givenEdge(t), await givenEdge(t)]
     givenClient(t, edges.map(edge => edge.url)).connect()

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
@@ -12,7 +13,7 @@ import {
 } from './node-process.js'
 
 const mib = 1 << 20
-const cannotMount = canMount(t.testdir()) ? false : 'it takes root, and the right to mount a tmpfs'
+const cannotMount = canMount() ? false : 'it takes root, and the right to mount a tmpfs'
 
 t.test('A data directory that can not be used', async t => {
   t.test('ends the command with code 2 and names the variable when a file is in its place', async t => {
@@ -37,7 +38,7 @@ t.test('A data directory that can not be used', async t => {
     t.match(stderr, /LEDGERLINE_DATA.*EROFS/)
   })
   t.test('ends the command when its disk has no room to begin with', { skip: cannotMount }, async t => {
-    const directory = mounted(t, 'size=64k')
+    const directory = mounted(t, 'size=8k')
     const { exit, stderr, lines } = await tryProcess(t, directory) as Failed
     t.strictSame(exit, { code: 1, signal: null })
     t.match(`${stderr}${lines.map(({ msg, err }) => `${msg} ${err?.message}`)}`, /no space left|ENOSPC|can not be written/i)
@@ -74,17 +75,18 @@ t.test('A disk that fills up under a running node', { skip: cannotMount }, async
   await until(() => clients.every(({ acked }) => acked.size > 20))
 
   const queued: string[] = []
-  const push = async (i: number) => {
-    const messageId = `m${i}`
-    const answer = await request(node, '/v1/downlinks', { to: { userIds: ['ann'] }, messageId, payload: 'x'.repeat(60_000) })
+  let pushed = 0
+  const push = async () => {
+    const messageId = `m${pushed++}`
+    const answer = await pushTo(node, 'ann', messageId, pushed)
     if (answer.status === 202) queued.push(messageId)
     return answer
   }
 
   await t.test('refuses downlinks with 503 and a code', async t => {
     let refused
-    for (let i = 0; !refused; i++) {
-      const answer = await push(i)
+    while (!refused) {
+      const answer = await push()
       if (answer.status !== 202) refused = answer
     }
     t.equal(refused.status, 503)
@@ -92,7 +94,10 @@ t.test('A disk that fills up under a running node', { skip: cannotMount }, async
   })
   await t.test('refuses uplinks with a wait, and the connections stay', async t => {
     const before = clients.map(({ refusals }) => refusals.length)
-    await until(() => clients.every(({ refusals }, i) => refusals.length > before[i]! + 1))
+    await until(async () => {
+      await push()
+      return clients.every(({ refusals }, i) => refusals.length > before[i]! + 1)
+    })
     for (const { refusals, connections, isOpen } of clients) {
       t.ok(refusals.every(({ code, retryAfterMs }) => code === 'ledger-unavailable' && retryAfterMs > 0))
       t.ok(isOpen)
@@ -108,7 +113,7 @@ t.test('A disk that fills up under a running node', { skip: cannotMount }, async
     rmSync(ballast)
     await until(() => clients.every(({ acked }, i) => acked.size > before[i]! + 20))
     await until(async () => (await request(node, '/readyz')).status === 200)
-    await until(async () => (await push(100_000)).status === 202)
+    await until(async () => (await push()).status === 202)
   })
   await t.test('has lost nothing that was acked or queued, and doubled nothing', async t => {
     await finished(clients, queued)
@@ -144,9 +149,7 @@ t.test('A node that dies on a full disk', { skip: cannotMount }, async t => {
     const ann = new BusyClient({ userId: 'ann', deviceId: 'tcp', transport: 'tcp', outstanding: 4 })
     t.teardown(() => { ann.stop() })
     await ann.open(node)
-    const payload = 'x'.repeat(60_000)
-    await until(async () => (await request(node, '/v1/downlinks', { to: { userIds: ['bob'] }, payload })).status === 503, 0)
-    await until(() => ann.refusals.length > 1)
+    for (let i = 0; ann.refusals.length < 2; i++) await pushTo(node, 'bob', `m${i}`, i)
     await node.kill('SIGKILL')
     rmSync(ballast)
     const next = await startProcess(t, directory)
@@ -206,6 +209,12 @@ t.test('A last block that the disk has damaged', async t => {
   })
 })
 
+/** Sends a downlink, large or small by turns: what is left of a disk may be too little for one and enough for another. */
+function pushTo (node: NodeProcess, userId: string, messageId: string, i: number) {
+  const payload = 'x'.repeat(i % 3 === 0 ? 100 : 60_000)
+  return request(node, '/v1/downlinks', { to: { userIds: [userId] }, messageId, payload })
+}
+
 /** Flips the bits of every place where `text` stands. @returns how many there are */
 function flip (bytes: Buffer, text: string): number {
   let places = 0
@@ -234,20 +243,26 @@ async function checkUplinks (t: Test, node: NodeProcess, clients: readonly BusyC
   }
 }
 
-function canMount (directory: string): boolean {
+function canMount (): boolean {
+  const directory = mkdtempSync(join(tmpdir(), 'ledgerline-'))
   try {
     execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', directory], { stdio: 'ignore' })
     execFileSync('umount', [directory], { stdio: 'ignore' })
     return true
   } catch {
     return false
+  } finally {
+    rmdirSync(directory)
   }
 }
 
 /** A small disk of its own. */
 function mounted (t: Test, options: string): string {
-  const directory = t.testdir()
+  const directory = mkdtempSync(join(tmpdir(), 'ledgerline-'))
   execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', directory])
-  t.teardown(() => { execFileSync('umount', ['--lazy', directory]) })
+  t.teardown(() => {
+    execFileSync('umount', ['--lazy', directory])
+    rmdirSync(directory)
+  })
   return directory
 }

@@ -9,7 +9,7 @@ import { WebSocket } from 'ws'
 import { ensureSecrets, type Environment, readConfig } from '../../gateway/config.js'
 import { type RunningNode, startNode } from '../../gateway/main.js'
 
-/** How long a test waits for what must come. Long, for a machine may be busy; nothing waits so long when all is well. */
+/** How long a test waits for what must come: long, for a machine may be busy, and all is well long before. */
 const patienceMs = 30_000
 
 const jwtSecret = 'the secret of every node in the tests'
@@ -37,7 +37,7 @@ export class TestNode {
   }
 
   /** What `POST /v1/downlinks` answers. */
-  async push (userId: string, payload: string | { base64: string }, more: Record<string, unknown> = {}): Promise<Pushed> {
+  async push (userId: string, payload: unknown, more: Record<string, unknown> = {}): Promise<Pushed> {
     const body = { to: { userIds: [userId] }, payload, ...more }
     const { status, json } = await this.request('POST', '/v1/downlinks', body)
     if (status !== 202) throw new Error(`push was answered with ${status} ${JSON.stringify(json)}`)
@@ -52,12 +52,13 @@ export class TestNode {
   }
 
   /** Any request with the API key; the body of the answer as JSON where it is that. */
-  async request (method: string, path: string, body?: unknown): Promise<{ status: number, json: unknown, text: string }> {
+  async request (method: string, path: string, body?: unknown): Promise<Answer> {
     const headers: Record<string, string> = { authorization: 'Bearer test-key' }
     if (body !== undefined) headers['content-type'] = 'application/json'
     const response = await fetch(this.http + path, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) })
     const text = await response.text()
-    return { status: response.status, text, json: /json/.test(response.headers.get('content-type') ?? '') ? JSON.parse(text) : undefined }
+    const isJson = response.headers.get('content-type')?.startsWith('application/json;') ?? false
+    return { status: response.status, text, json: isJson ? JSON.parse(text) : undefined }
   }
 
   /** How many connections have ended, with this code or with any; their ends are on the way to the ledger. */
@@ -74,6 +75,8 @@ export class TestNode {
     await until('a connection ends', async () => await this.closed() > before)
   }
 }
+
+export interface Answer { readonly status: number, readonly json: unknown, readonly text: string }
 
 export interface Pushed { readonly userId: string, readonly status: string }
 

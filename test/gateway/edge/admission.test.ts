@@ -3,13 +3,18 @@ import t from 'tap'
 import { startTestNode, TcpClient, type TestNode, until } from '../node.js'
 import { alive, connected, connectFrame, dialects, endsWith, speaker, TcpSpeaker } from './dialects.js'
 
-/** What a WebSocket client that is not let in gets instead. */
-function refusedUpgrade (node: TestNode): Promise<{ status: number, retryAfter: string | undefined, body: any } | undefined> {
+interface Refused { readonly status: number, readonly retryAfter: string | undefined, readonly body: any }
+
+/** What a WebSocket client that is not let in gets instead; undefined for one that is. */
+function refusedUpgrade (node: TestNode): Promise<Refused | undefined> {
   return new Promise((resolve, reject) => {
     const asked = request(`${node.http}/v1/connect`, {
       agent: false,
       headers: {
-        connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGVzdGluZyB0ZXN0aW5nIQ==',
+        connection: 'Upgrade',
+        upgrade: 'websocket',
+        'sec-websocket-version': '13',
+        'sec-websocket-key': 'dGVzdGluZyB0ZXN0aW5nIQ==',
       },
     })
     asked.on('upgrade', (_response, socket) => { socket.destroy(); resolve(undefined) })
@@ -45,11 +50,12 @@ t.test('An address that opens connections too fast', async t => {
 
   t.test('is let in again when it waits as told', async t => {
     const node = await startTestNode(t, { LEDGERLINE_ACCEPT_RATE: '1' })
-    let refused = await until('it is banned', () => refusedUpgrade(node))
+    let refused: Refused | undefined = await until('it is banned', () => refusedUpgrade(node))
     const since = Date.now()
-    for (let again: typeof refused | undefined = refused; again; again = await refusedUpgrade(node)) {
-      refused = again
-      await new Promise(resolve => setTimeout(resolve, Number(refused.retryAfter) * 1000))
+    while (refused) {
+      const waitMs = Number(refused.retryAfter) * 1000
+      await new Promise(resolve => setTimeout(resolve, waitMs))
+      refused = await refusedUpgrade(node)
     }
     t.ok(Date.now() - since > 9_000, 'and not before')
   })

@@ -1,9 +1,10 @@
 import t, { type Test } from 'tap'
-import { startTestNode, TcpClient, type TestNode, until, WebSocketClient } from '../node.js'
+import { startTestNode, type TestNode, until, WebSocketClient } from '../node.js'
 import {
-  ackedUpTo, alive, avro, connected, connectFrame, counted, type Dialect, dialects, endsWith, long, type Sent, speaker,
-  type Speaker, TcpSpeaker, uplinks, withLength,
+  ackedUpTo, alive, connected, connectFrame, type Dialect, dialects, endsWith, speaker, type Speaker, TcpSpeaker,
+  uplinks,
 } from './dialects.js'
+import { avro, long, type Sent, withLength } from './hand-avro.js'
 
 const json = (dialect: Dialect) => dialect !== 'TCP' && dialect !== 'WebSocket Avro'
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
@@ -34,8 +35,12 @@ const cases: Case[] = [
   { is: 'half a surrogate pair', code: 'bad-frame', json: '{"op":"uplink","seq":1,"payload":"\\ud800"}' },
   { is: 'a boolean of 2', code: 'bad-frame', avro: hex('0f 02'), json: '{"op":"disconnect","endSession":2}' },
   { is: 'a long of 11 bytes', code: 'bad-frame', avro: hex('07 80808080808080808080 01') },
-  { is: 'an int of more than 32 bits', code: 'bad-frame', avro: Buffer.concat([hex('03 02 00 00'), long(2 ** 31)]),
-    json: '{"op":"uplink","seq":1,"payload":"","priority":2147483648}' },
+  {
+    is: 'an int of more than 32 bits',
+    code: 'bad-frame',
+    avro: Buffer.concat([hex('03 02 00 00'), long(2 ** 31)]),
+    json: '{"op":"uplink","seq":1,"payload":"","priority":2147483648}',
+  },
   { is: 'base64 that is none', code: 'bad-frame', json: '{"op":"uplink","seq":1,"payload":{"base64":"?"}}' },
   { is: 'a seq of 1.5', code: 'bad-frame', json: '{"op":"uplink","seq":1.5,"payload":""}' },
   { is: 'a seq that is a string', code: 'bad-frame', json: '{"op":"uplink","seq":"1","payload":""}' },
@@ -49,7 +54,9 @@ const cases: Case[] = [
 ]
 
 /** Out of order where it is in `wrong`; not a number of ours where it is beyond 2^53. */
-function seqs (what: string, inAvro: (seq: bigint) => Buffer, inJson: (seq: bigint) => string, wrong: bigint[]): Case[] {
+function seqs (
+  what: string, inAvro: (seq: bigint) => Buffer, inJson: (seq: bigint) => string, wrong: bigint[]
+): Case[] {
   const beyond = [huge, -huge, huge + 2n, 2n ** 63n - 1n, -(2n ** 63n)]
   return [...wrong, ...beyond].map(seq => ({
     is: `${what} ${seq}`,
@@ -190,67 +197,6 @@ for (const dialect of dialects) {
   })
 }
 
-t.test('A raw TCP stream', async t => {
-  const node = await startTestNode(t, { LEDGERLINE_FRAME_BYTES_MAX: '4096' })
-  const { client: bystander } = await connected(t, node, 'TCP', 'bystander')
-  const badFrame = async (t: Test, ...bytes: Buffer[]) => {
-    const client = await TcpClient.open(t, node)
-    for (const part of bytes) client.write(part)
-    await endsWith(t, new TcpSpeaker(client), 'bad-frame')
-  }
-
-  t.test('is refused at a length of 0, or above the bound before anything of the frame is there', async t => {
-    await badFrame(t, hex('00000000'))
-    await badFrame(t, hex('00001001'))
-    await badFrame(t, hex('ffffffff'))
-    await badFrame(t, hex('80000000 01'))
-  })
-
-  t.test('is refused when it ends within a frame', async t => {
-    const connect = withLength(avro(await connectFrame(node, 'half')))
-    for (const bytes of [1, 4, 5, connect.length - 1]) {
-      const client = await TcpClient.open(t, node)
-      client.socket.end(connect.subarray(0, bytes))
-      await endsWith(t, new TcpSpeaker(client), 'bad-frame')
-    }
-    const { client } = await connected(t, node, 'TCP', 'half')
-    ;(client as TcpSpeaker).client.socket.end(hex('00000009 03'))
-    await endsWith(t, client, 'bad-frame')
-  })
-
-  t.test('that ends between frames is a goodbye, and what it brought counts', async t => {
-    const { client } = await connected(t, node, 'TCP', 'polite')
-    const { socket } = (client as TcpSpeaker).client
-    socket.end(Buffer.concat(uplinks(1, 3).map(frame => withLength(avro(frame)))))
-    const { left } = await client.closed()
-    for (const { op } of left) t.equal(op, 'uplinkAck')
-    t.equal((await connected(t, node, 'TCP', 'polite')).welcome.uplinkSeq, 3)
-  })
-
-  t.test('may have frames of exactly the bound', async t => {
-    const { client } = await connected(t, node, 'TCP', 'exact')
-    const payload = 'x'.repeat(4096 - 6) // opcode, seq, service, priority and two bytes of length
-    client.send({ op: 'uplink', seq: 1, payload })
-    t.strictSame(await ackedUpTo(client, 1), [1])
-    client.send({ op: 'uplink', seq: 2, payload: payload + 'x' })
-    await endsWith(t, client, 'bad-frame')
-  })
-
-  t.test('of another protocol is refused', async t => {
-    await badFrame(t, Buffer.from('GET / HTTP/1.1\r\n\r\n'))
-    await badFrame(t, hex('16030100f1010000ed0303'))
-  })
-
-  t.test('gets its last frame whole however much it still sends', async t => {
-    const client = await TcpClient.open(t, node)
-    client.send('00000000')
-    for (let i = 0; i < 50; i++) client.write(Buffer.alloc(64 * 1024, i))
-    await endsWith(t, new TcpSpeaker(client), 'bad-frame')
-  })
-
-  t.test('that is refused hurts nobody', async t => { await unharmed(t, node, bystander) })
-})
-
 t.test('A downlinkSeq of a device that nobody knows', async t => {
   t.test('is where the server goes on, as high as it may be', async t => {
     const node = await startTestNode(t)
@@ -260,7 +206,6 @@ t.test('A downlinkSeq of a device that nobody knows', async t => {
       await node.push('high', 'x')
       t.equal((await client.next()).seq, 2 ** 52 + i)
     }
-    t.strictSame(counted('x'), hex('02 78'))
     t.strictSame(node.logged, [])
   })
 })

@@ -1,73 +1,43 @@
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { startTestNode, type TestNode, until, WebSocketClient } from '../node.js'
-import { alive, connected, connectFrame, type Dialect, unavro } from './dialects.js'
+import { alive, connected, connectFrame, type Dialect } from './dialects.js'
+import { unavro } from './hand-avro.js'
+import { binary, close, type Message, messagesIn, rawFrame, text, upgradeRequest } from './raw-websocket.js'
 
-/** Opcode byte, then the length with or without the mask bit, mask and payload: RFC 6455, 5.2. */
-function rawFrame (first: number, payload: Uint8Array, { masked = true } = {}): Buffer {
-  const length = payload.length < 126 ? Buffer.of(payload.length) : Buffer.of(126, payload.length >> 8, payload.length)
-  if (!masked) return Buffer.concat([Buffer.of(first), length, payload])
-  length[0]! |= 0x80
-  const mask = Buffer.of(1, 2, 3, 4)
-  return Buffer.concat([Buffer.of(first), length, mask, payload.map((byte, i) => byte ^ mask[i % 4]!)])
-}
-
-/** A WebSocket by hand: what the server sent after the upgrade, as opcode and payload. */
+/** A WebSocket by hand, upgraded. */
 async function rawWebSocket (t: Test, node: TestNode, protocol: string) {
   const socket = connect({ host: '127.0.0.1', port: node.httpPort, allowHalfOpen: true })
   t.teardown(() => { socket.destroy() })
-  let bytes = Buffer.alloc(0)
-  let upgraded = false
+  let received: Buffer = Buffer.alloc(0)
   let failure: Error | undefined
-  const messages: Array<{ opcode: number, payload: Buffer }> = []
-  const state = { finished: false }
-  socket.on('data', chunk => {
-    bytes = Buffer.concat([bytes, chunk])
-    const end = bytes.indexOf('\r\n\r\n')
-    if (!upgraded && end > 0) {
-      upgraded = true
-      bytes = bytes.subarray(end + 4)
-    }
-    while (upgraded && bytes.length >= 2) {
-      const short = bytes[1]! & 0x7f
-      const start = short < 126 ? 2 : 4
-      const length = short < 126 ? short : bytes.length < 4 ? Infinity : bytes.readUInt16BE(2)
-      if (bytes.length < start + length) break
-      messages.push({ opcode: bytes[0]!, payload: bytes.subarray(start, start + length) })
-      bytes = bytes.subarray(start + length)
-    }
-  })
-  socket.on('end', () => { state.finished = true; socket.end() })
+  socket.on('data', chunk => { received = Buffer.concat([received, chunk]) })
+  socket.on('end', () => { socket.end() })
   socket.on('error', err => { failure = err })
-  socket.write('GET /v1/connect HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n' +
-    `sec-websocket-version: 13\r\nsec-websocket-key: dGVzdGluZyB0ZXN0aW5nIQ==\r\nsec-websocket-protocol: ${protocol}\r\n\r\n`)
-  await until('the upgrade', () => upgraded)
+  socket.write(upgradeRequest(protocol))
+  await until('the upgrade', () => messagesIn(received))
   return {
     socket,
-    messages,
-    async closed () {
-      await until('the server closes', () => state.finished || failure !== undefined)
+    get messages (): Message[] { return messagesIn(received)!.messages },
+    async closed (): Promise<void> {
+      await until('the server closes', () => socket.readableEnded || failure !== undefined)
       if (failure) throw failure
-      return messages
     },
   }
 }
 
 /** `error` with `bad-frame` and then a close frame with 4500, whatever ws itself would have said. */
-async function badFrame (t: Test, client: { messages: Array<{ opcode: number, payload: Buffer }>, closed (): Promise<unknown> }) {
-  await until('the close frame', () => client.messages.at(-1)?.opcode === 0x88)
-  const close = client.messages.at(-1)!
-  const error = client.messages.at(-2)!
-  t.equal(close.payload.readUInt16BE(), 4500)
-  const frame = error.opcode === 0x82 ? unavro(error.payload) : JSON.parse(error.payload.toString())
+async function badFrame (t: Test, client: Awaited<ReturnType<typeof rawWebSocket>>): Promise<void> {
+  await until('the close frame', () => client.messages.at(-1)?.opcode === close)
+  const [error, closing] = client.messages.slice(-2) as [Message, Message]
+  t.equal(closing.payload.readUInt16BE(), 4500)
+  const frame = error.opcode === binary ? unavro(error.payload) : JSON.parse(error.payload.toString())
   t.match(frame, { op: 'error', code: 'bad-frame' })
   await client.closed()
 }
 
 const avro = 'ledgerline.v1.avro'
 const json = 'ledgerline.v1.json'
-const text = 0x81
-const binary = 0x82
 const ping = Buffer.from('{"op":"ping"}')
 
 const broken: Array<[what: string, ...bytes: Buffer[]]> = [

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { startTestNode, until } from '../node.js'
-import { alive, connected, dialects, type Heard, type Speaker, TcpSpeaker, uplinks } from './dialects.js'
+import { alive, connected, dialects, type Speaker, TcpSpeaker, uplinks } from './dialects.js'
+import { type Heard } from './hand-avro.js'
 
 for (const dialect of dialects) {
   t.test(`A downlink over ${dialect}`, async t => {

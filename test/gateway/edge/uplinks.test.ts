@@ -1,6 +1,7 @@
 import t from 'tap'
 import { startTestNode } from '../node.js'
-import { ackedUpTo, alive, connected, dialects, endsWith, type Heard, uplinks } from './dialects.js'
+import { ackedUpTo, alive, connected, dialects, endsWith, uplinks } from './dialects.js'
+import { type Heard } from './hand-avro.js'
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i)
 

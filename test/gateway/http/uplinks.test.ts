@@ -117,6 +117,7 @@ t.test('Uplinks', async t => {
     'of too many partitions': encode('u1:0.0,0.0,0.0'),
     'with a negative offset': encode('u1:-1.0,0.0'),
     'with something behind it': `${encode('u1:0.0,0.0')}x`,
+    'with padding': `${encode('u1:0.0,0.0')}==`,
     'ahead of the stream': encode('u1:2.0,0.0'),
     'ahead of the stream by an index': encode('u1:0.0,1.1'),
     'of 8193 characters': 'a'.repeat(8193),

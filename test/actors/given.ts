@@ -1,0 +1,117 @@
+import type { Test } from 'tap'
+import type { ConnectionMessage, Links } from '../../actors/links.js'
+import { partitionLimits, type PartitionDeps } from '../../actors/partition.js'
+import { embeddedSnapshots } from '../../actors/snapshots-embedded.js'
+import type { Snapshots } from '../../actors/snapshots.js'
+import { startActors } from '../../actors/system.js'
+import { embeddedLog } from '../../ledger/embedded/log.js'
+import { openStore } from '../../ledger/embedded/store.js'
+import type { EventLog } from '../../ledger/log.js'
+import type { Entry, Fact } from '../../schemas/facts.js'
+import type { UplinkAccepted } from '../../schemas/records.js'
+import { uplinks } from '../../schemas/streams.js'
+
+/** What happens around user actors over the real store and the real actor system. */
+export interface Given {
+  readonly log: EventLog
+  readonly snapshots: Snapshots
+  readonly deps: PartitionDeps
+  /** Sent to edges so far, in short. */
+  readonly sent: string[]
+  readonly setAside: Array<{ readonly userId: string, readonly offset: bigint, readonly message: string }>
+  readonly failures: string[]
+  /** Ends the process, as far as the data directory can tell. */
+  close (): Promise<void>
+}
+
+/** Every stream has one partition, so that a test knows where things are. */
+export async function given (t: Test, directory: string, overrides: Partial<PartitionDeps> = {}): Promise<Given> {
+  const store = await openStore({ directory, headroomBytes: 1 << 16 })
+  t.teardown(() => store.close())
+  const log = embeddedLog(store, { partitions: 1 })
+  const snapshots = embeddedSnapshots(store)
+  const system = startActors()
+  t.teardown(() => { system.stop() })
+  const sent: string[] = []
+  const setAside: Given['setAside'] = []
+  const failures: string[] = []
+  const links: Links = { toConnection: message => { sent.push(inShort(message)) }, toUser: () => {} }
+  const deps: PartitionDeps = {
+    log,
+    snapshots,
+    system,
+    links,
+    limits: partitionLimits,
+    settled: () => {},
+    setAside: ({ userId }, _partition, offset, { message }) => { setAside.push({ userId, offset, message }) },
+    failed: (what, { message }) => { failures.push(`${what}: ${message}`) },
+    ...overrides,
+  }
+  return { log, snapshots, deps, sent, setAside, failures, close: () => store.close() }
+}
+
+export function inShort (message: ConnectionMessage): string {
+  const { connectionId } = message
+  switch (message.type) {
+    case 'welcome': return `welcome ${connectionId} up ${message.uplinkSeq} down ${message.downlinkSeq}..${message.lastSeq}`
+    case 'ackUplinks': return `ack ${connectionId} ${message.seq}=${message.userSeqs.join(',')}`
+    case 'refuseUplink': return `refuse ${connectionId} expected ${message.expectedSeq}`
+    case 'deliver': return `deliver ${connectionId} ${message.seq} ${message.downlink.messageId}`
+    case 'closeConnection': return `close ${connectionId} ${message.code}`
+    default: return `${message.type} ${connectionId}`
+  }
+}
+
+export function of (userId: string, ...facts: Fact[]): Entry[] {
+  return facts.map(fact => ({ userId, atMs: 1, fact }))
+}
+
+/** A fact that no fold survives, or only at its `times + 1`st attempt: whoever looks at its seq fails. */
+export function poison (connectionId: string, seq: number, times = Infinity): Fact {
+  let attempts = 0
+  return {
+    type: 'UplinkReceived',
+    connectionId,
+    get seq () {
+      if (++attempts <= times) throw new Error('poison')
+      return seq
+    },
+    service: '',
+    payload: Buffer.from('poison'),
+    priority: 0,
+  }
+}
+
+/** `log`, but with facts in the place of others: bytes that break a fold are not easily made. */
+export function tampered (log: EventLog, replace: (entry: Entry) => Fact | undefined): EventLog {
+  const of = (block: any) => ({
+    ...block, items: block.items.map((entry: any) => entry.fact ? { ...entry, fact: replace(entry) ?? entry.fact } : entry),
+  })
+  return {
+    partitions: stream => log.partitions(stream),
+    append: (...args) => log.append(...args),
+    bounds: (...args) => log.bounds(...args),
+    derivedFrom: (...args) => log.derivedFrom(...args),
+    health: () => log.health(),
+    close: () => log.close(),
+    follow: (stream, group, follower) => log.follow(stream, group, {
+      assigned: partition => follower.assigned(partition),
+      received: block => follower.received(of(block)),
+      revoked: partition => follower.revoked(partition),
+    }),
+    async * read (stream, partition, range) {
+      for await (const block of log.read(stream, partition, range)) yield of(block)
+    },
+  }
+}
+
+/** What the `uplinks` stream holds: `userId seq=userSeq`. */
+export async function published (log: EventLog): Promise<string[]> {
+  const found: UplinkAccepted[] = []
+  for await (const { items } of log.read(uplinks, 0, { from: 0n })) found.push(...items)
+  return found.map(({ userId, seq, userSeq }) => `${userId} ${seq}=${userSeq}`)
+}
+
+export async function until (condition: () => unknown): Promise<void> {
+  while (!await condition()) await new Promise(resolve => setTimeout(resolve, 2))
+}

@@ -1,0 +1,291 @@
+import t from 'tap'
+import { Partition, partitionLimits } from '../../actors/partition.js'
+import type { Snapshots } from '../../actors/snapshots.js'
+import { startUsers } from '../../actors/users.js'
+import { decodeSnapshot } from '../../actors/user/snapshot.js'
+import type { EventLog } from '../../ledger/log.js'
+import type { Entry } from '../../schemas/facts.js'
+import { GatewayError } from '../../schemas/errors.js'
+import { ledger, uplinks } from '../../schemas/streams.js'
+import { given, type Given, of, poison, published, tampered, until } from './given.js'
+import { opened, requested, uplink } from './user/history.js'
+
+t.test('A partition', async t => {
+  t.test('publishes what its users accept, and saves them when it is given back', async t => {
+    const world = await given(t, t.testdir())
+    const users = await startUsers(world.log, world.deps)
+    await append(world, of('ann', opened('a1'), uplink('a1', 1)), of('bob', opened('b1'), uplink('b1', 1)))
+    await append(world, of('ann', uplink('a1', 2)))
+    await users.stop()
+    t.strictSame(await published(world.log), ['ann 1=1', 'bob 1=1', 'ann 2=2'])
+    t.equal(await world.snapshots.checkpoint(0), (await world.log.bounds(ledger, 0)).next)
+    t.equal(decodeSnapshot((await world.snapshots.load(0, 'ann'))!).userSeq, 2)
+    t.strictSame(world.failures, [])
+  })
+  t.test('goes on from its checkpoint in the next process', async t => {
+    const directory = t.testdir()
+    const first = await given(t, directory)
+    const users = await startUsers(first.log, first.deps)
+    await append(first, of('ann', opened('a1'), uplink('a1', 1), requested('m1')))
+    await users.stop()
+    const second = await reopened(t, first, directory)
+    const later = await startUsers(second.log, second.deps)
+    await append(second, of('ann', uplink('a1', 1), uplink('a1', 2), opened('a2')))
+    await until(() => second.sent.length >= 4)
+    await later.stop()
+    t.strictSame(second.sent, ['ack a1 2=1,2', 'close a1 superseded', 'welcome a2 up 2 down 0..1', 'deliver a2 1 m1'])
+    t.strictSame(await published(second.log), ['ann 1=1', 'ann 2=2'])
+  })
+})
+
+t.test('A crash', async t => {
+  for (const [what, keep] of [['before any checkpoint', 0], ['after an older checkpoint', 1]] as const) {
+    t.test(`${what} publishes nothing twice and loses nothing`, async t => {
+      const directory = t.testdir()
+      const first = await given(t, directory)
+      const frozen = freezable(first.snapshots)
+      const users = await startUsers(first.log, { ...first.deps, snapshots: frozen })
+      await append(first, of('ann', opened('a1'), uplink('a1', 1), requested('m1')), of('bob', opened('b1')))
+      if (keep > 0) await until(async () => await first.snapshots.checkpoint(0) > 0n)
+      frozen.freeze()
+      await append(first, of('ann', uplink('a1', 2)), of('bob', uplink('b1', 1)))
+      await until(async () => (await published(first.log)).length === 3)
+      await append(first, of('ann', uplink('a1', 3)))
+      await users.stop()
+      t.equal(await first.snapshots.checkpoint(0) > 0n, keep > 0)
+
+      const second = await reopened(t, first, directory)
+      const later = await startUsers(second.log, second.deps)
+      await append(second, of('ann', uplink('a1', 3), uplink('a1', 4)), of('bob', uplink('b1', 1), uplink('b1', 2)))
+      await later.stop()
+      const found = await published(second.log)
+      t.strictSame(found.filter(line => line.startsWith('ann')), ['ann 1=1', 'ann 2=2', 'ann 3=3', 'ann 4=4'])
+      t.strictSame(found.filter(line => line.startsWith('bob')), ['bob 1=1', 'bob 2=2'])
+      t.match(second.sent.at(-2), 'ack a1 4=3,4')
+    })
+  }
+})
+
+t.test('A poison entry', async t => {
+  t.test('is set aside with its position, and its user and the others go on', async t => {
+    const world = await given(t, t.testdir())
+    const bad = poison('a1', 2)
+    const log = tampered(world.log, ({ fact }) =>
+      fact.type === 'UplinkReceived' && Buffer.from(fact.payload).toString() === 'u99' ? bad : undefined)
+    const users = await startUsers(log, { ...world.deps, log })
+    await append(world, of('ann', opened('a1'), uplink('a1', 1)), of('bob', opened('b1')))
+    await append(world, of('ann', uplink('a1', 99), uplink('a1', 2)), of('bob', uplink('b1', 1)))
+    await append(world, of('ann', uplink('a1', 3)))
+    await users.stop()
+    t.match(world.setAside, [{ userId: 'ann', offset: 1n, message: 'poison' }])
+    t.equal(world.setAside.length, 1)
+    const found = await published(world.log)
+    t.strictSame(found.filter(line => line.startsWith('ann')), ['ann 1=1', 'ann 2=2', 'ann 3=3'])
+    t.strictSame(found.filter(line => line.startsWith('bob')), ['bob 1=1'])
+    t.equal(await world.snapshots.checkpoint(0), 3n)
+  })
+})
+
+t.test('A checkpoint', async t => {
+  t.test('waits until the uplinks before it are published', async t => {
+    const world = await given(t, t.testdir())
+    const gate = new Gate(world.log)
+    const partition = await followed({ ...world, log: gate.log }, 0)
+    await append(world, of('ann', opened('a1'), uplink('a1', 1)))
+    await until(() => world.sent.length === 2)
+    let saved = false
+    const saving = partition.checkpoint().then(() => { saved = true })
+    await until(() => gate.waiting > 0)
+    for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve))
+    t.notOk(saved)
+    t.equal(await world.snapshots.checkpoint(0), 0n)
+    gate.open()
+    await saving
+    t.equal(await world.snapshots.checkpoint(0), 1n)
+    t.strictSame(await published(world.log), ['ann 1=1'])
+  })
+  t.test('is due after so many entries', async t => {
+    const world = await given(t, t.testdir())
+    await followed(world, 0, { checkpointEntries: 3 })
+    await append(world, of('ann', opened('a1'), uplink('a1', 1)))
+    await append(world, of('ann', uplink('a1', 2)))
+    await until(async () => await world.snapshots.checkpoint(0) === 2n)
+    t.pass()
+  })
+  t.test('is taken by the next one where a user had no state to give', async t => {
+    const world = await given(t, t.testdir())
+    let broken = true
+    const links = {
+      ...world.deps.links,
+      toConnection () { if (broken) throw new Error('a defect') },
+    }
+    const partition = await followed({ ...world, deps: { ...world.deps, links } }, 0)
+    await append(world, of('ann', opened('a1')))
+    await until(() => world.failures.length > 0)
+    broken = false
+    await partition.checkpoint()
+    t.equal(await world.snapshots.checkpoint(0), 1n)
+  })
+})
+
+t.test('Uplinks that can not be published', async t => {
+  t.test('are tried again until they are, in order and once', async t => {
+    const world = await given(t, t.testdir())
+    const gate = new Gate(world.log)
+    gate.failures = 2
+    gate.open()
+    await followed({ ...world, log: gate.log }, 0)
+    await append(world, of('ann', opened('a1'), uplink('a1', 1)))
+    await append(world, of('ann', uplink('a1', 2)))
+    await until(async () => (await published(world.log)).length === 2)
+    t.strictSame(await published(world.log), ['ann 1=1', 'ann 2=2'])
+    t.match(world.failures, [/could not be published/, /could not be published/])
+  })
+  t.test('keep a partition from being given back only so long, and the next owner publishes them', async t => {
+    const directory = t.testdir()
+    const world = await given(t, directory)
+    const gate = new Gate(world.log)
+    gate.failures = Infinity
+    gate.open()
+    const partition = await followed({ ...world, log: gate.log }, 0, { revokeMs: 50 })
+    await append(world, of('ann', opened('a1'), uplink('a1', 1)))
+    await until(() => world.failures.length > 0)
+    await partition.revoke()
+    t.match(world.failures.at(-1), /given back unsaved/)
+    t.equal(await world.snapshots.checkpoint(0), 0n)
+    const next = await startUsers(world.log, world.deps)
+    await next.stop()
+    t.strictSame(await published(world.log), ['ann 1=1'])
+  })
+})
+
+t.test('An idle user', async t => {
+  t.test('is passivated once it is saved, and comes back where it was', async t => {
+    const world = await given(t, t.testdir())
+    const partition = await followed(world, 0)
+    const later = Date.now() + 60_000
+    await append(world, of('ann', opened('a1'), uplink('a1', 1)), of('bob', opened('b1')))
+    await until(() => world.sent.length === 3)
+    partition.passivateIdle(later)
+    t.equal(partition.activeUsers, 2, 'not before it is saved')
+    await partition.checkpoint()
+    partition.passivateIdle(Date.now())
+    t.equal(partition.activeUsers, 2, 'nor while something just happened to it')
+    partition.passivateIdle(later)
+    t.equal(partition.activeUsers, 0)
+    await append(world, of('ann', uplink('a1', 2)))
+    await until(() => world.sent.at(-1) === 'ack a1 2=2')
+    t.equal(partition.activeUsers, 1)
+  })
+  t.test('is woken by a question', async t => {
+    const world = await given(t, t.testdir())
+    const partition = await followed(world, 0)
+    await append(world, of('ann', opened('a1'), uplink('a1', 1)))
+    await until(() => world.sent.length === 2)
+    await partition.checkpoint()
+    partition.passivateIdle(Date.now() + 60_000)
+    partition.ask({
+      type: 'resync',
+      userId: 'ann',
+      partition: 0,
+      nodeId: 'n1',
+      connectionId: 'a1',
+      welcomed: true,
+      uplinkSeq: 0,
+      downlinkSeq: 0,
+      bytesMax: 1,
+    })
+    await until(() => world.sent.length === 3)
+    t.equal(world.sent[2], 'ack a1 1=1')
+  })
+})
+
+t.test('More entries than may fold at once', async t => {
+  t.test('make the log wait until there is room again', async t => {
+    const world = await given(t, t.testdir())
+    let release: (() => void) | undefined
+    const released = new Promise<void>(resolve => { release = resolve })
+    const snapshots: Snapshots = {
+      checkpoint: partition => world.snapshots.checkpoint(partition),
+      save: (...args) => world.snapshots.save(...args),
+      async load (partition, userId) {
+        await released
+        return await world.snapshots.load(partition, userId)
+      },
+    }
+    const limits = { ...partitionLimits, foldingMax: 2 }
+    const partition = await Partition.open(0, { ...world.deps, snapshots, limits })
+    t.teardown(() => partition.revoke())
+    const block = (offset: bigint, items: Entry[]) => ({ partition: 0, offset, items })
+    t.equal(partition.received(block(0n, of('ann', opened('a1'), uplink('a1', 1)))), undefined, 'up to the bound it does not')
+    const wait = partition.received(block(1n, of('ann', uplink('a1', 2))))
+    t.ok(wait instanceof Promise)
+    let resumed = false
+    void (wait as Promise<void>).then(() => { resumed = true })
+    for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve))
+    t.notOk(resumed)
+    release!()
+    await wait
+    t.strictSame(world.sent, ['welcome a1 up 0 down 0..0', 'ack a1 1=1', 'ack a1 2=2'])
+  })
+})
+
+async function append ({ log }: Given, ...entries: Entry[][]): Promise<void> {
+  await log.append(ledger, 0, entries.flat())
+}
+
+/** A second process on the same directory. */
+async function reopened (t: Parameters<typeof given>[0], first: Given, directory: string): Promise<Given> {
+  await first.close()
+  return await given(t, directory)
+}
+
+/** One partition that follows the log, and what the users role would do with it left to the test. */
+async function followed (
+  { log, deps }: Given, number: number, limits: Partial<typeof partitionLimits> = {}
+): Promise<Partition> {
+  const partition = await Partition.open(number, { ...deps, log, limits: { ...partitionLimits, ...limits } })
+  const follower = {
+    assigned: async () => partition.next,
+    received: (block: any) => partition.received(block),
+    revoked: () => partition.revoke(),
+  }
+  await log.follow(ledger, 'test', follower)
+  return partition
+}
+
+/** Snapshots that a process about to crash does not get to write any more. */
+function freezable (snapshots: Snapshots): Snapshots & { freeze (): void } {
+  let frozen = false
+  return {
+    freeze () { frozen = true },
+    checkpoint: partition => snapshots.checkpoint(partition),
+    load: (partition, userId) => snapshots.load(partition, userId),
+    async save (...args) { if (!frozen) await snapshots.save(...args) },
+  }
+}
+
+/** A log whose `uplinks` wait, or fail, before they are appended. */
+class Gate {
+  readonly log: EventLog
+  waiting = 0
+  failures = 0
+  #open!: () => void
+  readonly #opened = new Promise<void>(resolve => { this.#open = resolve })
+
+  constructor (log: EventLog) {
+    this.log = {
+      ...tampered(log, () => undefined),
+      append: async (stream, ...args) => {
+        if (stream.name === uplinks.name) {
+          this.waiting++
+          await this.#opened
+          if (this.failures-- > 0) throw new GatewayError('ledger-unavailable')
+        }
+        return await log.append(stream, ...args)
+      },
+    }
+  }
+
+  open (): void { this.#open() }
+}

@@ -1,0 +1,230 @@
+import t, { type Test } from 'tap'
+import { type Actor, startActors } from '../../../actors/system.js'
+import { type FoldingBlock, userActor, type UserActorDeps, type UserMessage } from '../../../actors/user/actor.js'
+import type { Settle } from '../../../actors/user/effects.js'
+import { decodeSnapshot } from '../../../actors/user/snapshot.js'
+import type { UserState } from '../../../actors/user/state.js'
+import type { Entry, Fact } from '../../../schemas/facts.js'
+import type { UplinkAccepted } from '../../../schemas/records.js'
+import { inShort, of, poison, until } from '../given.js'
+import { closed, opened, requested, uplink } from './history.js'
+
+t.test('A user actor', async t => {
+  t.test('begins from its snapshot', async t => {
+    const first = givenUser(t)
+    await first.fold(opened('c1'), uplink('c1', 1), uplink('c1', 2))
+    const second = givenUser(t, { snapshot: await first.snapshot() })
+    second.offset = first.offset
+    await second.fold(uplink('c1', 3))
+    t.strictSame(second.published, ['3=3'])
+    t.strictSame(second.sent, ['ack c1 3=3'])
+  })
+  t.test('skips blocks that its snapshot includes', async t => {
+    const user = givenUser(t)
+    await user.fold(opened('c1'), uplink('c1', 1))
+    await user.tell({ type: 'entries', block: user.block(0n), entries: of('ann', uplink('c1', 1)) })
+    t.strictSame(user.sent, ['welcome c1 up 0 down 0..0', 'ack c1 1=1'])
+  })
+  t.test('answers uplinks of one block with one ack', async t => {
+    const user = givenUser(t)
+    await user.fold(opened('c1'), uplink('c1', 1), uplink('c1', 2), uplink('c1', 3))
+    t.strictSame(user.sent, ['welcome c1 up 0 down 0..0', 'ack c1 3=1,2,3'])
+  })
+  t.test('sends what a returning client misses behind its welcome', async t => {
+    const user = givenUser(t)
+    await user.fold(opened('c1'), closed('c1'), requested('m1'), requested('m2'), opened('c2'))
+    t.strictSame(user.sent.slice(1), ['welcome c2 up 0 down 0..2', 'deliver c2 1 m1', 'deliver c2 2 m2'])
+  })
+})
+
+t.test('An entry that can not be folded', async t => {
+  t.test('gets a second chance from the state before it', async t => {
+    const user = givenUser(t)
+    await user.fold(opened('c1'))
+    await user.fold(uplink('c1', 1), poison('c1', 2, 1), uplink('c1', 3))
+    t.strictSame(user.published, ['1=1', '2=2', '3=3'])
+    t.strictSame(user.failed, ['poison'])
+    t.strictSame(user.setAside, [])
+  })
+  t.test('is set aside when it fails again, and those behind it are folded once', async t => {
+    const user = givenUser(t)
+    await user.fold(opened('c1'), uplink('c1', 1))
+    await user.fold(uplink('c1', 2), poison('c1', 3), uplink('c1', 3), poison('c1', 4), uplink('c1', 4))
+    await user.fold(uplink('c1', 5))
+    t.strictSame(user.setAside, ['poison', 'poison'])
+    t.strictSame(user.published, ['1=1', '2=2', '3=3', '4=4', '5=5'])
+    t.equal((await user.state()).userSeq, 5)
+  })
+  t.test('does not come back when a later one makes the state be built anew', async t => {
+    const user = givenUser(t)
+    await user.fold(opened('c1'), poison('c1', 1), uplink('c1', 1))
+    await user.fold(uplink('c1', 2), poison('c1', 3, 1))
+    t.strictSame(user.setAside, ['poison'])
+    t.strictSame(user.published, ['1=1', '2=2', '3=3'])
+  })
+})
+
+t.test('A snapshot that can not be loaded for a while', async t => {
+  t.test('holds the entries back, and none is lost', async t => {
+    let attempts = 0
+    const user = givenUser(t, {
+      deps: { load: async () => { if (++attempts <= 2) throw new Error('away') } },
+    })
+    await user.fold(opened('c1'), uplink('c1', 1))
+    t.strictSame(user.crashed, ['away', 'away'])
+    t.strictSame(user.published, ['1=1'])
+    t.strictSame(user.sent, ['welcome c1 up 0 down 0..0', 'ack c1 1=1'])
+  })
+  t.test('holds back the second chance of an entry as well', async t => {
+    let away = 2
+    const user = givenUser(t, { deps: { load: async () => { if (user.failed.length > 0 && away-- > 0) throw new Error('away') } } })
+    await user.fold(opened('c1'), uplink('c1', 1), poison('c1', 2, 1), uplink('c1', 3))
+    t.strictSame(user.crashed, ['away', 'away'])
+    t.strictSame(user.published, ['1=1', '2=2', '3=3'])
+  })
+})
+
+t.test('A snapshot that is asked for', async t => {
+  t.test('is refused, and the actor lives on, where the state can not be encoded', async t => {
+    const user = givenUser(t)
+    await user.fold(opened('c1', { downlinkSeq: Number.MAX_SAFE_INTEGER }))
+    t.equal(await user.snapshot(), undefined)
+    t.equal(user.crashed.length, 1)
+    await user.fold(uplink('c1', 1))
+    t.strictSame(user.published, ['1=1'])
+  })
+})
+
+t.test('A resync', async t => {
+  const question = {
+    type: 'resync', userId: 'ann', partition: 0, nodeId: 'n1', connectionId: 'c1', bytesMax: 1_000, welcomed: true,
+  } as const
+  const history = [opened('c1'), uplink('c1', 1), uplink('c1', 2), requested('m1'), requested('m2')]
+
+  t.test('brings the welcome and all downlinks to a connection without one', async t => {
+    const user = givenUser(t)
+    await user.fold(...history)
+    user.sent.length = 0
+    await user.tell({ ...question, welcomed: false, uplinkSeq: 0, downlinkSeq: 0 })
+    t.strictSame(user.sent, ['welcome c1 up 2 down 0..2', 'deliver c1 1 m1', 'deliver c1 2 m2'])
+  })
+  t.test('brings acks and downlinks above what the connection has', async t => {
+    const user = givenUser(t)
+    await user.fold(...history)
+    user.sent.length = 0
+    await user.tell({ ...question, uplinkSeq: 1, downlinkSeq: 1 })
+    t.strictSame(user.sent, ['ack c1 2=2', 'deliver c1 2 m2'])
+  })
+  t.test('brings at least one downlink and no more bytes than asked for', async t => {
+    const user = givenUser(t)
+    await user.fold(...history)
+    user.sent.length = 0
+    await user.tell({ ...question, uplinkSeq: 2, downlinkSeq: 0, bytesMax: 1 })
+    t.strictSame(user.sent, ['deliver c1 1 m1'])
+  })
+  t.test('says so where the next downlink is gone', async t => {
+    const user = givenUser(t)
+    await user.fold(...history)
+    const state = await user.state()
+    state.sessions.get('phone')!.outbox.shift()
+    state.sessions.get('phone')!.numbered--
+    const other = givenUser(t, { state })
+    await other.tell({ ...question, uplinkSeq: 2, downlinkSeq: 0 })
+    t.strictSame(other.sent, ['gone c1'])
+  })
+  t.test('of a connection that is not the current one is not answered', async t => {
+    const user = givenUser(t)
+    await user.fold(...history, opened('c2'))
+    user.sent.length = 0
+    await user.tell({ ...question, uplinkSeq: 0, downlinkSeq: 0 })
+    t.strictSame(user.sent, [])
+  })
+  t.test('changes nothing', async t => {
+    const user = givenUser(t)
+    await user.fold(...history)
+    const before = await user.snapshot()
+    await user.tell({ ...question, welcomed: false, uplinkSeq: 0, downlinkSeq: 0 })
+    t.strictSame(await user.snapshot(), before)
+  })
+})
+
+interface GivenUser {
+  /** Of the next block. */
+  offset: bigint
+  readonly sent: string[]
+  readonly published: string[]
+  readonly setAside: string[]
+  readonly failed: string[]
+  readonly crashed: string[]
+  readonly settled: Settle[]
+  block (offset: bigint): FoldingBlock
+  /** Folds the facts as one block of the ledger. */
+  fold (...facts: Fact[]): Promise<void>
+  /** Resolves once the message is handled. */
+  tell (message: UserMessage): Promise<void>
+  snapshot (): Promise<Buffer | undefined>
+  state (): Promise<UserState>
+}
+
+/** The actor of user `ann` in a real system, over a ledger in memory. */
+function givenUser (
+  t: Test,
+  { deps = {}, snapshot, state = null }: { deps?: Partial<UserActorDeps>, snapshot?: Buffer | undefined, state?: UserState | null } = {}
+): GivenUser {
+  const system = startActors()
+  t.teardown(() => { system.stop() })
+  const ledger: Array<{ offset: bigint, entry: Entry }> = []
+  const accepted: UplinkAccepted[] = []
+  let handled = 0
+  let told = 0
+  const receive = userActor('ann', {
+    load: async () => snapshot,
+    async * replay (_userId, after, before) {
+      for (const replayed of ledger) if (replayed.offset > after && replayed.offset < before) yield replayed
+    },
+    links: { toConnection: message => { user.sent.push(inShort(message)) }, toUser: () => {} },
+    settled: settle => { user.settled.push(settle) },
+    setAside: (_entry, _block, { message }) => { user.setAside.push(message) },
+    failed: ({ message }) => { user.failed.push(message) },
+    crashed: ({ message }) => { user.crashed.push(message) },
+    ended: () => false,
+    resumeBytesMax: 1_000,
+    ...deps,
+  })
+  const actor: Actor<UserMessage> = system.spawn<UserState | null, UserMessage>((before, message) => {
+    const next = receive(before, message)
+    if (next instanceof Promise) return next.finally(() => { handled++ })
+    handled++
+    return next
+  }, state, error => { t.error(error) })
+  const user: GivenUser = {
+    offset: 0n,
+    sent: [],
+    get published () { return accepted.map(({ seq, userSeq }) => `${seq}=${userSeq}`) },
+    setAside: [],
+    failed: [],
+    crashed: [],
+    settled: [],
+    block: offset => ({ offset, items: [], uplinks: accepted, folded: () => {} }),
+    async fold (...facts) {
+      const offset = user.offset++
+      const entries = of('ann', ...facts)
+      for (const entry of entries) ledger.push({ offset, entry })
+      let folded = 0
+      await user.tell({ type: 'entries', block: { ...user.block(offset), folded: () => { folded++ } }, entries })
+      t.equal(folded, 1, 'the block is folded, once')
+    },
+    async tell (message) {
+      const last = ++told
+      actor.tell(message)
+      await until(() => handled >= last)
+    },
+    async snapshot () {
+      let taken: Buffer | undefined
+      await user.tell({ type: 'takeSnapshot', reply: (_userId, snapshot) => { taken = snapshot } })
+      return taken
+    },
+    async state () { return decodeSnapshot((await user.snapshot())!) },
+  }
+  return user
+}
