@@ -8,7 +8,8 @@ import type { Client, ClientEvents } from '../client/client.js'
 import { CommandFailed } from './failure.js'
 import { addGatewayOptions, ask, gatewayUrl } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
-import { jsonPayload, payloadText } from './payload-text.js'
+import { payloadToJson } from '../schemas/payload.js'
+import { payloadText } from './payload-text.js'
 import { makeToken } from './token.js'
 
 interface ConnectOptions extends GatewayOptions {
@@ -99,8 +100,8 @@ function showEvents (client: Client, screen: Screen): void {
     disconnected: ({ code, reason, willReconnect, retryInMs }) =>
       `disconnected: ${withReason(code, reason)}${willReconnect ? `; again in ${(retryInMs / 1000).toFixed(1)} s` : ''}`,
     downlink: ({ seq, service, payload }) =>
-      `downlink ${seq}${inBrackets(service)}: ${payloadText(jsonPayload(payload))}`,
-    signal: ({ service, payload }) => `signal${inBrackets(service)}: ${payloadText(jsonPayload(payload))}`,
+      `downlink ${seq}${inBrackets(service)}: ${payloadText(payloadToJson(payload))}`,
+    signal: ({ service, payload }) => `signal${inBrackets(service)}: ${payloadText(payloadToJson(payload))}`,
     missed: ({ count }) => `missed: ${count} downlinks are gone for good`,
     refused: ({ code, waitMs }) => `uplinks are refused: ${code}; again in ${waitMs} ms`,
     migrating: ({ reason }) => `the node is leaving: ${reason}; moving to another`,
@@ -108,7 +109,7 @@ function showEvents (client: Client, screen: Screen): void {
   }
   for (const [name, describe] of Object.entries(told) as [keyof ClientEvents, (event: any) => string][]) {
     client.on(name, event => {
-      const payload = 'payload' in event ? { payload: jsonPayload(event.payload) } : {}
+      const payload = 'payload' in event ? { payload: payloadToJson(event.payload) } : {}
       screen.show({ event: name, ...event, ...payload }, describe(event))
     })
   }

@@ -1,7 +1,4 @@
-import { isUtf8 } from 'node:buffer'
-
-/** A payload in JSON (protocol.md 1). */
-export type JsonPayload = string | { readonly base64: string }
+import type { JsonPayload } from '../schemas/payload.js'
 
 /** For a terminal: control characters, which could write anything anywhere on it, are shown escaped. */
 export function payloadText (payload: JsonPayload): string {
@@ -9,9 +6,4 @@ export function payloadText (payload: JsonPayload): string {
   // eslint-disable-next-line no-control-regex
   return payload.replace(/[\x00-\x1f\x7f-\x9f]/g, char => JSON.stringify(char).slice(1, -1)
     .replace(/^[\x7f-\x9f]$/, c1 => `\\u${c1.charCodeAt(0).toString(16).padStart(4, '0')}`))
-}
-
-export function jsonPayload (payload: Uint8Array): JsonPayload {
-  const bytes = Buffer.from(payload)
-  return isUtf8(bytes) ? bytes.toString() : { base64: bytes.toString('base64') }
 }

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
 import { payloadText } from './payload-text.js'
-import type { JsonPayload } from './payload-text.js'
+import type { JsonPayload } from '../schemas/payload.js'
 
 interface UplinksOptions extends GatewayOptions {
   readonly follow?: boolean

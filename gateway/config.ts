@@ -96,7 +96,7 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   heartbeatMs: setting('HEARTBEAT_MS', '60000', integer(100, 3_600_000), 'a client silent for so long sends a ping'),
   // Two of the largest frames fit into the write queue of 1 MiB.
   frameBytesMax: setting('FRAME_BYTES_MAX', '65536', integer(256, 524_288), 'largest frame, opcode and body'),
-  uplinkWindow: setting('UPLINK_WINDOW', '256', integer(1, 10_000), 'unacknowledged uplinks of one connection'),
+  uplinkWindow: setting('UPLINK_WINDOW', '256', integer(1, 4_096), 'unacknowledged uplinks of one connection'),
   connectionsMax: setting('CONNECTIONS_MAX', '15000', integer(1, 1_000_000), 'connections of this node'),
   frameRate: setting('FRAME_RATE', '100', integer(0, 1_000_000), 'frames a second of one connection; 0 for no limit'),
   frameBurst: setting('FRAME_BURST', '200', integer(0, 1_000_000), 'frames at once of one connection; 0 for no limit'),
@@ -215,7 +215,7 @@ function wrong (variable: string, got: string, want: string, cause?: unknown): C
   return new ConfigError(`${variable} (--${flagOf(variable)}): got ${JSON.stringify(got)}, want ${want}`, { cause })
 }
 
-function refuseContradictions ({ jwtSecret, jwksUrl, kafkaBrokers, redisUrl }: Config): void {
+function refuseContradictions ({ jwtSecret, jwksUrl, kafkaBrokers, redisUrl, roles: given }: Config): void {
   if (jwtSecret !== undefined && jwksUrl !== undefined) {
     throw new ConfigError('LEDGERLINE_JWT_SECRET and LEDGERLINE_JWKS_URL: got both, want one of them')
   }
@@ -225,6 +225,10 @@ function refuseContradictions ({ jwtSecret, jwksUrl, kafkaBrokers, redisUrl }: C
   if (redis && !kafka) throw new ConfigError('KAFKA_BROKERS: got nothing, want HOST:PORT,..., for REDIS_URL is set')
   if (kafka && redis) {
     throw new ConfigError('KAFKA_BROKERS and REDIS_URL: got both, want none of them: this build runs embedded only')
+  }
+  if (given.length < roles.length) {
+    const got = given.join(',')
+    throw new ConfigError(`LEDGERLINE_ROLES: got ${got}, want all: without KAFKA_BROKERS one process has every role`)
   }
 }
 

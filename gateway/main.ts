@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { embeddedSnapshots } from '../actors/snapshots-embedded.js'
 import type { Snapshots } from '../actors/snapshots.js'
@@ -70,7 +70,7 @@ async function start (
   const failed = (what: string, error: Error, fields: object) => { log.error({ err: error, ...fields }, what) }
   const metrics = new GatewayMetrics()
 
-  const store = await openStore({ directory: config.dataDir, neighbours: ['jwt-secret', 'api-key'] })
+  const store = await openStore({ directory: config.dataDir, neighbours: secretFiles(config.dataDir) })
   closers.push(() => store.close())
   const retention = { retentionMs: config.retentionMs || undefined, retentionBytes: config.retentionBytes || undefined }
   const snapshots = embeddedSnapshots(store)
@@ -229,6 +229,15 @@ async function start (
 
 const packageJson = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
 const { version } = JSON.parse(packageJson) as { version: string }
+
+/** Secrets in the data directory, and drafts of them that a crash left behind. */
+function secretFiles (dataDir: string): string[] {
+  try {
+    return readdirSync(dataDir).filter(name => /^(jwt-secret|api-key)(\.|$)/.test(name))
+  } catch {
+    return [] // opening the store says what is wrong with the directory
+  }
+}
 
 function startRunner<T extends { atMs: number }> (
   eventLog: EventLog, tables: Tables, stream: Stream<T>, projections: any[], log: Logger

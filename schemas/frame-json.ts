@@ -1,10 +1,11 @@
 import { GatewayError } from './errors.js'
 import { frameFields, type Field } from './frame-fields.js'
 import type { Frame } from './frames.js'
+import { isText, payloadFromJson, payloadToJson } from './payload.js'
 
 /** The text of a frame (protocol.md 1): `{"op":"uplink","seq":1,...}`, for clients without Avro. */
 export function encodeFrameJson (frame: Frame): string {
-  if ('payload' in frame) return JSON.stringify({ ...frame, payload: payloadJson(frame.payload) })
+  if ('payload' in frame) return JSON.stringify({ ...frame, payload: payloadToJson(frame.payload) })
   return JSON.stringify(frame)
 }
 
@@ -60,43 +61,10 @@ function fieldValue ({ name, type }: Field, value: unknown): unknown {
   }
 }
 
-/** Half a surrogate pair has no UTF-8, so a string with one would arrive as something else. */
-function isText (value: unknown): value is string {
-  return typeof value === 'string' && !/\p{Surrogate}/u.test(value)
-}
-
-const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-const inNode = typeof Buffer === 'function'
-
 function payloadBytes (name: string, value: unknown): Uint8Array {
-  if (isText(value)) return inNode ? Buffer.from(value) : encoder.encode(value)
-  if (typeof value === 'object' && value !== null && Object.hasOwn(value, 'base64')) {
-    const { base64 } = value as { base64: unknown }
-    const bytes = typeof base64 === 'string' ? fromBase64(base64) : undefined
-    if (bytes !== undefined) return bytes
-  }
-  throw bad(`${name}: want a string or {"base64": "..."}`)
-}
-
-function payloadJson (payload: Uint8Array): string | { base64: string } {
-  try {
-    return decoder.decode(payload)
-  } catch {
-    return { base64: toBase64(payload) }
-  }
-}
-
-function toBase64 (bytes: Uint8Array): string {
-  if (inNode) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64')
-  return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(''))
-}
-
-/** Takes what `toBase64` could have made and nothing else: padded, no white space, no bits left over. */
-function fromBase64 (text: string): Uint8Array | undefined {
-  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.length % 4 !== 0) return undefined
-  const bytes = inNode ? Buffer.from(text, 'base64') : Uint8Array.from(atob(text), char => char.charCodeAt(0))
-  return toBase64(bytes) === text ? bytes : undefined
+  const bytes = payloadFromJson(value)
+  if (bytes === undefined) throw bad(`${name}: want a string or {"base64": "..."}`)
+  return bytes
 }
 
 function bad (reason: string): GatewayError {

@@ -3,8 +3,8 @@ import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../schemas/errors.js'
 import type { DownlinkCommand } from '../../schemas/records.js'
 import { errorAnswers } from './errors.js'
+import type { JsonPayload } from '../../schemas/payload.js'
 import { decodePayload, payloadSchema } from './payload.js'
-import type { JsonPayload } from './payload.js'
 import { textSchema, userIdsSchema } from './shapes.js'
 
 export interface DownlinksOptions {

@@ -74,6 +74,7 @@ function codeOf (statusCode: number): ErrorCode {
     case 401: return 'unauthorized'
     case 404: return 'not-found'
     case 413: return 'payload-too-large'
+    case 415: return 'unsupported-media-type'
     default: return 'bad-request'
   }
 }

@@ -2,11 +2,11 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import type { Block, EventLog } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
+import { payloadToJson } from '../../schemas/payload.js'
 import type { UplinkAccepted } from '../../schemas/records.js'
 import type { Stream } from '../../schemas/streams.js'
 import { errorAnswers } from './errors.js'
 import { merge } from './merge.js'
-import { encodePayload } from './payload.js'
 import { textSchema } from './shapes.js'
 import { UplinkCursor } from './uplink-cursor.js'
 
@@ -139,7 +139,7 @@ function linesOf (block: Block<UplinkAccepted>, cursor: UplinkCursor, service: s
 
 function lineOf (uplink: UplinkAccepted, cursor: UplinkCursor): string {
   const { userId, userSeq, deviceId, platform, sessionId, seq, service, priority, receivedAtMs, connectionId } = uplink
-  const payload = encodePayload(uplink.payload)
+  const payload = payloadToJson(uplink.payload)
   const line = { cursor: `${cursor}`, userId, userSeq, deviceId, platform, sessionId, seq, service, payload }
   return `${JSON.stringify({ ...line, priority, receivedAtMs, connectionId })}\n`
 }

@@ -43,7 +43,8 @@ t.test('readConfig', async t => {
 
   t.test('reads lists without the blanks around their items', async t => {
     t.strictSame(readConfig({ LEDGERLINE_API_KEYS: ' a, b ,,' }).apiKeys, ['a', 'b'])
-    t.strictSame(readConfig({ LEDGERLINE_ROLES: 'push, edge' }).roles, ['edge', 'push'])
+    t.strictSame(readConfig({ LEDGERLINE_ROLES: 'all' }).roles.length, 6)
+    t.throws(() => readConfig({ LEDGERLINE_ROLES: 'push, edge' }), { message: /LEDGERLINE_ROLES: got edge,push, want all/ })
   })
 
   const wrong = {
