@@ -193,7 +193,10 @@ export class Partition {
         }
       })
       // A snapshot that is ahead of the uplinks stream would lose what lies between, were we to end now.
-      while (this.#published < next - 1n) await (this.#publishing ?? nextTurn())
+      while (this.#published < next - 1n) {
+        if (this.#ended) return
+        await (this.#publishing ?? nextTurn())
+      }
       await this.deps.snapshots.save(this.partition, next, states)
     } catch (err) {
       for (const user of touched) user.dirty = true

@@ -11,8 +11,8 @@ export interface Snapshots {
 
   /**
    * Saves the states of the users touched and the checkpoint in one atomic write. Moves only forward: it is ignored
-   * when the stored checkpoint is already beyond `next`. A save that fails is tried again by the store, in order, so that
-   * no later checkpoint moves past it; it rejects only when the store closes.
+   * when the stored checkpoint is already beyond `next`. A save that fails is tried again by the store, in order, so
+   * that no later checkpoint moves past it; it rejects only when the store closes.
    *
    * @param next the first offset that these snapshots do not include
    */

@@ -264,11 +264,21 @@ async function needed (partition: number, snapshots: Snapshots, tables: Tables):
 
 /** Waits until the tables hold everything that was in the ledger when it was called. */
 async function caughtUp (eventLog: EventLog, runner: Runner<any>): Promise<void> {
-  const ends = await Promise.all(Array.from({ length: eventLog.partitions(ledger) }, async (_, partition) =>
-    (await eventLog.bounds(ledger, partition)).next))
+  const ends = await Promise.all(Array.from({ length: eventLog.partitions(ledger) }, (_, partition) =>
+    endOf(eventLog, partition)))
   while (runner.lag().some(({ partition, next, blocks }) => next - BigInt(blocks) < ends[partition]!)) {
     await new Promise(resolve => setTimeout(resolve, 5))
   }
+}
+
+/** Behind the last block that followers get: one that was set aside, at the very end, they would wait for in vain. */
+async function endOf (eventLog: EventLog, partition: number): Promise<bigint> {
+  const { first, next } = await eventLog.bounds(ledger, partition)
+  let end = first
+  for (let from = next - 1n; from >= first && end === first; from--) {
+    for await (const { offset } of eventLog.read(ledger, partition, { from, to: next })) end = offset + 1n
+  }
+  return end
 }
 
 /**

@@ -90,7 +90,7 @@ export class Push {
     const signal: SharedSignal = { service, payload, encoded: new Map() }
     return await Promise.all(command.userIds.map(async userId => {
       let sent = false
-      for (const { connectionId, nodeId, platform, deviceId } of await this.#routes(userId)) {
+      for (const [connectionId, { nodeId, platform, deviceId }] of await this.#row(userId)) {
         if (platforms.length > 0 && !platforms.includes(platform)) continue
         if (exceptDevices.includes(deviceId)) continue
         this.#deps.links.toConnection({ type: 'signal', nodeId, connectionId, signal })
@@ -101,8 +101,12 @@ export class Push {
   }
 
   async #routes (userId: string): Promise<Array<Route & { userId: string, connectionId: string }>> {
-    const fields = await this.#deps.tables.get('routing', partitionOf(userId, this.#partitions), routingKey(userId))
-    return routesOf(fields).map(route => ({ userId, ...route }))
+    return routesOf(await this.#row(userId)).map(route => ({ userId, ...route }))
+  }
+
+  /** Connection id to route. */
+  #row (userId: string): Promise<ReadonlyMap<string, Route>> {
+    return this.#deps.tables.get('routing', partitionOf(userId, this.#partitions), routingKey(userId))
   }
 
   /** Whoever knows a connection and not its user pays with a walk over the table. */

@@ -64,21 +64,27 @@ export function userActor (userId: string, deps: UserActorDeps) {
   /** Set after a crash: the block up to which the next message must rebuild the state. */
   let rebuildThrough = -1n
 
-  return function receive (state: UserState | null, message: UserMessage): UserState | Promise<UserState | null> {
-    try {
-      if (state === null) return begin(message).catch(err => crashed(message, err))
-      const next = handle(state, message)
-      return next instanceof Promise ? next.catch(err => crashed(message, err)) : next
-    } catch (err) {
-      return crashed(message, err as Error) as any // null, which the next message takes for the beginning
-    }
+  return function receive (
+    state: UserState | null, message: UserMessage
+  ): UserState | null | Promise<UserState | null> {
+    // Only the end of the partition ends the wait for the state.
+    return state === null ? begin(message).catch(() => null) : handled(state, message)
   }
 
-  async function begin (message: UserMessage): Promise<UserState> {
+  async function begin (message: UserMessage): Promise<UserState | null> {
     const through = rebuildThrough
     const state = await patiently(() => through < 0n ? load() : rebuild(through + 1n, []))
     rebuildThrough = -1n
-    return handle(state, message)
+    return handled(state, message)
+  }
+
+  function handled (state: UserState, message: UserMessage): UserState | null | Promise<UserState | null> {
+    try {
+      const next = handle(state, message)
+      return next instanceof Promise ? next.catch(err => crashed(state, message, err)) : next
+    } catch (err) {
+      return crashed(state, message, err as Error)
+    }
   }
 
   /**
@@ -97,17 +103,17 @@ export function userActor (userId: string, deps: UserActorDeps) {
     }
   }
 
-  /** A defect of ours, or the end of the partition. The block must not wait for us. */
-  function crashed (message: UserMessage, error: Error): null {
+  /** A defect of ours. The block must not wait for us; questions have changed nothing. */
+  function crashed (state: UserState, message: UserMessage, error: Error): UserState | null {
     if (deps.ended()) return null
     deps.crashed(error)
     if (message.type === 'entries') {
       rebuildThrough = message.block.offset
       message.block.folded()
-    } else if (message.type === 'takeSnapshot') {
-      message.reply(userId, undefined)
+      return null
     }
-    return null
+    if (message.type === 'takeSnapshot') message.reply(userId, undefined)
+    return state
   }
 
   async function load (): Promise<UserState> {

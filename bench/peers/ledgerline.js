@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { serverFlags, startServer } from './process.js'
 
 const apiKey = 'bench'
@@ -14,7 +14,7 @@ export function startLedgerline (listener) {
   return async options => {
     if (!existsSync(options.program)) throw new Error('Ledgerline is not built: run `npx tsc` in the root first')
     const profiling = options.profileDir ? ['--cpu-prof', `--cpu-prof-dir=${options.profileDir}`] : []
-    const command = [process.execPath, ...serverFlags(options), ...profiling, options.program, 'start']
+    const command = [process.execPath, ...startFlags(), ...serverFlags(options), ...profiling, options.program, 'start']
     const { ready, stop } = await startServer(command, {
       env: {
         LEDGERLINE_DATA: options.dataDir,
@@ -34,6 +34,12 @@ export function startLedgerline (listener) {
     const target = { port: portOf(ready[listener]), controlPort: portOf(ready.http), apiKey, secret }
     return { pid: ready.pid, collects: true, target, stop }
   }
+}
+
+/** Node's flags of `npm start`. */
+function startFlags () {
+  const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+  return scripts.start.split(' ').filter(word => word.startsWith('--'))
 }
 
 /** @param {string | number | { port: number }} address as the ready line has it */

@@ -11,6 +11,8 @@ const zeros = Buffer.alloc(chunkBytes)
 export class Headroom {
   private sizeBytes: number
   private growing: Promise<void> | undefined
+  /** The file could not grow when it was last tried. */
+  private full = false
 
   private constructor (
     private readonly file: FileHandle,
@@ -28,10 +30,19 @@ export class Headroom {
     return headroom
   }
 
-  /** Grows the file where less than half of what is wanted is left. A full disk is for the commits to find out. */
+  /**
+   * True where the disk is full and the file has less left than a commit of `bytes` may take. LMDB must not find that
+   * out: after a write that failed for want of space it may corrupt its heap, which ends the process, or never answer.
+   */
+  isShort (bytes: number): boolean {
+    return this.full && this.sizeBytes - this.usedBytes() < Math.max(this.wantedBytes / 4, 2 * bytes)
+  }
+
+  /** Grows the file where less than half of what is wanted is left. */
   keep (): Promise<void> {
     if (this.growing === undefined && this.sizeBytes < this.usedBytes() + this.wantedBytes / 2) {
-      this.growing = this.grow().catch(() => {}).finally(() => { this.growing = undefined })
+      this.growing = this.grow().then(() => { this.full = false }, () => { this.full = true })
+        .finally(() => { this.growing = undefined })
     }
     return this.growing ?? Promise.resolve()
   }

@@ -111,6 +111,7 @@ class EmbeddedStore implements Store {
   private probe: NodeJS.Timeout | undefined
   private committing = false
   private bytesSinceKept = 0
+  private largestBytes = 0
   /** Something was requested since the commit in flight collected its writes; urgent: not only lazily. */
   private requested = false
   private urgent = false
@@ -194,6 +195,12 @@ class EmbeddedStore implements Store {
     const waiting = this.waiting
     this.waiting = []
     const startedMs = performance.now()
+    if (this.headroom.isShort(this.largestBytes)) {
+      this.headroom.keep().catch(() => {})
+      this.batch.start(false)
+      this.finish(startedMs, waiting, new Error('no space left'))
+      return
+    }
     const onLoop = this.onLoop()
     this.batch.start(!onLoop)
     try {
@@ -214,8 +221,6 @@ class EmbeddedStore implements Store {
 
   private onLoop (): boolean {
     const { commits = 'adaptive' } = this.options
-    // lmdb has let a batch that failed after many others neither resolve nor reject; a transaction on the loop throws.
-    if (this.failure) return true
     return commits === 'sync' || (commits === 'adaptive' && this.metrics.commitMs <= this.syncCommitMsMax)
   }
 
@@ -224,6 +229,7 @@ class EmbeddedStore implements Store {
     this.metrics.commits++
     this.committing = false
     this.bytesSinceKept += this.batch.bytes
+    if (this.batch.bytes > this.largestBytes) this.largestBytes = this.batch.bytes
     if (this.bytesSinceKept > headroomEveryBytes || this.metrics.commits % headroomEveryCommits === 0) {
       this.bytesSinceKept = 0
       this.headroom.keep().catch(() => {})

@@ -27,11 +27,13 @@ export interface Given {
 /** Every stream has one partition, so that a test knows where things are. */
 export async function given (t: Test, directory: string, overrides: Partial<PartitionDeps> = {}): Promise<Given> {
   const store = await openStore({ directory, headroomBytes: 1 << 16 })
-  t.teardown(() => store.close())
+  const system = startActors()
+  t.teardown(async () => {
+    await store.close() // gives the partitions back, for which their actors are needed
+    system.stop()
+  })
   const log = embeddedLog(store, { partitions: 1 })
   const snapshots = embeddedSnapshots(store)
-  const system = startActors()
-  t.teardown(() => { system.stop() })
   const sent: string[] = []
   const setAside: Given['setAside'] = []
   const failures: string[] = []
@@ -84,9 +86,8 @@ export function poison (connectionId: string, seq: number, times = Infinity): Fa
 
 /** `log`, but with facts in the place of others: bytes that break a fold are not easily made. */
 export function tampered (log: EventLog, replace: (entry: Entry) => Fact | undefined): EventLog {
-  const of = (block: any) => ({
-    ...block, items: block.items.map((entry: any) => entry.fact ? { ...entry, fact: replace(entry) ?? entry.fact } : entry),
-  })
+  const changed = (entry: any) => entry.fact ? { ...entry, fact: replace(entry) ?? entry.fact } : entry
+  const of = (block: any) => ({ ...block, items: block.items.map(changed) })
   return {
     partitions: stream => log.partitions(stream),
     append: (...args) => log.append(...args),

@@ -61,7 +61,7 @@ t.test('A crash', async t => {
       const found = await published(second.log)
       t.strictSame(found.filter(line => line.startsWith('ann')), ['ann 1=1', 'ann 2=2', 'ann 3=3', 'ann 4=4'])
       t.strictSame(found.filter(line => line.startsWith('bob')), ['bob 1=1', 'bob 2=2'])
-      t.match(second.sent.at(-2), 'ack a1 4=3,4')
+      t.ok(second.sent.includes('ack a1 4=3,4'))
     })
   }
 })
@@ -221,11 +221,12 @@ t.test('More entries than may fold at once', async t => {
     const wait = partition.received(block(1n, of('ann', uplink('a1', 2))))
     t.ok(wait instanceof Promise)
     let resumed = false
-    void (wait as Promise<void>).then(() => { resumed = true })
+    const resuming = (wait as Promise<void>).then(() => { resumed = true })
     for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve))
     t.notOk(resumed)
     release!()
-    await wait
+    await resuming
+    await until(() => world.sent.length === 3)
     t.strictSame(world.sent, ['welcome a1 up 0 down 0..0', 'ack a1 1=1', 'ack a1 2=2'])
   })
 })

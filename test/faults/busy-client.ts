@@ -141,7 +141,7 @@ export class BusyClient {
     if (downlinkSeq !== this.cursor || missed !== 0) {
       this.complaints.push(`at downlink ${this.cursor}, told ${downlinkSeq} with ${missed} missed`)
     }
-    if (resumed !== this.connections > 0 && this.acked.size > 0) this.complaints.push(`resumed is ${resumed}`)
+    if (!resumed && this.connections > 0) this.complaints.push('the session is not known any more')
     this.connected = frame
     this.connections++
     this.#accept(uplinkSeq, [])

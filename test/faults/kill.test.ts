@@ -10,7 +10,7 @@ t.comment(`LEDGERLINE_TEST_SEED=${seed} repeats the moments of the kills`)
 
 const users = Array.from({ length: 10 }, (_, i) => `user${i}`)
 
-/** Ten users with two devices each, one on TCP with Avro and one on WebSocket with JSON, and business that never rests. */
+/** Ten users with two devices each, TCP with Avro and WebSocket with JSON, and business that never rests. */
 class Traffic {
   readonly clients: BusyClient[] = users.flatMap(userId => [
     new BusyClient({ userId, deviceId: 'tcp', transport: 'tcp', outstanding: 8 }),
@@ -45,8 +45,8 @@ class Traffic {
     this.#pushing = false
     for (const client of this.clients) client.busy = false
     await Promise.all(this.#running.slice(this.clients.length))
-    await until(() => this.clients.every(client =>
-      client.complaints.length > 0 || (client.unacked === 0 && client.seen.length >= this.queued.get(client.userId)!.size)))
+    await until(() => this.clients.every(({ userId, complaints, unacked, seen }) =>
+      complaints.length > 0 || (unacked === 0 && seen.length >= this.queued.get(userId)!.size)))
   }
 
   async leave (): Promise<void> {
@@ -103,8 +103,8 @@ t.test('After kill -9 in the middle of 20 busy clients, ten times', async t => {
     traffic.goTo(node)
   }
   await traffic.finish()
-  t.comment(`${traffic.acked} uplinks acked, ${[...traffic.queued.values()].reduce((sum, { size }) => sum + size, 0)} ` +
-    'downlinks queued')
+  const queued = [...traffic.queued.values()].reduce((sum, { size }) => sum + size, 0)
+  t.comment(`${traffic.acked} uplinks acked, ${queued} downlinks queued`)
   await checkAll(t, node, traffic)
 
   await traffic.leave()
@@ -123,7 +123,7 @@ t.test('After SIGTERM in the middle of 20 busy clients, three times', async t =>
     const enough = traffic.acked + 100 + Math.trunc(2_000 * random())
     await until(() => traffic.acked >= enough && traffic.clients.every(({ isOpen }) => isOpen))
     traffic.goTo(undefined)
-    t.strictSame(await node.kill('SIGTERM'), { code: 0, signal: null }, `the node says that it stopped as asked, ${stop}`)
+    t.strictSame(await node.kill('SIGTERM'), { code: 0, signal: null }, `stop ${stop} ends as asked`)
     t.strictSame(node.lines.filter(({ level }) => level >= 50), [], 'and logs no error')
     node = await startProcess(t, directory)
     traffic.goTo(node)
@@ -141,7 +141,8 @@ async function checkAll (t: Test, node: NodeProcess, traffic: Traffic): Promise<
   await t.test('every acked uplink is there exactly once, in order, with the userSeq that its ack named', async t => {
     for (const { userId, sessionId, acked } of traffic.clients) {
       const mine = uplinks.filter(uplink => uplink.userId === userId && uplink.sessionId === sessionId)
-      t.strictSame(mine.map(({ seq }) => seq), Array.from({ length: acked.size }, (_, i) => i + 1), `${sessionId}: seqs`)
+      const expected = Array.from({ length: acked.size }, (_, i) => i + 1)
+      t.strictSame(mine.map(({ seq }) => seq), expected, `${sessionId}: seqs`)
       const wrong = mine.filter(({ seq, userSeq, payload }) =>
         payload !== `${sessionId} ${seq}` || (acked.get(seq) !== 0 && acked.get(seq) !== userSeq))
       t.strictSame(wrong, [], `${sessionId}: userSeqs and payloads`)
@@ -157,7 +158,7 @@ async function checkAll (t: Test, node: NodeProcess, traffic: Traffic): Promise<
     for (const { userId, sessionId, seen } of traffic.clients) {
       const messageIds = seen.map(({ messageId }) => messageId)
       t.strictSame([...messageIds].sort(), [...traffic.queued.get(userId)!].sort(), `${sessionId}: which`)
-      t.strictSame(seen.map(({ seq }) => seq), Array.from({ length: seen.length }, (_, i) => i + 1), `${sessionId}: seqs`)
+      t.strictSame(seen.map(({ seq }) => seq), seen.map((_, i) => i + 1), `${sessionId}: seqs`)
     }
     for (const userId of users) {
       const [a, b] = traffic.clients.filter(client => client.userId === userId)
@@ -170,8 +171,9 @@ async function checkAll (t: Test, node: NodeProcess, traffic: Traffic): Promise<
   await t.test('presence shows the connections that are open, and no others', async t => {
     for (const userId of users) {
       const { body } = await request(node, `/v1/users/${userId}/presence`)
-      const open = traffic.clients.filter(client => client.userId === userId).map(({ connected }) => connected?.connectionId)
-      t.strictSame(body.sessions.map(({ connectionId }: any) => connectionId).sort(), open.sort(), userId)
+      const open = traffic.clients.filter(client => client.userId === userId)
+      const expected = open.map(({ connected }) => connected?.connectionId).sort()
+      t.strictSame(body.sessions.map(({ connectionId }: any) => connectionId).sort(), expected, userId)
     }
   })
 }

@@ -151,9 +151,8 @@ class Inbox<T> {
 export class TcpClient {
   readonly #inbox = new Inbox<Buffer>()
   #bytes: Buffer = Buffer.alloc(0)
-  /** Set by the server's FIN; a reset sets `failure`. */
-  finished = false
-  failure: Error | undefined
+  /** Set by a reset, also one that comes after the server's FIN. */
+  #failure: Error | undefined
 
   static async open (t: Test, node: TestNode): Promise<TcpClient> {
     const socket = connect({ host: '127.0.0.1', port: node.tcpPort, allowHalfOpen: true, noDelay: true })
@@ -166,11 +165,10 @@ export class TcpClient {
   private constructor (readonly socket: Socket) {
     socket.on('data', chunk => { this.#read(chunk) })
     socket.on('end', () => {
-      this.finished = true
       this.#inbox.end(new Error('the server has closed'))
       socket.end()
     })
-    socket.on('error', err => { this.failure = err; this.#inbox.end(err) })
+    socket.on('error', err => { this.#failure = err; this.#inbox.end(err) })
     socket.on('close', () => { this.#inbox.end(new Error('the socket is closed')) })
   }
 
@@ -187,10 +185,10 @@ export class TcpClient {
   /** Frames that wait to be taken. */
   get waiting (): number { return this.#inbox.size }
 
-  /** Waits for the server's FIN; returns the frames that nobody took. A reset throws. */
+  /** Waits until both sides have closed; returns the frames that nobody took. A reset throws. */
   async closed (): Promise<Buffer[]> {
-    await until('the server closes', () => this.finished || this.failure !== undefined)
-    if (this.failure) throw this.failure
+    await until('the server closes', () => this.socket.closed)
+    if (this.#failure) throw this.#failure
     if (this.#bytes.length > 0) throw new Error('the server closed within a frame')
     return this.#inbox.rest()
   }

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { type Actor, startActors } from '../../../actors/system.js'
+import { type Behaviour, startActors } from '../../../actors/system.js'
 import { type FoldingBlock, userActor, type UserActorDeps, type UserMessage } from '../../../actors/user/actor.js'
 import type { Settle } from '../../../actors/user/effects.js'
 import { decodeSnapshot } from '../../../actors/user/snapshot.js'
@@ -68,7 +68,12 @@ t.test('A snapshot that can not be loaded for a while', async t => {
   t.test('holds the entries back, and none is lost', async t => {
     let attempts = 0
     const user = givenUser(t, {
-      deps: { load: async () => { if (++attempts <= 2) throw new Error('away') } },
+      deps: {
+        async load () {
+          if (++attempts <= 2) throw new Error('away')
+          return undefined
+        },
+      },
     })
     await user.fold(opened('c1'), uplink('c1', 1))
     t.strictSame(user.crashed, ['away', 'away'])
@@ -77,7 +82,14 @@ t.test('A snapshot that can not be loaded for a while', async t => {
   })
   t.test('holds back the second chance of an entry as well', async t => {
     let away = 2
-    const user = givenUser(t, { deps: { load: async () => { if (user.failed.length > 0 && away-- > 0) throw new Error('away') } } })
+    const user: GivenUser = givenUser(t, {
+      deps: {
+        async load () {
+          if (user.failed.length > 0 && away-- > 0) throw new Error('away')
+          return undefined
+        },
+      },
+    })
     await user.fold(opened('c1'), uplink('c1', 1), poison('c1', 2, 1), uplink('c1', 3))
     t.strictSame(user.crashed, ['away', 'away'])
     t.strictSame(user.published, ['1=1', '2=2', '3=3'])
@@ -169,7 +181,8 @@ interface GivenUser {
 /** The actor of user `ann` in a real system, over a ledger in memory. */
 function givenUser (
   t: Test,
-  { deps = {}, snapshot, state = null }: { deps?: Partial<UserActorDeps>, snapshot?: Buffer | undefined, state?: UserState | null } = {}
+  { deps = {}, snapshot, state = null }:
+  { deps?: Partial<UserActorDeps>, snapshot?: Buffer | undefined, state?: UserState | null } = {}
 ): GivenUser {
   const system = startActors()
   t.teardown(() => { system.stop() })
@@ -191,12 +204,16 @@ function givenUser (
     resumeBytesMax: 1_000,
     ...deps,
   })
-  const actor: Actor<UserMessage> = system.spawn<UserState | null, UserMessage>((before, message) => {
-    const next = receive(before, message)
-    if (next instanceof Promise) return next.finally(() => { handled++ })
-    handled++
-    return next
-  }, state, error => { t.error(error) })
+  const behaviour: Behaviour<UserState | null, UserMessage> = {
+    receive (before, message) {
+      const next = receive(before, message)
+      if (next instanceof Promise) return next.finally(() => { handled++ })
+      handled++
+      return next
+    },
+    crashed (_state, _message, error) { t.error(error) },
+  }
+  const actor = system.spawn(behaviour, state)
   const user: GivenUser = {
     offset: 0n,
     sent: [],

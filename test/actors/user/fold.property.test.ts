@@ -10,13 +10,17 @@ import { at, closed, kicked, minute, opened, reported, requested, shortly, uplin
 import { devices, longTtlMs, type Step, World } from './world.js'
 
 // Mostly one device, so that much happens to the same session.
-const device = fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat({ max: devices - 1 }) })
+const device = fc.oneof(
+  { weight: 3, arbitrary: fc.constant(0) },
+  { weight: 1, arbitrary: fc.nat({ max: devices - 1 }) })
 const policy = fc.constantFrom<LoginPolicy>('device', 'device', 'device', 'platform', 'user', 'none')
 const ttlMs = fc.constantFrom(minute, minute, 10 * minute, longTtlMs)
 
 const requests = fc.record({
   do: fc.constant('request' as const),
-  count: fc.oneof({ weight: 60, arbitrary: fc.integer({ min: 1, max: 4 }) }, { weight: 1, arbitrary: fc.constant(outboxMax) }),
+  count: fc.oneof(
+    { weight: 60, arbitrary: fc.integer({ min: 1, max: 4 }) },
+    { weight: 1, arbitrary: fc.constant(outboxMax) }),
   ttlMs,
   only: fc.nat({ max: 12 }),
   except: fc.nat({ max: 12 }),

@@ -189,7 +189,9 @@ export class World {
     if (!wire) return
     client.uplinkSeq += uplinks
     if (client.connected) wire.told = true
-    for (let seq = client.ackedUplinkSeq + 1; seq <= client.uplinkSeq; seq++) this.append(uplink(wire.connectionId, seq))
+    for (let seq = client.ackedUplinkSeq + 1; seq <= client.uplinkSeq; seq++) {
+      this.append(uplink(wire.connectionId, seq))
+    }
   }
 
   read (client: Client, frames: number): void {

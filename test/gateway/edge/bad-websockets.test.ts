@@ -79,14 +79,14 @@ t.test('A WebSocket message', async t => {
 
   t.test('must be binary where the subprotocol is Avro', async t => {
     const client = await rawWebSocket(t, node, avro)
-    client.socket.write(rawFrame(text, ping))
+    client.socket.write(rawFrame(text, Buffer.of(0x08, 0x00))) // a good ping, were it binary
     await badFrame(t, client)
   })
 
   for (const protocol of [json, '']) {
     t.test(`must be text where the subprotocol is ${protocol || 'none'}`, async t => {
       const client = await WebSocketClient.open(t, node, protocol || undefined)
-      client.send(Buffer.of(0x08, 0x00))
+      client.send(Buffer.from(JSON.stringify(await connectFrame(node, 'ann'))))
       const left = await client.closed()
       t.match(JSON.parse(String(left.at(-1))), { op: 'error', code: 'bad-frame' })
       t.equal(client.closeCode, 4500)

@@ -1,8 +1,6 @@
 import t from 'tap'
 import { startTestNode, until } from '../node.js'
-import {
-  ackedUpTo, alive, closeCodes, connected, connectFrame, dialects, endsWith, speaker, uplinks,
-} from './dialects.js'
+import { ackedUpTo, alive, connected, connectFrame, dialects, endsWith, speaker, uplinks } from './dialects.js'
 
 for (const dialect of dialects) {
   t.test(`A client that speaks ${dialect}`, async t => {
@@ -87,6 +85,7 @@ for (const dialect of dialects) {
       const { client: first } = await connected(t, node, dialect, 'signalled')
       await node.signal('signalled', 'now', { service: 'typing' })
       t.strictSame(await first.next(), { op: 'signal', service: 'typing', payload: 'now' })
+      await alive(t, first)
       await node.gone(() => { first.destroy() })
       await until('the routing table has heard of it', async () =>
         (await node.push('signalled', 'then', { delivery: 'signal' })).status === 'offline')
@@ -134,10 +133,3 @@ for (const dialect of dialects) {
     t.test('leaves nothing in the log', async t => { t.strictSame(node.logged, []) })
   })
 }
-
-t.test('Close codes', async t => {
-  t.test('say by their range whether to come back', async t => {
-    const terminal = ['bad-frame', 'bad-token', 'protocol', 'kicked', 'banned', 'superseded']
-    for (const [code, close] of Object.entries(closeCodes)) t.equal(close >= 4500, terminal.includes(code), code)
-  })
-})
