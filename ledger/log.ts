@@ -79,8 +79,8 @@ export interface Position {
 
 export interface Follower<T> {
   /**
-   * The partition is this member's now. Returns the first offset that it wants, from its own store. When it throws it is
-   * asked again.
+   * The partition is this member's now. Returns the first offset that it wants, from its own store. When it throws it
+   * is asked again.
    */
   assigned (partition: number): Promise<bigint>
   /**
