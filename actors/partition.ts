@@ -35,7 +35,7 @@ export interface PartitionLimits {
 }
 
 export const partitionLimits: PartitionLimits = {
-  foldingMax: 20_000, checkpointEntries: 5_000, passivateAfterMs: 5_000, resumeBytesMax: 128 * 1024, revokeMs: 5_000,
+  foldingMax: 20_000, checkpointEntries: 5_000, passivateAfterMs: 2_000, resumeBytesMax: 128 * 1024, revokeMs: 5_000,
 }
 
 /** A user actor while it is active. */

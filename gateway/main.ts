@@ -290,8 +290,7 @@ async function endOlderConnections (eventLog: EventLog, tables: Tables, epoch: n
   const appends = []
   for await (const { partition, key, fields } of tables.scan('routing')) {
     if (!key.startsWith(prefix)) continue
-    for (const { connectionId, nodeEpoch } of routesOf(fields)) {
-      if (nodeEpoch >= epoch) continue
+    for (const { connectionId } of routesOf(fields)) {
       appends.push(eventLog.append(ledger, partition, [{
         userId: key.slice(prefix.length),
         atMs: epoch,

@@ -60,8 +60,10 @@ export async function tryProcess (
       ...env,
     },
   })
-  const exit = ended(child)
-  t.teardown(() => { child.kill('SIGKILL') })
+  const kill = () => { child.kill('SIGKILL') }
+  const exit = ended(child).finally(() => { process.off('exit', kill) })
+  t.teardown(kill)
+  process.on('exit', kill) // of a test that ran into its time limit
   const lines: LogLine[] = []
   let stderr = ''
   child.stderr!.on('data', text => { stderr += text })

@@ -1,5 +1,5 @@
-import t from 'tap'
-import { startTestNode } from '../node.js'
+import t, { type Test } from 'tap'
+import { startTestNode, type TestNode, until } from '../node.js'
 import { ackedUpTo, alive, connected, dialects, endsWith, uplinks } from './dialects.js'
 import { type Heard } from './hand-avro.js'
 
@@ -15,8 +15,7 @@ for (const dialect of dialects) {
       t.strictSame(await client.next(), { op: 'uplinkAck', seq: 1, userSeqs: [1] })
       client.send({ op: 'uplink', seq: 1, service: 'chat', payload: 'hello', priority: 3 })
       t.strictSame(await client.next(), { op: 'uplinkAck', seq: 1, userSeqs: [1] })
-      const { text } = await node.request('GET', '/v1/uplinks')
-      const lines = text.trim().split('\n').map(line => JSON.parse(line)).filter(({ userId }) => userId === 'once')
+      const lines = await uplinksOf(node, 'once', 1)
       t.equal(lines.length, 1)
       t.match(lines[0], { userSeq: 1, seq: 1, sessionId: 's1', deviceId: 'phone', service: 'chat', payload: 'hello' })
     })
@@ -81,6 +80,13 @@ for (const dialect of dialects) {
       client.sendAll(uplinks(1, 10_000, 'x'.repeat(500)))
       t.strictSame(await ackedUpTo(client, 10_000), numbers(1, 10_000))
       await alive(t, client)
+      await storedAsSent(t, node, 'flood', 10_000, 'x'.repeat(500))
+    })
+
+    t.test('is stored as it was sent when it came right behind connect', async t => {
+      const { client } = await connected(t, node, dialect, 'eager', {}, uplinks(1, 50, 'y'.repeat(300)))
+      await ackedUpTo(client, 50)
+      await storedAsSent(t, node, 'eager', 50, 'y'.repeat(300))
     })
   })
 
@@ -140,6 +146,23 @@ for (const dialect of dialects) {
       t.strictSame(node.logged, [])
     })
   })
+}
+
+/** What business services get of this user, once it is `count` lines: they come a little after the acks. */
+async function uplinksOf (node: TestNode, userId: string, count: number): Promise<any[]> {
+  return await until(`${count} uplinks of ${userId}`, async () => {
+    const { text } = await node.request('GET', '/v1/uplinks')
+    const lines = text.trim().split('\n').filter(line => line.includes(`"${userId}"`)).map(line => JSON.parse(line))
+    return lines.length >= count && lines
+  })
+}
+
+/** Each of `uplinks(1, count, payload)` is there once, in order, with its own bytes. */
+async function storedAsSent (t: Test, node: TestNode, userId: string, count: number, payload: string): Promise<void> {
+  const lines = await uplinksOf(node, userId, count)
+  t.equal(lines.length, count)
+  const wrong = lines.filter((line, i) => line.seq !== i + 1 || line.payload !== `${payload} ${i + 1}`)
+  t.strictSame(wrong, [])
 }
 
 /** The userSeqs of the next `count` uplinks that are acked, in however many frames. */
