@@ -36,8 +36,8 @@ export interface ConnectionOpened {
 }
 
 /**
- * Which older connections end when this one opens: the same device's; also those of the same platform; also all others
- * of the user; or none at all.
+ * Which older connections end when this one opens, besides the same device's, which always does (two would share one
+ * sequence space): none; those of the same platform; or all others of the user. `device` and `none` say the same.
  */
 export type LoginPolicy = 'device' | 'platform' | 'user' | 'none'
 

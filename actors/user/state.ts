@@ -106,11 +106,11 @@ export function missedOf (session: Session): number {
   return session.missed + Math.max(0, headSeq(session) - 1 - Math.max(session.ackedSeq, session.toldSeq))
 }
 
-/** True where an older connection must end because a new one opens under `policy`. */
+/** True where an older connection must end because a new one opens under `policy`: the same device's always. */
 export function endsUnder (
   policy: LoginPolicy, older: Session, newer: { deviceId: string, platform: string }
 ): boolean {
-  if (policy === 'none') return false
+  // Both would share one sequence space, and one's uplinks would be acked as repeats of the other's.
   if (policy === 'user' || older.deviceId === newer.deviceId) return true
   return policy === 'platform' && older.platform === newer.platform
 }

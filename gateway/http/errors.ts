@@ -41,7 +41,8 @@ export function answerError (err: FastifyError | Error, request: FastifyRequest,
   const answer = describe(err)
   if (answer.code === 'internal') request.log.error({ err, route: request.routeOptions?.url }, 'request failed')
   if (answer.code === 'unauthorized') reply.header('www-authenticate', 'Bearer')
-  if (answer.statusCode === 429 || answer.statusCode === 503) reply.header('retry-after', '1')
+  const isBusy = answer.statusCode === 429 || answer.statusCode === 503
+  if (isBusy && !reply.hasHeader('retry-after')) reply.header('retry-after', '1')
   reply.code(answer.statusCode).type('application/json; charset=utf-8').send(answer)
 }
 

@@ -77,9 +77,10 @@ t.test('ConnectionOpened', async t => {
     t.strictSame(effectsOf(state, opened('c3', { deviceId: 'pad', loginPolicy: 'user' })),
       ['close c1 kicked', 'close c2 kicked', 'welcome c3 new up 0 down 0'])
   })
-  t.test('ends nothing under policy none', async t => {
-    t.strictSame(effectsOf(given(opened('c1')), opened('c2', { loginPolicy: 'none' })),
-      ['welcome c2 resumed up 0 down 0'])
+  t.test('ends no other device under policy none, and still supersedes its own', async t => {
+    const state = given(opened('c1'), opened('c2', { deviceId: 'pad' }))
+    t.strictSame(effectsOf(state, opened('c3', { loginPolicy: 'none' })),
+      ['close c1 superseded', 'welcome c3 resumed up 0 down 0'])
   })
   t.test('that is repeated late does not bring its closed connection back', async t => {
     const state = given(opened('c1'), closed('c1'))
