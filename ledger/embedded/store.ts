@@ -52,7 +52,7 @@ export interface StoreOptions {
   readonly directory: string
   /** How long a lazy write may wait for a commit of somebody else's. */
   readonly lazyCommitMs?: number
-  /** `sync` keeps the event loop until the disk has it, `async` a thread; `adaptive` goes by `syncCommitMsMax`. */
+  /** `async`, the default, leaves it to a thread; `sync` keeps the event loop; `adaptive` goes by `syncCommitMsMax`. */
   readonly commits?: 'adaptive' | 'sync' | 'async'
   /** Average commit time up to which committing on the event loop is the cheaper way. */
   readonly syncCommitMsMax?: number
@@ -220,7 +220,7 @@ class EmbeddedStore implements Store {
   }
 
   private onLoop (): boolean {
-    const { commits = 'adaptive' } = this.options
+    const { commits = 'async' } = this.options
     return commits === 'sync' || (commits === 'adaptive' && this.metrics.commitMs <= this.syncCommitMsMax)
   }
 
