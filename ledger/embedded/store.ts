@@ -52,10 +52,8 @@ export interface StoreOptions {
   readonly directory: string
   /** How long a lazy write may wait for a commit of somebody else's. */
   readonly lazyCommitMs?: number
-  /** `async`, the default, leaves it to a thread; `sync` keeps the event loop; `adaptive` goes by `syncCommitMsMax`. */
-  readonly commits?: 'adaptive' | 'sync' | 'async'
-  /** Average commit time up to which committing on the event loop is the cheaper way. */
-  readonly syncCommitMsMax?: number
+  /** `async`, the default, leaves a commit to a thread; `sync` keeps the event loop until the disk has it. */
+  readonly commits?: 'sync' | 'async'
   /** How far the data file is kept ahead of what it holds. */
   readonly headroomBytes?: number
   /** Names that may stand in the directory beside ours, before the store was first opened there. */
@@ -105,7 +103,6 @@ class EmbeddedStore implements Store {
   private readonly closeTasks: Array<() => Promise<void>> = []
   private readonly batch: Batch
   private readonly lazyCommitMs: number
-  private readonly syncCommitMsMax: number
   private immediate: NodeJS.Immediate | undefined
   private timer: NodeJS.Timeout | undefined
   private probe: NodeJS.Timeout | undefined
@@ -132,7 +129,6 @@ class EmbeddedStore implements Store {
   ) {
     this.batch = new Batch(env)
     this.lazyCommitMs = options.lazyCommitMs ?? 20
-    this.syncCommitMsMax = options.syncCommitMsMax ?? 1
   }
 
   register (writer: Writer): void { this.writers.push(writer) }
@@ -201,7 +197,7 @@ class EmbeddedStore implements Store {
       this.finish(startedMs, waiting, new Error('no space left'))
       return
     }
-    const onLoop = this.onLoop()
+    const onLoop = this.options.commits === 'sync'
     this.batch.start(!onLoop)
     try {
       if (onLoop) this.env.transactionSync(this.collect)
@@ -217,11 +213,6 @@ class EmbeddedStore implements Store {
         () => this.finish(startedMs, waiting),
         err => reasonOf(err).then(reason => this.finish(startedMs, waiting, reason)))
     }
-  }
-
-  private onLoop (): boolean {
-    const { commits = 'async' } = this.options
-    return commits === 'sync' || (commits === 'adaptive' && this.metrics.commitMs <= this.syncCommitMsMax)
   }
 
   private finish (startedMs: number, waiting: Array<() => void>, err?: unknown): void {
