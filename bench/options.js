@@ -7,7 +7,7 @@ const usage = `npm run bench -- [options]
   --peers NAMES    of ledgerline-tcp, ledgerline-ws, socket.io, ws, aedes, mosquitto; a beginning will do: ledgerline
   --rounds N       of every measurement, 3 by default
   --seconds N      of every window, 5 by default
-  --settle N       seconds between opening connections and reading memory, 2 by default
+  --settle N       seconds between opening connections and reading memory, 8 by default
   --quick          one round, one second, few connections: is everything working?
   --profile        one round with a CPU profile of Ledgerline, and the functions that took the most time
   --out DIRECTORY  for results.json, results.svg and table.md, docs/bench by default
@@ -60,7 +60,7 @@ export function readOptions (args) {
     rounds: number('rounds', values.rounds ?? (once ? '1' : '3'), 1, 100),
     warmMs: quick ? 500 : 1200,
     windowMs: number('seconds', values.seconds ?? (quick ? '1' : '5'), 0.2, 60) * 1000,
-    settleMs: number('settle', values.settle ?? (quick ? '0.5' : '2'), 0, 60) * 1000,
+    settleMs: number('settle', values.settle ?? (quick ? '0.5' : '8'), 0, 60) * 1000,
     idleConnections: quick ? [200, 1000] : [1000, 10_000],
     quick,
     profile,

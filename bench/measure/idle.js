@@ -3,8 +3,10 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { withConnections } from './session.js'
 
 const collectionsMax = 12
-const collectionMs = 250
-/** Resident memory that two collections running changed by less than this is at rest. */
+/** V8 gives pages back to the system up to a second and a half after the collection that emptied them. */
+const collectionMs = 1_000
+/** Resident memory that so many collections running changed by less than this share is at rest. */
+const calmCollections = 3
 const restShare = 0.003
 
 /**
@@ -28,7 +30,7 @@ export function idle (ctx) {
 async function memoryAtRest (server, settleMs) {
   await wait(settleMs)
   let memory = memoryOf(server.pid)
-  for (let i = 0, calm = 0; server.collects && i < collectionsMax && calm < 2; i++) {
+  for (let i = 0, calm = 0; server.collects && i < collectionsMax && calm < calmCollections; i++) {
     process.kill(server.pid, 'SIGUSR2')
     await wait(collectionMs)
     const now = memoryOf(server.pid)
