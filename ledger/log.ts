@@ -81,8 +81,10 @@ export interface Follower<T> {
   /**
    * The partition is this member's now. Returns the first offset that it wants, from its own store. When it throws it
    * is asked again.
+   *
+   * @param committed what the group last committed here, 0n for nothing: for followers that have no store of their own
    */
-  assigned (partition: number): Promise<bigint>
+  assigned (partition: number, committed: bigint): Promise<bigint>
   /**
    * One block, after the one before it was taken: the next one of this partition waits for the returned promise.
    * Must not throw: a failure is the follower's to record.
@@ -93,6 +95,16 @@ export interface Follower<T> {
 }
 
 export interface Following {
+  /**
+   * Keeps `next`, the first offset that is not done yet, for the group. At best effort and a little later: after a
+   * crash an older one may come back. Ignored for a partition that is not this member's.
+   */
+  commit (partition: number, next: bigint): void
+  /**
+   * Gives the partition back and takes it again, from what `assigned` says then: the follower's store went back.
+   * Resolves once it was asked; at once where the partition is not this member's.
+   */
+  reassign (partition: number): Promise<void>
   /** Revokes every partition and leaves the group. */
   stop (): Promise<void>
 }

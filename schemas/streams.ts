@@ -22,6 +22,8 @@ export interface Stream<T> {
   readonly blocks: boolean
   /** What decides the partition: the user id, or the node id. */
   key (item: T): string
+  /** What a reader may drop repeats by: the same for every copy of the item. Absent where items go in blocks. */
+  messageId? (item: T): string
   /** Standard Avro `array<record>` behind a single-object header. The result is valid until the next call. */
   encodeBlock (items: readonly T[]): Buffer
   /** @throws GatewayError `bad-record` with the reason; never ends or hangs the process, whatever the bytes */
@@ -44,6 +46,7 @@ export interface RecordStream<T> extends Stream<T> {
 interface Codec<T> {
   readonly blocks: boolean
   key (item: T): string
+  messageId? (item: T): string
   write (to: AvroWriter, item: T): void
   read (from: AvroReader): T
   /** Branches of the union `fact` that this build knows. */
@@ -60,27 +63,52 @@ export const ledger = stream<Entry>('ledger', {
   blocks: true, key: ofUser, write: writeEntry, read: readEntry, facts: factTypes,
 })
 export const uplinks = stream<UplinkAccepted>('uplinks', {
-  blocks: false, key: ofUser, write: writeUplinkAccepted, read: readUplinkAccepted,
+  blocks: false,
+  key: ofUser,
+  messageId: ({ userId, userSeq }) => `${userId}/${userSeq}`,
+  write: writeUplinkAccepted,
+  read: readUplinkAccepted,
 })
 export const nodes = stream<NodeEntry>('nodes', {
-  blocks: false, key: ({ nodeId }) => nodeId, write: writeNodeEntry, read: readNodeEntry, facts: nodeFactTypes,
+  blocks: false,
+  key: ({ nodeId }) => nodeId,
+  messageId: ({ nodeId, epoch, atMs, fact }) => `${nodeId}/${epoch}/${atMs}/${fact.type}`,
+  write: writeNodeEntry,
+  read: readNodeEntry,
+  facts: nodeFactTypes,
 })
 export const downlinks = stream<DownlinkCommand>('downlinks', {
-  blocks: false, key: ({ userIds }) => userIds[0] ?? '', write: writeDownlinkCommand, read: readDownlinkCommand,
+  blocks: false,
+  key: ({ userIds }) => userIds[0] ?? '',
+  messageId: ({ messageId }) => messageId,
+  write: writeDownlinkCommand,
+  read: readDownlinkCommand,
 })
 export const downlinksRejected = stream<DownlinkRejected>('downlinks.rejected', {
-  blocks: false, key: ofUser, write: writeDownlinkRejected, read: readDownlinkRejected,
+  blocks: false,
+  key: ofUser,
+  messageId: ({ userId, rejectedAtMs, reason }) => `${userId}/${rejectedAtMs}/${reason}`,
+  write: writeDownlinkRejected,
+  read: readDownlinkRejected,
 })
 export const connections = stream<ConnectionEnded>('connections', {
-  blocks: false, key: ofUser, write: writeConnectionEnded, read: readConnectionEnded,
+  blocks: false,
+  key: ofUser,
+  messageId: ({ connectionId }) => connectionId,
+  write: writeConnectionEnded,
+  read: readConnectionEnded,
 })
 export const offline = stream<DownlinkUnacked>('offline', {
-  blocks: false, key: ofUser, write: writeDownlinkUnacked, read: readDownlinkUnacked,
+  blocks: false,
+  key: ofUser,
+  messageId: ({ userId, deviceId, messageId }) => `${userId}/${deviceId}/${messageId}`,
+  write: writeDownlinkUnacked,
+  read: readDownlinkUnacked,
 })
 
 function ofUser (item: { readonly userId: string }): string { return item.userId }
 
-function stream<T> (name: string, { blocks, key, write, read, facts }: Codec<T>): RecordStream<T> {
+function stream<T> (name: string, { blocks, key, messageId, write, read, facts }: Codec<T>): RecordStream<T> {
   const schema = loadSchema(`streams/${name.replace('.', '-')}`)
   const foreign = foreignBlocks<T>(schema, facts)
   const writer = new AvroWriter()
@@ -119,6 +147,7 @@ function stream<T> (name: string, { blocks, key, write, read, facts }: Codec<T>)
     blocks,
     schema,
     key,
+    messageId,
     encodeBlock (items) {
       start()
       if (items.length > 0) writer.long(items.length)

@@ -76,6 +76,13 @@ export class Delivery {
   }
 }
 
+/** What one group has committed of one stream. */
+export interface Committed {
+  /** 0n for nothing. */
+  of (partition: number): bigint
+  keep (partition: number, next: bigint): void
+}
+
 interface Member { readonly follower: Follower<any>, readonly left: AbortController }
 
 /** Members of one group on one stream, and which of them has which partition. */
@@ -91,6 +98,7 @@ export class Group {
     /** Groups get each block in the order in which they were formed. */
     private readonly order: number,
     private readonly logs: readonly PartitionLog[],
+    private readonly committed: Committed,
     private readonly onError: FollowerErrorHandler
   ) {}
 
@@ -98,7 +106,11 @@ export class Group {
     const member: Member = { follower, left: new AbortController() }
     this.members.push(member)
     await this.rebalance()
-    return { stop: () => this.leave(member) }
+    return {
+      commit: (partition, next) => { if (this.owners[partition] === member) this.committed.keep(partition, next) },
+      reassign: partition => this.reassign(member, partition),
+      stop: () => this.leave(member),
+    }
   }
 
   async stop (): Promise<void> {
@@ -120,16 +132,27 @@ export class Group {
     return this.changing
   }
 
+  private reassign (member: Member, partition: number): Promise<void> {
+    this.changing = this.changing.then(async () => {
+      if (this.owners[partition] !== member) return
+      await this.takeBack(partition, member)
+      await this.move(this.logs[partition]!)
+    })
+    return this.changing
+  }
+
+  private async takeBack (partition: number, owner: Member): Promise<void> {
+    await this.deliveries[partition]?.stop()
+    this.owners[partition] = this.deliveries[partition] = undefined
+    await this.call(partition, () => owner.follower.revoked(partition))
+  }
+
   private async move (log: PartitionLog): Promise<void> {
     const { partition } = log
     const target = this.members[partition % this.members.length]
     const owner = this.owners[partition]
     if (owner === target) return
-    if (owner) {
-      await this.deliveries[partition]?.stop()
-      this.owners[partition] = this.deliveries[partition] = undefined
-      await this.call(partition, () => owner.follower.revoked(partition))
-    }
+    if (owner) await this.takeBack(partition, owner)
     if (!target || target.left.signal.aborted) return
     const from = await this.positionOf(target, partition)
     if (from === undefined) return
@@ -144,7 +167,8 @@ export class Group {
   /** Asks until the follower knows; it may be that its own store is away for a while. */
   private async positionOf (member: Member, partition: number): Promise<bigint | undefined> {
     for (let waitMs = 50; !member.left.signal.aborted; waitMs = Math.min(2 * waitMs, retryMsMax)) {
-      const from = await this.call(partition, () => member.follower.assigned(partition))
+      const committed = this.committed.of(partition)
+      const from = await this.call(partition, () => member.follower.assigned(partition, committed))
       if (from !== undefined) return from
       await sleep(waitMs, undefined, { signal: member.left.signal }).catch(() => {})
     }

@@ -11,6 +11,7 @@
       length => bytes of KEY
     TABLE    0x07 table:uint8                                        -> JSON { generation }
     POSITION 0x08 table:uint8 generation:uint16 partition:uint16     -> JSON { next, atMs }: how far a table is
+    COMMITTED 0x09 streamId:uint16 partition:uint16 GROUP            -> next:uint48: what the group has committed
     BLOCK    0x10 commit:uint48 streamId:uint16 partition:uint16     -> one block
 
   All blocks of one commit are neighbours at the very end of the tree, whatever streams and partitions they belong to.
@@ -26,6 +27,7 @@ export const kind = {
   field: 0x06,
   table: 0x07,
   position: 0x08,
+  committed: 0x09,
   block: 0x10,
 } as const
 

@@ -7,8 +7,8 @@ import type { WriteBatch } from './batch.js'
 import { blockHeaderBytes, openBlock, sealBlock } from './block.js'
 import { Catalog, type CatalogEntry } from './catalog.js'
 import { StoreError } from './directory.js'
-import { Group, type FollowerErrorHandler } from './followers.js'
-import { blockKey } from './keys.js'
+import { Group, type Committed, type FollowerErrorHandler } from './followers.js'
+import { blockKey, kind } from './keys.js'
 import { PartitionLog, type Append } from './partition.js'
 import { trimOf, writeTrim, type Retention, type Trim } from './retention.js'
 import type { Store, Writer } from './store.js'
@@ -83,6 +83,9 @@ class LmdbLog implements EmbeddedLog, Writer {
   private trims: Trim[] = []
   private written: PartitionLog[] = []
   private writtenTrims: Trim[] = []
+  /** By key, in binary: committed and not yet written, and written by the commit under way. */
+  private commits = new Map<string, bigint>()
+  private writtenCommits = new Map<string, bigint>()
   private readonly pendingBytesMax: number
   private readonly now: () => number
   private readonly sweeper: NodeJS.Timeout
@@ -129,7 +132,8 @@ class LmdbLog implements EmbeddedLog, Writer {
     let found = this.groups.get(key)
     if (!found) {
       const onError = this.options.onFollowerError ?? (() => {})
-      found = new Group(stream.name, group, this.groups.size, this.state(stream).logs, onError)
+      const { entry: { streamId }, logs } = this.state(stream)
+      found = new Group(stream.name, group, this.groups.size, logs, this.committedBy(streamId, group), onError)
       this.groups.set(key, found)
     }
     return found.join(follower)
@@ -226,6 +230,7 @@ class LmdbLog implements EmbeddedLog, Writer {
       }
     }
     this.writeTombstones(batch, atMs)
+    this.writeCommits(batch)
     // A block may go only once the index knows its offset, or the next open would give that offset away again.
     this.catalog.writeIndex(batch, this.trims.length > 0)
     for (const trim of this.trims) writeTrim(trim, batch)
@@ -239,6 +244,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.catalog.committed(written.length > 0)
     this.written = []
     this.writtenTrims = []
+    this.writtenCommits = new Map()
     this.metrics.blocksAppended += written.length
     for (const { log, first, bytes } of writtenTrims) log.index.firstWritten(first, bytes)
     for (const log of written) log.committed(commit)
@@ -250,6 +256,8 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.catalog.failed()
     this.written = []
     this.writtenTrims = []
+    this.commits = new Map([...this.writtenCommits, ...this.commits])
+    this.writtenCommits = new Map()
     for (const log of written) log.failed(err)
     // Nor may those wait that the commit did not come to, because a write before them did not fit: it never will.
     this.dirty = []
@@ -272,6 +280,38 @@ class LmdbLog implements EmbeddedLog, Writer {
     if (log.dirty) return
     log.dirty = true
     this.dirty.push(log)
+  }
+
+  private committedBy (streamId: number, group: string): Committed {
+    const key = (partition: number): Buffer => {
+      const numbers = Buffer.from([kind.committed, 0, 0, 0, 0])
+      numbers.writeUInt16BE(streamId, 1)
+      numbers.writeUInt16BE(partition, 3)
+      return Buffer.concat([numbers, Buffer.from(group)])
+    }
+    return {
+      of: partition => {
+        const name = key(partition).toString('latin1')
+        const unwritten = this.commits.get(name) ?? this.writtenCommits.get(name)
+        if (unwritten !== undefined) return unwritten
+        const stored = this.store.env.getBinary(key(partition))
+        return BigInt(stored ? (stored as Buffer).readUIntBE(0, 6) : 0)
+      },
+      keep: (partition, next) => {
+        this.commits.set(key(partition).toString('latin1'), next)
+        this.store.request(true)
+      },
+    }
+  }
+
+  private writeCommits (batch: WriteBatch): void {
+    this.writtenCommits = this.commits
+    this.commits = new Map()
+    for (const [name, next] of this.writtenCommits) {
+      const value = batch.room(6)
+      value.writeUIntBE(Number(next), 0, 6)
+      batch.put(Buffer.from(name, 'latin1'), value)
+    }
   }
 
   private writeTombstones (batch: WriteBatch, atMs: number): void {

@@ -321,6 +321,8 @@ export async function logContract (t: Test, { open, reopen, sameObjects = false 
 
       await following.stop()
       t.equal(first.events.filter(event => event.startsWith('-')).length, 4, 'a member that stops gives all of its own back')
+      // A member in another process learns of it a little later.
+      await until(() => second.events.filter(event => event.startsWith('+')).length === 4)
       t.equal(second.events.filter(event => event.startsWith('+')).length, 4, 'and the other asks for their positions')
       for (let p = 0; p < 4; p++) await log.append(stream, p, [note(`${p} left`)])
       await until(() => second.texts().filter(text => text.endsWith('left')).length === 4)
@@ -342,6 +344,56 @@ export async function logContract (t: Test, { open, reopen, sameObjects = false 
       await following.stop()
       await log.append(stream, 0, [note('c')])
       t.strictSame(trace, ['received', 'done', 'revoked'])
+    })
+
+    await t.test('tells a follower what its group last committed', async t => {
+      const stream = noteStream()
+      let log = await open(t, stream)
+      const offsets: bigint[] = []
+      for (const item of notes(3)) offsets.push((await log.append(stream, 1, [item])).offset)
+      const committed = async (group: string) => {
+        const told: bigint[] = []
+        const follower = collector()
+        const following = await log.follow(stream, group, {
+          ...follower,
+          async assigned (partition, committed) { told[partition] = committed; return committed },
+        })
+        return { told, follower, following }
+      }
+      const first = await committed('committing')
+      t.strictSame(first.told, [0n, 0n, 0n, 0n], 'nothing at first')
+      first.following.commit(1, offsets[1]!)
+      first.following.commit(1, offsets[2]!)
+      await first.following.stop()
+      const second = await committed('committing')
+      t.strictSame(second.told, [0n, offsets[2]!, 0n, 0n], 'the last one in its own process')
+      await until(() => second.follower.texts().length === 1)
+      t.strictSame(second.follower.texts(), ['n2'])
+      await second.following.stop()
+      second.following.commit(1, offsets[0]!)
+      t.strictSame((await committed('another')).told, [0n, 0n, 0n, 0n], 'nothing of another group')
+      if (reopen) {
+        log = await reopen(t, log, stream)
+        t.strictSame((await committed('committing')).told, [0n, offsets[2]!, 0n, 0n], 'the last one when reopened')
+      }
+    })
+
+    await t.test('reassigns a partition whose follower went back', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      for (const item of notes(3)) await log.append(stream, 2, [item])
+      const follower = collector()
+      const following = await log.follow(stream, 'going back', follower)
+      await until(() => follower.texts().length === 3)
+      follower.events.length = 0
+      await following.reassign(2)
+      t.strictSame(follower.events, ['-2', '+2'])
+      await until(() => follower.texts().length === 6)
+      t.strictSame(follower.texts(), ['n0', 'n1', 'n2', 'n0', 'n1', 'n2'])
+      await following.stop()
+      follower.events.length = 0
+      await following.reassign(2)
+      t.strictSame(follower.events, [], 'and leaves alone one that is not its own')
     })
 
     await t.test('asks again when the follower can not tell its position yet', async t => {

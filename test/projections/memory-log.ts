@@ -41,10 +41,12 @@ export class MemoryLog<T> implements EventLog {
   async follow<U> (_stream: Stream<U>, _group: string, follower: Follower<U>) {
     this.#follower = follower as unknown as Follower<T>
     for (const [number, partition] of this.#partitions.entries()) {
-      const wanted = await follower.assigned(number)
+      const wanted = await follower.assigned(number, 0n)
       partition.handedTo = wanted > this.rewind ? wanted - this.rewind : 0n
     }
     return {
+      commit: () => {},
+      reassign: async () => {},
       stop: async () => {
         this.#follower = undefined
         for (const number of this.#partitions.keys()) await follower.revoked(number)

@@ -1,0 +1,150 @@
+import { Connection, NoAnswer, UnsupportedBroker, nameOf, parseAddress, type Address } from './connection.js'
+import { check, findCoordinator, metadata, type Metadata } from './wire.js'
+
+const connectMs = 2_000
+const questionMs = 3_000
+
+/** Which broker leads which partition, and the connections to them. */
+export class Cluster {
+  /** Of the cluster, not of this client; known after the first `refresh`. */
+  id = ''
+  brokers = 0
+  private controller = -1
+  private nodes = new Map<number, Address>()
+  private readonly leaders = new Map<string, number[]>()
+  private readonly topics = new Set<string>()
+  private readonly connections = new Map<string, Promise<Connection>>()
+  private readonly failedAtMs = new Map<string, number>()
+  private readonly bootstrap: readonly Address[]
+  private refreshing: Promise<void> | undefined
+  private closed = false
+
+  /** @throws RangeError when a broker is not HOST:PORT */
+  constructor (brokers: readonly string[], private readonly clientId: string) {
+    this.bootstrap = brokers.map(parseAddress)
+  }
+
+  /** Topics whose leaders `refresh` asks for. */
+  know (topics: readonly string[]): void { for (const topic of topics) this.topics.add(topic) }
+
+  /** How many partitions the topic has; 0 where it is not known. */
+  partitions (topic: string): number { return this.leaders.get(topic)?.length ?? 0 }
+
+  /** The node that leads the partition; undefined while there is none, or none is known. */
+  leaderOf (topic: string, partition: number): number | undefined {
+    const leader = this.leaders.get(topic)?.[partition]
+    return leader === undefined || leader < 0 ? undefined : leader
+  }
+
+  get controllerNode (): number { return this.controller }
+
+  /**
+   * The connection to `node` for one kind of requests; those of one lane wait for each other.
+   *
+   * @throws NoAnswer when there is none, with nothing sent
+   */
+  async connection (node: number, lane: string): Promise<Connection> {
+    const address = this.nodes.get(node)
+    if (!address) throw new NoAnswer(`broker ${node} is not known`, false)
+    return this.connectionTo(address, lane)
+  }
+
+  /**
+   * Asks any broker who leads what.
+   *
+   * @throws NoAnswer or UnsupportedBroker of the last broker when none has answered
+   */
+  refresh (): Promise<void> {
+    this.refreshing ??= this.refreshOnce().finally(() => { this.refreshing = undefined })
+    return this.refreshing
+  }
+
+  /** What the brokers say about topics, known here or not. */
+  async describe (topics: readonly string[]): Promise<Metadata> {
+    let last: unknown = new NoAnswer('the log is closed', false)
+    for (const address of this.candidates()) {
+      if (this.closed) break
+      try {
+        const connection = await this.connectionTo(address, 'questions')
+        return await connection.send(metadata, { topics, allowAutoTopicCreation: false }, questionMs)
+      } catch (err) {
+        if (err instanceof UnsupportedBroker) throw err
+        this.failedAtMs.set(nameOf(address), Date.now())
+        last = err
+      }
+    }
+    throw last
+  }
+
+  /** The node that keeps the group. @throws KafkaError while there is none */
+  async coordinatorOf (groupId: string): Promise<number> {
+    const address = this.candidates()[0]!
+    try {
+      const connection = await this.connectionTo(address, 'questions')
+      const answer = await connection.send(findCoordinator, { groupId }, questionMs)
+      check(answer, `coordinator of ${groupId}`)
+      return answer.coordinator.nodeId
+    } catch (err) {
+      if (err instanceof NoAnswer) this.failedAtMs.set(nameOf(address), Date.now())
+      throw err
+    }
+  }
+
+  /** Ends the connections of one lane; what waits on them gets NoAnswer. */
+  endLane (lane: string): void {
+    for (const [key, connection] of this.connections) {
+      if (!key.endsWith(` ${lane}`)) continue
+      this.connections.delete(key)
+      connection.then(open => open.destroy(new Error('not needed any more')), () => {})
+    }
+  }
+
+  close (): void {
+    this.closed = true
+    for (const connection of this.connections.values()) {
+      connection.then(open => open.destroy(new Error('the log is closed')), () => {})
+    }
+    this.connections.clear()
+  }
+
+  private async connectionTo (address: Address, lane: string): Promise<Connection> {
+    if (this.closed) throw new NoAnswer('the log is closed', false)
+    const key = `${nameOf(address)} ${lane}`
+    const known = this.connections.get(key)
+    if (known) {
+      const connection = await known
+      if (!connection.closed) return connection
+      if (this.connections.get(key) !== known) return this.connectionTo(address, lane)
+    }
+    const opening = Connection.open(address, this.clientId, connectMs)
+    this.connections.set(key, opening)
+    try {
+      return await opening
+    } catch (err) {
+      if (this.connections.get(key) === opening) this.connections.delete(key)
+      throw err
+    }
+  }
+
+  private async refreshOnce (): Promise<void> {
+    const { brokers, clusterId, controllerId, topicMetadata } = await this.describe([...this.topics])
+    this.id = clusterId
+    this.brokers = brokers.length
+    this.controller = controllerId
+    this.nodes = new Map(brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]))
+    for (const { topic, topicErrorCode, partitionMetadata } of topicMetadata) {
+      if (topicErrorCode !== 0) continue
+      const leaders = this.leaders.get(topic) ?? []
+      for (const { partitionId, leader } of partitionMetadata) leaders[partitionId] = leader
+      this.leaders.set(topic, leaders)
+    }
+  }
+
+  /** Every broker there is, those that failed last at the end. */
+  private candidates (): Address[] {
+    const all = new Map([...this.nodes.values(), ...this.bootstrap].map(address => [nameOf(address), address]))
+    return [...all.values()].sort((a, b) => this.failureOf(a) - this.failureOf(b))
+  }
+
+  private failureOf (address: Address): number { return this.failedAtMs.get(nameOf(address)) ?? 0 }
+}

@@ -1,0 +1,237 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { GatewayError } from '../../schemas/errors.js'
+import type { Stream } from '../../schemas/streams.js'
+import type { AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange } from '../log.js'
+import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
+import { Appender, type AppendMetrics } from './appender.js'
+import { Cluster } from './cluster.js'
+import { decodeCopy } from './delivery.js'
+import { KafkaFollowing } from './following.js'
+import { decoderOf, singleObjectFormat, type RecordFormat } from './format.js'
+import { Reader } from './reader.js'
+import type { Unreadable } from './record-batch.js'
+import { ensureTopics, reach } from './topics.js'
+
+export interface KafkaLogOptions {
+  /** HOST:PORT of some brokers; the others are learned from them. */
+  readonly brokers: readonly string[]
+  /** A topic is `<prefix>.<stream>`, a group `<prefix>.<group>.<stream>`. */
+  readonly topicPrefix: string
+  readonly clientId: string
+  readonly streams: readonly KafkaStream[]
+  /** Of the public streams; Avro single-object encoding where it is left out. */
+  readonly format?: RecordFormat
+  /** How long a send may take. Its outcome is unknown then, and it is sent again. */
+  readonly sendDeadlineMs?: number
+  /** Estimated bytes of appends without an outcome; an append that passes it is refused. */
+  readonly pendingBytesMax?: number
+  /** How long a member of a group may be silent before its partitions go to others. */
+  readonly sessionTimeoutMs?: number
+  /** A stored record was skipped: it can not be decoded, and stands in `<stream>.rejected`. Must not throw. */
+  readonly onRejected?: (rejected: { stream: string, partition: number, offset: bigint, reason: string }) => void
+  /** Something went wrong that is tried again. Must not throw. */
+  failed (what: string, error: Error, fields: object): void
+}
+
+export interface KafkaStream {
+  readonly stream: Stream<any>
+  /** Of a topic that is created; one that exists keeps its own. */
+  readonly partitions: number
+  /** For ever where it is left out. */
+  readonly retentionMs?: number
+  /** Further settings of a topic that is created. */
+  readonly config?: Readonly<Record<string, string>>
+}
+
+export interface KafkaLog extends EventLog {
+  readonly metrics: Readonly<AppendMetrics> & { readonly rejected: number }
+  /** What names the streams for ever: two logs with the same identity hold the same entries. */
+  readonly identity: string
+  /** Of the partitions that this process has in the group, as of their last fetch. */
+  lag (group: string): PartitionLag[]
+}
+
+export interface PartitionLag {
+  readonly stream: string
+  readonly partition: number
+  /** The first offset that was not delivered yet, and the one that the next record gets. */
+  readonly next: bigint
+  readonly end: bigint
+}
+
+/** How long a reader may keep the event loop. */
+const turnMs = 4
+const deliverMs = 2_000
+const setAsideMax = 10_000
+const rejectedBytesMax = 1 << 20
+
+/**
+ * The streams in Kafka. Creates the topics that are absent.
+ *
+ * @throws Error naming the brokers when none answers within 10 s, UnsupportedBroker when one speaks other versions
+ */
+export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog> {
+  const cluster = new Cluster(options.brokers, options.clientId)
+  try {
+    await reach(cluster, options.brokers)
+    const topics = options.streams.flatMap(({ stream, ...settings }) => [stream, rejectedStream(stream)]
+      .map(({ name }) => ({ topic: `${options.topicPrefix}.${name}`, ...settings })))
+    await ensureTopics(cluster, topics.filter(({ topic }, i) => topics.findIndex(other => other.topic === topic) === i))
+  } catch (err) {
+    cluster.close()
+    throw err
+  }
+  return new Log(cluster, options)
+}
+
+class Log implements KafkaLog {
+  readonly metrics: AppendMetrics & { rejected: number }
+  readonly identity: string
+  private readonly format: RecordFormat
+  private readonly appender: Appender
+  private readonly followings = new Map<KafkaFollowing<any>, { stream: string, topic: string, group: string }>()
+  private readonly rejected = new Set<string>()
+  private readonly closing = new AbortController()
+  private readonly reader: Reader
+  private followers = 0
+  private ended: Promise<void> | undefined
+
+  constructor (private readonly cluster: Cluster, private readonly options: KafkaLogOptions) {
+    this.identity = `${cluster.id}/${options.topicPrefix}`
+    this.format = options.format ?? singleObjectFormat
+    this.appender = new Appender({
+      cluster,
+      format: this.format,
+      sendDeadlineMs: options.sendDeadlineMs ?? 5_000,
+      pendingBytesMax: options.pendingBytesMax ?? 64 << 20,
+      failed: options.failed,
+    })
+    this.reader = new Reader(cluster, this.closing.signal)
+    this.metrics = Object.assign(this.appender.metrics, { rejected: 0 })
+  }
+
+  partitions (stream: Stream<any>): number {
+    const partitions = this.cluster.partitions(this.topicOf(stream))
+    if (partitions === 0) throw new RangeError(`stream ${stream.name}: the log was not opened with it`)
+    return partitions
+  }
+
+  append<T> (stream: Stream<T>, partition: number, items: readonly T[], options?: AppendOptions): Promise<Position> {
+    return this.appender.append(stream, this.topicOf(stream), partition, items, options)
+  }
+
+  async follow<T> (stream: Stream<T>, group: string, follower: Follower<T>): Promise<Following> {
+    if (this.closing.signal.aborted) throw closed()
+    this.partitions(stream)
+    const { topicPrefix, sessionTimeoutMs = 6_000, failed } = this.options
+    const topic = this.topicOf(stream)
+    const following = new KafkaFollowing<T>({
+      cluster: this.cluster,
+      topic,
+      groupId: `${topicPrefix}.${group}.${stream.name}`,
+      lane: `follower ${++this.followers}`,
+      sessionTimeoutMs,
+      follower,
+      decode: decoderOf(stream, this.format),
+      rejected: (partition, offset, bytes, reason) => this.setAside(stream, partition, offset, bytes, reason),
+      failed,
+    })
+    this.followings.set(following, { stream: stream.name, topic, group })
+    await following.start()
+    const stop = () => following.stop().finally(() => this.followings.delete(following))
+    return {
+      commit: (partition, next) => { following.commit(partition, next) },
+      reassign: partition => following.reassign(partition),
+      stop,
+    }
+  }
+
+  async * read<T> (stream: Stream<T>, partition: number, { from, to, signal }: ReadRange): AsyncGenerator<Block<T>> {
+    this.checkPartition(stream, partition)
+    if (signal?.aborted || this.closing.signal.aborted) return
+    const decode = decoderOf(stream, this.format)
+    let startedMs = performance.now()
+    const unreadable = ({ offset, bytes, reason }: Unreadable) =>
+      this.setAside(stream, partition, offset, bytes, reason)
+    const records = this.reader.records(this.topicOf(stream), partition, { from, to, signal }, unreadable)
+    for await (const { offset, value } of records) {
+      let items: readonly T[] = []
+      try {
+        items = decodeCopy(value, decode)
+      } catch (err) {
+        unreadable({ offset, bytes: value ?? Buffer.alloc(0), reason: (err as Error).message })
+      }
+      if (items.length > 0) yield { partition, offset, items }
+      if (performance.now() - startedMs < turnMs) continue
+      await turn()
+      startedMs = performance.now()
+    }
+  }
+
+  async bounds (stream: Stream<any>, partition: number): Promise<{ first: bigint, next: bigint }> {
+    this.checkPartition(stream, partition)
+    return this.reader.bounds(this.topicOf(stream), partition)
+  }
+
+  async derivedFrom (stream: Stream<any>, partition: number): Promise<bigint> {
+    this.checkPartition(stream, partition)
+    return this.reader.derivedFrom(this.topicOf(stream), partition)
+  }
+
+  health (): { ok: boolean, reason: string } {
+    const appends = this.appender.health()
+    if (!appends.ok) return appends
+    for (const following of this.followings.keys()) {
+      const health = following.health()
+      if (!health.ok) return health
+    }
+    return { ok: true, reason: '' }
+  }
+
+  lag (group: string): PartitionLag[] {
+    return [...this.followings].flatMap(([following, of]) =>
+      of.group === group ? following.lag().map(lag => ({ stream: of.stream, ...lag })) : [])
+  }
+
+  close (): Promise<void> {
+    this.ended ??= this.closeOnce()
+    return this.ended
+  }
+
+  private async closeOnce (): Promise<void> {
+    await this.appender.flush()
+    await Promise.all([...this.followings].map(async ([following, { topic }]) => {
+      await Promise.all(following.lag().map(({ partition }) =>
+        following.delivered(partition, this.appender.ackedTo(topic, partition), deliverMs)))
+      await following.stop()
+    }))
+    await this.appender.close() // with what followers appended while they stopped
+    this.closing.abort()
+    this.cluster.close()
+  }
+
+  private setAside (stream: Stream<any>, partition: number, offset: bigint, bytes: Uint8Array, reason: string): void {
+    const where = `${partition}@${offset}`
+    const key = `${stream.name} ${where}`
+    if (this.rejected.has(key) || this.closing.signal.aborted) return
+    if (this.rejected.size < setAsideMax) this.rejected.add(key)
+    this.metrics.rejected++
+    this.options.onRejected?.({ stream: stream.name, partition, offset, reason })
+    if (isRejectedStream(stream)) return
+    const rejected = rejectedStream(stream)
+    const record = rejectedRecord(bytes.subarray(0, rejectedBytesMax), where, reason, Date.now())
+    // A failure to keep the evidence must not stop the partition; onRejected has told of it.
+    this.append(rejected, partition % this.partitions(rejected), [record], { lazy: true }).catch(() => {})
+  }
+
+  private checkPartition (stream: Stream<any>, partition: number): void {
+    const partitions = this.partitions(stream)
+    if (!(partition >= 0 && partition < partitions)) {
+      throw new RangeError(`stream ${stream.name}: got partition ${partition}, want 0 to ${partitions - 1}`)
+    }
+  }
+
+  private topicOf ({ name }: Stream<any>): string { return `${this.options.topicPrefix}.${name}` }
+}
+
+function closed (): GatewayError { return new GatewayError('ledger-unavailable', 'the log is closed') }

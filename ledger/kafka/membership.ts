@@ -1,0 +1,226 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { assign, type Claim } from './assignment.js'
+import type { Cluster } from './cluster.js'
+import {
+  check, heartbeat, joinGroup, KafkaError, leaveGroup, memberAssignment, memberMetadata, offsetCommit,
+  offsetFetch, syncGroup, type Api,
+} from './wire.js'
+
+export interface MembershipDeps {
+  readonly cluster: Cluster
+  readonly groupId: string
+  readonly topic: string
+  readonly sessionTimeoutMs: number
+  /** What the member has, or is giving back, now. */
+  owned (): number[]
+  /** @param complete no partition of the group is on its way from one member to another */
+  assigned (partitions: readonly number[], complete: boolean): void
+  /** The group goes on without this member. Resolves when it has given everything back; it joins again then. */
+  lost (): Promise<void>
+  failed (what: string, error: Error, fields: object): void
+}
+
+const protocol = 'ledgerline-sticky'
+const questionMs = 3_000
+const nextRoundMs = 100
+const retryMsMin = 100
+const retryMsMax = 2_000
+
+const illegalGeneration = 22
+const unknownMember = 25
+const rebalanceInProgress = 27
+const memberIdRequired = 79
+const fencedInstance = 82
+
+/**
+ * A place in a consumer group, kept by heartbeats: joins, shares out the partitions where it is the group's leader, and
+ * joins again when the group changes or when it has given back what it was to give.
+ */
+export class Membership {
+  /** When the group has last answered as it should, ms since 1970. */
+  confirmedAtMs = Date.now()
+  private memberId = ''
+  private generation = -1
+  private coordinator: number | undefined
+  private stopped = false
+  private again = false
+  private complete = false
+  private wake = new AbortController()
+  private running: Promise<void> | undefined
+  private readonly lane: string
+
+  constructor (private readonly deps: MembershipDeps) {
+    this.lane = `group ${deps.groupId} ${++memberships}`
+  }
+
+  start (): void { this.running ??= this.run() }
+
+  /** The member has less than it has told the group. */
+  rejoin (): void {
+    this.again = true
+    this.wake.abort()
+  }
+
+  /** @returns 0n where the group has committed nothing; @throws NoAnswer or KafkaError */
+  async committed (partition: number): Promise<bigint> {
+    const { groupId, topic } = this.deps
+    const answer = await this.ask(offsetFetch, { groupId, topics: [{ topic, partitions: [{ partition }] }] })
+    check(answer, 'OffsetFetch')
+    const [found] = answer.responses[0]!.partitions
+    check(found!, 'OffsetFetch')
+    const offset = BigInt(found!.offset)
+    return offset < 0n ? 0n : offset
+  }
+
+  /** @throws NoAnswer or KafkaError where it was not kept */
+  async commit (offsets: ReadonlyMap<number, bigint>): Promise<void> {
+    const { groupId, topic } = this.deps
+    const partitions = [...offsets].map(([partition, next]) => ({ partition, offset: `${next}` }))
+    const question = {
+      groupId, groupGenerationId: this.generation, memberId: this.memberId, topics: [{ topic, partitions }],
+    }
+    const { responses } = await this.ask(offsetCommit, question)
+    for (const answer of responses[0]!.partitions) check(answer, 'OffsetCommit')
+  }
+
+  /** Ends the heartbeats and tells the group, so that it need not wait for the session to time out. */
+  async leave (): Promise<void> {
+    this.stopped = true
+    this.wake.abort()
+    const { groupId, cluster } = this.deps
+    if (this.memberId) {
+      await this.ask(leaveGroup, { groupId, memberId: this.memberId }).catch(() => {}) // the session times out then
+    }
+    cluster.endLane(this.lane)
+    await this.running
+  }
+
+  private async run (): Promise<void> {
+    let retryMs = retryMsMin
+    while (!this.stopped) {
+      try {
+        await this.join()
+        retryMs = retryMsMin
+        await this.keepAlive()
+      } catch (err) {
+        if (this.stopped) return
+        retryMs = await this.recover(err as Error, retryMs)
+      }
+    }
+  }
+
+  private async recover (err: Error, retryMs: number): Promise<number> {
+    const code = err instanceof KafkaError ? err.code : undefined
+    if (code === rebalanceInProgress) return retryMs
+    if (code === unknownMember || code === illegalGeneration || code === fencedInstance) {
+      this.deps.failed('group has lost this member', err, { group: this.deps.groupId })
+      this.memberId = ''
+      this.generation = -1
+      await this.deps.lost()
+      return retryMs
+    }
+    if (retryMs > retryMsMin) this.deps.failed('group does not answer', err, { group: this.deps.groupId })
+    this.coordinator = undefined
+    await sleep(retryMs)
+    await this.deps.cluster.refresh().catch(() => {})
+    return Math.min(2 * retryMs, retryMsMax)
+  }
+
+  private async join (): Promise<void> {
+    const { groupId, topic, sessionTimeoutMs, cluster, owned } = this.deps
+    this.again = false
+    const claim = { version: 1, topics: [topic], userData: encodeClaim(owned(), this.generation) }
+    const question = {
+      groupId,
+      sessionTimeout: sessionTimeoutMs,
+      rebalanceTimeout: sessionTimeoutMs,
+      protocolType: 'consumer' as const,
+      groupProtocols: [{ name: protocol, metadata: memberMetadata.encode(claim) }],
+    }
+    const joinMs = 2 * sessionTimeoutMs + questionMs // the broker waits for members that do not come back
+    let joined = await this.askHere(joinGroup, { ...question, memberId: this.memberId }, joinMs)
+    if (joined.errorCode === memberIdRequired) {
+      this.memberId = joined.memberId
+      joined = await this.askHere(joinGroup, { ...question, memberId: this.memberId }, joinMs)
+    }
+    check(joined, 'JoinGroup')
+    const { memberId, generationId, leaderId, members } = joined
+    this.memberId = memberId
+    const groupAssignment = leaderId === memberId ? share(members, topic, cluster.partitions(topic)) : []
+    const synced = await this.askHere(syncGroup, { groupId, generationId, memberId, groupAssignment }, joinMs)
+    check(synced, 'SyncGroup')
+    this.generation = generationId
+    this.confirmedAtMs = Date.now()
+    if (this.stopped) return
+    const decoded = memberAssignment.decode(synced.memberAssignment)
+    this.complete = decoded?.userData?.[0] === 1
+    this.deps.assigned(decoded?.assignment[topic] ?? [], this.complete)
+  }
+
+  /** Returns when it is time to join again. */
+  private async keepAlive (): Promise<void> {
+    const { groupId, sessionTimeoutMs } = this.deps
+    // The answer to a heartbeat tells of the next round, for which somebody waits without a partition.
+    const everyMs = this.complete ? sessionTimeoutMs / 5 : nextRoundMs
+    for (let waitMs = everyMs; !this.stopped && !this.again;) {
+      this.wake = new AbortController()
+      await sleep(waitMs, undefined, { signal: this.wake.signal }).catch(() => {})
+      if (this.stopped || this.again) return
+      try {
+        const question = { groupId, groupGenerationId: this.generation, memberId: this.memberId }
+        check(await this.askHere(heartbeat, question, questionMs), 'Heartbeat')
+        this.confirmedAtMs = Date.now()
+        waitMs = everyMs
+      } catch (err) {
+        if (err instanceof KafkaError && isFinal(err.code)) throw err
+        // The coordinator is away or has moved. It keeps the group in Kafka, so the member need not join again.
+        this.coordinator = undefined
+        waitMs = everyMs / 4
+        await this.deps.cluster.refresh().catch(() => {})
+      }
+    }
+  }
+
+  /** On the connection of this membership, where a join may take long. */
+  private async askHere<Q, A> (api: Api<Q, A>, question: Q, deadlineMs: number): Promise<A> {
+    const { cluster, groupId } = this.deps
+    this.coordinator ??= await cluster.coordinatorOf(groupId)
+    const connection = await cluster.connection(this.coordinator, this.lane)
+    return connection.send(api, question, deadlineMs)
+  }
+
+  private async ask<Q, A> (api: Api<Q, A>, question: Q): Promise<A> {
+    const { cluster, groupId } = this.deps
+    this.coordinator ??= await cluster.coordinatorOf(groupId)
+    const connection = await cluster.connection(this.coordinator, 'questions')
+    return connection.send(api, question, questionMs)
+  }
+}
+
+let memberships = 0
+
+function isFinal (code: number): boolean {
+  return code === unknownMember || code === illegalGeneration || code === rebalanceInProgress || code === fencedInstance
+}
+
+function share (
+  members: ReadonlyArray<{ readonly memberId: string, readonly memberMetadata: Buffer }>, topic: string, count: number
+) {
+  const claims = members.map(({ memberId, memberMetadata: bytes }): Claim =>
+    ({ memberId, ...decodeClaim(memberMetadata.decode(bytes).userData) }))
+  const { partitions, complete } = assign(claims, count)
+  return [...partitions].map(([memberId, given]) => ({
+    memberId,
+    memberAssignment: memberAssignment.encode({
+      version: 1, assignment: { [topic]: given }, userData: Buffer.from([complete ? 1 : 0]),
+    }),
+  }))
+}
+
+function encodeClaim (partitions: readonly number[], generation: number): Buffer {
+  return Buffer.from(JSON.stringify({ partitions, generation }))
+}
+
+function decodeClaim (bytes: Buffer | null): { partitions: number[], generation: number } {
+  return bytes && bytes.length > 0 ? JSON.parse(bytes.toString()) : { partitions: [], generation: -1 }
+}

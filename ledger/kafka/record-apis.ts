@@ -1,0 +1,123 @@
+import { KafkaReader, KafkaWriter } from './bytes.js'
+import { apiKey, type Api } from './wire.js'
+
+export interface PartitionBatch { readonly topic: string, readonly partition: number, readonly batch: Buffer }
+
+export interface Produced {
+  readonly topic: string
+  readonly partition: number
+  readonly errorCode: number
+  readonly baseOffset: bigint
+}
+
+const writer = new KafkaWriter()
+
+/** Appends batches, at most one for each partition; answered when every replica in sync has them. */
+export const produce: Api<{ timeoutMs: number, batches: readonly PartitionBatch[] }, Produced[]> = {
+  name: 'Produce',
+  key: apiKey('Produce'),
+  version: 7,
+
+  encode ({ timeoutMs, batches }) {
+    writer.start()
+    writer.int16(-1) // no transaction
+    writer.int16(-1) // acks of all
+    writer.int32(timeoutMs)
+    byTopic(batches, ({ partition, batch }) => {
+      writer.int32(partition)
+      writer.block(batch)
+    })
+    return writer.finish()
+  },
+
+  decode (bytes) {
+    const reader = new KafkaReader(bytes)
+    const produced: Produced[] = []
+    reader.array(() => {
+      const topic = reader.string()
+      reader.array(() => {
+        produced.push({ topic, partition: reader.int32(), errorCode: reader.int16(), baseOffset: reader.int64() })
+        reader.pos += 16 // its time and the first offset kept
+      })
+    })
+    return produced
+  },
+}
+
+export interface FetchFrom {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: bigint
+  readonly bytesMax: number
+}
+
+export interface Fetched {
+  readonly topic: string
+  readonly partition: number
+  readonly errorCode: number
+  /** The offset that the next record gets, as far as readers may see. */
+  readonly end: bigint
+  readonly batches: Buffer
+}
+
+/** Waits up to `waitMs` for a first byte. Aborted transactions are not left out: nobody here writes in transactions. */
+export const fetch: Api<{ waitMs: number, bytesMax: number, from: readonly FetchFrom[] }, Fetched[]> = {
+  name: 'Fetch',
+  key: apiKey('Fetch'),
+  version: 11,
+
+  encode ({ waitMs, bytesMax, from }) {
+    writer.start()
+    writer.int32(-1) // not a replica
+    writer.int32(waitMs)
+    writer.int32(1)
+    writer.int32(bytesMax)
+    writer.int8(1) // what is committed
+    writer.int32(0) // no session: each fetch names its partitions
+    writer.int32(-1)
+    byTopic(from, ({ partition, offset, bytesMax }) => {
+      writer.int32(partition)
+      writer.int32(-1) // any leader epoch
+      writer.int64(offset)
+      writer.int64(-1n)
+      writer.int32(bytesMax)
+    })
+    writer.int32(0)
+    writer.string('') // no rack
+    return writer.finish()
+  },
+
+  decode (bytes) {
+    const reader = new KafkaReader(bytes)
+    reader.pos += 10 // throttle time, an error of sessions and a session
+    const fetched: Fetched[] = []
+    reader.array(() => {
+      const topic = reader.string()
+      reader.array(() => {
+        const partition = reader.int32()
+        const errorCode = reader.int16()
+        const end = reader.int64()
+        reader.pos += 16 // the last stable offset and the first one kept
+        reader.array(() => { reader.pos += 16 }) // aborted transactions
+        reader.pos += 4 // a replica to prefer
+        fetched.push({ topic, partition, errorCode, end, batches: reader.block() })
+      })
+    })
+    return fetched
+  },
+}
+
+function byTopic<T extends { readonly topic: string }> (items: readonly T[], write: (item: T) => void): void {
+  const topics = new Map<string, T[]>()
+  for (const item of items) {
+    const known = topics.get(item.topic)
+    if (known) known.push(item)
+    else topics.set(item.topic, [item])
+  }
+  writer.int32(topics.size)
+  for (const [topic, items] of topics) {
+    writer.string(topic)
+    writer.int32(items.length)
+    for (const item of items) write(item)
+  }
+}

@@ -1,0 +1,89 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { UnsupportedBroker } from './connection.js'
+import type { Cluster } from './cluster.js'
+import { createTopics, errorName } from './wire.js'
+
+export interface WantedTopic {
+  readonly topic: string
+  readonly partitions: number
+  /** How long records are kept; for ever where it is left out. */
+  readonly retentionMs?: number
+  readonly config?: Readonly<Record<string, string>>
+}
+
+const replicasMax = 3
+const reachMs = 10_000
+const createMs = 30_000
+const alreadyExists = 36
+const unknownTopic = 3
+
+/** Above what one block may take, so that the broker never refuses one that we cut. */
+export const messageBytesMax = 8 << 20
+
+/**
+ * Waits for a broker.
+ *
+ * @throws Error naming the addresses when none answers within 10 s, UnsupportedBroker at once
+ */
+export async function reach (cluster: Cluster, brokers: readonly string[]): Promise<void> {
+  for (const end = Date.now() + reachMs; ; await sleep(250)) {
+    try {
+      return await cluster.refresh()
+    } catch (err) {
+      if (err instanceof UnsupportedBroker) throw err
+      if (Date.now() < end) continue
+      throw new Error(`Kafka: no broker of ${brokers.join(', ')} answered within ${reachMs / 1000} s: ` +
+        (err as Error).message, { cause: err })
+    }
+  }
+}
+
+/**
+ * Creates the topics that are absent, and waits until each partition of all has a leader. A topic that exists stays as
+ * it is.
+ *
+ * @throws Error when the cluster refuses to create one, or a partition stays without a leader
+ */
+export async function ensureTopics (cluster: Cluster, wanted: readonly WantedTopic[]): Promise<void> {
+  const names = wanted.map(({ topic }) => topic)
+  const { topicMetadata } = await cluster.describe(names)
+  cluster.know(names)
+  const absent = wanted.filter(({ topic }) =>
+    topicMetadata.some(found => found.topic === topic && found.topicErrorCode === unknownTopic))
+  if (absent.length > 0) await create(cluster, absent)
+  for (const end = Date.now() + createMs; ; await sleep(50)) {
+    await cluster.refresh()
+    const leaderless = names.find(topic => !hasLeaders(cluster, topic))
+    if (leaderless === undefined) return
+    if (Date.now() > end) throw new Error(`Kafka topic ${leaderless}: a partition has no leader`)
+  }
+}
+
+async function create (cluster: Cluster, wanted: readonly WantedTopic[]): Promise<void> {
+  const replicationFactor = Math.min(replicasMax, cluster.brokers)
+  const topics = wanted.map(({ topic, partitions, retentionMs, config = {} }) => ({
+    topic,
+    numPartitions: partitions,
+    replicationFactor,
+    configEntries: Object.entries({
+      'retention.ms': `${retentionMs ?? -1}`,
+      'max.message.bytes': `${messageBytesMax}`,
+      // Producers outside may compress as they like: the broker undoes it, so that each reader here can read it.
+      'compression.type': 'uncompressed',
+      ...(replicationFactor === replicasMax ? { 'min.insync.replicas': '2' } : {}),
+      ...config,
+    }).map(([name, value]) => ({ name, value })),
+  }))
+  const connection = await cluster.connection(cluster.controllerNode, 'questions')
+  const { topicErrors } = await connection.send(createTopics, { topics, timeout: createMs }, createMs)
+  for (const { topic, errorCode, errorMessage } of topicErrors) {
+    if (errorCode === 0 || errorCode === alreadyExists) continue // another process was faster
+    throw new Error(`Kafka topic ${topic}: not created, ${errorName(errorCode)}, ${errorMessage ?? 'no reason given'}`)
+  }
+}
+
+function hasLeaders (cluster: Cluster, topic: string): boolean {
+  const partitions = cluster.partitions(topic)
+  for (let p = 0; p < partitions; p++) if (cluster.leaderOf(topic, p) === undefined) return false
+  return partitions > 0
+}

@@ -1,0 +1,170 @@
+import { createRequire } from 'node:module'
+
+/*
+  What we use of kafkajs, and the one file that imports it: the codecs of Kafka's requests. They are no part of its
+  public interface, so package.json pins the version. Its connections, producer and consumer are not used
+  (docs/decisions/0008-kafka-without-its-consumer.md).
+*/
+
+/** One request of Kafka's protocol in one version. */
+export interface Api<Question, Answer> {
+  readonly name: string
+  readonly key: number
+  readonly version: number
+  /** The body behind the request header. */
+  encode (question: Question): Promise<Buffer> | Buffer
+  /** @throws when `bytes` are not such an answer */
+  decode (bytes: Buffer): Promise<Answer> | Answer
+}
+
+interface KafkajsMessage {
+  readonly request: { encode (): Promise<{ readonly buffer: Buffer }> }
+  readonly response: { decode (bytes: Buffer): Promise<any> }
+}
+
+interface KafkajsRequests {
+  readonly [name: string]: { protocol (of: { version: number }): (question: any) => KafkajsMessage }
+}
+
+const require = createRequire(import.meta.url)
+const { requests } = require('kafkajs/src/protocol/requests') as { requests: KafkajsRequests }
+const apiKeys = require('kafkajs/src/protocol/requests/apiKeys') as Readonly<Record<string, number>>
+const { errorCodes } = require('kafkajs/src/protocol/error') as {
+  errorCodes: ReadonlyArray<{ readonly type: string, readonly code: number }>
+}
+
+/** CRC-32C of `bytes`, unsigned. */
+export const crc32c = require('kafkajs/src/protocol/recordBatch/crc32C') as (bytes: Uint8Array) => number
+
+/** What a member tells its group, and what the group's leader tells a member. */
+export const { MemberMetadata: memberMetadata, MemberAssignment: memberAssignment } =
+  require('kafkajs/src/consumer/assignerProtocol') as {
+    MemberMetadata: {
+      encode (of: { version: number, topics: readonly string[], userData: Buffer }): Buffer
+      decode (bytes: Buffer): { topics: string[], userData: Buffer | null }
+    }
+    MemberAssignment: {
+      encode (of: { version: number, assignment: Record<string, readonly number[]>, userData: Buffer }): Buffer
+      /** null for no bytes */
+      decode (bytes: Buffer): { assignment: Record<string, number[]>, userData: Buffer | null } | null
+    }
+  }
+
+const names = new Map(errorCodes.map(({ code, type }) => [code, type]))
+
+/** Kafka's name for an error, as in its protocol guide. */
+export function errorName (code: number): string { return names.get(code) ?? `error ${code}` }
+
+/** An answer that says no. */
+export class KafkaError extends Error {
+  override readonly name = 'KafkaError'
+  constructor (readonly code: number, what: string) { super(`${what}: ${errorName(code)}`) }
+}
+
+/** @throws KafkaError unless the code is 0 */
+export function check ({ errorCode }: { readonly errorCode: number }, what: string): void {
+  if (errorCode !== 0) throw new KafkaError(errorCode, what)
+}
+
+interface Failable { readonly errorCode: number }
+interface OfTopic<Partition> { readonly topic: string, readonly partitions: readonly Partition[] }
+
+export interface Metadata {
+  readonly brokers: ReadonlyArray<{ readonly nodeId: number, readonly host: string, readonly port: number }>
+  readonly clusterId: string
+  readonly controllerId: number
+  readonly topicMetadata: ReadonlyArray<{
+    readonly topicErrorCode: number
+    readonly topic: string
+    readonly partitionMetadata: ReadonlyArray<{ readonly partitionId: number, readonly leader: number }>
+  }>
+}
+
+interface NewTopic {
+  readonly topic: string
+  readonly numPartitions: number
+  readonly replicationFactor: number
+  readonly configEntries: ReadonlyArray<{ readonly name: string, readonly value: string }>
+}
+
+interface Join {
+  readonly groupId: string
+  readonly sessionTimeout: number
+  readonly rebalanceTimeout: number
+  readonly memberId: string
+  readonly protocolType: 'consumer'
+  readonly groupProtocols: ReadonlyArray<{ readonly name: string, readonly metadata: Buffer }>
+}
+
+interface Joined extends Failable {
+  readonly generationId: number
+  readonly leaderId: string
+  readonly memberId: string
+  readonly members: ReadonlyArray<{ readonly memberId: string, readonly memberMetadata: Buffer }>
+}
+
+interface Sync {
+  readonly groupId: string
+  readonly generationId: number
+  readonly memberId: string
+  readonly groupAssignment: ReadonlyArray<{ readonly memberId: string, readonly memberAssignment: Buffer }>
+}
+
+interface Offered { readonly apiKey: number, readonly minVersion: number, readonly maxVersion: number }
+
+export const apiVersions = api<object, Failable & { readonly apiVersions: readonly Offered[] }>('ApiVersions', 0)
+
+export const metadata = api<{ topics: readonly string[], allowAutoTopicCreation: false }, Metadata>('Metadata', 6)
+
+export const createTopics = api<
+  { topics: readonly NewTopic[], timeout: number },
+  { readonly topicErrors: ReadonlyArray<Failable & { readonly topic: string, readonly errorMessage: string | null }> }
+>('CreateTopics', 3)
+
+/** `timestamp` -2 asks for the first offset kept, -1 for the one that comes next. */
+export const listOffsets = api<
+  { topics: ReadonlyArray<OfTopic<{ partition: number, timestamp: -1 | -2 }>> },
+  { readonly responses: ReadonlyArray<OfTopic<Failable & { readonly offset: string }>> }
+>('ListOffsets', 3)
+
+export const findCoordinator = api<
+  { groupId: string }, Failable & { readonly coordinator: { readonly nodeId: number } }
+>('GroupCoordinator', 2)
+export const joinGroup = api<Join, Joined>('JoinGroup', 5)
+export const syncGroup = api<Sync, Failable & { readonly memberAssignment: Buffer }>('SyncGroup', 3)
+export const heartbeat = api<{ groupId: string, groupGenerationId: number, memberId: string }, Failable>('Heartbeat', 3)
+export const leaveGroup = api<{ groupId: string, memberId: string }, Failable>('LeaveGroup', 3)
+
+export const offsetCommit = api<
+  {
+    groupId: string
+    groupGenerationId: number
+    memberId: string
+    topics: ReadonlyArray<OfTopic<{ partition: number, offset: string }>>
+  },
+  { readonly responses: ReadonlyArray<OfTopic<Failable & { readonly partition: number }>> }
+>('OffsetCommit', 5)
+
+export const offsetFetch = api<
+  { groupId: string, topics: ReadonlyArray<OfTopic<{ partition: number }>> },
+  Failable & { readonly responses: ReadonlyArray<OfTopic<Failable & { readonly offset: string }>> }
+>('OffsetFetch', 4)
+
+export const initProducerId = api<
+  { transactionalId: null, transactionTimeout: number },
+  Failable & { readonly producerId: string, readonly producerEpoch: number }
+>('InitProducerId', 1)
+
+export function apiKey (name: string): number { return apiKeys[name]! }
+
+function api<Question, Answer> (name: string, version: number): Api<Question, Answer> {
+  const message = requests[name]!.protocol({ version })
+  const { response } = message({ topics: [], members: [], groupProtocols: [], groupAssignment: [] })
+  return {
+    name,
+    key: apiKey(name),
+    version,
+    encode: async question => (await message(question).request.encode()).buffer,
+    decode: bytes => response.decode(bytes),
+  }
+}

@@ -1,0 +1,103 @@
+import t, { type Test } from 'tap'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Kafka, logLevel } from 'kafkajs'
+import { openKafkaLog, type KafkaLog } from '../../ledger/kafka/log.js'
+import type { Block } from '../../ledger/log.js'
+import type { Stream } from '../../schemas/streams.js'
+import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { collect, collector, logContract, note, notes, noteStream, until } from './log-contract.js'
+
+t.test('the Kafka log', { skip: kafkaMissing() ?? false }, async t => {
+  const { brokers } = await startKafka(t)
+
+  async function openAt (t: Test, stream: Stream<any>, clientId = 'one'): Promise<KafkaLog> {
+    const log = await openKafkaLog({
+      brokers,
+      topicPrefix: 'test',
+      clientId,
+      streams: [{ stream, partitions: 4 }],
+      failed: (what, err, fields) => t.comment(what, err.message, fields),
+    })
+    t.teardown(() => log.close())
+    return log
+  }
+
+  await logContract(t, {
+    open: openAt,
+    async reopen (t, log, stream) {
+      await log.close()
+      return openAt(t, stream)
+    },
+  })
+
+  await t.test('gives a topic that exists to whoever opens it next, with the partitions that it has', async t => {
+    const stream = noteStream()
+    const log = await openAt(t, stream)
+    const other = await openKafkaLog({
+      brokers, topicPrefix: 'test', clientId: 'other', streams: [{ stream, partitions: 7 }], failed: () => {},
+    })
+    t.teardown(() => other.close())
+    t.equal(other.partitions(stream), 4)
+    t.equal(other.identity, log.identity)
+    t.match(log.identity, /\/test$/)
+  })
+
+  await t.test('goes on from the first record kept where those before it are gone', async t => {
+    const stream = noteStream()
+    const log = await openAt(t, stream)
+    for (const item of notes(6)) await log.append(stream, 0, [item])
+    const admin = new Kafka({ brokers, logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    t.teardown(() => admin.disconnect())
+    const topic = `test.${stream.name}`
+    await admin.fetchTopicOffsets(topic) // or it does not know the topic
+    await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '4' }] })
+    t.strictSame(await log.bounds(stream, 0), { first: 4n, next: 6n })
+    t.strictSame(await collect(log.read(stream, 0, { from: 1n })), ['n4', 'n5'])
+    const follower = collector()
+    await log.follow(stream, 'late', follower)
+    await until(() => follower.texts().length === 2)
+    t.strictSame(follower.texts(), ['n4', 'n5'])
+  })
+
+  await t.test('shares a group among processes, each partition with one of them at any time', async t => {
+    const stream = noteStream()
+    const [one, two] = [await openAt(t, stream, 'one'), await openAt(t, stream, 'two')]
+    const holders: string[][] = [[], [], [], []]
+    let overlaps = 0
+    const taken = [0n, 0n, 0n, 0n]
+    function member (name: string) {
+      const follower = collector(partition => taken[partition]!)
+      return {
+        ...follower,
+        async assigned (partition: number) {
+          if (holders[partition]!.push(name) > 1) overlaps++
+          return follower.assigned(partition)
+        },
+        received (block: Block<any>) {
+          taken[block.partition] = block.offset + 1n
+          follower.blocks.push(block)
+        },
+        async revoked (partition: number) {
+          await sleep(200) // saves what it has
+          holders[partition] = holders[partition]!.filter(holder => holder !== name)
+          return follower.revoked(partition)
+        },
+      }
+    }
+    const [first, second] = [member('one'), member('two')]
+    await one.follow(stream, 'shared', first)
+    for (let p = 0; p < 4; p++) await one.append(stream, p, [note(`${p} a`)])
+    await until(() => first.texts().length === 4)
+    await two.follow(stream, 'shared', second)
+    t.strictSame(holders.flat().sort(), ['one', 'one', 'two', 'two'])
+    for (let p = 0; p < 4; p++) await two.append(stream, p, [note(`${p} b`)])
+    await until(() => first.texts().length + second.texts().length === 8)
+    t.equal(first.texts().length, 6, 'each block goes to one of them')
+    t.strictSame(one.lag('shared').length, 2)
+    await one.close()
+    await until(() => holders.flat().length === 4)
+    t.strictSame(holders.flat(), ['two', 'two', 'two', 'two'], 'what one gives back the other takes')
+    t.equal(overlaps, 0)
+  })
+})
