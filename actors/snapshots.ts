@@ -3,18 +3,34 @@
  * A snapshot is the single-object Avro encoding of one user's state; see `user/snapshot.ts`.
  */
 export interface Snapshots {
-  /** The first ledger offset of the partition that no saved snapshot includes; 0n for none. */
+  /**
+   * The first ledger offset of the partition that no saved snapshot includes; 0n for none. The owner asks for it when
+   * the partition is assigned: what is loaded and saved from then on is measured against it.
+   */
   checkpoint (partition: number): Promise<bigint>
 
-  /** The user's saved state, or undefined. */
+  /**
+   * The user's saved state, or undefined.
+   *
+   * @throws SnapshotsLost the store went back; the partition must be assigned again
+   */
   load (partition: number, userId: string): Promise<Buffer | undefined>
 
   /**
    * Saves the states of the users touched and the checkpoint in one atomic write. Moves only forward: it is ignored
    * when the stored checkpoint is already beyond `next`. A save that fails is tried again by the store, in order, so
-   * that no later checkpoint moves past it; it rejects only when the store closes.
+   * that no later checkpoint moves past it; it rejects only when the store closes, or has lost what it had.
    *
    * @param next the first offset that these snapshots do not include
+   * @throws SnapshotsLost the store went back; the partition must be assigned again
    */
   save (partition: number, next: bigint, states: ReadonlyMap<string, Buffer>): Promise<void>
+}
+
+/**
+ * The store no longer holds what it held when the partition was assigned: it was flushed, restored from an older copy,
+ * or written to by another owner. Trying again is of no use: only a new assignment starts from what is stored.
+ */
+export class SnapshotsLost extends Error {
+  override readonly name = 'SnapshotsLost'
 }

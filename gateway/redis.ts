@@ -1,0 +1,190 @@
+import { Cluster, Redis, type CommonRedisOptions } from 'ioredis'
+
+/** What `REDIS_URL` says. */
+export interface ParsedRedisUrl {
+  readonly kind: 'single' | 'cluster' | 'sentinel'
+  /** The server, some nodes of the cluster, or the sentinels. */
+  readonly nodes: readonly RedisNode[]
+  readonly tls: boolean
+  readonly username: string | undefined
+  readonly password: string | undefined
+  /** 0 in a cluster. */
+  readonly db: number
+  /** What the sentinels call the master; undefined without sentinels. */
+  readonly masterName: string | undefined
+}
+
+interface RedisNode { readonly host: string, readonly port: number }
+
+export interface RedisOptions {
+  /** A command without an answer by then fails; it may take effect all the same. */
+  readonly commandTimeoutMs?: number
+  /** Bound of one attempt to connect. */
+  readonly connectTimeoutMs?: number
+  /** How long the first connection is tried for. */
+  readonly firstConnectMs?: number
+  /** The connection failed, at most about once a second; it is tried again by itself. */
+  readonly onError?: (error: Error) => void
+}
+
+/*
+  URL      => SCHEME "://" [[USER] ":" PASSWORD "@"] HOST *("," HOST) ["/" MASTER] ["/" DB]
+    SCHEME => "redis" / "rediss", then "" / "+cluster" / "+sentinel"; several hosts without either are a cluster
+    HOST   => name, IPv4 or "[" IPv6 "]", then [":" PORT]; 6379, for sentinels 26379
+    MASTER => with "+sentinel" only, and always
+    DB     => not in a cluster
+*/
+const urlPattern = /^(rediss?)(\+cluster|\+sentinel)?:\/\/(?:(.*)@)?([^/?#@]+)((?:\/[^/?#]+){0,2})\/?$/
+const hostPattern = /^(?:([\w.-]+)|\[([\da-fA-F:.]+)\])(?::(\d{1,5}))?$/
+
+/** @returns undefined where `text` is no URL of a Redis, a Redis Cluster or a Redis under Sentinel */
+export function redisUrl (text: string): ParsedRedisUrl | undefined {
+  const match = urlPattern.exec(text)
+  if (!match) return undefined
+  const [, scheme, variant, userinfo, hosts, path] = match
+  const kind = variant === '+sentinel' ? 'sentinel' : variant || hosts!.includes(',') ? 'cluster' : 'single'
+  const nodes = hosts!.split(',').map(host => nodeOf(host, kind === 'sentinel' ? 26379 : 6379))
+  const segments = decoded(path!.split('/').slice(1))
+  const login = loginOf(userinfo)
+  if (!segments || !login || nodes.includes(undefined)) return undefined
+  const masterName = kind === 'sentinel' ? segments.shift() : undefined
+  const db = segments.shift() ?? '0'
+  if ((kind === 'sentinel' && !masterName) || segments.length > 0 || !/^\d{1,5}$/.test(db)) return undefined
+  if (kind === 'cluster' && db !== '0') return undefined
+  return { kind, nodes: nodes as RedisNode[], tls: scheme === 'rediss', ...login, db: Number(db), masterName }
+}
+
+function nodeOf (text: string, defaultPort: number): RedisNode | undefined {
+  const match = hostPattern.exec(text)
+  const port = Number(match?.[3] ?? defaultPort)
+  return match && port > 0 && port < 65_536 ? { host: (match[1] ?? match[2])!, port } : undefined
+}
+
+/** `redis://secret@host` would be a user without a password, which nobody means: it is refused. */
+function loginOf (userinfo = ':'): { username: string | undefined, password: string | undefined } | undefined {
+  const colon = userinfo.indexOf(':')
+  const parts = colon < 0 ? undefined : decoded([userinfo.slice(0, colon), userinfo.slice(colon + 1)])
+  return parts && { username: parts[0] || undefined, password: parts[1] || undefined }
+}
+
+function decoded (parts: string[]): string[] | undefined {
+  try {
+    return parts.map(decodeURIComponent)
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * A connection to Redis, connected. It reconnects by itself for ever; commands meanwhile fail at once, for nothing is
+ * queued: whoever writes keeps what is not written, and knows in which order it goes.
+ *
+ * @throws when Redis can not be reached within `firstConnectMs`; the message names the hosts and no password
+ */
+export async function connectRedis (url: string, options: RedisOptions = {}): Promise<Redis | Cluster> {
+  const parsed = redisUrl(url)
+  if (!parsed) throw new Error('not the URL of a Redis')
+  const { onError = () => {}, firstConnectMs = 10_000 } = options
+  const where = parsed.nodes.map(({ host, port }) => `${host}:${port}`).join(',')
+  return await connected(unconnected(parsed, options), where, firstConnectMs, onError)
+}
+
+/**
+ * A connection of its own for what `redis` has subscribed to, connected: with RESP2 a connection with subscriptions
+ * takes no other commands, and the answers to commands would wait behind the messages. In a cluster it has one
+ * connection to every master, for sharded channels.
+ */
+export async function subscriberOf (redis: Redis | Cluster, options: RedisOptions = {}): Promise<Redis | Cluster> {
+  const { onError = () => {}, firstConnectMs = 10_000 } = options
+  const subscriber = redis instanceof Cluster
+    ? redis.duplicate([], { shardedSubscribers: true })
+    : redis.duplicate(patient)
+  return await connected(subscriber, 'the subscriber', firstConnectMs, onError)
+}
+
+/**
+ * After a reconnect ioredis subscribes anew by itself, and nobody hears of a failure of that: an attempt that did not
+ * fail for good is the only one that does not end the process with an unhandled rejection.
+ */
+const patient = {
+  enableOfflineQueue: true,
+  maxRetriesPerRequest: null,
+  autoResendUnfulfilledCommands: true,
+  commandTimeout: undefined,
+  socketTimeout: undefined,
+}
+
+function unconnected (parsed: ParsedRedisUrl, options: RedisOptions): Redis | Cluster {
+  const { kind, nodes, tls, username, password, db, masterName } = parsed
+  const { commandTimeoutMs = 2_000, connectTimeoutMs = 5_000 } = options
+  const node: CommonRedisOptions & { tls?: object } = {
+    commandTimeout: commandTimeoutMs,
+    connectTimeout: connectTimeoutMs,
+    // A server that is frozen keeps its connections, and what is written to it would pile up in memory.
+    socketTimeout: 2 * commandTimeoutMs,
+    // A command without an answer when the connection ends fails then: its writer goes back and tries again in order.
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    // The address now leads to a replica: a failover has taken place.
+    reconnectOnError: err => err.message.startsWith('READONLY'),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(tls ? { tls: {} } : {}),
+  }
+  const queueless = { enableOfflineQueue: false, lazyConnect: true }
+  if (kind === 'cluster') {
+    return new Cluster([...nodes], {
+      ...queueless,
+      clusterRetryStrategy: backoff,
+      redisOptions: node,
+      // Fail at once, as without a cluster. A command that is sent again after a while is overtaken by later ones.
+      retryDelayOnFailover: 0,
+      retryDelayOnClusterDown: 0,
+    })
+  }
+  if (kind === 'single') return new Redis({ ...queueless, ...node, ...nodes[0]!, db, retryStrategy: backoff })
+  return new Redis({
+    ...queueless,
+    ...node,
+    db,
+    retryStrategy: backoff,
+    sentinels: [...nodes],
+    name: masterName!,
+    enableTLSForSentinelMode: tls,
+    sentinelCommandTimeout: commandTimeoutMs,
+    sentinelRetryStrategy: backoff,
+  })
+}
+
+function backoff (attempt: number): number {
+  return Math.min(50 * 2 ** Math.min(attempt, 5), 1_000) * (0.5 + Math.random() / 2)
+}
+
+async function connected<T extends Redis | Cluster> (
+  redis: T, where: string, withinMs: number, onError: (error: Error) => void
+): Promise<T> {
+  let cause: Error | undefined
+  const failed = (error: Error) => {
+    cause = error.message === 'Connection is closed.' ? cause ?? error : error
+    onError(error)
+  }
+  redis.on('error', failed) // without a listener it would be printed to the console
+  if (redis instanceof Cluster) {
+    redis.on('node error', failed)
+    // Left alone, a node is connected by its first command, and those behind it fail.
+    redis.on('+node', (node: Redis) => { node.connect().catch(() => {}) })
+  }
+  redis.connect().catch(() => {}) // it goes on trying, and says why in `error`
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      redis.disconnect()
+      reject(new Error(`Redis at ${where}: not reached within ${withinMs} ms`, { cause }))
+    }, withinMs)
+    redis.once('ready', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+  if (redis instanceof Cluster) await Promise.all(redis.nodes('master').map(async node => await node.ping()))
+  return redis
+}

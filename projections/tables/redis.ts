@@ -1,0 +1,240 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Cluster, Redis } from 'ioredis'
+import { newGeneration, TableKeys, type Slice } from './redis-keys.js'
+import { scanKeys } from './redis-scan.js'
+import { tableScripts, type TableScripts } from './redis-scripts.js'
+import { sweep } from './redis-sweep.js'
+import { keyBytesMax, type TableName, type TablePosition, type Tables, type TableStep, type TableWrite } from './tables.js'
+
+export interface RedisTablesOptions {
+  /** What every key begins with. Letters, digits, `.`, `_` and `-`. */
+  readonly prefix: string
+  /** Names the log that the tables are made of. A table that was made of another one counts as empty. */
+  readonly identity: string
+  /** Partitions of the stream that the table is made of. */
+  readonly partitions: (table: TableName) => number
+  /**
+   * The first offset that the partition of the table's stream does not have yet. A table that claims to be further was
+   * made of a log that is gone, and counts as empty.
+   */
+  readonly endOf?: (table: TableName, partition: number) => Promise<bigint>
+  /** How long after the first write, or after a new generation, rows of old ones are removed. */
+  readonly sweepAfterMs?: number
+  /** Pause after each thousand keys of it. */
+  readonly sweepPauseMs?: number
+  /** Rows of old generations could not be removed. It is tried again after the next start. */
+  readonly onSweepFailed?: (error: unknown) => void
+}
+
+export interface RedisTables extends Tables {
+  /** Ends what goes on in the background. The connection is the caller's. */
+  close (): void
+}
+
+/** The generation of a slice as this process knows it; one that has not begun is what the next `apply` would begin. */
+interface Generation { readonly id: string, readonly begun: boolean }
+
+type Row = Readonly<{ partition: number, key: string, fields: ReadonlyMap<string, any> }>
+
+/** Small tables whose rows somebody reads all the time: they have an index, and need no SCAN over everybody's keys. */
+const indexed: ReadonlySet<TableName> = new Set(['nodes'])
+/** Tries of one call that meets a generation it does not know: to learn of it, and to be overtaken once more. */
+const triesMax = 3
+
+/**
+ * The read models in Redis, one hash per row. Writes and position of a step are one script. What is stored belongs to a
+ * generation, a random name that stands in the keys and beside the position: a Redis that was flushed, or that somebody
+ * else's log was written to, has no generation of ours, so the table is empty, at position 0, and what the runner reads
+ * from the log again begins the next one.
+ *
+ * Nothing is queued and nothing is tried again here: a call fails when Redis is away, and may have taken effect.
+ */
+export function redisTables (redis: Redis | Cluster, options: RedisTablesOptions): RedisTables {
+  return new TablesInRedis(redis, options)
+}
+
+class TablesInRedis implements RedisTables {
+  readonly #redis: Redis | Cluster
+  readonly #scripts: TableScripts
+  readonly #options: RedisTablesOptions
+  readonly #keys: TableKeys
+  /** By the key of the slice's hash. */
+  readonly #generations = new Map<string, Generation>()
+  /** Slices whose position was compared with the end of the log. */
+  readonly #compared = new Set<string>()
+  /** Tables with a sweep that is due, and those that had one. */
+  readonly #sweepsDue = new Set<TableName>()
+  readonly #swept = new Set<TableName>()
+  readonly #closed = new AbortController()
+
+  constructor (redis: Redis | Cluster, options: RedisTablesOptions) {
+    this.#redis = redis
+    this.#scripts = tableScripts(redis)
+    this.#options = options
+    this.#keys = new TableKeys(options.prefix)
+  }
+
+  async get (table: TableName, partition: number, key: string): Promise<ReadonlyMap<string, any>> {
+    const [fields] = await this.#read({ table, partition }, [key])
+    return fields ?? new Map()
+  }
+
+  async * scan (table: TableName): AsyncIterable<Row> {
+    if (indexed.has(table)) {
+      for (let partition = 0; partition < this.#options.partitions(table); partition++) {
+        const slice = { table, partition }
+        const keys = await this.#list(slice)
+        yield * filled(slice, keys, await this.#read(slice, keys))
+      }
+      return
+    }
+    for await (const step of scanKeys(this.#redis, this.#keys, table)) {
+      // Of another generation than the live one nothing is read: asking is what tells which one that is.
+      const reads = step.map(({ slice, generation, keys }) => this.#read(slice, keys, generation))
+      for (const [i, rows] of (await Promise.all(reads)).entries()) yield * filled(step[i]!.slice, step[i]!.keys, rows)
+    }
+  }
+
+  async apply (table: TableName, partition: number, writes: readonly TableWrite[], step: TableStep): Promise<void> {
+    const slice = { table, partition }
+    const { rows, changes } = changesOf(table, writes)
+    for (let tries = 0; tries < triesMax; tries++) {
+      // No await before this call: steps reach Redis in the order in which they were given.
+      const generation = this.#generationOf(slice)
+      const [status, stored] = await this.#scripts.tableApply(2 + rows.length, this.#keysOf(slice, generation, rows), [
+        this.#options.identity, generation.id, generation.begun ? 0 : 1,
+        String(step.from ?? 0n), String(step.next), step.atMs, indexed.has(table) ? 1 : 0, ...changes,
+      ])
+      if (status === 'behind') {
+        throw new Error(`${table}, partition ${partition}: got a step from ${step.from} on, want one from ${stored} on`)
+      }
+      this.#learn(slice, status === 'kept' ? generation.id : stored)
+      if (status === 'kept') {
+        if (!generation.begun || !this.#swept.has(table)) this.#sweepLater(table)
+        return
+      }
+    }
+    throw new Error(`${table}, partition ${partition}: its generations change too fast`)
+  }
+
+  async position (table: TableName, partition: number): Promise<TablePosition> {
+    const slice = { table, partition }
+    const stored = await this.#position(slice)
+    const { endOf } = this.#options
+    const name = this.#keys.meta(slice)
+    if (endOf && !this.#compared.has(name)) {
+      const end = await endOf(table, partition) // asked for after the position was read, so it is not behind it
+      this.#compared.add(name)
+      if (stored.next > end) {
+        await this.#scripts.tableAbandon(1, [name], [this.#generationOf(slice).id])
+        return await this.#position(slice)
+      }
+    }
+    return stored
+  }
+
+  close (): void { this.#closed.abort() }
+
+  async #position (slice: Slice): Promise<TablePosition> {
+    const stored = await this.#redis.hgetall(this.#keys.meta(slice))
+    const live = stored.identity === this.#options.identity ? stored.live ?? '' : ''
+    this.#learn(slice, live)
+    if (live === '') return { next: 0n, atMs: 0 }
+    return { next: BigInt(stored[`next:${live}`] ?? 0), atMs: Number(stored[`atMs:${live}`] ?? 0) }
+  }
+
+  /** @returns the fields of the rows, in order; none at all when `generation` is not the live one */
+  async #read (slice: Slice, keys: readonly string[], generation?: string): Promise<Array<Map<string, any>>> {
+    for (let tries = 0; tries < triesMax; tries++) {
+      const id = generation ?? this.#generationOf(slice).id
+      const names = keys.map(key => this.#keys.row(slice, id, key))
+      const [live, ...rows] = await this.#scripts.tableRead(1 + keys.length, [this.#keys.meta(slice), ...names],
+        [this.#options.identity, id])
+      this.#learn(slice, live)
+      if (live === id) return rows.map(fieldsOf)
+      if (live === '' || generation !== undefined) return []
+    }
+    throw new Error(`${slice.table}, partition ${slice.partition}: its generations change too fast`)
+  }
+
+  async #list (slice: Slice): Promise<string[]> {
+    for (let tries = 0; tries < triesMax; tries++) {
+      const { id } = this.#generationOf(slice)
+      const names = [this.#keys.meta(slice), this.#keys.index(slice, id)]
+      const [live, keys] = await this.#scripts.tableList(2, names, [this.#options.identity, id])
+      this.#learn(slice, live)
+      if (live === id) return keys ?? []
+      if (live === '') return []
+    }
+    throw new Error(`${slice.table}, partition ${slice.partition}: its generations change too fast`)
+  }
+
+  #keysOf (slice: Slice, { id }: Generation, rows: readonly string[]): string[] {
+    const meta = this.#keys.meta(slice)
+    const index = indexed.has(slice.table) ? this.#keys.index(slice, id) : meta
+    return [meta, index, ...rows.map(row => this.#keys.row(slice, id, row))]
+  }
+
+  #generationOf (slice: Slice): Generation {
+    const name = this.#keys.meta(slice)
+    let generation = this.#generations.get(name)
+    if (!generation) this.#generations.set(name, generation = { id: newGeneration(), begun: false })
+    return generation
+  }
+
+  /** @param live the generation that Redis has; '' for none, so that one which had begun is over for good */
+  #learn (slice: Slice, live: string): void {
+    const name = this.#keys.meta(slice)
+    const known = this.#generations.get(name)
+    if (live === '') {
+      if (known?.begun) this.#generations.delete(name)
+    } else if (known?.id !== live || !known.begun) {
+      this.#generations.set(name, { id: live, begun: true })
+    }
+  }
+
+  #sweepLater (table: TableName): void {
+    if (this.#sweepsDue.has(table)) return
+    this.#sweepsDue.add(table)
+    this.#swept.add(table)
+    this.#sweep(table).catch(error => {
+      if (!this.#closed.signal.aborted) this.#options.onSweepFailed?.(error)
+    })
+  }
+
+  async #sweep (table: TableName): Promise<void> {
+    const { sweepAfterMs = 60_000, sweepPauseMs = 50 } = this.#options
+    const { signal } = this.#closed
+    await delay(sweepAfterMs, undefined, { signal, ref: false })
+    this.#sweepsDue.delete(table) // a generation that begins from now on needs another pass
+    await sweep(this.#redis, this.#keys, table, sweepPauseMs, signal)
+  }
+}
+
+function * filled ({ partition }: Slice, keys: readonly string[], rows: Array<Map<string, any>>): Iterable<Row> {
+  for (const [i, fields] of rows.entries()) if (fields.size > 0) yield { partition, key: keys[i]!, fields }
+}
+
+/** @returns the keys of the rows written to, each once, and for each write the place of its row, field and JSON */
+function changesOf (table: TableName, writes: readonly TableWrite[]) {
+  const places = new Map<string, number>()
+  const changes: Array<string | number> = []
+  for (const write of writes) {
+    const { key, field } = write
+    if (Buffer.byteLength(key) > keyBytesMax || Buffer.byteLength(field) > keyBytesMax) {
+      throw new RangeError(`${table}: got a key of ${Buffer.byteLength(key)} and a field of ` +
+        `${Buffer.byteLength(field)} bytes, want at most ${keyBytesMax} each`)
+    }
+    let place = places.get(key)
+    if (place === undefined) places.set(key, place = places.size)
+    // A value that JSON has no text for is not there, as everywhere in JSON.
+    changes.push(place, field, write.type === 'put' ? JSON.stringify(write.value) ?? '' : '')
+  }
+  return { rows: [...places.keys()], changes }
+}
+
+function fieldsOf (flat: readonly string[]): Map<string, any> {
+  const fields = new Map<string, any>()
+  for (let i = 0; i < flat.length; i += 2) fields.set(flat[i]!, JSON.parse(flat[i + 1]!))
+  return fields
+}
