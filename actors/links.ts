@@ -30,7 +30,10 @@ export interface Gone {
   readonly connectionId: string
 }
 
-/** A signal for the client. One object for all connections that it goes to, so that each encoding is made once. */
+/**
+ * A signal for the client. One object for all connections that it goes to, so that each encoding is made once. Nobody
+ * repairs a signal, so one that finds no connection is answered with `NotHere`.
+ */
 export interface Signalled {
   readonly type: 'signal'
   readonly nodeId: string
@@ -61,18 +64,52 @@ export interface Resync {
   readonly bytesMax: number
 }
 
+/**
+ * The answer to a signal whose connection its node does not have, or whose node does not listen: the route was stale.
+ * Signals alone are answered. What a user actor sends to a connection that is gone needs no answer: the ledger says
+ * that it has ended, and what a live one has lost, it asks for with `Resync`.
+ */
+export interface NotHere {
+  readonly type: 'notHere'
+  /** Where the connection was looked for. */
+  readonly nodeId: string
+  readonly connectionId: string
+  /** The very object that was sent, so that its sender finds what belongs to it. */
+  readonly signal: SharedSignal
+}
+
+/** Where the messages arrive; each end is set once, when the role behind it has started. */
+export interface LocalEnds {
+  /** @returns false where the connection is not here */
+  connections: (message: ConnectionMessage) => boolean
+  users: (question: Resync) => void
+  /** At most once, like the signal that it answers: no `NotHere` does not mean that the signal has arrived. */
+  notHere: (answer: NotHere) => void
+  /**
+   * Questions for this ledger partition are answered here from now on.
+   *
+   * @returns when they arrive, or once it has failed to make them: then it is tried again until `disowns`
+   */
+  owns (partition: number): Promise<void>
+  disowns (partition: number): void
+}
+
 /** The embedded side: everything is in this process, so a message is a call. */
 export function localLinks (): Links & LocalEnds {
   return {
-    connections: () => {},
+    connections: () => false,
     users: () => {},
-    toConnection (message) { this.connections(message) },
+    notHere: () => {},
+    async owns () {},
+    disowns () {},
+    toConnection (message) { tellHere(this, message) },
     toUser (question) { this.users(question) },
   }
 }
 
-/** Where the messages arrive; set once, when edge and users have started. */
-export interface LocalEnds {
-  connections: (message: ConnectionMessage) => void
-  users: (question: Resync) => void
+/** Gives a message to its connection on this very node. */
+export function tellHere (ends: LocalEnds, message: ConnectionMessage): void {
+  if (ends.connections(message) || message.type !== 'signal') return
+  const { nodeId, connectionId, signal } = message
+  ends.notHere({ type: 'notHere', nodeId, connectionId, signal })
 }

@@ -1,0 +1,102 @@
+import type { Cluster, Redis } from 'ioredis'
+
+export interface LinkListenerOptions {
+  readonly subscriber: Redis | Cluster
+  /** Says `hello` on the channels that are listened to. */
+  readonly publisher: Redis | Cluster
+  /** A batch without messages. */
+  readonly hello: Buffer
+  readonly helloEveryMs: number
+  received (bytes: Buffer): void
+  failed (what: string, error: Error, fields: object): void
+}
+
+const retryMsMin = 100
+const retryMsMax = 2_000
+
+/**
+ * The way in from all channels. ioredis subscribes again after it has lost a connection, but it does not notice one
+ * that is silent because its other end is gone, and a node that hears nothing acks nothing. So this one talks to itself
+ * on every channel, and where it does not hear that, it connects and subscribes anew.
+ */
+export class LinkListener {
+  readonly #options: LinkListenerOptions
+  /** A token a channel, so that trying to subscribe ends with the wish that it began for. */
+  readonly #channels = new Map<string, object>()
+  /** Channels on which Redis took the last `hello`, or still may, and it was not heard. */
+  readonly #unheard = new Set<string>()
+  readonly #timer: NodeJS.Timeout
+
+  constructor (options: LinkListenerOptions) {
+    this.#options = options
+    options.subscriber.on('smessageBuffer', this.#arrived)
+    // Behind the next reads: after a pause of the whole process what was said during it is still to be heard.
+    this.#timer = setInterval(() => { setImmediate(() => { this.#check() }) }, options.helloEveryMs).unref()
+  }
+
+  has (channel: string): boolean { return this.#channels.has(channel) }
+
+  /** @returns when it is subscribed, or once that has failed: then it is tried again until `leave` */
+  async join (channel: string): Promise<void> {
+    if (this.#channels.has(channel)) return
+    const token = {}
+    this.#channels.set(channel, token)
+    if (!await this.#subscribe(channel)) this.#subscribeLater(channel, token)
+  }
+
+  /** What still arrives if Redis is away just now is not for anybody here. */
+  async leave (channel: string): Promise<void> {
+    if (!this.#channels.delete(channel)) return
+    this.#unheard.delete(channel)
+    await this.#options.subscriber.sunsubscribe(channel).catch(() => {})
+  }
+
+  async stop (): Promise<void> {
+    clearInterval(this.#timer)
+    this.#options.subscriber.off('smessageBuffer', this.#arrived)
+    await Promise.all([...this.#channels.keys()].map(channel => this.leave(channel)))
+  }
+
+  async #subscribe (channel: string): Promise<boolean> {
+    try {
+      await this.#options.subscriber.ssubscribe(channel)
+      return true
+    } catch (err) {
+      this.#options.failed('a channel could not be subscribed', err as Error, { channel })
+      return false
+    }
+  }
+
+  async #subscribeLater (channel: string, token: object): Promise<void> {
+    for (let waitMs = retryMsMin; ; waitMs = Math.min(2 * waitMs, retryMsMax)) {
+      await new Promise(resolve => setTimeout(resolve, waitMs).unref())
+      if (this.#channels.get(channel) !== token || await this.#subscribe(channel)) return
+    }
+  }
+
+  #check (): void {
+    const { subscriber, publisher, hello, failed } = this.#options
+    if (this.#unheard.size > 0) {
+      const channels = [...this.#unheard]
+      this.#unheard.clear()
+      failed('channels are silent, subscribing anew', new Error('own message not heard'), { channels })
+      subscriber.disconnect(true)
+      for (const channel of channels) {
+        const token = {}
+        this.#channels.set(channel, token)
+        this.#subscribeLater(channel, token)
+      }
+      return
+    }
+    for (const channel of this.#channels.keys()) {
+      this.#unheard.add(channel)
+      publisher.spublish(channel, hello).catch(() => { this.#unheard.delete(channel) })
+    }
+  }
+
+  readonly #arrived = (channel: Buffer, bytes: Buffer): void => {
+    const { hello } = this.#options
+    if (bytes.length === hello.length && hello.equals(bytes)) this.#unheard.delete(channel.toString())
+    else this.#options.received(bytes)
+  }
+}

@@ -1,0 +1,208 @@
+import { randomInt } from 'node:crypto'
+import type { Cluster, Redis } from 'ioredis'
+import { batchHead, decodeBatch, LinkBatch, type LinkMessage, type ReceivedBatch } from './link-codec.js'
+import { LinkListener } from './link-listener.js'
+import { LinkSender } from './link-sender.js'
+import {
+  type ConnectionMessage, type Links, type LocalEnds, type NotHere, type Resync, type SharedSignal, tellHere,
+} from './links.js'
+
+export interface RedisLinksOptions {
+  /** See `LinkSenderOptions`. */
+  readonly publisher: Redis | Cluster
+  /** A connection of its own; of a Cluster, with `shardedSubscribers`. Its owner listens to its errors. */
+  readonly subscriber: Redis | Cluster
+  /** What the channels of all nodes of this system begin with. */
+  readonly prefix: string
+  readonly nodeId: string
+  /** Bytes of messages that Redis has not confirmed; beyond them messages are dropped. */
+  readonly pendingBytesMax?: number
+  /** How often it is checked that each channel is heard. */
+  readonly helloEveryMs?: number
+  failed (what: string, error: Error, fields: object): void
+}
+
+export interface RedisLinks extends Links, LocalEnds {
+  readonly metrics: LinkMetrics
+  /** Sends what is collected and stops listening. The connections to Redis stay open. */
+  stop (): Promise<void>
+}
+
+/** Counts of messages between nodes since the start; what stays on this node is not counted. */
+export interface LinkMetrics {
+  readonly sent: number
+  readonly received: number
+  /** Lost on the way out: too much is pending, Redis is away, or nobody listens. */
+  readonly dropped: number
+  /** Signals that this node could not hand to a connection. */
+  readonly notHere: number
+  /** Batches that could not be decoded. */
+  readonly undecoded: number
+}
+
+/** Signals of late, so that a `NotHere` finds its own: as many, and as many payload bytes. */
+const signalsMax = 4_096
+const signalBytesMax = 8 << 20
+
+/** A node of another version may say a thousand things a second that this one can't read. */
+const reportEveryMs = 1_000
+
+/**
+ * The distributed side of `Links`, over Redis sharded pub/sub. Messages to the connections of a node go to
+ * `<prefix>:node:<nodeId>`; questions to `<prefix>:partition:<n>`, where whoever owns the ledger partition listens. So
+ * nobody needs to know who that is; where two believe that they own it, both answer, and the edge drops repeats by seq.
+ * A channel that can't be subscribed at once is tried again in the background.
+ */
+export async function redisLinks (options: RedisLinksOptions): Promise<RedisLinks> {
+  const links = new RedisSide(options)
+  await links.start()
+  return links
+}
+
+class RedisSide implements RedisLinks {
+  connections: LocalEnds['connections'] = () => false
+  users: LocalEnds['users'] = () => {}
+  notHere: (answer: NotHere) => void = () => {}
+  readonly #options: RedisLinksOptions
+  readonly #sender: LinkSender
+  readonly #listener: LinkListener
+  readonly #signals = new RecentSignals()
+  #received = 0
+  #notHere = 0
+  #undecoded = 0
+  #reportedAtMs = 0
+
+  constructor (options: RedisLinksOptions) {
+    const { publisher, subscriber, nodeId, pendingBytesMax = 8 << 20, helloEveryMs = 5_000, failed } = options
+    this.#options = options
+    this.#sender = new LinkSender({
+      publisher,
+      nodeId,
+      pendingBytesMax,
+      failed,
+      notHere: (nodeId, connectionId, signalId) => { this.#lookAgain(nodeId, connectionId, signalId) },
+    })
+    this.#listener = new LinkListener({
+      subscriber,
+      publisher,
+      hello: new LinkBatch(batchHead(nodeId)).finish(),
+      helloEveryMs,
+      received: bytes => { this.#arrived(bytes) },
+      failed,
+    })
+  }
+
+  get metrics (): LinkMetrics {
+    const { sent, dropped } = this.#sender
+    return { sent, dropped, received: this.#received, notHere: this.#notHere, undecoded: this.#undecoded }
+  }
+
+  async start (): Promise<void> {
+    await this.#listener.join(this.#node(this.#options.nodeId))
+  }
+
+  async stop (): Promise<void> {
+    await this.#sender.stop()
+    await this.#listener.stop()
+  }
+
+  toConnection (message: ConnectionMessage): void {
+    const { nodeId } = message
+    if (nodeId === this.#options.nodeId) tellHere(this, message)
+    else if (message.type !== 'signal') this.#sender.send(this.#node(nodeId), nodeId, message)
+    else {
+      const signalId = this.#signals.idOf(message.signal)
+      this.#sender.send(this.#node(nodeId), nodeId, { ...message, signalId })
+    }
+  }
+
+  toUser (question: Resync): void {
+    const channel = this.#partition(question.partition)
+    if (this.#listener.has(channel)) this.users(question)
+    else this.#sender.send(channel, '', question)
+  }
+
+  owns (partition: number): Promise<void> {
+    return this.#listener.join(this.#partition(partition))
+  }
+
+  disowns (partition: number): void {
+    this.#listener.leave(this.#partition(partition))
+  }
+
+  #node (nodeId: string): string { return `${this.#options.prefix}:node:${nodeId}` }
+  #partition (partition: number): string { return `${this.#options.prefix}:partition:${partition}` }
+
+  #arrived (bytes: Buffer): void {
+    const { nodeId, failed } = this.#options
+    let batch: ReceivedBatch
+    try {
+      batch = decodeBatch(bytes, nodeId)
+    } catch (err) {
+      this.#undecoded++
+      const now = Date.now()
+      if (now - this.#reportedAtMs < reportEveryMs) return
+      this.#reportedAtMs = now
+      failed('a link batch could not be decoded', err as Error, { bytes: bytes.length, undecoded: this.#undecoded })
+      return
+    }
+    const { fromNodeId, messages } = batch
+    try {
+      for (let i = 0; i < messages.length; i++) this.#receive(fromNodeId, messages[i]!)
+    } catch (err) { // it must not reach the reader of the socket, which is ioredis
+      failed('a link message could not be handled', err as Error, { fromNodeId })
+    }
+  }
+
+  #receive (fromNodeId: string, message: LinkMessage): void {
+    this.#received++
+    switch (message.type) {
+      case 'resync':
+        if (this.#listener.has(this.#partition(message.partition))) this.users(message)
+        return
+      case 'notHere': this.#lookAgain(message.nodeId, message.connectionId, message.signalId); return
+      case 'signal': {
+        if (this.connections(message)) return
+        this.#notHere++
+        const { nodeId, connectionId, signalId } = message
+        this.#sender.send(this.#node(fromNodeId), fromNodeId, { type: 'notHere', nodeId, connectionId, signalId })
+        return
+      }
+      default: this.connections(message)
+    }
+  }
+
+  #lookAgain (nodeId: string, connectionId: string, signalId: number): void {
+    const signal = this.#signals.get(signalId)
+    if (signal) this.notHere({ type: 'notHere', nodeId, connectionId, signal })
+  }
+}
+
+/** The signals that this process has sent last, by a number that stands for each of them on the wire. */
+class RecentSignals {
+  readonly #byId = new Map<number, SharedSignal>()
+  readonly #ids = new WeakMap<SharedSignal, number>()
+  /** Not from 1: an answer to the process that had our node id before us must not meet a signal of ours. */
+  #lastId = randomInt(1 << 28)
+  #bytes = 0
+
+  idOf (signal: SharedSignal): number {
+    let signalId = this.#ids.get(signal)
+    if (signalId !== undefined) return signalId
+    signalId = ++this.#lastId
+    this.#ids.set(signal, signalId)
+    this.#byId.set(signalId, signal)
+    this.#bytes += signal.payload.length
+    for (const [oldestId, oldest] of this.#byId) {
+      if (this.#byId.size <= signalsMax && this.#bytes <= signalBytesMax) break
+      this.#byId.delete(oldestId)
+      this.#bytes -= oldest.payload.length
+    }
+    return signalId
+  }
+
+  /** @returns undefined where it was long ago */
+  get (signalId: number): SharedSignal | undefined {
+    return this.#byId.get(signalId)
+  }
+}

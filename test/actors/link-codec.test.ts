@@ -1,0 +1,219 @@
+import avsc from 'avsc'
+import fc from 'fast-check'
+import t from 'tap'
+import { batchHead, decodeBatch, LinkBatch, type LinkMessage } from '../../actors/link-codec.js'
+import { loadSchema } from '../../schemas/avsc-files.js'
+import { GatewayError } from '../../schemas/errors.js'
+import { fingerprintOf } from '../../schemas/single-object.js'
+import { mutate } from '../schemas/mutations.js'
+
+const schema = loadSchema('links')
+const batchType = avsc.Type.forSchema(schema as avsc.Schema, { wrapUnions: 'always' })
+const head = batchHead('n1')
+
+/** What a node `n2` reads of `n1`: a downlink comes without what only user actors need. */
+const to = { nodeId: 'n2', connectionId: 'c1' }
+const unsent = { expiresAtMs: 0, platforms: [], exceptDevices: [] }
+const signal = { service: 'chat', payload: Buffer.from('hi'), encoded: new Map() }
+const samples: LinkMessage[] = [
+  { type: 'welcome', ...to, resumed: true, uplinkSeq: 1, downlinkSeq: 2, lastSeq: 3, missed: 2 ** 40 },
+  { type: 'ackUplinks', ...to, seq: 70, userSeqs: [1, 64, 8192] },
+  { type: 'ackUplinks', ...to, seq: 1, userSeqs: [] },
+  { type: 'refuseUplink', ...to, expectedSeq: 5, code: 'gap' },
+  {
+    type: 'deliver',
+    ...to,
+    seq: 9,
+    downlink: { messageId: 'm1', service: '', payload: Buffer.from([0, 255]), requestedAtMs: 1700000000000, ...unsent },
+  },
+  { type: 'closeConnection', ...to, code: 'kicked', reason: 'ü' },
+  { type: 'gone', ...to },
+  { type: 'signal', ...to, signal, signalId: 7 },
+  { type: 'signal', nodeId: 'n2', connectionId: 'c2', signal, signalId: 7 },
+  {
+    type: 'resync',
+    userId: 'user-1',
+    partition: 3,
+    nodeId: 'n1',
+    connectionId: 'c1',
+    welcomed: false,
+    uplinkSeq: 0,
+    downlinkSeq: 0,
+    bytesMax: 131072,
+  },
+  { type: 'notHere', nodeId: 'n1', connectionId: 'c1', signalId: 7 },
+]
+
+const anySeq = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER - 1 })
+const anyPayload = fc.uint8Array({ maxLength: 300 }).map(bytes => Buffer.from(bytes))
+const anyText = fc.string({ unit: 'binary', maxLength: 80 })
+const at = { nodeId: fc.constant('n2'), connectionId: anyText }
+/** Contents by number: one number has one content for as long as its process lives. */
+const contents = [0, 1, 2, 1000].map(bytes => ({ ...signal, payload: Buffer.alloc(bytes, bytes) }))
+
+const anyMessage: fc.Arbitrary<LinkMessage> = fc.oneof(
+  fc.record({
+    type: fc.constant('welcome' as const),
+    ...at,
+    resumed: fc.boolean(),
+    uplinkSeq: anySeq,
+    downlinkSeq: anySeq,
+    lastSeq: anySeq,
+    missed: anySeq,
+  }),
+  fc.record({ type: fc.constant('ackUplinks' as const), ...at, seq: anySeq, userSeqs: fc.array(anySeq) }),
+  fc.record({
+    type: fc.constant('refuseUplink' as const), ...at, expectedSeq: anySeq, code: fc.constant('gap' as const),
+  }),
+  fc.record({
+    type: fc.constant('deliver' as const),
+    ...at,
+    seq: anySeq,
+    downlink: fc.record({ messageId: anyText, service: anyText, payload: anyPayload, requestedAtMs: anySeq })
+      .map(sent => ({ ...sent, ...unsent })),
+  }),
+  fc.record({
+    type: fc.constant('closeConnection' as const),
+    ...at,
+    code: fc.constantFrom('superseded' as const, 'kicked' as const, 'protocol' as const),
+    reason: anyText,
+  }),
+  fc.record({ type: fc.constant('gone' as const), ...at }),
+  fc.record({ type: fc.constant('signal' as const), ...at, signalId: fc.nat(3) })
+    .map(message => ({ ...message, signal: contents[message.signalId]! })),
+  fc.record({
+    type: fc.constant('resync' as const),
+    userId: anyText,
+    partition: fc.nat(1000),
+    nodeId: fc.constant('n1'),
+    connectionId: anyText,
+    welcomed: fc.boolean(),
+    uplinkSeq: anySeq,
+    downlinkSeq: anySeq,
+    bytesMax: anySeq,
+  }),
+  fc.record({ type: fc.constant('notHere' as const), nodeId: fc.constant('n1'), connectionId: anyText, signalId: anySeq })
+).map(message => ({ ...message })) // with a prototype
+
+function encode (messages: readonly LinkMessage[]): Buffer {
+  const batch = new LinkBatch(head)
+  for (const message of messages) batch.add(message, Infinity)
+  return batch.finish()
+}
+
+/** The same as avsc wants it: wrapped in the name of its branch, and each signal's content before its first use. */
+function byAvsc (messages: readonly LinkMessage[]): Buffer {
+  const known = new Set<number>()
+  const items = messages.flatMap(message => {
+    const { type, nodeId, ...fields } = message as any
+    const item = { [`ledgerline.${type[0].toUpperCase()}${type.slice(1)}`]: { ...fields, ...fields.downlink } }
+    if (message.type !== 'signal' || known.has(message.signalId)) return [item]
+    known.add(message.signalId)
+    const { signalId, signal: { service, payload } } = message
+    return [{ 'ledgerline.SignalContent': { signalId, service, payload } }, item]
+  })
+  return batchType.toBuffer({ fromNodeId: 'n1', messages: items })
+}
+
+t.test('a link batch', async t => {
+  t.test('is the header and what avsc writes', async t => {
+    for (const messages of [[], ...samples.map(message => [message]), samples]) {
+      const bytes = encode(messages)
+      t.equal(bytes.readBigUInt64LE(2), fingerprintOf(schema))
+      t.equal(bytes.subarray(10).toString('hex'), byAvsc(messages).toString('hex'))
+    }
+  })
+  t.test('is as the schema says, byte for byte', async t => {
+    const body = (...messages: LinkMessage[]) => encode(messages).subarray(10).toString('hex')
+    t.equal(body(), '046e3100')
+    t.equal(body(samples[1]!), '046e31' + '02' + '02' + '046331' + '8c01' + '06' + '02' + '8001' + '808001' + '00' + '00')
+    t.equal(body(samples[7]!, samples[8]!), '046e31' + '06' +
+      '0c' + '0e' + '0863686174' + '046869' + '0e' + '046331' + '0e' + '0e' + '046332' + '0e' + '00')
+  })
+  t.test('has the schema that every other node of the cluster reads', async t => {
+    // Nodes of two versions talk to each other while one replaces the other: a change must be readable by both.
+    t.equal(fingerprintOf(schema).toString(16), 'bc35d2b49af04426')
+  })
+  t.test('reads back, empty too', async t => {
+    t.strictSame(decodeBatch(encode(samples), 'n2'), { fromNodeId: 'n1', messages: samples })
+    t.strictSame(decodeBatch(encode([]), 'n2'), { fromNodeId: 'n1', messages: [] })
+  })
+  t.test('gives signals with one content one object', async t => {
+    const [first, second] = decodeBatch(encode(samples.slice(7, 9)), 'n2').messages as any[]
+    t.equal(first.signal, second.signal)
+  })
+  t.test('reads back whatever grows, and is what avsc writes', async t => {
+    fc.assert(fc.property(fc.array(anyMessage, { maxLength: 100 }), messages => {
+      const bytes = encode(messages)
+      t.strictSame(decodeBatch(bytes, 'n2'), { fromNodeId: 'n1', messages })
+      return bytes.subarray(10).equals(byAvsc(messages))
+    }))
+  })
+  t.test('takes messages of any size and number', async t => {
+    const sized = (bytes: number): LinkMessage =>
+      ({ type: 'signal', ...to, signalId: bytes, signal: { ...signal, payload: Buffer.alloc(bytes, 1) } })
+    for (let bytes = 2_000; bytes < 2_060; bytes++) { // one of them just fills the first buffer
+      t.strictSame(decodeBatch(encode([sized(bytes)]), 'n2').messages, [sized(bytes)])
+    }
+    const large = [sized(10), sized(5_000), sized(1_000_000)]
+    t.strictSame(decodeBatch(encode(large), 'n2').messages, large)
+    for (const count of [63, 64, 8191, 8192]) {
+      t.equal(decodeBatch(encode(new Array(count).fill(samples[6])), 'n2').messages.length, count)
+    }
+  })
+  t.test('does not take what it has no room for, and goes on', async t => {
+    const batch = new LinkBatch(head)
+    const first = batch.add(samples[0]!, Infinity)
+    t.equal(batch.add(samples[7]!, 10), 0)
+    t.equal(batch.length, first)
+    t.equal(batch.messages, 1)
+    t.equal(batch.add(samples[7]!, Infinity), batch.length - first)
+    t.strictSame(decodeBatch(batch.finish(), 'n2').messages, [samples[0], samples[7]])
+  })
+})
+
+t.test('decodeBatch', async t => {
+  t.test('gives payloads as views', async t => {
+    const bytes = encode([samples[4]!])
+    const [message] = decodeBatch(bytes, 'n2').messages as any[]
+    bytes.fill(9)
+    t.strictSame(message.downlink.payload, Buffer.from([9, 9]))
+  })
+  t.test('refuses a batch wherever it is cut off', async t => {
+    const bytes = encode(samples)
+    for (let end = 0; end < bytes.length; end++) {
+      t.throws(() => decodeBatch(bytes.subarray(0, end), 'n2'), { code: 'bad-record' })
+    }
+    t.throws(() => decodeBatch(Buffer.concat([bytes, Buffer.alloc(1)]), 'n2'), { code: 'bad-record' })
+  })
+  const bad: [string, string][] = [
+    ['the count that ends a process through avsc', '046e31' + 'feffffff0f00'],
+    ['as many acks', '046e31' + '02' + '02' + '00' + '00' + 'feffffff0f00'],
+    ['a branch that this build does not know', '046e31' + '02' + '14' + '00' + '00'],
+    ['a signal without its content', '046e31' + '02' + '0e' + '046331' + '0e' + '00'],
+  ]
+  for (const [what, hex] of bad) {
+    const bytes = Buffer.concat([encode([]).subarray(0, 10), Buffer.from(hex, 'hex')])
+    t.throws(() => decodeBatch(bytes, 'n2'), { code: 'bad-record' }, `refuses ${what}`)
+  }
+  t.test('refuses what another schema wrote', async t => {
+    const bytes = encode(samples)
+    bytes[5]! ^= 1
+    t.throws(() => decodeBatch(bytes, 'n2'), { code: 'bad-record', message: /another schema/ })
+  })
+  t.test('refuses any mutation with bad-record alone', async t => {
+    const seed = Number(process.env['SEED'] ?? 19700101)
+    const random = mutate(seed)
+    const original = encode(samples)
+    for (let i = 0; i < 20_000; i++) {
+      const bytes = random(original)
+      try {
+        decodeBatch(bytes, 'n2')
+      } catch (err) {
+        if (err instanceof GatewayError && err.code === 'bad-record') continue
+        t.fail(`seed ${seed}: ${bytes.toString('hex')}: ${err}`)
+        break
+      }
+    }
+  })
+})
