@@ -2,18 +2,18 @@ import type { Block, EventLog } from '../ledger/log.js'
 import type { Entry } from '../schemas/facts.js'
 import type { UplinkAccepted } from '../schemas/records.js'
 import { ledger, uplinks } from '../schemas/streams.js'
-import type { Links, Resync } from './links.js'
-import type { Snapshots } from './snapshots.js'
+import type { ConnectionMessage, Links, LocalEnds, Resync } from './links.js'
+import { type Snapshots, SnapshotsLost } from './snapshots.js'
 import type { Actor, ActorSystem } from './system.js'
 import { type FoldingBlock, userActor, type UserMessage } from './user/actor.js'
-import type { Settle } from './user/effects.js'
+import type { CloseConnection, Settle } from './user/effects.js'
 import type { UserState } from './user/state.js'
 
 export interface PartitionDeps {
   readonly log: EventLog
   readonly snapshots: Snapshots
   readonly system: ActorSystem
-  readonly links: Links
+  readonly links: Links & Pick<LocalEnds, 'owns' | 'disowns'>
   readonly limits: PartitionLimits
   settled (settle: Settle): void
   /** An entry failed twice and was left out; whoever is told records it. */
@@ -30,13 +30,27 @@ export interface PartitionLimits {
   /** A user that nothing happened to for this long is passivated. */
   readonly passivateAfterMs: number
   readonly resumeBytesMax: number
+  /** An entry older than this is history, which a replay brings again: see `UserActorDeps.isHistory`. */
+  readonly historyAgeMs: number
   /** How long giving the partition back may take. What is not saved by then, the next owner folds again. */
   readonly revokeMs: number
 }
 
 export const partitionLimits: PartitionLimits = {
-  foldingMax: 20_000, checkpointEntries: 5_000, passivateAfterMs: 2_000, resumeBytesMax: 128 * 1024, revokeMs: 5_000,
+  foldingMax: 20_000,
+  checkpointEntries: 5_000,
+  passivateAfterMs: 2_000,
+  resumeBytesMax: 128 * 1024,
+  historyAgeMs: 60_000,
+  revokeMs: 5_000,
 }
+
+/** A close that its edge has not confirmed is told again after as long, and given up after as long. */
+const repeatCloseMs = 1_000
+const giveUpCloseMs = 120_000
+const closesMax = 10_000
+
+interface Close { readonly message: CloseConnection, readonly sinceMs: number, sentAtMs: number }
 
 /** A user actor while it is active. */
 interface ActiveUser {
@@ -45,6 +59,8 @@ interface ActiveUser {
   pending: number
   /** Changed since the last checkpoint. */
   dirty: boolean
+  /** In a checkpoint that is not stored yet: the store still has the state before. */
+  saving: boolean
   touchedAtMs: number
 }
 
@@ -71,17 +87,28 @@ export class Partition {
 
   #entriesSinceCheckpoint = 0
   #checkpointing: Promise<void> | undefined
+  /** Closes by connection id until the ledger says that it has ended: a lost one would leave the socket open. */
+  readonly #closes = new Map<string, Close>()
+  readonly #links: Links
+
   #revoked = false
   #ended = false
+  #lost = false
 
-  static async open (partition: number, deps: PartitionDeps): Promise<Partition> {
+  /** @param lost called once where the store of snapshots has gone back: the partition must be assigned again */
+  static async open (partition: number, deps: PartitionDeps, lost: () => void): Promise<Partition> {
     const next = await deps.snapshots.checkpoint(partition)
-    return new Partition(partition, deps, next, await deps.log.derivedFrom(uplinks, partition))
+    return new Partition(partition, deps, lost, next, await deps.log.derivedFrom(uplinks, partition))
   }
 
   private constructor (
-    readonly partition: number, readonly deps: PartitionDeps, readonly next: bigint, published: bigint
+    readonly partition: number, readonly deps: PartitionDeps, readonly lost: () => void, readonly next: bigint,
+    published: bigint
   ) {
+    this.#links = {
+      toConnection: message => { this.#toConnection(message) },
+      toUser: question => { deps.links.toUser(question) },
+    }
     this.#received = this.#folded = next - 1n
     this.#published = published
   }
@@ -89,6 +116,7 @@ export class Partition {
   /** Takes one block; the next one waits for the promise, if there is one. */
   received (block: Block<Entry>): void | Promise<void> {
     const { items } = block
+    if (this.#closes.size > 0) this.#confirmCloses(items)
     const folding = new Folding(this, block)
     this.#received = block.offset
     this.#folding.push(folding)
@@ -140,10 +168,22 @@ export class Partition {
     return this.#checkpointing
   }
 
+  /** Tells edges again what to close; a node that is gone has its connections closed in the ledger. */
+  repeatCloses (nowMs: number): void {
+    for (const [connectionId, close] of this.#closes) {
+      if (nowMs - close.sinceMs > giveUpCloseMs) this.#closes.delete(connectionId)
+      else if (nowMs - close.sentAtMs >= repeatCloseMs) {
+        close.sentAtMs = nowMs
+        this.deps.links.toConnection(close.message)
+      }
+    }
+  }
+
   /** Ends the actors of users that nothing happened to for a while and whose state is saved. */
   passivateIdle (nowMs: number): void {
     for (const [userId, user] of this.#users) {
-      if (user.dirty || user.pending > 0 || nowMs - user.touchedAtMs < this.deps.limits.passivateAfterMs) continue
+      if (user.dirty || user.saving || user.pending > 0) continue
+      if (nowMs - user.touchedAtMs < this.deps.limits.passivateAfterMs) continue
       user.actor.stop()
       this.#users.delete(userId)
     }
@@ -152,6 +192,13 @@ export class Partition {
   /** Waits until all is folded, published and saved, but not for ever, and stops every actor. */
   async revoke (): Promise<void> {
     this.#revoked = true
+    if (!this.#lost) await this.#saveInTime()
+    this.#ended = true
+    for (const { actor } of this.#users.values()) actor.stop()
+    this.#users.clear()
+  }
+
+  async #saveInTime (): Promise<void> {
     const { revokeMs } = this.deps.limits
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<boolean>(resolve => { timer = setTimeout(resolve, revokeMs, true) })
@@ -159,9 +206,6 @@ export class Partition {
       this.deps.failed('partition given back unsaved', new Error(`not saved in ${revokeMs} ms`), { partition: this.partition })
     }
     clearTimeout(timer)
-    this.#ended = true
-    for (const { actor } of this.#users.values()) actor.stop()
-    this.#users.clear()
   }
 
   async #saveAll (): Promise<false> {
@@ -189,6 +233,7 @@ export class Partition {
         }
         for (const user of touched) {
           user.dirty = false
+          user.saving = true
           this.#tell(user, { type: 'takeSnapshot', reply })
         }
       })
@@ -200,8 +245,10 @@ export class Partition {
       await this.deps.snapshots.save(this.partition, next, states)
     } catch (err) {
       for (const user of touched) user.dirty = true
+      this.#checkLost(err)
       this.deps.failed('checkpoint failed', err as Error, { partition: this.partition })
     }
+    for (const user of touched) user.saving = false
   }
 
   async #publish (): Promise<void> {
@@ -236,6 +283,30 @@ export class Partition {
     wake()
   }
 
+  /**
+   * What the store has lost would make known users look new. Nothing of this assignment is saved any more; the next one
+   * folds everything again from what the store has then.
+   */
+  #checkLost (error: unknown): void {
+    if (!(error instanceof SnapshotsLost) || this.#lost) return
+    this.#lost = this.#ended = true
+    this.deps.failed('snapshots are lost: the partition is folded again', error, { partition: this.partition })
+    this.#wake?.() // the block under way waits for nothing any more
+    this.lost()
+  }
+
+  #toConnection (message: ConnectionMessage): void {
+    if (message.type === 'closeConnection' && this.#closes.size < closesMax) {
+      const nowMs = Date.now()
+      this.#closes.set(message.connectionId, { message, sinceMs: nowMs, sentAtMs: nowMs })
+    }
+    this.deps.links.toConnection(message)
+  }
+
+  #confirmCloses (items: readonly Entry[]): void {
+    for (const { fact } of items) if (fact.type === 'ConnectionClosed') this.#closes.delete(fact.connectionId)
+  }
+
   #tell (user: ActiveUser, message: UserMessage): void {
     user.pending++
     user.actor.tell(message)
@@ -244,7 +315,7 @@ export class Partition {
   #active (userId: string): ActiveUser {
     let user = this.#users.get(userId)
     if (!user) {
-      user = { actor: this.#spawn(userId), pending: 0, dirty: false, touchedAtMs: 0 }
+      user = { actor: this.#spawn(userId), pending: 0, dirty: false, saving: false, touchedAtMs: 0 }
       this.#users.set(userId, user)
     }
     user.touchedAtMs = Date.now()
@@ -252,13 +323,17 @@ export class Partition {
   }
 
   #spawn (userId: string): Actor<UserMessage> {
-    const { log, snapshots, system, links, limits, settled, setAside, failed } = this.deps
+    const { log, snapshots, system, limits, settled, setAside, failed } = this.deps
     const { partition } = this
     const receive = userActor(userId, {
-      links,
+      links: this.#links,
       settled,
       resumeBytesMax: limits.resumeBytesMax,
-      load: userId => snapshots.load(partition, userId),
+      isHistory: entry => Date.now() - entry.atMs > limits.historyAgeMs,
+      load: userId => snapshots.load(partition, userId).catch(err => {
+        this.#checkLost(err)
+        throw err
+      }),
       replay: (userId, after, before) => replayUser(log, partition, userId, after, before),
       setAside: (entry, block, error) => setAside(entry, partition, block.offset, error),
       failed: (error, entry) => failed('entry failed', error, { partition, userId, fact: entry.fact.type }),

@@ -18,26 +18,31 @@ export interface Users {
 /** Follows the ledger with this node's share of the partitions. */
 export async function startUsers (log: EventLog, deps: PartitionDeps): Promise<Users> {
   const partitions = new Map<number, Partition>()
+  /** Undefined until the first assignment is complete. */
+  const member: { following?: Following } = {}
 
   const follower: Follower<Entry> = {
     async assigned (number) {
-      const partition = await Partition.open(number, deps)
+      const partition = await Partition.open(number, deps, () => { member.following?.reassign(number) })
       partitions.set(number, partition)
+      await deps.links.owns(number)
       return partition.next
     },
     received: block => partitions.get(block.partition)!.received(block),
     async revoked (number) {
       const partition = partitions.get(number)
       partitions.delete(number)
+      deps.links.disowns(number)
       await partition?.revoke()
     },
   }
 
-  const following: Following = await log.follow(ledger, 'users', follower)
+  member.following = await log.follow(ledger, 'users', follower)
   const sweep = setInterval(() => {
     const nowMs = Date.now()
     for (const partition of partitions.values()) {
       partition.checkpoint()
+      partition.repeatCloses(nowMs)
       partition.passivateIdle(nowMs)
     }
   }, checkpointEveryMs)
@@ -51,7 +56,7 @@ export async function startUsers (log: EventLog, deps: PartitionDeps): Promise<U
     },
     async stop () {
       clearInterval(sweep)
-      await following.stop()
+      await member.following?.stop()
     },
   }
 }

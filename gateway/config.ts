@@ -42,6 +42,10 @@ export interface Config {
   readonly redisUrl: string | undefined
   readonly schemaRegistryUrl: string | undefined
   readonly topicPrefix: string
+  /** Of each stream that this node creates; a stream keeps the count that it was created with. */
+  readonly partitions: number
+  /** A node that has not reported for this long is lost. */
+  readonly leaseMs: number
 }
 
 export const roles = ['edge', 'users', 'push', 'ip-config', 'projections', 'console'] as const
@@ -106,10 +110,12 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   retentionBytes: setting('RETENTION_BYTES', '0', integer(0, Number.MAX_SAFE_INTEGER),
     'how many bytes of a stream the embedded log keeps; 0 for no bound'),
   kafkaBrokers: setting('KAFKA_BROKERS', '', brokerList(), 'brokers of the cluster\'s log, comma-separated'),
-  redisUrl: secret(setting('REDIS_URL', undefined, url('redis', 'rediss'), 'tables and links of the cluster')),
+  redisUrl: secret(setting('REDIS_URL', undefined, redis(), 'tables and links of the cluster')),
   schemaRegistryUrl: setting('SCHEMA_REGISTRY_URL', undefined, url('http', 'https'), 'Confluent-compatible registry'),
   topicPrefix: setting('TOPIC_PREFIX', 'ledgerline',
     pattern('1 to 100 of letters, digits, "." and "-"', /^[a-z0-9.-]{1,100}$/i), 'Kafka topics are named PREFIX.STREAM'),
+  partitions: setting('PARTITIONS', '8', integer(1, 1_024), 'partitions of a stream that does not exist yet'),
+  leaseMs: setting('LEASE_MS', '15000', integer(600, 600_000), 'a node that has not reported for so long is lost'),
 }
 
 /** The option of `ledgerline start` for a variable: `LEDGERLINE_HTTP_PORT` is `http-port`. */
@@ -223,10 +229,7 @@ function refuseContradictions ({ jwtSecret, jwksUrl, kafkaBrokers, redisUrl, rol
   const redis = redisUrl !== undefined
   if (kafka && !redis) throw new ConfigError('REDIS_URL: got nothing, want redis://HOST:PORT, for KAFKA_BROKERS is set')
   if (redis && !kafka) throw new ConfigError('KAFKA_BROKERS: got nothing, want HOST:PORT,..., for REDIS_URL is set')
-  if (kafka && redis) {
-    throw new ConfigError('KAFKA_BROKERS and REDIS_URL: got both, want none of them: this build runs embedded only')
-  }
-  if (given.length < roles.length) {
+  if (!kafka && given.length < roles.length) {
     const got = given.join(',')
     throw new ConfigError(`LEDGERLINE_ROLES: got ${got}, want all: without KAFKA_BROKERS one process has every role`)
   }
@@ -265,6 +268,17 @@ function url (...schemes: string[]): Reader<string> {
   return {
     want: `a URL that starts with ${starts.join(' or ')}`,
     parse: text => starts.some(start => text.startsWith(start)) && URL.canParse(text) ? text : undefined,
+  }
+}
+
+/** Several hosts are those of a Redis Cluster; with Sentinel the path names the master. */
+function redis (): Reader<string> {
+  const host = String.raw`[\w.-]+(?::\d{1,5})?`
+  const hosts = `(?:[^@/\\s]*@)?${host}(?:,${host})*`
+  const form = new RegExp(`^(?:rediss?://${hosts}(?:/\\d*)?|rediss?\\+sentinel://${hosts}/[\\w.-]+)$`)
+  return {
+    want: 'redis://HOST:PORT, several HOST:PORT for a Redis Cluster, or redis+sentinel://HOST:PORT,.../MASTER; rediss for TLS',
+    parse: text => form.test(text) ? text : undefined,
   }
 }
 

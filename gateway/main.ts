@@ -1,40 +1,27 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
-import { embeddedSnapshots } from '../actors/snapshots-embedded.js'
-import type { Snapshots } from '../actors/snapshots.js'
-import { type EdgeContext, tickMs } from '../actors/connection/connection.js'
-import { localLinks } from '../actors/links.js'
-import { type PartitionDeps, partitionLimits } from '../actors/partition.js'
 import { startActors } from '../actors/system.js'
-import { startUsers } from '../actors/users.js'
-import { embeddedLog } from '../ledger/embedded/log.js'
-import { openStore } from '../ledger/embedded/store.js'
-import { rejectedRecord, rejectedStream } from '../ledger/rejected.js'
-import type { EventLog } from '../ledger/log.js'
-import { nodes as nodesProjection } from '../projections/nodes.js'
-import { presence as presenceProjection, presenceOf } from '../projections/presence.js'
-import { routesOf, routing, routingKey } from '../projections/routing.js'
-import { Runner } from '../projections/runner.js'
-import { embeddedTables } from '../projections/tables/embedded.js'
-import type { Tables } from '../projections/tables/tables.js'
+import type { Users } from '../actors/users.js'
+import { presenceOf } from '../projections/presence.js'
 import { partitionOf } from '../schemas/partitioning.js'
-import { connections, ledger, nodes, type Stream, uplinks } from '../schemas/streams.js'
-import type { Config } from './config.js'
-import { Admission } from './edge/admission.js'
-import { Edge } from './edge/edge.js'
-import { Reports } from './edge/reports.js'
-import { listenTcp } from './edge/tcp.js'
-import { tokenVerifier } from './edge/token.js'
-import { webSocketRoute } from './edge/websocket.js'
-import type { Readiness } from './http/health.js'
+import { ledger, nodes, uplinks } from '../schemas/streams.js'
+import type { Config, Role } from './config.js'
+import { followDownlinks } from './downlinks.js'
+import type { Check, Readiness } from './http/health.js'
 import { buildHttp } from './http/server.js'
+import { endAllConnections, Lifecycle } from './lifecycle.js'
 import { GatewayMetrics } from './metrics.js'
-import { announceNode, leaseMs } from './node.js'
+import { identify, type NodeIdentity, NodeReporter } from './node.js'
 import { NodeTable } from './node-table.js'
 import { Push } from './push.js'
+import { EdgeRole } from './roles/edge.js'
+import { type Projections, startProjectionsRole } from './roles/projections.js'
+import { startUsersRole } from './roles/users.js'
+import { openEmbeddedStores } from './stores-embedded.js'
+import type { Stores } from './stores.js'
 
 export interface RunningNode {
-  /** Where it listens: `http://host:port` and `tcp://host:port`. */
+  /** Where it listens: `http://host:port`, and `tcp://host:port` or empty without the role `edge`. */
   readonly http: string
   readonly tcp: string
   readonly nodeId: string
@@ -42,19 +29,23 @@ export interface RunningNode {
   stop (): Promise<void>
 }
 
-const edgeLimits = { handshakeMs: 10_000, writeQueueBytesMax: 1 << 20, resumeBytesMax: 256 << 10, lingerMs: 2_000 }
+/** Called where the node can't go on: another process has its name. By default the process crashes. */
+export type Fatal = (error: Error) => void
+
+const crash: Fatal = error => { queueMicrotask(() => { throw error }) }
 
 /**
- * The composition root: builds one node with every role in one process, from the store outwards.
+ * The composition root: builds one node of the roles that it is configured with, from its stores outwards.
  *
  * @param config with its secrets (`ensureSecrets`)
- * @throws StoreError when the data directory can't be used; Error when a listener can't be opened
+ * @throws StoreError when the data directory can't be used; Error when a listener can't be opened, or Kafka or Redis
+ *   can't be reached
  */
-export async function startNode (config: Config, log: Logger): Promise<RunningNode> {
+export async function startNode (config: Config, logger: Logger, fatal = crash): Promise<RunningNode> {
   const closers: Array<() => unknown> = []
   const stop = async () => { for (const close of closers.splice(0).reverse()) await close() }
   try {
-    return await start(config, log, closers, stop)
+    return { ...await start(config, logger, fatal, closers), stop }
   } catch (err) {
     await stop()
     throw err
@@ -62,119 +53,114 @@ export async function startNode (config: Config, log: Logger): Promise<RunningNo
 }
 
 async function start (
-  config: Config, log: Logger, closers: Array<() => unknown>, stop: () => Promise<void>
-): Promise<RunningNode> {
-  const { nodeId } = config
-  const epoch = Date.now()
-  let stopping = false
-  const failed = (what: string, error: Error, fields: object) => { log.error({ err: error, ...fields }, what) }
+  config: Config, logger: Logger, fatal: Fatal, closers: Array<() => unknown>
+): Promise<Omit<RunningNode, 'stop'>> {
+  const has = (role: Role) => config.roles.includes(role)
+  const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
   const metrics = new GatewayMetrics()
 
-  const store = await openStore({ directory: config.dataDir, neighbours: secretFiles(config.dataDir) })
-  closers.push(() => store.close())
-  const retention = { retentionMs: config.retentionMs || undefined, retentionBytes: config.retentionBytes || undefined }
-  const snapshots = embeddedSnapshots(store)
-  const tables = embeddedTables(store)
-  const eventLog = embeddedLog(store, {
-    streams: {
-      [ledger.name]: { ...retention, keepFrom: partition => needed(partition, snapshots, tables) },
-      [uplinks.name]: retention,
-      [connections.name]: retention,
-      [nodes.name]: retention,
-    },
-    onDamage: damage => { log.error(damage, 'a stored block was set aside') },
-    onFollowerError: (error, where) => { log.error({ err: error, ...where }, 'a follower failed') },
-  })
-  closers.push(() => eventLog.close())
-  const partitions = eventLog.partitions(ledger)
+  const stores = await openStores(config, logger)
+  closers.push(() => stores.close())
+  const { log, tables, links } = stores
+  const identity = await identify(config.nodeId, log, tables)
 
-  const nodeRunner = await startRunner(eventLog, tables, nodes, [nodesProjection], log)
-  closers.push(() => nodeRunner.stop())
-  const runner = await startRunner(eventLog, tables, ledger, [presenceProjection, routing], log)
-  closers.push(() => runner.stop())
-
+  const projections = has('projections') ? await startProjectionsRole(stores, logger) : undefined
+  closers.push(() => projections?.stop())
   const system = startActors()
   closers.push(() => { system.stop() })
-  const links = localLinks()
-  const rejected = rejectedStream(ledger)
-  const partitionDeps: PartitionDeps = {
-    log: eventLog,
-    snapshots,
-    system,
-    links,
-    limits: partitionLimits,
-    settled: metrics.settled,
-    setAside (entry, partition, offset, error) {
-      const where = `${partition}@${offset}`
-      log.error({ err: error, userId: entry.userId, fact: entry.fact.type, position: where }, 'an entry was set aside')
-      eventLog.append(rejected, partition % eventLog.partitions(rejected),
-        [rejectedRecord(ledger.encodeBlock([entry]), where, error.message, Date.now())], { lazy: true })
-        .catch(err => { failed('a rejected entry could not be recorded', err, { position: where }) })
-    },
-    failed,
+  const users = has('users') ? await startUsersRole(stores, system, metrics, logger) : undefined
+  closers.push(() => users?.stop())
+  if (!stores.shared) {
+    // Sockets do not outlive their process: whatever the table still shows open was opened by an earlier one.
+    await projections?.caughtUp()
+    await endAllConnections(log, tables)
   }
-  const users = await startUsers(eventLog, partitionDeps)
-  closers.push(() => users.stop())
-  links.users = question => { users.ask(question) }
-
-  await caughtUp(eventLog, runner)
-  await endOlderConnections(eventLog, tables, epoch)
 
   const nodeTable = new NodeTable(tables, config.heartbeatMs)
-  const reports = new Reports((partition, entries) => eventLog.append(ledger, partition, entries))
-  const context: EdgeContext = {
-    nodeId,
-    nodeEpoch: epoch,
-    limits: {
-      ...edgeLimits,
-      heartbeatMs: config.heartbeatMs,
-      uplinkWindow: config.uplinkWindow,
-      frameBytesMax: config.frameBytesMax,
-      frameRate: config.frameRate,
-      frameBurst: config.frameBurst,
-      loginPolicy: config.loginPolicy,
-    },
-    links,
-    ticks: () => Math.trunc(performance.now() / tickMs),
-    verify: tokenVerifier(config),
-    partitionOf: userId => partitionOf(userId, partitions),
-    append: (partition, entries) => eventLog.append(ledger, partition, entries),
-    appendLater: (partition, entry) => { edge.appendLater(partition, entry) },
-    admits: () => !stopping && !edge.isFull,
-    alternates: transport => nodeTable.alternates(nodeId, transport === 'tcp' ? 'tcp' : 'ws', config.region),
-    opened: connection => { edge.opened(connection) },
-    reportSoon: connection => { reports.add(connection) },
-    count: metrics.edge,
-    failed,
-  }
-  const edge = new Edge(context, system, config.connectionsMax)
-  links.connections = message => { edge.toConnection(message) }
-  const admission = new Admission(config.acceptRate)
-  const admissionSweep = setInterval(() => { admission.sweep() }, 10_000)
-  closers.push(() => { clearInterval(admissionSweep) })
+  const edge = has('edge')
+    ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger)
+    : undefined
+  const push = new Push({ log, tables, links })
 
-  const push = new Push({ log: eventLog, tables, links })
-  const readiness = (): Readiness => {
-    const checks = {
-      ledger: eventLog.health(),
-      node: { ok: !stopping, reason: stopping ? 'the node is stopping' : '' },
-    }
-    return { ready: Object.values(checks).every(({ ok }) => ok), checks }
-  }
-  metrics.observe({
-    connections: () => edge.connections,
-    activeUsers: () => users.activeUsers(),
-    commitSeconds: () => store.metrics.commitMs / 1000,
-    tableLag: () => lagByTable(runner),
+  let stopping = false
+  observe(metrics, stores, edge, users, projections)
+  const readiness = () => readinessOf(stores, stopping)
+  const app = buildApp(config, logger, stores, push, nodeTable, metrics, readiness)
+  edge?.routes(app)
+  closers.push(async () => {
+    stopping = true
+    // Nothing new comes in; the sockets that are open are what the servers wait for.
+    const closed = app.close()
+    await edge?.stop()
+    await closed
   })
-  const app = buildHttp({
-    logger: log,
+  await app.listen({ host: config.host, port: config.httpPort, backlog: 4096 })
+  const http = `http://${urlHost(config.host)}:${(app.server.address() as { port: number }).port}`
+  const tcp = edge ? `tcp://${urlHost(config.host)}:${await edge.listen()}` : ''
+
+  const reporter = await NodeReporter.start(identity, {
+    log,
+    tables,
+    started: {
+      region: config.region,
+      roles: config.roles.join(','),
+      version,
+      wsUrl: edge ? config.publicWsUrl ?? `${http.replace('http', 'ws')}/v1/connect` : '',
+      tcpUrl: edge ? config.publicTcpUrl ?? tcp : '',
+      connectionsMax: config.connectionsMax,
+      leaseMs: config.leaseMs,
+    },
+    connections: () => edge?.connections ?? 0,
+    lost () {
+      logger.warn({ nodeId: identity.nodeId }, 'this node was taken for lost and starts anew')
+      edge?.startAnew()
+    },
+    replaced () { fatal(new Error(`another process goes by the node id ${identity.nodeId}: give each its own`)) },
+    failed,
+  })
+  closers.push(() => reporter.stop().catch(err => { failed('the end of this node could not be recorded', err, {}) }))
+  if (stores.shared) await joinCluster(config, stores, identity, push, closers, failed)
+  await nodeTable.rows()
+  return { http, tcp, nodeId: identity.nodeId }
+}
+
+async function openStores (config: Config, logger: Logger): Promise<Stores> {
+  if (config.kafkaBrokers.length === 0) return await openEmbeddedStores(config, logger)
+  const { openClusterStores } = await import('./stores-cluster.js') // an embedded node needs neither kafkajs nor ioredis
+  return await openClusterStores(config, logger)
+}
+
+/** What only a node among others does. */
+async function joinCluster (
+  config: Config, { log, tables }: Stores, identity: NodeIdentity, push: Push, closers: Array<() => unknown>,
+  failed: (what: string, error: Error, fields: object) => void
+): Promise<void> {
+  if (config.roles.includes('projections')) {
+    const lifecycle = await Lifecycle.start({ log, tables, identity, leaseMs: config.leaseMs, failed })
+    closers.push(() => lifecycle.stop())
+  }
+  if (config.roles.includes('push')) {
+    const following = await followDownlinks({
+      log, push: command => push.push(command), frameBytesMax: config.frameBytesMax, failed,
+    })
+    closers.push(() => following.stop())
+  }
+}
+
+function buildApp (
+  config: Config, logger: Logger, { log, tables }: Stores, push: Push, nodeTable: NodeTable, metrics: GatewayMetrics,
+  readiness: () => Readiness
+) {
+  const partitions = log.partitions(ledger)
+  return buildHttp({
+    logger,
+    roles: config.roles,
     apiKeys: config.apiKeys,
     version,
     frameBytesMax: config.frameBytesMax,
     metrics: metrics.registry,
     readiness,
-    uplinks: { log: eventLog, stream: uplinks },
+    uplinks: { log, stream: uplinks },
     push: command => push.push(command),
     kick: command => push.kick(command),
     ipConfig: request => nodeTable.ipConfig(request),
@@ -187,138 +173,34 @@ async function start (
     async nodes () {
       const { rows, asOfMs } = await nodeTable.rows()
       const ends = []
-      for (let partition = 0; partition < eventLog.partitions(nodes); partition++) {
+      for (let partition = 0; partition < log.partitions(nodes); partition++) {
         ends.push(`${partition}@${(await tables.position('nodes', partition)).next}`)
       }
       return { nodes: rows, asOf: { position: ends.join(','), atMs: asOfMs } }
     },
   })
-  webSocketRoute(app, edge, admission)
-  closers.push(async () => {
-    stopping = true
-    // Nothing new comes in; the sockets that are open are what the servers wait for.
-    const closed = app.close()
-    await edge.stop()
-    reports.flush()
-    await closed
+}
+
+function observe (
+  metrics: GatewayMetrics, stores: Stores, edge: EdgeRole | undefined, users: Users | undefined,
+  projections: Projections | undefined
+): void {
+  metrics.observe({
+    connections: () => edge?.connections ?? 0,
+    activeUsers: () => users?.activeUsers() ?? 0,
+    commitSeconds: () => stores.commitSeconds(),
+    tableLag: () => projections?.lag() ?? new Map(),
   })
-  await app.listen({ host: config.host, port: config.httpPort, backlog: 4096 })
-  const tcp = await listenTcp(edge, admission, { host: config.host, port: config.tcpPort })
-  closers.push(() => { tcp.stop() })
+}
 
-  const httpPort = (app.server.address() as { port: number }).port
-  const reporter = await announceNode(eventLog, nodeId, epoch, {
-    region: config.region,
-    roles: config.roles.join(','),
-    version,
-    wsUrl: config.publicWsUrl ?? `ws://${urlHost(config.host)}:${httpPort}/v1/connect`,
-    tcpUrl: config.publicTcpUrl ?? `tcp://${urlHost(config.host)}:${tcp.port}`,
-    connectionsMax: config.connectionsMax,
-    leaseMs,
-  }, () => edge.connections, err => { failed('a load report could not be appended', err, {}) })
-  closers.push(() => reporter.stop().catch(err => { failed('the end of this node could not be recorded', err, {}) }))
-  await nodeTable.rows()
-
-  return {
-    http: `http://${urlHost(config.host)}:${httpPort}`,
-    tcp: `tcp://${urlHost(config.host)}:${tcp.port}`,
-    nodeId,
-    stop,
-  }
+function readinessOf (stores: Stores, stopping: boolean): Readiness {
+  const node: Check = { ok: !stopping, reason: stopping ? 'the node is stopping' : '' }
+  const checks = { ledger: stores.log.health(), ...stores.checks(), node }
+  return { ready: Object.values(checks).every(({ ok }) => ok), checks }
 }
 
 const packageJson = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
 const { version } = JSON.parse(packageJson) as { version: string }
-
-/** Secrets in the data directory, and drafts of them that a crash left behind. */
-function secretFiles (dataDir: string): string[] {
-  try {
-    return readdirSync(dataDir).filter(name => /^(jwt-secret|api-key)(\.|$)/.test(name))
-  } catch {
-    return [] // opening the store says what is wrong with the directory
-  }
-}
-
-function startRunner<T extends { atMs: number }> (
-  eventLog: EventLog, tables: Tables, stream: Stream<T>, projections: any[], log: Logger
-): Promise<Runner<T>> {
-  return Runner.start({
-    log: eventLog,
-    stream,
-    group: 'projections',
-    tables,
-    projections,
-    onPoison: poison => { log.error(poison, 'an item was left out of a table') },
-    onFailed: ({ error, ...where }) => { log.error({ err: error, ...where }, 'a table could not be written yet') },
-  })
-}
-
-/** The first offset of a ledger partition that a snapshot or a table has yet to take in. */
-async function needed (partition: number, snapshots: Snapshots, tables: Tables): Promise<bigint> {
-  const nexts = await Promise.all([
-    snapshots.checkpoint(partition),
-    ...[presenceProjection, routing].map(async ({ table }) => (await tables.position(table, partition)).next),
-  ])
-  return nexts.reduce((a, b) => a < b ? a : b)
-}
-
-/** Waits until the tables hold everything that was in the ledger when it was called. */
-async function caughtUp (eventLog: EventLog, runner: Runner<any>): Promise<void> {
-  const ends = await Promise.all(Array.from({ length: eventLog.partitions(ledger) }, (_, partition) =>
-    endOf(eventLog, partition)))
-  while (runner.lag().some(({ partition, next, blocks }) => next - BigInt(blocks) < ends[partition]!)) {
-    await new Promise(resolve => setTimeout(resolve, 5))
-  }
-}
-
-/** Behind the last block that followers get: one that was set aside, at the very end, they would wait for in vain. */
-async function endOf (eventLog: EventLog, partition: number): Promise<bigint> {
-  const { first, next } = await eventLog.bounds(ledger, partition)
-  let end = first
-  for (let from = next - 1n; from >= first && end === first; from--) {
-    for await (const { offset } of eventLog.read(ledger, partition, { from, to: next })) end = offset + 1n
-  }
-  return end
-}
-
-/**
- * Sockets do not outlive their process: whatever the table still shows open was opened by an earlier one. In an
- * embedded store that is true whatever the node was called then.
- */
-async function endOlderConnections (eventLog: EventLog, tables: Tables, epoch: number): Promise<void> {
-  const prefix = routingKey('')
-  const appends = []
-  for await (const { partition, key, fields } of tables.scan('routing')) {
-    if (!key.startsWith(prefix)) continue
-    for (const { connectionId } of routesOf(fields)) {
-      appends.push(eventLog.append(ledger, partition, [{
-        userId: key.slice(prefix.length),
-        atMs: epoch,
-        fact: {
-          type: 'ConnectionClosed',
-          connectionId,
-          code: 'node-lost',
-          reason: 'the node has started again',
-          endSession: false,
-          told: false,
-          writtenSeq: 0,
-          ackedSeq: 0,
-          framesIn: 0,
-          framesOut: 0,
-          bytesIn: 0,
-          bytesOut: 0,
-        },
-      }]))
-    }
-  }
-  await Promise.all(appends)
-}
-
-function lagByTable (runner: Runner<any>): Map<string, number> {
-  const lag = new Map<string, number>()
-  for (const { table, blocks } of runner.lag()) lag.set(table, (lag.get(table) ?? 0) + blocks)
-  return lag
-}
 
 /** An address that others can use in a URL. */
 function urlHost (host: string): string {

@@ -1,56 +1,138 @@
 import { totalmem } from 'node:os'
 import { performance } from 'node:perf_hooks'
 import type { EventLog } from '../ledger/log.js'
+import { nodeRow } from '../projections/nodes.js'
+import type { Tables } from '../projections/tables/tables.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import type { NodeFact, NodeStarted } from '../schemas/records.js'
 import { nodes } from '../schemas/streams.js'
 
-const reportEveryMs = 5_000
+/** Three reports may be late or lost before others take the node for lost. */
+const reportsPerLease = 3
 
 /** The start is told again long before retention takes it from the stream: without it a rebuild has no address. */
 const repeatStartEveryMs = 3_600_000
 
-/** Three reports may be late or lost before others take the node for lost. */
-export const leaseMs = 3 * reportEveryMs
+const lookEveryMs = 1_000
 
-export interface NodeReporter {
-  /** Tells the others that this node is gone for good. */
-  stop (): Promise<void>
+/** This process as others know it. The epoch is new at every start, and when others took the node for lost. */
+export interface NodeIdentity {
+  readonly nodeId: string
+  /** Increasing; ms since 1970 of the start. */
+  epoch: number
 }
 
-/** Announces this node on the `nodes` stream and renews its lease with a load report every few seconds. */
-export async function announceNode (
-  log: EventLog, nodeId: string, epoch: number, started: Omit<NodeStarted, 'type'>, connections: () => number,
-  failed: (error: Error) => void
-): Promise<NodeReporter> {
-  const partition = partitionOf(nodeId, log.partitions(nodes))
-  const tell = async (fact: NodeFact) => {
-    await log.append(nodes, partition, [{ nodeId, epoch, atMs: Date.now(), fact }])
+export interface NodeDeps {
+  readonly log: EventLog
+  readonly tables: Tables
+  readonly started: Omit<NodeStarted, 'type'>
+  connections (): number
+  /** Others have taken this node for lost, and closed its connections in the ledger: its sockets must follow. */
+  lost (): void
+  /** A younger process goes by this node's id: this one must end. */
+  replaced (): void
+  failed (what: string, error: Error, fields: object): void
+}
+
+/** @returns an epoch above every one that the table knows of this node */
+export async function identify (nodeId: string, log: EventLog, tables: Tables): Promise<NodeIdentity> {
+  const fields = await tables.get('nodes', partitionOf(nodeId, log.partitions(nodes)), nodeId)
+  const known = nodeRow(nodeId, fields, 0)?.epoch ?? 0
+  return { nodeId, epoch: Math.max(Date.now(), known + 1) }
+}
+
+/**
+ * Announces this node on the `nodes` stream and renews its lease with a load report every third of it. Where the table
+ * says that the node was lost, as after a long pause of the process, it begins a new epoch.
+ */
+export class NodeReporter {
+  readonly #identity: NodeIdentity
+  readonly #deps: NodeDeps
+  readonly #partition: number
+  readonly #timers: NodeJS.Timeout[]
+  #lastUtilization = performance.eventLoopUtilization()
+  #looking = false
+  /** This epoch's start is in the log. */
+  #startTold = false
+
+  static async start (identity: NodeIdentity, deps: NodeDeps): Promise<NodeReporter> {
+    const reporter = new NodeReporter(identity, deps)
+    try {
+      await reporter.#start()
+      return reporter
+    } catch (err) {
+      reporter.#clear()
+      throw err
+    }
   }
-  let lastUtilization = performance.eventLoopUtilization()
-  const report = async () => {
+
+  private constructor (identity: NodeIdentity, deps: NodeDeps) {
+    this.#identity = identity
+    this.#deps = deps
+    this.#partition = partitionOf(identity.nodeId, deps.log.partitions(nodes))
+    const attempt = (what: string, work: () => Promise<void>) => () => {
+      work().catch(err => { deps.failed(what, err, {}) })
+    }
+    this.#timers = [
+      setInterval(attempt('a load report could not be appended', () => this.#report()),
+        Math.ceil(deps.started.leaseMs / reportsPerLease)),
+      setInterval(attempt('the start of this node could not be repeated', () => this.#start()), repeatStartEveryMs),
+      setInterval(attempt('the node table could not be read', () => this.#look()), lookEveryMs),
+    ]
+  }
+
+  /** Tells the others that this node is gone for good. */
+  async stop (): Promise<void> {
+    this.#clear()
+    await this.#tell({ type: 'NodeStopped' })
+  }
+
+  async #start (): Promise<void> {
+    await this.#tell({ type: 'NodeStarted', ...this.#deps.started })
+    this.#startTold = true
+  }
+
+  async #report (): Promise<void> {
+    if (!this.#startTold) await this.#start()
     const utilization = performance.eventLoopUtilization()
-    const { utilization: eventLoopUtilization } = performance.eventLoopUtilization(utilization, lastUtilization)
-    lastUtilization = utilization
-    await tell({
+    const { utilization: eventLoopUtilization } = performance.eventLoopUtilization(utilization, this.#lastUtilization)
+    this.#lastUtilization = utilization
+    await this.#tell({
       type: 'NodeReported',
-      connections: connections(),
+      connections: this.#deps.connections(),
       eventLoopUtilization,
       rssBytes: process.memoryUsage.rss(),
       memoryBytesMax: memoryBytesMax(),
     })
   }
-  const start = () => tell({ type: 'NodeStarted', ...started })
-  await start()
-  const timers = [
-    setInterval(() => { report().catch(failed) }, reportEveryMs),
-    setInterval(() => { start().catch(failed) }, repeatStartEveryMs),
-  ]
-  return {
-    async stop () {
-      for (const timer of timers) clearInterval(timer)
-      await tell({ type: 'NodeStopped' })
-    },
+
+  async #tell (fact: NodeFact): Promise<void> {
+    const { nodeId, epoch } = this.#identity
+    await this.#deps.log.append(nodes, this.#partition, [{ nodeId, epoch, atMs: Date.now(), fact }])
+  }
+
+  /** What others say of this node. */
+  async #look (): Promise<void> {
+    if (this.#looking) return
+    this.#looking = true
+    try {
+      const { nodeId, epoch } = this.#identity
+      const row = nodeRow(nodeId, await this.#deps.tables.get('nodes', this.#partition, nodeId), Date.now())
+      if (!row || row.epoch < epoch) return
+      if (row.epoch > epoch) this.#deps.replaced()
+      else if (row.state === 'lost') {
+        this.#identity.epoch = Math.max(Date.now(), epoch + 1)
+        this.#startTold = false
+        this.#deps.lost()
+        await this.#start()
+      }
+    } finally {
+      this.#looking = false
+    }
+  }
+
+  #clear (): void {
+    for (const timer of this.#timers) clearInterval(timer)
   }
 }
 

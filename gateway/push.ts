@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Links, SharedSignal } from '../actors/links.js'
+import type { Links, LocalEnds, NotHere, SharedSignal } from '../actors/links.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
 import { routesOf, routingKey, type Route } from '../projections/routing.js'
 import type { Tables } from '../projections/tables/tables.js'
@@ -14,17 +14,29 @@ import type { PushAnswer, PushedUser } from './http/downlinks.js'
 export interface PushDeps {
   readonly log: EventLog
   readonly tables: Tables
-  readonly links: Links
+  readonly links: Links & Pick<LocalEnds, 'notHere'>
 }
+
+/** A signal on its way to other nodes. */
+interface Sent {
+  readonly command: DownlinkCommand
+  /** Whose each connection is that it was sent to. */
+  readonly users: Map<string, string>
+}
+
+/** A connection that is not where the table says is being resumed elsewhere: the table knows that a little later. */
+const lookAgainMs = 500
 
 /** The `push` role: turns what business services ask for into facts, or hands signals straight to the edges. */
 export class Push {
   readonly #deps: PushDeps
   readonly #partitions: number
+  readonly #sent = new WeakMap<SharedSignal, Sent>()
 
   constructor (deps: PushDeps) {
     this.#deps = deps
     this.#partitions = deps.log.partitions(ledger)
+    deps.links.notHere = answer => { this.#lookAgain(answer) }
   }
 
   /** @throws GatewayError `ledger-unavailable` where not one request was stored */
@@ -86,18 +98,33 @@ export class Push {
 
   /** To every open connection that the routing table knows; nothing is stored. */
   async #signal (command: DownlinkCommand): Promise<PushedUser[]> {
-    const { service, payload, platforms, exceptDevices } = command
+    const { service, payload, userIds } = command
     const signal: SharedSignal = { service, payload, encoded: new Map() }
-    return await Promise.all(command.userIds.map(async userId => {
-      let sent = false
-      for (const [connectionId, { nodeId, platform, deviceId }] of await this.#row(userId)) {
-        if (platforms.length > 0 && !platforms.includes(platform)) continue
-        if (exceptDevices.includes(deviceId)) continue
-        this.#deps.links.toConnection({ type: 'signal', nodeId, connectionId, signal })
-        sent = true
-      }
-      return { userId, status: sent ? 'sent' as const : 'offline' as const }
-    }))
+    this.#sent.set(signal, { command, users: new Map() })
+    return await Promise.all(userIds.map(async userId =>
+      ({ userId, status: await this.#signalTo(userId, signal) ? 'sent' as const : 'offline' as const })))
+  }
+
+  /** @returns whether it was sent to a connection that it had not been sent to before */
+  async #signalTo (userId: string, signal: SharedSignal): Promise<boolean> {
+    const { command: { platforms, exceptDevices }, users } = this.#sent.get(signal)!
+    let sent = false
+    for (const [connectionId, { nodeId, platform, deviceId }] of await this.#row(userId)) {
+      if (users.has(connectionId)) continue
+      if (platforms.length > 0 && !platforms.includes(platform)) continue
+      if (exceptDevices.includes(deviceId)) continue
+      users.set(connectionId, userId)
+      this.#deps.links.toConnection({ type: 'signal', nodeId, connectionId, signal })
+      sent = true
+    }
+    return sent
+  }
+
+  /** The route was stale. The connection that has taken its place gets the signal, if the table knows it soon. */
+  #lookAgain ({ connectionId, signal }: NotHere): void {
+    const userId = this.#sent.get(signal)?.users.get(connectionId)
+    if (userId === undefined) return
+    setTimeout(() => { this.#signalTo(userId, signal).catch(() => { /* at most once */ }) }, lookAgainMs)
   }
 
   async #routes (userId: string): Promise<Array<Route & { userId: string, connectionId: string }>> {

@@ -136,8 +136,12 @@ function append (connection: Connection): void {
   const { edge, partition } = connection
   const entries = connection.takeEntries()
   connection.unstored += entries.length
+  edge.stopwatch.appended(connection)
   edge.append(partition, entries).then(
-    () => { stored(connection, entries.length) },
+    () => {
+      edge.stopwatch.stored(connection)
+      stored(connection, entries.length)
+    },
     error => {
       stored(connection, entries.length)
       const last = entries[entries.length - 1]!

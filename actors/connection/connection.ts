@@ -4,6 +4,7 @@ import type { Entry, Fact, LoginPolicy } from '../../schemas/facts.js'
 import { GatewayError, type ErrorCode } from '../../schemas/errors.js'
 import type { ConnectionMessage, Links } from '../links.js'
 import type { Actor } from '../system.js'
+import type { Stopwatch } from './stopwatch.js'
 import type { Wire } from './wire.js'
 
 /** What all connection actors of an edge share. */
@@ -27,6 +28,8 @@ export interface EdgeContext {
   opened (connection: Connection): void
   /** Its acks or writes are to be reported within `reportEveryMs`. */
   reportSoon (connection: Connection): void
+  /** Where the time of one uplink at a time goes. */
+  readonly stopwatch: Stopwatch
   readonly count: EdgeCounters
   failed (what: string, error: Error, fields: object): void
 }

@@ -29,6 +29,7 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
 /** The user actor has accepted everything up to `seq`. */
 export function acknowledge (connection: Connection, seq: number, userSeqs: readonly number[]): void {
   if (seq > connection.ackedUplinkSeq) connection.ackedUplinkSeq = seq
+  connection.edge.stopwatch.acked(connection)
   connection.wire.write({ op: 'uplinkAck', seq, userSeqs })
   connection.framesOut++
 }

@@ -47,6 +47,11 @@ export interface UserActorDeps {
   failed (error: Error, entry: Entry): void
   /** Something that no entry is to blame for, such as a snapshot that can't be loaded just now. It is tried again. */
   crashed (error: Error): void
+  /**
+   * True for an entry so old that whoever waits for an answer to it has asked again with `Resync`, or is gone. A replay
+   * of days sends no acks and downlinks of those days.
+   */
+  isHistory (entry: Entry): boolean
   /** True once the partition is somebody else's: what could not be loaded until now is his to load. */
   ended (): boolean
   /** Payload bytes of downlinks that follow a welcome unasked. */
@@ -132,7 +137,7 @@ export function userActor (userId: string, deps: UserActorDeps) {
   function foldEntries (state: UserState, message: Entries, from: number): UserState | Promise<UserState> {
     const { block, entries } = message
     if (block.offset > state.offset) { // a replay after a rebalance brings some blocks twice
-      const sink = new Sink(state, block.uplinks, deps)
+      const sink = new Sink(state, block.uplinks, deps, from < entries.length && deps.isHistory(entries[from]!))
       for (let i = from; i < entries.length; i++) {
         let effects: Effect[]
         try {
@@ -158,7 +163,7 @@ export function userActor (userId: string, deps: UserActorDeps) {
     const earlier = entries.slice(0, index)
     const state = await patiently(() => rebuild(block.offset, earlier))
     try {
-      const sink = new Sink(state, block.uplinks, deps)
+      const sink = new Sink(state, block.uplinks, deps, deps.isHistory(entry))
       for (const effect of fold(state, entry)) sink.perform(effect)
       sink.flush()
       return foldEntries(state, message, index + 1)
@@ -212,15 +217,18 @@ class Sink {
   readonly #state: UserState
   readonly #uplinks: UplinkAccepted[]
   readonly #deps: UserActorDeps
+  readonly #history: boolean
 
-  constructor (state: UserState, uplinks: UplinkAccepted[], deps: UserActorDeps) {
+  constructor (state: UserState, uplinks: UplinkAccepted[], deps: UserActorDeps, history: boolean) {
     this.#state = state
     this.#uplinks = uplinks
     this.#deps = deps
+    this.#history = history
   }
 
   perform (effect: Effect): void {
     const { links } = this.#deps
+    if (this.#history && isRepairable(effect)) return
     switch (effect.type) {
       case 'publishUplink': this.#uplinks.push(effect.uplink); return
       case 'ackUplink': this.#ack(effect.nodeId, effect.connectionId, effect.seq, effect.userSeq); return
@@ -256,6 +264,11 @@ class Sink {
     this.flush()
     this.#acks = { type: 'ackUplinks', nodeId, connectionId, seq, userSeqs: userSeq > 0 ? [userSeq] : [] }
   }
+}
+
+/** What an edge that misses it asks for again. A close or a refusal nobody would ask for. */
+function isRepairable ({ type }: Effect): boolean {
+  return type === 'ackUplink' || type === 'deliver' || type === 'welcome'
 }
 
 function resync (state: UserState, question: Resync, { links }: UserActorDeps): void {

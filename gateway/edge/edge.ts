@@ -51,8 +51,11 @@ export class Edge {
     connection.tell({ type: 'socketClosed', clean })
   }
 
-  toConnection (message: ConnectionMessage): void {
-    this.#byId.get(message.connectionId)?.tell(message as ConnectionEvent)
+  /** @returns false where the connection is not here */
+  toConnection (message: ConnectionMessage): boolean {
+    const connection = this.#byId.get(message.connectionId)
+    connection?.tell(message as ConnectionEvent)
+    return connection !== undefined
   }
 
   /** Keeps the end of a connection until the ledger takes it; bounded by the connections that there can be. */
@@ -60,9 +63,14 @@ export class Edge {
     this.#unrecorded.push({ partition, entry })
   }
 
-  /** Ends every connection, so that their clients go elsewhere, and waits until the sockets are gone. */
+  /** Ends every connection, so that its client resumes elsewhere. */
+  endAll (reason: string): void {
+    for (const connection of this.#all) connection.tell({ type: 'fail', code: 'migrating', reason })
+  }
+
+  /** Ends every connection and waits until the sockets are gone. */
   async stop (): Promise<void> {
-    for (const connection of this.#all) connection.tell({ type: 'fail', code: 'migrating', reason: 'the node stops' })
+    this.endAll('the node stops')
     const deadline = Date.now() + this.context.limits.lingerMs
     while (this.#all.size > 0 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 10))
     for (const connection of this.#all) connection.wire.destroy()

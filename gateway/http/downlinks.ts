@@ -5,7 +5,7 @@ import type { DownlinkCommand } from '../../schemas/records.js'
 import { errorAnswers } from './errors.js'
 import type { JsonPayload } from '../../schemas/payload.js'
 import { decodePayload, payloadSchema } from './payload.js'
-import { textSchema, userIdsSchema } from './shapes.js'
+import { textSchema, userIdLengthMax, userIdsMax, userIdsSchema } from './shapes.js'
 
 export interface DownlinksOptions {
   /**
@@ -46,6 +46,14 @@ interface DownlinkBody {
 
 const dayMs = 86_400_000
 
+/** Bounds of a command; those of user ids are in shapes.ts. Lengths in characters. */
+const messageIdLengthMax = 128
+const serviceLengthMax = 128
+const ttlMsMax = 30 * dayMs
+const filterItemsMax = 100
+const platformLengthMax = 64
+const deviceIdLengthMax = 128
+
 const bodySchema = {
   type: 'object',
   required: ['to', 'payload'],
@@ -57,13 +65,13 @@ const bodySchema = {
       additionalProperties: false,
       properties: { userIds: userIdsSchema },
     },
-    messageId: { ...textSchema(128, 1), description: 'idempotency key within each user; drawn where it is absent' },
-    service: { ...textSchema(128), default: '' },
+    messageId: { ...textSchema(messageIdLengthMax, 1), description: 'idempotency key within each user; drawn where it is absent' },
+    service: { ...textSchema(serviceLengthMax), default: '' },
     payload: payloadSchema,
     ttlMs: {
       type: 'integer',
       minimum: 1,
-      maximum: 30 * dayMs,
+      maximum: ttlMsMax,
       default: 7 * dayMs,
       description: 'how long it is kept for delivery',
     },
@@ -75,12 +83,14 @@ const bodySchema = {
     },
     platforms: {
       type: 'array',
-      maxItems: 100,
-      items: textSchema(64, 1),
+      maxItems: filterItemsMax,
+      items: textSchema(platformLengthMax, 1),
       default: [],
       description: 'only to sessions of these; empty for all',
     },
-    exceptDevices: { type: 'array', maxItems: 100, items: textSchema(128, 1), default: [] },
+    exceptDevices: {
+      type: 'array', maxItems: filterItemsMax, items: textSchema(deviceIdLengthMax, 1), default: [],
+    },
   },
 }
 
@@ -119,11 +129,8 @@ export async function downlinksRoutes (app: FastifyInstance, options: DownlinksO
     },
   }, async (request, reply) => {
     const command = commandOf(request.body)
-    const bytes = downlinkBytesMax(command)
-    if (bytes > options.frameBytesMax) {
-      throw new GatewayError('payload-too-large',
-        `body/payload makes a downlink of ${bytes} bytes, and ${options.frameBytesMax} are the bound`)
-    }
+    const refusal = sizeRefusal(command, options.frameBytesMax)
+    if (refusal) throw refusal
     return await reply.code(202).send(await options.push(command))
   })
 }
@@ -132,6 +139,44 @@ function commandOf (body: DownlinkBody): DownlinkCommand {
   const { to, messageId = randomUUID(), service, ttlMs, delivery, platforms, exceptDevices } = body
   const payload = decodePayload(body.payload)
   return { messageId, userIds: to.userIds, service, payload, ttlMs, delivery, platforms, exceptDevices }
+}
+
+/** Why a command that came as a record, past no JSON Schema, can never be sent; undefined where it can. */
+export function refusalOf (command: DownlinkCommand, frameBytesMax: number): GatewayError | undefined {
+  const { messageId, userIds, service, ttlMs, platforms, exceptDevices } = command
+  const wrong = [
+    { is: userIds.length < 1 || userIds.length > userIdsMax, want: `userIds: want 1 to ${userIdsMax}` },
+    { is: new Set(userIds).size < userIds.length, want: 'userIds: want each once' },
+    { is: !areTexts(userIds, userIdsMax, userIdLengthMax), want: `userIds: want 1 to ${userIdLengthMax} characters` },
+    { is: !isText(messageId, 1, messageIdLengthMax), want: `messageId: want 1 to ${messageIdLengthMax} characters` },
+    { is: !isText(service, 0, serviceLengthMax), want: `service: want at most ${serviceLengthMax} characters` },
+    { is: ttlMs < 1 || ttlMs > ttlMsMax, want: `ttlMs: want 1 to ${ttlMsMax}` },
+    { is: !areTexts(platforms, filterItemsMax, platformLengthMax), want: filterWant('platforms', platformLengthMax) },
+    {
+      is: !areTexts(exceptDevices, filterItemsMax, deviceIdLengthMax),
+      want: filterWant('exceptDevices', deviceIdLengthMax),
+    },
+  ].find(({ is }) => is)
+  return wrong ? new GatewayError('bad-request', wrong.want) : sizeRefusal(command, frameBytesMax)
+}
+
+function filterWant (field: string, lengthMax: number): string {
+  return `${field}: want at most ${filterItemsMax}, each of 1 to ${lengthMax} characters`
+}
+
+function areTexts (items: readonly string[], itemsMax: number, lengthMax: number): boolean {
+  return items.length <= itemsMax && items.every(item => isText(item, 1, lengthMax))
+}
+
+function isText (text: string, lengthMin: number, lengthMax: number): boolean {
+  return text.length >= lengthMin && text.length <= lengthMax && !/\p{Surrogate}/u.test(text)
+}
+
+function sizeRefusal (command: DownlinkCommand, frameBytesMax: number): GatewayError | undefined {
+  const bytes = downlinkBytesMax(command)
+  if (bytes <= frameBytesMax) return undefined
+  return new GatewayError('payload-too-large',
+    `body/payload makes a downlink of ${bytes} bytes, and ${frameBytesMax} are the bound`)
 }
 
 /** The downlink frame at its longest: opcode, two longs of 10 bytes, three lengths of 5, and what they count. */

@@ -3,6 +3,7 @@ import fastify, { LogController } from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { GatewayError } from '../../schemas/errors.js'
+import type { Role } from '../config.js'
 import { requireApiKey } from './auth.js'
 import { connectionsRoutes } from './connections.js'
 import type { ConnectionsOptions } from './connections.js'
@@ -24,6 +25,8 @@ import type { UplinksOptions } from './uplinks.js'
 export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, NodesOptions, HealthOptions {
   readonly logger: Logger
+  /** Of this node: its HTTP side has the routes of these, besides health, metrics and the node table. */
+  readonly roles: readonly Role[]
   readonly apiKeys: readonly string[]
   /** Of this program, for the OpenAPI document. */
   readonly version: string
@@ -54,11 +57,13 @@ export function buildHttp (deps: HttpDeps): FastifyInstance {
   refuseWhenClosing(app)
   app.addHook('onRequest', requireApiKey(deps.apiKeys))
   app.register(fastifySwagger, openApi(deps.version))
-  app.register(ipConfigRoutes, deps)
-  app.register(downlinksRoutes, deps)
-  app.register(uplinksRoutes, deps.uplinks)
-  app.register(presenceRoutes, deps)
-  app.register(connectionsRoutes, deps)
+  if (deps.roles.includes('ip-config')) app.register(ipConfigRoutes, deps)
+  if (deps.roles.includes('push')) {
+    app.register(downlinksRoutes, deps)
+    app.register(uplinksRoutes, deps.uplinks)
+    app.register(presenceRoutes, deps)
+    app.register(connectionsRoutes, deps)
+  }
   app.register(nodesRoutes, deps)
   app.register(healthRoutes, deps)
   app.get('/openapi.json', { config: { public: true }, schema: { hide: true } }, async () => app.swagger())

@@ -3,9 +3,13 @@
 // A lone surrogate has no UTF-8 form: two different ids would be stored as one.
 const wellFormed = '^\\P{Surrogate}*$'
 
-export const userIdSchema = { type: 'string', minLength: 1, maxLength: 256, pattern: wellFormed }
+/** In characters. */
+export const userIdLengthMax = 256
+export const userIdsMax = 1000
 
-export const userIdsSchema = { type: 'array', minItems: 1, maxItems: 1000, uniqueItems: true, items: userIdSchema }
+export const userIdSchema = { type: 'string', minLength: 1, maxLength: userIdLengthMax, pattern: wellFormed }
+
+export const userIdsSchema = { type: 'array', minItems: 1, maxItems: userIdsMax, uniqueItems: true, items: userIdSchema }
 
 /** @param lengthMax in characters; undefined where the body's bound is enough */
 export function textSchema (lengthMax: number | undefined, minLength = 0) {

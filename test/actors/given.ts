@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import type { ConnectionMessage, Links } from '../../actors/links.js'
+import { type ConnectionMessage, localLinks } from '../../actors/links.js'
 import { partitionLimits, type PartitionDeps } from '../../actors/partition.js'
 import { embeddedSnapshots } from '../../actors/snapshots-embedded.js'
 import type { Snapshots } from '../../actors/snapshots.js'
@@ -24,6 +24,9 @@ export interface Given {
   close (): Promise<void>
 }
 
+/** The entries of these tests are of 1970, and not history for that. */
+export const limits = { ...partitionLimits, historyAgeMs: Infinity }
+
 /** Every stream has one partition, so that a test knows where things are. */
 export async function given (t: Test, directory: string, overrides: Partial<PartitionDeps> = {}): Promise<Given> {
   const store = await openStore({ directory, headroomBytes: 1 << 16 })
@@ -37,13 +40,14 @@ export async function given (t: Test, directory: string, overrides: Partial<Part
   const sent: string[] = []
   const setAside: Given['setAside'] = []
   const failures: string[] = []
-  const links: Links = { toConnection: message => { sent.push(inShort(message)) }, toUser: () => {} }
+  const links = localLinks()
+  links.connections = message => sent.push(inShort(message)) > 0
   const deps: PartitionDeps = {
     log,
     snapshots,
     system,
     links,
-    limits: partitionLimits,
+    limits,
     settled: () => {},
     setAside: ({ userId }, _partition, offset, { message }) => { setAside.push({ userId, offset, message }) },
     failed: (what, { message }) => { failures.push(`${what}: ${message}`) },
@@ -96,7 +100,7 @@ export function tampered (log: EventLog, replace: (entry: Entry) => Fact | undef
     health: () => log.health(),
     close: () => log.close(),
     follow: (stream, group, follower) => log.follow(stream, group, {
-      assigned: partition => follower.assigned(partition),
+      assigned: (partition, committed) => follower.assigned(partition, committed),
       received: block => follower.received(of(block)),
       revoked: partition => follower.revoked(partition),
     }),

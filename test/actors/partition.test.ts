@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Partition, partitionLimits } from '../../actors/partition.js'
+import { Partition } from '../../actors/partition.js'
 import type { Snapshots } from '../../actors/snapshots.js'
 import { startUsers } from '../../actors/users.js'
 import { decodeSnapshot } from '../../actors/user/snapshot.js'
@@ -7,7 +7,7 @@ import type { EventLog } from '../../ledger/log.js'
 import type { Entry } from '../../schemas/facts.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { ledger, uplinks } from '../../schemas/streams.js'
-import { given, type Given, of, poison, published, tampered, until } from './given.js'
+import { given, type Given, limits, of, poison, published, tampered, until } from './given.js'
 import { opened, requested, uplink } from './user/history.js'
 
 t.test('A partition', async t => {
@@ -103,6 +103,25 @@ t.test('A checkpoint', async t => {
     await saving
     t.equal(await world.snapshots.checkpoint(0), 1n)
     t.strictSame(await published(world.log), ['ann 1=1'])
+  })
+  t.test('that is not stored yet keeps its users in memory, for the store has them as they were before', async t => {
+    const world = await given(t, t.testdir())
+    const gate = new Gate(world.log)
+    const partition = await followed({ ...world, log: gate.log }, 0)
+    await append(world, of('ann', opened('a1'), uplink('a1', 1)))
+    await until(() => world.sent.length === 2)
+    const saving = partition.checkpoint()
+    await until(() => gate.waiting > 0)
+    partition.passivateIdle(Date.now() + 3_600_000)
+    t.equal(partition.activeUsers, 1)
+    await append(world, of('ann', uplink('a1', 2)))
+    await until(() => world.sent.length === 3)
+    t.equal(world.sent[2], 'ack a1 2=2')
+    gate.open()
+    await saving
+    await partition.checkpoint()
+    partition.passivateIdle(Date.now() + 3_600_000)
+    t.equal(partition.activeUsers, 0, 'and lets them go afterwards')
   })
   t.test('is due after so many entries', async t => {
     const world = await given(t, t.testdir())
@@ -213,8 +232,8 @@ t.test('More entries than may fold at once', async t => {
         return await world.snapshots.load(partition, userId)
       },
     }
-    const limits = { ...partitionLimits, foldingMax: 2 }
-    const partition = await Partition.open(0, { ...world.deps, snapshots, limits })
+    const deps = { ...world.deps, snapshots, limits: { ...limits, foldingMax: 2 } }
+    const partition = await Partition.open(0, deps, () => {})
     t.teardown(() => partition.revoke())
     const block = (offset: bigint, items: Entry[]) => ({ partition: 0, offset, items })
     t.equal(partition.received(block(0n, of('ann', opened('a1'), uplink('a1', 1)))), undefined, 'up to the bound it does not')
@@ -243,9 +262,9 @@ async function reopened (t: Parameters<typeof given>[0], first: Given, directory
 
 /** One partition that follows the log, and what the users role would do with it left to the test. */
 async function followed (
-  { log, deps }: Given, number: number, limits: Partial<typeof partitionLimits> = {}
+  { log, deps }: Given, number: number, changed: Partial<typeof limits> = {}
 ): Promise<Partition> {
-  const partition = await Partition.open(number, { ...deps, log, limits: { ...partitionLimits, ...limits } })
+  const partition = await Partition.open(number, { ...deps, log, limits: { ...limits, ...changed } }, () => {})
   const follower = {
     assigned: async () => partition.next,
     received: (block: any) => partition.received(block),

@@ -20,7 +20,11 @@ export interface BusyClientOptions {
   readonly transport: 'tcp' | 'ws'
   /** Uplinks that may be unacked. */
   readonly outstanding: number
+  /** Codes of errors that it may see; those of a node that ends or crashes where it is left out. */
+  readonly tolerated?: ReadonlySet<string> | undefined
 }
+
+const ofEndingNodes: ReadonlySet<string> = new Set(['migrating', 'internal'])
 
 /**
  * A client that keeps protocol.md 3 and nothing else: an outbox that is sent again from the server's `uplinkSeq`, a
@@ -32,6 +36,7 @@ export class BusyClient {
   readonly transport: 'tcp' | 'ws'
   readonly sessionId: string
   readonly #outstanding: number
+  readonly #tolerated: ReadonlySet<string>
 
   #line: Line | undefined
   #opened: ((outcome: Connected | undefined) => void) | undefined
@@ -40,6 +45,7 @@ export class BusyClient {
   #outbox: Array<{ seq: number, payload: string }> = []
   #nextSeq = 1
   #waitsUntilMs = 0
+  #heardAtMs = 0
 
   /** What its application knows: `userSeq` of the acked uplinks; 0 where only a `connected` has acked it. */
   readonly acked = new Map<number, number>()
@@ -54,12 +60,19 @@ export class BusyClient {
   /** It makes new uplinks. */
   busy = true
 
-  constructor ({ userId, deviceId, transport, outstanding }: BusyClientOptions) {
+  constructor ({ userId, deviceId, transport, outstanding, tolerated = ofEndingNodes }: BusyClientOptions) {
+    this.#tolerated = tolerated
     this.userId = userId
     this.deviceId = deviceId
     this.transport = transport
     this.sessionId = `${userId}/${deviceId}`
     this.#outstanding = outstanding
+  }
+
+  /** How long it has heard nothing while it waits for an answer, ms. */
+  get silentMs (): number {
+    const waits = this.#line !== undefined && (!this.isOpen || this.unacked > 0)
+    return waits ? Date.now() - this.#heardAtMs : 0
   }
 
   get isOpen (): boolean { return this.connected !== undefined }
@@ -71,6 +84,7 @@ export class BusyClient {
     const token = await tokenFor(this.userId)
     const line = this.transport === 'tcp' ? this.#openTcp(where) : this.#openWs(where)
     this.#line = line
+    this.#heardAtMs = Date.now()
     const answer = await new Promise<Connected | undefined>(resolve => {
       this.#opened = resolve
       line.send({
@@ -123,13 +137,15 @@ export class BusyClient {
 
   #received (line: Line, frame: Frame): void {
     if (line !== this.#line) return
+    this.#heardAtMs = Date.now()
     switch (frame.op) {
       case 'connected': this.#resumed(frame); return
       case 'uplinkAck': this.#uplinksAcked(frame.seq, frame.userSeqs); return
       case 'uplinkRefused': this.#refused(frame); return
       case 'downlink': this.#downlink(frame); return
       case 'pong': return
-      case 'error': if (frame.code === 'migrating' || frame.code === 'internal') return
+      case 'redirect':
+      case 'error': if (this.#tolerated.has(frame.code)) return
     }
     this.complaints.push(JSON.stringify(frame))
   }

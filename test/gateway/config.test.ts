@@ -81,12 +81,24 @@ t.test('readConfig', async t => {
     t.throws(() => readConfig({ REDIS_URL: 'hush' }), { message: /^(?!.*hush)/ })
   })
 
-  t.test('refuses one half of a cluster, and both for now', async t => {
+  t.test('refuses one half of a cluster', async t => {
     const kafka = { KAFKA_BROKERS: 'a:9092' }
     const redis = { REDIS_URL: 'redis://a:6379' }
     t.throws(() => readConfig(kafka), { name: 'ConfigError', message: /^REDIS_URL: got nothing/ })
     t.throws(() => readConfig(redis), { name: 'ConfigError', message: /^KAFKA_BROKERS: got nothing/ })
-    t.throws(() => readConfig({ ...kafka, ...redis }), { name: 'ConfigError', message: /embedded only/ })
+    t.match(readConfig({ ...kafka, ...redis }), { kafkaBrokers: ['a:9092'], redisUrl: 'redis://a:6379' })
+  })
+
+  t.test('takes some of the roles in a cluster only', async t => {
+    const cluster = { KAFKA_BROKERS: 'a:9092,b:9092', REDIS_URL: 'redis://a:6379,b:6379' }
+    t.strictSame(readConfig({ ...cluster, LEDGERLINE_ROLES: 'users, push' }).roles, ['users', 'push'])
+  })
+
+  t.test('reads where Redis is', async t => {
+    const kafka = { KAFKA_BROKERS: 'a:9092' }
+    for (const url of ['redis://a', 'rediss://u:p@a:1/2', 'redis://a:1,b:2', 'redis+sentinel://a:1,b:2/main']) {
+      t.equal(readConfig({ ...kafka, REDIS_URL: url }).redisUrl, url)
+    }
   })
 
   t.test('refuses two kinds of token keys', async t => {

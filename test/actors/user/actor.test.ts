@@ -201,6 +201,7 @@ function givenUser (
     failed: ({ message }) => { user.failed.push(message) },
     crashed: ({ message }) => { user.crashed.push(message) },
     ended: () => false,
+    isHistory: () => false,
     resumeBytesMax: 1_000,
     ...deps,
   })

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { startConnection } from '../../../actors/connection/actor.js'
 import { type EdgeContext, type Identity, never } from '../../../actors/connection/connection.js'
+import { Stopwatch } from '../../../actors/connection/stopwatch.js'
 import type { Wire } from '../../../actors/connection/wire.js'
 import { startActors } from '../../../actors/system.js'
 import type { Entry } from '../../../schemas/facts.js'
@@ -57,6 +58,7 @@ function givenConnection (t: Test, { frameRate = 0 } = {}) {
     admits: () => true,
     alternates: () => [],
     opened () {},
+    stopwatch: new Stopwatch(() => {}),
     reportSoon () {},
     count: { uplinks: 0, uplinksRefused: 0, downlinks: 0, signals: 0, closed () {} },
     failed (what, error) { t.fail(`${what}: ${error}`) },

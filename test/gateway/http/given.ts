@@ -32,6 +32,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
   const asked: Asked = { commands: [], kicks: [] }
   const app = buildHttp({
     logger: pino({ enabled: false }),
+    roles: ['push', 'ip-config'],
     apiKeys: ['key-one', 'key-two'],
     version: '1.2.3',
     frameBytesMax: 1024,

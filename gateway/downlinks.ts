@@ -1,0 +1,112 @@
+import type { EventLog, Following } from '../ledger/log.js'
+import type { GatewayError } from '../schemas/errors.js'
+import type { DownlinkCommand } from '../schemas/records.js'
+import { downlinks, downlinksRejected } from '../schemas/streams.js'
+import { type PushAnswer, refusalOf } from './http/downlinks.js'
+
+/** Commands on their way at once in one partition; past it the stream waits. */
+const underWayMax = 256
+const retryMsMin = 100
+const retryMsMax = 5_000
+
+export interface DownlinksDeps {
+  readonly log: EventLog
+  push (command: DownlinkCommand): Promise<PushAnswer>
+  readonly frameBytesMax: number
+  failed (what: string, error: Error, fields: object): void
+}
+
+/**
+ * Sends what business services write to the `downlinks` stream. Each command is committed once its requests are in the
+ * ledger; those that a crash repeats have the same `messageId`, which the fold knows. A command that can never be sent
+ * goes to `downlinks.rejected`.
+ */
+export async function followDownlinks (deps: DownlinksDeps): Promise<Following> {
+  const partitions = new Map<number, CommandsUnderWay>()
+  const done = new Map<number, bigint>()
+  const member: { following?: Following } = {}
+  member.following = await deps.log.follow(downlinks, 'push', {
+    async assigned (partition, committed) {
+      partitions.set(partition, new CommandsUnderWay(deps, next => {
+        done.set(partition, next)
+        member.following?.commit(partition, next)
+      }))
+      return committed
+    },
+    received: ({ partition, offset, items }) => partitions.get(partition)!.take(offset, items),
+    async revoked (partition) {
+      partitions.get(partition)?.end()
+      partitions.delete(partition)
+      done.delete(partition)
+    },
+  })
+  for (const [partition, next] of done) member.following.commit(partition, next) // done before it could be told
+  return member.following
+}
+
+/** The commands of one partition that are not in the ledger yet. */
+class CommandsUnderWay {
+  /** Offsets in order; those done wait for the ones before them. */
+  readonly #offsets: Array<{ readonly offset: bigint, done: boolean }> = []
+  #ended = false
+  #room: (() => void) | undefined
+
+  constructor (readonly deps: DownlinksDeps, readonly commit: (next: bigint) => void) {}
+
+  take (offset: bigint, commands: readonly DownlinkCommand[]): Promise<void> | void {
+    const place = { offset, done: false }
+    this.#offsets.push(place)
+    Promise.all(commands.map(command => this.#send(command, offset))).then(() => {
+      place.done = true
+      this.#finish()
+    })
+    if (this.#offsets.length >= underWayMax) return new Promise(resolve => { this.#room = resolve })
+  }
+
+  end (): void {
+    this.#ended = true
+    this.#room?.()
+  }
+
+  #finish (): void {
+    let next: bigint | undefined
+    while (this.#offsets[0]?.done) next = this.#offsets.shift()!.offset + 1n
+    if (next === undefined || this.#ended) return
+    this.commit(next)
+    this.#room?.()
+    this.#room = undefined
+  }
+
+  /** Never rejects. Until it succeeds nothing behind it is committed. */
+  async #send (command: DownlinkCommand, offset: bigint): Promise<void> {
+    const { deps } = this
+    for (let waitMs = retryMsMin; !this.#ended; waitMs = Math.min(2 * waitMs, retryMsMax)) {
+      try {
+        const refusal = refusalOf(command, deps.frameBytesMax)
+        if (refusal) return await this.#reject(command, refusal)
+        if (await this.#stored(command)) return
+      } catch (err) {
+        deps.failed('a command of downlinks could not be sent yet', err as Error, { offset: String(offset) })
+      }
+      await new Promise(resolve => setTimeout(resolve, waitMs))
+    }
+  }
+
+  /** False where some user's request could not be stored: all are sent again, and known by their id. */
+  async #stored (command: DownlinkCommand): Promise<boolean> {
+    const { users } = await this.deps.push(command)
+    return users.every(({ status }) => status !== 'rejected')
+  }
+
+  async #reject (command: DownlinkCommand, { code, message }: GatewayError): Promise<void> {
+    const { log } = this.deps
+    const record = {
+      userId: command.userIds[0] ?? '',
+      command: Buffer.from(downlinks.encodeRecord(command)),
+      code,
+      reason: message,
+      rejectedAtMs: Date.now(),
+    }
+    await log.append(downlinksRejected, 0, [record])
+  }
+}

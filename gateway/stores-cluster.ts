@@ -1,0 +1,109 @@
+import type { Logger } from 'pino'
+import { redisLinks } from '../actors/links-redis.js'
+import { redisSnapshots } from '../actors/snapshots-redis.js'
+import { isRecordStream, singleObjectFormat } from '../ledger/kafka/format.js'
+import { openKafkaLog } from '../ledger/kafka/log.js'
+import { ConfluentFormat, type Failed, RegistryLog } from '../ledger/kafka/registry.js'
+import type { EventLog } from '../ledger/log.js'
+import { rejectedStream } from '../ledger/rejected.js'
+import { redisTables } from '../projections/tables/redis.js'
+import type { TableName } from '../projections/tables/tables.js'
+import { SchemaRegistry } from '../schemas/registry.js'
+import { connections, downlinks, ledger, nodes, offline, type Stream, uplinks } from '../schemas/streams.js'
+import type { Config } from './config.js'
+import { connectRedis, subscriberOf } from './redis.js'
+import type { Stores } from './stores.js'
+
+/** Each has a `<stream>.rejected` beside it. */
+const streams: ReadonlyArray<Stream<any>> = [ledger, uplinks, connections, nodes, downlinks, offline]
+const tableStreams: Readonly<Record<TableName, Stream<any>>> = { presence: ledger, routing: ledger, nodes }
+
+/**
+ * The log in Kafka; tables, snapshots and links in Redis.
+ *
+ * @throws where Kafka or Redis can't be reached, Kafka does not speak what is needed, or the
+ *   schema registry refuses a schema of ours
+ */
+export async function openClusterStores (config: Config, logger: Logger): Promise<Stores> {
+  const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
+  const closers: Array<() => unknown> = []
+  const close = async () => { for (const closer of closers.splice(0).reverse()) await closer() }
+  try {
+    return await open(config, failed, closers, close)
+  } catch (err) {
+    await close()
+    throw err
+  }
+}
+
+async function open (
+  config: Config, failed: (what: string, error: Error, fields: object) => void, closers: Array<() => unknown>,
+  close: () => Promise<void>
+): Promise<Stores> {
+  const { topicPrefix: prefix, nodeId, partitions, retentionMs } = config
+  const format = await formatOf(config, failed)
+  const kafka = await openKafkaLog({
+    brokers: config.kafkaBrokers,
+    topicPrefix: prefix,
+    clientId: nodeId,
+    streams: streams.map(stream => ({ stream, partitions, retentionMs })),
+    format: format ?? singleObjectFormat,
+    failed,
+  })
+  const log: EventLog = format ? new RegistryLog(kafka, format) : kafka
+  closers.push(() => log.close())
+
+  let redisError = ''
+  const onError = (error: Error) => { failed('the connection to Redis failed', error, {}) }
+  const connect = async () => {
+    const redis = await connectRedis(config.redisUrl!, { onError })
+    closers.push(() => { redis.disconnect() })
+    return redis
+  }
+  const redis = await connect()
+  // Messages must not wait behind the tables' writes.
+  const publisher = await connect()
+  const subscriber = await subscriberOf(publisher, { onError })
+  closers.push(() => { subscriber.disconnect() })
+  redis.on('close', () => { redisError = 'not connected to Redis' })
+  redis.on('ready', () => { redisError = '' })
+
+  const { identity } = kafka
+  const endOf = async (stream: Stream<any>, partition: number) => (await log.bounds(stream, partition)).next
+  const tables = redisTables(redis, {
+    prefix,
+    identity,
+    partitions: table => log.partitions(tableStreams[table]),
+    endOf: (table, partition) => endOf(tableStreams[table], partition),
+    onSweepFailed: error => { failed('rows of old generations could not be removed', error as Error, {}) },
+  })
+  closers.push(() => { tables.close() })
+  const snapshots = redisSnapshots(redis, {
+    prefix,
+    identity,
+    endOf: partition => endOf(ledger, partition),
+    onFailed: (error, partition) => { failed('snapshots could not be saved yet', error as Error, { partition }) },
+  })
+  closers.push(() => { snapshots.close() })
+  const links = await redisLinks({ publisher, subscriber, prefix, nodeId, failed })
+  closers.push(() => links.stop())
+  return {
+    log,
+    tables,
+    snapshots,
+    links,
+    shared: true,
+    checks: () => ({ redis: { ok: redisError === '', reason: redisError } }),
+    commitSeconds: () => kafka.metrics.appendMs / Math.max(1, kafka.metrics.appends) / 1000,
+    close,
+  }
+}
+
+/** With its schemas registered; undefined where there is no registry. */
+async function formatOf (
+  { schemaRegistryUrl, topicPrefix }: Config, failed: Failed
+): Promise<ConfluentFormat | undefined> {
+  if (schemaRegistryUrl === undefined) return undefined
+  const records = [...streams, ...streams.map(rejectedStream)].filter(isRecordStream)
+  return await ConfluentFormat.open(new SchemaRegistry(schemaRegistryUrl), topicPrefix, records, failed)
+}

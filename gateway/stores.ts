@@ -1,0 +1,21 @@
+import type { LocalEnds, Links } from '../actors/links.js'
+import type { Snapshots } from '../actors/snapshots.js'
+import type { EventLog } from '../ledger/log.js'
+import type { Tables } from '../projections/tables/tables.js'
+import type { Check } from './http/health.js'
+
+/** The ports of design.md 3, all of one side and open. What the roles are built on. */
+export interface Stores {
+  readonly log: EventLog
+  readonly tables: Tables
+  readonly snapshots: Snapshots
+  readonly links: Links & LocalEnds
+  /** True where other processes work on the same stores. */
+  readonly shared: boolean
+  /** What must be well besides the log, by name: for `/readyz`. */
+  checks (): Readonly<Record<string, Check>>
+  /** Moving average of one commit of the log, seconds. */
+  commitSeconds (): number
+  /** Flushes and closes them all. The roles have stopped before. */
+  close (): Promise<void>
+}

@@ -1,0 +1,76 @@
+import { execFileSync } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { missing, TestCluster } from './cluster.js'
+
+t.test('A cluster whose one broker fails', { skip: missing, timeout: 600_000 }, async t => {
+  const cluster = await TestCluster.start(t)
+  const { kafka } = cluster
+
+  await t.test('goes on after a restart of it', async t => {
+    await kafka.stopBroker(0, 'SIGTERM')
+    await kafka.startBroker(0)
+    await cluster.heals(t, 30_000)
+    await cluster.judge(t)
+  })
+
+  await t.test('keeps its connections while it is gone for 60 s, and loses nothing', async t => {
+    const { clients } = cluster.traffic
+    const connections = clients.reduce((sum, client) => sum + client.connections, 0)
+    await kafka.stopBroker(0, 'SIGKILL')
+    cluster.traffic.reconnects = false
+    await sleep(60_000)
+    t.equal(clients.filter(({ isOpen }) => isOpen).length, clients.length, 'every client is connected still')
+    t.equal(clients.reduce((sum, client) => sum + client.connections, 0), connections, 'by the connection that it had')
+    t.match(await cluster.ask('/readyz'), { ready: false, checks: { ledger: { ok: false } } }, 'and /readyz says so')
+    await kafka.startBroker(0)
+    await cluster.heals(t, 40_000)
+    cluster.traffic.reconnects = true
+    await cluster.judge(t)
+  })
+
+  await t.test('goes on after its packets were dropped for 20 s', { skip: noFilter() }, async t => {
+    const restore = dropPackets(t, Number(kafka.brokers[0]!.split(':')[1]))
+    await sleep(20_000)
+    restore()
+    await cluster.heals(t, 40_000)
+    await cluster.judge(t)
+  })
+})
+
+t.test('A cluster of three brokers', { skip: missing, timeout: 300_000 }, async t => {
+  const cluster = await TestCluster.start(t, { brokers: 3 })
+
+  await t.test('goes on after kill -9 of each of them in turn', async t => {
+    for (let i = 0; i < 3; i++) {
+      await cluster.kafka.stopBroker(i, 'SIGKILL')
+      await cluster.heals(t, 40_000)
+      await cluster.kafka.startBroker(i)
+      await cluster.heals(t, 40_000)
+    }
+    await cluster.judge(t)
+  })
+})
+
+function noFilter (): string | false {
+  try {
+    execFileSync('iptables', ['-w', '-L', 'INPUT', '-n'], { stdio: 'ignore' })
+    return false
+  } catch {
+    return 'needs root and iptables: apt-get install iptables'
+  }
+}
+
+/** To and from this port on loopback: connections stay, and nothing gets through. */
+function dropPackets (t: Test, port: number): () => void {
+  const rules = ['--dport', '--sport'].map(side =>
+    ['INPUT', '-i', 'lo', '-p', 'tcp', side, `${port}`, '-j', 'DROP'])
+  for (const rule of rules) execFileSync('iptables', ['-w', '-I', ...rule])
+  let dropped = true
+  const restore = () => {
+    if (dropped) for (const rule of rules) execFileSync('iptables', ['-w', '-D', ...rule])
+    dropped = false
+  }
+  t.teardown(restore)
+  return restore
+}

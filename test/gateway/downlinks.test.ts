@@ -1,0 +1,136 @@
+import t, { type Test } from 'tap'
+import { followDownlinks } from '../../gateway/downlinks.js'
+import { embeddedLog } from '../../ledger/embedded/log.js'
+import { openStore } from '../../ledger/embedded/store.js'
+import type { EventLog } from '../../ledger/log.js'
+import type { DownlinkCommand } from '../../schemas/records.js'
+import { downlinks, downlinksRejected } from '../../schemas/streams.js'
+
+t.test('Commands of the stream downlinks', async t => {
+  t.test('are pushed, and again until every user is queued', async t => {
+    const { log } = await given(t)
+    const pushed: string[] = []
+    let failures = 2
+    await follow(t, log, async ({ messageId, userIds }) => {
+      pushed.push(messageId)
+      const status = messageId === 'm2' && failures-- > 0 ? 'rejected' as const : 'queued' as const
+      return { messageId, users: userIds.map(userId => ({ userId, status })) }
+    })
+    await log.append(downlinks, 0, [command('m1'), command('m2'), command('m3')])
+    await until(() => pushed.length === 5)
+    t.strictSame(pushed.toSorted(), ['m1', 'm2', 'm2', 'm2', 'm3'])
+  })
+
+  t.test('are not committed before those in front of them are stored', async t => {
+    const { log, reopen } = await given(t)
+    let release = () => {}
+    const held = new Promise<void>(resolve => { release = resolve })
+    const first = await follow(t, log, async command => {
+      if (command.messageId === 'm1') await held
+      return queued(command)
+    })
+    for (const messageId of ['m1', 'm2']) await log.append(downlinks, 0, [command(messageId)])
+    await new Promise(resolve => setTimeout(resolve, 50))
+    await first.stop()
+    release()
+    const later = await reopen()
+    const again: string[] = []
+    const second = await follow(t, later, async command => {
+      again.push(command.messageId)
+      return queued(command)
+    })
+    await until(() => again.length === 2)
+    t.strictSame(again, ['m1', 'm2'])
+    await new Promise(resolve => setTimeout(resolve, 50))
+    await second.stop()
+    const last = await reopen()
+    const none: string[] = []
+    await follow(t, last, async command => {
+      none.push(command.messageId)
+      return queued(command)
+    })
+    await last.append(downlinks, 0, [command('m3')])
+    await until(() => none.length > 0)
+    t.strictSame(none, ['m3'], 'what is committed is not pushed again')
+  })
+
+  const wrong: Record<string, Partial<DownlinkCommand>> = {
+    'no user': { userIds: [] },
+    'a user twice': { userIds: ['ann', 'ann'] },
+    'an empty user id': { userIds: [''] },
+    'a long user id': { userIds: ['a'.repeat(257)] },
+    'no message id': { messageId: '' },
+    'a time to live of nothing': { ttlMs: 0 },
+    'a long platform': { platforms: ['p'.repeat(65)] },
+    'too many devices': { exceptDevices: Array.from({ length: 101 }, (_, i) => `d${i}`) },
+  }
+  for (const [what, fields] of Object.entries(wrong)) {
+    t.test(`with ${what} are rejected as bad requests`, async t => {
+      const { log } = await given(t)
+      await follow(t, log, async command => t.fail(`${command.messageId} was pushed`) as never)
+      await log.append(downlinks, 0, [command('m1', fields)])
+      const [record] = await rejected(log, 1)
+      t.match(record, { code: 'bad-request', userId: fields.userIds ? fields.userIds[0] ?? '' : 'ann' })
+      t.match(downlinks.decodeRecord(record!.command, 0), fields)
+    })
+  }
+
+  t.test('that no frame could carry are rejected', async t => {
+    const { log } = await given(t)
+    await follow(t, log, async command => t.fail(`${command.messageId} was pushed`) as never)
+    await log.append(downlinks, 0, [command('m1', { payload: Buffer.alloc(1_000) })])
+    t.match(await rejected(log, 1), [{ code: 'payload-too-large' }])
+  })
+})
+
+function command (messageId: string, fields: Partial<DownlinkCommand> = {}): DownlinkCommand {
+  return {
+    messageId,
+    userIds: ['ann'],
+    service: '',
+    payload: Buffer.from('hello'),
+    ttlMs: 1_000,
+    delivery: 'durable',
+    platforms: [],
+    exceptDevices: [],
+    ...fields,
+  }
+}
+
+function queued ({ messageId, userIds }: DownlinkCommand) {
+  return { messageId, users: userIds.map(userId => ({ userId, status: 'queued' as const })) }
+}
+
+async function given (t: Test) {
+  const directory = t.testdir()
+  let store = await openStore({ directory, headroomBytes: 1 << 16 })
+  t.teardown(() => store.close())
+  return {
+    log: embeddedLog(store, { partitions: 1 }),
+    async reopen () {
+      await store.close()
+      store = await openStore({ directory, headroomBytes: 1 << 16 })
+      return embeddedLog(store, { partitions: 1 })
+    },
+  }
+}
+
+async function follow (t: Test, log: EventLog, push: Parameters<typeof followDownlinks>[0]['push']) {
+  return await followDownlinks({
+    log, push, frameBytesMax: 512, failed: (what, error) => { t.comment(`${what}: ${error}`) },
+  })
+}
+
+async function rejected (log: EventLog, count: number) {
+  const found: Array<{ userId: string, code: string, command: Uint8Array }> = []
+  await until(async () => {
+    found.length = 0
+    for await (const { items } of log.read(downlinksRejected, 0, { from: 0n })) found.push(...items)
+    return found.length >= count
+  })
+  return found
+}
+
+async function until (holds: () => unknown): Promise<void> {
+  while (!await holds()) await new Promise(resolve => setTimeout(resolve, 5))
+}

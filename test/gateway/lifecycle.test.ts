@@ -1,0 +1,191 @@
+import pino from 'pino'
+import t, { type Test } from 'tap'
+import { readConfig } from '../../gateway/config.js'
+import { Lifecycle } from '../../gateway/lifecycle.js'
+import { identify, type NodeIdentity, NodeReporter } from '../../gateway/node.js'
+import { startProjectionsRole } from '../../gateway/roles/projections.js'
+import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
+import type { Stores } from '../../gateway/stores.js'
+import { partitionOf } from '../../schemas/partitioning.js'
+import type { NodeFact } from '../../schemas/records.js'
+import { ledger, nodes } from '../../schemas/streams.js'
+import { opened, reported, started } from '../projections/given.js'
+
+const leaseMs = 300
+const logger = pino({ enabled: false })
+
+t.test('Lifecycle', async t => {
+  t.test('declares a silent node lost, once, and closes its connections and no others', async t => {
+    const world = await given(t)
+    await world.report('n1')
+    await world.tell('n2', 5, { ...start, connectionsMax: 1 })
+    await world.open('ann', 'c1', 'n2', 5)
+    await world.open('bob', 'c2', 'n1', world.identity.epoch)
+    await world.watch()
+    await until(async () => !(await world.routes()).includes('c1'))
+    t.strictSame(await world.routes(), ['c2'])
+    t.strictSame(await world.lost(), ['n2 5'])
+    await new Promise(resolve => setTimeout(resolve, 4 * leaseMs))
+    t.strictSame(await world.lost(), ['n2 5'])
+    t.strictSame(await world.closed(), ['c1 node-lost'])
+  })
+
+  t.test('declares nobody lost while its own reports do not come back', async t => {
+    const world = await given(t)
+    await world.tell('n2', 5, start)
+    await world.watch()
+    await new Promise(resolve => setTimeout(resolve, 2_000))
+    t.strictSame(await world.lost(), [])
+  })
+
+  t.test('declares no more than half of the nodes lost at once', async t => {
+    const world = await given(t)
+    await world.report('n1')
+    for (const nodeId of ['n2', 'n3', 'n4', 'n5']) await world.tell(nodeId, 5, start)
+    await world.watch()
+    await until(async () => (await world.lost()).length >= 2)
+    t.equal((await world.lost()).length, 2)
+    await until(async () => (await world.lost()).length === 4)
+  })
+
+  t.test('closes what an older start of a node had open', async t => {
+    const world = await given(t)
+    await world.report('n1')
+    await world.tell('n1', 5, start)
+    await world.open('ann', 'c1', 'n1', 5)
+    await world.open('ann', 'c2', 'n1', world.identity.epoch)
+    await world.watch()
+    await until(async () => (await world.routes()).length === 1)
+    t.strictSame(await world.routes(), ['c2'])
+    t.strictSame(await world.lost(), [])
+  })
+
+  t.test('closes what a node left that stopped as asked', async t => {
+    const world = await given(t)
+    await world.report('n1')
+    await world.tell('n2', 5, start)
+    await world.open('ann', 'c1', 'n2', 5)
+    await world.watch()
+    await world.tell('n2', 5, { type: 'NodeStopped' })
+    await until(async () => (await world.routes()).length === 0)
+  })
+
+  t.test('leaves alone what is on a node that it does not know yet', async t => {
+    const world = await given(t)
+    await world.report('n1')
+    await world.open('ann', 'c1', 'n9', Date.now())
+    await world.watch()
+    await new Promise(resolve => setTimeout(resolve, 1_500))
+    t.strictSame(await world.routes(), ['c1'])
+  })
+})
+
+t.test('NodeReporter', async t => {
+  t.test('begins a new epoch when others have taken its node for lost', async t => {
+    const world = await given(t)
+    const { epoch } = world.identity
+    await world.report('n1')
+    await world.tell('n1', epoch, { type: 'NodeLost' })
+    await until(() => world.events.length > 0)
+    t.strictSame(world.events, ['lost'])
+    t.ok(world.identity.epoch > epoch)
+    await until(async () => (await world.told('n1')).includes(`NodeStarted ${world.identity.epoch}`))
+  })
+
+  t.test('ends when a younger process has its name', async t => {
+    const world = await given(t)
+    await world.report('n1')
+    await world.tell('n1', world.identity.epoch + 1, start)
+    await until(() => world.events.includes('replaced'))
+    t.pass()
+  })
+
+  t.test('has an epoch above all that the table knows of its name', async t => {
+    const world = await given(t)
+    const future = Date.now() + 1e9
+    await world.tell('n1', future, start)
+    await until(async () => (await identify('n1', world.stores.log, world.stores.tables)).epoch === future + 1)
+    t.pass()
+  })
+})
+
+const start = { ...started, leaseMs } as NodeFact & { type: 'NodeStarted' }
+
+/** The log, the tables and the projections of a node in one process. */
+async function given (t: Test) {
+  const config = readConfig({ LEDGERLINE_DATA: t.testdir(), LEDGERLINE_PARTITIONS: '2' })
+  const stores: Stores = await openEmbeddedStores(config, logger)
+  const projections = await startProjectionsRole(stores, logger)
+  t.teardown(async () => {
+    await projections.stop()
+    await stores.close()
+  })
+  const { log, tables } = stores
+  const identity: NodeIdentity = { nodeId: 'n1', epoch: Date.now() }
+  const events: string[] = []
+  const failed = (what: string, error: Error) => { events.push(`${what}: ${error}`) }
+  const facts = async () => {
+    const found = []
+    for (let partition = 0; partition < 2; partition++) {
+      for await (const { items } of log.read(nodes, partition, { from: 0n })) found.push(...items)
+    }
+    return found
+  }
+  return {
+    stores,
+    identity,
+    events,
+    async tell (nodeId: string, epoch: number, fact: NodeFact) {
+      const partition = partitionOf(nodeId, log.partitions(nodes))
+      await log.append(nodes, partition, [{ nodeId, epoch, atMs: Date.now(), fact }])
+    },
+    async open (userId: string, connectionId: string, nodeId: string, nodeEpoch: number) {
+      const partition = partitionOf(userId, log.partitions(ledger))
+      await log.append(ledger, partition, [opened(userId, connectionId, { nodeId, nodeEpoch })])
+    },
+    async report (nodeId: string) {
+      const { type, ...rest } = start
+      t.equal(nodeId, identity.nodeId)
+      const reporter = await NodeReporter.start(identity, {
+        log,
+        tables,
+        started: rest,
+        connections: () => reported().type.length,
+        lost: () => { events.push('lost') },
+        replaced: () => { events.push('replaced') },
+        failed,
+      })
+      t.teardown(() => reporter.stop())
+    },
+    async watch () {
+      const lifecycle = await Lifecycle.start({ log, tables, identity, leaseMs, failed })
+      t.teardown(() => lifecycle.stop())
+    },
+    async lost () {
+      return (await facts()).filter(({ fact }) => fact.type === 'NodeLost').map(({ nodeId, epoch }) => `${nodeId} ${epoch}`)
+    },
+    async told (of: string) {
+      return (await facts()).filter(({ nodeId }) => nodeId === of).map(({ epoch, fact }) => `${fact.type} ${epoch}`)
+    },
+    async routes () {
+      const found = []
+      for await (const { key, fields } of tables.scan('routing')) {
+        if (key.startsWith('user:')) found.push(...fields.keys())
+      }
+      return found.sort()
+    },
+    async closed () {
+      const found = []
+      for (let partition = 0; partition < 2; partition++) {
+        for await (const { items } of log.read(ledger, partition, { from: 0n })) {
+          for (const { fact } of items) if (fact.type === 'ConnectionClosed') found.push(`${fact.connectionId} ${fact.code}`)
+        }
+      }
+      return found
+    },
+  }
+}
+
+async function until (holds: () => unknown): Promise<void> {
+  while (!await holds()) await new Promise(resolve => setTimeout(resolve, 10))
+}
