@@ -1,6 +1,6 @@
 import t from 'tap'
 import { Partition } from '../../actors/partition.js'
-import type { Snapshots } from '../../actors/snapshots.js'
+import { type Snapshots, SnapshotsLost } from '../../actors/snapshots.js'
 import { startUsers } from '../../actors/users.js'
 import { decodeSnapshot } from '../../actors/user/snapshot.js'
 import type { EventLog } from '../../ledger/log.js'
@@ -8,7 +8,7 @@ import type { Entry } from '../../schemas/facts.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { ledger, uplinks } from '../../schemas/streams.js'
 import { given, type Given, limits, of, poison, published, tampered, until } from './given.js'
-import { opened, requested, uplink } from './user/history.js'
+import { closed, opened, requested, uplink } from './user/history.js'
 
 t.test('A partition', async t => {
   t.test('publishes what its users accept, and saves them when it is given back', async t => {
@@ -249,6 +249,76 @@ t.test('More entries than may fold at once', async t => {
     t.strictSame(world.sent, ['welcome a1 up 0 down 0..0', 'ack a1 1=1', 'ack a1 2=2'])
   })
 })
+
+t.test('A store of snapshots that went back', async t => {
+  t.test('has its partition assigned again, and nobody begins anew', async t => {
+    const world = await given(t, t.testdir())
+    const fragile = losable(world.snapshots)
+    const users = await startUsers(world.log, { ...world.deps, snapshots: fragile.snapshots })
+    t.teardown(() => users.stop())
+    await append(world, of('ann', opened('a1'), uplink('a1', 1)), of('bob', opened('b1'), uplink('b1', 1)))
+    await until(() => world.sent.length === 4)
+    fragile.lose()
+    await append(world, of('cleo', opened('c1'), uplink('c1', 1)), of('ann', uplink('a1', 2)))
+    await until(() => world.sent.filter(message => message === 'ack a1 2=2').length > 0)
+    await until(() => world.sent.includes('ack c1 1=1'))
+    t.match(world.failures, [/snapshots are lost/])
+    t.strictSame(world.sent.filter(message => /ack a1/.test(message)).at(-1), 'ack a1 2=2')
+    await until(async () => (await published(world.log)).length === 4)
+    t.strictSame((await published(world.log)).toSorted(), ['ann 1=1', 'ann 2=2', 'bob 1=1', 'cleo 1=1'])
+  })
+})
+
+t.test('History', async t => {
+  t.test('is folded and published, but sends no acks and downlinks of long ago', async t => {
+    const world = await given(t, t.testdir(), { limits: { ...limits, historyAgeMs: 60_000 } })
+    await append(world, of('ann', opened('a1'), uplink('a1', 1), opened('a2', { deviceId: opened('a1').deviceId })))
+    const users = await startUsers(world.log, world.deps)
+    t.teardown(() => users.stop())
+    await until(async () => (await published(world.log)).length === 1)
+    t.strictSame(world.sent, ['close a1 superseded'], 'a close nobody would ask for')
+  })
+})
+
+t.test('A close', async t => {
+  t.test('is told again until the ledger says that the connection has ended', async t => {
+    const world = await given(t, t.testdir())
+    const partition = await followed(world, 0)
+    const { deviceId } = opened('a1')
+    await append(world, of('ann', opened('a1'), opened('a2', { deviceId })))
+    const closes = () => world.sent.filter(message => message === 'close a1 superseded').length
+    await until(() => closes() === 1)
+    partition.repeatCloses(Date.now() + 500)
+    t.equal(closes(), 1, 'not at once')
+    partition.repeatCloses(Date.now() + 1_500)
+    partition.repeatCloses(Date.now() + 3_000)
+    t.equal(closes(), 3)
+    await append(world, of('ann', closed('a1')))
+    await until(async () => (await world.log.bounds(ledger, 0)).next === 2n)
+    partition.repeatCloses(Date.now() + 10_000)
+    t.equal(closes(), 3)
+  })
+})
+
+/** Snapshots that lose everything, and say so as their port wants it. */
+function losable (snapshots: Snapshots): { snapshots: Snapshots, lose (): void } {
+  let lost = false
+  let empty = false
+  const refuse = async () => { throw new SnapshotsLost('the store went back') }
+  return {
+    lose: () => { lost = true },
+    snapshots: {
+      async checkpoint (partition) {
+        if (!lost) return await snapshots.checkpoint(partition)
+        lost = false
+        empty = true
+        return 0n
+      },
+      load: async (...args) => lost ? await refuse() as never : empty ? undefined : await snapshots.load(...args),
+      save: async (...args) => lost ? await refuse() as never : empty ? undefined : await snapshots.save(...args),
+    },
+  }
+}
 
 async function append ({ log }: Given, ...entries: Entry[][]): Promise<void> {
   await log.append(ledger, 0, entries.flat())

@@ -56,6 +56,7 @@ export class BusyClient {
   readonly complaints: string[] = []
   connected: Connected | undefined
   connections = 0
+  signals = 0
   cursor = 0
   /** It makes new uplinks. */
   busy = true
@@ -143,6 +144,7 @@ export class BusyClient {
       case 'uplinkAck': this.#uplinksAcked(frame.seq, frame.userSeqs); return
       case 'uplinkRefused': this.#refused(frame); return
       case 'downlink': this.#downlink(frame); return
+      case 'signal': this.signals++; return
       case 'pong': return
       case 'redirect':
       case 'error': if (this.#tolerated.has(frame.code)) return
