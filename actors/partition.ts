@@ -189,6 +189,12 @@ export class Partition {
     }
   }
 
+  /** Holds the log back no longer: what does not fit is for the next owner. */
+  leave (): void {
+    this.#wake?.()
+    this.#wake = undefined
+  }
+
   /** Waits until all is folded, published and saved, but not for ever, and stops every actor. */
   async revoke (): Promise<void> {
     this.#revoked = true

@@ -29,6 +29,7 @@ export async function startUsers (log: EventLog, deps: PartitionDeps): Promise<U
       return partition.next
     },
     received: block => partitions.get(block.partition)!.received(block),
+    leaving: number => { partitions.get(number)?.leave() },
     async revoked (number) {
       const partition = partitions.get(number)
       partitions.delete(number)

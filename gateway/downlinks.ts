@@ -33,15 +33,21 @@ export async function followDownlinks (deps: DownlinksDeps): Promise<Following> 
       }))
       return committed
     },
-    received: ({ partition, offset, items }) => partitions.get(partition)!.take(offset, items),
+    received: ({ partition, offset, items }) =>
+      partitions.get(partition)!.take(`${partition}@${offset}`, offset, items),
+    leaving: partition => { partitions.get(partition)?.end() },
     async revoked (partition) {
-      partitions.get(partition)?.end()
       partitions.delete(partition)
       done.delete(partition)
     },
   })
   for (const [partition, next] of done) member.following.commit(partition, next) // done before it could be told
   return member.following
+}
+
+/** A command without an id has its place for one, so that a repeat of it is known as such. */
+function named (command: DownlinkCommand, position: string): DownlinkCommand {
+  return command.messageId === '' ? { ...command, messageId: `downlinks/${position}` } : command
 }
 
 /** The commands of one partition that are not in the ledger yet. */
@@ -53,10 +59,10 @@ class CommandsUnderWay {
 
   constructor (readonly deps: DownlinksDeps, readonly commit: (next: bigint) => void) {}
 
-  take (offset: bigint, commands: readonly DownlinkCommand[]): Promise<void> | void {
+  take (position: string, offset: bigint, commands: readonly DownlinkCommand[]): Promise<void> | void {
     const place = { offset, done: false }
     this.#offsets.push(place)
-    Promise.all(commands.map(command => this.#send(command, offset))).then(() => {
+    Promise.all(commands.map(command => this.#send(named(command, position), position))).then(() => {
       place.done = true
       this.#finish()
     })
@@ -78,7 +84,7 @@ class CommandsUnderWay {
   }
 
   /** Never rejects. Until it succeeds nothing behind it is committed. */
-  async #send (command: DownlinkCommand, offset: bigint): Promise<void> {
+  async #send (command: DownlinkCommand, position: string): Promise<void> {
     const { deps } = this
     for (let waitMs = retryMsMin; !this.#ended; waitMs = Math.min(2 * waitMs, retryMsMax)) {
       try {
@@ -86,7 +92,7 @@ class CommandsUnderWay {
         if (refusal) return await this.#reject(command, refusal)
         if (await this.#stored(command)) return
       } catch (err) {
-        deps.failed('a command of downlinks could not be sent yet', err as Error, { offset: String(offset) })
+        deps.failed('a command of downlinks could not be sent yet', err as Error, { position })
       }
       await new Promise(resolve => setTimeout(resolve, waitMs))
     }

@@ -16,20 +16,22 @@ import type { Stores } from './stores.js'
 
 /** Each has a `<stream>.rejected` beside it. */
 const streams: ReadonlyArray<Stream<any>> = [ledger, uplinks, connections, nodes, downlinks, offline]
-const tableStreams: Readonly<Record<TableName, Stream<any>>> = { presence: ledger, routing: ledger, nodes }
+const tableStreams: Readonly<Record<TableName, Stream<any>>> = {
+  presence: ledger, routing: ledger, connections: ledger, nodes,
+}
 
 /**
  * The log in Kafka; tables, snapshots and links in Redis.
  *
- * @throws where Kafka or Redis can't be reached, Kafka does not speak what is needed, or the
- *   schema registry refuses a schema of ours
+ * @throws where Kafka or Redis can't be reached, Kafka does not speak what is needed, or the schema registry refuses a
+ *   schema of ours
  */
 export async function openClusterStores (config: Config, logger: Logger): Promise<Stores> {
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
   const closers: Array<() => unknown> = []
   const close = async () => { for (const closer of closers.splice(0).reverse()) await closer() }
   try {
-    return await open(config, failed, closers, close)
+    return await open(config, logger, failed, closers, close)
   } catch (err) {
     await close()
     throw err
@@ -37,17 +39,19 @@ export async function openClusterStores (config: Config, logger: Logger): Promis
 }
 
 async function open (
-  config: Config, failed: (what: string, error: Error, fields: object) => void, closers: Array<() => unknown>,
-  close: () => Promise<void>
+  config: Config, logger: Logger, failed: (what: string, error: Error, fields: object) => void,
+  closers: Array<() => unknown>, close: () => Promise<void>
 ): Promise<Stores> {
   const { topicPrefix: prefix, nodeId, partitions, retentionMs } = config
+  const retention = retentionMs > 0 ? { retentionMs } : {} // 0 is for ever
   const format = await formatOf(config, failed)
   const kafka = await openKafkaLog({
     brokers: config.kafkaBrokers,
     topicPrefix: prefix,
     clientId: nodeId,
-    streams: streams.map(stream => ({ stream, partitions, retentionMs })),
+    streams: streams.map(stream => ({ stream, partitions, ...retention })),
     format: format ?? singleObjectFormat,
+    onRejected: rejected => { logger.error(rejected, 'a stored record was set aside') },
     failed,
   })
   const log: EventLog = format ? new RegistryLog(kafka, format) : kafka

@@ -90,6 +90,8 @@ export interface Follower<T> {
    * Must not throw: a failure is the follower's to record.
    */
   received (block: Block<T>): void | Promise<void>
+  /** The partition is about to be revoked: what `received` still waits for, it waits for no longer. */
+  leaving? (partition: number): void
   /** The partition goes to somebody else once this resolves; no block of it is being handled then. */
   revoked (partition: number): Promise<void>
 }

@@ -142,6 +142,7 @@ export class Group {
   }
 
   private async takeBack (partition: number, owner: Member): Promise<void> {
+    owner.follower.leaving?.(partition)
     await this.deliveries[partition]?.stop()
     this.owners[partition] = this.deliveries[partition] = undefined
     await this.call(partition, () => owner.follower.revoked(partition))

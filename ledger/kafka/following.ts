@@ -180,6 +180,7 @@ export class KafkaFollowing<T> implements Following {
     const { delivery } = held
     if (!delivery) return
     this.fetcher.remove(delivery)
+    this.deps.follower.leaving?.(partition)
     await delivery.stop()
     held.delivery = undefined
     try {

@@ -102,6 +102,7 @@ export function tampered (log: EventLog, replace: (entry: Entry) => Fact | undef
     follow: (stream, group, follower) => log.follow(stream, group, {
       assigned: (partition, committed) => follower.assigned(partition, committed),
       received: block => follower.received(of(block)),
+      leaving: partition => { follower.leaving?.(partition) },
       revoked: partition => follower.revoked(partition),
     }),
     async * read (stream, partition, range) {

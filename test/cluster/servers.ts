@@ -1,6 +1,7 @@
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { installKafka, kafkaMissing, startKafka } from './kafka.js'
+import { installPython, pythonMissing } from './python.js'
 import { redisMissing, startRedis } from './redis.js'
 import { installRegistry, registryMissing } from './registry.js'
 
@@ -9,9 +10,9 @@ const usage = `usage: node dist/test/cluster/servers.js install
 
 /** Prints what is missing after all that can be downloaded was; `redis-server` comes with the system's packages. */
 async function install (): Promise<void> {
-  const installations = await Promise.allSettled([installKafka(), installRegistry()])
+  const installations = await Promise.allSettled([installKafka(), installRegistry(), installPython()])
   for (const installation of installations) if (installation.status === 'rejected') console.error(installation.reason)
-  const missing = [kafkaMissing(), redisMissing(), registryMissing()].filter(line => line !== undefined)
+  const missing = [kafkaMissing(), redisMissing(), registryMissing(), pythonMissing()].filter(line => line !== undefined)
   for (const line of missing) console.error(line)
   if (missing.length > 0) process.exitCode = 1
 }

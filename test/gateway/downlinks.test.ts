@@ -21,6 +21,26 @@ t.test('Commands of the stream downlinks', async t => {
     t.strictSame(pushed.toSorted(), ['m1', 'm2', 'm2', 'm2', 'm3'])
   })
 
+  t.test('have their place for an id where they name none', async t => {
+    const { log } = await given(t)
+    const pushed: string[] = []
+    await follow(t, log, async command => {
+      pushed.push(command.messageId)
+      return queued(command)
+    })
+    await log.append(downlinks, 0, [command('')])
+    await until(() => pushed.length === 1)
+    t.strictSame(pushed, ['downlinks/0@0'])
+  })
+
+  t.test('that can not be stored do not keep a node from stopping, however many there are', async t => {
+    const { log } = await given(t)
+    const following = await follow(t, log, async () => { throw new Error('the ledger is away') })
+    for (let i = 0; i < 300; i++) await log.append(downlinks, 0, [command(`m${i}`)])
+    await following.stop()
+    t.pass()
+  })
+
   t.test('are not committed before those in front of them are stored', async t => {
     const { log, reopen } = await given(t)
     let release = () => {}
@@ -59,7 +79,6 @@ t.test('Commands of the stream downlinks', async t => {
     'a user twice': { userIds: ['ann', 'ann'] },
     'an empty user id': { userIds: [''] },
     'a long user id': { userIds: ['a'.repeat(257)] },
-    'no message id': { messageId: '' },
     'a time to live of nothing': { ttlMs: 0 },
     'a long platform': { platforms: ['p'.repeat(65)] },
     'too many devices': { exceptDevices: Array.from({ length: 101 }, (_, i) => `d${i}`) },
