@@ -45,6 +45,7 @@ export function socketClosed (connection: Connection, clean: boolean): void {
     recordClosed(connection, code, '', false, connection.told || clean)
   }
   connection.phase = 'closed'
+  connection.edge.stopwatch.letGo(connection)
   connection.actor.stop()
 }
 
@@ -53,6 +54,7 @@ export function recordCrash (connection: Connection): void {
   const { edge, partition } = connection
   recordClosed(connection, 'internal', 'the connection actor crashed', false, false)
   connection.phase = 'closed'
+  edge.stopwatch.letGo(connection)
   const [closed] = connection.takeEntries().slice(-1)
   if (closed?.fact.type === 'ConnectionClosed') edge.appendLater(partition, closed)
 }

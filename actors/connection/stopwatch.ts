@@ -1,17 +1,16 @@
 import type { Connection } from './connection.js'
 
-/** A sample that has got no ack for as long was refused or lost. */
-const giveUpMs = 60_000
+/** Uplinks that are timed at once: so many, whatever the load, and a stall of all of them counts that often. */
+const samplesMax = 64
+
+interface Sample { readonly seq: number, readonly appendedAtMs: number, storedAtMs: number }
 
 /**
- * Times one uplink after another, on whichever connection one comes first: how long the ledger took to store it, and
- * how long all else took until its ack was there. So the cost of it does not grow with the load.
+ * Times uplinks, at most one of a connection and `samplesMax` of a node at any time: how long the ledger took to store
+ * one, and how long all else took until its ack was there.
  */
 export class Stopwatch {
-  #connection: Connection | undefined
-  #seq = 0
-  #appendedAtMs = 0
-  #storedAtMs = 0
+  readonly #samples = new Map<Connection, Sample>()
 
   /**
    * @param observe both in ms; `accessMs` is 0 where the ack came before the log told of the append, because the owner
@@ -21,23 +20,25 @@ export class Stopwatch {
 
   /** The connection's turn ends with an append. */
   appended (connection: Connection): void {
-    if (this.#connection && performance.now() - this.#appendedAtMs < giveUpMs) return
+    if (this.#samples.size >= samplesMax || this.#samples.has(connection)) return
     if (connection.forwardedSeq <= connection.ackedUplinkSeq) return
-    this.#connection = connection
-    this.#seq = connection.forwardedSeq
-    this.#appendedAtMs = performance.now()
-    this.#storedAtMs = 0
+    this.#samples.set(connection, { seq: connection.forwardedSeq, appendedAtMs: performance.now(), storedAtMs: 0 })
   }
 
   stored (connection: Connection): void {
-    if (this.#connection === connection && this.#storedAtMs === 0) this.#storedAtMs = performance.now()
+    const sample = this.#samples.get(connection)
+    if (sample?.storedAtMs === 0) sample.storedAtMs = performance.now()
   }
 
   acked (connection: Connection): void {
-    if (this.#connection !== connection || connection.ackedUplinkSeq < this.#seq) return
-    this.#connection = undefined
+    const sample = this.#samples.get(connection)
+    if (!sample || connection.ackedUplinkSeq < sample.seq) return
+    this.#samples.delete(connection)
     const nowMs = performance.now()
-    const storedAtMs = this.#storedAtMs || nowMs
-    this.observe(storedAtMs - this.#appendedAtMs, nowMs - storedAtMs)
+    const storedAtMs = sample.storedAtMs || nowMs
+    this.observe(storedAtMs - sample.appendedAtMs, nowMs - storedAtMs)
   }
+
+  /** What the connection was waiting for will not come to it: it was refused, or the connection has ended. */
+  letGo (connection: Connection): void { this.#samples.delete(connection) }
 }

@@ -37,6 +37,7 @@ export function acknowledge (connection: Connection, seq: number, userSeqs: read
 /** Nothing from `expectedSeq` on was accepted, so nothing of it is under way any more. */
 export function refuse (connection: Connection, expectedSeq: number, code: string, retryAfterMs: number): void {
   connection.forwardedSeq = expectedSeq - 1
+  connection.edge.stopwatch.letGo(connection)
   connection.edge.count.uplinksRefused++
   connection.wire.write({ op: 'uplinkRefused', expectedSeq, code, retryAfterMs })
   connection.framesOut++
