@@ -109,7 +109,12 @@ function onClose () {
   this.conn.fail('closed')
 }
 
-/** A growing set of connections to one server that fails as a whole with the first one. */
+/** Connections go to the servers of a target in turn, where it has several `ports`. */
+function portFor ({ port, ports = [port] }, index) {
+  return ports[index % ports.length]
+}
+
+/** A growing set of connections to one target that fails as a whole with the first one. */
 export class Connections {
   list = []
   /** Fails the whole set. */
@@ -137,7 +142,7 @@ export class Connections {
       const next = () => {
         const conn = new Connection(this.list.length, this.protocol, opened, this.fail)
         this.list.push(conn)
-        conn.connect(this.target.port)
+        conn.connect(portFor(this.target, conn.index))
       }
       for (let i = 0; i < openingMax && this.list.length < count; i++) next()
     })

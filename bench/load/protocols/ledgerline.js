@@ -55,7 +55,7 @@ export function ledgerlineOverWebSocket (target, payload) {
 
 function common (target, frame, uplink) {
   return {
-    start: conn => out.put(frame(connectBody(conn.index, target.secret))),
+    start: conn => out.put(frame(connectBody(conn.index, target))),
     putUplink: conn => uplink(++conn.sent),
     /** One cumulative ack for all downlinks of a read. */
     readEnd (conn) {
@@ -106,13 +106,13 @@ function printable (bytes, start, stop) {
   return bytes.latin1Slice(start, stop).replace(/[^\x20-\x7e]+/g, ' ').trim()
 }
 
-/** Each connection is a user of its own. */
-export function userIdOf (index) {
-  return `user-${index}`
+/** Each connection is a user of its own; runs on one ledger tell theirs apart by what they are called. */
+export function userIdOf (index, users = 'user') {
+  return `${users}-${index}`
 }
 
-function connectBody (index, secret) {
-  const fields = [token(userIdOf(index), secret), 'phone', 'bench', 'ledgerline-bench/1', `session-${index}`]
+function connectBody (index, { secret, users }) {
+  const fields = [token(userIdOf(index, users), secret), 'phone', 'bench', 'ledgerline-bench/1', `session-${index}`]
   return Buffer.concat([Buffer.of(op.connect), ...fields.map(bytesOf), long(0)])
 }
 
