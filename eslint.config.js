@@ -6,9 +6,10 @@ const mayImport = {
   ledger: ['schemas'],
   projections: ['ledger', 'schemas'],
   actors: ['ledger', 'schemas'],
+  evidence: ['actors', 'projections', 'ledger', 'schemas'],
   client: ['schemas'],
-  gateway: ['actors', 'projections', 'ledger', 'schemas'],
-  cli: ['gateway', 'actors', 'projections', 'ledger', 'schemas', 'client'],
+  gateway: ['evidence', 'actors', 'projections', 'ledger', 'schemas'],
+  cli: ['gateway', 'evidence', 'actors', 'projections', 'ledger', 'schemas', 'client'],
 }
 const folders = Object.keys(mayImport)
 

@@ -7,6 +7,7 @@ import { CommandFailed } from './failure.js'
 import { addPush } from './push.js'
 import { addStart } from './start.js'
 import { addToken } from './token.js'
+import { addTrace } from './trace.js'
 import { addUplinks } from './uplinks.js'
 
 function buildProgram (): Command {
@@ -22,6 +23,7 @@ function buildProgram (): Command {
   addConnect(program)
   addPush(program)
   addUplinks(program)
+  addTrace(program)
   return program
 }
 

@@ -2,6 +2,10 @@ import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { startActors } from '../actors/system.js'
 import type { Users } from '../actors/users.js'
+import { DownlinkSubject } from '../evidence/downlink.js'
+import { entriesOf } from '../evidence/entries.js'
+import { trace } from '../evidence/trace.js'
+import { UplinkSubject } from '../evidence/uplink.js'
 import { presenceOf } from '../projections/presence.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger, nodes, uplinks } from '../schemas/streams.js'
@@ -163,6 +167,9 @@ function buildApp (
     uplinks: { log, stream: uplinks },
     push: command => push.push(command),
     kick: command => push.kick(command),
+    trace: (userId, query) => trace(userId, entriesOf(log, userId), 'messageId' in query
+      ? new DownlinkSubject(query.messageId)
+      : new UplinkSubject(query.sessionId, query.seq)),
     ipConfig: request => nodeTable.ipConfig(request),
     async presence (userId) {
       const partition = partitionOf(userId, partitions)

@@ -61,6 +61,8 @@ export interface ReadRange {
   readonly from: bigint
   readonly to?: bigint
   readonly signal?: AbortSignal
+  /** Leaves out stored blocks in which these bytes do not stand, undecoded; those in memory may come all the same. */
+  readonly containing?: Buffer
 }
 
 /** All items that one commit has for one partition of a stream. */

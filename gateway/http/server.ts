@@ -18,12 +18,14 @@ import { nodesRoutes } from './nodes.js'
 import type { NodesOptions } from './nodes.js'
 import { presenceRoutes } from './presence.js'
 import type { PresenceOptions } from './presence.js'
+import { traceRoutes } from './trace.js'
+import type { TraceOptions } from './trace.js'
 import { uplinksRoutes } from './uplinks.js'
 import type { UplinksOptions } from './uplinks.js'
 
 /** All that the routes ask for; gateway/main.ts gives it. */
 export interface HttpDeps extends
-  IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, NodesOptions, HealthOptions {
+  IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, NodesOptions, HealthOptions {
   readonly logger: Logger
   /** Of this node: its HTTP side has the routes of these, besides health, metrics and the node table. */
   readonly roles: readonly Role[]
@@ -63,6 +65,7 @@ export function buildHttp (deps: HttpDeps): FastifyInstance {
     app.register(uplinksRoutes, deps.uplinks)
     app.register(presenceRoutes, deps)
     app.register(connectionsRoutes, deps)
+    app.register(traceRoutes, deps)
   }
   app.register(nodesRoutes, deps)
   app.register(healthRoutes, deps)

@@ -53,6 +53,8 @@ const commitBytesMax = 1 << 22
 /** How long a reader may keep the event loop. */
 const turnMs = 4
 const setAsideMax = 10_000
+/** Blocks that a reader looks into before it looks at the clock. */
+const skippedAtOnce = 256
 
 /**
  * The streams in the local store.
@@ -139,12 +141,15 @@ class LmdbLog implements EmbeddedLog, Writer {
     return found.join(follower)
   }
 
-  async * read<T> (stream: Stream<T>, partition: number, { from, to, signal }: ReadRange): AsyncGenerator<Block<T>> {
+  async * read<T> (
+    stream: Stream<T>, partition: number, { from, to, signal, containing }: ReadRange
+  ): AsyncGenerator<Block<T>> {
     const log = this.logOf(stream, partition)
     const end = Math.min(to === undefined ? Infinity : Number(to), signal ? Infinity : log.next)
     let at = Number(from)
     let startedMs = performance.now()
     while (at < end && !signal?.aborted && !this.closing.signal.aborted) {
+      if (containing) at = log.skipLacking(at, Math.min(end, log.next, at + skippedAtOnce), containing)
       const block = at < log.next ? log.readNext(at) : undefined
       if (block !== undefined) {
         if (block.offset >= end) return

@@ -141,6 +141,13 @@ export class PartitionLog {
     return undefined
   }
 
+  /** @returns the first offset from `from` on, and at most `to`, whose block has `bytes` in it */
+  skipLacking (from: number, to: number, bytes: Buffer): number {
+    let offset = Math.max(from, this.first)
+    while (offset < to && !(this.readBytes(offset)?.includes(bytes) ?? false)) offset++
+    return offset
+  }
+
   /** @returns undefined where the block was deleted, set aside or can not be taken */
   private readStored (offset: number): Block<unknown> | undefined {
     const bytes = this.readBytes(offset)

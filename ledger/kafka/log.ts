@@ -146,7 +146,9 @@ class Log implements KafkaLog {
     }
   }
 
-  async * read<T> (stream: Stream<T>, partition: number, { from, to, signal }: ReadRange): AsyncGenerator<Block<T>> {
+  async * read<T> (
+    stream: Stream<T>, partition: number, { from, to, signal, containing }: ReadRange
+  ): AsyncGenerator<Block<T>> {
     this.checkPartition(stream, partition)
     if (signal?.aborted || this.closing.signal.aborted) return
     const decode = decoderOf(stream, this.format)
@@ -157,7 +159,7 @@ class Log implements KafkaLog {
     for await (const { offset, value } of records) {
       let items: readonly T[] = []
       try {
-        items = decodeCopy(value, decode)
+        if (!containing || value?.includes(containing)) items = decodeCopy(value, decode)
       } catch (err) {
         unreadable({ offset, bytes: value ?? Buffer.alloc(0), reason: (err as Error).message })
       }

@@ -137,3 +137,28 @@ t.test('uplinks', async t => {
     t.match(stderr, /must be a cursor that this gateway gave out \(bad-request\)\n$/)
   })
 })
+
+t.test('trace', async t => {
+  const step = { position: '3@1.0', atMs: 0, afterMs: 0, event: 'requested', nodeId: '', connectionId: '', text: 'requested' }
+  const answer = { userId: 'ann', steps: [step], verdict: { code: 'acked', text: 'phone: acked.' } }
+
+  t.test('prints the steps and the verdict', async t => {
+    const { place } = await givenGateway(t, { trace: async () => answer })
+    const { code, stdout } = await run(['trace', 'ann', '--message', 'm1'], place)
+    t.equal(code, 0)
+    t.match(stdout, /^1970-01-01T00:00:00.000Z +\+0 ms +3@1\.0 +requested\n\nphone: acked\.\n$/)
+  })
+
+  t.test('prints JSON', async t => {
+    const { place } = await givenGateway(t, { trace: async () => answer })
+    const { stdout } = await run(['trace', 'ann', '--uplink', 's:1:7', '--json'], place)
+    t.strictSame(JSON.parse(stdout), answer)
+  })
+
+  for (const options of [[], ['--message', 'm', '--uplink', 's:1'], ['--uplink', 's'], ['--uplink', 's:0']]) {
+    t.test(`with ${options.join(' ') || 'nothing to trace'} is wrong usage`, async t => {
+      const { place } = await givenGateway(t)
+      t.match(await run(['trace', 'ann', ...options], place), { code: 2, stderr: /want --message ID, or --uplink SESSION:SEQ/ })
+    })
+  }
+})

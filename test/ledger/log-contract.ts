@@ -176,6 +176,15 @@ export async function logContract (t: Test, { open, reopen, sameObjects = false 
       t.strictSame(await collect(log.read(stream, 1, { from: 0n })), [])
     })
 
+    await t.test('leaves out blocks without the bytes that it looks for', async t => {
+      const found = await collect(log.read(stream, 0, { from: 0n, containing: Buffer.from('n4') }))
+      t.strictSame(found, ['n4'])
+      for (let i = 0; i < 300; i++) await log.append(stream, 1, [note(`${i}`)])
+      const some = await collect(log.read(stream, 1, { from: 0n, containing: Buffer.from('"299"') }))
+      t.equal(some.at(-1), '299', 'however many there are')
+      t.ok(some.length < 5)
+    })
+
     await t.test('ends at the end as it was at the call', async t => {
       const texts: string[] = []
       for await (const { items } of log.read(stream, 0, { from: offsets[4]! })) {

@@ -57,6 +57,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
       const known = command.connectionId === 'c1' || command.userId === 'ann'
       return { connections: known ? [{ userId: 'ann', connectionId: 'c1' }] : [] }
     },
+    trace: async userId => ({ userId, steps: [], verdict: { code: 'acked', text: 'acked' } }),
     nodes: async () => ({ nodes: [node], asOf: { position: '0@1.0', atMs: 9 } }),
     readiness: () => ({ ready: true, checks: { log: { ok: true, reason: '' } } }),
     metrics: { contentType: 'text/plain; version=0.0.4', metrics: async () => 'up 1\n' },
