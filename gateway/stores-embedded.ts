@@ -5,13 +5,14 @@ import { embeddedSnapshots } from '../actors/snapshots-embedded.js'
 import type { Snapshots } from '../actors/snapshots.js'
 import { embeddedLog } from '../ledger/embedded/log.js'
 import { openStore } from '../ledger/embedded/store.js'
-import { presence } from '../projections/presence.js'
-import { routing } from '../projections/routing.js'
 import { embeddedTables } from '../projections/tables/embedded.js'
-import type { Tables } from '../projections/tables/tables.js'
+import type { TableName, Tables } from '../projections/tables/tables.js'
 import { connections, ledger, nodes, uplinks } from '../schemas/streams.js'
 import type { Config } from './config.js'
 import type { Stores } from './stores.js'
+
+/** What keeps the ledger from being deleted until it holds it. */
+const ledgerTables: readonly TableName[] = ['presence', 'routing', 'connections']
 
 /**
  * Everything in one LMDB environment in the data directory.
@@ -68,7 +69,7 @@ function secretFiles (dataDir: string): string[] {
 async function needed (partition: number, snapshots: Snapshots, tables: Tables): Promise<bigint> {
   const nexts = await Promise.all([
     snapshots.checkpoint(partition),
-    ...[presence, routing].map(async ({ table }) => (await tables.position(table, partition)).next),
+    ...ledgerTables.map(async table => (await tables.position(table, partition)).next),
   ])
   return nexts.reduce((a, b) => a < b ? a : b)
 }

@@ -1,9 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Block, EventLog, Following } from '../ledger/log.js'
 import type { Stream } from '../schemas/streams.js'
-import type { Projection } from './projection.js'
 import { TableWriter } from './table-writer.js'
-import type { Poison } from './table-writer.js'
+import type { PlacedProjection, Poison } from './table-writer.js'
 import type { TableName, Tables } from './tables/tables.js'
 
 export interface RunnerOptions<T> {
@@ -11,7 +10,7 @@ export interface RunnerOptions<T> {
   readonly stream: Stream<T>
   readonly group: string
   readonly tables: Tables
-  readonly projections: readonly Projection<T>[]
+  readonly projections: readonly PlacedProjection<T>[]
   /** Sets the item aside; the partition goes on without it. Must not throw. */
   readonly onPoison: (poison: Poison<T>) => void
   /**

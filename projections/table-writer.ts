@@ -12,8 +12,13 @@ export interface Poison<T> {
   readonly index: number
 }
 
+/** A projection whose writes may say in which block of the partition the item stood. */
+export interface PlacedProjection<T> extends Omit<Projection<T>, 'project'> {
+  project (item: T, offset: bigint): Iterable<TableWrite>
+}
+
 export interface TableWriterOptions<T> {
-  readonly projection: Projection<T>
+  readonly projection: PlacedProjection<T>
   readonly partition: number
   readonly tables: Tables
   /** Applies on their way at once; more writes than that wait and go together. */
@@ -131,7 +136,7 @@ export class TableWriter<T extends Item> {
     const { projection, partition, onPoison } = this.#options
     const before = this.#writes.length
     try {
-      for (const write of projection.project(item)) this.#writes.push(checked(write))
+      for (const write of projection.project(item, offset)) this.#writes.push(checked(write))
       const memoryWrites = this.#memory ? this.#memory.admit(item) : []
       if (memoryWrites) this.#writes.push(...memoryWrites)
       else this.#writes.length = before

@@ -1,18 +1,22 @@
 import type { Logger } from 'pino'
 import type { EventLog } from '../../ledger/log.js'
+import { History } from '../../projections/history.js'
 import { nodes as nodesProjection } from '../../projections/nodes.js'
 import { presence } from '../../projections/presence.js'
 import type { Projection } from '../../projections/projection.js'
 import { routing } from '../../projections/routing.js'
-import { Runner } from '../../projections/runner.js'
+import { Runner, type RunnerOptions } from '../../projections/runner.js'
 import { ledger, nodes, type Stream } from '../../schemas/streams.js'
 import type { Stores } from '../stores.js'
 
-/** Keeps the tables: this node's share of the partitions of the ledger and of `nodes`. */
+/**
+ * Keeps the tables, and writes the stream `connections`: this node's share of the partitions of the ledger and of
+ * `nodes`.
+ */
 export interface Projections {
   /** Blocks that each table is behind. */
   lag (): ReadonlyMap<string, number>
-  /** Waits until the tables hold everything that was in the ledger when it was called. One process has it all then. */
+  /** Waits until presence and routing hold all that was in the ledger at the call. One process has it all then. */
   caughtUp (): Promise<void>
   stop (): Promise<void>
 }
@@ -20,16 +24,20 @@ export interface Projections {
 export async function startProjectionsRole (stores: Stores, logger: Logger): Promise<Projections> {
   const nodeRunner = await startRunner(stores, nodes, [nodesProjection], logger)
   const runner = await startRunner(stores, ledger, [presence, routing], logger)
+  const { log, tables } = stores
+  // On its own: that `connections` can't be written must not hold up where messages go.
+  const history = await History.start({ log, tables, ...reports(logger) })
   return {
     lag () {
       const lag = new Map<string, number>()
-      for (const { table, blocks } of [...runner.lag(), ...nodeRunner.lag()]) {
+      for (const { table, blocks } of [...runner.lag(), ...history.lag(), ...nodeRunner.lag()]) {
         lag.set(table, (lag.get(table) ?? 0) + blocks)
       }
       return lag
     },
-    caughtUp: () => caughtUp(stores.log, runner),
+    caughtUp: () => caughtUp(log, runner),
     async stop () {
+      await history.stop()
       await runner.stop()
       await nodeRunner.stop()
     },
@@ -39,15 +47,14 @@ export async function startProjectionsRole (stores: Stores, logger: Logger): Pro
 function startRunner<T extends { atMs: number }> (
   { log, tables }: Stores, stream: Stream<T>, projections: ReadonlyArray<Projection<T>>, logger: Logger
 ): Promise<Runner<T>> {
-  return Runner.start({
-    log,
-    stream,
-    group: 'projections',
-    tables,
-    projections,
+  return Runner.start({ log, stream, group: 'projections', tables, projections, ...reports(logger) })
+}
+
+function reports (logger: Logger): Pick<RunnerOptions<unknown>, 'onPoison' | 'onFailed'> {
+  return {
     onPoison: poison => { logger.error(poison, 'an item was left out of a table') },
     onFailed: ({ error, ...where }) => { logger.error({ err: error, ...where }, 'a table could not be written yet') },
-  })
+  }
 }
 
 async function caughtUp (log: EventLog, runner: Runner<any>): Promise<void> {

@@ -9,7 +9,7 @@ export interface EmbeddedTables extends Tables {
   reset (table: TableName): Promise<void>
 }
 
-const tableIds = { presence: 1, routing: 2, nodes: 3 } as const satisfies Record<TableName, number>
+const tableIds = { presence: 1, routing: 2, nodes: 3, connections: 4 } as const satisfies Record<TableName, number>
 const start: TablePosition = { next: 0n, atMs: 0 }
 const removalsPerCommit = 1000
 const rowsPerTurn = 500

@@ -24,7 +24,7 @@ export interface Tables {
   position (table: TableName, partition: number): Promise<TablePosition>
 }
 
-export type TableName = 'presence' | 'routing' | 'nodes'
+export type TableName = 'presence' | 'routing' | 'nodes' | 'connections'
 
 export interface TablePosition { readonly next: bigint, readonly atMs: number }
 

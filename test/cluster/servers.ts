@@ -12,7 +12,7 @@ const usage = `usage: node dist/test/cluster/servers.js install
 async function install (): Promise<void> {
   const installations = await Promise.allSettled([installKafka(), installRegistry(), installPython()])
   for (const installation of installations) if (installation.status === 'rejected') console.error(installation.reason)
-  const missing = [kafkaMissing(), redisMissing(), registryMissing(), pythonMissing()].filter(line => line !== undefined)
+  const missing = [kafkaMissing, redisMissing, registryMissing, pythonMissing].flatMap(missing => missing() ?? [])
   for (const line of missing) console.error(line)
   if (missing.length > 0) process.exitCode = 1
 }

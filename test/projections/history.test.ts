@@ -1,0 +1,340 @@
+import assert from 'node:assert/strict'
+import { setTimeout as delay } from 'node:timers/promises'
+import fc from 'fast-check'
+import pino from 'pino'
+import t, { type Test } from 'tap'
+import { readConfig } from '../../gateway/config.js'
+import { startProjectionsRole } from '../../gateway/roles/projections.js'
+import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
+import type { Stores } from '../../gateway/stores.js'
+import type { EventLog } from '../../ledger/log.js'
+import { History } from '../../projections/history.js'
+import type { Tables } from '../../projections/tables/tables.js'
+import type { Entry } from '../../schemas/facts.js'
+import { partitionOf } from '../../schemas/partitioning.js'
+import type { ConnectionEnded } from '../../schemas/records.js'
+import { connections, ledger } from '../../schemas/streams.js'
+import { closed, opened, story, uplink, withRepeats } from './given.js'
+import { MemoryLog } from './memory-log.js'
+import { MemoryTables } from './memory-tables.js'
+
+const logger = pino({ enabled: false })
+const partitions = 2
+
+t.test('a connection that ended', async t => {
+  t.test('has one record with its whole story, in the partition of its user', async t => {
+    const world = await embedded(t)
+    const projections = await startProjectionsRole(world.stores, logger)
+    t.teardown(() => projections.stop())
+    await world.append(opened('ann', 'c1', { atMs: 10, nodeId: 'n7', nodeEpoch: 3, client: 'app/2', transport: 'tcp' }))
+    await world.append(uplink('ann', 'c1'), opened('ann', 'c2'))
+    await world.append(closed('ann', 'c1', {
+      atMs: 99, code: 'kicked', reason: 'again', writtenSeq: 5, ackedSeq: 4, framesIn: 3, framesOut: 6, bytesIn: 70, bytesOut: 80,
+    }))
+    await until(async () => (await world.records()).length > 0)
+    t.strictSame(await world.records(partitionOf('ann', partitions)), [{
+      userId: 'ann',
+      connectionId: 'c1',
+      deviceId: 'phone',
+      platform: 'ios',
+      client: 'app/2',
+      sessionId: 's1',
+      transport: 'tcp',
+      address: '192.0.2.1:4000',
+      nodeId: 'n7',
+      nodeEpoch: 3,
+      openedAtMs: 10,
+      closedAtMs: 99,
+      code: 'kicked',
+      reason: 'again',
+      writtenSeq: 5,
+      ackedSeq: 4,
+      framesIn: 3,
+      framesOut: 6,
+      bytesIn: 70,
+      bytesOut: 80,
+    }])
+    await until(() => projections.lag().get('connections') === 0)
+    t.strictSame(await openRows(world.stores.tables), ['c2'], 'and its row is gone')
+  })
+
+  t.test('has it although the process ended between the opening and the close', async t => {
+    const world = await embedded(t)
+    const first = await world.history()
+    await world.append(opened('ann', 'c1'))
+    await first.stop()
+    await world.reopen()
+    await world.append(closed('ann', 'c1'))
+    const second = await world.history()
+    await until(async () => (await world.records()).length > 0)
+    t.match(await world.records(), [{ connectionId: 'c1', openedAtMs: 1000, closedAtMs: 2000 }])
+    await second.stop()
+  })
+
+  t.test('has no second one when a repeat of a fact comes late', async t => {
+    const world = await embedded(t)
+    const history = await world.history()
+    await world.append(opened('ann', 'c1'), opened('ann', 'c2'))
+    await world.append(closed('ann', 'c1'))
+    await world.append(opened('ann', 'c1'), closed('ann', 'c1', { atMs: 3000, code: 'node-lost' }))
+    await world.append(closed('ann', 'c1'), closed('ann', 'c2'))
+    await until(async () => (await world.records()).some(({ connectionId }) => connectionId === 'c2'))
+    t.match(await world.records(), [{ connectionId: 'c1', code: 'disconnected' }, { connectionId: 'c2' }])
+    t.equal((await world.records()).length, 2)
+    t.equal(history.unopened, 0)
+  })
+
+  t.test('has none, and is counted, when nobody knows of its opening', async t => {
+    const world = await embedded(t)
+    const history = await world.history()
+    await world.append(closed('ann', 'c1'), opened('ann', 'c2'), closed('ann', 'c2'))
+    await until(async () => (await world.records()).length > 0)
+    t.match(await world.records(), [{ connectionId: 'c2' }])
+    await until(() => history.unopened === 1)
+  })
+})
+
+t.test('a crash between the append of a record and the step of the table', async t => {
+  t.test('leaves one record, when the same process goes on', async t => {
+    const world = await embedded(t)
+    const { tables } = world.stores
+    let crashes = 3
+    const failing: Tables = {
+      ...tables,
+      async apply (table, partition, writes, step) {
+        if (writes.some(({ type }) => type === 'remove') && crashes-- > 0) throw new Error('the store is away')
+        await tables.apply(table, partition, writes, step)
+      },
+    }
+    await world.history(failing)
+    await world.append(opened('ann', 'c1'), opened('ann', 'c2'))
+    await world.append(closed('ann', 'c1'))
+    await until(() => crashes < 3)
+    await world.append(closed('ann', 'c2'))
+    await until(async () => (await openRows(tables)).length === 0)
+    t.match(await world.records(), [{ connectionId: 'c1' }, { connectionId: 'c2' }])
+    t.equal((await world.records()).length, 2)
+  })
+
+  t.test('leaves one record, when the next process goes on, whatever else its step holds', async t => {
+    const world = await embedded(t)
+    const { tables } = world.stores
+    const history = await world.history({ ...tables, apply: async () => { throw new Error('the store is away') } })
+    await world.append(opened('ann', 'c1'), opened('ann', 'c2'), closed('ann', 'c1'))
+    await until(async () => (await world.records()).length === 1)
+    await history.stop()
+    await world.reopen()
+    await world.append(closed('ann', 'c2'))
+    await world.history()
+    await until(async () => (await world.records()).length > 1)
+    t.match(await world.records(), [{ connectionId: 'c1' }, { connectionId: 'c2' }])
+    t.equal((await world.records()).length, 2)
+  })
+})
+
+t.test('a table that is emptied', async t => {
+  t.test('is filled again, and no connection loses its record', async t => {
+    const { history, log, tables, records } = await inMemory(t)
+    await log.hear([opened('ann', 'c1'), opened('bob', 'c2'), opened('ann', 'c3')], [closed('ann', 'c1')])
+    await until(() => behind(history) === 0)
+    tables.clear('connections')
+    // The opening of one is lost with the table, that of the other is in the same step.
+    await log.hear([closed('bob', 'c2'), opened('ann', 'c4'), closed('ann', 'c4')])
+    await until(() => records.length >= 3 && behind(history) === 0)
+    t.strictSame(records.map(({ connectionId }) => connectionId), ['c1', 'c2', 'c4'])
+    t.strictSame(await openRows(tables), ['c3'])
+    t.equal(history.unopened, 0)
+  })
+})
+
+t.test('a log that takes no appends', async t => {
+  t.test('makes the partition wait, and gets every record in order once it takes them', async t => {
+    const { history, log, tables, records } = await inMemory(t)
+    log.refusals = 4
+    await log.hear([opened('ann', 'c1'), opened('ann', 'c2')], [closed('ann', 'c1')], [closed('ann', 'c2')])
+    await until(() => records.length === 2 && behind(history) === 0)
+    t.strictSame(records.map(({ connectionId }) => connectionId), ['c1', 'c2'])
+    t.strictSame(await openRows(tables), [])
+  })
+})
+
+t.test('many entries about anything else', async t => {
+  t.test('ask nothing of the store, one by one or by block', async t => {
+    const { history, log, tables, records } = await inMemory(t)
+    const block = Array.from({ length: 100 }, (_, seq) => uplink('ann', 'c1', seq))
+    await log.hear([opened('ann', 'c1')], ...Array.from({ length: 1000 }, () => block), [closed('ann', 'c1')])
+    await until(() => records.length === 1 && behind(history) === 0)
+    t.ok(tables.applies.length < 10, `${tables.applies.length} applies`)
+  })
+})
+
+t.test('any order of openings and ends, with any repeats and any crashes', async t => {
+  const crashes = fc.record({
+    applies: fc.array(fc.nat(20), { maxLength: 4 }),
+    appends: fc.array(fc.nat(20), { maxLength: 4 }),
+    restarts: fc.array(fc.nat(20), { maxLength: 3 }),
+  })
+
+  t.test('gives one record to each connection that ended, in order', async t => {
+    await fc.assert(fc.asyncProperty(withRepeats(story), crashes, async ({ items, blocks }, crashes) => {
+      assert.deepEqual(await recordsOf(blocks, crashes, true), model(items))
+    }))
+  })
+
+  t.test('gives the same record again, if any, where the log does not know what was derived', async t => {
+    await fc.assert(fc.asyncProperty(withRepeats(story), crashes, async ({ items, blocks }, crashes) => {
+      const records = await recordsOf(blocks, crashes, false)
+      const firsts = new Map<string, ConnectionEnded>()
+      for (const record of records) {
+        const { connectionId } = record
+        if (!firsts.has(connectionId)) firsts.set(connectionId, record)
+        assert.deepEqual(record, firsts.get(connectionId))
+      }
+      assert.deepEqual([...firsts.values()], model(items))
+    }))
+  })
+})
+
+interface Crashes { readonly applies: number[], readonly appends: number[], readonly restarts: number[] }
+
+/**
+ * What the stream has after a history that failed at these applies and appends, and was followed by another one after
+ * these blocks.
+ *
+ * @param derives the log knows what was derived, and who is followed has ended; else it may still be at work
+ */
+async function recordsOf (blocks: readonly Entry[][], { applies, appends, restarts }: Crashes, derives: boolean) {
+  const { log, tables, records, start } = memory(derives)
+  const stale: History[] = []
+  let history = await start()
+  for (const [i, block] of blocks.entries()) {
+    if (applies.includes(i)) tables.failures++
+    if (appends.includes(i)) log.refusals++
+    await log.hear(block)
+    if (!restarts.includes(i)) continue
+    if (derives) await history.stop()
+    else stale.push(history)
+    history = await start()
+  }
+  tables.failures = log.refusals = 0
+  await log.hear()
+  await until(() => behind(history) === 0)
+  for (const each of [...stale, history]) await each.stop()
+  if (derives) assert.equal(history.unopened, 0)
+  return records
+}
+
+/** The records, by hand: what one would write down while reading the entries. */
+function model (entries: readonly Entry[]): ConnectionEnded[] {
+  const openings = new Map<string, Entry>()
+  const records: ConnectionEnded[] = []
+  for (const entry of entries) {
+    const { userId, atMs: closedAtMs, fact } = entry
+    if (fact.type === 'ConnectionOpened') openings.set(fact.connectionId, entry)
+    if (fact.type !== 'ConnectionClosed') continue
+    const { atMs: openedAtMs, fact: opening } = openings.get(fact.connectionId)!
+    assert.ok(opening.type === 'ConnectionOpened')
+    const { type, downlinkSeq, loginPolicy, uplinkWindow, ...first } = opening
+    const { type: _, endSession, told, ...last } = fact
+    records.push({ userId, openedAtMs, closedAtMs, ...first, ...last })
+  }
+  return records
+}
+
+/** A log of one partition that takes records, and tables, in memory. */
+function memory (derives: boolean) {
+  const heard = new MemoryLog<Entry>({ gap: 2n })
+  const records: ConnectionEnded[] = []
+  const tables = new MemoryTables()
+  let derived = -1n
+  const log = {
+    refusals: 0,
+    partitions: () => 1,
+    follow: heard.follow.bind(heard),
+    read: heard.read.bind(heard),
+    async append (_stream: unknown, _partition: number, items: readonly any[], { derivedFrom = -1n } = {}) {
+      await delay(0)
+      if (log.refusals > 0) {
+        log.refusals--
+        throw new Error('the log is away')
+      }
+      assert.ok(derivedFrom > derived || !derives)
+      records.push(...items)
+      derived = derivedFrom
+      return { partition: 0, offset: 0n, index: 0 }
+    },
+    derivedFrom: async () => derives ? derived : -1n,
+    bounds: heard.bounds.bind(heard),
+    health: heard.health.bind(heard),
+    close: heard.close.bind(heard),
+    async hear (...blocks: Entry[][]) {
+      for (const block of blocks) heard.add(block)
+      await heard.pump()
+    },
+  } satisfies EventLog & Record<string, unknown>
+  const start = () => History.start({
+    log, tables, onPoison: ({ error }) => { throw error }, onFailed () {}, retryMs: 1, positionEveryMs: 5,
+  })
+  return { log, tables, records, start }
+}
+
+async function inMemory (t: Test) {
+  const { start, ...world } = memory(true)
+  const history = await start()
+  t.teardown(() => history.stop())
+  return { history, ...world }
+}
+
+/** A node's stores in a directory, which can be closed and opened again. */
+async function embedded (t: Test) {
+  const config = readConfig({ LEDGERLINE_DATA: t.testdir(), LEDGERLINE_PARTITIONS: `${partitions}` })
+  const open = () => openEmbeddedStores(config, logger)
+  const histories: History[] = []
+  let stores = await open()
+  t.teardown(async () => {
+    for (const history of histories) await history.stop()
+    await stores.close()
+  })
+  return {
+    get stores (): Stores { return stores },
+    async reopen () {
+      await stores.close()
+      stores = await open()
+    },
+    async append (...entries: Entry[]) {
+      await stores.log.append(ledger, partitionOf(entries[0]!.userId, partitions), entries)
+    },
+    async history (tables: Tables = stores.tables) {
+      const { log } = stores
+      const onPoison = ({ error }: { error: unknown }) => { throw error }
+      const history = await History.start({ log, tables, onPoison, onFailed () {}, retryMs: 5 })
+      histories.push(history)
+      return history
+    },
+    /** Of one partition or of all. */
+    async records (partition?: number) {
+      const found: ConnectionEnded[] = []
+      for (let i = 0; i < partitions; i++) {
+        if (partition !== undefined && i !== partition) continue
+        for await (const { items } of stores.log.read(connections, i, { from: 0n })) found.push(...items)
+      }
+      return found
+    },
+  }
+}
+
+/** The connections that wait for their end. */
+async function openRows (tables: Tables): Promise<string[]> {
+  const found = []
+  for await (const { key, fields } of tables.scan('connections')) if (fields.has('opened')) found.push(key)
+  return found.sort()
+}
+
+function behind (history: History): number {
+  return history.lag().reduce((sum, { blocks }) => sum + blocks, 0)
+}
+
+async function until (holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 2000 && !await holds(); i++) await delay(5)
+  assert.ok(await holds(), 'it never came to be')
+}
