@@ -11,6 +11,8 @@ export interface LinkListenerOptions {
   failed (what: string, error: Error, fields: object): void
 }
 
+/** The subscriber's commands have no timeout of their own: they wait until it is connected. */
+const answerMs = 2_000
 const retryMsMin = 100
 const retryMsMax = 2_000
 
@@ -48,7 +50,7 @@ export class LinkListener {
   async leave (channel: string): Promise<void> {
     if (!this.#channels.delete(channel)) return
     this.#unheard.delete(channel)
-    await this.#options.subscriber.sunsubscribe(channel).catch(() => {})
+    await answered(this.#options.subscriber.sunsubscribe(channel)).catch(() => {})
   }
 
   async stop (): Promise<void> {
@@ -59,7 +61,7 @@ export class LinkListener {
 
   async #subscribe (channel: string): Promise<boolean> {
     try {
-      await this.#options.subscriber.ssubscribe(channel)
+      await answered(this.#options.subscriber.ssubscribe(channel))
       return true
     } catch (err) {
       this.#options.failed('a channel could not be subscribed', err as Error, { channel })
@@ -99,4 +101,12 @@ export class LinkListener {
     if (bytes.length === hello.length && hello.equals(bytes)) this.#unheard.delete(channel.toString())
     else this.#options.received(bytes)
   }
+}
+
+/** Rejects where it takes too long; what comes of it then nobody waits for. */
+function answered<T> (command: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => { reject(new Error(`no answer within ${answerMs} ms`)) }, answerMs)
+    command.then(resolve, reject).finally(() => { clearTimeout(timer) })
+  })
 }

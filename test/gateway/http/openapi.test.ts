@@ -22,6 +22,7 @@ t.test('The OpenAPI document', async t => {
       'GET /v1/nodes',
       'GET /v1/uplinks',
       'GET /v1/users/{userId}/presence',
+      'GET /v1/users/{userId}/trace',
       'POST /v1/downlinks',
       'POST /v1/presence',
     ])
