@@ -4,7 +4,7 @@ import type { Entry, Fact, LoginPolicy } from '../../schemas/facts.js'
 import { GatewayError, type ErrorCode } from '../../schemas/errors.js'
 import type { ConnectionMessage, Links } from '../links.js'
 import type { Actor } from '../system.js'
-import type { Stopwatch } from './stopwatch.js'
+import type { Sample, Stopwatch } from './stopwatch.js'
 import type { Wire } from './wire.js'
 
 /** What all connection actors of an edge share. */
@@ -143,6 +143,9 @@ export class Connection {
 
   framesIn = 0
   framesOut = 0
+
+  /** The uplink that is being timed. */
+  sample: Sample | undefined = undefined
 
   constructor (wire: Wire, edge: EdgeContext) {
     this.wire = wire
