@@ -96,7 +96,7 @@ function names (text) {
   return text.split(',').map(name => name.trim()).filter(Boolean)
 }
 
-function number (name, text, min, max) {
+export function number (name, text, min, max) {
   const value = Number(text)
   if (!(value >= min && value <= max)) throw new TypeError(`--${name}: got ${text}, want ${min} to ${max}`)
   return value

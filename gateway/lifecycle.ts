@@ -1,6 +1,6 @@
 import type { EventLog, Following } from '../ledger/log.js'
 import { nodeRows, type NodeRow } from '../projections/nodes.js'
-import { type Route, routesOf, routingKey } from '../projections/routing.js'
+import { openRoutes, type Route } from '../projections/routing.js'
 import type { Tables } from '../projections/tables/tables.js'
 import type { Entry } from '../schemas/facts.js'
 import { partitionOf } from '../schemas/partitioning.js'
@@ -134,24 +134,8 @@ export class Lifecycle {
     const isOrphan = ({ nodeId, nodeEpoch }: Route) => known.has(nodeId)
       ? nodeEpoch < (living.get(nodeId) ?? Infinity)
       : nodeEpoch < Date.now() - unknownForMs
-    const byPartition = new Map<number, Entry[]>()
-    const prefix = routingKey('')
-    for await (const { partition, key, fields } of this.#deps.tables.scan('routing')) {
-      if (!key.startsWith(prefix)) continue
-      for (const route of routesOf(fields)) {
-        if (!isOrphan(route)) continue
-        const entries = byPartition.get(partition) ?? []
-        byPartition.set(partition, entries)
-        entries.push(nodeLost(key.slice(prefix.length), route.connectionId, 'its node is gone'))
-        if (entries.length >= entriesPerAppend) await this.#append(partition, entries.splice(0))
-      }
-    }
-    for (const [partition, entries] of byPartition) if (entries.length > 0) await this.#append(partition, entries)
+    await endConnections(this.#deps.log, this.#deps.tables, isOrphan, 'its node is gone')
     this.#closedFor = key
-  }
-
-  async #append (partition: number, entries: readonly Entry[]): Promise<void> {
-    await this.#deps.log.append(ledger, partition, entries)
   }
 
   /** What a node appended before it was gone must be in the table, or its last connections would stay in it. */
@@ -169,17 +153,21 @@ export class Lifecycle {
   }
 }
 
-/** Closes every connection that the routing table shows open. */
-export async function endAllConnections (log: EventLog, tables: Tables): Promise<void> {
-  const prefix = routingKey('')
-  const appends = []
-  for await (const { partition, key, fields } of tables.scan('routing')) {
-    if (!key.startsWith(prefix)) continue
-    const userId = key.slice(prefix.length)
-    const entries = routesOf(fields).map(({ connectionId }) => nodeLost(userId, connectionId, 'the node has started again'))
-    if (entries.length > 0) appends.push(log.append(ledger, partition, entries))
+/** Closes in the ledger those connections that the routing table shows open and `isOver` says are not. */
+export async function endConnections (
+  log: EventLog, tables: Tables, isOver: (route: Route) => boolean, reason: string
+): Promise<void> {
+  const byPartition = new Map<number, Entry[]>()
+  for await (const route of openRoutes(tables.scan('routing'))) {
+    if (!isOver(route)) continue
+    const { partition, userId, connectionId } = route
+    const entries = byPartition.get(partition) ?? []
+    byPartition.set(partition, entries)
+    entries.push(nodeLost(userId, connectionId, reason))
+    if (entries.length >= entriesPerAppend) await log.append(ledger, partition, entries.splice(0))
   }
-  await Promise.all(appends)
+  await Promise.all([...byPartition].filter(([, entries]) => entries.length > 0)
+    .map(([partition, entries]) => log.append(ledger, partition, entries)))
 }
 
 /** The end of a connection whose node can't tell it. */

@@ -13,7 +13,7 @@ import type { Config, Role } from './config.js'
 import { followDownlinks } from './downlinks.js'
 import type { Check, Readiness } from './http/health.js'
 import { buildHttp } from './http/server.js'
-import { endAllConnections, Lifecycle } from './lifecycle.js'
+import { endConnections, Lifecycle } from './lifecycle.js'
 import { GatewayMetrics } from './metrics.js'
 import { identify, type NodeIdentity, NodeReporter } from './node.js'
 import { NodeTable } from './node-table.js'
@@ -77,7 +77,7 @@ async function start (
   if (!stores.shared) {
     // Sockets do not outlive their process: whatever the table still shows open was opened by an earlier one.
     await projections?.caughtUp()
-    await endAllConnections(log, tables)
+    await endConnections(log, tables, () => true, 'the node has started again')
   }
 
   const nodeTable = new NodeTable(tables, config.heartbeatMs)

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Links, LocalEnds, NotHere, SharedSignal } from '../actors/links.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
-import { routesOf, routingKey, type Route } from '../projections/routing.js'
+import { openRoutes, routesOf, routingKey, type Route } from '../projections/routing.js'
 import type { Tables } from '../projections/tables/tables.js'
 import { GatewayError } from '../schemas/errors.js'
 import type { Entry } from '../schemas/facts.js'
@@ -138,10 +138,8 @@ export class Push {
 
   /** Whoever knows a connection and not its user pays with a walk over the table. */
   async #find (connectionId: string): Promise<Array<{ userId: string, connectionId: string }>> {
-    const prefix = routingKey('')
-    for await (const { key, fields } of this.#deps.tables.scan('routing')) {
-      if (!key.startsWith(prefix) || !fields.has(connectionId)) continue
-      return [{ userId: key.slice(prefix.length), connectionId }]
+    for await (const route of openRoutes(this.#deps.tables.scan('routing'))) {
+      if (route.connectionId === connectionId) return [route]
     }
     return []
   }

@@ -19,7 +19,7 @@ const prefix = 'user:'
  *
  * There are no rows by node: `ConnectionClosed` does not say on which node the connection was, so such a row could
  * never be trimmed, and it would double the cost of an idle connection for a question that is asked only when a node is
- * lost or restarts. `connectionsOfNode` answers it by one scan.
+ * lost or restarts. `openRoutes` answers it by one scan.
  */
 export const routing: Projection<Entry> = {
   table: 'routing',
@@ -48,22 +48,21 @@ export function routesOf (fields: ReadonlyMap<string, any>): ({ connectionId: st
   return Array.from(fields, ([connectionId, route]: [string, Route]) => ({ connectionId, ...route }))
 }
 
+/** An open connection with its route, its user and the user's partition. */
+export type OpenRoute = Route & { readonly partition: number, readonly userId: string, readonly connectionId: string }
+
 /**
- * The connections that the table knows on one node, for whoever must close them when the node is lost or restarts.
+ * Every connection that the table shows open, for whoever must close those of a node, or knows a connection and not its
+ * user.
  *
  * @param rows `tables.scan('routing')`
- * @param nodeEpochMax only those of this epoch and older ones
  */
-export async function * connectionsOfNode (
-  rows: AsyncIterable<{ partition: number, key: string, fields: ReadonlyMap<string, any> }>,
-  nodeId: string,
-  nodeEpochMax = Infinity
-): AsyncIterable<{ partition: number, userId: string, connectionId: string, nodeEpoch: number }> {
+export async function * openRoutes (
+  rows: AsyncIterable<{ partition: number, key: string, fields: ReadonlyMap<string, any> }>
+): AsyncGenerator<OpenRoute> {
   for await (const { partition, key, fields } of rows) {
     if (!key.startsWith(prefix)) continue
-    for (const { connectionId, ...route } of routesOf(fields)) {
-      if (route.nodeId !== nodeId || route.nodeEpoch > nodeEpochMax) continue
-      yield { partition, userId: key.slice(prefix.length), connectionId, nodeEpoch: route.nodeEpoch }
-    }
+    const userId = key.slice(prefix.length)
+    for (const route of routesOf(fields)) yield { partition, userId, ...route }
   }
 }

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { number } from '../options.js'
 
 const usage = `npm run bench:cluster -- [options]
 
@@ -63,12 +64,6 @@ export function readOptions (args) {
     program,
     build,
   }
-}
-
-function number (name, text, min, max) {
-  const value = Number(text)
-  if (!(value >= min && value <= max)) throw new TypeError(`--${name}: got ${text}, want ${min} to ${max}`)
-  return value
 }
 
 function local (path) {

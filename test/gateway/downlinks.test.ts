@@ -5,6 +5,7 @@ import { openStore } from '../../ledger/embedded/store.js'
 import type { EventLog } from '../../ledger/log.js'
 import type { DownlinkCommand } from '../../schemas/records.js'
 import { downlinks, downlinksRejected } from '../../schemas/streams.js'
+import { until } from '../faults/node-process.js'
 
 t.test('Commands of the stream downlinks', async t => {
   t.test('are pushed, and again until every user is queued', async t => {
@@ -148,8 +149,4 @@ async function rejected (log: EventLog, count: number) {
     return found.length >= count
   })
   return found
-}
-
-async function until (holds: () => unknown): Promise<void> {
-  while (!await holds()) await new Promise(resolve => setTimeout(resolve, 5))
 }

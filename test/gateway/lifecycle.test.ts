@@ -9,6 +9,7 @@ import type { Stores } from '../../gateway/stores.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import type { NodeFact } from '../../schemas/records.js'
 import { ledger, nodes } from '../../schemas/streams.js'
+import { until } from '../faults/node-process.js'
 import { opened, reported, started } from '../projections/given.js'
 
 const leaseMs = 300
@@ -184,8 +185,4 @@ async function given (t: Test) {
       return found
     },
   }
-}
-
-async function until (holds: () => unknown): Promise<void> {
-  while (!await holds()) await new Promise(resolve => setTimeout(resolve, 10))
 }

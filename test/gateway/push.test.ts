@@ -4,6 +4,7 @@ import { Push } from '../../gateway/push.js'
 import { routing } from '../../projections/routing.js'
 import type { Entry } from '../../schemas/facts.js'
 import type { DownlinkCommand } from '../../schemas/records.js'
+import { until } from '../faults/node-process.js'
 import { closed, opened } from '../projections/given.js'
 import { MemoryLog } from '../projections/memory-log.js'
 import { MemoryTables } from '../projections/memory-tables.js'
@@ -67,8 +68,4 @@ function whither ({ connectionId, nodeId }: ConnectionMessage): string { return 
 function signalOf ([message]: readonly ConnectionMessage[]): SharedSignal {
   if (message?.type !== 'signal') throw new Error('no signal was sent')
   return message.signal
-}
-
-async function until (holds: () => unknown): Promise<void> {
-  while (!await holds()) await new Promise(resolve => setTimeout(resolve, 5))
 }
