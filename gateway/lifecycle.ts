@@ -188,6 +188,10 @@ function nodeLost (userId: string, connectionId: string, reason: string): Entry 
       framesOut: 0,
       bytesIn: 0,
       bytesOut: 0,
+      uplinks: 0,
+      downlinksWritten: 0,
+      downlinksAcked: 0,
+      roundTripMs: -1,
     },
   }
 }

@@ -158,8 +158,8 @@ function * project ({ userId, atMs, fact }: Entry, offset: bigint): Iterable<Tab
       break
     }
     case 'ConnectionClosed': {
-      const { connectionId, code, reason, writtenSeq, ackedSeq, framesIn, framesOut, bytesIn, bytesOut } = fact
-      const story = { closedAtMs: atMs, code, reason, writtenSeq, ackedSeq, framesIn, framesOut, bytesIn, bytesOut }
+      const { type, connectionId, endSession, told, ...ended } = fact
+      const story = { closedAtMs: atMs, ...ended, resumedFrom: '', resumedTo: '' }
       const ending: Ending = { offset, story }
       yield put(connectionId, 'ended', ending)
       break

@@ -13,6 +13,7 @@ const loginPolicies: readonly LoginPolicy[] = ['device', 'platform', 'user', 'no
 /** Branches of the union `fact`, in the order of the schema. New ones go to the end. */
 export const factTypes = [
   'ConnectionOpened', 'ConnectionClosed', 'UplinkReceived', 'DownlinkRequested', 'DeliveryReported', 'KickRequested',
+  'UplinksRefused', 'DownlinkRedelivered',
 ] as const satisfies readonly Fact['type'][]
 
 export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void {
@@ -45,7 +46,11 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.long(fact.framesIn)
       to.long(fact.framesOut)
       to.long(fact.bytesIn)
-      return to.long(fact.bytesOut)
+      to.long(fact.bytesOut)
+      to.long(fact.uplinks)
+      to.long(fact.downlinksWritten)
+      to.long(fact.downlinksAcked)
+      return to.int(fact.roundTripMs)
     case 'UplinkReceived':
       to.long(2)
       to.string(fact.connectionId)
@@ -71,6 +76,22 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.string(fact.requestId)
       to.string(fact.connectionId)
       return to.string(fact.reason)
+    case 'UplinksRefused':
+      to.long(6)
+      to.string(fact.connectionId)
+      to.long(fact.fromSeq)
+      to.long(fact.toSeq)
+      to.string(fact.code)
+      return to.long(fact.count)
+    case 'DownlinkRedelivered':
+      to.long(7)
+      to.string(fact.requestId)
+      to.string(fact.deviceId)
+      to.long(fact.seq)
+      to.string(fact.messageId)
+      to.string(fact.service)
+      to.payload(fact.payload)
+      return to.long(fact.ttlMs)
   }
 }
 
@@ -108,6 +129,10 @@ function readFact (r: AvroReader): Fact {
       framesOut: r.long(),
       bytesIn: r.long(),
       bytesOut: r.long(),
+      uplinks: r.long(),
+      downlinksWritten: r.long(),
+      downlinksAcked: r.long(),
+      roundTripMs: r.int(),
     }
     case 'UplinkReceived': return {
       type: 'UplinkReceived',
@@ -137,6 +162,24 @@ function readFact (r: AvroReader): Fact {
       requestId: r.string(),
       connectionId: r.sharedString(),
       reason: r.string(),
+    }
+    case 'UplinksRefused': return {
+      type: 'UplinksRefused',
+      connectionId: r.sharedString(),
+      fromSeq: r.long(),
+      toSeq: r.long(),
+      code: r.sharedString(),
+      count: r.long(),
+    }
+    case 'DownlinkRedelivered': return {
+      type: 'DownlinkRedelivered',
+      requestId: r.sharedString(),
+      deviceId: r.sharedString(),
+      seq: r.long(),
+      messageId: r.string(),
+      service: r.sharedString(),
+      payload: r.payload(),
+      ttlMs: r.long(),
     }
   }
 }

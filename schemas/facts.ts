@@ -10,6 +10,8 @@ export type Fact =
   | DownlinkRequested
   | DeliveryReported
   | KickRequested
+  | UplinksRefused
+  | DownlinkRedelivered
 
 /** A device passed its handshake on an edge. */
 export interface ConnectionOpened {
@@ -61,6 +63,12 @@ export interface ConnectionClosed {
   readonly framesOut: number
   readonly bytesIn: number
   readonly bytesOut: number
+  /** Uplinks acked on it, downlinks written to its socket, and downlinks acked on it. */
+  readonly uplinks: number
+  readonly downlinksWritten: number
+  readonly downlinksAcked: number
+  /** Shortest time from writing a downlink to its ack, which the application's handling is part of; -1 for none. */
+  readonly roundTripMs: number
 }
 
 /** A client's message reached an edge. Whether it is accepted, the fold says. */
@@ -106,6 +114,34 @@ export interface KickRequested {
   /** One connection, or empty for all that are open. */
   readonly connectionId: string
   readonly reason: string
+}
+
+/** An edge refused uplinks before they reached the ledger. It changes no state; evidence reads it. */
+export interface UplinksRefused {
+  readonly type: 'UplinksRefused'
+  readonly connectionId: string
+  /** Nothing from here on was taken, and the highest seq that was refused. */
+  readonly fromSeq: number
+  readonly toSeq: number
+  /** A code of `errors.ts`. */
+  readonly code: string
+  /** Frames refused for this reason since the last such fact. */
+  readonly count: number
+}
+
+/** An operator wants a downlink sent to a device once more, under a new seq and its old `messageId`. */
+export interface DownlinkRedelivered {
+  readonly type: 'DownlinkRedelivered'
+  /** Idempotency key within the user, together with `messageId`. */
+  readonly requestId: string
+  readonly deviceId: string
+  /** What it was sent as before; 0 where it had no number. */
+  readonly seq: number
+  readonly messageId: string
+  readonly service: string
+  readonly payload: Uint8Array
+  /** How long it is kept for delivery, from the entry's time. */
+  readonly ttlMs: number
 }
 
 /** One record of the ledger: whose, when, what. */

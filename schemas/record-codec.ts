@@ -163,6 +163,12 @@ export function writeConnectionEnded (to: AvroWriter, record: ConnectionEnded): 
   to.long(record.framesOut)
   to.long(record.bytesIn)
   to.long(record.bytesOut)
+  to.long(record.uplinks)
+  to.long(record.downlinksWritten)
+  to.long(record.downlinksAcked)
+  to.int(record.roundTripMs)
+  to.string(record.resumedFrom)
+  to.string(record.resumedTo)
 }
 
 export function readConnectionEnded (r: AvroReader): ConnectionEnded {
@@ -187,6 +193,12 @@ export function readConnectionEnded (r: AvroReader): ConnectionEnded {
     framesOut: r.long(),
     bytesIn: r.long(),
     bytesOut: r.long(),
+    uplinks: r.long(),
+    downlinksWritten: r.long(),
+    downlinksAcked: r.long(),
+    roundTripMs: r.int(),
+    resumedFrom: r.sharedString(),
+    resumedTo: r.sharedString(),
   }
 }
 

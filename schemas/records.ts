@@ -111,6 +111,16 @@ export interface ConnectionEnded {
   readonly framesOut: number
   readonly bytesIn: number
   readonly bytesOut: number
+  /** Uplinks acked on it, downlinks written to its socket, and downlinks acked on it. */
+  readonly uplinks: number
+  readonly downlinksWritten: number
+  readonly downlinksAcked: number
+  /** Shortest time from writing a downlink to its ack; -1 for none. */
+  readonly roundTripMs: number
+  /** The device's connection before this one; empty for none that is known. */
+  readonly resumedFrom: string
+  /** The device's connection after this one, where it had opened already when this one ended; empty otherwise. */
+  readonly resumedTo: string
 }
 
 /** Stream `offline`, keyed by `userId`: a durable downlink that nobody acked in time, for a push vendor's adapter. */

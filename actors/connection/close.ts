@@ -81,5 +81,9 @@ function recordClosed (
     framesOut: connection.framesOut,
     bytesIn: connection.wire.bytesIn,
     bytesOut: connection.wire.bytesOut,
+    uplinks: 0,
+    downlinksWritten: 0,
+    downlinksAcked: 0,
+    roundTripMs: -1,
   })
 }

@@ -1,5 +1,6 @@
 import type {
-  ConnectionClosed, ConnectionOpened, DeliveryReported, DownlinkRequested, Entry, KickRequested, UplinkReceived,
+  ConnectionClosed, ConnectionOpened, DeliveryReported, DownlinkRedelivered, DownlinkRequested, Entry, KickRequested,
+  UplinkReceived,
 } from '../../schemas/facts.js'
 import type { Effect } from './effects.js'
 import {
@@ -22,6 +23,8 @@ export function fold (state: UserState, entry: Entry): Effect[] {
     case 'ConnectionOpened': return connectionOpened(state, entry, fact)
     case 'ConnectionClosed': return connectionClosed(state, entry, fact)
     case 'KickRequested': return kickRequested(state, fact)
+    case 'DownlinkRedelivered': return downlinkRedelivered(state, entry, fact)
+    case 'UplinksRefused': return nothing // for evidence alone
   }
 }
 
@@ -73,21 +76,11 @@ export function answerTo (session: Session, seq: number): number {
 }
 
 function downlinkRequested (state: UserState, entry: Entry, fact: DownlinkRequested): Effect[] {
-  const { messageId, service, payload, platforms, exceptDevices, ttlMs } = fact
+  const { messageId, platforms, exceptDevices } = fact
   if (!firstRequest(state, messageId)) {
     return [{ type: 'settle', messageId, deviceId: '', seq: 0, outcome: 'duplicate', reason: 'duplicate' }]
   }
-  const requestedAtMs = entry.atMs
-  const kept: Kept = {
-    messageId,
-    service,
-    // Bytes of its own: the entry's are a view on a whole block, which would be kept for as long as this is.
-    payload: Uint8Array.prototype.slice.call(payload),
-    requestedAtMs,
-    expiresAtMs: requestedAtMs + ttlMs,
-    platforms,
-    exceptDevices,
-  }
+  const kept = keep(entry, fact, platforms, exceptDevices)
   const effects: Effect[] = []
   if (state.sessions.size === 0) {
     wait(state, kept, effects)
@@ -97,16 +90,49 @@ function downlinkRequested (state: UserState, entry: Entry, fact: DownlinkReques
   for (const session of state.sessions.values()) {
     if (!isFor(kept, session)) continue
     targets++
-    const { connectionId } = session
-    enqueue(session, kept, effects)
-    if (connectionId === '') continue
-    const { nodeId } = state.connections.get(connectionId)!
-    effects.push({ type: 'deliver', nodeId, connectionId, seq: session.nextSeq - 1, downlink: kept })
+    sendOrQueue(state, session, kept, effects)
   }
   if (targets === 0) {
     effects.push({ type: 'settle', messageId, deviceId: '', seq: 0, outcome: 'dropped', reason: 'no-target' })
   }
   return effects
+}
+
+/** For the device alone, whatever the first request said, and whether or not it was acked before. */
+function downlinkRedelivered (state: UserState, entry: Entry, fact: DownlinkRedelivered): Effect[] {
+  const { requestId, messageId, deviceId } = fact
+  if (!firstRequest(state, `${requestId}/${messageId}`)) {
+    return [{ type: 'settle', messageId, deviceId, seq: 0, outcome: 'duplicate', reason: 'duplicate' }]
+  }
+  const session = state.sessions.get(deviceId)
+  if (!session) return [{ type: 'settle', messageId, deviceId, seq: 0, outcome: 'dropped', reason: 'no-target' }]
+  const effects: Effect[] = []
+  sendOrQueue(state, session, keep(entry, fact, [], []), effects)
+  return effects
+}
+
+function keep (
+  { atMs }: Entry, { messageId, service, payload, ttlMs }: DownlinkRequested | DownlinkRedelivered,
+  platforms: readonly string[], exceptDevices: readonly string[]
+): Kept {
+  return {
+    messageId,
+    service,
+    // Bytes of its own: the entry's are a view on a whole block, which would be kept for as long as this is.
+    payload: Uint8Array.prototype.slice.call(payload),
+    requestedAtMs: atMs,
+    expiresAtMs: atMs + ttlMs,
+    platforms,
+    exceptDevices,
+  }
+}
+
+function sendOrQueue (state: UserState, session: Session, kept: Kept, effects: Effect[]): void {
+  const { connectionId } = session
+  enqueue(session, kept, effects)
+  if (connectionId === '') return
+  const { nodeId } = state.connections.get(connectionId)!
+  effects.push({ type: 'deliver', nodeId, connectionId, seq: session.nextSeq - 1, downlink: kept })
 }
 
 /** True where the session's device and platform are among those that the request names. */

@@ -46,6 +46,10 @@ export function closed (userId: string, connectionId: string, more: At<Connectio
       framesOut: 0,
       bytesIn: 0,
       bytesOut: 0,
+      uplinks: 0,
+      downlinksWritten: 0,
+      downlinksAcked: 0,
+      roundTripMs: -1,
       ...rest,
     },
   }

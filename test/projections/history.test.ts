@@ -53,6 +53,12 @@ t.test('a connection that ended', async t => {
       framesOut: 6,
       bytesIn: 70,
       bytesOut: 80,
+      uplinks: 0,
+      downlinksWritten: 0,
+      downlinksAcked: 0,
+      roundTripMs: -1,
+      resumedFrom: '',
+      resumedTo: '',
     }])
     await until(() => projections.lag().get('connections') === 0)
     t.strictSame(await openRows(world.stores.tables), ['c2'], 'and its row is gone')
@@ -236,7 +242,7 @@ function model (entries: readonly Entry[]): ConnectionEnded[] {
     assert.ok(opening.type === 'ConnectionOpened')
     const { type, downlinkSeq, loginPolicy, uplinkWindow, ...first } = opening
     const { type: _, endSession, told, ...last } = fact
-    records.push({ userId, openedAtMs, closedAtMs, ...first, ...last })
+    records.push({ userId, openedAtMs, closedAtMs, ...first, ...last, resumedFrom: '', resumedTo: '' })
   }
   return records
 }

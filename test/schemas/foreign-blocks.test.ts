@@ -97,10 +97,10 @@ t.test('a block of a newer writer', async t => {
 
 t.test('the schema of each stream is the one that is pinned here, or its old form is in schemas/history', async t => {
   const pinned = {
-    connections: '1bdefe821b0d613f',
+    connections: 'be010f06731277fa',
     downlinks: '1ad73a83d2c4a94c',
     'downlinks.rejected': '2ede8b97b5b54b01',
-    ledger: '345767ad46366321',
+    ledger: '68a4d6a823174383',
     nodes: '1559d9c8ab828a94',
     offline: '84452a0a24f5721f',
     uplinks: 'a031128c9dd81240',

@@ -32,6 +32,10 @@ export const facts: Fact[] = [
     framesOut: 20,
     bytesIn: 3000,
     bytesOut: 5_000_000_000,
+    uplinks: 7,
+    downlinksWritten: 3,
+    downlinksAcked: 2,
+    roundTripMs: 31,
   },
   {
     type: 'UplinkReceived',
@@ -52,6 +56,17 @@ export const facts: Fact[] = [
   },
   { type: 'DeliveryReported', connectionId: 'c'.repeat(16), writtenSeq: 9, ackedSeq: 8 },
   { type: 'KickRequested', requestId: 'k1', connectionId: '', reason: 'příliš' },
+  { type: 'UplinksRefused', connectionId: 'c'.repeat(16), fromSeq: 8, toSeq: 12, code: 'throttled', count: 5 },
+  {
+    type: 'DownlinkRedelivered',
+    requestId: 'r1',
+    deviceId: 'phone',
+    seq: 12,
+    messageId: 'm1',
+    service: 'chat',
+    payload: Buffer.from('again'),
+    ttlMs: 604800000,
+  },
 ]
 
 export const nodeFacts: NodeFact[] = [

@@ -59,6 +59,12 @@ const samples: [RecordStream<any>, any[]][] = [
     framesOut: 3,
     bytesIn: 400,
     bytesOut: 500,
+    uplinks: 3,
+    downlinksWritten: 2,
+    downlinksAcked: 1,
+    roundTripMs: 40,
+    resumedFrom: 'c0',
+    resumedTo: '',
   }]],
   [offline, [{
     userId: 'user-1',

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { outboxMax, sessionsMax } from '../../../actors/user/state.js'
-import { at, closed, effectsOf, given, kicked, minute, opened, reported, requested, uplink } from './history.js'
+import { at, closed, effectsOf, given, kicked, minute, opened, redelivered, reported, requested, uplink } from './history.js'
 
 t.test('UplinkReceived', async t => {
   t.test('gets the next userSeq when its seq is the next one', async t => {
@@ -234,5 +234,35 @@ t.test('KickRequested', async t => {
     t.strictSame(effectsOf(state, kicked('k1')), ['close c1 kicked', 'close c2 kicked'])
     effectsOf(state, opened('c3'))
     t.strictSame(effectsOf(state, kicked('k1')), [])
+  })
+})
+
+t.test('DownlinkRedelivered', async t => {
+  t.test('is sent under a new seq, though it was acked', async t => {
+    const state = given(opened('c1'), requested('m1'), reported('c1', 1))
+    t.strictSame(effectsOf(state, redelivered('m1')), ['deliver c1 2 m1'])
+  })
+  t.test('reaches its own device alone, and waits while that is offline', async t => {
+    const state = given(opened('c1'), opened('c2', { deviceId: 'pad' }), requested('m1'), closed('c1'))
+    t.strictSame(effectsOf(state, redelivered('m1')), [])
+    t.strictSame(effectsOf(state, opened('c3')), ['welcome c3 resumed up 0 down 0..2'])
+  })
+  t.test('is sent once however often it stands in the ledger, and again for another request', async t => {
+    const state = given(opened('c1'), requested('m1'), reported('c1', 1), redelivered('m1'))
+    t.strictSame(effectsOf(state, redelivered('m1')), ['duplicate(duplicate) m1 phone#0'])
+    t.strictSame(effectsOf(state, redelivered('m1', 'r2')), ['deliver c1 3 m1'])
+  })
+  t.test('is dropped where the device is not known', async t => {
+    const state = given(opened('c1'))
+    t.strictSame(effectsOf(state, redelivered('m1', 'r1', 'pad')), ['dropped(no-target) m1 pad#0'])
+  })
+})
+
+t.test('UplinksRefused', async t => {
+  t.test('changes nothing', async t => {
+    const state = given(opened('c1'), uplink('c1', 1))
+    const refused = { type: 'UplinksRefused', connectionId: 'c1', fromSeq: 2, toSeq: 3, code: 'throttled', count: 2 } as const
+    t.strictSame(effectsOf(state, refused), [])
+    t.strictSame(effectsOf(state, uplink('c1', 2)), ['publish phone 2=2', 'ack c1 2=2'])
   })
 })

@@ -2,7 +2,7 @@ import type { Effect } from '../../../actors/user/effects.js'
 import { fold } from '../../../actors/user/fold.js'
 import { newUser, type UserState } from '../../../actors/user/state.js'
 import type {
-  ConnectionClosed, ConnectionOpened, DownlinkRequested, Entry, Fact, KickRequested,
+  ConnectionClosed, ConnectionOpened, DownlinkRedelivered, DownlinkRequested, Entry, Fact, KickRequested,
 } from '../../../schemas/facts.js'
 
 /** Facts for tests, with what a test does not care about filled in. */
@@ -46,6 +46,10 @@ export function closed (connectionId: string, with_: Partial<ConnectionClosed> =
     framesOut: 0,
     bytesIn: 0,
     bytesOut: 0,
+    uplinks: 0,
+    downlinksWritten: 0,
+    downlinksAcked: 0,
+    roundTripMs: -1,
     ...with_,
   }
 }
@@ -73,6 +77,12 @@ export function reported (connectionId: string, ackedSeq: number, writtenSeq = a
 
 export function kicked (requestId: string, connectionId = ''): KickRequested {
   return { type: 'KickRequested', requestId, connectionId, reason: 'test' }
+}
+
+export function redelivered (messageId: string, requestId = 'r1', deviceId = 'phone'): DownlinkRedelivered {
+  return {
+    type: 'DownlinkRedelivered', requestId, deviceId, seq: 1, messageId, service: '', payload: Buffer.from(messageId), ttlMs: minute,
+  }
 }
 
 /** The state after these facts, one a second from time 0, or entries with times of their own. */
