@@ -1,15 +1,35 @@
 import type { Stream } from '../schemas/streams.js'
 
 /**
- * The port to the streams (design.md 3). Everything durable goes through it; nobody else touches Kafka or the local
- * log. Both sides pass the suite in `test/ledger/log-contract.ts`.
+ * The reading half of the log: all that evidence needs. Every EventLog is one.
  *
  * Offsets count blocks within one partition, from 0n, growing without reuse; gaps are allowed.
  */
-export interface EventLog {
+export interface LogReader {
   /** How many partitions the stream was created with; fixed for its life. */
   partitions (stream: Stream<any>): number
 
+  /**
+   * Blocks from offset `from` (or the first kept after it) up to but without `to`; by default up to the end as it was
+   * at the call. With `signal` it goes on as blocks arrive until the signal aborts, which ends it without an error.
+   */
+  read<T> (stream: Stream<T>, partition: number, range: ReadRange): AsyncIterable<Block<T>>
+
+  /** The first offset still kept and the one that the next block gets. */
+  bounds (stream: Stream<any>, partition: number): Promise<{ first: bigint, next: bigint }>
+
+  /**
+   * The first offset whose block was appended at or after `atMs` (ms since 1970); `next` where there is none. Where the
+   * clock was set back the blocks pass `atMs` more than once, and it is one of those places.
+   */
+  offsetAt (stream: Stream<any>, partition: number, atMs: number): Promise<bigint>
+}
+
+/**
+ * The port to the streams (design.md 3). Everything durable goes through it; nobody else touches Kafka or the local
+ * log. Both sides pass the suite in `test/ledger/log-contract.ts`.
+ */
+export interface EventLog extends LogReader {
   /**
    * Appends `items`, in order and as neighbours, and resolves once they are durable. Appends that arrive while another
    * is in flight wait and are committed together (group commit); appends to one partition keep their order.
@@ -27,15 +47,6 @@ export interface EventLog {
    * Resolves once the first assignment is complete.
    */
   follow<T> (stream: Stream<T>, group: string, follower: Follower<T>): Promise<Following>
-
-  /**
-   * Blocks from offset `from` (or the first kept after it) up to but without `to`; by default up to the end as it was
-   * at the call. With `signal` it goes on as blocks arrive until the signal aborts, which ends it without an error.
-   */
-  read<T> (stream: Stream<T>, partition: number, range: ReadRange): AsyncIterable<Block<T>>
-
-  /** The first offset still kept and the one that the next block gets. */
-  bounds (stream: Stream<any>, partition: number): Promise<{ first: bigint, next: bigint }>
 
   /** The highest `derivedFrom` that was appended to this partition with a block; -1n for none. */
   derivedFrom (stream: Stream<any>, partition: number): Promise<bigint>
@@ -61,8 +72,23 @@ export interface ReadRange {
   readonly from: bigint
   readonly to?: bigint
   readonly signal?: AbortSignal
-  /** Leaves out stored blocks in which these bytes do not stand, undecoded; those in memory may come all the same. */
-  readonly containing?: Buffer
+  /**
+   * Leaves out blocks without an item of this key (`Stream.key`), as far as that is cheaply known: others may come all
+   * the same. Wants a codec that stores the key as the UTF-8 bytes that it is, as all of ours do.
+   */
+  readonly key?: string
+}
+
+/** A block as it is stored: `Stream.decodeBlock` makes its items of `body`. */
+export interface StoredBlock {
+  readonly offset: bigint
+  readonly body: Uint8Array
+}
+
+/** A log that hands out its blocks without decoding them. */
+export interface StoredBlocks {
+  /** As `read`. Bodies are whole and those that were appended, but nobody has tried to decode them. */
+  readStored (stream: Stream<any>, partition: number, range: ReadRange): AsyncIterable<StoredBlock>
 }
 
 /** All items that one commit has for one partition of a stream. */

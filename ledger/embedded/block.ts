@@ -10,7 +10,7 @@ import { crc32 } from 'node:zlib'
 export const blockHeaderBytes = 23
 const tombstoneFlag = 1
 
-export interface StoredBlock {
+export interface OpenedBlock {
   readonly tombstone: boolean
   /** When it was committed, ms since 1970. */
   readonly atMs: number
@@ -30,7 +30,7 @@ export function sealBlock (block: Buffer, atMs: number, offset: number, derivedF
 }
 
 /** @returns undefined when the bytes are not those that were sealed */
-export function openBlock (block: Buffer): StoredBlock | undefined {
+export function openBlock (block: Buffer): OpenedBlock | undefined {
   if (block.length < blockHeaderBytes || crc32(block.subarray(4)) !== block.readUInt32BE(0)) return undefined
   return {
     tombstone: (block[4]! & tombstoneFlag) !== 0,

@@ -64,7 +64,7 @@ export class Catalog {
 
   /** Every few hundred commits, or `now`: rows for the blocks before this commit that are in none yet. */
   writeIndex (batch: WriteBatch, now: boolean): void {
-    if (!now && this.sinceIndexed < indexEvery) return
+    if (!now && this.sinceIndexed < indexEvery && !this.keysFull()) return
     for (const index of this.indexes.values()) index.writeRow(batch)
     const indexed = batch.room(6)
     indexed.writeUIntBE(this.nextCommit - 1, 0, 6)
@@ -91,6 +91,11 @@ export class Catalog {
     this.indexing = false
   }
 
+  private keysFull (): boolean {
+    for (const { keys } of this.indexes.values()) if (keys.full) return true
+    return false
+  }
+
   /** Reads the blocks after the last writing of the index. */
   private readUnindexed (): void {
     const indexed = (this.env.getBinary(indexedKey) as Buffer | undefined)?.readUIntBE(0, 6) ?? 0
@@ -109,6 +114,7 @@ export class Catalog {
           `${stored.offset}, want ${index.next}; restore the data directory from a backup`)
       }
       index.add(commit, value.length, stored?.derivedFrom ?? -1)
+      index.keys.addUnseen() // nobody here knows the codec of the stream
     }
   }
 }

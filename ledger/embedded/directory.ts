@@ -10,7 +10,7 @@ import type { RootDatabase } from 'lmdb'
 export class StoreError extends Error {
   override readonly name = 'StoreError'
   constructor (
-    readonly code: 'in-use' | 'not-ours' | 'newer-format' | 'not-writable' | 'damaged' | 'partitions-differ',
+    readonly code: 'in-use' | 'absent' | 'not-ours' | 'newer-format' | 'not-writable' | 'damaged' | 'partitions-differ',
     message: string,
     options?: { cause?: unknown }
   ) {
@@ -48,6 +48,22 @@ export function claimDirectory (directory: string, neighbours: readonly string[]
     }
     writeDurably(path, formatFile, JSON.stringify({ program: 'ledgerline', format }) + '\n')
   }
+  claimed.add(path)
+  return path
+}
+
+/**
+ * As `claimDirectory` for who only reads: makes nothing and changes nothing.
+ *
+ * @throws StoreError, `absent` where there is no data directory
+ */
+export function claimToRead (directory: string): string {
+  const stamp = join(directory, formatFile)
+  if (!existsSync(stamp)) throw new StoreError('absent', `${directory}: got no ${formatFile} in it, want a data directory`)
+  const path = realpathSync(directory)
+  if (claimed.has(path)) throw new StoreError('in-use', `${path}: is open in this process already`)
+  checkFormat(stamp)
+  checkDataFile(join(path, 'data.mdb'))
   claimed.add(path)
   return path
 }

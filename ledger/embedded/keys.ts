@@ -12,6 +12,7 @@
     TABLE    0x07 table:uint8                                        -> JSON { generation }
     POSITION 0x08 table:uint8 generation:uint16 partition:uint16     -> JSON { next, atMs }: how far a table is
     COMMITTED 0x09 streamId:uint16 partition:uint16 GROUP            -> next:uint48: what the group has committed
+    KEYS     0x0a streamId:uint16 partition:uint16 first:uint48      -> the keys of the blocks from `first` on
     BLOCK    0x10 commit:uint48 streamId:uint16 partition:uint16     -> one block
 
   All blocks of one commit are neighbours at the very end of the tree, whatever streams and partitions they belong to.
@@ -28,6 +29,7 @@ export const kind = {
   table: 0x07,
   position: 0x08,
   committed: 0x09,
+  keys: 0x0a,
   block: 0x10,
 } as const
 
@@ -36,6 +38,7 @@ export const indexedKey = Buffer.from([kind.index])
 // Keys are copied by lmdb within the call that takes them, so one buffer per kind serves every call.
 const block = Buffer.alloc(11, kind.block)
 const index = Buffer.alloc(11, kind.index)
+const keys = Buffer.alloc(11, kind.keys)
 const kept = Buffer.alloc(5, kind.kept)
 
 /** Valid until the next call, like every key here that holds no name. */
@@ -55,6 +58,13 @@ export function indexKey (streamId: number, partition: number, first: number): B
   index.writeUInt16BE(partition, 3)
   index.writeUIntBE(first, 5, 6)
   return index
+}
+
+export function keysKey (streamId: number, partition: number, first: number): Buffer {
+  keys.writeUInt16BE(streamId, 1)
+  keys.writeUInt16BE(partition, 3)
+  keys.writeUIntBE(first, 5, 6)
+  return keys
 }
 
 export function keptKey (streamId: number, partition: number): Buffer {

@@ -1,17 +1,18 @@
-import { setImmediate as turn } from 'node:timers/promises'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
-import type { AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange } from '../log.js'
+import type {
+  AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange, StoredBlock, StoredBlocks,
+} from '../log.js'
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import type { WriteBatch } from './batch.js'
 import { blockHeaderBytes, openBlock, sealBlock } from './block.js'
-import { Catalog, type CatalogEntry } from './catalog.js'
 import { StoreError } from './directory.js'
 import { Group, type Committed, type FollowerErrorHandler } from './followers.js'
 import { blockKey, kind } from './keys.js'
-import { PartitionLog, type Append } from './partition.js'
+import type { PartitionLog, Append } from './partition.js'
 import { trimOf, writeTrim, type Retention, type Trim } from './retention.js'
 import type { Store, Writer } from './store.js'
+import { Streams } from './streams.js'
 
 export interface EmbeddedLogOptions {
   /** Partitions of a stream that is created and not named in `streams`. */
@@ -42,7 +43,7 @@ export interface EmbeddedLogMetrics {
   readonly pendingBytes: number
 }
 
-export interface EmbeddedLog extends EventLog {
+export interface EmbeddedLog extends EventLog, StoredBlocks {
   readonly metrics: EmbeddedLogMetrics
   /** Deletes what is older or more than its stream may keep. Runs by itself every `sweepMs`. */
   sweep (): Promise<void>
@@ -50,11 +51,7 @@ export interface EmbeddedLog extends EventLog {
 
 /** What one commit takes on; the rest goes with the next one, so that no commit keeps the others waiting for long. */
 const commitBytesMax = 1 << 22
-/** How long a reader may keep the event loop. */
-const turnMs = 4
 const setAsideMax = 10_000
-/** Blocks that a reader looks into before it looks at the clock. */
-const skippedAtOnce = 256
 
 /**
  * The streams in the local store.
@@ -68,15 +65,9 @@ export function embeddedLog (store: Store, options: EmbeddedLogOptions = {}): Em
   return new LmdbLog(store, options)
 }
 
-interface StreamState {
-  readonly entry: CatalogEntry
-  readonly logs: readonly PartitionLog[]
-}
-
 class LmdbLog implements EmbeddedLog, Writer {
   readonly metrics = { blocksAppended: 0, entriesAppended: 0, blocksSetAside: 0, pendingBytes: 0 }
-  private readonly streams = new Map<string, StreamState>()
-  private readonly catalog: Catalog
+  private readonly streams: Streams
   private readonly groups = new Map<string, Group>()
   private readonly setAsides = new Set<string>()
   private readonly closing = new AbortController()
@@ -96,7 +87,13 @@ class LmdbLog implements EmbeddedLog, Writer {
   constructor (private readonly store: Store, private readonly options: EmbeddedLogOptions) {
     this.pendingBytesMax = options.pendingBytesMax ?? 64 << 20
     this.now = options.now ?? Date.now
-    this.catalog = new Catalog(store.env)
+    this.streams = new Streams(store.env, {
+      closing: this.closing.signal,
+      partitionsOf: name => options.streams?.[name]?.partitions ?? options.partitions ?? 8,
+      opened: log => { this.checkLast(log) },
+      setAside: this.setAside.bind(this),
+      released: bytes => { this.metrics.pendingBytes -= bytes },
+    })
     this.checkPartitions()
     store.register(this)
     store.onClose(() => this.close())
@@ -104,7 +101,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.sweeper.unref()
   }
 
-  partitions (stream: Stream<any>): number { return this.state(stream).logs.length }
+  partitions (stream: Stream<any>): number { return this.streams.partitions(stream) }
 
   append<T> (
     stream: Stream<T>, partition: number, items: readonly T[], { derivedFrom = -1n, lazy = false }: AppendOptions = {}
@@ -118,7 +115,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     }
     let log: PartitionLog
     try {
-      log = this.logOf(stream, partition)
+      log = this.streams.logOf(stream, partition)
     } catch (err) {
       return Promise.reject(err)
     }
@@ -134,47 +131,31 @@ class LmdbLog implements EmbeddedLog, Writer {
     let found = this.groups.get(key)
     if (!found) {
       const onError = this.options.onFollowerError ?? (() => {})
-      const { entry: { streamId }, logs } = this.state(stream)
+      const { entry: { streamId }, logs } = this.streams.of(stream)
       found = new Group(stream.name, group, this.groups.size, logs, this.committedBy(streamId, group), onError)
       this.groups.set(key, found)
     }
     return found.join(follower)
   }
 
-  async * read<T> (
-    stream: Stream<T>, partition: number, { from, to, signal, containing }: ReadRange
-  ): AsyncGenerator<Block<T>> {
-    const log = this.logOf(stream, partition)
-    const end = Math.min(to === undefined ? Infinity : Number(to), signal ? Infinity : log.next)
-    let at = Number(from)
-    let startedMs = performance.now()
-    while (at < end && !signal?.aborted && !this.closing.signal.aborted) {
-      if (containing) at = log.skipLacking(at, Math.min(end, log.next, at + skippedAtOnce), containing)
-      const block = at < log.next ? log.readNext(at) : undefined
-      if (block !== undefined) {
-        if (block.offset >= end) return
-        at = Number(block.offset) + 1
-        yield block as Block<T>
-      } else {
-        at = Math.max(at, log.next)
-        if (at >= end || !signal) return
-        await log.arrival(signal)
-        startedMs = performance.now()
-      }
-      if (performance.now() - startedMs > turnMs) {
-        await turn()
-        startedMs = performance.now()
-      }
-    }
+  read<T> (stream: Stream<T>, partition: number, range: ReadRange): AsyncIterable<Block<T>> {
+    return this.streams.read(stream, partition, range)
   }
 
-  async bounds (stream: Stream<any>, partition: number): Promise<{ first: bigint, next: bigint }> {
-    const { first, next } = this.logOf(stream, partition)
-    return { first: BigInt(first), next: BigInt(next) }
+  readStored (stream: Stream<any>, partition: number, range: ReadRange): AsyncIterable<StoredBlock> {
+    return this.streams.readStored(stream, partition, range)
+  }
+
+  bounds (stream: Stream<any>, partition: number): Promise<{ first: bigint, next: bigint }> {
+    return this.streams.bounds(stream, partition)
+  }
+
+  offsetAt (stream: Stream<any>, partition: number, atMs: number): Promise<bigint> {
+    return this.streams.offsetAt(stream, partition, atMs)
   }
 
   async derivedFrom (stream: Stream<any>, partition: number): Promise<bigint> {
-    return BigInt(this.logOf(stream, partition).index.derivedFrom)
+    return BigInt(this.streams.logOf(stream, partition).index.derivedFrom)
   }
 
   health (): { ok: boolean, reason: string } {
@@ -186,7 +167,7 @@ class LmdbLog implements EmbeddedLog, Writer {
   async sweep (): Promise<void> {
     for (const [name, retention] of Object.entries(this.options.streams ?? {})) {
       const { retentionMs, retentionBytes = Infinity, keepFrom } = retention
-      const known = this.streams.get(name)
+      const known = this.streams.find(name)
       if (!known || (retentionMs === undefined && retentionBytes === Infinity)) continue
       for (const log of known.logs) {
         for (;;) {
@@ -213,7 +194,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     await Promise.all([...this.groups.values()].map(group => group.stop()))
     await this.store.settled() // what followers appended while they stopped
     this.closing.abort()
-    for (const { logs } of this.streams.values()) for (const log of logs) log.wakeReaders()
+    for (const log of this.streams.logs()) log.wakeReaders()
   }
 
   // What the commit loop calls.
@@ -225,9 +206,9 @@ class LmdbLog implements EmbeddedLog, Writer {
     for (const log of dirty) {
       log.dirty = false
       if (batch.bytes < commitBytesMax) {
-        this.catalog.writeEntry(batch, this.state(log.stream).entry)
+        this.streams.catalog.writeEntry(batch, this.streams.of(log.stream).entry)
         this.written.push(log) // before it writes: a put may throw, and then it has failed with the others
-        if (!log.write(batch, this.catalog.nextCommit, atMs)) this.written.pop()
+        if (!log.write(batch, this.streams.catalog.nextCommit, atMs)) this.written.pop()
       }
       if (log.queued) {
         this.markDirty(log)
@@ -237,7 +218,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.writeTombstones(batch, atMs)
     this.writeCommits(batch)
     // A block may go only once the index knows its offset, or the next open would give that offset away again.
-    this.catalog.writeIndex(batch, this.trims.length > 0)
+    this.streams.catalog.writeIndex(batch, this.trims.length > 0)
     for (const trim of this.trims) writeTrim(trim, batch)
     this.writtenTrims = this.trims
     this.trims = []
@@ -245,8 +226,8 @@ class LmdbLog implements EmbeddedLog, Writer {
 
   committed (): void {
     const { written, writtenTrims } = this
-    const commit = this.catalog.nextCommit
-    this.catalog.committed(written.length > 0)
+    const commit = this.streams.catalog.nextCommit
+    this.streams.catalog.committed(written.length > 0)
     this.written = []
     this.writtenTrims = []
     this.writtenCommits = new Map()
@@ -258,7 +239,7 @@ class LmdbLog implements EmbeddedLog, Writer {
 
   failed (err: GatewayError): void {
     const { written } = this
-    this.catalog.failed()
+    this.streams.catalog.failed()
     this.written = []
     this.writtenTrims = []
     this.commits = new Map([...this.writtenCommits, ...this.commits])
@@ -266,11 +247,9 @@ class LmdbLog implements EmbeddedLog, Writer {
     for (const log of written) log.failed(err)
     // Nor may those wait that the commit did not come to, because a write before them did not fit: it never will.
     this.dirty = []
-    for (const { logs } of this.streams.values()) {
-      for (const log of logs) {
-        log.dirty = false
-        log.refuseQueued(err)
-      }
+    for (const log of this.streams.logs()) {
+      log.dirty = false
+      log.refuseQueued(err)
     }
   }
 
@@ -331,39 +310,12 @@ class LmdbLog implements EmbeddedLog, Writer {
 
   private checkPartitions (): void {
     for (const [name, { partitions: wanted }] of Object.entries(this.options.streams ?? {})) {
-      const stored = this.catalog.find(name)
+      const stored = this.streams.catalog.find(name)
       if (wanted !== undefined && stored && stored.partitions !== wanted) {
         throw new StoreError('partitions-differ', `stream ${name}: got ${wanted} partitions in the configuration, want ` +
           `${stored.partitions} as it was created with; the count is fixed for the life of a stream`)
       }
     }
-  }
-
-  private logOf (stream: Stream<any>, partition: number): PartitionLog {
-    const { logs } = this.state(stream)
-    const log = logs[partition]
-    if (!log) throw new RangeError(`stream ${stream.name}: got partition ${partition}, want 0 to ${logs.length - 1}`)
-    return log
-  }
-
-  private state (stream: Stream<any>): StreamState {
-    const known = this.streams.get(stream.name)
-    if (known) return known
-    const { streams = {}, partitions: usual = 8 } = this.options
-    const entry = this.catalog.find(stream.name) ??
-      this.catalog.create(stream.name, streams[stream.name]?.partitions ?? usual)
-    const { streamId, partitions } = entry
-    const deps = {
-      env: this.store.env,
-      setAside: this.setAside.bind(this),
-      released: (bytes: number) => { this.metrics.pendingBytes -= bytes },
-    }
-    const logs = Array.from({ length: partitions }, (_, partition) =>
-      new PartitionLog(stream, streamId, partition, this.catalog.indexOf(streamId, partition), deps))
-    const state: StreamState = { entry, logs }
-    this.streams.set(stream.name, state)
-    for (const log of logs) this.checkLast(log)
-    return state
   }
 
   /** Sets the last block aside if the disk damaged it, so that nobody waits for it. */

@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib'
 import type { RootDatabase } from 'lmdb'
 import type { WriteBatch } from './batch.js'
 import { StoreError } from './directory.js'
+import { KeyIndex } from './key-index.js'
 import { indexKey, keptKey } from './keys.js'
 
 /*
@@ -22,6 +23,7 @@ export class PartitionIndex {
   first = 0
   next = 0
   derivedFrom = -1
+  readonly keys: KeyIndex
   private bytesAppended = 0
   private bytesDeleted = 0
   /** Commits of the offsets from `next - unwritten.length` on. */
@@ -35,6 +37,7 @@ export class PartitionIndex {
     private readonly streamId: number,
     private readonly partition: number
   ) {
+    this.keys = new KeyIndex(env, streamId, partition)
     const kept = env.getBinary(keptKey(streamId, partition)) as Buffer | undefined
     if (kept) {
       this.first = kept.readUIntBE(0, 6)
@@ -50,7 +53,7 @@ export class PartitionIndex {
 
   get bytesKept (): number { return this.bytesAppended - this.bytesDeleted }
 
-  /** The block `next` is in `commit`. */
+  /** The block `next` is in `commit`; `keys` gets to know apart what is in it. */
   add (commit: number, bytes: number, derivedFrom: number): void {
     this.unwritten.push(commit)
     this.next++
@@ -75,16 +78,19 @@ export class PartitionIndex {
   writeRow (batch: WriteBatch): void {
     const { unwritten } = this
     if (unwritten.length === 0) return
+    const first = this.next - unwritten.length
     const row = batch.room(rowHeaderBytes + 6 * unwritten.length)
     row.writeUIntBE(this.derivedFrom + 1, 4, 6)
     row.writeUIntBE(this.bytesAppended, 10, 6)
     for (let i = 0; i < unwritten.length; i++) row.writeUIntBE(unwritten[i]!, rowHeaderBytes + 6 * i, 6)
     row.writeUInt32BE(crc32(row.subarray(4)), 0)
-    batch.put(indexKey(this.streamId, this.partition, this.next - unwritten.length), row)
+    batch.put(indexKey(this.streamId, this.partition, first), row)
+    this.keys.writeRow(batch, first, unwritten.length)
     this.written = unwritten.length
   }
 
   rowWritten (): void {
+    if (this.written > 0) this.keys.rowWritten()
     this.unwritten.splice(0, this.written)
     this.written = 0
   }
@@ -97,13 +103,15 @@ export class PartitionIndex {
     batch.put(keptKey(this.streamId, this.partition), kept)
     // The row that holds `first - 1` is the last one that may go, and the last row of all stays: it knows `next`.
     const rows = [...this.env.getRange({
-      start: indexKey(this.streamId, this.partition, 0),
+      start: Buffer.from(indexKey(this.streamId, this.partition, 0)),
       end: Buffer.from(indexKey(this.streamId, this.partition, first)),
     })]
     const last = this.rowAt(2 ** 48 - 1)?.first
     for (const { key, value } of rows) {
       const start = key.readUIntBE(5, 6)
-      if (start + countOf(value) <= first && start !== last) batch.remove(key)
+      if (start + countOf(value) > first || start === last) continue
+      batch.remove(key)
+      this.keys.removeRow(batch, start)
     }
   }
 

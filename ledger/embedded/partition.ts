@@ -1,11 +1,12 @@
 import type { RootDatabase } from 'lmdb'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
-import type { Block, Position } from '../log.js'
+import type { Block, Position, StoredBlock } from '../log.js'
 import type { WriteBatch } from './batch.js'
-import { blockHeaderBytes, openBlock, sealBlock } from './block.js'
+import { blockHeaderBytes, openBlock, sealBlock, type OpenedBlock } from './block.js'
 import { blockKey } from './keys.js'
 import type { Delivery } from './followers.js'
+import type { KeyIndex } from './key-index.js'
 import type { PartitionIndex } from './partition-index.js'
 
 /** One `append` that is not durable yet. */
@@ -53,6 +54,7 @@ export class PartitionLog {
 
   get next (): number { return this.index.next }
   get first (): number { return this.index.first }
+  get keys (): KeyIndex { return this.index.keys }
 
   enqueue (append: Append): void { this.queue.push(append) }
 
@@ -84,6 +86,7 @@ export class PartitionLog {
     const { appends, items, bytes, derivedFrom } = this.inFlight!
     const offset = BigInt(this.next)
     this.index.add(commit, bytes, derivedFrom)
+    this.keys.add(items, this.stream.key)
     let index = 0
     for (const append of appends) {
       this.deps.released(append.bytes)
@@ -141,15 +144,45 @@ export class PartitionLog {
     return undefined
   }
 
-  /** @returns the first offset from `from` on, and at most `to`, whose block has `bytes` in it */
-  skipLacking (from: number, to: number, bytes: Buffer): number {
-    let offset = Math.max(from, this.first)
-    while (offset < to && !(this.readBytes(offset)?.includes(bytes) ?? false)) offset++
-    return offset
+  /** The first block from `from` on that can be taken, as it is stored. */
+  readNextStored (from: number): StoredBlock | undefined {
+    for (let offset = Math.max(from, this.first); offset < this.next; offset++) {
+      const stored = this.openStored(offset)
+      if (stored !== undefined) return { offset: BigInt(offset), body: stored.body }
+    }
+    return undefined
+  }
+
+  /** The first offset whose block was committed at or after `atMs`; `next` for none. */
+  offsetAt (atMs: number): number {
+    let low = this.first
+    let high = this.next
+    while (low < high) {
+      const middle = low + high >>> 1
+      let offset = middle
+      let stored = this.openStored(offset)
+      // One that was set aside has no time; the next one speaks for it.
+      while (stored === undefined && ++offset < high) stored = this.openStored(offset)
+      if (stored === undefined || stored.atMs >= atMs) high = middle
+      else low = offset + 1
+    }
+    return low
   }
 
   /** @returns undefined where the block was deleted, set aside or can not be taken */
   private readStored (offset: number): Block<unknown> | undefined {
+    const stored = this.openStored(offset)
+    if (stored === undefined) return undefined
+    try {
+      return { partition: this.partition, offset: BigInt(offset), items: this.stream.decodeBlock(stored.body) }
+    } catch (err) {
+      this.deps.setAside(this, offset, stored.body, (err as Error).message)
+      return undefined
+    }
+  }
+
+  /** @returns undefined where the block was deleted or set aside */
+  private openStored (offset: number): OpenedBlock | undefined {
     const bytes = this.readBytes(offset)
     if (bytes === undefined) return undefined
     const stored = openBlock(bytes)
@@ -157,13 +190,7 @@ export class PartitionLog {
       this.deps.setAside(this, offset, bytes, 'its checksum is wrong')
       return undefined
     }
-    if (stored.tombstone) return undefined
-    try {
-      return { partition: this.partition, offset: BigInt(offset), items: this.stream.decodeBlock(stored.body) }
-    } catch (err) {
-      this.deps.setAside(this, offset, stored.body, (err as Error).message)
-      return undefined
-    }
+    return stored.tombstone ? undefined : stored
   }
 
   readBytes (offset: number): Buffer | undefined {

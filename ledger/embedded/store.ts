@@ -74,27 +74,32 @@ const headroomEveryCommits = 64
 export async function openStore (options: StoreOptions): Promise<Store> {
   const path = claimDirectory(options.directory, options.neighbours ?? [])
   try {
-    // Without overlappingSync a commit is LMDB's own: pages, fdatasync, then the meta page through O_DSYNC.
-    const open = (): RootDatabase<Buffer, Buffer> => openLmdb<Buffer, Buffer>({
-      path,
-      noSubdir: false, // or lmdb takes a directory with a dot in its name for a file
-      pageSize: pageBytes,
-      encoding: 'binary',
-      keyEncoding: 'binary',
-      overlappingSync: false,
-      eventTurnBatching: false,
-      mapSize: mapBytes,
-      maxReaders: 32,
-      noMemInit: true,
-      permissionsMode: 0o600,
-    } as Parameters<typeof openLmdb>[0]) as RootDatabase<Buffer, Buffer>
-    const env = await claimExclusively(path, open)
+    const env = await claimExclusively(path, () => openEnvironment(path))
     const headroom = await Headroom.open(join(path, 'data.mdb'), () => usedBytes(env), options.headroomBytes ?? 16 << 20)
     return new EmbeddedStore(env, path, headroom, options)
   } catch (err) {
     releaseDirectory(path)
     throw err
   }
+}
+
+/** @param path of a directory that is claimed */
+export function openEnvironment (path: string, { readOnly = false } = {}): RootDatabase<Buffer, Buffer> {
+  // Without overlappingSync a commit is LMDB's own: pages, fdatasync, then the meta page through O_DSYNC.
+  return openLmdb<Buffer, Buffer>({
+    path,
+    readOnly,
+    noSubdir: false, // or lmdb takes a directory with a dot in its name for a file
+    pageSize: pageBytes,
+    encoding: 'binary',
+    keyEncoding: 'binary',
+    overlappingSync: false,
+    eventTurnBatching: false,
+    mapSize: mapBytes,
+    maxReaders: 32,
+    noMemInit: true,
+    permissionsMode: 0o600,
+  } as Parameters<typeof openLmdb>[0]) as RootDatabase<Buffer, Buffer>
 }
 
 class EmbeddedStore implements Store {

@@ -186,12 +186,13 @@ export async function leaderOf (cluster: Cluster, topic: string, partition: numb
   return leader
 }
 
+/** @param which an end, or ms since 1970 for the first record at or after it: -1n where there is none */
 export async function offsetOf (
-  cluster: Cluster, node: number, topic: string, partition: number, which: 'first' | 'next'
+  cluster: Cluster, node: number, topic: string, partition: number, which: 'first' | 'next' | number
 ): Promise<bigint> {
   const connection = await cluster.connection(node, 'questions')
-  const timestamp = which === 'first' ? -2 : -1
-  const question = { topics: [{ topic, partitions: [{ partition, timestamp } as const] }] }
+  const timestamp = which === 'first' ? -2 : which === 'next' ? -1 : which
+  const question = { topics: [{ topic, partitions: [{ partition, timestamp }] }] }
   const { responses } = await connection.send(listOffsets, question, questionMs)
   const { errorCode, offset } = responses[0]!.partitions[0]!
   if (errorCode !== 0) throw new Error(`offsets of ${topic}/${partition}: ${errorName(errorCode)}`)

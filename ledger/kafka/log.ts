@@ -10,7 +10,7 @@ import { KafkaFollowing } from './following.js'
 import { decoderOf, singleObjectFormat, type RecordFormat } from './format.js'
 import { Reader } from './reader.js'
 import type { Unreadable } from './record-batch.js'
-import { ensureTopics, reach } from './topics.js'
+import { ensureTopics, findTopics, reach } from './topics.js'
 
 export interface KafkaLogOptions {
   /** HOST:PORT of some brokers; the others are learned from them. */
@@ -27,6 +27,8 @@ export interface KafkaLogOptions {
   readonly pendingBytesMax?: number
   /** How long a member of a group may be silent before its partitions go to others. */
   readonly sessionTimeoutMs?: number
+  /** Creates no topic and appends nothing, not even what it sets aside. */
+  readonly readOnly?: boolean
   /** A stored record was skipped: it can not be decoded, and stands in `<stream>.rejected`. Must not throw. */
   readonly onRejected?: (rejected: { stream: string, partition: number, offset: bigint, reason: string }) => void
   /** Something went wrong that is tried again. Must not throw. */
@@ -66,7 +68,7 @@ const setAsideMax = 10_000
 const rejectedBytesMax = 1 << 20
 
 /**
- * The streams in Kafka. Creates the topics that are absent.
+ * The streams in Kafka. Creates the topics that are absent, unless it is for reading alone.
  *
  * @throws Error naming the brokers when none answers within 10 s, UnsupportedBroker when one speaks other versions
  */
@@ -74,6 +76,10 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
   const cluster = new Cluster(options.brokers, options.clientId)
   try {
     await reach(cluster, options.brokers)
+    if (options.readOnly) {
+      await findTopics(cluster, options.streams.map(({ stream }) => `${options.topicPrefix}.${stream.name}`))
+      return new Log(cluster, options)
+    }
     const topics = options.streams.flatMap(({ stream, ...settings }) => [stream, rejectedStream(stream)]
       .map(({ name }) => ({ topic: `${options.topicPrefix}.${name}`, ...settings })))
     await ensureTopics(cluster, topics.filter(({ topic }, i) => topics.findIndex(other => other.topic === topic) === i))
@@ -117,6 +123,7 @@ class Log implements KafkaLog {
   }
 
   append<T> (stream: Stream<T>, partition: number, items: readonly T[], options?: AppendOptions): Promise<Position> {
+    if (this.options.readOnly) return Promise.reject(new GatewayError('ledger-unavailable', 'the log is open for reading'))
     return this.appender.append(stream, this.topicOf(stream), partition, items, options)
   }
 
@@ -147,11 +154,12 @@ class Log implements KafkaLog {
   }
 
   async * read<T> (
-    stream: Stream<T>, partition: number, { from, to, signal, containing }: ReadRange
+    stream: Stream<T>, partition: number, { from, to, signal, key }: ReadRange
   ): AsyncGenerator<Block<T>> {
     this.checkPartition(stream, partition)
     if (signal?.aborted || this.closing.signal.aborted) return
     const decode = decoderOf(stream, this.format)
+    const wanted = key === undefined ? undefined : Buffer.from(key)
     let startedMs = performance.now()
     const unreadable = ({ offset, bytes, reason }: Unreadable) =>
       this.setAside(stream, partition, offset, bytes, reason)
@@ -159,7 +167,7 @@ class Log implements KafkaLog {
     for await (const { offset, value } of records) {
       let items: readonly T[] = []
       try {
-        if (!containing || value?.includes(containing)) items = decodeCopy(value, decode)
+        if (!wanted || value?.includes(wanted)) items = decodeCopy(value, decode)
       } catch (err) {
         unreadable({ offset, bytes: value ?? Buffer.alloc(0), reason: (err as Error).message })
       }
@@ -173,6 +181,11 @@ class Log implements KafkaLog {
   async bounds (stream: Stream<any>, partition: number): Promise<{ first: bigint, next: bigint }> {
     this.checkPartition(stream, partition)
     return this.reader.bounds(this.topicOf(stream), partition)
+  }
+
+  async offsetAt (stream: Stream<any>, partition: number, atMs: number): Promise<bigint> {
+    this.checkPartition(stream, partition)
+    return this.reader.offsetAt(this.topicOf(stream), partition, atMs)
   }
 
   async derivedFrom (stream: Stream<any>, partition: number): Promise<bigint> {
@@ -219,7 +232,7 @@ class Log implements KafkaLog {
     if (this.rejected.size < setAsideMax) this.rejected.add(key)
     this.metrics.rejected++
     this.options.onRejected?.({ stream: stream.name, partition, offset, reason })
-    if (isRejectedStream(stream)) return
+    if (isRejectedStream(stream) || this.options.readOnly) return
     const rejected = rejectedStream(stream)
     const record = rejectedRecord(bytes.subarray(0, rejectedBytesMax), where, reason, Date.now())
     // A failure to keep the evidence must not stop the partition; onRejected has told of it.

@@ -30,6 +30,15 @@ export class Reader {
     })
   }
 
+  /** By the times of records: who appended them stamped them, us or another producer. */
+  offsetAt (topic: string, partition: number, atMs: number): Promise<bigint> {
+    return this.patiently(async () => {
+      const node = await leaderOf(this.cluster, topic, partition)
+      const found = await offsetOf(this.cluster, node, topic, partition, Math.max(0, Math.ceil(atMs)))
+      return found >= 0n ? found : await offsetOf(this.cluster, node, topic, partition, 'next')
+    })
+  }
+
   /** Looks at the last records only: one that is lower than the truth makes the deriver repeat itself, no more. */
   async derivedFrom (topic: string, partition: number): Promise<bigint> {
     const { first, next } = await this.bounds(topic, partition)

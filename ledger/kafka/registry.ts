@@ -156,6 +156,7 @@ export class RegistryLog implements EventLog {
 
   partitions (stream: Stream<any>): number { return this.log.partitions(stream) }
   bounds (stream: Stream<any>, partition: number) { return this.log.bounds(stream, partition) }
+  offsetAt (stream: Stream<any>, partition: number, atMs: number) { return this.log.offsetAt(stream, partition, atMs) }
   derivedFrom (stream: Stream<any>, partition: number) { return this.log.derivedFrom(stream, partition) }
   health () { return this.log.health() }
 

@@ -59,6 +59,19 @@ export async function ensureTopics (cluster: Cluster, wanted: readonly WantedTop
   }
 }
 
+/**
+ * For who only reads: makes the topics known that there are.
+ *
+ * @throws Error when there is none of them
+ */
+export async function findTopics (cluster: Cluster, names: readonly string[]): Promise<void> {
+  cluster.know(names)
+  await cluster.refresh()
+  if (names.every(topic => cluster.partitions(topic) === 0)) {
+    throw new Error(`Kafka has none of the topics ${names.join(', ')}; LEDGERLINE_TOPIC_PREFIX names others`)
+  }
+}
+
 async function create (cluster: Cluster, wanted: readonly WantedTopic[]): Promise<void> {
   const replicationFactor = Math.min(replicasMax, cluster.brokers)
   const topics = wanted.map(({ topic, partitions, retentionMs, config = {} }) => ({

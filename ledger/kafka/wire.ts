@@ -121,9 +121,12 @@ export const createTopics = api<
   { readonly topicErrors: ReadonlyArray<Failable & { readonly topic: string, readonly errorMessage: string | null }> }
 >('CreateTopics', 3)
 
-/** `timestamp` -2 asks for the first offset kept, -1 for the one that comes next. */
+/**
+ * `timestamp` -2 asks for the first offset kept, -1 for the one that comes next; any other, ms since 1970, for that of
+ * the first record at or after it, which is -1 where there is none.
+ */
 export const listOffsets = api<
-  { topics: ReadonlyArray<OfTopic<{ partition: number, timestamp: -1 | -2 }>> },
+  { topics: ReadonlyArray<OfTopic<{ partition: number, timestamp: number }>> },
   { readonly responses: ReadonlyArray<OfTopic<Failable & { readonly offset: string }>> }
 >('ListOffsets', 3)
 

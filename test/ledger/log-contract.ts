@@ -150,6 +150,25 @@ export async function logContract (t: Test, { open, reopen, sameObjects = false 
     t.strictSame(await log.bounds(stream, 0), { first: 0n, next: offset + 1n })
   })
 
+  await t.test('offsetAt', async t => {
+    const stream = noteStream()
+    const log = await open(t, stream)
+    t.equal(await log.offsetAt(stream, 0, 0), 0n, 'is the next offset where nothing was appended')
+    const offsets: bigint[] = []
+    const times: number[] = []
+    for (const item of notes(5)) {
+      await sleep(3)
+      times.push(Date.now())
+      offsets.push((await log.append(stream, 0, [item])).offset)
+      await sleep(3)
+    }
+    for (const [i, atMs] of times.entries()) {
+      t.equal(await log.offsetAt(stream, 0, atMs), offsets[i], 'is that of the first block at or after the time')
+    }
+    t.equal(await log.offsetAt(stream, 0, 0), offsets[0], 'is the first one for a time before all')
+    t.equal(await log.offsetAt(stream, 0, Date.now() + 60_000), offsets.at(-1)! + 1n, 'is the next one for a time after all')
+  })
+
   await t.test('reopened', { skip: reopen ? false : 'this side does not reopen' }, async t => {
     const stream = noteStream()
     let log = await open(t, stream)
@@ -176,13 +195,14 @@ export async function logContract (t: Test, { open, reopen, sameObjects = false 
       t.strictSame(await collect(log.read(stream, 1, { from: 0n })), [])
     })
 
-    await t.test('leaves out blocks without the bytes that it looks for', async t => {
-      const found = await collect(log.read(stream, 0, { from: 0n, containing: Buffer.from('n4') }))
-      t.strictSame(found, ['n4'])
-      for (let i = 0; i < 300; i++) await log.append(stream, 1, [note(`${i}`)])
-      const some = await collect(log.read(stream, 1, { from: 0n, containing: Buffer.from('"299"') }))
-      t.equal(some.at(-1), '299', 'however many there are')
-      t.ok(some.length < 5)
+    await t.test('leaves out blocks without an item of the key that it looks for', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      const texts = (key: string) => collect(log.read(stream, 0, { from: 0n, key }))
+      for (let i = 0; i < 700; i++) await log.append(stream, 0, [note(`${i}`, `user-${i % 350}.`), note('', 'all')])
+      t.strictSame((await texts('user-7.')).filter(text => text !== ''), ['7', '357'], 'however many there are')
+      t.strictSame(await texts('nobody'), [])
+      t.equal((await texts('all')).length, 1400)
     })
 
     await t.test('ends at the end as it was at the call', async t => {

@@ -62,6 +62,7 @@ export class MemoryLog<T> implements EventLog {
 
   append (): never { throw new Error('not here') }
   bounds (): never { throw new Error('not here') }
+  offsetAt (): never { throw new Error('not here') }
   derivedFrom (): never { throw new Error('not here') }
   health () { return { ok: true, reason: '' } }
   async close () {}

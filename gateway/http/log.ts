@@ -1,0 +1,215 @@
+import { Readable } from 'node:stream'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
+import type { LogReader, ReadRange, StoredBlock, StoredBlocks } from '../../ledger/log.js'
+import { frameOf } from '../../ledger/remote.js'
+import { GatewayError } from '../../schemas/errors.js'
+import type { Stream } from '../../schemas/streams.js'
+import { errorAnswers } from './errors.js'
+import { textSchema } from './shapes.js'
+
+export interface LogOptions {
+  readonly logReader: LogReader & Partial<StoredBlocks>
+  /** All that can be asked for. */
+  readonly streams: ReadonlyArray<Stream<any>>
+}
+
+interface BlocksQuery {
+  readonly from: string
+  readonly to?: string
+  readonly key?: string
+}
+
+/** More requests for blocks at the same time are refused with `overloaded`. */
+const readersMax = 8
+/** A reader that takes nothing for so long is given up. */
+const stalledMs = 120_000
+/** What one turn of the event loop has of a read: live traffic waits no longer for it. */
+const turnMs = 1
+/** Where others have used the event loop for so long between two turns, they get as long a rest as a turn takes. */
+const othersMs = 0.2
+const chunkBytes = 1 << 16
+
+const offsetSchema = { type: 'string', pattern: '^\\d{1,19}$', examples: ['1021'] }
+const streamSchema = { type: 'string', minLength: 1, maxLength: 128, examples: ['ledger'] }
+
+const summary = 'Blocks of one partition, as they are stored'
+const description = 'Each block is `length:uint32 offset:uint64 body`, big-endian; `length` counts the body, which is ' +
+  'Avro single-object encoding of an array of the stream\'s records. The header `ledgerline-to` tells where the answer ' +
+  'ends. An answer that is cut goes on with the offset behind its last whole block.'
+
+const partitionsSchema = {
+  type: 'object',
+  required: ['stream', 'partitions'],
+  properties: {
+    stream: { type: 'string' },
+    partitions: {
+      type: 'array',
+      description: 'by number',
+      items: {
+        type: 'object',
+        required: ['first', 'next'],
+        properties: {
+          first: { ...offsetSchema, description: 'the first block that is still kept' },
+          next: { ...offsetSchema, description: 'what the next block gets' },
+          offset: { ...offsetSchema, description: 'of the first block at or after `atMs`' },
+        },
+      },
+    },
+  },
+}
+
+/** `GET /v1/log/...`: the streams, for who looks for evidence in another process (ledger/remote.ts). */
+export async function logRoutes (app: FastifyInstance, { logReader, streams }: LogOptions): Promise<void> {
+  const readers = new Set<AbortController>()
+  app.addHook('preClose', async () => {
+    for (const reader of readers) reader.abort()
+  })
+
+  function streamOf (name: string): Stream<any> {
+    const stream = streams.find(stream => stream.name === name)
+    if (stream) return stream
+    throw new GatewayError('not-found', `no stream ${JSON.stringify(name)}; want ${streams.map(({ name }) => name).join(', ')}`)
+  }
+
+  app.get('/v1/log', {
+    schema: {
+      summary: 'The streams',
+      tags: ['log'],
+      response: {
+        200: {
+          type: 'object',
+          required: ['streams'],
+          properties: {
+            streams: {
+              type: 'array',
+              items: {
+                type: 'object',
+                required: ['stream', 'partitions'],
+                properties: { stream: { type: 'string' }, partitions: { type: 'integer' } },
+              },
+            },
+          },
+        },
+        ...errorAnswers('unauthorized'),
+      },
+    },
+  }, async () => ({
+    streams: streams.map(stream => ({ stream: stream.name, partitions: logReader.partitions(stream) })),
+  }))
+
+  app.get<{ Params: { stream: string }, Querystring: { atMs?: string } }>('/v1/log/:stream', {
+    schema: {
+      summary: 'What is kept of a stream',
+      tags: ['log'],
+      params: { type: 'object', properties: { stream: streamSchema } },
+      querystring: {
+        type: 'object',
+        additionalProperties: false,
+        properties: { atMs: { type: 'string', pattern: '^\\d{1,15}$', description: 'ms since 1970' } },
+      },
+      response: {
+        200: partitionsSchema,
+        ...errorAnswers('bad-request', 'unauthorized', 'not-found', 'ledger-unavailable'),
+      },
+    },
+  }, async ({ params, query: { atMs } }) => {
+    const stream = streamOf(params.stream)
+    const partitions = Array.from({ length: logReader.partitions(stream) }, async (_, partition) => {
+      const { first, next } = await logReader.bounds(stream, partition)
+      const offset = atMs === undefined ? undefined : await logReader.offsetAt(stream, partition, Number(atMs))
+      return { first: `${first}`, next: `${next}`, ...offset === undefined ? {} : { offset: `${offset}` } }
+    })
+    return { stream: stream.name, partitions: await Promise.all(partitions) }
+  })
+
+  app.get<{ Params: { stream: string, partition: string }, Querystring: BlocksQuery }>('/v1/log/:stream/:partition', {
+    exposeHeadRoute: false,
+    schema: {
+      summary,
+      description,
+      tags: ['log'],
+      params: {
+        type: 'object',
+        properties: { stream: streamSchema, partition: { type: 'string', pattern: '^\\d{1,4}$' } },
+      },
+      querystring: {
+        type: 'object',
+        additionalProperties: false,
+        properties: {
+          from: { ...offsetSchema, default: '0' },
+          to: { ...offsetSchema, description: 'the first that is not wanted; absent: the end as it is now' },
+          key: {
+            ...textSchema(256, 1),
+            description: 'only blocks with records of this user or node, as far as that is cheaply known',
+          },
+        },
+      },
+      response: {
+        200: {
+          description: summary,
+          content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
+        },
+        ...errorAnswers('bad-request', 'unauthorized', 'not-found', 'overloaded', 'ledger-unavailable'),
+      },
+    },
+  }, async (request, reply) => {
+    const stream = streamOf(request.params.stream)
+    const partition = Number(request.params.partition)
+    if (partition >= logReader.partitions(stream)) {
+      throw new GatewayError('not-found',
+        `stream ${stream.name} has no partition ${partition}; want 0 to ${logReader.partitions(stream) - 1}`)
+    }
+    if (readers.size >= readersMax) throw new GatewayError('overloaded', `${readersMax} readers of the log are the bound`)
+    const { next } = await logReader.bounds(stream, partition)
+    const { from, to, key } = request.query
+    const end = to === undefined || BigInt(to) > next ? next : BigInt(to)
+    const reader = new AbortController()
+    readers.add(reader)
+    reply.raw.once('close', () => {
+      reader.abort()
+      readers.delete(reader)
+    })
+    reply.raw.setTimeout(stalledMs, () => { reply.raw.destroy() })
+    const blocks = blocksOf(logReader, stream, partition, { from: BigInt(from), to: end, key })
+    return await reply.type('application/octet-stream').header('ledgerline-to', `${end}`)
+      .send(Readable.from(chunksOf(blocks, reader.signal)))
+  })
+}
+
+function blocksOf (
+  log: LogReader & Partial<StoredBlocks>, stream: Stream<any>, partition: number, range: ReadRange
+): AsyncIterable<StoredBlock> {
+  return log.readStored?.(stream, partition, range) ?? encoded(log, stream, partition, range)
+}
+
+/** For a log whose blocks are not stored as the stream's own codec has them. */
+async function * encoded (
+  log: LogReader, stream: Stream<any>, partition: number, range: ReadRange
+): AsyncGenerator<StoredBlock> {
+  for await (const { offset, items } of log.read(stream, partition, range)) {
+    yield { offset, body: Buffer.from(stream.encodeBlock(items)) }
+  }
+}
+
+/** The blocks as frames, a chunk for each turn of the event loop; at full speed only while nobody else needs it. */
+async function * chunksOf (blocks: AsyncIterable<StoredBlock>, signal: AbortSignal): AsyncGenerator<Buffer> {
+  let frames: Uint8Array[] = []
+  let bytes = 0
+  let startedMs = performance.now()
+  for await (const block of blocks) {
+    if (signal.aborted) return
+    const [header, body] = frameOf(block)
+    frames.push(header, body)
+    bytes += header.length + body.length
+    if (bytes < chunkBytes && performance.now() - startedMs < turnMs) continue
+    yield Buffer.concat(frames)
+    frames = []
+    bytes = 0
+    startedMs = performance.now()
+    await turn()
+    if (performance.now() - startedMs > othersMs) await sleep(turnMs)
+    startedMs = performance.now()
+  }
+  if (bytes > 0) yield Buffer.concat(frames)
+}

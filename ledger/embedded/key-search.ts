@@ -1,0 +1,41 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { hashOf } from '../../schemas/partitioning.js'
+import type { PartitionLog } from './partition.js'
+
+/** How long a search may keep the event loop: it may go over a whole partition beside live traffic. */
+const turnMs = 1
+/** Blocks that it looks into before it looks at the clock. */
+const blocksAtOnce = 32
+
+/** Looks in one partition, from its beginning to its end, for the blocks that have a key in them. */
+export class KeySearch {
+  private readonly bytes: Buffer
+  private readonly hash: number
+  /** Up to it the index has said that blocks may have the key. */
+  private candidatesEnd = 0
+
+  /** @param stopped whether the search is to end where it is */
+  constructor (private readonly log: PartitionLog, key: string, private readonly stopped: () => boolean) {
+    this.bytes = Buffer.from(key)
+    this.hash = hashOf(key)
+  }
+
+  /** @returns the first offset from `from` on whose block has the bytes of the key; `to` for none */
+  async find (from: number, to: number): Promise<number> {
+    let offset = Math.max(from, this.log.first)
+    let startedMs = performance.now()
+    while (offset < to && !this.stopped()) {
+      if (offset >= this.candidatesEnd) {
+        const { start, end } = this.log.keys.candidates(offset, to, this.hash)
+        offset = start
+        this.candidatesEnd = end
+      }
+      const last = Math.min(this.candidatesEnd, offset + blocksAtOnce)
+      for (; offset < last; offset++) if (this.log.readBytes(offset)?.includes(this.bytes)) return offset
+      if (performance.now() - startedMs < turnMs) continue
+      await turn()
+      startedMs = performance.now()
+    }
+    return to
+  }
+}

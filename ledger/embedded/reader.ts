@@ -1,0 +1,61 @@
+import type { LogReader, StoredBlocks } from '../log.js'
+import { claimExclusively, claimToRead, releaseDirectory } from './directory.js'
+import type { DamageHandler } from './log.js'
+import { openEnvironment } from './store.js'
+import { Streams } from './streams.js'
+
+export interface StoredLog extends LogReader, StoredBlocks {
+  close (): Promise<void>
+}
+
+export interface StoredLogOptions {
+  /** A block is skipped: it is damaged or can not be decoded. Told once for each that is met. */
+  readonly onDamage?: DamageHandler
+}
+
+/** Of a stream that the directory does not have: it is empty, in as many partitions as a node would make. */
+const partitionsUsual = 8
+const damagesMax = 10_000
+
+/**
+ * The streams in the data directory of a node that does not run, however it ended. Nothing in the directory changes
+ * but LMDB's lock file, which is made where it is missing: it keeps a node from starting while it is being read.
+ *
+ * @throws StoreError when the directory can not be read: absent, in use by another process, of a newer format, damaged
+ */
+export async function openStoredLog (directory: string, { onDamage }: StoredLogOptions = {}): Promise<StoredLog> {
+  const path = claimToRead(directory)
+  try {
+    const env = await claimExclusively(path, () => openEnvironment(path, { readOnly: true }))
+    const closing = new AbortController()
+    const damages = new Set<string>()
+    try {
+      const streams = new Streams(env, {
+        closing: closing.signal,
+        partitionsOf: () => partitionsUsual,
+        opened () {},
+        released () {},
+        setAside ({ stream: { name }, partition }, offset, _bytes, reason) {
+          const where = `${name} ${partition}@${offset}`
+          if (damages.has(where)) return
+          if (damages.size < damagesMax) damages.add(where)
+          onDamage?.({ stream: name, partition, offset: BigInt(offset), reason })
+        },
+      })
+      return Object.assign(streams, {
+        async close () {
+          closing.abort()
+          for (const log of streams.logs()) log.wakeReaders()
+          await env.close()
+          releaseDirectory(path)
+        },
+      })
+    } catch (err) {
+      await env.close()
+      throw err
+    }
+  } catch (err) {
+    releaseDirectory(path)
+    throw err
+  }
+}

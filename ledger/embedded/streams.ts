@@ -1,0 +1,120 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import type { RootDatabase } from 'lmdb'
+import type { Stream } from '../../schemas/streams.js'
+import type { Block, LogReader, ReadRange, StoredBlock, StoredBlocks } from '../log.js'
+import { Catalog, type CatalogEntry } from './catalog.js'
+import { KeySearch } from './key-search.js'
+import { PartitionLog, type PartitionDeps } from './partition.js'
+
+export interface StreamsDeps extends Omit<PartitionDeps, 'env'> {
+  /** Partitions of a stream that is not in the store. */
+  partitionsOf (name: string): number
+  /** A stream was asked for, for the first time. */
+  opened (log: PartitionLog): void
+  /** Ends every read. */
+  readonly closing: AbortSignal
+}
+
+export interface OpenedStream {
+  readonly entry: CatalogEntry
+  readonly logs: readonly PartitionLog[]
+}
+
+/** How long a reader may keep the event loop. */
+const turnMs = 4
+
+/** The streams of one store, as far as reading them goes. */
+export class Streams implements LogReader, StoredBlocks {
+  readonly catalog: Catalog
+  private readonly opened = new Map<string, OpenedStream>()
+
+  /** @throws StoreError `damaged` */
+  constructor (private readonly env: RootDatabase<Buffer, Buffer>, private readonly deps: StreamsDeps) {
+    this.catalog = new Catalog(env)
+  }
+
+  partitions (stream: Stream<any>): number { return this.of(stream).logs.length }
+
+  read<T> (stream: Stream<T>, partition: number, range: ReadRange): AsyncGenerator<Block<T>> {
+    return this.each(stream, partition, range, (log, from) => log.readNext(from) as Block<T> | undefined)
+  }
+
+  readStored (stream: Stream<any>, partition: number, range: ReadRange): AsyncGenerator<StoredBlock> {
+    return this.each(stream, partition, range, (log, from) => log.readNextStored(from))
+  }
+
+  async bounds (stream: Stream<any>, partition: number): Promise<{ first: bigint, next: bigint }> {
+    const { first, next } = this.logOf(stream, partition)
+    return { first: BigInt(first), next: BigInt(next) }
+  }
+
+  async offsetAt (stream: Stream<any>, partition: number, atMs: number): Promise<bigint> {
+    return BigInt(this.logOf(stream, partition).offsetAt(atMs))
+  }
+
+  /** @throws RangeError when the stream has no such partition */
+  logOf (stream: Stream<any>, partition: number): PartitionLog {
+    const { logs } = this.of(stream)
+    const log = logs[partition]
+    if (!log) throw new RangeError(`stream ${stream.name}: got partition ${partition}, want 0 to ${logs.length - 1}`)
+    return log
+  }
+
+  of (stream: Stream<any>): OpenedStream {
+    const known = this.opened.get(stream.name)
+    if (known) return known
+    const entry = this.catalog.find(stream.name) ??
+      this.catalog.create(stream.name, this.deps.partitionsOf(stream.name))
+    const { streamId, partitions } = entry
+    const deps = { ...this.deps, env: this.env }
+    const logs = Array.from({ length: partitions }, (_, partition) =>
+      new PartitionLog(stream, streamId, partition, this.catalog.indexOf(streamId, partition), deps))
+    const opened: OpenedStream = { entry, logs }
+    this.opened.set(stream.name, opened)
+    for (const log of logs) this.deps.opened(log)
+    return opened
+  }
+
+  /** Undefined where nobody has asked for the stream yet. */
+  find (name: string): OpenedStream | undefined { return this.opened.get(name) }
+
+  * logs (): Generator<PartitionLog> {
+    for (const { logs } of this.opened.values()) yield * logs
+  }
+
+  private async * each<B extends { readonly offset: bigint }> (
+    stream: Stream<any>, partition: number, { from, to, signal, key }: ReadRange,
+    take: (log: PartitionLog, from: number) => B | undefined
+  ): AsyncGenerator<B> {
+    const log = this.logOf(stream, partition)
+    const { closing } = this.deps
+    const end = Math.min(to === undefined ? Infinity : Number(to), signal ? Infinity : log.next)
+    const stopped = () => closing.aborted || (signal?.aborted ?? false)
+    const search = key === undefined ? undefined : new KeySearch(log, key, stopped)
+    let at = Number(from)
+    let startedMs = performance.now()
+    while (at < end && !stopped()) {
+      const known = Math.min(end, log.next)
+      if (search && at < known) {
+        at = await search.find(at, known)
+        if (stopped()) return
+      }
+      const block = at < known ? take(log, at) : undefined
+      if (block !== undefined) {
+        if (block.offset >= end) return
+        at = Number(block.offset) + 1
+        yield block
+      } else {
+        at = Math.max(at, known)
+        if (at >= end || !signal) return
+        if (at < log.next) continue
+        await log.arrival(signal)
+        startedMs = performance.now()
+      }
+      if (performance.now() - startedMs > turnMs) {
+        await turn()
+        startedMs = performance.now()
+      }
+    }
+  }
+}

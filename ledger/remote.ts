@@ -1,0 +1,156 @@
+import type { IncomingMessage } from 'node:http'
+import { json as readJson } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { GatewayError } from '../schemas/errors.js'
+import type { Stream } from '../schemas/streams.js'
+import type { Block, LogReader, ReadRange, StoredBlock } from './log.js'
+
+export interface RemoteLogOptions {
+  /**
+   * GET of a path of the gateway; the body of its answer is still to be read.
+   *
+   * @throws where nobody answers, or what was asked is refused
+   */
+  get (path: string, signal: AbortSignal): Promise<IncomingMessage>
+  /** A block is skipped: it can not be decoded. Must not throw. */
+  readonly onDamage?: (damage: { stream: string, partition: number, offset: bigint, reason: string }) => void
+}
+
+export interface RemoteLog extends LogReader {
+  close (): Promise<void>
+}
+
+interface StreamAnswer {
+  readonly partitions: ReadonlyArray<{ readonly first: string, readonly next: string, readonly offset?: string }>
+}
+
+/** Times that one read goes on after its connection was cut, without a single block in between. */
+const attemptsMax = 5
+const pauseMs = 200
+/** Between two questions for what has arrived. */
+const pollMs = 500
+/** More is no block of ours: appends are bounded far below. */
+const bodyBytesMax = 1 << 28
+
+/**
+ * The streams of a running gateway, over its HTTP side. Reads go on where they were when their connection is cut.
+ *
+ * @throws what `get` throws
+ */
+export async function openRemoteLog ({ get, onDamage }: RemoteLogOptions): Promise<RemoteLog> {
+  const closing = new AbortController()
+  const { streams } = await readJson(await get('/v1/log', closing.signal)) as {
+    streams: ReadonlyArray<{ stream: string, partitions: number }>
+  }
+  const partitions = new Map(streams.map(({ stream, partitions }) => [stream, partitions]))
+
+  async function ask ({ name }: Stream<any>, partition: number, query = ''): Promise<StreamAnswer['partitions'][number]> {
+    const answer = await readJson(await get(`/v1/log/${name}${query}`, closing.signal)) as StreamAnswer
+    const found = answer.partitions[partition]
+    if (found) return found
+    throw new RangeError(`stream ${name}: got partition ${partition}, want 0 to ${answer.partitions.length - 1}`)
+  }
+
+  async function * read<T> (stream: Stream<T>, partition: number, range: ReadRange): AsyncGenerator<Block<T>> {
+    const { from, signal } = range
+    const ending = signal ? AbortSignal.any([signal, closing.signal]) : closing.signal
+    let at = from
+    let to = range.to
+    let failures = 0
+    for (let started = false; !ending.aborted && (to === undefined || at < to);) {
+      try {
+        const response = await get(blocksPath(stream, partition, at, to, range.key), ending)
+        started = true
+        if (!signal) to ??= BigInt(response.headers['ledgerline-to'] as string)
+        for await (const { offset, body } of framesOf(response)) {
+          at = offset + 1n
+          failures = 0
+          const items = decoded(stream, partition, offset, body)
+          if (items !== undefined) yield { partition, offset, items }
+        }
+        if (!signal) return
+        await sleep(pollMs, undefined, { signal })
+      } catch (cause) {
+        if (ending.aborted) return
+        if (!started) throw cause
+        if (++failures > attemptsMax) {
+          throw new GatewayError('ledger-unavailable', `the gateway broke off ${failures} times at ` +
+            `${partition}@${at} of ${stream.name}: ${(cause as Error).message}`, { cause })
+        }
+        await sleep(pauseMs * failures, undefined, { signal: ending }).catch(() => {})
+      }
+    }
+  }
+
+  function decoded<T> (stream: Stream<T>, partition: number, offset: bigint, body: Uint8Array): T[] | undefined {
+    try {
+      return stream.decodeBlock(body)
+    } catch (err) {
+      onDamage?.({ stream: stream.name, partition, offset, reason: (err as Error).message })
+      return undefined
+    }
+  }
+
+  return {
+    partitions ({ name }) {
+      const known = partitions.get(name)
+      if (known === undefined) throw new RangeError(`stream ${name}: the gateway does not have it`)
+      return known
+    },
+    read,
+    async bounds (stream, partition) {
+      const { first, next } = await ask(stream, partition)
+      return { first: BigInt(first), next: BigInt(next) }
+    },
+    async offsetAt (stream, partition, atMs) {
+      return BigInt((await ask(stream, partition, `?atMs=${Math.max(0, Math.ceil(atMs))}`)).offset!)
+    },
+    async close () { closing.abort() },
+  }
+}
+
+function blocksPath (
+  { name }: Stream<any>, partition: number, from: bigint, to: bigint | undefined, key: string | undefined
+): string {
+  const query = new URLSearchParams({ from: `${from}` })
+  if (to !== undefined) query.set('to', `${to}`)
+  if (key !== undefined) query.set('key', key)
+  return `/v1/log/${name}/${partition}?${query}`
+}
+
+/*
+  What `GET /v1/log/STREAM/PARTITION` answers, all big-endian:
+
+    BLOCKS => FRAME*
+    FRAME  => length:uint32 offset:uint64 BODY
+      length => bytes of BODY
+      BODY   => what the stream's encodeBlock gave
+*/
+const frameHeaderBytes = 12
+
+/** The result is valid as long as it is kept. */
+export function frameOf ({ offset, body }: StoredBlock): [Buffer, Uint8Array] {
+  const header = Buffer.allocUnsafe(frameHeaderBytes)
+  header.writeUInt32BE(body.length, 0)
+  header.writeBigUInt64BE(offset, 4)
+  return [header, body]
+}
+
+/** @throws Error when the answer ends within a frame */
+async function * framesOf (chunks: AsyncIterable<Buffer>): AsyncGenerator<StoredBlock> {
+  let bytes: Buffer = Buffer.alloc(0)
+  for await (const chunk of chunks) {
+    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk])
+    let at = 0
+    while (bytes.length - at >= frameHeaderBytes) {
+      const length = bytes.readUInt32BE(at)
+      if (length > bodyBytesMax) throw new Error(`got a block of ${length} bytes, want at most ${bodyBytesMax}`)
+      const end = at + frameHeaderBytes + length
+      if (end > bytes.length) break
+      yield { offset: bytes.readBigUInt64BE(at + 4), body: bytes.subarray(at + frameHeaderBytes, end) }
+      at = end
+    }
+    bytes = bytes.subarray(at)
+  }
+  if (bytes.length > 0) throw new Error('the answer ends within a block')
+}

@@ -1,0 +1,6 @@
+import {
+  connections, downlinks, ledger, nodes, offline, uplinks, type RecordStream,
+} from '../schemas/streams.js'
+
+/** Every stream of a log. Each has a `<stream>.rejected` beside it. */
+export const streams: ReadonlyArray<RecordStream<any>> = [ledger, uplinks, connections, nodes, downlinks, offline]
