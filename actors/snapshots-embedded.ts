@@ -1,22 +1,27 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import type { WriteBatch } from '../ledger/embedded/batch.js'
 import { kind, nameBytesMax } from '../ledger/embedded/keys.js'
 import type { Store } from '../ledger/embedded/store.js'
-import type { Snapshots } from './snapshots.js'
+import { type RebuildableSnapshots, SnapshotsLost } from './snapshots.js'
 
 interface Save {
   readonly partition: number
   readonly next: number
-  readonly states: ReadonlyMap<string, Buffer>
+  readonly states: ReadonlyMap<string, Buffer | undefined>
   resolve (): void
   reject (err: unknown): void
 }
+
+const usersPerTurn = 1000
 
 /**
  * Snapshots in the local store. They ride on the commits of the ledger. A save whose commit fails is tried again with
  * the next one, before any later save: a checkpoint must not move past states that were never stored.
  */
-export function embeddedSnapshots (store: Store): Snapshots {
+export function embeddedSnapshots (store: Store): RebuildableSnapshots {
   const checkpoints = new Map<number, number>()
+  /** Partitions whose states were replaced since their owner asked for the checkpoint. */
+  const replaced = new Set<number>()
   let waiting: Save[] = []
   let inFlight: Save[] = []
 
@@ -51,33 +56,78 @@ export function embeddedSnapshots (store: Store): Snapshots {
     closed (err) { for (const save of waiting.splice(0)) save.reject(err) },
   })
 
+  function latest (partition: number): number {
+    const saves = [...inFlight, ...waiting].filter(save => save.partition === partition)
+    return Math.max(checkpointOf(partition), ...saves.map(({ next }) => next))
+  }
+
+  function find (partition: number, userId: string): Buffer | undefined {
+    for (const saves of [waiting, inFlight]) {
+      const save = saves.findLast(save => save.partition === partition && save.states.has(userId))
+      if (save) return save.states.get(userId)
+    }
+    return store.env.getBinary(snapshotKey(partition, userId)) as Buffer | undefined
+  }
+
+  function checkOwner (partition: number): void {
+    if (replaced.has(partition)) throw new SnapshotsLost(`snapshots of partition ${partition}: they were rebuilt`)
+  }
+
+  async function put (partition: number, next: number, states: Save['states']): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      waiting.push({ partition, next, states, resolve, reject })
+      store.request(true)
+    })
+  }
+
   return {
-    async checkpoint (partition) { return BigInt(checkpointOf(partition)) },
+    async checkpoint (partition) {
+      replaced.delete(partition)
+      return BigInt(checkpointOf(partition))
+    },
 
     async load (partition, userId) {
-      for (const saves of [waiting, inFlight]) {
-        for (let i = saves.length - 1; i >= 0; i--) {
-          const state = saves[i]!.partition === partition ? saves[i]!.states.get(userId) : undefined
-          if (state) return state
-        }
-      }
-      return store.env.getBinary(snapshotKey(partition, userId)) as Buffer | undefined
+      checkOwner(partition)
+      return find(partition, userId)
     },
 
     async save (partition, next, states) {
       for (const userId of states.keys()) snapshotKey(partition, userId)
-      const latest = [...inFlight, ...waiting].filter(save => save.partition === partition)
-      if (Number(next) < Math.max(checkpointOf(partition), ...latest.map(save => save.next))) return
-      await new Promise<void>((resolve, reject) => {
-        waiting.push({ partition, next: Number(next), states, resolve, reject })
-        store.request(true)
-      })
+      checkOwner(partition)
+      if (Number(next) >= latest(partition)) await put(partition, Number(next), states)
+    },
+
+    async savedTo (partition) { return BigInt(checkpointOf(partition)) },
+
+    saved: async (partition, userId) => find(partition, userId),
+
+    async * users (partition) {
+      const prefix = snapshotKey(partition, '')
+      const end = snapshotKey(partition + 1, '')
+      for (let start = prefix, last: Buffer | undefined; ; start = last) {
+        const keys = [...store.env.getKeys({ start, end, limit: usersPerTurn })]
+        for (const key of keys) if (last === undefined || !key.equals(last)) yield key.toString('utf8', prefix.length)
+        last = keys.at(-1)
+        if (last === undefined || keys.length < usersPerTurn) return
+        await turn()
+      }
+    },
+
+    async replace (partition, checkpoint, states) {
+      if (latest(partition) !== Number(checkpoint)) return false
+      replaced.add(partition)
+      await put(partition, Number(checkpoint), states)
+      return true
     },
   }
 }
 
 function writeSave (batch: WriteBatch, { partition, next, states }: Save): void {
-  for (const [userId, state] of states) batch.put(snapshotKey(partition, userId), state)
+  for (const [userId, state] of states) {
+    const key = snapshotKey(partition, userId)
+    if (state) batch.put(key, state)
+    else batch.remove(key)
+  }
   const checkpoint = batch.room(6)
   checkpoint.writeUIntBE(next, 0, 6)
   batch.put(checkpointKey(partition), checkpoint)

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
-import { type Snapshots, SnapshotsLost } from './snapshots.js'
+import { type RebuildableSnapshots, SnapshotsLost } from './snapshots.js'
 
 export interface RedisSnapshotsOptions {
   /** What every key begins with. Letters, digits, `.`, `_` and `-`. */
@@ -16,7 +16,7 @@ export interface RedisSnapshotsOptions {
   readonly retryMs?: number
 }
 
-export interface RedisSnapshots extends Snapshots {
+export interface RedisSnapshots extends RebuildableSnapshots {
   /** Saves that wait for Redis are rejected. The connection is the caller's. */
   close (): void
 }
@@ -35,6 +35,8 @@ interface Assignment {
   readonly pending: Save[]
   last: Promise<void>
 }
+
+const fieldsPerStep = 1000
 
 const none = '' // no generation
 
@@ -61,7 +63,22 @@ const abandon = `
   local stored = redis.call('HMGET', KEYS[1], 'identity', 'generation')
   if stored[1] == ARGV[1] and stored[2] == ARGV[2] then redis.call('UNLINK', KEYS[1]) end`
 
+/**
+ * KEYS: the partition's hash. ARGV: identity, the checkpoint that must be stored, a new generation, then for each user
+ * field and state, or '' to remove it. With the generation the owner loses what it remembers.
+ */
+const replace = `
+  local stored = redis.call('HMGET', KEYS[1], 'identity', 'next')
+  if stored[1] ~= ARGV[1] or stored[2] ~= ARGV[2] then return 0 end
+  for i = 4, #ARGV, 2 do
+    if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[1], ARGV[i])
+    else redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+  end
+  redis.call('HSET', KEYS[1], 'generation', ARGV[3])
+  return 1`
+
 interface Scripts {
+  snapshotsReplace (key: string, argv: ReadonlyArray<string | Buffer>): Promise<0 | 1>
   snapshotsSave (key: string, argv: ReadonlyArray<string | Buffer>): Promise<'lost' | 'ignored' | 'saved'>
   snapshotsAbandon (key: string, argv: readonly string[]): Promise<null>
 }
@@ -78,6 +95,7 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
   if (!/^[\w.-]+$/.test(prefix)) throw new RangeError(`prefix: got "${prefix}", want letters, digits, ".", "_" and "-"`)
   redis.defineCommand('snapshotsSave', { numberOfKeys: 1, lua: save })
   redis.defineCommand('snapshotsAbandon', { numberOfKeys: 1, lua: abandon })
+  redis.defineCommand('snapshotsReplace', { numberOfKeys: 1, lua: replace })
   const scripts = redis as unknown as Scripts
   const assignments = new Map<number, Assignment>()
   const closed = new AbortController()
@@ -98,7 +116,7 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
       ;({ generation, next } = await stored(partition))
     }
     const assignment: Assignment = {
-      generation: generation || randomBytes(9).toString('base64url'),
+      generation: generation || newGeneration(),
       next,
       over: undefined,
       pending: [],
@@ -163,9 +181,30 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
       await saved
     },
 
+    async savedTo (partition) { return (await stored(partition)).next },
+
+    async saved (partition, userId) { return (await stored(partition, userId)).state },
+
+    async * users (partition) {
+      for (let cursor = '0'; ;) {
+        const [next, fields] = await redis.hscan(keyOf(partition), cursor, 'COUNT', fieldsPerStep)
+        for (let i = 0; i < fields.length; i += 2) if (fields[i]!.startsWith(':')) yield fields[i]!.slice(1)
+        if (next === '0') return
+        cursor = next
+      }
+    },
+
+    async replace (partition, checkpoint, states) {
+      const fields = [...states].flatMap(([userId, state]) => [fieldOf(userId), state ?? ''])
+      const argv = [identity, String(checkpoint), newGeneration(), ...fields]
+      return await scripts.snapshotsReplace(keyOf(partition), argv) === 1
+    },
+
     close () { closed.abort(new Error('the snapshots are closed')) },
   }
 }
+
+function newGeneration (): string { return randomBytes(9).toString('base64url') }
 
 /** Apart from the names of the fields that are nobody's state. */
 function fieldOf (userId: string): string { return `:${userId}` }

@@ -27,6 +27,29 @@ export interface Snapshots {
   save (partition: number, next: bigint, states: ReadonlyMap<string, Buffer>): Promise<void>
 }
 
+/** Snapshots that can be looked through and put right by somebody who does not own the partition. */
+export interface RebuildableSnapshots extends Snapshots {
+  /** As `checkpoint`, but changes nothing for the owner. */
+  savedTo (partition: number): Promise<bigint>
+
+  /** As `load`, for whoever does not own the partition. */
+  saved (partition: number, userId: string): Promise<Buffer | undefined>
+
+  /** Every user with a saved state, at least once each; those saved or removed meanwhile may be among them. */
+  users (partition: number): AsyncIterable<string>
+
+  /**
+   * Puts these states in place of those saved, undefined to remove one, and takes the partition from its owner: what it
+   * remembers may come from a state that was wrong. It meets `SnapshotsLost`, and begins anew from what is saved now.
+   *
+   * @param checkpoint what the states are right for
+   * @returns false, with nothing changed, where the checkpoint is another one by now
+   */
+  replace (
+    partition: number, checkpoint: bigint, states: ReadonlyMap<string, Buffer | undefined>
+  ): Promise<boolean>
+}
+
 /**
  * The store no longer holds what it held when the partition was assigned: it was flushed, restored from an older copy,
  * or written to by another owner. Trying again is of no use: only a new assignment starts from what is stored.

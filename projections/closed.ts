@@ -7,6 +7,9 @@ import type { TableName, TableWrite } from './tables/tables.js'
 export const closedMax = 8192
 const fieldsPerRow = 64
 
+/** What a slot of the ring holds: the number of the closing, its connection, and what its table keeps with it. */
+export type ClosedSlot = readonly [n: number, connectionId: string, ...kept: any[]]
+
 /**
  * The connections of one partition that closed last, so that a late repeat of their `ConnectionOpened` does not bring
  * them back, and one of their `ConnectionClosed` does not set `lastSeen` back.
@@ -31,9 +34,11 @@ export class ClosedConnections implements Memory<Entry> {
   }
 
   static async load (table: TableName, tables: TableReader, partition: number, max = closedMax) {
-    const keys = Array.from({ length: Math.ceil(max / fieldsPerRow) }, (_, row) => rowKey(row))
-    const rows = await Promise.all(keys.map(key => tables.get(table, partition, key)))
-    const slots = rows.flatMap(fields => [...fields.values()].filter(isSlot)).sort(([a], [b]) => a - b)
+    return ClosedConnections.of(await loadSlots(table, tables, partition, max), max)
+  }
+
+  /** @param slots of `loadSlots` */
+  static of (slots: readonly ClosedSlot[], max = closedMax): ClosedConnections {
     const closed = new ClosedConnections(max)
     for (const [n, connectionId] of slots) closed.#remember(n, connectionId)
     return closed
@@ -60,10 +65,19 @@ export class ClosedConnections implements Memory<Entry> {
   }
 }
 
+/** What the ring of a table holds, oldest first. */
+export async function loadSlots (
+  table: TableName, tables: TableReader, partition: number, max = closedMax
+): Promise<ClosedSlot[]> {
+  const keys = Array.from({ length: Math.ceil(max / fieldsPerRow) }, (_, row) => rowKey(row))
+  const rows = await Promise.all(keys.map(key => tables.get(table, partition, key)))
+  return rows.flatMap(fields => [...fields.values()].filter(isSlot)).sort(([a], [b]) => a - b)
+}
+
 function rowKey (row: number) {
   return `closed:${row}`
 }
 
-function isSlot (value: unknown): value is [number, string] {
+export function isSlot (value: unknown): value is ClosedSlot {
   return Array.isArray(value)
 }

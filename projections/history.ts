@@ -1,38 +1,30 @@
 import type { EventLog } from '../ledger/log.js'
 import type { Entry } from '../schemas/facts.js'
-import type { ConnectionEnded } from '../schemas/records.js'
 import { connections, ledger } from '../schemas/streams.js'
-import { ClosedConnections } from './closed.js'
+import { ClosedConnections, loadSlots } from './closed.js'
+import { Derivation, openingsOf, project } from './derivation.js'
+import { LastConnections } from './last-connections.js'
 import { Runner, type RunnerOptions, type TableLag } from './runner.js'
 import type { PlacedProjection } from './table-writer.js'
-import { put, remove } from './tables/tables.js'
 import type { TableName, Tables, TableStep, TableWrite } from './tables/tables.js'
 
 export type HistoryOptions =
   Pick<RunnerOptions<Entry>, 'log' | 'tables' | 'onPoison' | 'onFailed' | 'positionEveryMs' | 'retryMs'>
 
-/** What is known of a connection while it is open: field `opened` of its row. */
-type Opening = Pick<ConnectionEnded, 'userId' | 'deviceId' | 'platform' | 'client' | 'sessionId' | 'transport' |
-  'address' | 'nodeId' | 'nodeEpoch' | 'openedAtMs'>
-
-/** The rest of its record, and the block that told of it. */
-interface Ending {
-  readonly offset: bigint
-  readonly story: Omit<ConnectionEnded, keyof Opening | 'connectionId'>
-}
-
-type WriteOf<F, V> = TableWrite & { readonly type: 'put', readonly field: F, readonly value: V }
-
 /**
  * Writes the stream `connections`: one record for each connection that ended, with its whole story.
  *
- * The opening of a connection waits for its end in table `connections`, connection id -> `opened`. The records of a
+ * The opening of a connection waits for its end in table `connections`, user id -> connection id. The records of a
  * step are appended before its writes and its position are applied: what a crash or a takeover leaves in between is
  * derived again. So each record is there at least once; a repeat has the same content, and readers drop it by its
  * `connectionId`. On the embedded side there are no repeats, for `derivedFrom` tells what is there; in Kafka there are
  * few, for it may tell too little.
  *
  * A late repeat of either fact changes nothing, as far back as `ClosedConnections` remembers.
+ *
+ * `resumedFrom` is the connection that the same device had opened before this one, unless the session ended with it;
+ * once it is closed it is known as far back as `LastConnections` remembers. `resumedTo` is the one that the device
+ * opened after this one, while this one was open.
  */
 export class History {
   /** Connections that ended without a record, because the ledger did not tell of their opening: it was deleted. */
@@ -42,6 +34,7 @@ export class History {
   readonly #tables: Tables
   /** By partition: the block up to which the records were there when the partition was opened. */
   readonly #derivedFrom = new Map<number, bigint>()
+  readonly #lastConnections = new Map<number, LastConnections>()
   #runner: Runner<Entry> | undefined
 
   /** Resolves once the first assignment is complete. */
@@ -81,7 +74,9 @@ export class History {
       project,
       memory: async (tables, partition) => {
         this.#derivedFrom.set(partition, await this.#log.derivedFrom(connections, partition))
-        return await ClosedConnections.load('connections', tables, partition)
+        const slots = await loadSlots('connections', tables, partition)
+        this.#lastConnections.set(partition, new LastConnections(slots))
+        return ClosedConnections.of(slots)
       },
     }
   }
@@ -98,25 +93,13 @@ export class History {
   }
 
   async #apply (table: TableName, partition: number, writes: readonly TableWrite[], step: TableStep): Promise<void> {
-    const openings = await this.#openingsBefore(partition, writes)
-    const derivedFrom = this.#derivedFrom.get(partition)!
-    const records: ConnectionEnded[] = []
-    const stored: TableWrite[] = []
-    let unopened = 0
-    for (const write of writes) {
-      if (isOpening(write)) openings.set(write.key, write.value)
-      if (!isEnding(write)) {
-        stored.push(write)
-        continue
-      }
-      const { offset, story } = write.value
-      const opening = openings.get(write.key)
-      if (opening) stored.push(remove(write.key, 'opened'))
-      if (offset <= derivedFrom) continue
-      if (opening) records.push({ connectionId: write.key, ...opening, ...story })
-      else unopened++
-    }
-    if (unopened > 0) await this.#checkPosition(partition, step)
+    const { from = 0n } = step
+    const openings = await openingsOf(this.#tables, partition, writes)
+    await this.#checkPosition(partition, from)
+    const lastConnections = this.#lastConnections.get(partition)!
+    const derivation = new Derivation(openings, lastConnections, this.#derivedFrom.get(partition)!)
+    for (const write of writes) derivation.take(write)
+    const { records, stored, unopened } = derivation
     if (records.length > 0) {
       await this.#log.append(connections, partition, records, { derivedFrom: step.next - 1n, lazy: true })
     }
@@ -124,53 +107,13 @@ export class History {
     this.unopened += unopened
   }
 
-  /** By connection id: of those that end in this step and were opened before it. */
-  async #openingsBefore (partition: number, writes: readonly TableWrite[]): Promise<Map<string, Opening>> {
-    const ended = new Set<string>()
-    for (const write of writes) if (isEnding(write)) ended.add(write.key)
-    for (const write of writes) if (isOpening(write)) ended.delete(write.key)
-    const openings = new Map<string, Opening>()
-    await Promise.all(Array.from(ended, async connectionId => {
-      const opening = (await this.#tables.get('connections', partition, connectionId)).get('opened')
-      if (opening) openings.set(connectionId, opening)
-    }))
-    return openings
-  }
-
   /**
-   * An opening may be missing because the store was emptied, and not because nobody knows it. `apply` would refuse the
-   * step, but after the append, whose `derivedFrom` would then hide the record that is missing.
+   * What was read is of this step's beginning only if the table still stands there: the store may have been emptied, or
+   * somebody who took the partition over may be ahead. `apply` would tell, but after the append, whose records and
+   * whose `derivedFrom` would then be wrong.
    */
-  async #checkPosition (partition: number, { from = 0n }: TableStep): Promise<void> {
+  async #checkPosition (partition: number, from: bigint): Promise<void> {
     const { next } = await this.#tables.position('connections', partition)
-    if (next < from) throw new Error(`the table went back: it is at ${next}, and was at ${from}`)
+    if (next !== from) throw new Error(`the table was moved: it is at ${next}, and was at ${from}`)
   }
-}
-
-/** An ending is a write that `History` turns into a record and the removal of the opening. */
-function * project ({ userId, atMs, fact }: Entry, offset: bigint): Iterable<TableWrite> {
-  switch (fact.type) {
-    case 'ConnectionOpened': {
-      const { connectionId, deviceId, platform, client, sessionId, transport, address, nodeId, nodeEpoch } = fact
-      const opening: Opening =
-        { userId, deviceId, platform, client, sessionId, transport, address, nodeId, nodeEpoch, openedAtMs: atMs }
-      yield put(connectionId, 'opened', opening)
-      break
-    }
-    case 'ConnectionClosed': {
-      const { type, connectionId, endSession, told, ...ended } = fact
-      const story = { closedAtMs: atMs, ...ended, resumedFrom: '', resumedTo: '' }
-      const ending: Ending = { offset, story }
-      yield put(connectionId, 'ended', ending)
-      break
-    }
-  }
-}
-
-function isOpening (write: TableWrite): write is WriteOf<'opened', Opening> {
-  return write.type === 'put' && write.field === 'opened'
-}
-
-function isEnding (write: TableWrite): write is WriteOf<'ended', Ending> {
-  return write.type === 'put' && write.field === 'ended'
 }

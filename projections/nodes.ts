@@ -1,4 +1,4 @@
-import type { NodeEntry, NodeReported, NodeStarted } from '../schemas/records.js'
+import type { NodeDrainReported, NodeDrainRequested, NodeEntry, NodeReported, NodeStarted } from '../schemas/records.js'
 import type { Memory, Projection, TableReader } from './projection.js'
 import { put, remove } from './tables/tables.js'
 import type { TableWrite } from './tables/tables.js'
@@ -9,6 +9,8 @@ export interface NodeRow extends Omit<NodeStarted, 'type'> {
   readonly state: 'up' | 'draining' | 'lost' | 'stopped'
   /** Share of its connections that a draining node asks to leave. */
   readonly percent?: number
+  /** What an operator asked of it last, done or not. */
+  readonly drainRequest?: Omit<NodeDrainRequested, 'type'> & { readonly atMs: number }
   /** All 0 until the first report. */
   readonly reported: Omit<NodeReported, 'type'>
   readonly startedAtMs: number
@@ -29,23 +31,26 @@ const fieldOf = {
   NodeDraining: 'draining',
   NodeLost: 'ended',
   NodeStopped: 'ended',
+  NodeDrainRequested: 'drainRequest',
+  NodeDrainReported: 'drained',
 } as const
 
 type Field = typeof fieldOf[keyof typeof fieldOf]
 interface Version { readonly epoch: number, readonly atMs: number }
 
 /**
- * Table `nodes`: node id -> `started`, `reported`, `draining`, `ended`, each the newest fact of its kind and its epoch.
+ * Table `nodes`: node id -> `started`, `reported`, `draining`, `ended`, `drainRequest`, `drained`, each the newest fact
+ * of its kind and its epoch; of a drain's report the numbers alone, for the moves may be many.
  *
  * The epoch stands in the value, not in the field's name: a reader takes the highest epoch of the row and ignores
- * values of any other, so an old epoch's fact changes nothing, and a row has four fields however often its node
+ * values of any other, so an old epoch's fact changes nothing, and a row has six fields however often its node
  * restarts. `NewestFacts` keeps a late repeat from overwriting a newer value.
  */
 export const nodes: Projection<NodeEntry> = {
   table: 'nodes',
   concerns: ({ fact }) => fact.type in fieldOf,
   * project ({ nodeId, epoch, atMs, fact }) {
-    const { type, ...values } = fact
+    const { type, ...values } = fact.type === 'NodeDrainReported' ? withoutMoves(fact) : fact
     const state = type === 'NodeLost' ? { state: 'lost' } : type === 'NodeStopped' ? { state: 'stopped' } : {}
     yield put(nodeId, fieldOf[type], { epoch, atMs, ...values, ...state })
   },
@@ -91,10 +96,10 @@ export class NewestFacts implements Memory<NodeEntry> {
   }
 }
 
-/** A node starts once and ends once in an epoch; the reports of an epoch are ordered by the clock of the node. */
+/** A node starts once and ends once in an epoch; the rest of an epoch is ordered by time. */
 function supersedes (field: Field, a: Version, b: Version) {
   if (a.epoch !== b.epoch) return a.epoch > b.epoch
-  return (field === 'reported' || field === 'draining') && a.atMs > b.atMs
+  return field !== 'started' && field !== 'ended' && a.atMs > b.atMs
 }
 
 function hasEnded (kinds: ReadonlyMap<Field, { epoch: number }>) {
@@ -125,7 +130,7 @@ export function nodeRows (rows: Iterable<{ key: string, fields: ReadonlyMap<stri
 /** @returns undefined when the newest epoch of the node has not told its start */
 export function nodeRow (nodeId: string, fields: ReadonlyMap<string, any>, nowMs: number): NodeRow | undefined {
   const epoch = highestEpoch(fields)
-  const { started, reported, draining, ended } = Object.fromEntries(
+  const { started, reported, draining, ended, drainRequest } = Object.fromEntries(
     [...fields].filter(([, value]) => value.epoch === epoch))
   if (!started) return undefined
   const { region, roles, version, wsUrl, tcpUrl, connectionsMax, leaseMs } = started as NodeStarted
@@ -145,6 +150,7 @@ export function nodeRow (nodeId: string, fields: ReadonlyMap<string, any>, nowMs
     leaseMs,
     state: ended?.state ?? (percent > 0 ? 'draining' : 'up'),
     ...(percent > 0 ? { percent } : {}),
+    ...(drainRequest ? { drainRequest: requestOf(drainRequest) } : {}),
     reported: { connections, eventLoopUtilization, rssBytes, memoryBytesMax },
     startedAtMs: started.atMs,
     reportedAtMs,
@@ -152,5 +158,20 @@ export function nodeRow (nodeId: string, fields: ReadonlyMap<string, any>, nowMs
     alive: nowMs < aliveUntilMs,
   }
 }
+
+function requestOf ({ drainId, percent, withinMs, atMs }: NodeDrainRequested & { atMs: number }) {
+  return { drainId, percent, withinMs, atMs }
+}
+
+function withoutMoves ({ moves, ...numbers }: NodeDrainReported) {
+  return numbers
+}
+
+/** The numbers of a node's last drain, of whichever epoch; undefined where there was none. */
+export function lastDrain (fields: ReadonlyMap<string, any>): DrainNumbers | undefined {
+  return fields.get('drained')
+}
+
+export type DrainNumbers = Omit<NodeDrainReported, 'type' | 'moves'> & { readonly epoch: number, readonly atMs: number }
 
 const noReport = { connections: 0, eventLoopUtilization: 0, rssBytes: 0, memoryBytesMax: 0 }

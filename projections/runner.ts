@@ -3,6 +3,7 @@ import type { Block, EventLog, Following } from '../ledger/log.js'
 import type { Stream } from '../schemas/streams.js'
 import { TableWriter } from './table-writer.js'
 import type { PlacedProjection, Poison } from './table-writer.js'
+import { GenerationReplaced } from './tables/tables.js'
 import type { TableName, Tables } from './tables/tables.js'
 
 export interface RunnerOptions<T> {
@@ -176,8 +177,9 @@ export class Runner<T extends { atMs: number }> {
         this.#options.onPoison(poison)
       },
       onFailed: error => {
-        onFailed({ table: projection.table, partition: partition.number, error })
-        this.#recover(partition)
+        const rebuilt = error instanceof GenerationReplaced
+        if (!rebuilt) onFailed({ table: projection.table, partition: partition.number, error })
+        this.#recover(partition, rebuilt ? 0 : this.#options.retryMs)
       },
     })))
   }
@@ -186,17 +188,18 @@ export class Runner<T extends { atMs: number }> {
    * After a failed apply nobody knows what is stored, and what a projection remembers may be ahead of it. So everything
    * in memory is dropped, and the partition is read again from the stored position up to what was received meanwhile.
    */
-  #recover (partition: Partition<T>) {
+  #recover (partition: Partition<T>, firstWaitMs: number) {
     if (partition.behind || partition.revoked.signal.aborted) return
     partition.behind = true
     partition.behindSinceMs = this.#options.now()
-    partition.recovery = this.#catchUp(partition)
+    partition.recovery = this.#catchUp(partition, firstWaitMs)
   }
 
-  async #catchUp (partition: Partition<T>) {
+  async #catchUp (partition: Partition<T>, firstWaitMs: number) {
     const { signal } = partition.revoked
     const { retryMs, projections, onFailed } = this.#options
-    for (let waitMs = retryMs; partition.behind && !signal.aborted; waitMs = Math.min(2 * waitMs, 32 * retryMs)) {
+    const longer = (waitMs: number) => Math.min(Math.max(2 * waitMs, retryMs), 32 * retryMs)
+    for (let waitMs = firstWaitMs; partition.behind && !signal.aborted; waitMs = longer(waitMs)) {
       await Promise.all(partition.writers.map(writer => writer.finish()))
       await delay(waitMs, undefined, { signal }).catch(() => {}) // revoked: the loop ends
       if (signal.aborted) return

@@ -1,5 +1,5 @@
 import type { Memory, Projection } from './projection.js'
-import { keyBytesMax } from './tables/tables.js'
+import { GenerationReplaced, keyBytesMax } from './tables/tables.js'
 import type { TableName, TablePosition, TableStep, Tables, TableWrite } from './tables/tables.js'
 
 /** An item that a projection could not take. It is left out of the table. */
@@ -46,6 +46,8 @@ export class TableWriter<T extends Item> {
   failed = false
 
   readonly #options: TableWriterOptions<T>
+  /** Of the rows that `#memory` was loaded from. */
+  readonly #generation: string | undefined
   readonly #memory: Memory<T> | undefined
   /** The first offset not given to `apply` yet. */
   #sent: bigint
@@ -64,11 +66,12 @@ export class TableWriter<T extends Item> {
     return new TableWriter<T>(options, position, await projection.memory?.(tables, partition))
   }
 
-  private constructor (options: TableWriterOptions<T>, { next, atMs }: TablePosition, memory: Memory<T> | undefined) {
+  private constructor (options: TableWriterOptions<T>, position: TablePosition, memory: Memory<T> | undefined) {
     this.#options = options
     this.#memory = memory
-    this.next = this.#sent = this.#kept = next
-    this.#atMs = atMs
+    this.next = this.#sent = this.#kept = position.next
+    this.#atMs = position.atMs
+    this.#generation = position.generation
   }
 
   /** How many writes wait because `appliesMax` are on their way. */
@@ -115,8 +118,9 @@ export class TableWriter<T extends Item> {
     if (this.#sent !== this.next) return this.#send()
     const { tables, projection, partition } = this.#options
     const sent = this.#sent
-    const { next } = await tables.position(projection.table, partition)
-    if (next < sent) this.#fail(new Error(`the table went back: it is at ${next}, and was at ${sent}`))
+    const { next, generation } = await tables.position(projection.table, partition)
+    if (next > 0n && generation !== this.#generation) this.#fail(new GenerationReplaced(projection.table, partition))
+    else if (next < sent) this.#fail(new Error(`the table went back: it is at ${next}, and was at ${sent}`))
   }
 
   /** Resolves once at most `max` writes wait, or the writer has failed. */
@@ -150,14 +154,15 @@ export class TableWriter<T extends Item> {
     if (this.failed || this.#sent === this.next || this.#applies >= this.#options.appliesMax) return
     const writes = this.#writes
     const collected = this.#collecting
-    const step = { from: this.#sent, next: this.next, atMs: this.#atMs }
+    const generation = this.#generation === undefined ? {} : { generation: this.#generation }
+    const step = { from: this.#sent, next: this.next, atMs: this.#atMs, ...generation }
     this.#writes = []
     this.#collecting = undefined
     this.#sent = this.next
     this.#applies++
     if (collected) this.#onTheirWay.add(collected)
     this.#apply(writes, step)
-      .catch(err => this.#fail(err))
+      .catch(async err => { this.#fail(await this.#reasonOf(err)) })
       .then(() => {
         this.#applies--
         if (collected) this.#onTheirWay.delete(collected)
@@ -171,6 +176,15 @@ export class TableWriter<T extends Item> {
     const { tables, projection, partition } = this.#options
     await tables.apply(projection.table, partition, writes, step)
     if (step.next > this.#kept) this.#kept = step.next
+  }
+
+  /** What fails because the table was rebuilt may fail in other words, for the new one stands elsewhere. */
+  async #reasonOf (error: unknown): Promise<unknown> {
+    const { tables, projection, partition } = this.#options
+    if (this.#generation === undefined || error instanceof GenerationReplaced) return error
+    const stored = await tables.position(projection.table, partition).catch(() => undefined)
+    const isRebuilt = stored !== undefined && stored.next > 0n && stored.generation !== this.#generation
+    return isRebuilt ? new GenerationReplaced(projection.table, partition) : error
   }
 
   #fail (error: unknown) {

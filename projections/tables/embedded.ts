@@ -2,26 +2,37 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { WriteBatch } from '../../ledger/embedded/batch.js'
 import { kind } from '../../ledger/embedded/keys.js'
 import type { Store } from '../../ledger/embedded/store.js'
-import { keyBytesMax, type TableName, type TablePosition, type Tables, type TableWrite } from './tables.js'
+import { GatewayError } from '../../schemas/errors.js'
+import {
+  after, generationsMax, namesIn, positionKey, positionsOf, prefixIn, prefixOf, tableKey, tableNames, tablePrefix,
+} from './embedded-keys.js'
+import {
+  type Draft, GenerationReplaced, type RebuildableTables, type TableName, type TablePosition, type TableStep,
+  type TableWrite,
+} from './tables.js'
 
-export interface EmbeddedTables extends Tables {
+export interface EmbeddedTables extends RebuildableTables {
   /** Empties the table and its positions, so that it can be built anew. The old rows go over the next commits. */
   reset (table: TableName): Promise<void>
 }
 
-const tableIds = { presence: 1, routing: 2, nodes: 3, connections: 4 } as const satisfies Record<TableName, number>
-const start: TablePosition = { next: 0n, atMs: 0 }
+const start = { next: 0n, atMs: 0 }
 const removalsPerCommit = 1000
 const rowsPerTurn = 500
 /** Rows kept in memory as `get` gave them; past it the one read first goes. A row takes about 1 KB. */
 const rowsCachedMax = 10_000
 
-/** What was taken and is not durable yet: fields by row prefix, undefined for a removed one; and the positions. */
+/** What was taken and is not durable yet: fields by row prefix, undefined for a removed one; positions; tables. */
 interface Overlay {
   readonly fields: Map<string, Map<string, string | undefined>>
   readonly positions: Map<string, Buffer>
+  /** Those whose own row changed. */
+  readonly tables: Set<TableName>
   readonly applies: Array<{ resolve (): void, reject (err: unknown): void }>
 }
+
+/** The row of a table: its live generation, and others that may have rows: a draft, and what is being removed. */
+interface Generations { readonly generation: number, readonly others?: readonly number[] }
 
 /**
  * The read models in the local store, one row per field. Writes ride on commits of the ledger; until then they are in
@@ -30,15 +41,16 @@ interface Overlay {
  */
 export function embeddedTables (store: Store): EmbeddedTables {
   const { env } = store
-  const generations = new Map<TableName, number>()
-  const positions = new Map<string, TablePosition>()
+  const generations = new Map<TableName, Generations>()
+  const positions = new Map<string, { next: bigint, atMs: number }>()
+  const drafts = new Set<TableName>()
   /**
    * Rows as `get` gave them, until they are written: a signal to 200 users would otherwise be 200 walks through the
    * tree, 10 us each, which was most of its cost.
    */
   const cache = new Map<string, ReadonlyMap<string, any>>()
   /** Generations given up, whose rows are being removed. */
-  const givenUp: Buffer[] = []
+  const givenUp: Array<{ readonly table: TableName, readonly generation: number }> = []
   let waiting = emptyOverlay()
   let inFlight = emptyOverlay()
 
@@ -54,6 +66,7 @@ export function embeddedTables (store: Store): EmbeddedTables {
         }
       }
       for (const [key, position] of inFlight.positions) batch.put(Buffer.from(key, 'latin1'), position)
+      for (const table of inFlight.tables) batch.put(tableKey(table), Buffer.from(JSON.stringify(generationsOf(table))))
       removeGivenUp(batch)
     },
     committed () {
@@ -68,30 +81,63 @@ export function embeddedTables (store: Store): EmbeddedTables {
     },
     closed (err) { for (const { reject } of waiting.applies.splice(0)) reject(err) },
   })
+  // A draft that a crash left behind, or what was being removed.
+  for (const table of tableNames) for (const other of generationsOf(table).others ?? []) giveUp(table, other)
+
+  function giveUp (table: TableName, generation: number): void {
+    givenUp.push({ table, generation })
+    store.request(true)
+  }
 
   function removeGivenUp (batch: WriteBatch): void {
-    const prefix = givenUp[0]
-    if (!prefix) return
+    const [first] = givenUp
+    if (!first) return
+    const { table, generation } = first
     let count = 0
-    for (const key of env.getKeys({ start: prefix, end: after(prefix), limit: removalsPerCommit })) {
-      batch.remove(key)
-      count++
+    for (const of of [kind.field, kind.position]) {
+      const prefix = tablePrefix(of, table, generation)
+      for (const key of env.getKeys({ start: prefix, end: after(prefix), limit: removalsPerCommit - count })) {
+        batch.remove(key)
+        count++
+      }
+      if (count === removalsPerCommit) break
     }
-    if (count < removalsPerCommit) givenUp.shift()
-    if (givenUp.length > 0) store.request(true)
+    if (count === 0) { // the removal of the last ones is durable
+      givenUp.shift()
+      for (const key of positions.keys()) if (key.startsWith(positionsOf(table, generation))) positions.delete(key)
+      const { generation: live, others = [] } = generationsOf(table)
+      setGenerations(table, live, others.filter(other => other !== generation))
+    }
+    store.request(true)
   }
 
-  function generationOf (table: TableName): number {
-    let generation = generations.get(table)
-    if (generation === undefined) {
-      const row = env.getBinary(tableKey(table))
-      generation = row ? Number(JSON.parse(row.toString()).generation) : 0
-      generations.set(table, generation)
+  function generationsOf (table: TableName): Generations {
+    let row = generations.get(table)
+    if (!row) {
+      const stored = env.getBinary(tableKey(table))
+      row = stored ? JSON.parse(stored.toString()) as Generations : { generation: 0 }
+      generations.set(table, row)
     }
-    return generation
+    return row
   }
 
-  function positionOf (key: string): TablePosition {
+  function setGenerations (table: TableName, generation: number, others: readonly number[]): void {
+    generations.set(table, others.length > 0 ? { generation, others } : { generation })
+    waiting.tables.add(table)
+  }
+
+  function generationOf (table: TableName): number { return generationsOf(table).generation }
+
+  /** One without any rows, and without rows that are still to be removed. */
+  function freshGeneration (table: TableName): number {
+    const { generation, others = [] } = generationsOf(table)
+    let fresh = generation
+    do fresh = (fresh + 1) % generationsMax; while (others.includes(fresh))
+    return fresh
+  }
+
+  function positionOf (table: TableName, generation: number, partition: number): TablePosition {
+    const key = positionKey(table, generation, partition)
     let position = positions.get(key)
     if (!position) {
       const row = env.getBinary(Buffer.from(key, 'latin1'))
@@ -99,7 +145,7 @@ export function embeddedTables (store: Store): EmbeddedTables {
       position = stored ? { next: BigInt(stored.next), atMs: stored.atMs } : start
       positions.set(key, position)
     }
-    return position
+    return { ...position, generation: `${generation}` }
   }
 
   function fieldsOf (prefix: string): Map<string, any> {
@@ -117,7 +163,110 @@ export function embeddedTables (store: Store): EmbeddedTables {
     return fields
   }
 
+  async function * scan (table: TableName, generation: number) {
+    const all = tablePrefix(kind.field, table, generation)
+    const unseen = new Set<string>()
+    for (const overlay of [inFlight, waiting]) {
+      for (const prefix of overlay.fields.keys()) if (prefix.startsWith(all.toString('latin1'))) unseen.add(prefix)
+    }
+    for (let from: Buffer | undefined = all; from !== undefined;) {
+      const prefixes = new Set<string>()
+      for (const key of env.getKeys({ start: from, end: after(all), limit: rowsPerTurn })) prefixes.add(prefixIn(key))
+      from = undefined
+      for (const prefix of prefixes) {
+        unseen.delete(prefix)
+        const fields = fieldsOf(prefix)
+        if (fields.size > 0) yield { ...namesIn(prefix), fields }
+        // Past all fields of the last key, for it was given whole, whatever of it lies beyond this turn's rows.
+        from = after(Buffer.from(prefix, 'latin1'))
+      }
+      await turn()
+    }
+    for (const prefix of unseen) {
+      const fields = fieldsOf(prefix)
+      if (fields.size > 0) yield { ...namesIn(prefix), fields }
+    }
+  }
+
+  /** All keys are made before the first write is taken: a bad one refuses the whole step. */
+  function take (table: TableName, generation: number, partition: number, writes: readonly TableWrite[]): void {
+    const prefixes = writes.map(write => prefixOf(table, generation, partition, write))
+    for (let i = 0; i < writes.length; i++) setField(waiting, prefixes[i]!, writes[i]!)
+  }
+
+  /** @returns false where the step was taken before */
+  function takeStep (
+    table: TableName, generation: number, partition: number, writes: readonly TableWrite[], step: TableStep
+  ): boolean {
+    const { next, atMs, from } = step
+    const taken = positionOf(table, generation, partition).next
+    if (taken >= next) return false
+    if (from !== undefined && taken < from) {
+      throw new Error(`${table}, partition ${partition}: got a step from ${from} on, want one from ${taken} on`)
+    }
+    take(table, generation, partition, writes)
+    const key = positionKey(table, generation, partition)
+    positions.set(key, { next, atMs })
+    waiting.positions.set(key, Buffer.from(`{"next":"${next}","atMs":${atMs}}`))
+    return true
+  }
+
+  function kept (): Promise<void> {
+    return new Promise((resolve, reject) => {
+      waiting.applies.push({ resolve, reject })
+      store.request(true)
+    })
+  }
+
+  /** Makes `generation` the live one, and the live one a thing of the past. */
+  async function replace (table: TableName, generation: number): Promise<void> {
+    const { generation: old, others = [] } = generationsOf(table)
+    setGenerations(table, generation, [...others.filter(other => other !== generation), old])
+    cache.clear()
+    await kept() // with all that was taken for the old one, so that nothing comes after its removal
+    giveUp(table, old)
+  }
+
+  async function draft (table: TableName): Promise<Draft> {
+    if (drafts.has(table)) throw new GatewayError('not-ready', `${table} is being rebuilt already`)
+    drafts.add(table)
+    const generation = freshGeneration(table)
+    const { generation: live, others = [] } = generationsOf(table)
+    setGenerations(table, live, [...others, generation]) // with the first write at the latest
+    let adopted = false
+    return {
+      get: async (_table, partition, key) => fieldsOf(prefixOf(table, generation, partition, { key, field: '' })),
+      scan: () => scan(table, generation),
+      position: async (_table, partition) => positionOf(table, generation, partition),
+      async apply (_table, partition, writes, step) {
+        if (takeStep(table, generation, partition, writes, step)) await kept()
+      },
+      async seed (partition, writes) {
+        take(table, generation, partition, writes)
+        await kept()
+      },
+      async adopt (partitions, behindMax) {
+        const at = (of: number, partition: number) => positionOf(table, of, partition).next
+        const behind = partitions.filter(partition =>
+          at(generation, partition) + behindMax < at(generationOf(table), partition))
+        if (behind.length > 0) return partitions // the table is one for all partitions
+        adopted = true
+        drafts.delete(table)
+        await replace(table, generation)
+        return []
+      },
+      async discard () {
+        if (!drafts.has(table) || adopted) return
+        await kept()
+        giveUp(table, generation)
+        drafts.delete(table)
+      },
+    }
+  }
+
   return {
+    draft,
+
     async get (table, partition, key) {
       const name = rowName(table, partition, key)
       const cached = cache.get(name)
@@ -130,75 +279,29 @@ export function embeddedTables (store: Store): EmbeddedTables {
       return fields
     },
 
-    async * scan (table) {
-      const all = tablePrefix(kind.field, table, generationOf(table))
-      const unseen = new Set<string>()
-      for (const overlay of [inFlight, waiting]) {
-        for (const prefix of overlay.fields.keys()) if (prefix.startsWith(all.toString('latin1'))) unseen.add(prefix)
-      }
-      for (let from: Buffer | undefined = all; from !== undefined;) {
-        const prefixes = new Set<string>()
-        for (const key of env.getKeys({ start: from, end: after(all), limit: rowsPerTurn })) prefixes.add(prefixIn(key))
-        from = undefined
-        for (const prefix of prefixes) {
-          unseen.delete(prefix)
-          const fields = fieldsOf(prefix)
-          if (fields.size > 0) yield { ...namesIn(prefix), fields }
-          // Past all fields of the last key, for it was given whole, whatever of it lies beyond this turn's rows.
-          from = after(Buffer.from(prefix, 'latin1'))
-        }
-        await turn()
-      }
-      for (const prefix of unseen) {
-        const fields = fieldsOf(prefix)
-        if (fields.size > 0) yield { ...namesIn(prefix), fields }
-      }
-    },
+    scan: table => scan(table, generationOf(table)),
 
-    async apply (table, partition, writes, position) {
+    async apply (table, partition, writes, step) {
       const generation = generationOf(table)
-      const key = positionKey(table, generation, partition)
-      const { next, atMs, from } = position
-      const taken = positionOf(key).next
-      if (taken >= next) return
-      if (from !== undefined && taken < from) {
-        throw new Error(`${table}, partition ${partition}: got a step from ${from} on, want one from ${taken} on`)
+      if (step.generation !== undefined && step.generation !== `${generation}`) {
+        throw new GenerationReplaced(table, partition)
       }
-      // All keys are made before the first write is taken: a bad one refuses the whole step.
-      const prefixes = writes.map(write => prefixOf(table, generation, partition, write))
-      for (let i = 0; i < writes.length; i++) {
-        setField(waiting, prefixes[i]!, writes[i]!)
-        cache.delete(rowName(table, partition, writes[i]!.key))
-      }
-      positions.set(key, { next, atMs })
-      waiting.positions.set(key, Buffer.from(`{"next":"${next}","atMs":${atMs}}`))
+      if (!takeStep(table, generation, partition, writes, step)) return
+      for (const { key } of writes) cache.delete(rowName(table, partition, key))
       await kept()
     },
 
-    async position (table, partition) { return positionOf(positionKey(table, generationOf(table), partition)) },
+    async position (table, partition) { return positionOf(table, generationOf(table), partition) },
 
-    async reset (table) {
-      const old = generationOf(table)
-      const generation = (old + 1) % 0x10000
-      generations.set(table, generation)
-      cache.clear()
-      waiting.positions.set(tableKey(table).toString('latin1'), Buffer.from(JSON.stringify({ generation })))
-      givenUp.push(tablePrefix(kind.field, table, old), tablePrefix(kind.position, table, old))
-      await kept()
-    },
-  }
-
-  function kept (): Promise<void> {
-    return new Promise((resolve, reject) => {
-      waiting.applies.push({ resolve, reject })
-      store.request(true)
-    })
+    reset: table => replace(table, freshGeneration(table)),
   }
 }
 
 function rowName (table: TableName, partition: number, key: string): string { return `${table}/${partition}/${key}` }
 
-function emptyOverlay (): Overlay { return { fields: new Map(), positions: new Map(), applies: [] } }
+function emptyOverlay (): Overlay {
+  return { fields: new Map(), positions: new Map(), tables: new Set(), applies: [] }
+}
 
 function merged (older: Overlay, newer: Overlay): Overlay {
   for (const [prefix, fields] of newer.fields) {
@@ -207,6 +310,7 @@ function merged (older: Overlay, newer: Overlay): Overlay {
     else older.fields.set(prefix, fields)
   }
   for (const [key, position] of newer.positions) older.positions.set(key, position)
+  for (const table of newer.tables) older.tables.add(table)
   older.applies.push(...newer.applies)
   return older
 }
@@ -215,52 +319,4 @@ function setField (overlay: Overlay, prefix: string, write: TableWrite): void {
   let fields = overlay.fields.get(prefix)
   if (!fields) overlay.fields.set(prefix, fields = new Map())
   fields.set(write.field, write.type === 'put' ? JSON.stringify(write.value) : undefined)
-}
-
-/** A row's key without the field: as text with one character per byte, so that a Map finds it. */
-function prefixOf (
-  table: TableName, generation: number, partition: number, { key, field }: { key: string, field: string }
-): string {
-  const bytes = Buffer.byteLength(key)
-  if (bytes > keyBytesMax || Buffer.byteLength(field) > keyBytesMax) {
-    throw new RangeError(`${table}: got a key of ${bytes} and a field of ${Buffer.byteLength(field)} bytes, ` +
-      `want at most ${keyBytesMax} each`)
-  }
-  const prefix = Buffer.alloc(namesAt + bytes)
-  tablePrefix(kind.field, table, generation).copy(prefix)
-  prefix.writeUInt16BE(partition, 4)
-  prefix.writeUInt16BE(bytes, 6)
-  prefix.write(key, namesAt)
-  return prefix.toString('latin1')
-}
-
-const namesAt = 8
-
-function prefixIn (row: Buffer): string { return row.toString('latin1', 0, namesAt + row.readUInt16BE(6)) }
-
-function namesIn (prefix: string): { partition: number, key: string } {
-  const bytes = Buffer.from(prefix, 'latin1')
-  return { partition: bytes.readUInt16BE(4), key: bytes.toString('utf8', namesAt) }
-}
-
-function positionKey (table: TableName, generation: number, partition: number): string {
-  const key = Buffer.alloc(6)
-  tablePrefix(kind.position, table, generation).copy(key)
-  key.writeUInt16BE(partition, 4)
-  return key.toString('latin1')
-}
-
-function tablePrefix (of: number, table: TableName, generation: number): Buffer {
-  return Buffer.from([of, tableIds[table], generation >> 8, generation & 0xff])
-}
-
-function tableKey (table: TableName): Buffer { return Buffer.from([kind.table, tableIds[table]]) }
-
-/** The first key behind all that begin with `prefix`. Kinds are small, so there always is one. */
-function after (prefix: Buffer): Buffer {
-  const next = Buffer.from(prefix)
-  let at = next.length - 1
-  while (next[at] === 0xff) at--
-  next[at]!++
-  return next.subarray(0, at + 1)
 }

@@ -4,7 +4,9 @@ import type { TableName } from './tables.js'
 /*
   The keys of a table in Redis. All of one partition have one hash tag, so they are in one slot of a cluster.
 
-    {<prefix>.<partition>}:<table>                       hash: identity, live, next:<generation>, atMs:<generation>
+    {<prefix>.<partition>}:<table>                       hash: identity, live, next:<generation>, atMs:<generation>;
+                                                               draft, the generation that is being built, and
+                                                               draftUntil, ms since 1970, when it is given up
     {<prefix>.<partition>}:<table>:<generation>          set: the keys of the rows, where the table has an index
     {<prefix>.<partition>}:<table>:<generation>:<key>    hash: field -> JSON
 */

@@ -10,6 +10,21 @@ const liveGeneration = `
   local known = redis.call('HMGET', KEYS[1], 'identity', 'live')
   local live = known[1] == ARGV[1] and known[2] or ''`
 
+/** Of KEYS and ARGV as `apply` has them. */
+const writeRows = `
+  for i = 8, #ARGV, 3 do
+    local row = KEYS[3 + ARGV[i]]
+    if ARGV[i + 2] == '' then redis.call('HDEL', row, ARGV[i + 1])
+    else redis.call('HSET', row, ARGV[i + 1], ARGV[i + 2]) end
+  end
+  if ARGV[7] == '1' then
+    for i = 3, #KEYS do
+      local key = string.sub(KEYS[i], #KEYS[2] + 2)
+      if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('SADD', KEYS[2], key)
+      else redis.call('SREM', KEYS[2], key) end
+    end
+  end`
+
 /**
  * KEYS: the table's hash, the index or the hash again, rows. ARGV: identity, generation, whether that may begin,
  * from, next, atMs, whether there is an index; then for each write the place of its row, the field, and the JSON, or ''
@@ -23,19 +38,8 @@ const apply = `${liveGeneration}
   local stored = live == '' and '0' or redis.call('HGET', KEYS[1], 'next:' .. live) or '0'
   if tonumber(stored) >= tonumber(ARGV[5]) then return {'kept'} end
   if tonumber(stored) < tonumber(ARGV[4]) then return {'behind', stored} end
-  if live == '' then redis.call('DEL', KEYS[1]) end
-  for i = 8, #ARGV, 3 do
-    local row = KEYS[3 + ARGV[i]]
-    if ARGV[i + 2] == '' then redis.call('HDEL', row, ARGV[i + 1])
-    else redis.call('HSET', row, ARGV[i + 1], ARGV[i + 2]) end
-  end
-  if ARGV[7] == '1' then
-    for i = 3, #KEYS do
-      local key = string.sub(KEYS[i], #KEYS[2] + 2)
-      if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('SADD', KEYS[2], key)
-      else redis.call('SREM', KEYS[2], key) end
-    end
-  end
+  if known[1] ~= ARGV[1] then redis.call('DEL', KEYS[1]) end
+  ${writeRows}
   redis.call('HSET', KEYS[1], 'identity', ARGV[1], 'live', ARGV[2],
     'next:' .. ARGV[2], ARGV[5], 'atMs:' .. ARGV[2], ARGV[6])
   return {'kept'}`
@@ -56,6 +60,65 @@ const list = `${liveGeneration}
 const abandon = `
   if redis.call('HGET', KEYS[1], 'live') == ARGV[1] then redis.call('DEL', KEYS[1]) end`
 
+const nowMs = `
+  local time = redis.call('TIME')
+  local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)`
+
+const forgetDraft = `
+  local old = redis.call('HGET', KEYS[1], 'draft')
+  if old then redis.call('HDEL', KEYS[1], 'draft', 'draftUntil', 'next:' .. old, 'atMs:' .. old) end`
+
+/** KEYS: the table's hash. ARGV: identity, generation, ms until it is given up. Whether that is the draft now. */
+const draftBegin = `${nowMs}
+  if redis.call('HGET', KEYS[1], 'identity') ~= ARGV[1] then
+    redis.call('DEL', KEYS[1])
+  elseif tonumber(redis.call('HGET', KEYS[1], 'draftUntil') or '0') > nowMs then
+    return 0
+  end
+  ${forgetDraft}
+  redis.call('HSET', KEYS[1], 'identity', ARGV[1], 'draft', ARGV[2], 'draftUntil', nowMs + ARGV[3])
+  return 1`
+
+/**
+ * KEYS and ARGV as those of `apply`, but that the third of ARGV is for how many ms longer the draft is kept. With an
+ * empty `next` the rows alone are written.
+ */
+const draftApply = `${nowMs}
+  local known = redis.call('HMGET', KEYS[1], 'identity', 'draft', 'next:' .. ARGV[2])
+  if known[1] ~= ARGV[1] or known[2] ~= ARGV[2] then return {'generation', known[2] or ''} end
+  local stored = known[3] or '0'
+  if ARGV[5] ~= '' then
+    if tonumber(stored) >= tonumber(ARGV[5]) then return {'kept'} end
+    if tonumber(stored) < tonumber(ARGV[4]) then return {'behind', stored} end
+  end
+  ${writeRows}
+  redis.call('HSET', KEYS[1], 'draftUntil', nowMs + ARGV[3])
+  if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'next:' .. ARGV[2], ARGV[5], 'atMs:' .. ARGV[2], ARGV[6]) end
+  return {'kept'}`
+
+/** KEYS: the table's hash. ARGV: identity, generation, blocks that it may be behind. */
+const draftAdopt = `${liveGeneration}
+  if known[1] ~= ARGV[1] or redis.call('HGET', KEYS[1], 'draft') ~= ARGV[2] then return 'generation' end
+  local next = live == '' and '0' or redis.call('HGET', KEYS[1], 'next:' .. live) or '0'
+  local draftNext = redis.call('HGET', KEYS[1], 'next:' .. ARGV[2]) or '0'
+  if tonumber(draftNext) + tonumber(ARGV[3]) < tonumber(next) then return 'behind' end
+  redis.call('HDEL', KEYS[1], 'draft', 'draftUntil', 'next:' .. live, 'atMs:' .. live)
+  redis.call('HSET', KEYS[1], 'live', ARGV[2])
+  return 'adopted'`
+
+/** KEYS: the table's hash. ARGV: the generation of a draft to give up, if it is that still. */
+const draftDiscard = `
+  if redis.call('HGET', KEYS[1], 'draft') ~= ARGV[1] then return end
+  ${forgetDraft}`
+
+/** KEYS: the table's hash. ARGV: a generation. Whether its rows are of use; a draft whose time is over is given up. */
+const isKnown = `${nowMs}
+  if redis.call('HGET', KEYS[1], 'live') == ARGV[1] then return 1 end
+  if redis.call('HGET', KEYS[1], 'draft') ~= ARGV[1] then return 0 end
+  if tonumber(redis.call('HGET', KEYS[1], 'draftUntil')) > nowMs then return 1 end
+  ${forgetDraft}
+  return 0`
+
 type Args = ReadonlyArray<string | number>
 
 export interface TableScripts {
@@ -63,6 +126,11 @@ export interface TableScripts {
   tableRead (keyCount: number, keys: Args, argv: Args): Promise<[string, ...string[][]]>
   tableList (keyCount: number, keys: Args, argv: Args): Promise<[string, string[]?]>
   tableAbandon (keyCount: number, keys: Args, argv: Args): Promise<null>
+  draftBegin (keyCount: number, keys: Args, argv: Args): Promise<0 | 1>
+  draftApply (keyCount: number, keys: Args, argv: Args): Promise<['kept'] | ['behind' | 'generation', string]>
+  draftAdopt (keyCount: number, keys: Args, argv: Args): Promise<'adopted' | 'behind' | 'generation'>
+  draftDiscard (keyCount: number, keys: Args, argv: Args): Promise<null>
+  generationKnown (keyCount: number, keys: Args, argv: Args): Promise<0 | 1>
 }
 
 export function tableScripts (redis: Redis | Cluster): TableScripts {
@@ -70,5 +138,10 @@ export function tableScripts (redis: Redis | Cluster): TableScripts {
   redis.defineCommand('tableRead', { lua: read })
   redis.defineCommand('tableList', { lua: list })
   redis.defineCommand('tableAbandon', { lua: abandon })
+  redis.defineCommand('draftBegin', { lua: draftBegin })
+  redis.defineCommand('draftApply', { lua: draftApply })
+  redis.defineCommand('draftAdopt', { lua: draftAdopt })
+  redis.defineCommand('draftDiscard', { lua: draftDiscard })
+  redis.defineCommand('generationKnown', { lua: isKnown })
   return redis as unknown as TableScripts
 }

@@ -4,7 +4,12 @@ import { newGeneration, TableKeys, type Slice } from './redis-keys.js'
 import { scanKeys } from './redis-scan.js'
 import { tableScripts, type TableScripts } from './redis-scripts.js'
 import { sweep } from './redis-sweep.js'
-import { keyBytesMax, type TableName, type TablePosition, type Tables, type TableStep, type TableWrite } from './tables.js'
+import { changesOf, fieldsOf, filled, indexed, type Row } from './redis-rows.js'
+import { beginDraft } from './redis-draft.js'
+import {
+  type Draft, GenerationReplaced, type RebuildableTables, type TableName, type TablePosition, type TableStep,
+  type TableWrite,
+} from './tables.js'
 
 export interface RedisTablesOptions {
   /** What every key begins with. Letters, digits, `.`, `_` and `-`. */
@@ -26,7 +31,7 @@ export interface RedisTablesOptions {
   readonly onSweepFailed?: (error: unknown) => void
 }
 
-export interface RedisTables extends Tables {
+export interface RedisTables extends RebuildableTables {
   /** Ends what goes on in the background. The connection is the caller's. */
   close (): void
 }
@@ -34,10 +39,6 @@ export interface RedisTables extends Tables {
 /** The generation of a slice as this process knows it; one that has not begun is what the next `apply` would begin. */
 interface Generation { readonly id: string, readonly begun: boolean }
 
-type Row = Readonly<{ partition: number, key: string, fields: ReadonlyMap<string, any> }>
-
-/** Small tables whose rows somebody reads all the time: they have an index, and need no SCAN over everybody's keys. */
-const indexed: ReadonlySet<TableName> = new Set(['nodes'])
 /** Tries of one call that meets a generation it does not know: to learn of it, and to be overtaken once more. */
 const triesMax = 3
 
@@ -101,6 +102,8 @@ class TablesInRedis implements RedisTables {
     for (let tries = 0; tries < triesMax; tries++) {
       // No await before this call: steps reach Redis in the order in which they were given.
       const generation = this.#generationOf(slice)
+      const isReplaced = step.generation !== undefined && generation.begun && generation.id !== step.generation
+      if (isReplaced) throw new GenerationReplaced(table, partition)
       const [status, stored] = await this.#scripts.tableApply(2 + rows.length, this.#keysOf(slice, generation, rows), [
         this.#options.identity, generation.id, generation.begun ? 0 : 1,
         String(step.from ?? 0n), String(step.next), step.atMs, indexed.has(table) ? 1 : 0, ...changes,
@@ -133,14 +136,30 @@ class TablesInRedis implements RedisTables {
     return stored
   }
 
+  async draft (table: TableName): Promise<Draft> {
+    const { identity, partitions } = this.#options
+    return await beginDraft({
+      redis: this.#redis,
+      scripts: this.#scripts,
+      keys: this.#keys,
+      identity,
+      table,
+      partitions: partitions(table),
+      adopted: (partition, generation) => { this.#learn({ table, partition }, generation) },
+      sweep: () => sweep(this.#redis, this.#scripts, this.#keys, table, 0, this.#closed.signal)
+        .catch(error => { this.#options.onSweepFailed?.(error) }),
+    })
+  }
+
   close (): void { this.#closed.abort() }
 
   async #position (slice: Slice): Promise<TablePosition> {
     const stored = await this.#redis.hgetall(this.#keys.meta(slice))
     const live = stored.identity === this.#options.identity ? stored.live ?? '' : ''
     this.#learn(slice, live)
-    if (live === '') return { next: 0n, atMs: 0 }
-    return { next: BigInt(stored[`next:${live}`] ?? 0), atMs: Number(stored[`atMs:${live}`] ?? 0) }
+    const generation = this.#generationOf(slice).id
+    if (live === '') return { next: 0n, atMs: 0, generation }
+    return { next: BigInt(stored[`next:${live}`] ?? 0), atMs: Number(stored[`atMs:${live}`] ?? 0), generation }
   }
 
   /** @returns the fields of the rows, in order; none at all when `generation` is not the live one */
@@ -207,34 +226,6 @@ class TablesInRedis implements RedisTables {
     const { signal } = this.#closed
     await delay(sweepAfterMs, undefined, { signal, ref: false })
     this.#sweepsDue.delete(table) // a generation that begins from now on needs another pass
-    await sweep(this.#redis, this.#keys, table, sweepPauseMs, signal)
+    await sweep(this.#redis, this.#scripts, this.#keys, table, sweepPauseMs, signal)
   }
-}
-
-function * filled ({ partition }: Slice, keys: readonly string[], rows: Array<Map<string, any>>): Iterable<Row> {
-  for (const [i, fields] of rows.entries()) if (fields.size > 0) yield { partition, key: keys[i]!, fields }
-}
-
-/** @returns the keys of the rows written to, each once, and for each write the place of its row, field and JSON */
-function changesOf (table: TableName, writes: readonly TableWrite[]) {
-  const places = new Map<string, number>()
-  const changes: Array<string | number> = []
-  for (const write of writes) {
-    const { key, field } = write
-    if (Buffer.byteLength(key) > keyBytesMax || Buffer.byteLength(field) > keyBytesMax) {
-      throw new RangeError(`${table}: got a key of ${Buffer.byteLength(key)} and a field of ` +
-        `${Buffer.byteLength(field)} bytes, want at most ${keyBytesMax} each`)
-    }
-    let place = places.get(key)
-    if (place === undefined) places.set(key, place = places.size)
-    // A value that JSON has no text for is not there, as everywhere in JSON.
-    changes.push(place, field, write.type === 'put' ? JSON.stringify(write.value) ?? '' : '')
-  }
-  return { rows: [...places.keys()], changes }
-}
-
-function fieldsOf (flat: readonly string[]): Map<string, any> {
-  const fields = new Map<string, any>()
-  for (let i = 0; i < flat.length; i += 2) fields.set(flat[i]!, JSON.parse(flat[i + 1]!))
-  return fields
 }

@@ -17,6 +17,7 @@ export interface Tables {
    *
    * @throws when the stored position is before `position.from`, because an earlier call failed or the store was
    *   emptied: nothing is written, so that no hole comes to be, and the runner goes back to the stored position
+   * @throws GenerationReplaced when the rows are of another generation than `position.generation`
    */
   apply (table: TableName, partition: number, writes: readonly TableWrite[], position: TableStep): Promise<void>
 
@@ -26,10 +27,55 @@ export interface Tables {
 
 export type TableName = 'presence' | 'routing' | 'nodes' | 'connections'
 
-export interface TablePosition { readonly next: bigint, readonly atMs: number }
+export interface TablePosition {
+  readonly next: bigint
+  readonly atMs: number
+  /** Names the rows that stand at this position: a rebuilt table is another one, as is one that was lost. */
+  readonly generation?: string | undefined
+}
 
-/** Writes that lead from one position to another: all that the entries of `from` up to but without `next` ask for. */
+/**
+ * Writes that lead from one position to another: all that the entries of `from` up to but without `next` ask for. With
+ * a `generation` they are for that one alone: what a projection remembers is of the rows that it was loaded from.
+ */
 export interface TableStep extends TablePosition { readonly from?: bigint }
+
+/** The table was rebuilt: go on from the position that it has now, with what is remembered loaded anew. */
+export class GenerationReplaced extends Error {
+  override readonly name = 'GenerationReplaced'
+
+  constructor (table: TableName, partition: number) {
+    super(`${table}, partition ${partition}: it was rebuilt, and goes on from another position`)
+  }
+}
+
+/** Tables that can be built anew while the live ones are read and written. */
+export interface RebuildableTables extends Tables {
+  /**
+   * Begins a generation of the table beside the live one, at position 0 and empty.
+   *
+   * @throws GatewayError `not-ready` while there is one already, in this process or another
+   */
+  draft (table: TableName): Promise<Draft>
+}
+
+/** A generation that is not live yet, as the tables that it could be; it has one table only. */
+export interface Draft extends Tables {
+  /** Puts in rows that the stream no longer tells of, before the first step is applied. */
+  seed (partition: number, writes: readonly TableWrite[]): Promise<void>
+
+  /**
+   * Makes it the live generation of these partitions, each in one atomic step. No write is lost by that, wherever the
+   * two stand: whoever keeps the table meets `GenerationReplaced` and goes on from the position of the draft.
+   *
+   * @param behindMax how many blocks the draft may be behind the live generation
+   * @returns those of `partitions` in which it was further behind, and is not live yet
+   */
+  adopt (partitions: readonly number[], behindMax: bigint): Promise<readonly number[]>
+
+  /** Gives up what is not live, and removes rows that nobody reads any more: its own, or those that it replaced. */
+  discard (): Promise<void>
+}
 
 /** Longest key and longest field, in bytes of UTF-8: what every store takes. */
 export const keyBytesMax = 900

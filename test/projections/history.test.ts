@@ -9,6 +9,7 @@ import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import type { Stores } from '../../gateway/stores.js'
 import type { EventLog } from '../../ledger/log.js'
 import { History } from '../../projections/history.js'
+import { unpack } from '../../projections/opening.js'
 import type { Tables } from '../../projections/tables/tables.js'
 import type { Entry } from '../../schemas/facts.js'
 import { partitionOf } from '../../schemas/partitioning.js'
@@ -58,7 +59,7 @@ t.test('a connection that ended', async t => {
       downlinksAcked: 0,
       roundTripMs: -1,
       resumedFrom: '',
-      resumedTo: '',
+      resumedTo: 'c2',
     }])
     await until(() => projections.lag().get('connections') === 0)
     t.strictSame(await openRows(world.stores.tables), ['c2'], 'and its row is gone')
@@ -97,6 +98,59 @@ t.test('a connection that ended', async t => {
     await until(async () => (await world.records()).length > 0)
     t.match(await world.records(), [{ connectionId: 'c2' }])
     await until(() => history.unopened === 1)
+  })
+})
+
+t.test('the connection before and the one after', async t => {
+  const resumed = async (...blocks: Entry[][]) => {
+    const world = await inMemory(t)
+    await world.log.hear(...blocks)
+    await until(() => behind(world.history) === 0)
+    return world.records.map(({ connectionId, resumedFrom, resumedTo }) => [resumedFrom, connectionId, resumedTo].join(' < '))
+  }
+
+  t.test('are those of the same device', async t => {
+    t.strictSame(await resumed(
+      [opened('ann', 'c1'), opened('ann', 'c2', { deviceId: 'desk' }), opened('bob', 'c3')],
+      [closed('ann', 'c1'), closed('ann', 'c2'), closed('bob', 'c3'), opened('ann', 'c4'), closed('ann', 'c4')]
+    ), [' < c1 < ', ' < c2 < ', ' < c3 < ', 'c1 < c4 < '])
+  })
+
+  t.test('name each other where the device moved over', async t => {
+    t.strictSame(await resumed(
+      [opened('ann', 'c1')], [opened('ann', 'c2')], [closed('ann', 'c1', { code: 'migrating' })], [closed('ann', 'c2')]
+    ), [' < c1 < c2', 'c1 < c2 < '])
+  })
+
+  t.test('are in the order of their openings, whatever the order of their ends', async t => {
+    t.strictSame(await resumed(
+      [opened('ann', 'c1'), opened('ann', 'c2')], [closed('ann', 'c2')], [closed('ann', 'c1')],
+      [opened('ann', 'c3'), closed('ann', 'c3')]
+    ), ['c1 < c2 < ', ' < c1 < c2', 'c2 < c3 < '])
+  })
+
+  t.test('are none where the session ended in between', async t => {
+    t.strictSame(await resumed(
+      [opened('ann', 'c1'), closed('ann', 'c1', { endSession: true })], [opened('ann', 'c2'), closed('ann', 'c2')]
+    ), [' < c1 < ', ' < c2 < '])
+  })
+
+  t.test('are known after a restart', async t => {
+    const world = await embedded(t)
+    const first = await world.history()
+    await world.append(opened('ann', 'c1'), closed('ann', 'c1'), opened('bob', 'c2'), opened('bob', 'c3'))
+    await world.append(opened('cleo', 'c4'), closed('cleo', 'c4', { endSession: true }))
+    await first.stop()
+    await world.reopen()
+    await world.history()
+    await world.append(opened('ann', 'c5'), closed('ann', 'c5'))
+    await world.append(closed('bob', 'c2'), closed('bob', 'c3'), opened('bob', 'c6'), closed('bob', 'c6'))
+    await world.append(opened('cleo', 'c7'), closed('cleo', 'c7'))
+    await until(async () => (await world.records()).length === 7)
+    t.strictSame(
+      Object.fromEntries((await world.records()).map(({ connectionId, resumedFrom, resumedTo }) =>
+        [connectionId, `${resumedFrom},${resumedTo}`])),
+      { c1: ',', c2: ',c3', c3: 'c2,', c4: ',', c5: 'c1,', c6: 'c3,', c7: ',' })
   })
 })
 
@@ -232,17 +286,28 @@ async function recordsOf (blocks: readonly Entry[][], { applies, appends, restar
 
 /** The records, by hand: what one would write down while reading the entries. */
 function model (entries: readonly Entry[]): ConnectionEnded[] {
-  const openings = new Map<string, Entry>()
+  const openings = new Map<string, { entry: Entry, isOpen: boolean, resumedFrom: string, resumedTo: string }>()
+  const newest = new Map<string, string>() // of each user's device, whether open or closed; '' where its session ended
   const records: ConnectionEnded[] = []
   for (const entry of entries) {
     const { userId, atMs: closedAtMs, fact } = entry
-    if (fact.type === 'ConnectionOpened') openings.set(fact.connectionId, entry)
+    if (fact.type === 'ConnectionOpened') {
+      const device = JSON.stringify([userId, fact.deviceId])
+      const resumedFrom = newest.get(device) ?? ''
+      const before = openings.get(resumedFrom)
+      if (before?.isOpen) before.resumedTo = fact.connectionId
+      openings.set(fact.connectionId, { entry, isOpen: true, resumedFrom, resumedTo: '' })
+      newest.set(device, fact.connectionId)
+    }
     if (fact.type !== 'ConnectionClosed') continue
-    const { atMs: openedAtMs, fact: opening } = openings.get(fact.connectionId)!
+    const opened = openings.get(fact.connectionId)!
+    const { entry: { atMs: openedAtMs, fact: opening }, resumedFrom, resumedTo } = opened
     assert.ok(opening.type === 'ConnectionOpened')
     const { type, downlinkSeq, loginPolicy, uplinkWindow, ...first } = opening
     const { type: _, endSession, told, ...last } = fact
-    records.push({ userId, openedAtMs, closedAtMs, ...first, ...last, resumedFrom: '', resumedTo: '' })
+    records.push({ userId, openedAtMs, closedAtMs, ...first, ...last, resumedFrom, resumedTo })
+    opened.isOpen = false
+    if (endSession && resumedTo === '') newest.set(JSON.stringify([userId, opening.deviceId]), '')
   }
   return records
 }
@@ -271,6 +336,7 @@ function memory (derives: boolean) {
     },
     derivedFrom: async () => derives ? derived : -1n,
     bounds: heard.bounds.bind(heard),
+    offsetAt: heard.offsetAt.bind(heard),
     health: heard.health.bind(heard),
     close: heard.close.bind(heard),
     async hear (...blocks: Entry[][]) {
@@ -332,7 +398,9 @@ async function embedded (t: Test) {
 /** The connections that wait for their end. */
 async function openRows (tables: Tables): Promise<string[]> {
   const found = []
-  for await (const { key, fields } of tables.scan('connections')) if (fields.has('opened')) found.push(key)
+  for await (const { fields } of tables.scan('connections')) {
+    for (const [field, value] of fields) if (unpack(value)) found.push(field)
+  }
   return found.sort()
 }
 

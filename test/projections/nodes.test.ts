@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { nodeRow, nodeRows, nodes } from '../../projections/nodes.js'
+import { lastDrain, nodeRow, nodeRows, nodes } from '../../projections/nodes.js'
 import type { NodeEntry, NodeFact } from '../../schemas/records.js'
 import { node, reported, started, withRepeats } from './given.js'
 import { followedBy } from './followed-by.js'
@@ -62,6 +62,44 @@ t.test('a node that started and reported', async t => {
     const facts = [node('n1', 100, 100, started), drain(20, 200), drain(70, 300), drain(20, 200)]
     t.match(await viewOf(facts, 400), { state: 'draining', percent: 70, alive: true })
     t.match(await viewOf([...facts, drain(0, 350)], 400), { state: 'up', percent: undefined })
+  })
+})
+
+t.test('a node that is asked to drain', async t => {
+  const asked = (drainId: string): NodeFact => ({ type: 'NodeDrainRequested', drainId, percent: 100, withinMs: 1 })
+  const report = (drainId: string, left: number): NodeFact => ({
+    type: 'NodeDrainReported',
+    drainId,
+    startedAtMs: 100,
+    percent: 100,
+    withinMs: 1,
+    done: false,
+    total: 2,
+    asked: 2,
+    left,
+    closed: 0,
+    resumed: 0,
+    uplinksLost: 0,
+    downlinksLost: 0,
+    moves: [],
+  })
+
+  t.test('has the last request in its row, until its next epoch', async t => {
+    const facts = [node('n1', 100, 100, started), node('n1', 100, 110, asked('d1')), node('n1', 100, 120, asked('d2')),
+      node('n1', 100, 110, asked('d1'))]
+    const drainRequest = { drainId: 'd2', percent: 100, withinMs: 1, atMs: 120 }
+    t.match(await viewOf(facts, 121), { state: 'up', drainRequest })
+    t.match(await viewOf([...facts, node('n1', 200, 200, started)], 201), { drainRequest: undefined })
+  })
+
+  t.test('has the numbers of its last report, without the moves, in whichever epoch', async t => {
+    const facts = [node('n1', 100, 100, started), node('n1', 100, 110, report('d1', 1)), node('n1', 100, 120, report('d1', 2)),
+      node('n1', 200, 200, started)]
+    const { tables } = await followedBy([nodes], facts.map(fact => [fact]))
+    for await (const { fields } of tables.scan('nodes')) {
+      const { type, moves, ...numbers } = report('d1', 2) as NodeFact & { type: 'NodeDrainReported' }
+      t.strictSame(lastDrain(fields), { epoch: 100, atMs: 120, ...numbers })
+    }
   })
 })
 

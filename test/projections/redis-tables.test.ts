@@ -61,7 +61,7 @@ async function all (t: Test) {
     const tables = await tablesAt(t, server.url, { ...options, identity: 'a log' })
     t.strictSame(await tables.get('presence', 0, 'ada'), new Map(), 'count as empty')
     t.strictSame([await scanned(tables, 'presence'), await scanned(tables, 'nodes')], [{}, {}])
-    t.strictSame(await tables.position('presence', 0), at(0))
+    t.match(await tables.position('presence', 0), at(0))
     await t.rejects(tables.apply('presence', 0, [put('ada', 'ours', 1)], { ...at(6), from: 5n }), /want one from 0 on/)
     await tables.apply('presence', 0, [put('bob', 'ours', 1)], { ...at(1), from: 0n })
     t.strictSame(await scanned(tables, 'presence'), { '0/bob': { ours: 1 } }, 'and begin anew')
@@ -79,12 +79,12 @@ async function all (t: Test) {
     const asked: string[] = []
     const endOf = async (table: string, partition: number) => { asked.push(`${table} ${partition}`); return end }
     const whole = await tablesAt(t, server.url, { ...options, endOf })
-    t.strictSame(await whole.position('presence', 0), at(7))
-    t.strictSame(await whole.position('presence', 0), at(7))
+    t.match(await whole.position('presence', 0), at(7))
+    t.match(await whole.position('presence', 0), at(7))
     t.strictSame(asked, ['presence 0'], 'is looked for once')
     end = 6n
     const cut = await tablesAt(t, server.url, { ...options, endOf })
-    t.strictSame(await cut.position('presence', 0), at(0), 'is that of a log that is gone: the table is empty')
+    t.match(await cut.position('presence', 0), at(0), 'is that of a log that is gone: the table is empty')
     t.strictSame(await cut.get('presence', 0, 'ada'), new Map())
     await cut.apply('presence', 0, [put('bob', 'c2', 1)], { ...at(2), from: 0n })
     t.strictSame(await scanned(cut, 'presence'), { '0/bob': { c2: 1 } })

@@ -71,7 +71,7 @@ t.test('a block without writes', async t => {
     t.equal(tables.applies.length, 0)
     t.match(runner.lag(), [{ blocks: 0, items: 0, ms: 0 }])
     await until(async () => (await tables.position('routing', 0)).next === 100n)
-    t.strictSame(await tables.position('routing', 0), { next: 100n, atMs: 1099 })
+    t.match(await tables.position('routing', 0), { next: 100n, atMs: 1099 })
     await delay(60)
     t.equal(tables.applies.length, 1, 'and no more while nothing comes')
   })

@@ -23,7 +23,7 @@ export function tablesContract (t: Test, name: string, { open, reopen }: TableSi
   t.test(`tables ${name}`, async t => {
     const tables = await open(t)
 
-    t.strictSame(await tables.position('presence', 0), { next: 0n, atMs: 0 }, 'begin at offset 0')
+    t.match(await tables.position('presence', 0), { next: 0n, atMs: 0 }, 'begin at offset 0')
     t.strictSame(await tables.get('presence', 0, 'ada'), new Map(), 'are empty at first')
 
     const applied = tables.apply('presence', 0, [
@@ -34,7 +34,7 @@ export function tablesContract (t: Test, name: string, { open, reopen }: TableSi
     ], at(5))
     const ada = new Map([['c1', { deviceId: 'phone', openedAtMs: 1 }]])
     t.strictSame(await tables.get('presence', 0, 'ada'), ada, 'show what was taken before it is durable')
-    t.strictSame(await tables.position('presence', 0), at(5))
+    t.match(await tables.position('presence', 0), at(5))
     t.strictSame(Object.keys(await scanned(tables, 'presence')).sort(), ['0/ada', '0/ädä'])
     await applied
     t.strictSame(await tables.get('presence', 0, 'ada'), ada)
@@ -56,7 +56,7 @@ export function tablesContract (t: Test, name: string, { open, reopen }: TableSi
     t.strictSame(await tables.get('nodes', 2, 'n1'), new Map([['state', 'up']]))
 
     const again = await reopen(t, tables)
-    t.strictSame(await again.position('presence', 0), at(6), 'survive')
+    t.match(await again.position('presence', 0), at(6), 'survive')
     t.strictSame(await scanned(again, 'nodes'), { '2/n1': { state: 'up' } })
     t.strictSame(Object.keys(await scanned(again, 'presence')), ['0/ädä'])
   })
@@ -67,9 +67,9 @@ export function tablesContract (t: Test, name: string, { open, reopen }: TableSi
     await t.rejects(tables.apply('presence', 0, [put('ada', 'c2', 2)], { ...at(8), from: 6n }),
       { message: /got a step from 6 on, want one from 5 on/ }, 'is refused, so that no hole comes to be')
     t.strictSame(await tables.get('presence', 0, 'ada'), new Map([['c1', 1]]))
-    t.strictSame(await tables.position('presence', 0), at(5))
+    t.match(await tables.position('presence', 0), at(5))
     await tables.apply('presence', 0, [put('ada', 'c2', 2)], { ...at(8), from: 5n })
-    t.strictSame(await tables.position('presence', 0), at(8))
+    t.match(await tables.position('presence', 0), at(8))
   })
 
   t.test(`steps ${name} that do not wait for each other`, async t => {
@@ -84,7 +84,7 @@ export function tablesContract (t: Test, name: string, { open, reopen }: TableSi
     t.strictSame(outcomes.map(({ status }) => status), ['fulfilled', 'rejected', 'rejected', 'fulfilled', 'fulfilled'],
       'take effect in their order, and not behind one that failed')
     t.strictSame(await tables.get('routing', 0, 'ada'), new Map([['c', 5]]))
-    t.strictSame(await tables.position('routing', 0), at(3))
+    t.match(await tables.position('routing', 0), at(3))
   })
 
   t.test(`scan ${name}`, async t => {

@@ -34,7 +34,7 @@ t.test('reset', async t => {
   await tables.apply('routing', 0, [put('k', 'f', 1)], at(3))
   await tables.reset('presence')
   t.strictSame(await scanned(tables, 'presence'), {}, 'empties the table')
-  t.strictSame(await tables.position('presence', 0), at(0), 'and its positions')
+  t.match(await tables.position('presence', 0), at(0), 'and its positions')
   t.strictSame(await scanned(tables, 'routing'), { '0/k': { f: 1 } }, 'and no other')
   await tables.apply('presence', 0, [put('new', 'f', 1)], at(1))
   for (let i = 0; i < 5; i++) { store.request(false); await store.settled() }

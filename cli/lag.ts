@@ -1,0 +1,44 @@
+import { json as readJson } from 'node:stream/consumers'
+import type { Command } from 'commander'
+import type { FollowerLag, PartitionLag } from '../gateway/lag.js'
+import { columns } from './columns.js'
+import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
+import type { GatewayOptions } from './gateway.js'
+
+interface LagOptions extends GatewayOptions {
+  readonly json?: boolean
+}
+
+export function addLag (program: Command): void {
+  const command = program.command('lag')
+    .description('tell who is behind the streams, and by how much')
+    .option('--json', 'print NDJSON, one follower a line')
+  addGatewayOptions(command).action(lag)
+}
+
+async function lag (options: LagOptions): Promise<void> {
+  const response = await ask(gatewayUrl(options), '/v1/lag', { apiKey: await findApiKey(options) })
+  const { followers } = await readJson(response) as { followers: FollowerLag[] }
+  process.stdout.write(options.json
+    ? followers.map(follower => `${JSON.stringify(follower)}\n`).join('')
+    : describe(followers))
+}
+
+/** One line for each follower, and one for each partition in which it is behind. */
+function describe (followers: readonly FollowerLag[]): string {
+  return columns([
+    ['FOLLOWER', 'STREAM', 'POSITION', 'END', 'BLOCKS', 'ENTRIES', 'BEHIND'],
+    ...followers.flatMap(({ follower, stream, partitions, blocks, ms }) => [
+      [follower, stream, '', '', `${blocks}`, countOf(partitions), `${ms} ms`],
+      ...partitions.filter(partition => partition.blocks > 0).map(({ partition, position, end, ...lag }) => [
+        '', '', `${partition}@${position}`, `${partition}@${end}`, `${lag.blocks}`, `${lag.entries ?? '?'}`,
+        lag.ms === null ? '?' : `${lag.ms} ms`,
+      ]),
+    ]),
+  ])
+}
+
+function countOf (partitions: readonly PartitionLag[]): string {
+  if (partitions.some(({ entries }) => entries === null)) return '?'
+  return `${partitions.reduce((sum, { entries }) => sum + entries!, 0)}`
+}

@@ -1,0 +1,54 @@
+import type { FastifyInstance } from 'fastify'
+import type { FollowerLag } from '../lag.js'
+import { errorAnswers } from './errors.js'
+
+export interface LagOptions {
+  readonly lag: () => Promise<readonly FollowerLag[]>
+}
+
+const count = { type: 'integer', minimum: 0 }
+const offset = { type: 'string', pattern: '^\\d+$' }
+
+const followerSchema = {
+  type: 'object',
+  required: ['follower', 'stream', 'partitions', 'blocks', 'ms'],
+  properties: {
+    follower: { type: 'string', description: 'users, a table, `stream NAME`, or `group NAME`' },
+    stream: { type: 'string', description: 'what it follows' },
+    blocks: { ...count, description: 'that it is behind, over all partitions' },
+    ms: { ...count, description: 'age of the oldest entry that is not done; 0 when all is' },
+    partitions: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['partition', 'position', 'end', 'blocks', 'entries', 'ms'],
+        properties: {
+          partition: count,
+          position: { ...offset, description: 'the first offset that is not done' },
+          end: { ...offset, description: 'the offset that the next block gets' },
+          blocks: count,
+          entries: { type: ['integer', 'null'], description: 'null where they are too many to be counted' },
+          ms: { type: ['integer', 'null'], description: 'null where their time is not known' },
+        },
+      },
+    },
+  },
+}
+
+/** `GET /v1/lag`: who is behind, and by how much. */
+export async function lagRoutes (app: FastifyInstance, { lag }: LagOptions): Promise<void> {
+  app.get('/v1/lag', {
+    schema: {
+      summary: 'Who is behind the streams, and by how much',
+      tags: ['operations'],
+      response: {
+        200: {
+          type: 'object',
+          required: ['followers'],
+          properties: { followers: { type: 'array', items: followerSchema } },
+        },
+        ...errorAnswers('unauthorized', 'ledger-unavailable'),
+      },
+    },
+  }, async () => ({ followers: await lag() }))
+}

@@ -1,0 +1,90 @@
+import type { EventLog } from '../ledger/log.js'
+import { ledger, nodes, type Stream, uplinks } from '../schemas/streams.js'
+import type { TableName } from '../projections/tables/tables.js'
+import { timeOf } from './item-time.js'
+import type { Stores } from './stores.js'
+
+/** How far somebody who follows a stream is behind its end. */
+export interface FollowerLag {
+  /** `users` (their checkpoints), a table, a stream that is derived from another one, or a group. */
+  readonly follower: string
+  readonly stream: string
+  readonly partitions: readonly PartitionLag[]
+  /** Of all partitions. */
+  readonly blocks: number
+  /** Of the partition that is furthest behind. */
+  readonly ms: number
+}
+
+export interface PartitionLag {
+  readonly partition: number
+  /** The first offset that is not done, and the one that the next block gets. */
+  readonly position: string
+  readonly end: string
+  readonly blocks: number
+  /** In those blocks; null where they are too many to be counted. */
+  readonly entries: number | null
+  /** How old the oldest entry is that is not done; 0 where all is done, null where its time is not known. */
+  readonly ms: number | null
+}
+
+const countedBlocksMax = 64
+const ledgerTables: readonly TableName[] = ['presence', 'routing', 'connections']
+
+/** Everybody who follows a stream of this log, on whatever node; groups as far as this node is a member. */
+export async function lagOf ({ log, tables, snapshots, groups }: Stores): Promise<FollowerLag[]> {
+  const done = (table: TableName) => async (partition: number) => (await tables.position(table, partition)).next
+  const derived = async (partition: number) => {
+    // Where nothing comes of the entries, the checkpoint tells that nothing is missing.
+    const [to, checkpoint] = await Promise.all([log.derivedFrom(uplinks, partition), snapshots.savedTo(partition)])
+    return to + 1n > checkpoint ? to + 1n : checkpoint
+  }
+  return await Promise.all([
+    followerLag(log, 'users', ledger, partition => snapshots.savedTo(partition)),
+    followerLag(log, `stream ${uplinks.name}`, ledger, derived),
+    ...ledgerTables.map(table => followerLag(log, table, ledger, done(table))),
+    followerLag(log, 'nodes', nodes, done('nodes')),
+    ...groups().map(({ group, stream, partitions }) =>
+      followerLag(log, `group ${group}`, stream, async partition => partitions.get(partition))),
+  ])
+}
+
+/** @param positionOf undefined for a partition that this node knows nothing of */
+async function followerLag (
+  log: EventLog, follower: string, stream: Stream<any>, positionOf: (partition: number) => Promise<bigint | undefined>
+): Promise<FollowerLag> {
+  const lags = await Promise.all(Array.from({ length: log.partitions(stream) }, async (_, partition) => {
+    const position = await positionOf(partition)
+    return position === undefined ? undefined : await partitionLag(log, stream, partition, position)
+  }))
+  const partitions = lags.filter(lag => lag !== undefined)
+  return {
+    follower,
+    stream: stream.name,
+    partitions,
+    blocks: partitions.reduce((sum, { blocks }) => sum + blocks, 0),
+    ms: partitions.reduce((most, { ms }) => Math.max(most, ms ?? 0), 0),
+  }
+}
+
+async function partitionLag (
+  log: EventLog, stream: Stream<any>, partition: number, position: bigint
+): Promise<PartitionLag> {
+  const { first, next } = await log.bounds(stream, partition)
+  const from = position > first ? position : first
+  const blocks = Number(next > from ? next - from : 0n)
+  const at = { partition, position: String(position), end: String(next), blocks }
+  if (blocks === 0) return { ...at, entries: 0, ms: 0 }
+  let entries = 0
+  let oldestAtMs: number | undefined
+  const to = blocks > countedBlocksMax ? from + 1n : next
+  for await (const { items } of log.read(stream, partition, { from, to })) {
+    oldestAtMs ??= timeOf(items[0])
+    entries += items.length
+  }
+  return {
+    ...at,
+    entries: blocks > countedBlocksMax ? null : entries,
+    ms: oldestAtMs === undefined ? null : Math.max(0, Date.now() - oldestAtMs),
+  }
+}
