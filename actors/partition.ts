@@ -402,7 +402,7 @@ function groupByUser (items: readonly Entry[]): Map<string, Entry[]> {
 }
 
 async function * replayUser (log: EventLog, partition: number, userId: string, after: bigint, before: bigint) {
-  for await (const block of log.read(ledger, partition, { from: after + 1n, to: before })) {
+  for await (const block of log.read(ledger, partition, { from: after + 1n, to: before, key: userId })) {
     for (const entry of block.items) {
       if (entry.userId === userId) yield { offset: block.offset, entry }
     }

@@ -1,10 +1,13 @@
+import type { Entry } from '../../schemas/facts.js'
 import type { Frame } from '../../schemas/frames.js'
 import { closeConnection, recordCrash, socketClosed } from './close.js'
 import { Connection, type ConnectionEvent, type EdgeContext, wake } from './connection.js'
 import { deliver, downlinkAcked, fallenBehind, refill } from './downlinks.js'
 import { connect, open, welcome } from './handshake.js'
+import { hasLeft, leave, leaving, migrate } from './move.js'
 import { allowed, hasCredit } from './rate.js'
-import { acknowledge, notStored, refuse, uplink, windowFull } from './uplinks.js'
+import { takeRefusals } from './tally.js'
+import { acknowledge, notStored, refuse, uplink, uplinksLost, windowFull } from './uplinks.js'
 import type { ActorSystem, Behaviour } from '../system.js'
 import type { Wire } from './wire.js'
 
@@ -39,7 +42,8 @@ function receive (connection: Connection): Connection {
     closeConnection(connection, 'slow-consumer', 'the write queue passed its bound')
     append(connection)
   }
-  if (windowFull(connection)) connection.hold()
+  if (connection.leavesAt === leaving && hasLeft(connection)) append(connection)
+  if (windowFull(connection) || (connection.leavesAt === leaving && connection.phase === 'open')) connection.hold()
   // Frames are left where they must wait: no more are read until they are handled.
   else if (connection.phase !== 'verifying' && !connection.frameError && connection.frames.length === 0) {
     connection.release()
@@ -127,6 +131,8 @@ function handleEvent (connection: Connection, event: ConnectionEvent): void {
     case 'welcome': welcome(connection, event); return
     case 'closeConnection':
     case 'fail': closeConnection(connection, event.code, event.reason); return
+    case 'migrate': migrate(connection, event); return
+    case 'leave': leave(connection); return
     case 'gone': closeConnection(connection, 'slow-consumer', 'downlinks that it has not been sent are gone'); break
     case 'drained': // the turn itself asks for more
   }
@@ -145,9 +151,19 @@ function append (connection: Connection): void {
     error => {
       stored(connection, entries.length)
       const last = entries[entries.length - 1]!
-      if (last.fact.type === 'ConnectionClosed') edge.appendLater(partition, last)
+      if (last.fact.type === 'ConnectionClosed') endLater(connection, entries, last, error)
       else connection.tell({ type: 'notStored', entries, error })
     })
+}
+
+/** The end of a connection could not be stored with what came before it. Nobody is left to send that again. */
+function endLater (connection: Connection, entries: readonly Entry[], closed: Entry, error: Error): void {
+  const { edge, partition, userId } = connection
+  if (entries.some(({ fact }) => fact.type === 'ConnectionOpened')) return // nor does the ledger know of its opening
+  uplinksLost(connection, entries, error)
+  for (const entry of entries) if (entry.fact.type === 'UplinksRefused') edge.appendLater(partition, entry)
+  for (const fact of takeRefusals(connection)) edge.appendLater(partition, { userId, atMs: closed.atMs, fact })
+  edge.appendLater(partition, closed)
 }
 
 /** Only a connection that is held needs a turn for it. */

@@ -1,5 +1,6 @@
 import { type ErrorCode, errors } from '../../schemas/errors.js'
 import type { Connection } from './connection.js'
+import { takeRefusals } from './tally.js'
 
 /** WebSocket close code of a connection that ends as its client asked (RFC 6455, 7.4.1). */
 const normalClosure = 1000
@@ -18,6 +19,15 @@ export function closeConnection (
   if (code === 'kicked' || code === 'superseded') wire.write({ op: 'kick', code, reason })
   else if (code !== 'disconnected') wire.write({ op: 'error', code, message: reason })
   finish(connection, errors[code].close ?? normalClosure, code)
+}
+
+/** Its opening was refused by the ledger, which has nothing to be told of it then. */
+export function closeUnopened (connection: Connection): void {
+  if (connection.phase !== 'opening') return
+  const { wire, edge } = connection
+  edge.count.closed('internal')
+  wire.write({ op: 'error', code: 'internal', message: 'the ledger can not be written' })
+  finish(connection, errors.internal.close ?? normalClosure, 'internal')
 }
 
 /** Answers `connect` with other endpoints. */
@@ -55,19 +65,23 @@ export function recordCrash (connection: Connection): void {
   recordClosed(connection, 'internal', 'the connection actor crashed', false, false)
   connection.phase = 'closed'
   edge.stopwatch.letGo(connection)
-  const [closed] = connection.takeEntries().slice(-1)
-  if (closed?.fact.type === 'ConnectionClosed') edge.appendLater(partition, closed)
+  for (const entry of connection.takeEntries()) {
+    const { type } = entry.fact
+    if (type === 'ConnectionClosed' || type === 'UplinksRefused') edge.appendLater(partition, entry)
+  }
 }
 
 /** Adds `ConnectionClosed` to this turn, behind what the client sent in it, if its opening is in the ledger. */
 function recordClosed (
   connection: Connection, code: ErrorCode, reason: string, endSession: boolean, told: boolean
 ): void {
-  const { edge, phase } = connection
+  const { edge, phase, tally } = connection
   edge.count.closed(code)
   if (phase !== 'open' && phase !== 'opening') return
   const read = told && phase === 'open'
-  connection.record(Date.now(), {
+  const atMs = Date.now()
+  for (const refused of takeRefusals(connection)) connection.record(atMs, refused)
+  connection.record(atMs, {
     type: 'ConnectionClosed',
     connectionId: connection.connectionId,
     code,
@@ -81,9 +95,9 @@ function recordClosed (
     framesOut: connection.framesOut,
     bytesIn: connection.wire.bytesIn,
     bytesOut: connection.wire.bytesOut,
-    uplinks: 0,
-    downlinksWritten: 0,
-    downlinksAcked: 0,
-    roundTripMs: -1,
+    uplinks: tally?.uplinks ?? 0,
+    downlinksWritten: tally?.downlinksWritten ?? 0,
+    downlinksAcked: tally?.downlinksAcked ?? 0,
+    roundTripMs: tally?.roundTripMs ?? -1,
   })
 }

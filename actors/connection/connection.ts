@@ -4,7 +4,9 @@ import type { Entry, Fact, LoginPolicy } from '../../schemas/facts.js'
 import { GatewayError, type ErrorCode } from '../../schemas/errors.js'
 import type { ConnectionMessage, Links } from '../links.js'
 import type { Actor } from '../system.js'
+import type { Move } from './move.js'
 import type { Sample, Stopwatch } from './stopwatch.js'
+import type { Tally } from './tally.js'
 import type { Wire } from './wire.js'
 
 /** What all connection actors of an edge share. */
@@ -19,14 +21,14 @@ export interface EdgeContext {
   partitionOf (userId: string): number
   /** @throws GatewayError `ledger-unavailable` nothing was written */
   append (partition: number, entries: readonly Entry[]): Promise<unknown>
-  /** Appends the end of a connection as soon as the ledger takes it. */
-  appendLater (partition: number, closed: Entry): void
-  /** False where the node is full or leaving: `connect` is answered with `redirect`. */
-  admits (): boolean
+  /** Appends the end of a connection, or what was refused at it, as soon as the ledger takes it. */
+  appendLater (partition: number, entry: Entry): void
+  /** False where the node is full, busy or leaving: `connect` is answered with `redirect`. */
+  admits (transport: string): boolean
   /** Alternatives for a client that is sent away. */
   alternates (transport: string): readonly string[]
   opened (connection: Connection): void
-  /** Its acks or writes are to be reported within `reportEveryMs`. */
+  /** Its acks or writes, or uplinks that it refused, are to be reported soon. */
   reportSoon (connection: Connection): void
   /** Where the time of one uplink at a time goes. */
   readonly stopwatch: Stopwatch
@@ -79,6 +81,9 @@ export type ConnectionEvent =
   | { readonly type: 'stored', readonly entries: number }
   | { readonly type: 'socketClosed', readonly clean: boolean }
   | { readonly type: 'drained' }
+  | Move
+  /** It is to end as soon as what is under way is finished. */
+  | { readonly type: 'leave' }
 
 const none: never[] = []
 
@@ -111,6 +116,8 @@ export class Connection {
   partition = 0
   /** When the token ends, ticks; far away for one that does not. */
   expiresAt = never
+  /** When it is ended for not having gone where it was asked to, ticks; `leaving` while it is being ended (move.ts). */
+  leavesAt = never
 
   readonly acceptedAt: number
   /** When the client was last heard of, and when closing began, ticks. */
@@ -146,6 +153,9 @@ export class Connection {
 
   /** The uplink that is being timed. */
   sample: Sample | undefined = undefined
+
+  /** What its end will tell; undefined until there is something. */
+  tally: Tally | undefined = undefined
 
   constructor (wire: Wire, edge: EdgeContext) {
     this.wire = wire

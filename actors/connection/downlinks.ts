@@ -1,6 +1,7 @@
 import type { Kept } from '../user/state.js'
 import { closeConnection } from './close.js'
 import type { Connection } from './connection.js'
+import { tallyOf } from './tally.js'
 
 /** Acks after which a report does not wait for its time: the outbox that they free is bounded. */
 const unreportedMax = 200
@@ -15,6 +16,7 @@ export function deliver (connection: Connection, seq: number, downlink: Kept): v
   connection.wire.write({ op: 'downlink', seq, messageId, service, payload, requestedAtMs })
   connection.framesOut++
   connection.edge.count.downlinks++
+  tallyOf(connection).wrote(seq)
   connection.edge.reportSoon(connection)
 }
 
@@ -29,6 +31,7 @@ export function downlinkAcked (connection: Connection, seq: number): void {
     return
   }
   if (seq <= connection.ackedSeq) return
+  tallyOf(connection).acked(seq, seq - connection.ackedSeq)
   connection.ackedSeq = seq
   connection.told = true
   connection.edge.reportSoon(connection)

@@ -15,7 +15,7 @@ export function connect (connection: Connection, frame: Connect): void {
     closeConnection(connection, 'bad-frame', wrong)
     return
   }
-  if (!edge.admits()) {
+  if (!edge.admits(connection.wire.transport)) {
     sendAway(connection)
     return
   }

@@ -1,9 +1,10 @@
 import { GatewayError } from '../../schemas/errors.js'
 import type { Entry } from '../../schemas/facts.js'
 import type { Uplink } from '../../schemas/frames.js'
-import { closeConnection } from './close.js'
+import { closeConnection, closeUnopened } from './close.js'
 import type { Connection } from './connection.js'
 import { waitMs } from './rate.js'
+import { tallyOf } from './tally.js'
 
 /** How long a client waits before it resends what the ledger could not take. */
 const unavailableRetryMs = 1_000
@@ -17,7 +18,10 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
   }
   if (!inRate) {
     // Not `seq`: an earlier one may be refused already, or this one be a repeat of what is accepted.
-    refuse(connection, connection.forwardedSeq + 1, 'throttled', waitMs(connection))
+    const expectedSeq = connection.forwardedSeq + 1
+    tallyOf(connection).refused('throttled', Math.min(expectedSeq, seq), seq, 1)
+    connection.edge.reportSoon(connection)
+    refuse(connection, expectedSeq, 'throttled', waitMs(connection))
     return
   }
   const { connectionId } = connection
@@ -28,7 +32,11 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
 
 /** The user actor has accepted everything up to `seq`. */
 export function acknowledge (connection: Connection, seq: number, userSeqs: readonly number[]): void {
-  if (seq > connection.ackedUplinkSeq) connection.ackedUplinkSeq = seq
+  if (seq > connection.ackedUplinkSeq) {
+    // Before `connected` it is not known what was acked earlier.
+    if (connection.phase === 'open') tallyOf(connection).uplinks += seq - connection.ackedUplinkSeq
+    connection.ackedUplinkSeq = seq
+  }
   connection.edge.stopwatch.acked(connection)
   connection.wire.write({ op: 'uplinkAck', seq, userSeqs })
   connection.framesOut++
@@ -47,15 +55,25 @@ export function refuse (connection: Connection, expectedSeq: number, code: strin
 export function notStored (connection: Connection, entries: readonly Entry[], error: Error): void {
   for (const { fact } of entries) {
     if (fact.type === 'ConnectionOpened') {
-      closeConnection(connection, 'internal', 'the ledger can not be written')
+      closeUnopened(connection)
       return
     }
     if (fact.type === 'UplinkReceived') {
-      const code = error instanceof GatewayError ? error.code : 'ledger-unavailable'
+      const code = uplinksLost(connection, entries, error)
+      connection.edge.reportSoon(connection)
       refuse(connection, fact.seq, code, unavailableRetryMs)
       return
     }
   }
+}
+
+/** Notes that uplinks of a failed append were refused, for the ledger to know it one day. @returns why */
+export function uplinksLost (connection: Connection, entries: readonly Entry[], error: Error): string {
+  const code = error instanceof GatewayError ? error.code : 'ledger-unavailable'
+  for (const { fact } of entries) {
+    if (fact.type === 'UplinkReceived') tallyOf(connection).refused(code, fact.seq, fact.seq, 1)
+  }
+  return code
 }
 
 /** True where as many uplinks as the client was told are unacknowledged: it is not read until acks come. */

@@ -1,21 +1,32 @@
 import { reportIsDue } from '../../actors/connection/downlinks.js'
 import type { Connection } from '../../actors/connection/connection.js'
+import { takeRefusals, tallyOf } from '../../actors/connection/tally.js'
 import type { Entry } from '../../schemas/facts.js'
 
 /** How long acks and writes are collected before the ledger is told. */
 const reportEveryMs = 100
 
+/** The same for uplinks that were refused: they come by the thousand, from the clients that we want least of. */
+const refusalsEveryMs = 1_000
+
 /**
  * Tells the ledger what connections have written and their clients acked: one `DeliveryReported` a connection and
- * period however many downlinks there were, with one timer for all.
+ * period however many downlinks there were, with one timer for all. And what they refused: one `UplinksRefused` a
+ * connection, code and period.
  */
 export class Reports {
   readonly #due = new Set<Connection>()
+  readonly #refusing = new Set<Connection>()
   #timer: NodeJS.Timeout | undefined
+  #refusalsTimer: NodeJS.Timeout | undefined
 
   constructor (readonly append: (partition: number, entries: Entry[]) => Promise<unknown>) {}
 
   add (connection: Connection): void {
+    if (connection.tally && connection.tally.refusals.length > 0) {
+      this.#refusing.add(connection)
+      this.#refusalsTimer ??= setTimeout(() => { this.#tellRefusals() }, refusalsEveryMs).unref()
+    }
     this.#due.add(connection)
     if (reportIsDue(connection)) {
       this.#due.delete(connection)
@@ -62,5 +73,27 @@ export class Reports {
       this.#due.add(connection)
     }
     this.#timer ??= setTimeout(() => { this.flush() }, 10 * reportEveryMs)
+  }
+
+  #tellRefusals (): void {
+    clearTimeout(this.#refusalsTimer)
+    this.#refusalsTimer = undefined
+    const atMs = Date.now()
+    for (const connection of this.#refusing) {
+      const { userId, partition } = connection
+      const facts = takeRefusals(connection) // none where its end has told them
+      if (facts.length === 0) continue
+      this.append(partition, facts.map(fact => ({ userId, atMs, fact }))).catch(() => {
+        // It may be why they were refused. They are told with the next ones; but after the end of a connection there is
+        // no more to come.
+        if (connection.phase === 'closing' || connection.phase === 'closed') {
+          for (const fact of facts) connection.edge.appendLater(partition, { userId, atMs, fact })
+          return
+        }
+        for (const { code, fromSeq, toSeq, count } of facts) tallyOf(connection).refused(code, fromSeq, toSeq, count)
+        this.add(connection)
+      })
+    }
+    this.#refusing.clear()
   }
 }

@@ -96,6 +96,7 @@ export function tampered (log: EventLog, replace: (entry: Entry) => Fact | undef
     partitions: stream => log.partitions(stream),
     append: (...args) => log.append(...args),
     bounds: (...args) => log.bounds(...args),
+    offsetAt: (...args) => log.offsetAt(...args),
     derivedFrom: (...args) => log.derivedFrom(...args),
     health: () => log.health(),
     close: () => log.close(),

@@ -6,7 +6,9 @@ import { fold } from '../../../actors/user/fold.js'
 import { decodeSnapshot, encodeSnapshot } from '../../../actors/user/snapshot.js'
 import { newUser, outboxMax, type UserState } from '../../../actors/user/state.js'
 import { type Entry, type Fact, type LoginPolicy } from '../../../schemas/facts.js'
-import { at, closed, kicked, minute, opened, reported, requested, shortly, uplink } from './history.js'
+import {
+  at, closed, kicked, minute, opened, redelivered, refused, reported, requested, shortly, uplink,
+} from './history.js'
 import { devices, longTtlMs, type Step, World } from './world.js'
 
 // Mostly one device, so that much happens to the same session.
@@ -33,7 +35,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 8, arbitrary: fc.record({ do: fc.constantFrom('ack', 'report', 'refill', 'lose'), device }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('drop' as const), device, late: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), device, endSession: fc.boolean() }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('kick' as const), device }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('kick', 'refuse'), device }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('redeliver' as const), device, back: fc.nat({ max: 5 }), again: oneIn(3), ttlMs,
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('crash', 'recordEnds', 'restore') }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(1_000, 2 * minute, 20 * minute) }) },
   {
@@ -129,6 +137,8 @@ t.test('The fold', async t => {
       ttlMs: fc.constantFrom(0, 1, -5, 2 ** 40), platforms: fc.array(id('p')), exceptDevices: fc.array(id('d')),
     })).map(([messageId, fields]) => requested(messageId, fields)),
     fc.tuple(id('c'), seq).map(([connectionId, ackedSeq]) => reported(connectionId, ackedSeq)),
+    fc.tuple(id('m'), id('k'), id('d')).map(names => redelivered(...names)),
+    fc.tuple(id('c'), seq).map(([connectionId, fromSeq]) => refused(connectionId, fromSeq)),
     fc.tuple(id('k'), id('c')).map(([requestId, connectionId]) => kicked(requestId, connectionId)))
   const anyEntry = fc.tuple(fc.integer({ min: -10, max: 1_000 }), anyFact).map(([atMs, fact]) => at(atMs, fact))
 

@@ -79,6 +79,11 @@ export function kicked (requestId: string, connectionId = ''): KickRequested {
   return { type: 'KickRequested', requestId, connectionId, reason: 'test' }
 }
 
+/** An edge had no room for two uplinks. */
+export function refused (connectionId: string, fromSeq = 1): Fact {
+  return { type: 'UplinksRefused', connectionId, fromSeq, toSeq: fromSeq + 1, code: 'throttled', count: 2 }
+}
+
 export function redelivered (messageId: string, requestId = 'r1', deviceId = 'phone'): DownlinkRedelivered {
   return {
     type: 'DownlinkRedelivered', requestId, deviceId, seq: 1, messageId, service: '', payload: Buffer.from(messageId), ttlMs: minute,

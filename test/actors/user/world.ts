@@ -6,8 +6,8 @@ import { decodeSnapshot, encodeSnapshot } from '../../../actors/user/snapshot.js
 import {
   connectionsMax, headSeq, newUser, outboxMax, requestsMax, type Session, type UserState,
 } from '../../../actors/user/state.js'
-import type { DownlinkRequested, Entry, Fact, LoginPolicy } from '../../../schemas/facts.js'
-import { at, closed, kicked, minute, opened, reported, requested, uplink } from './history.js'
+import type { DownlinkRedelivered, DownlinkRequested, Entry, Fact, LoginPolicy } from '../../../schemas/facts.js'
+import { at, closed, kicked, minute, opened, redelivered, refused, reported, requested, uplink } from './history.js'
 
 /** One thing that happens in the world; what it means depends on what went before, so any list of them is a story. */
 export type Step =
@@ -19,6 +19,8 @@ export type Step =
   | { readonly do: 'leave', readonly device: number, readonly endSession: boolean }
   | { readonly do: 'request', readonly count: number, readonly ttlMs: number, readonly only: number, readonly except: number }
   | { readonly do: 'kick', readonly device: number }
+  | { readonly do: 'redeliver', readonly device: number, readonly back: number, readonly again: boolean, readonly ttlMs: number }
+  | { readonly do: 'refuse', readonly device: number }
   | { readonly do: 'crash' | 'recordEnds' | 'restore' }
   | { readonly do: 'wait', readonly ms: number }
   | { readonly do: 'repeat', readonly back: number, readonly length: number }
@@ -58,11 +60,11 @@ interface Client {
 
 /** What the books must say about one session from its beginning to its end. */
 interface Account {
-  readonly targeted: Set<string>
-  readonly settled: Map<string, Settle>
-  /** Gone without an ack, with their numbers; 0 for none. */
-  readonly lost: Map<string, number>
-  readonly told: Set<string>
+  /** Message ids; a redelivered one stands there once more. */
+  readonly targeted: string[]
+  readonly settled: Settle[]
+  /** Gone without an ack; `seq` is 0 for none. */
+  readonly lost: Array<{ readonly messageId: string, readonly seq: number, told: boolean }>
   ackedSeq: number
   deliveredSeq: number
 }
@@ -78,6 +80,8 @@ export class World {
   readonly refused = new Set<Entry>()
   readonly effects: Effect[] = []
   readonly accounts = new Map<number, Account>()
+  /** Of the node, the present one last; each is said to have ended when the next one begins. */
+  readonly epochs = [{ epoch: 1, startedAtMs: 0, lastWordAtMs: 0 }]
   readonly clients: Client[] = platforms.map((platform, i) => ({
     deviceId: `d${i}`,
     platform,
@@ -97,7 +101,10 @@ export class World {
   readonly #ends: Fact[] = []
   #waiting: DownlinkRequested[] = []
   readonly #requested = new Set<string>()
-  readonly #announced = new Map<string, { readonly ordinal: number, readonly messageIds: string[] }>()
+  readonly #announced = new Map<string, Account['lost']>()
+  /** Every downlink ever requested, by order: what an operator may want once more. */
+  readonly #messageIds: string[] = []
+  #lastRequestId = 'r0'
   readonly #uplinkSeqs = new Map<string, number>()
   #userSeq = 0
 
@@ -113,11 +120,13 @@ export class World {
       case 'drop': this.#drop(this.clients[step.device]!, step.late); return
       case 'leave': this.#leave(this.clients[step.device]!, step.endSession); return
       case 'request': this.#request(step); return
+      case 'redeliver': this.#redeliver(step); return
+      case 'refuse': this.append(refused(this.clients[step.device]!.wire?.connectionId ?? 'c0')); return
       case 'kick': this.append(kicked(`k${++this.#drawn}`, this.clients[step.device]!.wire?.connectionId)); return
       case 'crash': this.#crash(); return
       case 'recordEnds': for (const fact of this.#ends.splice(0)) this.append(fact); return
       case 'restore': this.state = decodeSnapshot(encodeSnapshot(this.state)); return
-      case 'wait': this.#nowMs += step.ms; return
+      case 'wait': this.epochs.at(-1)!.lastWordAtMs = this.#nowMs += step.ms; return
       case 'repeat': this.#repeat(step.back, step.length)
     }
   }
@@ -144,11 +153,14 @@ export class World {
   fold (entry: Entry): void {
     this.entries.push(entry)
     const before = new Map([...this.state.sessions].map(([deviceId, { ordinal }]) => [deviceId, ordinal]))
-    const first = entry.fact.type === 'DownlinkRequested' && !this.#requested.has(entry.fact.messageId)
+    const { fact } = entry
     const effects = fold(this.state, entry)
-    if (first) this.#noteRequest(entry.fact as DownlinkRequested, before)
+    if (fact.type === 'DownlinkRequested' && this.#isFirst(fact.messageId)) this.#noteRequest(fact, before)
+    if (fact.type === 'DownlinkRedelivered' && this.#isFirst(`${fact.requestId}/${fact.messageId}`)) {
+      this.#noteRedelivery(fact)
+    }
     for (const session of this.state.sessions.values()) this.#accountOf(session)
-    this.#noteAcks(entry.fact)
+    this.#noteAcks(fact)
     for (const effect of effects) {
       this.effects.push(effect)
       if (effect.type === 'refuseUplink') this.refused.add(entry)
@@ -181,7 +193,8 @@ export class World {
     client.wire = wire
     client.connected = false
     const { deviceId, platform, sessionId, cursor } = client
-    this.append(opened(connectionId, { deviceId, platform, sessionId, downlinkSeq: cursor, loginPolicy: policy }))
+    const { epoch: nodeEpoch } = this.epochs.at(-1)!
+    this.append(opened(connectionId, { deviceId, platform, sessionId, downlinkSeq: cursor, loginPolicy: policy, nodeEpoch }))
   }
 
   #send (client: Client, uplinks: number): void {
@@ -208,7 +221,6 @@ export class World {
         if (!frame.resumed) client.seen = []
       } else {
         assert.equal(frame.seq, client.cursor + 1, 'a downlink out of order')
-        assert(!client.seen.includes(frame.messageId), `${frame.messageId} seen twice`)
         client.seen.push(frame.messageId)
         client.cursor = frame.seq
       }
@@ -284,10 +296,13 @@ export class World {
 
   /** The node dies: nothing that it knew is recorded, and its successor ends the connections. */
   #crash (): void {
-    this.#ends.length = 0
+    const unrecorded = new Set(this.#ends.splice(0).map(end => 'connectionId' in end ? end.connectionId : ''))
     for (const client of this.clients) client.wire = undefined
+    const { epoch } = this.epochs.at(-1)!
+    this.epochs.at(-1)!.lastWordAtMs = this.#nowMs
+    this.epochs.push({ epoch: Math.max(epoch + 1, this.#nowMs), startedAtMs: this.#nowMs, lastWordAtMs: this.#nowMs })
     for (const wire of this.#wires.values()) {
-      if (wire.gone) continue
+      if (wire.gone && !unrecorded.has(wire.connectionId)) continue
       wire.gone = true
       this.append(closed(wire.connectionId, { code: 'node-lost', told: false }))
     }
@@ -327,21 +342,39 @@ export class World {
     }
   }
 
+  /** One message of late, or the last such request once more, which names another message perhaps. */
+  #redeliver ({ device, back, again, ttlMs }: Step & { do: 'redeliver' }): void {
+    const messageId = this.#messageIds.at(-1 - back)
+    if (messageId === undefined) return
+    if (!again) this.#lastRequestId = `r${++this.#drawn}`
+    this.append({ ...redelivered(messageId, this.#lastRequestId, this.clients[device]!.deviceId), ttlMs })
+  }
+
   /** A block stands in the ledger once more, late; not so late that its ids are forgotten. */
   #repeat (back: number, length: number): void {
     const start = Math.max(0, this.entries.length - back)
     const block = this.entries.slice(start, start + length).filter(entry => !this.refused.has(entry))
     const since = this.entries.slice(start)
     const ids = (type: Fact['type']) => since.filter(({ fact }) => fact.type === type).length
-    if (ids('DownlinkRequested') + ids('KickRequested') >= requestsMax) return
+    if (ids('DownlinkRequested') + ids('DownlinkRedelivered') + ids('KickRequested') >= requestsMax) return
     if (ids('ConnectionOpened') + ids('ConnectionClosed') >= connectionsMax - 2 * devices) return
     for (const entry of block) this.fold(entry)
   }
 
   // What must hold.
 
+  #isFirst (requestId: string): boolean {
+    return this.#requested.size < this.#requested.add(requestId).size
+  }
+
+  /** To the device whatever the request said, and whether it has it or not; to no session that begins later. */
+  #noteRedelivery ({ deviceId, messageId }: DownlinkRedelivered): void {
+    const session = this.state.sessions.get(deviceId)
+    if (session) this.#accountOf(session).targeted.push(messageId)
+  }
+
   #noteRequest (fact: DownlinkRequested, sessions: ReadonlyMap<string, number>): void {
-    this.#requested.add(fact.messageId)
+    this.#messageIds.push(fact.messageId)
     if (sessions.size === 0) {
       this.#waiting.push(fact)
       if (this.#waiting.length > outboxMax) this.#waiting.shift()
@@ -349,7 +382,7 @@ export class World {
     }
     for (const deviceId of sessions.keys()) {
       const session = this.state.sessions.get(deviceId)!
-      if (isFor(fact, session)) this.#accountOf(session).targeted.add(fact.messageId)
+      if (isFor(fact, session)) this.#accountOf(session).targeted.push(fact.messageId)
     }
   }
 
@@ -359,10 +392,9 @@ export class World {
       const adopted = this.#waiting.filter(fact => isFor(fact, session))
       this.#waiting = this.#waiting.filter(fact => !isFor(fact, session))
       account = {
-        targeted: new Set(adopted.map(({ messageId }) => messageId)),
-        settled: new Map(),
-        lost: new Map(),
-        told: new Set(),
+        targeted: adopted.map(({ messageId }) => messageId),
+        settled: [],
+        lost: [],
         ackedSeq: 0,
         deliveredSeq: headSeq(session) - 1,
       }
@@ -381,7 +413,7 @@ export class World {
     const told = fact.type === 'ConnectionClosed' ? fact.told : fact.type === 'DeliveryReported' && ackedSeq > 0
     account.ackedSeq = Math.max(account.ackedSeq, ackedSeq)
     if (!told) return
-    for (const messageId of this.#announced.get(fact.connectionId)?.messageIds ?? []) account.told.add(messageId)
+    for (const lost of this.#announced.get(fact.connectionId) ?? []) lost.told = true
   }
 
   #check (effect: Effect, before: ReadonlyMap<string, number>): void {
@@ -394,12 +426,15 @@ export class World {
         return
       }
       case 'settle': {
-        if (effect.outcome === 'duplicate' || effect.deviceId === '') return
+        if (effect.outcome === 'duplicate' || effect.reason === 'no-target' || effect.deviceId === '') return
         const ordinal = before.get(effect.deviceId) ?? this.state.sessions.get(effect.deviceId)!.ordinal
         const account = this.accounts.get(ordinal)!
-        assert(!account.settled.has(effect.messageId), `${effect.messageId} settled twice`)
-        account.settled.set(effect.messageId, effect)
-        if (effect.outcome !== 'acked') account.lost.set(effect.messageId, effect.seq)
+        const { messageId, seq, outcome } = effect
+        account.settled.push(effect)
+        const requests = account.targeted.filter(each => each === messageId).length
+        const settled = account.settled.filter(each => each.messageId === messageId).length
+        assert(settled <= requests, `${messageId} settled ${settled} times, and requested ${requests} times`)
+        if (outcome !== 'acked') account.lost.push({ messageId, seq, told: false })
         return
       }
       case 'deliver': {
@@ -416,10 +451,10 @@ export class World {
   #checkWelcome ({ connectionId, missed, downlinkSeq, lastSeq }: Welcome): void {
     const session = this.state.sessions.get(this.state.connections.get(connectionId)!.deviceId)!
     const account = this.accounts.get(session.ordinal)!
-    const untold = [...account.lost].filter(([messageId, seq]) =>
-      !account.told.has(messageId) && (seq === 0 || seq > account.ackedSeq)).map(([messageId]) => messageId)
-    assert.equal(missed, untold.length, `announced ${missed}, gone and untold are ${untold.join(' ')}`)
-    this.#announced.set(connectionId, { ordinal: session.ordinal, messageIds: untold })
+    const untold = account.lost.filter(({ seq, told }) => !told && (seq === 0 || seq > account.ackedSeq))
+    const names = untold.map(({ messageId }) => messageId).join(' ')
+    assert.equal(missed, untold.length, `announced ${missed}, gone and untold are ${names}`)
+    this.#announced.set(connectionId, untold)
     assert.equal(lastSeq - downlinkSeq, session.outbox.length, 'the numbers of the outbox are not those announced')
     account.deliveredSeq = lastSeq
   }
@@ -442,10 +477,8 @@ export class World {
   checkBooks (): void {
     const kept = new Map([...this.state.sessions.values()].map(({ ordinal, outbox }) => [ordinal, outbox]))
     for (const [ordinal, { targeted, settled }] of this.accounts) {
-      const messageIds = (kept.get(ordinal) ?? []).map(({ messageId }) => messageId)
-      assert.equal(new Set(messageIds).size, messageIds.length, 'a downlink stands in the outbox twice')
-      for (const messageId of messageIds) assert(!settled.has(messageId), `${messageId} is settled and kept`)
-      assert.deepEqual([...settled.keys(), ...messageIds].sort(), [...targeted].sort(), 'the books do not balance')
+      const messageIds = [...settled, ...kept.get(ordinal) ?? []].map(({ messageId }) => messageId)
+      assert.deepEqual(messageIds.sort(), targeted.toSorted(), 'the books do not balance')
     }
   }
 
@@ -455,14 +488,25 @@ export class World {
       const session = this.state.sessions.get(client.deviceId)
       if (!session) continue
       const { targeted, settled } = this.accounts.get(session.ordinal)!
-      const unseen = [...targeted].filter(messageId => !client.seen.includes(messageId))
-      for (const messageId of unseen) {
-        assert.match(`${settled.get(messageId)?.outcome}`, /expired|dropped/, `${messageId} was never seen by ${client.deviceId}`)
-      }
-      for (const messageId of client.seen) assert(targeted.has(messageId), `${messageId} was for somebody else`)
+      const gone = settled.filter(({ outcome }) => outcome === 'expired' || outcome === 'dropped')
+      const unseen = without(targeted, client.seen)
+      const unexplained = without(unseen, gone.map(({ messageId }) => messageId))
+      assert.deepEqual(unexplained, [], `never seen by ${client.deviceId}`)
+      assert.deepEqual(without(client.seen, targeted), [], 'seen more often than it was sent, or for somebody else')
       assert(client.missed >= unseen.length, `${unseen.length} are missing and ${client.missed} were announced`)
     }
   }
+}
+
+/** What is left of `items` when each of `others` takes one that is like it away. */
+function without (items: readonly string[], others: readonly string[]): string[] {
+  const left = new Map<string, number>()
+  for (const other of others) left.set(other, (left.get(other) ?? 0) + 1)
+  return items.filter(item => {
+    const count = left.get(item) ?? 0
+    left.set(item, count - 1)
+    return count <= 0
+  })
 }
 
 function isFor ({ platforms, exceptDevices }: DownlinkRequested, { platform, deviceId }: Session): boolean {

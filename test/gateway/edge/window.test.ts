@@ -4,6 +4,7 @@ import { type EdgeContext, type Identity, never } from '../../../actors/connecti
 import { Stopwatch } from '../../../actors/connection/stopwatch.js'
 import type { Wire } from '../../../actors/connection/wire.js'
 import { startActors } from '../../../actors/system.js'
+import { GatewayError } from '../../../schemas/errors.js'
 import type { Entry } from '../../../schemas/facts.js'
 import type { Frame, ServerFrame } from '../../../schemas/frames.js'
 import { until } from '../node.js'
@@ -17,6 +18,7 @@ function givenConnection (t: Test, { frameRate = 0 } = {}) {
   let paused = false
   let letIn = (_identity: Identity) => {}
   let store: Array<() => void> = []
+  let fail: Array<(error: Error) => void> = []
   const wire: Wire = {
     transport: 'tcp',
     address: '192.0.2.1:4000',
@@ -52,9 +54,12 @@ function givenConnection (t: Test, { frameRate = 0 } = {}) {
     partitionOf: () => 0,
     append (_partition, entries) {
       appended.push(...entries)
-      return new Promise<void>(resolve => { store.push(resolve) })
+      return new Promise<void>((resolve, reject) => {
+        store.push(resolve)
+        fail.push(reject)
+      })
     },
-    appendLater () {},
+    appendLater (_partition, entry) { appended.push(entry) },
     admits: () => true,
     alternates: () => [],
     opened () {},
@@ -71,10 +76,17 @@ function givenConnection (t: Test, { frameRate = 0 } = {}) {
     received (...frames: Frame[]) { connection.received(frames) },
     isPaused: () => paused,
     letIn () { letIn({ userId: 'ann', deviceId: undefined, expiresAtS: never }) },
+    appended: () => appended.map(({ fact }) => fact.type),
     uplinksAppended: () => appended.flatMap(({ fact }) => fact.type === 'UplinkReceived' ? [fact.seq] : []),
     storeAll () {
       for (const resolve of store) resolve()
       store = []
+      fail = []
+    },
+    refuseAll () {
+      for (const reject of fail) reject(new GatewayError('ledger-unavailable', 'the disk is full'))
+      store = []
+      fail = []
     },
     welcome () {
       const { connectionId } = connection
@@ -177,6 +189,27 @@ t.test('A connection', async t => {
     client.welcome()
     await until('the third is refused', () => client.written.length === 2)
     t.match(client.written[1], { op: 'uplinkRefused', expectedSeq: 3, code: 'throttled' })
+  })
+
+  t.test('whose opening the ledger refused leaves no end in it', async t => {
+    const client = givenConnection(t)
+    client.received(connect, ...uplinks(1, 1))
+    await verified(client)
+    client.refuseAll()
+    await until('it closes', () => client.phase() === 'closing')
+    t.match(client.written, [{ op: 'error', code: 'internal' }])
+    t.strictSame(client.appended(), ['ConnectionOpened', 'UplinkReceived'], 'what was refused, and nothing after it')
+  })
+
+  t.test('whose opening and end the ledger refused together leaves no end in it either', async t => {
+    const client = givenConnection(t)
+    client.received(connect, { op: 'disconnect', endSession: false })
+    await until('connect is taken', () => client.phase() === 'verifying')
+    client.letIn()
+    await until('it closes', () => client.phase() === 'closing')
+    client.refuseAll()
+    await new Promise(resolve => setImmediate(resolve))
+    t.strictSame(client.appended(), ['ConnectionOpened', 'ConnectionClosed'])
   })
 
   t.test('counts a goodbye that came right behind connect', async t => {

@@ -1,0 +1,68 @@
+import t from 'tap'
+import { Connection, type EdgeContext } from '../../../actors/connection/connection.js'
+import { tallyOf } from '../../../actors/connection/tally.js'
+import type { Wire } from '../../../actors/connection/wire.js'
+import { Reports } from '../../../gateway/edge/reports.js'
+import type { Entry, Fact } from '../../../schemas/facts.js'
+import { until } from '../node.js'
+
+/** A connection and a ledger that may be away. */
+function given () {
+  const appended: Fact[] = []
+  const later: Fact[] = []
+  const ledger = { isAway: false, attempts: 0 }
+  const edge = {
+    ticks: () => 0,
+    limits: { frameBurst: 0 },
+    appendLater (_partition: number, { fact }: Entry) { later.push(fact) },
+  } as unknown as EdgeContext
+  const connection = new Connection({} as Wire, edge)
+  connection.phase = 'open'
+  connection.connectionId = 'c1'
+  const reports = new Reports(async (_partition, entries) => {
+    ledger.attempts++
+    if (ledger.isAway) throw new Error('the ledger is away')
+    appended.push(...entries.map(({ fact }) => fact))
+  })
+  const refuse = (code: string, seq: number) => {
+    tallyOf(connection).refused(code, seq, seq, 1)
+    reports.add(connection)
+  }
+  return { appended, later, ledger, connection, refuse }
+}
+
+const refused = { type: 'UplinksRefused', connectionId: 'c1' }
+
+t.test('Refused uplinks', async t => {
+  t.test('are told as one fact for each code', async t => {
+    const { appended, refuse } = given()
+    for (const seq of [5, 6, 7]) refuse('throttled', seq)
+    refuse('overloaded', 9)
+    await until('they are told', () => appended.length > 0)
+    t.strictSame(appended, [
+      { ...refused, code: 'throttled', fromSeq: 5, toSeq: 7, count: 3 },
+      { ...refused, code: 'overloaded', fromSeq: 9, toSeq: 9, count: 1 },
+    ])
+  })
+
+  t.test('are told once the ledger is back, with those of meanwhile', async t => {
+    const { appended, ledger, refuse } = given()
+    ledger.isAway = true
+    refuse('ledger-unavailable', 5)
+    await until('it was tried', () => ledger.attempts > 0)
+    refuse('ledger-unavailable', 6)
+    ledger.isAway = false
+    await until('they are told', () => appended.length > 0)
+    t.strictSame(appended, [{ ...refused, code: 'ledger-unavailable', fromSeq: 5, toSeq: 6, count: 2 }])
+  })
+
+  t.test('of a connection that has ended meanwhile are kept as its end is', async t => {
+    const { later, ledger, connection, refuse } = given()
+    ledger.isAway = true
+    refuse('ledger-unavailable', 5)
+    connection.phase = 'closed'
+    await until('they are kept', () => later.length > 0)
+    t.strictSame(later, [{ ...refused, code: 'ledger-unavailable', fromSeq: 5, toSeq: 5, count: 1 }])
+    t.equal(ledger.attempts, 1)
+  })
+})
