@@ -1,175 +1,231 @@
 import type { Effect, Settle } from '../actors/user/effects.js'
-import { headSeq, type UserState } from '../actors/user/state.js'
-import type { Entry } from '../schemas/facts.js'
-import { type AddStep, type Subject, timeOf, type Verdict, whileOf } from './trace.js'
+import { headSeq, type Kept, type Session, type UserState } from '../actors/user/state.js'
+import { errorInWords } from '../schemas/errors.js'
+import type { DownlinkRedelivered, DownlinkRequested, Entry } from '../schemas/facts.js'
+import { type Delivery, verdictOfDelivery, type Way } from './delivery.js'
+import { endInWords, Lines } from './lines.js'
+import type { Surroundings } from './surroundings.js'
+import { type AddStep, notKept, type Subject, timeOf, type Verdict, whileOf } from './trace.js'
 
-/** A downlink on its way over one connection. */
-interface Way {
-  readonly connectionId: string
-  readonly nodeId: string
-  readonly sentAtMs: number
-  writtenAtMs?: number
-  ended?: { readonly atMs: number, readonly code: string }
-}
-
-/** What became of it for one device. */
-interface Delivery {
-  readonly deviceId: string
-  /** 0 until it has one. */
-  seq: number
-  readonly ways: Way[]
-  settled?: { readonly atMs: number, readonly outcome: Settle['outcome'], readonly reason: string }
-}
-
-const dropReasons: Readonly<Record<string, string>> = {
-  'outbox-full': 'the outbox was full, and the oldest went',
-  'waiting-full': 'too many waited for the first session, and the oldest went',
-  'sessions-full': 'the user had too many devices, and this one was forgotten',
-  'session-ended': 'the session ended with it unacked',
-  'no-target': 'no session was of the platforms and devices that the request names',
-}
-
-/** What became of one downlink request, by its `messageId`. */
+/** What became of one downlink request, by its `messageId`, on each device that it was for. */
 export class DownlinkSubject implements Subject {
+  readonly #lines = new Lines()
   #requested: { readonly atMs: number, readonly ttlMs: number } | undefined
-  #waits = false
+  #repeats = 0
+  /** While it waits for the user's first session. */
+  #waits: Kept | undefined
   /** Of a request that never had a session. */
-  #settled: Delivery['settled']
-  readonly #deliveries = new Map<string, Delivery>()
+  #settled: { readonly atMs: number, readonly reason: string } | undefined
+  readonly #deliveries: Delivery[] = []
+  /** Sessions that there were at the request, and that it was not for. */
+  readonly #leftOut: Array<{ readonly deviceId: string, readonly why: 'platform-filter' | 'device-filter' }> = []
 
   constructor (readonly messageId: string) {}
 
   after (entry: Entry, effects: readonly Effect[], state: UserState, step: AddStep): void {
     const { atMs, fact } = entry
-    if (fact.type === 'DownlinkRequested' && fact.messageId === this.messageId && !this.#requested) {
-      this.#requested = { atMs, ttlMs: fact.ttlMs }
-      step('requested', `requested, to be kept for ${whileOf(fact.ttlMs)}`)
-    }
-    if (!this.#requested) return
+    this.#lines.after(entry, effects)
+    const isMine = 'messageId' in fact && fact.messageId === this.messageId
+    const isFirst = isMine && fact.type === 'DownlinkRequested' && !this.#requested
+    if (isFirst) this.#request(fact, atMs, state, step)
+    if (!this.#requested && !isMine) return
+    if (fact.type === 'DownlinkRedelivered' && isMine) this.#redelivered(fact, entry, effects, step)
     if (fact.type === 'DeliveryReported' || fact.type === 'ConnectionClosed') this.#written(entry, step)
     for (const effect of effects) this.#effect(effect, entry, step)
-    this.#places(state, atMs, step)
-    if (fact.type === 'ConnectionClosed') this.#ended(fact.connectionId, fact.code, atMs, step)
+    if (isFirst || fact.type === 'DownlinkRedelivered' || fact.type === 'ConnectionOpened') {
+      this.#places(state, atMs, isMine, step)
+    }
+    if (fact.type === 'ConnectionClosed') this.#ended(fact.connectionId, atMs, step)
   }
 
-  verdict (): Verdict {
-    if (!this.#requested) {
-      return { code: 'never-requested', text: `No request with the id ${this.messageId} stands in the ledger for this user.` }
+  async verdict (surroundings: Surroundings): Promise<Verdict> {
+    const { keptSince } = surroundings
+    if (!this.#requested && this.#deliveries.length === 0) return await this.#neverRequested(surroundings)
+    if (this.#deliveries.length === 0) {
+      if (keptSince && this.#lines.hasStrangers) {
+        return notKept('It is requested; but the sessions that it was for do not begin', keptSince)
+      }
+      return this.#undelivered(surroundings)
     }
-    const deliveries = [...this.#deliveries.values()]
-    if (deliveries.length === 0) return this.#undelivered()
-    const verdicts = deliveries.map(delivery => this.#verdictOf(delivery))
-    const worst = verdicts.find(({ code }) => code !== 'acked') ?? verdicts[0]!
-    return { code: worst.code, text: verdicts.map(({ text }) => text).join(' ') }
+    const verdicts = []
+    for (const delivery of this.#deliveries) {
+      // A redelivery has the last word about its device.
+      if (this.#deliveries.findLast(({ deviceId }) => deviceId === delivery.deviceId) !== delivery) continue
+      const verdict = await verdictOfDelivery(delivery, this.#lines.lastOf(delivery.deviceId), surroundings)
+      verdicts.push(delivery.requestId === '' ? verdict : this.#again(delivery, verdict))
+    }
+    const worst = verdicts.find(({ code }) => code !== 'acked') ?? verdicts.find(({ cause }) => cause !== '') ?? verdicts[0]!
+    const cause = worst.cause || (this.#leftOut[0]?.why ?? (this.#repeats > 0 ? 'duplicate' : ''))
+    const texts = [...verdicts.map(({ text }) => text), ...this.#remarks()]
+    return { code: worst.code, cause, text: texts.join(' ') }
+  }
+
+  #request (fact: DownlinkRequested, atMs: number, state: UserState, step: AddStep): void {
+    this.#requested = { atMs, ttlMs: fact.ttlMs }
+    step('requested', `requested, to be kept for ${whileOf(fact.ttlMs)}`)
+    for (const { deviceId, platform } of state.sessions.values()) {
+      const wanted = fact.platforms.length === 0 || fact.platforms.includes(platform)
+      if (!wanted) this.#leftOut.push({ deviceId, why: 'platform-filter' })
+      else if (fact.exceptDevices.includes(deviceId)) this.#leftOut.push({ deviceId, why: 'device-filter' })
+    }
+  }
+
+  #redelivered (
+    { requestId, deviceId, ttlMs }: DownlinkRedelivered, { atMs }: Entry, effects: readonly Effect[], step: AddStep
+  ): void {
+    const isRepeat = effects.some(effect => effect.type === 'settle' && effect.outcome === 'duplicate')
+    if (isRepeat) return
+    this.#deliveries.push({ deviceId, requestId, requestedAtMs: atMs, ttlMs, kept: undefined, seq: 0, ways: [] })
+    step('redelivered', `an operator wants it sent to ${deviceId} once more, by request ${requestId}`)
   }
 
   /** A report, or the end of a connection, says how far the socket was written. */
   #written ({ atMs, fact }: Entry, step: AddStep): void {
     if (fact.type !== 'DeliveryReported' && fact.type !== 'ConnectionClosed') return
-    for (const { deviceId, seq, ways } of this.#deliveries.values()) {
-      const way = ways.find(({ connectionId }) => connectionId === fact.connectionId)
+    for (const { deviceId, seq, ways } of this.#deliveries) {
+      const way = ways.find(({ line }) => line.connectionId === fact.connectionId)
       if (!way || way.writtenAtMs !== undefined || seq === 0 || fact.writtenSeq < seq) continue
       way.writtenAtMs = atMs
-      step('written', `written to ${deviceId} as its ${seq}`, way)
+      step('written', `written to ${deviceId} as its ${seq}`, {
+        ...placeOf(way), stage: 'sent-written', sinceMs: way.sentAtMs,
+      })
     }
   }
 
-  #effect (effect: Effect, { atMs }: Entry, step: AddStep): void {
+  #effect (effect: Effect, entry: Entry, step: AddStep): void {
     if (effect.type !== 'settle' || effect.messageId !== this.messageId) return
     const { deviceId, outcome, reason } = effect
     if (outcome === 'duplicate') {
+      if (entry.fact.type === 'DownlinkRequested') this.#repeats++
       step('duplicate', 'requested again with the same id: the first one stands')
       return
     }
-    const settled = { atMs, outcome, reason }
-    if (deviceId === '') this.#settled = settled
-    else this.#deliveryTo(deviceId, effect.seq).settled = settled
-    const whose = deviceId === '' ? '' : ` by ${deviceId}`
-    if (outcome === 'acked') step('acked', `acked${whose}`)
-    else step(outcome, outcome === 'expired' ? 'its time to live was over' : dropReasons[reason] ?? reason)
+    if (deviceId === '') this.#settled = { atMs: entry.atMs, reason }
+    else this.#settle(effect, entry, step)
+    if (outcome === 'dropped') step('dropped', errorInWords(reason))
+    if (outcome === 'expired') step('expired', 'its time to live was over')
+    if (deviceId === '') this.#waits = undefined
   }
 
-  /** Where the state has it now: waiting for a session, or in outboxes, with a number or without. */
-  #places (state: UserState, atMs: number, step: AddStep): void {
-    if (!this.#waits && state.waiting.some(({ messageId }) => messageId === this.messageId)) {
-      this.#waits = true
-      step('waiting', 'the user has no session yet: it waits for the first one')
-    }
-    for (const session of state.sessions.values()) {
-      const index = session.outbox.findIndex(({ messageId }) => messageId === this.messageId)
-      if (index < 0) continue
-      const seq = index < session.numbered ? headSeq(session) + index : 0
-      const known = this.#deliveries.get(session.deviceId)
-      const delivery = known ?? this.#deliveryTo(session.deviceId, seq)
-      if (seq > 0) delivery.seq = seq
-      const connection = state.connections.get(session.connectionId)
-      if (!known && !connection) step('queued', `${session.deviceId} is offline: it waits in its outbox`)
-      if (!connection || delivery.ways.some(({ connectionId }) => connectionId === session.connectionId)) continue
-      const { connectionId } = session
-      const { nodeId } = connection
-      delivery.ways.push({ connectionId, nodeId, sentAtMs: atMs })
-      const again = delivery.ways.length > 1 ? 'again ' : ''
-      step('sent', `sent ${again}to ${session.deviceId} as its ${seq}`, { connectionId, nodeId })
-    }
+  #settle ({ deviceId, seq, outcome, reason }: Settle, { atMs }: Entry, step: AddStep): void {
+    const delivery = this.#deliveries.find(each => each.deviceId === deviceId && !each.settled && each.seq === seq) ??
+      this.#adopted(deviceId)
+    delivery.settled = { atMs, outcome, reason }
+    if (outcome !== 'acked') return
+    const way = delivery.ways.at(-1)
+    const sinceMs = way?.writtenAtMs ?? way?.sentAtMs ?? delivery.requestedAtMs
+    step('acked', `acked by ${deviceId}`, { ...(way && placeOf(way)), stage: 'written-acked', sinceMs })
   }
 
-  #ended (connectionId: string, code: string, atMs: number, step: AddStep): void {
-    for (const { settled, ways } of this.#deliveries.values()) {
-      const way = ways.find(each => each.connectionId === connectionId)
-      if (!way || way.ended || settled) continue
-      way.ended = { atMs, code }
-      step('connection-ended', `its connection ended with ${code}, and it was not acked`, way)
+  /** It waited for a session, and this one has begun. */
+  #adopted (deviceId: string): Delivery {
+    const { atMs, ttlMs } = this.#requested ?? { atMs: 0, ttlMs: 0 }
+    const delivery: Delivery = {
+      deviceId, requestId: '', requestedAtMs: atMs, ttlMs, kept: this.#waits, seq: 0, ways: [],
     }
-  }
-
-  #deliveryTo (deviceId: string, seq: number): Delivery {
-    let delivery = this.#deliveries.get(deviceId)
-    if (!delivery) this.#deliveries.set(deviceId, delivery = { deviceId, seq, ways: [] })
+    this.#deliveries.push(delivery)
     return delivery
   }
 
-  #undelivered (): Verdict {
-    const { ttlMs } = this.#requested!
-    if (!this.#settled) return { code: 'waiting', text: 'Still waiting for the first session of the user.' }
-    const { outcome, reason, atMs } = this.#settled
-    if (outcome === 'expired') {
-      return { code: 'expired', text: `No session opened within ${whileOf(ttlMs)}, and it expired.` }
+  /** Where the state has it now: waiting for a session, or in outboxes, with a number or without. */
+  #places (state: UserState, atMs: number, isNew: boolean, step: AddStep): void {
+    const waits = state.waiting.find(({ messageId }) => messageId === this.messageId)
+    if (waits && !this.#waits) step('waiting', 'the user has no session yet: it waits for the first one')
+    if (waits) this.#waits = waits
+    for (const session of state.sessions.values()) {
+      for (const [index, kept] of session.outbox.entries()) {
+        if (kept.messageId === this.messageId) this.#place(session, index, kept, state, atMs, isNew, step)
+      }
     }
-    return { code: reason, text: `Dropped at ${timeOf(atMs)}: ${dropReasons[reason] ?? reason}.` }
   }
 
-  #verdictOf ({ deviceId, settled, ways }: Delivery): Verdict {
-    const tried = ways.map(way => describe(way, ways.length > 1)).join('; ')
-    const last = ways.at(-1)
-    if (settled?.outcome === 'acked') {
-      const took = whileOf(settled.atMs - this.#requested!.atMs)
-      const before = ways.length > 1 ? `${ways.slice(0, -1).map(way => describe(way, true)).join('; ')}; then ` : ''
-      return { code: 'acked', text: `${deviceId}: ${before}acked at ${timeOf(settled.atMs)}, ${took} after the request.` }
+  #place (
+    session: Session, index: number, kept: Kept, state: UserState, atMs: number, isNew: boolean, step: AddStep
+  ): void {
+    const { deviceId, connectionId } = session
+    const mine = this.#deliveries.filter(each => each.deviceId === deviceId)
+    const known = mine.find(each => each.kept === kept)
+    const delivery = known ?? mine.find(each => each.requestId !== '' && !each.kept) ?? this.#adopted(deviceId)
+    delivery.kept = kept
+    if (index < session.numbered) delivery.seq = headSeq(session) + index
+    if (!state.connections.has(connectionId)) {
+      if (isNew && !known) step('queued', `${deviceId} is offline: it waits in its outbox`)
+      return
     }
-    const why = tried === '' ? 'it had no connection' : tried
-    if (settled?.outcome === 'expired') {
-      return { code: 'expired', text: `${deviceId}: ${why}; it expired at ${timeOf(settled.atMs)}.` }
+    const line = this.#lines.get(connectionId)
+    if (!line || delivery.ways.some(way => way.line === line)) return
+    const way: Way = { line, sentAtMs: atMs }
+    delivery.ways.push(way)
+    const before = delivery.ways.at(-2)?.line.end
+    step('sent', `sent ${delivery.ways.length > 1 ? 'again ' : ''}to ${deviceId} as its ${delivery.seq}`, {
+      ...placeOf(way), stage: before ? 'ended-sent' : 'requested-sent', sinceMs: before?.atMs ?? delivery.requestedAtMs,
+    })
+  }
+
+  #ended (connectionId: string, atMs: number, step: AddStep): void {
+    for (const { settled, ways } of this.#deliveries) {
+      const way = ways.find(({ line }) => line.connectionId === connectionId)
+      if (!way || settled || way.line.end?.atMs !== atMs) continue
+      const isFrom = way.writtenAtMs === undefined ? 'sent-ended' : 'written-ended'
+      step('connection-ended', `its connection ${endInWords(way.line.end.cause)}, and it was not acked`, {
+        ...placeOf(way), stage: isFrom, sinceMs: way.writtenAtMs ?? way.sentAtMs,
+      })
     }
-    if (settled) {
-      const { reason, atMs } = settled
-      const because = dropReasons[reason] ?? reason
-      return { code: reason, text: `${deviceId}: ${why}; dropped at ${timeOf(atMs)}: ${because}.` }
+  }
+
+  async #neverRequested ({ keptSince, rejected }: Surroundings): Promise<Verdict> {
+    const { messageId } = this
+    const why = await rejected(messageId)
+    if (why) {
+      return {
+        code: 'rejected',
+        cause: why.code,
+        text: `No request stands in the ledger: it was rejected at ${timeOf(why.atMs)} with ${why.code}, ` +
+          `${why.reason} (downlinks.rejected ${why.position}).`,
+      }
     }
-    if (!last || last.ended) {
-      return { code: 'offline', text: `${deviceId}: ${why}; it waits until the device connects again.` }
+    if (keptSince) return notKept(`No request with the id ${messageId} stands for this user`, keptSince)
+    return {
+      code: 'never-requested',
+      cause: '',
+      text: `No request with the id ${messageId} stands in the ledger for this user: nobody asked for it, or whoever ` +
+        'did was answered with an error, or it was a signal, which is never stored.',
     }
-    if (last.writtenAtMs === undefined) {
-      return { code: 'not-written', text: `${deviceId}: ${tried}; the socket has not taken it yet.` }
+  }
+
+  #undelivered ({ nowMs }: Surroundings): Verdict {
+    const { ttlMs, atMs } = this.#requested ?? { ttlMs: 0, atMs: nowMs }
+    const overdue = atMs + ttlMs <= nowMs
+    if (!this.#settled && !overdue) {
+      return { code: 'waiting', cause: 'no-session', text: 'Still waiting for the first session of the user.' }
     }
-    return { code: 'not-acked', text: `${deviceId}: ${tried}; the connection is open.` }
+    if (!this.#settled) {
+      const until = timeOf(atMs + ttlMs)
+      return { code: 'expired', cause: 'no-session', text: `No session opened within ${whileOf(ttlMs)}, and it expired at ${until}.` }
+    }
+    const { reason, atMs: droppedAtMs } = this.#settled
+    const cause = reason === 'no-target' ? this.#leftOut[0]?.why ?? 'no-session' : 'no-session'
+    const texts = [`Dropped at ${timeOf(droppedAtMs)}: ${errorInWords(reason)}.`, ...this.#remarks()]
+    return { code: reason, cause, text: texts.join(' ') }
+  }
+
+  #again (delivery: Delivery, { code, text }: Verdict): Verdict {
+    const asked = `redelivered at ${timeOf(delivery.requestedAtMs)} by request ${delivery.requestId}`
+    const first = this.#deliveries.find(({ deviceId }) => deviceId === delivery.deviceId)!
+    if (first === delivery) return { code, cause: 'redelivered', text: `${asked}: ${text}` }
+    const { settled } = first
+    const before = settled ? `${settled.reason || settled.outcome} at ${timeOf(settled.atMs)}` : 'unacked'
+    return { code, cause: 'redelivered', text: `${delivery.deviceId}: ${before}, then ${asked}: ${text}` }
+  }
+
+  #remarks (): string[] {
+    const remarks = this.#leftOut.map(({ deviceId, why }) =>
+      `${deviceId}: left out by the ${why === 'platform-filter' ? 'platforms' : 'exceptDevices'} of the request.`)
+    if (this.#repeats > 0) remarks.push('It was requested again with the same id: the first one stands.')
+    return remarks
   }
 }
 
-function describe ({ connectionId, nodeId, sentAtMs, writtenAtMs, ended }: Way, brief: boolean): string {
-  const where = `connection ${connectionId} on ${nodeId}`
-  const written = writtenAtMs === undefined
-    ? `sent to ${where} at ${timeOf(sentAtMs)} and never written`
-    : `written to ${where} at ${timeOf(writtenAtMs)}, ${brief ? 'not' : 'never'} acked`
-  if (!ended) return written
-  return `${written}; the connection ended with ${ended.code} ${whileOf(ended.atMs - (writtenAtMs ?? sentAtMs))} later`
+function placeOf ({ line: { connectionId, nodeId } }: Way): { connectionId: string, nodeId: string } {
+  return { connectionId, nodeId }
 }

@@ -1,105 +1,171 @@
 import type { Effect } from '../actors/user/effects.js'
 import type { UserState } from '../actors/user/state.js'
-import type { Entry } from '../schemas/facts.js'
-import { type AddStep, type Subject, timeOf, type Verdict, whileOf } from './trace.js'
+import { errorInWords } from '../schemas/errors.js'
+import type { Entry, UplinksRefused } from '../schemas/facts.js'
+import { endInWords, type Line, Lines, nameOf } from './lines.js'
+import type { Surroundings } from './surroundings.js'
+import { type AddStep, notKept, type Subject, timeOf, type Verdict, whileOf } from './trace.js'
 
-/** A connection of the session, and how far its client got on it. */
-interface Line {
-  readonly connectionId: string
-  readonly nodeId: string
-  readonly openedAtMs: number
-  /** Highest uplink seq that reached us on it; 0 for none. */
-  receivedSeq: number
-  closed?: { readonly atMs: number, readonly code: string }
-}
+/** What came of it at last, as long as it was not accepted. */
+interface Refused { readonly atMs: number, readonly code: string, readonly text: string }
 
 /** What became of one uplink, by the session that the device named it in and its seq there. */
 export class UplinkSubject implements Subject {
-  readonly #lines: Line[] = []
+  readonly #all = new Lines()
+  /** The connections of the session, and the highest seq that reached us on each; 0 for none. */
+  readonly #lines = new Map<string, { readonly line: Line, receivedSeq: number }>()
+  #receivedAtMs = 0
   #accepted: { readonly atMs: number, readonly userSeq: number } | undefined
-  #refused: { readonly atMs: number, readonly expectedSeq: number } | undefined
-  /** It came on a connection whose session the device had begun anew since. */
-  #orphaned = false
+  #repeats = 0
+  #refused: Refused | undefined
 
   constructor (readonly sessionId: string, readonly seq: number) {}
 
   after (entry: Entry, effects: readonly Effect[], state: UserState, step: AddStep): void {
+    this.#all.after(entry, effects)
     const { atMs, fact } = entry
     switch (fact.type) {
       case 'ConnectionOpened': {
-        const { connectionId, nodeId, sessionId } = fact
-        if (sessionId !== this.sessionId || this.#line(connectionId)) return
-        this.#lines.push({ connectionId, nodeId, openedAtMs: atMs, receivedSeq: 0 })
+        if (fact.sessionId !== this.sessionId || this.#lines.has(fact.connectionId)) return
+        this.#lines.set(fact.connectionId, { line: this.#all.get(fact.connectionId)!, receivedSeq: 0 })
         return
       }
-      case 'ConnectionClosed': {
-        const line = this.#line(fact.connectionId)
-        if (!line || line.closed) return
-        line.closed = { atMs, code: fact.code }
-        if (!this.#accepted && line.receivedSeq < this.seq) {
-          step('connection-ended', `a connection of the session ended with ${fact.code}, up to ${line.receivedSeq}`, line)
-        }
-        return
-      }
+      case 'ConnectionClosed': this.#closed(entry, fact.connectionId, step); return
+      case 'UplinksRefused': this.#refusedAtEdge(atMs, fact, step); return
       case 'UplinkReceived': {
-        const line = this.#line(fact.connectionId)
-        if (!line) return
-        if (fact.seq > line.receivedSeq) line.receivedSeq = fact.seq
-        if (fact.seq === this.seq) this.#received(atMs, line, effects, step)
+        const known = this.#lines.get(fact.connectionId)
+        if (!known) return
+        if (fact.seq > known.receivedSeq) known.receivedSeq = fact.seq
+        if (fact.seq === this.seq) this.#received(atMs, known.line, effects, state, step)
       }
     }
   }
 
-  verdict (): Verdict {
+  async verdict (surroundings: Surroundings): Promise<Verdict> {
     const { seq, sessionId } = this
-    if (this.#accepted) {
-      const { atMs, userSeq } = this.#accepted
-      return { code: 'accepted', text: `Accepted at ${timeOf(atMs)} as the user's ${userSeq}, and handed to business.` }
+    const { keptSince } = surroundings
+    const last = [...this.#lines.values()].at(-1)
+    if (this.#accepted) return await this.#handedOn(this.#accepted, surroundings)
+    if (keptSince) {
+      // The fold begins in the middle, so what it takes for a gap may be none; the other stream knows better.
+      const published = await surroundings.published(sessionId, seq, this.#receivedAtMs || 0)
+      if (published) {
+        return { code: 'accepted', cause: '', text: `Accepted, and handed to business at ${published.position} of uplinks.` }
+      }
+      if (!last || this.#refused?.code === 'gap' || last.receivedSeq > seq) {
+        return notKept(`Nothing tells what became of uplink ${seq} of session ${sessionId}`, keptSince)
+      }
     }
     if (this.#refused) {
-      const { atMs, expectedSeq } = this.#refused
+      const { code, text } = this.#refused
+      return { code, cause: '', text: `${text}, and it has not come since${lastWords(last!.line)}.` }
+    }
+    if (!last) return { code: 'no-session', cause: '', text: `No connection of session ${sessionId} has ever opened.` }
+    return await this.#neverReceived(last.line, last.receivedSeq, surroundings)
+  }
+
+  async #handedOn ({ atMs, userSeq }: { atMs: number, userSeq: number }, surroundings: Surroundings): Promise<Verdict> {
+    const published = await surroundings.published(this.sessionId, this.seq, atMs)
+    const cause = this.#refused?.code ?? (this.#repeats > 0 ? 'duplicate' : '')
+    const before = this.#refused ? `${this.#refused.text}; and it was accepted` : 'Accepted'
+    const times = this.#repeats === 1 ? 'once more' : `${this.#repeats} times more`
+    const after = this.#repeats > 0 ? ` It came ${times} and got the same answer.` : ''
+    if (!published) {
       return {
-        code: 'gap', text: `Refused at ${timeOf(atMs)}: ${expectedSeq} had to come first, and has not come since.`,
+        code: 'unpublished',
+        cause,
+        text: `${before} at ${timeOf(atMs)} as the user's ${userSeq}, and not in uplinks yet.${after}`,
       }
     }
-    if (this.#orphaned) {
-      return { code: 'session-replaced', text: `Uplink ${seq} came after the device had begun another session.` }
-    }
-    const last = this.#lines.at(-1)
-    if (!last) return { code: 'no-session', text: `No connection of session ${sessionId} has ever opened.` }
-    const { connectionId, nodeId, receivedSeq, openedAtMs, closed } = last
-    const where = `connection ${connectionId} on ${nodeId}`
-    if (!closed) return { code: 'not-received', text: `Never reached us: ${where} is open, and has sent up to ${receivedSeq}.` }
     return {
-      code: 'never-reached-us',
-      text: `Never reached us: ${where} had sent up to ${receivedSeq} when it ended with ${closed.code} at ` +
-        `${timeOf(closed.atMs)}, after ${whileOf(closed.atMs - openedAtMs)}, and the session has not come back since.`,
+      code: 'accepted',
+      cause,
+      text: `${before} at ${timeOf(atMs)} as the user's ${published.userSeq}, and handed to business at ` +
+        `${published.position} of uplinks.${after}`,
     }
   }
 
-  #received (atMs: number, line: Line, effects: readonly Effect[], step: AddStep): void {
+  async #neverReceived (line: Line, receivedSeq: number, surroundings: Surroundings): Promise<Verdict> {
+    const { connectionId, nodeId, openedAtMs, opened, end } = line
+    const last = this.#all.lastOf(opened.deviceId)!
+    const since = last === line
+      ? 'the session has not come back since'
+      : `the device began another session at ${timeOf(last.openedAtMs)}`
+    const upTo = receivedSeq === 0 ? 'had sent nothing' : `had sent up to ${receivedSeq}`
+    const without = receivedSeq > this.seq ? ' without it' : ''
+    const where = nameOf({ connectionId, nodeId })
+    if (end) {
+      return {
+        code: 'never-reached-us',
+        cause: end.cause,
+        text: `Never reached us: ${where} ${upTo}${without} and ${endInWords(end.cause)} at ` +
+          `${timeOf(end.atMs)}, after ${whileOf(end.atMs - openedAtMs)}; ${since}.`,
+      }
+    }
+    const gone = await surroundings.nodeGone(nodeId, opened.nodeEpoch)
+    if (gone) {
+      return {
+        code: 'never-reached-us',
+        cause: gone.code,
+        text: `Never reached us: ${where} ${upTo}${without}, and its node ${goneInWords(gone)}.`,
+      }
+    }
+    return { code: 'not-received', cause: '', text: `Never reached us: ${where} is open, and ${upTo}${without}.` }
+  }
+
+  #closed ({ atMs }: Entry, connectionId: string, step: AddStep): void {
+    const known = this.#lines.get(connectionId)
+    if (this.#accepted || !known || known.receivedSeq >= this.seq) return
+    const { line, receivedSeq } = known
+    if (line.end?.atMs !== atMs) return
+    step('connection-ended', `a connection of the session ${endInWords(line.end.cause)}, having sent up to ${receivedSeq}`, {
+      nodeId: line.nodeId, connectionId, stage: 'opened-ended', sinceMs: line.openedAtMs,
+    })
+  }
+
+  #refusedAtEdge (atMs: number, { connectionId, fromSeq, toSeq, code, count }: UplinksRefused, step: AddStep): void {
+    const known = this.#lines.get(connectionId)
+    if (!known || this.seq < fromSeq || this.seq > toSeq) return
+    const text = `Refused by its edge before ${timeOf(atMs)} with ${code}: ${errorInWords(code)}`
+    this.#refused = { atMs, code, text }
+    step('refused', `refused with ${code}, with all from ${fromSeq} to ${toSeq} (${count} frames)`, known.line)
+  }
+
+  #received (atMs: number, line: Line, effects: readonly Effect[], state: UserState, step: AddStep): void {
+    this.#receivedAtMs = atMs
     step('received', 'reached the edge, and the ledger', line)
     for (const effect of effects) {
       switch (effect.type) {
         case 'publishUplink':
           this.#accepted = { atMs, userSeq: effect.uplink.userSeq }
-          step('accepted', `accepted as the user's ${effect.uplink.userSeq}, and handed to business`, line)
+          step('accepted', `accepted as the user's ${effect.uplink.userSeq}`, line)
           break
         case 'ackUplink':
-          if (this.#accepted?.atMs !== atMs) step('duplicate', 'it was accepted before: the same answer again', line)
+          if (effects.length > 1) break
+          this.#repeats++
+          step('duplicate', 'it was accepted before: the same answer again', line)
           break
         case 'refuseUplink':
-          this.#refused = { atMs, expectedSeq: effect.expectedSeq }
+          this.#refused = {
+            atMs, code: 'gap', text: `Refused at ${timeOf(atMs)}: ${effect.expectedSeq} had to come first`,
+          }
           step('gap', `refused: ${effect.expectedSeq} has to come first`, line)
       }
     }
-    if (effects.length === 0) {
-      this.#orphaned = true
-      step('session-replaced', 'the device had begun another session: its numbers are nobody\'s any more', line)
-    }
+    if (effects.length > 0) return
+    const begun = state.sessions.get(line.opened.deviceId)
+    const code = begun ? 'session-replaced' : 'session-ended'
+    const why = begun ? 'the device had begun another session' : 'the session had ended'
+    this.#refused = { atMs, code, text: `It came at ${timeOf(atMs)} when ${why}, so that its number was nobody's` }
+    step(code, `${why}: its numbers are nobody's any more`, line)
   }
+}
 
-  #line (of: string): Line | undefined {
-    return this.#lines.find(({ connectionId }) => connectionId === of)
-  }
+function lastWords ({ end }: Line): string {
+  return end ? `; the last connection of the session ${endInWords(end.cause)}` : ''
+}
+
+/** What is to be said of a node whose connections nobody has ended. */
+export function goneInWords ({ code, atMs }: { code: 'node-lost' | 'node-silent', atMs: number }): string {
+  return code === 'node-lost' ? `was lost at ${timeOf(atMs)}` : `has not reported since ${timeOf(atMs)}`
 }

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Links, LocalEnds, NotHere, SharedSignal } from '../actors/links.js'
+import { entriesOf } from '../evidence/entries.js'
+import { findNumbered, type Numbered } from '../evidence/redelivery.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
 import { openRoutes, routesOf, routingKey, type Route } from '../projections/routing.js'
 import type { Tables } from '../projections/tables/tables.js'
@@ -10,6 +12,7 @@ import type { DownlinkCommand } from '../schemas/records.js'
 import { ledger } from '../schemas/streams.js'
 import type { KickAnswer, KickCommand } from './http/connections.js'
 import type { PushAnswer, PushedUser } from './http/downlinks.js'
+import type { Redelivered, RedeliveryAnswer, RedeliveryCommand } from './http/redeliveries.js'
 
 export interface PushDeps {
   readonly log: EventLog
@@ -23,6 +26,9 @@ interface Sent {
   /** Whose each connection is that it was sent to. */
   readonly users: Map<string, string>
 }
+
+/** Payload bytes after which the entries of one redelivery go on in another append: Kafka bounds a record at 1 MiB. */
+const appendBytesMax = 256 << 10
 
 /** A connection that is not where the table says is being resumed elsewhere: the table knows that a little later. */
 const lookAgainMs = 500
@@ -59,6 +65,35 @@ export class Push {
       return this.#deps.log.append(ledger, partitionOf(userId, this.#partitions), [entry])
     }))
     return { connections: connections.map(({ userId, connectionId }) => ({ userId, connectionId })) }
+  }
+
+  /**
+   * Sends what a device's session had under some numbers once more. What the ledger has of this very request already
+   * is left out, so that a request that failed halfway can be repeated.
+   *
+   * @throws GatewayError `not-found` where the device has no session, or its numbers are no longer known; `bad-request`
+   *   where the id was another device's request; `ledger-unavailable` where not all of it could be stored
+   */
+  async redeliver (command: RedeliveryCommand): Promise<RedeliveryAnswer> {
+    const { userId, fromSeq, toSeq, requestId } = command
+    const { log } = this.#deps
+    const partition = partitionOf(userId, this.#partitions)
+    const complete = (await log.bounds(ledger, partition)).first === 0n
+    const found = await findNumbered(entriesOf(log, userId), command, complete)
+    const positions = new Map(found.requested)
+    const wanted = found.numbered.filter(({ messageId }) => !positions.has(messageId))
+    for (const batch of batchesOf(wanted)) {
+      const entries = batch.map(downlink => redelivery(downlink, command))
+      const { offset, index } = await log.append(ledger, partition, entries)
+      for (const [i, { messageId }] of batch.entries()) {
+        positions.set(messageId, formatPosition({ partition, offset, index: index + i }))
+      }
+    }
+    const redelivered: Redelivered[] = found.numbered.map(({ seq, messageId }) =>
+      ({ messageId, seq, position: positions.get(messageId)! }))
+    const seqs = new Set(redelivered.map(({ seq }) => seq))
+    const asked = Array.from({ length: toSeq - fromSeq + 1 }, (_, i) => fromSeq + i)
+    return { requestId, redelivered, notFound: asked.filter(seq => !seqs.has(seq)) }
   }
 
   /** One entry a user; those of one partition are one append. */
@@ -143,4 +178,29 @@ export class Push {
     }
     return []
   }
+}
+
+/** Each message once, under the first of its numbers; in appends of their own where they are large together. */
+function batchesOf (downlinks: readonly Numbered[]): Numbered[][] {
+  const batches: Numbered[][] = []
+  const messageIds = new Set<string>()
+  let bytes = Infinity
+  for (const downlink of downlinks) {
+    if (messageIds.has(downlink.messageId)) continue
+    messageIds.add(downlink.messageId)
+    bytes += downlink.payload.byteLength
+    if (bytes > appendBytesMax) {
+      batches.push([])
+      bytes = downlink.payload.byteLength
+    }
+    batches.at(-1)!.push(downlink)
+  }
+  return batches
+}
+
+function redelivery (
+  { seq, messageId, service, payload }: Numbered, { userId, deviceId, requestId, ttlMs }: RedeliveryCommand
+): Entry {
+  const fact: Entry['fact'] = { type: 'DownlinkRedelivered', requestId, deviceId, seq, messageId, service, payload, ttlMs }
+  return { userId, atMs: Date.now(), fact }
 }

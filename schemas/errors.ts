@@ -92,6 +92,13 @@ export function isErrorCode (code: string): code is ErrorCode {
   return Object.hasOwn(table, code)
 }
 
+/** What a code means, for use within a sentence; a code that is not ours stands for itself. */
+export function errorInWords (code: string): string {
+  if (!isErrorCode(code)) return code
+  const { meaning } = errors[code]
+  return meaning.charAt(0).toLowerCase() + meaning.slice(1).replace(/\.$/, '')
+}
+
 /** The table as Markdown, for docs/errors.md. */
 export function errorsMarkdown (): string {
   const lines = Object.entries(errors).map(([code, { close, status, retry, meaning }]) =>

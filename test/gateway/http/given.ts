@@ -4,6 +4,7 @@ import type { DownlinkCommand, UplinkAccepted } from '../../../schemas/records.j
 import type { NodeRow } from '../../../projections/nodes.js'
 import type { Stream } from '../../../schemas/streams.js'
 import type { KickCommand } from '../../../gateway/http/connections.js'
+import { MemoryLog } from '../../projections/memory-log.js'
 import { buildHttp } from '../../../gateway/http/server.js'
 import type { HttpDeps } from '../../../gateway/http/server.js'
 
@@ -57,11 +58,36 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
       const known = command.connectionId === 'c1' || command.userId === 'ann'
       return { connections: known ? [{ userId: 'ann', connectionId: 'c1' }] : [] }
     },
-    trace: async userId => ({ userId, steps: [], verdict: { code: 'acked', text: 'acked' } }),
+    trace: async userId => ({ userId, steps: [], verdict: { code: 'acked', cause: '', text: 'acked' } }),
+    state: async userId =>
+      ({ userId, asOf: null, knownSince: null, userSeq: 0, sessions: [], connections: [], waiting: [] }),
+    redeliver: async ({ requestId }) => ({ requestId, redelivered: [], notFound: [] }),
+    drain: async command => ({ ...command, drainId: 'd1' }),
+    drainState: async (nodeId, moves) => ({
+      nodeId,
+      drainId: 'd1',
+      state: 'done',
+      percent: 100,
+      withinMs: 60_000,
+      startedAtMs: 1,
+      total: 1,
+      asked: 1,
+      left: 1,
+      closed: 0,
+      resumed: 1,
+      uplinksLost: 0,
+      downlinksLost: 0,
+      ...(moves ? { moves: [] } : {}),
+    }),
     nodes: async () => ({ nodes: [node], asOf: { position: '0@1.0', atMs: 9 } }),
     readiness: () => ({ ready: true, checks: { log: { ok: true, reason: '' } } }),
     metrics: { contentType: 'text/plain; version=0.0.4', metrics: async () => 'up 1\n' },
     uplinks: givenUplinks([[]]),
+    logReader: new MemoryLog(),
+    streams: [],
+    rebuild: () => { throw new Error('not here') },
+    lag: async () => [],
+    topics: async () => [],
     ...overrides,
   })
   t.teardown(() => app.close())

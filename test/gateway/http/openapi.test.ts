@@ -18,13 +18,23 @@ t.test('The OpenAPI document', async t => {
       'GET /healthz',
       'GET /metrics',
       'GET /readyz',
+      'GET /v1/connections',
       'GET /v1/ip-config',
+      'GET /v1/lag',
+      'GET /v1/log',
+      'GET /v1/log/{stream}',
+      'GET /v1/log/{stream}/{partition}',
       'GET /v1/nodes',
+      'GET /v1/nodes/{nodeId}/drain',
+      'GET /v1/topics',
       'GET /v1/uplinks',
       'GET /v1/users/{userId}/presence',
+      'GET /v1/users/{userId}/state',
       'GET /v1/users/{userId}/trace',
       'POST /v1/downlinks',
+      'POST /v1/nodes/{nodeId}/drain',
       'POST /v1/presence',
+      'POST /v1/users/{userId}/redeliveries',
     ])
   })
 

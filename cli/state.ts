@@ -1,0 +1,125 @@
+import type { Command } from 'commander'
+import { formatMoment, type Moment } from '../evidence/moment.js'
+import { type Change, changesBetween } from '../evidence/state-changes.js'
+import { type KeptView, type SessionView, stateAt, type StateView } from '../evidence/state.js'
+import type { LogReader } from '../ledger/log.js'
+import { GatewayError } from '../schemas/errors.js'
+import { CommandFailed } from './failure.js'
+import { addLogOptions, type LogOptions, openLogReader } from './log.js'
+import { momentOption, timeText } from './moment.js'
+import { parseUserId } from './user-id.js'
+
+interface StateOptions extends LogOptions {
+  readonly at?: string
+  readonly diff?: string[]
+  readonly json?: boolean
+}
+
+export function addState (program: Command): void {
+  const command = program.command('state')
+    .description('show what the gateway knew of USER at a moment, by the fold that ran in production')
+    .usage('<user> [options]') // --diff takes all that follows
+    .argument('<user>', 'user id', parseUserId)
+    .option('--at <moment>', 'a time (2h ago, 2026-11-20T10:00) or a position (3@1021.4); default now')
+    .option('--diff <moments...>', 'two moments: what changed from the first to the second')
+    .option('--json', 'print JSON')
+  addLogOptions(command).action(state)
+}
+
+async function state (userId: string, options: StateOptions): Promise<void> {
+  const { at, diff, json } = options
+  if (diff && (diff.length !== 2 || at !== undefined)) {
+    const got = `${diff.length} moment${diff.length === 1 ? '' : 's'}${at === undefined ? '' : ' and --at'}`
+    throw new CommandFailed(`--diff: got ${got}, want two moments`, { exitCode: 2 })
+  }
+  const option = diff ? '--diff' : '--at'
+  const moments = (diff ?? (at === undefined ? [] : [at])).map(text => momentOption(option, text))
+  const log = await openLogReader(options)
+  try {
+    if (!diff) {
+      const view = await viewAt(log, userId, moments[0], option)
+      process.stdout.write(json ? `${JSON.stringify(view)}\n` : describe(view, moments[0]))
+      return
+    }
+    const from = await viewAt(log, userId, moments[0], option)
+    const to = await viewAt(log, userId, moments[1], option)
+    const changes = changesBetween(from, to)
+    const answer = { userId, from: from.asOf, to: to.asOf, knownSince: to.knownSince, changes }
+    process.stdout.write(json ? `${JSON.stringify(answer)}\n` : describeChanges(from, to, changes))
+  } finally {
+    await log.close()
+  }
+}
+
+async function viewAt (
+  log: LogReader, userId: string, moment: Moment | undefined, option: string
+): Promise<StateView> {
+  try {
+    return await stateAt(log, userId, moment)
+  } catch (err) {
+    if (!(err instanceof GatewayError) || !moment) throw err
+    const exitCode = err.code === 'bad-request' ? 2 : 1
+    throw new CommandFailed(err.message.replace(/^at:/, `${option}:`), { exitCode, cause: err })
+  }
+}
+
+function describe (view: StateView, moment: Moment | undefined): string {
+  const { userId, userSeq, sessions, connections, waiting } = view
+  return [
+    `${userId} ${moment === undefined ? 'now' : `at ${formatMoment(moment)}`}, ${asOfText(view)}`,
+    ...knownText(view),
+    `uplinks accepted: ${userSeq}`,
+    ...sessions.flatMap(describeSession),
+    ...connections.length > 0 ? ['', 'connections open:'] : [],
+    ...connections.map(({ connectionId, nodeId, deviceId }) => `  ${connectionId} of ${deviceId} on ${nodeId}`),
+    ...waiting.length > 0 ? ['', `waiting for a first session: ${waiting.length}`] : [],
+    ...waiting.map(kept => `  ${describeKept(kept)}`),
+    '',
+  ].join('\n')
+}
+
+function asOfText ({ asOf, knownSince }: StateView): string {
+  if (asOf) return `as of ${asOf.position}, ${timeText(asOf.atMs)}`
+  return `before any entry of the user${knownSince ? ' that is kept' : ''}`
+}
+
+function knownText ({ knownSince }: StateView): string[] {
+  if (!knownSince) return []
+  const { position, atMs } = knownSince
+  return [`The ledger is kept from ${position}${atMs === null ? '' : `, ${timeText(atMs)}`}: what was before is not known.`]
+}
+
+function describeSession (session: SessionView): string[] {
+  const { deviceId, platform, sessionId, connectionId, nodeId, touchedAtMs } = session
+  const { uplinkSeq, nextSeq, ackedSeq, missed, outbox } = session
+  const where = connectionId === '' ? 'offline' : `on connection ${connectionId}, node ${nodeId},`
+  return [
+    '',
+    `${deviceId} (${platform}), session ${sessionId}`,
+    `  ${where} since ${timeText(touchedAtMs)}`,
+    `  uplinks up to ${uplinkSeq}; downlinks up to ${nextSeq - 1}, acked up to ${ackedSeq}, missed ${missed}`,
+    `  outbox: ${outbox.length}`,
+    ...outbox.map(queued => `    ${queued.seq === 0 ? '-' : `#${queued.seq}`}  ${describeKept(queued)}`),
+  ]
+}
+
+function describeKept ({ messageId, service, payloadBytes, requestedAtMs, expiresAtMs }: KeptView): string {
+  const from = service === '' ? '' : ` of ${service}`
+  return `${messageId}${from}, ${payloadBytes} bytes, ` +
+    `requested ${timeText(requestedAtMs)}, expires ${timeText(expiresAtMs)}`
+}
+
+const signs = { added: '+', removed: '-', changed: '~' } as const
+
+function describeChanges (from: StateView, to: StateView, changes: readonly Change[]): string {
+  const lines = changes.map(({ type, path, before, after }) => {
+    const value = JSON.stringify(after ?? before)
+    return `${signs[type]} ${path.join('.')}  ${type === 'changed' ? `${JSON.stringify(before)} -> ${value}` : value}`
+  })
+  return [
+    `${to.userId} from ${asOfText(from).replace(/^as of /, '')} to ${asOfText(to).replace(/^as of /, '')}`,
+    ...knownText(to),
+    ...lines.length > 0 ? lines : ['nothing changed'],
+    '',
+  ].join('\n')
+}

@@ -1,0 +1,47 @@
+import { formatPosition } from '../../ledger/log.js'
+import type { Stream } from '../../schemas/streams.js'
+
+/** What the audit may find, by code. Each is a promise of design.md that the streams show broken. */
+export const violations = {
+  'downlink-unaccounted': 'a requested downlink is neither acked, expired, dropped nor waiting, or is more than one of them',
+  'ack-above-written': 'a connection acked a downlink that was not written to it',
+  'ack-above-numbered': 'a connection acked a downlink with a number that the session has not given',
+  'written-above-numbered': 'a connection wrote a downlink with a number that the session has not given',
+  'uplink-missing': 'an accepted uplink is not in the stream uplinks',
+  'uplink-differs': 'a record of the stream uplinks is not what was accepted',
+  'uplink-out-of-order': 'a record of the stream uplinks came after a later one of its user',
+  'uplink-repeated': 'a record stands twice in the stream uplinks, where each must stand once',
+  'uplink-unexplained': 'a record of the stream uplinks is of no uplink that was accepted',
+  'uplink-gap': 'the numbers of a user in the stream uplinks have a gap',
+  'opened-twice': 'a connection opened twice, with different facts',
+  'closed-twice': 'a connection closed twice, with different facts',
+  'closed-unopened': 'a connection closed that was in use and never opened',
+  'connection-unknown': 'a fact is of a connection that the user never opened',
+  'open-on-dead-node': 'a connection is open on a node that has ended',
+  'open-on-unknown-node': 'a connection is open on a node that the stream nodes does not know',
+  'lost-on-living-node': 'a connection was closed for the end of its node, which lived on',
+  'epoch-went-back': 'a node went back to an epoch before its last one',
+  'record-missing': 'a closed connection is not in the stream connections',
+  'record-differs': 'a record of the stream connections is not what the ledger says',
+  'record-repeated': 'a record stands twice in the stream connections, where each must stand once',
+  'record-unexplained': 'a record of the stream connections is of no connection that has closed',
+  'wrong-partition': 'an entry stands in another partition than that of its user',
+  'fold-failed': 'the fold could not take an entry; its user is not judged from there on',
+} as const
+
+export type ViolationCode = keyof typeof violations
+
+export interface Violation {
+  readonly code: ViolationCode
+  /** One sentence that names who and what. */
+  readonly text: string
+  /** Where to look, `ledger 3@1021.4`, the place that shows it first. */
+  readonly positions: readonly string[]
+}
+
+/** Where an item of a stream stands. */
+export interface Place { readonly partition: number, readonly offset: bigint, readonly index: number }
+
+export function placeIn ({ name }: Stream<any>, place: Place): string {
+  return `${name} ${formatPosition(place)}`
+}

@@ -1,0 +1,102 @@
+import type { LogReader } from '../ledger/log.js'
+import type { ConnectionEnded } from '../schemas/records.js'
+import { partitionOf } from '../schemas/partitioning.js'
+import { connections } from '../schemas/streams.js'
+
+/** Blocks of one partition of stream `connections`, from `from` up to but without `to`. */
+export interface HistoryRange {
+  readonly partition: number
+  readonly from: bigint
+  readonly to: bigint
+}
+
+/** Which connections are asked for: those that closed from `sinceMs` on and before `untilMs`. */
+export interface HistoryFilter {
+  readonly userId?: string | undefined
+  readonly sinceMs?: number | undefined
+  readonly untilMs?: number | undefined
+}
+
+/** What one block has of it; often nothing. */
+export interface HistoryBlock {
+  readonly partition: number
+  readonly offset: bigint
+  readonly rows: readonly ConnectionEnded[]
+  /** Rows that were left out because they had come before. */
+  readonly repeats: number
+}
+
+/**
+ * How many connections of a partition back a repeat of one is known. Repeats come where one node takes over from
+ * another, each of which writes at most the records of one step of its table.
+ */
+export const repeatsKnownMax = 10_000
+
+/**
+ * A row comes into the stream after its connection closed, by other clocks and at times late: where a time is asked
+ * for, blocks from so long before it are looked into, and up to so long behind it.
+ */
+export const earlyMs = 60_000
+export const lateMs = 3_600_000
+
+/** The blocks in which rows of the filter can stand. */
+export async function historyRanges (
+  log: LogReader, { userId, sinceMs, untilMs }: HistoryFilter
+): Promise<HistoryRange[]> {
+  const count = log.partitions(connections)
+  const partitions = userId === undefined ? Array.from({ length: count }, (_, i) => i) : [partitionOf(userId, count)]
+  const ranges: HistoryRange[] = []
+  for (const partition of partitions) {
+    const { first, next } = await log.bounds(connections, partition)
+    const since = sinceMs === undefined ? first : await log.offsetAt(connections, partition, sinceMs - earlyMs)
+    const until = untilMs === undefined ? next : await log.offsetAt(connections, partition, untilMs + lateMs)
+    const from = since > first ? since : first
+    const to = until < next ? until : next
+    if (from < to) ranges.push({ partition, from, to })
+  }
+  return ranges
+}
+
+/**
+ * The connections of a range, in the order of the stream, each once as far as `repeatsKnownMax` goes. Also a repeat of
+ * what stands shortly before the range is left out, so that ranges that join give each row once.
+ */
+export async function * historyOf (
+  log: LogReader, { partition, from, to }: HistoryRange, filter: HistoryFilter, signal?: AbortSignal
+): AsyncGenerator<HistoryBlock> {
+  const { userId, sinceMs = -Infinity, untilMs = Infinity } = filter
+  const known = new KnownConnections()
+  const key = userId === undefined ? {} : { key: userId }
+  const before = from - BigInt(repeatsKnownMax) // each block has a row at least
+  const start = before > 0n ? before : 0n
+  for await (const { offset, items } of log.read(connections, partition, { from: start, to, ...key })) {
+    if (signal?.aborted) return
+    const rows: ConnectionEnded[] = []
+    let repeats = 0
+    for (const row of items) {
+      if (userId !== undefined && row.userId !== userId) continue
+      const isNew = known.add(row.connectionId)
+      if (offset < from || row.closedAtMs < sinceMs || row.closedAtMs >= untilMs) continue
+      if (isNew) rows.push(row)
+      else repeats++
+    }
+    if (offset >= from) yield { partition, offset, rows, repeats }
+  }
+}
+
+/** The ids of the last connections, as a ring. */
+class KnownConnections {
+  readonly #ids = new Set<string>()
+  readonly #ring: string[] = []
+  #count = 0
+
+  /** @returns false for one that it knows */
+  add (connectionId: string): boolean {
+    const before = this.#ids.size
+    if (this.#ids.add(connectionId).size === before) return false
+    const slot = this.#count++ % repeatsKnownMax
+    if (this.#ring.length > slot) this.#ids.delete(this.#ring[slot]!)
+    this.#ring[slot] = connectionId
+    return true
+  }
+}

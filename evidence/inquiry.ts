@@ -1,0 +1,50 @@
+import type { LogReader } from '../ledger/log.js'
+import { GatewayError } from '../schemas/errors.js'
+import { partitionOf } from '../schemas/partitioning.js'
+import { ledger } from '../schemas/streams.js'
+import { ConnectionSubject } from './connection.js'
+import { DownlinkSubject } from './downlink.js'
+import { entriesOf } from './entries.js'
+import { surroundingsOf } from './surroundings.js'
+import { EntryFailed, type Subject, trace, type Trace, type TraceRange } from './trace.js'
+import { UplinkSubject } from './uplink.js'
+
+/** A downlink by its id, an uplink by its session and seq, or a connection. */
+export type Inquiry =
+  | { readonly messageId: string }
+  | { readonly sessionId: string, readonly seq: number }
+  | { readonly connectionId: string }
+
+/**
+ * What became of a message, or of a connection, of one user.
+ *
+ * @throws GatewayError `bad-request` for a range with a position of another partition than the user's
+ */
+export async function inquire (
+  log: LogReader, userId: string, inquiry: Inquiry, range: TraceRange = {}, nowMs = Date.now()
+): Promise<Trace> {
+  const own = partitionOf(userId, log.partitions(ledger))
+  for (const [name, moment] of Object.entries(range)) {
+    if (moment?.type !== 'position' || moment.position.partition === own) continue
+    throw new GatewayError('bad-request',
+      `${name}: got a position of partition ${moment.position.partition}, want one of ${own}, where the entries of ` +
+      `${userId} are`)
+  }
+  const { until } = range
+  const surroundings = await surroundingsOf(log, userId, until?.type === 'time' ? Math.min(until.atMs, nowMs) : nowMs)
+  const setAside = new Set<string>()
+  for (;;) {
+    try {
+      return await trace(userId, entriesOf(log, userId), subjectOf(inquiry), surroundings, range, setAside)
+    } catch (err) {
+      if (!(err instanceof EntryFailed)) throw err
+      setAside.add(err.position)
+    }
+  }
+}
+
+function subjectOf (inquiry: Inquiry): Subject {
+  if ('messageId' in inquiry) return new DownlinkSubject(inquiry.messageId)
+  if ('connectionId' in inquiry) return new ConnectionSubject(inquiry.connectionId)
+  return new UplinkSubject(inquiry.sessionId, inquiry.seq)
+}

@@ -1,0 +1,96 @@
+import { Readable } from 'node:stream'
+import type { FastifyInstance } from 'fastify'
+import { lineOf } from '../../evidence/history/text.js'
+import { type HistoryFilter, historyOf, historyRanges } from '../../evidence/history.js'
+import { parseTime } from '../../evidence/moment.js'
+import type { LogReader } from '../../ledger/log.js'
+import { GatewayError } from '../../schemas/errors.js'
+import { errorAnswers } from './errors.js'
+import { textSchema, userIdSchema } from './shapes.js'
+
+export interface HistoryOptions {
+  /** Where stream `connections` is read. */
+  readonly logReader: LogReader
+}
+
+interface HistoryQuery {
+  readonly since?: string
+  readonly until?: string
+  readonly userId?: string
+}
+
+/** More requests at the same time are refused with `overloaded`: each may read all that the log keeps. */
+const readersMax = 16
+
+const summary = 'Connections that ended, one JSON object a line'
+const description = 'Those that closed from `since` on and before `until`, in order for each user, each with its whole ' +
+  'story (schemas/streams/connections.avsc). Connections that are still open are not among them: presence has those. ' +
+  'A row that came into the stream more than an hour after its connection had closed may be missing.'
+const timeDescription = 'a time such as 2026-11-20T10:00Z, or so long ago: 2h, 30m, 7d'
+
+/** `GET /v1/connections`: the history that `ledgerline history` exports. */
+export async function historyRoutes (app: FastifyInstance, { logReader }: HistoryOptions): Promise<void> {
+  const readers = new Set<AbortController>()
+  app.addHook('preClose', async () => {
+    for (const reader of readers) reader.abort()
+  })
+
+  app.get<{ Querystring: HistoryQuery }>('/v1/connections', {
+    exposeHeadRoute: false,
+    schema: {
+      summary,
+      description,
+      tags: ['connections'],
+      querystring: {
+        type: 'object',
+        additionalProperties: false,
+        properties: {
+          since: { ...textSchema(64, 1), description: `${timeDescription}; absent: from the beginning` },
+          until: { ...textSchema(64, 1), description: `${timeDescription}; absent: up to now` },
+          userId: { ...userIdSchema, description: 'of this user alone' },
+        },
+      },
+      response: {
+        200: { description: summary, content: { 'application/x-ndjson': { schema: { type: 'string' } } } },
+        ...errorAnswers('bad-request', 'unauthorized', 'overloaded'),
+      },
+    },
+  }, async (request, reply) => {
+    const filter = filterOf(request.query, Date.now())
+    if (readers.size >= readersMax) throw new GatewayError('overloaded', `${readersMax} readers are the bound`)
+    const reader = new AbortController()
+    readers.add(reader)
+    reply.raw.once('close', () => {
+      reader.abort()
+      readers.delete(reader)
+    })
+    return await reply.type('application/x-ndjson').send(Readable.from(linesOf(logReader, filter, reader.signal)))
+  })
+}
+
+/** The lines of each block as one chunk; the next block is read when the socket has taken them. */
+async function * linesOf (log: LogReader, filter: HistoryFilter, signal: AbortSignal): AsyncGenerator<string> {
+  for (const range of await historyRanges(log, filter)) {
+    for await (const { rows } of historyOf(log, range, filter, signal)) {
+      let lines = ''
+      for (const row of rows) lines += lineOf(row)
+      if (lines !== '') yield lines
+    }
+  }
+}
+
+/** @throws GatewayError `bad-request` */
+function filterOf ({ since, until, userId }: HistoryQuery, nowMs: number): HistoryFilter {
+  const sinceMs = since === undefined ? undefined : timeOf('since', since, nowMs)
+  const untilMs = until === undefined ? undefined : timeOf('until', until, nowMs)
+  if (sinceMs !== undefined && untilMs !== undefined && sinceMs >= untilMs) {
+    throw new GatewayError('bad-request', 'querystring/since must be before querystring/until')
+  }
+  return { userId, sinceMs, untilMs }
+}
+
+function timeOf (name: string, text: string, nowMs: number): number {
+  const atMs = parseTime(text, nowMs)
+  if (atMs !== undefined) return atMs
+  throw new GatewayError('bad-request', `querystring/${name}: got ${JSON.stringify(text)}, want ${timeDescription}`)
+}

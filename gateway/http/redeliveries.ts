@@ -1,0 +1,112 @@
+import { randomUUID } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import { GatewayError } from '../../schemas/errors.js'
+import { ttlMsDefault, ttlMsMax } from './downlinks.js'
+import { errorAnswers } from './errors.js'
+import { textSchema, userIdSchema } from './shapes.js'
+
+export interface RedeliveriesOptions {
+  /**
+   * Resolves once all that was found is durable.
+   *
+   * @throws GatewayError `not-found` where the device has no session; `ledger-unavailable` where not all was stored
+   */
+  readonly redeliver: (command: RedeliveryCommand) => Promise<RedeliveryAnswer>
+}
+
+export interface RedeliveryCommand {
+  readonly userId: string
+  readonly deviceId: string
+  /** Both are sent, and all between them. */
+  readonly fromSeq: number
+  readonly toSeq: number
+  /** From now on. */
+  readonly ttlMs: number
+  /** The same one again delivers nothing a second time. */
+  readonly requestId: string
+}
+
+export interface RedeliveryAnswer {
+  readonly requestId: string
+  readonly redelivered: readonly Redelivered[]
+  /** Numbers that the device's session never gave, or gave before the ledger's beginning. */
+  readonly notFound: readonly number[]
+}
+
+export interface Redelivered {
+  readonly messageId: string
+  /** What it was sent as before. */
+  readonly seq: number
+  /** Where the redelivery stands in the ledger, `3@1021.4`. */
+  readonly position: string
+}
+
+type Body = Omit<RedeliveryCommand, 'userId' | 'requestId'> & { readonly requestId?: string }
+
+/** Downlinks of one request. */
+export const redeliveriesMax = 1000
+
+const seqSchema = { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER }
+
+const bodySchema = {
+  type: 'object',
+  required: ['deviceId', 'fromSeq', 'toSeq'],
+  additionalProperties: false,
+  properties: {
+    deviceId: textSchema(128, 1),
+    fromSeq: seqSchema,
+    toSeq: { ...seqSchema, description: `at most ${redeliveriesMax} with fromSeq` },
+    ttlMs: {
+      type: 'integer', minimum: 1, maximum: ttlMsMax, default: ttlMsDefault, description: 'how long it is kept, from now on',
+    },
+    requestId: { ...textSchema(128, 1), description: 'idempotency key; drawn where it is absent' },
+  },
+}
+
+const answerSchema = {
+  type: 'object',
+  required: ['requestId', 'redelivered', 'notFound'],
+  properties: {
+    requestId: { type: 'string' },
+    redelivered: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['messageId', 'seq', 'position'],
+        properties: {
+          messageId: { type: 'string' },
+          seq: { type: 'integer', description: 'what it was sent as before' },
+          position: { type: 'string', description: 'of the redelivery in the ledger', examples: ['3@1021.4'] },
+        },
+      },
+    },
+    notFound: {
+      type: 'array',
+      description: 'numbers that the session never gave, or gave before the first entry that is kept',
+      items: { type: 'integer' },
+    },
+  },
+}
+
+/** `POST /v1/users/:userId/redeliveries`: downlinks of a device once more, under new numbers. */
+export async function redeliveriesRoutes (app: FastifyInstance, { redeliver }: RedeliveriesOptions): Promise<void> {
+  app.post<{ Params: { userId: string }, Body: Body }>('/v1/users/:userId/redeliveries', {
+    schema: {
+      summary: 'Send downlinks to a device once more',
+      tags: ['users'],
+      params: { type: 'object', required: ['userId'], properties: { userId: userIdSchema } },
+      body: bodySchema,
+      response: {
+        202: answerSchema,
+        ...errorAnswers('bad-request', 'unauthorized', 'not-found', 'payload-too-large', 'ledger-unavailable'),
+      },
+    },
+  }, async ({ params: { userId }, body }, reply) => {
+    const { fromSeq, toSeq, requestId = randomUUID() } = body
+    if (toSeq < fromSeq || toSeq - fromSeq >= redeliveriesMax) {
+      throw new GatewayError('bad-request',
+        `body: got fromSeq ${fromSeq} and toSeq ${toSeq}, want 1 to ${redeliveriesMax} downlinks`)
+    }
+    return await reply.code(202).send(await redeliver({ ...body, userId, requestId }))
+  })
+}

@@ -1,0 +1,92 @@
+import t from 'tap'
+import type { RedeliveryCommand } from '../../gateway/http/redeliveries.js'
+import { closed, opened, reported, requested, uplink } from '../actors/user/history.js'
+import { StoredLog } from '../evidence/stored-log.js'
+import { givenApp } from '../gateway/http/given.js'
+import { run } from './given.js'
+
+t.test('On the directory of a stopped gateway', async t => {
+  const stored = await StoredLog.open(t)
+  await stored.at(1_000, 'ann', opened('c1'))
+  const sent = await stored.at(2_000, 'ann', requested('m1'), uplink('c1', 1))
+  await stored.at(3_000, 'ann', reported('c1', 1), closed('c1', { ackedSeq: 1 }), opened('c2', { deviceId: 'pc', sessionId: 's2' }))
+  await stored.close()
+  const place = { cwd: stored.directory, env: { LEDGERLINE_DATA: stored.directory } }
+  const ledgerline = async (...args: string[]) => await run(args, place)
+  const json = async (...args: string[]) => JSON.parse((await ledgerline(...args, '--json')).stdout)
+
+  t.test('state', async t => {
+    t.test('shows what was known then', async t => {
+      const { code, stdout } = await ledgerline('state', 'ann', '--at', sent)
+      t.equal(code, 0)
+      t.match(stdout, new RegExp(`^ann at ${sent}, as of ${sent}, 1970-01-01 00:00:02.000 UTC\\n`))
+      t.match(stdout, /\nuplinks accepted: 1\n/)
+      t.match(stdout, /\nphone \(ios\), session s1\n {2}on connection c1, node n1, since 1970-01-01 00:00:01.000 UTC\n/)
+      t.match(stdout, /\n {2}uplinks up to 1; downlinks up to 1, acked up to 0, missed 0\n {2}outbox: 1\n {4}#1 {2}m1, 2 bytes/)
+      t.match(await json('state', 'ann', '--at', '1970-01-01T00:00:01Z'), { userId: 'ann', userSeq: 0 })
+    })
+    t.test('shows what changed between two moments', async t => {
+      const { code, stdout } = await ledgerline('state', 'ann', '--diff', '1970-01-01T00:00:01Z', '1970-01-02')
+      t.equal(code, 0)
+      t.match(stdout, /\n~ sessions\.phone\.connectionId {2}"c1" -> ""\n/)
+      t.match(stdout, /\n\+ sessions\.pc {2}\{/)
+      t.match(stdout, /\n- connections\.c1 {2}\{/)
+      t.match(await json('state', 'ann', '--diff', '1s', '1ms'), { from: {}, to: {}, changes: [] })
+    })
+    for (const args of [['--at', 'yesterday'], ['--at', '7@1'], ['--diff', '1h'], ['--diff', '2h', '1h', '--at', '1h']]) {
+      t.test(`refuses ${args.join(' ')}`, async t => {
+        const { code, stderr } = await ledgerline('state', 'ann', ...args)
+        t.equal(code, 2)
+        t.match(stderr, /^ledgerline: .*got .*want/)
+      })
+    }
+  })
+
+  t.test('presence', async t => {
+    t.test('counts who was online then', async t => {
+      const { code, stdout } = await ledgerline('presence', '--at', '1970-01-01T00:00:02Z')
+      t.equal(code, 0)
+      t.match(stdout, /^at 1970-01-01 00:00:02.000 UTC: 1 users online, 1 connections\n/)
+      t.match(stdout, /\nby node:\n +1 {2}n1\n/)
+      t.match(await json('presence'), { users: 1, byPlatform: { ios: 1 }, nodes: [] })
+    })
+    t.test('shows one user\'s sessions', async t => {
+      t.match((await ledgerline('presence', '--user', 'ann')).stdout, /: online\n {2}pc \(ios\) on connection c2, node n1, tcp/)
+      t.match((await ledgerline('presence', '--user', 'bob')).stdout, /: offline, never seen\n/)
+    })
+    t.test('refuses a position', async t => {
+      t.match(await ledgerline('presence', '--at', '1@3'), { code: 2, stderr: /got "1@3", want a time/ })
+    })
+  })
+})
+
+t.test('redeliver', async t => {
+  const asked: RedeliveryCommand[] = []
+  const { app } = givenApp(t, {
+    redeliver: async command => {
+      asked.push(command)
+      return { requestId: 'r1', redelivered: [{ messageId: 'm2', seq: 2, position: '3@1.0' }], notFound: [3, 4] }
+    },
+  })
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  const place = { cwd: t.testdir(), env: { LEDGERLINE_URL: url, LEDGERLINE_API_KEYS: 'key-one' } }
+  const args = ['redeliver', 'ann', '--device', 'phone', '--from', '2', '--to', '4']
+
+  t.test('hands on what it is told, and says what became of it', async t => {
+    const { code, stdout } = await run([...args, '--ttl', '1h', '--request-id', 'r1'], place)
+    t.equal(code, 0)
+    t.equal(stdout, '#2  m2  queued again at 3@1.0\nno downlink is known under 3, 4\nrequest r1\n')
+    t.match(asked, [{ userId: 'ann', deviceId: 'phone', fromSeq: 2, toSeq: 4, ttlMs: 3_600_000, requestId: 'r1' }])
+    t.match(JSON.parse((await run([...args, '--json'], place)).stdout), { requestId: 'r1', notFound: [3, 4] })
+  })
+  t.test('takes what the gateway calls a bad request for wrong usage', async t => {
+    const { code, stderr } = await run(['redeliver', 'ann', '--device', 'phone', '--from', '2', '--to', '1'], place)
+    t.equal(code, 2)
+    t.match(stderr, /the gateway refuses: .*want 1 to 1000 downlinks \(bad-request\)/)
+  })
+  t.test('refuses what is no seq, and lacking options', async t => {
+    t.match(await run(['redeliver', 'ann', '--device', 'phone', '--from', '0', '--to', '1'], place), { code: 2 })
+    t.match(await run(['redeliver', 'ann', '--from', '1', '--to', '1'], place), { code: 2 })
+    t.match(await run(['redeliver', '', ...args.slice(2)], place), { code: 2, stderr: /Want a user id, 1 to 256 characters/ })
+  })
+})

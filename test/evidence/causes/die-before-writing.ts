@@ -1,0 +1,13 @@
+import { Socket } from 'node:net'
+
+/*
+  Preloaded into a gateway that a test starts: from SIGUSR2 on it dies, as by kill -9, in the moment in which it would
+  write to a socket. What it had to say is decided and stored by then, and nobody hears it.
+*/
+
+process.on('SIGUSR2', () => {
+  Socket.prototype.write = () => {
+    process.kill(process.pid, 'SIGKILL')
+    return false
+  }
+})

@@ -1,0 +1,62 @@
+import type { Test } from 'tap'
+import { embeddedLog, type EmbeddedLog } from '../../ledger/embedded/log.js'
+import { openStore } from '../../ledger/embedded/store.js'
+import { partitionOf } from '../../schemas/partitioning.js'
+import type { ConnectionEnded } from '../../schemas/records.js'
+import { connections } from '../../schemas/streams.js'
+
+export const noon = Date.UTC(2026, 10, 20, 12)
+
+/** A connection that ended, of `userId`. */
+export function ended (userId: string, connectionId: string, more: Partial<ConnectionEnded> = {}): ConnectionEnded {
+  return {
+    userId,
+    connectionId,
+    deviceId: `${userId}-phone`,
+    platform: 'ios',
+    client: 'app/1.0.0',
+    sessionId: 's1',
+    transport: 'ws',
+    address: '192.0.2.1:4000',
+    nodeId: 'n1',
+    nodeEpoch: noon,
+    openedAtMs: noon,
+    closedAtMs: noon + 60_000,
+    code: 'disconnected',
+    reason: '',
+    writtenSeq: 5,
+    ackedSeq: 4,
+    framesIn: 10,
+    framesOut: 20,
+    bytesIn: 1000,
+    bytesOut: 2000,
+    uplinks: 3,
+    downlinksWritten: 5,
+    downlinksAcked: 4,
+    roundTripMs: 80,
+    resumedFrom: '',
+    resumedTo: '',
+    ...more,
+  }
+}
+
+/** An embedded log in a directory, with a clock that can be set. */
+export async function historyLog (
+  t: Test, directory: string, partitions = 2
+): Promise<{ log: EmbeddedLog, clock: { nowMs: number }, append: Append, close: () => Promise<void> }> {
+  const clock = { nowMs: noon }
+  const store = await openStore({ directory })
+  const log = embeddedLog(store, { partitions, now: () => clock.nowMs })
+  let closing: Promise<void> | undefined
+  const close = async () => { await (closing ??= store.close()) }
+  t.teardown(close)
+  const append: Append = async rows => {
+    for (let partition = 0; partition < partitions; partition++) {
+      const own = rows.filter(({ userId }) => partitionOf(userId, partitions) === partition)
+      if (own.length > 0) await log.append(connections, partition, own)
+    }
+  }
+  return { log, clock, append, close }
+}
+
+type Append = (rows: readonly ConnectionEnded[]) => Promise<void>

@@ -1,0 +1,155 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t, { type Test } from 'tap'
+import type { ConnectionEnded } from '../../schemas/records.js'
+import { ended, historyLog, noon } from './connection-rows.js'
+
+const ledgerline = fileURLToPath(new URL('../../cli/ledgerline.js', import.meta.url))
+const parquetRows = fileURLToPath(new URL('parquet-rows.js', import.meta.url))
+const dayMs = 86_400_000
+const run = promisify(execFile)
+
+t.test('an export into a file', async t => {
+  t.test('parquet has typed columns in groups of rows, and all that the stream has', async t => {
+    const { directory, data, rows } = await given(t, 60_000)
+    const out = join(directory, 'all.parquet')
+    t.match(await history(data, '--out', out), '60,000 connections in 1 new file')
+    const [{ groups, types }, ...found] = await parquet(out)
+    t.strictSame(groups, [20_000, 20_000, 20_000])
+    t.match(types, { closedAt: 'INT64 TIMESTAMP_MILLIS', code: 'BYTE_ARRAY UTF8', bytesIn: 'INT64', roundTripMs: 'INT32' })
+    t.ok(same(sorted(found.map(fromParquet)), sorted(rows)))
+  })
+
+  t.test('has those of a user, of a while and of a partition', async t => {
+    const { data, rows } = await given(t, 400)
+    const ndjson = async (...options: string[]) => (await history(data, '--json', ...options)).split('\n').slice(0, -1)
+      .map(line => JSON.parse(line) as ConnectionEnded)
+    t.strictSame(sorted(await ndjson()), sorted(rows))
+    t.strictSame(sorted(await ndjson('--user', 'u7')), sorted(rows.filter(({ userId }) => userId === 'u7')))
+    const second = rows.filter(row => dayOf(row) === Math.floor(noon / dayMs) + 1)
+    t.strictSame(sorted(await ndjson('--since', '2026-11-21T00:00Z', '--until', '2026-11-22T00:00Z')), sorted(second))
+    t.equal((await ndjson('--partition', '0')).length + (await ndjson('--partition', '1')).length, rows.length)
+  })
+
+  t.test('is refused in words that help, with exit code 2', async t => {
+    const { data } = await given(t, 1)
+    const cases: [string[], RegExp][] = [
+      [['--out', 'x.txt'], /--out: got "x.txt", want --format/],
+      [['--format', 'xml'], /xml/],
+      [['--since', 'yesterday'], /--since: got "yesterday"/],
+      [['--since', '1h', '--until', '2h'], /--since 1h is not before --until 2h/],
+    ]
+    for (const [options, message] of cases) {
+      await t.rejects(history(data, ...options), { code: 2, stderr: message }, options.join(' '))
+    }
+  })
+})
+
+t.test('an export into a directory', async t => {
+  t.test('has a file for each day and partition, and adds only what is new', async t => {
+    const world = await given(t, 300)
+    const out = join(world.directory, 'out/')
+    t.match(await history(world.data, '--out', out), '300 connections in 6 new files')
+    const before = await files(out)
+    t.strictSame([...new Set(before.map(path => path.split('/')[0]))], ['day=2026-11-20', 'day=2026-11-21', 'day=2026-11-22'])
+    t.match(await history(world.data, '--out', out), '0 connections in 0 new files')
+    const more = [ended('u1', 'new', { closedAtMs: noon + dayMs })]
+    await world.append(more)
+    t.strictSame(JSON.parse(await history(world.data, '--out', out, '--json')), {
+      out, format: 'parquet', rows: 1, files: 1, repeats: 0, blocksGone: 0,
+    })
+    t.strictSame((await files(out)).filter(path => before.includes(path)), before)
+    t.strictSame(await exported(out), sorted([...world.rows, ...more]))
+    await t.rejects(history(world.data, '--out', out, '--format', 'csv'), { code: 2, stderr: /give another directory/ })
+  })
+
+  t.test('goes on after kill -9 anywhere, and has each row once', async t => {
+    const { directory, data, rows } = await given(t, 120_000)
+    const out = join(directory, 'out/')
+    let kills = 0
+    for (let waitMs = 150; kills < 8; waitMs += 200) {
+      const child = spawn(process.execPath, [ledgerline, 'history', '--data', data, '--out', out, '--no-progress'], {
+        stdio: 'ignore',
+      })
+      t.teardown(() => child.kill('SIGKILL'))
+      const exit = once(child, 'exit')
+      await Promise.race([delay(waitMs), exit])
+      if (child.exitCode !== null) break
+      child.kill('SIGKILL')
+      await exit
+      kills++
+    }
+    t.ok(kills > 0, `${kills} kills`)
+    await history(data, '--out', out)
+    t.ok(same(await exported(out), sorted(rows)))
+    t.notOk((await readdir(out)).some(name => name.startsWith('_draft-')), 'and no draft is left')
+    const state = JSON.parse(await readFile(join(out, '_ledgerline.json'), 'utf8')) as { rows: number }
+    t.equal(state.rows, rows.length)
+  })
+})
+
+/** A data directory of two partitions with rows of three days; nobody has it open. */
+async function given (t: Test, count: number) {
+  const directory = t.testdir()
+  const data = join(directory, 'data')
+  const rows = Array.from({ length: count }, (_, n) => ended(`u${n % 97}`, `c${n}`, {
+    closedAtMs: noon + Math.floor(n * 3 / count) * dayMs + n % 1000, bytesIn: n * 1001, roundTripMs: n % 50 - 1,
+  }))
+  const append = async (rows: readonly ConnectionEnded[]) => {
+    const { append, clock, close } = await historyLog(t, data)
+    for (let at = 0, end = 0; at < rows.length; at = end) {
+      clock.nowMs = rows[at]!.closedAtMs + 2000
+      while (end < rows.length && end < at + 500 && dayOf(rows[end]!) === dayOf(rows[at]!)) end++
+      await append(rows.slice(at, end))
+    }
+    await close()
+  }
+  await append(rows)
+  return { directory, data, rows, append }
+}
+
+/** @returns what it printed; rejects with its exit code and stderr */
+async function history (data: string, ...options: string[]): Promise<string> {
+  const args = [ledgerline, 'history', '--data', data, '--no-progress', ...options]
+  return (await run(process.execPath, args, { maxBuffer: 1 << 28 })).stdout
+}
+
+async function parquet (...paths: string[]): Promise<[any, ...any[]]> {
+  const { stdout } = await run(process.execPath, [parquetRows, ...paths], { maxBuffer: 1 << 28 })
+  return stdout.split('\n').slice(0, -1).map(line => JSON.parse(line) as unknown) as [any, ...any[]]
+}
+
+/** All rows of a directory. */
+async function exported (out: string): Promise<string[]> {
+  const lines = await parquet(...(await files(out)).map(path => join(out, path)))
+  return sorted(lines.filter(line => !('groups' in line)).map(fromParquet))
+}
+
+async function files (out: string): Promise<string[]> {
+  const entries = await readdir(out, { recursive: true })
+  return entries.filter(path => path.endsWith('.parquet')).sort()
+}
+
+function fromParquet ({ openedAt, closedAt, ...row }: Record<string, any>): ConnectionEnded {
+  const times = { openedAtMs: Date.parse(openedAt as string), closedAtMs: Date.parse(closedAt as string) }
+  return { ...row, ...times } as ConnectionEnded
+}
+
+function dayOf ({ closedAtMs }: ConnectionEnded): number {
+  return Math.floor(closedAtMs / dayMs)
+}
+
+/** Without the difference, which would be the whole file. */
+function same (found: readonly string[], wanted: readonly string[]): boolean {
+  return found.length === wanted.length && found.every((row, i) => row === wanted[i])
+}
+
+/** Comparable, whatever the order of rows and fields. */
+function sorted (rows: readonly ConnectionEnded[]): string[] {
+  return rows.map(row => JSON.stringify(Object.entries(row).sort(([a], [b]) => a < b ? -1 : 1))).sort()
+}
