@@ -38,6 +38,26 @@ export function chooseEndpoints (request: ChoiceRequest): string[] {
 }
 
 /**
+ * Where a node sends clients that it does not want itself: other nodes that are alive, not draining and not overloaded.
+ * Unlike ip-config's list it is empty rather than bad, for the client has a node already, or asks ip-config next. It
+ * never has a URL of the node's own, which one behind the same load balancer would share: that way might lead back.
+ *
+ * @param nodeId who asks
+ */
+export function chooseAlternates (request: ChoiceRequest & { readonly nodeId: string }): string[] {
+  const { nodes, nodeId, transport, nowMs } = request
+  const own = nodes.find(node => node.nodeId === nodeId)
+  const others = nodes.filter(node => nowMs < node.aliveUntilMs && node.state !== 'draining' &&
+    spareShare(node) > spareShareMin && (own === undefined || urlOf(node, transport) !== urlOf(own, transport)))
+  return chooseEndpoints({ ...request, nodes: others })
+}
+
+/** True where the node's event loop or memory leaves so little that ip-config names it to nobody. */
+export function isShedding ({ reported }: NodeRow): boolean {
+  return Math.min(1 - reported.eventLoopUtilization, spareMemory(reported)) <= spareShareMin
+}
+
+/**
  * How many more connections the node can take, judged by what it has least of: connections, event loop or memory.
  * A node of twice the size has twice as much at the same load.
  */
@@ -47,10 +67,13 @@ export function spareCapacity (node: NodeRow): number {
 
 /** @returns 0 for none to 1 for all */
 function spareShare ({ connectionsMax, reported }: NodeRow): number {
-  const { connections, eventLoopUtilization, rssBytes, memoryBytesMax } = reported
+  const { connections, eventLoopUtilization } = reported
   const spareConnections = connectionsMax > 0 ? 1 - connections / connectionsMax : 0
-  const spareMemory = memoryBytesMax > 0 ? 1 - rssBytes / memoryBytesMax : 1 // 0 until the first report
-  return Math.min(1, Math.max(0, Math.min(spareConnections, 1 - eventLoopUtilization, spareMemory)))
+  return Math.min(1, Math.max(0, Math.min(spareConnections, 1 - eventLoopUtilization, spareMemory(reported))))
+}
+
+function spareMemory ({ rssBytes, memoryBytesMax }: NodeRow['reported']): number {
+  return memoryBytesMax > 0 ? 1 - rssBytes / memoryBytesMax : 1 // 0 until the first report
 }
 
 function urlOf (node: NodeRow, transport: Transport) {

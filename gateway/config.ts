@@ -46,6 +46,12 @@ export interface Config {
   readonly partitions: number
   /** A node that has not reported for this long is lost. */
   readonly leaseMs: number
+  /** How long an edge that stops may take to move its connections to others; 0 closes them at once. */
+  readonly drainMs: number
+  /** How long a node that stops, and that others can stand in for, goes on answering while `/readyz` says no. */
+  readonly stopGraceMs: number
+  /** Age at which a connection is asked to move, a fifth more or less; 0 for none. */
+  readonly connectionAgeMaxMs: number
 }
 
 export const roles = ['edge', 'users', 'push', 'ip-config', 'projections', 'console'] as const
@@ -117,6 +123,12 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
     pattern('1 to 100 of letters, digits, "." and "-"', /^[a-z0-9.-]{1,100}$/i), 'Kafka topics are named PREFIX.STREAM'),
   partitions: setting('PARTITIONS', '8', integer(1, 1_024), 'partitions of a stream that does not exist yet'),
   leaseMs: setting('LEASE_MS', '15000', integer(600, 600_000), 'a node that has not reported for so long is lost'),
+  drainMs: setting('DRAIN_MS', '20000', integer(0, 3_600_000),
+    'how long an edge that stops may take to move its connections; 0 closes them'),
+  stopGraceMs: setting('STOP_GRACE_MS', '5000', integer(0, 600_000),
+    'how long a node that stops goes on answering while /readyz says no, where others stand in'),
+  connectionAgeMaxMs: setting('CONNECTION_AGE_MAX_MS', '0', integer(0, 31_536_000_000),
+    'age at which a connection is asked to move, a fifth more or less; 0 for none'),
 }
 
 /** The option of `ledgerline start` for a variable: `LEDGERLINE_HTTP_PORT` is `http-port`. */

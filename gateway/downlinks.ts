@@ -4,6 +4,9 @@ import type { DownlinkCommand } from '../schemas/records.js'
 import { downlinks, downlinksRejected } from '../schemas/streams.js'
 import { type PushAnswer, refusalOf } from './http/downlinks.js'
 
+/** Who follows the `downlinks` stream. */
+export const downlinksGroup = 'push'
+
 /** Commands on their way at once in one partition; past it the stream waits. */
 const underWayMax = 256
 const retryMsMin = 100
@@ -25,7 +28,7 @@ export async function followDownlinks (deps: DownlinksDeps): Promise<Following> 
   const partitions = new Map<number, CommandsUnderWay>()
   const done = new Map<number, bigint>()
   const member: { following?: Following } = {}
-  member.following = await deps.log.follow(downlinks, 'push', {
+  member.following = await deps.log.follow(downlinks, downlinksGroup, {
     async assigned (partition, committed) {
       partitions.set(partition, new CommandsUnderWay(deps, next => {
         done.set(partition, next)

@@ -130,10 +130,10 @@ export class Lifecycle {
     const key = JSON.stringify([...living])
     if (key === this.#closedFor) return
     await this.#routingCaughtUp()
-    const known = new Set(view.map(({ nodeId }) => nodeId))
-    const isOrphan = ({ nodeId, nodeEpoch }: Route) => known.has(nodeId)
-      ? nodeEpoch < (living.get(nodeId) ?? Infinity)
-      : nodeEpoch < Date.now() - unknownForMs
+    // A node that begins anew while the routing table catches up has connections which this view knows nothing of.
+    const firstLiving = new Map(view.map(({ nodeId, epoch }) => [nodeId, living.get(nodeId) ?? epoch + 1]))
+    const isOrphan = ({ nodeId, nodeEpoch }: Route) =>
+      nodeEpoch < (firstLiving.get(nodeId) ?? Date.now() - unknownForMs)
     await endConnections(this.#deps.log, this.#deps.tables, isOrphan, 'its node is gone')
     this.#closedFor = key
   }

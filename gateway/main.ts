@@ -2,34 +2,38 @@ import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { startActors } from '../actors/system.js'
 import type { Users } from '../actors/users.js'
-import { DownlinkSubject } from '../evidence/downlink.js'
-import { entriesOf } from '../evidence/entries.js'
-import { trace } from '../evidence/trace.js'
-import { UplinkSubject } from '../evidence/uplink.js'
+import { inquire } from '../evidence/inquiry.js'
+import { stateAt } from '../evidence/state.js'
+import { streams } from '../ledger/streams.js'
 import { presenceOf } from '../projections/presence.js'
 import { partitionOf } from '../schemas/partitioning.js'
-import { ledger, nodes, uplinks } from '../schemas/streams.js'
+import { downlinksRejected, ledger, nodes, uplinks } from '../schemas/streams.js'
 import type { Config, Role } from './config.js'
 import { followDownlinks } from './downlinks.js'
+import { describeDrain, requestDrain } from './drain-requests.js'
+import { Drains } from './drain.js'
 import type { Check, Readiness } from './http/health.js'
 import { buildHttp } from './http/server.js'
+import { lagOf } from './lag.js'
 import { endConnections, Lifecycle } from './lifecycle.js'
 import { GatewayMetrics } from './metrics.js'
 import { identify, type NodeIdentity, NodeReporter } from './node.js'
 import { NodeTable } from './node-table.js'
 import { Push } from './push.js'
+import { Rebuilds } from './rebuild.js'
 import { EdgeRole } from './roles/edge.js'
 import { type Projections, startProjectionsRole } from './roles/projections.js'
 import { startUsersRole } from './roles/users.js'
 import { openEmbeddedStores } from './stores-embedded.js'
 import type { Stores } from './stores.js'
+import { topicSettings, topicsOf } from './topics.js'
 
 export interface RunningNode {
   /** Where it listens: `http://host:port`, and `tcp://host:port` or empty without the role `edge`. */
   readonly http: string
   readonly tcp: string
   readonly nodeId: string
-  /** Ends every connection so that its client resumes elsewhere, saves everything and leaves. */
+  /** Has its clients go to other nodes while it goes on; then ends what is left, saves everything and leaves. */
   stop (): Promise<void>
 }
 
@@ -90,9 +94,9 @@ async function start (
   observe(metrics, stores, edge, users, projections)
   const readiness = () => readinessOf(stores, stopping)
   const app = buildApp(config, logger, stores, push, nodeTable, metrics, readiness)
+  app.addHook('onRequest', async (_request, reply) => { if (stopping) reply.header('connection', 'close') })
   edge?.routes(app)
   closers.push(async () => {
-    stopping = true
     // Nothing new comes in; the sockets that are open are what the servers wait for.
     const closed = app.close()
     await edge?.stop()
@@ -102,6 +106,9 @@ async function start (
   const http = `http://${urlHost(config.host)}:${(app.server.address() as { port: number }).port}`
   const tcp = edge ? `tcp://${urlHost(config.host)}:${await edge.listen()}` : ''
 
+  const drains = edge && new Drains({
+    log, tables, snapshots: stores.snapshots, nodeTable, identity, edge, counters: metrics.drain, logger,
+  })
   const reporter = await NodeReporter.start(identity, {
     log,
     tables,
@@ -118,13 +125,19 @@ async function start (
     lost () {
       logger.warn({ nodeId: identity.nodeId }, 'this node was taken for lost and starts anew')
       edge?.startAnew()
+      drains?.startAnew().catch(err => { failed('the drain could not be announced', err, {}) })
     },
+    drainRequested (request) { drains?.requested(request) },
     replaced () { fatal(new Error(`another process goes by the node id ${identity.nodeId}: give each its own`)) },
     failed,
   })
   closers.push(() => reporter.stop().catch(err => { failed('the end of this node could not be recorded', err, {}) }))
   if (stores.shared) await joinCluster(config, stores, identity, push, closers, failed)
   await nodeTable.rows()
+  closers.push(async () => {
+    stopping = true
+    await takeLeave(config, drains, nodeTable, failed)
+  })
   return { http, tcp, nodeId: identity.nodeId }
 }
 
@@ -151,11 +164,27 @@ async function joinCluster (
   }
 }
 
+/** What a node does that stops, before it closes anything: its clients and requests go to others. */
+async function takeLeave (
+  config: Config, drains: Drains | undefined, nodeTable: NodeTable,
+  failed: (what: string, error: Error, fields: object) => void
+): Promise<void> {
+  const startMs = performance.now()
+  await drains?.leave(config.drainMs).catch(err => { failed('the drain failed', err, {}) })
+  await nodeTable.rows()
+  const roles = config.roles.filter(role => role === 'push' || role === 'ip-config')
+  // Whoever balances requests looks at /readyz now and then, and must not meet a closed port before that.
+  if (roles.length === 0 || !nodeTable.isDoneElsewhere(config.nodeId, roles)) return
+  await new Promise(resolve => setTimeout(resolve, config.stopGraceMs - (performance.now() - startMs)))
+}
+
 function buildApp (
-  config: Config, logger: Logger, { log, tables }: Stores, push: Push, nodeTable: NodeTable, metrics: GatewayMetrics,
+  config: Config, logger: Logger, stores: Stores, push: Push, nodeTable: NodeTable, metrics: GatewayMetrics,
   readiness: () => Readiness
 ) {
+  const { log, tables } = stores
   const partitions = log.partitions(ledger)
+  const rebuilds = new Rebuilds(stores, (what, err, fields) => { logger.error({ err, ...fields }, what) })
   return buildHttp({
     logger,
     roles: config.roles,
@@ -165,12 +194,19 @@ function buildApp (
     metrics: metrics.registry,
     readiness,
     uplinks: { log, stream: uplinks },
+    logReader: log,
+    streams: [...streams, downlinksRejected],
     push: command => push.push(command),
     kick: command => push.kick(command),
-    trace: (userId, query) => trace(userId, entriesOf(log, userId), 'messageId' in query
-      ? new DownlinkSubject(query.messageId)
-      : new UplinkSubject(query.sessionId, query.seq)),
+    redeliver: command => push.redeliver(command),
+    state: (userId, at) => stateAt(log, userId, at),
+    trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),
+    rebuild: (table, signal) => rebuilds.start(table, signal),
+    lag: () => lagOf(stores),
+    topics: () => topicsOf({ log, settings: stream => topicSettings(config, stream) }),
     ipConfig: request => nodeTable.ipConfig(request),
+    drain: command => requestDrain({ log, tables, nodeTable }, command),
+    drainState: (nodeId, moves) => describeDrain({ log, tables }, nodeId, moves),
     async presence (userId) {
       const partition = partitionOf(userId, partitions)
       const fields = await tables.get('presence', partition, userId)

@@ -1,6 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { EdgeCounters } from '../actors/connection/connection.js'
 import type { Settle } from '../actors/user/effects.js'
+import type { DrainCounters } from './drain.js'
 
 export interface MetricsSources {
   connections (): number
@@ -17,6 +18,11 @@ const secondsBuckets = Array.from({ length: 44 }, (_, i) => Number((0.0001 * 1.2
 export class GatewayMetrics {
   readonly registry = new Registry()
   readonly edge: EdgeCounters
+  /** Of the drain that runs or ran last. */
+  readonly drain: DrainCounters = {
+    percent: 0, remaining: 0, asked: 0, left: 0, closed: 0, resumed: 0, uplinksLost: 0, downlinksLost: 0,
+  }
+
   readonly #settled: Counter
   readonly #log: Histogram
   readonly #access: Histogram
@@ -34,6 +40,7 @@ export class GatewayMetrics {
     this.#reads('signals_total', 'Signal frames written', () => edge.signals)
     this.#log = this.#seconds('uplink_log_seconds', 'From the append of an uplink until it is durable; samples')
     this.#access = this.#seconds('uplink_access_seconds', 'From there until its ack is written; samples')
+    this.#drains()
     collectDefaultMetrics({ register: this.registry })
   }
 
@@ -51,6 +58,21 @@ export class GatewayMetrics {
     this.#gauge('commit_seconds', 'Moving average of one commit', [], gauge => { gauge.set(sources.commitSeconds()) })
     this.#gauge('table_lag_blocks', 'Ledger blocks that a table is behind', ['table'], gauge => {
       for (const [table, blocks] of sources.tableLag()) gauge.set({ table }, blocks)
+    })
+  }
+
+  /** Gauges, not counters: each drain begins at 0. */
+  #drains (): void {
+    const { drain } = this
+    this.#gauge('drain_percent', 'Share of connections that have to leave; 0 for no drain', [], gauge => {
+      gauge.set(drain.percent)
+    })
+    this.#gauge('drain_connections', 'Connections of the last drain, by how far they are', ['state'], gauge => {
+      for (const state of ['remaining', 'asked', 'left', 'closed', 'resumed'] as const) gauge.set({ state }, drain[state])
+    })
+    this.#gauge('drain_messages_lost', 'Messages that the last drain lost', ['kind'], gauge => {
+      gauge.set({ kind: 'uplink' }, drain.uplinksLost)
+      gauge.set({ kind: 'downlink' }, drain.downlinksLost)
     })
   }
 

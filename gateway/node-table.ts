@@ -1,11 +1,11 @@
 import { nodeRows, type NodeRow } from '../projections/nodes.js'
 import type { Tables } from '../projections/tables/tables.js'
 import { GatewayError } from '../schemas/errors.js'
-import { chooseEndpoints, guardedUpdate } from './choice.js'
+import { chooseAlternates, chooseEndpoints, guardedUpdate, isShedding } from './choice.js'
 import type { IpConfig, IpConfigRequest } from './http/ip-config.js'
 
 /** How old the copy that answers come from may be. */
-const freshMs = 500
+export const freshMs = 500
 
 /** What ip-config tells clients besides endpoints (protocol.md 3, Reconnecting). */
 const ttlMs = 300_000
@@ -33,10 +33,23 @@ export class NodeTable {
     return { endpoints, ttlMs, heartbeatMs: this.heartbeatMs, backoff, asOfMs }
   }
 
-  /** Endpoints of other nodes than this one, from the copy as it is. */
+  /** Where this node sends a client that it does not want: other nodes with room, from the copy as it is. */
   alternates (nodeId: string, transport: 'tcp' | 'ws', region: string): string[] {
-    const others = this.#rows.filter(row => row.nodeId !== nodeId)
-    return chooseEndpoints({ nodes: others, transport, region, nowMs: this.#asOfMs, random: Math.random })
+    return chooseAlternates({
+      nodes: this.#rows, nodeId, transport, region, nowMs: this.#asOfMs, random: Math.random,
+    })
+  }
+
+  /** True where the node, by its own last report, is too busy for newcomers. */
+  sheds (nodeId: string): boolean {
+    const row = this.#rows.find(row => row.nodeId === nodeId)
+    return row !== undefined && isShedding(row)
+  }
+
+  /** True where another node is alive that does all of this. */
+  isDoneElsewhere (nodeId: string, roles: readonly string[]): boolean {
+    return roles.every(role => this.#rows.some(row =>
+      row.nodeId !== nodeId && this.#asOfMs < row.aliveUntilMs && row.roles.split(',').includes(role)))
   }
 
   async #refresh (): Promise<void> {

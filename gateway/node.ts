@@ -1,7 +1,7 @@
 import { totalmem } from 'node:os'
 import { performance } from 'node:perf_hooks'
 import type { EventLog } from '../ledger/log.js'
-import { nodeRow } from '../projections/nodes.js'
+import { nodeRow, type NodeRow } from '../projections/nodes.js'
 import type { Tables } from '../projections/tables/tables.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import type { NodeFact, NodeStarted } from '../schemas/records.js'
@@ -31,6 +31,8 @@ export interface NodeDeps {
   lost (): void
   /** A younger process goes by this node's id: this one must end. */
   replaced (): void
+  /** What an operator last asked of this epoch of the node; told again and again. */
+  drainRequested (request: NonNullable<NodeRow['drainRequest']>): void
   failed (what: string, error: Error, fields: object): void
 }
 
@@ -39,6 +41,13 @@ export async function identify (nodeId: string, log: EventLog, tables: Tables): 
   const fields = await tables.get('nodes', partitionOf(nodeId, log.partitions(nodes)), nodeId)
   const known = nodeRow(nodeId, fields, 0)?.epoch ?? 0
   return { nodeId, epoch: Math.max(Date.now(), known + 1) }
+}
+
+/** Adds a fact about a node to the `nodes` stream. */
+export async function tellOfNode (
+  log: EventLog, { nodeId, epoch }: NodeIdentity, fact: NodeFact, atMs = Date.now()
+): Promise<void> {
+  await log.append(nodes, partitionOf(nodeId, log.partitions(nodes)), [{ nodeId, epoch, atMs, fact }])
 }
 
 /**
@@ -107,8 +116,7 @@ export class NodeReporter {
   }
 
   async #tell (fact: NodeFact): Promise<void> {
-    const { nodeId, epoch } = this.#identity
-    await this.#deps.log.append(nodes, this.#partition, [{ nodeId, epoch, atMs: Date.now(), fact }])
+    await tellOfNode(this.#deps.log, this.#identity, fact)
   }
 
   /** What others say of this node. */
@@ -125,7 +133,7 @@ export class NodeReporter {
         this.#startTold = false
         this.#deps.lost()
         await this.#start()
-      }
+      } else if (row.drainRequest) this.#deps.drainRequested(row.drainRequest)
     } finally {
       this.#looking = false
     }

@@ -6,16 +6,16 @@ import { openKafkaLog } from '../ledger/kafka/log.js'
 import { ConfluentFormat, type Failed, RegistryLog } from '../ledger/kafka/registry.js'
 import type { EventLog } from '../ledger/log.js'
 import { rejectedStream } from '../ledger/rejected.js'
+import { streams } from '../ledger/streams.js'
 import { redisTables } from '../projections/tables/redis.js'
 import type { TableName } from '../projections/tables/tables.js'
 import { SchemaRegistry } from '../schemas/registry.js'
-import { connections, downlinks, ledger, nodes, offline, type Stream, uplinks } from '../schemas/streams.js'
+import { downlinks, ledger, nodes, type Stream } from '../schemas/streams.js'
 import type { Config } from './config.js'
+import { downlinksGroup } from './downlinks.js'
 import { connectRedis, subscriberOf } from './redis.js'
 import type { Stores } from './stores.js'
 
-/** Each has a `<stream>.rejected` beside it. */
-const streams: ReadonlyArray<Stream<any>> = [ledger, uplinks, connections, nodes, downlinks, offline]
 const tableStreams: Readonly<Record<TableName, Stream<any>>> = {
   presence: ledger, routing: ledger, connections: ledger, nodes,
 }
@@ -98,6 +98,11 @@ async function open (
     links,
     shared: true,
     checks: () => ({ redis: { ok: redisError === '', reason: redisError } }),
+    groups: () => [{
+      group: downlinksGroup,
+      stream: downlinks,
+      partitions: new Map(kafka.lag(downlinksGroup).map(({ partition, next }) => [partition, next])),
+    }],
     commitSeconds: () => kafka.metrics.appendMs / Math.max(1, kafka.metrics.appends) / 1000,
     close,
   }

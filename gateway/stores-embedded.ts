@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { localLinks } from '../actors/links.js'
 import { embeddedSnapshots } from '../actors/snapshots-embedded.js'
-import type { Snapshots } from '../actors/snapshots.js'
+import type { RebuildableSnapshots } from '../actors/snapshots.js'
 import { embeddedLog } from '../ledger/embedded/log.js'
 import { openStore } from '../ledger/embedded/store.js'
 import { embeddedTables } from '../projections/tables/embedded.js'
@@ -44,6 +44,7 @@ export async function openEmbeddedStores (config: Config, logger: Logger): Promi
       links: localLinks(),
       shared: false,
       checks: () => ({}),
+      groups: () => [], // nobody but this process writes here, so nothing waits in `downlinks`
       commitSeconds: () => store.metrics.commitMs / 1000,
       async close () {
         await log.close()
@@ -66,9 +67,9 @@ function secretFiles (dataDir: string): string[] {
 }
 
 /** The first offset of a ledger partition that a snapshot or a table has yet to take in. */
-async function needed (partition: number, snapshots: Snapshots, tables: Tables): Promise<bigint> {
+async function needed (partition: number, snapshots: RebuildableSnapshots, tables: Tables): Promise<bigint> {
   const nexts = await Promise.all([
-    snapshots.checkpoint(partition),
+    snapshots.savedTo(partition),
     ...ledgerTables.map(async table => (await tables.position(table, partition)).next),
   ])
   return nexts.reduce((a, b) => a < b ? a : b)

@@ -1,14 +1,15 @@
 import type { LocalEnds, Links } from '../actors/links.js'
-import type { Snapshots } from '../actors/snapshots.js'
+import type { RebuildableSnapshots } from '../actors/snapshots.js'
 import type { EventLog } from '../ledger/log.js'
-import type { Tables } from '../projections/tables/tables.js'
+import type { RebuildableTables } from '../projections/tables/tables.js'
+import type { Stream } from '../schemas/streams.js'
 import type { Check } from './http/health.js'
 
 /** The ports of design.md 3, all of one side and open. What the roles are built on. */
 export interface Stores {
   readonly log: EventLog
-  readonly tables: Tables
-  readonly snapshots: Snapshots
+  readonly tables: RebuildableTables
+  readonly snapshots: RebuildableSnapshots
   readonly links: Links & LocalEnds
   /** True where other processes work on the same stores. */
   readonly shared: boolean
@@ -16,6 +17,14 @@ export interface Stores {
   checks (): Readonly<Record<string, Check>>
   /** Moving average of one commit of the log, seconds. */
   commitSeconds (): number
+  /** Groups that keep no store of their own, as far as this process is a member: the first offset not delivered. */
+  groups (): readonly FollowingGroup[]
   /** Flushes and closes them all. The roles have stopped before. */
   close (): Promise<void>
+}
+
+export interface FollowingGroup {
+  readonly group: string
+  readonly stream: Stream<any>
+  readonly partitions: ReadonlyMap<number, bigint>
 }

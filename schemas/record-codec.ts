@@ -2,7 +2,8 @@ import type { AvroReader } from './avro-reader.js'
 import type { AvroWriter } from './avro-writer.js'
 import { transports } from './fact-codec.js'
 import type {
-  ConnectionEnded, DownlinkCommand, DownlinkRejected, DownlinkUnacked, NodeEntry, NodeFact, UplinkAccepted,
+  ConnectionEnded, ConnectionMoved, DownlinkCommand, DownlinkRejected, DownlinkUnacked, NodeEntry, NodeFact,
+  UplinkAccepted,
 } from './records.js'
 
 /* Avro binary of the other streams/*.avsc, by hand for the same reasons as the ledger's. */
@@ -39,7 +40,7 @@ export function readUplinkAccepted (r: AvroReader): UplinkAccepted {
 
 /** Branches of the union `fact` of streams/nodes.avsc, in its order. New ones go to the end. */
 export const nodeFactTypes = [
-  'NodeStarted', 'NodeReported', 'NodeDraining', 'NodeLost', 'NodeStopped',
+  'NodeStarted', 'NodeReported', 'NodeDraining', 'NodeLost', 'NodeStopped', 'NodeDrainRequested', 'NodeDrainReported',
 ] as const satisfies readonly NodeFact['type'][]
 
 export function writeNodeEntry (to: AvroWriter, { nodeId, epoch, atMs, fact }: NodeEntry): void {
@@ -65,8 +66,39 @@ export function writeNodeEntry (to: AvroWriter, { nodeId, epoch, atMs, fact }: N
       to.double(fact.percent)
       return to.long(fact.withinMs)
     case 'NodeLost':
-    case 'NodeStopped':
+    case 'NodeStopped': return
+    case 'NodeDrainRequested':
+      to.string(fact.drainId)
+      to.double(fact.percent)
+      return to.long(fact.withinMs)
+    case 'NodeDrainReported':
+      to.string(fact.drainId)
+      to.long(fact.startedAtMs)
+      to.double(fact.percent)
+      to.long(fact.withinMs)
+      to.boolean(fact.done)
+      to.long(fact.total)
+      to.long(fact.asked)
+      to.long(fact.left)
+      to.long(fact.closed)
+      to.long(fact.resumed)
+      to.long(fact.uplinksLost)
+      to.long(fact.downlinksLost)
+      to.items(fact.moves, writeConnectionMoved)
   }
+}
+
+function writeConnectionMoved (to: AvroWriter, moved: ConnectionMoved): void {
+  to.string(moved.userId)
+  to.string(moved.deviceId)
+  to.string(moved.connectionId)
+  to.boolean(moved.closed)
+  to.string(moved.toNodeId)
+  to.string(moved.toConnectionId)
+  to.long(moved.afterMs)
+  to.long(moved.darkMs)
+  to.long(moved.uplinksLost)
+  to.long(moved.downlinksLost)
 }
 
 export function readNodeEntry (r: AvroReader): NodeEntry {
@@ -95,6 +127,39 @@ function readNodeFact (r: AvroReader): NodeFact {
     case 'NodeDraining': return { type: 'NodeDraining', percent: r.double(), withinMs: r.long() }
     case 'NodeLost': return { type: 'NodeLost' }
     case 'NodeStopped': return { type: 'NodeStopped' }
+    case 'NodeDrainRequested':
+      return { type: 'NodeDrainRequested', drainId: r.string(), percent: r.double(), withinMs: r.long() }
+    case 'NodeDrainReported': return {
+      type: 'NodeDrainReported',
+      drainId: r.string(),
+      startedAtMs: r.long(),
+      percent: r.double(),
+      withinMs: r.long(),
+      done: r.boolean(),
+      total: r.long(),
+      asked: r.long(),
+      left: r.long(),
+      closed: r.long(),
+      resumed: r.long(),
+      uplinksLost: r.long(),
+      downlinksLost: r.long(),
+      moves: r.items(readConnectionMoved),
+    }
+  }
+}
+
+function readConnectionMoved (r: AvroReader): ConnectionMoved {
+  return {
+    userId: r.string(),
+    deviceId: r.sharedString(),
+    connectionId: r.string(),
+    closed: r.boolean(),
+    toNodeId: r.sharedString(),
+    toConnectionId: r.string(),
+    afterMs: r.long(),
+    darkMs: r.long(),
+    uplinksLost: r.long(),
+    downlinksLost: r.long(),
   }
 }
 

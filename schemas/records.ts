@@ -29,7 +29,8 @@ export interface NodeEntry {
   readonly fact: NodeFact
 }
 
-export type NodeFact = NodeStarted | NodeReported | NodeDraining | NodeLost | NodeStopped
+export type NodeFact =
+  NodeStarted | NodeReported | NodeDraining | NodeLost | NodeStopped | NodeDrainRequested | NodeDrainReported
 
 export interface NodeStarted {
   readonly type: 'NodeStarted'
@@ -60,6 +61,54 @@ export interface NodeDraining { readonly type: 'NodeDraining', readonly percent:
 export interface NodeLost { readonly type: 'NodeLost' }
 /** It stopped as asked. */
 export interface NodeStopped { readonly type: 'NodeStopped' }
+
+/** An operator wants connections to leave this node; told by the node that was asked. */
+export interface NodeDrainRequested {
+  readonly type: 'NodeDrainRequested'
+  readonly drainId: string
+  /** How many of a hundred connections; 0 ends the drain. */
+  readonly percent: number
+  readonly withinMs: number
+}
+
+/** How far a drain is; the numbers count from its start, the moves since the report before. */
+export interface NodeDrainReported {
+  readonly type: 'NodeDrainReported'
+  readonly drainId: string
+  readonly startedAtMs: number
+  readonly percent: number
+  readonly withinMs: number
+  /** The last report of this drain. */
+  readonly done: boolean
+  /** Connections that are to leave; of those, sent a `migrate`; of those, gone; of those, closed by the node. */
+  readonly total: number
+  readonly asked: number
+  readonly left: number
+  readonly closed: number
+  /** Of those gone, seen on another connection. */
+  readonly resumed: number
+  readonly uplinksLost: number
+  readonly downlinksLost: number
+  readonly moves: readonly ConnectionMoved[]
+}
+
+/** What became of one connection that had to leave (docs/operations.md, Deploys). */
+export interface ConnectionMoved {
+  readonly userId: string
+  readonly deviceId: string
+  readonly connectionId: string
+  /** Closed by the node, for it did not go. */
+  readonly closed: boolean
+  /** Where the device resumed; empty where it was not seen again. */
+  readonly toNodeId: string
+  readonly toConnectionId: string
+  /** From `migrate` until it resumed, and how much of that without a connection; -1 where it was not seen again. */
+  readonly afterMs: number
+  readonly darkMs: number
+  /** Taken by the old edge, and neither accepted nor kept by the session; -1 where that can't be told. */
+  readonly uplinksLost: number
+  readonly downlinksLost: number
+}
 
 /** Stream `downlinks`, keyed by the first user id: a request to send, from a business service. */
 export interface DownlinkCommand {

@@ -1,8 +1,9 @@
 import {
-  Connection, type ConnectionEvent, type EdgeContext, tickMs,
+  Connection, type ConnectionEvent, type EdgeContext, never, tickMs,
 } from '../../actors/connection/connection.js'
 import { startConnection } from '../../actors/connection/actor.js'
 import { resync } from '../../actors/connection/downlinks.js'
+import { leaving } from '../../actors/connection/move.js'
 import type { Wire } from '../../actors/connection/wire.js'
 import type { ConnectionMessage } from '../../actors/links.js'
 import type { ActorSystem } from '../../actors/system.js'
@@ -14,14 +15,31 @@ const handshakesMax = 1_000
 /** A `Resync` without an answer, or an uplink without an ack, is asked for again after as long. */
 const repairTicks = 2_000 / tickMs
 
+/** How long a connection that is being ended may take for acks of what it has sent. */
+export const finishMs = 1_000
+
+/** A client that is asked to move because of its age spreads its going over so long, or a quarter of the age. */
+const agedWithinMsMax = 10_000
+
+/** Ages differ by up to so many thousandths from the one that is set. */
+const ageJitter = 200
+
+export interface EdgeBounds {
+  readonly connectionsMax: number
+  /** Age at which a connection is asked to move, ms; 0 for none. */
+  readonly ageMaxMs: number
+}
+
 /** All sockets of this node: what finds a connection by its id, and the one sweep that watches them all. */
 export class Edge {
   readonly #all = new Set<Connection>()
   readonly #byId = new Map<string, Connection>()
   readonly #unrecorded: Array<{ partition: number, entry: Entry }> = []
   readonly #timer: NodeJS.Timeout
+  /** Told of each connection whose socket is gone, while somebody wants to know. */
+  onClosed: ((connection: Connection) => void) | undefined
 
-  constructor (readonly context: EdgeContext, readonly system: ActorSystem, readonly connectionsMax: number) {
+  constructor (readonly context: EdgeContext, readonly system: ActorSystem, readonly bounds: EdgeBounds) {
     const { heartbeatMs, handshakeMs } = context.limits
     const everyMs = Math.max(tickMs / 2, Math.min(1_000, heartbeatMs / 4, handshakeMs / 4))
     this.#timer = setInterval(() => { this.#sweep() }, everyMs)
@@ -30,9 +48,18 @@ export class Edge {
   get connections (): number { return this.#all.size }
 
   /** False where one more socket can't even be told to go elsewhere. */
-  get hasRoom (): boolean { return this.#all.size < this.connectionsMax + handshakesMax }
+  get hasRoom (): boolean { return this.#all.size < this.bounds.connectionsMax + handshakesMax }
 
-  get isFull (): boolean { return this.#all.size > this.connectionsMax }
+  get isFull (): boolean { return this.#all.size > this.bounds.connectionsMax }
+
+  /** Those that are open, at this moment. */
+  get open (): Connection[] { return [...this.#all].filter(({ phase }) => phase === 'open') }
+
+  /** True while somebody is on the way in. */
+  get isOpening (): boolean {
+    for (const { phase } of this.#all) if (phase === 'verifying' || phase === 'opening') return true
+    return false
+  }
 
   accept (wire: Wire): Connection {
     const connection = startConnection(wire, this.context, this.system)
@@ -49,6 +76,7 @@ export class Edge {
     this.#all.delete(connection)
     this.#byId.delete(connection.connectionId)
     connection.tell({ type: 'socketClosed', clean })
+    this.onClosed?.(connection)
   }
 
   /** @returns false where the connection is not here */
@@ -63,16 +91,25 @@ export class Edge {
     this.#unrecorded.push({ partition, entry })
   }
 
-  /** Ends every connection, so that its client resumes elsewhere. */
+  /** Ends every connection at once, so that its client resumes elsewhere. */
   endAll (reason: string): void {
     for (const connection of this.#all) connection.tell({ type: 'fail', code: 'migrating', reason })
   }
 
-  /** Ends every connection and waits until the sockets are gone. */
+  /** Ends every connection, those that are open once what they have sent is acked; waits until the sockets are gone. */
   async stop (): Promise<void> {
-    this.endAll('the node stops')
-    const deadline = Date.now() + this.context.limits.lingerMs
-    while (this.#all.size > 0 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 10))
+    for (const connection of this.#all) {
+      connection.tell(connection.phase === 'open' ? { type: 'leave' } : fail('migrating', 'the node stops'))
+    }
+    const startMs = Date.now()
+    let overdue = false
+    for (let ms = 0; this.#all.size > 0 && ms < this.context.limits.lingerMs; ms = Date.now() - startMs) {
+      if (!overdue && ms >= finishMs) {
+        overdue = true
+        this.endAll('the node stops')
+      }
+      await new Promise(resolve => setTimeout(resolve, 10))
+    }
     for (const connection of this.#all) connection.wire.destroy()
     clearInterval(this.#timer)
     this.#recordEnds()
@@ -90,7 +127,10 @@ export class Edge {
         case 'open':
           if (connection.heardAt < silentBefore) connection.tell(fail('heartbeat-timeout', 'silent for too long'))
           else if (connection.expiresAt <= now) connection.tell(fail('token-expired', 'the token has expired'))
-          else this.#repair(connection, now)
+          else {
+            this.#move(connection, now)
+            this.#repair(connection, now)
+          }
           break
         case 'closing':
           if (connection.closingAt < closingBefore) connection.wire.destroy()
@@ -101,6 +141,27 @@ export class Edge {
           else if (connection.phase === 'opening') this.#repair(connection, now)
       }
     }
+  }
+
+  /** Ends a connection that was asked to move and has not, and asks one that is of age. */
+  #move (connection: Connection, now: number): void {
+    const { leavesAt, acceptedAt } = connection
+    if (leavesAt === leaving) {
+      if (connection.closingAt + finishMs / tickMs < now) connection.tell(fail('migrating', 'asked to move, and stayed'))
+    } else if (leavesAt <= now) connection.tell({ type: 'leave' })
+    else if (leavesAt === never && this.bounds.ageMaxMs > 0 && now - acceptedAt >= this.#ageMax(connection)) {
+      const withinMs = Math.ceil(Math.min(agedWithinMsMax, this.bounds.ageMaxMs / 4))
+      // As long again to connect, for the one that goes last.
+      const leavesAt = now + Math.ceil(2 * withinMs / tickMs)
+      connection.tell({ type: 'migrate', withinMs, reason: 'the connection is of age', leavesAt })
+    }
+  }
+
+  /** In ticks. By its random id, so that nothing is kept for it: those accepted together do not go together. */
+  #ageMax ({ connectionId }: Connection): number {
+    const drawn = connectionId.charCodeAt(0) * 64 + connectionId.charCodeAt(1) * 8 + connectionId.charCodeAt(2)
+    const permille = 1000 - ageJitter + drawn * 7 % (2 * ageJitter + 1)
+    return this.bounds.ageMaxMs * permille / 1000 / tickMs
   }
 
   /** A message between edge and user actor may have been lost: asks again. */
@@ -121,6 +182,8 @@ export class Edge {
   }
 }
 
-function fail (code: 'heartbeat-timeout' | 'token-expired' | 'handshake-timeout', reason: string): ConnectionEvent {
+function fail (
+  code: 'heartbeat-timeout' | 'token-expired' | 'handshake-timeout' | 'migrating', reason: string
+): ConnectionEvent {
   return { type: 'fail', code, reason }
 }

@@ -49,7 +49,8 @@ const dayMs = 86_400_000
 /** Bounds of a command; those of user ids are in shapes.ts. Lengths in characters. */
 const messageIdLengthMax = 128
 const serviceLengthMax = 128
-const ttlMsMax = 30 * dayMs
+export const ttlMsMax = 30 * dayMs
+export const ttlMsDefault = 7 * dayMs
 const filterItemsMax = 100
 const platformLengthMax = 64
 const deviceIdLengthMax = 128
@@ -72,7 +73,7 @@ const bodySchema = {
       type: 'integer',
       minimum: 1,
       maximum: ttlMsMax,
-      default: 7 * dayMs,
+      default: ttlMsDefault,
       description: 'how long it is kept for delivery',
     },
     delivery: {

@@ -1,10 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 import type { NodeRow } from '../../projections/nodes.js'
+import { drainRoutes } from './drain.js'
+import type { DrainOptions } from './drain.js'
 import { errorAnswers } from './errors.js'
 import { asOfSchema } from './shapes.js'
 import type { AsOf } from './shapes.js'
 
-export interface NodesOptions {
+export interface NodesOptions extends DrainOptions {
   readonly nodes: () => Promise<NodesAnswer>
 }
 
@@ -48,7 +50,8 @@ const rowSchema = {
   },
 }
 
-export async function nodesRoutes (app: FastifyInstance, { nodes }: NodesOptions): Promise<void> {
+export async function nodesRoutes (app: FastifyInstance, options: NodesOptions): Promise<void> {
+  await drainRoutes(app, options)
   app.get('/v1/nodes', {
     schema: {
       summary: 'The node table',
@@ -65,5 +68,5 @@ export async function nodesRoutes (app: FastifyInstance, { nodes }: NodesOptions
         ...errorAnswers('unauthorized'),
       },
     },
-  }, async () => await nodes())
+  }, async () => await options.nodes())
 }

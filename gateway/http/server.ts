@@ -12,12 +12,25 @@ import type { DownlinksOptions } from './downlinks.js'
 import { answerClientError, answerError, answerNotFound, errorSchema } from './errors.js'
 import { healthRoutes } from './health.js'
 import type { HealthOptions } from './health.js'
+import { historyRoutes } from './history.js'
 import { ipConfigRoutes } from './ip-config.js'
 import type { IpConfigOptions } from './ip-config.js'
+import { lagRoutes } from './lag.js'
+import type { LagOptions } from './lag.js'
+import { logRoutes } from './log.js'
+import type { LogOptions } from './log.js'
 import { nodesRoutes } from './nodes.js'
 import type { NodesOptions } from './nodes.js'
 import { presenceRoutes } from './presence.js'
 import type { PresenceOptions } from './presence.js'
+import { rebuildsRoutes } from './rebuilds.js'
+import type { RebuildsOptions } from './rebuilds.js'
+import { redeliveriesRoutes } from './redeliveries.js'
+import type { RedeliveriesOptions } from './redeliveries.js'
+import { stateRoutes } from './state.js'
+import type { StateOptions } from './state.js'
+import { topicsRoutes } from './topics.js'
+import type { TopicsOptions } from './topics.js'
 import { traceRoutes } from './trace.js'
 import type { TraceOptions } from './trace.js'
 import { uplinksRoutes } from './uplinks.js'
@@ -25,7 +38,8 @@ import type { UplinksOptions } from './uplinks.js'
 
 /** All that the routes ask for; gateway/main.ts gives it. */
 export interface HttpDeps extends
-  IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, NodesOptions, HealthOptions {
+  IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
+  HealthOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions {
   readonly logger: Logger
   /** Of this node: its HTTP side has the routes of these, besides health, metrics and the node table. */
   readonly roles: readonly Role[]
@@ -65,9 +79,16 @@ export function buildHttp (deps: HttpDeps): FastifyInstance {
     app.register(uplinksRoutes, deps.uplinks)
     app.register(presenceRoutes, deps)
     app.register(connectionsRoutes, deps)
+    app.register(historyRoutes, deps)
     app.register(traceRoutes, deps)
+    app.register(logRoutes, deps)
+    app.register(stateRoutes, deps)
+    app.register(redeliveriesRoutes, deps)
   }
+  if (deps.roles.includes('projections')) app.register(rebuildsRoutes, deps)
   app.register(nodesRoutes, deps)
+  app.register(lagRoutes, deps)
+  app.register(topicsRoutes, deps)
   app.register(healthRoutes, deps)
   app.get('/openapi.json', { config: { public: true }, schema: { hide: true } }, async () => app.swagger())
   return app

@@ -6,7 +6,9 @@ import type { ActorSystem } from '../../actors/system.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import { ledger } from '../../schemas/streams.js'
 import type { Config } from '../config.js'
+import type { DrainingEdge } from '../drain.js'
 import { Admission } from '../edge/admission.js'
+import { EdgeDrain } from '../edge/drain.js'
 import { Edge } from '../edge/edge.js'
 import { Reports } from '../edge/reports.js'
 import { listenTcp } from '../edge/tcp.js'
@@ -21,14 +23,22 @@ const limits = { handshakeMs: 10_000, writeQueueBytesMax: 1 << 20, resumeBytesMa
 
 const admissionSweepMs = 10_000
 
+/** How old the list of other nodes may be from which a client that is sent away gets its alternates. */
+const alternatesMaxMs = 5_000
+
 /** Holds sockets: TCP on a listener of its own, WebSocket on the HTTP side. */
-export class EdgeRole {
+export class EdgeRole implements DrainingEdge {
   readonly #edge: Edge
   readonly #reports: Reports
   readonly #admission: Admission
-  readonly #sweep: NodeJS.Timeout
+  readonly #timers: NodeJS.Timeout[]
+  readonly #nodeTable: NodeTable
+  readonly #nodeId: string
   readonly #listeners: Array<() => Promise<void>> = []
   #stopping = false
+  /** Since it is stopping: among them the ends of its connections. */
+  readonly #lastAppends: Array<Promise<unknown>> = []
+  draining = 0
 
   constructor (
     { log, links }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable, metrics: GatewayMetrics,
@@ -53,22 +63,33 @@ export class EdgeRole {
       ticks: () => Math.trunc(performance.now() / tickMs),
       verify: tokenVerifier(config),
       partitionOf: userId => partitionOf(userId, partitions),
-      append: (partition, entries) => log.append(ledger, partition, entries),
+      append: (partition, entries) => {
+        const appended = log.append(ledger, partition, entries)
+        if (this.#stopping) this.#lastAppends.push(appended)
+        return appended
+      },
       appendLater: (partition, entry) => { edge.appendLater(partition, entry) },
-      admits: () => !this.#stopping && !edge.isFull,
-      alternates: transport => nodeTable.alternates(nodeId, transport === 'tcp' ? 'tcp' : 'ws', config.region),
+      admits: transport => this.#admits(transport),
+      alternates: transport => this.#alternates(transport),
       opened: connection => { edge.opened(connection) },
       reportSoon: connection => { reports.add(connection) },
       stopwatch: new Stopwatch(metrics.uplinkTimed),
       count: metrics.edge,
       failed: (what, error, fields) => { logger.error({ err: error, ...fields }, what) },
     }
-    const edge = new Edge(context, system, config.connectionsMax)
+    const edge = new Edge(context, system, {
+      connectionsMax: config.connectionsMax, ageMaxMs: config.connectionAgeMaxMs,
+    })
     links.connections = message => edge.toConnection(message)
     this.#edge = edge
     this.#reports = reports
     this.#admission = new Admission(config.acceptRate)
-    this.#sweep = setInterval(() => { this.#admission.sweep() }, admissionSweepMs)
+    this.#nodeTable = nodeTable
+    this.#nodeId = nodeId
+    this.#timers = [
+      setInterval(() => { this.#admission.sweep() }, admissionSweepMs),
+      setInterval(async () => { await nodeTable.rows() }, alternatesMaxMs),
+    ]
   }
 
   get connections (): number { return this.#edge.connections }
@@ -83,6 +104,12 @@ export class EdgeRole {
     return tcp.port
   }
 
+  hasAlternates (): boolean { return this.#alternates('tcp').length > 0 || this.#alternates('ws').length > 0 }
+
+  drain (percent: number, withinMs: number): EdgeDrain {
+    return new EdgeDrain(this.#edge, { percent, withinMs, nowMs: Date.now() })
+  }
+
   /** Ends every connection, for others have closed them in the ledger; new ones are welcome. */
   startAnew (): void { this.#edge.endAll('the node was taken for lost') }
 
@@ -93,6 +120,20 @@ export class EdgeRole {
     await this.#edge.stop()
     this.#reports.flush()
     await Promise.all(listeners)
-    clearInterval(this.#sweep)
+    // What follows the ledger stops next, and should know of the ends.
+    const late = new Promise(resolve => { setTimeout(resolve, limits.lingerMs).unref() })
+    await Promise.race([Promise.allSettled(this.#lastAppends), late])
+    for (const timer of this.#timers) clearInterval(timer)
+  }
+
+  /** A node that is full or leaves takes nobody; one that is busy, or loses only some, takes who has nowhere to go. */
+  #admits (transport: string): boolean {
+    if (this.#stopping || this.#edge.isFull || this.draining === 100) return false
+    if (this.draining === 0 && !this.#nodeTable.sheds(this.#nodeId)) return true
+    return this.#alternates(transport).length === 0
+  }
+
+  #alternates (transport: string): string[] {
+    return this.#nodeTable.alternates(this.#nodeId, transport === 'tcp' ? 'tcp' : 'ws', this.config.region)
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { chooseEndpoints, guardedUpdate, spareCapacity } from '../../gateway/choice.js'
+import { chooseAlternates, chooseEndpoints, guardedUpdate, isShedding, spareCapacity } from '../../gateway/choice.js'
 import type { NodeRow } from '../../projections/nodes.js'
 
 const nowMs = 100_000
@@ -227,5 +227,33 @@ t.test('guardedUpdate', async t => {
       assert.ok([...after].every(id => before.includes(id) || ids(next).includes(id)))
       assert.equal(new Set(guarded.map(({ nodeId }) => nodeId)).size, guarded.length)
     }), { numRuns: 500 })
+  })
+})
+
+t.test('chooseAlternates', async t => {
+  const alternates = (nodes: readonly NodeRow[]) =>
+    chooseAlternates({ nodes, nodeId: 'a', transport: 'ws', region: 'eu', nowMs, random: seeded(1) })
+
+  t.test('names other nodes, never the one that asks', async t => {
+    t.strictSame(alternates([row('a'), row('b'), row('c')]).sort(), ['wss://b', 'wss://c'])
+    t.strictSame(alternates([row('a')]), [])
+  })
+
+  t.test('names none that is draining, dead, full or overloaded, though there be no other', async t => {
+    const full = row('f', {}, { connections: 1000 })
+    t.strictSame(alternates([row('a'), row('b', draining), row('c', dead), row('d', {}, overloaded), full]), [])
+  })
+
+  t.test('leaves out a URL that is its own too: behind one load balancer the way might lead back', async t => {
+    const shared = { wsUrl: 'wss://edge.example' }
+    t.strictSame(alternates([row('a', shared), row('b', shared), row('c')]), ['wss://c'])
+  })
+})
+
+t.test('isShedding', async t => {
+  t.test('goes by event loop and memory, not by connections', async t => {
+    t.equal(isShedding(row('a', {}, overloaded)), true)
+    t.equal(isShedding(row('a', {}, { rssBytes: 990 })), true)
+    t.equal(isShedding(row('a', {}, { connections: 1000 })), false)
   })
 })

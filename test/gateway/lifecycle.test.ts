@@ -79,6 +79,18 @@ t.test('Lifecycle', async t => {
     await new Promise(resolve => setTimeout(resolve, 1_500))
     t.strictSame(await world.routes(), ['c1'])
   })
+  t.test('leaves alone what a lost node has opened since it began anew, before its start is in the table', async t => {
+    const world = await given(t)
+    await world.report('n1')
+    await world.tell('n2', 5, start)
+    await world.tell('n2', 5, { type: 'NodeLost' })
+    await world.open('ann', 'c1', 'n2', 5)
+    await world.open('bob', 'c2', 'n2', 6)
+    await world.watch()
+    await until(async () => !(await world.routes()).includes('c1'))
+    await new Promise(resolve => setTimeout(resolve, 1_000))
+    t.strictSame(await world.routes(), ['c2'])
+  })
 })
 
 t.test('NodeReporter', async t => {
@@ -154,6 +166,7 @@ async function given (t: Test) {
         connections: () => reported().type.length,
         lost: () => { events.push('lost') },
         replaced: () => { events.push('replaced') },
+        drainRequested: ({ drainId }) => { events.push(drainId) },
         failed,
       })
       t.teardown(() => reporter.stop())

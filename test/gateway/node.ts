@@ -12,7 +12,7 @@ import { type RunningNode, startNode } from '../../gateway/main.js'
 /** How long a test waits for what must come: long, for a machine may be busy, and all is well long before. */
 const patienceMs = 30_000
 
-const jwtSecret = 'the secret of every node in the tests'
+export const jwtSecret = 'the secret of every node in the tests'
 
 /** A whole node in this process, on a data directory of its own. */
 export class TestNode {

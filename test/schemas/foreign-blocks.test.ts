@@ -101,7 +101,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     downlinks: '1ad73a83d2c4a94c',
     'downlinks.rejected': '2ede8b97b5b54b01',
     ledger: '68a4d6a823174383',
-    nodes: '1559d9c8ab828a94',
+    nodes: '87d378963837e629',
     offline: '84452a0a24f5721f',
     uplinks: 'a031128c9dd81240',
   }

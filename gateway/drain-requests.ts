@@ -1,0 +1,117 @@
+import { randomUUID } from 'node:crypto'
+import type { EventLog, LogReader } from '../ledger/log.js'
+import { type DrainNumbers, lastDrain, nodeRow } from '../projections/nodes.js'
+import type { Tables } from '../projections/tables/tables.js'
+import { GatewayError } from '../schemas/errors.js'
+import { partitionOf } from '../schemas/partitioning.js'
+import type { ConnectionMoved } from '../schemas/records.js'
+import { nodes } from '../schemas/streams.js'
+import type { DrainAnswer, DrainCommand, DrainState } from './http/drain.js'
+import { tellOfNode } from './node.js'
+import type { NodeTable } from './node-table.js'
+
+/** How long the table may take to show a request, so that whoever asks for the report next finds it. */
+const shownWithinMs = 2_000
+
+/** The clock of a node and the one that positions go by may differ by so much. */
+const clockSlackMs = 60_000
+
+export interface DrainRequestsDeps {
+  readonly log: EventLog
+  readonly tables: Tables
+  readonly nodeTable: NodeTable
+}
+
+/**
+ * Asks a node, whichever it is, to have its connections leave. The request is a fact of the `nodes` stream: durable, in
+ * order, and read by the node from its own row of the table.
+ *
+ * @throws GatewayError `not-found` no such node is alive; `bad-request` its clients have nowhere to go
+ */
+export async function requestDrain (
+  deps: DrainRequestsDeps, { nodeId, percent, withinMs }: DrainCommand
+): Promise<DrainAnswer> {
+  const { log, tables, nodeTable } = deps
+  const { row } = await rowOf(deps, nodeId)
+  if (!row?.alive) throw new GatewayError('not-found', `no node ${nodeId} is alive`)
+  if (row.wsUrl === '' && row.tcpUrl === '') {
+    throw new GatewayError('bad-request', `node ${nodeId} has not the role edge: it holds no connection`)
+  }
+  if (percent > 0) {
+    const { rows } = await nodeTable.rows()
+    const isElsewhere = rows.some(other => other.nodeId !== nodeId && other.alive && other.state === 'up' &&
+      (other.wsUrl !== '' || other.tcpUrl !== ''))
+    if (!isElsewhere) throw new GatewayError('bad-request', `clients of ${nodeId} have nowhere to go: no other edge is up`)
+  }
+  const drainId = randomUUID()
+  // Later than the request before it, whoever's clock that had: the table goes by time.
+  const atMs = Math.max(Date.now(), (row.drainRequest?.atMs ?? 0) + 1)
+  await tellOfNode(log, row, { type: 'NodeDrainRequested', drainId, percent, withinMs }, atMs)
+  const shown = async () => (await rowOf({ log, tables }, nodeId)).row?.drainRequest?.drainId === drainId
+  for (const end = Date.now() + shownWithinMs; Date.now() < end && !await shown();) {
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+  return { nodeId, drainId, percent, withinMs }
+}
+
+/**
+ * The last drain of a node, from the table; with `moves` what became of each connection, from the stream.
+ *
+ * @throws GatewayError `not-found` the node never drained, or nobody remembers
+ */
+export async function describeDrain (
+  deps: Pick<DrainRequestsDeps, 'log' | 'tables'>, nodeId: string, moves: boolean
+): Promise<DrainState> {
+  const { row, last } = await rowOf(deps, nodeId)
+  const request = row?.drainRequest
+  if (request && request.percent > 0 && request.atMs > (last?.startedAtMs ?? 0) && request.drainId !== last?.drainId) {
+    const { drainId, percent, withinMs } = request
+    return { nodeId, drainId, state: 'requested', percent, withinMs, startedAtMs: request.atMs, ...nothingYet }
+  }
+  if (!last) throw new GatewayError('not-found', `node ${nodeId} has not drained`)
+  const { drainId, percent, withinMs, startedAtMs, total, asked, left, closed, resumed } = last
+  const { uplinksLost, downlinksLost } = last
+  return {
+    nodeId,
+    drainId,
+    state: stateOf(last, row),
+    percent,
+    withinMs,
+    startedAtMs,
+    total,
+    asked,
+    left,
+    closed,
+    resumed,
+    uplinksLost,
+    downlinksLost,
+    ...(moves ? { moves: await movesOf(deps.log, nodeId, last) } : {}),
+  }
+}
+
+const nothingYet = { total: 0, asked: 0, left: 0, closed: 0, resumed: 0, uplinksLost: 0, downlinksLost: 0 }
+
+/** One that has not said that it is done, and whose node is gone, never will be. */
+function stateOf ({ done, epoch }: DrainNumbers, row: { epoch: number, alive: boolean } | undefined): DrainState['state'] {
+  if (done) return 'done'
+  return row?.alive && row.epoch === epoch ? 'draining' : 'broken-off'
+}
+
+async function rowOf ({ log, tables }: Pick<DrainRequestsDeps, 'log' | 'tables'>, nodeId: string) {
+  const fields = await tables.get('nodes', partitionOf(nodeId, log.partitions(nodes)), nodeId)
+  return { row: nodeRow(nodeId, fields, Date.now()), last: lastDrain(fields) }
+}
+
+async function movesOf (
+  log: LogReader, nodeId: string, { drainId, startedAtMs }: DrainNumbers
+): Promise<ConnectionMoved[]> {
+  const partition = partitionOf(nodeId, log.partitions(nodes))
+  const from = await log.offsetAt(nodes, partition, startedAtMs - clockSlackMs)
+  const moves: ConnectionMoved[] = []
+  for await (const { items } of log.read(nodes, partition, { from })) {
+    for (const { nodeId: whose, fact } of items) {
+      if (whose === nodeId && fact.type === 'NodeDrainReported' && fact.drainId === drainId) moves.push(...fact.moves)
+    }
+  }
+  return moves
+}

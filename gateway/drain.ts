@@ -1,0 +1,216 @@
+import { randomUUID } from 'node:crypto'
+import type { Logger } from 'pino'
+import type { Snapshots } from '../actors/snapshots.js'
+import type { EventLog } from '../ledger/log.js'
+import { nodeRow } from '../projections/nodes.js'
+import type { Tables } from '../projections/tables/tables.js'
+import { partitionOf } from '../schemas/partitioning.js'
+import type { NodeDrainReported } from '../schemas/records.js'
+import { nodes } from '../schemas/streams.js'
+import { DrainReport } from './drain-report.js'
+import type { EdgeDrain } from './edge/drain.js'
+import { type NodeIdentity, tellOfNode } from './node.js'
+import { freshMs, type NodeTable } from './node-table.js'
+
+const tickEveryMs = 100
+const reportEveryMs = 1_000
+
+/** How long the node table may take to say that this node drains, and how much of the whole time at most. */
+const announceMsMax = 5_000
+const announceShare = 0.25
+
+/** What is not settled by then is reported as it is: this much longer than a single departure may take. */
+const settleMsMax = 7_000
+
+/** A fact of so many moves is far below what a record may have. */
+const movesPerFact = 200
+
+export interface DrainDeps {
+  readonly log: EventLog
+  readonly tables: Tables
+  readonly snapshots: Snapshots
+  readonly nodeTable: NodeTable
+  readonly identity: NodeIdentity
+  readonly edge: DrainingEdge
+  readonly counters: DrainCounters
+  readonly logger: Logger
+}
+
+/** What a drain asks of the role `edge`. */
+export interface DrainingEdge {
+  readonly connections: number
+  /** Where its clients could go; none where no other edge has room. */
+  hasAlternates (): boolean
+  /** How many of a hundred connections have to leave; with 100 newcomers are sent away. */
+  draining: number
+  drain (percent: number, withinMs: number): EdgeDrain
+}
+
+/** For metrics, of the drain that runs or ran last. */
+export interface DrainCounters {
+  percent: number
+  remaining: number
+  asked: number
+  left: number
+  closed: number
+  resumed: number
+  uplinksLost: number
+  downlinksLost: number
+}
+
+interface Plan { readonly drainId: string, readonly percent: number, readonly withinMs: number }
+
+/** Has this node's connections leave, all of them or a share: as an operator asks, or because the node stops. */
+export class Drains {
+  readonly #deps: DrainDeps
+  readonly #stopped = new AbortController()
+  #running: { readonly done: Promise<void>, readonly cancel: AbortController } | undefined
+  /** The operator's request that was taken last. */
+  #takenId = ''
+  #reportedAtMs = 0
+
+  constructor (deps: DrainDeps) {
+    this.#deps = deps
+  }
+
+  /** What an operator asked last. Asked again and again, it does a thing once. */
+  requested ({ drainId, percent, withinMs }: Plan): void {
+    if (drainId === this.#takenId || this.#stopped.signal.aborted) return
+    this.#takenId = drainId
+    const before = this.#running
+    before?.cancel.abort()
+    const cancel = new AbortController()
+    const done = (before?.done ?? Promise.resolve())
+      .then(() => percent > 0 ? this.#run({ drainId, percent, withinMs }, cancel.signal) : this.#announce(0, 0))
+      .catch(err => { this.#deps.logger.error({ err, drainId }, 'the drain failed') })
+    this.#running = { done, cancel }
+  }
+
+  /** The node has begun a new epoch, of which nobody knows yet that it drains. */
+  async startAnew (): Promise<void> {
+    const { percent } = this.#deps.counters
+    if (percent > 0) await this.#announce(percent, 0)
+  }
+
+  /** The node stops: has everybody leave, unless there is nobody or nowhere to go. */
+  async leave (withinMs: number): Promise<void> {
+    const { edge, nodeTable, log } = this.#deps
+    this.#stopped.abort()
+    this.#running?.cancel.abort()
+    await this.#running?.done
+    // While the log is away nobody could be told, and no client be taken in by another node.
+    if (withinMs === 0 || edge.connections === 0 || !log.health().ok) return
+    await nodeTable.rows()
+    if (!edge.hasAlternates()) return
+    await this.#run({ drainId: randomUUID(), percent: 100, withinMs }, undefined)
+  }
+
+  /** @param cancelled undefined where the node stops: then nothing but the end of it is waited for */
+  async #run (plan: Plan, cancelled: AbortSignal | undefined): Promise<void> {
+    const { nodeTable, edge, logger, identity } = this.#deps
+    const startedAtMs = Date.now()
+    const endsAtMs = startedAtMs + plan.withinMs
+    logger.info({ nodeId: identity.nodeId, ...plan }, 'draining')
+    const report = new DrainReport(this.#deps)
+    await this.#announce(plan.percent, plan.withinMs)
+    await this.#report(plan, startedAtMs, report, undefined, false)
+    await this.#announced(Math.min(announceMsMax, plan.withinMs * announceShare))
+    const moving = edge.drain(plan.percent, Math.max(0, endsAtMs - Date.now()))
+    let reportedAtMs = Date.now()
+    while (!moving.isOver && Date.now() < endsAtMs && !cancelled?.aborted) {
+      await nodeTable.rows()
+      if (edge.hasAlternates()) moving.ask(Date.now())
+      else if (!cancelled) break // the others stop as well: there is nothing to wait for
+      await sleep(tickEveryMs)
+      report.add(moving.takeDeparted())
+      report.look()
+      if (Date.now() - reportedAtMs < reportEveryMs) continue
+      reportedAtMs = Date.now()
+      await this.#report(plan, startedAtMs, report, moving, false)
+    }
+    // An operator's drain ends nobody who has nowhere to go.
+    if (!cancelled || (!cancelled.aborted && edge.hasAlternates())) await moving.end()
+    await sleep(tickEveryMs)
+    report.add(moving.takeDeparted())
+    moving.stop()
+    const end = Date.now() + settleMsMax
+    // Where all stop, nobody is seen again.
+    while (!report.isSettled && Date.now() < end && !cancelled?.aborted && edge.hasAlternates()) {
+      report.look()
+      await sleep(tickEveryMs)
+    }
+    await report.end()
+    const goesOn = plan.percent < 100 || cancelled?.aborted
+    if (goesOn && !this.#stopped.signal.aborted) await this.#announce(0, 0)
+    await this.#report(plan, startedAtMs, report, moving, true)
+    const { left, closed, resumed, uplinksLost, downlinksLost } = report
+    const tookMs = Date.now() - startedAtMs
+    logger.info({
+      nodeId: identity.nodeId, ...plan, total: moving.total, left, closed, resumed, uplinksLost, downlinksLost, tookMs,
+    }, 'drained')
+  }
+
+  async #announce (percent: number, withinMs: number): Promise<void> {
+    const { log, identity, edge, counters } = this.#deps
+    edge.draining = percent
+    counters.percent = percent
+    await tellOfNode(log, identity, { type: 'NodeDraining', percent, withinMs })
+  }
+
+  /** Waits until the table says that this node drains, and until every ip-config has read it since. */
+  async #announced (withinMs: number): Promise<void> {
+    const { log, tables, identity: { nodeId } } = this.#deps
+    const partition = partitionOf(nodeId, log.partitions(nodes))
+    for (const end = Date.now() + withinMs; Date.now() < end; await sleep(tickEveryMs)) {
+      const fields = await tables.get('nodes', partition, nodeId).catch(() => new Map())
+      if (nodeRow(nodeId, fields, 0)?.state === 'draining') {
+        await sleep(Math.min(freshMs + tickEveryMs, end - Date.now()))
+        return
+      }
+    }
+  }
+
+  /** Tells the `nodes` stream how far the drain is. A report that can't be stored is not worth stopping for. */
+  async #report (
+    { drainId, percent, withinMs }: Plan, startedAtMs: number, report: DrainReport, moving: EdgeDrain | undefined,
+    done: boolean
+  ): Promise<void> {
+    const { log, identity, counters, logger } = this.#deps
+    const { left, closed, resumed, uplinksLost, downlinksLost } = report
+    const { total = 0, asked = 0 } = moving ?? {}
+    const remaining = done ? 0 : Math.max(0, total - left)
+    Object.assign(counters, { remaining, asked, left, closed, resumed, uplinksLost, downlinksLost })
+    let moves = report.take(movesPerFact)
+    try {
+      do {
+        const next = report.take(movesPerFact)
+        const fact: NodeDrainReported = {
+          type: 'NodeDrainReported',
+          drainId,
+          startedAtMs,
+          percent,
+          withinMs,
+          done: done && next.length === 0,
+          total,
+          asked,
+          left,
+          closed,
+          resumed,
+          uplinksLost,
+          downlinksLost,
+          moves,
+        }
+        // Each later than the one before it, for the table goes by that.
+        this.#reportedAtMs = Math.max(Date.now(), this.#reportedAtMs + 1)
+        await tellOfNode(log, identity, fact, this.#reportedAtMs)
+        moves = next
+      } while (moves.length > 0)
+    } catch (err) {
+      logger.error({ err, drainId }, 'the drain could not be reported')
+    }
+  }
+}
+
+async function sleep (ms: number): Promise<void> {
+  await new Promise(resolve => setTimeout(resolve, Math.max(0, ms)))
+}

@@ -1,0 +1,165 @@
+import pino from 'pino'
+import type { Test } from 'tap'
+import { startActors } from '../../actors/system.js'
+import { readConfig } from '../../gateway/config.js'
+import { Drains } from '../../gateway/drain.js'
+import { describeDrain, requestDrain } from '../../gateway/drain-requests.js'
+import type { DrainState } from '../../gateway/http/drain.js'
+import { GatewayMetrics } from '../../gateway/metrics.js'
+import { type NodeIdentity, NodeReporter } from '../../gateway/node.js'
+import { NodeTable } from '../../gateway/node-table.js'
+import { Push } from '../../gateway/push.js'
+import { EdgeRole } from '../../gateway/roles/edge.js'
+import { startProjectionsRole } from '../../gateway/roles/projections.js'
+import { startUsersRole } from '../../gateway/roles/users.js'
+import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
+import type { Stores } from '../../gateway/stores.js'
+import { jwtSecret, until } from '../faults/node-process.js'
+
+const logger = pino({ enabled: false })
+
+/** Two edges, and all that they need, in one process over one embedded log: a cluster without its servers. */
+export class TwoEdges {
+  readonly a: TestEdge
+  readonly b: TestEdge
+  readonly push: Push
+
+  static async start (t: Test, env: Record<string, string> = {}): Promise<TwoEdges> {
+    const config = (nodeId: string) => readConfig({
+      LEDGERLINE_DATA: t.testdirName,
+      LEDGERLINE_PARTITIONS: '2',
+      LEDGERLINE_TCP_PORT: '0',
+      LEDGERLINE_JWT_SECRET: jwtSecret,
+      LEDGERLINE_ACCEPT_RATE: '0',
+      LEDGERLINE_FRAME_RATE: '0',
+      LEDGERLINE_LEASE_MS: '60000',
+      ...env,
+      LEDGERLINE_NODE_ID: nodeId,
+    })
+    t.testdir()
+    const stores = await openEmbeddedStores(config('a'), logger)
+    const projections = await startProjectionsRole(stores, logger)
+    const system = startActors()
+    const users = await startUsersRole(stores, system, new GatewayMetrics(), logger)
+    t.teardown(async () => {
+      await users.stop()
+      system.stop()
+      await projections.stop()
+      await stores.close()
+    })
+    const start = async (nodeId: string) => {
+      const identity = { nodeId, epoch: Date.now() }
+      const nodeTable = new NodeTable(stores.tables, 60_000)
+      const metrics = new GatewayMetrics()
+      const edge = new EdgeRole(stores, system, identity, nodeTable, metrics, config(nodeId), logger)
+      const { connections } = stores.links
+      return { identity, nodeTable, metrics, edge, connections, tcpPort: await edge.listen() }
+    }
+    const [a, b] = [await start('a'), await start('b')]
+    stores.links.connections = message => (message.nodeId === 'a' ? a : b).connections(message)
+    const edges = new TwoEdges(stores, new TestEdge(stores, a), new TestEdge(stores, b))
+    for (const edge of [edges.a, edges.b]) {
+      await edge.announce(t)
+      t.teardown(() => edge.role.stop())
+    }
+    await until(async () => {
+      await Promise.all([a.nodeTable.rows(), b.nodeTable.rows()])
+      return a.edge.hasAlternates() && b.edge.hasAlternates()
+    }, 50)
+    return edges
+  }
+
+  private constructor (readonly stores: Stores, a: TestEdge, b: TestEdge) {
+    this.a = a
+    this.b = b
+    this.push = new Push(stores)
+  }
+
+  /** Sends a durable downlink to each of the users. */
+  async send (userIds: readonly string[], messageId: string): Promise<void> {
+    await this.push.push({
+      messageId,
+      userIds,
+      service: '',
+      payload: Buffer.from(messageId),
+      ttlMs: 600_000,
+      delivery: 'durable',
+      platforms: [],
+      exceptDevices: [],
+    })
+  }
+
+  async requestDrain (nodeId: string, percent: number, withinMs: number) {
+    const { stores: { log, tables }, a: { nodeTable } } = this
+    return await requestDrain({ log, tables, nodeTable }, { nodeId, percent, withinMs })
+  }
+
+  async drained (nodeId: string, drainId?: string): Promise<DrainState> {
+    let state: DrainState | undefined
+    await until(async () => {
+      state = await describeDrain(this.stores, nodeId, true).catch(() => undefined)
+      return state?.state === 'done' && (drainId === undefined || state.drainId === drainId)
+    }, 50)
+    return state!
+  }
+}
+
+interface Parts {
+  readonly identity: NodeIdentity
+  readonly nodeTable: NodeTable
+  readonly metrics: GatewayMetrics
+  readonly edge: EdgeRole
+  readonly tcpPort: number
+}
+
+export class TestEdge {
+  readonly drains: Drains
+  readonly role: EdgeRole
+  readonly nodeTable: NodeTable
+  readonly tcp: string
+  readonly http = ''
+  readonly #parts: Parts
+
+  constructor (readonly stores: Stores, parts: Parts) {
+    const { identity, nodeTable, metrics, edge, tcpPort } = parts
+    this.#parts = parts
+    this.role = edge
+    this.nodeTable = nodeTable
+    this.tcp = `tcp://127.0.0.1:${tcpPort}`
+    const { log, tables, snapshots } = stores
+    this.drains = new Drains({
+      log, tables, snapshots, nodeTable, identity, edge, counters: metrics.drain, logger,
+    })
+  }
+
+  get nodeId (): string { return this.#parts.identity.nodeId }
+
+  async state (): Promise<string | undefined> {
+    await new Promise(resolve => setTimeout(resolve, 600)) // the copy is as old as that
+    const { rows } = await this.nodeTable.rows()
+    return rows.find(({ nodeId }) => nodeId === this.nodeId)?.state
+  }
+
+  async announce (t: Test): Promise<void> {
+    const { log, tables } = this.stores
+    const reporter = await NodeReporter.start(this.#parts.identity, {
+      log,
+      tables,
+      started: {
+        region: 'local',
+        roles: 'edge',
+        version: '1.0.0',
+        wsUrl: '',
+        tcpUrl: this.tcp,
+        connectionsMax: 1_000,
+        leaseMs: 60_000,
+      },
+      connections: () => this.role.connections,
+      lost () {},
+      replaced () {},
+      drainRequested: request => { this.drains.requested(request) },
+      failed: (what, error) => { t.error(error, what) },
+    })
+    t.teardown(() => reporter.stop())
+  }
+}
