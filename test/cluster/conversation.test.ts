@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import { auditOfTopics } from '../faults/audit.js'
 import { BusyClient } from '../faults/busy-client.js'
 import { type NodeProcess, readUplinks, request, startProcess, until } from '../faults/node-process.js'
 import { kafkaMissing, startKafka, type TestKafka } from './kafka.js'
@@ -65,6 +66,7 @@ async function converse (t: Test, kafka: TestKafka, redisUrl: string): Promise<v
   await until(() => !client.isOpen)
   t.match(client.complaints, [/"op":"kick".*"code":"kicked"/], 'reaches it')
   for (const node of [edge, other]) t.strictSame(await node.kill('SIGTERM'), { code: 0, signal: null }, 'nodes stop as asked')
+  await auditOfTopics(t, kafka.brokers, env.LEDGERLINE_TOPIC_PREFIX)
 }
 
 async function push (node: NodeProcess, userId: string, more: object) {

@@ -4,6 +4,7 @@ import type { Test } from 'tap'
 import { kafkaMissing, startKafka, type TestKafka } from '../cluster/kafka.js'
 import { redisMissing, startRedis, type TestRedis } from '../cluster/redis.js'
 import { errors } from '../../schemas/errors.js'
+import { auditOfTopics } from './audit.js'
 import { type Exit, type NodeProcess, randomFrom, request, startProcess, until } from './node-process.js'
 import { checkAll, Traffic } from './traffic.js'
 
@@ -104,6 +105,13 @@ export class TestCluster {
     for (const [name, { lines }] of this.nodes) {
       t.strictSame(lines.filter(({ level }) => level >= 60).map(line => line['err']?.stack ?? line.msg), [], `${name} logs nothing fatal`)
     }
+    this.traffic.resume()
+  }
+
+  /** The last step: what the whole test has left in the topics. */
+  async audit (t: Test): Promise<void> {
+    await this.traffic.pause()
+    await auditOfTopics(t, this.kafka.brokers, this.prefix)
     this.traffic.resume()
   }
 

@@ -5,8 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
+import { audit } from '../../evidence/audit.js'
 import { readConfig } from '../../gateway/config.js'
 import { startNode } from '../../gateway/main.js'
+import { openStoredLog } from '../../ledger/embedded/reader.js'
+import { auditOfDirectory } from './audit.js'
 import { BusyClient } from './busy-client.js'
 import {
   apiKey, type Failed, jwtSecret, type NodeProcess, readUplinks, request, startProcess, tryProcess, until,
@@ -143,6 +146,7 @@ t.test('A disk that fills up under a running node', { skip: cannotMount }, async
     await checkUplinks(t, next, clients)
     t.strictSame(ann.complaints, [])
     await next.kill('SIGTERM')
+    await auditOfDirectory(t, directory)
   })
 })
 
@@ -164,6 +168,7 @@ t.test('A node that dies on a full disk', { skip: cannotMount }, async t => {
     await checkUplinks(t, next, [ann])
     t.strictSame(ann.complaints, [])
     await next.kill('SIGTERM')
+    await auditOfDirectory(t, directory)
   })
 })
 
@@ -213,6 +218,13 @@ t.test('A last block that the disk has damaged', async t => {
     const third = await startProcess(t, directory)
     t.strictSame(third.lines.filter(({ level }) => level >= 50), [])
     t.strictSame(await third.kill('SIGTERM'), { code: 0, signal: null })
+  })
+  await t.test('is what an audit says could not be judged', async t => {
+    const log = await openStoredLog(directory)
+    t.teardown(() => log.close())
+    // What its snapshot has of the block that is gone, the ledger does not: no more can be asked of these books.
+    const { unjudged } = await audit(log, { exact: true })
+    t.equal(unjudged.blocks, 1)
   })
 })
 

@@ -36,6 +36,8 @@ t.test('A cluster whose one broker fails', { skip: missing, timeout: 600_000 }, 
     await cluster.heals(t, 40_000)
     await cluster.judge(t)
   })
+
+  await cluster.audit(t)
 })
 
 t.test('A cluster of three brokers', { skip: missing, timeout: 300_000 }, async t => {
@@ -50,6 +52,8 @@ t.test('A cluster of three brokers', { skip: missing, timeout: 300_000 }, async 
     }
     await cluster.judge(t)
   })
+
+  await cluster.audit(t)
 })
 
 function noFilter (): string | false {

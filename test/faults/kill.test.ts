@@ -3,6 +3,7 @@ import type { Test } from 'tap'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
 import { ledger } from '../../schemas/streams.js'
+import { auditOfDirectory } from './audit.js'
 import { randomFrom, startProcess, until } from './node-process.js'
 import { checkAll, onlineUsers, Traffic } from './traffic.js'
 
@@ -35,6 +36,7 @@ t.test('After kill -9 in the middle of 20 busy clients, ten times', async t => {
   await traffic.leave()
   await until(async () => (await onlineUsers(node)).length === 0)
   t.strictSame(await node.kill('SIGTERM'), { code: 0, signal: null })
+  await auditOfDirectory(t, directory)
   await checkHistory(t, directory, openAtKill)
 })
 
@@ -56,6 +58,9 @@ t.test('After SIGTERM in the middle of 20 busy clients, three times', async t =>
   await traffic.pause()
   await checkAll(t, node, traffic)
   t.ok(traffic.clients.every(({ connections }) => connections === 4), 'each client connected once to each node')
+  traffic.goTo([])
+  await node.kill('SIGTERM')
+  await auditOfDirectory(t, directory)
 })
 
 /** What the ledger says about connections, read from the data directory that the node has left. */

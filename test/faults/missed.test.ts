@@ -3,12 +3,14 @@ import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { readConfig } from '../../gateway/config.js'
 import { startNode } from '../../gateway/main.js'
+import { auditOfDirectory } from './audit.js'
 import { apiKey, jwtSecret, request, tokenFor, until } from './node-process.js'
 
 t.test('A gap in the downlinks', async t => {
   t.test('is announced again to a client that went away before it said anything', async t => {
+    const directory = t.testdir()
     const node = await startNode(readConfig({
-      LEDGERLINE_DATA: t.testdir(),
+      LEDGERLINE_DATA: directory,
       LEDGERLINE_HTTP_PORT: '0',
       LEDGERLINE_TCP_PORT: '0',
       LEDGERLINE_JWT_SECRET: jwtSecret,
@@ -41,6 +43,8 @@ t.test('A gap in the downlinks', async t => {
     await offline()
     const fourth = await connected(t, node.http, 1)
     t.match(fourth.frames[0], { op: 'connected', downlinkSeq: 1, missed: 0 }, 'and not to one that has answered')
+    await node.stop()
+    await auditOfDirectory(t, directory)
   })
 })
 

@@ -74,4 +74,6 @@ t.test('A cluster under load', { skip: missing, timeout: 600_000 }, async t => {
     await cluster.heals(t, 12_000)
     await cluster.judge(t)
   })
+
+  await cluster.audit(t)
 })

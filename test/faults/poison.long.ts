@@ -53,6 +53,8 @@ t.test('A cluster whose topics are poisoned', { skip: missing, timeout: 300_000 
       t.equal(reasons.size, 8 * kinds.length, `${stream.name}: one for each place, ${[...reasons.values()][0]}`)
     }
   })
+
+  await cluster.audit(t)
 })
 
 function headerOf (stream: RecordStream<any>): Buffer {

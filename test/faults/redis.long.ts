@@ -44,6 +44,8 @@ t.test('A cluster whose Redis fails', { skip: missing, timeout: 600_000 }, async
     await cluster.heals(t, 10_000)
     await cluster.judge(t)
   })
+
+  await cluster.audit(t)
 })
 
 async function command (t: Test, url: string, work: (client: Redis) => Promise<unknown>): Promise<void> {
