@@ -3,8 +3,8 @@ import type { Interface } from 'node:readline'
 import { json as readJson } from 'node:stream/consumers'
 import { Option } from 'commander'
 import type { Command } from 'commander'
-import { createClient } from '../client/client.js'
-import type { Client, ClientEvents } from '../client/client.js'
+import { createClient } from '../client/node.js'
+import type { Client, ClientEvents } from '../client/node.js'
 import { CommandFailed } from './failure.js'
 import { addGatewayOptions, ask, gatewayUrl } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
@@ -105,6 +105,7 @@ function showEvents (client: Client, screen: Screen): void {
     missed: ({ count }) => `missed: ${count} downlinks are gone for good`,
     refused: ({ code, waitMs }) => `uplinks are refused: ${code}; again in ${waitMs} ms`,
     migrating: ({ reason }) => `the node is leaving: ${reason}; moving to another`,
+    migrated: ({ nodeId, endpoint }) => `moved to ${nodeId}, ${endpoint}`,
     kicked: ({ code, reason }) => `kicked: ${withReason(code, reason)}`,
   }
   for (const [name, describe] of Object.entries(told) as [keyof ClientEvents, (event: any) => string][]) {

@@ -92,7 +92,7 @@ export async function ask (url: string, path: string, asked: Asked = {}): Promis
   } catch (err) {
     throw unreachable(url, err as NodeJS.ErrnoException)
   }
-  if (response.statusCode! >= 300) throw await refused(response)
+  if (response.statusCode! >= 300) throw await refused(response, apiKey)
   return response
 }
 
@@ -102,14 +102,17 @@ function unreachable (url: string, err: NodeJS.ErrnoException): CommandFailed {
   return new CommandFailed(`the gateway at ${url} cannot be reached: ${err.message || err.code}`, { cause: err })
 }
 
-async function refused (response: IncomingMessage): Promise<CommandFailed> {
+/** What the gateway takes for a bad request is wrong usage here. */
+async function refused (response: IncomingMessage, apiKey: string | undefined): Promise<CommandFailed> {
   const body = await text(response)
   if (response.statusCode === 401) {
-    return new CommandFailed('the gateway wants an API key: give --api-key, LEDGERLINE_API_KEYS, or its --data directory')
+    const wants = apiKey === undefined ? 'wants an API key' : 'does not know this API key'
+    return new CommandFailed(`the gateway ${wants}: give --api-key, LEDGERLINE_API_KEYS, or its --data directory`)
   }
   try {
     const { code, message } = JSON.parse(body) as { code: string, message: string }
-    return new CommandFailed(`the gateway refuses: ${message} (${code})`)
+    const exitCode = code === 'bad-request' ? 2 : 1
+    return new CommandFailed(`the gateway refuses: ${message} (${code})`, { exitCode })
   } catch {
     return new CommandFailed(`what answers there is no gateway: HTTP ${response.statusCode}`)
   }

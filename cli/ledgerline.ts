@@ -2,11 +2,21 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../gateway/config.js'
+import { addAudit } from './audit.js'
 import { addConnect } from './connect.js'
+import { addDrain } from './drain.js'
 import { CommandFailed } from './failure.js'
+import { addPresence } from './presence.js'
+import { addHistory } from './history.js'
+import { addLag } from './lag.js'
 import { addPush } from './push.js'
+import { addRebuild } from './rebuild.js'
+import { addRedeliver } from './redeliver.js'
+import { addReplay } from './replay.js'
 import { addStart } from './start.js'
+import { addState } from './state.js'
 import { addToken } from './token.js'
+import { addTopics } from './topics.js'
 import { addTrace } from './trace.js'
 import { addUplinks } from './uplinks.js'
 
@@ -24,6 +34,16 @@ function buildProgram (): Command {
   addPush(program)
   addUplinks(program)
   addTrace(program)
+  addRebuild(program)
+  addLag(program)
+  addTopics(program)
+  addHistory(program)
+  addDrain(program)
+  addState(program)
+  addPresence(program)
+  addReplay(program)
+  addRedeliver(program)
+  addAudit(program)
   return program
 }
 

@@ -2,6 +2,7 @@
   The load generator: a process of its own on a core of its own. Its parent sends it commands over IPC, one at a time:
   `{ command, ...options }`, each answered with `{ result }` or `{ error }`. It ends with its parent.
 */
+import { restingLoop } from '../cluster/resting-loop.js'
 import { Connections, protocolNamed } from './connections.js'
 import { closedLoop } from './closed-loop.js'
 import { fanout } from './fanout.js'
@@ -21,6 +22,7 @@ const commands = {
   open: ({ count }) => connections.open(count),
   uplinks: options => closedLoop(connections, options),
   schedule: options => openLoop(connections, options),
+  rest: options => restingLoop(connections, options),
   fanout: options => fanout(connections, { ...options, protocol, payload }),
 }
 

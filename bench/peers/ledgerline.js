@@ -16,6 +16,7 @@ export function startLedgerline (listener) {
     const profiling = options.profileDir ? ['--cpu-prof', `--cpu-prof-dir=${options.profileDir}`] : []
     const command = [process.execPath, ...startFlags(), ...serverFlags(options), ...profiling, options.program, 'start']
     const { ready, stop } = await startServer(command, {
+      readyMsMax: options.readyMsMax,
       env: {
         LEDGERLINE_DATA: options.dataDir,
         LEDGERLINE_HOST: '127.0.0.1',

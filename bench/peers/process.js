@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { cpus } from 'node:os'
 
-const readyMsMax = 15_000
+const readyMsDefault = 15_000
 const stopMsMax = 10_000
 const stderrLinesMax = 20
 
@@ -48,7 +48,7 @@ export function spawnPinned (core, command, options = {}) {
  * @property {object} ready that line
  * @property {() => Promise<void>} stop asks it to stop, and kills it when it does not
  */
-export async function startServer (command, { env = {} } = {}) {
+export async function startServer (command, { env = {}, readyMsMax = readyMsDefault } = {}) {
   const child = spawnPinned(serverCore, command, {
     env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -60,14 +60,14 @@ export async function startServer (command, { env = {} } = {}) {
   })
   const stop = () => stopChild(child, ended)
   try {
-    return { ready: await readyLine(child, ended), stop }
+    return { ready: await readyLine(child, ended, readyMsMax), stop }
   } catch (err) {
     await stop()
     throw new Error([err.message, ...complaints].join('\n'), { cause: err })
   }
 }
 
-function readyLine (child, ended) {
+function readyLine (child, ended, readyMsMax) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`not ready within ${readyMsMax} ms`)), readyMsMax)
     child.once('error', reject)
