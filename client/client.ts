@@ -1,122 +1,148 @@
-import { GatewayError, isErrorCode } from '../schemas/errors.js'
-import type { Connect, Connected, Downlink, Migrate, Signal, UplinkAck, UplinkRefused } from '../schemas/frames.js'
+import type { Connected } from '../schemas/frames.js'
 import { Backoff } from './backoff.js'
+import { ClientError } from './client-error.js'
+import { systemClock } from './clock.js'
+import type { Clock } from './clock.js'
 import { Connection } from './connection.js'
-import type { ConnectionEnd } from './connection.js'
-import { Endpoints } from './endpoints.js'
+import type { Hello, Received } from './connection.js'
+import { Connector } from './connector.js'
+import { endpointsKept, endpointsOf } from './discovery.js'
+import { DownlinkStream } from './downlink-stream.js'
+import { Downlinks } from './downlinks.js'
+import type { Endpoints } from './endpoints.js'
 import { Listeners } from './events.js'
-import type { ClientEvents, Listener } from './events.js'
-import { Inbox } from './inbox.js'
-import { Outbox } from './outbox.js'
+import type { ClientEvents, Ended, Listener } from './events.js'
+import { HeartbeatInterval } from './heartbeat-interval.js'
+import type { ReceivedDownlink } from './inbox.js'
+import { KnownIntervals } from './known-intervals.js'
+import { checkOptions } from './options.js'
+import type { ClientOptions } from './options.js'
 import type { Accepted } from './outbox.js'
-import { Pace } from './pace.js'
-
-export type { ClientEvents, Ended } from './events.js'
-export type { Accepted } from './outbox.js'
-
-export interface ClientOptions {
-  /** URLs of edges, used in turn: `ws://`, `wss://`, `tcp://` or `tls://`. */
-  readonly endpoints?: readonly string[]
-  /** URL of a gateway's ip-config; instead of `endpoints`. */
-  readonly ipConfig?: string
-  /** What to ask ip-config for; WebSocket by default. */
-  readonly transport?: 'ws' | 'tcp'
-  readonly region?: string
-  /** Called before each attempt, so an expired token is replaced. */
-  readonly getToken: () => string | Promise<string>
-  readonly deviceId: string
-  readonly platform?: string
-  /** Name and version of the program, `app/1.2`. */
-  readonly client?: string
-  /** Uplinks not acked yet; 1,000 by default. */
-  readonly outboxMax?: number
-  /** 0 up to but without 1. */
-  readonly random?: () => number
-}
+import type { Address, Platform } from './platform.js'
+import { Keeper } from './storage/keeper.js'
+import { Uplinks } from './uplinks.js'
 
 export interface SendOptions { readonly service?: string, readonly priority?: number }
-
-/** A server may send us elsewhere so many times in a row. */
-const redirectsMax = 3
 
 /** Opcode, a long, two lengths and an int at their longest. */
 const uplinkOverheadMax = 1 + 10 + 2 * 5 + 5
 
-const unreachable: ConnectionEnd =
-  { code: 'connection-lost', reason: '', terminal: false, isKick: false, retryAfterMs: 0, endpoints: [] }
+/** An application that does not come up with a token for so long is asked again. */
+const tokenMsMax = 30_000
+
+/*
+  Kept beside uplinks and downlinks:
+    user => whose they are
+*/
+const userKey = 'user'
 
 const utf8 = new TextEncoder()
-
-type Timer = ReturnType<typeof setTimeout>
-
-export function createClient (options: ClientOptions): Client {
-  return new Client(options)
-}
 
 /** One device of one user: stays connected, sends each uplink exactly once, hands on each downlink once, in order. */
 export class Client {
   readonly #options: ClientOptions
-  readonly #random: () => number
+  readonly #platform: Platform
+  readonly #clock: Clock
   readonly #listeners = new Listeners()
+  readonly #streams = new Set<DownlinkStream>()
+  readonly #keeper: Keeper
+  readonly #uplinks: Uplinks
+  readonly #downlinks: Downlinks
   readonly #backoff: Backoff
   readonly #endpoints: Endpoints
-  readonly #outbox: Outbox
-  readonly #inbox: Inbox
-  #sessionId = crypto.randomUUID()
-  #state: 'idle' | 'running' | 'closed' = 'idle'
-  /** The connection in use or in the making; and its successor while we move. */
-  #current: Connection | undefined
-  #next: Connection | undefined
-  #redirects = 0
+  readonly #connector: Connector
+  readonly #interval: HeartbeatInterval
+  readonly #intervals: KnownIntervals
+  #userId: string | undefined
   #frameBytesMax = 65_536
-  readonly #pace = new Pace()
-  #attemptTimer: Timer | undefined
-  #moveTimer: Timer | undefined
-  /** Set while the server wants no uplinks. */
-  #refusedTimer: Timer | undefined
+  #restoring: Promise<void> | undefined
+  #isRestored = false
+  #isConnecting = false
+  #unwatchNetwork = () => {}
+  /** How it ended, unless by `close`. */
+  #error: ClientError | undefined
 
-  constructor (options: ClientOptions) {
-    const { endpoints, ipConfig, transport = 'ws', region = '', outboxMax = 1000, random = Math.random } = options
+  constructor (options: ClientOptions, platform: Platform, clock: Clock = systemClock) {
+    checkOptions(options)
+    const { random = Math.random, outboxMax = 1000, outboxBytesMax = 4 << 20, ack = 'auto' } = options
+    const { attemptsMax = Infinity, giveUpAfterMs = Infinity, heartbeat = 'dictated' } = options
     this.#options = options
-    this.#random = random
+    this.#platform = platform
+    this.#clock = clock
+    this.#keeper = new Keeper(options.storage, error => this.#listeners.tell('storageFailed', { error }))
+    this.#uplinks = new Uplinks({
+      clock,
+      keeper: this.#keeper,
+      max: outboxMax,
+      bytesMax: outboxBytesMax,
+      accepted: event => this.#listeners.tell('accepted', event),
+      refused: event => this.#listeners.tell('refused', event),
+    })
+    this.#downlinks = new Downlinks({
+      clock,
+      keeper: this.#keeper,
+      random,
+      isManual: ack === 'manual',
+      tell: downlink => {
+        if (this.#listeners.has('downlink')) return Promise.all(this.#listeners.ask('downlink', downlink))
+      },
+      failed: event => this.#listeners.tell('failed', event),
+    })
     this.#backoff = new Backoff({ baseMs: 1000, capMs: 60_000, random })
-    this.#endpoints = new Endpoints({ endpoints, ipConfig, transport, region }, this.#backoff)
-    this.#outbox = new Outbox(outboxMax)
-    this.#inbox = new Inbox({
-      handle: async downlink => { await Promise.all(this.#listeners.tell('downlink', downlink)) },
-      ack: seq => { this.#current?.send({ op: 'downlinkAck', seq }) },
-      failed: err => { this.#current?.fail('internal', `a downlink listener failed: ${String(err)}`) },
+    this.#endpoints = endpointsOf(options, { platform, clock, keeper: this.#keeper, backoff: this.#backoff })
+    this.#intervals = new KnownIntervals(this.#keeper)
+    this.#interval = new HeartbeatInterval(heartbeat === 'adaptive', (network, ms) => this.#intervals.learn(network, ms))
+    this.#connector = new Connector({
+      clock,
+      random,
+      endpoints: this.#endpoints,
+      backoff: this.#backoff,
+      attemptsMax,
+      giveUpAfterMs,
+      hello: async isExpired => await this.#hello(isExpired),
+      open: (address, hello) => this.#open(address, hello),
+      connecting: (endpoint, attempt) => this.#listeners.tell('connecting', { endpoint, attempt }),
+      opened: (connection, frame, from) => this.#opened(connection, frame, from),
+      paused: () => {
+        this.#uplinks.pause()
+        this.#downlinks.pause()
+      },
+      disconnected: (ended, isKick) => this.#disconnected(ended, isKick),
+      ahead: () => this.#downlinks.forget(),
     })
   }
 
+  /** Uplinks that the server has not accepted yet. */
+  get unackedUplinks (): number { return this.#uplinks.size }
+
   /** Connects, and stays connected until `close` or a terminal end. */
   connect (): this {
-    if (this.#state !== 'idle') return this
-    this.#state = 'running'
-    this.#attempt()
+    if (this.#isConnecting) return this
+    this.#isConnecting = true
+    this.#unwatchNetwork = this.#platform.watchNetwork(isBack => this.#connector.networkChanged(isBack))
+    this.#restore().then(() => this.#connector.start(), () => {})
     return this
   }
 
   /**
    * Resolves once the uplink is in the ledger, over however many connections that takes. Sends keep their order.
    *
-   * @throws GatewayError `outbox-full`, `payload-too-large`; or why the client ended: `disconnected`, `kicked`, ...
+   * @throws ClientError `outbox-full`, `payload-too-large`; or why the client ended: `disconnected`, `kicked`, ...
    */
   async send (payload: string | Uint8Array, { service = '', priority = 0 }: SendOptions = {}): Promise<Accepted> {
-    if (this.#state === 'closed') throw new GatewayError('disconnected', 'this client was closed')
     const bytes = typeof payload === 'string' ? utf8.encode(payload) : new Uint8Array(payload)
     const frameBytes = bytes.length + utf8.encode(service).length + uplinkOverheadMax
     if (frameBytes > this.#frameBytesMax) {
-      throw new GatewayError('payload-too-large', `${frameBytes} bytes, and ${this.#frameBytesMax} are the bound`)
+      throw new ClientError('payload-too-large', `${frameBytes} bytes, and ${this.#frameBytesMax} are the bound`)
     }
-    const accepted = this.#outbox.add(service, bytes, priority)
-    this.#flush()
-    return await accepted
+    if (!this.#isRestored) await this.#restore()
+    if (this.#connector.state === 'ended') throw new ClientError('disconnected', 'this client has ended')
+    return await this.#uplinks.send(service, bytes, priority)
   }
 
   on<Name extends keyof ClientEvents> (name: Name, listener: Listener<Name>): this {
     this.#listeners.add(name, listener)
-    if (name === 'downlink') this.#handOn()
+    if (name === 'downlink') this.#downlinks.listening()
     return this
   }
 
@@ -126,167 +152,156 @@ export class Client {
   }
 
   /**
-   * Leaves. What is not acked yet is rejected.
+   * Downlinks for a `for await`: each is done with when the loop asks for the next one. One at which the loop is left
+   * is not, unless its `ack` was called; whoever listens next gets it again.
+   *
+   * @throws ClientError why the client ended, unless by `close`
+   */
+  async * downlinks (): AsyncGenerator<ReceivedDownlink, void, void> {
+    const stream = new DownlinkStream()
+    if (this.#connector.state === 'ended') stream.end(this.#error)
+    this.#streams.add(stream)
+    this.on('downlink', stream.push)
+    try {
+      for (let next = await stream.next(); next; next = await stream.next()) yield next
+    } finally {
+      this.off('downlink', stream.push)
+      this.#streams.delete(stream)
+      stream.leave()
+    }
+  }
+
+  /** Tells that the network is another one, or back, where the platform does not say so by itself. */
+  networkChanged (): void {
+    this.#connector.networkChanged(true)
+  }
+
+  /**
+   * Leaves. What is not acked yet is rejected; in a storage it waits for the next run.
    *
    * @param endSession this device will not come back: its outbox on the server is dropped
    */
   async close ({ endSession = false } = {}): Promise<void> {
-    const open = [this.#current, this.#next].filter(each => each !== undefined)
-    this.#finish({ code: 'disconnected', reason: 'closed' })
-    for (const connection of open) connection.leave(endSession)
-    await Promise.all(open.map(connection => connection.closed))
+    this.#downlinks.flush()
+    await this.#restoring?.catch(() => {})
+    await this.#connector.close(endSession)
+    await this.#keeper.close()
   }
 
-  async #attempt (): Promise<void> {
-    let endpoint: string
-    let hello: Connect
+  #restore (): Promise<void> {
+    this.#restoring ??= this.#restoreOnce()
+    return this.#restoring
+  }
+
+  async #restoreOnce (): Promise<void> {
     try {
-      endpoint = await this.#endpoints.next()
-      hello = await this.#hello()
-    } catch (err) {
-      this.#lost({ ...unreachable, reason: err instanceof Error ? err.message : String(err) })
-      return
+      const kept = await this.#keeper.open(() => {
+        this.#connector.stop('superseded', 'another client took the storage over')
+      })
+      this.#uplinks.restore(kept)
+      this.#downlinks.restore(kept)
+      this.#userId = kept.get(userKey)
+      this.#endpoints.restore(endpointsKept(this.#options, kept))
+      this.#intervals.restore(kept)
+    } catch (cause) {
+      this.#connector.stop('internal', `the storage can't be used: ${(cause as Error).message}`)
     }
-    if (this.#state !== 'running') return
-    this.#listeners.tell('connecting', { endpoint })
-    this.#current = this.#open(endpoint, hello)
+    this.#isRestored = true
   }
 
-  async #hello (): Promise<Connect> {
+  async #hello (isExpired: boolean): Promise<Hello> {
     const { getToken, deviceId, platform = 'unknown', client = '' } = this.#options
-    const token = await getToken()
-    const downlinkSeq = this.#inbox.doneSeq
-    return { op: 'connect', token, deviceId, platform, client, sessionId: this.#sessionId, downlinkSeq }
+    const token = await this.#inTime(getToken({ isExpired }))
+    const { sessionId, ackedSeq } = this.#uplinks
+    const { doneSeq: downlinkSeq } = this.#downlinks
+    return { frame: { op: 'connect', token, deviceId, platform, client, sessionId, downlinkSeq }, uplinkSeq: ackedSeq }
   }
 
-  #open (endpoint: string, hello: Connect): Connection {
-    return new Connection(endpoint, hello, {
-      connected: (connection, frame) => this.#opened(connection, frame, hello.downlinkSeq),
+  async #inTime (token: string | Promise<string>): Promise<string> {
+    let cancel = () => {}
+    const late = new Promise<never>((_resolve, reject) => {
+      cancel = this.#clock.after(tokenMsMax, () => reject(new Error(`no token for ${tokenMsMax} ms`)))
+    })
+    try {
+      return await Promise.race([token, late])
+    } finally {
+      cancel()
+    }
+  }
+
+  #open (address: Address, hello: Hello): Connection {
+    return new Connection(address, hello, {
+      platform: this.#platform,
+      clock: this.#clock,
+      encoding: this.#options.encoding ?? 'avro',
+      interval: this.#interval,
+      connected: (connection, frame) => this.#connector.opened(connection, frame),
       received: (connection, frame) => this.#received(connection, frame),
-      ended: (connection, end) => this.#ended(connection, end),
-      downlinkSeq: () => this.#inbox.doneSeq,
+      ended: (connection, end) => this.#connector.ended(connection, end),
+      downlinkSeq: () => this.#downlinks.ackableSeq,
     })
   }
 
-  #opened (connection: Connection, frame: Connected, askedSeq: number): void {
-    if (connection === this.#next) this.#moved(connection)
-    if (connection !== this.#current) return
-    this.#backoff.reset()
-    this.#redirects = 0
-    this.#frameBytesMax = frame.frameBytesMax
-    this.#inbox.resume(frame.downlinkSeq, askedSeq)
-    if (!this.#outbox.resume(frame.uplinkSeq)) {
-      this.#outbox.restart()
-      this.#sessionId = crypto.randomUUID()
-      connection.fail('internal', 'the server lost this session; it begins anew')
+  #opened (connection: Connection, frame: Connected, from: string | undefined): void {
+    const { hello, endpoint } = connection
+    const { op, ...connected } = frame
+    if (this.#userId !== undefined && this.#userId !== frame.userId) {
+      this.#connector.stop('bad-token', `the storage is that of user ${this.#userId}, and the token that of ${frame.userId}`)
       return
     }
-    const { op, ...connected } = frame
-    this.#listeners.tell('connected', { ...connected, endpoint: connection.endpoint })
-    if (frame.missed > 0) this.#listeners.tell('missed', { count: frame.missed })
-    this.#stopWaiting()
-    this.#flush()
+    this.#userId = frame.userId
+    this.#keeper.put(userKey, () => frame.userId)
+    this.#frameBytesMax = frame.frameBytesMax
+    const network = this.#options.network?.() ?? ''
+    this.#interval.dictate(frame.heartbeatMs, network, this.#intervals.of(network))
+    if (from === undefined) this.#listeners.tell('connected', { ...connected, endpoint })
+    else this.#listeners.tell('migrated', { ...connected, endpoint, from })
+    this.#downlinks.resume(connection, frame.downlinkSeq, hello.frame.downlinkSeq)
+    if (!this.#uplinks.resume(connection, frame.uplinkSeq, hello.uplinkSeq)) {
+      connection.fail('internal', 'the server has this session otherwise than we do; a new one begins')
+      return
+    }
+    if (frame.missed === 0) return
+    this.#listeners.tell('missed', { count: frame.missed })
+    connection.send({ op: 'ping', downlinkSeq: this.#downlinks.ackableSeq }) // so that it is not announced again
   }
 
-  #received (connection: Connection, frame: UplinkAck | UplinkRefused | Downlink | Signal | Migrate): void {
-    if (connection !== this.#current) return // it is being left, and what it says comes again
+  #received (connection: Connection, frame: Received): void {
+    const isCurrent = connection === this.#connector.current
     switch (frame.op) {
       case 'uplinkAck':
-        this.#pace.acked(frame.seq - this.#outbox.ackedSeq)
-        this.#outbox.ack(frame.seq, frame.userSeqs)
-        return this.#flush()
-      case 'uplinkRefused': return this.#refused(frame)
-      case 'downlink':
-        if (!this.#inbox.take(frame)) return connection.fail('protocol', `a downlink before ${frame.seq} is missing`)
-        return this.#handOn()
+        // From the connection that we have just left too: it is as true.
+        if (connection.hello.frame.sessionId === this.#uplinks.sessionId) this.#uplinks.acked(frame)
+        return
       case 'signal': {
         const { service, payload } = frame
         this.#listeners.tell('signal', { service, payload: new Uint8Array(payload) })
         return
       }
-      case 'migrate': return this.#migrate(frame)
+      case 'uplinkRefused':
+        if (isCurrent) this.#uplinks.refused(frame)
+        return
+      case 'downlink':
+        // What a connection that we have left still says comes again.
+        if (isCurrent && !this.#downlinks.take(frame)) connection.fail('protocol', `a downlink before ${frame.seq} is missing`)
+        return
+      case 'migrate': {
+        const { withinMs, endpoints, reason } = frame
+        if (isCurrent && this.#connector.migrate(frame)) this.#listeners.tell('migrating', { withinMs, endpoints, reason })
+      }
     }
   }
 
-  #handOn (): void {
-    if (this.#listeners.has('downlink')) this.#inbox.run()
-  }
-
-  #flush (): void {
-    if (this.#current === undefined || this.#refusedTimer !== undefined) return
-    const window = this.#pace.window(this.#current.uplinkWindow)
-    for (let next = this.#outbox.take(window); next; next = this.#outbox.take(window)) {
-      this.#current.send(next)
+  #disconnected (ended: Ended, isKick: boolean): void {
+    const { code, reason, willReconnect } = ended
+    if (isKick) this.#listeners.tell('kicked', { code, reason, willReconnect: false })
+    if (!willReconnect) {
+      this.#unwatchNetwork()
+      this.#error = code === 'disconnected' ? undefined : new ClientError(code, reason)
+      this.#uplinks.end(code, reason)
+      this.#downlinks.end()
+      for (const stream of this.#streams) stream.end(this.#error)
     }
-  }
-
-  #refused ({ expectedSeq, code, retryAfterMs }: UplinkRefused): void {
-    if (expectedSeq <= this.#outbox.ackedSeq) return // of frames that went out before an earlier refusal came
-    this.#outbox.rewind(expectedSeq)
-    if (this.#refusedTimer !== undefined) return
-    const waitMs = code === 'gap' ? retryAfterMs : this.#pace.refused(retryAfterMs)
-    this.#listeners.tell('refused', { expectedSeq, code, waitMs })
-    this.#refusedTimer = setTimeout(() => {
-      this.#stopWaiting()
-      this.#flush()
-    }, waitMs)
-  }
-
-  #stopWaiting (): void {
-    clearTimeout(this.#refusedTimer)
-    this.#refusedTimer = undefined
-  }
-
-  /** Connects to another endpoint first, at random within the time given, and leaves then. */
-  #migrate ({ withinMs, endpoints, reason }: Migrate): void {
-    if (this.#moveTimer !== undefined) return
-    this.#endpoints.prefer(endpoints)
-    this.#listeners.tell('migrating', { withinMs, endpoints, reason })
-    this.#moveTimer = setTimeout(() => { this.#move() }, this.#random() * withinMs)
-  }
-
-  async #move (): Promise<void> {
-    const endpoint = await this.#endpoints.next().catch(() => undefined)
-    const hello = await this.#hello().catch(() => undefined)
-    this.#moveTimer = undefined
-    // Where that fails we stay, and the node ends the connection when it goes.
-    if (endpoint && hello && this.#current && this.#state === 'running') this.#next = this.#open(endpoint, hello)
-  }
-
-  #moved (connection: Connection): void {
-    this.#current?.leave(false)
-    this.#current = connection
-    this.#next = undefined
-  }
-
-  #ended (connection: Connection, end: ConnectionEnd): void {
-    if (connection === this.#next) {
-      this.#next = undefined
-      if (this.#current === undefined) this.#lost(end)
-    } else if (connection === this.#current) {
-      this.#current = undefined
-      // The successor goes on. That it supersedes this connection is what we wanted.
-      if (this.#next === undefined || end.code === 'kicked') this.#lost(end)
-    }
-  }
-
-  #lost (end: ConnectionEnd): void {
-    if (this.#state !== 'running') return
-    if (end.isKick) this.#listeners.tell('kicked', { code: end.code, reason: end.reason })
-    if (end.terminal) return this.#finish(end)
-    if (end.endpoints.length > 0) this.#endpoints.prefer(end.endpoints)
-    const isSentElsewhere = end.endpoints.length > 0 && ++this.#redirects <= redirectsMax
-    const retryInMs = isSentElsewhere ? 0 : Math.max(end.retryAfterMs, this.#backoff.nextMs())
-    this.#attemptTimer = setTimeout(() => { this.#attempt() }, retryInMs)
-    this.#listeners.tell('disconnected', { code: end.code, reason: end.reason, willReconnect: true, retryInMs })
-  }
-
-  #finish ({ code, reason }: { code: string, reason: string }): void {
-    if (this.#state === 'closed') return
-    this.#state = 'closed'
-    for (const timer of [this.#attemptTimer, this.#moveTimer, this.#refusedTimer]) clearTimeout(timer)
-    this.#next?.leave(false)
-    this.#outbox.fail(new GatewayError(isErrorCode(code) ? code : 'disconnected', reason))
-    this.#listeners.tell('disconnected', { code, reason, willReconnect: false, retryInMs: 0 })
+    this.#listeners.tell('disconnected', ended)
   }
 }

@@ -1,61 +1,80 @@
-import type { Backoff } from './backoff.js'
+import type { IpConfig } from './ip-config.js'
+import type { Address } from './platform.js'
 
 export interface EndpointsOptions {
   /** URLs of edges, used in turn. */
   readonly endpoints?: readonly string[] | undefined
-  /** URL of a gateway's ip-config, such as `https://gateway.example.com/v1/ip-config`; instead of `endpoints`. */
-  readonly ipConfig?: string | undefined
-  readonly transport: 'ws' | 'tcp'
-  readonly region: string
+  /** Asks ip-config; instead of `endpoints`. */
+  readonly ipConfig?: (() => Promise<IpConfig>) | undefined
+  /** IP addresses to try in place of a host name, and the name itself after them. */
+  readonly resolve?: ((host: string) => readonly string[] | Promise<readonly string[]>) | undefined
+  /** Monotonic. */
+  readonly nowMs: () => number
+  /** A list came from ip-config. */
+  readonly learned?: (config: IpConfig) => void
 }
 
 /** What to connect to: the next one each time, a new list once the list is used up (protocol.md 3, Reconnecting). */
 export class Endpoints {
   readonly #options: EndpointsOptions
-  readonly #backoff: Backoff
   #known: readonly string[]
+  #staleAtMs = -Infinity
   #left: string[] = []
+  /** Of the one that was taken last, those not tried yet. */
+  #addresses: Address[] = []
 
-  constructor (options: EndpointsOptions, backoff: Backoff) {
+  constructor (options: EndpointsOptions) {
     this.#options = options
-    this.#backoff = backoff
     this.#known = options.endpoints ?? []
   }
 
+  /** The last good list of an earlier run, for as long as ip-config is away. */
+  restore (endpoints: readonly string[]): void {
+    if (this.#known.length === 0) this.#known = endpoints
+  }
+
   /** @throws Error when ip-config cannot be reached and there never was a list */
-  async next (): Promise<string> {
-    if (this.#left.length === 0) this.#left = [...await this.#list()]
-    const endpoint = this.#left.shift()
-    if (endpoint === undefined) throw new Error('ip-config knows no endpoint')
-    return endpoint
+  async next (): Promise<Address> {
+    if (this.#addresses.length === 0) {
+      if (this.#left.length === 0 || this.#options.nowMs() >= this.#staleAtMs) await this.#renew()
+      const url = this.#left.shift()
+      if (url === undefined) throw new Error('there is no endpoint')
+      this.#addresses = await addressesOf(url, this.#options.resolve)
+    }
+    return this.#addresses.shift()!
   }
 
-  /** A server said where to go instead: that first. */
+  /** A server said where to go instead: that first, and a new list after it. None: a new list at once. */
   prefer (endpoints: readonly string[]): void {
+    this.#staleAtMs = Infinity
     this.#left = [...endpoints]
+    this.#addresses = []
   }
 
-  async #list (): Promise<readonly string[]> {
-    const { ipConfig, transport, region } = this.#options
-    if (ipConfig === undefined) return this.#known
+  async #renew (): Promise<void> {
+    const { ipConfig, nowMs, learned } = this.#options
+    this.#staleAtMs = Infinity
     try {
-      const url = new URL(ipConfig)
-      url.searchParams.set('transport', transport)
-      if (region !== '') url.searchParams.set('region', region)
-      const response = await fetch(url, { signal: AbortSignal.timeout(10_000) })
-      if (!response.ok) throw new Error(`ip-config answered ${response.status}`)
-      const { endpoints, backoff } = await response.json() as IpConfig
-      this.#backoff.baseMs = backoff.baseMs
-      this.#backoff.capMs = backoff.capMs
-      this.#known = endpoints
+      if (ipConfig) {
+        const config = await ipConfig()
+        this.#known = config.endpoints
+        this.#staleAtMs = nowMs() + config.ttlMs
+        learned?.(config)
+      }
     } catch (err) {
       if (this.#known.length === 0) throw err
     }
-    return this.#known // the last good one while ip-config is away
+    this.#left = [...this.#known] // the last good one while ip-config is away
   }
 }
 
-interface IpConfig {
-  readonly endpoints: readonly string[]
-  readonly backoff: { readonly baseMs: number, readonly capMs: number }
+/** Where `url` is to be had: by each address that the application has for its host, and by its name at last. */
+export async function addressesOf (url: string, resolve: EndpointsOptions['resolve']): Promise<Address[]> {
+  if (resolve === undefined) return [{ url }]
+  try {
+    const ips = await resolve(new URL(url).hostname)
+    return [...ips.map(ip => ({ url, ip })), { url }]
+  } catch {
+    return [{ url }] // it may still be found by name
+  }
 }

@@ -2,26 +2,47 @@ import type { Downlink } from '../schemas/frames.js'
 
 type Received = Omit<Downlink, 'op'>
 
-export interface InboxOptions {
-  /** Resolves once the application has done with it. */
-  readonly handle: (downlink: Received) => Promise<void>
-  /** Everything up to `seq` is done with. */
-  readonly ack: (seq: number) => void
-  readonly failed: (error: unknown) => void
+/** A downlink as the application gets it. */
+export interface ReceivedDownlink extends Received {
+  /** It is done with. By itself it is done with once the listener's promise resolved, unless acks are manual. */
+  ack (): void
 }
 
-/** While downlinks come quickly, one ack for so many. */
-const acksEvery = 64
+export interface InboxOptions {
+  /** `ack` alone says that one is done with, and the next one does not wait for it. */
+  readonly isManual: boolean
+  /** Resolves once the application has done with it, or has it in hand where acks are manual. */
+  readonly handle: (downlink: ReceivedDownlink) => Promise<void>
+  /** It came before, under another number, and was done with. */
+  readonly isRepeat: (messageId: string) => boolean
+  /** In order, each once. */
+  readonly done: (downlink: Received) => void
+  /** Resolves once it is kept that they are done; undefined where there is nothing to wait for. */
+  readonly kept: () => Promise<void> | undefined
+  /** `ackableSeq` grew. */
+  readonly ack: () => void
+  /** @returns how long to wait until it is handed on again */
+  readonly failed: (downlink: Received, error: unknown) => Promise<void>
+}
 
-/** Downlinks on their way to the application: one at a time, in order, each once (protocol.md 3, Downlink). */
+interface Entry {
+  readonly downlink: ReceivedDownlink
+  isDone: boolean
+}
+
+/** Downlinks on their way to the application: in order, each once (protocol.md 3, Downlink). */
 export class Inbox {
   readonly #options: InboxOptions
-  #queue: Received[] = []
-  /** Highest one taken in, and highest one done with. */
+  /** Received and not done with, or behind one that is not. The first `#handedOn` are with the application. */
+  #entries: Entry[] = []
+  #handedOn = 0
+  /** Highest one taken in, and highest one up to which all are done with. */
   #receivedSeq = 0
   #doneSeq = 0
-  #unacked = 0
-  #isHandling = false
+  /** Highest one that the server wrote to the open connection: it takes no ack beyond. */
+  #writtenSeq = 0
+  #ackedSeq = 0
+  #isRunning = false
 
   constructor (options: InboxOptions) {
     this.#options = options
@@ -29,51 +50,98 @@ export class Inbox {
 
   get doneSeq (): number { return this.#doneSeq }
 
+  /** What may be acked on the open connection. */
+  get ackableSeq (): number { return Math.min(this.#doneSeq, this.#writtenSeq) }
+
+  /** Goes on behind what an earlier run had done with. */
+  restore (doneSeq: number): void {
+    this.#doneSeq = this.#receivedSeq = doneSeq
+  }
+
   /**
    * A new connection: the next downlink is `downlinkSeq` + 1.
    *
    * @param askedSeq what `connect` said that we have done with; a lower `downlinkSeq` means that the numbers begin anew
    */
   resume (downlinkSeq: number, askedSeq: number): void {
-    if (downlinkSeq < askedSeq) {
-      this.#queue = []
-      this.#receivedSeq = this.#doneSeq = downlinkSeq
-    }
+    if (downlinkSeq < askedSeq) this.forget(downlinkSeq)
     this.#receivedSeq = Math.max(this.#receivedSeq, downlinkSeq)
-    if (this.#queue.length === 0 && !this.#isHandling) this.#doneSeq = Math.max(this.#doneSeq, downlinkSeq)
+    if (this.#entries.length === 0) this.#doneSeq = Math.max(this.#doneSeq, downlinkSeq)
+    this.#writtenSeq = this.#ackedSeq = downlinkSeq
+  }
+
+  /** The numbers begin anew behind `seq`. */
+  forget (seq: number): void {
+    this.#entries = []
+    this.#handedOn = 0
+    this.#receivedSeq = this.#doneSeq = seq
   }
 
   /** @returns false when one before it is missing, which a new connection brings */
   take ({ seq, messageId, service, payload, requestedAtMs }: Received): boolean {
-    if (seq <= this.#receivedSeq) return true // seen
     if (seq > this.#receivedSeq + 1) return false
+    if (seq > this.#writtenSeq) this.#writtenSeq = seq
+    if (seq <= this.#receivedSeq) { // seen, on an earlier connection
+      this.#ack()
+      return true
+    }
     this.#receivedSeq = seq
-    this.#queue.push({ seq, messageId, service, payload: new Uint8Array(payload), requestedAtMs })
+    const entry: Entry = {
+      downlink: {
+        seq, messageId, service, payload: new Uint8Array(payload), requestedAtMs, ack: () => this.#done(entry),
+      },
+      isDone: false,
+    }
+    this.#entries.push(entry)
     return true
   }
 
   /** Hands on what waits. Call it again whenever something came. */
   async run (): Promise<void> {
-    if (this.#isHandling) return
-    this.#isHandling = true
-    try {
-      for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
-        await this.#options.handle(next)
-        if (this.#queue[0] !== next) continue // the numbers began anew meanwhile
-        this.#queue.shift()
-        this.#doneSeq = next.seq
-        if (++this.#unacked >= acksEvery || this.#queue.length === 0) {
-          this.#unacked = 0
-          this.#options.ack(next.seq)
-        }
-      }
-    } catch (err) {
-      // It is not acked, and nor is what came behind it: all of that comes again on the next connection.
-      this.#queue = []
-      this.#receivedSeq = this.#doneSeq
-      this.#options.failed(err)
-    } finally {
-      this.#isHandling = false
+    if (this.#isRunning) return
+    this.#isRunning = true
+    for (let next = this.#entries[this.#handedOn]; next; next = this.#entries[this.#handedOn]) {
+      this.#handedOn++
+      const handled = this.#handOn(next)
+      if (this.#options.isManual) continue
+      await handled // so what is behind one that fails waits for it
+      const kept = this.#options.kept()
+      if (kept) await kept // so a crash repeats one, and not all since the last write
     }
+    this.#isRunning = false
+  }
+
+  async #handOn (entry: Entry): Promise<void> {
+    const { isManual, isRepeat, handle, failed } = this.#options
+    if (isRepeat(entry.downlink.messageId)) return this.#done(entry)
+    while (!entry.isDone && this.#entries.includes(entry)) {
+      try {
+        await handle(entry.downlink)
+        if (!isManual) this.#done(entry)
+        return
+      } catch (err) {
+        if (!entry.isDone) await failed(entry.downlink, err)
+      }
+    }
+  }
+
+  #done (entry: Entry): void {
+    if (entry.isDone) return
+    entry.isDone = true
+    if (!this.#entries.includes(entry)) return // the numbers began anew meanwhile
+    for (let first = this.#entries[0]; first?.isDone; first = this.#entries[0]) {
+      this.#entries.shift()
+      this.#handedOn--
+      this.#doneSeq = first.downlink.seq
+      this.#options.done(first.downlink)
+    }
+    this.#ack()
+  }
+
+  #ack (): void {
+    const seq = this.ackableSeq
+    if (seq <= this.#ackedSeq) return
+    this.#ackedSeq = seq
+    this.#options.ack()
   }
 }

@@ -1,5 +1,5 @@
-import { GatewayError } from '../schemas/errors.js'
 import type { Uplink } from '../schemas/frames.js'
+import { ClientError } from './client-error.js'
 
 /** What a send resolves with: the uplink is in the ledger, exactly once. */
 export interface Accepted {
@@ -9,45 +9,90 @@ export interface Accepted {
   readonly userSeq: number | undefined
 }
 
+export interface OutboxOptions {
+  /** Unacked uplinks, and bytes of their payloads; another one is refused. */
+  readonly max: number
+  readonly bytesMax: number
+}
+
 interface Waiting {
   uplink: Uplink
   readonly resolve: (accepted: Accepted) => void
   readonly reject: (error: Error) => void
 }
 
-/** Uplinks that are not acked yet, in order; their numbers run 1, 2, 3... (protocol.md 3, Uplink). In memory. */
+/**
+ * Uplinks that are not acked yet, in order; their numbers run 1, 2, 3... (protocol.md 3, Uplink). Each goes through
+ * three steps: taken in; offered, when it may go out from now on; released, when that is on record too. So a server
+ * that has accepted more than we ever offered has it from somebody else: a copy of us.
+ */
 export class Outbox {
-  readonly #max: number
+  readonly #options: OutboxOptions
   #waiting: Waiting[] = []
+  #bytes = 0
   /** Everything up to it is acked, or was by an earlier life of the session. */
   #ackedSeq = 0
+  #offeredSeq = 0
+  #releasedSeq = 0
   /** Highest one that went out since the last `rewind`. */
   #sentSeq = 0
 
-  /** @param max unacked uplinks; another one is refused */
-  constructor (max: number) {
-    this.#max = max
+  constructor (options: OutboxOptions) {
+    this.#options = options
   }
 
   get size (): number { return this.#waiting.length }
 
   get ackedSeq (): number { return this.#ackedSeq }
 
-  /** Rejects with GatewayError `outbox-full`, and then takes nothing in. */
-  add (service: string, payload: Uint8Array, priority: number): Promise<Accepted> {
-    if (this.#waiting.length >= this.#max) {
-      return Promise.reject(new GatewayError('outbox-full', `${this.#max} uplinks are not acked yet`))
+  get offeredSeq (): number { return this.#offeredSeq }
+
+  get #lastSeq (): number { return this.#ackedSeq + this.#waiting.length }
+
+  /** What waits, as it is to be kept. */
+  get uplinks (): Uplink[] { return this.#waiting.map(({ uplink }) => uplink) }
+
+  /** @throws ClientError `outbox-full`, and then takes nothing in */
+  add (service: string, payload: Uint8Array, priority: number): { uplink: Uplink, accepted: Promise<Accepted> } {
+    const { max, bytesMax } = this.#options
+    if (this.#waiting.length >= max) throw new ClientError('outbox-full', `${max} uplinks are not acked yet`)
+    if (this.#bytes + payload.length > bytesMax) {
+      throw new ClientError('outbox-full', `${this.#bytes} bytes of payload are not acked yet, and ${bytesMax} are the bound`)
     }
-    const seq = this.#ackedSeq + this.#waiting.length + 1
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ uplink: { op: 'uplink', seq, service, payload, priority }, resolve, reject })
-    })
+    const uplink: Uplink = { op: 'uplink', seq: this.#lastSeq + 1, service, payload, priority }
+    return { uplink, accepted: this.#push(uplink) }
+  }
+
+  /**
+   * What an earlier run left behind.
+   *
+   * @param uplinks in order, their numbers end where the next one goes on
+   * @param accepted told of each of them once it is acked
+   */
+  restore (
+    uplinks: readonly Uplink[], ackedSeq: number, offeredSeq: number, accepted: (uplink: Uplink, each: Accepted) => void
+  ): void {
+    this.#ackedSeq = this.#sentSeq = (uplinks[0]?.seq ?? ackedSeq + 1) - 1
+    this.#offeredSeq = Math.max(offeredSeq, this.#ackedSeq)
+    // Whoever sent it is gone: nobody else is to be told that it failed, as it is still kept.
+    for (const uplink of uplinks) this.#push(uplink).then(each => accepted(uplink, each), () => {})
+  }
+
+  /** What waits may go out from now on. @returns the number of the last one */
+  offer (): number {
+    this.#offeredSeq = Math.max(this.#offeredSeq, this.#lastSeq)
+    return this.#offeredSeq
+  }
+
+  /** It is on record that everything up to `seq` was offered. */
+  release (seq: number): void {
+    this.#releasedSeq = Math.max(this.#releasedSeq, seq)
   }
 
   /** The next one to send, which then counts as sent; undefined where there is none or the window is full. */
   take (window: number): Uplink | undefined {
     const index = this.#sentSeq - this.#ackedSeq
-    if (index >= window) return undefined
+    if (index >= window || this.#sentSeq >= this.#releasedSeq) return undefined
     const next = this.#waiting[index]
     if (next) this.#sentSeq = next.uplink.seq
     return next?.uplink
@@ -62,6 +107,7 @@ export class Outbox {
     const count = Math.min(seq - this.#ackedSeq, this.#waiting.length)
     if (count <= 0) return
     for (const { uplink, resolve } of this.#waiting.splice(0, count)) {
+      this.#bytes -= uplink.payload.length
       resolve({ seq: uplink.seq, userSeq: userSeqs[userSeqs.length - 1 - (seq - uplink.seq)] })
     }
     this.#ackedSeq += count
@@ -76,29 +122,31 @@ export class Outbox {
   /**
    * A new connection: the server has accepted everything up to `uplinkSeq`, and wants the rest again.
    *
-   * @returns false when it knows less than it once acked: it lost the session, see `restart`
+   * @param askedSeq what was acked when `connect` went out
+   * @returns false when the session is not ours any more, see `restart`: the server knows less of it than it once
+   *   acked, or more than we ever offered
    */
-  resume (uplinkSeq: number): boolean {
-    if (uplinkSeq < this.#ackedSeq) return false
-    this.ack(uplinkSeq, [])
-    if (uplinkSeq > this.#ackedSeq) this.#renumber(uplinkSeq) // an earlier life of this session sent more
+  resume (uplinkSeq: number, askedSeq: number): boolean {
+    if (uplinkSeq < askedSeq) return false
+    this.ack(Math.min(uplinkSeq, this.#offeredSeq), [])
     this.#sentSeq = this.#ackedSeq
-    return true
+    return uplinkSeq <= this.#offeredSeq
   }
 
   /** Numbers what waits from 1 on, for a new `sessionId`. */
   restart (): void {
-    this.#renumber(0)
+    this.#ackedSeq = this.#offeredSeq = this.#releasedSeq = this.#sentSeq = 0
+    this.#waiting.forEach((waiting, i) => { waiting.uplink = { ...waiting.uplink, seq: i + 1 } })
   }
 
   /** Nothing will be sent any more. */
   fail (error: Error): void {
     for (const { reject } of this.#waiting.splice(0)) reject(error)
+    this.#bytes = 0
   }
 
-  #renumber (after: number): void {
-    this.#ackedSeq = after
-    this.#sentSeq = after
-    this.#waiting.forEach((waiting, i) => { waiting.uplink = { ...waiting.uplink, seq: after + i + 1 } })
+  #push (uplink: Uplink): Promise<Accepted> {
+    this.#bytes += uplink.payload.length
+    return new Promise((resolve, reject) => { this.#waiting.push({ uplink, resolve, reject }) })
   }
 }

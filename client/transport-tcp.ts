@@ -2,6 +2,7 @@ import { connect } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { decodeFrame, encodeFrame } from '../schemas/frame-codec.js'
 import type { ClientFrame } from '../schemas/frames.js'
+import type { Address } from './platform.js'
 import type { Transport, TransportHandlers } from './transport.js'
 
 /*
@@ -12,12 +13,14 @@ import type { Transport, TransportHandlers } from './transport.js'
 /** A server that announces a longer frame is not one of ours. */
 const lengthMax = 16 << 20
 
-/** @param url `tcp://host:port`, or `tls://host:port` */
-export function openTcp (url: string, handlers: TransportHandlers): Transport {
+/** @param to `tcp://host:port`, or `tls://host:port` */
+export function openTcp ({ url, ip }: Address, handlers: TransportHandlers): Transport {
   const { protocol, hostname, port } = new URL(url)
-  const host = hostname.replace(/^\[|\]$/g, '')
+  const name = hostname.replace(/^\[|\]$/g, '')
+  const host = ip ?? name
+  // The certificate is that of the name, wherever it was resolved.
   const socket = protocol === 'tls:'
-    ? connectTls({ host, port: Number(port), servername: host })
+    ? connectTls({ host, port: Number(port), servername: name })
     : connect({ host, port: Number(port), noDelay: true })
   let reason = ''
   const reader = new FrameReader(handlers.received)
@@ -38,22 +41,22 @@ export function openTcp (url: string, handlers: TransportHandlers): Transport {
         socket.cork()
         process.nextTick(() => socket.uncork())
       }
-      socket.write(frameBytes(frame))
+      const bytes = frameBytes(frame, 4)
+      bytes.writeUInt32BE(bytes.length - 4, 0)
+      socket.write(bytes)
     },
     close: () => { socket.end() },
     destroy: () => { socket.destroy() },
   }
 }
 
-function frameBytes (frame: ClientFrame): Buffer {
-  let bytes = Buffer.allocUnsafe(512)
-  let end = encodeFrame(frame, bytes, 4)
-  if (end < 0) {
-    bytes = Buffer.allocUnsafe(bytes.length - end)
-    end = encodeFrame(frame, bytes, 4)
-  }
-  bytes.writeUInt32BE(end - 4, 0)
-  return bytes.subarray(0, end)
+/** OPCODE and BODY, behind `room` bytes for others to fill. */
+export function frameBytes (frame: ClientFrame, room: number): Buffer {
+  const bytes = Buffer.allocUnsafe(512)
+  const end = encodeFrame(frame, bytes, room)
+  if (end >= 0) return bytes.subarray(0, end)
+  const grown = Buffer.allocUnsafe(bytes.length - end)
+  return grown.subarray(0, encodeFrame(frame, grown, room))
 }
 
 /** Cuts a stream of bytes into frames. */

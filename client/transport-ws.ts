@@ -1,23 +1,28 @@
+import { lookup } from 'node:dns'
+import { isIP } from 'node:net'
+import type { LookupFunction } from 'node:net'
 import { WebSocket } from 'ws'
-import { decodeFrame, encodeFrame } from '../schemas/frame-codec.js'
-import type { ClientFrame } from '../schemas/frames.js'
+import { decodeFrame, decodeFrameJson, encodeFrameJson } from '../schemas/frame-codec.js'
+import { webSocketUrl } from './platform.js'
+import type { Address, Encoding } from './platform.js'
+import { frameBytes } from './transport-tcp.js'
 import type { Transport, TransportHandlers } from './transport.js'
 
-const subprotocol = 'ledgerline.v1.avro'
-const path = '/v1/connect'
 const payloadBytesMax = 16 << 20
 
-/** @param url `ws://` or `wss://`; the path is `/v1/connect` where it names none */
-export function openWebSocket (url: string, handlers: TransportHandlers): Transport {
-  const target = new URL(url)
-  if (target.pathname === '/') target.pathname = path
-  const socket = new WebSocket(target, subprotocol, { perMessageDeflate: false, maxPayload: payloadBytesMax })
+/** @param to `ws://` or `wss://` */
+export function openWebSocket ({ url, ip }: Address, encoding: Encoding, handlers: TransportHandlers): Transport {
+  const socket = new WebSocket(webSocketUrl(url), `ledgerline.v1.${encoding}`, {
+    perMessageDeflate: false,
+    maxPayload: payloadBytesMax,
+    lookup: lookupOf(ip),
+  })
   let failure = ''
   let retryAfterMs = 0
   socket.once('open', handlers.opened)
-  socket.on('message', (data: Buffer) => {
+  socket.on('message', (data: Buffer, isBinary) => {
     try {
-      handlers.received(decodeFrame(data, 0, data.length))
+      handlers.received(isBinary ? decodeFrame(data, 0, data.length) : decodeFrameJson(data.toString()))
     } catch (err) {
       failure = (err as Error).message
       socket.terminate()
@@ -34,16 +39,21 @@ export function openWebSocket (url: string, handlers: TransportHandlers): Transp
     handlers.closed({ closeCode, reason: failure || reason.toString(), retryAfterMs })
   })
   return {
-    send (frame) { if (socket.readyState === WebSocket.OPEN) socket.send(frameBytes(frame)) },
+    send (frame) {
+      if (socket.readyState !== WebSocket.OPEN) return
+      socket.send(encoding === 'json' ? encodeFrameJson(frame) : frameBytes(frame, 0))
+    },
     close: () => { socket.close(1000) },
     destroy: () => { socket.terminate() },
   }
 }
 
-function frameBytes (frame: ClientFrame): Buffer {
-  const bytes = Buffer.allocUnsafe(512)
-  const end = encodeFrame(frame, bytes, 0)
-  if (end >= 0) return bytes.subarray(0, end)
-  const grown = Buffer.allocUnsafe(bytes.length - end)
-  return grown.subarray(0, encodeFrame(frame, grown, 0))
+/** Connects to `ip` in the name of the host, whose certificate and Host header stay. */
+export function lookupOf (ip: string | undefined): LookupFunction {
+  if (ip === undefined) return lookup
+  const family = isIP(ip)
+  return (_host, options, answer) => {
+    if (options.all) answer(null, [{ address: ip, family }])
+    else answer(null, ip, family)
+  }
 }

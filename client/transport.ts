@@ -24,10 +24,3 @@ export interface TransportEnd {
   /** The server said how long to stay away; 0 if not. */
   readonly retryAfterMs: number
 }
-
-/** By the URL's scheme. Browsers load no TCP. */
-export async function openTransport (url: string, handlers: TransportHandlers): Promise<Transport> {
-  const isTcp = url.startsWith('tcp:') || url.startsWith('tls:')
-  if (isTcp) return (await import('./transport-tcp.js')).openTcp(url, handlers)
-  return (await import('./transport-ws.js')).openWebSocket(url, handlers)
-}

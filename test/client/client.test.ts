@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import type { ClientEvents } from '../../client/client.js'
+import type { ClientEvents } from '../../client/node.js'
 import { connected, givenClient, givenEdge } from './given.js'
 
 const accepted = { op: 'uplinkAck' as const }
@@ -97,6 +97,21 @@ t.test('A client', async t => {
     t.match(await acked, { seq: 1 })
   })
 
+  t.test('acks many downlinks with few frames, for each counts against its rate', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    client.on('downlink', () => {})
+    const peer = await edge.peer()
+    await peer.accept()
+    for (let seq = 1; seq <= 200; seq++) {
+      peer.send(downlink(seq))
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    let acks = 1
+    while ((await peer.next('downlinkAck')).seq < 200) acks++
+    t.ok(acks < 100, `${acks} acks`)
+  })
+
   t.test('keeps downlinks until somebody listens', async t => {
     const edge = await givenEdge(t)
     const client = givenClient(t, [edge.url]).connect()
@@ -110,22 +125,22 @@ t.test('A client', async t => {
     t.strictSame(payloads, ['1'])
   })
 
-  t.test('gets again, on a new connection, the downlink at which a listener failed', async t => {
+  t.test('gets the downlink again at which a listener failed', async t => {
     const edge = await givenEdge(t)
     const client = givenClient(t, [edge.url]).connect()
     const seen: number[] = []
+    const failed: Array<ClientEvents['failed']> = []
+    client.on('failed', event => failed.push(event))
     client.on('downlink', ({ seq }) => {
       seen.push(seq)
       if (seen.length === 2) throw new Error('broken')
     })
-    const first = await edge.peer()
-    await first.accept()
-    first.send(downlink(1), downlink(2))
-    const second = await edge.peer()
-    t.equal((await second.accept({ downlinkSeq: 1 })).downlinkSeq, 1)
-    second.send(downlink(2))
-    t.match(await second.next('downlinkAck'), { seq: 2 })
+    const peer = await edge.peer()
+    await peer.accept()
+    peer.send(downlink(1), downlink(2))
+    while ((await peer.next('downlinkAck')).seq < 2);
     t.strictSame(seen, [1, 2, 2])
+    t.match(failed, [{ seq: 2, messageId: 'm2', error: { message: 'broken' }, retryInMs: 0 }])
   })
 
   t.test('tells what it missed', async t => {
@@ -157,7 +172,7 @@ t.test('A client', async t => {
     peer.send({ op: 'kick', code: 'superseded', reason: 'newer' })
     peer.end()
     await t.rejects(sent, { code: 'superseded' })
-    t.strictSame(await kicked, { code: 'superseded', reason: 'newer' })
+    t.strictSame(await kicked, { code: 'superseded', reason: 'newer', willReconnect: false })
     t.strictSame(await ended, { code: 'superseded', reason: 'newer', willReconnect: false, retryInMs: 0 })
     await t.rejects(client.send('2'), { code: 'disconnected' })
     await sleep(20)
@@ -189,7 +204,7 @@ t.test('A client', async t => {
     t.equal((await (await edge.peer()).accept()).token, 'token 2')
   })
 
-  t.test('waits longer after each attempt that failed, and briefly after a success', async t => {
+  t.test('waits longer after each attempt that failed, and after a connection that did not last', async t => {
     const edge = await givenEdge(t)
     const client = givenClient(t, [edge.url], { random: () => 0.05 }).connect()
     const waits: number[] = []
@@ -201,7 +216,7 @@ t.test('A client', async t => {
     await isConnected
     peer.cut()
     await edge.peer()
-    t.strictSame(waits, [50, 100, 200, 50])
+    t.strictSame(waits, [50, 100, 200, 400])
   })
 
   t.test('tries the next endpoint each time', async t => {
@@ -222,12 +237,54 @@ t.test('A client', async t => {
     t.ok(performance.now() - beforeMs < 500)
   })
 
+  t.test('follows three redirects in a row, and waits then', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url], { random: () => 0.05 }).connect()
+    const waits: number[] = []
+    client.on('disconnected', ({ retryInMs }) => waits.push(retryInMs))
+    for (let i = 0; i < 5; i++) {
+      const peer = await edge.peer()
+      await peer.next('connect')
+      peer.send({ op: 'redirect', endpoints: [edge.url], retryAfterMs: 70, code: 'redirected' })
+      peer.end()
+    }
+    await edge.peer()
+    t.strictSame(waits.map(waitMs => waitMs > 0), [false, false, false, true, true])
+  })
+
+  t.test('tries at once when it is told that the network changed', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url], { random: () => 0.99 }).connect()
+    const first = await edge.peer()
+    const lost = new Promise(resolve => client.on('disconnected', resolve))
+    first.cut()
+    await lost
+    const beforeMs = performance.now()
+    client.networkChanged()
+    await edge.peer()
+    t.ok(performance.now() - beforeMs < 900)
+  })
+
+  t.test('pings at once, and no connection is lost, when it is told so while it has one', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const connected = new Promise(resolve => client.on('connected', resolve))
+    const peer = await edge.peer()
+    await peer.accept()
+    await connected
+    client.networkChanged()
+    await peer.next('ping')
+    peer.send({ op: 'pong', uplinkSeq: 0 })
+    t.equal(edge.count(), 1)
+  })
+
   t.test('moves before it leaves, unseen by the application', async t => {
     const [old, other] = [await givenEdge(t), await givenEdge(t)]
     const client = givenClient(t, [old.url]).connect()
     const events: string[] = []
-    client.on('disconnected', () => events.push('disconnected'))
-    client.on('kicked', () => events.push('kicked'))
+    for (const name of ['connected', 'disconnected', 'kicked', 'migrating', 'migrated'] as const) {
+      client.on(name, () => events.push(name))
+    }
     const first = await old.peer()
     const { sessionId } = await first.accept()
     const sent = client.send('1')
@@ -242,7 +299,108 @@ t.test('A client', async t => {
     t.strictSame(await second.nextSeqs(1), [1])
     second.send({ ...accepted, seq: 1, userSeqs: [1] })
     await sent
+    t.strictSame(events, ['connected', 'migrating', 'migrated'])
+  })
+
+  t.test('goes on over the old connection until it has moved, and takes nothing twice', async t => {
+    const [old, other] = [await givenEdge(t), await givenEdge(t)]
+    const client = givenClient(t, [old.url]).connect()
+    const seen: number[] = []
+    client.on('downlink', ({ seq }) => { seen.push(seq) })
+    const sends = [client.send('1'), client.send('2'), client.send('3')]
+    const first = await old.peer()
+    await first.accept()
+    await first.nextSeqs(3)
+    first.send({ op: 'migrate', withinMs: 1000, endpoints: [other.url], reason: 'deploy' })
+    const second = await other.peer()
+    const hello = await second.next('connect')
+    // While the new node opens, the old one still serves: its acks and downlinks are ahead of what connect said.
+    first.send({ ...accepted, seq: 1, userSeqs: [1] }, downlink(1))
+    t.match(await first.next('downlinkAck'), { seq: 1 })
+    await sends[0]
+    second.send({ ...connected, resumed: true, uplinkSeq: 0, downlinkSeq: 0 })
+    t.equal(hello.downlinkSeq, 0)
+    t.strictSame(await second.nextSeqs(2), [2, 3])
+    await first.next('disconnect')
+    first.send({ ...accepted, seq: 2, userSeqs: [1, 2] }, downlink(2))
+    t.match(await sends[1], { seq: 2, userSeq: 2 }, 'a late ack of the old node is as true')
+    second.send(downlink(1), downlink(2), { ...accepted, seq: 3, userSeqs: [1, 2, 3] })
+    t.match(await second.next('downlinkAck'), { seq: 1 })
+    t.match(await second.next('downlinkAck'), { seq: 2 })
+    t.match(await sends[2], { seq: 3, userSeq: 3 })
+    t.strictSame(seen, [1, 2])
+  })
+
+  t.test('tries the next endpoint where it can not move to the first, and stays where there is none', async t => {
+    const [old, other] = [await givenEdge(t), await givenEdge(t)]
+    const client = givenClient(t, [old.url], { random: () => 0.01 }).connect()
+    const events: string[] = []
+    client.on('disconnected', ({ code }) => events.push(code))
+    const first = await old.peer()
+    await first.accept()
+    first.send({ op: 'migrate', withinMs: 2000, endpoints: ['tcp://127.0.0.1:1', other.url], reason: 'deploy' })
+    const second = await other.peer()
+    await second.accept()
+    await first.next('disconnect')
+    second.send({ op: 'migrate', withinMs: 50, endpoints: ['tcp://127.0.0.1:1'], reason: 'deploy' })
+    await sleep(100)
+    const sent = client.send('still here')
+    t.strictSame(await second.nextSeqs(1), [1])
+    second.send({ ...accepted, seq: 1, userSeqs: [1] })
+    await sent
     t.strictSame(events, [])
+  })
+
+  t.test('connects anew where both connections are lost while it moves', async t => {
+    const [old, other] = [await givenEdge(t), await givenEdge(t)]
+    const client = givenClient(t, [old.url]).connect()
+    const lost = new Promise(resolve => client.on('disconnected', resolve))
+    const first = await old.peer()
+    await first.accept()
+    first.send({ op: 'migrate', withinMs: 1000, endpoints: [other.url], reason: 'deploy' })
+    const second = await other.peer()
+    await second.next('connect')
+    first.cut()
+    await sleep(50) // so that the client has seen it
+    second.cut()
+    t.match(await lost, { code: 'connection-lost', willReconnect: true })
+    await (await old.peer()).accept()
+  })
+
+  t.test('tells getToken when the last token had expired', async t => {
+    const edge = await givenEdge(t)
+    const asked: boolean[] = []
+    givenClient(t, [edge.url], {
+      getToken: ({ isExpired }) => {
+        asked.push(isExpired)
+        return 'token'
+      },
+    }).connect()
+    const first = await edge.peer()
+    await first.next('connect')
+    first.send({ op: 'error', code: 'token-expired', message: '' })
+    first.end()
+    await (await edge.peer()).accept()
+    t.strictSame(asked, [false, true])
+  })
+
+  t.test('says that getToken failed, and asks again', async t => {
+    const edge = await givenEdge(t)
+    let isBroken = true
+    const client = givenClient(t, [edge.url], {
+      getToken: () => {
+        if (isBroken) throw new Error('no token today')
+        return 'token'
+      },
+    })
+    const reasons: string[] = []
+    client.on('disconnected', ({ reason }) => {
+      reasons.push(reason)
+      isBroken = false
+    })
+    client.connect()
+    await (await edge.peer()).accept()
+    t.strictSame(reasons, ['no token today'])
   })
 
   t.test('refuses what makes too large a frame', async t => {

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
-import { createClient } from '../../client/client.js'
-import type { ClientOptions } from '../../client/client.js'
+import { createClient } from '../../client/node.js'
+import type { ClientOptions } from '../../client/node.js'
 import { FrameReader } from '../../client/transport-tcp.js'
 import { encodeFrame } from '../../schemas/frame-codec.js'
 import type { Connect, Connected, Frame, ServerFrame } from '../../schemas/frames.js'
@@ -32,6 +32,12 @@ export class Peer {
       if (index >= 0) return this.#frames.splice(0, index + 1).at(-1) as Extract<Frame, { op: Op }>
       await new Promise<void>(resolve => { this.#wake = resolve })
     }
+  }
+
+  /** The next frame, whatever it is. */
+  async any (): Promise<Frame> {
+    while (this.#frames.length === 0) await new Promise<void>(resolve => { this.#wake = resolve })
+    return this.#frames.shift()!
   }
 
   async nextSeqs (count: number): Promise<number[]> {
@@ -116,4 +122,13 @@ export function givenClient (t: Teardown, endpoints: string[], options: Partial<
   const client = createClient({ endpoints, getToken: () => 'token', deviceId: 'phone', random: () => 0, ...options })
   t.teardown(() => client.close())
   return client
+}
+
+/** One that nobody listens on. */
+export async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  await new Promise(resolve => server.close(resolve))
+  return port
 }

@@ -1,25 +1,44 @@
 import { setImmediate } from 'node:timers/promises'
+import fc from 'fast-check'
 import t from 'tap'
 import { Inbox } from '../../client/inbox.js'
+import type { ReceivedDownlink } from '../../client/inbox.js'
 
-function givenInbox (handle: (seq: number) => Promise<void> | void = () => {}) {
+interface Given {
+  readonly handle?: (seq: number) => Promise<void> | void
+  readonly isManual?: boolean
+  readonly repeats?: readonly string[]
+}
+
+function givenInbox ({ handle = () => {}, isManual = false, repeats = [] }: Given = {}) {
   const handled: number[] = []
   const acks: number[] = []
+  const done: number[] = []
   const failures: unknown[] = []
-  const inbox = new Inbox({
-    handle: async ({ seq }) => {
-      await handle(seq)
-      handled.push(seq)
+  const waiting: ReceivedDownlink[] = []
+  let goOn = () => {}
+  const inbox: Inbox = new Inbox({
+    isManual,
+    isRepeat: messageId => repeats.includes(messageId),
+    handle: async downlink => {
+      waiting.push(downlink)
+      await handle(downlink.seq)
+      handled.push(downlink.seq)
     },
-    ack: seq => acks.push(seq),
-    failed: err => failures.push(err),
+    done: ({ seq }) => { done.push(seq) },
+    kept: () => undefined,
+    ack: () => { acks.push(inbox.ackableSeq) },
+    failed: async (_downlink, err) => {
+      failures.push(err)
+      await new Promise<void>(resolve => { goOn = resolve })
+    },
   })
   const take = (seq: number) => {
     const ok = inbox.take({ seq, messageId: `m${seq}`, service: '', payload: Buffer.from('x'), requestedAtMs: 0 })
     inbox.run()
     return ok
   }
-  return { inbox, take, handled, acks, failures }
+  return { inbox, take, handled, acks, done, failures, waiting, goOn: () => goOn() }
 }
 
 t.test('Inbox', async t => {
@@ -34,7 +53,9 @@ t.test('Inbox', async t => {
 
   t.test('hands on the next one only when the last one is done with', async t => {
     let done = () => {}
-    const { take, handled, acks } = givenInbox(async () => await new Promise<void>(resolve => { done = resolve }))
+    const { take, handled, acks } = givenInbox({
+      handle: async () => await new Promise<void>(resolve => { done = resolve }),
+    })
     take(1)
     take(2)
     await setImmediate()
@@ -44,16 +65,40 @@ t.test('Inbox', async t => {
     t.strictSame(handled, [1])
     done()
     await setImmediate()
-    t.strictSame([handled, acks], [[1, 2], [2]])
+    t.strictSame([handled, acks], [[1, 2], [1, 2]])
   })
 
-  t.test('acks now and then while many wait', async t => {
-    const { inbox, acks } = givenInbox()
-    for (let seq = 1; seq <= 150; seq++) {
-      inbox.take({ seq, messageId: '', service: '', payload: Buffer.alloc(0), requestedAtMs: 0 })
-    }
-    await inbox.run()
-    t.strictSame(acks, [64, 128, 150])
+  t.test('acks on a new connection only what the server has written to it', async t => {
+    const { inbox, take, acks } = givenInbox()
+    for (const seq of [1, 2, 3]) take(seq)
+    await setImmediate()
+    acks.length = 0
+    inbox.resume(1, 1) // asked before 2 and 3 were done with
+    t.equal(inbox.ackableSeq, 1)
+    take(2)
+    t.equal(inbox.ackableSeq, 2)
+    take(3)
+    t.strictSame(acks, [2, 3])
+  })
+
+  t.test('drops what was done with under another number, and acks it', async t => {
+    const { take, handled, acks } = givenInbox({ repeats: ['m2'] })
+    for (const seq of [1, 2, 3]) take(seq)
+    await setImmediate()
+    t.strictSame([handled, acks.at(-1)], [[1, 3], 3])
+  })
+
+  t.test('hands on without waiting where acks are manual, and is done up to the first that is not acked', async t => {
+    const { inbox, take, waiting, done, acks } =
+      givenInbox({ isManual: true, handle: async () => await new Promise(() => {}) })
+    for (const seq of [1, 2, 3]) take(seq)
+    await setImmediate()
+    t.strictSame([waiting.map(({ seq }) => seq), inbox.doneSeq], [[1, 2, 3], 0])
+    waiting[1]!.ack()
+    t.strictSame([inbox.doneSeq, acks], [0, []])
+    waiting[0]!.ack()
+    waiting[0]!.ack()
+    t.strictSame([inbox.doneSeq, done, acks], [2, [1, 2], [2]])
   })
 
   t.test('says when one is missing', async t => {
@@ -75,7 +120,9 @@ t.test('Inbox', async t => {
 
   t.test('does not hand on again what came again on a new connection', async t => {
     let done = () => {}
-    const { inbox, take, handled } = givenInbox(async () => await new Promise<void>(resolve => { done = resolve }))
+    const { inbox, take, handled } = givenInbox({
+      handle: async () => await new Promise<void>(resolve => { done = resolve }),
+    })
     take(1)
     take(2)
     inbox.resume(0, 0)
@@ -99,23 +146,59 @@ t.test('Inbox', async t => {
     t.strictSame(handled, [1, 2, 3, 1])
   })
 
-  t.test('acks nothing that a listener failed at, and takes it again', async t => {
+  t.test('acks nothing that a listener failed at, and hands it on again before what is behind it', async t => {
     let broken = true
-    const { inbox, take, handled, acks, failures } = givenInbox(seq => {
-      if (seq === 2 && broken) throw new Error('broken')
+    const { take, handled, acks, failures, goOn } = givenInbox({
+      handle: seq => { if (seq === 2 && broken) throw new Error('broken') },
     })
-    take(1)
-    await setImmediate()
-    take(2)
-    take(3)
+    for (const seq of [1, 2, 3]) take(seq)
     await setImmediate()
     t.match(failures, [{ message: 'broken' }])
-    t.strictSame([handled, acks, inbox.doneSeq], [[1], [1], 1])
+    t.strictSame([handled, acks], [[1], [1]])
     broken = false
-    inbox.resume(1, 1)
-    take(2)
-    take(3)
+    goOn()
     await setImmediate()
-    t.strictSame(handled, [1, 2, 3])
+    t.strictSame([handled, acks.at(-1)], [[1, 2, 3], 3])
+  })
+
+  t.test('hands on everything once and in order, whatever breaks and however late the application is', async t => {
+    const steps = fc.array(fc.constantFrom('push', 'write', 'deliver', 'finish', 'ack', 'cut'), { maxLength: 200 })
+    await fc.assert(fc.asyncProperty(steps, async steps => {
+      const finishing: Array<() => void> = []
+      const { inbox, take, handled } = givenInbox({
+        handle: async () => await new Promise<void>(resolve => finishing.push(resolve)),
+      })
+      let [pushed, acked, written] = [0, 0, 0]
+      let wire: number[] = []
+      const run: Record<string, () => void> = {
+        push: () => { pushed++ },
+        write: () => { if (written < pushed) wire.push(++written) },
+        deliver: () => {
+          const seq = wire.shift()
+          if (seq !== undefined && !take(seq)) throw new Error(`${seq} came too early`)
+        },
+        finish: () => finishing.shift()?.(),
+        ack: () => {
+          if (inbox.ackableSeq > written) throw new Error(`ack of ${inbox.ackableSeq} is ahead of ${written}`)
+          acked = inbox.ackableSeq
+        },
+        cut: () => {
+          wire = []
+          const asked = inbox.doneSeq
+          written = acked = Math.max(acked, asked)
+          finishing.splice(0, 1).forEach(finish => finish()) // it may end while the new connection is made
+          inbox.resume(written, asked)
+        },
+      }
+      for (const step of steps) {
+        run[step]!()
+        await null
+      }
+      while (inbox.doneSeq < pushed) {
+        for (const step of ['write', 'deliver', 'finish', 'ack']) run[step]!()
+        await setImmediate()
+      }
+      t.strictSame(handled, Array.from({ length: pushed }, (_, i) => i + 1))
+    }), { numRuns: 100 })
   })
 })

@@ -3,12 +3,16 @@ import t from 'tap'
 import type { Accepted } from '../../client/outbox.js'
 import { Outbox } from '../../client/outbox.js'
 
-function givenOutbox (count: number, max = 1000) {
-  const outbox = new Outbox(max)
+const bounds = { max: 1000, bytesMax: 1 << 20 }
+
+/** One whose uplinks may go out as soon as they are taken in. */
+function givenOutbox (count: number, max = bounds.max) {
+  const outbox = new Outbox({ ...bounds, max })
   const accepted: Accepted[] = []
   const add = (text: string) => {
     const sent = outbox.add('', Buffer.from(text), 0)
-    sent.then(each => accepted.push(each), () => {})
+    outbox.release(outbox.offer())
+    sent.accepted.then(each => accepted.push(each), () => {})
     return sent
   }
   for (let i = 1; i <= count; i++) add(`${i}`)
@@ -76,41 +80,83 @@ t.test('Outbox', async t => {
   t.test('sends again what the server had not accepted when the connection broke', async t => {
     const { outbox, accepted, taken } = givenOutbox(4)
     taken()
-    t.equal(outbox.resume(2), true)
+    t.equal(outbox.resume(2, 0), true)
     await null
     t.strictSame(accepted.map(each => each.seq), [1, 2])
     t.strictSame(taken(), [3, 4])
   })
 
-  t.test('goes on behind what an earlier life of the session sent', async t => {
-    const { outbox, taken } = givenOutbox(0)
-    t.equal(outbox.resume(7), true)
-    outbox.add('', Buffer.from('a'), 0)
-    t.strictSame(taken(), [8])
+  t.test('goes on behind what was acked while a new connection was made', async t => {
+    const { outbox, taken } = givenOutbox(4)
+    taken()
+    outbox.ack(3, [1, 2, 3])
+    t.equal(outbox.resume(1, 0), true, 'an answer older than the acks of the connection that is left')
+    t.strictSame(taken(), [4])
+  })
+
+  t.test('holds back what is not on record as offered', async t => {
+    const { outbox, taken } = givenOutbox(1)
+    outbox.add('', Buffer.from('2'), 0)
+    t.strictSame(taken(), [1])
+    outbox.release(outbox.offer())
+    t.strictSame(taken(), [2])
+  })
+
+  t.test('is not the session\'s any more where the server has accepted what was never offered', async t => {
+    const { outbox, accepted, taken } = givenOutbox(2)
+    outbox.add('', Buffer.from('3'), 0)
+    t.equal(outbox.resume(3, 0), false)
+    await null
+    t.strictSame(accepted.map(each => each.seq), [1, 2], 'what was offered is accepted')
+    outbox.restart()
+    outbox.release(outbox.offer())
+    t.strictSame(taken(), [1])
+    t.strictSame(outbox.uplinks.map(({ payload }) => Buffer.from(payload).toString()), ['3'])
+  })
+
+  t.test('goes on with what an earlier run left behind, and tells when it is accepted', async t => {
+    const { outbox: earlier } = givenOutbox(3)
+    earlier.ack(1, [1])
+    const outbox = new Outbox(bounds)
+    const accepted: unknown[] = []
+    outbox.restore(earlier.uplinks, 1, 3, (uplink, each) => accepted.push([uplink.seq, each]))
+    t.equal(outbox.add('', Buffer.from('4'), 0).uplink.seq, 4)
+    outbox.ack(2, [9])
+    await new Promise(resolve => setImmediate(resolve))
+    t.strictSame(accepted, [[2, { seq: 2, userSeq: 9 }]])
   })
 
   t.test('numbers anew when the server has lost what it once acked', async t => {
     const { outbox, taken } = givenOutbox(3)
     taken()
     outbox.ack(2, [1, 2])
-    t.equal(outbox.resume(0), false)
+    t.equal(outbox.resume(0, 2), false)
     outbox.restart()
-    t.equal(outbox.resume(0), true)
+    t.equal(outbox.resume(0, 0), true)
+    outbox.release(outbox.offer())
     t.strictSame(taken(), [1])
   })
 
   t.test('refuses another one when it is full', async t => {
     const { outbox, add, taken } = givenOutbox(2, 2)
-    await t.rejects(add('3'), { code: 'outbox-full' })
+    t.throws(() => add('3'), { code: 'outbox-full' })
     taken()
     outbox.ack(1, [1])
     add('3')
     t.strictSame(taken(), [3])
   })
 
+  t.test('refuses what makes too many bytes', async t => {
+    const outbox = new Outbox({ max: 10, bytesMax: 10 })
+    outbox.add('', Buffer.alloc(6), 0)
+    t.throws(() => outbox.add('', Buffer.alloc(5), 0), { code: 'outbox-full' })
+    outbox.ack(1, [1])
+    t.equal(outbox.add('', Buffer.alloc(10), 0).uplink.seq, 2)
+  })
+
   t.test('rejects what waits when nothing will be sent any more', async t => {
     const { outbox, add } = givenOutbox(0)
-    const sent = add('1')
+    const { accepted: sent } = add('1')
     outbox.fail(new Error('gone'))
     await t.rejects(sent, { message: 'gone' })
     t.equal(outbox.size, 0)
@@ -137,7 +183,7 @@ t.test('Outbox', async t => {
         refuse: () => outbox.rewind(server.length + 1),
         break: () => {
           wire = []
-          outbox.resume(server.length)
+          outbox.resume(server.length, outbox.ackedSeq)
         },
       }
       for (const step of steps) run[step]!()

@@ -1,0 +1,35 @@
+import { Client } from './client.js'
+import type { ClientOptions } from './options.js'
+import { urlByIp } from './platform.js'
+import type { Platform } from './platform.js'
+import { openWebSocket } from './transport-browser.js'
+
+export type * from './public.js'
+export { Client } from './client.js'
+export { ClientError } from './client-error.js'
+export { inIndexedDb } from './storage/indexed-db.js'
+export { inLocalStorage } from './storage/local-storage.js'
+export { inMemory } from './storage/storage.js'
+
+const browser: Platform = {
+  openTransport: async (to, encoding, handlers) => openWebSocket(to, encoding, handlers),
+  async getJson (from, withinMs) {
+    const response = await fetch(urlByIp(from), { signal: AbortSignal.timeout(withinMs) })
+    if (!response.ok) throw new Error(`it answered ${response.status}`)
+    return await response.json()
+  },
+  watchNetwork (changed) {
+    const stopped = new AbortController()
+    const { signal } = stopped
+    globalThis.addEventListener?.('online', () => changed(true), { signal })
+    globalThis.document?.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible') changed(false)
+    }, { signal })
+    return () => stopped.abort()
+  },
+}
+
+/** A client for browsers: WebSocket. */
+export function createClient (options: ClientOptions): Client {
+  return new Client(options, browser)
+}

@@ -1,0 +1,56 @@
+import type { ReceivedDownlink } from './inbox.js'
+
+/** The loop over a stream was left: what it had not done with goes to whoever listens next. */
+const left = Symbol('left')
+
+export function isLeft (error: unknown): boolean {
+  return error === left
+}
+
+interface Waiting {
+  readonly downlink: ReceivedDownlink
+  readonly resolve: () => void
+  readonly reject: (reason: unknown) => void
+}
+
+/** Downlinks for a `for await`: each is done with when the loop asks for the next one. */
+export class DownlinkStream {
+  #waiting: Waiting[] = []
+  #current: Waiting | undefined
+  #wake = () => {}
+  #hasEnded = false
+  #error: Error | undefined
+
+  /** The listener. Resolves once the loop is done with the downlink. */
+  readonly push = async (downlink: ReceivedDownlink): Promise<void> => {
+    await new Promise<void>((resolve, reject) => {
+      this.#waiting.push({ downlink, resolve, reject })
+      this.#wake()
+    })
+  }
+
+  /** @returns undefined at the end; throws where the client ended for another reason than `close` */
+  async next (): Promise<ReceivedDownlink | undefined> {
+    this.#current?.resolve()
+    this.#current = undefined
+    while (this.#waiting.length === 0 && !this.#hasEnded) {
+      await new Promise<void>(resolve => { this.#wake = resolve })
+    }
+    if (this.#hasEnded && this.#error) throw this.#error
+    if (this.#hasEnded) return undefined
+    this.#current = this.#waiting.shift()
+    return this.#current?.downlink
+  }
+
+  leave (): void {
+    this.#current?.reject(left)
+    for (const { reject } of this.#waiting.splice(0)) reject(left)
+    this.#current = undefined
+  }
+
+  end (error: Error | undefined): void {
+    this.#hasEnded = true
+    this.#error = error
+    this.#wake()
+  }
+}

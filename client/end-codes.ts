@@ -1,0 +1,18 @@
+/*
+  The codes that end a connection (protocol.md 4), in the order of their WebSocket close codes: from 4000 on come back,
+  from 4500 on do not. schemas/errors.ts is their home, and a test keeps both identical; its texts are too much for a
+  bundle of so few bytes.
+*/
+const comeBack = ['heartbeat-timeout', 'slow-consumer', 'migrating', 'redirected', 'handshake-timeout', 'rate-limited',
+  'internal', 'token-expired']
+const stayAway = ['bad-frame', 'bad-token', 'protocol', 'kicked', 'banned', 'superseded']
+
+/** @param closeCode of a WebSocket; a newer server may have one that we do not know */
+export function codeOf (closeCode: number): string {
+  return comeBack[closeCode - 4000] ?? stayAway[closeCode - 4500] ?? `close-${closeCode}`
+}
+
+/** Whether to stay away: as the code says, and where it is a newer one, as the close code does. */
+export function isTerminal (code: string, closeCode: number): boolean {
+  return stayAway.includes(code) || (closeCode >= 4500 && !comeBack.includes(code))
+}

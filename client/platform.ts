@@ -1,0 +1,37 @@
+import type { Transport, TransportHandlers } from './transport.js'
+
+export type Encoding = 'avro' | 'json'
+
+/** What is different in a browser and in Node. */
+export interface Platform {
+  openTransport (to: Address, encoding: Encoding, handlers: TransportHandlers): Promise<Transport>
+  /** @throws Error where there is no JSON to be had within that time */
+  getJson (to: Address, withinMs: number): Promise<unknown>
+  /**
+   * Tells when the network may have changed: it is back, or the machine or the page is awake again.
+   *
+   * @returns what ends that
+   */
+  watchNetwork (changed: (isBack: boolean) => void): () => void
+}
+
+/** A URL and, where the application resolved its host name itself, the IP address to use for it. */
+export interface Address {
+  readonly url: string
+  readonly ip?: string
+}
+
+/** For platforms that can't connect to one host in the name of another. */
+export function urlByIp ({ url, ip }: Address): string {
+  if (ip === undefined) return url
+  const target = new URL(url)
+  target.hostname = ip.includes(':') ? `[${ip}]` : ip
+  return target.href
+}
+
+/** A frame over WebSocket: the path is `/v1/connect` where the URL names none. */
+export function webSocketUrl (url: string): string {
+  const target = new URL(url)
+  if (target.pathname === '/') target.pathname = '/v1/connect'
+  return target.href
+}

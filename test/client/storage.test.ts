@@ -1,0 +1,155 @@
+import { spawnSync } from 'node:child_process'
+import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+import t from 'tap'
+import { inFile } from '../../client/node.js'
+import { Keeper } from '../../client/storage/keeper.js'
+import type { ClientStorage } from '../../client/storage/storage.js'
+
+const never = () => {}
+
+t.test('inFile', async t => {
+  const given = (t: { testdir (): string }) => `${t.testdir()}/ann`
+
+  t.test('has what was written when it is opened again', async t => {
+    const path = given(t)
+    const first = inFile(path)
+    t.strictSame(await first.open(never), new Map())
+    await first.write(new Map([['a', '1'], ['b', 'two\n"☃"']]))
+    await first.write(new Map<string, string | undefined>([['a', undefined], ['c', '3']]))
+    await first.close()
+    const second = inFile(path)
+    t.strictSame(await second.open(never), new Map([['b', 'two\n"☃"'], ['c', '3']]))
+    t.equal(statSync(path).mode & 0o777, 0o600)
+    await second.close()
+  })
+
+  t.test('leaves out a line that a crash has cut', async t => {
+    const path = given(t)
+    writeFileSync(path, '[["a","1"]]\n[["a","2"],["b"')
+    const storage = inFile(path)
+    t.strictSame(await storage.open(never), new Map([['a', '1']]))
+    await storage.write(new Map([['c', '3']]))
+    await storage.close()
+    t.strictSame(await reopened(path), new Map([['a', '1'], ['c', '3']]))
+  })
+
+  t.test('says which line is damaged', async t => {
+    const path = given(t)
+    writeFileSync(path, '[["a","1"]]\n[["a",\n[["b","2"]]\n')
+    await t.rejects(inFile(path).open(never), { message: `${path} is damaged in line 2` })
+  })
+
+  t.test('does not grow without end', async t => {
+    const path = given(t)
+    const storage = inFile(path)
+    await storage.open(never)
+    const value = 'x'.repeat(100_000)
+    for (let i = 0; i < 40; i++) await storage.write(new Map([['a', value + i]]))
+    t.ok(statSync(path).size < 1_500_000, `${statSync(path).size} bytes`)
+    await storage.close()
+    t.strictSame(await reopened(path), new Map([['a', `${value}39`]]))
+  })
+
+  t.test('is for one client at a time', async t => {
+    const path = given(t)
+    const storage = inFile(path)
+    await storage.open(never)
+    await t.rejects(inFile(path).open(never), /another client of this process has it/)
+    await storage.close()
+    t.notOk(existsSync(`${path}.lock`))
+    writeFileSync(`${path}.lock`, `${process.ppid}\n`)
+    await t.rejects(inFile(path).open(never), { message: `${path}.lock: process ${process.ppid} has it` })
+  })
+
+  t.test('is free when the process that had it is gone', async t => {
+    const path = given(t)
+    const { pid } = spawnSync(process.execPath, ['--version'])
+    writeFileSync(`${path}.lock`, `${pid}\n`)
+    appendFileSync(path, '[["a","1"]]\n')
+    t.strictSame(await reopened(path), new Map([['a', '1']]))
+    writeFileSync(`${path}.lock`, `${process.pid}\n`)
+    t.strictSame(await reopened(path), new Map([['a', '1']]), 'also where it had the pid that this one has')
+  })
+
+  async function reopened (path: string): Promise<Map<string, string>> {
+    const storage = inFile(path)
+    const kept = await storage.open(never)
+    await storage.close()
+    t.equal(readFileSync(path, 'utf8').split('\n').length, kept.size === 0 ? 1 : 2)
+    return kept
+  }
+})
+
+t.test('Keeper', async t => {
+  /** A storage whose writes end when the test says so. */
+  function givenKeeper () {
+    const writes: Array<{ changes: Array<[string, string | undefined]>, end: (err?: Error) => void }> = []
+    const failures: unknown[] = []
+    const storage: ClientStorage = {
+      open: async () => new Map(),
+      write: async changes => await new Promise((resolve, reject) => {
+        writes.push({ changes: [...changes], end: err => err ? reject(err) : resolve() })
+      }),
+      close: async () => {},
+    }
+    return { keeper: new Keeper(storage, err => failures.push(err)), writes, failures }
+  }
+
+  t.test('writes what one turn puts at once, and the next as one when that is done', async t => {
+    const { keeper, writes } = givenKeeper()
+    keeper.put('a', () => '1')
+    keeper.put('b', () => '1')
+    keeper.put('a', () => '2')
+    await setImmediate()
+    t.strictSame(writes.map(({ changes }) => changes), [[['b', '1'], ['a', '2']]])
+    keeper.remove('b')
+    keeper.put('c', () => '3')
+    await setImmediate()
+    t.equal(writes.length, 1)
+    writes[0]!.end()
+    await setImmediate()
+    t.strictSame(writes[1]!.changes, [['b', undefined], ['c', '3']])
+  })
+
+  t.test('runs what waits once all before it is kept', async t => {
+    const { keeper, writes } = givenKeeper()
+    const ran: string[] = []
+    keeper.whenKept(() => ran.push('nothing'))
+    keeper.put('a', () => '1')
+    await setImmediate()
+    keeper.whenKept(() => ran.push('a'))
+    keeper.put('b', () => '1')
+    keeper.whenKept(() => ran.push('b'))
+    t.strictSame(ran, ['nothing'])
+    writes[0]!.end()
+    await setImmediate()
+    writes[1]!.end()
+    await setImmediate()
+    t.strictSame(ran, ['nothing', 'a', 'b'])
+  })
+
+  t.test('writes again with the next change what could not be written, and holds nobody up', async t => {
+    const { keeper, writes, failures } = givenKeeper()
+    const ran: string[] = []
+    keeper.put('a', () => '1')
+    keeper.put('b', () => '1')
+    keeper.whenKept(() => ran.push('a'))
+    await setImmediate()
+    writes[0]!.end(new Error('full'))
+    await setImmediate()
+    t.strictSame([writes.length, ran], [1, ['a']])
+    t.match(failures, [{ message: 'full' }])
+    keeper.put('a', () => '2')
+    await setImmediate()
+    t.strictSame(writes[1]!.changes, [['b', '1'], ['a', '2']])
+  })
+
+  t.test('keeps nothing and waits for nothing without a storage', async t => {
+    const keeper = new Keeper(undefined, never)
+    keeper.put('a', () => { throw new Error('made for nobody') })
+    let hasRun = false
+    keeper.whenKept(() => { hasRun = true })
+    t.ok(hasRun)
+  })
+})

@@ -1,0 +1,214 @@
+import fc from 'fast-check'
+import { setImmediate } from 'node:timers/promises'
+import t from 'tap'
+import { systemClock } from '../../client/clock.js'
+import { Keeper } from '../../client/storage/keeper.js'
+import type { ClientStorage } from '../../client/storage/storage.js'
+import { Uplinks } from '../../client/uplinks.js'
+import type { Uplink } from '../../schemas/frames.js'
+
+/** A disk that takes a write, a change at a time, when it is told to; a crash leaves what it has by then. */
+class Disk {
+  kept = new Map<string, string>()
+  #waiting: Array<{ changes: Array<[string, string | undefined]>, done: () => void }> = []
+
+  storage (): ClientStorage {
+    return {
+      open: async () => new Map(this.kept),
+      write: async changes => await new Promise(resolve => {
+        this.#waiting.push({ changes: [...changes], done: resolve })
+      }),
+      close: async () => {},
+    }
+  }
+
+  /** Takes the next so many changes. */
+  take (count: number): void {
+    for (let i = 0; i < count; i++) {
+      const write = this.#waiting[0]
+      const [key, value] = write?.changes.shift() ?? []
+      if (key !== undefined && value !== undefined) this.kept.set(key, value)
+      else if (key !== undefined) this.kept.delete(key)
+      if (write?.changes.length === 0) this.#waiting.shift()!.done()
+    }
+  }
+
+  /** What is under way never arrives. */
+  crash (): void {
+    this.#waiting = []
+  }
+}
+
+/** A server of one device, as the user's fold is: each session's uplinks by number, from 1 without gaps. */
+class Server {
+  readonly accepted: string[] = []
+  #sessionId = ''
+  uplinkSeq = 0
+
+  open (sessionId: string): void {
+    if (sessionId !== this.#sessionId) this.uplinkSeq = 0
+    this.#sessionId = sessionId
+  }
+
+  take ({ seq, payload }: Uplink): void {
+    if (seq !== this.uplinkSeq + 1) return
+    this.uplinkSeq = seq
+    this.accepted.push(Buffer.from(payload).toString())
+  }
+}
+
+/** An application with its disk, and the server that it talks to. */
+class World {
+  readonly server = new Server()
+  disk = new Disk()
+  uplinks!: Uplinks
+  wire: Uplink[] = []
+  isOpen = false
+  sent = 0
+  /** Resolved, or told of after a restart. */
+  readonly done: string[] = []
+
+  async start (): Promise<void> {
+    const keeper = new Keeper(this.disk.storage(), () => {})
+    this.uplinks = new Uplinks({
+      clock: systemClock,
+      keeper,
+      max: 1000,
+      bytesMax: 1 << 20,
+      accepted: ({ payload }) => this.done.push(Buffer.from(payload).toString()),
+      refused: () => {},
+    })
+    this.uplinks.restore(await keeper.open(() => {}))
+  }
+
+  send (): void {
+    const text = String(++this.sent)
+    const { uplinks } = this
+    uplinks.send('', Buffer.from(text), 0).then(() => { if (uplinks === this.uplinks) this.done.push(text) }, () => {})
+  }
+
+  open (): void {
+    this.wire = []
+    this.isOpen = true
+    const line = { uplinkWindow: 8, send: (frame: Uplink) => this.wire.push(frame) }
+    for (;;) {
+      const { sessionId, ackedSeq } = this.uplinks
+      this.server.open(sessionId)
+      if (this.uplinks.resume(line, this.server.uplinkSeq, ackedSeq)) return
+      if (sessionId === this.uplinks.sessionId) throw new Error('the session that is not ours any more goes on')
+    }
+  }
+
+  deliver (): void {
+    const frame = this.wire.shift()
+    if (frame) this.server.take(frame)
+  }
+
+  ack (): void {
+    if (this.isOpen) this.uplinks.acked({ op: 'uplinkAck', seq: this.server.uplinkSeq, userSeqs: [] })
+  }
+
+  cut (): void {
+    this.isOpen = false
+    this.wire = []
+    this.uplinks.pause()
+  }
+
+  async crash (): Promise<void> {
+    this.cut()
+    this.disk.crash()
+    await this.start()
+  }
+
+  /** Until everything is through. */
+  async settle (): Promise<void> {
+    this.open()
+    while (this.uplinks.size > 0) {
+      this.disk.take(1000)
+      await setImmediate()
+      this.deliver()
+      this.ack()
+    }
+    for (let write = 1; write <= 3; write++) { // what one write leaves over is the next one
+      this.disk.take(1000)
+      await setImmediate()
+    }
+  }
+}
+
+t.test('Uplinks', async t => {
+  t.test('go out once they are on the disk, and not before', async t => {
+    const world = new World()
+    await world.start()
+    world.open()
+    world.send()
+    await setImmediate()
+    t.strictSame(world.wire, [])
+    world.disk.take(1)
+    await setImmediate()
+    t.strictSame(world.wire, [], 'nor when only the first of its changes is')
+    world.disk.take(100)
+    await setImmediate()
+    t.match(world.wire, [{ seq: 1, payload: Buffer.from('1') }])
+  })
+
+  t.test('are each accepted once and in order, whatever breaks and wherever a crash cuts a write', async t => {
+    const step = fc.constantFrom('send', 'disk', 'disk', 'open', 'deliver', 'deliver', 'ack', 'cut', 'crash', 'turn')
+    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 120 }), async steps => {
+      const world = new World()
+      await world.start()
+      const run: Record<string, () => unknown> = {
+        send: () => world.send(),
+        disk: () => world.disk.take(1),
+        open: () => { if (!world.isOpen) world.open() },
+        deliver: () => world.deliver(),
+        ack: () => world.ack(),
+        cut: () => world.cut(),
+        crash: async () => await world.crash(),
+        turn: async () => await setImmediate(),
+      }
+      for (const each of steps) await run[each]!()
+      await world.settle()
+      const { accepted } = world.server
+      const inOrder = [...new Set(accepted.map(Number))].sort((a, b) => a - b).map(String)
+      t.strictSame(accepted, inOrder)
+      t.strictSame(world.done.filter(each => !accepted.includes(each)), [])
+    }), { numRuns: 150 })
+  })
+
+  t.test('of a session that was given up are not sent again', async t => {
+    const world = new World()
+    const [old, ours] = ['00000000-0000-4000-8000-000000000000', '11111111-1111-4111-8111-111111111111']
+    world.disk.kept = new Map([
+      [`${old}/1`, '{"service":"","payload":"old","priority":0}'],
+      [`${ours}/1`, '{"service":"","payload":"ours","priority":0}'],
+      ['session', JSON.stringify({ sessionId: ours, ackedSeq: 0, offeredSeq: 0 })],
+    ])
+    await world.start()
+    await world.settle()
+    t.strictSame(world.server.accepted, ['ours'])
+    t.strictSame([...world.disk.kept.keys()], ['session'])
+  })
+
+  t.test('of a storage restored from a backup are not taken for those that went out since', async t => {
+    const world = new World()
+    await world.start()
+    world.open()
+    for (let i = 0; i < 3; i++) world.send()
+    await world.settle()
+    const backup = new Map(world.disk.kept)
+    for (let i = 0; i < 2; i++) world.send()
+    await world.settle()
+    t.strictSame(world.server.accepted, ['1', '2', '3', '4', '5'])
+
+    world.cut()
+    world.disk = new Disk()
+    world.disk.kept = backup
+    await world.start()
+    world.sent = 10
+    for (let i = 0; i < 2; i++) world.send() // numbered 4 and 5, as those before
+    await world.settle()
+    t.strictSame(world.server.accepted, ['1', '2', '3', '4', '5', '11', '12'])
+    t.strictSame(world.done.slice(-2), ['11', '12'])
+  })
+})
