@@ -15,13 +15,15 @@ const backoff = { baseMs: 1_000, capMs: 60_000 }
 export class NodeTable {
   #rows: NodeRow[] = []
   #asOfMs = 0
+  /** By a clock that nobody sets. */
+  #readAtMs = -Infinity
   #refreshing: Promise<void> | undefined
 
   constructor (readonly tables: Tables, readonly heartbeatMs: number) {}
 
   /** Every node, and the time that the copy was made. */
   async rows (): Promise<{ rows: readonly NodeRow[], asOfMs: number }> {
-    if (Date.now() - this.#asOfMs > freshMs) await (this.#refreshing ??= this.#refresh())
+    if (performance.now() - this.#readAtMs > freshMs) await (this.#refreshing ??= this.#refresh())
     return { rows: this.#rows, asOfMs: this.#asOfMs }
   }
 
@@ -54,11 +56,12 @@ export class NodeTable {
 
   async #refresh (): Promise<void> {
     try {
-      const nowMs = Date.now()
+      const [nowMs, startMs] = [Date.now(), performance.now()]
       const rows = []
       for await (const row of this.tables.scan('nodes')) rows.push(row)
       this.#rows = guardedUpdate(this.#rows, nodeRows(rows, nowMs))
       this.#asOfMs = nowMs
+      this.#readAtMs = startMs
     } catch {
       // The store is away: the last good copy stays, and says how old it is.
     } finally {

@@ -61,6 +61,7 @@ export class NodeReporter {
   readonly #timers: NodeJS.Timeout[]
   #lastUtilization = performance.eventLoopUtilization()
   #looking = false
+  #toldAtMs = 0
   /** This epoch's start is in the log. */
   #startTold = false
 
@@ -115,8 +116,10 @@ export class NodeReporter {
     })
   }
 
+  /** Where the time of day is set back, each fact is still later than the one before it: the table goes by that. */
   async #tell (fact: NodeFact): Promise<void> {
-    await tellOfNode(this.#deps.log, this.#identity, fact)
+    this.#toldAtMs = Math.max(Date.now(), this.#toldAtMs + 1)
+    await tellOfNode(this.#deps.log, this.#identity, fact, this.#toldAtMs)
   }
 
   /** What others say of this node. */

@@ -9,7 +9,7 @@ export const payloadBytes = 120
  * Starts a load generator for one run.
  *
  * @param {object} setup `protocol`, `target` and the protocol's own options
- * @param {string[]} before what the program is started with, such as `chrt`
+ * @param {string[]} before what the program is started with, such as `nice`
  * @returns {Promise<{ ask: (command: string, options?: object) => Promise<any>, stop: () => Promise<void> }>}
  *   `ask` rejects with what went wrong on a connection
  */

@@ -14,7 +14,8 @@ export function startLedgerline (listener) {
   return async options => {
     if (!existsSync(options.program)) throw new Error('Ledgerline is not built: run `npx tsc` in the root first')
     const profiling = options.profileDir ? ['--cpu-prof', `--cpu-prof-dir=${options.profileDir}`] : []
-    const command = [process.execPath, ...startFlags(), ...serverFlags(options), ...profiling, options.program, 'start']
+    const node = [...options.before ?? [], process.execPath]
+    const command = [...node, ...startFlags(), ...serverFlags(options), ...profiling, options.program, 'start']
     const { ready, stop } = await startServer(command, {
       readyMsMax: options.readyMsMax,
       env: {

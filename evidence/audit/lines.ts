@@ -135,14 +135,14 @@ export class Lines {
   }
 
   /**
-   * Whoever closes connections in a node's place knows that it has ended; the stream `nodes` may learn of that late, where
-   * it is the next start that tells, but the node must have told nothing more in that epoch.
+   * Whoever closes connections in a node's place knows that it has ended. The stream `nodes` may learn of that late,
+   * where it is the next start that tells; but the node must have told nothing more in that epoch.
    */
   #checkLost ({ userId, nodeId, nodeEpoch, opened }: Line, fact: ConnectionClosed, atMs: number, place: Place): void {
     const lastWordAtMs = this.lives.lastWordOf(nodeId, nodeEpoch)
     if (lastWordAtMs === undefined || lastWordAtMs - atMs <= clocksMs) return
-    this.walk.report(place, 'lost-on-living-node', `Connection ${fact.connectionId} of user ${userId} was closed for the end ` +
-      `of node ${nodeId}, whose epoch ${nodeEpoch} went on for ${lastWordAtMs - atMs} ms.`,
+    this.walk.report(place, 'lost-on-living-node', `Connection ${fact.connectionId} of user ${userId} was closed for the ` +
+      `end of node ${nodeId}, whose epoch ${nodeEpoch} went on for ${lastWordAtMs - atMs} ms.`,
     [placeIn(ledger, opened), placeIn(ledger, place)])
   }
 

@@ -6,6 +6,7 @@ import { parseTime } from '../../evidence/moment.js'
 import type { LogReader } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { errorAnswers } from './errors.js'
+import { admitReaders } from './readers.js'
 import { textSchema, userIdSchema } from './shapes.js'
 
 export interface HistoryOptions {
@@ -30,10 +31,7 @@ const timeDescription = 'a time such as 2026-11-20T10:00Z, or so long ago: 2h, 3
 
 /** `GET /v1/connections`: the history that `ledgerline history` exports. */
 export async function historyRoutes (app: FastifyInstance, { logReader }: HistoryOptions): Promise<void> {
-  const readers = new Set<AbortController>()
-  app.addHook('preClose', async () => {
-    for (const reader of readers) reader.abort()
-  })
+  const begin = admitReaders(app, readersMax)
 
   app.get<{ Querystring: HistoryQuery }>('/v1/connections', {
     exposeHeadRoute: false,
@@ -57,14 +55,8 @@ export async function historyRoutes (app: FastifyInstance, { logReader }: Histor
     },
   }, async (request, reply) => {
     const filter = filterOf(request.query, Date.now())
-    if (readers.size >= readersMax) throw new GatewayError('overloaded', `${readersMax} readers are the bound`)
-    const reader = new AbortController()
-    readers.add(reader)
-    reply.raw.once('close', () => {
-      reader.abort()
-      readers.delete(reader)
-    })
-    return await reply.type('application/x-ndjson').send(Readable.from(linesOf(logReader, filter, reader.signal)))
+    const signal = begin(reply)
+    return await reply.type('application/x-ndjson').send(Readable.from(linesOf(logReader, filter, signal)))
   })
 }
 

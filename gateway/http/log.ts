@@ -6,6 +6,7 @@ import { frameOf } from '../../ledger/remote.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import { errorAnswers } from './errors.js'
+import { admitReaders } from './readers.js'
 import { textSchema } from './shapes.js'
 
 export interface LogOptions {
@@ -61,10 +62,7 @@ const partitionsSchema = {
 
 /** `GET /v1/log/...`: the streams, for who looks for evidence in another process (ledger/remote.ts). */
 export async function logRoutes (app: FastifyInstance, { logReader, streams }: LogOptions): Promise<void> {
-  const readers = new Set<AbortController>()
-  app.addHook('preClose', async () => {
-    for (const reader of readers) reader.abort()
-  })
+  const begin = admitReaders(app, readersMax)
 
   function streamOf (name: string): Stream<any> {
     const stream = streams.find(stream => stream.name === name)
@@ -160,20 +158,14 @@ export async function logRoutes (app: FastifyInstance, { logReader, streams }: L
       throw new GatewayError('not-found',
         `stream ${stream.name} has no partition ${partition}; want 0 to ${logReader.partitions(stream) - 1}`)
     }
-    if (readers.size >= readersMax) throw new GatewayError('overloaded', `${readersMax} readers of the log are the bound`)
+    const signal = begin(reply)
     const { next } = await logReader.bounds(stream, partition)
     const { from, to, key } = request.query
     const end = to === undefined || BigInt(to) > next ? next : BigInt(to)
-    const reader = new AbortController()
-    readers.add(reader)
-    reply.raw.once('close', () => {
-      reader.abort()
-      readers.delete(reader)
-    })
     reply.raw.setTimeout(stalledMs, () => { reply.raw.destroy() })
     const blocks = blocksOf(logReader, stream, partition, { from: BigInt(from), to: end, key })
     return await reply.type('application/octet-stream').header('ledgerline-to', `${end}`)
-      .send(Readable.from(chunksOf(blocks, reader.signal)))
+      .send(Readable.from(chunksOf(blocks, signal)))
   })
 }
 

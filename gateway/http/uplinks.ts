@@ -7,6 +7,7 @@ import type { UplinkAccepted } from '../../schemas/records.js'
 import type { Stream } from '../../schemas/streams.js'
 import { errorAnswers } from './errors.js'
 import { merge } from './merge.js'
+import { admitReaders } from './readers.js'
 import { textSchema } from './shapes.js'
 import { UplinkCursor } from './uplink-cursor.js'
 
@@ -41,10 +42,7 @@ const querySchema = {
 
 /** `GET /v1/uplinks`: what business services consume. */
 export async function uplinksRoutes (app: FastifyInstance, source: UplinksOptions): Promise<void> {
-  const readers = new Set<AbortController>()
-  app.addHook('preClose', async () => {
-    for (const reader of readers) reader.abort()
-  })
+  const begin = admitReaders(app, readersMax)
 
   app.get<{ Querystring: UplinksQuery }>('/v1/uplinks', {
     exposeHeadRoute: false,
@@ -59,20 +57,14 @@ export async function uplinksRoutes (app: FastifyInstance, source: UplinksOption
       },
     },
   }, async (request, reply) => {
-    if (readers.size >= readersMax) throw new GatewayError('overloaded', `${readersMax} readers are the bound`)
-    const reader = new AbortController()
-    readers.add(reader)
-    reply.raw.once('close', () => {
-      reader.abort()
-      readers.delete(reader)
-    })
+    const signal = begin(reply)
     const { after, service, follow } = request.query
     const cursor = cursorAfter(source, after)
     if (after !== undefined && await hasGap(source, cursor)) reply.header('ledgerline-gap', 'true')
     const isFollower = follow === 'true'
     // A follower whose machine vanished sends no FIN, and nothing else would tell.
     if (isFollower) request.raw.socket.setKeepAlive(true, 30_000)
-    const lines = uplinkLines(source, cursor, { service, isFollower, signal: reader.signal })
+    const lines = uplinkLines(source, cursor, { service, isFollower, signal })
     return await reply.type('application/x-ndjson').send(Readable.from(lines))
   })
 }

@@ -1,11 +1,17 @@
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { decodeJwt, jwtVerify } from 'jose'
 import t from 'tap'
 import type { Test } from 'tap'
 import type { HttpDeps } from '../../gateway/http/server.js'
-import { givenApp, givenUplinks, uplink } from '../gateway/http/given.js'
+import { embeddedLog } from '../../ledger/embedded/log.js'
+import { openStore } from '../../ledger/embedded/store.js'
+import { streams } from '../../ledger/streams.js'
+import { downlinksRejected, ledger } from '../../schemas/streams.js'
+import { at, opened, reported, requested, uplink } from '../actors/user/history.js'
+import { givenApp, givenUplinks, uplink as givenUplink } from '../gateway/http/given.js'
 import { run } from './given.js'
 
 /** A gateway's HTTP side, and a data directory with its secrets. */
@@ -108,7 +114,7 @@ t.test('push', async t => {
 
 t.test('uplinks', async t => {
   const chat = { service: 'chat', payload: Buffer.from('hi\x1b[2J') }
-  const uplinks = () => givenUplinks([[[uplink('ann', 1), uplink('ann', 2, chat)]]])
+  const uplinks = () => givenUplinks([[[givenUplink('ann', 1), givenUplink('ann', 2, chat)]]])
 
   t.test('prints one a line, and no control character', async t => {
     const { place } = await givenGateway(t, { uplinks: uplinks() })
@@ -133,32 +139,73 @@ t.test('uplinks', async t => {
   t.test('fails with what is wrong with a cursor', async t => {
     const { place } = await givenGateway(t)
     const { code, stderr } = await run(['uplinks', '--after', 'nonsense'], place)
-    t.equal(code, 1)
+    t.equal(code, 2)
     t.match(stderr, /must be a cursor that this gateway gave out \(bad-request\)\n$/)
   })
 })
 
 t.test('trace', async t => {
-  const step = { position: '3@1.0', atMs: 0, afterMs: 0, event: 'requested', nodeId: '', connectionId: '', text: 'requested' }
-  const answer = { userId: 'ann', steps: [step], verdict: { code: 'acked', text: 'phone: acked.' } }
+  async function givenLog (t: Test) {
+    const cwd = t.testdir()
+    const store = await openStore({ directory: join(cwd, 'data') })
+    const log = embeddedLog(store, { partitions: 1 })
+    const facts = [opened('c1'), requested('m1'), reported('c1', 0, 1), uplink('c1', 1)]
+    for (const [i, fact] of facts.entries()) await log.append(ledger, 0, [at(1_000 * i, fact)])
+    const close = async () => {
+      await log.close()
+      await store.close()
+    }
+    return { cwd, log, close }
+  }
+
+  /** The data directory of a node that has stopped. */
+  async function givenDirectory (t: Test) {
+    const { cwd, close } = await givenLog(t)
+    await close()
+    return { cwd }
+  }
 
   t.test('prints the steps and the verdict', async t => {
-    const { place } = await givenGateway(t, { trace: async () => answer })
-    const { code, stdout } = await run(['trace', 'ann', '--message', 'm1'], place)
-    t.equal(code, 0)
-    t.match(stdout, /^1970-01-01T00:00:00.000Z +\+0 ms +3@1\.0 +requested\n\nphone: acked\.\n$/)
+    const { code, stdout, stderr } = await run(['trace', 'ann', '--message', 'm1', '--until', '0@2'], await givenDirectory(t))
+    t.equal(code, 0, stderr)
+    const [requested, sent, written, empty, verdict, codes] = stdout.split('\n')
+    t.match(requested, /^1970-01-01T00:00:01\.000Z +\+0 ms +0@1\.0 +requested/)
+    t.match(sent, /\+0 ms +0@1\.0 +sent to phone as its 1 {2}c1@n1 {2}\[requested to sent: 0 ms\]$/)
+    t.match(written, /\+1000 ms +0@2\.0 +written to phone as its 1 {2}c1@n1 {2}\[sent to written: 1000 ms\]$/)
+    t.equal(empty, '')
+    t.match(verdict, /^phone: written to connection c1 on n1 at .* never acked; the connection is open\.$/)
+    t.equal(codes, '(not-acked)')
   })
 
   t.test('prints JSON', async t => {
-    const { place } = await givenGateway(t, { trace: async () => answer })
-    const { stdout } = await run(['trace', 'ann', '--uplink', 's:1:7', '--json'], place)
-    t.strictSame(JSON.parse(stdout), answer)
+    const { stdout } = await run(['trace', 'ann', '--uplink', 's1:1', '--json'], await givenDirectory(t))
+    t.match(JSON.parse(stdout), { userId: 'ann', steps: [{ event: 'received' }, { event: 'accepted' }], verdict: { code: 'unpublished' } })
   })
 
-  for (const options of [[], ['--message', 'm', '--uplink', 's:1'], ['--uplink', 's'], ['--uplink', 's:0']]) {
+  t.test('asks a gateway that runs', async t => {
+    const { log: logReader, close } = await givenLog(t)
+    t.teardown(close)
+    const { app } = givenApp(t, { logReader, streams: [...streams, downlinksRejected] })
+    const env = { LEDGERLINE_URL: await app.listen({ port: 0, host: '127.0.0.1' }), LEDGERLINE_API_KEYS: 'key-one' }
+    const { code, stdout, stderr } = await run(['trace', 'ann', '--connection', 'c1'], { cwd: t.testdirName, env })
+    t.equal(code, 0, stderr)
+    t.match(stdout, /connection c1 on n1 of phone is open\. Over it: 1 uplinks received, .*\n\(open\)\n$/)
+    const none = await run(['trace', 'ann', '--message', 'other'], { cwd: t.testdirName, env })
+    t.match(none, { code: 0, stdout: /^No request with the id other stands in the ledger/ })
+  })
+
+  for (const options of [
+    [], ['--message', 'm', '--uplink', 's:1'], ['--uplink', 's'], ['--uplink', 's:0'], ['--message', 'm', '--connection', 'c'],
+  ]) {
     t.test(`with ${options.join(' ') || 'nothing to trace'} is wrong usage`, async t => {
       const { place } = await givenGateway(t)
-      t.match(await run(['trace', 'ann', ...options], place), { code: 2, stderr: /want --message ID, or --uplink SESSION:SEQ/ })
+      const wanted = /want one of --message ID, --uplink SESSION:SEQ, --connection ID/
+      t.match(await run(['trace', 'ann', ...options], place), { code: 2, stderr: wanted })
     })
   }
+
+  t.test('of a range of another partition is wrong usage', async t => {
+    const args = ['trace', 'ann', '--message', 'm', '--since', '7@1']
+    t.match(await run(args, await givenDirectory(t)), { code: 2, stderr: /since: got a position of partition 7, want one of 0/ })
+  })
 })

@@ -105,6 +105,19 @@ t.test('NodeReporter', async t => {
     await until(async () => (await world.told('n1')).includes(`NodeStarted ${world.identity.epoch}`))
   })
 
+  t.test('renews its lease though the time of day is set back', async t => {
+    const world = await given(t)
+    await world.report('n1')
+    const { now } = Date
+    t.teardown(() => { Date.now = now })
+    Date.now = () => now() - 3_600_000
+    const before = (await world.timesTold('n1')).length
+    await until(async () => (await world.timesTold('n1')).length > before + 2)
+    const times = await world.timesTold('n1')
+    t.strictSame(times, [...new Set(times)].sort((a, b) => a - b), 'each fact is later than the one before it')
+    t.ok(times[0]! > Date.now() + 3_000_000, 'for the table drops what is older than what it has')
+  })
+
   t.test('ends when a younger process has its name', async t => {
     const world = await given(t)
     await world.report('n1')
@@ -151,6 +164,10 @@ async function given (t: Test) {
     async tell (nodeId: string, epoch: number, fact: NodeFact) {
       const partition = partitionOf(nodeId, log.partitions(nodes))
       await log.append(nodes, partition, [{ nodeId, epoch, atMs: Date.now(), fact }])
+    },
+    /** Of the facts of a node, in the order of the log. */
+    async timesTold (nodeId: string) {
+      return (await facts()).filter(each => each.nodeId === nodeId).map(({ atMs }) => atMs)
     },
     async open (userId: string, connectionId: string, nodeId: string, nodeEpoch: number) {
       const partition = partitionOf(userId, log.partitions(ledger))

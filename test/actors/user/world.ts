@@ -194,7 +194,8 @@ export class World {
     client.connected = false
     const { deviceId, platform, sessionId, cursor } = client
     const { epoch: nodeEpoch } = this.epochs.at(-1)!
-    this.append(opened(connectionId, { deviceId, platform, sessionId, downlinkSeq: cursor, loginPolicy: policy, nodeEpoch }))
+    const session = { deviceId, platform, sessionId }
+    this.append(opened(connectionId, { ...session, nodeEpoch, downlinkSeq: cursor, loginPolicy: policy }))
   }
 
   #send (client: Client, uplinks: number): void {
