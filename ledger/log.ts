@@ -79,17 +79,17 @@ export interface ReadRange {
   readonly key?: string
 }
 
-/** A block as it is stored: `Stream.decodeBlock` makes its items of `body`. */
-export interface StoredBlock {
-  readonly offset: bigint
-  readonly body: Uint8Array
-}
-
 /** A log that hands out its blocks without decoding them. */
 export interface StoredBlocks {
-  /** As `read`. Bodies are whole and those that were appended, but nobody has tried to decode them. */
-  readStored (stream: Stream<any>, partition: number, range: ReadRange): AsyncIterable<StoredBlock>
+  /**
+   * Blocks from offset `from` up to but without `to`, as frames (frames.ts), many to a chunk. A chunk is valid until
+   * the next one is asked for, and takes a millisecond of the event loop to collect. Bodies are whole and those that
+   * were appended, but nobody has tried to decode them.
+   */
+  readFrames (stream: Stream<any>, partition: number, range: FramesRange): AsyncIterable<Buffer>
 }
+
+export type FramesRange = Required<Pick<ReadRange, 'from' | 'to'>> & Pick<ReadRange, 'key'>
 
 /** All items that one commit has for one partition of a stream. */
 export interface Block<T> {

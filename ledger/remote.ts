@@ -3,7 +3,8 @@ import { json as readJson } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { GatewayError } from '../schemas/errors.js'
 import type { Stream } from '../schemas/streams.js'
-import type { Block, LogReader, ReadRange, StoredBlock } from './log.js'
+import { blocksOf } from './frames.js'
+import type { Block, LogReader, ReadRange } from './log.js'
 
 export interface RemoteLogOptions {
   /**
@@ -29,8 +30,6 @@ const attemptsMax = 5
 const pauseMs = 200
 /** Between two questions for what has arrived. */
 const pollMs = 500
-/** More is no block of ours: appends are bounded far below. */
-const bodyBytesMax = 1 << 28
 
 /**
  * The streams of a running gateway, over its HTTP side. Reads go on where they were when their connection is cut.
@@ -62,7 +61,7 @@ export async function openRemoteLog ({ get, onDamage }: RemoteLogOptions): Promi
         const response = await get(blocksPath(stream, partition, at, to, range.key), ending)
         started = true
         if (!signal) to ??= BigInt(response.headers['ledgerline-to'] as string)
-        for await (const { offset, body } of framesOf(response)) {
+        for await (const { offset, body } of blocksOf(response)) {
           at = offset + 1n
           failures = 0
           const items = decoded(stream, partition, offset, body)
@@ -116,41 +115,4 @@ function blocksPath (
   if (to !== undefined) query.set('to', `${to}`)
   if (key !== undefined) query.set('key', key)
   return `/v1/log/${name}/${partition}?${query}`
-}
-
-/*
-  What `GET /v1/log/STREAM/PARTITION` answers, all big-endian:
-
-    BLOCKS => FRAME*
-    FRAME  => length:uint32 offset:uint64 BODY
-      length => bytes of BODY
-      BODY   => what the stream's encodeBlock gave
-*/
-const frameHeaderBytes = 12
-
-/** The result is valid as long as it is kept. */
-export function frameOf ({ offset, body }: StoredBlock): [Buffer, Uint8Array] {
-  const header = Buffer.allocUnsafe(frameHeaderBytes)
-  header.writeUInt32BE(body.length, 0)
-  header.writeBigUInt64BE(offset, 4)
-  return [header, body]
-}
-
-/** @throws Error when the answer ends within a frame */
-async function * framesOf (chunks: AsyncIterable<Buffer>): AsyncGenerator<StoredBlock> {
-  let bytes: Buffer = Buffer.alloc(0)
-  for await (const chunk of chunks) {
-    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk])
-    let at = 0
-    while (bytes.length - at >= frameHeaderBytes) {
-      const length = bytes.readUInt32BE(at)
-      if (length > bodyBytesMax) throw new Error(`got a block of ${length} bytes, want at most ${bodyBytesMax}`)
-      const end = at + frameHeaderBytes + length
-      if (end > bytes.length) break
-      yield { offset: bytes.readBigUInt64BE(at + 4), body: bytes.subarray(at + frameHeaderBytes, end) }
-      at = end
-    }
-    bytes = bytes.subarray(at)
-  }
-  if (bytes.length > 0) throw new Error('the answer ends within a block')
 }

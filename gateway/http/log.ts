@@ -1,8 +1,8 @@
-import { Readable } from 'node:stream'
+import type { ServerResponse } from 'node:http'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
-import type { LogReader, ReadRange, StoredBlock, StoredBlocks } from '../../ledger/log.js'
-import { frameOf } from '../../ledger/remote.js'
+import { FrameBuffer } from '../../ledger/frames.js'
+import type { FramesRange, LogReader, StoredBlocks } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import { errorAnswers } from './errors.js'
@@ -25,11 +25,9 @@ interface BlocksQuery {
 const readersMax = 8
 /** A reader that takes nothing for so long is given up. */
 const stalledMs = 120_000
-/** What one turn of the event loop has of a read: live traffic waits no longer for it. */
-const turnMs = 1
-/** Where others have used the event loop for so long between two turns, they get as long a rest as a turn takes. */
+/** Where others have used the event loop for so long between two chunks, they get a rest as long as a chunk takes. */
 const othersMs = 0.2
-const chunkBytes = 1 << 16
+const restMs = 1
 
 const offsetSchema = { type: 'string', pattern: '^\\d{1,19}$', examples: ['1021'] }
 const streamSchema = { type: 'string', minLength: 1, maxLength: 128, examples: ['ledger'] }
@@ -163,45 +161,39 @@ export async function logRoutes (app: FastifyInstance, { logReader, streams }: L
     const { from, to, key } = request.query
     const end = to === undefined || BigInt(to) > next ? next : BigInt(to)
     reply.raw.setTimeout(stalledMs, () => { reply.raw.destroy() })
-    const blocks = blocksOf(logReader, stream, partition, { from: BigInt(from), to: end, key })
-    return await reply.type('application/octet-stream').header('ledgerline-to', `${end}`)
-      .send(Readable.from(chunksOf(blocks, signal)))
+    const range = { from: BigInt(from), to: end, key }
+    const chunks = logReader.readFrames?.(stream, partition, range) ?? encoded(logReader, stream, partition, range)
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'application/octet-stream', 'ledgerline-to': `${end}` })
+    await send(reply.raw, chunks, signal).catch(err => {
+      request.log.error({ err }, 'a read of the log broke off')
+      reply.raw.destroy()
+    })
   })
-}
-
-function blocksOf (
-  log: LogReader & Partial<StoredBlocks>, stream: Stream<any>, partition: number, range: ReadRange
-): AsyncIterable<StoredBlock> {
-  return log.readStored?.(stream, partition, range) ?? encoded(log, stream, partition, range)
 }
 
 /** For a log whose blocks are not stored as the stream's own codec has them. */
 async function * encoded (
-  log: LogReader, stream: Stream<any>, partition: number, range: ReadRange
-): AsyncGenerator<StoredBlock> {
+  log: LogReader, stream: Stream<any>, partition: number, range: FramesRange
+): AsyncGenerator<Buffer> {
+  const frames = new FrameBuffer()
   for await (const { offset, items } of log.read(stream, partition, range)) {
-    yield { offset, body: Buffer.from(stream.encodeBlock(items)) }
+    const body = stream.encodeBlock(items)
+    if (frames.add(offset, body)) continue
+    yield frames.take()
+    frames.add(offset, stream.encodeBlock(items)) // others may have encoded since
   }
+  if (!frames.isEmpty) yield frames.take()
 }
 
-/** The blocks as frames, a chunk for each turn of the event loop; at full speed only while nobody else needs it. */
-async function * chunksOf (blocks: AsyncIterable<StoredBlock>, signal: AbortSignal): AsyncGenerator<Buffer> {
-  let frames: Uint8Array[] = []
-  let bytes = 0
-  let startedMs = performance.now()
-  for await (const block of blocks) {
+/** Chunk by chunk, each once the one before it is with the kernel; at full speed only while nobody else needs it. */
+async function send (response: ServerResponse, chunks: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
+  for await (const chunk of chunks) {
+    await new Promise(resolve => { response.write(chunk, resolve) })
     if (signal.aborted) return
-    const [header, body] = frameOf(block)
-    frames.push(header, body)
-    bytes += header.length + body.length
-    if (bytes < chunkBytes && performance.now() - startedMs < turnMs) continue
-    yield Buffer.concat(frames)
-    frames = []
-    bytes = 0
-    startedMs = performance.now()
+    const startedMs = performance.now()
     await turn()
-    if (performance.now() - startedMs > othersMs) await sleep(turnMs)
-    startedMs = performance.now()
+    if (performance.now() - startedMs > othersMs) await sleep(restMs)
   }
-  if (bytes > 0) yield Buffer.concat(frames)
+  response.end()
 }

@@ -1,7 +1,7 @@
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import type {
-  AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange, StoredBlock, StoredBlocks,
+  AppendOptions, Block, EventLog, Follower, Following, FramesRange, Position, ReadRange, StoredBlocks,
 } from '../log.js'
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import type { WriteBatch } from './batch.js'
@@ -142,8 +142,8 @@ class LmdbLog implements EmbeddedLog, Writer {
     return this.streams.read(stream, partition, range)
   }
 
-  readStored (stream: Stream<any>, partition: number, range: ReadRange): AsyncIterable<StoredBlock> {
-    return this.streams.readStored(stream, partition, range)
+  readFrames (stream: Stream<any>, partition: number, range: FramesRange): AsyncIterable<Buffer> {
+    return this.streams.readFrames(stream, partition, range)
   }
 
   bounds (stream: Stream<any>, partition: number): Promise<{ first: bigint, next: bigint }> {

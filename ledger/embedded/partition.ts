@@ -1,7 +1,7 @@
 import type { RootDatabase } from 'lmdb'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
-import type { Block, Position, StoredBlock } from '../log.js'
+import type { Block, Position } from '../log.js'
 import type { WriteBatch } from './batch.js'
 import { blockHeaderBytes, openBlock, sealBlock, type OpenedBlock } from './block.js'
 import { blockKey } from './keys.js'
@@ -144,11 +144,11 @@ export class PartitionLog {
     return undefined
   }
 
-  /** The first block from `from` on that can be taken, as it is stored. */
-  readNextStored (from: number): StoredBlock | undefined {
+  /** The first block from `from` on that can be taken, as it is stored; valid until anything else is read. */
+  readNextStored (from: number): OpenedBlock | undefined {
     for (let offset = Math.max(from, this.first); offset < this.next; offset++) {
-      const stored = this.openStored(offset)
-      if (stored !== undefined) return { offset: BigInt(offset), body: stored.body }
+      const stored = this.openStored(offset, this.viewBytes(offset))
+      if (stored !== undefined) return stored
     }
     return undefined
   }
@@ -160,9 +160,9 @@ export class PartitionLog {
     while (low < high) {
       const middle = low + high >>> 1
       let offset = middle
-      let stored = this.openStored(offset)
+      let stored = this.openStored(offset, this.viewBytes(offset))
       // One that was set aside has no time; the next one speaks for it.
-      while (stored === undefined && ++offset < high) stored = this.openStored(offset)
+      while (stored === undefined && ++offset < high) stored = this.openStored(offset, this.viewBytes(offset))
       if (stored === undefined || stored.atMs >= atMs) high = middle
       else low = offset + 1
     }
@@ -171,7 +171,7 @@ export class PartitionLog {
 
   /** @returns undefined where the block was deleted, set aside or can not be taken */
   private readStored (offset: number): Block<unknown> | undefined {
-    const stored = this.openStored(offset)
+    const stored = this.openStored(offset, this.readBytes(offset))
     if (stored === undefined) return undefined
     try {
       return { partition: this.partition, offset: BigInt(offset), items: this.stream.decodeBlock(stored.body) }
@@ -182,12 +182,11 @@ export class PartitionLog {
   }
 
   /** @returns undefined where the block was deleted or set aside */
-  private openStored (offset: number): OpenedBlock | undefined {
-    const bytes = this.readBytes(offset)
+  private openStored (offset: number, bytes: Buffer | undefined): OpenedBlock | undefined {
     if (bytes === undefined) return undefined
     const stored = openBlock(bytes)
     if (stored?.offset !== offset) {
-      this.deps.setAside(this, offset, bytes, 'its checksum is wrong')
+      this.deps.setAside(this, offset, Buffer.from(bytes), 'its checksum is wrong')
       return undefined
     }
     return stored.tombstone ? undefined : stored
@@ -197,6 +196,15 @@ export class PartitionLog {
     const commit = this.index.commitOf(offset)
     if (commit === undefined) return undefined
     return this.deps.env.getBinary(blockKey(commit, this.streamId, this.partition)) as Buffer | undefined
+  }
+
+  /** As `readBytes`, but in a buffer that the next read of the store overwrites: no memory of its own. */
+  private viewBytes (offset: number): Buffer | undefined {
+    const commit = this.index.commitOf(offset)
+    if (commit === undefined) return undefined
+    const { env } = this.deps
+    const bytes = env.getBinaryFast(blockKey(commit, this.streamId, this.partition)) as Buffer | undefined
+    return bytes?.subarray(0, (env as unknown as { lastSize: number }).lastSize)
   }
 
   private take (): Append[] {

@@ -1,7 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { RootDatabase } from 'lmdb'
 import type { Stream } from '../../schemas/streams.js'
-import type { Block, LogReader, ReadRange, StoredBlock, StoredBlocks } from '../log.js'
+import { FrameBuffer } from '../frames.js'
+import type { Block, FramesRange, LogReader, ReadRange, StoredBlocks } from '../log.js'
 import { Catalog, type CatalogEntry } from './catalog.js'
 import { KeySearch } from './key-search.js'
 import { PartitionLog, type PartitionDeps } from './partition.js'
@@ -20,8 +21,9 @@ export interface OpenedStream {
   readonly logs: readonly PartitionLog[]
 }
 
-/** How long a reader may keep the event loop. */
+/** How long a reader may keep the event loop; and one that collects frames, who shares it with live traffic. */
 const turnMs = 4
+const framesTurnMs = 1
 
 /** The streams of one store, as far as reading them goes. */
 export class Streams implements LogReader, StoredBlocks {
@@ -36,11 +38,27 @@ export class Streams implements LogReader, StoredBlocks {
   partitions (stream: Stream<any>): number { return this.of(stream).logs.length }
 
   read<T> (stream: Stream<T>, partition: number, range: ReadRange): AsyncGenerator<Block<T>> {
-    return this.each(stream, partition, range, (log, from) => log.readNext(from) as Block<T> | undefined)
+    return this.blocks(this.logOf(stream, partition), range) as AsyncGenerator<Block<T>>
   }
 
-  readStored (stream: Stream<any>, partition: number, range: ReadRange): AsyncGenerator<StoredBlock> {
-    return this.each(stream, partition, range, (log, from) => log.readNextStored(from))
+  async * readFrames (stream: Stream<any>, partition: number, range: FramesRange): AsyncGenerator<Buffer> {
+    const log = this.logOf(stream, partition)
+    const { closing } = this.deps
+    const end = Math.min(Number(range.to), log.next)
+    const search = range.key === undefined ? undefined : new KeySearch(log, range.key, () => closing.aborted)
+    const frames = new FrameBuffer()
+    for (let at = Number(range.from); at < end && !closing.aborted;) {
+      if (search) at = await search.find(at, end)
+      const untilMs = performance.now() + framesTurnMs
+      while (at < end) {
+        const stored = log.readNextStored(at)
+        if (stored === undefined || stored.offset >= end) at = end
+        else if (frames.add(BigInt(stored.offset), stored.body)) at = stored.offset + 1
+        else break // it comes first in the next chunk
+        if (search || performance.now() > untilMs) break
+      }
+      if (!frames.isEmpty) yield frames.take()
+    }
   }
 
   async bounds (stream: Stream<any>, partition: number): Promise<{ first: bigint, next: bigint }> {
@@ -82,11 +100,9 @@ export class Streams implements LogReader, StoredBlocks {
     for (const { logs } of this.opened.values()) yield * logs
   }
 
-  private async * each<B extends { readonly offset: bigint }> (
-    stream: Stream<any>, partition: number, { from, to, signal, key }: ReadRange,
-    take: (log: PartitionLog, from: number) => B | undefined
-  ): AsyncGenerator<B> {
-    const log = this.logOf(stream, partition)
+  private async * blocks (
+    log: PartitionLog, { from, to, signal, key }: ReadRange
+  ): AsyncGenerator<Block<unknown>> {
     const { closing } = this.deps
     const end = Math.min(to === undefined ? Infinity : Number(to), signal ? Infinity : log.next)
     const stopped = () => closing.aborted || (signal?.aborted ?? false)
@@ -99,7 +115,7 @@ export class Streams implements LogReader, StoredBlocks {
         at = await search.find(at, known)
         if (stopped()) return
       }
-      const block = at < known ? take(log, at) : undefined
+      const block = at < known ? log.readNext(at) : undefined
       if (block !== undefined) {
         if (block.offset >= end) return
         at = Number(block.offset) + 1

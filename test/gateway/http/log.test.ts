@@ -70,11 +70,11 @@ t.test('GET /v1/log/:stream/:partition', async t => {
     const { app, log, stream } = await givenLog(t)
     for (let i = 0; i < 300; i++) await log.append(stream, 0, [note('x'.repeat(100_000))])
     let taken = 0
-    const readStored = log.readStored.bind(log)
-    log.readStored = async function * (...args) {
-      for await (const block of readStored(...args)) {
+    const readFrames = log.readFrames.bind(log)
+    log.readFrames = async function * (...args) {
+      for await (const chunk of readFrames(...args)) {
         taken++
-        yield block
+        yield chunk
       }
     }
     const url = await app.listen({ port: 0, host: '127.0.0.1' })

@@ -1,0 +1,67 @@
+/*
+  Stored blocks as they go over HTTP, all big-endian:
+
+    BLOCKS => FRAME*
+    FRAME  => length:uint32 offset:uint64 BODY
+      length => bytes of BODY
+      BODY   => what the stream's encodeBlock gave
+*/
+const headerBytes = 12
+/** More is no block of ours: appends are bounded far below. */
+const bodyBytesMax = 1 << 28
+const chunkBytes = 1 << 16
+
+/** A block as it is stored: `Stream.decodeBlock` makes its items of `body`. */
+export interface StoredBlock {
+  readonly offset: bigint
+  readonly body: Uint8Array
+}
+
+/** Collects frames in one buffer, over and over: a buffer for each chunk would have the garbage collector stop us. */
+export class FrameBuffer {
+  #bytes = Buffer.allocUnsafeSlow(chunkBytes)
+  #length = 0
+
+  get isEmpty (): boolean { return this.#length === 0 }
+
+  /** @returns false where there is no room beside what is there already */
+  add (offset: bigint, body: Uint8Array): boolean {
+    const start = this.#length
+    const end = start + headerBytes + body.length
+    if (end > this.#bytes.length) {
+      if (start > 0) return false
+      this.#bytes = Buffer.allocUnsafeSlow(end)
+    }
+    this.#bytes.writeUInt32BE(body.length, start)
+    this.#bytes.writeBigUInt64BE(offset, start + 4)
+    this.#bytes.set(body, start + headerBytes)
+    this.#length = end
+    return true
+  }
+
+  /** What has collected; valid until the next `add`. */
+  take (): Buffer {
+    const chunk = this.#bytes.subarray(0, this.#length)
+    this.#length = 0
+    return chunk
+  }
+}
+
+/** @throws Error when `chunks` end within a frame */
+export async function * blocksOf (chunks: AsyncIterable<Buffer>): AsyncGenerator<StoredBlock> {
+  let bytes: Buffer = Buffer.alloc(0)
+  for await (const chunk of chunks) {
+    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk])
+    let at = 0
+    while (bytes.length - at >= headerBytes) {
+      const length = bytes.readUInt32BE(at)
+      if (length > bodyBytesMax) throw new Error(`got a block of ${length} bytes, want at most ${bodyBytesMax}`)
+      const end = at + headerBytes + length
+      if (end > bytes.length) break
+      yield { offset: bytes.readBigUInt64BE(at + 4), body: bytes.subarray(at + headerBytes, end) }
+      at = end
+    }
+    bytes = bytes.subarray(at)
+  }
+  if (bytes.length > 0) throw new Error('the answer ends within a block')
+}
