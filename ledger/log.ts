@@ -83,7 +83,7 @@ export interface ReadRange {
 export interface StoredBlocks {
   /**
    * Blocks from offset `from` up to but without `to`, as frames (frames.ts), many to a chunk. A chunk is valid until
-   * the next one is asked for, and takes a millisecond of the event loop to collect. Bodies are whole and those that
+   * the next one is asked for, and takes a quarter of a millisecond to collect. Bodies are whole and those that
    * were appended, but nobody has tried to decode them.
    */
   readFrames (stream: Stream<any>, partition: number, range: FramesRange): AsyncIterable<Buffer>

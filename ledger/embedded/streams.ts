@@ -23,7 +23,7 @@ export interface OpenedStream {
 
 /** How long a reader may keep the event loop; and one that collects frames, who shares it with live traffic. */
 const turnMs = 4
-const framesTurnMs = 1
+const framesTurnMs = 0.25
 
 /** The streams of one store, as far as reading them goes. */
 export class Streams implements LogReader, StoredBlocks {
