@@ -2,7 +2,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { WebSocket } from 'ws'
 import { takeFrames } from '../../gateway/edge/tcp-frames.js'
 import { decodeFrameJson, encodeFrame, encodeFrameJson } from '../../schemas/frame-codec.js'
-import type { ClientFrame, Connected, Downlink, Frame } from '../../schemas/frames.js'
+import type { ClientFrame, Connected, Downlink, Frame, Migrate } from '../../schemas/frames.js'
 import { tokenFor } from './node-process.js'
 
 /** One connection as its client sees it. */
@@ -20,6 +20,8 @@ export interface BusyClientOptions {
   readonly transport: 'tcp' | 'ws'
   /** Uplinks that may be unacked. */
   readonly outstanding: number
+  /** How often it looks whether it may send more; 10 where it is left out. */
+  readonly everyMs?: number
   /** Codes of errors that it may see; those of a node that ends or crashes where it is left out. */
   readonly tolerated?: ReadonlySet<string> | undefined
 }
@@ -36,9 +38,15 @@ export class BusyClient {
   readonly transport: 'tcp' | 'ws'
   readonly sessionId: string
   readonly #outstanding: number
+  readonly #everyMs: number
   readonly #tolerated: ReadonlySet<string>
 
   #line: Line | undefined
+  /** While it is asked to go elsewhere: the connection there, before its `connected`. */
+  #next: Line | undefined
+  #moving: NodeJS.Timeout | undefined
+  /** What its last `connect` said. */
+  #askedCursor = 0
   #opened: ((outcome: Connected | undefined) => void) | undefined
   #pump: NodeJS.Timeout | undefined
   #resumeSending: NodeJS.Timeout | undefined
@@ -56,12 +64,17 @@ export class BusyClient {
   readonly complaints: string[] = []
   connected: Connected | undefined
   connections = 0
+  /** How often it moved because it was asked to, and how often it was without a connection. */
+  moves = 0
+  cuts = 0
   signals = 0
   cursor = 0
   /** It makes new uplinks. */
   busy = true
 
-  constructor ({ userId, deviceId, transport, outstanding, tolerated = ofEndingNodes }: BusyClientOptions) {
+  constructor (options: BusyClientOptions) {
+    const { userId, deviceId, transport, outstanding, everyMs = 10, tolerated = ofEndingNodes } = options
+    this.#everyMs = everyMs
     this.#tolerated = tolerated
     this.userId = userId
     this.deviceId = deviceId
@@ -82,25 +95,46 @@ export class BusyClient {
 
   /** Connects and resumes. @returns false where the node is not there, or went away before it answered */
   async open (where: Where): Promise<boolean> {
+    if (this.#next) return false // that one decides
     const token = await tokenFor(this.userId)
     const line = this.transport === 'tcp' ? this.#openTcp(where) : this.#openWs(where)
     this.#line = line
     this.#heardAtMs = Date.now()
     const answer = await new Promise<Connected | undefined>(resolve => {
       this.#opened = resolve
-      line.send({
-        op: 'connect',
-        token,
-        deviceId: this.deviceId,
-        platform: 'test',
-        client: 'busy-client',
-        sessionId: this.sessionId,
-        downlinkSeq: this.cursor,
-      })
+      this.#connect(line, token)
     })
     if (!answer) return false
-    this.#pump ??= setInterval(() => { this.#fill() }, 10)
+    this.#pump ??= setInterval(() => { this.#fill() }, this.#everyMs)
     return true
+  }
+
+  #connect (line: Line, token: string): void {
+    this.#askedCursor = this.cursor
+    line.send({
+      op: 'connect',
+      token,
+      deviceId: this.deviceId,
+      platform: 'test',
+      client: 'busy-client',
+      sessionId: this.sessionId,
+      downlinkSeq: this.cursor,
+    })
+  }
+
+  /** Connects elsewhere first, at a random moment of the time given, and leaves then. */
+  #migrate ({ withinMs, endpoints }: Migrate): void {
+    const endpoint = endpoints[0]
+    if (!endpoint || this.#moving) return
+    this.#moving = setTimeout(async () => {
+      const token = await tokenFor(this.userId)
+      this.#moving = undefined
+      if (!this.#line) return
+      const http = endpoint.replace(/^ws/, 'http').replace(/\/v1\/connect$/, '')
+      const line = this.transport === 'tcp' ? this.#openTcp({ tcp: endpoint, http }) : this.#openWs({ tcp: endpoint, http })
+      this.#next = line
+      this.#connect(line, token)
+    }, Math.random() * withinMs)
   }
 
   /** Goes away without a word. */
@@ -119,6 +153,8 @@ export class BusyClient {
   stop (): void {
     clearInterval(this.#pump)
     clearTimeout(this.#resumeSending)
+    clearTimeout(this.#moving)
+    this.#next?.destroy()
     this.#line?.destroy()
   }
 
@@ -137,9 +173,18 @@ export class BusyClient {
   }
 
   #received (line: Line, frame: Frame): void {
+    if (line === this.#next && frame.op === 'connected') {
+      this.#line?.send({ op: 'disconnect', endSession: false })
+      this.#line = line
+      this.#next = undefined
+      this.moves++
+    }
     if (line !== this.#line) return
     this.#heardAtMs = Date.now()
     switch (frame.op) {
+      case 'migrate': this.#migrate(frame); return
+      // The user actor tells both ends at once: this one may hear first that the other has taken its place.
+      case 'kick': if (frame.code === 'superseded' && this.#next) return; break
       case 'connected': this.#resumed(frame); return
       case 'uplinkAck': this.#uplinksAcked(frame.seq, frame.userSeqs); return
       case 'uplinkRefused': this.#refused(frame); return
@@ -156,8 +201,9 @@ export class BusyClient {
     const { uplinkSeq, downlinkSeq, missed, resumed } = frame
     if (uplinkSeq < this.ackedSeq) this.complaints.push(`acked up to ${this.ackedSeq}, now only ${uplinkSeq}`)
     if (uplinkSeq >= this.#nextSeq) this.complaints.push(`sent up to ${this.#nextSeq - 1}, accepted ${uplinkSeq}`)
-    if (downlinkSeq !== this.cursor || missed !== 0) {
-      this.complaints.push(`at downlink ${this.cursor}, told ${downlinkSeq} with ${missed} missed`)
+    // While it moved it went on, and acked, on the connection that it had: the server may know of that.
+    if (downlinkSeq < this.#askedCursor || downlinkSeq > this.cursor || missed !== 0) {
+      this.complaints.push(`at downlink ${this.#askedCursor}, told ${downlinkSeq} with ${missed} missed`)
     }
     if (!resumed && this.connections > 0) this.complaints.push('the session is not known any more')
     this.connected = frame
@@ -201,7 +247,10 @@ export class BusyClient {
   }
 
   #downlink ({ seq, messageId }: Downlink): void {
-    if (seq <= this.cursor) return
+    if (seq <= this.cursor) {
+      this.#line?.send({ op: 'downlinkAck', seq }) // no more than this connection has been sent
+      return
+    }
     if (seq !== this.cursor + 1) this.complaints.push(`downlink ${seq} after ${this.cursor}`)
     this.seen.push({ seq, messageId })
     this.cursor = seq
@@ -209,8 +258,10 @@ export class BusyClient {
   }
 
   #closed (line: Line): void {
+    if (line === this.#next) this.#next = undefined
     if (line !== this.#line) return
     this.#line = undefined
+    if (this.connected && !this.#next) this.cuts++
     this.connected = undefined
     clearTimeout(this.#resumeSending)
     this.#opened?.(undefined)
