@@ -30,7 +30,7 @@ export interface PartitionLimits {
   /** A user that nothing happened to for this long is passivated. */
   readonly passivateAfterMs: number
   readonly resumeBytesMax: number
-  /** An entry older than this is history, which a replay brings again: see `UserActorDeps.isHistory`. */
+  /** Of what was there when the partition came, what is older is history: see `UserActorDeps.isHistory`. */
   readonly historyAgeMs: number
   /** How long giving the partition back may take. What is not saved by then, the next owner folds again. */
   readonly revokeMs: number
@@ -98,12 +98,14 @@ export class Partition {
   /** @param lost called once where the store of snapshots has gone back: the partition must be assigned again */
   static async open (partition: number, deps: PartitionDeps, lost: () => void): Promise<Partition> {
     const next = await deps.snapshots.checkpoint(partition)
-    return new Partition(partition, deps, lost, next, await deps.log.derivedFrom(uplinks, partition))
+    const { next: end } = await deps.log.bounds(ledger, partition)
+    return new Partition(partition, deps, lost, next, end, await deps.log.derivedFrom(uplinks, partition))
   }
 
   private constructor (
     readonly partition: number, readonly deps: PartitionDeps, readonly lost: () => void, readonly next: bigint,
-    published: bigint
+    /** What is appended from here on is new, whatever the clock of the node that dated it. */
+    readonly end: bigint, published: bigint
   ) {
     this.#links = {
       toConnection: message => { this.#toConnection(message) },
@@ -335,7 +337,7 @@ export class Partition {
       links: this.#links,
       settled,
       resumeBytesMax: limits.resumeBytesMax,
-      isHistory: entry => Date.now() - entry.atMs > limits.historyAgeMs,
+      isHistory: (entry, block) => block.offset < this.end && Date.now() - entry.atMs > limits.historyAgeMs,
       load: userId => snapshots.load(partition, userId).catch(err => {
         this.#checkLost(err)
         throw err

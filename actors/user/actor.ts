@@ -51,7 +51,7 @@ export interface UserActorDeps {
    * True for an entry so old that whoever waits for an answer to it has asked again with `Resync`, or is gone. A replay
    * of days sends no acks and downlinks of those days.
    */
-  isHistory (entry: Entry): boolean
+  isHistory (entry: Entry, block: FoldingBlock): boolean
   /** True once the partition is somebody else's: what could not be loaded until now is his to load. */
   ended (): boolean
   /** Payload bytes of downlinks that follow a welcome unasked. */
@@ -137,7 +137,7 @@ export function userActor (userId: string, deps: UserActorDeps) {
   function foldEntries (state: UserState, message: Entries, from: number): UserState | Promise<UserState> {
     const { block, entries } = message
     if (block.offset > state.offset) { // a replay after a rebalance brings some blocks twice
-      const sink = new Sink(state, block.uplinks, deps, from < entries.length && deps.isHistory(entries[from]!))
+      const sink = new Sink(state, block.uplinks, deps, from < entries.length && deps.isHistory(entries[from]!, block))
       for (let i = from; i < entries.length; i++) {
         let effects: Effect[]
         try {
@@ -163,7 +163,7 @@ export function userActor (userId: string, deps: UserActorDeps) {
     const earlier = entries.slice(0, index)
     const state = await patiently(() => rebuild(block.offset, earlier))
     try {
-      const sink = new Sink(state, block.uplinks, deps, deps.isHistory(entry))
+      const sink = new Sink(state, block.uplinks, deps, deps.isHistory(entry, block))
       for (const effect of fold(state, entry)) sink.perform(effect)
       sink.flush()
       return foldEntries(state, message, index + 1)

@@ -278,6 +278,14 @@ t.test('History', async t => {
     await until(async () => (await published(world.log)).length === 1)
     t.strictSame(world.sent, ['close a1 superseded'], 'a close nobody would ask for')
   })
+
+  t.test('is only what was there when the partition came: a node whose clock is slow gets its answers', async t => {
+    const world = await given(t, t.testdir(), { limits: { ...limits, historyAgeMs: 60_000 } })
+    const users = await startUsers(world.log, world.deps)
+    t.teardown(() => users.stop())
+    await append(world, of('ann', opened('a1'), uplink('a1', 1)))
+    await until(() => world.sent.includes('ack a1 1=1'))
+  })
 })
 
 t.test('A close', async t => {
