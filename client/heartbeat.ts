@@ -2,7 +2,7 @@ import type { Clock } from './clock.js'
 
 export interface HeartbeatOptions {
   readonly clock: Clock
-  /** How long to send nothing before a ping. */
+  /** How long to send nothing, or to hear nothing, before a ping. */
   readonly intervalMs: () => number
   readonly ping: () => void
   /** An answer came to a ping that went out after so long without a frame in either direction. */
@@ -68,6 +68,12 @@ export class Heartbeat {
     this.#schedule(this.#options.clock.nowMs())
   }
 
+  /** When to ping: nothing was sent for the interval, or nothing came, as on a dead line to which much is sent. */
+  get #idleAtMs (): number {
+    const sinceMs = this.#pinged ? this.#sentAtMs : Math.min(this.#sentAtMs, this.#heardAtMs)
+    return sinceMs + this.#options.intervalMs()
+  }
+
   #tick (): void {
     const { clock, intervalMs, dead, late } = this.#options
     const nowMs = clock.nowMs()
@@ -82,7 +88,7 @@ export class Heartbeat {
     } else if (this.#pinged && nowMs >= this.#pinged.byMs) {
       dead(`no answer to a ping for ${Math.round(nowMs - this.#pinged.atMs)} ms`, this.#pinged.silentMs)
       return
-    } else if (nowMs - this.#sentAtMs >= intervalMs()) {
+    } else if (nowMs >= this.#idleAtMs) {
       this.#ping(nowMs - Math.max(this.#sentAtMs, this.#heardAtMs), deadMs)
     }
     this.#schedule(nowMs)
@@ -96,8 +102,7 @@ export class Heartbeat {
   }
 
   #schedule (nowMs: number): void {
-    const idleAtMs = this.#sentAtMs + this.#options.intervalMs()
-    const atMs = Math.min(idleAtMs, this.#pinged?.byMs ?? Infinity, nowMs + tickMs)
+    const atMs = Math.min(this.#idleAtMs, this.#pinged?.byMs ?? Infinity, nowMs + tickMs)
     const waitMs = Math.max(10, atMs - nowMs)
     this.#dueAtMs = nowMs + waitMs
     this.#cancel()

@@ -37,10 +37,20 @@ t.test('Heartbeat', async t => {
     heartbeat.heard()
     clock.pass(30_000)
     heartbeat.sent()
+    heartbeat.heard()
     clock.pass(59_000)
     t.strictSame(pings, [60])
     clock.pass(1_000)
     t.strictSame(pings, [60, 150])
+  })
+
+  t.test('finds a connection dead on which it sends all the time and nothing comes', async t => {
+    const { clock, heartbeat, pings, deaths } = givenHeartbeat()
+    for (let s = 0; s < 75 && deaths.length === 0; s += 5) {
+      clock.pass(5_000)
+      heartbeat.sent()
+    }
+    t.strictSame([pings, deaths], [[60], [[70, 5_000]]])
   })
 
   t.test('takes any frame for an answer', async t => {
