@@ -171,8 +171,11 @@ async function connected<T extends Redis | Cluster> (
   redis.on('error', failed) // without a listener it would be printed to the console
   if (redis instanceof Cluster) {
     redis.on('node error', failed)
-    // Left alone, a node is connected by its first command, and those behind it fail.
-    redis.on('+node', (node: Redis) => { node.connect().catch(() => {}) })
+    // Left alone, a node is connected by its first command, and those behind it fail. Not before the cluster is ready:
+    // what asks for that takes any node, and refuses one that is still being connected.
+    const connect = (node: Redis) => { if (node.status === 'wait') node.connect().catch(() => {}) }
+    redis.on('+node', (node: Redis) => { if (redis.status === 'ready') connect(node) })
+    redis.on('ready', () => { redis.nodes('all').forEach(connect) })
   }
   redis.connect().catch(() => {}) // it goes on trying, and says why in `error`
   await new Promise<void>((resolve, reject) => {
