@@ -60,6 +60,9 @@ export async function startNode (config: Config, logger: Logger, fatal = crash):
   }
 }
 
+/** How old a node's copy of the node table may get. */
+const nodeTableMaxMs = 5_000
+
 async function start (
   config: Config, logger: Logger, fatal: Fatal, closers: Array<() => unknown>
 ): Promise<Omit<RunningNode, 'stop'>> {
@@ -85,6 +88,9 @@ async function start (
   }
 
   const nodeTable = new NodeTable(tables, config.heartbeatMs)
+  // Also while nobody asks: the list that is served when the store is away must not be that of the start.
+  const refreshing = setInterval(() => nodeTable.rows(), nodeTableMaxMs)
+  closers.push(() => { clearInterval(refreshing) })
   const edge = has('edge')
     ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger)
     : undefined

@@ -23,9 +23,6 @@ const limits = { handshakeMs: 10_000, writeQueueBytesMax: 1 << 20, resumeBytesMa
 
 const admissionSweepMs = 10_000
 
-/** How old the list of other nodes may be from which a client that is sent away gets its alternates. */
-const alternatesMaxMs = 5_000
-
 /** Holds sockets: TCP on a listener of its own, WebSocket on the HTTP side. */
 export class EdgeRole implements DrainingEdge {
   readonly #edge: Edge
@@ -88,7 +85,6 @@ export class EdgeRole implements DrainingEdge {
     this.#nodeId = nodeId
     this.#timers = [
       setInterval(() => { this.#admission.sweep() }, admissionSweepMs),
-      setInterval(async () => { await nodeTable.rows() }, alternatesMaxMs),
     ]
   }
 
