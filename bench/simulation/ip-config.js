@@ -1,8 +1,7 @@
 import { chooseEndpoints, guardedUpdate } from '../../dist/gateway/choice.js'
+import { freshMs } from '../../dist/gateway/node-table.js'
 
 const count = 3
-/** How old the copy of the node table may be (gateway/node-table.ts). */
-const freshMs = 500
 
 /** Ways to choose the endpoints of an answer. Each gets rows of nodes that are alive. */
 export const policies = {

@@ -53,8 +53,9 @@ async function converse (t: Test, kafka: TestKafka, redisUrl: string): Promise<v
 
   const presence = await request(other, '/v1/users/ann/presence')
   t.match(presence.body, { online: true, sessions: [{ deviceId: 'phone', nodeId: 'edge' }] })
-  const { body: ipConfig } = await request(other, '/v1/ip-config?transport=tcp')
-  t.strictSame(ipConfig.endpoints, [edge.tcp], 'ip-config names the edge')
+  const endpoints = async () => (await request(other, '/v1/ip-config?transport=tcp')).body.endpoints
+  await until(async () => (await endpoints()).length > 0, 50) // nodes have a stream and a projection of their own
+  t.strictSame(await endpoints(), [edge.tcp], 'ip-config names the edge')
   t.equal((await request(edge, '/v1/ip-config?transport=tcp')).status, 404, 'which does not have that role')
   t.equal((await request(edge, '/v1/users/ann/presence')).status, 404)
 

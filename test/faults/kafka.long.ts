@@ -1,7 +1,7 @@
-import { execFileSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { missing, TestCluster } from './cluster.js'
+import { blackHole, noFilter } from './network.js'
 
 t.test('A cluster whose one broker fails', { skip: missing, timeout: 600_000 }, async t => {
   const cluster = await TestCluster.start(t)
@@ -30,7 +30,7 @@ t.test('A cluster whose one broker fails', { skip: missing, timeout: 600_000 }, 
   })
 
   await t.test('goes on after its packets were dropped for 20 s', { skip: noFilter() }, async t => {
-    const restore = dropPackets(t, Number(kafka.brokers[0]!.split(':')[1]))
+    const restore = blackHole(t, [`kafka://${kafka.brokers[0]!}`])
     await sleep(20_000)
     restore()
     await cluster.heals(t, 40_000)
@@ -55,26 +55,3 @@ t.test('A cluster of three brokers', { skip: missing, timeout: 300_000 }, async 
 
   await cluster.audit(t)
 })
-
-function noFilter (): string | false {
-  try {
-    execFileSync('iptables', ['-w', '-L', 'INPUT', '-n'], { stdio: 'ignore' })
-    return false
-  } catch {
-    return 'needs root and iptables: apt-get install iptables'
-  }
-}
-
-/** To and from this port on loopback: connections stay, and nothing gets through. */
-function dropPackets (t: Test, port: number): () => void {
-  const rules = ['--dport', '--sport'].map(side =>
-    ['INPUT', '-i', 'lo', '-p', 'tcp', side, `${port}`, '-j', 'DROP'])
-  for (const rule of rules) execFileSync('iptables', ['-w', '-I', ...rule])
-  let dropped = true
-  const restore = () => {
-    if (dropped) for (const rule of rules) execFileSync('iptables', ['-w', '-D', ...rule])
-    dropped = false
-  }
-  t.teardown(restore)
-  return restore
-}
