@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { closed, opened, requested } from '../dist/test/facts.js'
 
 const { values } = parseArgs({
   options: {
@@ -145,55 +146,22 @@ function * session (userId, i, atMs) {
   const at = fact => ({ userId, atMs: atMs + i, fact })
   const before = sent.get(userId) ?? 0
   sent.set(userId, before + sessionDownlinks)
-  yield at({
-    type: 'ConnectionOpened',
-    connectionId,
-    nodeId: 'n1',
-    nodeEpoch: 1,
-    deviceId: 'phone',
-    platform: 'ios',
-    client: 'bench',
-    sessionId: connectionId,
-    transport: 'tcp',
-    address: '127.0.0.1:1',
-    downlinkSeq: 0,
-    loginPolicy: 'device',
-    uplinkWindow: 256,
-  })
+  yield at(opened(connectionId, { sessionId: connectionId, uplinkWindow: 256 }))
   for (let seq = 1; seq <= sessionUplinks; seq++) {
     yield at({ type: 'UplinkReceived', connectionId, seq, service: '', payload: Buffer.alloc(100, seq), priority: 0 })
   }
   for (let n = 1; n <= sessionDownlinks; n++) {
-    yield at({
-      type: 'DownlinkRequested',
-      messageId: `m${i}.${n}`,
-      service: '',
-      payload: Buffer.alloc(100, n),
-      ttlMs: 86_400_000,
-      platforms: [],
-      exceptDevices: [],
-    })
+    yield at(requested(`m${i}.${n}`, { payload: Buffer.alloc(100, n), ttlMs: 86_400_000 }))
   }
   const writtenSeq = before + sessionDownlinks
   yield at({ type: 'DeliveryReported', connectionId, writtenSeq, ackedSeq: writtenSeq })
-  yield at({
-    type: 'ConnectionClosed',
-    connectionId,
-    code: 'disconnected',
-    reason: '',
-    endSession: false,
-    told: true,
+  yield at(closed(connectionId, {
     writtenSeq,
     ackedSeq: writtenSeq,
-    framesIn: 1,
-    framesOut: 1,
-    bytesIn: 1,
-    bytesOut: 1,
     uplinks: sessionUplinks,
     downlinksWritten: sessionDownlinks,
     downlinksAcked: sessionDownlinks,
-    roundTripMs: 1,
-  })
+  }))
 }
 
 async function audit () {

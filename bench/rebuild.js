@@ -9,6 +9,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { closed, opened } from '../dist/test/facts.js'
 
 const partitions = 8
 const users = 20_000
@@ -125,23 +126,7 @@ function * story (userId, connectionId, seq) {
   const atMs = 1_700_000_000_000
   const deviceId = 'phone'
   const session = { deviceId, platform: 'ios', sessionId: 's1' }
-  yield {
-    userId,
-    atMs,
-    fact: {
-      type: 'ConnectionOpened',
-      connectionId,
-      nodeId: 'n1',
-      nodeEpoch: 1,
-      ...session,
-      client: 'app/1',
-      transport: 'ws',
-      address: '192.0.2.1:4000',
-      downlinkSeq: 0,
-      loginPolicy: 'device',
-      uplinkWindow: 256,
-    },
-  }
+  yield { userId, atMs, fact: opened(connectionId, session) }
   for (let i = 1; i <= uplinksPerConnection; i++) {
     const payload = Buffer.from('the payload of an uplink')
     yield {
@@ -150,26 +135,5 @@ function * story (userId, connectionId, seq) {
       fact: { type: 'UplinkReceived', connectionId, ...session, seq: seq + i, service: '', priority: 0, payload },
     }
   }
-  yield {
-    userId,
-    atMs,
-    fact: {
-      type: 'ConnectionClosed',
-      connectionId,
-      code: 'disconnected',
-      reason: '',
-      endSession: false,
-      told: true,
-      writtenSeq: 0,
-      ackedSeq: 0,
-      framesIn: 0,
-      framesOut: 0,
-      bytesIn: 0,
-      bytesOut: 0,
-      uplinks: uplinksPerConnection,
-      downlinksWritten: 0,
-      downlinksAcked: 0,
-      roundTripMs: -1,
-    },
-  }
+  yield { userId, atMs, fact: closed(connectionId, { uplinks: uplinksPerConnection }) }
 }

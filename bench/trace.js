@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
+import { closed, opened, requested } from '../dist/test/facts.js'
 
 /** The only place that knows the product's modules. */
 const built = name => import(`../dist/${name}.js`)
@@ -98,59 +99,19 @@ async function build () {
 /** What a user has in its hour: a connection, uplinks, downlinks that are acked, and the end of the connection. */
 function factOf (user, step) {
   const connectionId = `c${user.toString(36).padStart(15, '0')}`
-  if (step === 0) {
-    return {
-      type: 'ConnectionOpened',
-      connectionId,
-      nodeId: 'n1',
-      nodeEpoch: dayStartMs,
-      deviceId: 'phone',
-      platform: 'ios',
-      client: 'bench/1',
-      sessionId: `s${user}`,
-      transport: 'tcp',
-      address: '192.0.2.1:1024',
-      downlinkSeq: 0,
-      loginPolicy: 'device',
-      uplinkWindow: 256,
-    }
-  }
+  const seq = downlinksBefore(step)
+  if (step === 0) return opened(connectionId, { nodeEpoch: dayStartMs, sessionId: `s${user}`, uplinkWindow: 256 })
   if (step === perUser - 1) {
-    return {
-      type: 'ConnectionClosed',
-      connectionId,
-      code: 'disconnected',
-      reason: '',
-      endSession: false,
-      told: true,
-      writtenSeq: downlinksBefore(step),
-      ackedSeq: downlinksBefore(step),
-      framesIn: 20,
-      framesOut: 20,
-      bytesIn: 1000,
-      bytesOut: 1000,
-      uplinks: 8,
-      downlinksWritten: downlinksBefore(step),
-      downlinksAcked: downlinksBefore(step),
-      roundTripMs: 40,
-    }
+    const acked = { downlinksWritten: seq, downlinksAcked: seq }
+    return closed(connectionId, { writtenSeq: seq, ackedSeq: seq, uplinks: 8, ...acked })
   }
   if (step % 4 === 2) {
-    return {
-      type: 'DownlinkRequested',
-      messageId: messageIdOf(user, downlinksBefore(step) + 1),
-      service: 'chat',
-      payload,
-      ttlMs: 7 * hours * hourMs,
-      platforms: [],
-      exceptDevices: [],
-    }
+    return requested(messageIdOf(user, seq + 1), { service: 'chat', payload, ttlMs: 7 * hours * hourMs })
   }
   if (step % 4 === 3) {
-    return { type: 'DeliveryReported', connectionId, writtenSeq: downlinksBefore(step), ackedSeq: downlinksBefore(step) }
+    return { type: 'DeliveryReported', connectionId, writtenSeq: seq, ackedSeq: seq }
   }
-  const seq = step - 2 * downlinksBefore(step)
-  return { type: 'UplinkReceived', connectionId, seq, service: 'chat', payload, priority: 0 }
+  return { type: 'UplinkReceived', connectionId, seq: step - 2 * seq, service: 'chat', payload, priority: 0 }
 }
 
 function downlinksBefore (step) { return Math.floor((step + 1) / 4) }

@@ -1,58 +1,18 @@
 import fc from 'fast-check'
 import type { ConnectionClosed, ConnectionOpened, Entry } from '../../schemas/facts.js'
 import type { NodeEntry, NodeFact } from '../../schemas/records.js'
+import * as facts from '../facts.js'
 
 type At<F> = Partial<F> & { readonly atMs?: number }
 
 export function opened (userId: string, connectionId: string, more: At<ConnectionOpened> = {}): Entry {
   const { atMs = 1000, ...rest } = more
-  return {
-    userId,
-    atMs,
-    fact: {
-      type: 'ConnectionOpened',
-      connectionId,
-      nodeId: 'n1',
-      nodeEpoch: 1,
-      deviceId: 'phone',
-      platform: 'ios',
-      client: 'app/1',
-      sessionId: 's1',
-      transport: 'ws',
-      address: '192.0.2.1:4000',
-      downlinkSeq: 0,
-      loginPolicy: 'device',
-      uplinkWindow: 256,
-      ...rest,
-    },
-  }
+  return { userId, atMs, fact: facts.opened(connectionId, rest) }
 }
 
 export function closed (userId: string, connectionId: string, more: At<ConnectionClosed> = {}): Entry {
   const { atMs = 2000, ...rest } = more
-  return {
-    userId,
-    atMs,
-    fact: {
-      type: 'ConnectionClosed',
-      connectionId,
-      code: 'disconnected',
-      reason: '',
-      endSession: false,
-      told: true,
-      writtenSeq: 0,
-      ackedSeq: 0,
-      framesIn: 0,
-      framesOut: 0,
-      bytesIn: 0,
-      bytesOut: 0,
-      uplinks: 0,
-      downlinksWritten: 0,
-      downlinksAcked: 0,
-      roundTripMs: -1,
-      ...rest,
-    },
-  }
+  return { userId, atMs, fact: facts.closed(connectionId, rest) }
 }
 
 export function uplink (userId: string, connectionId: string, seq = 1, atMs = 1500): Entry {

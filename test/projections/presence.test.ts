@@ -17,7 +17,7 @@ t.test('ConnectionOpened', async t => {
         platform: 'ios',
         sessionId: 's1',
         client: 'app/1',
-        transport: 'ws',
+        transport: 'tcp',
         address: '192.0.2.1:4000',
         nodeId: 'n1',
         openedAtMs: 5,

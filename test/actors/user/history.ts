@@ -1,74 +1,19 @@
 import type { Effect } from '../../../actors/user/effects.js'
 import { fold } from '../../../actors/user/fold.js'
 import { newUser, type UserState } from '../../../actors/user/state.js'
-import type {
-  ConnectionClosed, ConnectionOpened, DownlinkRedelivered, DownlinkRequested, Entry, Fact, KickRequested,
-} from '../../../schemas/facts.js'
+import type { DownlinkRedelivered, Entry, Fact, KickRequested } from '../../../schemas/facts.js'
+import { minute } from '../../facts.js'
 
-/** Facts for tests, with what a test does not care about filled in. */
+export { closed, minute, opened, requested } from '../../facts.js'
 
-export const minute = 60_000
+/** What a user's history is made of, and what its fold makes of it. */
 
 export function at (atMs: number, fact: Fact): Entry {
   return { userId: 'ann', atMs, fact }
 }
 
-export function opened (connectionId: string, with_: Partial<ConnectionOpened> = {}): ConnectionOpened {
-  return {
-    type: 'ConnectionOpened',
-    connectionId,
-    nodeId: 'n1',
-    nodeEpoch: 1,
-    deviceId: 'phone',
-    platform: 'ios',
-    client: '',
-    sessionId: 's1',
-    transport: 'tcp',
-    address: '127.0.0.1:1',
-    downlinkSeq: 0,
-    loginPolicy: 'device',
-    uplinkWindow: 4,
-    ...with_,
-  }
-}
-
-export function closed (connectionId: string, with_: Partial<ConnectionClosed> = {}): ConnectionClosed {
-  return {
-    type: 'ConnectionClosed',
-    connectionId,
-    code: 'disconnected',
-    reason: '',
-    endSession: false,
-    told: true,
-    writtenSeq: 0,
-    ackedSeq: 0,
-    framesIn: 0,
-    framesOut: 0,
-    bytesIn: 0,
-    bytesOut: 0,
-    uplinks: 0,
-    downlinksWritten: 0,
-    downlinksAcked: 0,
-    roundTripMs: -1,
-    ...with_,
-  }
-}
-
 export function uplink (connectionId: string, seq: number): Fact {
   return { type: 'UplinkReceived', connectionId, seq, service: '', payload: Buffer.from(`u${seq}`), priority: 0 }
-}
-
-export function requested (messageId: string, with_: Partial<DownlinkRequested> = {}): DownlinkRequested {
-  return {
-    type: 'DownlinkRequested',
-    messageId,
-    service: '',
-    payload: Buffer.from(messageId),
-    ttlMs: 60 * minute,
-    platforms: [],
-    exceptDevices: [],
-    ...with_,
-  }
 }
 
 export function reported (connectionId: string, ackedSeq: number, writtenSeq = ackedSeq): Fact {
