@@ -2,11 +2,12 @@ import type { Block, EventLog } from '../ledger/log.js'
 import type { Entry } from '../schemas/facts.js'
 import type { UplinkAccepted } from '../schemas/records.js'
 import { ledger, uplinks } from '../schemas/streams.js'
-import type { ConnectionMessage, Links, LocalEnds, Resync } from './links.js'
+import { Closes } from './closes.js'
+import type { Links, LocalEnds, Resync } from './links.js'
 import { type Snapshots, SnapshotsLost } from './snapshots.js'
 import type { Actor, ActorSystem } from './system.js'
 import { type FoldingBlock, userActor, type UserMessage } from './user/actor.js'
-import type { CloseConnection, Settle } from './user/effects.js'
+import type { Settle } from './user/effects.js'
 import type { UserState } from './user/state.js'
 
 export interface PartitionDeps {
@@ -45,13 +46,6 @@ export const partitionLimits: PartitionLimits = {
   revokeMs: 5_000,
 }
 
-/** A close that its edge has not confirmed is told again after as long, and given up after as long. */
-const repeatCloseMs = 1_000
-const giveUpCloseMs = 120_000
-const closesMax = 10_000
-
-interface Close { readonly message: CloseConnection, readonly sinceMs: number, sentAtMs: number }
-
 /** A user actor while it is active. */
 interface ActiveUser {
   readonly actor: Actor<UserMessage>
@@ -87,9 +81,7 @@ export class Partition {
 
   #entriesSinceCheckpoint = 0
   #checkpointing: Promise<void> | undefined
-  /** Closes by connection id until the ledger says that it has ended: a lost one would leave the socket open. */
-  readonly #closes = new Map<string, Close>()
-  readonly #links: Links
+  readonly #closes: Closes
 
   #revoked = false
   #ended = false
@@ -107,10 +99,7 @@ export class Partition {
     /** What is appended from here on is new, whatever the clock of the node that dated it. */
     readonly end: bigint, published: bigint
   ) {
-    this.#links = {
-      toConnection: message => { this.#toConnection(message) },
-      toUser: question => { deps.links.toUser(question) },
-    }
+    this.#closes = new Closes(deps.links)
     this.#received = this.#folded = next - 1n
     this.#published = published
   }
@@ -118,7 +107,7 @@ export class Partition {
   /** Takes one block; the next one waits for the promise, if there is one. */
   received (block: Block<Entry>): void | Promise<void> {
     const { items } = block
-    if (this.#closes.size > 0) this.#confirmCloses(items)
+    this.#closes.received(items)
     const folding = new Folding(this, block)
     this.#received = block.offset
     this.#folding.push(folding)
@@ -170,15 +159,9 @@ export class Partition {
     return this.#checkpointing
   }
 
-  /** Tells edges again what to close; a node that is gone has its connections closed in the ledger. */
+  /** Tells edges again what to close. */
   repeatCloses (nowMs: number): void {
-    for (const [connectionId, close] of this.#closes) {
-      if (nowMs - close.sinceMs > giveUpCloseMs) this.#closes.delete(connectionId)
-      else if (nowMs - close.sentAtMs >= repeatCloseMs) {
-        close.sentAtMs = nowMs
-        this.deps.links.toConnection(close.message)
-      }
-    }
+    this.#closes.repeat(nowMs)
   }
 
   /** Ends the actors of users that nothing happened to for a while and whose state is saved. */
@@ -303,18 +286,6 @@ export class Partition {
     this.lost()
   }
 
-  #toConnection (message: ConnectionMessage): void {
-    if (message.type === 'closeConnection' && this.#closes.size < closesMax) {
-      const nowMs = Date.now()
-      this.#closes.set(message.connectionId, { message, sinceMs: nowMs, sentAtMs: nowMs })
-    }
-    this.deps.links.toConnection(message)
-  }
-
-  #confirmCloses (items: readonly Entry[]): void {
-    for (const { fact } of items) if (fact.type === 'ConnectionClosed') this.#closes.delete(fact.connectionId)
-  }
-
   #tell (user: ActiveUser, message: UserMessage): void {
     user.pending++
     user.actor.tell(message)
@@ -334,7 +305,7 @@ export class Partition {
     const { log, snapshots, system, limits, settled, setAside, failed } = this.deps
     const { partition } = this
     const receive = userActor(userId, {
-      links: this.#links,
+      links: this.#closes,
       settled,
       resumeBytesMax: limits.resumeBytesMax,
       isHistory: (entry, block) => block.offset < this.end && Date.now() - entry.atMs > limits.historyAgeMs,
