@@ -3,8 +3,8 @@ import { mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { startProcess } from '../../faults/node-process.js'
-import { openLog } from '../../gateway/edge/facts.js'
+import { startProcess, until } from '../../faults/node-process.js'
+import { factsOf, openLog } from '../../gateway/edge/facts.js'
 import { jwtSecret, TestNode } from '../../gateway/node.js'
 import { Place, quiet } from './met.js'
 import type { Judged } from './planted.js'
@@ -35,6 +35,8 @@ export async function fullDiskFaults (t: Test): Promise<Judged[]> {
   t.match(first, { op: 'uplinkRefused', code: 'ledger-unavailable' })
   refused.plantUplinks(first.expectedSeq, uplinks, 'ledger-unavailable')
   rmSync(ballast)
+  const isTold = ({ type, toSeq }: { type: string, toSeq?: number }) => type === 'UplinksRefused' && toSeq === uplinks
+  await until(async () => (await factsOf(node, 'ann')).some(isTold), 100)
   const log = await openLog(node)
   await quiet(log)
   const judged = await judge(log, refused.planted)
