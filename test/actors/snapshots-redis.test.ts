@@ -3,8 +3,7 @@ import type { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { redisSnapshots, type RedisSnapshotsOptions } from '../../actors/snapshots-redis.js'
 import type { Snapshots } from '../../actors/snapshots.js'
-import { connectRedis } from '../../gateway/redis.js'
-import { redisMissing, startRedis, startRedisCluster } from '../cluster/redis.js'
+import { connectedRedis, redisMissing, startRedis, startRedisCluster } from '../cluster/redis.js'
 import { snapshotsContract, states } from './snapshots-contract.js'
 
 const missing = redisMissing()
@@ -19,23 +18,17 @@ async function all (t: Test) {
   const cluster = await startRedisCluster(t)
   const urls = [
     ['in Redis', server.url],
-    ['in a Redis Cluster', `redis://${cluster.urls.map(url => new URL(url).host).join()}`],
+    ['in a Redis Cluster', cluster.url],
   ] as const
   const lost = { name: 'SnapshotsLost' }
   let prefixes = 0
   const made = new Map<Snapshots, { url: string, options: RedisSnapshotsOptions }>()
 
-  async function connection (t: Test, url: string, commandTimeoutMs = 2000): Promise<Redis | Cluster> {
-    const redis = await connectRedis(url, { commandTimeoutMs })
-    t.teardown(() => redis.disconnect())
-    return redis
-  }
-
   async function snapshotsAt (
     t: Test, url: string, more: Partial<RedisSnapshotsOptions> = {}, redis?: Redis | Cluster
   ) {
     const options = { prefix: `s${++prefixes}`, identity: 'a log', retryMs: 5, ...more }
-    const snapshots = redisSnapshots(redis ?? await connection(t, url), options)
+    const snapshots = redisSnapshots(redis ?? await connectedRedis(t, url), options)
     t.teardown(() => snapshots.close())
     made.set(snapshots, { url, options })
     return snapshots
@@ -49,7 +42,7 @@ async function all (t: Test) {
   }
 
   t.test('a Redis that is flushed', async t => {
-    const redis = await connection(t, server.url)
+    const redis = await connectedRedis(t, server.url)
     const snapshots = await snapshotsAt(t, server.url, {}, redis)
     await snapshots.checkpoint(0)
     await snapshots.save(0, 10n, states(['ada', 'a10']))
@@ -66,7 +59,7 @@ async function all (t: Test) {
   })
 
   t.test('a Redis that is restored from an older copy', async t => {
-    const redis = await connection(t, server.url)
+    const redis = await connectedRedis(t, server.url)
     const snapshots = await snapshotsAt(t, server.url, {}, redis)
     const key = `{${made.get(snapshots)!.options.prefix}.0}:snapshots`
     await snapshots.save(0, 10n, states(['ada', 'a10']))
@@ -131,7 +124,7 @@ async function all (t: Test) {
   t.test('a save while Redis is frozen', async t => {
     const frozen = await startRedis(t)
     const failures: unknown[] = []
-    const redis = await connection(t, frozen.url, 50)
+    const redis = await connectedRedis(t, frozen.url, 50)
     const snapshots = await snapshotsAt(t, frozen.url, { onFailed: error => failures.push(error) }, redis)
     await snapshots.checkpoint(0)
     process.kill(frozen.pid, 'SIGSTOP')

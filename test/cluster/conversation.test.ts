@@ -15,9 +15,7 @@ t.test('Nodes of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false, 
   })
 
   await t.test('hold one conversation over a Redis Cluster', async t => {
-    const { urls } = await startRedisCluster(t)
-    const hosts = urls.map(url => url.replace('redis://', ''))
-    await converse(t, kafka, `redis://${hosts.join(',')}`)
+    await converse(t, kafka, (await startRedisCluster(t)).url)
   })
 })
 

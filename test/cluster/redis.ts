@@ -1,7 +1,8 @@
-import { Redis } from 'ioredis'
+import { type Cluster, Redis } from 'ioredis'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { connectRedis } from '../../gateway/redis.js'
 import { findExecutable, findPort, type ServerProcess, startProcess, type Teardown } from './server-process.js'
 
 /** Redis on loopback, which writes to disk only to keep its keys over a restart. */
@@ -17,7 +18,9 @@ export interface TestRedis {
 }
 
 export interface TestRedisCluster {
-  /** Of its three masters; each tells a client of the others. */
+  /** Names its three masters. */
+  readonly url: string
+  /** Of each master, which tells a client of the others. */
   readonly urls: string[]
 }
 
@@ -81,7 +84,15 @@ export async function startRedisCluster (t: Teardown): Promise<TestRedisCluster>
     })
   }
   for (const { port } of masters) await withClient(port, waitForCluster)
-  return { urls: masters.map(({ port }) => `redis://127.0.0.1:${port}`) }
+  const hosts = masters.map(({ port }) => `127.0.0.1:${port}`)
+  return { url: `redis://${hosts.join()}`, urls: hosts.map(host => `redis://${host}`) }
+}
+
+/** A connection as a node makes it, closed with the test. */
+export async function connectedRedis (t: Teardown, url: string, commandTimeoutMs = 2000): Promise<Redis | Cluster> {
+  const redis = await connectRedis(url, { commandTimeoutMs })
+  t.teardown(() => { redis.disconnect() })
+  return redis
 }
 
 async function waitForCluster (client: Redis): Promise<void> {

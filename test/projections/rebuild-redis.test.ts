@@ -1,7 +1,6 @@
 import t, { type Test } from 'tap'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
-import { connectRedis } from '../../gateway/redis.js'
 import { presence } from '../../projections/presence.js'
 import { rebuild } from '../../projections/rebuild.js'
 import { routing } from '../../projections/routing.js'
@@ -10,7 +9,7 @@ import { redisTables } from '../../projections/tables/redis.js'
 import type { Entry } from '../../schemas/facts.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import { ledger } from '../../schemas/streams.js'
-import { redisMissing, startRedis } from '../cluster/redis.js'
+import { connectedRedis, redisMissing, startRedis } from '../cluster/redis.js'
 import { closed, opened } from './given.js'
 import { scanned } from './tables-contract.js'
 
@@ -23,8 +22,7 @@ if (missing) {
 
 async function all (t: Test) {
   const server = await startRedis(t)
-  const redis = await connectRedis(server.url, { commandTimeoutMs: 2000 })
-  t.teardown(() => redis.disconnect())
+  const redis = await connectedRedis(t, server.url)
 
   async function given (t: Test, prefix: string) {
     const store = await openStore({ directory: t.testdir(), headroomBytes: 1 << 20 })

@@ -1,14 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis, type Cluster } from 'ioredis'
 import t, { type Test } from 'tap'
-import { connectRedis } from '../../gateway/redis.js'
 import { presence } from '../../projections/presence.js'
 import { routing } from '../../projections/routing.js'
 import { Runner } from '../../projections/runner.js'
 import { redisTables, type RedisTablesOptions } from '../../projections/tables/redis.js'
 import { put, remove, type Tables } from '../../projections/tables/tables.js'
 import type { Entry } from '../../schemas/facts.js'
-import { redisMissing, startRedis, startRedisCluster } from '../cluster/redis.js'
+import { connectedRedis, redisMissing, startRedis, startRedisCluster } from '../cluster/redis.js'
 import { followedBy } from './followed-by.js'
 import { closed, opened } from './given.js'
 import { MemoryLog } from './memory-log.js'
@@ -26,21 +25,15 @@ async function all (t: Test) {
   const cluster = await startRedisCluster(t)
   const urls = [
     ['in Redis', server.url],
-    ['in a Redis Cluster', `redis://${cluster.urls.map(url => new URL(url).host).join()}`],
+    ['in a Redis Cluster', cluster.url],
   ] as const
 
   let prefixes = 0
   const made = new Map<Tables, { url: string, options: Partial<RedisTablesOptions> }>()
 
-  async function connection (t: Test, url: string, commandTimeoutMs = 2000): Promise<Redis | Cluster> {
-    const redis = await connectRedis(url, { commandTimeoutMs })
-    t.teardown(() => redis.disconnect())
-    return redis
-  }
-
   async function tablesAt (t: Test, url: string, more: Partial<RedisTablesOptions> = {}, redis?: Redis | Cluster) {
     const options = { prefix: `t${++prefixes}`, identity: 'a log', partitions: () => 9, ...more }
-    const tables = redisTables(redis ?? await connection(t, url), options)
+    const tables = redisTables(redis ?? await connectedRedis(t, url), options)
     t.teardown(() => tables.close())
     made.set(tables, { url, options })
     return tables
@@ -91,7 +84,7 @@ async function all (t: Test) {
   })
 
   t.test('a row that loses its last field', async t => {
-    const redis = await connection(t, server.url)
+    const redis = await connectedRedis(t, server.url)
     const tables = await tablesAt(t, server.url, {}, redis)
     await tables.apply('nodes', 0, [put('n1', 'a', 1), put('n1', 'b', 1), put('n2', 'a', 1)], at(1))
     await tables.apply('nodes', 0, [remove('n1', 'a'), remove('n2', 'a')], at(2))
@@ -112,7 +105,7 @@ async function all (t: Test) {
 
   for (const [name, url] of urls) {
     t.test(`rows of a generation that was given up ${name}`, async t => {
-      const redis = await connection(t, url)
+      const redis = await connectedRedis(t, url)
       const foreign = await tablesAt(t, url, { identity: 'another log' }, redis)
       const { options } = made.get(foreign)!
       const writes = Array.from({ length: 3000 }, (_, i) => put(`k${i}`, 'f', i))
@@ -132,7 +125,7 @@ async function all (t: Test) {
   /** A log, a runner that follows it into Redis, and a way to wait until Redis has what belongs there. */
   async function following (t: Test, url: string, commandTimeoutMs: number) {
     const log = new MemoryLog<Entry>()
-    const redis = await connection(t, url, commandTimeoutMs)
+    const redis = await connectedRedis(t, url, commandTimeoutMs)
     const tables = await tablesAt(t, url, {}, redis)
     const errors: unknown[] = []
     const runner = await Runner.start({
@@ -184,7 +177,7 @@ async function all (t: Test) {
 
   t.test('a cluster without one of its masters', async t => {
     const { urls } = await startRedisCluster(t)
-    const redis = await connection(t, `redis://${urls.map(url => new URL(url).host).join()}`, 100) as Cluster
+    const redis = await connectedRedis(t, `redis://${urls.map(url => new URL(url).host).join()}`, 100) as Cluster
     const tables = await tablesAt(t, '', {}, redis)
     const partitions = Array.from({ length: 9 }, (_, partition) => partition)
     for (const partition of partitions) await tables.apply('presence', partition, [put('ada', 'c', partition)], at(1))
