@@ -38,7 +38,7 @@ export async function requestDrain (
     throw new GatewayError('bad-request', `node ${nodeId} has not the role edge: it holds no connection`)
   }
   if (percent > 0) {
-    const { rows } = await nodeTable.rows()
+    const { rows } = await nodeTable.rows(0) // another node may have told the operator of one that has just come
     const isElsewhere = rows.some(other => other.nodeId !== nodeId && other.alive && other.state === 'up' &&
       (other.wsUrl !== '' || other.tcpUrl !== ''))
     if (!isElsewhere) throw new GatewayError('bad-request', `clients of ${nodeId} have nowhere to go: no other edge is up`)

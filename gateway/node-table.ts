@@ -21,9 +21,9 @@ export class NodeTable {
 
   constructor (readonly tables: Tables, readonly heartbeatMs: number) {}
 
-  /** Every node, and the time that the copy was made. */
-  async rows (): Promise<{ rows: readonly NodeRow[], asOfMs: number }> {
-    if (performance.now() - this.#readAtMs > freshMs) await (this.#refreshing ??= this.#refresh())
+  /** Every node, from a copy that is at most so old while the store is there, and the time that it was made. */
+  async rows (maxAgeMs = freshMs): Promise<{ rows: readonly NodeRow[], asOfMs: number }> {
+    if (performance.now() - this.#readAtMs > maxAgeMs) await (this.#refreshing ??= this.#refresh())
     return { rows: this.#rows, asOfMs: this.#asOfMs }
   }
 

@@ -77,7 +77,7 @@ t.test('500 applications on the SDK, at a cluster', { skip: missing, timeout: 40
     const before = await traffic.interruptions()
     const plan = { percent: 100, withinMs: 12_000 }
     const { status, body } = await request(nodes.get('u1')!, '/v1/nodes/e2/drain', plan)
-    t.equal(status, 202)
+    t.equal(status, 202, JSON.stringify(body))
     const report = await drained(nodes.get('u1')!, 'e2', body.drainId)
     const { total, left, closed, resumed, uplinksLost, downlinksLost } = report
     t.strictSame({ left, closed, resumed, uplinksLost, downlinksLost },

@@ -1,6 +1,7 @@
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { takeFrames } from '../../gateway/edge/tcp-frames.js'
+import { nodeRows } from '../../projections/nodes.js'
 import { encodeFrame } from '../../schemas/frame-codec.js'
 import type { ClientFrame, Frame } from '../../schemas/frames.js'
 import { partitionOf } from '../../schemas/partitioning.js'
@@ -95,7 +96,26 @@ t.test('A drain', async t => {
     await until(async () => await edges.a.state() === 'draining')
     await t.rejects(edges.requestDrain('b', 100, 1_000), { code: 'bad-request', message: /nowhere to go/ })
   })
+
+  t.test('can be asked for as soon as another edge is up, however often the node was asked before', async t => {
+    const edges = await TwoEdges.start(t)
+    await edges.requestDrain('b', 100, 1_000)
+    await until(async () => await edges.b.state() === 'draining')
+    await edges.requestDrain('b', 0, 1_000)
+    await until(async () => {
+      await edges.a.nodeTable.rows()
+      return (await nodeOf(edges, 'b'))?.state === 'up'
+    })
+    t.match(await edges.requestDrain('a', 100, 1_000), { nodeId: 'a' })
+  })
 })
+
+/** From the table itself, without a copy of it. */
+async function nodeOf ({ stores: { tables } }: TwoEdges, nodeId: string) {
+  const rows = []
+  for await (const row of tables.scan('nodes')) rows.push(row)
+  return nodeRows(rows, Date.now()).find(row => row.nodeId === nodeId)
+}
 
 t.test('An edge that wants nobody', async t => {
   t.test('for it is full, names the others', async t => {
