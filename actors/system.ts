@@ -1,4 +1,6 @@
-import { dispatch, spawn, start, stop } from 'nact'
+import { start, stop } from 'nact'
+import { Actor as BaseActor } from 'nact/lib/actor.js'
+import systemMap from 'nact/lib/system-map.js'
 
 /*
   The only file that knows nact (docs/decisions/0003-nact.md). What it must be protected from: a message to a parent
@@ -28,7 +30,8 @@ export interface ActorSystem {
 }
 
 export function startActors (): ActorSystem {
-  const system = start()
+  const reference = start()
+  const system = systemMap.applyOrThrowIfStopped(reference, concrete => concrete)
   const functions = new WeakMap<object, unknown>()
   let spawned = 0
   return {
@@ -36,11 +39,39 @@ export function startActors (): ActorSystem {
       let receive = functions.get(behaviour)
       if (!receive) functions.set(behaviour, receive = reporting(behaviour))
       const options = { initialState: state, onCrash: stopCrashed, afterStop: nothing }
-      return new NactActor<M>(spawn(system, receive as any, `a${(++spawned).toString(36)}`, options as any))
+      return new LeanActor<M>(system, `a${(++spawned).toString(36)}`, system, receive, options)
     },
-    stop: () => stop(system),
+    stop: () => stop(reference),
   }
 }
+
+/**
+ * nact's actor without what ours have no use for: they have no children, and read no context, of which nact makes one
+ * for every message.
+ */
+class LeanActor<M> extends BaseActor implements Actor<M> {
+  constructor (...args: unknown[]) {
+    super(...args)
+    this.children = this.childReferences = childless
+  }
+
+  tell (message: M): void {
+    if (!this.stopped) this.dispatch(message, nobody)
+  }
+
+  override stop (): void {
+    if (!this.stopped) super.stop()
+  }
+
+  override createContext (): object { return noContext }
+
+  /** The handle of an immediate holds those that were set after it, so one that is kept keeps a chain of them. */
+  override afterMessage (): void { this.immediate = undefined }
+}
+
+const childless: ReadonlyMap<string, unknown> = new Map()
+const noContext = {}
+const nobody = {}
 
 function reporting<S, M> (behaviour: Behaviour<S, M>) {
   return (state: S, message: M): S | Promise<S> => {
@@ -59,10 +90,3 @@ function reporting<S, M> (behaviour: Behaviour<S, M>) {
 
 function stopCrashed (_message: unknown, _error: unknown, ctx: { stop: symbol }): symbol { return ctx.stop }
 function nothing (): void {}
-
-class NactActor<M> implements Actor<M> {
-  readonly #reference: any
-  constructor (reference: unknown) { this.#reference = reference }
-  tell (message: M): void { dispatch(this.#reference, message) }
-  stop (): void { stop(this.#reference) }
-}
