@@ -5,7 +5,7 @@ import { pino } from 'pino'
 import type { Logger } from 'pino'
 import { ensureSecrets, flagOf, readConfig, readEnvironment, secretPaths, settings } from '../gateway/config.js'
 import type { Config, Environment, Setting } from '../gateway/config.js'
-import { compactWhileIdle } from '../gateway/idle-memory.js'
+import { collectWhileIdle } from '../gateway/idle-memory.js'
 import type { RunningNode } from '../gateway/main.js'
 
 /** HS256 wants a key as long as its hash (RFC 7518, 3.2); a shorter one can be guessed from one token. */
@@ -42,7 +42,7 @@ async function start (options: Environment): Promise<void> {
     log.warn({ wantBytes: jwtSecretBytesMin }, 'the token secret is short enough to be guessed')
   }
   const node = await startNode(config, log)
-  compactWhileIdle()
+  collectWhileIdle()
   log.info({ http: node.http, tcp: node.tcp, nodeId: node.nodeId }, 'ready')
   if (process.stderr.isTTY) process.stderr.write(hint(node, config))
   const signal = await stopped

@@ -13,7 +13,7 @@ export const layout = {
 }
 
 /** As `npm start` has them. */
-const flags = ['--max-semi-space-size=2', '--enable-source-maps']
+const flags = ['--max-semi-space-size=32', '--enable-source-maps']
 const readyMsMax = 60_000
 const stopMsMax = 15_000
 const stderrLinesMax = 20
