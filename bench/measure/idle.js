@@ -2,11 +2,14 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { withConnections } from './session.js'
 
-const collectionsMax = 12
+const collectionsMax = 20
 /** V8 gives pages back to the system up to a second and a half after the collection that emptied them. */
 const collectionMs = 1_000
-/** Resident memory that so many collections running changed by less than this share is at rest. */
-const calmCollections = 3
+/**
+ * Resident memory that so many collections running changed by less than this share is at rest. For longer than the 5 s
+ * over which V8 must see that little is allocated before it makes a young generation smaller.
+ */
+const calmCollections = 7
 const restShare = 0.003
 
 /**
