@@ -12,6 +12,7 @@ import type { Entry } from '../../schemas/facts.js'
 import type { ConnectionEnded, NodeEntry, UplinkAccepted } from '../../schemas/records.js'
 import { connections, ledger, nodes, type Stream, uplinks } from '../../schemas/streams.js'
 import { BusyClient } from '../faults/busy-client.js'
+import { factsOf } from '../gateway/edge/facts.js'
 import { apiKey, jwtSecret, request, until } from '../faults/node-process.js'
 
 export const partitions = 2
@@ -52,6 +53,9 @@ export async function healthyStreams (t: Test): Promise<Streams> {
   await push('ann', 'for nobody', { platforms: ['another'] })
   await push('ann', 'm1')
   await until(() => clients.every(({ seen }) => seen.length === 5))
+  // An edge collects acks for a while; on a fast machine all would be over by then, and only the ends told of them.
+  await until(async () => (await factsOf(node, 'bob', apiKey)).some(({ type, ackedSeq }) =>
+    type === 'DeliveryReported' && ackedSeq > 0), 20)
   clients[0]!.vanish()
   await until(async () => !(await request(node, '/v1/users/ann/presence')).body.online)
   await push('ann', 'expires', { ttlMs: 1 })

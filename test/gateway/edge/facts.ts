@@ -4,11 +4,12 @@ import type { IncomingMessage } from 'node:http'
 import { entriesOf } from '../../../evidence/entries.js'
 import { openRemoteLog } from '../../../ledger/remote.js'
 import type { Fact } from '../../../schemas/facts.js'
-import type { TestNode } from '../node.js'
 
 /** What the ledger of a running node holds about a user, oldest first. */
-export async function factsOf (node: TestNode, userId: string): Promise<Array<Fact & { [field: string]: any }>> {
-  const log = await openLog(node)
+export async function factsOf (
+  node: { readonly http: string }, userId: string, apiKey?: string
+): Promise<Array<Fact & { [field: string]: any }>> {
+  const log = await openLog(node, apiKey)
   const facts = []
   for await (const { entry } of entriesOf(log, userId)) facts.push(entry.fact)
   await log.close()
