@@ -4,8 +4,11 @@ import type { ColumnSource } from 'hyparquet-writer'
 import type { ConnectionEnded } from '../../schemas/records.js'
 import { type HistoryEncoder, nothing } from './encoder.js'
 
-/** Rows of a row group, which is what memory holds of a file. */
-const groupRows = 20_000
+/**
+ * Rows of a row group, which is what memory holds of a file. So few that most of their values need not be moved by the
+ * garbage collector: with 20,000 an export takes a fifth longer, with 5,000 a file gets 2 % larger.
+ */
+const groupRows = 10_000
 
 type Row = ConnectionEnded
 
@@ -177,7 +180,8 @@ function bigints (values: Float64Array, count: number): bigint[] {
   const data = new Array<bigint>(count)
   for (let i = 0; i < count; i++) {
     const value = values[i]!
-    data[i] = value >= 0 && value < small.length ? small[value]! : BigInt(value)
+    if (value >= 0 && value < small.length) data[i] = small[value]!
+    else data[i] = i > 0 && value === values[i - 1] ? data[i - 1]! : BigInt(value)
   }
   return data
 }

@@ -20,7 +20,7 @@ t.test('an export into a file', async t => {
     const out = join(directory, 'all.parquet')
     t.match(await history(data, '--out', out), '60,000 connections in 1 new file')
     const [{ groups, types }, ...found] = await parquet(out)
-    t.strictSame(groups, [20_000, 20_000, 20_000])
+    t.strictSame(groups, Array(6).fill(10_000))
     t.match(types, { closedAt: 'INT64 TIMESTAMP_MILLIS', code: 'BYTE_ARRAY UTF8', bytesIn: 'INT64', roundTripMs: 'INT32' })
     t.ok(same(sorted(found.map(fromParquet)), sorted(rows)))
   })
