@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
+import { startFlags } from '../peers/ledgerline.js'
 import { leaseMs } from './goals.js'
 
 export const apiKey = 'bench'
@@ -12,8 +13,6 @@ export const layout = {
   e1: 'edge', e2: 'edge', u1: 'users,push', u2: 'users,push', p1: 'projections,ip-config',
 }
 
-/** As `npm start` has them. */
-const flags = ['--max-semi-space-size=32', '--enable-source-maps']
 const readyMsMax = 60_000
 const stopMsMax = 15_000
 const stderrLinesMax = 20
@@ -86,7 +85,7 @@ export class Nodes {
 }
 
 async function startNode (name, { program, dataDir, brokers, redisUrl }) {
-  const child = spawn(process.execPath, [...flags, program, 'start'], {
+  const child = spawn(process.execPath, [...startFlags(), program, 'start'], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,

@@ -39,7 +39,7 @@ export function startLedgerline (listener) {
 }
 
 /** Node's flags of `npm start`. */
-function startFlags () {
+export function startFlags () {
   const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
   return scripts.start.split(' ').filter(word => word.startsWith('--'))
 }
