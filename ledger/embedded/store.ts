@@ -133,6 +133,7 @@ class EmbeddedStore implements Store {
     private readonly options: StoreOptions
   ) {
     this.batch = new Batch(env)
+    cutChain(env)
     this.lazyCommitMs = options.lazyCommitMs ?? 20
   }
 
@@ -255,6 +256,23 @@ class EmbeddedStore implements Store {
     this.probe.unref()
   }
 }
+
+/**
+ * lmdb keeps what is known of each write in a list, and each such object holds the next one when it is long out of the
+ * list. Once V8 takes one of them for old, its collections of the young generation find all that come after it alive:
+ * every commit then leaves garbage that only a collection of everything removes
+ * (docs/decisions/0013-promoted-garbage.md).
+ */
+function cutChain (env: RootDatabase<Buffer, Buffer>): void {
+  let passed: Link | undefined
+  env.on('aftercommit', ({ next }: { next: Link }) => {
+    if (passed !== undefined && passed !== next) passed.next = passed.nextTxn = null
+    passed = next
+  })
+}
+
+/** The first write of a transaction. */
+interface Link { next: unknown, nextTxn?: unknown }
 
 /** lmdb rejects a put with "see commitError", a promise that rejects with the reason. */
 async function reasonOf (err: unknown): Promise<unknown> {
