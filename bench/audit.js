@@ -131,10 +131,10 @@ class Writer {
       ended.push({ ...this.#openings.get(fact.connectionId), ...fact, closedAtMs: atMs, resumedFrom: '', resumedTo: '' })
       this.#openings.delete(fact.connectionId)
     }
+    const { offset: derivedFrom } = await log.append(ledger, partition, items)
     await Promise.all([
-      log.append(ledger, partition, items),
-      accepted.length > 0 && log.append(uplinks, partition, accepted),
-      ended.length > 0 && log.append(connections, partition, ended),
+      accepted.length > 0 && log.append(uplinks, partition, accepted, { derivedFrom }),
+      ended.length > 0 && log.append(connections, partition, ended, { derivedFrom }),
     ])
   }
 }

@@ -5,10 +5,9 @@
     npm run bench:evidence -- [--entries 2000000] [--per-second 5000] [--seconds 20] [--rounds 3]
                               [--commands audit,replay] [--dist ../dist] [--directory DIR]
 
-  The gateway has core 0. Core 1 is shared by the load and by the command, which takes all that the load leaves: so the
-  load rests between uplinks and counts a latency from when the uplink left. Load and gateway go before everything else
-  (autogroup) where this user may give them that, so that neither the command takes the load's time nor what else runs
-  here the gateway's, and the command next; where not, the command gives way. `late` says how late uplinks left all the
+  The gateway and the load have core 0, the command has core 1. The load rests between uplinks, so as not to take the
+  gateway's core, and counts a latency from when the uplink left. Both go before everything else (autogroup) where this
+  user may give them that, so that what else runs here costs them little. `late` says how late uplinks left all the
   same. On a slow disk the sync of a commit is most of a p99: a DIR on a tmpfs shows what the event loop has of it.
   DIR is an embedded data directory that bench/audit.js makes; it is made anew, and deleted, where it is not named.
 */
@@ -21,7 +20,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { startGenerator } from './load/generator.js'
 import { startLedgerline } from './peers/ledgerline.js'
-import { loadCore, pinned, spawnPinned, stopChild } from './peers/process.js'
+import { loadCore, pinned, serverCore, spawnPinned, stopChild } from './peers/process.js'
 
 const connections = 200
 const users = 20_000
@@ -49,8 +48,6 @@ const windowMs = 1000 * Number(values.seconds)
 const program = join(resolve(values.dist), 'cli/ledgerline.js')
 const mayGoFirst = spawnSync('setsid', [...withPriority(-20).slice(1), 'true']).status === 0
 const before = mayGoFirst ? withPriority(-20) : []
-/** After the load, and before what else runs here. */
-const beforeCommand = mayGoFirst ? withPriority(-10) : ['nice', '-n', '19']
 
 /**
  * Starts a program in a session of its own, which gets more of a core than others. Not by real-time priority: with that
@@ -64,6 +61,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'ledgerline-evidence-'))
 try {
   const dataDir = values.directory ?? join(scratch, 'data')
   if (!existsSync(dataDir)) fill(dataDir)
+  await fold(dataDir)
   await measure(dataDir)
 } finally {
   rmSync(scratch, { recursive: true, force: true })
@@ -76,11 +74,25 @@ function fill (directory) {
   if (status !== 0) throw new Error(`the ledger could not be made: ${script} ended with ${status}`)
 }
 
-async function measure (dataDir) {
-  const server = await startLedgerline('tcp')({ program, dataDir, serverFlags: [], readyMsMax, before })
+/** A gateway that has just folded all of it from nothing is not what operators look into. */
+async function fold (dataDir) {
+  const server = await start(dataDir)
   try {
     await caughtUp(server.target)
-    const load = await startGenerator({ protocol: 'ledgerline-tcp', target: server.target }, before)
+  } finally {
+    await server.stop()
+  }
+}
+
+function start (dataDir) {
+  return startLedgerline('tcp')({ program, dataDir, serverFlags: [], readyMsMax, before })
+}
+
+async function measure (dataDir) {
+  const server = await start(dataDir)
+  try {
+    await caughtUp(server.target)
+    const load = await startGenerator({ protocol: 'ledgerline-tcp', target: server.target }, { before, core: serverCore })
     try {
       await load.ask('open', { count: connections })
       await load.ask('rest', { perSecond, windowMs: warmMs })
@@ -148,7 +160,7 @@ function scheduled (pid) {
   return { ranMs: Number(ran) / 1e6, waitedMs: Number(waited) / 1e6, atMs: performance.now() }
 }
 
-/** On the load's core; ended by `stop`, whatever it is at. */
+/** Ended by `stop`, whatever it is at. */
 function runAgainAndAgain (command, { controlPort, apiKey }) {
   const args = [command, '--url', `http://127.0.0.1:${controlPort}`, '--api-key', apiKey, '--json', '--no-progress']
   const startMs = performance.now()
@@ -157,9 +169,7 @@ function runAgainAndAgain (command, { controlPort, apiKey }) {
   let ending = false
   const loop = async () => {
     for (;;) {
-      child = spawnPinned(loadCore, [...beforeCommand, process.execPath, program, ...args], {
-        stdio: ['ignore', 'pipe', 'pipe'],
-      })
+      child = spawnPinned(loadCore, [process.execPath, program, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
       const [code, output, complaint] = await ended(child)
       if (ending) return
       // 1 says that it has found something, which live traffic may make it.

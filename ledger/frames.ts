@@ -9,7 +9,8 @@
 const headerBytes = 12
 /** More is no block of ours: appends are bounded far below. */
 const bodyBytesMax = 1 << 28
-const chunkBytes = 1 << 16
+const chunkBytes = 1 << 17
+const sparesMax = 8
 
 /** A block as it is stored: `Stream.decodeBlock` makes its items of `body`. */
 export interface StoredBlock {
@@ -17,9 +18,15 @@ export interface StoredBlock {
   readonly body: Uint8Array
 }
 
-/** Collects frames in one buffer, over and over: a buffer for each chunk would have the garbage collector stop us. */
+/** Given back by readers that are done. */
+const spares: Buffer[] = []
+
+/**
+ * Collects frames in one buffer, over and over, and leaves it to the next reader: buffers that live for a second each
+ * are what has V8 collect the whole heap, and a gateway stand still meanwhile.
+ */
 export class FrameBuffer {
-  #bytes = Buffer.allocUnsafeSlow(chunkBytes)
+  #bytes = spares.pop() ?? Buffer.allocUnsafeSlow(chunkBytes)
   #length = 0
 
   get isEmpty (): boolean { return this.#length === 0 }
@@ -30,7 +37,7 @@ export class FrameBuffer {
     const end = start + headerBytes + body.length
     if (end > this.#bytes.length) {
       if (start > 0) return false
-      this.#bytes = Buffer.allocUnsafeSlow(end)
+      this.#bytes = Buffer.allocUnsafeSlow(2 ** Math.ceil(Math.log2(end))) // or each block that is larger yet makes one
     }
     this.#bytes.writeUInt32BE(body.length, start)
     this.#bytes.writeBigUInt64BE(offset, start + 4)
@@ -44,6 +51,11 @@ export class FrameBuffer {
     const chunk = this.#bytes.subarray(0, this.#length)
     this.#length = 0
     return chunk
+  }
+
+  /** To be called once, when nobody uses any more what `take` gave. */
+  release (): void {
+    if (spares.length < sparesMax) spares.push(this.#bytes)
   }
 }
 

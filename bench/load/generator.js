@@ -9,12 +9,12 @@ export const payloadBytes = 120
  * Starts a load generator for one run.
  *
  * @param {object} setup `protocol`, `target` and the protocol's own options
- * @param {string[]} before what the program is started with, such as `nice`
+ * @param {{ before?: string[], core?: number }} [options] what the program is started with, such as `nice`, and where
  * @returns {Promise<{ ask: (command: string, options?: object) => Promise<any>, stop: () => Promise<void> }>}
  *   `ask` rejects with what went wrong on a connection
  */
-export async function startGenerator (setup, before = []) {
-  const child = spawnPinned(loadCore, [...before, process.execPath, program], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+export async function startGenerator (setup, { before = [], core = loadCore } = {}) {
+  const child = spawnPinned(core, [...before, process.execPath, program], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   const ended = new Promise(resolve => child.once('exit', resolve))
   const ask = async (command, options = {}) => {
     child.send({ command, ...options })

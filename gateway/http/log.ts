@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as loopTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { FrameBuffer } from '../../ledger/frames.js'
 import type { FramesRange, LogReader, StoredBlocks } from '../../ledger/log.js'
@@ -25,8 +25,10 @@ interface BlocksQuery {
 const readersMax = 8
 /** A reader that takes nothing for so long is given up. */
 const stalledMs = 120_000
-/** Where others have used the event loop for so long between two chunks, they get a rest as long as a chunk takes. */
-const othersMs = 0.2
+const pieceBytes = 1 << 17
+/** Who has used the event loop for so long in one turn is live traffic, and expects more of it for so long. */
+const othersMs = 0.1
+const busyMs = 1_000
 const restMs = 1
 
 const offsetSchema = { type: 'string', pattern: '^\\d{1,19}$', examples: ['1021'] }
@@ -61,6 +63,7 @@ const partitionsSchema = {
 /** `GET /v1/log/...`: the streams, for who looks for evidence in another process (ledger/remote.ts). */
 export async function logRoutes (app: FastifyInstance, { logReader, streams }: LogOptions): Promise<void> {
   const begin = admitReaders(app, readersMax)
+  const turn = turnstile()
 
   function streamOf (name: string): Stream<any> {
     const stream = streams.find(stream => stream.name === name)
@@ -165,7 +168,7 @@ export async function logRoutes (app: FastifyInstance, { logReader, streams }: L
     const chunks = logReader.readFrames?.(stream, partition, range) ?? encoded(logReader, stream, partition, range)
     reply.hijack()
     reply.raw.writeHead(200, { 'content-type': 'application/octet-stream', 'ledgerline-to': `${end}` })
-    await send(reply.raw, chunks, signal).catch(err => {
+    await send(reply.raw, chunks, turn, signal).catch(err => {
       request.log.error({ err }, 'a read of the log broke off')
       reply.raw.destroy()
     })
@@ -177,23 +180,58 @@ async function * encoded (
   log: LogReader, stream: Stream<any>, partition: number, range: FramesRange
 ): AsyncGenerator<Buffer> {
   const frames = new FrameBuffer()
-  for await (const { offset, items } of log.read(stream, partition, range)) {
-    const body = stream.encodeBlock(items)
-    if (frames.add(offset, body)) continue
-    yield frames.take()
-    frames.add(offset, stream.encodeBlock(items)) // others may have encoded since
+  try {
+    for await (const { offset, items } of log.read(stream, partition, range)) {
+      const body = stream.encodeBlock(items)
+      if (frames.add(offset, body)) continue
+      yield frames.take()
+      frames.add(offset, stream.encodeBlock(items)) // others may have encoded since
+    }
+    if (!frames.isEmpty) yield frames.take()
+  } finally {
+    frames.release()
   }
-  if (!frames.isEmpty) yield frames.take()
 }
 
-/** Chunk by chunk, each once the one before it is with the kernel; at full speed only while nobody else needs it. */
-async function send (response: ServerResponse, chunks: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
+/**
+ * Piece by piece, each once the one before it is with the kernel and its turn has come.
+ *
+ * @param turn of all readers
+ */
+async function send (
+  response: ServerResponse, chunks: AsyncIterable<Buffer>, turn: () => Promise<void>, signal: AbortSignal
+): Promise<void> {
   for await (const chunk of chunks) {
-    await new Promise(resolve => { response.write(chunk, resolve) })
-    if (signal.aborted) return
-    const startedMs = performance.now()
-    await turn()
-    if (performance.now() - startedMs > othersMs) await sleep(restMs)
+    for (let at = 0; at < chunk.length; at += pieceBytes) {
+      const piece = chunk.subarray(at, at + pieceBytes)
+      await new Promise(resolve => { response.write(piece, resolve) })
+      if (signal.aborted) return
+      await turn()
+    }
   }
   response.end()
+}
+
+/**
+ * Turns that come one at a time, in order of asking. Between two the event loop serves live traffic; where there is
+ * any, it then sleeps for a while: as long as it runs, the scheduler may keep the thread that commits waiting.
+ */
+function turnstile (): () => Promise<void> {
+  let free: Promise<void> = Promise.resolve()
+  let busyUntilMs = 0
+
+  async function breathe (): Promise<void> {
+    await loopTurn() // the reader's
+    const startedMs = performance.now()
+    await loopTurn() // the others'
+    const nowMs = performance.now()
+    if (nowMs - startedMs > othersMs) busyUntilMs = nowMs + busyMs
+    if (nowMs < busyUntilMs) await sleep(restMs)
+  }
+
+  return () => {
+    const turn = free
+    free = turn.then(breathe)
+    return turn
+  }
 }

@@ -23,7 +23,7 @@ export interface OpenedStream {
 
 /** How long a reader may keep the event loop; and one that collects frames, who shares it with live traffic. */
 const turnMs = 4
-const framesTurnMs = 0.25
+const framesTurnMs = 0.3
 
 /** The streams of one store, as far as reading them goes. */
 export class Streams implements LogReader, StoredBlocks {
@@ -47,17 +47,24 @@ export class Streams implements LogReader, StoredBlocks {
     const end = Math.min(Number(range.to), log.next)
     const search = range.key === undefined ? undefined : new KeySearch(log, range.key, () => closing.aborted)
     const frames = new FrameBuffer()
-    for (let at = Number(range.from); at < end && !closing.aborted;) {
-      if (search) at = await search.find(at, end)
-      const untilMs = performance.now() + framesTurnMs
-      while (at < end) {
-        const stored = log.readNextStored(at)
-        if (stored === undefined || stored.offset >= end) at = end
-        else if (frames.add(BigInt(stored.offset), stored.body)) at = stored.offset + 1
-        else break // it comes first in the next chunk
-        if (search || performance.now() > untilMs) break
+    let untilMs = performance.now() + framesTurnMs
+    try {
+      for (let at = Number(range.from), full = false; at < end && !closing.aborted; full = false) {
+        if (search) at = await search.find(at, end)
+        while (at < end && !full) {
+          const stored = log.readNextStored(at)
+          if (stored === undefined || stored.offset >= end) at = end
+          else if (frames.add(BigInt(stored.offset), stored.body)) at = stored.offset + 1
+          else full = true // it comes first in the next chunk
+          if (search || performance.now() > untilMs) break
+        }
+        const more = at < end && !full && performance.now() <= untilMs
+        if (frames.isEmpty || more) continue
+        yield frames.take()
+        untilMs = performance.now() + framesTurnMs
       }
-      if (!frames.isEmpty) yield frames.take()
+    } finally {
+      frames.release()
     }
   }
 

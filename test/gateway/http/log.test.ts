@@ -42,6 +42,29 @@ t.test('GET /v1/log/:stream/:partition', async t => {
     t.equal((await app.inject({ url: '/v1/log/notes/0?to=99', headers })).headers['ledgerline-to'], '3')
   })
 
+  await t.test('answers readers at the same time, each with its own blocks, however large', async t => {
+    const { app, log, stream } = await givenLog(t)
+    const texts = [['a', 'b'.repeat(400_000), 'c'.repeat(150_000)], ['d'.repeat(200_000), 'e', 'f'.repeat(300_000)]]
+    for (const [partition, blocks] of texts.entries()) {
+      for (const text of blocks) await log.append(stream, partition, [note(text)])
+    }
+    const wanted = texts.map(blocks => Buffer.concat(blocks.map((text, offset) => {
+      const header = Buffer.alloc(12)
+      const body = Buffer.from(JSON.stringify([note(text)]))
+      header.writeUInt32BE(body.length)
+      header.writeUInt32BE(offset, 8)
+      return Buffer.concat([header, body])
+    })))
+    const url = await app.listen({ port: 0, host: '127.0.0.1' })
+    const read = async (partition: number) =>
+      Buffer.from(await (await fetch(`${url}/v1/log/notes/${partition}`, { headers })).arrayBuffer())
+    const partitions = [0, 1, 0, 1, 1, 0]
+    for (const round of ['first', 'second']) {
+      const answers = await Promise.all(partitions.map(read))
+      t.ok(answers.every((answer, i) => answer.equals(wanted[partitions[i]!]!)), `the ${round} time`)
+    }
+  })
+
   for (const [path, status, code] of [
     ['/v1/log/other/0', 404, 'not-found'],
     ['/v1/log/notes/2', 404, 'not-found'],
