@@ -41,7 +41,8 @@ async function all () {
       const directory = join(parent, name.replace(' ', '-'))
       const size = { entries: entries * entryTimes, users: users * userTimes }
       if (!existsSync(directory)) run('build', directory, size)
-      console.log(JSON.stringify({ name, ...JSON.parse(run('audit', directory, size)) }))
+      const figures = ['audit', 'memory'].map(step => JSON.parse(run(step, directory, size)))
+      console.log(JSON.stringify(Object.assign({ name }, ...figures)))
     }
   } finally {
     if (!values.directory) rmSync(parent, { recursive: true, force: true })
@@ -51,7 +52,7 @@ async function all () {
 function run (step, directory, size) {
   const args = ['--step', step, '--dist', values.dist, '--directory', directory,
     '--entries', size.entries, '--users', size.users].map(String)
-  const { status, stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), ...args])
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', fileURLToPath(import.meta.url), ...args])
   if (status !== 0) throw new Error(`${step}: ${stderr}`)
   return String(stdout)
 }
@@ -195,11 +196,27 @@ async function audit () {
   }))
 }
 
+/** What is alive in the heap and beside it, the most of it: V8 lets garbage collect as long as there is memory. */
+async function memory () {
+  const { openStoredLog, audit } = await product()
+  const log = await openStoredLog(values.directory)
+  let liveMb = 0
+  const timer = setInterval(() => {
+    globalThis.gc()
+    const { heapUsed, external } = process.memoryUsage()
+    liveMb = Math.max(liveMb, Math.round((heapUsed + external) / 2 ** 20))
+  }, 200)
+  await audit(log, { exact: true })
+  clearInterval(timer)
+  await log.close()
+  console.log(JSON.stringify({ liveMb }))
+}
+
 /** Without the pages of the data file, which the kernel takes back whenever it wants them. */
 function anonymousMegabytes () {
   const [, kilobytes] = /^RssAnon:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [0, 0]
   return Math.round(Number(kilobytes) / 1024)
 }
 
-const steps = { all, build, audit }
+const steps = { all, build, audit, memory }
 await steps[values.step]()

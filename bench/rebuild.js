@@ -17,28 +17,30 @@ const entriesPerBlock = 200
 /** Of a connection: what lies between its opening and its closing. */
 const uplinksPerConnection = 50
 
-const [entries = '400000', directory] = process.argv.slice(2)
-if (directory === undefined) {
-  for (const count of [Number(entries), 10 * Number(entries)]) inProcess(count)
+const [entries = '400000', step, directory] = process.argv.slice(2)
+if (step === undefined) {
+  for (const count of [Number(entries), 10 * Number(entries)]) inProcesses(count)
+} else if (step === 'fill') {
+  await fill(await openProduct(), directory, Number(entries))
 } else {
-  await run(directory, Number(entries))
+  await run(await openProduct(), directory)
 }
 
-/** Each in a process of its own: the memory of one says nothing of the other's. */
-function inProcess (count) {
+/** Each step in a process of its own: the memory of one says nothing of the other's. */
+function inProcesses (count) {
   const scratch = mkdtempSync(join(tmpdir(), 'ledgerline-rebuild-'))
   try {
     const script = fileURLToPath(import.meta.url)
-    const { status } = spawnSync(process.execPath, [script, `${count}`, scratch], { stdio: 'inherit' })
-    if (status !== 0) process.exitCode = 1
+    for (const step of ['fill', 'rebuild']) {
+      const { status } = spawnSync(process.execPath, [script, `${count}`, step, scratch], { stdio: 'inherit' })
+      if (status !== 0) process.exitCode = 1
+    }
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
 }
 
-async function run (directory, count) {
-  const product = await openProduct()
-  await fill(product, directory, count)
+async function run (product, directory) {
   const { openStore, embeddedLog, embeddedTables, embeddedSnapshots, rebuild, rebuildSnapshots, ledger } = product
   const store = await openStore({ directory })
   const log = embeddedLog(store)

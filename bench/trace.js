@@ -1,13 +1,15 @@
 /*
   How long it takes to tell what became of one user's message: builds a data directory as a day of traffic leaves it,
   then times `ledgerline trace` of several users, a process from its start to its end, on the stopped directory and over
-  HTTP.
+  HTTP. With --cluster the day goes into a Kafka of its own, where a trace reads it.
 
     npm run bench:trace -- [--users 1000000] [--entries 20000000] [--together 32] [--traces 8] [--directory DIR]
+    npm run bench:trace -- --cluster [--users 1000000] [--entries 20000000] [--together 256] [--traces 8]
 
   What is assumed: a user connects once a day, for an hour, and all of its entries fall into that hour, between those of
   the forty thousand users that are there with it. A commit takes `together` entries of as many users: four to a block
-  of one partition. With --directory an existing directory is used if there is one, and kept.
+  of one partition. With --directory an existing directory is used if there is one, and kept. In Kafka it is 32 to a
+  block unless --together says otherwise: fewer take longer to append.
 */
 import { execFile } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
@@ -22,11 +24,11 @@ import { closed, opened, requested } from '../dist/test/facts.js'
 const built = name => import(`../dist/${name}.js`)
 const [
   { default: fastify }, { startProgress }, { embeddedLog }, { openStore }, { openStoredLog }, { errorSchema },
-  { logRoutes }, { streams }, { ledger }, { partitionOf },
+  { logRoutes }, { streams }, { ledger }, { partitionOf }, { openKafkaLog }, { startServers },
 ] = await Promise.all([
   import('fastify'), built('cli/progress'), built('ledger/embedded/log'), built('ledger/embedded/store'),
   built('ledger/embedded/reader'), built('gateway/http/errors'), built('gateway/http/log'), built('ledger/streams'),
-  built('schemas/streams'), built('schemas/partitioning'),
+  built('schemas/streams'), built('schemas/partitioning'), built('ledger/kafka/log'), import('./cluster/servers.js'),
 ])
 const program = fileURLToPath(new URL('../dist/cli/ledgerline.js', import.meta.url))
 
@@ -36,33 +38,60 @@ const hours = 24
 const hourMs = 3_600_000
 const dayStartMs = Date.UTC(2026, 0, 5)
 const payload = Buffer.alloc(64, 'payload ')
+const clusterPartitions = 8
 
 const { values } = parseArgs({
   options: {
     users: { type: 'string', default: '1000000' },
     entries: { type: 'string', default: '20000000' },
-    together: { type: 'string', default: '32' },
+    together: { type: 'string' },
     traces: { type: 'string', default: '8' },
     directory: { type: 'string' },
     keep: { type: 'boolean', default: false },
+    cluster: { type: 'boolean', default: false },
   },
 })
 const users = Number(values.users)
 const perUser = Math.max(4, Math.round(Number(values.entries) / users))
-const together = Number(values.together)
-const directory = values.directory ?? await mkdtemp(join(tmpdir(), 'ledgerline-trace-'))
+const together = Number(values.together ?? (values.cluster ? 256 : 32))
+if (values.cluster) await inKafka()
+else await inDirectory()
 
-try {
-  if (!existsSync(join(directory, 'data.mdb'))) await build()
-  await report()
-} finally {
-  if (!values.keep && values.directory === undefined) await rm(directory, { recursive: true })
+async function inDirectory () {
+  const directory = values.directory ?? await mkdtemp(join(tmpdir(), 'ledgerline-trace-'))
+  try {
+    if (!existsSync(join(directory, 'data.mdb'))) await build(directory)
+    await report(directory)
+  } finally {
+    if (!values.keep && values.directory === undefined) await rm(directory, { recursive: true })
+  }
 }
 
-async function build () {
+async function build (directory) {
   let nowMs = dayStartMs
   const store = await openStore({ directory, commits: 'sync' })
   const log = embeddedLog(store, { now: () => nowMs })
+  await fill(log, atMs => { nowMs = atMs })
+  await store.close()
+}
+
+async function inKafka () {
+  const { brokers, stop } = await startServers(fileURLToPath(new URL('../dist', import.meta.url)))
+  try {
+    const failed = (what, err) => { console.error(what, err.message) }
+    const settings = { brokers, topicPrefix: 'ledgerline', clientId: 'bench', failed }
+    const kept = streams.map(stream => ({ stream, partitions: clusterPartitions }))
+    const log = await openKafkaLog({ ...settings, streams: kept })
+    await fill(log, () => {})
+    await log.close()
+    print('trace, Kafka', await timed(argsOf, { KAFKA_BROKERS: brokers.join(',') }))
+  } finally {
+    await stop()
+  }
+}
+
+/** @param {(atMs: number) => void} passed told what time it is */
+async function fill (log, passed) {
   const partitions = log.partitions(ledger)
   const progress = startProgress({ label: 'a day of traffic', total: users * perUser, unit: 'entries' })
   const startedMs = performance.now()
@@ -71,7 +100,8 @@ async function build () {
   let appends = []
   for (let hour = 0; hour < hours; hour++) {
     for (let step = 0; step < perUser; step++) {
-      nowMs = dayStartMs + hourMs * (hour + step / perUser)
+      const nowMs = dayStartMs + hourMs * (hour + step / perUser)
+      passed(nowMs)
       for (let user = hour * perHour; user < Math.min(users, (hour + 1) * perHour); user++) {
         const userId = userIdOf(user)
         const entry = { userId, atMs: Math.floor(nowMs), fact: factOf(user, step) }
@@ -93,7 +123,6 @@ async function build () {
     seconds: (performance.now() - startedMs) / 1000,
     cpuSeconds: (user + system) / 1e6,
   })
-  await store.close()
 }
 
 /** What a user has in its hour: a connection, uplinks, downlinks that are acked, and the end of the connection. */
@@ -120,25 +149,22 @@ function userIdOf (user) { return `user-${user}` }
 
 function messageIdOf (user, seq) { return `m${user}-${seq}` }
 
-async function report () {
-  await reportIndex()
-  const traces = Number(values.traces)
-  const asked = Array.from({ length: traces }, (_, i) => Math.floor((i + 0.5) * users / traces))
-  const args = user => ['trace', userIdOf(user), '--message', messageIdOf(user, 1), '--json']
-  print('trace, stopped directory', await timed(asked, user => [...args(user), '--data', directory]))
+async function report (directory) {
+  await reportIndex(directory)
+  print('trace, stopped directory', await timed(user => [...argsOf(user), '--data', directory]))
 
   const app = fastify()
   app.addSchema(errorSchema)
   const log = await openStoredLog(directory)
   app.register(logRoutes, { logReader: log, streams })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
-  print('trace, over HTTP', await timed(asked, user => [...args(user), '--url', url]))
+  print('trace, over HTTP', await timed(user => [...argsOf(user), '--url', url]))
   await app.close()
   await log.close()
 }
 
 /** What both indexes take; their kinds are those of ledger/embedded/keys.ts. */
-async function reportIndex () {
+async function reportIndex (directory) {
   const store = await openStore({ directory })
   const bytesOf = kind => {
     let [rows, bytes] = [0, 0]
@@ -154,11 +180,17 @@ async function reportIndex () {
   await store.close()
 }
 
-async function timed (asked, argsOf) {
+function argsOf (user) { return ['trace', userIdOf(user), '--message', messageIdOf(user, 1), '--json'] }
+
+/** Traces of users from all over the day. */
+async function timed (argsOf, env = {}) {
+  const traces = Number(values.traces)
+  const asked = Array.from({ length: traces }, (_, i) => Math.floor((i + 0.5) * users / traces))
   const ms = []
   for (const user of asked) {
     const startedMs = performance.now()
-    const { stdout } = await run(process.execPath, [program, ...argsOf(user)], { env: { PATH: process.env.PATH } })
+    const command = [program, ...argsOf(user)]
+    const { stdout } = await run(process.execPath, command, { env: { PATH: process.env.PATH, ...env } })
     ms.push(performance.now() - startedMs)
     const { verdict, steps } = JSON.parse(stdout)
     if (verdict.code !== 'acked') throw new Error(`${userIdOf(user)}: got ${verdict.code}, ${steps.length} steps`)
