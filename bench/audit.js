@@ -9,12 +9,13 @@
 */
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { closed, opened, requested } from '../dist/test/facts.js'
+import { memoryOf } from './measure/memory.js'
 
 const { values } = parseArgs({
   options: {
@@ -169,7 +170,7 @@ async function audit () {
   const { openStoredLog, audit } = await product()
   const log = await openStoredLog(values.directory)
   let anonymousMb = 0
-  const look = () => { anonymousMb = Math.max(anonymousMb, anonymousMegabytes()) }
+  const look = () => { anonymousMb = Math.max(anonymousMb, Math.round(memoryOf(process.pid).anonBytes / 2 ** 20)) }
   const timer = setInterval(look, 50)
   const startMs = performance.now()
   const cpu = process.cpuUsage()
@@ -210,12 +211,6 @@ async function memory () {
   clearInterval(timer)
   await log.close()
   console.log(JSON.stringify({ liveMb }))
-}
-
-/** Without the pages of the data file, which the kernel takes back whenever it wants them. */
-function anonymousMegabytes () {
-  const [, kilobytes] = /^RssAnon:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [0, 0]
-  return Math.round(Number(kilobytes) / 1024)
 }
 
 const steps = { all, build, audit, memory }

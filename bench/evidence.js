@@ -46,23 +46,21 @@ const { values } = parseArgs({
 const perSecond = Number(values['per-second'])
 const windowMs = 1000 * Number(values.seconds)
 const program = join(resolve(values.dist), 'cli/ledgerline.js')
-const mayGoFirst = spawnSync('setsid', [...withPriority(-20).slice(1), 'true']).status === 0
-const before = mayGoFirst ? withPriority(-20) : []
-
 /**
  * Starts a program in a session of its own, which gets more of a core than others. Not by real-time priority: with that
  * the threads of one process would stop each other for 100 ms at a time.
  */
-function withPriority (nice) {
-  return ['setsid', 'sh', '-c', `echo ${nice} > /proc/self/autogroup && exec "$@"`, 'sh']
-}
+const goingFirst = ['setsid', 'sh', '-c', 'echo -20 > /proc/self/autogroup && exec "$@"', 'sh']
+const mayGoFirst = spawnSync(goingFirst[0], [...goingFirst.slice(1), 'true']).status === 0
+const before = mayGoFirst ? goingFirst : []
 
 const scratch = mkdtempSync(join(tmpdir(), 'ledgerline-evidence-'))
 try {
   const dataDir = values.directory ?? join(scratch, 'data')
   if (!existsSync(dataDir)) fill(dataDir)
-  await fold(dataDir)
-  await measure(dataDir)
+  // A gateway that has just folded all of it from nothing is not what operators look into.
+  await withGateway(dataDir, () => {})
+  await withGateway(dataDir, measure)
 } finally {
   rmSync(scratch, { recursive: true, force: true })
 }
@@ -74,34 +72,25 @@ function fill (directory) {
   if (status !== 0) throw new Error(`the ledger could not be made: ${script} ended with ${status}`)
 }
 
-/** A gateway that has just folded all of it from nothing is not what operators look into. */
-async function fold (dataDir) {
-  const server = await start(dataDir)
+/** Calls `use` once all that the directory has is folded. */
+async function withGateway (dataDir, use) {
+  const server = await startLedgerline('tcp')({ program, dataDir, serverFlags: [], readyMsMax, before })
   try {
     await caughtUp(server.target)
+    await use(server)
   } finally {
     await server.stop()
   }
 }
 
-function start (dataDir) {
-  return startLedgerline('tcp')({ program, dataDir, serverFlags: [], readyMsMax, before })
-}
-
-async function measure (dataDir) {
-  const server = await start(dataDir)
+async function measure (server) {
+  const load = await startGenerator({ protocol: 'ledgerline-tcp', target: server.target }, { before, core: serverCore })
   try {
-    await caughtUp(server.target)
-    const load = await startGenerator({ protocol: 'ledgerline-tcp', target: server.target }, { before, core: serverCore })
-    try {
-      await load.ask('open', { count: connections })
-      await load.ask('rest', { perSecond, windowMs: warmMs })
-      for (const command of values.commands.split(',')) await compare(command, load, server)
-    } finally {
-      await load.stop()
-    }
+    await load.ask('open', { count: connections })
+    await load.ask('rest', { perSecond, windowMs: warmMs })
+    for (const command of values.commands.split(',')) await compare(command, load, server)
   } finally {
-    await server.stop()
+    await load.stop()
   }
 }
 

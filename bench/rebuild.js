@@ -5,11 +5,12 @@
     node bench/rebuild.js [ENTRIES]
 */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { closed, opened } from '../dist/test/facts.js'
+import { memoryOf } from './measure/memory.js'
 
 const partitions = 8
 const users = 20_000
@@ -70,7 +71,7 @@ async function measure (table, work) {
   await work(({ entries }) => {
     read += entries
     readMs = performance.now() - startMs
-    if (read % 10_000 < entriesPerBlock) mostBytes = Math.max(mostBytes, ownBytes())
+    if (read % 10_000 < entriesPerBlock) mostBytes = Math.max(mostBytes, memoryOf(process.pid).anonBytes)
   })
   const { user, system } = process.cpuUsage(cpu)
   console.log(JSON.stringify({
@@ -82,12 +83,6 @@ async function measure (table, work) {
     cpuSeconds: Number(((user + system) / 1e6).toFixed(2)),
     rssMb: Math.round(mostBytes / 2 ** 20), // without the mapped file, which the kernel takes back at will
   }))
-}
-
-/** Resident memory but for mapped files. */
-function ownBytes () {
-  const [, kilobytes] = /RssAnon:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))
-  return Number(kilobytes) * 1024
 }
 
 /** The only place that knows the product's modules. */

@@ -79,12 +79,11 @@ async function inKafka () {
   const { brokers, stop } = await startServers(fileURLToPath(new URL('../dist', import.meta.url)))
   try {
     const failed = (what, err) => { console.error(what, err.message) }
-    const settings = { brokers, topicPrefix: 'ledgerline', clientId: 'bench', failed }
-    const kept = streams.map(stream => ({ stream, partitions: clusterPartitions }))
-    const log = await openKafkaLog({ ...settings, streams: kept })
+    const topics = streams.map(stream => ({ stream, partitions: clusterPartitions }))
+    const log = await openKafkaLog({ brokers, topicPrefix: 'ledgerline', clientId: 'bench', streams: topics, failed })
     await fill(log, () => {})
     await log.close()
-    print('trace, Kafka', await timed(argsOf, { KAFKA_BROKERS: brokers.join(',') }))
+    print('trace, Kafka', await timed(question, { KAFKA_BROKERS: brokers.join(',') }))
   } finally {
     await stop()
   }
@@ -151,14 +150,14 @@ function messageIdOf (user, seq) { return `m${user}-${seq}` }
 
 async function report (directory) {
   await reportIndex(directory)
-  print('trace, stopped directory', await timed(user => [...argsOf(user), '--data', directory]))
+  print('trace, stopped directory', await timed(user => [...question(user), '--data', directory]))
 
   const app = fastify()
   app.addSchema(errorSchema)
   const log = await openStoredLog(directory)
   app.register(logRoutes, { logReader: log, streams })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
-  print('trace, over HTTP', await timed(user => [...argsOf(user), '--url', url]))
+  print('trace, over HTTP', await timed(user => [...question(user), '--url', url]))
   await app.close()
   await log.close()
 }
@@ -180,7 +179,7 @@ async function reportIndex (directory) {
   await store.close()
 }
 
-function argsOf (user) { return ['trace', userIdOf(user), '--message', messageIdOf(user, 1), '--json'] }
+function question (user) { return ['trace', userIdOf(user), '--message', messageIdOf(user, 1), '--json'] }
 
 /** Traces of users from all over the day. */
 async function timed (argsOf, env = {}) {

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
+import { memoryOf } from './memory.js'
 import { withConnections } from './session.js'
 
 const collectionsMax = 20
@@ -41,11 +41,4 @@ async function memoryAtRest (server, settleMs) {
     memory = now
   }
   return memory
-}
-
-/** @throws Error where there is no /proc */
-function memoryOf (pid) {
-  const status = readFileSync(`/proc/${pid}/status`, 'latin1')
-  const bytes = name => 1024 * Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? NaN)
-  return { rssBytes: bytes('VmRSS'), anonBytes: bytes('RssAnon') }
 }
