@@ -11,6 +11,8 @@ const headerBytes = 12
 const bodyBytesMax = 1 << 28
 const chunkBytes = 1 << 17
 const sparesMax = 8
+/** A buffer that one huge block made is given back. */
+const spareBytesMax = 1 << 22
 
 /** A block as it is stored: `Stream.decodeBlock` makes its items of `body`. */
 export interface StoredBlock {
@@ -55,7 +57,7 @@ export class FrameBuffer {
 
   /** To be called once, when nobody uses any more what `take` gave. */
   release (): void {
-    if (spares.length < sparesMax) spares.push(this.#bytes)
+    if (spares.length < sparesMax && this.#bytes.length <= spareBytesMax) spares.push(this.#bytes)
   }
 }
 

@@ -49,20 +49,17 @@ export class Streams implements LogReader, StoredBlocks {
     const frames = new FrameBuffer()
     let untilMs = performance.now() + framesTurnMs
     try {
-      for (let at = Number(range.from), full = false; at < end && !closing.aborted; full = false) {
+      for (let at = Number(range.from); at < end && !closing.aborted;) {
         if (search) at = await search.find(at, end)
-        while (at < end && !full) {
-          const stored = log.readNextStored(at)
-          if (stored === undefined || stored.offset >= end) at = end
-          else if (frames.add(BigInt(stored.offset), stored.body)) at = stored.offset + 1
-          else full = true // it comes first in the next chunk
-          if (search || performance.now() > untilMs) break
-        }
-        const more = at < end && !full && performance.now() <= untilMs
-        if (frames.isEmpty || more) continue
+        const stored = at < end ? log.readNextStored(at) : undefined
+        if (stored === undefined || stored.offset >= end) break
+        const added = frames.add(BigInt(stored.offset), stored.body)
+        at = added ? stored.offset + 1 : stored.offset // where there is no room it comes first in the next chunk
+        if (added && performance.now() <= untilMs) continue
         yield frames.take()
         untilMs = performance.now() + framesTurnMs
       }
+      if (!frames.isEmpty) yield frames.take()
     } finally {
       frames.release()
     }
