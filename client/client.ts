@@ -263,7 +263,7 @@ export class Client {
     }
     if (frame.missed === 0) return
     this.#listeners.tell('missed', { count: frame.missed })
-    connection.send({ op: 'ping', downlinkSeq: this.#downlinks.ackableSeq }) // so that it is not announced again
+    connection.send({ op: 'ping', downlinkSeq: this.#downlinks.ackableSeq, silentMs: 0 }) // so that it is not announced again
   }
 
   #received (connection: Connection, frame: Received): void {

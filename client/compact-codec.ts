@@ -1,4 +1,4 @@
-import { frameFields } from '../schemas/frame-fields.js'
+import { frameFields, opcodes } from '../schemas/frame-fields.js'
 import type { FieldType } from '../schemas/frame-fields.js'
 import type { ClientFrame, Frame } from '../schemas/frames.js'
 import { payloadFromJson, payloadToJson } from '../schemas/payload.js'
@@ -8,7 +8,6 @@ import { payloadFromJson, payloadToJson } from '../schemas/payload.js'
   slower. For browsers, where bytes count and frames are few. The vectors of test/vectors hold for both.
 */
 
-/** In the order of their opcodes. */
 const ops = Object.keys(frameFields) as Frame['op'][]
 
 const encoder = new TextEncoder()
@@ -19,7 +18,7 @@ export function encodeMessage (frame: ClientFrame, encoding: 'avro' | 'json'): U
   if (encoding === 'json') {
     return JSON.stringify('payload' in frame ? { ...frame, payload: payloadToJson(frame.payload) } : frame)
   }
-  const bytes: number[] = [ops.indexOf(frame.op) + 1]
+  const bytes: number[] = [opcodes[frame.op]]
   for (const { name, type } of frameFields[frame.op]) write(bytes, type, (frame as any)[name])
   return Uint8Array.from(bytes)
 }
@@ -41,7 +40,8 @@ function decodeText (text: string): Frame {
 }
 
 function decodeBytes (bytes: Uint8Array): Frame {
-  const op = ops[bytes[0]! - 1]!
+  const op = ops.find(each => opcodes[each] === bytes[0])
+  if (op === undefined) throw new Error(`opcode ${bytes[0]} is unknown`)
   const frame: any = { op }
   const cursor = { bytes, pos: 1 }
   for (const { name, type } of fieldsOf(op)) frame[name] = read(cursor, type)

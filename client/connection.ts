@@ -68,7 +68,7 @@ export class Connection {
     this.#heartbeat = new Heartbeat({
       clock,
       intervalMs: () => interval.ms,
-      ping: () => this.send({ op: 'ping', downlinkSeq: downlinkSeq() }),
+      ping: () => this.send({ op: 'ping', downlinkSeq: downlinkSeq(), silentMs: 0 }),
       answered: silentMs => { interval.answered(silentMs) },
       dead: (reason, silentMs) => {
         interval.died(silentMs)

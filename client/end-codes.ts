@@ -4,7 +4,7 @@
   bundle of so few bytes.
 */
 const comeBack = ['heartbeat-timeout', 'slow-consumer', 'migrating', 'redirected', 'handshake-timeout', 'rate-limited',
-  'internal', 'token-expired']
+  'internal', 'token-expired', 'token-early', 'key-set-unavailable', 'ledger-unavailable']
 const stayAway = ['bad-frame', 'bad-token', 'protocol', 'kicked', 'banned', 'superseded']
 
 /** @param closeCode of a WebSocket; a newer server may have one that we do not know */

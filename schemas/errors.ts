@@ -17,14 +17,16 @@ const table = {
   migrating: row(4002, null, true, 'The node is leaving; connect to another endpoint.'),
   redirected: row(4003, null, true, 'Another endpoint is the right one; use those given.'),
   'handshake-timeout': row(4004, null, true, 'No connect frame arrived in time.'),
-  'rate-limited': row(4005, null, true, 'The connection sent too many frames; wait before the next attempt.'),
+  'rate-limited': row(4005, 429, true, 'The connection sent too many frames, or its address opened too many; wait as told.'),
   internal: row(4006, 500, true, 'The fault is ours, and the log has the details.'),
   'token-expired': row(4007, null, true, 'The token has expired, at connect or later; come back with a fresh one.'),
+  'token-early': row(4008, null, true, 'The token is not valid yet: its issuer has another clock; wait and come back.'),
+  'key-set-unavailable': row(4009, null, true, 'The keys to check the token with can not be had just now; wait and come back.'),
   'bad-frame': row(4500, null, false, 'A frame was truncated, oversized, undecodable or of an unknown opcode.'),
-  'bad-token': row(4501, null, false, 'The token is missing, malformed, or of a wrong signature, algorithm, audience or device.'),
+  'bad-token': row(4501, null, false, 'The token will never be good: malformed, or of a wrong signature, algorithm, audience or device.'),
   protocol: row(4502, null, false, 'A frame came out of order, or acked what was never sent.'),
   kicked: row(4503, null, false, 'Login policy or an operator ended the connection.'),
-  banned: row(4504, 429, false, 'This address or user is refused for now.'),
+  banned: row(4504, null, false, 'An operator or a business service banned this user, device or token.'),
   superseded: row(4505, null, false, 'This device opened a newer connection.'),
 
   // How a connection ends without us.
@@ -36,7 +38,7 @@ const table = {
   gap: row(null, null, true, 'An uplink before this one is missing; resend from the expected seq.'),
   throttled: row(null, 429, true, 'This sender is over its rate; wait as told.'),
   overloaded: row(null, 503, true, 'The node sheds load of this priority; wait as told.'),
-  'ledger-unavailable': row(null, 503, true, 'The ledger can not be written; nothing was stored.'),
+  'ledger-unavailable': row(4010, 503, true, 'The ledger can not be written; nothing was stored.'),
 
   // What a request over HTTP meets.
   'bad-request': row(null, 400, false, 'The request is malformed; the message names the field.'),
@@ -53,6 +55,7 @@ const table = {
   'waiting-full': row(null, null, true, 'Too many downlinks waited for the first session of the user.'),
   ttl: row(null, null, false, 'Its time to live passed before it was acked.'),
   'sessions-full': row(null, null, false, 'The user had too many devices; the one away longest was forgotten.'),
+  skipped: row(null, null, false, 'The application failed at it as often as it may, so the client went on without it.'),
   'no-target': row(null, null, false, 'No session of the user is of the platforms and devices that the request names.'),
   'session-ended': row(null, null, false, 'The session ended with it unacked.'),
   duplicate: row(null, null, false, 'A request with this id was taken before; the first one stands.'),

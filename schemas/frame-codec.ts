@@ -1,7 +1,9 @@
 import { AvroReader } from './avro-reader.js'
 import { AvroWriter } from './avro-writer.js'
+import { opcodes } from './frame-fields.js'
 import type { Frame } from './frames.js'
 
+export { opcodes } from './frame-fields.js'
 export { decodeFrameJson, encodeFrameJson } from './frame-json.js'
 
 /*
@@ -12,24 +14,6 @@ export { decodeFrameJson, encodeFrameJson } from './frame-json.js'
   Written by hand, a line per frame, in the order of protocol.md 2. avsc with the same schemas is the tests' oracle: it
   copies payloads and can not be given arrays from outside.
 */
-
-export const opcodes = {
-  connect: 0x01,
-  connected: 0x02,
-  uplink: 0x03,
-  uplinkAck: 0x04,
-  uplinkRefused: 0x05,
-  downlink: 0x06,
-  downlinkAck: 0x07,
-  ping: 0x08,
-  pong: 0x09,
-  signal: 0x0a,
-  migrate: 0x0b,
-  redirect: 0x0c,
-  kick: 0x0d,
-  error: 0x0e,
-  disconnect: 0x0f,
-} as const satisfies Record<Frame['op'], number>
 
 const writer = new AvroWriter()
 const reader = new AvroReader('bad-frame')
@@ -101,7 +85,9 @@ function writeBody (to: AvroWriter, frame: Frame): void {
       to.payload(frame.payload)
       return to.long(frame.requestedAtMs)
     case 'downlinkAck': return to.long(frame.seq)
-    case 'ping': return to.long(frame.downlinkSeq)
+    case 'ping':
+      to.long(frame.downlinkSeq)
+      return to.int(frame.silentMs)
     case 'pong': return to.long(frame.uplinkSeq)
     case 'signal':
       to.string(frame.service)
@@ -119,8 +105,14 @@ function writeBody (to: AvroWriter, frame: Frame): void {
       return to.string(frame.reason)
     case 'error':
       to.string(frame.code)
-      return to.string(frame.message)
+      to.string(frame.message)
+      return to.int(frame.retryAfterMs)
     case 'disconnect': return to.boolean(frame.endSession)
+    case 'token': return to.string(frame.token)
+    case 'tokenAccepted': return to.long(frame.expiresAtMs)
+    case 'downlinkSkipped':
+      to.long(frame.seq)
+      return to.string(frame.reason)
   }
 }
 
@@ -163,7 +155,7 @@ function readBody (r: AvroReader, opcode: number): Frame {
       requestedAtMs: r.long(),
     }
     case opcodes.downlinkAck: return { op: 'downlinkAck', seq: r.long() }
-    case opcodes.ping: return { op: 'ping', downlinkSeq: r.long() }
+    case opcodes.ping: return { op: 'ping', downlinkSeq: r.long(), silentMs: r.int() }
     case opcodes.pong: return { op: 'pong', uplinkSeq: r.long() }
     case opcodes.signal: return { op: 'signal', service: r.sharedString(), payload: r.payload() }
     case opcodes.migrate:
@@ -171,8 +163,12 @@ function readBody (r: AvroReader, opcode: number): Frame {
     case opcodes.redirect:
       return { op: 'redirect', endpoints: r.items(readString), retryAfterMs: r.int(), code: r.sharedString() }
     case opcodes.kick: return { op: 'kick', code: r.sharedString(), reason: r.string() }
-    case opcodes.error: return { op: 'error', code: r.sharedString(), message: r.string() }
+    case opcodes.error:
+      return { op: 'error', code: r.sharedString(), message: r.string(), retryAfterMs: r.int() }
     case opcodes.disconnect: return { op: 'disconnect', endSession: r.boolean() }
+    case opcodes.token: return { op: 'token', token: r.string() }
+    case opcodes.tokenAccepted: return { op: 'tokenAccepted', expiresAtMs: r.long() }
+    case opcodes.downlinkSkipped: return { op: 'downlinkSkipped', seq: r.long(), reason: r.string() }
     default: throw r.bad(`opcode 0x${opcode.toString(16).padStart(2, '0')} is unknown`)
   }
 }

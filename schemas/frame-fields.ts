@@ -1,5 +1,27 @@
 import type { Frame } from './frames.js'
 
+/** The byte that names each frame (protocol.md 2). 0x12 to 0x16 are those of rooms. */
+export const opcodes = {
+  connect: 0x01,
+  connected: 0x02,
+  uplink: 0x03,
+  uplinkAck: 0x04,
+  uplinkRefused: 0x05,
+  downlink: 0x06,
+  downlinkAck: 0x07,
+  ping: 0x08,
+  pong: 0x09,
+  signal: 0x0a,
+  migrate: 0x0b,
+  redirect: 0x0c,
+  kick: 0x0d,
+  error: 0x0e,
+  disconnect: 0x0f,
+  token: 0x10,
+  tokenAccepted: 0x11,
+  downlinkSkipped: 0x17,
+} as const satisfies Record<Frame['op'], number>
+
 /** The types that a frame's field may have. `endpoints` and `userSeqs` are the arrays. */
 export type FieldType = 'string' | 'long' | 'int' | 'boolean' | 'bytes' | 'strings' | 'longs'
 
@@ -53,7 +75,7 @@ export const frameFields: Readonly<Record<Frame['op'], readonly Field[]>> = {
     { name: 'requestedAtMs', type: 'long' },
   ],
   downlinkAck: [{ name: 'seq', type: 'long' }],
-  ping: [{ name: 'downlinkSeq', type: 'long', default: 0 }],
+  ping: [{ name: 'downlinkSeq', type: 'long', default: 0 }, { name: 'silentMs', type: 'int', default: 0 }],
   pong: [{ name: 'uplinkSeq', type: 'long' }],
   signal: [{ name: 'service', type: 'string' }, { name: 'payload', type: 'bytes' }],
   migrate: [
@@ -67,6 +89,13 @@ export const frameFields: Readonly<Record<Frame['op'], readonly Field[]>> = {
     { name: 'code', type: 'string' },
   ],
   kick: [{ name: 'code', type: 'string' }, { name: 'reason', type: 'string' }],
-  error: [{ name: 'code', type: 'string' }, { name: 'message', type: 'string' }],
+  error: [
+    { name: 'code', type: 'string' },
+    { name: 'message', type: 'string' },
+    { name: 'retryAfterMs', type: 'int' },
+  ],
   disconnect: [{ name: 'endSession', type: 'boolean', default: false }],
+  token: [{ name: 'token', type: 'string' }],
+  tokenAccepted: [{ name: 'expiresAtMs', type: 'long' }],
+  downlinkSkipped: [{ name: 'seq', type: 'long' }, { name: 'reason', type: 'string', default: '' }],
 }

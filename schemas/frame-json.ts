@@ -1,7 +1,8 @@
 import { GatewayError } from './errors.js'
 import { frameFields, type Field } from './frame-fields.js'
 import type { Frame } from './frames.js'
-import { isText, payloadFromJson, payloadToJson } from './payload.js'
+import { payloadFromJson, payloadToJson } from './payload.js'
+import { isText } from './text.js'
 
 /** The text of a frame (protocol.md 1): `{"op":"uplink","seq":1,...}`, for clients without Avro. */
 export function encodeFrameJson (frame: Frame): string {

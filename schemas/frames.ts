@@ -1,9 +1,10 @@
 /** The frames of protocol.md 2, as TypeScript sees them; `frames/*.avsc` is their Avro form. `op` is the JSON name. */
 export type Frame = ClientFrame | ServerFrame
 
-export type ClientFrame = Connect | Uplink | DownlinkAck | Ping | Disconnect
+export type ClientFrame = Connect | Uplink | DownlinkAck | DownlinkSkipped | Ping | Token | Disconnect
 export type ServerFrame =
   | Connected | UplinkAck | UplinkRefused | Downlink | Pong | Signal | Migrate | Redirect | Kick | ErrorFrame
+  | TokenAccepted
 
 export interface Connect {
   readonly op: 'connect'
@@ -51,7 +52,7 @@ export interface Downlink {
   readonly requestedAtMs: number
 }
 export interface DownlinkAck { readonly op: 'downlinkAck', readonly seq: number }
-export interface Ping { readonly op: 'ping', readonly downlinkSeq: number }
+export interface Ping { readonly op: 'ping', readonly downlinkSeq: number, readonly silentMs: number }
 export interface Pong { readonly op: 'pong', readonly uplinkSeq: number }
 export interface Signal { readonly op: 'signal', readonly service: string, readonly payload: Uint8Array }
 export interface Migrate {
@@ -67,5 +68,13 @@ export interface Redirect {
   readonly code: string
 }
 export interface Kick { readonly op: 'kick', readonly code: string, readonly reason: string }
-export interface ErrorFrame { readonly op: 'error', readonly code: string, readonly message: string }
+export interface ErrorFrame {
+  readonly op: 'error'
+  readonly code: string
+  readonly message: string
+  readonly retryAfterMs: number
+}
 export interface Disconnect { readonly op: 'disconnect', readonly endSession: boolean }
+export interface Token { readonly op: 'token', readonly token: string }
+export interface TokenAccepted { readonly op: 'tokenAccepted', readonly expiresAtMs: number }
+export interface DownlinkSkipped { readonly op: 'downlinkSkipped', readonly seq: number, readonly reason: string }

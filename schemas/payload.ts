@@ -1,3 +1,5 @@
+import { isText } from './text.js'
+
 /*
   A payload in JSON (protocol.md 1): a string taken as UTF-8, or {"base64": "..."} for any bytes. Nothing here needs
   Node, but where Buffer is there it is the faster way.
@@ -24,11 +26,6 @@ export function payloadFromJson (value: unknown): Uint8Array | undefined {
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'base64')) return undefined
   const { base64 } = value as { base64: unknown }
   return typeof base64 === 'string' ? fromBase64(base64) : undefined
-}
-
-/** Half a surrogate pair has no UTF-8, so a string with one would arrive as something else. */
-export function isText (value: unknown): value is string {
-  return typeof value === 'string' && !/\p{Surrogate}/u.test(value)
 }
 
 function toBase64 (bytes: Uint8Array): string {

@@ -101,7 +101,7 @@ function handleFrame (connection: Connection, frame: Frame, atMs: number): void 
       connection.wire.write({ op: 'pong', uplinkSeq: connection.ackedUplinkSeq })
       connection.framesOut++
       return
-    case 'disconnect': closeConnection(connection, 'disconnected', '', frame.endSession); return
+    case 'disconnect': closeConnection(connection, 'disconnected', '', { endSession: frame.endSession }); return
     case 'connect': closeConnection(connection, 'protocol', 'a second connect'); return
     default: closeConnection(connection, 'protocol', `${frame.op} is not for clients to send`)
   }

@@ -5,19 +5,29 @@ import { takeRefusals } from './tally.js'
 /** WebSocket close code of a connection that ends as its client asked (RFC 6455, 7.4.1). */
 const normalClosure = 1000
 
+/** What a client whose `connect` could not be stored waits at least. */
+const ledgerRetryMs = 1_000
+
 /** What a client that is sent away waits at least. */
 const redirectRetryMs = 5_000
 
+export interface CloseOptions {
+  /** The client said that its session is over. */
+  readonly endSession?: boolean
+  /** How long the client is to wait; 0: as its backoff says. */
+  readonly retryAfterMs?: number
+}
+
 /** Ends the connection from our side: tells the ledger, tells the client why, closes once that is sent. */
 export function closeConnection (
-  connection: Connection, code: ErrorCode, reason: string, endSession = false
+  connection: Connection, code: ErrorCode, reason: string, { endSession = false, retryAfterMs = 0 }: CloseOptions = {}
 ): void {
   if (connection.phase === 'closing' || connection.phase === 'closed') return
   const { wire } = connection
   // A goodbye says that the client has read what came before.
   recordClosed(connection, code, reason, endSession, connection.told || code === 'disconnected')
   if (code === 'kicked' || code === 'superseded') wire.write({ op: 'kick', code, reason })
-  else if (code !== 'disconnected') wire.write({ op: 'error', code, message: reason })
+  else if (code !== 'disconnected') wire.write({ op: 'error', code, message: reason, retryAfterMs })
   finish(connection, errors[code].close ?? normalClosure, code)
 }
 
@@ -25,9 +35,10 @@ export function closeConnection (
 export function closeUnopened (connection: Connection): void {
   if (connection.phase !== 'opening') return
   const { wire, edge } = connection
-  edge.count.closed('internal')
-  wire.write({ op: 'error', code: 'internal', message: 'the ledger can not be written' })
-  finish(connection, errors.internal.close ?? normalClosure, 'internal')
+  const code = 'ledger-unavailable'
+  edge.count.closed(code)
+  wire.write({ op: 'error', code, message: 'the ledger can not be written', retryAfterMs: ledgerRetryMs })
+  finish(connection, errors[code].close ?? normalClosure, code)
 }
 
 /** Answers `connect` with other endpoints. */

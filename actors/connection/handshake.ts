@@ -1,11 +1,12 @@
 import { GatewayError } from '../../schemas/errors.js'
 import type { Connect } from '../../schemas/frames.js'
+import {
+  clientBytesMax, idWanted, isId, isTextWithin, platformBytesMax, textWanted,
+} from '../../schemas/text.js'
 import type { Welcome } from '../user/effects.js'
 import { closeConnection, sendAway } from './close.js'
 import { type Connection, type Identity, never, newConnectionId, tickMs } from './connection.js'
-import {
-  clientLengthMax, deviceIdLengthMax, downlinkSeqMax, platformLengthMax, sessionIdLengthMax,
-} from './limits.js'
+import { downlinkSeqMax } from './limits.js'
 
 /** The first frame. What the client sends behind it waits until its token is verified. */
 export function connect (connection: Connection, frame: Connect): void {
@@ -98,14 +99,10 @@ export function welcome (connection: Connection, { resumed, uplinkSeq, downlinkS
 
 function wrongField (frame: Connect): string | undefined {
   const { deviceId, sessionId, platform, client, downlinkSeq } = frame
-  if (deviceId.length < 1 || deviceId.length > deviceIdLengthMax) {
-    return `deviceId: want 1 to ${deviceIdLengthMax} characters`
-  }
-  if (sessionId.length < 1 || sessionId.length > sessionIdLengthMax) {
-    return `sessionId: want 1 to ${sessionIdLengthMax} characters`
-  }
-  if (platform.length > platformLengthMax) return `platform: want at most ${platformLengthMax} characters`
-  if (client.length > clientLengthMax) return `client: want at most ${clientLengthMax} characters`
+  if (!isId(deviceId)) return `deviceId: ${idWanted}`
+  if (!isId(sessionId)) return `sessionId: ${idWanted}`
+  if (!isTextWithin(platform, platformBytesMax)) return `platform: ${textWanted(platformBytesMax)}`
+  if (!isTextWithin(client, clientBytesMax)) return `client: ${textWanted(clientBytesMax)}`
   if (downlinkSeq < 0 || downlinkSeq > downlinkSeqMax) return `downlinkSeq: want 0 to ${downlinkSeqMax}`
   return undefined
 }

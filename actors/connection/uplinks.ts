@@ -1,6 +1,7 @@
 import { GatewayError } from '../../schemas/errors.js'
 import type { Entry } from '../../schemas/facts.js'
 import type { Uplink } from '../../schemas/frames.js'
+import { serviceBytesMax, textWanted, utf8Fits } from '../../schemas/text.js'
 import { closeConnection, closeUnopened } from './close.js'
 import type { Connection } from './connection.js'
 import { waitMs } from './rate.js'
@@ -14,6 +15,10 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
   const { seq, service, payload, priority } = frame
   if (seq < 1) {
     closeConnection(connection, 'protocol', `uplink seq ${seq} is below 1`)
+    return
+  }
+  if (!utf8Fits(service, serviceBytesMax)) {
+    closeConnection(connection, 'bad-frame', `service: ${textWanted(serviceBytesMax)}`)
     return
   }
   if (!inRate) {

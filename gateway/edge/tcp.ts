@@ -65,7 +65,9 @@ const nothing = new Uint8Array(0)
 /** Says why, and is gone: an address that is banned gets nothing that lasts. */
 function turnAway (socket: Socket, refusedForS: number, lingerMs: number): void {
   socket.on('error', () => {})
-  tcpEncoder.write({ op: 'error', code: 'banned', message: `this address is refused for ${refusedForS} s` })
+  tcpEncoder.write({
+    op: 'error', code: 'rate-limited', message: 'this address opens connections too fast', retryAfterMs: refusedForS * 1000,
+  })
   socket.end(tcpEncoder.take() ?? nothing)
   socket.resume()
   setTimeout(() => { socket.destroy() }, lingerMs).unref()

@@ -1,7 +1,7 @@
 import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose'
 import type { Identity } from '../../actors/connection/connection.js'
-import { userIdLengthMax } from '../../actors/connection/limits.js'
 import { GatewayError } from '../../schemas/errors.js'
+import { idWanted, isId } from '../../schemas/text.js'
 
 export interface TokenConfig {
   readonly jwtSecret: string | undefined
@@ -54,9 +54,7 @@ function keyOf ({ jwtSecret, jwksUrl }: TokenConfig): { verify: Verify, algorith
 }
 
 function identityOf ({ sub, dev, exp }: JWTPayload): Identity {
-  if (typeof sub !== 'string' || sub.length < 1 || sub.length > userIdLengthMax) {
-    throw new GatewayError('bad-token', `sub: want a user id of 1 to ${userIdLengthMax} characters`)
-  }
+  if (!isId(sub)) throw new GatewayError('bad-token', `sub: ${idWanted}`)
   if (dev !== undefined && typeof dev !== 'string') throw new GatewayError('bad-token', 'dev: want a device id')
   return { userId: sub, deviceId: dev, expiresAtS: exp ?? Infinity }
 }

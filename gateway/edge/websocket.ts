@@ -39,7 +39,7 @@ export function webSocketRoute (app: FastifyInstance, edge: Edge, admission: Adm
         const refusedForS = admission.refusedForS(request.ip)
         if (refusedForS > 0) {
           reply.header('retry-after', String(refusedForS))
-          throw new GatewayError('banned')
+          throw new GatewayError('rate-limited', 'this address opens connections too fast')
         }
         if (!edge.hasRoom) throw new GatewayError('not-ready', 'this node has no room for another connection')
       },

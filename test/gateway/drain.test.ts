@@ -176,7 +176,7 @@ t.test('A connection of age', async t => {
     const edges = await TwoEdges.start(t, { LEDGERLINE_CONNECTION_AGE_MAX_MS: '2000', LEDGERLINE_HEARTBEAT_MS: '1000' })
     const client = await Stubborn.open(t, edges.a)
     const openedAtMs = Date.now()
-    const beats = setInterval(() => { client.send({ op: 'ping', downlinkSeq: 0 }) }, 500)
+    const beats = setInterval(() => { client.send({ op: 'ping', downlinkSeq: 0, silentMs: 0 }) }, 500)
     t.teardown(() => { clearInterval(beats) })
     await until(() => client.frames.some(({ op }) => op === 'migrate'))
     t.ok(Date.now() - openedAtMs >= 1_500, 'not before four fifths of the age')

@@ -10,6 +10,9 @@ const closeCodes: Partial<Record<ErrorCode, number>> = {
   'rate-limited': 4005,
   internal: 4006,
   'token-expired': 4007,
+  'token-early': 4008,
+  'key-set-unavailable': 4009,
+  'ledger-unavailable': 4010,
   'bad-frame': 4500,
   'bad-token': 4501,
   protocol: 4502,
@@ -53,6 +56,6 @@ t.test('isErrorCode knows our codes from others and from what every object has',
 t.test('errorsMarkdown has a row for each code', async t => {
   const lines = errorsMarkdown().split('\n')
   t.equal(lines[0], '| Code | Close | HTTP | Retry | Meaning |')
-  t.ok(lines.includes('| `banned` | 4504 | 429 | no | This address or user is refused for now. |'))
+  t.ok(lines.includes('| `banned` | 4504 |  | no | An operator or a business service banned this user, device or token. |'))
   t.equal(lines.length, Object.keys(errors).length + 3)
 })

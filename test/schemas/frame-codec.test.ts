@@ -77,18 +77,18 @@ t.test('decodeFrame', async t => {
     t.equal(frame.op === 'signal' && Buffer.from(frame.payload).toString(), 'zbc')
   })
   t.test('reads only between start and end', async t => {
-    const bytes = Buffer.from('0702080809', 'hex')
-    t.strictSame(decodeFrame(bytes, 2, 4), { op: 'ping', downlinkSeq: 4 })
+    const bytes = Buffer.from('070208080009', 'hex')
+    t.strictSame(decodeFrame(bytes, 2, 5), { op: 'ping', downlinkSeq: 4, silentMs: 0 })
     t.throws(() => decodeFrame(bytes, 2, 3), { code: 'bad-frame' })
-    t.throws(() => decodeFrame(bytes, 2, 5), { code: 'bad-frame' })
-    t.throws(() => decodeFrame(bytes, 4, 6), { code: 'bad-frame' })
+    t.throws(() => decodeFrame(bytes, 2, 6), { code: 'bad-frame' })
+    t.throws(() => decodeFrame(bytes, 4, 7), { code: 'bad-frame' })
     t.throws(() => decodeFrame(bytes, 2, 2), { code: 'bad-frame' })
   })
   const bad: [string, string][] = [
     ['an unknown opcode', '00'],
-    ['an opcode of a later version', '1002'],
+    ['an opcode of a later version', '7f02'],
     ['a body cut short', '0e0467'],
-    ['bytes after the body', '080000'],
+    ['bytes after the body', '08000000'],
     ['a long beyond 2^53', '0980808080808080' + '8080' + '01'],
     ['the first long beyond 2^53', '0980808080808080' + '20'],
     ['a long of more than ten bytes', '09' + '80'.repeat(10) + '00'],

@@ -51,7 +51,7 @@ const cases: Case[] = [
     seq => `{"op":"uplink","seq":${seq},"payload":""}`, [0n, -1n]),
   ...seqs('downlinkAck seq', seq => Buffer.concat([hex('07'), long(seq)]),
     seq => `{"op":"downlinkAck","seq":${seq}}`, [-1n, 3n, huge - 1n]),
-  ...seqs('ping downlinkSeq', seq => Buffer.concat([hex('08'), long(seq)]),
+  ...seqs('ping downlinkSeq', seq => Buffer.concat([hex('08'), long(seq), long(0)]),
     seq => `{"op":"ping","downlinkSeq":${seq}}`, [-1n, 3n, huge - 1n]),
   ...serverOnly(),
 ]

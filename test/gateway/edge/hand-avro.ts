@@ -15,18 +15,21 @@ const frames: Record<string, [opcode: number, ...fields: string[]]> = {
   uplinkRefused: [0x05, 'expectedSeq:long', 'code:string', 'retryAfterMs:long'],
   downlink: [0x06, 'seq:long', 'messageId:string', 'service:string', 'payload:bytes', 'requestedAtMs:long'],
   downlinkAck: [0x07, 'seq:long'],
-  ping: [0x08, 'downlinkSeq:long'],
+  ping: [0x08, 'downlinkSeq:long', 'silentMs:long'],
   pong: [0x09, 'uplinkSeq:long'],
   signal: [0x0a, 'service:string', 'payload:bytes'],
   migrate: [0x0b, 'withinMs:long', 'endpoints:strings', 'reason:string'],
   redirect: [0x0c, 'endpoints:strings', 'retryAfterMs:long', 'code:string'],
   kick: [0x0d, 'code:string', 'reason:string'],
-  error: [0x0e, 'code:string', 'message:string'],
+  error: [0x0e, 'code:string', 'message:string', 'retryAfterMs:long'],
   disconnect: [0x0f, 'endSession:boolean'],
+  token: [0x10, 'token:string'],
+  tokenAccepted: [0x11, 'expiresAtMs:long'],
+  downlinkSkipped: [0x17, 'seq:long', 'reason:string'],
 }
 
 const defaults: Record<string, unknown> = {
-  platform: 'unknown', client: '', downlinkSeq: 0, service: '', priority: 0, endSession: false,
+  platform: 'unknown', client: '', downlinkSeq: 0, service: '', priority: 0, endSession: false, silentMs: 0, reason: '',
 }
 
 /** An Avro long: zigzag, then seven bits a byte, the lowest first. */

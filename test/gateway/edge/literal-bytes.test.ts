@@ -33,7 +33,7 @@ t.test('A client of hand-written bytes over TCP', async t => {
     await node.push('ann', 'hi', { messageId: 'm1', service: 'chat' })
     t.match(await hex(client), /^0602046d310863686174046869([0-9a-f]{2}){6}$/, 'downlink 1: m1, chat, hi')
     client.send('00000002 07 02') // downlinkAck 1
-    client.send('00000002 08 02') // ping with downlinkSeq 1
+    client.send('00000003 08 02 00') // ping with downlinkSeq 1
     t.equal(await hex(client), '0906', 'pong: uplinkSeq 3')
     client.send('00000002 0f 00') // disconnect
     t.strictSame(await nothingElse(client), [])
@@ -49,7 +49,7 @@ t.test('A client of hand-written bytes over TCP', async t => {
   t.test('may cut its frames anywhere', async t => {
     const node = await startTestNode(t)
     const client = await TcpClient.open(t, node)
-    const bytes = Buffer.from(`${connect} 0000000a 03 02 0863686174 0268 00 00000002 08 00`.replaceAll(' ', ''), 'hex')
+    const bytes = Buffer.from(`${connect} 0000000a 03 02 0863686174 0268 00 00000003 08 00 00`.replaceAll(' ', ''), 'hex')
     for (const byte of bytes) {
       client.write(Buffer.of(byte))
       await new Promise(resolve => setImmediate(resolve))

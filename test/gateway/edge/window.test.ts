@@ -170,7 +170,7 @@ t.test('A connection', async t => {
 
   t.test('is not read while frames wait for connected', async t => {
     const client = givenConnection(t)
-    client.received(connect, ...uplinks(1, 1), { op: 'ping', downlinkSeq: 0 }, ...uplinks(2, 2))
+    client.received(connect, ...uplinks(1, 1), { op: 'ping', downlinkSeq: 0, silentMs: 0 }, ...uplinks(2, 2))
     await verified(client)
     t.ok(client.isPaused())
     t.strictSame(client.uplinksAppended(), [1])
@@ -197,7 +197,7 @@ t.test('A connection', async t => {
     await verified(client)
     client.refuseAll()
     await until('it closes', () => client.phase() === 'closing')
-    t.match(client.written, [{ op: 'error', code: 'internal' }])
+    t.match(client.written, [{ op: 'error', code: 'ledger-unavailable', retryAfterMs: 1_000 }])
     t.strictSame(client.appended(), ['ConnectionOpened', 'UplinkReceived'], 'what was refused, and nothing after it')
   })
 

@@ -120,7 +120,7 @@ c.say(0x03, long(2), text(""), text(b"\x00\xff"), long(-1))
 assert c.acked() == (2, [2])
 push("first")
 assert c.downlink() == (1, b"first")
-c.say(0x08, long(1))
+c.say(0x08, long(1), long(0))
 assert c.hear(0x09).long() == 2
 c.say(0x0F, b"\x00")
 assert c.socket.recv(1) == b"", "goodbye is answered by a FIN"
@@ -138,7 +138,7 @@ c.say(0x03, long(4), text(""), text("too early"), long(0))
 r = c.hear(0x05)
 assert (r.long(), r.bytes()) == (3, b"gap")
 # An unknown opcode, and much behind it that nobody will look at: a reset would take the answer with it.
-c.socket.sendall(struct.pack(">IB", 1, 0x10) + bytes(1_000_000))
+c.socket.sendall(struct.pack(">IB", 1, 0x7F) + bytes(1_000_000))
 r = c.hear(0x0E)
 assert r.bytes() == b"bad-frame"
 assert c.socket.recv(1) == b"", "the frame is followed by a FIN"
