@@ -281,6 +281,7 @@ function readDownlink (r: AvroReader) {
     expiresAtMs: 0,
     platforms: nothing,
     exceptDevices: nothing,
+    devices: nothing,
   }
 }
 

@@ -7,6 +7,13 @@ import { endInWords, Lines } from './lines.js'
 import type { Surroundings } from './surroundings.js'
 import { type AddStep, notKept, type Subject, timeOf, type Verdict, whileOf } from './trace.js'
 
+/** A session that there was at the request, and that it was not for. */
+interface LeftOut {
+  readonly deviceId: string
+  readonly why: 'platform-filter' | 'device-filter'
+  readonly filter: 'platforms' | 'devices' | 'exceptDevices'
+}
+
 /** What became of one downlink request, by its `messageId`, on each device that it was for. */
 export class DownlinkSubject implements Subject {
   readonly #lines = new Lines()
@@ -17,8 +24,7 @@ export class DownlinkSubject implements Subject {
   /** Of a request that never had a session. */
   #settled: { readonly atMs: number, readonly reason: string } | undefined
   readonly #deliveries: Delivery[] = []
-  /** Sessions that there were at the request, and that it was not for. */
-  readonly #leftOut: Array<{ readonly deviceId: string, readonly why: 'platform-filter' | 'device-filter' }> = []
+  readonly #leftOut: LeftOut[] = []
 
   constructor (readonly messageId: string) {}
 
@@ -65,8 +71,12 @@ export class DownlinkSubject implements Subject {
     step('requested', `requested, to be kept for ${whileOf(fact.ttlMs)}`)
     for (const { deviceId, platform } of state.sessions.values()) {
       const wanted = fact.platforms.length === 0 || fact.platforms.includes(platform)
-      if (!wanted) this.#leftOut.push({ deviceId, why: 'platform-filter' })
-      else if (fact.exceptDevices.includes(deviceId)) this.#leftOut.push({ deviceId, why: 'device-filter' })
+      const named = fact.devices.length === 0 || fact.devices.includes(deviceId)
+      if (!wanted) this.#leftOut.push({ deviceId, why: 'platform-filter', filter: 'platforms' })
+      else if (!named) this.#leftOut.push({ deviceId, why: 'device-filter', filter: 'devices' })
+      else if (fact.exceptDevices.includes(deviceId)) {
+        this.#leftOut.push({ deviceId, why: 'device-filter', filter: 'exceptDevices' })
+      }
     }
   }
 
@@ -219,8 +229,8 @@ export class DownlinkSubject implements Subject {
   }
 
   #remarks (): string[] {
-    const remarks = this.#leftOut.map(({ deviceId, why }) =>
-      `${deviceId}: left out by the ${why === 'platform-filter' ? 'platforms' : 'exceptDevices'} of the request.`)
+    const remarks = this.#leftOut.map(({ deviceId, filter }) =>
+      `${deviceId}: left out by the ${filter} of the request.`)
     if (this.#repeats > 0) remarks.push('It was requested again with the same id: the first one stands.')
     return remarks
   }

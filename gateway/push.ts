@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Links, LocalEnds, NotHere, SharedSignal } from '../actors/links.js'
+import { isFor } from '../actors/user/fold.js'
 import { entriesOf } from '../evidence/entries.js'
 import { findNumbered, type Numbered } from '../evidence/redelivery.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
@@ -98,9 +99,9 @@ export class Push {
 
   /** One entry a user; those of one partition are one append. */
   async #request (command: DownlinkCommand): Promise<PushedUser[]> {
-    const { messageId, service, payload, ttlMs, platforms, exceptDevices, userIds } = command
+    const { messageId, service, payload, ttlMs, platforms, exceptDevices, devices, userIds } = command
     const fact: Entry['fact'] = {
-      type: 'DownlinkRequested', messageId, service, payload, ttlMs, platforms, exceptDevices,
+      type: 'DownlinkRequested', messageId, service, payload, ttlMs, platforms, exceptDevices, devices,
     }
     const atMs = Date.now()
     const batches = new Map<number, { places: number[], entries: Entry[] }>()
@@ -142,12 +143,11 @@ export class Push {
 
   /** @returns whether it was sent to a connection that it had not been sent to before */
   async #signalTo (userId: string, signal: SharedSignal): Promise<boolean> {
-    const { command: { platforms, exceptDevices }, users } = this.#sent.get(signal)!
+    const { command, users } = this.#sent.get(signal)!
     let sent = false
     for (const [connectionId, { nodeId, platform, deviceId }] of await this.#row(userId)) {
       if (users.has(connectionId)) continue
-      if (platforms.length > 0 && !platforms.includes(platform)) continue
-      if (exceptDevices.includes(deviceId)) continue
+      if (!isFor(command, { platform, deviceId })) continue
       users.set(connectionId, userId)
       this.#deps.links.toConnection({ type: 'signal', nodeId, connectionId, signal })
       sent = true

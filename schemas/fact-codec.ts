@@ -65,7 +65,8 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.payload(fact.payload)
       to.long(fact.ttlMs)
       to.items(fact.platforms, writeString)
-      return to.items(fact.exceptDevices, writeString)
+      to.items(fact.exceptDevices, writeString)
+      return to.items(fact.devices, writeString)
     case 'DeliveryReported':
       to.long(4)
       to.string(fact.connectionId)
@@ -150,6 +151,7 @@ function readFact (r: AvroReader): Fact {
       ttlMs: r.long(),
       platforms: r.items(readString),
       exceptDevices: r.items(readString),
+      devices: r.items(readString),
     }
     case 'DeliveryReported': return {
       type: 'DeliveryReported',

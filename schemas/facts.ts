@@ -96,6 +96,8 @@ export interface DownlinkRequested {
   readonly platforms: readonly string[]
   /** Not to sessions of these devices. */
   readonly exceptDevices: readonly string[]
+  /** Only sessions of these devices; empty for all. */
+  readonly devices: readonly string[]
 }
 
 /** What a connection has written and its client acked, coalesced over many downlinks; both only grow. */

@@ -174,6 +174,7 @@ export function writeDownlinkCommand (to: AvroWriter, record: DownlinkCommand): 
   to.symbol(deliveries, record.delivery)
   to.items(record.platforms, writeString)
   to.items(record.exceptDevices, writeString)
+  to.items(record.devices, writeString)
 }
 
 export function readDownlinkCommand (r: AvroReader): DownlinkCommand {
@@ -186,6 +187,7 @@ export function readDownlinkCommand (r: AvroReader): DownlinkCommand {
     delivery: deliveries[r.index(deliveries.length)]!,
     platforms: r.items(readString),
     exceptDevices: r.items(readString),
+    devices: r.items(readString),
   }
 }
 

@@ -120,6 +120,8 @@ export interface DownlinkCommand {
   readonly delivery: 'durable' | 'signal'
   readonly platforms: readonly string[]
   readonly exceptDevices: readonly string[]
+  /** Only sessions of these devices; empty for all. */
+  readonly devices: readonly string[]
 }
 
 /** Stream `downlinks.rejected`, keyed by `userId`: a record of `downlinks` that will never be sent. */

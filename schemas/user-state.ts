@@ -1,8 +1,8 @@
 import avsc from 'avsc'
-import { loadSchema } from './avsc-files.js'
+import { loadHistory, loadSchema } from './avsc-files.js'
 import { GatewayError } from './errors.js'
 import { boundedBy } from './guard.js'
-import { type AvroSchema, fingerprintOf, headerBytes, readHeader, registeredSchema, writeHeader } from './single-object.js'
+import { type AvroSchema, fingerprintOf, headerBytes, readHeader, register, registeredSchema, writeHeader } from './single-object.js'
 
 /** A user's state as its snapshot holds it (`user-state.avsc`): plain values and lists. */
 export interface StoredUserState {
@@ -41,6 +41,7 @@ export interface StoredDownlink {
   readonly expiresAtMs: number
   readonly platforms: readonly string[]
   readonly exceptDevices: readonly string[]
+  readonly devices: readonly string[]
 }
 
 export interface StoredConnection {
@@ -53,6 +54,8 @@ export interface StoredConnection {
   downlinkSeq: number
   open: boolean
 }
+
+for (const record of loadHistory()) register(record)
 
 const schema = loadSchema('user-state')
 const fingerprint = fingerprintOf(schema)

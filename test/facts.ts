@@ -54,6 +54,7 @@ export function requested (messageId: string, with_: Partial<DownlinkRequested> 
     ttlMs: 60 * minute,
     platforms: [],
     exceptDevices: [],
+    devices: [],
     ...with_,
   }
 }

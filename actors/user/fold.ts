@@ -76,11 +76,11 @@ export function answerTo (session: Session, seq: number): number {
 }
 
 function downlinkRequested (state: UserState, entry: Entry, fact: DownlinkRequested): Effect[] {
-  const { messageId, platforms, exceptDevices } = fact
+  const { messageId } = fact
   if (!firstRequest(state, messageId)) {
     return [{ type: 'settle', messageId, deviceId: '', seq: 0, outcome: 'duplicate', reason: 'duplicate' }]
   }
-  const kept = keep(entry, fact, platforms, exceptDevices)
+  const kept = keep(entry, fact, fact)
   const effects: Effect[] = []
   if (state.sessions.size === 0) {
     wait(state, kept, effects)
@@ -107,13 +107,18 @@ function downlinkRedelivered (state: UserState, entry: Entry, fact: DownlinkRede
   const session = state.sessions.get(deviceId)
   if (!session) return [{ type: 'settle', messageId, deviceId, seq: 0, outcome: 'dropped', reason: 'no-target' }]
   const effects: Effect[] = []
-  sendOrQueue(state, session, keep(entry, fact, [], []), effects)
+  sendOrQueue(state, session, keep(entry, fact, unfiltered), effects)
   return effects
 }
 
+/** Which sessions a downlink is for. */
+type Filters = Pick<Kept, 'platforms' | 'exceptDevices' | 'devices'>
+
+const unfiltered: Filters = { platforms: [], exceptDevices: [], devices: [] }
+
 function keep (
   { atMs }: Entry, { messageId, service, payload, ttlMs }: DownlinkRequested | DownlinkRedelivered,
-  platforms: readonly string[], exceptDevices: readonly string[]
+  { platforms, exceptDevices, devices }: Filters
 ): Kept {
   return {
     messageId,
@@ -124,6 +129,7 @@ function keep (
     expiresAtMs: atMs + ttlMs,
     platforms,
     exceptDevices,
+    devices,
   }
 }
 
@@ -136,8 +142,11 @@ function sendOrQueue (state: UserState, session: Session, kept: Kept, effects: E
 }
 
 /** True where the session's device and platform are among those that the request names. */
-export function isFor (kept: Kept, { deviceId, platform }: { deviceId: string, platform: string }): boolean {
-  return (kept.platforms.length === 0 || kept.platforms.includes(platform)) && !kept.exceptDevices.includes(deviceId)
+export function isFor (
+  { platforms, exceptDevices, devices }: Filters, { deviceId, platform }: { deviceId: string, platform: string }
+): boolean {
+  return (platforms.length === 0 || platforms.includes(platform)) &&
+    (devices.length === 0 || devices.includes(deviceId)) && !exceptDevices.includes(deviceId)
 }
 
 function deliveryReported (state: UserState, fact: DeliveryReported): Effect[] {

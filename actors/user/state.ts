@@ -59,6 +59,7 @@ export interface Kept {
   /** For sessions that open later: see `DownlinkRequested`. */
   readonly platforms: readonly string[]
   readonly exceptDevices: readonly string[]
+  readonly devices: readonly string[]
 }
 
 export interface Connection {

@@ -158,8 +158,11 @@ function owe (account: Account, by: number, hash: number): void {
   account.hash = account.hash + hash | 0
 }
 
-function isTargeted ({ platforms, exceptDevices }: DownlinkRequested, deviceId: string, platform: string): boolean {
-  return (platforms.length === 0 || platforms.includes(platform)) && !exceptDevices.includes(deviceId)
+function isTargeted (
+  { platforms, exceptDevices, devices }: DownlinkRequested, deviceId: string, platform: string
+): boolean {
+  return (platforms.length === 0 || platforms.includes(platform)) &&
+    (devices.length === 0 || devices.includes(deviceId)) && !exceptDevices.includes(deviceId)
 }
 
 function hashOf (downlinks: readonly Kept[]): number {

@@ -42,6 +42,7 @@ interface DownlinkBody {
   readonly delivery: DownlinkCommand['delivery']
   readonly platforms: readonly string[]
   readonly exceptDevices: readonly string[]
+  readonly devices: readonly string[]
 }
 
 const dayMs = 86_400_000
@@ -89,8 +90,19 @@ const bodySchema = {
       default: [],
       description: 'only to sessions of these; empty for all',
     },
+    devices: {
+      type: 'array',
+      maxItems: filterItemsMax,
+      items: textSchema(deviceIdLengthMax, 1),
+      default: [],
+      description: 'only to these devices; empty for all',
+    },
     exceptDevices: {
-      type: 'array', maxItems: filterItemsMax, items: textSchema(deviceIdLengthMax, 1), default: [],
+      type: 'array',
+      maxItems: filterItemsMax,
+      items: textSchema(deviceIdLengthMax, 1),
+      default: [],
+      description: 'not to these devices, also where `devices` names them',
     },
   },
 }
@@ -137,14 +149,14 @@ export async function downlinksRoutes (app: FastifyInstance, options: DownlinksO
 }
 
 function commandOf (body: DownlinkBody): DownlinkCommand {
-  const { to, messageId = randomUUID(), service, ttlMs, delivery, platforms, exceptDevices } = body
+  const { to, messageId = randomUUID(), service, ttlMs, delivery, platforms, exceptDevices, devices } = body
   const payload = decodePayload(body.payload)
-  return { messageId, userIds: to.userIds, service, payload, ttlMs, delivery, platforms, exceptDevices }
+  return { messageId, userIds: to.userIds, service, payload, ttlMs, delivery, platforms, exceptDevices, devices }
 }
 
 /** Why a command that came as a record, past no JSON Schema, can never be sent; undefined where it can. */
 export function refusalOf (command: DownlinkCommand, frameBytesMax: number): GatewayError | undefined {
-  const { messageId, userIds, service, ttlMs, platforms, exceptDevices } = command
+  const { messageId, userIds, service, ttlMs, platforms, exceptDevices, devices } = command
   const wrong = [
     { is: userIds.length < 1 || userIds.length > userIdsMax, want: `userIds: want 1 to ${userIdsMax}` },
     { is: new Set(userIds).size < userIds.length, want: 'userIds: want each once' },
@@ -153,6 +165,7 @@ export function refusalOf (command: DownlinkCommand, frameBytesMax: number): Gat
     { is: !isText(service, 0, serviceLengthMax), want: `service: want at most ${serviceLengthMax} characters` },
     { is: ttlMs < 1 || ttlMs > ttlMsMax, want: `ttlMs: want 1 to ${ttlMsMax}` },
     { is: !areTexts(platforms, filterItemsMax, platformLengthMax), want: filterWant('platforms', platformLengthMax) },
+    { is: !areTexts(devices, filterItemsMax, deviceIdLengthMax), want: filterWant('devices', deviceIdLengthMax) },
     {
       is: !areTexts(exceptDevices, filterItemsMax, deviceIdLengthMax),
       want: filterWant('exceptDevices', deviceIdLengthMax),

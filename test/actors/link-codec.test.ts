@@ -13,7 +13,7 @@ const head = batchHead('n1')
 
 /** What a node `n2` reads of `n1`: a downlink comes without what only user actors need. */
 const to = { nodeId: 'n2', connectionId: 'c1' }
-const unsent = { expiresAtMs: 0, platforms: [], exceptDevices: [] }
+const unsent = { expiresAtMs: 0, platforms: [], exceptDevices: [], devices: [] }
 const signal = { service: 'chat', payload: Buffer.from('hi'), encoded: new Map() }
 const samples: LinkMessage[] = [
   { type: 'welcome', ...to, resumed: true, uplinkSeq: 1, downlinkSeq: 2, lastSeq: 3, missed: 2 ** 40 },

@@ -144,6 +144,7 @@ async function all (t: Test) {
           expiresAtMs: 0,
           platforms: [],
           exceptDevices: [],
+          devices: [],
         }
         const messages: ConnectionMessage[] = [
           { type: 'welcome', ...to, resumed: true, uplinkSeq: 1, downlinkSeq: 2, lastSeq: 3, missed: 0 },

@@ -182,6 +182,13 @@ t.test('The trace of a downlink', async t => {
       text: /phone: left out by the exceptDevices of the request\.$/,
       steps: ['requested', 'dropped'],
     },
+    'that names another device only': {
+      history: [opened('c1'), requested('m', { devices: ['pad'] })],
+      code: 'no-target',
+      cause: 'device-filter',
+      text: /phone: left out by the devices of the request\.$/,
+      steps: ['requested', 'dropped'],
+    },
     'whose session ended': {
       history: [opened('c1'), requested('m'), closed('c1', { endSession: true })],
       code: 'session-ended',

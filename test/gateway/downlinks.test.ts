@@ -113,6 +113,7 @@ function command (messageId: string, fields: Partial<DownlinkCommand> = {}): Dow
     delivery: 'durable',
     platforms: [],
     exceptDevices: [],
+    devices: [],
     ...fields,
   }
 }

@@ -42,6 +42,7 @@ const signal: DownlinkCommand = {
   delivery: 'signal',
   platforms: [],
   exceptDevices: [],
+  devices: [],
 }
 
 function given () {
@@ -62,6 +63,14 @@ function given () {
     },
   }
 }
+
+t.test('A signal for some devices goes to those alone', async t => {
+  const { push, sent, write } = given()
+  await write(opened('ann', 'c1', { deviceId: 'phone' }), opened('ann', 'c2', { deviceId: 'pad' }))
+  t.match(await push.push({ ...signal, devices: ['pad'] }), { users: [{ status: 'sent' }] })
+  t.match(await push.push({ ...signal, devices: ['tv'] }), { users: [{ status: 'offline' }] })
+  t.strictSame(sent.map(({ connectionId }) => connectionId), ['c2'])
+})
 
 function whither ({ connectionId, nodeId }: ConnectionMessage): string { return `${connectionId} at ${nodeId}` }
 

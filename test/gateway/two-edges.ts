@@ -86,6 +86,7 @@ export class TwoEdges {
       delivery: 'durable',
       platforms: [],
       exceptDevices: [],
+      devices: [],
     })
   }
 

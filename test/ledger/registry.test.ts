@@ -24,6 +24,7 @@ const command: DownlinkCommand = {
   delivery: 'durable',
   platforms: [],
   exceptDevices: [],
+  devices: [],
 }
 
 /** What a business service has that was written for another version: it names no platforms, and has more to say. */

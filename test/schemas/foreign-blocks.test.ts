@@ -1,5 +1,6 @@
 import avsc from 'avsc'
 import t from 'tap'
+import { loadSchema } from '../../schemas/avsc-files.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { factTypes } from '../../schemas/fact-codec.js'
 import { foreignBlocks, unknownFacts } from '../../schemas/foreign-blocks.js'
@@ -7,6 +8,7 @@ import {
   fingerprintOf, headerBytes, readHeader, register, writeHeader, type AvroSchema,
 } from '../../schemas/single-object.js'
 import * as streams from '../../schemas/streams.js'
+import { decodeUserState } from '../../schemas/user-state.js'
 import { mutate } from './mutations.js'
 import { facts } from './stream-samples.js'
 
@@ -41,7 +43,7 @@ t.test('a block of an older writer', async t => {
       messageId: 'm1', userIds: ['u1', 'u2'], payload: Buffer.from('x'), ttlMs: 1, delivery: 'durable', platforms: ['ios'],
     }
     t.strictSame(downlinks.decodeBlock(foreignBlock(older, [command, command])),
-      Array(2).fill({ ...command, service: '', exceptDevices: [] }))
+      Array(2).fill({ ...command, service: '', exceptDevices: [], devices: [] }))
   })
   t.test('gets them within a fact too', async t => {
     const older = changed(ledger.schema, schema => { schema.fields[2].type[2].fields.splice(2, 1) })
@@ -95,12 +97,56 @@ t.test('a block of a newer writer', async t => {
   })
 })
 
+t.test('what was written before requests could name devices', async t => {
+  const oldForm = (name: string) => loadSchema(`history/${name}`)
+  t.test('is a request for all devices in the ledger', async t => {
+    const request = {
+      messageId: 'm1', service: '', payload: Buffer.from('x'), ttlMs: 1, platforms: ['ios'], exceptDevices: ['pad'],
+    }
+    const block = foreignBlock(oldForm('ledger-2'),
+      [{ userId: 'u1', atMs: 5, fact: { 'ledgerline.DownlinkRequested': request } }])
+    t.strictSame(ledger.decodeBlock(block),
+      [{ userId: 'u1', atMs: 5, fact: { type: 'DownlinkRequested', ...request, devices: [] } }])
+  })
+  t.test('is a command for all devices in downlinks', async t => {
+    const command = {
+      messageId: 'm1',
+      userIds: ['u1'],
+      service: '',
+      payload: Buffer.from('x'),
+      ttlMs: 1,
+      delivery: 'durable',
+      platforms: [],
+      exceptDevices: ['pad'],
+    }
+    t.strictSame(downlinks.decodeBlock(foreignBlock(oldForm('downlinks-1'), [command])), [{ ...command, devices: [] }])
+  })
+  t.test('is a downlink for all devices in a saved state', async t => {
+    const kept = {
+      messageId: 'm1',
+      service: '',
+      payload: Buffer.from('x'),
+      requestedAtMs: 1,
+      expiresAtMs: 2,
+      platforms: [],
+      exceptDevices: ['pad'],
+    }
+    const state = { offset: 7, userSeq: 3, sessionsBegun: 0, sessions: [], connections: [], requests: ['m1'], waiting: [kept] }
+    const older = oldForm('user-state-1')
+    const header = Buffer.alloc(headerBytes)
+    writeHeader(fingerprintOf(older), header, 0)
+    const type = avsc.Type.forSchema(older as avsc.Schema, { wrapUnions: true })
+    const { waiting } = decodeUserState(Buffer.concat([header, type.toBuffer(state)]))
+    t.strictSame(waiting.map(each => ({ ...each })), [{ ...kept, devices: [] }])
+  })
+})
+
 t.test('the schema of each stream is the one that is pinned here, or its old form is in schemas/history', async t => {
   const pinned = {
     connections: 'be010f06731277fa',
-    downlinks: '1ad73a83d2c4a94c',
+    downlinks: 'c74fe34ed54acc87',
     'downlinks.rejected': '2ede8b97b5b54b01',
-    ledger: '68a4d6a823174383',
+    ledger: '1a702b9513370ba8',
     nodes: '87d378963837e629',
     offline: '84452a0a24f5721f',
     uplinks: 'a031128c9dd81240',

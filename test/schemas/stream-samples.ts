@@ -53,6 +53,7 @@ export const facts: Fact[] = [
     ttlMs: 604800000,
     platforms: ['ios', 'android'],
     exceptDevices: [],
+    devices: [],
   },
   { type: 'DeliveryReported', connectionId: 'c'.repeat(16), writtenSeq: 9, ackedSeq: 8 },
   { type: 'KickRequested', requestId: 'k1', connectionId: '', reason: 'příliš' },

@@ -34,6 +34,7 @@ const samples: [RecordStream<any>, any[]][] = [
     delivery: 'signal',
     platforms: [],
     exceptDevices: ['tablet'],
+    devices: ['phone', 'tablet'],
   }]],
   [downlinksRejected, [{
     userId: 'user-1', command: Buffer.of(1, 2), code: 'bad-record', reason: 'ends early', rejectedAtMs: 1700000000000,

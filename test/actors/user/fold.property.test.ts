@@ -134,7 +134,10 @@ t.test('The fold', async t => {
       .map(([connectionId, fields]) => closed(connectionId, fields)),
     fc.tuple(id('c'), seq).map(([connectionId, seq]) => uplink(connectionId, seq)),
     fc.tuple(id('m'), fc.record({
-      ttlMs: fc.constantFrom(0, 1, -5, 2 ** 40), platforms: fc.array(id('p')), exceptDevices: fc.array(id('d')),
+      ttlMs: fc.constantFrom(0, 1, -5, 2 ** 40),
+      platforms: fc.array(id('p')),
+      exceptDevices: fc.array(id('d')),
+      devices: fc.array(id('d')),
     })).map(([messageId, fields]) => requested(messageId, fields)),
     fc.tuple(id('c'), seq).map(([connectionId, ackedSeq]) => reported(connectionId, ackedSeq)),
     fc.tuple(id('m'), id('k'), id('d')).map(names => redelivered(...names)),

@@ -123,6 +123,16 @@ t.test('DownlinkRequested', async t => {
     const state = given(opened('c1'), opened('c2', { deviceId: 'mac', platform: 'mac' }))
     t.strictSame(effectsOf(state, requested('m1', { platforms: ['mac'] })), ['deliver c2 1 m1'])
   })
+  t.test('goes only to the devices that it names, and not to one that it leaves out as well', async t => {
+    const state = given(opened('c1'), opened('c2', { deviceId: 'pad' }), opened('c3', { deviceId: 'tv' }))
+    t.strictSame(effectsOf(state, requested('m1', { devices: ['pad', 'tv'], exceptDevices: ['tv'] })), ['deliver c2 1 m1'])
+    t.strictSame(effectsOf(state, requested('m2', { devices: ['watch'] })), ['dropped(no-target) m2 #0'])
+  })
+  t.test('waits for the device that it names', async t => {
+    const state = given(requested('m1', { devices: ['pad'] }), opened('c1'), opened('c2', { deviceId: 'pad' }))
+    t.strictSame(state.sessions.get('phone')?.outbox, [])
+    t.match(state.sessions.get('pad')?.outbox, [{ messageId: 'm1' }])
+  })
   t.test('is taken once however often it is requested', async t => {
     const state = given(opened('c1'), requested('m1'))
     t.strictSame(effectsOf(state, requested('m1')), ['duplicate(duplicate) m1 #0'])

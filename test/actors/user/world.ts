@@ -510,8 +510,9 @@ function without (items: readonly string[], others: readonly string[]): string[]
   })
 }
 
-function isFor ({ platforms, exceptDevices }: DownlinkRequested, { platform, deviceId }: Session): boolean {
-  return (platforms.length === 0 || platforms.includes(platform)) && !exceptDevices.includes(deviceId)
+function isFor ({ platforms, exceptDevices, devices }: DownlinkRequested, { platform, deviceId }: Session): boolean {
+  return (platforms.length === 0 || platforms.includes(platform)) &&
+    (devices.length === 0 || devices.includes(deviceId)) && !exceptDevices.includes(deviceId)
 }
 
 export const longTtlMs = 10_000 * minute

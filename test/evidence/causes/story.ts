@@ -51,7 +51,8 @@ export class Story {
     this.add(requested(messageId, { ttlMs: 7 * dayMs, ...with_ }))
     for (const device of this.devices) {
       const wanted = !with_.platforms?.length || with_.platforms.includes(device.platform)
-      if (wanted && !with_.exceptDevices?.includes(device.deviceId)) device.toldOf()
+      const named = !with_.devices?.length || with_.devices.includes(device.deviceId)
+      if (wanted && named && !with_.exceptDevices?.includes(device.deviceId)) device.toldOf()
     }
     return messageId
   }

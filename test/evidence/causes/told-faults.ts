@@ -170,6 +170,13 @@ export const toldFaults: readonly ToldFault[] = [
     },
   },
   {
+    fault: 'a filter names another device only',
+    tell (story) {
+      story.device()
+      story.plantDownlink(story.request({ devices: ['pad'] }), 'no-target/device-filter')
+    },
+  },
+  {
     fault: 'a filter leaves out one of two devices',
     tell (story) {
       story.device()

@@ -167,6 +167,7 @@ async function reject (log: EventLog, count: number): Promise<Planted[]> {
       delivery: 'durable',
       platforms: [],
       exceptDevices: [],
+      devices: [],
     }])
     const fault = isLarge ? 'its command has too large a payload' : 'its command has no time to live'
     planted.push({

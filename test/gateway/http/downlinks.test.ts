@@ -22,6 +22,7 @@ t.test('A downlink request', async t => {
       delivery: 'durable',
       platforms: [],
       exceptDevices: [],
+      devices: [],
     })
   })
 
@@ -36,6 +37,7 @@ t.test('A downlink request', async t => {
       delivery: 'signal',
       platforms: ['ios'],
       exceptDevices: ['tablet'],
+      devices: ['phone', 'tablet'],
     }
     t.equal((await app.inject(request(body))).statusCode, 202)
     const { to, ...rest } = body
@@ -99,6 +101,7 @@ t.test('A downlink request', async t => {
     'platforms that are a string': { ...least, platforms: 'ios' },
     'too many platforms': { ...least, platforms: Array.from({ length: 101 }, (_, i) => `${i}`) },
     'an empty device': { ...least, exceptDevices: [''] },
+    'an empty device among those it is for': { ...least, devices: [''] },
   }
   for (const [name, body] of Object.entries(shapes)) {
     t.test(`with ${name} is refused with bad-request`, async t => {
