@@ -12,7 +12,8 @@ import type { Config, Role } from './config.js'
 import { followDownlinks } from './downlinks.js'
 import { describeDrain, requestDrain } from './drain-requests.js'
 import { Drains } from './drain.js'
-import type { Check, Readiness } from './http/health.js'
+import { HealthRegistry } from './health.js'
+import type { Readiness } from './http/health.js'
 import { buildHttp } from './http/server.js'
 import { lagOf } from './lag.js'
 import { endConnections, Lifecycle } from './lifecycle.js'
@@ -69,9 +70,12 @@ async function start (
   const has = (role: Role) => config.roles.includes(role)
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
   const metrics = new GatewayMetrics()
+  const health = new HealthRegistry(logger)
+  closers.push(() => { health.stop() })
 
-  const stores = await openStores(config, logger)
+  const stores = await openStores(config, logger, health)
   closers.push(() => stores.close())
+  closers.push(health.watch('ledger', () => stores.log.health().reason))
   const { log, tables, links } = stores
   const identity = await identify(config.nodeId, log, tables)
 
@@ -97,9 +101,9 @@ async function start (
   const push = new Push({ log, tables, links })
 
   let stopping = false
-  observe(metrics, stores, edge, users, projections)
-  const readiness = () => readinessOf(stores, stopping)
-  const app = buildApp(config, logger, stores, push, nodeTable, metrics, readiness)
+  observe(metrics, health, stores, edge, users, projections)
+  const readiness = () => readinessOf(health, stopping)
+  const app = buildApp(config, logger, stores, push, nodeTable, metrics, health, readiness)
   app.addHook('onRequest', async (_request, reply) => { if (stopping) reply.header('connection', 'close') })
   edge?.routes(app)
   closers.push(async () => {
@@ -147,10 +151,10 @@ async function start (
   return { http, tcp, nodeId: identity.nodeId }
 }
 
-async function openStores (config: Config, logger: Logger): Promise<Stores> {
+async function openStores (config: Config, logger: Logger, health: HealthRegistry): Promise<Stores> {
   if (config.kafkaBrokers.length === 0) return await openEmbeddedStores(config, logger)
   const { openClusterStores } = await import('./stores-cluster.js') // an embedded node needs neither kafkajs nor ioredis
-  return await openClusterStores(config, logger)
+  return await openClusterStores(config, logger, health)
 }
 
 /** What only a node among others does. */
@@ -186,7 +190,7 @@ async function takeLeave (
 
 function buildApp (
   config: Config, logger: Logger, stores: Stores, push: Push, nodeTable: NodeTable, metrics: GatewayMetrics,
-  readiness: () => Readiness
+  health: HealthRegistry, readiness: () => Readiness
 ) {
   const { log, tables } = stores
   const partitions = log.partitions(ledger)
@@ -199,6 +203,7 @@ function buildApp (
     frameBytesMax: config.frameBytesMax,
     metrics: metrics.registry,
     readiness,
+    health: () => health.answer(),
     uplinks: { log, stream: uplinks },
     logReader: log,
     streams: [...streams, downlinksRejected],
@@ -231,21 +236,23 @@ function buildApp (
 }
 
 function observe (
-  metrics: GatewayMetrics, stores: Stores, edge: EdgeRole | undefined, users: Users | undefined,
-  projections: Projections | undefined
+  metrics: GatewayMetrics, health: HealthRegistry, stores: Stores, edge: EdgeRole | undefined,
+  users: Users | undefined, projections: Projections | undefined
 ): void {
   metrics.observe({
     connections: () => edge?.connections ?? 0,
     activeUsers: () => users?.activeUsers() ?? 0,
     commitSeconds: () => stores.commitSeconds(),
     tableLag: () => projections?.lag() ?? new Map(),
+    conditionSeconds: () => health.seconds(),
   })
 }
 
-function readinessOf (stores: Stores, stopping: boolean): Readiness {
-  const node: Check = { ok: !stopping, reason: stopping ? 'the node is stopping' : '' }
-  const checks = { ledger: stores.log.health(), ...stores.checks(), node }
-  return { ready: Object.values(checks).every(({ ok }) => ok), checks }
+/** A node that stops is not in trouble, and takes nobody either. */
+function readinessOf (health: HealthRegistry, stopping: boolean): Readiness {
+  const { ready, checks } = health.readiness()
+  const node = { ok: !stopping, reason: stopping ? 'the node is stopping' : '' }
+  return { ready: ready && !stopping, checks: { ...checks, node } }
 }
 
 const packageJson = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')

@@ -9,6 +9,8 @@ export interface MetricsSources {
   /** Blocks that each table is behind the ledger. */
   tableLag (): ReadonlyMap<string, number>
   commitSeconds (): number
+  /** How long each health condition has lasted, 0 for those that are well. */
+  conditionSeconds (): ReadonlyMap<string, number>
 }
 
 /** 0.1 ms to 1.6 s, a quarter more each: a quantile between two of them is off by an eighth at most. */
@@ -58,6 +60,10 @@ export class GatewayMetrics {
     this.#gauge('commit_seconds', 'Moving average of one commit', [], gauge => { gauge.set(sources.commitSeconds()) })
     this.#gauge('table_lag_blocks', 'Ledger blocks that a table is behind', ['table'], gauge => {
       for (const [table, blocks] of sources.tableLag()) gauge.set({ table }, blocks)
+    })
+    const help = 'How long a health condition has lasted (docs/operations.md); 0: all is well'
+    this.#gauge('condition_seconds', help, ['condition'], gauge => {
+      for (const [condition, seconds] of sources.conditionSeconds()) gauge.set({ condition }, seconds)
     })
   }
 

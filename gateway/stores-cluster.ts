@@ -1,3 +1,4 @@
+import type { Cluster, Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import { redisLinks } from '../actors/links-redis.js'
 import { redisSnapshots } from '../actors/snapshots-redis.js'
@@ -9,6 +10,7 @@ import { rejectedStream } from '../ledger/rejected.js'
 import { streams } from '../ledger/streams.js'
 import { redisTables } from '../projections/tables/redis.js'
 import type { TableName } from '../projections/tables/tables.js'
+import type { Health } from '../schemas/conditions.js'
 import { SchemaRegistry } from '../schemas/registry.js'
 import { downlinks, ledger, nodes, type Stream } from '../schemas/streams.js'
 import type { Config } from './config.js'
@@ -26,12 +28,12 @@ const tableStreams: Readonly<Record<TableName, Stream<any>>> = {
  * @throws where Kafka or Redis can't be reached, Kafka does not speak what is needed, or the schema registry refuses a
  *   schema of ours
  */
-export async function openClusterStores (config: Config, logger: Logger): Promise<Stores> {
+export async function openClusterStores (config: Config, logger: Logger, health: Health): Promise<Stores> {
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
   const closers: Array<() => unknown> = []
   const close = async () => { for (const closer of closers.splice(0).reverse()) await closer() }
   try {
-    return await open(config, logger, failed, closers, close)
+    return await open(config, logger, health, failed, closers, close)
   } catch (err) {
     await close()
     throw err
@@ -39,7 +41,7 @@ export async function openClusterStores (config: Config, logger: Logger): Promis
 }
 
 async function open (
-  config: Config, logger: Logger, failed: (what: string, error: Error, fields: object) => void,
+  config: Config, logger: Logger, health: Health, failed: (what: string, error: Error, fields: object) => void,
   closers: Array<() => unknown>, close: () => Promise<void>
 ): Promise<Stores> {
   const { topicPrefix: prefix, nodeId, partitions, retentionMs } = config
@@ -57,20 +59,7 @@ async function open (
   const log: EventLog = format ? new RegistryLog(kafka, format) : kafka
   closers.push(() => log.close())
 
-  let redisError = ''
-  const onError = (error: Error) => { failed('the connection to Redis failed', error, {}) }
-  const connect = async () => {
-    const redis = await connectRedis(config.redisUrl!, { onError })
-    closers.push(() => { redis.disconnect() })
-    return redis
-  }
-  const redis = await connect()
-  // Messages must not wait behind the tables' writes.
-  const publisher = await connect()
-  const subscriber = await subscriberOf(publisher, { onError })
-  closers.push(() => { subscriber.disconnect() })
-  redis.on('close', () => { redisError = 'not connected to Redis' })
-  redis.on('ready', () => { redisError = '' })
+  const { redis, publisher, subscriber } = await connectAll(config.redisUrl!, logger, health, closers)
 
   const { identity } = kafka
   const endOf = async (stream: Stream<any>, partition: number) => (await log.bounds(stream, partition)).next
@@ -97,7 +86,6 @@ async function open (
     snapshots,
     links,
     shared: true,
-    checks: () => ({ redis: { ok: redisError === '', reason: redisError } }),
     groups: () => [{
       group: downlinksGroup,
       stream: downlinks,
@@ -106,6 +94,30 @@ async function open (
     commitSeconds: () => kafka.metrics.appendMs / Math.max(1, kafka.metrics.appends) / 1000,
     close,
   }
+}
+
+/** What is closed by `closers`, and tells `health` while it is not connected. */
+async function connectAll (url: string, logger: Logger, health: Health, closers: Array<() => unknown>) {
+  let lastError = ''
+  const onError = (error: Error) => {
+    lastError = error.message
+    logger.debug({ err: error }, 'the connection to Redis failed')
+  }
+  const watched = <T extends Redis | Cluster>(connection: T, what: string): T => {
+    let closing = false
+    connection.on('close', () => { if (!closing) health.begin('redis', `not connected to Redis: ${lastError}`, what) })
+    connection.on('ready', () => { health.end('redis', what) })
+    closers.push(() => {
+      closing = true
+      connection.disconnect()
+    })
+    return connection
+  }
+  const redis = watched(await connectRedis(url, { onError }), 'tables')
+  // Messages must not wait behind the tables' writes.
+  const publisher = watched(await connectRedis(url, { onError }), 'links, out')
+  const subscriber = watched(await subscriberOf(publisher, { onError }), 'links, in')
+  return { redis, publisher, subscriber }
 }
 
 /** With its schemas registered; undefined where there is no registry. */

@@ -43,7 +43,6 @@ export async function openEmbeddedStores (config: Config, logger: Logger): Promi
       snapshots,
       links: localLinks(),
       shared: false,
-      checks: () => ({}),
       groups: () => [], // nobody but this process writes here, so nothing waits in `downlinks`
       commitSeconds: () => store.metrics.commitMs / 1000,
       async close () {

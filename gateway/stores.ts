@@ -3,7 +3,6 @@ import type { RebuildableSnapshots } from '../actors/snapshots.js'
 import type { EventLog } from '../ledger/log.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
 import type { Stream } from '../schemas/streams.js'
-import type { Check } from './http/health.js'
 
 /** The ports of design.md 3, all of one side and open. What the roles are built on. */
 export interface Stores {
@@ -13,8 +12,6 @@ export interface Stores {
   readonly links: Links & LocalEnds
   /** True where other processes work on the same stores. */
   readonly shared: boolean
-  /** What must be well besides the log, by name: for `/readyz`. */
-  checks (): Readonly<Record<string, Check>>
   /** Moving average of one commit of the log, seconds. */
   commitSeconds (): number
   /** Groups that keep no store of their own, as far as this process is a member: the first offset not delivered. */

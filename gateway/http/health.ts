@@ -1,8 +1,11 @@
 import type { FastifyInstance } from 'fastify'
+import type { HealthAnswer } from '../health.js'
 import { errorAnswers } from './errors.js'
 
 export interface HealthOptions {
   readonly readiness: () => Readiness
+  /** What is wrong, since when, and what ends it. */
+  readonly health: () => HealthAnswer
   /** Of prom-client. */
   readonly metrics: { readonly contentType: string, metrics (): Promise<string> }
 }
@@ -35,8 +38,35 @@ const readinessSchema = {
   },
 }
 
-/** Liveness and readiness for everybody; metrics for those with a key. */
-export async function healthRoutes (app: FastifyInstance, { readiness, metrics }: HealthOptions): Promise<void> {
+const healthSchema = {
+  type: 'object',
+  required: ['ready', 'troubles', 'total'],
+  properties: {
+    ready: { type: 'boolean' },
+    troubles: {
+      type: 'array',
+      description: 'what lasts, oldest first; 200 at most',
+      items: {
+        type: 'object',
+        required: ['condition', 'what', 'reason', 'sinceMs', 'heals', 'stops'],
+        properties: {
+          condition: { type: 'string', description: 'one of docs/operations.md' },
+          what: { type: 'string', description: 'which of its kind; empty where there is one only' },
+          reason: { type: 'string' },
+          sinceMs: { type: 'integer', description: 'ms since 1970' },
+          heals: { type: 'string', description: 'what ends it' },
+          stops: { type: 'boolean', description: 'the node is not ready because of it' },
+        },
+      },
+    },
+    total: { type: 'integer', description: 'with those that are not listed' },
+  },
+}
+
+/** Liveness and readiness for everybody; metrics, and the details of what is wrong, for those with a key. */
+export async function healthRoutes (
+  app: FastifyInstance, { readiness, health, metrics }: HealthOptions
+): Promise<void> {
   app.get('/healthz', {
     config: { public: true },
     schema: {
@@ -59,6 +89,14 @@ export async function healthRoutes (app: FastifyInstance, { readiness, metrics }
     const state = readiness()
     return await reply.code(state.ready ? 200 : 503).send(state)
   })
+
+  app.get('/v1/health', {
+    schema: {
+      summary: 'What is wrong with this node, since when, and what ends it',
+      tags: ['operations'],
+      response: { 200: healthSchema, ...errorAnswers('unauthorized') },
+    },
+  }, async () => health())
 
   app.get('/metrics', {
     schema: {

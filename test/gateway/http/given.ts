@@ -81,6 +81,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
     }),
     nodes: async () => ({ nodes: [node], asOf: { position: '0@1.0', atMs: 9 } }),
     readiness: () => ({ ready: true, checks: { log: { ok: true, reason: '' } } }),
+    health: () => ({ ready: true, troubles: [], total: 0 }),
     metrics: { contentType: 'text/plain; version=0.0.4', metrics: async () => 'up 1\n' },
     uplinks: givenUplinks([[]]),
     logReader: new MemoryLog(),

@@ -19,6 +19,7 @@ t.test('The OpenAPI document', async t => {
       'GET /metrics',
       'GET /readyz',
       'GET /v1/connections',
+      'GET /v1/health',
       'GET /v1/ip-config',
       'GET /v1/lag',
       'GET /v1/log',

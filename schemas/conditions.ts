@@ -1,0 +1,73 @@
+/** What may be wrong with a node for a while: docs/operations.md lists it, `/readyz` and `/v1/health` show it. */
+export interface ConditionDescription {
+  readonly meaning: string
+  /** What ends it: by itself, or what a person does. */
+  readonly heals: string
+  /** The node is not ready while it lasts. False where other nodes would do no better, or it works on all the same. */
+  readonly stops: boolean
+  /** What is over sooner is nobody's business: not logged above `debug`, not shown, not counted. */
+  readonly graceMs: number
+}
+
+/** The one home of every health condition. A new one is a row here; see `Health` for how to report it. */
+const table = {
+  ledger: row(true, 0, 'The log takes no appends, or followers get no answer from it.',
+    'By itself once Kafka answers again; on one node, room on the disk.'),
+  redis: row(true, 1_000, 'There is no connection to Redis.', 'By itself once Redis answers again.'),
+  links: row(true, 5_000, 'A channel between nodes is not heard, so acks and downlinks may not arrive.',
+    'By itself: it is subscribed anew until its own messages come back.'),
+  users: row(true, 10_000, 'A partition of the ledger has entries and its users do not take them.',
+    'What its reason names; a restart of the node has another one take the partition.'),
+  snapshots: row(false, 5_000, 'States of users can not be saved; the log keeps what they are made of.',
+    'By itself once Redis, or the disk, takes them again.'),
+  uplinks: row(true, 5_000, 'Uplinks that were accepted can not be published.',
+    'By itself once the stream `uplinks` takes them; what its reason names where that is for good.'),
+  tables: row(true, 5_000, 'A table can not be written, so presence, routing or the node table is old.',
+    'By itself once Redis, or the disk, takes it again.'),
+  connections: row(false, 5_000, 'The stream `connections` can not be written.', 'By itself once the log takes it again.'),
+  downlinks: row(true, 5_000, 'A command of the stream `downlinks` can not be carried out, and those behind it wait.',
+    'By itself once the ledger takes it.'),
+  followers: row(true, 5_000, 'This node can not follow a stream: its group does not answer, or its place is not known.',
+    'By itself once Kafka and Redis answer; access to the group and the topic, where that is denied.'),
+  reports: row(true, 5_000, 'This node can not report to the others, who take it for lost after its lease.',
+    'By itself once the log takes its reports.'),
+  'node-table': row(false, 5_000, 'The node table can not be read: endpoints come from an old copy.',
+    'By itself once Redis answers again.'),
+  watch: row(false, 5_000, 'The leases of other nodes can not be watched: who dies now is not declared lost.',
+    'By itself once the log and the tables answer.'),
+} as const satisfies Record<string, ConditionDescription>
+
+export type ConditionName = keyof typeof table
+
+export const conditions: Readonly<Record<ConditionName, ConditionDescription>> = table
+
+function row (stops: boolean, graceMs: number, meaning: string, heals: string): ConditionDescription {
+  return { meaning, heals, stops, graceMs }
+}
+
+/**
+ * Where every part of a node tells what is wrong with it, while it is. The registry makes of it one log line at the
+ * start and one at the end, the metric `ledgerline_condition_seconds`, and what `/readyz` and `/v1/health` show.
+ *
+ * A loop that tries again calls `begin` at each failure, and `end` once it has succeeded; both may be called as often
+ * as one likes. What ends with its owner (a partition that was given back) is ended by the owner.
+ */
+export interface Health {
+  /**
+   * @param reason why, as of now; a later one replaces it
+   * @param what which one of its kind (`partition 3`), where there are several: each begins and ends on its own
+   */
+  begin (name: ConditionName, reason: string, what?: string): void
+  end (name: ConditionName, what?: string): void
+}
+
+/** For those who work on stores without a node around them, such as commands that only read. */
+export const nobodyWatches: Health = { begin () {}, end () {} }
+
+/** The table of docs/operations.md, one row a condition. */
+export function conditionsMarkdown (): string {
+  const rows = Object.entries(conditions).map(([name, { meaning, heals, stops, graceMs }]) =>
+    `| \`${name}\` | ${meaning} | ${heals} | ${stops ? 'no' : 'yes'} | ${graceMs / 1_000} s |\n`)
+  return '| Condition | Means | What ends it | Ready meanwhile | Told after |\n| --- | --- | --- | --- | --- |\n' +
+    rows.join('')
+}
