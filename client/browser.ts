@@ -14,9 +14,15 @@ export { inMemory } from './storage/storage.js'
 const browser: Platform = {
   openTransport: async (to, encoding, handlers) => openWebSocket(to, encoding, handlers),
   async getJson (from, withinMs) {
-    const response = await fetch(urlByIp(from), { signal: AbortSignal.timeout(withinMs) })
-    if (!response.ok) throw new Error(`it answered ${response.status}`)
-    return await response.json()
+    const late = new AbortController() // React Native has no AbortSignal.timeout
+    const timer = setTimeout(() => late.abort(), withinMs)
+    try {
+      const response = await fetch(urlByIp(from), { signal: late.signal })
+      if (!response.ok) throw new Error(`it answered ${response.status}`)
+      return await response.json()
+    } finally {
+      clearTimeout(timer)
+    }
   },
   watchNetwork (changed) {
     const stopped = new AbortController()

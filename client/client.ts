@@ -1,4 +1,5 @@
 import type { Connected } from '../schemas/frames.js'
+import { encodeUtf8 } from '../schemas/utf8.js'
 import { Backoff } from './backoff.js'
 import { ClientError } from './client-error.js'
 import { systemClock } from './clock.js'
@@ -35,8 +36,6 @@ const tokenMsMax = 30_000
     user => whose they are
 */
 const userKey = 'user'
-
-const utf8 = new TextEncoder()
 
 /** One device of one user: stays connected, sends each uplink exactly once, hands on each downlink once, in order. */
 export class Client {
@@ -130,8 +129,8 @@ export class Client {
    * @throws ClientError `outbox-full`, `payload-too-large`; or why the client ended: `disconnected`, `kicked`, ...
    */
   async send (payload: string | Uint8Array, { service = '', priority = 0 }: SendOptions = {}): Promise<Accepted> {
-    const bytes = typeof payload === 'string' ? utf8.encode(payload) : new Uint8Array(payload)
-    const frameBytes = bytes.length + utf8.encode(service).length + uplinkOverheadMax
+    const bytes = typeof payload === 'string' ? encodeUtf8(payload) : new Uint8Array(payload)
+    const frameBytes = bytes.length + encodeUtf8(service).length + uplinkOverheadMax
     if (frameBytes > this.#frameBytesMax) {
       throw new ClientError('payload-too-large', `${frameBytes} bytes, and ${this.#frameBytesMax} are the bound`)
     }

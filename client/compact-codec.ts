@@ -2,6 +2,7 @@ import { frameFields, opcodes } from '../schemas/frame-fields.js'
 import type { FieldType } from '../schemas/frame-fields.js'
 import type { ClientFrame, Frame } from '../schemas/frames.js'
 import { payloadFromJson, payloadToJson } from '../schemas/payload.js'
+import { decodeUtf8, encodeUtf8 } from '../schemas/utf8.js'
 
 /*
   The frames of protocol.md 2, driven by the table of their fields: a tenth of the bytes of schemas/frame-codec.ts, and
@@ -9,9 +10,6 @@ import { payloadFromJson, payloadToJson } from '../schemas/payload.js'
 */
 
 const ops = Object.keys(frameFields) as Frame['op'][]
-
-const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** A WebSocket message: binary with Avro, text with JSON. */
 export function encodeMessage (frame: ClientFrame, encoding: 'avro' | 'json'): Uint8Array<ArrayBuffer> | string {
@@ -60,7 +58,7 @@ function write (to: number[], type: FieldType, value: any): void {
     case 'boolean':
       to.push(value ? 1 : 0)
       return
-    case 'string': return write(to, 'bytes', encoder.encode(value))
+    case 'string': return write(to, 'bytes', encodeUtf8(value))
     case 'bytes':
       writeLong(to, value.length)
       for (const byte of value) to.push(byte)
@@ -89,7 +87,7 @@ function read (from: Cursor, type: FieldType): unknown {
   switch (type) {
     case 'int': case 'long': return readLong(from)
     case 'boolean': return readLong(from) !== 0
-    case 'string': return decoder.decode(readBytes(from))
+    case 'string': return decodeUtf8(readBytes(from))
     case 'bytes': return readBytes(from)
     case 'longs': case 'strings': {
       const items: unknown[] = []

@@ -1,5 +1,6 @@
 import { addressesOf } from './endpoints.js'
 import type { EndpointsOptions } from './endpoints.js'
+import { hostOf, withQuery } from './platform.js'
 import type { Platform } from './platform.js'
 
 export interface IpConfig {
@@ -29,16 +30,14 @@ export function ipConfigOf ({ urls, transport, region, resolve, getJson }: IpCon
     let failure: unknown
     for (let i = 0; i < urls.length; i++) {
       const index = (first + i) % urls.length
-      const url = new URL(urls[index]!)
-      url.searchParams.set('transport', transport)
-      if (region !== '') url.searchParams.set('region', region)
-      for (const address of await addressesOf(url.href, resolve)) {
+      const url = withQuery(urls[index]!, { transport, ...region === '' ? {} : { region } })
+      for (const address of await addressesOf(url, resolve)) {
         try {
           const config = checked(await getJson(address, answerMsMax))
           first = index
           return config
         } catch (cause) {
-          failure = new Error(`ip-config at ${address.ip ?? url.host}: ${(cause as Error).message}`, { cause })
+          failure = new Error(`ip-config at ${address.ip ?? hostOf(url)}: ${(cause as Error).message}`, { cause })
         }
       }
     }

@@ -21,17 +21,29 @@ export interface Address {
   readonly ip?: string
 }
 
+/*
+  URLs are cut as text: React Native's URL takes no changes.
+    URL => SCHEME "://" [USER "@"] HOST [":" PORT] PATH? QUERY? FRAGMENT?
+*/
+
 /** For platforms that can't connect to one host in the name of another. */
 export function urlByIp ({ url, ip }: Address): string {
   if (ip === undefined) return url
-  const target = new URL(url)
-  target.hostname = ip.includes(':') ? `[${ip}]` : ip
-  return target.href
+  return url.replace(/^(\w+:\/\/(?:[^/?#]*@)?)(?:\[.*?\]|[^/?#:]*)/, (_all, before) => before + (ip.includes(':') ? `[${ip}]` : ip))
 }
 
 /** A frame over WebSocket: the path is `/v1/connect` where the URL names none. */
 export function webSocketUrl (url: string): string {
-  const target = new URL(url)
-  if (target.pathname === '/') target.pathname = '/v1/connect'
-  return target.href
+  return url.replace(/^(\w+:\/\/[^/?#]*)\/?(?=[?#]|$)/, '$1/v1/connect')
+}
+
+/** With its port. */
+export function hostOf (url: string): string {
+  return url.replace(/^\w+:\/\/([^/?#]*).*$/s, '$1')
+}
+
+export function withQuery (url: string, parameters: Record<string, string>): string {
+  const query = Object.entries(parameters).map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&')
+  const [, target, fragment] = /^([^#]*)(.*)$/s.exec(url)!
+  return `${target}${target!.includes('?') ? '&' : '?'}${query}${fragment}`
 }

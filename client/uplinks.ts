@@ -5,6 +5,7 @@ import type { Clock } from './clock.js'
 import { Outbox } from './outbox.js'
 import type { Accepted, OutboxOptions } from './outbox.js'
 import { Pace } from './pace.js'
+import { newSessionId } from './session-id.js'
 import type { Keeper } from './storage/keeper.js'
 
 export interface UplinksOptions extends OutboxOptions {
@@ -35,7 +36,7 @@ export class Uplinks {
   readonly #options: UplinksOptions
   readonly #outbox: Outbox
   readonly #pace = new Pace()
-  #sessionId: string = crypto.randomUUID()
+  #sessionId = newSessionId()
   #line: UplinkLine | undefined
   /** Set while the server wants none. */
   #cancelWait: (() => void) | undefined
@@ -160,7 +161,7 @@ export class Uplinks {
     const old = this.#sessionId
     const before = this.#outbox.uplinks
     this.#line = undefined
-    this.#sessionId = crypto.randomUUID()
+    this.#sessionId = newSessionId()
     this.#outbox.restart()
     for (const uplink of this.#outbox.uplinks) this.#keep(uplink)
     this.#keepSession()

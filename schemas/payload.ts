@@ -1,4 +1,5 @@
 import { isText } from './text.js'
+import { decodeUtf8, encodeUtf8 } from './utf8.js'
 
 /*
   A payload in JSON (protocol.md 1): a string taken as UTF-8, or {"base64": "..."} for any bytes. Nothing here needs
@@ -7,14 +8,12 @@ import { isText } from './text.js'
 
 export type JsonPayload = string | { readonly base64: string }
 
-const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const inNode = typeof Buffer === 'function'
 
 /** A string where the bytes are valid UTF-8. */
 export function payloadToJson (payload: Uint8Array): JsonPayload {
   try {
-    return decoder.decode(payload)
+    return decodeUtf8(payload)
   } catch {
     return { base64: toBase64(payload) }
   }
@@ -22,7 +21,7 @@ export function payloadToJson (payload: Uint8Array): JsonPayload {
 
 /** @returns undefined where `value` is no payload: half a surrogate pair, or base64 that no encoder writes */
 export function payloadFromJson (value: unknown): Uint8Array | undefined {
-  if (isText(value)) return inNode ? Buffer.from(value) : encoder.encode(value)
+  if (isText(value)) return inNode ? Buffer.from(value) : encodeUtf8(value)
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'base64')) return undefined
   const { base64 } = value as { base64: unknown }
   return typeof base64 === 'string' ? fromBase64(base64) : undefined
