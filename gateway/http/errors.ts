@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { errors, GatewayError } from '../../schemas/errors.js'
 import type { ErrorCode } from '../../schemas/errors.js'
@@ -11,6 +12,20 @@ export interface ErrorAnswer {
   /** The status in words. */
   readonly error: string
   readonly message: string
+}
+
+/** An error whose status says more than that of its code, with headers that say what would be right. */
+export class HttpError extends GatewayError {
+  readonly #statusCode: number
+
+  constructor (
+    statusCode: number, code: ErrorCode, message: string, readonly headers: Readonly<Record<string, string>> = {}
+  ) {
+    super(code, message)
+    this.#statusCode = statusCode
+  }
+
+  override get statusCode (): number { return this.#statusCode }
 }
 
 export const errorSchema = {
@@ -41,6 +56,7 @@ export function answerError (err: FastifyError | Error, request: FastifyRequest,
   const answer = describe(err)
   if (answer.code === 'internal') request.log.error({ err, route: request.routeOptions?.url }, 'request failed')
   if (answer.code === 'unauthorized') reply.header('www-authenticate', 'Bearer')
+  if (err instanceof HttpError) reply.headers(err.headers)
   const isBusy = answer.statusCode === 429 || answer.statusCode === 503
   if (isBusy && !reply.hasHeader('retry-after')) reply.header('retry-after', '1')
   reply.code(answer.statusCode).type('application/json; charset=utf-8').send(answer)
@@ -53,13 +69,33 @@ export function answerNotFound (request: FastifyRequest, reply: FastifyReply): v
 /** What reached the HTTP port and was not HTTP, or came too slowly. The offender alone is closed. */
 export function answerClientError (err: NodeJS.ErrnoException, socket: Socket): void {
   if (err.code === 'ECONNRESET' || socket.destroyed) return
-  const statusCode = { ERR_HTTP_REQUEST_TIMEOUT: 408, HPE_HEADER_OVERFLOW: 431 }[String(err.code)] ?? 400
-  const body = JSON.stringify(answerOf(statusCode, 'bad-request', 'the bytes received are no HTTP/1.1 request'))
-  if (socket.writable) {
-    socket.write(`HTTP/1.1 ${statusCode} ${STATUS_CODES[statusCode]}\r\nconnection: close\r\n` +
-      `content-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+  const [statusCode, message] = clientErrors[String(err.code)] ?? [400, 'the bytes received are no HTTP/1.1 request']
+  endWithError(socket, new HttpError(statusCode, 'bad-request', message))
+}
+
+const clientErrors: Readonly<Record<string, readonly [number, string]>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request did not come in time'],
+  HPE_HEADER_OVERFLOW: [431, 'the header fields are too large'],
+}
+
+/** Answers on a bare socket, one that no reply of fastify's stands for, and ends it. */
+export function endWithError (socket: Duplex, error: GatewayError): void {
+  const answer = describe(error)
+  const body = JSON.stringify(answer)
+  const headers = {
+    connection: 'close',
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(body),
+    ...error instanceof HttpError ? error.headers : {},
   }
-  socket.destroySoon()
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  if (!socket.writable) {
+    socket.destroy()
+    return
+  }
+  socket.once('finish', () => { socket.destroy() })
+  socket.on('error', () => { socket.destroy() })
+  socket.end(`HTTP/1.1 ${answer.statusCode} ${answer.error}\r\n${lines.join('')}\r\n${body}`)
 }
 
 function describe (err: FastifyError | Error): ErrorAnswer {
