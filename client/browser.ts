@@ -7,8 +7,7 @@ import { openWebSocket } from './transport-browser.js'
 export type * from './public.js'
 export { Client } from './client.js'
 export { ClientError } from './client-error.js'
-export { inIndexedDb } from './storage/indexed-db.js'
-export { inLocalStorage } from './storage/local-storage.js'
+export { inDefault, inFile, inIndexedDb, inLocalStorage } from './storage/of-browsers.js'
 export { inMemory } from './storage/storage.js'
 
 const browser: Platform = {
@@ -35,7 +34,12 @@ const browser: Platform = {
   },
 }
 
-/** A client for browsers: WebSocket. */
+/** One device of one user. Over WebSocket; in Node also over TCP. @throws TypeError for an option that can't be */
 export function createClient (options: ClientOptions): Client {
-  return new Client(options, browser)
+  const client = new Client(options, browser)
+  const { transport, endpoints = [] } = options
+  if (transport === 'tcp' || endpoints.some(url => /^(tcp|tls):/.test(url))) {
+    throw new TypeError('tcp:// and tls:// are for Node; here it is ws:// and wss://')
+  }
+  return client
 }

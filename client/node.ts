@@ -10,7 +10,7 @@ import { lookupOf, openWebSocket } from './transport-ws.js'
 export type * from './public.js'
 export { Client } from './client.js'
 export { ClientError } from './client-error.js'
-export { inFile } from './storage/file.js'
+export { inDefault, inFile, inIndexedDb, inLocalStorage } from './storage/of-node.js'
 export { inMemory } from './storage/storage.js'
 
 const node: Platform = {
@@ -21,7 +21,7 @@ const node: Platform = {
   watchNetwork: () => () => {}, // Node hears of nothing: see Client.networkChanged
 }
 
-/** A client for Node: WebSocket and TCP. */
+/** One device of one user, over WebSocket or TCP. @throws TypeError for an option that can't be */
 export function createClient (options: ClientOptions): Client {
   return new Client(options, node)
 }

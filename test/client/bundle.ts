@@ -6,18 +6,11 @@ const root = fileURLToPath(new URL('../../../', import.meta.url))
 const compiled = fileURLToPath(new URL('../../', import.meta.url))
 
 /**
- * Builds the client for browsers as `npm run build:client` does, from the compiled files beside this one.
+ * Builds the client as `npm run build:client` does, from the compiled files beside this one.
  *
- * @returns the text of the bundle
+ * @returns the text of the bundle for browsers
  */
 export function buildBundle (folder: string): string {
-  const { scripts } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
-  const [command, entry, ...options] = scripts['build:client'].split(' ')
-  const output = `${folder}/ledgerline-client.min.js`
-  execFileSync(`${root}node_modules/.bin/${command}`, [
-    entry.replace(/^dist\//, compiled),
-    ...options.filter((option: string) => !option.startsWith('--outfile=')),
-    `--outfile=${output}`,
-  ])
-  return readFileSync(output, 'utf8')
+  execFileSync(process.execPath, [`${root}client/build.js`, compiled, folder])
+  return readFileSync(`${folder}/ledgerline-client.min.js`, 'utf8')
 }
