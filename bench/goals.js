@@ -27,4 +27,13 @@ export const goals = [
   { measurement: 'downlinks', peer: 'ledgerline-tcp', figure: 'perSecond', of: 'value', min: 40_000 },
   { measurement: 'downlinks', peer: 'ledgerline-ws', figure: 'perSecond', of: 'value', min: 40_000 },
   { measurement: 'replay', peer: 'ledgerline-tcp', figure: 'perSecond', of: 'value', min: 500_000 },
+  ...['ledgerline-tcp', 'ledgerline-ws'].flatMap(peer => [
+    { measurement: 'jitter', peer, figure: 'replayP99Ms', of: 'value', max: 1_000 },
+    { measurement: 'jitter', peer, figure: 'deliveredShare', of: 'value', min: 1 },
+    { measurement: 'jitter', peer, figure: 'repeats', of: 'value', max: 0 },
+    { measurement: 'jitter', peer, figure: 'outOfOrder', of: 'value', max: 0 },
+    { measurement: 'office', peer, figure: 'backMs', of: 'value', max: 20_000 },
+    { measurement: 'office', peer, figure: 'deliveredShare', of: 'value', min: 1 },
+    { measurement: 'office', peer, figure: 'ended', of: 'value', max: 0 },
+  ]),
 ]

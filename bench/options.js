@@ -3,8 +3,10 @@ import { parseArgs } from 'node:util'
 
 const usage = `npm run bench -- [options]
 
-  --only NAMES     of idle, uplinks-1, uplinks-16, latency, signals, downlinks, replay; a beginning will do: uplinks
-  --peers NAMES    of ledgerline-tcp, ledgerline-ws, socket.io, ws, aedes, mosquitto; a beginning will do: ledgerline
+  --only NAMES     of idle, uplinks-1, uplinks-16, latency, signals, downlinks, replay, jitter, office;
+                   a beginning will do: uplinks
+  --peers NAMES    of ledgerline-tcp, ledgerline-ws, socket.io, socket.io-recovery, ws, aedes, mosquitto;
+                   a beginning will do: ledgerline
   --rounds N       of every measurement, 3 by default
   --seconds N      of every window, 5 by default
   --settle N       seconds between opening connections and reading memory, 8 by default

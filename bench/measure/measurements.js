@@ -2,6 +2,7 @@ import { idle } from './idle.js'
 import { latency, uplinks } from './uplinks.js'
 import { replay } from './replay.js'
 import { signals, downlinks } from './fanout.js'
+import { jitter, office } from './network.js'
 
 /**
  * @typedef {object} Measurement
@@ -12,7 +13,8 @@ import { signals, downlinks } from './fanout.js'
  * @property {(ctx: Context) => Promise<object>} run one round with one peer; returns the figures by key, and whatever
  *   else belongs into results.json; `usage` shows both sides' work
  *
- * @typedef {{ key: string, label: string, unit: 'perSecond' | 'ms' | 'bytes', lower?: boolean }} Figure
+ * @typedef {'perSecond' | 'ms' | 'bytes' | 'share' | 'count'} Unit
+ * @typedef {{ key: string, label: string, unit: Unit, lower?: boolean }} Figure
  *
  * @typedef {object} Context
  * @property {import('../peers/peers.js').Peer} peer
@@ -20,6 +22,7 @@ import { signals, downlinks } from './fanout.js'
  * @property {string} dataDir fresh and empty, removed after the round
  */
 
+const withOwnClients = ['ledgerline-tcp', 'ledgerline-ws', 'socket.io-recovery']
 const all = ['ledgerline-tcp', 'ledgerline-ws', 'socket.io', 'ws', 'aedes', 'mosquitto']
 
 /** @type {Measurement[]} */
@@ -79,5 +82,29 @@ export const measurements = [
     figures: [{ key: 'perSecond', label: 'entries /s', unit: 'perSecond' }],
     peers: ['ledgerline-tcp'],
     run: replay,
+  },
+  {
+    id: 'jitter',
+    title: '1,000 clients on a bad network: each cut every 15 s in the mean and away for 2 s; 5 messages a second to all',
+    figures: [
+      { key: 'replayP99Ms', label: 'back to complete, p99', unit: 'ms', lower: true },
+      { key: 'replayP50Ms', label: 'p50', unit: 'ms', lower: true },
+      { key: 'deliveredShare', label: 'delivered', unit: 'share' },
+      { key: 'repeats', label: 'delivered twice', unit: 'count', lower: true },
+      { key: 'outOfOrder', label: 'out of order', unit: 'count', lower: true },
+    ],
+    peers: withOwnClients,
+    run: jitter,
+  },
+  {
+    id: 'office',
+    title: '500 clients behind one address, all cut at once, 20 messages to each around it; limits as they are by default',
+    figures: [
+      { key: 'backMs', label: 'all are back', unit: 'ms', lower: true },
+      { key: 'deliveredShare', label: 'delivered', unit: 'share' },
+      { key: 'ended', label: 'ended for good', unit: 'count', lower: true },
+    ],
+    peers: withOwnClients,
+    run: office,
   },
 ]

@@ -1,12 +1,18 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { serverFlags, startServer } from './process.js'
 
-const apiKey = 'bench'
+const apiKey = 'a-key-of-this-run-only'
 const secret = 'a secret of this run only, 32 bytes or more'
+
+const limitsOff = {
+  LEDGERLINE_FRAME_RATE: '0',
+  LEDGERLINE_ACCEPT_RATE: '0',
+  LEDGERLINE_CONNECTIONS_MAX: '20000',
+}
 
 /**
  * Ledgerline as anybody would start it, on free ports and a fresh data directory, with the limits off that a single
- * address full of clients would meet.
+ * address full of clients would meet (`limits: 'default'` leaves them on).
  *
  * @param {'tcp' | 'http'} listener which of its listeners the load connects to
  */
@@ -23,9 +29,7 @@ export function startLedgerline (listener) {
         LEDGERLINE_HOST: '127.0.0.1',
         LEDGERLINE_HTTP_PORT: '0',
         LEDGERLINE_TCP_PORT: '0',
-        LEDGERLINE_FRAME_RATE: '0',
-        LEDGERLINE_ACCEPT_RATE: '0',
-        LEDGERLINE_CONNECTIONS_MAX: '20000',
+        ...options.limits === 'default' ? {} : limitsOff,
         LEDGERLINE_JWT_SECRET: secret,
         LEDGERLINE_API_KEYS: apiKey,
         // Embedded, whatever this shell is set up for.

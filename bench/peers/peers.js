@@ -25,15 +25,21 @@ export const peers = [
   { name: 'ledgerline-tcp', label: 'Ledgerline, TCP', protocol: 'ledgerline-tcp', start: startLedgerline('tcp') },
   { name: 'ledgerline-ws', label: 'Ledgerline, WebSocket', protocol: 'ledgerline-ws', start: startLedgerline('http') },
   { name: 'socket.io', label: 'Socket.IO 4', protocol: 'socket.io', start: script('socketio.js') },
+  {
+    name: 'socket.io-recovery',
+    label: 'Socket.IO 4, recovery on',
+    protocol: 'socket.io',
+    start: script('socketio.js', '--recovery'),
+  },
   { name: 'ws', label: 'bare ws', protocol: 'ws', start: script('ws.js') },
   { name: 'aedes', label: 'aedes, QoS 1', protocol: 'mqtt', start: script('aedes.js') },
   { name: 'mosquitto', label: 'mosquitto, QoS 1', protocol: 'mqtt', start: startMosquitto, missing: mosquittoMissing },
 ].map(peer => ({ missing: () => undefined, ...peer }))
 
-function script (file) {
+function script (file, ...args) {
   return async options => {
     const path = fileURLToPath(new URL(file, import.meta.url))
-    const { ready, stop } = await startServer([process.execPath, ...serverFlags(options), path])
+    const { ready, stop } = await startServer([process.execPath, ...serverFlags(options), path, ...args])
     return { pid: ready.pid, collects: true, target: ready, stop }
   }
 }

@@ -1,6 +1,6 @@
 import { goals } from '../goals.js'
 
-const baseline = 'socket.io'
+const baselines = ['socket.io', 'socket.io-recovery']
 
 /**
  * Medians over the rounds, ratios to Socket.IO, and goals.
@@ -38,7 +38,7 @@ export function summarise (measurements, peers, results) {
   return measurements.map(({ id, title, figures, peers: names }) => {
     const rows = peers.filter(({ name }) => names.includes(name)).map(({ name, label }) =>
       rowOf(name, label, figures, results.get(`${id} ${name}`) ?? []))
-    const reference = rows.find(({ peer }) => peer === baseline)
+    const reference = rows.find(({ peer }) => baselines.includes(peer))
     for (const row of rows) {
       for (const [key, cell] of Object.entries(row.cells)) {
         const base = reference?.cells[key]?.median
@@ -77,10 +77,16 @@ function goalOf (measurement, peer, figure, cell) {
   const goal = goals.find(it => it.measurement === measurement && it.peer === peer && it.figure === figure)
   if (!goal) return null
   const value = goal.of === 'ratio' ? cell.ratio : cell.median
-  const unit = goal.of === 'ratio' ? ' x' : figure.endsWith('Ms') ? ' ms' : ' /s'
-  const text = `${goal.min === undefined ? '<=' : '>='} ${(goal.min ?? goal.max).toLocaleString('en')}${unit}`
+  const text = `${goal.min === undefined ? '<=' : '>='} ${boundText(goal, figure)}`
   if (value === null) return { text, met: null }
   return { text, met: value >= (goal.min ?? -Infinity) && value <= (goal.max ?? Infinity) }
+}
+
+function boundText ({ of, min, max }, figure) {
+  const bound = min ?? max
+  if (figure.endsWith('Share')) return `${bound * 100} %`
+  const unit = of === 'ratio' ? ' x' : figure.endsWith('Ms') ? ' ms' : figure === 'perSecond' ? ' /s' : ''
+  return `${bound.toLocaleString('en')}${unit}`
 }
 
 export function median (values) {

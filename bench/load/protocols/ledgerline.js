@@ -116,7 +116,7 @@ function connectBody (index, { secret, users }) {
   return Buffer.concat([Buffer.of(op.connect), ...fields.map(bytesOf), long(0)])
 }
 
-function token (userId, secret) {
+export function token (userId, secret) {
   const seconds = Math.floor(Date.now() / 1000)
   const parts = [{ alg: 'HS256', typ: 'JWT' }, { sub: userId, iat: seconds, exp: seconds + tokenSeconds }]
   const signed = parts.map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
