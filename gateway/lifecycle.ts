@@ -1,30 +1,25 @@
 import type { EventLog, Following } from '../ledger/log.js'
 import { nodeRows, type NodeRow } from '../projections/nodes.js'
-import { openRoutes, type Route } from '../projections/routing.js'
-import type { Tables } from '../projections/tables/tables.js'
-import type { Entry } from '../schemas/facts.js'
+import type { TablePosition, Tables } from '../projections/tables/tables.js'
+import type { Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger, nodes } from '../schemas/streams.js'
+import { Leases } from './leases.js'
 import type { NodeIdentity } from './node.js'
+import { endConnections, isLiving, Orphans, type Unknown, unknownForMs } from './orphans.js'
 
 const sweepEveryMs = 500
-/** A node's first connections may be in the routing table before the node table knows the node. */
-const unknownForMs = 60_000
-/** How long the routing table may take to hold what the ledger held when a node ended. */
-const caughtUpWithinMs = 60_000
-const entriesPerAppend = 500
 
 export interface LifecycleDeps {
   readonly log: EventLog
   readonly tables: Tables
-  /** This process: its own reports coming back show that the way of all reports is open. */
   readonly identity: NodeIdentity
   readonly leaseMs: number
-  failed (what: string, error: Error, fields: object): void
+  readonly health: Health
 }
 
-/** What the watcher has seen of a node, by its own clock: others' clocks may differ. */
-interface Seen { readonly row: NodeRow, readonly reportedAtMs: number, readonly atMs: number }
+/** What the log held of a partition of `nodes` at a time: once the table has it, it is whole as of that time. */
+interface Asked { readonly end: bigint, readonly atMs: number }
 
 /**
  * Watches the leases of all nodes: one whose report has not changed for its lease is declared lost, once, and the
@@ -32,20 +27,21 @@ interface Seen { readonly row: NodeRow, readonly reportedAtMs: number, readonly 
  * it alike (design.md 5). One process of the cluster does it, the owner of partition 0 of `nodes`; it keeps nothing, so
  * the next owner just begins.
  *
- * Silence of the whole way (the log or the tables are away) says nothing about nodes: leases run only while this
- * process's own reports come back. And no sweep declares more than half of the nodes lost; the next one waits a lease.
+ * Silence of the whole way (the log or the tables are away, or being rebuilt) says nothing about nodes: see `Leases`.
+ * And no sweep declares more than half of the nodes lost; the next one waits a lease.
  */
 export class Lifecycle {
   readonly #deps: LifecycleDeps
-  readonly #seen = new Map<string, Seen>()
+  readonly #leases: Leases
+  readonly #asked = new Map<number, Asked>()
+  readonly #unknown: Unknown = new Map()
   #following: Following | undefined
   #timer: NodeJS.Timeout | undefined
   #sweeping: Promise<void> | undefined
-  /** From when on silence counts: the way of reports has been open without a gap for a while. */
-  #openSinceMs = 0
-  #declaredAtMs = -Infinity
   /** Node ids and epochs that can have connections, as of the last time that others' were closed. */
   #closedFor = ''
+  /** By ledger partition, of those that are yet to be judged for `key`: what the routing table must have before. */
+  #wanted: { readonly key: string, readonly ends: Map<number, bigint> } | undefined
 
   static async start (deps: LifecycleDeps): Promise<Lifecycle> {
     const lifecycle = new Lifecycle(deps)
@@ -64,6 +60,9 @@ export class Lifecycle {
 
   private constructor (deps: LifecycleDeps) {
     this.#deps = deps
+    const { log, identity: { nodeId }, leaseMs } = deps
+    const partitions = log.partitions(nodes)
+    this.#leases = new Leases({ nodeId, leaseMs, partitionOf: nodeId => partitionOf(nodeId, partitions) })
   }
 
   async stop (): Promise<void> {
@@ -72,12 +71,15 @@ export class Lifecycle {
   }
 
   #begin (): void {
-    this.#seen.clear()
-    this.#openSinceMs = performance.now()
+    this.#leases.begin(performance.now())
+    this.#asked.clear()
+    this.#unknown.clear()
     this.#closedFor = ''
+    this.#wanted = undefined
     this.#timer ??= setInterval(() => {
       this.#sweeping ??= this.#sweep()
-        .catch(err => { this.#deps.failed('nodes could not be watched', err, {}) })
+        .then(() => { this.#deps.health.end('watch') })
+        .catch((err: Error) => { this.#deps.health.begin('watch', err.message) })
         .finally(() => { this.#sweeping = undefined })
     }, sweepEveryMs)
   }
@@ -86,112 +88,102 @@ export class Lifecycle {
     clearInterval(this.#timer)
     this.#timer = undefined
     await this.#sweeping
+    this.#deps.health.end('watch')
   }
 
   async #sweep (): Promise<void> {
+    const { log } = this.#deps
+    const view = await this.#view()
+    const nowMs = performance.now()
+    this.#leases.look(view, nowMs)
+    const missed = [...this.#unknown].filter(([, sinceMs]) => nowMs - sinceMs > unknownForMs)
+    const doubtful = new Set(this.#leases.doubtful(view, nowMs))
+    for (const [nodeId] of missed) doubtful.add(partitionOf(nodeId, log.partitions(nodes)))
+    if (doubtful.size > 0) await this.#prove([...doubtful])
+    await this.#closeOrphans(view, missed.length > 0)
+  }
+
+  async #view (): Promise<NodeRow[]> {
     const rows = []
     for await (const row of this.#deps.tables.scan('nodes')) rows.push(row)
-    const view = nodeRows(rows, Date.now())
+    return nodeRows(rows, Date.now())
+  }
+
+  /** Finds out whether the table is whole in these partitions, and judges by what it shows then. */
+  async #prove (partitions: readonly number[]): Promise<void> {
+    const { log, leaseMs } = this.#deps
+    await Promise.all(partitions.map(partition => this.#ask(partition)))
+    const before = await Promise.all(partitions.map(partition => this.#position(partition)))
+    const view = await this.#view()
+    const after = await Promise.all(partitions.map(partition => this.#position(partition)))
     const nowMs = performance.now()
-    this.#look(view, nowMs)
-    await this.#declareLost(view, nowMs)
-    await this.#closeOrphans(view)
-  }
-
-  #look (view: readonly NodeRow[], nowMs: number): void {
-    const { identity, leaseMs } = this.#deps
-    for (const row of view) {
-      const seen = this.#seen.get(row.nodeId)
-      if (seen?.row.epoch === row.epoch && seen.reportedAtMs === row.reportedAtMs) continue
-      this.#seen.set(row.nodeId, { row, reportedAtMs: row.reportedAtMs, atMs: nowMs })
+    this.#leases.look(view, nowMs)
+    const proven = new Set<number>()
+    for (const [i, partition] of partitions.entries()) {
+      const asked = this.#asked.get(partition)
+      if (asked && isWhole(before[i]!, after[i]!, asked.end)) {
+        this.#asked.delete(partition)
+        this.#leases.proven(partition, asked.atMs)
+        proven.add(partition)
+      } else if (!asked || nowMs - asked.atMs > leaseMs / 2) {
+        this.#leases.unproven(partition, nowMs)
+      }
     }
-    const own = this.#seen.get(identity.nodeId)
-    // After a gap the others get a lease more: their reports were refused, and the next ones wait for their turn.
-    if (!own || nowMs - own.atMs > leaseMs / 2) this.#openSinceMs = nowMs + leaseMs
-  }
-
-  async #declareLost (view: readonly NodeRow[], nowMs: number): Promise<void> {
-    const { log, identity, leaseMs } = this.#deps
-    const living = view.filter(({ state }) => state === 'up' || state === 'draining')
-    const silent = living.filter(row => row.nodeId !== identity.nodeId &&
-      nowMs - Math.max(this.#seen.get(row.nodeId)!.atMs, this.#openSinceMs) > row.leaseMs)
-    if (silent.length === 0 || nowMs - this.#declaredAtMs < leaseMs) return
-    const lost = silent.slice(0, Math.max(1, Math.floor(living.length / 2)))
-    this.#declaredAtMs = silent.length > lost.length ? nowMs : -Infinity
+    const lost = this.#leases.takeLost(view, proven, nowMs)
     await Promise.all(lost.map(({ nodeId, epoch }) =>
       log.append(nodes, partitionOf(nodeId, log.partitions(nodes)),
         [{ nodeId, epoch, atMs: Date.now(), fact: { type: 'NodeLost' } }])))
   }
 
-  /** Closes what the routing table shows open on nodes and epochs that are gone, whenever their set has changed. */
-  async #closeOrphans (view: readonly NodeRow[]): Promise<void> {
-    const living = new Map<string, number>()
-    for (const { nodeId, epoch, state } of view) if (state === 'up' || state === 'draining') living.set(nodeId, epoch)
-    const key = JSON.stringify([...living])
-    if (key === this.#closedFor) return
-    await this.#routingCaughtUp()
-    // A node that begins anew while the routing table catches up has connections which this view knows nothing of.
-    const firstLiving = new Map(view.map(({ nodeId, epoch }) => [nodeId, living.get(nodeId) ?? epoch + 1]))
-    const isOrphan = ({ nodeId, nodeEpoch }: Route) =>
-      nodeEpoch < (firstLiving.get(nodeId) ?? Date.now() - unknownForMs)
-    await endConnections(this.#deps.log, this.#deps.tables, isOrphan, 'its node is gone')
-    this.#closedFor = key
+  /** Without an answer there is nothing to prove by: see `Leases.unproven`. */
+  async #ask (partition: number): Promise<void> {
+    if (this.#asked.has(partition)) return
+    const atMs = performance.now()
+    const bounds = await this.#deps.log.bounds(nodes, partition).catch(() => undefined)
+    if (bounds) this.#asked.set(partition, { end: bounds.next, atMs })
   }
 
-  /** What a node appended before it was gone must be in the table, or its last connections would stay in it. */
-  async #routingCaughtUp (): Promise<void> {
+  #position (partition: number): Promise<TablePosition> {
+    return this.#deps.tables.position('nodes', partition)
+  }
+
+  /**
+   * Closes what the routing table shows open on nodes and epochs that are gone, whenever their set has changed and once
+   * a node without a row has been missed for long enough.
+   *
+   * What a node appended before it was gone must be in the routing table, or its last connections would stay in it.
+   * Each partition of it is judged once it is so far.
+   */
+  async #closeOrphans (view: readonly NodeRow[], missed: boolean): Promise<void> {
     const { log, tables } = this.#deps
+    const key = JSON.stringify(view.map(({ nodeId, epoch, state }) => [nodeId, epoch, isLiving(state)]))
+    if (key === this.#closedFor && !missed) return
+    if (this.#wanted?.key !== key) this.#wanted = { key, ends: await this.#ledgerEnds() }
+    const { ends } = this.#wanted
+    const ready = new Set<number>()
+    await Promise.all([...ends].map(async ([partition, end]) => {
+      if ((await tables.position('routing', partition)).next >= end) ready.add(partition)
+    }))
+    if (ready.size === 0) return // the next sweep looks again
+    const provenTo = (nodeId: string) => this.#leases.provenTo(partitionOf(nodeId, log.partitions(nodes)))
+    const orphans = new Orphans(view, this.#unknown, performance.now(), provenTo)
+    await endConnections(log, tables, route => ready.has(route.partition) && orphans.has(route), 'its node is gone')
+    for (const partition of ready) ends.delete(partition)
+    if (ends.size > 0) return
+    orphans.forgetFound()
+    this.#closedFor = key
+    this.#wanted = undefined
+  }
+
+  async #ledgerEnds (): Promise<Map<number, bigint>> {
+    const { log } = this.#deps
     const partitions = Array.from({ length: log.partitions(ledger) }, (_, partition) => partition)
-    const ends = await Promise.all(partitions.map(async partition => (await log.bounds(ledger, partition)).next))
-    const deadline = performance.now() + caughtUpWithinMs
-    for (const partition of partitions) {
-      while ((await tables.position('routing', partition)).next < ends[partition]!) {
-        if (performance.now() > deadline) return
-        await new Promise(resolve => setTimeout(resolve, 50))
-      }
-    }
+    return new Map(await Promise.all(partitions.map(async partition =>
+      [partition, (await log.bounds(ledger, partition)).next] as const)))
   }
 }
 
-/** Closes in the ledger those connections that the routing table shows open and `isOver` says are not. */
-export async function endConnections (
-  log: EventLog, tables: Tables, isOver: (route: Route) => boolean, reason: string
-): Promise<void> {
-  const byPartition = new Map<number, Entry[]>()
-  for await (const route of openRoutes(tables.scan('routing'))) {
-    if (!isOver(route)) continue
-    const { partition, userId, connectionId } = route
-    const entries = byPartition.get(partition) ?? []
-    byPartition.set(partition, entries)
-    entries.push(nodeLost(userId, connectionId, reason))
-    if (entries.length >= entriesPerAppend) await log.append(ledger, partition, entries.splice(0))
-  }
-  await Promise.all([...byPartition].filter(([, entries]) => entries.length > 0)
-    .map(([partition, entries]) => log.append(ledger, partition, entries)))
-}
-
-/** The end of a connection whose node can't tell it. */
-function nodeLost (userId: string, connectionId: string, reason: string): Entry {
-  return {
-    userId,
-    atMs: Date.now(),
-    fact: {
-      type: 'ConnectionClosed',
-      connectionId,
-      code: 'node-lost',
-      reason,
-      endSession: false,
-      told: false,
-      writtenSeq: 0,
-      ackedSeq: 0,
-      framesIn: 0,
-      framesOut: 0,
-      bytesIn: 0,
-      bytesOut: 0,
-      uplinks: 0,
-      downlinksWritten: 0,
-      downlinksAcked: 0,
-      roundTripMs: -1,
-    },
-  }
+/** Nothing was lost and put back between the two looks, and everything up to `end` is in it. */
+function isWhole (before: TablePosition, after: TablePosition, end: bigint): boolean {
+  return before.next >= end && after.next >= before.next && before.generation === after.generation
 }

@@ -6,6 +6,7 @@ import { inquire } from '../evidence/inquiry.js'
 import { stateAt } from '../evidence/state.js'
 import { streams } from '../ledger/streams.js'
 import { presenceOf } from '../projections/presence.js'
+import type { Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { downlinksRejected, ledger, nodes, uplinks } from '../schemas/streams.js'
 import type { Config, Role } from './config.js'
@@ -16,10 +17,11 @@ import { HealthRegistry } from './health.js'
 import type { Readiness } from './http/health.js'
 import { buildHttp } from './http/server.js'
 import { lagOf } from './lag.js'
-import { endConnections, Lifecycle } from './lifecycle.js'
+import { Lifecycle } from './lifecycle.js'
 import { GatewayMetrics } from './metrics.js'
 import { identify, type NodeIdentity, NodeReporter } from './node.js'
 import { NodeTable } from './node-table.js'
+import { endConnections } from './orphans.js'
 import { Push } from './push.js'
 import { Rebuilds } from './rebuild.js'
 import { EdgeRole } from './roles/edge.js'
@@ -91,7 +93,7 @@ async function start (
     await endConnections(log, tables, () => true, 'the node has started again')
   }
 
-  const nodeTable = new NodeTable(tables, config.heartbeatMs)
+  const nodeTable = new NodeTable(tables, log.partitions(nodes), config.heartbeatMs)
   // Also while nobody asks: the list that is served when the store is away must not be that of the start.
   const refreshing = setInterval(() => nodeTable.rows(), nodeTableMaxMs)
   closers.push(() => { clearInterval(refreshing) })
@@ -142,7 +144,7 @@ async function start (
     failed,
   })
   closers.push(() => reporter.stop().catch(err => { failed('the end of this node could not be recorded', err, {}) }))
-  if (stores.shared) await joinCluster(config, stores, identity, push, closers, failed)
+  if (stores.shared) await joinCluster(config, stores, identity, push, health, closers, failed)
   await nodeTable.rows()
   closers.push(async () => {
     stopping = true
@@ -159,11 +161,11 @@ async function openStores (config: Config, logger: Logger, health: HealthRegistr
 
 /** What only a node among others does. */
 async function joinCluster (
-  config: Config, { log, tables }: Stores, identity: NodeIdentity, push: Push, closers: Array<() => unknown>,
-  failed: (what: string, error: Error, fields: object) => void
+  config: Config, { log, tables }: Stores, identity: NodeIdentity, push: Push, health: Health,
+  closers: Array<() => unknown>, failed: (what: string, error: Error, fields: object) => void
 ): Promise<void> {
   if (config.roles.includes('projections')) {
-    const lifecycle = await Lifecycle.start({ log, tables, identity, leaseMs: config.leaseMs, failed })
+    const lifecycle = await Lifecycle.start({ log, tables, identity, leaseMs: config.leaseMs, health })
     closers.push(() => lifecycle.stop())
   }
   if (config.roles.includes('push')) {

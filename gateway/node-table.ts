@@ -18,8 +18,10 @@ export class NodeTable {
   /** By a clock that nobody sets. */
   #readAtMs = -Infinity
   #refreshing: Promise<void> | undefined
+  /** By partition, how far the table was when it was read: below that it has lost something. */
+  readonly #readTo: bigint[] = []
 
-  constructor (readonly tables: Tables, readonly heartbeatMs: number) {}
+  constructor (readonly tables: Tables, readonly partitions: number, readonly heartbeatMs: number) {}
 
   /** Every node, from a copy that is at most so old while the store is there, and the time that it was made. */
   async rows (maxAgeMs = freshMs): Promise<{ rows: readonly NodeRow[], asOfMs: number }> {
@@ -59,13 +61,25 @@ export class NodeTable {
       const [nowMs, startMs] = [Date.now(), performance.now()]
       const rows = []
       for await (const row of this.tables.scan('nodes')) rows.push(row)
+      await this.#checkPositions() // after the rows: they are of a table that was as far as that
       this.#rows = guardedUpdate(this.#rows, nodeRows(rows, nowMs))
       this.#asOfMs = nowMs
       this.#readAtMs = startMs
     } catch {
-      // The store is away: the last good copy stays, and says how old it is.
+      // The store is away, or reads the table again from the log: the last good copy stays, and says how old it is.
     } finally {
       this.#refreshing = undefined
+    }
+  }
+
+  /** @throws where a part of the table is not as far as it was: it was emptied, or is an old copy */
+  async #checkPositions (): Promise<void> {
+    const partitions = Array.from({ length: this.partitions }, (_, partition) => partition)
+    const positions = await Promise.all(partitions.map(partition => this.tables.position('nodes', partition)))
+    for (const [partition, { next }] of positions.entries()) {
+      const readTo = this.#readTo[partition] ?? 0n
+      if (next < readTo) throw new Error(`table nodes, partition ${partition}: at ${next}, and it was at ${readTo}`)
+      this.#readTo[partition] = next
     }
   }
 }

@@ -64,6 +64,8 @@ export class NodeReporter {
   #toldAtMs = 0
   /** This epoch's start is in the log. */
   #startTold = false
+  /** When the start was told last, by a clock that nobody sets. */
+  #startedMs = -Infinity
 
   static async start (identity: NodeIdentity, deps: NodeDeps): Promise<NodeReporter> {
     const reporter = new NodeReporter(identity, deps)
@@ -98,6 +100,7 @@ export class NodeReporter {
   }
 
   async #start (): Promise<void> {
+    this.#startedMs = performance.now()
     await this.#tell({ type: 'NodeStarted', ...this.#deps.started })
     this.#startTold = true
   }
@@ -122,6 +125,14 @@ export class NodeReporter {
     await tellOfNode(this.#deps.log, this.#identity, fact, this.#toldAtMs)
   }
 
+  /**
+   * The table does not know this node: it has lost the start, and so may the stream have, where its retention is short.
+   * Not at once, for the table may be about to take it.
+   */
+  async #startAgain (): Promise<void> {
+    if (performance.now() - this.#startedMs >= this.#deps.started.leaseMs) await this.#start()
+  }
+
   /** What others say of this node. */
   async #look (): Promise<void> {
     if (this.#looking) return
@@ -129,7 +140,7 @@ export class NodeReporter {
     try {
       const { nodeId, epoch } = this.#identity
       const row = nodeRow(nodeId, await this.#deps.tables.get('nodes', this.#partition, nodeId), Date.now())
-      if (!row || row.epoch < epoch) return
+      if (!row || row.epoch < epoch) return await this.#startAgain()
       if (row.epoch > epoch) this.#deps.replaced()
       else if (row.state === 'lost') {
         this.#identity.epoch = Math.max(Date.now(), epoch + 1)

@@ -6,6 +6,8 @@ import { identify, type NodeIdentity, NodeReporter } from '../../gateway/node.js
 import { startProjectionsRole } from '../../gateway/roles/projections.js'
 import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import type { Stores } from '../../gateway/stores.js'
+import type { Tables } from '../../projections/tables/tables.js'
+import { nobodyWatches } from '../../schemas/conditions.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import type { NodeFact } from '../../schemas/records.js'
 import { ledger, nodes } from '../../schemas/streams.js'
@@ -79,6 +81,53 @@ t.test('Lifecycle', async t => {
     await new Promise(resolve => setTimeout(resolve, 1_500))
     t.strictSame(await world.routes(), ['c1'])
   })
+
+  t.test('leaves connections alone while the table of nodes was emptied and is being read again', async t => {
+    const world = await given(t)
+    const hourAgo = Date.now() - 3_600_000
+    world.identity.epoch = hourAgo
+    await world.report('n1')
+    await world.tell('n2', hourAgo, { ...start, leaseMs: 60_000 })
+    await world.open('ann', 'c1', 'n2', hourAgo)
+    await world.open('bob', 'c2', 'n1', hourAgo)
+    const emptied = emptyable(world.stores.tables)
+    await world.watch(emptied.tables)
+    await until(() => emptied.scans > 2)
+    for (const state of ['empty', 'half', 'whole'] as const) {
+      emptied.state = state
+      const before = emptied.scans
+      await until(() => emptied.scans > before + 3)
+    }
+    t.strictSame(await world.lost(), [])
+    t.strictSame(await world.closed(), [])
+    t.strictSame(await world.routes(), ['c1', 'c2'])
+  })
+
+  t.test('declares nobody lost whose part of the table stands still', async t => {
+    const world = await given(t)
+    await world.report('n1')
+    const sleeping = partitionOf('n1', 2) === 0 ? 1 : 0
+    const nodeId = ['n2', 'n3', 'n4', 'n5', 'n6'].find(nodeId => partitionOf(nodeId, 2) === sleeping)!
+    await world.tell(nodeId, 5, start)
+    await until(async () => (await world.stores.tables.position('nodes', sleeping)).next > 0n)
+    const { tables } = world.stores
+    const row = await tables.get('nodes', sleeping, nodeId)
+    const position = await tables.position('nodes', sleeping)
+    await world.tell(nodeId, 5, reported(1))
+    const asleep: Tables = {
+      get: (...args) => tables.get(...args),
+      apply: (...args) => tables.apply(...args),
+      async * scan (table) {
+        for await (const each of tables.scan(table)) yield each.key === nodeId ? { ...each, fields: row } : each
+      },
+      position: async (table, partition) =>
+        table === 'nodes' && partition === sleeping ? position : await tables.position(table, partition),
+    }
+    await world.watch(asleep)
+    await new Promise(resolve => setTimeout(resolve, 8 * leaseMs))
+    t.strictSame(await world.lost(), [])
+  })
+
   t.test('leaves alone what a lost node has opened since it began anew, before its start is in the table', async t => {
     const world = await given(t)
     await world.report('n1')
@@ -137,6 +186,30 @@ t.test('NodeReporter', async t => {
 
 const start = { ...started, leaseMs } as NodeFact & { type: 'NodeStarted' }
 
+/** Tables whose nodes can be gone, or half there, as after FLUSHALL. */
+function emptyable (tables: Tables) {
+  const emptied: { state: 'whole' | 'half' | 'empty', scans: number, tables: Tables } = {
+    state: 'whole',
+    /** Of the nodes. */
+    scans: 0,
+    tables: {
+      get: (...args) => tables.get(...args),
+      apply: (...args) => tables.apply(...args),
+      async * scan (table) {
+        if (table === 'nodes') emptied.scans++
+        for await (const row of tables.scan(table)) {
+          if (table !== 'nodes' || emptied.state === 'whole' || (emptied.state === 'half' && row.key === 'n1')) yield row
+        }
+      },
+      async position (table, partition) {
+        const position = await tables.position(table, partition)
+        return table !== 'nodes' || emptied.state === 'whole' ? position : { next: 0n, atMs: 0 }
+      },
+    },
+  }
+  return emptied
+}
+
 /** The log, the tables and the projections of a node in one process. */
 async function given (t: Test) {
   const config = readConfig({ LEDGERLINE_DATA: t.testdir(), LEDGERLINE_PARTITIONS: '2' })
@@ -188,8 +261,8 @@ async function given (t: Test) {
       })
       t.teardown(() => reporter.stop())
     },
-    async watch () {
-      const lifecycle = await Lifecycle.start({ log, tables, identity, leaseMs, failed })
+    async watch (watched: Tables = tables) {
+      const lifecycle = await Lifecycle.start({ log, tables: watched, identity, leaseMs, health: nobodyWatches })
       t.teardown(() => lifecycle.stop())
     },
     async lost () {

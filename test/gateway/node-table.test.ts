@@ -1,12 +1,41 @@
 import t from 'tap'
 import { freshMs, NodeTable } from '../../gateway/node-table.js'
+import { started } from '../projections/given.js'
 import type { Tables } from '../../projections/tables/tables.js'
 
+const row = new Map([['started', { ...started, epoch: 1, atMs: Date.now() }]])
+
 t.test('NodeTable', async t => {
+  t.test('keeps its last good copy while the table is being read again from the log', async t => {
+    let rows = 4
+    let next = 100n
+    const tables = {
+      async * scan () { for (let i = 0; i < rows; i++) yield { partition: 0, key: `n${i}`, fields: row } },
+      position: async () => ({ next, atMs: 0 }),
+    } as Partial<Tables> as Tables
+    const table = new NodeTable(tables, 1, 60_000)
+    const known = async () => (await table.rows(0)).rows.map(({ nodeId }) => nodeId)
+    t.strictSame(await known(), ['n0', 'n1', 'n2', 'n3'])
+    next = 0n
+    rows = 0
+    for (let i = 0; i < 5; i++) t.equal((await known()).length, 4, 'an emptied table is no death of anybody')
+    next = 99n
+    rows = 1
+    t.equal((await known()).length, 4, 'nor is one that is half read')
+    next = 101n
+    rows = 4
+    t.equal((await known()).length, 4)
+    rows = 3
+    t.strictSame(await known(), ['n0', 'n1', 'n2'])
+  })
+
   t.test('is read again once it is no longer fresh, though the time of day was set back', async t => {
     let reads = 0
-    const tables = { async * scan () { reads++ } } as Partial<Tables> as Tables
-    const table = new NodeTable(tables, 60_000)
+    const tables = {
+      async * scan () { reads++ },
+      position: async () => ({ next: 0n, atMs: 0 }),
+    } as Partial<Tables> as Tables
+    const table = new NodeTable(tables, 1, 60_000)
     await table.rows()
     await table.rows()
     t.equal(reads, 1)

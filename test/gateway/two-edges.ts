@@ -14,6 +14,7 @@ import { startProjectionsRole } from '../../gateway/roles/projections.js'
 import { startUsersRole } from '../../gateway/roles/users.js'
 import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import type { Stores } from '../../gateway/stores.js'
+import { nodes } from '../../schemas/streams.js'
 import { jwtSecret, until } from '../faults/node-process.js'
 
 const logger = pino({ enabled: false })
@@ -49,7 +50,7 @@ export class TwoEdges {
     })
     const start = async (nodeId: string) => {
       const identity = { nodeId, epoch: Date.now() }
-      const nodeTable = new NodeTable(stores.tables, 60_000)
+      const nodeTable = new NodeTable(stores.tables, stores.log.partitions(nodes), 60_000)
       const metrics = new GatewayMetrics()
       const edge = new EdgeRole(stores, system, identity, nodeTable, metrics, config(nodeId), logger)
       const { connections } = stores.links

@@ -1,0 +1,98 @@
+import type { EventLog } from '../ledger/log.js'
+import type { NodeRow } from '../projections/nodes.js'
+import { openRoutes, type OpenRoute, type Route } from '../projections/routing.js'
+import type { Tables } from '../projections/tables/tables.js'
+import type { Entry } from '../schemas/facts.js'
+import { ledger } from '../schemas/streams.js'
+
+/** A node's first connections may be in the routing table before the node table knows the node. */
+export const unknownForMs = 60_000
+const entriesPerAppend = 500
+
+/** When a node was first missed, by the watcher's own clock. */
+export type Unknown = Map<string, number>
+
+/** Its connections are its own to end. */
+export function isLiving (state: NodeRow['state']): boolean {
+  return state === 'up' || state === 'draining'
+}
+
+/**
+ * Whether the node of a connection is gone for good, and the connection with it. That a node or an epoch has ended must
+ * be said by its row: what is absent from a table proves nothing, for the table may be half read. A node without a row
+ * counts as gone once it has been missed for a minute and the table is shown to be whole since.
+ */
+export class Orphans {
+  readonly #firstLiving: ReadonlyMap<string, number>
+  readonly #missed = new Set<string>()
+
+  /**
+   * @param unknown keeps when nodes were first missed, from one judgement to the next
+   * @param provenTo up to when the part of the table that a node's row would stand in is known to be whole
+   */
+  constructor (
+    view: readonly NodeRow[], readonly unknown: Unknown, readonly nowMs: number,
+    readonly provenTo: (nodeId: string) => number
+  ) {
+    // A node that begins anew has connections which this view knows nothing of.
+    this.#firstLiving = new Map(view.map(({ nodeId, epoch, state }) => [nodeId, isLiving(state) ? epoch : epoch + 1]))
+  }
+
+  has ({ nodeId, nodeEpoch }: Route): boolean {
+    const first = this.#firstLiving.get(nodeId)
+    if (first !== undefined) return nodeEpoch < first
+    const sinceMs = this.unknown.get(nodeId)
+    if (sinceMs === undefined) this.unknown.set(nodeId, this.nowMs)
+    const isGone = sinceMs !== undefined && this.provenTo(nodeId) - sinceMs > unknownForMs
+    if (!isGone) this.#missed.add(nodeId)
+    return isGone
+  }
+
+  /** All routes were judged: nodes that are known by now, and those without a connection, are missed no longer. */
+  forgetFound (): void {
+    for (const nodeId of this.unknown.keys()) if (!this.#missed.has(nodeId)) this.unknown.delete(nodeId)
+  }
+}
+
+/** Closes in the ledger those connections that the routing table shows open and `isOver` says are not. */
+export async function endConnections (
+  log: EventLog, tables: Tables, isOver: (route: OpenRoute) => boolean, reason: string
+): Promise<void> {
+  const byPartition = new Map<number, Entry[]>()
+  for await (const route of openRoutes(tables.scan('routing'))) {
+    if (!isOver(route)) continue
+    const { partition, userId, connectionId } = route
+    const entries = byPartition.get(partition) ?? []
+    byPartition.set(partition, entries)
+    entries.push(nodeLost(userId, connectionId, reason))
+    if (entries.length >= entriesPerAppend) await log.append(ledger, partition, entries.splice(0))
+  }
+  await Promise.all([...byPartition].filter(([, entries]) => entries.length > 0)
+    .map(([partition, entries]) => log.append(ledger, partition, entries)))
+}
+
+/** The end of a connection whose node can't tell it. */
+function nodeLost (userId: string, connectionId: string, reason: string): Entry {
+  return {
+    userId,
+    atMs: Date.now(),
+    fact: {
+      type: 'ConnectionClosed',
+      connectionId,
+      code: 'node-lost',
+      reason,
+      endSession: false,
+      told: false,
+      writtenSeq: 0,
+      ackedSeq: 0,
+      framesIn: 0,
+      framesOut: 0,
+      bytesIn: 0,
+      bytesOut: 0,
+      uplinks: 0,
+      downlinksWritten: 0,
+      downlinksAcked: 0,
+      roundTripMs: -1,
+    },
+  }
+}
