@@ -24,8 +24,8 @@ function importsOneWay (folder) {
 
 /** Folds and projections are pure: no I/O, no clock, no server. */
 const pure = {
-  files: ['actors/user/fold.ts', 'actors/user/state.ts', 'actors/user/outbox.ts', 'projections/closed.ts', 'projections/presence.ts',
-    'projections/routing.ts', 'projections/nodes.ts', 'gateway/choice.ts'],
+  files: ['actors/user/fold.ts', 'actors/user/state.ts', 'actors/user/outbox.ts', 'actors/user/digest.ts',
+    'actors/user/forgotten.ts', 'actors/user/requests.ts', 'projections/closed.ts', 'projections/presence.ts', 'projections/routing.ts', 'projections/nodes.ts', 'gateway/choice.ts'],
   rules: {
     'no-restricted-imports': ['error', {
       patterns: [{

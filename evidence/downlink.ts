@@ -107,7 +107,9 @@ export class DownlinkSubject implements Subject {
     const { deviceId, outcome, reason } = effect
     if (outcome === 'duplicate') {
       if (entry.fact.type === 'DownlinkRequested') this.#repeats++
-      step('duplicate', 'requested again with the same id: the first one stands')
+      step('duplicate', reason === 'conflict'
+        ? 'requested again with the same id, for another payload or service: the first one stands, and this one is not sent'
+        : 'requested again with the same id: the first one stands')
       return
     }
     if (deviceId === '') this.#settled = { atMs: entry.atMs, reason }

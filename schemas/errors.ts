@@ -54,11 +54,12 @@ const table = {
   'outbox-full': row(null, null, true, 'The session had too many unacked downlinks; the oldest was dropped.'),
   'waiting-full': row(null, null, true, 'Too many downlinks waited for the first session of the user.'),
   ttl: row(null, null, false, 'Its time to live passed before it was acked.'),
-  'sessions-full': row(null, null, false, 'The user had too many devices; the one away longest was forgotten.'),
+  'sessions-full': row(null, null, false, 'The user had too many devices, and this one had to make room.'),
   skipped: row(null, null, false, 'The application failed at it as often as it may, so the client went on without it.'),
   'no-target': row(null, null, false, 'No session of the user is of the platforms and devices that the request names.'),
   'session-ended': row(null, null, false, 'The session ended with it unacked.'),
   duplicate: row(null, null, false, 'A request with this id was taken before; the first one stands.'),
+  conflict: row(null, null, false, 'A request with this id was taken before, for another payload or service; the first one stands.'),
 
   // Inside.
   'bad-record': row(null, null, false, 'A stored record can not be decoded.'),

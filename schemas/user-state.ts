@@ -12,7 +12,9 @@ export interface StoredUserState {
   sessions: StoredSession[]
   connections: StoredConnection[]
   requests: string[]
+  remembered: Uint8Array
   waiting: StoredDownlink[]
+  forgotten: StoredForgotten[]
 }
 
 export interface StoredSession {
@@ -42,6 +44,14 @@ export interface StoredDownlink {
   readonly platforms: readonly string[]
   readonly exceptDevices: readonly string[]
   readonly devices: readonly string[]
+}
+
+export interface StoredForgotten {
+  deviceId: string
+  atMs: number
+  knownSeq: number
+  lastSeq: number
+  unnumbered: number
 }
 
 export interface StoredConnection {

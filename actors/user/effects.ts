@@ -70,5 +70,6 @@ export interface Settle {
   /** 0 where it never got a number. */
   readonly seq: number
   readonly outcome: 'acked' | 'expired' | 'dropped' | 'duplicate'
+  /** A code of errors.ts; empty where it was acked. A request whose id was taken for something else: `conflict`. */
   readonly reason: string
 }

@@ -2,13 +2,16 @@ import type {
   ConnectionClosed, ConnectionOpened, DeliveryReported, DownlinkRedelivered, DownlinkRequested, Entry, KickRequested,
   UplinkReceived,
 } from '../../schemas/facts.js'
+import { contentOf } from './digest.js'
 import type { Effect } from './effects.js'
+import { leastMissed, recallLost, rememberLost } from './forgotten.js'
 import {
   acknowledge, adoptWaiting, announce, dropAll, enqueue, expire, numberAll, wait,
 } from './outbox.js'
+import { nameOf, noContent } from './requests.js'
 import {
-  type Connection, connectionsMax, endsUnder, headSeq, type Kept, missedOf, requestsMax, type Session, sessionsMax,
-  uplinkWindowMax, type UserState,
+  type Connection, connectionsMax, endsUnder, headSeq, type Kept, missedOf, type Session, sessionsMax, uplinkWindowMax,
+  type UserState,
 } from './state.js'
 
 const nothing: Effect[] = []
@@ -22,7 +25,7 @@ export function fold (state: UserState, entry: Entry): Effect[] {
     case 'DeliveryReported': return deliveryReported(state, fact)
     case 'ConnectionOpened': return connectionOpened(state, entry, fact)
     case 'ConnectionClosed': return connectionClosed(state, entry, fact)
-    case 'KickRequested': return kickRequested(state, fact)
+    case 'KickRequested': return kickRequested(state, entry, fact)
     case 'DownlinkRedelivered': return downlinkRedelivered(state, entry, fact)
     case 'UplinksRefused': return nothing // for evidence alone
   }
@@ -76,10 +79,9 @@ export function answerTo (session: Session, seq: number): number {
 }
 
 function downlinkRequested (state: UserState, entry: Entry, fact: DownlinkRequested): Effect[] {
-  const { messageId } = fact
-  if (!firstRequest(state, messageId)) {
-    return [{ type: 'settle', messageId, deviceId: '', seq: 0, outcome: 'duplicate', reason: 'duplicate' }]
-  }
+  const { messageId, service, payload } = fact
+  const known = state.requests.take(nameOf.downlink(messageId), contentOf(service, payload), entry.atMs)
+  if (known !== 'first') return [{ type: 'settle', messageId, deviceId: '', seq: 0, outcome: 'duplicate', reason: known }]
   const kept = keep(entry, fact, fact)
   const effects: Effect[] = []
   if (state.sessions.size === 0) {
@@ -101,7 +103,7 @@ function downlinkRequested (state: UserState, entry: Entry, fact: DownlinkReques
 /** For the device alone, whatever the first request said, and whether or not it was acked before. */
 function downlinkRedelivered (state: UserState, entry: Entry, fact: DownlinkRedelivered): Effect[] {
   const { requestId, messageId, deviceId } = fact
-  if (!firstRequest(state, `${requestId}/${messageId}`)) {
+  if (state.requests.take(nameOf.redelivery(requestId, messageId), noContent, entry.atMs) !== 'first') {
     return [{ type: 'settle', messageId, deviceId, seq: 0, outcome: 'duplicate', reason: 'duplicate' }]
   }
   const session = state.sessions.get(deviceId)
@@ -176,7 +178,7 @@ function connectionOpened (state: UserState, entry: Entry, fact: ConnectionOpene
       endConnection(state, older, older.deviceId === deviceId ? 'superseded' : 'kicked', 'login policy', effects)
     }
   }
-  const session = known ?? beginSession(state, fact, effects)
+  const session = known ?? beginSession(state, entry, fact, effects)
   resumeSession(session, entry, fact, effects)
   note(state, connectionId, connectionOf(fact, session))
   effects.push({
@@ -192,8 +194,9 @@ function connectionOpened (state: UserState, entry: Entry, fact: ConnectionOpene
   return effects
 }
 
-function beginSession (state: UserState, fact: ConnectionOpened, effects: Effect[]): Session {
-  if (state.sessions.size >= sessionsMax) forgetOldest(state, effects)
+function beginSession (state: UserState, entry: Entry, fact: ConnectionOpened, effects: Effect[]): Session {
+  const missed = recallLost(state, fact.deviceId, fact.downlinkSeq)
+  if (state.sessions.size >= sessionsMax) forgetOne(state, entry.atMs, effects)
   const session: Session = {
     deviceId: fact.deviceId,
     ordinal: ++state.sessionsBegun,
@@ -208,7 +211,7 @@ function beginSession (state: UserState, fact: ConnectionOpened, effects: Effect
     nextSeq: fact.downlinkSeq + 1,
     ackedSeq: fact.downlinkSeq,
     toldSeq: fact.downlinkSeq,
-    missed: 0,
+    missed,
     outbox: [],
     numbered: 0,
   }
@@ -268,8 +271,8 @@ function connectionClosed (state: UserState, entry: Entry, fact: ConnectionClose
   return effects
 }
 
-function kickRequested (state: UserState, fact: KickRequested): Effect[] {
-  if (!firstRequest(state, fact.requestId)) return nothing
+function kickRequested (state: UserState, entry: Entry, fact: KickRequested): Effect[] {
+  if (state.requests.take(nameOf.kick(fact.requestId), noContent, entry.atMs) !== 'first') return nothing
   const effects: Effect[] = []
   for (const session of state.sessions.values()) {
     if (session.connectionId === '') continue
@@ -295,21 +298,13 @@ function endSession (state: UserState, session: Session, reason: string, effects
   state.sessions.delete(session.deviceId)
 }
 
-/** Makes room for one more session: the one that was touched longest ago goes, an offline one before any other. */
-function forgetOldest (state: UserState, effects: Effect[]): void {
-  let oldest: Session | undefined
-  for (const session of state.sessions.values()) {
-    if (!oldest || forgottenBefore(session, oldest)) oldest = session
-  }
-  if (!oldest) return
-  if (oldest.connectionId !== '') endConnection(state, oldest, 'kicked', 'too many devices', effects)
-  endSession(state, oldest, 'sessions-full', effects)
-}
-
-function forgottenBefore (a: Session, b: Session): boolean {
-  const aOffline = a.connectionId === ''
-  const bOffline = b.connectionId === ''
-  return aOffline === bOffline ? a.touchedAtMs < b.touchedAtMs : aOffline
+/** Makes room for one more session. */
+function forgetOne (state: UserState, atMs: number, effects: Effect[]): void {
+  const session = leastMissed(state.sessions.values())
+  if (!session) return
+  if (session.connectionId !== '') endConnection(state, session, 'kicked', 'too many devices', effects)
+  rememberLost(state, session, atMs)
+  endSession(state, session, 'sessions-full', effects)
 }
 
 /** The session that the connection belonged to, unless that one has ended since. */
@@ -332,13 +327,4 @@ function leastNeeded ({ connections, sessions }: UserState): string {
     if (sessions.get(deviceId)?.connectionId !== connectionId) return connectionId
   }
   return connections.keys().next().value!
-}
-
-/** False where a request with this id was folded before; the oldest ids are forgotten. */
-function firstRequest (state: UserState, requestId: string): boolean {
-  const { requests } = state
-  if (requests.has(requestId)) return false
-  requests.add(requestId)
-  if (requests.size > requestsMax) requests.delete(requests.values().next().value!)
-  return true
 }

@@ -73,12 +73,19 @@ export function announce (state: UserState, session: Session, connection: Connec
   }
 }
 
-/** Keeps a downlink of a user who has no session yet; past `outboxMax` the oldest is dropped. */
-export function wait (state: UserState, kept: Kept, effects: Effect[]): void {
-  state.waiting.push(kept)
-  if (state.waiting.length <= outboxMax) return
-  const { messageId } = state.waiting.shift()!
-  effects.push({ type: 'settle', messageId, deviceId: '', seq: 0, outcome: 'dropped', reason: 'waiting-full' })
+/** Keeps a downlink of a user who has no session yet; past `outboxMax` one that has expired goes, else the oldest. */
+export function wait ({ waiting }: UserState, kept: Kept, effects: Effect[]): void {
+  waiting.push(kept)
+  if (waiting.length <= outboxMax) return
+  const expired = waiting.findIndex(({ expiresAtMs }) => expiresAtMs <= kept.requestedAtMs)
+  const [gone] = waiting.splice(Math.max(0, expired), 1)
+  effects.push({
+    type: 'settle',
+    messageId: gone!.messageId,
+    deviceId: '',
+    seq: 0,
+    ...(expired < 0 ? { outcome: 'dropped', reason: 'waiting-full' } : { outcome: 'expired', reason: 'ttl' }),
+  })
 }
 
 /** The user's first session gets what waited for one; what is not for it waits on. */

@@ -1,5 +1,6 @@
-import { decodeUserState, encodeUserState } from '../../schemas/user-state.js'
-import type { Connection, Kept, Session, UserState } from './state.js'
+import { decodeUserState, encodeUserState, type StoredUserState } from '../../schemas/user-state.js'
+import { nameOf, noContent, Requests } from './requests.js'
+import type { Connection, Forgotten, Kept, Session, UserState } from './state.js'
 
 /** The state as bytes; what `decodeSnapshot` makes of them folds on as if nothing had been in between. */
 export function encodeSnapshot (state: UserState): Buffer {
@@ -15,18 +16,21 @@ export function encodeSnapshot (state: UserState): Buffer {
     sessionsBegun: state.sessionsBegun,
     sessions,
     connections,
-    requests: [...state.requests],
+    requests: [],
+    remembered: inBuffer(state.requests.bytes),
     waiting: inBuffers(state.waiting),
+    forgotten: Array.from(state.forgotten, ([deviceId, lost]) => ({ deviceId, ...lost })),
   })
 }
 
 /** avsc takes bytes in a Buffer only, and a payload is whatever view its reader made. */
 function inBuffers (downlinks: Kept[]): Kept[] {
   if (downlinks.every(({ payload }) => Buffer.isBuffer(payload))) return downlinks
-  return downlinks.map(kept => {
-    const { buffer, byteOffset, byteLength } = kept.payload
-    return { ...kept, payload: Buffer.from(buffer, byteOffset, byteLength) }
-  })
+  return downlinks.map(kept => ({ ...kept, payload: inBuffer(kept.payload) }))
+}
+
+function inBuffer ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength)
 }
 
 /** @throws GatewayError `bad-record` */
@@ -36,15 +40,37 @@ export function decodeSnapshot (bytes: Buffer): UserState {
   for (const session of stored.sessions) sessions.set(session.deviceId, { ...session, answers: sums(session.answers) })
   const connections = new Map<string, Connection>()
   for (const { connectionId, ...connection } of stored.connections) connections.set(connectionId, connection)
+  const forgotten = new Map<string, Forgotten>()
+  for (const { deviceId, ...lost } of stored.forgotten) forgotten.set(deviceId, lost)
   return {
     offset: BigInt(stored.offset),
     userSeq: stored.userSeq,
     sessionsBegun: stored.sessionsBegun,
     sessions,
     connections,
-    requests: new Set(stored.requests),
+    requests: requestsOf(stored),
     waiting: stored.waiting,
+    forgotten,
   }
+}
+
+/**
+ * Older states remember the ids themselves, of all kinds alike and without their times. Each counts as whatever it may
+ * have been, and as requested when something last happened that the state has a time of.
+ */
+function requestsOf ({ requests: ids, remembered, sessions, waiting }: StoredUserState): Requests {
+  const requests = Requests.from(remembered)
+  if (ids.length === 0) return requests
+  const times = sessions.flatMap(({ touchedAtMs, outbox }) => [touchedAtMs, outbox.at(-1)?.requestedAtMs ?? 0])
+  const atMs = Math.max(0, ...times, waiting.at(-1)?.requestedAtMs ?? 0)
+  for (const id of ids) {
+    requests.add(nameOf.downlink(id), noContent, atMs)
+    requests.add(nameOf.kick(id), noContent, atMs)
+    for (let slash = id.indexOf('/'); slash >= 0; slash = id.indexOf('/', slash + 1)) {
+      requests.add(nameOf.redelivery(id.slice(0, slash), id.slice(slash + 1)), noContent, atMs)
+    }
+  }
+  return requests
 }
 
 /** Answers follow each other closely, so their differences take a byte each. */

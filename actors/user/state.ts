@@ -1,4 +1,5 @@
 import type { LoginPolicy } from '../../schemas/facts.js'
+import { Requests } from './requests.js'
 
 /** Everything that the ledger's entries up to `offset` say about one user. Only the fold changes it. */
 export interface UserState {
@@ -10,10 +11,12 @@ export interface UserState {
   sessions: Map<string, Session>
   /** Connections of late, open and closed, oldest first. At most `connectionsMax`; closed ones go first. */
   connections: Map<string, Connection>
-  /** Ids of the downlinks and kicks requested last, oldest first. At most `requestsMax`. */
-  requests: Set<string>
+  /** What was requested of late, so that a repeat is known as such. */
+  requests: Requests
   /** Downlinks requested while the user had no session at all. At most `outboxMax`. */
   waiting: Kept[]
+  /** By device, the one forgotten longest ago first: what was lost with its session. At most `forgottenMax`. */
+  forgotten: Map<string, Forgotten>
   /** Counts sessions ever begun, so that a late report can't touch a later session of the same device. */
   sessionsBegun: number
 }
@@ -62,6 +65,18 @@ export interface Kept {
   readonly devices: readonly string[]
 }
 
+/** What is left of a session that was forgotten with downlinks in it, so that its device can be told. */
+export interface Forgotten {
+  /** Time of the entry that made it be forgotten, ms since 1970. */
+  readonly atMs: number
+  /** Up to here the client knew of every number: it had processed it, or was told that it is gone. */
+  readonly knownSeq: number
+  /** Highest downlink seq that was ever given. */
+  readonly lastSeq: number
+  /** Lost with it and without a number. */
+  readonly unnumbered: number
+}
+
 export interface Connection {
   readonly nodeId: string
   readonly deviceId: string
@@ -76,8 +91,8 @@ export interface Connection {
 
 /** Bounds of one user's state; what happens on reaching each is in docs/limits.md. */
 export const outboxMax = 1000
-export const requestsMax = 1000
 export const sessionsMax = 64
+export const forgottenMax = 128
 /** Above `sessionsMax`, so that there is always one which no session uses. */
 export const connectionsMax = 128
 export const uplinkWindowMax = 4096
@@ -88,8 +103,9 @@ export function newUser (): UserState {
     userSeq: 0,
     sessions: new Map(),
     connections: new Map(),
-    requests: new Set(),
+    requests: new Requests(),
     waiting: [],
+    forgotten: new Map(),
     sessionsBegun: 0,
   }
 }

@@ -1,4 +1,5 @@
 import type { Effect, Settle } from '../../actors/user/effects.js'
+import { nameOf, noContent } from '../../actors/user/requests.js'
 import type { Kept, UserState } from '../../actors/user/state.js'
 import type { DownlinkRedelivered, DownlinkRequested, Entry, Fact } from '../../schemas/facts.js'
 import { ledger } from '../../schemas/streams.js'
@@ -49,13 +50,13 @@ export class Accounts {
     const { messageId } = fact
     const hash = hashId(messageId)
     if (fact.type === 'DownlinkRedelivered') {
-      if (state.requests.has(`${fact.requestId}/${messageId}`)) return
+      if (state.requests.look(nameOf.redelivery(fact.requestId, messageId), noContent) !== 'first') return
       const account = this.#sessions.get(fact.deviceId)
       if (account) owe(account, 1, hash)
       if (counts) downlinks.requested++
       return
     }
-    if (state.requests.has(messageId)) return
+    if (state.requests.look(nameOf.downlink(messageId), noContent) !== 'first') return
     if (state.sessions.size === 0) {
       this.#waiting++
       this.#waitingHash = this.#waitingHash + hash | 0

@@ -4,6 +4,7 @@ import t from 'tap'
 import type { Effect } from '../../../actors/user/effects.js'
 import { fold } from '../../../actors/user/fold.js'
 import { decodeSnapshot, encodeSnapshot } from '../../../actors/user/snapshot.js'
+import { Requests } from '../../../actors/user/requests.js'
 import { newUser, outboxMax, type UserState } from '../../../actors/user/state.js'
 import { type Entry, type Fact, type LoginPolicy } from '../../../schemas/facts.js'
 import {
@@ -91,7 +92,7 @@ t.test('A block that stands in the ledger once more, later', async t => {
       const repeated = block.filter(entry => !refused.has(entry))
       const once = folded(entries)
       const twice = folded([...entries.slice(0, place), ...repeated, ...entries.slice(place)])
-      assert.deepEqual(twice.state, once.state)
+      assert.deepEqual(plain(twice.state), plain(once.state))
       assert.deepEqual(lasting(twice.effects), lasting(once.effects))
     })
   })
@@ -153,7 +154,9 @@ t.test('The fold', async t => {
   })
   t.test('gives the same effects for the same entries', async () => {
     holds(fc.array(anyEntry, { maxLength: 100, size: 'max' }), entries => {
-      assert.deepEqual(folded(entries), folded(entries))
+      const [one, other] = [folded(entries), folded(entries)]
+      assert.deepEqual(other.effects, one.effects)
+      assert.deepEqual(plain(other.state), plain(one.state))
     }, 100)
   })
   t.test('keeps its bounds when connections and devices come without end', async () => {
@@ -185,7 +188,8 @@ function lasting (effects: readonly Effect[]): string[] {
 function plain (state: UserState): unknown {
   return JSON.parse(JSON.stringify(state, (_key, value) => {
     if (typeof value === 'bigint') return `${value}n`
-    if (value instanceof Map || value instanceof Set) return [...value]
+    if (value instanceof Map) return [...value]
+    if (value instanceof Requests) return Buffer.from(value.bytes).toString('hex')
     return value
   }))
 }

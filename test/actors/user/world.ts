@@ -2,9 +2,10 @@ import { strict as assert } from 'node:assert'
 import type { Effect, Settle, Welcome } from '../../../actors/user/effects.js'
 import { fold } from '../../../actors/user/fold.js'
 import { missing } from '../../../actors/user/outbox.js'
+import { requestsMax } from '../../../actors/user/requests.js'
 import { decodeSnapshot, encodeSnapshot } from '../../../actors/user/snapshot.js'
 import {
-  connectionsMax, headSeq, newUser, outboxMax, requestsMax, type Session, type UserState,
+  connectionsMax, headSeq, newUser, outboxMax, type Session, type UserState,
 } from '../../../actors/user/state.js'
 import type { DownlinkRedelivered, DownlinkRequested, Entry, Fact, LoginPolicy } from '../../../schemas/facts.js'
 import { at, closed, kicked, minute, opened, redelivered, refused, reported, requested, uplink } from './history.js'
@@ -99,7 +100,7 @@ export class World {
   #drawn = 0
   readonly #wires = new Map<string, Wire>()
   readonly #ends: Fact[] = []
-  #waiting: DownlinkRequested[] = []
+  #waiting: Array<{ readonly fact: DownlinkRequested, readonly expiresAtMs: number }> = []
   readonly #requested = new Set<string>()
   readonly #announced = new Map<string, Account['lost']>()
   /** Every downlink ever requested, by order: what an operator may want once more. */
@@ -155,8 +156,8 @@ export class World {
     const before = new Map([...this.state.sessions].map(([deviceId, { ordinal }]) => [deviceId, ordinal]))
     const { fact } = entry
     const effects = fold(this.state, entry)
-    if (fact.type === 'DownlinkRequested' && this.#isFirst(fact.messageId)) this.#noteRequest(fact, before)
-    if (fact.type === 'DownlinkRedelivered' && this.#isFirst(`${fact.requestId}/${fact.messageId}`)) {
+    if (fact.type === 'DownlinkRequested' && this.#isFirst(`downlink ${fact.messageId}`)) this.#noteRequest(fact, entry.atMs, before)
+    if (fact.type === 'DownlinkRedelivered' && this.#isFirst(`redelivery ${fact.requestId} ${fact.messageId}`)) {
       this.#noteRedelivery(fact)
     }
     for (const session of this.state.sessions.values()) this.#accountOf(session)
@@ -354,6 +355,7 @@ export class World {
   /** A block stands in the ledger once more, late; not so late that its ids are forgotten. */
   #repeat (back: number, length: number): void {
     const start = Math.max(0, this.entries.length - back)
+    if (this.#nowMs - (this.entries[start]?.atMs ?? 0) > dayMs) return
     const block = this.entries.slice(start, start + length).filter(entry => !this.refused.has(entry))
     const since = this.entries.slice(start)
     const ids = (type: Fact['type']) => since.filter(({ fact }) => fact.type === type).length
@@ -374,11 +376,13 @@ export class World {
     if (session) this.#accountOf(session).targeted.push(messageId)
   }
 
-  #noteRequest (fact: DownlinkRequested, sessions: ReadonlyMap<string, number>): void {
+  #noteRequest (fact: DownlinkRequested, atMs: number, sessions: ReadonlyMap<string, number>): void {
     this.#messageIds.push(fact.messageId)
     if (sessions.size === 0) {
-      this.#waiting.push(fact)
-      if (this.#waiting.length > outboxMax) this.#waiting.shift()
+      this.#waiting.push({ fact, expiresAtMs: atMs + fact.ttlMs })
+      if (this.#waiting.length <= outboxMax) return
+      const expired = this.#waiting.findIndex(({ expiresAtMs }) => expiresAtMs <= atMs)
+      this.#waiting.splice(Math.max(0, expired), 1)
       return
     }
     for (const deviceId of sessions.keys()) {
@@ -390,10 +394,10 @@ export class World {
   #accountOf (session: Session): Account {
     let account = this.accounts.get(session.ordinal)
     if (!account) {
-      const adopted = this.#waiting.filter(fact => isFor(fact, session))
-      this.#waiting = this.#waiting.filter(fact => !isFor(fact, session))
+      const adopted = this.#waiting.filter(({ fact }) => isFor(fact, session))
+      this.#waiting = this.#waiting.filter(({ fact }) => !isFor(fact, session))
       account = {
-        targeted: adopted.map(({ messageId }) => messageId),
+        targeted: adopted.map(({ fact: { messageId } }) => messageId),
         settled: [],
         lost: [],
         ackedSeq: 0,
@@ -516,3 +520,5 @@ function isFor ({ platforms, exceptDevices, devices }: DownlinkRequested, { plat
 }
 
 export const longTtlMs = 10_000 * minute
+
+const dayMs = 1_440 * minute

@@ -1,0 +1,68 @@
+import avsc from 'avsc'
+import t from 'tap'
+import { decodeSnapshot, encodeSnapshot } from '../../../actors/user/snapshot.js'
+import { loadSchema } from '../../../schemas/avsc-files.js'
+import { fingerprintOf, headerBytes, writeHeader } from '../../../schemas/single-object.js'
+import { at, effectsOf, kicked, opened, redelivered, requested } from './history.js'
+
+const old = loadSchema('history/user-state-1')
+
+/** A state as the first format has it, of a user whose phone is away. */
+function oldSnapshot (requests: string[]): Buffer {
+  const body = avsc.Type.forSchema(old as any, { wrapUnions: true }).toBuffer({
+    offset: 12,
+    userSeq: 3,
+    sessionsBegun: 1,
+    sessions: [{
+      deviceId: 'phone',
+      ordinal: 1,
+      platform: 'ios',
+      sessionId: 's1',
+      connectionId: '',
+      touchedAtMs: 1_000_000,
+      uplinkSeq: 3,
+      answers: [1, 1, 1],
+      answersMax: 4,
+      nextSeq: 2,
+      ackedSeq: 1,
+      toldSeq: 0,
+      missed: 0,
+      numbered: 0,
+      outbox: [{
+        messageId: 'kept',
+        service: '',
+        payload: Buffer.from('hello'),
+        requestedAtMs: 1_000_000,
+        expiresAtMs: 9_000_000,
+        platforms: [],
+        exceptDevices: [],
+      }],
+    }],
+    connections: [],
+    requests,
+    waiting: [],
+  })
+  const header = Buffer.alloc(headerBytes)
+  writeHeader(fingerprintOf(old), header, 0)
+  return Buffer.concat([header, body])
+}
+
+t.test('A state that an older version saved', async t => {
+  t.test('is read, and goes on', async t => {
+    const state = decodeSnapshot(oldSnapshot(['kept']))
+    t.match(state, { offset: 12n, userSeq: 3, waiting: [] })
+    t.equal(state.forgotten.size, 0)
+    t.strictSame(effectsOf(state, at(1_100_000, opened('c1', { downlinkSeq: 1 }))), ['welcome c1 resumed up 3 down 1..2'])
+    t.match(decodeSnapshot(encodeSnapshot(state)).sessions.get('phone'), { nextSeq: 3, outbox: [{ messageId: 'kept' }] })
+  })
+  t.test('knows repeats of what it remembers, of every kind', async t => {
+    const state = decodeSnapshot(oldSnapshot(['m1', 'r1/m1', 'a/b/c', 'k1']))
+    effectsOf(state, at(1_100_000, opened('c1', { downlinkSeq: 1 })))
+    for (let i = 0; i < 20; i++) effectsOf(state, at(1_100_000, requested(`new ${i}`)))
+    t.strictSame(effectsOf(state, at(1_100_000, requested('m1'))), ['duplicate(duplicate) m1 #0'])
+    t.strictSame(effectsOf(state, at(1_100_000, redelivered('m1', 'r1'))), ['duplicate(duplicate) m1 phone#0'])
+    t.strictSame(effectsOf(state, at(1_100_000, redelivered('b/c', 'a'))), ['duplicate(duplicate) b/c phone#0'])
+    t.strictSame(effectsOf(state, at(1_100_000, redelivered('c', 'a/b'))), ['duplicate(duplicate) c phone#0'])
+    t.strictSame(effectsOf(state, at(1_100_000, kicked('k1'))), [])
+  })
+})
