@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { WriteBatch } from '../ledger/embedded/batch.js'
+import { derivedBytesMax, type WriteBatch } from '../ledger/embedded/batch.js'
 import { kind, nameBytesMax } from '../ledger/embedded/keys.js'
 import type { Store } from '../ledger/embedded/store.js'
 import { type RebuildableSnapshots, SnapshotsLost } from './snapshots.js'
@@ -8,6 +8,9 @@ interface Save {
   readonly partition: number
   readonly next: number
   readonly states: ReadonlyMap<string, Buffer | undefined>
+  /** Users of it whose states are stored, and with those in the commit under way. */
+  stored: number
+  written: number
   resolve (): void
   reject (err: unknown): void
 }
@@ -16,14 +19,18 @@ const usersPerTurn = 1000
 
 /**
  * Snapshots in the local store. They ride on the commits of the ledger. A save whose commit fails is tried again with
- * the next one, before any later save: a checkpoint must not move past states that were never stored.
+ * the next one, before any later save: a checkpoint must not move past states that were never stored. A large save goes
+ * over several commits, its checkpoint with the last one: a state that is ahead of its checkpoint is no harm, for it
+ * says up to where it goes.
  */
 export function embeddedSnapshots (store: Store): RebuildableSnapshots {
   const checkpoints = new Map<number, number>()
   /** Partitions whose states were replaced since their owner asked for the checkpoint. */
   const replaced = new Set<number>()
-  let waiting: Save[] = []
-  let inFlight: Save[] = []
+  /** In order; those at the front may be in the commit under way, in part or wholly. */
+  let saves: Save[] = []
+  /** How many of them are wholly in it. */
+  let inFlight = 0
 
   function checkpointOf (partition: number): number {
     let next = checkpoints.get(partition)
@@ -35,37 +42,44 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
   }
 
   store.register({
+    derived: true,
     write (batch) {
-      inFlight = waiting
-      waiting = []
-      for (const save of inFlight) writeSave(batch, save)
+      const end = batch.pageBytes + derivedBytesMax
+      inFlight = 0
+      for (const save of saves) {
+        writeStates(batch, save, end)
+        if (batch.pageBytes >= end) break
+        writeCheckpoint(batch, save)
+        inFlight++
+      }
     },
     committed () {
-      const saved = inFlight
-      inFlight = []
-      for (const { partition, next, resolve } of saved) {
+      const done = saves.slice(0, inFlight)
+      saves = saves.slice(inFlight)
+      inFlight = 0
+      if (saves[0]) saves[0].stored = saves[0].written
+      for (const { partition, next, resolve } of done) {
         checkpoints.set(partition, Math.max(next, checkpoints.get(partition) ?? 0))
         resolve()
       }
+      if (saves.length > 0) store.request(true)
     },
     failed () {
-      waiting = [...inFlight, ...waiting]
-      inFlight = []
-      if (waiting.length > 0) store.request(true)
+      for (const save of saves) save.written = save.stored
+      inFlight = 0
+      if (saves.length > 0) store.request(true)
     },
-    closed (err) { for (const save of waiting.splice(0)) save.reject(err) },
+    givenUp (err) { for (const save of saves.splice(0)) save.reject(err) },
   })
 
   function latest (partition: number): number {
-    const saves = [...inFlight, ...waiting].filter(save => save.partition === partition)
-    return Math.max(checkpointOf(partition), ...saves.map(({ next }) => next))
+    const waiting = saves.filter(save => save.partition === partition)
+    return Math.max(checkpointOf(partition), ...waiting.map(({ next }) => next))
   }
 
   function find (partition: number, userId: string): Buffer | undefined {
-    for (const saves of [waiting, inFlight]) {
-      const save = saves.findLast(save => save.partition === partition && save.states.has(userId))
-      if (save) return save.states.get(userId)
-    }
+    const save = saves.findLast(save => save.partition === partition && save.states.has(userId))
+    if (save) return save.states.get(userId)
     return store.env.getBinary(snapshotKey(partition, userId)) as Buffer | undefined
   }
 
@@ -75,7 +89,7 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
 
   async function put (partition: number, next: number, states: Save['states']): Promise<void> {
     await new Promise<void>((resolve, reject) => {
-      waiting.push({ partition, next, states, resolve, reject })
+      saves.push({ partition, next, states, stored: 0, written: 0, resolve, reject })
       store.request(true)
     })
   }
@@ -122,12 +136,20 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
   }
 }
 
-function writeSave (batch: WriteBatch, { partition, next, states }: Save): void {
-  for (const [userId, state] of states) {
-    const key = snapshotKey(partition, userId)
+/** Those that are not stored yet, until the commit has `end` page bytes. */
+function writeStates (batch: WriteBatch, save: Save, end: number): void {
+  let index = 0
+  for (const [userId, state] of save.states) {
+    if (index++ < save.stored) continue
+    if (batch.pageBytes >= end) return
+    const key = snapshotKey(save.partition, userId)
     if (state) batch.put(key, state)
     else batch.remove(key)
+    save.written = index
   }
+}
+
+function writeCheckpoint (batch: WriteBatch, { partition, next }: Save): void {
   const checkpoint = batch.room(6)
   checkpoint.writeUIntBE(next, 0, 6)
   batch.put(checkpointKey(partition), checkpoint)

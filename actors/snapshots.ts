@@ -17,9 +17,9 @@ export interface Snapshots {
   load (partition: number, userId: string): Promise<Buffer | undefined>
 
   /**
-   * Saves the states of the users touched and the checkpoint in one atomic write. Moves only forward: it is ignored
-   * when the stored checkpoint is already beyond `next`. A save that fails is tried again by the store, in order, so
-   * that no later checkpoint moves past it; it rejects only when the store closes, or has lost what it had.
+   * Saves the states of the users touched, and the checkpoint with the last of them or after it. Moves only forward: it
+   * is ignored when the stored checkpoint is already beyond `next`. A save that fails is tried again by the store, in
+   * order, so that no later checkpoint moves past it; it rejects only when the store stops, or has lost what it had.
    *
    * @param next the first offset that these snapshots do not include
    * @throws SnapshotsLost the store went back; the partition must be assigned again

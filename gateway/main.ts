@@ -54,9 +54,13 @@ const crash: Fatal = error => { queueMicrotask(() => { throw error }) }
  */
 export async function startNode (config: Config, logger: Logger, fatal = crash): Promise<RunningNode> {
   const closers: Array<() => unknown> = []
-  const stop = async () => { for (const close of closers.splice(0).reverse()) await close() }
+  const ending = new AbortController()
+  const stop = async () => {
+    ending.abort()
+    for (const close of closers.splice(0).reverse()) await close()
+  }
   try {
-    return { ...await start(config, logger, fatal, closers), stop }
+    return { ...await start(config, logger, fatal, closers, ending.signal), stop }
   } catch (err) {
     await stop()
     throw err
@@ -67,7 +71,7 @@ export async function startNode (config: Config, logger: Logger, fatal = crash):
 const nodeTableMaxMs = 5_000
 
 async function start (
-  config: Config, logger: Logger, fatal: Fatal, closers: Array<() => unknown>
+  config: Config, logger: Logger, fatal: Fatal, closers: Array<() => unknown>, ending: AbortSignal
 ): Promise<Omit<RunningNode, 'stop'>> {
   const has = (role: Role) => config.roles.includes(role)
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
@@ -77,6 +81,7 @@ async function start (
 
   const stores = await openStores(config, logger, health)
   closers.push(() => stores.close())
+  ending.addEventListener('abort', () => { stores.stopping() })
   closers.push(health.watch('ledger', () => stores.log.health().reason))
   const { log, tables, links } = stores
   const identity = await identify(config.nodeId, log, tables)
@@ -102,11 +107,10 @@ async function start (
     : undefined
   const push = new Push({ log, tables, links })
 
-  let stopping = false
   observe(metrics, health, stores, edge, users, projections)
-  const readiness = () => readinessOf(health, stopping)
+  const readiness = () => readinessOf(health, ending.aborted)
   const app = buildApp(config, logger, stores, push, nodeTable, metrics, health, readiness)
-  app.addHook('onRequest', async (_request, reply) => { if (stopping) reply.header('connection', 'close') })
+  app.addHook('onRequest', async (_request, reply) => { if (ending.aborted) reply.header('connection', 'close') })
   edge?.routes(app)
   closers.push(async () => {
     // Nothing new comes in; the sockets that are open are what the servers wait for.
@@ -146,10 +150,7 @@ async function start (
   closers.push(() => reporter.stop().catch(err => { failed('the end of this node could not be recorded', err, {}) }))
   if (stores.shared) await joinCluster(config, stores, identity, push, health, closers, failed)
   await nodeTable.rows()
-  closers.push(async () => {
-    stopping = true
-    await takeLeave(config, drains, nodeTable, failed)
-  })
+  closers.push(() => takeLeave(config, drains, nodeTable, failed))
   return { http, tcp, nodeId: identity.nodeId }
 }
 

@@ -92,6 +92,7 @@ async function open (
       partitions: new Map(kafka.lag(downlinksGroup).map(({ partition, next }) => [partition, next])),
     }],
     commitSeconds: () => kafka.metrics.appendMs / Math.max(1, kafka.metrics.appends) / 1000,
+    stopping () {}, // every wait on Kafka and Redis has its deadline
     close,
   }
 }

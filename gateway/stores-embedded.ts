@@ -45,6 +45,7 @@ export async function openEmbeddedStores (config: Config, logger: Logger): Promi
       shared: false,
       groups: () => [], // nobody but this process writes here, so nothing waits in `downlinks`
       commitSeconds: () => store.metrics.commitMs / 1000,
+      stopping: () => { store.stopping() },
       async close () {
         await log.close()
         await store.close()

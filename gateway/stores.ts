@@ -16,6 +16,8 @@ export interface Stores {
   commitSeconds (): number
   /** Groups that keep no store of their own, as far as this process is a member: the first offset not delivered. */
   groups (): readonly FollowingGroup[]
+  /** The node stops: what can't be stored now and can be had from the ledger again is not waited for. */
+  stopping (): void
   /** Flushes and closes them all. The roles have stopped before. */
   close (): Promise<void>
 }

@@ -6,6 +6,7 @@ import { presence } from '../../projections/presence.js'
 import type { Projection } from '../../projections/projection.js'
 import { routing } from '../../projections/routing.js'
 import { Runner, type RunnerOptions } from '../../projections/runner.js'
+import { GatewayError } from '../../schemas/errors.js'
 import { ledger, nodes, type Stream } from '../../schemas/streams.js'
 import type { Stores } from '../stores.js'
 
@@ -61,6 +62,8 @@ async function caughtUp (log: EventLog, runner: Runner<any>): Promise<void> {
   const partitions = Array.from({ length: log.partitions(ledger) }, (_, partition) => partition)
   const ends = await Promise.all(partitions.map(partition => endOf(log, partition)))
   while (runner.lag().some(({ partition, next, blocks }) => next - BigInt(blocks) < ends[partition]!)) {
+    const { ok, reason } = log.health()
+    if (!ok) throw new GatewayError('ledger-unavailable', reason) // a start that waits for room says nothing
     await new Promise(resolve => setTimeout(resolve, 5))
   }
 }

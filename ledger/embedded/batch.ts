@@ -3,6 +3,8 @@ import type { RootDatabase } from 'lmdb'
 export interface WriteBatch {
   /** Bytes put so far in this commit. */
   readonly bytes: number
+  /** What the file may grow by for them, at most: see `pageBytesOf`. */
+  readonly pageBytes: number
   /** `key` is copied; `value` must stay as it is until the outcome. */
   put (key: Buffer, value: Uint8Array): void
   remove (key: Buffer): void
@@ -10,40 +12,53 @@ export interface WriteBatch {
   room (bytes: number): Buffer
 }
 
+export const pageBytes = 4096
+/** A longer value stands in pages of its own. */
+const inlineBytesMax = 2000
+
+/**
+ * What each writer of derived data puts into one commit, in page bytes; the rest goes with the next ones. Small commits
+ * find room where a large one does not, and they keep no append waiting.
+ */
+export const derivedBytesMax = 1 << 22
+
 const arenaBytes = 1 << 16
 /** An arena that one huge commit made is given back. */
 const arenaBytesKept = 1 << 22
 
-/** The writes of one commit. Values live in an arena that the next commit uses again. */
+/** The writes of one commit, all collected before lmdb takes the first. Values live in an arena that is used again. */
 export class Batch implements WriteBatch {
   bytes = 0
+  pageBytes = 0
   private arena = Buffer.allocUnsafeSlow(arenaBytes)
   private used = 0
-  /** Where they are collected first, pairs of key and value. */
-  private writes: Array<Uint8Array | undefined> | undefined
+  /** Pairs of key and value; undefined for one that is removed. */
+  private writes: Array<Uint8Array | undefined> = []
 
   constructor (private readonly env: RootDatabase<Buffer, Buffer>) {}
 
-  /** @param collecting whether the writes wait for `replay`, because what lmdb has taken could not be taken back */
-  start (collecting: boolean): void {
-    this.bytes = this.used = 0
-    this.writes = collecting ? [] : undefined
+  start (): void {
+    this.bytes = this.pageBytes = this.used = 0
+    this.writes = []
     if (this.arena.length > arenaBytesKept) this.arena = Buffer.allocUnsafeSlow(arenaBytes)
   }
 
+  get isEmpty (): boolean { return this.writes.length === 0 }
+
   put (key: Buffer, value: Uint8Array): void {
     this.bytes += value.length
-    if (this.writes) this.writes.push(Buffer.from(key), value)
-    else this.env.put(key, value as Buffer)
+    this.pageBytes += pageBytesOf(value.length)
+    this.writes.push(Buffer.from(key), value)
   }
 
   remove (key: Buffer): void {
-    if (this.writes) this.writes.push(Buffer.from(key), undefined)
-    else this.env.remove(key)
+    this.pageBytes += pageBytesOf(0)
+    this.writes.push(Buffer.from(key), undefined)
   }
 
+  /** Gives all of it to lmdb, which can not give back what it has taken. */
   replay (): void {
-    const writes = this.writes!
+    const { writes } = this
     for (let i = 0; i < writes.length; i += 2) {
       if (writes[i + 1]) this.env.put(writes[i] as Buffer, writes[i + 1] as Buffer)
       else this.env.remove(writes[i] as Buffer)
@@ -60,4 +75,10 @@ export class Batch implements WriteBatch {
     this.used += bytes
     return room
   }
+}
+
+/** No page is changed in place: new copies of the leaf and of the page above it, and a long value's own pages. */
+export function pageBytesOf (valueBytes: number): number {
+  const own = valueBytes > inlineBytesMax ? Math.ceil((valueBytes + 16) / pageBytes) : 0
+  return (2 + own) * pageBytes
 }

@@ -7,12 +7,13 @@ const zeros = Buffer.alloc(chunkBytes)
  * Keeps written zeros at the end of the data file, ahead of the pages in use. A commit into bytes that exist takes the
  * file system half the time of one that makes the file grow: no journal entry for the new length. They are written in
  * append mode, which can not hit bytes that LMDB has written, whoever of the two is faster.
+ *
+ * It is also what keeps LMDB from finding out that the disk is full: after a write that failed for want of space it may
+ * corrupt its heap, which ends the process, or never answer. A commit begins only where `has` or `reach` say yes.
  */
 export class Headroom {
   private sizeBytes: number
   private growing: Promise<void> | undefined
-  /** The file could not grow when it was last tried. */
-  private full = false
 
   private constructor (
     private readonly file: FileHandle,
@@ -26,25 +27,27 @@ export class Headroom {
   static async open (path: string, usedBytes: () => number, wantedBytes: number): Promise<Headroom> {
     const file = await open(path, 'a')
     const headroom = new Headroom(file, (await file.stat()).size, usedBytes, wantedBytes)
-    await headroom.keep()
+    await headroom.reach(0)
     return headroom
   }
 
-  /**
-   * True where the disk is full and the file has less left than a commit of `bytes` may take. LMDB must not find that
-   * out: after a write that failed for want of space it may corrupt its heap, which ends the process, or never answer.
-   */
-  isShort (bytes: number): boolean {
-    return this.full && this.sizeBytes - this.usedBytes() < Math.max(this.wantedBytes / 4, 2 * bytes)
+  /** True where the file has `bytes` for a commit, and a reserve for what no estimate of a commit knows. */
+  has (bytes: number): boolean {
+    return this.sizeBytes - this.usedBytes() >= bytes + this.wantedBytes / 4
   }
 
-  /** Grows the file where less than half of what is wanted is left. */
-  keep (): Promise<void> {
+  /** Grows the file where it has to be, and says as `has` does what came of it: false where the disk is full. */
+  async reach (bytes: number): Promise<boolean> {
+    while (this.growing !== undefined) await this.growing
+    if (!this.has(bytes)) await this.grow(bytes)
+    return this.has(bytes)
+  }
+
+  /** Grows the file in the background where less than half of what is wanted is left. */
+  keep (): void {
     if (this.growing === undefined && this.sizeBytes < this.usedBytes() + this.wantedBytes / 2) {
-      this.growing = this.grow().then(() => { this.full = false }, () => { this.full = true })
-        .finally(() => { this.growing = undefined })
+      this.grow(0).catch(() => {}) // it never rejects
     }
-    return this.growing ?? Promise.resolve()
   }
 
   async close (): Promise<void> {
@@ -52,12 +55,22 @@ export class Headroom {
     await this.file.close()
   }
 
-  private async grow (): Promise<void> {
-    const wanted = this.usedBytes() + this.wantedBytes
-    this.sizeBytes = (await this.file.stat()).size
-    while (this.sizeBytes < wanted) {
-      await this.file.write(zeros, 0, Math.min(chunkBytes, wanted - this.sizeBytes))
-      await this.file.datasync()
+  private grow (bytes: number): Promise<void> {
+    this.growing = this.append(this.usedBytes() + this.wantedBytes + bytes)
+      .catch(() => {}) // as far as the disk let it: what there is says the size of the file
+      .finally(() => { this.growing = undefined })
+    return this.growing
+  }
+
+  private async append (wanted: number): Promise<void> {
+    try {
+      this.sizeBytes = (await this.file.stat()).size
+      while (this.sizeBytes < wanted) {
+        await this.file.write(zeros, 0, Math.min(chunkBytes, wanted - this.sizeBytes))
+        await this.file.datasync()
+        this.sizeBytes = (await this.file.stat()).size
+      }
+    } finally {
       this.sizeBytes = (await this.file.stat()).size
     }
   }

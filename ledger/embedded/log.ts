@@ -49,7 +49,10 @@ export interface EmbeddedLog extends EventLog, StoredBlocks {
   sweep (): Promise<void>
 }
 
-/** What one commit takes on; the rest goes with the next one, so that no commit keeps the others waiting for long. */
+/**
+ * What one commit takes on besides derived writes; the rest goes with the next one, so that no commit keeps the others
+ * waiting for long.
+ */
 const commitBytesMax = 1 << 22
 const setAsideMax = 10_000
 
@@ -203,9 +206,10 @@ class LmdbLog implements EmbeddedLog, Writer {
     const atMs = this.now()
     const dirty = this.dirty
     this.dirty = []
+    const end = batch.bytes + commitBytesMax
     for (const log of dirty) {
       log.dirty = false
-      if (batch.bytes < commitBytesMax) {
+      if (batch.bytes < end) {
         this.streams.catalog.writeEntry(batch, this.streams.of(log.stream).entry)
         this.written.push(log) // before it writes: a put may throw, and then it has failed with the others
         if (!log.write(batch, this.streams.catalog.nextCommit, atMs)) this.written.pop()

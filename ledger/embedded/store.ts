@@ -2,7 +2,7 @@ import { statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { open as openLmdb, type RootDatabase } from 'lmdb'
 import { GatewayError } from '../../schemas/errors.js'
-import { Batch, type WriteBatch } from './batch.js'
+import { Batch, pageBytes, type WriteBatch } from './batch.js'
 import { claimDirectory, claimExclusively, releaseDirectory } from './directory.js'
 import { Headroom } from './headroom.js'
 
@@ -20,8 +20,10 @@ export interface Store {
   request (lazy: boolean): void
   /** Resolves when all that was requested before is durable or has failed. */
   settled (): Promise<void>
-  /** False while commits fail; tried again every `probeMs` and with every request. */
+  /** False while commits fail or lack room; tried again every `probeMs` and with every request. */
   health (): { ok: boolean, reason: string }
+  /** The node stops: derived writes that can't be stored now are given up, for the ledger has what they come from. */
+  stopping (): void
   /** Runs `task` before the environment closes; last registered, first run. */
   onClose (task: () => Promise<void>): void
   close (): Promise<void>
@@ -30,14 +32,19 @@ export interface Store {
 
 /** Somebody with something to write. */
 export interface Writer {
+  /**
+   * What it writes comes from the ledger. Where the disk has no room for it, the ledger goes on without it, and it is
+   * asked again when there is room; so it keeps what has failed.
+   */
+  readonly derived?: boolean
   /** Puts what it has into the commit that begins now. May leave something for the next one by requesting it. */
   write (batch: WriteBatch): void
   /** All of it is on the disk. */
   committed (): void
   /** None of it is. */
   failed (err: GatewayError): void
-  /** There will be no more commits: whatever still waits has failed. */
-  closed? (err: GatewayError): void
+  /** It will not be asked again: whatever still waits has failed. */
+  givenUp? (err: GatewayError): void
 }
 
 export interface StoreMetrics {
@@ -61,9 +68,10 @@ export interface StoreOptions {
 }
 
 const mapBytes = 2 ** 40 // address space, not memory; a map that never grows is never mapped anew
-const pageBytes = 4096
 const probeMs = 500
 const averageOver = 32
+/** One huge append that finds no room keeps others waiting for no more than this. */
+const refusedBytesMax = 1 << 22
 const headroomEveryBytes = 1 << 20
 const headroomEveryCommits = 64
 
@@ -104,7 +112,8 @@ export function openEnvironment (path: string, { readOnly = false } = {}): RootD
 
 class EmbeddedStore implements Store {
   readonly metrics: StoreMetrics = { commits: 0, commitsFailed: 0, commitMs: 0 }
-  private readonly writers: Writer[] = []
+  private readonly derived: Writer[] = []
+  private readonly others: Writer[] = []
   private readonly closeTasks: Array<() => Promise<void>> = []
   private readonly batch: Batch
   private readonly lazyCommitMs: number
@@ -113,17 +122,20 @@ class EmbeddedStore implements Store {
   private probe: NodeJS.Timeout | undefined
   private committing = false
   private bytesSinceKept = 0
-  private largestBytes = 0
   /** Something was requested since the commit in flight collected its writes; urgent: not only lazily. */
   private requested = false
   private urgent = false
   private waiting: Array<() => void> = []
   private failure: GatewayError | undefined
+  /** What derived writes, and the others, want and the file does not have; 0 where they lack nothing. */
+  private readonly short = { derived: 0, others: 0 }
+  /** The disk was asked for it and has no room. */
+  private full = false
+  private isStopping = false
   private state: 'open' | 'closing' | 'closed' = 'open'
   private closing: Promise<void> | undefined
   private readonly commitTurn = (): void => { this.immediate = undefined; this.commit() }
   /** Returns nothing on purpose: lmdb would wait for a promise, and every `put` returns one, before it commits. */
-  private readonly collect = (): void => { for (const writer of this.writers) writer.write(this.batch) }
   private readonly replay = (): void => { this.batch.replay() }
 
   constructor (
@@ -137,13 +149,14 @@ class EmbeddedStore implements Store {
     this.lazyCommitMs = options.lazyCommitMs ?? 20
   }
 
-  register (writer: Writer): void { this.writers.push(writer) }
+  register (writer: Writer): void { (writer.derived ? this.derived : this.others).push(writer) }
 
   onClose (task: () => Promise<void>): void { this.closeTasks.push(task) }
 
   health (): { ok: boolean, reason: string } {
     if (this.state !== 'open') return { ok: false, reason: 'the store is closed' }
-    return this.failure ? { ok: false, reason: this.failure.message } : { ok: true, reason: '' }
+    const failure = this.full ? noRoom() : this.failure
+    return failure ? { ok: false, reason: failure.message } : { ok: true, reason: '' }
   }
 
   request (lazy: boolean): void {
@@ -156,6 +169,11 @@ class EmbeddedStore implements Store {
     if (!this.requested && !this.committing) return Promise.resolve()
     this.request(false)
     return new Promise(resolve => this.waiting.push(resolve))
+  }
+
+  stopping (): void {
+    this.isStopping = true
+    this.request(false)
   }
 
   close (): Promise<void> {
@@ -172,8 +190,7 @@ class EmbeddedStore implements Store {
     await this.headroom.close()
     await this.env.close()
     this.state = 'closed'
-    const err = new GatewayError('ledger-unavailable', 'the store is closed')
-    for (const writer of this.writers) writer.closed?.(err)
+    this.giveUp([...this.derived, ...this.others], new GatewayError('ledger-unavailable', 'the store is closed'))
     releaseDirectory(this.path)
   }
 
@@ -197,23 +214,59 @@ class EmbeddedStore implements Store {
     const waiting = this.waiting
     this.waiting = []
     const startedMs = performance.now()
-    if (this.headroom.isShort(this.largestBytes)) {
-      this.headroom.keep().catch(() => {})
-      this.batch.start(false)
-      this.finish(startedMs, waiting, new Error('no space left'))
-      return
-    }
-    const onLoop = this.options.commits === 'sync'
-    this.batch.start(!onLoop)
+    let derivedBytes: number
     try {
-      if (onLoop) this.env.transactionSync(this.collect)
-      else this.collect()
+      derivedBytes = this.collect()
     } catch (err) {
       this.finish(startedMs, waiting, err)
       return
     }
-    if (onLoop) {
+    // After a refusal all wait for as much room, or some of a client's uplinks would find it, and leave gaps.
+    const bytes = Math.max(this.batch.pageBytes, this.short.others)
+    if (this.headroom.has(bytes)) {
+      this.write(startedMs, waiting)
+      return
+    }
+    this.headroom.reach(bytes).then(hasRoom => {
+      if (hasRoom) {
+        this.write(startedMs, waiting)
+        return
+      }
+      if (derivedBytes > 0) this.short.derived = bytes // the others shall go without it
+      if (bytes > derivedBytes) this.short.others = Math.min(bytes - derivedBytes, refusedBytesMax)
+      this.full = true
+      this.finish(startedMs, waiting, noRoom())
+    })
+  }
+
+  /** Everybody's writes, but derived ones that do not fit. @returns page bytes of the derived ones */
+  private collect (): number {
+    this.batch.start()
+    if (this.short.derived === 0) for (const writer of this.derived) writer.write(this.batch)
+    else if (this.isStopping) this.giveUp(this.derived, noRoom())
+    let derivedBytes = this.batch.pageBytes
+    if (!this.headroom.has(derivedBytes)) {
+      for (const writer of this.derived) writer.failed(noRoom())
+      this.short.derived = derivedBytes
+      derivedBytes = 0
+      this.batch.start()
+      this.findRoom()
+    }
+    for (const writer of this.others) writer.write(this.batch)
+    return derivedBytes
+  }
+
+  private write (startedMs: number, waiting: Array<() => void>): void {
+    if (this.batch.isEmpty) {
       this.finish(startedMs, waiting)
+    } else if (this.options.commits === 'sync') {
+      let failed: unknown
+      try {
+        this.env.transactionSync(this.replay)
+      } catch (err) {
+        failed = err
+      }
+      this.finish(startedMs, waiting, failed)
     } else {
       this.env.batch(this.replay).then(
         () => this.finish(startedMs, waiting),
@@ -226,21 +279,17 @@ class EmbeddedStore implements Store {
     this.metrics.commits++
     this.committing = false
     this.bytesSinceKept += this.batch.bytes
-    if (this.batch.bytes > this.largestBytes) this.largestBytes = this.batch.bytes
     if (this.bytesSinceKept > headroomEveryBytes || this.metrics.commits % headroomEveryCommits === 0) {
       this.bytesSinceKept = 0
-      this.headroom.keep().catch(() => {})
+      this.headroom.keep()
     }
     if (err === undefined) {
       this.failure = undefined
-      for (const writer of this.writers) writer.committed()
+      for (const writer of this.derived) writer.committed()
+      for (const writer of this.others) writer.committed()
     } else {
       this.metrics.commitsFailed++
-      // LMDB reports a page that fits only in part as an input/output error.
-      const text = diskFull(this.path) ? 'the disk is full' : err instanceof Error ? err.message : String(err)
-      this.failure = new GatewayError('ledger-unavailable', `the local store can not be written: ${text}`, { cause: err })
-      for (const writer of this.writers) writer.failed(this.failure)
-      this.probeLater()
+      this.fail(err)
     }
     for (const resolve of waiting) resolve()
     if (this.requested || this.waiting.length > 0) {
@@ -249,12 +298,51 @@ class EmbeddedStore implements Store {
     }
   }
 
+  private fail (err: unknown): void {
+    if (err instanceof GatewayError) {
+      this.failure = err
+    } else {
+      // LMDB reports a page that fits only in part as an input/output error.
+      const text = diskFull(this.path) ? 'the disk is full' : err instanceof Error ? err.message : String(err)
+      this.failure = new GatewayError('ledger-unavailable', `the local store can not be written: ${text}`, { cause: err })
+    }
+    for (const writer of this.derived) writer.failed(this.failure)
+    for (const writer of this.others) writer.failed(this.failure)
+    if (this.isStopping) this.giveUp(this.derived, this.failure)
+    this.probeLater()
+  }
+
+  private giveUp (writers: readonly Writer[], err: GatewayError): void {
+    for (const writer of writers) writer.givenUp?.(err)
+  }
+
   /** Nobody appends to a store that refuses, so it finds out by itself that there is space again. */
   private probeLater (): void {
     clearTimeout(this.probe)
-    this.probe = setTimeout(() => { if (this.failure && this.state === 'open') this.request(false) }, probeMs)
+    this.probe = setTimeout(() => {
+      if (this.state !== 'open') return
+      if (this.short.derived > 0 || this.short.others > 0) this.findRoom()
+      else if (this.failure) this.request(false)
+    }, probeMs)
     this.probe.unref()
   }
+
+  /** Asks the disk for what is lacking, and whoever lacked it for their writes where it has that. */
+  private findRoom (): void {
+    this.roomFor(this.short.derived).then(async hasRoom => {
+      if (hasRoom) this.short.derived = 0
+      if (await this.roomFor(this.short.others)) this.short.others = 0
+      this.full = this.short.derived > 0 || this.short.others > 0
+      if (this.full) this.probeLater()
+      if (hasRoom || this.failure || this.isStopping) this.request(false)
+    })
+  }
+
+  private async roomFor (bytes: number): Promise<boolean> { return bytes === 0 || await this.headroom.reach(bytes) }
+}
+
+function noRoom (): GatewayError {
+  return new GatewayError('ledger-unavailable', 'the local store can not be written: the disk is full')
 }
 
 /**

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { WriteBatch } from '../../ledger/embedded/batch.js'
+import { derivedBytesMax, pageBytesOf, type WriteBatch } from '../../ledger/embedded/batch.js'
 import { kind } from '../../ledger/embedded/keys.js'
 import type { Store } from '../../ledger/embedded/store.js'
 import { GatewayError } from '../../schemas/errors.js'
@@ -22,13 +22,15 @@ const rowsPerTurn = 500
 /** Rows kept in memory as `get` gave them; past it the one read first goes. A row takes about 1 KB. */
 const rowsCachedMax = 10_000
 
-/** What was taken and is not durable yet: fields by row prefix, undefined for a removed one; positions; tables. */
+/** What one commit takes on: fields by row prefix, undefined for a removed one; positions; rows of tables. */
 interface Overlay {
   readonly fields: Map<string, Map<string, string | undefined>>
   readonly positions: Map<string, Buffer>
-  /** Those whose own row changed. */
-  readonly tables: Set<TableName>
+  /** Tables whose own row changed, as it is then. */
+  readonly tables: Map<TableName, string>
   readonly applies: Array<{ resolve (): void, reject (err: unknown): void }>
+  /** Of the fields, as a batch counts them. */
+  pageBytes: number
 }
 
 /** The row of a table: its live generation, and others that may have rows: a draft, and what is being removed. */
@@ -37,7 +39,8 @@ interface Generations { readonly generation: number, readonly others?: readonly 
 /**
  * The read models in the local store, one row per field. Writes ride on commits of the ledger; until then they are in
  * memory, where `get` finds them. Those whose commit fails are tried again with the next one: they were seen before,
- * and a position must not move past writes that were never stored.
+ * and a position must not move past writes that were never stored. What is more than a commit should have goes over
+ * several, in order, a step and its position always together.
  */
 export function embeddedTables (store: Store): EmbeddedTables {
   const { env } = store
@@ -51,13 +54,26 @@ export function embeddedTables (store: Store): EmbeddedTables {
   const cache = new Map<string, ReadonlyMap<string, any>>()
   /** Generations given up, whose rows are being removed. */
   const givenUp: Array<{ readonly table: TableName, readonly generation: number }> = []
-  let waiting = emptyOverlay()
-  let inFlight = emptyOverlay()
+  /** In order; the first one is in the commit under way where `isWritten`. */
+  const overlays: Overlay[] = []
+  let isWritten = false
+
+  /** Where the next step goes. */
+  function open (): Overlay {
+    const last = overlays.at(-1)
+    if (last && last.pageBytes < derivedBytesMax && !(isWritten && overlays.length === 1)) return last
+    const overlay = emptyOverlay()
+    overlays.push(overlay)
+    return overlay
+  }
 
   store.register({
+    derived: true,
     write (batch) {
-      inFlight = waiting
-      waiting = emptyOverlay()
+      removeGivenUp(batch)
+      const inFlight = overlays[0]
+      if (!inFlight) return
+      isWritten = true
       for (const [prefix, fields] of inFlight.fields) {
         for (const [field, json] of fields) {
           const key = Buffer.concat([Buffer.from(prefix, 'latin1'), Buffer.from(field)])
@@ -66,20 +82,19 @@ export function embeddedTables (store: Store): EmbeddedTables {
         }
       }
       for (const [key, position] of inFlight.positions) batch.put(Buffer.from(key, 'latin1'), position)
-      for (const table of inFlight.tables) batch.put(tableKey(table), Buffer.from(JSON.stringify(generationsOf(table))))
-      removeGivenUp(batch)
+      for (const [table, json] of inFlight.tables) batch.put(tableKey(table), Buffer.from(json))
     },
     committed () {
-      const { applies } = inFlight
-      inFlight = emptyOverlay()
-      for (const { resolve } of applies) resolve()
+      if (!isWritten) return
+      isWritten = false
+      for (const { resolve } of overlays.shift()!.applies) resolve()
+      if (overlays.length > 0) store.request(true)
     },
     failed () {
-      waiting = merged(inFlight, waiting)
-      inFlight = emptyOverlay()
-      if (waiting.applies.length > 0) store.request(true)
+      isWritten = false
+      if (overlays.some(({ applies }) => applies.length > 0)) store.request(true)
     },
-    closed (err) { for (const { reject } of waiting.applies.splice(0)) reject(err) },
+    givenUp (err) { for (const { applies } of overlays) for (const { reject } of applies.splice(0)) reject(err) },
   })
   // A draft that a crash left behind, or what was being removed.
   for (const table of tableNames) for (const other of generationsOf(table).others ?? []) giveUp(table, other)
@@ -122,8 +137,9 @@ export function embeddedTables (store: Store): EmbeddedTables {
   }
 
   function setGenerations (table: TableName, generation: number, others: readonly number[]): void {
-    generations.set(table, others.length > 0 ? { generation, others } : { generation })
-    waiting.tables.add(table)
+    const row = others.length > 0 ? { generation, others } : { generation }
+    generations.set(table, row)
+    open().tables.set(table, JSON.stringify(row))
   }
 
   function generationOf (table: TableName): number { return generationsOf(table).generation }
@@ -154,7 +170,7 @@ export function embeddedTables (store: Store): EmbeddedTables {
     for (const { key, value } of env.getRange({ start: first, end: after(first) })) {
       fields.set(key.toString('utf8', first.length), JSON.parse(value.toString()))
     }
-    for (const overlay of [inFlight, waiting]) {
+    for (const overlay of overlays) {
       for (const [field, json] of overlay.fields.get(prefix) ?? []) {
         if (json === undefined) fields.delete(field)
         else fields.set(field, JSON.parse(json))
@@ -166,7 +182,7 @@ export function embeddedTables (store: Store): EmbeddedTables {
   async function * scan (table: TableName, generation: number) {
     const all = tablePrefix(kind.field, table, generation)
     const unseen = new Set<string>()
-    for (const overlay of [inFlight, waiting]) {
+    for (const overlay of overlays) {
       for (const prefix of overlay.fields.keys()) if (prefix.startsWith(all.toString('latin1'))) unseen.add(prefix)
     }
     for (let from: Buffer | undefined = all; from !== undefined;) {
@@ -189,9 +205,11 @@ export function embeddedTables (store: Store): EmbeddedTables {
   }
 
   /** All keys are made before the first write is taken: a bad one refuses the whole step. */
-  function take (table: TableName, generation: number, partition: number, writes: readonly TableWrite[]): void {
+  function take (table: TableName, generation: number, partition: number, writes: readonly TableWrite[]): Overlay {
     const prefixes = writes.map(write => prefixOf(table, generation, partition, write))
-    for (let i = 0; i < writes.length; i++) setField(waiting, prefixes[i]!, writes[i]!)
+    const overlay = open()
+    for (let i = 0; i < writes.length; i++) setField(overlay, prefixes[i]!, writes[i]!)
+    return overlay
   }
 
   /** @returns false where the step was taken before */
@@ -204,16 +222,16 @@ export function embeddedTables (store: Store): EmbeddedTables {
     if (from !== undefined && taken < from) {
       throw new Error(`${table}, partition ${partition}: got a step from ${from} on, want one from ${taken} on`)
     }
-    take(table, generation, partition, writes)
+    const overlay = take(table, generation, partition, writes)
     const key = positionKey(table, generation, partition)
     positions.set(key, { next, atMs })
-    waiting.positions.set(key, Buffer.from(`{"next":"${next}","atMs":${atMs}}`))
+    overlay.positions.set(key, Buffer.from(`{"next":"${next}","atMs":${atMs}}`))
     return true
   }
 
   function kept (): Promise<void> {
     return new Promise((resolve, reject) => {
-      waiting.applies.push({ resolve, reject })
+      open().applies.push({ resolve, reject })
       store.request(true)
     })
   }
@@ -300,23 +318,13 @@ export function embeddedTables (store: Store): EmbeddedTables {
 function rowName (table: TableName, partition: number, key: string): string { return `${table}/${partition}/${key}` }
 
 function emptyOverlay (): Overlay {
-  return { fields: new Map(), positions: new Map(), tables: new Set(), applies: [] }
-}
-
-function merged (older: Overlay, newer: Overlay): Overlay {
-  for (const [prefix, fields] of newer.fields) {
-    const under = older.fields.get(prefix)
-    if (under) for (const [field, json] of fields) under.set(field, json)
-    else older.fields.set(prefix, fields)
-  }
-  for (const [key, position] of newer.positions) older.positions.set(key, position)
-  for (const table of newer.tables) older.tables.add(table)
-  older.applies.push(...newer.applies)
-  return older
+  return { fields: new Map(), positions: new Map(), tables: new Map(), applies: [], pageBytes: 0 }
 }
 
 function setField (overlay: Overlay, prefix: string, write: TableWrite): void {
   let fields = overlay.fields.get(prefix)
   if (!fields) overlay.fields.set(prefix, fields = new Map())
-  fields.set(write.field, write.type === 'put' ? JSON.stringify(write.value) : undefined)
+  const json = write.type === 'put' ? JSON.stringify(write.value) : undefined
+  if (!fields.has(write.field)) overlay.pageBytes += pageBytesOf(json?.length ?? 0)
+  fields.set(write.field, json)
 }

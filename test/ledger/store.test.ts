@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { embeddedSnapshots } from '../../actors/snapshots-embedded.js'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore, type StoreOptions } from '../../ledger/embedded/store.js'
 import { collect, note, notes, noteStream, until } from './log-contract.js'
@@ -140,23 +141,14 @@ t.test('appends that arrive together are one commit', async t => {
 
 for (const commits of ['sync', 'async'] as const) {
   t.test(`a full disk with ${commits} commits`, async t => {
-    const directory = mkdtempSync(join(tmpdir(), 'ledgerline-small-'))
-    if (!mountSmall(directory)) {
-      t.comment('skipped: a small file system can not be mounted here')
-      return
-    }
-    const store = await openStore({ directory, commits, headroomBytes: 1 << 18 })
-    t.teardown(async () => {
-      await store.close()
-      execFileSync('umount', [directory])
-      rmdirSync(directory)
-    })
+    const disk = await smallDisk(t, { commits, headroomBytes: 1 << 18 })
+    if (!disk) return
+    const { store, filler, fill, free } = disk
     const log = embeddedLog(store, { partitions: 4 })
     const stream = noteStream()
-    const filler = join(directory, 'filler')
     await log.append(stream, 0, [note('before')])
     t.strictSame(log.health(), { ok: true, reason: '' })
-    fill(filler)
+    fill()
     const long = 'x'.repeat(100_000)
     const outcomes = await Promise.allSettled([0, 1, 2, 3, 0, 1, 2, 3].map(p => log.append(stream, p, [note(long)])))
     const codes = outcomes.map(outcome => outcome.status === 'rejected' && outcome.reason.code)
@@ -168,7 +160,93 @@ for (const commits of ['sync', 'async'] as const) {
     await log.append(stream, 0, [note('after')])
     t.strictSame(await collect(log.read(stream, 0, { from: 0n })), ['before', 'after'], 'keeps nothing it has rejected')
     t.strictSame(await log.bounds(stream, 0), { first: 0n, next: 2n })
+    await t.test('after commits as large as its headroom', async t => {
+      await log.append(stream, 1, [note('x'.repeat(200_000))])
+      fill()
+      truncateSync(filler, statSync(filler).size - 160_000) // room that is enough for some commits
+      const small = note('x'.repeat(10_000))
+      while (await log.append(stream, 2, [small]).then(() => true, () => false));
+      t.match(log.health(), { ok: false, reason: /the disk is full/ })
+      free()
+      await until(() => log.health().ok)
+      await log.append(stream, 2, [small])
+      t.pass('is found to have space again')
+    })
   })
+}
+
+t.test('derived writes that the disk has no room for', async t => {
+  const disk = await smallDisk(t, { headroomBytes: 1 << 18 })
+  if (!disk) return
+  const { store, fill, free } = disk
+  const snapshots = embeddedSnapshots(store)
+  const log = embeddedLog(store, { partitions: 4 })
+  const stream = noteStream()
+  await log.append(stream, 0, [note('before')])
+  fill()
+  const large = Buffer.alloc(1 << 20, 1)
+  let outcome = 'waits'
+  const saved = snapshots.save(0, 1n, new Map([['ann', large]])).then(() => { outcome = 'saved' })
+  await until(() => !log.health().ok)
+  await t.test('do not hold up the ledger', async t => {
+    for (let i = 0; i < 3; i++) await log.append(stream, 0, [note(`${i}`)])
+    t.strictSame(await log.bounds(stream, 0), { first: 0n, next: 4n })
+    t.equal(outcome, 'waits')
+    t.match(log.health(), { ok: false, reason: /the disk is full/ })
+  })
+  await t.test('are stored once there is room', async t => {
+    free()
+    await saved
+    t.equal(await snapshots.checkpoint(0), 1n)
+    await until(() => log.health().ok)
+  })
+  await t.test('are given up when the node stops', async t => {
+    fill()
+    const waiting = snapshots.save(0, 2n, new Map([['ann', large], ['bob', large]]))
+    waiting.catch(() => {})
+    await until(() => !log.health().ok)
+    store.stopping()
+    await t.rejects(waiting, { code: 'ledger-unavailable' })
+    await t.rejects(snapshots.save(1, 2n, new Map([['cid', large]])), { code: 'ledger-unavailable' })
+    t.equal(await snapshots.checkpoint(0), 1n)
+  })
+})
+
+t.test('a save of more states than one commit takes', async t => {
+  const directory = t.testdir()
+  const store = await opened(t, { directory })
+  const snapshots = embeddedSnapshots(store)
+  const { commits } = store.metrics
+  const states = new Map(Array.from({ length: 12 }, (_, i) => [`u${i}`, Buffer.alloc(1 << 20, i)]))
+  const saved = snapshots.save(0, 7n, states)
+  t.strictSame(await snapshots.load(0, 'u11'), states.get('u11'), 'is read before it is stored')
+  await saved
+  t.ok(store.metrics.commits - commits > 2, 'goes over several')
+  t.equal(await snapshots.checkpoint(0), 7n)
+  for (const [userId, state] of states) t.ok(state.equals((await snapshots.load(0, userId))!), userId)
+})
+
+/** A store on a file system of 3 MB; undefined where none can be mounted. */
+async function smallDisk (t: Test, options: Omit<StoreOptions, 'directory'>) {
+  const directory = mkdtempSync(join(tmpdir(), 'ledgerline-small-'))
+  if (!mountSmall(directory)) {
+    t.comment('skipped: a small file system can not be mounted here')
+    return undefined
+  }
+  const store = await openStore({ directory, ...options })
+  t.teardown(async () => {
+    await store.close()
+    execFileSync('umount', [directory])
+    rmdirSync(directory)
+  })
+  const filler = join(directory, 'filler')
+  let size = 3
+  return {
+    store,
+    filler,
+    fill: () => { fill(filler) },
+    free () { execFileSync('mount', ['-o', `remount,size=${size += 7}m`, directory]) },
+  }
 }
 
 /** Takes every block that is left. */
