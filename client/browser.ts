@@ -23,13 +23,18 @@ const browser: Platform = {
       clearTimeout(timer)
     }
   },
-  watchNetwork (changed) {
+  watchNetwork (changed, { sleep, wake }) {
     const stopped = new AbortController()
     const { signal } = stopped
-    globalThis.addEventListener?.('online', () => changed(true), { signal })
-    globalThis.document?.addEventListener('visibilitychange', () => {
+    const { addEventListener, document } = globalThis as Partial<typeof globalThis>
+    addEventListener?.('online', () => changed(true), { signal })
+    document?.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'visible') changed(false)
     }, { signal })
+    document?.addEventListener('resume', () => changed(false), { signal }) // a frozen tab thaws, whether it is seen or not
+    // A page that is not kept goes on to its end without a word: the server would take a goodbye for a wish to leave.
+    addEventListener?.('pagehide', ({ persisted }) => { if (persisted) sleep() }, { signal })
+    addEventListener?.('pageshow', ({ persisted }) => { if (persisted) wake() }, { signal })
     return () => stopped.abort()
   },
 }

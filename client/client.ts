@@ -68,7 +68,10 @@ export class Client {
     this.#options = options
     this.#platform = platform
     this.#clock = clock
-    this.#keeper = new Keeper(options.storage, error => this.#listeners.tell('storageFailed', { error }))
+    this.#keeper = new Keeper(options.storage, {
+      clock,
+      failed: error => this.#listeners.tell('storageFailed', { error }),
+    })
     this.#uplinks = new Uplinks({
       clock,
       keeper: this.#keeper,
@@ -118,7 +121,13 @@ export class Client {
   connect (): this {
     if (this.#isConnecting) return this
     this.#isConnecting = true
-    this.#unwatchNetwork = this.#platform.watchNetwork(isBack => this.#connector.networkChanged(isBack))
+    this.#unwatchNetwork = this.#platform.watchNetwork(isBack => this.#connector.networkChanged(isBack), {
+      sleep: () => {
+        this.#connector.sleep()
+        this.#keeper.sleep()
+      },
+      wake: () => { this.#keeper.wake().then(() => this.#connector.wake()) },
+    })
     this.#restore().then(() => this.#connector.start(), () => {})
     return this
   }
@@ -182,6 +191,7 @@ export class Client {
    */
   async close ({ endSession = false } = {}): Promise<void> {
     this.#downlinks.flush()
+    this.#keeper.stopWaiting()
     await this.#restoring?.catch(() => {})
     await this.#connector.close(endSession)
     await this.#keeper.close()
@@ -193,17 +203,17 @@ export class Client {
   }
 
   async #restoreOnce (): Promise<void> {
+    const kept = await this.#keeper.open(() => {
+      this.#connector.stop('superseded', 'another client took the storage over')
+    })
     try {
-      const kept = await this.#keeper.open(() => {
-        this.#connector.stop('superseded', 'another client took the storage over')
-      })
-      this.#uplinks.restore(kept)
+      this.#uplinks.restore(kept) // takes nothing over where it throws, and the others do not
       this.#downlinks.restore(kept)
       this.#userId = kept.get(userKey)
       this.#endpoints.restore(endpointsKept(this.#options, kept))
       this.#intervals.restore(kept)
-    } catch (cause) {
-      this.#connector.stop('internal', `the storage can't be used: ${(cause as Error).message}`)
+    } catch (err) {
+      await this.#keeper.giveUp(err)
     }
     this.#isRestored = true
   }

@@ -16,3 +16,16 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer)
   },
 }
+
+/** @throws Error where `answer`, which an application may never settle, has not settled in time */
+export async function within<T> (ms: number, answer: T | Promise<T>, clock: Clock): Promise<T> {
+  let cancel = () => {}
+  const late = new Promise<never>((_resolve, reject) => {
+    cancel = clock.after(ms, () => reject(new Error(`no answer for ${ms} ms`)))
+  })
+  try {
+    return await Promise.race([answer, late])
+  } finally {
+    cancel()
+  }
+}

@@ -55,6 +55,9 @@ export class Connector {
   #downSinceMs = -1
   #redirects = 0
   #isExpired = false
+  #isAsleep = false
+  /** The attempt that counts: one that was under way when the page fell asleep does not. */
+  #attempting = {}
   #cancelRetry: (() => void) | undefined
   #move: { readonly from: string, readonly byMs: number, readonly backoff: Backoff, cancel: () => void } | undefined
 
@@ -95,6 +98,23 @@ export class Connector {
     } else {
       this.#current?.probe(isBack ? probeMs : probeAwakeMs)
     }
+  }
+
+  /** No connection until `wake`: a page that has one may not sleep, or sleeps through its end. */
+  sleep (): void {
+    this.#isAsleep = true
+    this.#cancelRetry?.()
+    this.#cancelRetry = undefined
+    for (const connection of [this.#next, this.#current]) {
+      connection?.send({ op: 'disconnect', endSession: false })
+      connection?.fail('disconnected', 'the page sleeps')
+    }
+  }
+
+  wake (): void {
+    if (!this.#isAsleep) return
+    this.#isAsleep = false
+    if (this.#state === 'running') this.#attempt()
   }
 
   opened (connection: Connection, frame: Connected): void {
@@ -148,16 +168,18 @@ export class Connector {
   }
 
   async #attempt (): Promise<void> {
+    const attempting = this.#attempting = {}
+    const counts = () => attempting === this.#attempting && !this.#isAsleep
     this.#cancelRetry = undefined
     this.#attempts++
     try {
       const address = await this.#options.endpoints.next()
       const hello = await this.#options.hello(this.#isExpired)
-      if (this.#state !== 'running') return
+      if (this.#state !== 'running' || !counts()) return
       this.#options.connecting(address.url, this.#attempts)
       this.#current = this.#options.open(address, hello)
     } catch (err) {
-      this.#lost({ ...unreachable, reason: err instanceof Error ? err.message : String(err) })
+      if (counts()) this.#lost({ ...unreachable, reason: err instanceof Error ? err.message : String(err) })
     }
   }
 
@@ -207,7 +229,7 @@ export class Connector {
     // Sent round in circles: a list of its own is better.
     if (isSentElsewhere || end.endpoints.length > 0) endpoints.prefer(isSentElsewhere ? end.endpoints : [])
     const retryInMs = isSentElsewhere ? 0 : Math.max(end.retryAfterMs, backoff.nextMs())
-    this.#cancelRetry = clock.after(retryInMs, () => { this.#attempt() })
+    if (!this.#isAsleep) this.#cancelRetry = clock.after(retryInMs, () => { this.#attempt() })
     this.#options.disconnected({ code: end.code, reason: end.reason, willReconnect: true, retryInMs }, false)
   }
 

@@ -32,9 +32,14 @@ export function endpointsOf (options: ClientOptions, { platform, clock, keeper, 
   })
 }
 
-/** The last good list that an earlier run kept. */
+/** The last good list that an earlier run kept; none where it is damaged. */
 export function endpointsKept (options: ClientOptions, kept: ReadonlyMap<string, string>): string[] {
-  return JSON.parse(kept.get(endpointsKey(options)) ?? '[]')
+  try {
+    const endpoints = JSON.parse(kept.get(endpointsKey(options)) ?? '[]')
+    return Array.isArray(endpoints) ? endpoints.filter(each => typeof each === 'string') : []
+  } catch {
+    return []
+  }
 }
 
 /*

@@ -68,7 +68,7 @@ export class Downlinks {
 
   /** Takes over what an earlier run kept. */
   restore (kept: ReadonlyMap<string, string>): void {
-    this.#inbox.restore(Number(kept.get(cursorKey) ?? 0))
+    this.#inbox.restore(Number(kept.get(cursorKey)) || 0)
     this.#seen.restore(kept)
   }
 

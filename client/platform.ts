@@ -12,7 +12,14 @@ export interface Platform {
    *
    * @returns what ends that
    */
-  watchNetwork (changed: (isBack: boolean) => void): () => void
+  watchNetwork (changed: (isBack: boolean) => void, page: PageEvents): () => void
+}
+
+/** A browser may keep a page that was left asleep, for when its user comes back (the back/forward cache). */
+export interface PageEvents {
+  /** It was left: what keeps it from sleeping is to be let go of. */
+  readonly sleep: () => void
+  readonly wake: () => void
 }
 
 /** A URL and, where the application resolved its host name itself, the IP address to use for it. */

@@ -53,12 +53,12 @@ export class Uplinks {
   /** Uplinks that the server has not accepted yet. */
   get size (): number { return this.#outbox.size }
 
-  /** Takes over what an earlier run kept. */
+  /** Takes over what an earlier run kept. @throws Error where it is damaged, and takes nothing over then */
   restore (kept: ReadonlyMap<string, string>): void {
     const session = kept.get(sessionKey)
     if (session === undefined) return
     const { sessionId, ackedSeq, offeredSeq } = JSON.parse(session)
-    this.#sessionId = sessionId
+    if (typeof sessionId !== 'string' || !(ackedSeq >= 0) || !(offeredSeq >= 0)) throw new Error(`what is kept is damaged: ${session}`)
     const uplinks: Uplink[] = []
     for (const [key, value] of kept) {
       const [owner, seq] = key.split('/')
@@ -67,6 +67,7 @@ export class Uplinks {
       else this.#options.keeper.remove(key) // of a session that this one took the place of
     }
     uplinks.sort((a, b) => a.seq - b.seq)
+    this.#sessionId = sessionId
     this.#outbox.restore(uplinks, ackedSeq, offeredSeq, ({ service, payload }, accepted) => {
       this.#options.accepted({ ...accepted, service, payload })
     })

@@ -1,6 +1,7 @@
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { open, readFile, rename } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { FileLock } from './file-lock.js'
 import type { ClientStorage } from './storage.js'
 
 /*
@@ -13,23 +14,20 @@ import type { ClientStorage } from './storage.js'
 /** A smaller file is left to grow. */
 const journalBytesMin = 1 << 20
 
-/** Paths that this process has open: its own pid in a lock is else taken for that of an earlier process. */
-const openPaths = new Set<string>()
-
 /**
- * In a file, synced before a write counts. One process at a time: `<path>.lock` names it, and a lock of a process that
- * is gone does not count.
+ * In a file, synced before a write counts. It belongs to one process at a time: another one waits until that is gone.
  *
  * @param path of its own for each user and device; its folder exists
  */
 export function inFile (path: string): ClientStorage {
   const target = resolve(path)
-  const lock = `${target}.lock`
+  const lock = new FileLock(`${target}.lock`)
+  let isOpen = false
   let kept = new Map<string, string>()
   let file: FileHandle | undefined
   let bytes = 0
   let liveBytes = 0
-  /** A write failed, and may have left half a line. */
+  /** A write failed, and may have left half a line; or the file is gone. */
   let isTorn = false
 
   /** Writes what lives into a new file, which takes the place of the old one in one step. */
@@ -52,17 +50,25 @@ export function inFile (path: string): ClientStorage {
   }
 
   return {
-    async open () {
-      await takeLock(lock)
-      openPaths.add(lock)
-      kept = await readJournal(target)
-      await compact()
+    async open (lost) {
+      await lock.take(lost)
+      try {
+        kept = await readJournal(target)
+      } catch (err) {
+        await lock.release()
+        throw err
+      }
+      isOpen = true
+      isTorn = true
+      await compact().catch(() => {}) // a full disk can still be read; the next write tries again, and says so
       return new Map(kept)
     },
     async write (changes) {
-      if (file === undefined) throw new Error(`${target} is not open`)
+      if (!isOpen) throw new Error(`${target} is not open`)
       apply(kept, changes)
-      if (isTorn || (bytes > journalBytesMin && bytes > 2 * liveBytes)) {
+      // Somebody may have removed it: what is appended then would be gone with it.
+      if (!isTorn && file !== undefined) isTorn = (await file.stat()).nlink === 0
+      if (file === undefined || isTorn || (bytes > journalBytesMin && bytes > 2 * liveBytes)) {
         await compact()
         return
       }
@@ -74,9 +80,10 @@ export function inFile (path: string): ClientStorage {
       bytes += Buffer.byteLength(text)
     },
     async close () {
+      isOpen = false
       await file?.close()
       file = undefined
-      if (openPaths.delete(lock)) await rm(lock, { force: true })
+      await lock.release()
     },
   }
 }
@@ -92,6 +99,7 @@ function apply (kept: Map<string, string>, changes: Iterable<readonly [string, s
   }
 }
 
+/** @throws Error where a line is damaged. The file is set aside then: it would be as damaged at every start. */
 async function readJournal (path: string): Promise<Map<string, string>> {
   const kept = new Map<string, string>()
   let text = ''
@@ -106,37 +114,11 @@ async function readJournal (path: string): Promise<Map<string, string>> {
     try {
       apply(kept, JSON.parse(each))
     } catch (cause) {
-      throw new Error(`${path} is damaged in line ${i + 1}`, { cause })
+      await rename(path, `${path}.damaged`)
+      throw new Error(`${path} is damaged in line ${i + 1}; it is ${path}.damaged now`, { cause })
     }
   }
   return kept
-}
-
-async function takeLock (lock: string): Promise<void> {
-  if (openPaths.has(lock)) throw new Error(`${lock}: another client of this process has it`)
-  for (let attempt = 1; ; attempt++) {
-    try {
-      const file = await open(lock, 'wx', 0o600)
-      await file.writeFile(`${process.pid}\n`)
-      await file.close()
-      return
-    } catch (err) {
-      if ((err as NodeJS.ErrnoException).code !== 'EEXIST') throw err
-    }
-    const pid = Number(await readFile(lock, 'utf8').catch(() => ''))
-    if (attempt === 3 || isAlive(pid)) throw new Error(`${lock}: process ${pid} has it`)
-    await rm(lock, { force: true })
-  }
-}
-
-function isAlive (pid: number): boolean {
-  if (!(pid > 0) || pid === process.pid) return false
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (err) {
-    return (err as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }
 
 /** So that the new name survives a crash of the machine; where a folder can't be opened (Windows) it does anyway. */

@@ -1,4 +1,5 @@
 import { takeLock } from './browser-lock.js'
+import { closed } from './storage.js'
 import type { ClientStorage } from './storage.js'
 
 const store = 'kept'
@@ -9,25 +10,42 @@ const store = 'kept'
  * @param name of its own for each user and device
  */
 export function inIndexedDb (name: string): ClientStorage {
-  let release = () => {}
+  let release: (() => void) | undefined
   let isLost = false
   let database: IDBDatabase | undefined
+
+  async function openDatabase (): Promise<IDBDatabase> {
+    if (typeof indexedDB === 'undefined') throw new Error('there is no IndexedDB here')
+    const opening = indexedDB.open(`ledgerline:${name}`, 1)
+    opening.onupgradeneeded = () => { opening.result.createObjectStore(store) }
+    const opened = await done(opening)
+    /** The browser closed it, as where its data were cleared. */
+    opened.onclose = () => { if (database === opened) database = undefined }
+    // Another page wants to delete it, and would wait for as long as we have it open.
+    opened.onversionchange = () => {
+      opened.close()
+      if (database === opened) database = undefined
+    }
+    return opened
+  }
+
   return {
-    async open (lost) {
-      isLost = false
-      release = await takeLock(`indexed:${name}`, () => {
-        isLost = true
-        lost()
-      })
-      const opening = indexedDB.open(`ledgerline:${name}`, 1)
-      opening.onupgradeneeded = () => { opening.result.createObjectStore(store) }
-      database = await done(opening)
+    async open (lost, isAgain = false) {
+      if (release === undefined) {
+        isLost = false
+        release = await takeLock(`indexed:${name}`, isAgain, () => {
+          isLost = true
+          lost()
+        })
+      }
+      database = await openDatabase()
       const kept = database.transaction(store).objectStore(store)
       const [keys, values] = await Promise.all([done(kept.getAllKeys()), done(kept.getAll())])
       return new Map(keys.map((key, i) => [String(key), String(values[i])]))
     },
     async write (changes) {
-      if (isLost || database === undefined) return
+      if (isLost) return
+      if (database === undefined) throw closed('the database was closed from outside')
       // Strict: the default may answer before the disk has it.
       const writing = database.transaction(store, 'readwrite', { durability: 'strict' })
       const kept = writing.objectStore(store)
@@ -42,7 +60,9 @@ export function inIndexedDb (name: string): ClientStorage {
     },
     async close () {
       database?.close()
-      release()
+      database = undefined
+      release?.()
+      release = undefined
     },
   }
 }

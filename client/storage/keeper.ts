@@ -1,24 +1,87 @@
+import { within } from '../clock.js'
+import type { Clock } from '../clock.js'
+import { newSessionId } from '../session-id.js'
 import type { ClientStorage } from './storage.js'
 
-/** Writes to a storage, if there is one: one write at a time, and all that changed meanwhile is the next one. */
+export interface KeeperOptions {
+  readonly clock: Clock
+  /** Told of each trouble, and that the client waits for a storage that is in use. It goes on in memory meanwhile. */
+  readonly failed: (error: unknown) => void
+}
+
+/** A storage that does not answer for so long has failed. */
+const answerMsMax = 10_000
+
+/** How often it is asked for one that is in use. */
+const busyMs = 1_000
+
+/*
+  Kept beside what others keep:
+    owner => who opened it last, new each time: after a sleep it shows whether somebody else had it
+*/
+const ownerKey = 'owner'
+
+/**
+ * Writes to a storage, if there is one: one write at a time, and all that changed meanwhile is the next one. Nothing
+ * that a storage does ends a client or holds it up for long.
+ */
 export class Keeper {
-  readonly #storage: ClientStorage | undefined
-  readonly #failed: (error: unknown) => void
+  #storage: ClientStorage | undefined
+  readonly #options: KeeperOptions
+  readonly #owner = newSessionId()
+  /** All that is to be kept: a storage that was emptied from outside gets it again. */
+  #kept = new Map<string, string>()
   #changes = new Map<string, string | undefined>()
   #waiting: Array<() => void> = []
   #writing: Promise<void> | undefined
+  #lost = () => {}
+  /** No writes now: it is not open, a write does not end, or the page sleeps. */
+  #isOpen = false
+  #isStuck = false
+  #isAsleep = false
+  /** The page slept: somebody else may have had it. */
+  #mustReopen = false
+  #isClosing = false
+  #endWait = () => {}
 
-  /** @param failed told of each write that failed; what it held goes out again with the next one */
-  constructor (storage: ClientStorage | undefined, failed: (error: unknown) => void) {
+  constructor (storage: ClientStorage | undefined, options: KeeperOptions) {
     this.#storage = storage
-    this.#failed = failed
+    this.#options = options
   }
 
   get isWriting (): boolean { return this.#writing !== undefined }
 
-  /** @throws Error where the storage is in use or can't be read */
+  /**
+   * Waits for as long as another client has the storage: two of one device would drive each other out. Without one that
+   * can be used it gives nothing, and keeps nothing: what is put into it later could be older than what it holds.
+   */
   async open (lost: () => void): Promise<Map<string, string>> {
-    return await this.#storage?.open(lost) ?? new Map()
+    const { failed } = this.#options
+    this.#lost = lost
+    for (let isTold = false; this.#storage !== undefined;) {
+      try {
+        this.#kept = await this.#open(false)
+        this.#isOpen = true
+        this.put(ownerKey, () => this.#owner)
+        return new Map(this.#kept)
+      } catch (err) {
+        const isBusy = codeOf(err) === 'busy'
+        if (!isBusy || !isTold) failed(err)
+        isTold = true
+        if (!isBusy || this.#isClosing) this.#storage = undefined
+        else await this.#wait(busyMs)
+      }
+    }
+    return new Map()
+  }
+
+  /** What it holds is of no use: it stays as it is, and nothing is kept. */
+  async giveUp (error: unknown): Promise<void> {
+    const storage = this.#storage
+    this.#storage = undefined
+    this.#options.failed(error)
+    await this.#writing
+    await storage?.close().catch(() => {})
   }
 
   /** @param value made only where it is kept */
@@ -36,30 +99,72 @@ export class Keeper {
     else this.#waiting.push(run)
   }
 
-  async close (): Promise<void> {
+  /** Lets go of the storage while the page sleeps, for a page that has one open may not sleep. */
+  sleep (): void {
+    if (this.#storage === undefined || !this.#isOpen) return
+    this.#isAsleep = true
+    quietly(this.#storage.close())
+  }
+
+  /** Takes it up again, unless somebody else had it meanwhile: see `lost`. */
+  async wake (): Promise<void> {
+    if (!this.#isAsleep) return
+    this.#isAsleep = false
+    this.#mustReopen = true
+    this.#begin()
     await this.#writing
-    await this.#storage?.close()
+  }
+
+  /** Where another client has the storage it is given up. */
+  stopWaiting (): void {
+    this.#isClosing = true
+    this.#endWait()
+  }
+
+  async close (): Promise<void> {
+    this.#begin() // what failed may be kept by now
+    await this.#writing
+    if (this.#isOpen) await this.#storage?.close().catch(this.#options.failed)
+  }
+
+  async #wait (ms: number): Promise<void> {
+    await new Promise<void>(resolve => {
+      const cancel = this.#options.clock.after(ms, resolve)
+      this.#endWait = () => {
+        cancel()
+        resolve()
+      }
+    })
   }
 
   #change (key: string, value: string | undefined): void {
-    this.#changes.delete(key) // to the end of the order
+    this.#kept.delete(key) // to the end of the order
+    if (value !== undefined) this.#kept.set(key, value)
+    this.#changes.delete(key)
     this.#changes.set(key, value)
+    this.#begin()
+  }
+
+  #begin (): void {
     this.#writing ??= this.#write()
   }
 
+  get #mayWrite (): boolean { return this.#storage !== undefined && !this.#isStuck && !this.#isAsleep }
+
   async #write (): Promise<void> {
     await null // what one turn puts is one write
-    while (this.#changes.size > 0) {
+    while ((this.#changes.size > 0 || this.#mustReopen) && this.#mayWrite) {
       const [changes, waiting] = [this.#changes, this.#waiting]
       this.#changes = new Map()
       this.#waiting = []
       try {
-        await this.#storage!.write(changes)
+        if (this.#mustReopen) await this.#reopen()
+        await this.#store(changes)
       } catch (err) {
         const later = this.#changes
         for (const key of later.keys()) changes.delete(key) // a key has the place of its last change
         this.#changes = new Map([...changes, ...later])
-        this.#failed(err)
+        if (!this.#isAsleep) this.#options.failed(err)
         if (later.size === 0) {
           this.#end(waiting)
           return
@@ -70,6 +175,71 @@ export class Keeper {
     this.#end([])
   }
 
+  async #store (changes: ReadonlyMap<string, string | undefined>): Promise<void> {
+    try {
+      await this.#inTime(changes)
+    } catch (err) {
+      if (codeOf(err) !== 'closed' || this.#isAsleep) throw err
+      this.#options.failed(err)
+      await this.#reopen()
+    }
+  }
+
+  async #open (isAgain: boolean): Promise<Map<string, string>> {
+    const storage = this.#storage!
+    const opening = (async () => await storage.open(this.#lost, isAgain))()
+    try {
+      const kept = await within(answerMsMax, opening, this.#options.clock)
+      if (typeof kept?.[Symbol.iterator] !== 'function') throw new TypeError('the storage gave no map')
+      return new Map(kept)
+    } catch (err) {
+      quietly(opening.then(async () => await storage.close())) // it may open later, and hold what it should not
+      throw err
+    }
+  }
+
+  async #reopen (): Promise<void> {
+    this.#mustReopen = false
+    let found: Map<string, string>
+    try {
+      found = await this.#open(true)
+    } catch (err) {
+      if (codeOf(err) !== 'busy') throw err
+      return this.#driveOut()
+    }
+    const owner = found.get(ownerKey)
+    if (owner !== undefined && owner !== this.#owner) return this.#driveOut()
+    const all = new Map<string, string | undefined>(this.#kept)
+    for (const key of found.keys()) if (!all.has(key)) all.set(key, undefined)
+    await this.#inTime(all)
+  }
+
+  #driveOut (): void {
+    quietly(this.#storage!.close())
+    this.#storage = undefined
+    this.#lost()
+  }
+
+  async #inTime (changes: ReadonlyMap<string, string | undefined>): Promise<void> {
+    const storage = this.#storage
+    if (storage === undefined || changes.size === 0) return
+    let hasEnded = false
+    const writing = (async () => await storage.write(changes))().finally(() => { hasEnded = true })
+    try {
+      await within(answerMsMax, writing, this.#options.clock)
+    } catch (err) {
+      if (!hasEnded) {
+        // Another one could overtake it.
+        this.#isStuck = true
+        quietly(writing.catch(() => {}).then(() => {
+          this.#isStuck = false
+          this.#begin()
+        }))
+      }
+      throw err
+    }
+  }
+
   #end (waiting: Array<() => void>): void {
     this.#writing = undefined
     this.#run([...waiting, ...this.#waiting.splice(0)])
@@ -78,4 +248,12 @@ export class Keeper {
   #run (waiting: Array<() => void>): void {
     for (const run of waiting) run()
   }
+}
+
+function codeOf (err: unknown): unknown {
+  return (err as { code?: unknown } | undefined)?.code
+}
+
+function quietly (promise: Promise<unknown>): void {
+  promise.catch(() => {})
 }

@@ -1,4 +1,5 @@
 import { takeLock } from './browser-lock.js'
+import { closed } from './storage.js'
 import type { ClientStorage } from './storage.js'
 
 /**
@@ -8,25 +9,41 @@ import type { ClientStorage } from './storage.js'
  */
 export function inLocalStorage (name: string): ClientStorage {
   const prefix = `ledgerline:${name}:`
-  let release = () => {}
+  let release: (() => void) | undefined
   let isLost = false
+  /** A key that is there, unless somebody has emptied the storage. */
+  let witness: string | undefined
   return {
-    async open (lost) {
-      isLost = false
-      release = await takeLock(`local:${name}`, () => {
-        isLost = true
-        lost()
-      })
+    async open (lost, isAgain = false) {
+      if (typeof localStorage === 'undefined') throw new Error('there is no localStorage here')
+      if (release === undefined) {
+        isLost = false
+        release = await takeLock(`local:${name}`, isAgain, () => {
+          isLost = true
+          lost()
+        })
+      }
       const keys = Object.keys(localStorage).filter(key => key.startsWith(prefix))
+      witness = keys[0]
       return new Map(keys.map(key => [key.slice(prefix.length), localStorage.getItem(key)!]))
     },
     async write (changes) {
       if (isLost) return
-      for (const [key, value] of changes) {
-        if (value === undefined) localStorage.removeItem(prefix + key)
-        else localStorage.setItem(prefix + key, value)
+      if (witness !== undefined && localStorage.getItem(witness) === null) throw closed('localStorage was emptied from outside')
+      for (const [name, value] of changes) {
+        const key = prefix + name
+        if (value !== undefined) {
+          localStorage.setItem(key, value)
+          witness = key
+        } else {
+          localStorage.removeItem(key)
+          if (witness === key) witness = undefined
+        }
       }
     },
-    close: async () => release(),
+    async close () {
+      release?.()
+      release = undefined
+    },
   }
 }

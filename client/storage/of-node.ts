@@ -18,9 +18,9 @@ export function inDefault (name: string): ClientStorage {
   const file = inFile(path)
   return {
     ...file,
-    async open (lost) {
+    async open (lost, isAgain) {
       await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-      return await file.open(lost)
+      return await file.open(lost, isAgain)
     },
   }
 }

@@ -4,12 +4,18 @@ export interface ClientStorage {
    * Everything that is kept.
    *
    * @param lost called when another client takes the storage over; nothing is written from then on
-   * @throws Error where it is in use and can't be taken over
+   * @param isAgain by the client that had it open before: after a sleep of its page, in which it was closed, or after a
+   *   `write` that rejected with the code `closed`. It is taken from nobody then
+   * @throws Error where it can't be used: the client goes on in memory. With the code `busy` where another client has
+   *   it: this one waits, and asks again
    */
-  open (lost: () => void): Promise<Map<string, string>>
+  open (lost: () => void, isAgain?: boolean): Promise<Map<string, string>>
   /**
    * Resolves once the changes would survive a crash. They are made in the order of the map, undefined removes; a crash
    * in between leaves a first part of them.
+   *
+   * @throws Error where they are not kept: they come again. With the code `closed` where the storage was closed or
+   *   emptied from outside: it is opened again and gets everything
    */
   write (changes: ReadonlyMap<string, string | undefined>): Promise<void>
   close (): Promise<void>
@@ -28,4 +34,9 @@ export function inMemory (): ClientStorage {
     },
     close: async () => {},
   }
+}
+
+/** What `write` throws where the storage was closed or emptied from outside. */
+export function closed (reason: string): Error {
+  return Object.assign(new Error(reason), { code: 'closed' })
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { inMemory } from '../../client/node.js'
-import type { ClientEvents, ReceivedDownlink } from '../../client/node.js'
+import type { ClientEvents, ClientStorage, ReceivedDownlink } from '../../client/node.js'
 import { givenClient, givenEdge } from './given.js'
 
 const downlink = (seq: number, messageId = `m${seq}`) =>
@@ -142,13 +142,63 @@ t.test('With a storage', async t => {
     t.equal((await peer.any()).op, 'disconnect')
   })
 
-  t.test('that can not be opened the client ends', async t => {
-    const client = givenClient(t, ['tcp://127.0.0.1:1'], {
-      storage: { ...inMemory(), open: async () => { throw new Error('broken') } },
+  const unusable: Array<[string, ClientStorage, unknown]> = [
+    ['that can not be opened', { ...inMemory(), open: async () => { throw new Error('broken') } }, 'broken'],
+    ['that throws', { ...inMemory(), open () { throw new Error('broken') } }, 'broken'],
+    ['that has no map', { ...inMemory(), open: async () => undefined as any }, 'the storage gave no map'],
+    ['whose session is damaged', { ...inMemory(), open: async () => new Map([['session', '{"sessionId":1}']]) }, /is damaged/],
+    ['whose session is no JSON', { ...inMemory(), open: async () => new Map([['session', '{']]) }, /JSON/],
+    ['that can not be closed', { ...inMemory(), close: async () => { throw new Error('stuck') } }, 'stuck'],
+    ['that is none', {} as any, /not a function/],
+  ]
+  for (const [what, storage, message] of unusable) {
+    t.test(`${what} it goes on in memory, and says so`, async t => {
+      const edge = await givenEdge(t)
+      const client = givenClient(t, [edge.url], { storage })
+      const failed = new Promise<unknown>(resolve => client.on('storageFailed', ({ error }) => resolve(error)))
+      const sent = client.connect().send('a')
+      const peer = await edge.peer()
+      t.match(await peer.accept(), { sessionId: /^[0-9a-f-]{36}$/ })
+      t.match(await peer.next('uplink'), { seq: 1 })
+      peer.send({ op: 'uplinkAck', seq: 1, userSeqs: [1] })
+      t.match(await sent, { seq: 1 })
+      await client.close()
+      t.match(await failed, { message })
     })
-    const ended = new Promise(resolve => client.on('disconnected', resolve))
+  }
+
+  t.test('that another client has it waits, says so, and takes over what is there', async t => {
+    const edge = await givenEdge(t)
+    const storage = inMemory()
+    let isBusy = true
+    const client = givenClient(t, [edge.url], {
+      storage: {
+        ...storage,
+        open: async lost => {
+          if (isBusy) throw Object.assign(new Error('process 7 has it'), { code: 'busy' })
+          return await storage.open(lost)
+        },
+      },
+    })
+    await storage.write(new Map([['session', '{"sessionId":"s","ackedSeq":3,"offeredSeq":3}']]))
+    const failures: unknown[] = []
+    const failed = new Promise(resolve => client.on('storageFailed', event => resolve(failures.push(event))))
+    client.connect()
+    await failed
+    t.equal(edge.count(), 0)
+    isBusy = false
+    t.equal((await (await edge.peer()).accept({ uplinkSeq: 3 })).sessionId, 's')
+    t.match(failures, [{ error: { message: 'process 7 has it' } }])
+  })
+
+  t.test('that another client has it can be closed', async t => {
+    const open = async () => { throw Object.assign(new Error('process 7 has it'), { code: 'busy' }) }
+    const client = givenClient(t, ['tcp://127.0.0.1:1'], { storage: { ...inMemory(), open } })
+    const failed = new Promise(resolve => client.on('storageFailed', resolve))
     const sent = client.connect().send('a')
-    t.match(await ended, { code: 'internal', reason: "the storage can't be used: broken", willReconnect: false })
+    sent.catch(() => {})
+    await failed
+    await client.close()
     await t.rejects(sent, { code: 'disconnected' })
   })
 

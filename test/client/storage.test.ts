@@ -1,10 +1,11 @@
-import { spawnSync } from 'node:child_process'
-import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import { inFile } from '../../client/node.js'
 import { Keeper } from '../../client/storage/keeper.js'
+import { closed } from '../../client/storage/storage.js'
 import type { ClientStorage } from '../../client/storage/storage.js'
+import { VirtualClock } from './virtual-clock.js'
 
 const never = () => {}
 
@@ -37,7 +38,33 @@ t.test('inFile', async t => {
   t.test('says which line is damaged', async t => {
     const path = given(t)
     writeFileSync(path, '[["a","1"]]\n[["a",\n[["b","2"]]\n')
-    await t.rejects(inFile(path).open(never), { message: `${path} is damaged in line 2` })
+    await t.rejects(inFile(path).open(never), { message: `${path} is damaged in line 2; it is ${path}.damaged now` })
+    t.strictSame(await reopened(path), new Map(), 'and begins anew the next time')
+    t.match(readFileSync(`${path}.damaged`, 'utf8'), /"b","2"/)
+  })
+
+  t.test('is whole again when somebody has removed the file', async t => {
+    const path = given(t)
+    const storage = inFile(path)
+    await storage.open(never)
+    await storage.write(new Map([['a', '1']]))
+    rmSync(path)
+    await storage.write(new Map([['b', '2']]))
+    await storage.close()
+    t.strictSame(await reopened(path), new Map([['a', '1'], ['b', '2']]))
+  })
+
+  t.test('can be read where nothing can be written, and is written once it can', async t => {
+    const path = given(t)
+    writeFileSync(path, '[["a","1"]]\n')
+    mkdirSync(`${path}.new`) // where the next file would be written
+    const storage = inFile(path)
+    t.strictSame(await storage.open(never), new Map([['a', '1']]))
+    await t.rejects(storage.write(new Map([['b', '2']])))
+    rmdirSync(`${path}.new`)
+    await storage.write(new Map([['c', '3']]))
+    await storage.close()
+    t.strictSame(await reopened(path), new Map([['a', '1'], ['b', '2'], ['c', '3']]))
   })
 
   t.test('does not grow without end', async t => {
@@ -58,18 +85,6 @@ t.test('inFile', async t => {
     await t.rejects(inFile(path).open(never), /another client of this process has it/)
     await storage.close()
     t.notOk(existsSync(`${path}.lock`))
-    writeFileSync(`${path}.lock`, `${process.ppid}\n`)
-    await t.rejects(inFile(path).open(never), { message: `${path}.lock: process ${process.ppid} has it` })
-  })
-
-  t.test('is free when the process that had it is gone', async t => {
-    const path = given(t)
-    const { pid } = spawnSync(process.execPath, ['--version'])
-    writeFileSync(`${path}.lock`, `${pid}\n`)
-    appendFileSync(path, '[["a","1"]]\n')
-    t.strictSame(await reopened(path), new Map([['a', '1']]))
-    writeFileSync(`${path}.lock`, `${process.pid}\n`)
-    t.strictSame(await reopened(path), new Map([['a', '1']]), 'also where it had the pid that this one has')
   })
 
   async function reopened (path: string): Promise<Map<string, string>> {
@@ -86,14 +101,21 @@ t.test('Keeper', async t => {
   function givenKeeper () {
     const writes: Array<{ changes: Array<[string, string | undefined]>, end: (err?: Error) => void }> = []
     const failures: unknown[] = []
+    const opened: unknown[] = []
+    const kept = new Map<string, string>()
+    const clock = new VirtualClock()
     const storage: ClientStorage = {
-      open: async () => new Map(),
+      open: async (_lost, isAgain) => {
+        opened.push(isAgain)
+        return kept
+      },
       write: async changes => await new Promise((resolve, reject) => {
         writes.push({ changes: [...changes], end: err => err ? reject(err) : resolve() })
       }),
       close: async () => {},
     }
-    return { keeper: new Keeper(storage, err => failures.push(err)), writes, failures }
+    const keeper = new Keeper(storage, { clock, failed: err => failures.push(err) })
+    return { keeper, writes, failures, opened, kept, clock }
   }
 
   t.test('writes what one turn puts at once, and the next as one when that is done', async t => {
@@ -145,8 +167,69 @@ t.test('Keeper', async t => {
     t.strictSame(writes[1]!.changes, [['b', '1'], ['a', '2']])
   })
 
+  t.test('goes on without a write that does not end, and writes again once it has', async t => {
+    const { keeper, writes, failures, clock } = givenKeeper()
+    const ran: string[] = []
+    keeper.put('a', () => '1')
+    await setImmediate()
+    keeper.whenKept(() => ran.push('a'))
+    clock.pass(10_000)
+    await setImmediate()
+    t.strictSame(ran, ['a'])
+    t.match(failures, [{ message: 'no answer for 10000 ms' }])
+    keeper.put('b', () => '2')
+    await setImmediate()
+    t.equal(writes.length, 1, 'another one could overtake it')
+    writes[0]!.end()
+    await setImmediate()
+    t.strictSame(writes[1]!.changes, [['a', '1'], ['b', '2']])
+  })
+
+  t.test('opens again what was closed from outside, and writes all of it', async t => {
+    const { keeper, writes, failures, opened } = givenKeeper()
+    await keeper.open(never)
+    await setImmediate()
+    writes[0]!.end()
+    keeper.put('a', () => '1')
+    await setImmediate()
+    writes[1]!.end()
+    await setImmediate()
+    keeper.put('b', () => '2')
+    await setImmediate()
+    writes[2]!.end(closed('gone'))
+    await setImmediate()
+    t.strictSame(opened, [false, true])
+    t.match(writes[3]!.changes, [['owner', /-/], ['a', '1'], ['b', '2']])
+    t.match(failures, [{ message: 'gone' }])
+  })
+
+  t.test('lets go while the page sleeps, and is lost where somebody else had it meanwhile', async t => {
+    for (const [owner, isLost] of [[undefined, false], ['somebody', true]] as const) {
+      const { keeper, writes, kept } = givenKeeper()
+      let lost = 0
+      await keeper.open(() => lost++)
+      await setImmediate()
+      kept.set('owner', String(writes[0]!.changes[0]![1]))
+      writes[0]!.end()
+      await setImmediate()
+      keeper.sleep()
+      keeper.put('a', () => '1')
+      await setImmediate()
+      t.equal(writes.length, 1)
+      if (owner !== undefined) kept.set('owner', owner)
+      const awake = keeper.wake()
+      await setImmediate()
+      writes[1]?.end()
+      await setImmediate()
+      writes[2]?.end()
+      await awake
+      t.equal(lost, isLost ? 1 : 0)
+      t.equal(writes.length, isLost ? 1 : 3)
+    }
+  })
+
   t.test('keeps nothing and waits for nothing without a storage', async t => {
-    const keeper = new Keeper(undefined, never)
+    const keeper = new Keeper(undefined, { clock: new VirtualClock(), failed: never })
     keeper.put('a', () => { throw new Error('made for nobody') })
     let hasRun = false
     keeper.whenKept(() => { hasRun = true })

@@ -69,7 +69,7 @@ class World {
   readonly done: string[] = []
 
   async start (): Promise<void> {
-    const keeper = new Keeper(this.disk.storage(), () => {})
+    const keeper = new Keeper(this.disk.storage(), { clock: systemClock, failed: () => {} })
     this.uplinks = new Uplinks({
       clock: systemClock,
       keeper,
@@ -187,7 +187,7 @@ t.test('Uplinks', async t => {
     await world.start()
     await world.settle()
     t.strictSame(world.server.accepted, ['ours'])
-    t.strictSame([...world.disk.kept.keys()], ['session'])
+    t.strictSame([...world.disk.kept.keys()], ['session', 'owner'])
   })
 
   t.test('of a storage restored from a backup are not taken for those that went out since', async t => {
