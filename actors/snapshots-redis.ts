@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
+import { GatewayError } from '../schemas/errors.js'
 import { type RebuildableSnapshots, SnapshotsLost } from './snapshots.js'
 
 export interface RedisSnapshotsOptions {
@@ -105,6 +106,7 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
   async function stored (partition: number, userId?: string) {
     const fields = ['identity', 'generation', 'next', ...(userId === undefined ? [] : [fieldOf(userId)])]
     const [whose, generation, next, state] = await redis.hmgetBuffer(keyOf(partition), ...fields)
+      .catch((cause: Error) => { throw new GatewayError('not-ready', `Redis: ${cause.message}`, { cause }) })
     if (whose?.toString() !== identity || !generation || !next) return { generation: none, next: 0n, state: undefined }
     return { generation: generation.toString(), next: BigInt(next.toString()), state: state ?? undefined }
   }

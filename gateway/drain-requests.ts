@@ -11,7 +11,7 @@ import { tellOfNode } from './node.js'
 import type { NodeTable } from './node-table.js'
 
 /** How long the table may take to show a request, so that whoever asks for the report next finds it. */
-const shownWithinMs = 2_000
+const shownWithinMs = 1_000
 
 /** The clock of a node and the one that positions go by may differ by so much. */
 const clockSlackMs = 60_000

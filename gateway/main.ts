@@ -227,14 +227,7 @@ function buildApp (
       const { next, atMs } = await tables.position('presence', partition)
       return { ...presenceOf(userId, fields), asOf: { position: `${partition}@${next}`, atMs } }
     },
-    async nodes () {
-      const { rows, asOfMs } = await nodeTable.rows()
-      const ends = []
-      for (let partition = 0; partition < log.partitions(nodes); partition++) {
-        ends.push(`${partition}@${(await tables.position('nodes', partition)).next}`)
-      }
-      return { nodes: rows, asOf: { position: ends.join(','), atMs: asOfMs } }
-    },
+    nodes: () => nodeTable.described(),
   })
 }
 

@@ -3,9 +3,13 @@ import type { Tables } from '../projections/tables/tables.js'
 import { GatewayError } from '../schemas/errors.js'
 import { chooseAlternates, chooseEndpoints, guardedUpdate, isShedding } from './choice.js'
 import type { IpConfig, IpConfigRequest } from './http/ip-config.js'
+import type { AsOf } from './http/shapes.js'
 
 /** How old the copy that answers come from may be. */
 export const freshMs = 500
+
+/** How long whoever asks may wait for a younger copy, before it gets the one that there is. */
+const waitMs = 500
 
 /** What ip-config tells clients besides endpoints (protocol.md 3, Reconnecting). */
 const ttlMs = 300_000
@@ -23,10 +27,17 @@ export class NodeTable {
 
   constructor (readonly tables: Tables, readonly partitions: number, readonly heartbeatMs: number) {}
 
-  /** Every node, from a copy that is at most so old while the store is there, and the time that it was made. */
+  /** Every node, from a copy that is at most so old while the store answers, and the time that it was made. */
   async rows (maxAgeMs = freshMs): Promise<{ rows: readonly NodeRow[], asOfMs: number }> {
-    if (performance.now() - this.#readAtMs > maxAgeMs) await (this.#refreshing ??= this.#refresh())
+    if (performance.now() - this.#readAtMs > maxAgeMs) await soon(this.#refreshing ??= this.#refresh())
     return { rows: this.#rows, asOfMs: this.#asOfMs }
+  }
+
+  /** @throws GatewayError `not-ready` before the table was ever read */
+  async described (): Promise<{ nodes: readonly NodeRow[], asOf: AsOf }> {
+    const { rows: nodes, asOfMs: atMs } = await this.rows()
+    if (atMs === 0) throw new GatewayError('not-ready', 'the node table could not be read yet')
+    return { nodes, asOf: { position: this.#readTo.map((next, partition) => `${partition}@${next}`).join(','), atMs } }
   }
 
   /** @throws GatewayError `not-ready` before the table was ever read */
@@ -82,4 +93,11 @@ export class NodeTable {
       this.#readTo[partition] = next
     }
   }
+}
+
+/** The same, but not for long: a store that is frozen answers after seconds, or never. */
+async function soon (work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  await Promise.race([work, new Promise<void>(resolve => { timer = setTimeout(resolve, waitMs) })])
+  clearTimeout(timer)
 }

@@ -7,6 +7,7 @@ import type { Role } from '../config.js'
 import { requireApiKey } from './auth.js'
 import { connectionsRoutes } from './connections.js'
 import type { ConnectionsOptions } from './connections.js'
+import { withDeadlines } from './deadlines.js'
 import { downlinksRoutes } from './downlinks.js'
 import type { DownlinksOptions } from './downlinks.js'
 import { answerClientError, answerError, answerNotFound, errorSchema } from './errors.js'
@@ -53,7 +54,8 @@ export interface HttpDeps extends
  * The HTTP side of protocol.md 5, not listening yet. Whoever adds a route that wants no API key says so in its
  * `config: { public: true }`.
  */
-export function buildHttp (deps: HttpDeps): FastifyInstance {
+export function buildHttp (given: HttpDeps): FastifyInstance {
+  const deps = withDeadlines(given)
   const app = fastify({
     loggerInstance: deps.logger,
     logController: new LogController({ disableRequestLogging: true }),

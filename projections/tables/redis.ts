@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Cluster, Redis } from 'ioredis'
+import { GatewayError } from '../../schemas/errors.js'
 import { newGeneration, TableKeys, type Slice } from './redis-keys.js'
 import { scanKeys } from './redis-scan.js'
 import { tableScripts, type TableScripts } from './redis-scripts.js'
@@ -76,11 +77,19 @@ class TablesInRedis implements RedisTables {
   }
 
   async get (table: TableName, partition: number, key: string): Promise<ReadonlyMap<string, any>> {
-    const [fields] = await this.#read({ table, partition }, [key])
+    const [fields] = await answered(this.#read({ table, partition }, [key]))
     return fields ?? new Map()
   }
 
   async * scan (table: TableName): AsyncIterable<Row> {
+    try {
+      yield * this.#scan(table)
+    } catch (cause) {
+      throw unanswered(cause as Error)
+    }
+  }
+
+  async * #scan (table: TableName): AsyncIterable<Row> {
     if (indexed.has(table)) {
       for (let partition = 0; partition < this.#options.partitions(table); partition++) {
         const slice = { table, partition }
@@ -154,7 +163,7 @@ class TablesInRedis implements RedisTables {
   close (): void { this.#closed.abort() }
 
   async #position (slice: Slice): Promise<TablePosition> {
-    const stored = await this.#redis.hgetall(this.#keys.meta(slice))
+    const stored = await answered(this.#redis.hgetall(this.#keys.meta(slice)))
     const live = stored.identity === this.#options.identity ? stored.live ?? '' : ''
     this.#learn(slice, live)
     const generation = this.#generationOf(slice).id
@@ -228,4 +237,17 @@ class TablesInRedis implements RedisTables {
     this.#sweepsDue.delete(table) // a generation that begins from now on needs another pass
     await sweep(this.#redis, this.#scripts, this.#keys, table, sweepPauseMs, signal)
   }
+}
+
+/** Redis refuses or does not answer: that is not the fault of whoever asks, and no defect. */
+async function answered<T> (answer: Promise<T>): Promise<T> {
+  try {
+    return await answer
+  } catch (cause) {
+    throw unanswered(cause as Error)
+  }
+}
+
+function unanswered (cause: Error): GatewayError {
+  return cause instanceof GatewayError ? cause : new GatewayError('not-ready', `Redis: ${cause.message}`, { cause })
 }

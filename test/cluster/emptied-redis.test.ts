@@ -9,7 +9,7 @@ import { redisMissing, startRedis } from './redis.js'
 
 const topicPrefix = `emptied-${process.pid}`
 
-t.test('A Redis that lost everything', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 110_000 }, async t => {
+t.test('A cluster whose Redis has lost everything', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 110_000 }, async t => {
   const [kafka, redis] = await Promise.all([startKafka(t), startRedis(t)])
   const start = (nodeId: string, roles: string) => startTestNode(t, {
     KAFKA_BROKERS: kafka.brokers.join(','),
