@@ -8,6 +8,7 @@ import { CommandFailed } from './failure.js'
 import { addLogOptions, type LogOptions, openLogReader } from './log.js'
 import { addProgressOption, startProgress } from './progress.js'
 import { addRangeOptions, type RangeOptions, rangesOf } from './range.js'
+import { print, printJson } from './print.js'
 
 interface AuditOptions extends LogOptions, RangeOptions {
   readonly json?: boolean
@@ -33,7 +34,7 @@ async function audit (options: AuditOptions): Promise<void> {
     })
     const told: Violation[] = []
     const violation = (violation: Violation): void => {
-      if (options.json) process.stdout.write(`${JSON.stringify(violation)}\n`)
+      if (options.json) printJson(violation)
       else if (told.length < toldMax) told.push(violation)
     }
     let books: Books
@@ -43,7 +44,8 @@ async function audit (options: AuditOptions): Promise<void> {
     } finally {
       progress.end()
     }
-    process.stdout.write(options.json ? `${JSON.stringify({ books })}\n` : describeBooks(books, told))
+    if (options.json) printJson({ books })
+    else print({ books, told }, false, ({ books, told }) => describeBooks(books, told))
     const violations = Object.values(books.violations).reduce((sum, count) => sum + count, 0)
     if (violations > 0) throw new CommandFailed(`${violations} violations`)
   } finally {

@@ -5,11 +5,13 @@ import { Option } from 'commander'
 import type { Command } from 'commander'
 import { createClient } from '../client/node.js'
 import type { Client, ClientEvents } from '../client/node.js'
+import { type JsonPayload, payloadToJson } from '../schemas/payload.js'
+import { printable } from '../schemas/printable.js'
 import { CommandFailed } from './failure.js'
 import { addGatewayOptions, ask, gatewayUrl } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
-import { payloadToJson } from '../schemas/payload.js'
 import { payloadText } from './payload-text.js'
+import { jsonLine, shown } from './print.js'
 import { makeToken } from './token.js'
 
 interface ConnectOptions extends GatewayOptions {
@@ -83,7 +85,7 @@ async function sendLines (client: Client, lines: Interface, screen: Screen, serv
     if (line !== '') {
       const sent = client.send(line, { service }).then(
         ({ seq, userSeq }) => screen.show({ event: 'ack', seq, userSeq }, `acked ${seq}, the user's #${userSeq ?? '?'}`),
-        (err: Error) => screen.show({ event: 'failed', message: err.message }, `not sent: ${err.message}`))
+        (err: Error) => screen.show({ event: 'failed', message: err.message }, `not sent: ${printable(err.message)}`))
       unacked.add(sent)
       sent.finally(() => unacked.delete(sent))
     }
@@ -94,14 +96,14 @@ async function sendLines (client: Client, lines: Interface, screen: Screen, serv
 }
 
 function showEvents (client: Client, screen: Screen): void {
-  const told: { [Name in keyof ClientEvents]?: (event: ClientEvents[Name]) => string } = {
+  const told: { [Name in keyof ClientEvents]?: (event: Shown<ClientEvents[Name]>) => string } = {
     connected: ({ userId, nodeId, endpoint, resumed }) =>
       `connected as ${userId} to ${nodeId}, ${endpoint}${resumed ? ', session resumed' : ''}`,
     disconnected: ({ code, reason, willReconnect, retryInMs }) =>
       `disconnected: ${withReason(code, reason)}${willReconnect ? `; again in ${(retryInMs / 1000).toFixed(1)} s` : ''}`,
     downlink: ({ seq, service, payload }) =>
-      `downlink ${seq}${inBrackets(service)}: ${payloadText(payloadToJson(payload))}`,
-    signal: ({ service, payload }) => `signal${inBrackets(service)}: ${payloadText(payloadToJson(payload))}`,
+      `downlink ${seq}${inBrackets(service)}: ${payloadText(payload)}`,
+    signal: ({ service, payload }) => `signal${inBrackets(service)}: ${payloadText(payload)}`,
     missed: ({ count }) => `missed: ${count} downlinks are gone for good`,
     refused: ({ code, waitMs }) => `uplinks are refused: ${code}; again in ${waitMs} ms`,
     migrating: ({ reason }) => `the node is leaving: ${reason}; moving to another`,
@@ -111,7 +113,7 @@ function showEvents (client: Client, screen: Screen): void {
   for (const [name, describe] of Object.entries(told) as [keyof ClientEvents, (event: any) => string][]) {
     client.on(name, event => {
       const payload = 'payload' in event ? { payload: payloadToJson(event.payload) } : {}
-      screen.show({ event: name, ...event, ...payload }, describe(event))
+      screen.show({ event: name, ...event, ...payload }, describe(shown({ ...event, ...payload })))
     })
   }
 }
@@ -124,6 +126,9 @@ function withReason (code: string, reason: string): string {
 function inBrackets (service: string): string {
   return service === '' ? '' : ` [${service}]`
 }
+
+/** An event with its payload as JSON has it. */
+type Shown<Event> = Event extends { payload: Uint8Array } ? Omit<Event, 'payload'> & { payload: JsonPayload } : Event
 
 /** What is printed, a line at a time, around the prompt. */
 class Screen {
@@ -140,7 +145,7 @@ class Screen {
 
   show (event: object, text: string): void {
     if (this.#lines) process.stderr.write('\r\x1b[K')
-    process.stdout.write(`${this.#json ? JSON.stringify(event) : text}\n`)
+    process.stdout.write(this.#json ? jsonLine(event) : `${text}\n`)
     this.prompt()
   }
 

@@ -9,6 +9,7 @@ import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
 import { addProgressOption, startProgress } from './progress.js'
 import type { Progress } from './progress.js'
+import { print } from './print.js'
 
 interface DrainOptions extends GatewayOptions {
   readonly percent: number
@@ -49,14 +50,14 @@ async function drain (nodeId: string, options: DrainOptions): Promise<void> {
   const body = { percent: cancel ? 0 : percent, withinMs }
   const { drainId } = await readJson(await ask(url, path, { method: 'POST', apiKey, body })) as DrainAnswer
   if (cancel) {
-    process.stdout.write(json ? `${JSON.stringify({ nodeId, drainId })}\n` : `${nodeId} takes clients again\n`)
+    print({ nodeId, drainId }, json, ({ nodeId }) => `${nodeId} takes clients again\n`)
     return
   }
   const stateOf = async (moves: boolean) =>
     await readJson(await ask(url, `${path}?moves=${moves}`, { apiKey })) as DrainState
   await untilDone(drainId, withinMs + patienceMs, options.progress, () => stateOf(false))
   const state = await stateOf(true)
-  process.stdout.write(json ? `${JSON.stringify(state)}\n` : describe(state))
+  print(state, json, describe)
   const lost = state.uplinksLost + state.downlinksLost
   if (lost > 0) throw new CommandFailed(`${lost} messages were lost`)
 }

@@ -17,6 +17,7 @@ import { addLogOptions, openLogReader, type LogOptions } from './log.js'
 import { addProgressOption, startProgress, type Progress } from './progress.js'
 import { addRangeOptions, rangesOf, type RangeOptions } from './range.js'
 import { parseUserId } from './user-id.js'
+import { print } from './print.js'
 
 interface HistoryOptions extends LogOptions, RangeOptions {
   readonly user?: string
@@ -45,12 +46,12 @@ async function history (options: HistoryOptions): Promise<void> {
   const log = await openLogReader(options)
   try {
     if (out === undefined) {
-      await write(log, options, nowMs, format === undefined ? prose() : await historyEncoder(format), print)
+      await write(log, options, nowMs, format === undefined ? prose() : await historyEncoder(format), writeOut)
     } else {
       const exported = isDirectory(out)
         ? await writeDirectory(log, options, nowMs, out, format!)
         : await writeFile(log, options, nowMs, out, format!)
-      process.stdout.write(json ? `${JSON.stringify({ out, format, ...exported })}\n` : describe(out, exported))
+      print({ out, format, ...exported }, json, describe)
     }
   } finally {
     await log.close()
@@ -98,7 +99,7 @@ async function openDraft (path: string): Promise<FileHandle> {
   }
 }
 
-async function print (bytes: Uint8Array): Promise<void> {
+async function writeOut (bytes: Uint8Array): Promise<void> {
   if (!process.stdout.write(bytes)) await once(process.stdout, 'drain')
 }
 
@@ -177,7 +178,8 @@ function progressOf (ranges: readonly HistoryRange[], { progress, out }: History
   return startProgress({ label: 'history', total, unit: 'blocks', progress: shown })
 }
 
-function describe (out: string, { rows = 0, files = 0, repeats = 0, blocksGone = 0 }: Partial<Exported>): string {
+function describe (exported: Partial<Exported> & { out: string }): string {
+  const { out, rows = 0, files = 0, repeats = 0, blocksGone = 0 } = exported
   const count = (n: number, unit: string) => `${n.toLocaleString('en-US')} ${unit}${n === 1 ? '' : 's'}`
   const lines = [`${count(rows, 'connection')} in ${count(files, 'new file')}: ${out}`]
   if (repeats > 0) lines.push(`${count(repeats, 'repeat')} left out.`)

@@ -4,6 +4,7 @@ import type { FollowerLag, PartitionLag } from '../gateway/lag.js'
 import { columns } from './columns.js'
 import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
+import { print, printJson } from './print.js'
 
 interface LagOptions extends GatewayOptions {
   readonly json?: boolean
@@ -19,9 +20,8 @@ export function addLag (program: Command): void {
 async function lag (options: LagOptions): Promise<void> {
   const response = await ask(gatewayUrl(options), '/v1/lag', { apiKey: await findApiKey(options) })
   const { followers } = await readJson(response) as { followers: FollowerLag[] }
-  process.stdout.write(options.json
-    ? followers.map(follower => `${JSON.stringify(follower)}\n`).join('')
-    : describe(followers))
+  if (options.json) followers.forEach(printJson)
+  else print(followers, false, describe)
 }
 
 /** One line for each follower, and one for each partition in which it is behind. */

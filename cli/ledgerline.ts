@@ -9,6 +9,7 @@ import { CommandFailed } from './failure.js'
 import { addPresence } from './presence.js'
 import { addHistory } from './history.js'
 import { addLag } from './lag.js'
+import { complain } from './print.js'
 import { addPush } from './push.js'
 import { addRebuild } from './rebuild.js'
 import { addRedeliver } from './redeliver.js'
@@ -51,7 +52,7 @@ function buildProgram (): Command {
 function exitCodeOf (err: unknown): number {
   if (err instanceof CommanderError) return err.exitCode === 0 ? 0 : 2 // it has spoken for itself
   const message = err instanceof Error ? err.message : String(err)
-  process.stderr.write(`ledgerline: ${message.replaceAll('\n', ' ')}\n`)
+  complain(message)
   if (err instanceof ConfigError) return 2
   return err instanceof CommandFailed ? err.exitCode : 1
 }

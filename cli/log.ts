@@ -5,6 +5,7 @@ import { openRemoteLog } from '../ledger/remote.js'
 import { streams } from '../ledger/streams.js'
 import { CommandFailed } from './failure.js'
 import { addGatewayOptions, ask, findApiKey, gatewayUrl, type GatewayOptions } from './gateway.js'
+import { complain } from './print.js'
 
 /** `--url`, `--api-key`, `--data`. */
 export interface LogOptions extends GatewayOptions {}
@@ -91,5 +92,5 @@ async function openTopics (env: Environment): Promise<OpenedLog> {
 }
 
 function tell ({ stream, partition, offset, reason }: Damage): void {
-  process.stderr.write(`ledgerline: ${stream} ${partition}@${offset} is skipped: ${reason.replaceAll('\n', ' ')}\n`)
+  complain(`${stream} ${partition}@${offset} is skipped: ${reason}`)
 }

@@ -5,6 +5,7 @@ import { addLogOptions, type LogOptions, openLogReader } from './log.js'
 import { timeOption, timeText } from './moment.js'
 import { addProgressOption, startProgress } from './progress.js'
 import { parseUserId } from './user-id.js'
+import { print } from './print.js'
 
 interface PresenceOptions extends LogOptions {
   readonly at?: string
@@ -29,13 +30,13 @@ async function presence (options: PresenceOptions): Promise<void> {
   try {
     if (user !== undefined) {
       const found = await presenceOfUserAt(log, user, atMs)
-      process.stdout.write(json ? `${JSON.stringify(found)}\n` : describeUser(found))
+      print(found, json, describeUser)
       return
     }
     const total = await blocksBefore(log, atMs)
     const progress = startProgress({ label: 'presence', total, unit: 'blocks', progress: options.progress })
     const view = await presenceAt(log, { atMs, read: () => { progress.add(1) } }).finally(() => { progress.end() })
-    process.stdout.write(json ? `${JSON.stringify(view)}\n` : describe(view))
+    print(view, json, describe)
   } finally {
     await log.close()
   }

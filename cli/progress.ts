@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { printable } from '../schemas/printable.js'
 
 export interface Progress {
   /** So many more are done. */
@@ -27,7 +28,8 @@ export function addProgressOption (command: Command): Command {
 }
 
 /** On a terminal a bar with rate and time left; elsewhere one line each 10 s. Both on stderr. */
-export function startProgress (options: ProgressOptions, to: NodeJS.WriteStream = process.stderr): Progress {
+export function startProgress (given: ProgressOptions, to: NodeJS.WriteStream = process.stderr): Progress {
+  const options = { ...given, label: printable(given.label) } // it may be a name that others gave
   if (options.progress === false) return { add () {}, end () {} }
   const startedMs = performance.now()
   let done = 0

@@ -4,6 +4,7 @@ import { parseDurationMs } from './duration.js'
 import { CommandFailed } from './failure.js'
 import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
+import { print } from './print.js'
 
 interface PushOptions extends GatewayOptions {
   readonly service?: string
@@ -38,8 +39,7 @@ async function push (userId: string, payload: string, options: PushOptions): Pro
   const apiKey = await findApiKey(options)
   const response = await ask(gatewayUrl(options), '/v1/downlinks', { method: 'POST', apiKey, body })
   const answer = await readJson(response) as Pushed
-  if (options.json) process.stdout.write(`${JSON.stringify(answer)}\n`)
-  else for (const user of answer.users) process.stdout.write(`${describe(user, answer.messageId)}\n`)
+  print(answer, options.json, ({ users, messageId }) => users.map(user => `${describe(user, messageId)}\n`).join(''))
   const rejected = answer.users.find(({ status }) => status === 'rejected')
   if (rejected) throw new CommandFailed(`rejected: ${rejected.code}`)
 }

@@ -5,6 +5,7 @@ import { CommandFailed } from './failure.js'
 import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
 import { addProgressOption, startProgress, type Progress } from './progress.js'
+import { print, printJson } from './print.js'
 
 interface RebuildOptions extends GatewayOptions {
   readonly json?: boolean
@@ -41,7 +42,7 @@ async function rebuild (table: Rebuildable, options: RebuildOptions): Promise<vo
   for await (const line of createInterface({ input: response })) {
     if (line === '') continue
     last = JSON.parse(line) as RebuildEvent
-    if (options.json) process.stdout.write(`${line}\n`)
+    if (options.json) printJson(line)
     if (last.type === 'started') {
       progress = startProgress({ label: `rebuild ${table}`, total: last.blocks, unit: 'blocks', ...options })
     } else if (last.type === 'progress' || last.type === 'comparing') {
@@ -52,7 +53,7 @@ async function rebuild (table: Rebuildable, options: RebuildOptions): Promise<vo
   progress?.end()
   if (last?.type === 'failed') throw new CommandFailed(`${table} is as it was: ${last.message} (${last.code})`)
   if (last?.type !== 'done') throw new CommandFailed(`the gateway broke off, and ${table} is as it was`)
-  if (!options.json) process.stdout.write(describe(last))
+  if (!options.json) print(last, false, describe)
 }
 
 function describe ({ table, seconds, entries, compared, differences }: Done): string {

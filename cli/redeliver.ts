@@ -4,6 +4,7 @@ import type { RedeliveryAnswer } from '../gateway/http/redeliveries.js'
 import { parseDurationMs } from './duration.js'
 import { addGatewayOptions, ask, findApiKey, gatewayUrl, type GatewayOptions } from './gateway.js'
 import { parseUserId } from './user-id.js'
+import { print } from './print.js'
 
 interface RedeliverOptions extends GatewayOptions {
   readonly device: string
@@ -33,7 +34,7 @@ async function redeliver (userId: string, options: RedeliverOptions): Promise<vo
   const body = { deviceId, fromSeq, toSeq, ttlMs, requestId }
   const apiKey = await findApiKey(options)
   const answer = await readJson(await ask(gatewayUrl(options), path, { method: 'POST', apiKey, body })) as RedeliveryAnswer
-  process.stdout.write(json ? `${JSON.stringify(answer)}\n` : describe(answer))
+  print(answer, json, describe)
 }
 
 function describe ({ requestId, redelivered, notFound }: RedeliveryAnswer): string {

@@ -14,6 +14,7 @@ import { addProgressOption, startProgress } from './progress.js'
 import { addRangeOptions, type RangeOptions, rangesOf } from './range.js'
 import { describeComparison, describePolicy, describePublished } from './replay-text.js'
 import { parseUserId } from './user-id.js'
+import { print, printJson } from './print.js'
 
 interface ReplayCommandOptions extends LogOptions, RangeOptions {
   readonly user?: string
@@ -51,7 +52,8 @@ async function replay (options: ReplayCommandOptions): Promise<void> {
     } finally {
       progress.end()
     }
-    process.stdout.write(json ? `${JSON.stringify(found.report)}\n` : describe(found))
+    if (json) printJson(found.report)
+    else print(found, false, describe)
     if (differs(found)) process.exitCode = 1
   } finally {
     await log.close()

@@ -7,6 +7,7 @@ import { ensureSecrets, flagOf, readConfig, readEnvironment, secretPaths, settin
 import type { Config, Environment, Setting } from '../gateway/config.js'
 import { collectWhileIdle } from '../gateway/idle-memory.js'
 import type { RunningNode } from '../gateway/main.js'
+import { printable } from '../schemas/printable.js'
 
 /** HS256 wants a key as long as its hash (RFC 7518, 3.2); a shorter one can be guessed from one token. */
 const jwtSecretBytesMin = 32
@@ -32,7 +33,7 @@ function optionOf ({ variable, fallback, help }: Setting): Option {
 
 async function start (options: Environment): Promise<void> {
   const config = await ensureSecrets(readConfig(readEnvironment(), options))
-  const log = pino()
+  const log = pino({ hooks: { streamWrite: line => `${printable(line.slice(0, -1))}\n` } }) // terminals get it, too
   const stopped = stopSignal()
   process.once('uncaughtException', err => {
     log.fatal({ err }, 'crashed')

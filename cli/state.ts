@@ -8,6 +8,7 @@ import { CommandFailed } from './failure.js'
 import { addLogOptions, type LogOptions, openLogReader } from './log.js'
 import { momentOption, timeText } from './moment.js'
 import { parseUserId } from './user-id.js'
+import { print, printJson } from './print.js'
 
 interface StateOptions extends LogOptions {
   readonly at?: string
@@ -38,14 +39,15 @@ async function state (userId: string, options: StateOptions): Promise<void> {
   try {
     if (!diff) {
       const view = await viewAt(log, userId, moments[0], option)
-      process.stdout.write(json ? `${JSON.stringify(view)}\n` : describe(view, moments[0]))
+      print(view, json, view => describe(view, moments[0]))
       return
     }
     const from = await viewAt(log, userId, moments[0], option)
     const to = await viewAt(log, userId, moments[1], option)
     const changes = changesBetween(from, to)
     const answer = { userId, from: from.asOf, to: to.asOf, knownSince: to.knownSince, changes }
-    process.stdout.write(json ? `${JSON.stringify(answer)}\n` : describeChanges(from, to, changes))
+    if (json) printJson(answer)
+    else print({ from, to, changes }, false, ({ from, to, changes }) => describeChanges(from, to, changes))
   } finally {
     await log.close()
   }

@@ -4,6 +4,7 @@ import type { Topic } from '../gateway/topics.js'
 import { columns } from './columns.js'
 import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
+import { print, printJson } from './print.js'
 
 interface TopicsOptions extends GatewayOptions {
   readonly json?: boolean
@@ -19,7 +20,8 @@ export function addTopics (program: Command): void {
 async function topics (options: TopicsOptions): Promise<void> {
   const response = await ask(gatewayUrl(options), '/v1/topics', { apiKey: await findApiKey(options) })
   const found = (await readJson(response) as { topics: Topic[] }).topics
-  process.stdout.write(options.json ? found.map(topic => `${JSON.stringify(topic)}\n`).join('') : describe(found))
+  if (options.json) found.forEach(printJson)
+  else print(found, false, describe)
 }
 
 /** One line for each stream, and one for each partition that holds something. */

@@ -5,6 +5,7 @@ import { GatewayError } from '../schemas/errors.js'
 import { CommandFailed } from './failure.js'
 import { addLogOptions, type LogOptions, openLogReader } from './log.js'
 import { momentOption } from './moment.js'
+import { print } from './print.js'
 
 interface TraceOptions extends LogOptions {
   readonly message?: string
@@ -38,7 +39,7 @@ async function trace (userId: string, options: TraceOptions): Promise<void> {
   const log = await openLogReader(options)
   try {
     const found = await inquire(log, userId, inquiry, range)
-    process.stdout.write(json ? `${JSON.stringify(found)}\n` : describe(found))
+    print(found, json, describe)
   } catch (err) {
     const usage = err instanceof GatewayError && err.code === 'bad-request'
     throw usage ? new CommandFailed(err.message, { exitCode: 2, cause: err }) : err

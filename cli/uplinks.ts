@@ -4,6 +4,7 @@ import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
 import { payloadText } from './payload-text.js'
 import type { JsonPayload } from '../schemas/payload.js'
+import { print, printJson } from './print.js'
 
 interface UplinksOptions extends GatewayOptions {
   readonly follow?: boolean
@@ -48,7 +49,8 @@ async function printUplinks (options: UplinksOptions): Promise<void> {
     }
     for await (const line of createInterface({ input: response })) {
       if (line === '') continue
-      process.stdout.write(`${options.json ? line : describe(JSON.parse(line) as Line)}\n`)
+      if (options.json) printJson(line)
+      else print(JSON.parse(line) as Line, false, describe)
     }
     // A reader of lines takes a connection that broke for the end.
     if (!response.complete && !stop.signal.aborted) throw new Error('the gateway broke off')
@@ -59,5 +61,5 @@ async function printUplinks (options: UplinksOptions): Promise<void> {
 
 function describe ({ userId, userSeq, deviceId, service, payload, receivedAtMs }: Line): string {
   const time = new Date(receivedAtMs).toISOString()
-  return `${time} ${userId}/${deviceId} #${userSeq}${service === '' ? '' : ` [${service}]`} ${payloadText(payload)}`
+  return `${time} ${userId}/${deviceId} #${userSeq}${service === '' ? '' : ` [${service}]`} ${payloadText(payload)}\n`
 }

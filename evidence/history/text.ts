@@ -1,3 +1,4 @@
+import { printable } from '../../schemas/printable.js'
 import type { ConnectionEnded } from '../../schemas/records.js'
 import { connections } from '../../schemas/streams.js'
 import { type HistoryEncoder, TextEncoderOf } from './encoder.js'
@@ -12,7 +13,7 @@ export function ndjson (): HistoryEncoder {
 }
 
 export function lineOf (row: ConnectionEnded): string {
-  return `${JSON.stringify(row)}\n`
+  return `${printable(JSON.stringify(row))}\n`
 }
 
 /** RFC 4180 with a header line. Times are milliseconds since 1970, as everywhere else. */
@@ -42,7 +43,8 @@ export function prose (): HistoryEncoder {
     const lasted = (Math.max(0, closedAtMs - openedAtMs) / 1000).toFixed(1)
     const program = client === '' ? platform : `${platform}, ${client}`
     const why = reason === '' ? code : `${code}: ${reason}`
-    return `${new Date(closedAtMs).toISOString()}  ${userId}/${deviceId} (${program})  ${transport} ${address}  ` +
-      `${connectionId}@${nodeId}  ${lasted} s  ${why}\n`
+    const who = `${userId}/${deviceId} (${program})  ${transport} ${address}`
+    const line = `${new Date(closedAtMs).toISOString()}  ${who}  ${connectionId}@${nodeId}  ${lasted} s  ${why}`
+    return `${printable(line)}\n`
   })
 }

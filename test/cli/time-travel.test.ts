@@ -87,6 +87,6 @@ t.test('redeliver', async t => {
   t.test('refuses what is no seq, and lacking options', async t => {
     t.match(await run(['redeliver', 'ann', '--device', 'phone', '--from', '0', '--to', '1'], place), { code: 2 })
     t.match(await run(['redeliver', 'ann', '--from', '1', '--to', '1'], place), { code: 2 })
-    t.match(await run(['redeliver', '', ...args.slice(2)], place), { code: 2, stderr: /Want a user id, 1 to 256 characters/ })
+    t.match(await run(['redeliver', '', ...args.slice(2)], place), { code: 2, stderr: /User id: want 1 to 256 bytes/ })
   })
 })
