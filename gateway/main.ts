@@ -103,7 +103,7 @@ async function start (
   const refreshing = setInterval(() => nodeTable.rows(), nodeTableMaxMs)
   closers.push(() => { clearInterval(refreshing) })
   const edge = has('edge')
-    ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger)
+    ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health)
     : undefined
   const push = new Push({ log, tables, links })
 

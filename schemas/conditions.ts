@@ -35,6 +35,8 @@ const table = {
     'By itself once Redis answers again.'),
   watch: row(false, 5_000, 'The leases of other nodes can not be watched: who dies now is not declared lost.',
     'By itself once the log and the tables answer.'),
+  descriptors: row(true, 0, 'The process has so few file descriptors left that new clients are sent away.',
+    'By itself once clients leave; a higher `nofile`, or a lower `LEDGERLINE_CONNECTIONS_MAX`.'),
 } as const satisfies Record<string, ConditionDescription>
 
 export type ConditionName = keyof typeof table

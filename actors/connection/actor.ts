@@ -11,9 +11,13 @@ import { acknowledge, notStored, refuse, uplink, uplinksLost, windowFull } from 
 import type { ActorSystem, Behaviour } from '../system.js'
 import type { Wire } from './wire.js'
 
-/** Starts the actor of a socket that was just accepted. */
-export function startConnection (wire: Wire, edge: EdgeContext, system: ActorSystem): Connection {
-  const connection = new Connection(wire, edge)
+/**
+ * Starts the actor of a socket.
+ *
+ * @param acceptedAt when its client was accepted, ticks: its handshake began then; by default now
+ */
+export function startConnection (wire: Wire, edge: EdgeContext, system: ActorSystem, acceptedAt?: number): Connection {
+  const connection = new Connection(wire, edge, acceptedAt)
   connection.actor = system.spawn(behaviour, connection)
   return connection
 }

@@ -157,10 +157,11 @@ export class Connection {
   /** What its end will tell; undefined until there is something. */
   tally: Tally | undefined = undefined
 
-  constructor (wire: Wire, edge: EdgeContext) {
+  constructor (wire: Wire, edge: EdgeContext, acceptedAt = edge.ticks()) {
     this.wire = wire
     this.edge = edge
-    this.acceptedAt = this.heardAt = edge.ticks()
+    this.acceptedAt = acceptedAt
+    this.heardAt = edge.ticks()
     this.allowance = edge.limits.frameBurst
   }
 

@@ -43,6 +43,11 @@ export function open (connection: Connection, frame: Connect, identity: Identity
     closeConnection(connection, 'bad-token', 'deviceId is not the one in the token')
     return
   }
+  // Others may have come in since it was asked who it is.
+  if (!edge.admits(wire.transport)) {
+    sendAway(connection)
+    return
+  }
   connection.phase = 'opening'
   connection.connectionId = newConnectionId()
   connection.userId = identity.userId

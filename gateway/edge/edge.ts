@@ -8,9 +8,14 @@ import type { Wire } from '../../actors/connection/wire.js'
 import type { ConnectionMessage } from '../../actors/links.js'
 import type { ActorSystem } from '../../actors/system.js'
 import type { Entry } from '../../schemas/facts.js'
+import { Handshakes } from './handshakes.js'
+import { Lingerers } from './lingerers.js'
 
-/** Sockets beyond `connectionsMax` that may be in their handshake, to be sent elsewhere. */
-const handshakesMax = 1_000
+/** Sockets in their handshake: as many as the kernel may have queued when we come to accept them. */
+const handshakesMax = 4_096
+
+/** Of one address; more where it may open more within 3 s. */
+const handshakesOfNetworkMax = 256
 
 /** A `Resync` without an answer, or an uplink without an ack, is asked for again after as long. */
 const repairTicks = 2_000 / tickMs
@@ -26,6 +31,10 @@ const ageJitter = 200
 
 export interface EdgeBounds {
   readonly connectionsMax: number
+  /** Accepts a second of one address; 0 for no limit, nor one of its sockets in their handshake. */
+  readonly acceptRate: number
+  /** Sockets that wait to be closed by a client that can't stay. */
+  readonly lingerersMax: number
   /** Age at which a connection is asked to move, ms; 0 for none. */
   readonly ageMaxMs: number
 }
@@ -36,21 +45,30 @@ export class Edge {
   readonly #byId = new Map<string, Connection>()
   readonly #unrecorded: Array<{ partition: number, entry: Entry }> = []
   readonly #timer: NodeJS.Timeout
+  readonly handshakes: Handshakes<Connection>
+  readonly lingerers: Lingerers
   /** Told of each connection whose socket is gone, while somebody wants to know. */
   onClosed: ((connection: Connection) => void) | undefined
 
   constructor (readonly context: EdgeContext, readonly system: ActorSystem, readonly bounds: EdgeBounds) {
     const { heartbeatMs, handshakeMs } = context.limits
     const everyMs = Math.max(tickMs / 2, Math.min(1_000, heartbeatMs / 4, handshakeMs / 4))
+    const { acceptRate, lingerersMax } = bounds
+    this.lingerers = new Lingerers(lingerersMax)
+    this.handshakes = new Handshakes({
+      max: handshakesMax,
+      networkMax: acceptRate === 0 ? Infinity : Math.max(handshakesOfNetworkMax, 3 * acceptRate),
+      tickMs,
+      ticks: context.ticks,
+      putOut: connection => { this.#putOut(connection) },
+    })
     this.#timer = setInterval(() => { this.#sweep() }, everyMs)
   }
 
-  get connections (): number { return this.#all.size }
+  /** Those whose token was good. Sockets in their handshake are counted apart. */
+  get connections (): number { return this.#byId.size }
 
-  /** False where one more socket can't even be told to go elsewhere. */
-  get hasRoom (): boolean { return this.#all.size < this.bounds.connectionsMax + handshakesMax }
-
-  get isFull (): boolean { return this.#all.size > this.bounds.connectionsMax }
+  get isFull (): boolean { return this.#byId.size >= this.bounds.connectionsMax }
 
   /** Those that are open, at this moment. */
   get open (): Connection[] { return [...this.#all].filter(({ phase }) => phase === 'open') }
@@ -61,13 +79,19 @@ export class Edge {
     return false
   }
 
-  accept (wire: Wire): Connection {
-    const connection = startConnection(wire, this.context, this.system)
+  /**
+   * @param network what its address counts for
+   * @param acceptedAt ticks
+   */
+  accept (wire: Wire, network: string, acceptedAt: number): Connection {
+    const connection = startConnection(wire, this.context, this.system, acceptedAt)
     this.#all.add(connection)
+    this.handshakes.add(connection, network)
     return connection
   }
 
   opened (connection: Connection): void {
+    this.handshakes.delete(connection)
     this.#byId.set(connection.connectionId, connection)
   }
 
@@ -75,6 +99,8 @@ export class Edge {
   closed (connection: Connection, clean: boolean): void {
     this.#all.delete(connection)
     this.#byId.delete(connection.connectionId)
+    this.handshakes.delete(connection)
+    this.lingerers.delete(connection.wire)
     connection.tell({ type: 'socketClosed', clean })
     this.onClosed?.(connection)
   }
@@ -115,8 +141,15 @@ export class Edge {
     this.#recordEnds()
   }
 
+  /** For another one that came. */
+  #putOut (connection: Connection): void {
+    connection.tell(fail('handshake-timeout', 'no connect, and many others wait'))
+    this.lingerers.add(connection.wire)
+  }
+
   #sweep (): void {
     this.#recordEnds()
+    this.lingerers.sweep()
     const now = this.context.ticks()
     const { limits } = this.context
     const silentBefore = now - 2.5 * limits.heartbeatMs / tickMs

@@ -4,9 +4,10 @@ import type { Wire } from '../../actors/connection/wire.js'
 import type { SharedSignal } from '../../actors/links.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Frame, ServerFrame } from '../../schemas/frames.js'
-import type { Admission } from './admission.js'
+import type { Door, Refusal } from './door.js'
 import type { Edge } from './edge.js'
 import { type Encoder, tcpEncoder } from './encoders.js'
+import { networkOf } from './network.js'
 import { lengthBytes, takeFrames } from './tcp-frames.js'
 
 /** The kernel's queue of connections not yet accepted; Linux cuts it to net.core.somaxconn. */
@@ -19,20 +20,14 @@ export interface TcpListener {
 
 /** Accepts raw TCP clients. Handlers are shared functions and state is in one object: nothing is made per read. */
 export async function listenTcp (
-  edge: Edge, admission: Admission, { host, port }: { host: string, port: number }
+  edge: Edge, door: Door, { host, port }: { host: string, port: number }
 ): Promise<TcpListener> {
-  const { frameBytesMax } = edge.context.limits
-  const server: Server = createServer(socket => {
-    const refusedForS = admission.refusedForS(socket.remoteAddress ?? '')
-    if (refusedForS > 0) turnAway(socket, refusedForS, edge.context.limits.lingerMs)
-    else if (!edge.hasRoom) socket.destroy()
-    else attach(socket, new TcpWire(socket, edge, frameBytesMax))
-  })
+  const server = createServer()
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen({ host, port, backlog }, resolve)
   })
-  readIntoOneBuffer(server)
+  takeHandles(server, edge, door)
   return {
     port: (server.address() as { port: number }).port,
     stop: () => new Promise(resolve => { server.close(() => { resolve() }) }),
@@ -43,35 +38,52 @@ export async function listenTcp (
 const readBytesMax = 64 * 1024
 
 /**
- * Makes all sockets of the server read into one buffer, from which each read is copied. Node would make a buffer of
- * 64 KB for every read and cut it to size, which leaves the heap of the C library in pieces: 11.6 KB a connection after
- * 8,000 at once, against 4.3 KB (docs/decisions/0007-one-read-buffer.md). Accepted sockets take no `onread` option, so
- * they are made here of the handles that arrive, as net.js would make them.
+ * Takes the handles of accepted sockets as they arrive, for two reasons.
+ *
+ * All sockets read into one buffer, from which each read is copied. Node would make a buffer of 64 KB for every read
+ * and cut it to size, which leaves the heap of the C library in pieces: 11.6 KB a connection after 8,000 at once,
+ * against 4.3 KB (docs/decisions/0007-one-read-buffer.md). Accepted sockets take no `onread` option, so they are made
+ * here, as net.js would make them.
+ *
+ * And one that is refused without a word costs no more than its handle.
  */
-function readIntoOneBuffer (server: Server): void {
+function takeHandles (server: Server, edge: Edge, door: Door): void {
+  const { frameBytesMax } = edge.context.limits
   const onread = { buffer: Buffer.allocUnsafeSlow(readBytesMax), callback: onRead }
   const { _handle: listening } = server as any
   listening.onconnection = (status: number, handle: any) => {
-    if (status !== 0) return
+    if (status !== 0) return // no descriptor was left: the sweep of `Descriptors` sees that
+    const peer: { address?: string } = {}
+    handle.getpeername(peer)
+    const network = networkOf(peer.address ?? '')
+    const refusal = door.refusal(network, handle.fd)
+    if (refusal?.mute) {
+      handle.close()
+      return
+    }
     handle.setNoDelay(true)
     const socket = new Socket({ handle, allowHalfOpen: true, onread } as ConstructorParameters<typeof Socket>[0])
-    server.emit('connection', socket)
+    if (refusal) turnAway(socket, refusal, edge)
+    else attach(socket, new TcpWire(socket, edge, network, frameBytesMax))
     socket.resume()
   }
 }
 
-const nothing = new Uint8Array(0)
-
-/** Says why, and is gone: an address that is banned gets nothing that lasts. */
-function turnAway (socket: Socket, refusedForS: number, lingerMs: number): void {
+/** Says why, and is gone as soon as its client has read it, or has had a moment to. */
+function turnAway (socket: Socket, refusal: Refusal, { context, lingerers }: Edge): void {
+  const { code, reason, retryAfterMs, mayLinger } = refusal
   socket.on('error', () => {})
-  tcpEncoder.write({
-    op: 'error', code: 'rate-limited', message: 'this address opens connections too fast', retryAfterMs: refusedForS * 1000,
-  })
+  tcpEncoder.write(code === 'redirected'
+    ? { op: 'redirect', endpoints: context.alternates('tcp'), retryAfterMs, code }
+    : { op: 'error', code, message: reason, retryAfterMs })
   socket.end(tcpEncoder.take() ?? nothing)
-  socket.resume()
-  setTimeout(() => { socket.destroy() }, lingerMs).unref()
+  if (mayLinger) {
+    lingerers.add(socket)
+    socket.once('close', () => { lingerers.delete(socket) })
+  } else socket.destroySoon()
 }
+
+const nothing = new Uint8Array(0)
 
 class TcpWire implements Wire {
   readonly transport = 'tcp'
@@ -84,11 +96,11 @@ class TcpWire implements Wire {
   #partialLength = 0
   #ended = false
 
-  constructor (socket: Socket, edge: Edge, frameBytesMax: number) {
+  constructor (socket: Socket, edge: Edge, network: string, frameBytesMax: number) {
     this.#socket = socket
     this.#edge = edge
     this.#frameBytesMax = frameBytesMax
-    this.#connection = edge.accept(this)
+    this.#connection = edge.accept(this, network, edge.context.ticks())
   }
 
   get address (): string { return `${this.#socket.remoteAddress}:${this.#socket.remotePort}` }

@@ -9,16 +9,16 @@ import type { SharedSignal } from '../../actors/links.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { decodeFrame, decodeFrameJson } from '../../schemas/frame-codec.js'
 import type { ServerFrame } from '../../schemas/frames.js'
-import type { Admission } from './admission.js'
+import type { Door } from './door.js'
 import type { Edge } from './edge.js'
 import { type Encoder, webSocketEncoder, webSocketJsonEncoder } from './encoders.js'
-
-const avroProtocol = 'ledgerline.v1.avro'
-const jsonProtocol = 'ledgerline.v1.json'
+import { networkOf } from './network.js'
+import { AcceptTimes, avroProtocol, checkUpgrade, chooseProtocol } from './upgrade.js'
 
 /** Adds `GET /v1/connect` to the HTTP side. */
-export function webSocketRoute (app: FastifyInstance, edge: Edge, admission: Admission): void {
+export function webSocketRoute (app: FastifyInstance, edge: Edge, door: Door): void {
   const { frameBytesMax, lingerMs } = edge.context.limits
+  const accepted = new AcceptTimes(app, edge.context.ticks)
   app.register(fastifyWebSocket, {
     options: {
       maxPayload: frameBytesMax,
@@ -35,27 +35,14 @@ export function webSocketRoute (app: FastifyInstance, edge: Edge, admission: Adm
     scope.get('/v1/connect', {
       websocket: true,
       config: { public: true },
-      onRequest: async (request, reply) => {
-        const refusedForS = admission.refusedForS(request.ip)
-        if (refusedForS > 0) {
-          reply.header('retry-after', String(refusedForS))
-          throw new GatewayError('rate-limited', 'this address opens connections too fast')
-        }
-        if (!edge.hasRoom) throw new GatewayError('not-ready', 'this node has no room for another connection')
-      },
+      onRequest: async (request, reply) => { checkUpgrade(request, reply, door) },
     // Handlers are attached in this very turn: a frame that comes before them would be lost.
     }, (ws, { raw }) => {
       const { socket } = raw
       releaseRequest(ws, socket)
-      attach(ws as ClientSocket, socket, new WebSocketWire(ws as ClientSocket, socket, edge))
+      attach(ws as ClientSocket, socket, new WebSocketWire(ws as ClientSocket, socket, edge, accepted.take(socket)))
     })
   })
-}
-
-/** The first that the client names and we know; one that names none speaks JSON. */
-function chooseProtocol (protocols: Set<string>): string | false {
-  for (const protocol of protocols) if (protocol === avroProtocol || protocol === jsonProtocol) return protocol
-  return false
 }
 
 /**
@@ -81,13 +68,13 @@ class WebSocketWire implements Wire {
   readonly #json: boolean
   #ended = false
 
-  constructor (ws: ClientSocket, socket: Socket, edge: Edge) {
+  constructor (ws: ClientSocket, socket: Socket, edge: Edge, acceptedAt: number) {
     this.#ws = ws
     this.#socket = socket
     this.#edge = edge
     this.#json = ws.protocol !== avroProtocol
     this.#encoder = this.#json ? webSocketJsonEncoder : webSocketEncoder
-    this.#connection = edge.accept(this)
+    this.#connection = edge.accept(this, networkOf(socket.remoteAddress ?? ''), acceptedAt)
   }
 
   get address (): string { return `${this.#socket.remoteAddress}:${this.#socket.remotePort}` }
@@ -99,7 +86,8 @@ class WebSocketWire implements Wire {
 
   flush (): void {
     const bytes = this.#encoder.take()
-    if (bytes && this.#ws.readyState === WebSocket.OPEN) this.#socket.write(bytes)
+    if (this.#ws.readyState !== WebSocket.OPEN) return
+    if (bytes) this.#socket.write(bytes)
   }
 
   pause (): void { this.#ws.pause() }

@@ -3,11 +3,14 @@ import type { Logger } from 'pino'
 import { type EdgeContext, tickMs } from '../../actors/connection/connection.js'
 import { Stopwatch } from '../../actors/connection/stopwatch.js'
 import type { ActorSystem } from '../../actors/system.js'
+import type { Health } from '../../schemas/conditions.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import { ledger } from '../../schemas/streams.js'
 import type { Config } from '../config.js'
 import type { DrainingEdge } from '../drain.js'
 import { Admission } from '../edge/admission.js'
+import { Descriptors } from '../edge/descriptors.js'
+import { Door } from '../edge/door.js'
 import { EdgeDrain } from '../edge/drain.js'
 import { Edge } from '../edge/edge.js'
 import { Reports } from '../edge/reports.js'
@@ -22,12 +25,16 @@ import type { Stores } from '../stores.js'
 const limits = { handshakeMs: 10_000, writeQueueBytesMax: 1 << 20, resumeBytesMax: 256 << 10, lingerMs: 2_000 }
 
 const admissionSweepMs = 10_000
+const descriptorsSweepMs = 1_000
+
+/** Sockets that were refused and may wait for their client to read why; half of the reserve where that is less. */
+const lingerersMax = 128
 
 /** Holds sockets: TCP on a listener of its own, WebSocket on the HTTP side. */
 export class EdgeRole implements DrainingEdge {
   readonly #edge: Edge
   readonly #reports: Reports
-  readonly #admission: Admission
+  readonly #door: Door
   readonly #timers: NodeJS.Timeout[]
   readonly #nodeTable: NodeTable
   readonly #nodeId: string
@@ -39,7 +46,7 @@ export class EdgeRole implements DrainingEdge {
 
   constructor (
     { log, links }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable, metrics: GatewayMetrics,
-    readonly config: Config, logger: Logger
+    readonly config: Config, logger: Logger, health: Health
   ) {
     const { nodeId } = identity
     const partitions = log.partitions(ledger)
@@ -74,28 +81,34 @@ export class EdgeRole implements DrainingEdge {
       count: metrics.edge,
       failed: (what, error, fields) => { logger.error({ err: error, ...fields }, what) },
     }
+    const descriptors = new Descriptors(health)
     const edge = new Edge(context, system, {
-      connectionsMax: config.connectionsMax, ageMaxMs: config.connectionAgeMaxMs,
+      connectionsMax: config.connectionsMax,
+      acceptRate: config.acceptRate,
+      lingerersMax: Math.min(lingerersMax, Math.ceil(descriptors.reserve / 2)),
+      ageMaxMs: config.connectionAgeMaxMs,
     })
+    const admission = new Admission(config.acceptRate)
     links.connections = message => edge.toConnection(message)
     this.#edge = edge
     this.#reports = reports
-    this.#admission = new Admission(config.acceptRate)
+    this.#door = new Door(edge, admission, descriptors)
     this.#nodeTable = nodeTable
     this.#nodeId = nodeId
     this.#timers = [
-      setInterval(() => { this.#admission.sweep() }, admissionSweepMs),
+      setInterval(() => { admission.sweep() }, admissionSweepMs),
+      setInterval(() => { descriptors.sweep() }, descriptorsSweepMs),
     ]
   }
 
   get connections (): number { return this.#edge.connections }
 
-  routes (app: FastifyInstance): void { webSocketRoute(app, this.#edge, this.#admission) }
+  routes (app: FastifyInstance): void { webSocketRoute(app, this.#edge, this.#door) }
 
   /** @returns the port of the TCP listener */
   async listen (): Promise<number> {
     const { host, tcpPort: port } = this.config
-    const tcp = await listenTcp(this.#edge, this.#admission, { host, port })
+    const tcp = await listenTcp(this.#edge, this.#door, { host, port })
     this.#listeners.push(() => tcp.stop())
     return tcp.port
   }

@@ -14,6 +14,7 @@ import { startProjectionsRole } from '../../gateway/roles/projections.js'
 import { startUsersRole } from '../../gateway/roles/users.js'
 import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import type { Stores } from '../../gateway/stores.js'
+import { nobodyWatches } from '../../schemas/conditions.js'
 import { nodes } from '../../schemas/streams.js'
 import { jwtSecret, until } from '../faults/node-process.js'
 
@@ -52,7 +53,7 @@ export class TwoEdges {
       const identity = { nodeId, epoch: Date.now() }
       const nodeTable = new NodeTable(stores.tables, stores.log.partitions(nodes), 60_000)
       const metrics = new GatewayMetrics()
-      const edge = new EdgeRole(stores, system, identity, nodeTable, metrics, config(nodeId), logger)
+      const edge = new EdgeRole(stores, system, identity, nodeTable, metrics, config(nodeId), logger, nobodyWatches)
       const { connections } = stores.links
       return { identity, nodeTable, metrics, edge, connections, tcpPort: await edge.listen() }
     }

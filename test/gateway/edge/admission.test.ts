@@ -1,92 +1,104 @@
-import { request } from 'node:http'
 import t from 'tap'
-import { startTestNode, TcpClient, type TestNode, until } from '../node.js'
-import { alive, connected, connectFrame, dialects, endsWith, speaker, TcpSpeaker } from './dialects.js'
+import { Backoff } from '../../../client/backoff.js'
+import { Admission, waitMaxMs } from '../../../gateway/edge/admission.js'
+import { randomFrom } from '../../faults/node-process.js'
 
-interface Refused { readonly status: number, readonly retryAfter: string | undefined, readonly body: any }
-
-/** What a WebSocket client that is not let in gets instead; undefined for one that is. */
-function refusedUpgrade (node: TestNode): Promise<Refused | undefined> {
-  return new Promise((resolve, reject) => {
-    const asked = request(`${node.http}/v1/connect`, {
-      agent: false,
-      headers: {
-        connection: 'Upgrade',
-        upgrade: 'websocket',
-        'sec-websocket-version': '13',
-        'sec-websocket-key': 'dGVzdGluZyB0ZXN0aW5nIQ==',
-      },
-    })
-    asked.on('upgrade', (_response, socket) => { socket.destroy(); resolve(undefined) })
-    asked.on('response', response => {
-      let text = ''
-      response.on('data', chunk => { text += chunk })
-      response.on('end', () => {
-        resolve({ status: response.statusCode!, retryAfter: response.headers['retry-after'], body: JSON.parse(text) })
-      })
-    })
-    asked.on('error', reject)
-    asked.end()
-  })
+/** An admission whose clock the test sets. */
+function given (acceptRate: number) {
+  const clock = { nowMs: 5_000 }
+  return { clock, admission: new Admission(acceptRate, () => clock.nowMs) }
 }
 
-t.test('An address that opens connections too fast', async t => {
-  t.test('is banned on both transports, and nobody who is in is hurt', async t => {
-    const node = await startTestNode(t, { LEDGERLINE_ACCEPT_RATE: '1' })
-    const { client: inside } = await connected(t, node, 'TCP', 'ann')
-    const banned = await until('it is banned', async () => {
-      const client = await TcpClient.open(t, node)
-      await new Promise(resolve => setTimeout(resolve, 20))
-      return client.waiting > 0 && client
-    })
-    t.match(await endsWith(t, new TcpSpeaker(banned), 'banned'), { op: 'error', message: /\d+ s/ })
+function times<T> (count: number, ask: () => T): T[] { return Array.from({ length: count }, ask) }
 
-    const refused = await refusedUpgrade(node)
-    t.match(refused, { status: 429, body: { statusCode: 429, code: 'banned', error: String, message: String } })
-    t.match(refused!.retryAfter, /^([1-9]|10)$/, 'Retry-After in seconds')
-    await alive(t, inside)
-    t.strictSame(node.logged, [])
+/** When each client of an office is let in, ms after all were cut at once. They wait as told, or longer by their backoff. */
+function comeBack (size: number, acceptRate: number, random: () => number, isTold: boolean): number[] {
+  const { clock, admission } = given(acceptRate)
+  const startMs = clock.nowMs
+  const attempts = times(size, () => {
+    const backoff = new Backoff({ baseMs: 1_000, capMs: 60_000, random })
+    return { backoff, atMs: startMs + backoff.nextMs() }
+  })
+  const backMs: number[] = []
+  while (attempts.length > 0) {
+    attempts.sort((a, b) => a.atMs - b.atMs)
+    const next = attempts[0]!
+    clock.nowMs = next.atMs
+    const waitMs = admission.waitMs('192.0.2.1')
+    if (waitMs === 0) {
+      backMs.push(next.atMs - startMs)
+      attempts.shift()
+    } else {
+      const toldMs = isTold && waitMs < Infinity ? waitMs : 0
+      next.atMs += Math.max(toldMs, next.backoff.nextMs())
+    }
+  }
+  return backMs
+}
+
+t.test('An address', async t => {
+  t.test('may open as many connections at once as it may in a second', async t => {
+    const { admission } = given(3)
+    t.strictSame(times(3, () => admission.waitMs('a')), [0, 0, 0])
+    t.ok(admission.waitMs('a') > 0)
+    t.equal(admission.waitMs('b'), 0, 'and takes nothing from another one')
   })
 
-  t.test('is let in again when it waits as told', async t => {
-    const node = await startTestNode(t, { LEDGERLINE_ACCEPT_RATE: '1' })
-    let refused: Refused | undefined = await until('it is banned', () => refusedUpgrade(node))
-    const since = Date.now()
-    while (refused) {
-      const waitMs = Number(refused.retryAfter) * 1000
-      await new Promise(resolve => setTimeout(resolve, waitMs))
-      refused = await refusedUpgrade(node)
+  t.test('is told a wait that grows with those who are told to wait before it', async t => {
+    const { admission } = given(10)
+    times(10, () => admission.waitMs('a'))
+    t.strictSame(times(4, () => admission.waitMs('a')), [100, 200, 300, 400])
+  })
+
+  t.test('is let in after the wait that it was told, and is no worse off for having asked early', async t => {
+    const { clock, admission } = given(10)
+    times(10, () => admission.waitMs('a'))
+    const waits = times(50, () => admission.waitMs('a'))
+    const startMs = clock.nowMs
+    for (const waitMs of waits) {
+      clock.nowMs = startMs + waitMs
+      t.equal(admission.waitMs('a'), 0, `after ${waitMs} ms`)
     }
-    t.ok(Date.now() - since > 9_000, 'and not before')
+  })
+
+  t.test('that asks without end gets no word beyond the longest wait, and is let in at its rate all the same', async t => {
+    const { clock, admission } = given(10)
+    const asked = times(1_000, () => admission.waitMs('a'))
+    const told = asked.filter(waitMs => waitMs > 0 && waitMs < Infinity)
+    t.equal(told.length, 10 * waitMaxMs / 1_000)
+    t.ok(Math.max(...told) <= waitMaxMs)
+    t.equal(asked.at(-1), Infinity)
+    clock.nowMs += 1_000
+    t.equal(times(1_000, () => admission.waitMs('a')).filter(waitMs => waitMs === 0).length, 10)
+  })
+
+  t.test('is remembered until it is back at its full credit and nobody is to come back', async t => {
+    const { clock, admission } = given(2)
+    times(12, () => admission.waitMs('a'))
+    clock.nowMs += 2_000
+    admission.sweep()
+    t.strictSame(times(3, () => admission.waitMs('a') > 0), [false, false, true])
+    clock.nowMs += 10_000
+    admission.sweep()
+    t.strictSame(times(3, () => admission.waitMs('a') > 0), [false, false, true])
+  })
+
+  t.test('has no limit where there is none', async t => {
+    const { admission } = given(0)
+    t.ok(times(10_000, () => admission.waitMs('a')).every(waitMs => waitMs === 0))
   })
 })
 
-for (const dialect of dialects) {
-  t.test(`A node that is full, over ${dialect},`, async t => {
-    const node = await startTestNode(t, { LEDGERLINE_CONNECTIONS_MAX: '1' })
-
-    t.test('sends the next client elsewhere, and takes it once there is room', async t => {
-      const { client: inside } = await connected(t, node, dialect, 'ann')
-      const client = await speaker(t, node, dialect)
-      client.send(await connectFrame(node, 'bob'))
-      const redirect = await endsWith(t, client, 'redirected')
-      t.match(redirect, { op: 'redirect', endpoints: [], code: 'redirected' })
-      t.ok(redirect.retryAfterMs > 0)
-      await alive(t, inside)
-      await node.gone(() => { inside.destroy() })
-      const { client: second } = await connected(t, node, dialect, 'bob')
-      await alive(t, second)
-      t.strictSame(node.logged, [])
+t.test('An office of 500 behind one address that is cut at once', async t => {
+  for (const isTold of [true, false]) {
+    t.test(`is back within 20 s at the default rate, ${isTold ? 'told' : 'not told'} how long to wait`, async t => {
+      const seed = Math.trunc(Math.random() * 2 ** 32)
+      const random = randomFrom(seed)
+      for (let i = 0; i < 20; i++) {
+        const backMs = comeBack(500, 100, random, isTold)
+        const last = backMs.at(-1)!
+        t.ok(last < 20_000, `the last one after ${Math.round(last)} ms, seed ${seed}`)
+      }
     })
-  })
-}
-
-t.test('A burst of 0', async t => {
-  t.test('is no limit', async t => {
-    const node = await startTestNode(t, { LEDGERLINE_FRAME_RATE: '10', LEDGERLINE_FRAME_BURST: '0' })
-    const { client } = await connected(t, node, 'TCP', 'ann')
-    client.sendAll(Array.from({ length: 500 }, () => ({ op: 'ping' })))
-    for (let i = 0; i < 500; i++) t.equal((await client.next()).op, 'pong')
-    await alive(t, client)
-  })
+  }
 })

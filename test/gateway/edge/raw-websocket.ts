@@ -1,3 +1,5 @@
+import { type IncomingHttpHeaders, request } from 'node:http'
+
 /*
   RFC 6455 by hand, for what a proper client would never send.
 
@@ -15,6 +17,40 @@ export function upgradeRequest (protocol: string): Buffer {
   return Buffer.from('GET /v1/connect HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n' +
     'sec-websocket-version: 13\r\nsec-websocket-key: dGVzdGluZyB0ZXN0aW5nIQ==\r\n' +
     `sec-websocket-protocol: ${protocol}\r\n\r\n`)
+}
+
+export interface RefusedUpgrade {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: any
+}
+
+/** What a request for a WebSocket gets instead; undefined where it got one. */
+export function refusedUpgrade (
+  node: { readonly http: string }, headers: Record<string, string> = {}
+): Promise<RefusedUpgrade | undefined> {
+  return new Promise((resolve, reject) => {
+    const asked = request(`${node.http}/v1/connect`, {
+      agent: false,
+      headers: {
+        connection: 'Upgrade',
+        upgrade: 'websocket',
+        'sec-websocket-version': '13',
+        'sec-websocket-key': 'dGVzdGluZyB0ZXN0aW5nIQ==',
+        ...headers,
+      },
+    })
+    asked.on('upgrade', (_response, socket) => { socket.destroy(); resolve(undefined) })
+    asked.on('response', response => {
+      let text = ''
+      response.on('data', chunk => { text += chunk })
+      response.on('end', () => {
+        resolve({ status: response.statusCode!, headers: response.headers, body: JSON.parse(text) })
+      })
+    })
+    asked.on('error', reject)
+    asked.end()
+  })
 }
 
 /** A frame of less than 64 KiB, masked as a client's must be. */

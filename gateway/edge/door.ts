@@ -1,0 +1,51 @@
+import type { ErrorCode } from '../../schemas/errors.js'
+import { type Admission, waitMaxMs } from './admission.js'
+import type { Descriptors } from './descriptors.js'
+import type { Edge } from './edge.js'
+
+/** A client that the node has no room for waits this long at least, and up to twice that: not all the same. */
+const fullRetryMs = 5_000
+
+/** Why a socket can't come in; its client is told, and comes back. */
+export interface Refusal {
+  /** `redirected`: another node may have room. */
+  readonly code: ErrorCode & ('rate-limited' | 'redirected')
+  readonly reason: string
+  readonly retryAfterMs: number
+  /** It is one of so many that an answer is not worth the work. */
+  readonly mute: boolean
+  /** It may stay for a moment, for its client to read why. */
+  readonly mayLinger: boolean
+}
+
+/** What stands at accept, on either transport: may this socket begin its handshake? */
+export class Door {
+  constructor (readonly edge: Edge, readonly admission: Admission, readonly descriptors: Descriptors) {}
+
+  /**
+   * @param network of its address, see `networkOf`
+   * @param fd number of its descriptor; -1 where that is not known
+   * @returns undefined to let it in
+   */
+  refusal (network: string, fd: number): Refusal | undefined {
+    const isShort = this.descriptors.areShort(fd)
+    const waitMs = this.admission.waitMs(network)
+    if (waitMs > 0) {
+      return {
+        code: 'rate-limited',
+        reason: 'this address opens connections too fast',
+        retryAfterMs: Math.min(waitMs, waitMaxMs),
+        mute: waitMs === Infinity,
+        mayLinger: !isShort,
+      }
+    }
+    if (!isShort && this.edge.handshakes.hasRoom(network)) return undefined
+    return {
+      code: 'redirected',
+      reason: 'this node has no room for another connection',
+      retryAfterMs: Math.ceil(fullRetryMs * (1 + Math.random())),
+      mute: false,
+      mayLinger: !isShort,
+    }
+  }
+}
