@@ -14,16 +14,40 @@ const debtS = 10
 export function allowed (connection: Connection): boolean {
   const { frameRate, frameBurst } = connection.edge.limits
   if (frameRate === 0 || frameBurst === 0) return true
+  spend(connection)
+  if (isBroke(connection)) closeConnection(connection, 'rate-limited', tooMany(connection))
+  return connection.allowance >= 0
+}
+
+/**
+ * The same for a ping or pong of WebSocket's own, which reaches no turn: it counts as life and as a frame.
+ *
+ * @returns false where the connection is being closed for it
+ */
+export function allowedControl (connection: Connection): boolean {
+  const { ticks, limits: { frameRate, frameBurst } } = connection.edge
+  connection.heardAt = ticks()
+  if (frameRate === 0 || frameBurst === 0) return true
+  spend(connection)
+  if (!isBroke(connection)) return true
+  connection.tell({ type: 'fail', code: 'rate-limited', reason: tooMany(connection) })
+  return false
+}
+
+function spend (connection: Connection): void {
+  const { frameRate, frameBurst } = connection.edge.limits
   const nowMs = Math.trunc(performance.now())
   const grown = connection.allowance + (nowMs - connection.allowanceAtMs) * frameRate / 1000
   connection.allowance = Math.min(frameBurst, grown) - 1
   connection.allowanceAtMs = nowMs
-  if (connection.allowance >= 0) return true
-  if (connection.allowance < -debtS * frameRate - frameBurst) {
-    closeConnection(connection, 'rate-limited', `more than ${frameRate} frames a second`)
-  }
-  return false
 }
+
+function isBroke ({ allowance, edge }: Connection): boolean {
+  const { frameRate, frameBurst } = edge.limits
+  return allowance < -debtS * frameRate - frameBurst
+}
+
+function tooMany ({ edge }: Connection): string { return `more than ${edge.limits.frameRate} frames a second` }
 
 /** True where one more frame is within what the connection had left at its last one. */
 export function hasCredit ({ allowance, edge }: Connection): boolean {

@@ -4,6 +4,7 @@ import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { WebSocket } from 'ws'
 import type { Connection } from '../../actors/connection/connection.js'
+import { allowedControl } from '../../actors/connection/rate.js'
 import type { Wire } from '../../actors/connection/wire.js'
 import type { SharedSignal } from '../../actors/links.js'
 import { GatewayError } from '../../schemas/errors.js'
@@ -15,16 +16,28 @@ import { type Encoder, webSocketEncoder, webSocketJsonEncoder } from './encoders
 import { networkOf } from './network.js'
 import { AcceptTimes, avroProtocol, checkUpgrade, chooseProtocol } from './upgrade.js'
 
-/** Adds `GET /v1/connect` to the HTTP side. */
+/** Control frames of RFC 6455 are at most 125 bytes long, so their header is two bytes. */
+const pongOpcode = 0x8a
+
+/**
+ * Adds `GET /v1/connect` to the HTTP side.
+ *
+ * What a message that is not whole yet may be kept in is bounded by number, too: each fragment, and each read that
+ * ended within one, costs some hundred bytes however small it is. A client that writes its frames whole needs one of
+ * each, and one read for each packet of the network, which has 256 bytes at least.
+ */
 export function webSocketRoute (app: FastifyInstance, edge: Edge, door: Door): void {
   const { frameBytesMax, lingerMs } = edge.context.limits
   const accepted = new AcceptTimes(app, edge.context.ticks)
   app.register(fastifyWebSocket, {
     options: {
       maxPayload: frameBytesMax,
+      maxFragments: Math.max(64, frameBytesMax >> 10),
+      maxBufferedChunks: 256 + (frameBytesMax >> 8),
       perMessageDeflate: false,
       clientTracking: false,
       closeTimeout: lingerMs,
+      autoPong: false, // ours goes out with the turn, and counts
       handleProtocols: chooseProtocol,
       WebSocket: ClientSocket,
     } as object,
@@ -66,6 +79,8 @@ class WebSocketWire implements Wire {
   readonly #connection: Connection
   readonly #encoder: Encoder
   readonly #json: boolean
+  /** Pings that this turn has to answer. */
+  #pongs: Buffer[] | undefined
   #ended = false
 
   constructor (ws: ClientSocket, socket: Socket, edge: Edge, acceptedAt: number) {
@@ -86,7 +101,10 @@ class WebSocketWire implements Wire {
 
   flush (): void {
     const bytes = this.#encoder.take()
+    const pongs = this.#pongs
+    this.#pongs = undefined
     if (this.#ws.readyState !== WebSocket.OPEN) return
+    if (pongs) this.#socket.write(pongs.length === 1 ? pongs[0]! : Buffer.concat(pongs))
     if (bytes) this.#socket.write(bytes)
   }
 
@@ -114,16 +132,43 @@ class WebSocketWire implements Wire {
     }
   }
 
+  pinged (data: Buffer): void {
+    if (this.#ended || !this.#inRate()) return
+    const pong = Buffer.allocUnsafe(2 + data.length)
+    pong[0] = pongOpcode
+    pong[1] = data.length
+    pong.set(data, 2)
+    if (this.#pongs) this.#pongs.push(pong)
+    else this.#pongs = [pong]
+    this.#connection.wakeUp()
+  }
+
+  /** One that nobody asked for is a heartbeat, too (RFC 6455, 5.5.3). */
+  ponged (): void {
+    if (!this.#ended) this.#inRate()
+  }
+
   /** From ws: nothing more can be read from this client. */
   broken (closeCode: number): void {
     if (this.#ended) return
     this.#ended = true
-    const what = closeCode === 1009 ? 'a message larger than frameBytesMax' : 'not a WebSocket message'
+    const what = brokenRules[closeCode] ?? 'not a WebSocket message'
     this.#connection.receivedBadFrame(new GatewayError('bad-frame', what))
   }
 
   drained (): void { this.#connection.tell({ type: 'drained' }) }
   closed (clean: boolean): void { this.#edge.closed(this.#connection, clean) }
+
+  #inRate (): boolean {
+    this.#ended = !allowedControl(this.#connection)
+    return !this.#ended
+  }
+}
+
+/** What ws means by its close codes. */
+const brokenRules: Readonly<Record<number, string>> = {
+  1008: 'a message in too many parts',
+  1009: 'a message larger than frameBytesMax',
 }
 
 function wrongKind (isBinary: boolean): string {
@@ -148,6 +193,8 @@ function attach (ws: ClientSocket, socket: Socket, wire: WebSocketWire): void {
   ws.wire = wire
   ;(socket as WiredSocket).wire = wire
   ws.on('message', onMessage)
+  ws.on('ping', onPing)
+  ws.on('pong', onPong)
   ws.on('error', onError)
   ws.on('close', onClose)
   socket.on('drain', onDrain)
@@ -156,6 +203,8 @@ function attach (ws: ClientSocket, socket: Socket, wire: WebSocketWire): void {
 function onMessage (this: WebSocket, data: unknown, isBinary: boolean): void {
   (this as ClientSocket).wire!.read(data as Buffer, isBinary)
 }
+function onPing (this: WebSocket, data: Buffer): void { (this as ClientSocket).wire!.pinged(data) }
+function onPong (this: WebSocket): void { (this as ClientSocket).wire!.ponged() }
 function onError (): void { /* 'close' follows */ }
 function onClose (this: WebSocket, code: number): void { (this as ClientSocket).wire!.closed(code !== 1006) }
 function onDrain (this: Socket): void { (this as WiredSocket).wire.drained() }

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { startTestNode, type TestNode, until, WebSocketClient } from '../node.js'
 import { alive, connected, connectFrame, type Dialect } from './dialects.js'
 import { unavro } from './hand-avro.js'
-import { binary, close, type Message, messagesIn, rawFrame, text, upgradeRequest } from './raw-websocket.js'
+import { binary, close, type Message, messagesIn, rawFrame, refusedUpgrade, text, upgradeRequest } from './raw-websocket.js'
 
 /** A WebSocket by hand, upgraded. */
 async function rawWebSocket (t: Test, node: TestNode, protocol: string) {
@@ -48,6 +48,10 @@ const broken: Array<[what: string, ...bytes: Buffer[]]> = [
   ['says that it is larger than frameBytesMax', Buffer.from('81ff000000010000000000000000', 'hex')],
   ['grows larger than frameBytesMax in fragments',
     rawFrame(0x01, Buffer.alloc(3000, 0x20)), rawFrame(0x80, Buffer.alloc(3000, 0x20))],
+  ['comes in fragments without end', rawFrame(0x01, Buffer.from('abc')),
+    ...Array.from({ length: 100 }, () => rawFrame(0x00, Buffer.from('abc')))],
+  ['comes in empty fragments without end', rawFrame(0x01, Buffer.of()),
+    ...Array.from({ length: 100 }, () => rawFrame(0x00, Buffer.of()))],
   ['has a reserved bit', rawFrame(text | 0x40, ping)],
   ['has a reserved opcode', rawFrame(0x83, ping)],
   ['goes on without a beginning', rawFrame(0x80, ping)],
@@ -76,6 +80,30 @@ t.test('A WebSocket message', async t => {
       })
     }
   }
+
+  t.test('ends its connection with bad-frame when it comes a byte at a time', async t => {
+    const client = await rawWebSocket(t, node, json)
+    const frame = rawFrame(text, Buffer.alloc(4000, 0x20))
+    for (let i = 0; i < frame.length && client.messages.length === 0; i++) {
+      client.socket.write(frame.subarray(i, i + 1))
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    t.ok(client.socket.bytesWritten < frame.length, 'before it is whole')
+    await badFrame(t, client)
+  })
+
+  t.test('may come in a few dozen fragments and in as many reads', async t => {
+    const client = await rawWebSocket(t, node, json)
+    const connect = Buffer.from(JSON.stringify(await connectFrame(node, 'pieces')))
+    for (let start = 0; start < connect.length; start += 16) {
+      const isLast = start + 16 >= connect.length
+      const opcode = start === 0 ? 0x01 : 0x00
+      client.socket.write(rawFrame(isLast ? opcode | 0x80 : opcode, connect.subarray(start, start + 16)))
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    await until('connected', () => client.messages.length === 1)
+    t.match(JSON.parse(client.messages[0]!.payload.toString()), { op: 'connected' })
+  })
 
   t.test('must be binary where the subprotocol is Avro', async t => {
     const client = await rawWebSocket(t, node, avro)
@@ -119,6 +147,43 @@ t.test('A WebSocket message', async t => {
   })
 })
 
+t.test('WebSocket pings', async t => {
+  const node = await startTestNode(t, { LEDGERLINE_FRAME_RATE: '100' })
+
+  for (const when of ['before', 'after']) {
+    const open = async (t: Test) => {
+      const client = await rawWebSocket(t, node, json)
+      if (when === 'before') return client
+      client.socket.write(rawFrame(text, Buffer.from(JSON.stringify(await connectFrame(node, 'pinger')))))
+      await until('connected', () => client.messages.length > 0)
+      return client
+    }
+
+    t.test(`are each answered, also a hundred at once, ${when} connect`, async t => {
+      const client = await open(t)
+      const before = client.messages.length
+      const sent = Array.from({ length: 100 }, (_, i) => Buffer.from(`ping ${i}`))
+      client.socket.write(Buffer.concat(sent.map(payload => rawFrame(0x89, payload))))
+      await until('the pongs', () => client.messages.length === before + 100)
+      t.strictSame(client.messages.slice(before), sent.map(payload => ({ opcode: 0x8a, payload })))
+    })
+
+    for (const [what, opcode] of [['pings', 0x89], ['pongs', 0x8a]] as const) {
+      t.test(`count as frames: too many ${what} end with rate-limited, ${when} connect`, async t => {
+        const client = await open(t)
+        client.socket.write(Buffer.concat(Array.from({ length: 3_000 }, () => rawFrame(opcode, Buffer.of()))))
+        await until('the close frame', () => client.messages.at(-1)?.opcode === close)
+        const [error, closing] = client.messages.slice(-2) as [Message, Message]
+        t.equal(closing.payload.readUInt16BE(), 4005)
+        t.match(JSON.parse(error.payload.toString()), { op: 'error', code: 'rate-limited' })
+        await client.closed()
+      })
+    }
+  }
+
+  t.test('leave nothing in the log', async t => { t.strictSame(node.logged, []) })
+})
+
 t.test('A WebSocket client', async t => {
   const node = await startTestNode(t)
   const dialect: Dialect = 'WebSocket JSON'
@@ -136,10 +201,34 @@ t.test('A WebSocket client', async t => {
     })
   }
 
-  t.test('that names only subprotocols which nobody knows is not taken for one that speaks them', async t => {
-    await t.rejects(WebSocketClient.open(t, node, 'mqtt'))
+  t.test('that names only subprotocols which nobody knows is told ours', async t => {
+    await t.rejects(WebSocketClient.open(t, node, 'mqtt'), /400/)
+    t.match(await refusedUpgrade(node, { 'sec-websocket-protocol': 'mqtt, wamp' }), {
+      status: 400, body: { statusCode: 400, code: 'bad-request', message: /ledgerline\.v1\.avro.*ledgerline\.v1\.json/ },
+    })
     const { client } = await connected(t, node, dialect, 'still-here')
     await alive(t, client)
+  })
+
+  t.test('of another version is told ours', async t => {
+    for (const version of ['8', '14', '']) {
+      t.match(await refusedUpgrade(node, { 'sec-websocket-version': version }), {
+        status: 426, headers: { 'sec-websocket-version': '13' }, body: { statusCode: 426, code: 'bad-request' },
+      }, version)
+    }
+  })
+
+  t.test('without a key that is one is refused in JSON', async t => {
+    for (const key of ['', 'short', 'dGVzdGluZyB0ZXN0aW5nIQ']) {
+      t.match(await refusedUpgrade(node, { 'sec-websocket-key': key }), {
+        status: 400, body: { statusCode: 400, code: 'bad-request', message: /Sec-WebSocket-Key/ },
+      }, key)
+    }
+  })
+
+  t.test('that does not ask for one is told what to ask for', async t => {
+    const { status, json: body } = await node.request('GET', '/v1/connect')
+    t.match({ status, body }, { status: 426, body: { statusCode: 426, code: 'bad-request', message: /WebSocket/ } })
   })
 
   t.test('gets the first subprotocol that it names and the node knows', async t => {

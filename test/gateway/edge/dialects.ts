@@ -66,7 +66,7 @@ export class TcpSpeaker implements Speaker {
   destroy (): void { this.client.socket.destroy() }
 }
 
-abstract class WebSocketSpeaker implements Speaker {
+export abstract class WebSocketSpeaker implements Speaker {
   constructor (readonly client: WebSocketClient) {}
   abstract send (frame: Sent): void
   abstract read (message: string | Buffer): Heard

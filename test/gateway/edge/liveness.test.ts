@@ -1,6 +1,10 @@
+import { connect } from 'node:net'
 import t from 'tap'
 import { startTestNode, TcpClient, until } from '../node.js'
-import { ackedUpTo, alive, connected, dialects, endsWith, speaker, TcpSpeaker, uplinks } from './dialects.js'
+import {
+  ackedUpTo, alive, connected, dialects, endsWith, speaker, TcpSpeaker, uplinks, WebSocketSpeaker,
+} from './dialects.js'
+import { upgradeRequest } from './raw-websocket.js'
 
 const heartbeatMs = 1_000
 
@@ -37,6 +41,20 @@ for (const dialect of dialects) {
       await alive(t, client)
     })
 
+    for (const kind of ['ping', 'pong'] as const) {
+      t.test(`lives on by WebSocket's own ${kind}`, async t => {
+        const { client } = await connected(t, node, dialect, `protocol-${kind}`)
+        if (!(client instanceof WebSocketSpeaker)) return
+        const { ws } = client.client
+        for (const since = Date.now(); Date.now() - since < 4 * heartbeatMs;) {
+          ws[kind]()
+          await new Promise(resolve => setTimeout(resolve, heartbeatMs / 4))
+        }
+        t.equal(client.waiting, 0)
+        await alive(t, client)
+      })
+    }
+
     t.test('says in every pong what is acked', async t => {
       const { client } = await connected(t, node, dialect, 'pinger')
       client.send({ op: 'ping' })
@@ -64,6 +82,20 @@ for (const dialect of dialects) {
       const client = await speaker(t, node, dialect)
       await endsWith(t, client, 'handshake-timeout')
       t.ok(Date.now() - since >= 10_000, 'not before')
+    })
+
+    t.test('has no more than 10 s from its accept, whenever it is upgraded', async t => {
+      if (dialect !== 'WebSocket JSON') return
+      const late = connect({ host: '127.0.0.1', port: node.httpPort, allowHalfOpen: true })
+      t.teardown(() => { late.destroy() })
+      await new Promise(resolve => setTimeout(resolve, 4_000))
+      let closed = false
+      late.on('end', () => { closed = true })
+      late.on('error', () => { closed = true })
+      late.resume().write(upgradeRequest('ledgerline.v1.json'))
+      const client = await speaker(t, node, dialect)
+      await endsWith(t, client, 'handshake-timeout')
+      t.ok(closed, 'it went before one that was accepted when it was upgraded')
     })
 
     t.test('is not kept by a connect that never ends', async t => {
