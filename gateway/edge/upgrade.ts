@@ -1,6 +1,7 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Socket } from 'node:net'
 import { GatewayError } from '../../schemas/errors.js'
+import { HttpError } from '../http/errors.js'
 import type { Door } from './door.js'
 import { networkOf } from './network.js'
 
@@ -13,23 +14,17 @@ const keyRegExp = /^[+/0-9A-Za-z]{22}==$/
 /**
  * What is asked of a request before it becomes a WebSocket, answered over HTTP where it is refused.
  *
- * @throws GatewayError `rate-limited`, `not-ready` or `bad-request`; an error with status 426 for another version
+ * @throws GatewayError `rate-limited`, `not-ready` or `bad-request`, with the status and the headers of its answer
  */
-export function checkUpgrade (request: FastifyRequest, reply: FastifyReply, door: Door): void {
+export function checkUpgrade (request: FastifyRequest, door: Door): void {
   const { socket, headers } = request.raw
   const refusal = door.refusal(networkOf(socket.remoteAddress ?? ''), fdOf(socket))
   if (refusal) {
-    reply.header('retry-after', String(Math.ceil(refusal.retryAfterMs / 1_000)))
-    throw new GatewayError(refusal.code === 'redirected' ? 'not-ready' : refusal.code, refusal.reason)
+    const [status, code] = refusal.code === 'redirected' ? [503, 'not-ready'] as const : [429, refusal.code] as const
+    throw new HttpError(status, code, refusal.reason, { 'retry-after': `${Math.ceil(refusal.retryAfterMs / 1_000)}` })
   }
-  if (!request.ws) {
-    reply.header('upgrade', 'websocket')
-    throw upgradeRequired('this is the address of WebSockets')
-  }
-  if (headers['sec-websocket-version'] !== '13') {
-    reply.header('sec-websocket-version', '13')
-    throw upgradeRequired('Sec-WebSocket-Version: want 13')
-  }
+  if (!request.ws) throw upgradeRequired('this is the address of WebSockets')
+  if (headers['sec-websocket-version'] !== '13') throw upgradeRequired('Sec-WebSocket-Version: want 13')
   if (!keyRegExp.test(headers['sec-websocket-key'] ?? '')) {
     throw new GatewayError('bad-request', 'Sec-WebSocket-Key: want 16 bytes in base64')
   }
@@ -64,8 +59,8 @@ export class AcceptTimes {
   }
 }
 
-function upgradeRequired (message: string): Error {
-  return Object.assign(new Error(message), { statusCode: 426 })
+function upgradeRequired (message: string): HttpError {
+  return new HttpError(426, 'bad-request', message, { upgrade: 'websocket', 'sec-websocket-version': '13' })
 }
 
 /** Node names the descriptor on the handle alone. */

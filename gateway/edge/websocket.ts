@@ -48,7 +48,7 @@ export function webSocketRoute (app: FastifyInstance, edge: Edge, door: Door): v
     scope.get('/v1/connect', {
       websocket: true,
       config: { public: true },
-      onRequest: async (request, reply) => { checkUpgrade(request, reply, door) },
+      onRequest: async request => { checkUpgrade(request, door) },
     // Handlers are attached in this very turn: a frame that comes before them would be lost.
     }, (ws, { raw }) => {
       const { socket } = raw

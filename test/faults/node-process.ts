@@ -28,13 +28,18 @@ export interface NodeProcess {
 
 export interface Failed { readonly exit: Exit, readonly lines: readonly LogLine[], readonly stderr: string }
 
+/** What the kernel allows a process. */
+export interface ProcessBounds {
+  readonly descriptors?: number
+}
+
 interface Teardown { teardown (done: () => unknown): void }
 
 /** Starts a node on `directory` and waits until it is ready. */
 export async function startProcess (
-  t: Teardown, directory: string, env: Record<string, string> = {}
+  t: Teardown, directory: string, env: Record<string, string> = {}, bounds: ProcessBounds = {}
 ): Promise<NodeProcess> {
-  const outcome = await tryProcess(t, directory, env)
+  const outcome = await tryProcess(t, directory, env, bounds)
   if ('http' in outcome) return outcome
   throw new Error(`the node did not start: ${JSON.stringify(outcome.exit)} ${outcome.stderr}` +
     outcome.lines.map(line => `\n${JSON.stringify(line)}`).join(''))
@@ -42,9 +47,12 @@ export async function startProcess (
 
 /** The same for a node that may not start. */
 export async function tryProcess (
-  t: Teardown, directory: string, env: Record<string, string> = {}
+  t: Teardown, directory: string, env: Record<string, string> = {}, { descriptors }: ProcessBounds = {}
 ): Promise<NodeProcess | Failed> {
-  const child = spawn(process.execPath, ['--enable-source-maps', command, 'start'], {
+  const line = [process.execPath, '--enable-source-maps', command, 'start']
+  // `exec`, so that signals reach the node.
+  if (descriptors !== undefined) line.unshift('/bin/sh', '-c', `ulimit -n ${descriptors} && exec "$@"`, 'sh')
+  const child = spawn(line[0]!, line.slice(1), {
     cwd: '/',
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {

@@ -11,7 +11,7 @@ function given (acceptRate: number) {
 
 function times<T> (count: number, ask: () => T): T[] { return Array.from({ length: count }, ask) }
 
-/** When each client of an office is let in, ms after all were cut at once. They wait as told, or longer by their backoff. */
+/** When each client of an office is let in, ms after all were cut at once: after what it was told, or its backoff. */
 function comeBack (size: number, acceptRate: number, random: () => number, isTold: boolean): number[] {
   const { clock, admission } = given(acceptRate)
   const startMs = clock.nowMs
