@@ -110,7 +110,7 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   connectionsMax: setting('CONNECTIONS_MAX', '15000', integer(1, 1_000_000), 'connections of this node'),
   frameRate: setting('FRAME_RATE', '100', integer(0, 1_000_000), 'frames a second of one connection; 0 for no limit'),
   frameBurst: setting('FRAME_BURST', '200', integer(0, 1_000_000), 'frames at once of one connection; 0 for no limit'),
-  acceptRate: setting('ACCEPT_RATE', '100', integer(0, 1_000_000), 'accepts a second of one address; 0 for no limit'),
+  acceptRate: setting('ACCEPT_RATE', '200', integer(0, 1_000_000), 'accepts a second of one address; 0 for no limit'),
   retentionMs: setting('RETENTION_MS', '604800000', integer(0, 315_360_000_000),
     'how long the embedded log keeps a stream; 0 for ever'),
   retentionBytes: setting('RETENTION_BYTES', '0', integer(0, Number.MAX_SAFE_INTEGER),

@@ -10,7 +10,7 @@ const pushesBefore = 10
 const pushesAfter = 10
 
 /** Limits as they are by default: all of these clients have one address. */
-const limits = { LEDGERLINE_FRAME_RATE: '100', LEDGERLINE_ACCEPT_RATE: '100' }
+const limits = { LEDGERLINE_FRAME_RATE: '100', LEDGERLINE_ACCEPT_RATE: '200' }
 
 for (const transport of ['tcp', 'ws'] as const) {
   t.test(`${size} clients of one address that are cut at once, over ${transport}`, { timeout: 300_000 }, async t => {

@@ -20,7 +20,7 @@ t.test('readConfig', async t => {
       connectionsMax: 15_000,
       frameRate: 100,
       frameBurst: 200,
-      acceptRate: 100,
+      acceptRate: 200,
       retentionMs: 604_800_000,
       retentionBytes: 0,
       topicPrefix: 'ledgerline',

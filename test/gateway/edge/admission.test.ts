@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Backoff } from '../../../client/backoff.js'
+import { settings } from '../../../gateway/config.js'
 import { Admission, waitMaxMs } from '../../../gateway/edge/admission.js'
 import { randomFrom } from '../../faults/node-process.js'
 
@@ -95,7 +96,7 @@ t.test('An office of 500 behind one address that is cut at once', async t => {
       const seed = Math.trunc(Math.random() * 2 ** 32)
       const random = randomFrom(seed)
       for (let i = 0; i < 20; i++) {
-        const backMs = comeBack(500, 100, random, isTold)
+        const backMs = comeBack(500, Number(settings.acceptRate.fallback), random, isTold)
         const last = backMs.at(-1)!
         t.ok(last < 20_000, `the last one after ${Math.round(last)} ms, seed ${seed}`)
       }
