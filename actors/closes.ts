@@ -1,5 +1,5 @@
 import type { Entry } from '../schemas/facts.js'
-import type { ConnectionMessage, Links, Resync } from './links.js'
+import type { ConnectionMessage, Links, Question, RequestKnown } from './links.js'
 import type { CloseConnection } from './user/effects.js'
 
 /** A close that its edge has not confirmed is told again after as long, and given up after as long. */
@@ -11,43 +11,81 @@ interface Close { readonly message: CloseConnection, readonly sinceMs: number, s
 
 /**
  * The links of one partition's users, which lose no close: it is told again until the ledger says that the connection
- * has ended. A lost one would leave the socket open.
+ * has ended, by the next owner of the partition too. A lost one would leave the socket open, of a connection that gets
+ * no downlinks any more.
  */
 export class Closes implements Links {
   readonly #links: Links
   /** By connection id. */
   readonly #due = new Map<string, Close>()
+  #changed = false
 
-  constructor (links: Links) {
+  /** @param saved what `toSave` of the owner before gave */
+  constructor (links: Links, saved: Buffer | undefined) {
     this.#links = links
+    const nowMs = Date.now()
+    for (const message of closesIn(saved)) this.#due.set(message.connectionId, { message, sinceMs: nowMs, sentAtMs: 0 })
   }
 
   toConnection (message: ConnectionMessage): void {
-    if (message.type === 'closeConnection' && this.#due.size < closesMax) {
-      const nowMs = Date.now()
-      this.#due.set(message.connectionId, { message, sinceMs: nowMs, sentAtMs: nowMs })
-    }
-    this.#links.toConnection(message)
+    if (message.type === 'closeConnection') this.#close(message)
+    else this.#links.toConnection(message)
   }
 
-  toUser (question: Resync): void {
-    this.#links.toUser(question)
+  /** What ended it first is what it is told. */
+  #close (message: CloseConnection): void {
+    const nowMs = Date.now()
+    const due = this.#due.get(message.connectionId)
+    if (due) due.sentAtMs = nowMs
+    else if (this.#due.size < closesMax) {
+      this.#due.set(message.connectionId, { message, sinceMs: nowMs, sentAtMs: nowMs })
+      this.#changed = true
+    }
+    this.#links.toConnection(due ? due.message : message)
   }
+
+  toUser (question: Question): void { this.#links.toUser(question) }
+
+  toAsker (answer: RequestKnown): void { this.#links.toAsker(answer) }
 
   /** What the ledger says now: some connections may have ended. */
   received (entries: readonly Entry[]): void {
     if (this.#due.size === 0) return
-    for (const { fact } of entries) if (fact.type === 'ConnectionClosed') this.#due.delete(fact.connectionId)
+    for (const { fact } of entries) {
+      if (fact.type === 'ConnectionClosed' && this.#due.delete(fact.connectionId)) this.#changed = true
+    }
   }
 
   /** A node that is gone has its connections closed in the ledger, so no close is told for ever. */
   repeat (nowMs: number): void {
     for (const [connectionId, close] of this.#due) {
-      if (nowMs - close.sinceMs > giveUpMs) this.#due.delete(connectionId)
-      else if (nowMs - close.sentAtMs >= repeatMs) {
+      if (nowMs - close.sinceMs > giveUpMs) {
+        this.#due.delete(connectionId)
+        this.#changed = true
+      } else if (nowMs - close.sentAtMs >= repeatMs) {
         close.sentAtMs = nowMs
         this.#links.toConnection(close.message)
       }
     }
+  }
+
+  /** What is still to be told, for the next owner; undefined where it is what was saved last. */
+  toSave (): Buffer | undefined {
+    if (!this.#changed) return undefined
+    this.#changed = false
+    return Buffer.from(JSON.stringify(Array.from(this.#due.values(), ({ message }) => message)))
+  }
+
+  /** It was not saved. */
+  notSaved (): void { this.#changed = true }
+}
+
+/** Those of a state of an older version, or of anything else that stands there, are none. */
+function closesIn (saved: Buffer | undefined): CloseConnection[] {
+  if (!saved) return []
+  try {
+    return JSON.parse(saved.toString()) as CloseConnection[]
+  } catch {
+    return []
   }
 }

@@ -3,7 +3,8 @@ import { AvroWriter } from '../schemas/avro-writer.js'
 import { loadSchema } from '../schemas/avsc-files.js'
 import { GatewayError } from '../schemas/errors.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../schemas/single-object.js'
-import type { ConnectionMessage, Resync, SharedSignal, Signalled } from './links.js'
+import type { ConnectionMessage, Question, RequestKnown, SharedSignal, Signalled } from './links.js'
+import type { Known } from './user/requests.js'
 
 /*
   Batches of link messages, by schemas/links.avsc
@@ -18,7 +19,8 @@ import type { ConnectionMessage, Resync, SharedSignal, Signalled } from './links
 */
 
 /** What goes between nodes. Signals have a number in place of an identity, for their content stands once a batch. */
-export type LinkMessage = Exclude<ConnectionMessage, Signalled> | LinkSignal | Resync | SignalNotHere
+export type LinkMessage =
+  | Exclude<ConnectionMessage, Signalled> | LinkSignal | Question | SignalNotHere | RequestKnown
 
 export interface LinkSignal extends Signalled {
   /** Which of the sending process's signals it is. */
@@ -43,13 +45,28 @@ type Branch = LinkMessage['type'] | 'signalContent'
 /** Branches of the union `messages`, in its order. New ones go to the end. */
 const branches: readonly Branch[] = [
   'welcome', 'ackUplinks', 'refuseUplink', 'deliver', 'closeConnection', 'gone', 'signalContent', 'signal', 'resync',
-  'notHere',
+  'notHere', 'askRequest', 'requestKnown',
 ]
 
-const closeCodes = ['superseded', 'kicked', 'protocol'] as const
+const closeCodes = ['superseded', 'kicked', 'protocol', 'internal'] as const
 
-const header = Buffer.alloc(headerBytes)
-writeHeader(fingerprintOf(loadSchema('links')), header, 0)
+const answers: readonly Known[] = ['first', 'duplicate', 'conflict']
+
+/** This schema, and the one before it, of which it is an extension: what one of them wrote is read by this one. */
+const header = headerOf('links')
+const olderHeader = headerOf('history/links-1')
+
+function headerOf (schema: string): Buffer {
+  const bytes = Buffer.alloc(headerBytes)
+  writeHeader(fingerprintOf(loadSchema(schema)), bytes, 0)
+  return bytes
+}
+
+/** What the older schema has no word for. A batch without it goes out as nodes of the version before read it. */
+function isNew (message: LinkMessage): boolean {
+  return message.type === 'askRequest' || message.type === 'requestKnown' ||
+    (message.type === 'closeConnection' && message.code === 'internal')
+}
 
 const countBytesMax = 5
 /** Small enough for Buffer's pool: most batches are. */
@@ -80,6 +97,7 @@ export class LinkBatch {
   /** Items of the array: the messages and the contents of signals. */
   #items = 0
   readonly #signalIds = new Set<number>()
+  #isNew = false
 
   constructor (head: Uint8Array) {
     this.#head = head
@@ -108,6 +126,7 @@ export class LinkBatch {
     const grownBy = writer.pos - this.#end
     if (grownBy > bytesMax) return 0
     if (content) this.#signalIds.add(message.signalId)
+    this.#isNew ||= isNew(message)
     this.#items += content ? 2 : 1
     this.messages++
     this.#end = writer.pos
@@ -126,6 +145,7 @@ export class LinkBatch {
     }
     start -= this.#head.length
     this.#bytes.set(this.#head, start)
+    if (!this.#isNew) this.#bytes.set(olderHeader, start)
     this.#bytes[end++] = 0
     return this.#bytes.subarray(start, end)
   }
@@ -186,6 +206,16 @@ function writeMessage (to: AvroWriter, message: LinkMessage): void {
     case 'notHere':
       to.string(message.connectionId)
       return to.long(message.signalId)
+    case 'askRequest':
+      to.string(message.userId)
+      to.int(message.partition)
+      to.long(message.askId)
+      to.string(message.messageId)
+      to.long(message.content)
+      return to.long(Number(message.asOf))
+    case 'requestKnown':
+      to.long(message.askId)
+      return to.symbol(answers, message.known)
   }
 }
 
@@ -196,8 +226,8 @@ function writeMessage (to: AvroWriter, message: LinkMessage): void {
  * @throws GatewayError `bad-record`
  */
 export function decodeBatch (bytes: Uint8Array, toNodeId: string): ReceivedBatch {
-  for (let i = 0; i < headerBytes; i++) {
-    if (bytes[i] !== header[i]) throw new GatewayError('bad-record', 'link batch of another schema')
+  if (!startsWith(bytes, header) && !startsWith(bytes, olderHeader)) {
+    throw new GatewayError('bad-record', 'link batch of another schema')
   }
   reader.open(bytes, headerBytes, bytes.length)
   const fromNodeId = reader.sharedString()
@@ -209,6 +239,11 @@ export function decodeBatch (bytes: Uint8Array, toNodeId: string): ReceivedBatch
   })
   reader.close()
   return { fromNodeId, messages }
+}
+
+function startsWith (bytes: Uint8Array, header: Buffer): boolean {
+  for (let i = 0; i < headerBytes; i++) if (bytes[i] !== header[i]) return false
+  return true
 }
 
 /** @returns the message, or undefined for content that messages behind it name */
@@ -266,6 +301,17 @@ function readItem (
       bytesMax: r.long(),
     }
     case 'notHere': return { type, nodeId: fromNodeId, connectionId: r.sharedString(), signalId: r.long() }
+    case 'askRequest': return {
+      type,
+      userId: r.string(),
+      partition: r.int(),
+      nodeId: fromNodeId,
+      askId: r.long(),
+      messageId: r.string(),
+      content: r.long(),
+      asOf: BigInt(r.long()),
+    }
+    case 'requestKnown': return { type, nodeId, askId: r.long(), known: answers[r.index(answers.length)]! }
   }
 }
 

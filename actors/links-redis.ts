@@ -4,7 +4,8 @@ import { batchHead, decodeBatch, LinkBatch, type LinkMessage, type ReceivedBatch
 import { LinkListener } from './link-listener.js'
 import { LinkSender } from './link-sender.js'
 import {
-  type ConnectionMessage, type Links, type LocalEnds, type NotHere, type Resync, type SharedSignal, tellHere,
+  type ConnectionMessage, type Links, type LocalEnds, type NotHere, type Question, type RequestKnown, type SharedSignal,
+  tellHere,
 } from './links.js'
 
 export interface RedisLinksOptions {
@@ -63,6 +64,7 @@ class RedisSide implements RedisLinks {
   connections: LocalEnds['connections'] = () => false
   users: LocalEnds['users'] = () => {}
   notHere: (answer: NotHere) => void = () => {}
+  requestKnown: (answer: RequestKnown) => void = () => {}
   readonly #options: RedisLinksOptions
   readonly #sender: LinkSender
   readonly #listener: LinkListener
@@ -116,7 +118,13 @@ class RedisSide implements RedisLinks {
     }
   }
 
-  toUser (question: Resync): void {
+  toAsker (answer: RequestKnown): void {
+    const { nodeId } = answer
+    if (nodeId === this.#options.nodeId) this.requestKnown(answer)
+    else this.#sender.send(this.#node(nodeId), nodeId, answer)
+  }
+
+  toUser (question: Question): void {
     const channel = this.#partition(question.partition)
     if (this.#listener.has(channel)) this.users(question)
     else this.#sender.send(channel, '', question)
@@ -157,7 +165,9 @@ class RedisSide implements RedisLinks {
   #receive (fromNodeId: string, message: LinkMessage): void {
     this.#received++
     switch (message.type) {
+      case 'requestKnown': this.requestKnown(message); return
       case 'resync':
+      case 'askRequest':
         if (this.#listener.has(this.#partition(message.partition))) this.users(message)
         return
       case 'notHere': this.#lookAgain(message.nodeId, message.connectionId, message.signalId); return

@@ -1,4 +1,5 @@
 import type { CloseConnection, Deliver, RefuseUplink, Welcome } from './user/effects.js'
+import type { Known } from './user/requests.js'
 
 /**
  * The port between user actors and the connection actors that they answer (design.md 3), which may be on another node.
@@ -8,8 +9,13 @@ export interface Links {
   /** To the edge that holds the connection; dropped where it is gone. */
   toConnection (message: ConnectionMessage): void
   /** To the node that owns the user's partition; dropped where nobody does just now. */
-  toUser (question: Resync): void
+  toUser (question: Question): void
+  /** To the node that asked; dropped where it is gone. */
+  toAsker (answer: RequestKnown): void
 }
+
+/** What a user actor is asked without anything being changed by it. */
+export type Question = Resync | AskRequest
 
 /** Each names its connection and the node that holds it. */
 export type ConnectionMessage = Welcome | AckUplinks | RefuseUplink | Deliver | CloseConnection | Gone | Signalled
@@ -64,6 +70,28 @@ export interface Resync {
   readonly bytesMax: number
 }
 
+/** Asks a user actor whether it has had a downlink request of this id before. Answered by `RequestKnown`. */
+export interface AskRequest {
+  readonly type: 'askRequest'
+  readonly userId: string
+  readonly partition: number
+  /** Where the answer goes. */
+  readonly nodeId: string
+  readonly askId: number
+  readonly messageId: string
+  /** Digest of its service and payload. */
+  readonly content: number
+  /** First offset of the partition that the answer need not know of: what the asker has seen appended is before it. */
+  readonly asOf: bigint
+}
+
+export interface RequestKnown {
+  readonly type: 'requestKnown'
+  readonly nodeId: string
+  readonly askId: number
+  readonly known: Known
+}
+
 /**
  * The answer to a signal whose connection its node does not have, or whose node does not listen: the route was stale.
  * Signals alone are answered. What a user actor sends to a connection that is gone needs no answer: the ledger says
@@ -82,7 +110,9 @@ export interface NotHere {
 export interface LocalEnds {
   /** @returns false where the connection is not here */
   connections: (message: ConnectionMessage) => boolean
-  users: (question: Resync) => void
+  users: (question: Question) => void
+  /** At most once: who asks does not wait for ever. */
+  requestKnown: (answer: RequestKnown) => void
   /** At most once, like the signal that it answers: no `NotHere` does not mean that the signal has arrived. */
   notHere: (answer: NotHere) => void
   /**
@@ -99,11 +129,13 @@ export function localLinks (): Links & LocalEnds {
   return {
     connections: () => false,
     users: () => {},
+    requestKnown: () => {},
     notHere: () => {},
     async owns () {},
     disowns () {},
     toConnection (message) { tellHere(this, message) },
     toUser (question) { this.users(question) },
+    toAsker (answer) { this.requestKnown(answer) },
   }
 }
 

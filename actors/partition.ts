@@ -1,12 +1,13 @@
 import type { Block, EventLog } from '../ledger/log.js'
+import { GatewayError } from '../schemas/errors.js'
 import type { Entry } from '../schemas/facts.js'
 import type { UplinkAccepted } from '../schemas/records.js'
 import { ledger, uplinks } from '../schemas/streams.js'
 import { Closes } from './closes.js'
-import type { Links, LocalEnds, Resync } from './links.js'
-import { type Snapshots, SnapshotsLost } from './snapshots.js'
+import type { AskRequest, Links, LocalEnds, Question } from './links.js'
+import { ofPartition, type Snapshots, SnapshotsLost } from './snapshots.js'
 import type { Actor, ActorSystem } from './system.js'
-import { type FoldingBlock, userActor, type UserMessage } from './user/actor.js'
+import { type FoldingBlock, type SavedAs, userActor, type UserMessage } from './user/actor.js'
 import type { Settle } from './user/effects.js'
 import type { UserState } from './user/state.js'
 
@@ -19,6 +20,10 @@ export interface PartitionDeps {
   settled (settle: Settle): void
   /** An entry failed twice and was left out; whoever is told records it. */
   setAside (entry: Entry, partition: number, offset: bigint, error: Error): void
+  /** Nothing of this user is folded any more, and nobody waits for him: whoever is told records it. */
+  userSetAside (userId: string, partition: number, offset: bigint, error: Error): void
+  /** The stream `uplinks` will never take this one; whoever is told records it. */
+  uplinkSetAside (uplink: UplinkAccepted, partition: number, error: Error): void
   /** Something went wrong that heals by itself or by a restart. */
   failed (what: string, error: Error, fields: object): void
 }
@@ -44,6 +49,25 @@ export const partitionLimits: PartitionLimits = {
   resumeBytesMax: 128 * 1024,
   historyAgeMs: 60_000,
   revokeMs: 5_000,
+}
+
+/** Questions that wait for blocks to be received; past it one is not answered. */
+const questionsMax = 10_000
+
+/** How far a partition is, for those who watch it. Positions are the first offsets that are not done yet. */
+export interface PartitionProgress {
+  readonly partition: number
+  /** Handed to the users, folded by all of them, in `uplinks`, and in the saved states. */
+  readonly received: bigint
+  readonly folded: bigint
+  readonly published: bigint
+  readonly saved: bigint
+  /** Since when the next of each has been waited for, ms since 1970; 0 where there is nothing to do. */
+  readonly foldingSinceMs: number
+  readonly publishingSinceMs: number
+  readonly savingSinceMs: number
+  /** What went wrong last, since something of this moved; empty for nothing. */
+  readonly lastError: string
 }
 
 /** A user actor while it is active. */
@@ -78,10 +102,18 @@ export class Partition {
   #published: bigint
   #unpublished: UplinkAccepted[] = []
   #publishing: Promise<void> | undefined
+  #publishingSinceMs = 0
 
   #entriesSinceCheckpoint = 0
   #checkpointing: Promise<void> | undefined
+  #saved: bigint
+  #savingSinceMs = 0
+  #lastError = ''
   readonly #closes: Closes
+  /** Questions about blocks that were not received yet. */
+  #early: AskRequest[] = []
+  /** Users who are set aside and recorded: after a rest they are found out again. */
+  readonly #aside = new Set<string>()
 
   #revoked = false
   #ended = false
@@ -91,15 +123,18 @@ export class Partition {
   static async open (partition: number, deps: PartitionDeps, lost: () => void): Promise<Partition> {
     const next = await deps.snapshots.checkpoint(partition)
     const { next: end } = await deps.log.bounds(ledger, partition)
-    return new Partition(partition, deps, lost, next, end, await deps.log.derivedFrom(uplinks, partition))
+    const published = await deps.log.derivedFrom(uplinks, partition)
+    const closes = new Closes(deps.links, await deps.snapshots.load(partition, ofPartition))
+    return new Partition(partition, deps, lost, next, end, published, closes)
   }
 
   private constructor (
     readonly partition: number, readonly deps: PartitionDeps, readonly lost: () => void, readonly next: bigint,
     /** What is appended from here on is new, whatever the clock of the node that dated it. */
-    readonly end: bigint, published: bigint
+    readonly end: bigint, published: bigint, closes: Closes
   ) {
-    this.#closes = new Closes(deps.links)
+    this.#closes = closes
+    this.#saved = next
     this.#received = this.#folded = next - 1n
     this.#published = published
   }
@@ -120,18 +155,38 @@ export class Partition {
       user.dirty = true
       this.#tell(user, { type: 'entries', block: folding, entries })
     }
+    if (this.#early.length > 0) for (const question of this.#early.splice(0)) this.ask(question)
     if (this.#entriesSinceCheckpoint >= this.deps.limits.checkpointEntries) this.checkpoint()
     if (this.#foldingEntries > this.deps.limits.foldingMax || this.#unpublished.length > this.deps.limits.foldingMax) {
       return new Promise(resolve => { this.#wake = resolve })
     }
   }
 
-  ask (question: Resync): void {
-    if (!this.#revoked) this.#tell(this.#active(question.userId), question)
+  /** A question about what was not received yet waits for that; who asks does not wait for ever. */
+  ask (question: Question): void {
+    if (this.#revoked) return
+    if (question.type === 'askRequest' && question.asOf > this.#received + 1n) {
+      if (this.#early.length < questionsMax) this.#early.push(question)
+    } else this.#tell(this.#active(question.userId), question)
   }
 
   /** Users with an actor just now. */
   get activeUsers (): number { return this.#users.size }
+
+  get progress (): PartitionProgress {
+    const { partition } = this
+    return {
+      partition,
+      received: this.#received + 1n,
+      folded: this.#folded + 1n,
+      published: this.#published + 1n,
+      saved: this.#saved,
+      foldingSinceMs: (this.#folding[0] as Folding | undefined)?.sinceMs ?? 0,
+      publishingSinceMs: this.#publishingSinceMs,
+      savingSinceMs: this.#savingSinceMs,
+      lastError: this.#lastError,
+    }
+  }
 
   /** Called when a block's last user has folded it. */
   blockFolded (): void {
@@ -144,6 +199,7 @@ export class Partition {
       if (block.offset <= this.#published) continue
       for (const uplink of block.uplinks) this.#unpublished.push(uplink)
     }
+    if (done > 0) this.#lastError = ''
     folding.splice(0, done)
     if (this.#unpublished.length > 0) this.#publishing ??= this.#publish()
     else if (this.#folded > this.#published && !this.#publishing) this.#published = this.#folded
@@ -212,14 +268,17 @@ export class Partition {
     for (const user of this.#users.values()) if (user.dirty) touched.push(user)
     if (touched.length === 0) return
     this.#entriesSinceCheckpoint = 0
+    this.#savingSinceMs ||= Date.now()
     const states = new Map<string, Buffer>()
     try {
       await new Promise<void>((resolve, reject) => {
         let replies = 0
-        const reply = (userId: string, snapshot: Buffer | undefined) => {
-          if (snapshot) states.set(userId, snapshot)
+        let missing = 0
+        const reply = (userId: string, snapshot: SavedAs) => {
+          if (snapshot === undefined) missing++
+          else if (snapshot !== 'asItIs') states.set(userId, snapshot)
           if (++replies < touched.length) return
-          if (states.size === replies) resolve()
+          if (missing === 0) resolve()
           else reject(new Error('a user actor has no state to save'))
         }
         for (const user of touched) {
@@ -233,11 +292,16 @@ export class Partition {
         if (this.#ended) return
         await (this.#publishing ?? nextTurn())
       }
+      const closes = this.#closes.toSave()
+      if (closes) states.set(ofPartition, closes)
       await this.deps.snapshots.save(this.partition, next, states)
+      this.#saved = next
+      this.#savingSinceMs = 0
     } catch (err) {
       for (const user of touched) user.dirty = true
+      if (states.has(ofPartition)) this.#closes.notSaved()
       this.#checkLost(err)
-      this.deps.failed('checkpoint failed', err as Error, { partition: this.partition })
+      this.#failed('checkpoint failed', err as Error)
     }
     for (const user of touched) user.saving = false
   }
@@ -247,21 +311,43 @@ export class Partition {
       const items = this.#unpublished
       const derivedFrom = this.#folded
       this.#unpublished = []
-      for (let wait = 50; ; wait = Math.min(2 * wait, 2_000)) {
-        try {
-          await this.deps.log.append(uplinks, this.partition, items, { derivedFrom, lazy: true })
-          break
-        } catch (err) {
-          if (this.#ended) return // its `derivedFrom` tells the next owner what is missing
-          this.deps.failed('uplinks could not be published yet', err as Error, { partition: this.partition })
-          await new Promise(resolve => setTimeout(resolve, wait))
-        }
-      }
+      this.#publishingSinceMs = Date.now()
+      if (!await this.#append(items, derivedFrom)) return // its `derivedFrom` tells the next owner what is missing
       this.#published = derivedFrom
+      this.#publishingSinceMs = 0
       this.#resumeLog()
     }
     this.#publishing = undefined
     if (this.#folded > this.#published) this.#published = this.#folded
+  }
+
+  /**
+   * Appends to `uplinks` what it will take: what it never will is set aside, and the others must not wait for that.
+   *
+   * @returns false where the partition has ended before
+   */
+  async #append (items: readonly UplinkAccepted[], derivedFrom: bigint | undefined): Promise<boolean> {
+    const { log, uplinkSetAside } = this.deps
+    const options = derivedFrom === undefined ? { lazy: true } : { derivedFrom, lazy: true }
+    for (let waitMs = 50; ; waitMs = Math.min(2 * waitMs, 2_000)) {
+      try {
+        await log.append(uplinks, this.partition, items, options)
+        return true
+      } catch (err) {
+        if (this.#ended) return false
+        if (isForGood(err)) {
+          if (items.length === 1) {
+            uplinkSetAside(items[0]!, this.partition, err as Error)
+            return true
+          }
+          const half = items.length >> 1
+          const first = await this.#append(items.slice(0, half), undefined)
+          return first && await this.#append(items.slice(half), derivedFrom)
+        }
+        this.#failed('uplinks could not be published yet', err as Error)
+        await new Promise(resolve => setTimeout(resolve, waitMs))
+      }
+    }
   }
 
   #resumeLog (): void {
@@ -286,6 +372,18 @@ export class Partition {
     this.lost()
   }
 
+  #failed (what: string, error: Error, fields: object = {}): void {
+    this.#lastError = `${what}: ${error.message}`
+    this.deps.failed(what, error, { partition: this.partition, ...fields })
+  }
+
+  /** Once for each user, however often he rests and is found out again. */
+  #setUserAside (userId: string, error: Error): void {
+    if (this.#aside.has(userId)) return
+    this.#aside.add(userId)
+    this.deps.userSetAside(userId, this.partition, this.#folded + 1n, error)
+  }
+
   #tell (user: ActiveUser, message: UserMessage): void {
     user.pending++
     user.actor.tell(message)
@@ -302,7 +400,7 @@ export class Partition {
   }
 
   #spawn (userId: string): Actor<UserMessage> {
-    const { log, snapshots, system, limits, settled, setAside, failed } = this.deps
+    const { log, snapshots, system, limits, settled, setAside } = this.deps
     const { partition } = this
     const receive = userActor(userId, {
       links: this.#closes,
@@ -315,8 +413,9 @@ export class Partition {
       }),
       replay: (userId, after, before) => replayUser(log, partition, userId, after, before),
       setAside: (entry, block, error) => setAside(entry, partition, block.offset, error),
-      failed: (error, entry) => failed('entry failed', error, { partition, userId, fact: entry.fact.type }),
-      crashed: error => failed('user actor crashed', error, { partition, userId }),
+      userSetAside: error => { this.#setUserAside(userId, error) },
+      failed: (error, entry) => { this.#failed('entry failed', error, { userId, fact: entry.fact.type }) },
+      crashed: error => { this.#failed('user actor crashed', error, { userId }) },
       ended: () => this.#ended,
     })
     const done = () => { this.#done(userId) }
@@ -327,7 +426,7 @@ export class Partition {
       return next
     }
     const crashed = (_state: UserState | null, _message: UserMessage, error: Error) => {
-      failed('user actor stopped', error, { partition, userId })
+      this.#failed('user actor stopped', error, { userId })
       this.#users.delete(userId)
     }
     return system.spawn<UserState | null, UserMessage>({ receive: counted, crashed }, null)
@@ -347,6 +446,7 @@ class Folding implements FoldingBlock {
   readonly items: readonly Entry[]
   /** Users that have yet to fold it. */
   users = 0
+  readonly sinceMs = Date.now()
 
   constructor (readonly partition: Partition, block: Block<Entry>) {
     this.offset = block.offset
@@ -380,6 +480,11 @@ async function * replayUser (log: EventLog, partition: number, userId: string, a
       if (entry.userId === userId) yield { offset: block.offset, entry }
     }
   }
+}
+
+/** A record that can not be encoded, or that no setting of the stream has room for. */
+function isForGood (err: unknown): boolean {
+  return !(err instanceof GatewayError) || err.code === 'payload-too-large'
 }
 
 function nextTurn (): Promise<void> {

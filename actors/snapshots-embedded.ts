@@ -2,7 +2,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { derivedBytesMax, type WriteBatch } from '../ledger/embedded/batch.js'
 import { kind, nameBytesMax } from '../ledger/embedded/keys.js'
 import type { Store } from '../ledger/embedded/store.js'
-import { type RebuildableSnapshots, SnapshotsLost } from './snapshots.js'
+import { GatewayError } from '../schemas/errors.js'
+import { ofPartition, type RebuildableSnapshots, SnapshotsLost } from './snapshots.js'
 
 interface Save {
   readonly partition: number
@@ -116,11 +117,13 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
     saved: async (partition, userId) => find(partition, userId),
 
     async * users (partition) {
-      const prefix = snapshotKey(partition, '')
-      const end = snapshotKey(partition + 1, '')
+      const prefix = snapshotKey(partition, ofPartition)
+      const end = snapshotKey(partition + 1, ofPartition)
       for (let start = prefix, last: Buffer | undefined; ; start = last) {
         const keys = [...store.env.getKeys({ start, end, limit: usersPerTurn })]
-        for (const key of keys) if (last === undefined || !key.equals(last)) yield key.toString('utf8', prefix.length)
+        for (const key of keys) {
+          if (key.length > prefix.length && (last === undefined || !key.equals(last))) yield key.toString('utf8', prefix.length)
+        }
         last = keys.at(-1)
         if (last === undefined || keys.length < usersPerTurn) return
         await turn()
@@ -157,7 +160,7 @@ function writeCheckpoint (batch: WriteBatch, { partition, next }: Save): void {
 
 function snapshotKey (partition: number, userId: string): Buffer {
   const bytes = Buffer.byteLength(userId)
-  if (bytes > nameBytesMax) throw new RangeError(`user id: got ${bytes} bytes, want at most ${nameBytesMax}`)
+  if (bytes > nameBytesMax) throw new GatewayError('bad-record', `user id: got ${bytes} bytes, want at most ${nameBytesMax}`)
   const key = Buffer.allocUnsafe(3 + bytes)
   key[0] = kind.snapshot
   key.writeUInt16BE(partition, 1)

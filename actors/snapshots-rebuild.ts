@@ -1,11 +1,12 @@
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import type { LogReader } from '../ledger/log.js'
+import { GatewayError } from '../schemas/errors.js'
 import type { Entry } from '../schemas/facts.js'
 import { ledger } from '../schemas/streams.js'
 import type { RebuildableSnapshots } from './snapshots.js'
 import { fold } from './user/fold.js'
-import { encodeSnapshot } from './user/snapshot.js'
+import { encodeSnapshot, unsavable } from './user/snapshot.js'
 import { newUser, type UserState } from './user/state.js'
 
 export interface SnapshotsRebuildOptions {
@@ -142,17 +143,27 @@ class Rebuild {
   }
 
   async #wrong (partition: number, states: ReadonlyMap<string, UserState>, userIds: readonly string[]) {
-    const saved = await Promise.all(userIds.map(userId => this.#options.snapshots.saved(partition, userId)))
+    const saved = await Promise.all(userIds.map(userId => this.#saved(partition, userId)))
     const wrong = new Map<string, { kind: SnapshotDifference['kind'], right: Buffer | undefined }>()
     for (const [i, userId] of userIds.entries()) {
       const state = states.get(userId)
-      const right = state && encodeSnapshot(state)
+      const right = state && savedForm(state)
       const found = saved[i]
+      if (found === 'unsavable') continue
       if (right && !found) wrong.set(userId, { kind: 'missing', right })
       else if (!right && found) wrong.set(userId, { kind: 'extra', right })
       else if (right && found && !right.equals(found)) wrong.set(userId, { kind: 'differing', right })
     }
     return wrong
+  }
+
+  async #saved (partition: number, userId: string): Promise<Buffer | 'unsavable' | undefined> {
+    try {
+      return await this.#options.snapshots.saved(partition, userId)
+    } catch (err) {
+      if (err instanceof GatewayError && err.code === 'bad-record') return 'unsavable'
+      throw err
+    }
   }
 
   #count (difference: SnapshotDifference): void {
@@ -228,5 +239,14 @@ class Rebuild {
     await turn()
     if (performance.now() - startMs > sliceMs) await delay(sliceMs) // others are busy, and are to have half of it
     this.#sliceFromMs = performance.now()
+  }
+}
+
+/** As the user's actor would save it. */
+function savedForm (state: UserState): Buffer {
+  try {
+    return encodeSnapshot(state)
+  } catch (err) {
+    return unsavable((err as Error).message)
   }
 }

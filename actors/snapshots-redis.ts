@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import { GatewayError } from '../schemas/errors.js'
-import { type RebuildableSnapshots, SnapshotsLost } from './snapshots.js'
+import { ofPartition, type RebuildableSnapshots, SnapshotsLost } from './snapshots.js'
 
 export interface RedisSnapshotsOptions {
   /** What every key begins with. Letters, digits, `.`, `_` and `-`. */
@@ -190,7 +190,9 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
     async * users (partition) {
       for (let cursor = '0'; ;) {
         const [next, fields] = await redis.hscan(keyOf(partition), cursor, 'COUNT', fieldsPerStep)
-        for (let i = 0; i < fields.length; i += 2) if (fields[i]!.startsWith(':')) yield fields[i]!.slice(1)
+        for (let i = 0; i < fields.length; i += 2) {
+          if (fields[i]!.startsWith(':') && fields[i] !== fieldOf(ofPartition)) yield fields[i]!.slice(1)
+        }
         if (next === '0') return
         cursor = next
       }

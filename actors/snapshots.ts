@@ -1,3 +1,6 @@
+/** In the place of a user id: nobody's state, but what the partition itself keeps beside those of its users. */
+export const ofPartition = ''
+
 /**
  * The port to saved user states and checkpoints (design.md 4, Checkpoint). Rebuilt from the ledger when it is lost.
  * A snapshot is the single-object Avro encoding of one user's state; see `user/snapshot.ts`.
@@ -13,6 +16,7 @@ export interface Snapshots {
    * The user's saved state, or undefined.
    *
    * @throws SnapshotsLost the store went back; the partition must be assigned again
+   * @throws GatewayError `bad-record` nothing can ever be saved under this id: it is longer than a key may be
    */
   load (partition: number, userId: string): Promise<Buffer | undefined>
 

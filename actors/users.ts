@@ -1,16 +1,18 @@
 import type { EventLog, Follower, Following } from '../ledger/log.js'
 import type { Entry } from '../schemas/facts.js'
 import { ledger } from '../schemas/streams.js'
-import type { Resync } from './links.js'
-import { Partition, type PartitionDeps } from './partition.js'
+import type { Question } from './links.js'
+import { Partition, type PartitionDeps, type PartitionProgress } from './partition.js'
 
 const checkpointEveryMs = 1_000
 
 /** The `users` role of a node: the partitions of the ledger that it owns, and their user actors. */
 export interface Users {
-  ask (question: Resync): void
+  ask (question: Question): void
   /** Users with an actor just now. */
   activeUsers (): number
+  /** How far each partition is that this node owns. */
+  progress (): PartitionProgress[]
   /** Gives every partition back, saved. */
   stop (): Promise<void>
 }
@@ -55,6 +57,7 @@ export async function startUsers (log: EventLog, deps: PartitionDeps): Promise<U
       for (const partition of partitions.values()) users += partition.activeUsers
       return users
     },
+    progress: () => Array.from(partitions.values(), ({ progress }) => progress),
     async stop () {
       clearInterval(sweep)
       await member.following?.stop()

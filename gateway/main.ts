@@ -105,7 +105,7 @@ async function start (
   const edge = has('edge')
     ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health)
     : undefined
-  const push = new Push({ log, tables, links })
+  const push = new Push({ log, tables, links, nodeId: identity.nodeId })
 
   observe(metrics, health, stores, edge, users, projections)
   const readiness = () => readinessOf(health, ending.aborted)
@@ -210,7 +210,7 @@ function buildApp (
     uplinks: { log, stream: uplinks },
     logReader: log,
     streams: [...streams, downlinksRejected],
-    push: command => push.push(command),
+    push: (command, tellsRepeats) => push.push(command, tellsRepeats),
     kick: command => push.kick(command),
     redeliver: command => push.redeliver(command),
     state: (userId, at) => stateAt(log, userId, at),

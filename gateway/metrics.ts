@@ -13,6 +13,9 @@ export interface MetricsSources {
   conditionSeconds (): ReadonlyMap<string, number>
 }
 
+/** What the partitions go on without; `<stream>.rejected` says which and why. */
+export type SetAside = 'entry' | 'user' | 'uplink'
+
 /** 0.1 ms to 1.6 s, a quarter more each: a quantile between two of them is off by an eighth at most. */
 const secondsBuckets = Array.from({ length: 44 }, (_, i) => Number((0.0001 * 1.25 ** i).toPrecision(3)))
 
@@ -26,12 +29,14 @@ export class GatewayMetrics {
   }
 
   readonly #settled: Counter
+  readonly #setAside: Counter
   readonly #log: Histogram
   readonly #access: Histogram
 
   constructor () {
     const closed = this.#counter('connections_closed_total', 'Connections ended, by code (docs/errors.md)', ['code'])
     this.#settled = this.#counter('downlinks_settled_total', 'How durable downlinks ended', ['outcome', 'reason'])
+    this.#setAside = this.#counter('set_aside_total', 'What no user actor could take: entries, users, uplinks', ['what'])
     this.edge = {
       uplinks: 0, uplinksRefused: 0, downlinks: 0, signals: 0, closed: code => { closed.inc({ code }) },
     }
@@ -52,6 +57,8 @@ export class GatewayMetrics {
   }
 
   readonly settled = ({ outcome, reason }: Settle): void => { this.#settled.inc({ outcome, reason }) }
+
+  readonly setAside = (what: SetAside): void => { this.#setAside.inc({ what }) }
 
   /** Adds what is known once the parts of the node have started. */
   observe (sources: MetricsSources): void {

@@ -14,11 +14,13 @@ import { ledger } from '../schemas/streams.js'
 import type { KickAnswer, KickCommand } from './http/connections.js'
 import type { PushAnswer, PushedUser } from './http/downlinks.js'
 import type { Redelivered, RedeliveryAnswer, RedeliveryCommand } from './http/redeliveries.js'
+import { KnownRequests } from './known-requests.js'
 
 export interface PushDeps {
   readonly log: EventLog
   readonly tables: Tables
-  readonly links: Links & Pick<LocalEnds, 'notHere'>
+  readonly links: Links & Pick<LocalEnds, 'notHere' | 'requestKnown'>
+  readonly nodeId: string
 }
 
 /** A signal on its way to other nodes. */
@@ -39,17 +41,33 @@ export class Push {
   readonly #deps: PushDeps
   readonly #partitions: number
   readonly #sent = new WeakMap<SharedSignal, Sent>()
+  readonly #known: KnownRequests
 
   constructor (deps: PushDeps) {
     this.#deps = deps
     this.#partitions = deps.log.partitions(ledger)
+    this.#known = new KnownRequests(deps)
     deps.links.notHere = answer => { this.#lookAgain(answer) }
   }
 
-  /** @throws GatewayError `ledger-unavailable` where not one request was stored */
-  async push (command: DownlinkCommand): Promise<PushAnswer> {
-    const users = command.delivery === 'signal' ? await this.#signal(command) : await this.#request(command)
-    return { messageId: command.messageId, users }
+  /**
+   * @param tellsRepeats users who have had a request of this id are told from the others: `duplicate`, or `conflict`
+   *   where it was for something else. It costs the way to their actors and back
+   * @throws GatewayError `ledger-unavailable` where not one request was stored
+   */
+  async push (command: DownlinkCommand, tellsRepeats = false): Promise<PushAnswer> {
+    const { messageId } = command
+    if (command.delivery === 'signal') return { messageId, users: await this.#signal(command) }
+    if (!tellsRepeats) return { messageId, users: await this.#request(command) }
+    const known = await this.#known.of(command)
+    const userIds = command.userIds.filter((_, i) => known[i] === 'first')
+    const requested = userIds.length === 0 ? [] : await this.#request({ ...command, userIds })
+    let next = 0
+    const users = command.userIds.map((userId, i): PushedUser => {
+      const status = known[i]!
+      return status === 'first' ? requested[next++]! : { userId, status }
+    })
+    return { messageId, users }
   }
 
   /** Records that connections are to be closed for good. The user actors close those that are still open then. */

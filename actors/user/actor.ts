@@ -1,14 +1,15 @@
+import { GatewayError } from '../../schemas/errors.js'
 import type { Entry } from '../../schemas/facts.js'
 import type { UplinkAccepted } from '../../schemas/records.js'
-import type { AckUplinks, Links, Resync } from '../links.js'
-import type { Effect, Settle } from './effects.js'
-import { answerTo, fold } from './fold.js'
-import { missing } from './outbox.js'
-import { headSeq, missedOf, newUser, type Session, type UserState } from './state.js'
-import { decodeSnapshot, encodeSnapshot } from './snapshot.js'
+import type { Question } from '../links.js'
+import { resync, Sink, type SinkDeps, tellKnown } from './answers.js'
+import type { Effect } from './effects.js'
+import { fold } from './fold.js'
+import { decodeSnapshot, encodeSnapshot, unsavable } from './snapshot.js'
+import { newUser, type UserState } from './state.js'
 
 /** A user actor's mailbox holds slices of the ledger, and questions that change nothing. */
-export type UserMessage = Entries | Resync | TakeSnapshot
+export type UserMessage = Entries | Question | TakeSnapshot
 
 /** The entries that one ledger block has for this user. */
 export interface Entries {
@@ -29,20 +30,24 @@ export interface FoldingBlock {
 
 export interface TakeSnapshot {
   readonly type: 'takeSnapshot'
-  /** `undefined` where the user has none to give: it crashed, and its old one must stay. */
-  reply (userId: string, snapshot: Buffer | undefined): void
+  reply (userId: string, snapshot: SavedAs): void
 }
 
-export interface UserActorDeps {
+/**
+ * A state as it is to be saved; `asItIs` where what is saved must stay, of a user who is set aside; undefined where
+ * there is none just now: nobody's may be saved then, for they belong together.
+ */
+export type SavedAs = Buffer | 'asItIs' | undefined
+
+export interface UserActorDeps extends SinkDeps {
   /** The saved snapshot, or undefined. */
   load (userId: string): Promise<Buffer | undefined>
   /** The user's own entries in blocks above `after` and below `before`, in order. */
   replay (userId: string, after: bigint, before: bigint): AsyncIterable<{ offset: bigint, entry: Entry }>
-  readonly links: Links
-  /** Counts how downlinks end. */
-  settled (settle: Settle): void
   /** Records an entry that failed twice; the user goes on without it. */
   setAside (entry: Entry, block: FoldingBlock, error: Error): void
+  /** Records that nothing of this user is folded any more: his state can not be read or written, now or later. */
+  userSetAside (error: Error): void
   /** An entry failed for the first time. */
   failed (error: Error, entry: Entry): void
   /** Something that no entry is to blame for, such as a snapshot that can't be loaded just now. It is tried again. */
@@ -54,8 +59,6 @@ export interface UserActorDeps {
   isHistory (entry: Entry, block: FoldingBlock): boolean
   /** True once the partition is somebody else's: what could not be loaded until now is his to load. */
   ended (): boolean
-  /** Payload bytes of downlinks that follow a welcome unasked. */
-  readonly resumeBytesMax: number
 }
 
 const retryMsMin = 50
@@ -68,12 +71,50 @@ const retryMsMax = 2_000
 export function userActor (userId: string, deps: UserActorDeps) {
   /** Set after a crash: the block up to which the next message must rebuild the state. */
   let rebuildThrough = -1n
+  /** The user is set aside. */
+  let aside = false
+  /** What there is to be saved of a user who is. */
+  let asideAs: SavedAs = 'asItIs'
+  /** His state could not be written: a second time, and he is set aside. */
+  let unwritten = false
 
   return function receive (
     state: UserState | null, message: UserMessage
   ): UserState | null | Promise<UserState | null> {
-    // Only the end of the partition ends the wait for the state.
-    return state === null ? begin(message).catch(() => null) : handled(state, message)
+    if (aside) return passOver(message)
+    if (state !== null) return handled(state, message)
+    return begin(message).catch((err: Error) => {
+      if (!(err instanceof Unusable)) return null // the partition has ended, and with it the wait for the state
+      setUserAside(err, 'asItIs')
+      return passOver(message)
+    })
+  }
+
+  function setUserAside (error: Error, savedAs: SavedAs): void {
+    aside = true
+    asideAs = savedAs
+    deps.userSetAside(error)
+  }
+
+  /** Neither the partition nor a client waits for a user who is set aside. */
+  function passOver (message: UserMessage): null {
+    switch (message.type) {
+      case 'entries':
+        for (const { fact } of message.entries) {
+          if (fact.type === 'ConnectionOpened') refuse(fact.nodeId, fact.connectionId)
+        }
+        message.block.folded()
+        return null
+      case 'resync': refuse(message.nodeId, message.connectionId); return null
+      case 'askRequest': return null // who asks does not wait for ever
+      case 'takeSnapshot': message.reply(userId, asideAs); return null
+    }
+  }
+
+  function refuse (nodeId: string, connectionId: string): void {
+    deps.links.toConnection({
+      type: 'closeConnection', nodeId, connectionId, code: 'internal', reason: 'the state of this user can not be used',
+    })
   }
 
   async function begin (message: UserMessage): Promise<UserState | null> {
@@ -95,13 +136,15 @@ export function userActor (userId: string, deps: UserActorDeps) {
   /**
    * Snapshots or the log may be away for a while. The user's messages wait then, and in the end so does the log: were
    * the entries passed over, what they publish would be lost.
+   *
+   * @throws Unusable where waiting is of no use
    */
   async function patiently (attempt: () => Promise<UserState>): Promise<UserState> {
     for (let waitMs = retryMsMin; ; waitMs = Math.min(2 * waitMs, retryMsMax)) {
       try {
         return await attempt()
       } catch (err) {
-        if (deps.ended()) throw err
+        if (deps.ended() || err instanceof Unusable) throw err
         deps.crashed(err as Error)
         await new Promise(resolve => setTimeout(resolve, waitMs))
       }
@@ -121,16 +164,44 @@ export function userActor (userId: string, deps: UserActorDeps) {
     return state
   }
 
+  /** @throws Unusable where there is a state that can not be read, or there can be none */
   async function load (): Promise<UserState> {
-    const snapshot = await deps.load(userId)
-    return snapshot ? decodeSnapshot(snapshot) : newUser()
+    const snapshot = await deps.load(userId).catch((err: Error) => {
+      throw err instanceof GatewayError && err.code === 'bad-record' ? new Unusable(err) : err
+    })
+    if (!snapshot) return newUser()
+    try {
+      return decodeSnapshot(snapshot)
+    } catch (err) {
+      throw new Unusable(err as Error)
+    }
   }
 
-  function handle (state: UserState, message: UserMessage): UserState | Promise<UserState> {
+  function save (state: UserState, { reply }: TakeSnapshot): UserState | null {
+    let snapshot: Buffer
+    try {
+      snapshot = encodeSnapshot(state)
+      unwritten = false
+    } catch (err) {
+      if (!unwritten) {
+        unwritten = true
+        throw err
+      }
+      // What is saved is older than the checkpoint will be: nobody may take it for his state.
+      setUserAside(err as Error, unsavable((err as Error).message))
+      reply(userId, asideAs)
+      return null
+    }
+    reply(userId, snapshot)
+    return state
+  }
+
+  function handle (state: UserState, message: UserMessage): UserState | null | Promise<UserState | null> {
     switch (message.type) {
       case 'entries': return foldEntries(state, message, 0)
-      case 'resync': resync(state, message, deps); return state
-      case 'takeSnapshot': message.reply(userId, encodeSnapshot(state)); return state
+      case 'resync': resync(state, message, deps.links); return state
+      case 'askRequest': tellKnown(state, message, deps.links); return state
+      case 'takeSnapshot': return save(state, message)
     }
   }
 
@@ -211,111 +282,7 @@ export function userActor (userId: string, deps: UserActorDeps) {
   }
 }
 
-/** Performs the effects of one message; acks to one connection become one. */
-class Sink {
-  #acks: AckUplinks | undefined
-  readonly #state: UserState
-  readonly #uplinks: UplinkAccepted[]
-  readonly #deps: UserActorDeps
-  readonly #history: boolean
-
-  constructor (state: UserState, uplinks: UplinkAccepted[], deps: UserActorDeps, history: boolean) {
-    this.#state = state
-    this.#uplinks = uplinks
-    this.#deps = deps
-    this.#history = history
-  }
-
-  perform (effect: Effect): void {
-    const { links } = this.#deps
-    if (this.#history && isRepairable(effect)) return
-    switch (effect.type) {
-      case 'publishUplink': this.#uplinks.push(effect.uplink); return
-      case 'ackUplink': this.#ack(effect.nodeId, effect.connectionId, effect.seq, effect.userSeq); return
-      case 'settle': this.#deps.settled(effect); return
-      case 'welcome': {
-        this.flush()
-        links.toConnection(effect)
-        const { nodeId, connectionId, downlinkSeq } = effect
-        const session = sessionAt(this.#state, connectionId)
-        if (session) sendMissing(session, nodeId, connectionId, downlinkSeq, this.#deps.resumeBytesMax, links)
-        return
-      }
-      default:
-        this.flush()
-        links.toConnection(effect)
-    }
-  }
-
-  /** Sends the ack that is still being collected. */
-  flush (): void {
-    if (!this.#acks) return
-    this.#deps.links.toConnection(this.#acks)
-    this.#acks = undefined
-  }
-
-  #ack (nodeId: string, connectionId: string, seq: number, userSeq: number): void {
-    const acks = this.#acks
-    if (acks && acks.connectionId === connectionId && seq === acks.seq + 1 && userSeq > 0) {
-      acks.seq = seq
-      acks.userSeqs.push(userSeq)
-      return
-    }
-    this.flush()
-    this.#acks = { type: 'ackUplinks', nodeId, connectionId, seq, userSeqs: userSeq > 0 ? [userSeq] : [] }
-  }
-}
-
-/** What an edge that misses it asks for again. A close or a refusal nobody would ask for. */
-function isRepairable ({ type }: Effect): boolean {
-  return type === 'ackUplink' || type === 'deliver' || type === 'welcome'
-}
-
-function resync (state: UserState, question: Resync, { links }: UserActorDeps): void {
-  const { nodeId, connectionId, welcomed, uplinkSeq, downlinkSeq, bytesMax } = question
-  const session = sessionAt(state, connectionId)
-  if (!session) return
-  if (!welcomed) {
-    links.toConnection({
-      type: 'welcome',
-      nodeId,
-      connectionId,
-      resumed: true,
-      uplinkSeq: session.uplinkSeq,
-      downlinkSeq: headSeq(session) - 1,
-      lastSeq: session.nextSeq - 1,
-      missed: missedOf(session),
-    })
-    sendMissing(session, nodeId, connectionId, headSeq(session) - 1, bytesMax, links)
-    return
-  }
-  if (session.uplinkSeq > uplinkSeq) {
-    const userSeqs = []
-    for (let seq = uplinkSeq + 1; seq <= session.uplinkSeq; seq++) {
-      const userSeq = answerTo(session, seq)
-      if (userSeq > 0) userSeqs.push(userSeq)
-    }
-    links.toConnection({ type: 'ackUplinks', nodeId, connectionId, seq: session.uplinkSeq, userSeqs })
-  }
-  sendMissing(session, nodeId, connectionId, downlinkSeq, bytesMax, links)
-}
-
-/** The session whose current connection this is. */
-function sessionAt (state: UserState, connectionId: string): Session | undefined {
-  const connection = state.connections.get(connectionId)
-  const session = connection && state.sessions.get(connection.deviceId)
-  return session?.connectionId === connectionId ? session : undefined
-}
-
-function sendMissing (
-  session: Session, nodeId: string, connectionId: string, afterSeq: number, bytesMax: number, links: Links
-): void {
-  const downlinks = missing(session, afterSeq, bytesMax)
-  if (!downlinks) {
-    links.toConnection({ type: 'gone', nodeId, connectionId })
-    return
-  }
-  for (const { seq, downlink } of downlinks) {
-    links.toConnection({ type: 'deliver', nodeId, connectionId, seq, downlink })
-  }
+/** A user's saved state that no later try will read. */
+class Unusable extends Error {
+  constructor (cause: Error) { super(cause.message, { cause }) }
 }

@@ -52,7 +52,7 @@ export interface CloseConnection {
   readonly type: 'closeConnection'
   readonly nodeId: string
   readonly connectionId: string
-  readonly code: 'superseded' | 'kicked' | 'protocol'
+  readonly code: 'superseded' | 'kicked' | 'protocol' | 'internal'
   readonly reason: string
 }
 

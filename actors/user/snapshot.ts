@@ -1,3 +1,4 @@
+import { GatewayError } from '../../schemas/errors.js'
 import { decodeUserState, encodeUserState, type StoredUserState } from '../../schemas/user-state.js'
 import { nameOf, noContent, Requests } from './requests.js'
 import type { Connection, Forgotten, Kept, Session, UserState } from './state.js'
@@ -33,8 +34,19 @@ function inBuffer ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength)
 }
 
-/** @throws GatewayError `bad-record` */
+/** What stands in the place of a state that can not be saved: read as a state, it says why there is none. */
+export function unsavable (reason: string): Buffer {
+  return Buffer.from(unsavableMark + reason.slice(0, reasonCharsMax))
+}
+
+const unsavableMark = 'This state could not be saved: '
+const reasonCharsMax = 500
+
+/** @throws GatewayError `bad-record` with the reason in words */
 export function decodeSnapshot (bytes: Buffer): UserState {
+  if (bytes.toString('latin1', 0, unsavableMark.length) === unsavableMark) {
+    throw new GatewayError('bad-record', bytes.toString())
+  }
   const stored = decodeUserState(bytes)
   const sessions = new Map<string, Session>()
   for (const session of stored.sessions) sessions.set(session.deviceId, { ...session, answers: sums(session.answers) })

@@ -13,7 +13,7 @@ export interface DownlinksOptions {
    *
    * @throws GatewayError `ledger-unavailable` where nothing at all was stored
    */
-  readonly push: (command: DownlinkCommand) => Promise<PushAnswer>
+  readonly push: (command: DownlinkCommand, tellsRepeats: boolean) => Promise<PushAnswer>
   readonly frameBytesMax: number
 }
 
@@ -25,8 +25,11 @@ export interface PushAnswer {
 
 export interface PushedUser {
   readonly userId: string
-  /** `queued` durably in the ledger; a signal `sent` to an open connection; `offline`, a signal for nobody. */
-  readonly status: 'queued' | 'sent' | 'offline' | 'rejected'
+  /**
+   * `queued` durably in the ledger; a signal `sent` to an open connection; `offline`, a signal for nobody. The id was
+   * had before: `duplicate` for the same payload and service, `conflict` for others; nothing is queued then.
+   */
+  readonly status: 'queued' | 'duplicate' | 'conflict' | 'sent' | 'offline' | 'rejected'
   /** Where the request stands in the ledger, `3@1021.4`. */
   readonly position?: string
   /** Why it was rejected. */
@@ -119,7 +122,7 @@ const answerSchema = {
         required: ['userId', 'status'],
         properties: {
           userId: { type: 'string' },
-          status: { type: 'string', enum: ['queued', 'sent', 'offline', 'rejected'] },
+          status: { type: 'string', enum: ['queued', 'duplicate', 'conflict', 'sent', 'offline', 'rejected'] },
           position: { type: 'string', description: 'where the request stands in the ledger', examples: ['3@1021.4'] },
           code: { type: 'string', description: 'why it was rejected' },
         },
@@ -144,7 +147,7 @@ export async function downlinksRoutes (app: FastifyInstance, options: DownlinksO
     const command = commandOf(request.body)
     const refusal = sizeRefusal(command, options.frameBytesMax)
     if (refusal) throw refusal
-    return await reply.code(202).send(await options.push(command))
+    return await reply.code(202).send(await options.push(command, request.body.messageId !== undefined))
   })
 }
 

@@ -310,7 +310,8 @@ export class Appender {
       slot.queue.unshift(...outgoing.appends)
       slot.bytesMax = Math.max(1, Math.min(slot.bytesMax, outgoing.bytes.length) >> 1)
     } else {
-      for (const append of outgoing.appends) append.reject(unavailable(what))
+      const error = isTooLarge ? new GatewayError('payload-too-large', what) : unavailable(what)
+      for (const append of outgoing.appends) append.reject(error)
     }
     if (slot.queue.length > 0) this.route(slot, false)
   }

@@ -19,6 +19,9 @@ export interface Given {
   /** Sent to edges so far, in short. */
   readonly sent: string[]
   readonly setAside: Array<{ readonly userId: string, readonly offset: bigint, readonly message: string }>
+  /** Users, and uplinks, that the partition went on without. */
+  readonly usersAside: string[]
+  readonly uplinksAside: string[]
   readonly failures: string[]
   /** Ends the process, as far as the data directory can tell. */
   close (): Promise<void>
@@ -39,6 +42,8 @@ export async function given (t: Test, directory: string, overrides: Partial<Part
   const snapshots = embeddedSnapshots(store)
   const sent: string[] = []
   const setAside: Given['setAside'] = []
+  const usersAside: string[] = []
+  const uplinksAside: string[] = []
   const failures: string[] = []
   const links = localLinks()
   links.connections = message => sent.push(inShort(message)) > 0
@@ -50,10 +55,14 @@ export async function given (t: Test, directory: string, overrides: Partial<Part
     limits,
     settled: () => {},
     setAside: ({ userId }, _partition, offset, { message }) => { setAside.push({ userId, offset, message }) },
+    userSetAside: (userId, _partition, _offset, { message }) => { usersAside.push(`${userId}: ${message}`) },
+    uplinkSetAside: ({ userId, userSeq }, _partition, { message }) => {
+      uplinksAside.push(`${userId} ${userSeq}: ${message}`)
+    },
     failed: (what, { message }) => { failures.push(`${what}: ${message}`) },
     ...overrides,
   }
-  return { log, snapshots, deps, sent, setAside, failures, close: () => store.close() }
+  return { log, snapshots, deps, sent, setAside, usersAside, uplinksAside, failures, close: () => store.close() }
 }
 
 export function inShort (message: ConnectionMessage): string {

@@ -8,6 +8,8 @@ import { fingerprintOf } from '../../schemas/single-object.js'
 import { mutate } from '../schemas/mutations.js'
 
 const schema = loadSchema('links')
+/** Batches without anything new go out as nodes of the version before read them. */
+const older = loadSchema('history/links-1')
 const batchType = avsc.Type.forSchema(schema as avsc.Schema, { wrapUnions: 'always' })
 const head = batchHead('n1')
 
@@ -42,6 +44,15 @@ const samples: LinkMessage[] = [
     bytesMax: 131072,
   },
   { type: 'notHere', nodeId: 'n1', connectionId: 'c1', signalId: 7 },
+]
+
+/** What nodes of the version before do not know. */
+const newSamples: LinkMessage[] = [
+  { type: 'closeConnection', ...to, code: 'internal', reason: 'the state of this user can not be used' },
+  {
+    type: 'askRequest', userId: 'user-1', partition: 3, nodeId: 'n1', askId: 9, messageId: 'm1', content: 0xffffffff, asOf: 7n,
+  },
+  { type: 'requestKnown', nodeId: 'n2', askId: 9, known: 'conflict' },
 ]
 
 const anySeq = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER - 1 })
@@ -106,7 +117,8 @@ function byAvsc (messages: readonly LinkMessage[]): Buffer {
   const known = new Set<number>()
   const items = messages.flatMap(message => {
     const { type, nodeId, ...fields } = message as any
-    const item = { [`ledgerline.${type[0].toUpperCase()}${type.slice(1)}`]: { ...fields, ...fields.downlink } }
+    const name = `ledgerline.${type[0].toUpperCase()}${type.slice(1)}`
+    const item = { [name]: { ...fields, ...fields.downlink, asOf: Number(fields.asOf ?? 0) } }
     if (message.type !== 'signal' || known.has(message.signalId)) return [item]
     known.add(message.signalId)
     const { signalId, signal: { service, payload } } = message
@@ -117,9 +129,11 @@ function byAvsc (messages: readonly LinkMessage[]): Buffer {
 
 t.test('a link batch', async t => {
   t.test('is the header and what avsc writes', async t => {
-    for (const messages of [[], ...samples.map(message => [message]), samples]) {
+    const all = [...samples, ...newSamples]
+    for (const messages of [[], ...all.map(message => [message]), samples, all]) {
       const bytes = encode(messages)
-      t.equal(bytes.readBigUInt64LE(2), fingerprintOf(schema))
+      const isNew = messages.some(message => newSamples.includes(message))
+      t.equal(bytes.readBigUInt64LE(2), fingerprintOf(isNew ? schema : older))
       t.equal(bytes.subarray(10).toString('hex'), byAvsc(messages).toString('hex'))
     }
   })
@@ -132,10 +146,13 @@ t.test('a link batch', async t => {
   })
   t.test('has the schema that every other node of the cluster reads', async t => {
     // Nodes of two versions talk to each other while one replaces the other: a change must be readable by both.
-    t.equal(fingerprintOf(schema).toString(16), 'bc35d2b49af04426')
+    t.equal(fingerprintOf(older).toString(16), 'bc35d2b49af04426')
+    t.equal(fingerprintOf(schema).toString(16), '14e2492d98312c85')
   })
   t.test('reads back, empty too', async t => {
+    const all = [...samples, ...newSamples]
     t.strictSame(decodeBatch(encode(samples), 'n2'), { fromNodeId: 'n1', messages: samples })
+    t.strictSame(decodeBatch(encode(all), 'n2'), { fromNodeId: 'n1', messages: all })
     t.strictSame(decodeBatch(encode([]), 'n2'), { fromNodeId: 'n1', messages: [] })
   })
   t.test('gives signals with one content one object', async t => {

@@ -45,7 +45,7 @@ async function startNode (
     node.heard.push(message)
     return node.here.has(message.connectionId)
   }
-  links.users = question => { node.asked.push(question) }
+  links.users = question => { if (question.type === 'resync') node.asked.push(question) }
   links.notHere = answer => { node.sentBack.push(answer) }
   return node
 }

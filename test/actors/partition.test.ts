@@ -8,7 +8,7 @@ import type { Entry } from '../../schemas/facts.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { ledger, uplinks } from '../../schemas/streams.js'
 import { given, type Given, limits, of, poison, published, tampered, until } from './given.js'
-import { closed, opened, requested, uplink } from './user/history.js'
+import { closed, kicked, opened, requested, uplink } from './user/history.js'
 
 t.test('A partition', async t => {
   t.test('publishes what its users accept, and saves them when it is given back', async t => {
@@ -228,7 +228,7 @@ t.test('More entries than may fold at once', async t => {
       checkpoint: partition => world.snapshots.checkpoint(partition),
       save: (...args) => world.snapshots.save(...args),
       async load (partition, userId) {
-        await released
+        if (userId !== '') await released
         return await world.snapshots.load(partition, userId)
       },
     }
@@ -305,6 +305,46 @@ t.test('A close', async t => {
     await until(async () => (await world.log.bounds(ledger, 0)).next === 2n)
     partition.repeatCloses(Date.now() + 10_000)
     t.equal(closes(), 3)
+  })
+})
+
+t.test('A close that was not told', async t => {
+  for (const [what, ending] of [
+    ['of a kick', kicked('k1', 'a1')],
+    ['of a connection that was superseded', opened('a2')],
+    ['of a connection under the login policy', opened('a2', { deviceId: 'pad', loginPolicy: 'user' })],
+    ['of a connection that claims too much', opened('a0', { downlinkSeq: 7 })],
+  ] as const) {
+    t.test(`${what} is told by the next owner, who folds nothing of it again`, async t => {
+      const directory = t.testdir()
+      const first = await given(t, directory)
+      const users = await startUsers(first.log, first.deps)
+      await append(first, of('ann', opened('a1'), ending))
+      await until(() => first.sent.some(message => message.startsWith('close')))
+      const close = first.sent.find(message => message.startsWith('close'))!
+      await users.stop()
+      t.equal(await first.snapshots.checkpoint(0), (await first.log.bounds(ledger, 0)).next)
+
+      const second = await reopened(t, first, directory)
+      const partition = await followed(second, 0)
+      partition.repeatCloses(Date.now())
+      t.strictSame(second.sent, [close])
+      await append(second, of('ann', closed(close.split(' ')[1]!)))
+      await until(async () => (await second.snapshots.load(0, ''))?.toString() === '[]' || await partition.checkpoint())
+      const third = await Partition.open(0, second.deps, () => {})
+      third.repeatCloses(Date.now())
+      t.strictSame(second.sent, [close], 'and by nobody once the connection has ended')
+    })
+  }
+  t.test('is the answer to a connection that asks for what it has missed', async t => {
+    const world = await given(t, t.testdir())
+    const partition = await followed(world, 0)
+    await append(world, of('ann', opened('a1'), kicked('k1', 'a1')))
+    await until(() => world.sent.includes('close a1 kicked'))
+    partition.ask({
+      type: 'resync', userId: 'ann', partition: 0, nodeId: 'n1', connectionId: 'a1', welcomed: true, uplinkSeq: 0, downlinkSeq: 0, bytesMax: 1,
+    })
+    await until(() => world.sent.filter(message => message === 'close a1 kicked').length === 2)
   })
 })
 

@@ -50,7 +50,7 @@ function given () {
   const links = localLinks()
   const sent: ConnectionMessage[] = []
   links.connections = message => sent.push(message) > 0
-  const push = new Push({ log: new MemoryLog<Entry>(), tables, links })
+  const push = new Push({ log: new MemoryLog<Entry>(), tables, links, nodeId: 'n1' })
   let next = 0n
   return {
     push,

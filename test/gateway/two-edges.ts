@@ -74,7 +74,7 @@ export class TwoEdges {
   private constructor (readonly stores: Stores, a: TestEdge, b: TestEdge) {
     this.a = a
     this.b = b
-    this.push = new Push(stores)
+    this.push = new Push({ ...stores, nodeId: 'a' })
   }
 
   /** Sends a durable downlink to each of the users. */

@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap'
 import { type Behaviour, startActors } from '../../../actors/system.js'
-import { type FoldingBlock, userActor, type UserActorDeps, type UserMessage } from '../../../actors/user/actor.js'
+import { type FoldingBlock, type SavedAs, userActor, type UserActorDeps, type UserMessage } from '../../../actors/user/actor.js'
 import type { Settle } from '../../../actors/user/effects.js'
 import { decodeSnapshot } from '../../../actors/user/snapshot.js'
-import type { UserState } from '../../../actors/user/state.js'
+import { newUser, type UserState } from '../../../actors/user/state.js'
 import type { Entry, Fact } from '../../../schemas/facts.js'
 import type { UplinkAccepted } from '../../../schemas/records.js'
 import { inShort, of, poison, until } from '../given.js'
@@ -61,6 +61,29 @@ t.test('An entry that can not be folded', async t => {
     await user.fold(uplink('c1', 2), poison('c1', 3, 1))
     t.strictSame(user.setAside, ['poison'])
     t.strictSame(user.published, ['1=1', '2=2', '3=3'])
+  })
+})
+
+t.test('A state that can not be used', async t => {
+  const unreadable = { snapshot: Buffer.from('this was never a state') }
+  t.test('sets its user aside where it can not be read: nothing waits for it, and what is saved stays', async t => {
+    const user = givenUser(t, unreadable)
+    await user.fold(opened('c1'), uplink('c1', 1))
+    await user.fold(requested('m1'))
+    t.strictSame(user.aside, ['does not start with an Avro single-object header'])
+    t.strictSame(user.sent, ['close c1 internal'], 'and its client is told')
+    t.equal(await user.savedAs(), 'asItIs')
+  })
+  t.test('sets its user aside where it can not be written, twice; the next owner finds that, not an older state', async t => {
+    const user = givenUser(t, { state: { ...newUser(), userSeq: 2 ** 53 } })
+    t.equal(await user.savedAs(), undefined, 'it is tried again first')
+    const mark = await user.savedAs()
+    t.match(mark, Buffer)
+    t.equal(user.aside.length, 1)
+    const next = givenUser(t, { snapshot: mark as Buffer })
+    await next.fold(opened('c1'))
+    t.match(next.aside, [/^This state could not be saved: /])
+    t.equal(await next.savedAs(), 'asItIs')
   })
 })
 
@@ -144,12 +167,12 @@ t.test('A resync', async t => {
     await other.tell({ ...question, uplinkSeq: 2, downlinkSeq: 0 })
     t.strictSame(other.sent, ['gone c1'])
   })
-  t.test('of a connection that is not the current one is not answered', async t => {
+  t.test('of a connection that is not the current one is told that it has ended', async t => {
     const user = givenUser(t)
     await user.fold(...history, opened('c2'))
     user.sent.length = 0
     await user.tell({ ...question, uplinkSeq: 0, downlinkSeq: 0 })
-    t.strictSame(user.sent, [])
+    t.strictSame(user.sent, ['close c1 superseded'])
   })
   t.test('changes nothing', async t => {
     const user = givenUser(t)
@@ -168,6 +191,7 @@ interface GivenUser {
   readonly setAside: string[]
   readonly failed: string[]
   readonly crashed: string[]
+  readonly aside: string[]
   readonly settled: Settle[]
   block (offset: bigint): FoldingBlock
   /** Folds the facts as one block of the ledger. */
@@ -175,6 +199,7 @@ interface GivenUser {
   /** Resolves once the message is handled. */
   tell (message: UserMessage): Promise<void>
   snapshot (): Promise<Buffer | undefined>
+  savedAs (): Promise<SavedAs>
   state (): Promise<UserState>
 }
 
@@ -195,9 +220,10 @@ function givenUser (
     async * replay (_userId, after, before) {
       for (const replayed of ledger) if (replayed.offset > after && replayed.offset < before) yield replayed
     },
-    links: { toConnection: message => { user.sent.push(inShort(message)) }, toUser: () => {} },
+    links: { toConnection: message => { user.sent.push(inShort(message)) }, toUser: () => {}, toAsker: () => {} },
     settled: settle => { user.settled.push(settle) },
     setAside: (_entry, _block, { message }) => { user.setAside.push(message) },
+    userSetAside: ({ message }) => { user.aside.push(message) },
     failed: ({ message }) => { user.failed.push(message) },
     crashed: ({ message }) => { user.crashed.push(message) },
     ended: () => false,
@@ -220,6 +246,7 @@ function givenUser (
     sent: [],
     get published () { return accepted.map(({ seq, userSeq }) => `${seq}=${userSeq}`) },
     setAside: [],
+    aside: [],
     failed: [],
     crashed: [],
     settled: [],
@@ -238,7 +265,11 @@ function givenUser (
       await until(() => handled >= last)
     },
     async snapshot () {
-      let taken: Buffer | undefined
+      const taken = await user.savedAs()
+      return taken === 'asItIs' ? undefined : taken
+    },
+    async savedAs () {
+      let taken: SavedAs
       await user.tell({ type: 'takeSnapshot', reply: (_userId, snapshot) => { taken = snapshot } })
       return taken
     },

@@ -134,6 +134,8 @@ async function publish (t: Test, log: EventLog, store: Parameters<typeof embedde
     limits: partitionLimits,
     settled () {},
     setAside ({ userId }, _partition, _offset, error) { t.fail(`an entry of ${userId} was set aside: ${error}`) },
+    userSetAside (userId, _partition, _offset, error) { t.fail(`${userId} was set aside: ${error}`) },
+    uplinkSetAside ({ userId }, _partition, error) { t.fail(`an uplink of ${userId} was set aside: ${error}`) },
     failed (what, error) { t.fail(`${what}: ${error}`) },
   })
   await until(async () => {

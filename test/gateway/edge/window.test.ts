@@ -48,7 +48,7 @@ function givenConnection (t: Test, { frameRate = 0 } = {}) {
       resumeBytesMax: 1 << 18,
       lingerMs: 2_000,
     },
-    links: { toConnection () {}, toUser () {} },
+    links: { toConnection () {}, toUser () {}, toAsker () {} },
     ticks: () => 0,
     verify: () => new Promise(resolve => { letIn = resolve }),
     partitionOf: () => 0,
