@@ -42,7 +42,8 @@ export function withDeadlines (deps: HttpDeps): HttpDeps {
     trace: read(deps.trace),
     redeliver: read(deps.redeliver),
     drain: store(deps.drain),
-    push: command => command.delivery === 'signal' ? lookup(deps.push)(command) : store(deps.push)(command),
+    push: (command, tellsRepeats) =>
+      (command.delivery === 'signal' ? lookup(deps.push) : store(deps.push))(command, tellsRepeats),
     kick (command) {
       const deadlineMs = command.userId === '' ? walkMs : lookupMs
       return within(deadlineMs, 'not-ready', lateStore, deps.kick(command)) // whichever of the two stores it waits for
