@@ -6,7 +6,7 @@ import { openWebSocket } from './transport-browser.js'
 
 export type * from './public.js'
 export { Client } from './client.js'
-export { ClientError } from './client-error.js'
+export { ClientError, GiveUp, TryLater } from './client-error.js'
 export { inDefault, inFile, inIndexedDb, inLocalStorage } from './storage/of-browsers.js'
 export { inMemory } from './storage/storage.js'
 
@@ -43,7 +43,7 @@ const browser: Platform = {
 export function createClient (options: ClientOptions): Client {
   const client = new Client(options, browser)
   const { transport, endpoints = [] } = options
-  if (transport === 'tcp' || endpoints.some(url => /^(tcp|tls):/.test(url))) {
+  if (transport === 'tcp' || [endpoints].flat().some(url => /^(tcp|tls):/.test(url))) {
     throw new TypeError('tcp:// and tls:// are for Node; here it is ws:// and wss://')
   }
   return client

@@ -1,8 +1,7 @@
 import type { Connected } from '../schemas/frames.js'
-import { encodeUtf8 } from '../schemas/utf8.js'
 import { Backoff } from './backoff.js'
-import { ClientError } from './client-error.js'
-import { systemClock } from './clock.js'
+import { ClientError, quiet } from './client-error.js'
+import { systemClock, within } from './clock.js'
 import type { Clock } from './clock.js'
 import { Connection } from './connection.js'
 import type { Hello, Received } from './connection.js'
@@ -19,17 +18,24 @@ import { KnownIntervals } from './known-intervals.js'
 import { checkOptions } from './options.js'
 import type { ClientOptions } from './options.js'
 import type { Accepted } from './outbox.js'
+import { bytesOf, checkSend, jsonOf, readable, uplinkBytes } from './payloads.js'
+import type { Payload } from './payloads.js'
 import type { Address, Platform } from './platform.js'
 import { Keeper } from './storage/keeper.js'
+import { Tokens } from './tokens.js'
 import { Uplinks } from './uplinks.js'
+import { boundedWait } from './waits.js'
 
 export interface SendOptions { readonly service?: string, readonly priority?: number }
 
-/** Opcode, a long, two lengths and an int at their longest. */
-const uplinkOverheadMax = 1 + 10 + 2 * 5 + 5
+/** `idle` before `connect`, `waiting` between attempts, `closed` by `close`, `ended` for another reason. */
+export type ClientState = 'idle' | 'connecting' | 'connected' | 'waiting' | 'closed' | 'ended'
 
-/** An application that does not come up with a token for so long is asked again. */
-const tokenMsMax = 30_000
+/** What a server dictates where it says nothing that can be. */
+const heartbeatMsDefault = 45_000
+
+/** A storage that does not answer keeps no client from closing. */
+const closeMsMax = 5_000
 
 /*
   Kept beside uplinks and downlinks:
@@ -52,19 +58,25 @@ export class Client {
   readonly #connector: Connector
   readonly #interval: HeartbeatInterval
   readonly #intervals: KnownIntervals
+  readonly #tokens: Tokens
   #userId: string | undefined
-  #frameBytesMax = 65_536
   #restoring: Promise<void> | undefined
   #isRestored = false
   #isConnecting = false
+  #isClosed = false
   #unwatchNetwork = () => {}
-  /** How it ended, unless by `close`. */
+  /** How it ended. */
   #error: ClientError | undefined
+  /** Those who wait for something that will never be once this client has ended. */
+  readonly #waiting = new Set<(error: ClientError) => void>()
 
+  /** @throws TypeError naming the option, what it got and what it wants */
   constructor (options: ClientOptions, platform: Platform, clock: Clock = systemClock) {
     checkOptions(options)
-    const { random = Math.random, outboxMax = 1000, outboxBytesMax = 4 << 20, ack = 'auto' } = options
-    const { attemptsMax = Infinity, giveUpAfterMs = Infinity, heartbeat = 'dictated' } = options
+    const { outboxMax = 1000, outboxBytesMax = 4 << 20, ack = 'auto', handlerAttemptsMax = 5 } = options
+    const { attemptsMax = Infinity, giveUpAfterMs = Infinity, heartbeat = 'dictated', getToken } = options
+    const random = (): number =>
+      this.#ask('random', options.random ?? Math.random, value => value >= 0 && value < 1, Math.random)
     this.#options = options
     this.#platform = platform
     this.#clock = clock
@@ -77,7 +89,9 @@ export class Client {
       keeper: this.#keeper,
       max: outboxMax,
       bytesMax: outboxBytesMax,
+      frameBytes: uplink => uplinkBytes(uplink, options.encoding ?? 'avro'),
       accepted: event => this.#listeners.tell('accepted', event),
+      rejected: event => this.#listeners.tell('rejected', event),
       refused: event => this.#listeners.tell('refused', event),
     })
     this.#downlinks = new Downlinks({
@@ -85,10 +99,19 @@ export class Client {
       keeper: this.#keeper,
       random,
       isManual: ack === 'manual',
+      attemptsMax: handlerAttemptsMax,
       tell: downlink => {
-        if (this.#listeners.has('downlink')) return Promise.all(this.#listeners.ask('downlink', downlink))
+        if (this.#listeners.has('downlink')) return this.#listeners.ask('downlink', downlink)
       },
       failed: event => this.#listeners.tell('failed', event),
+      skipped: event => this.#listeners.tell('skipped', event),
+    })
+    this.#tokens = new Tokens({
+      clock,
+      random,
+      getToken,
+      renewed: token => this.#connector.current?.send({ op: 'token', token }),
+      gaveUp: reason => this.#connector.stop('no-token', reason),
     })
     this.#backoff = new Backoff({ baseMs: 1000, capMs: 60_000, random })
     this.#endpoints = endpointsOf(options, { platform, clock, keeper: this.#keeper, backoff: this.#backoff })
@@ -108,17 +131,35 @@ export class Client {
       paused: () => {
         this.#uplinks.pause()
         this.#downlinks.pause()
+        this.#tokens.stop()
       },
       disconnected: (ended, isKick) => this.#disconnected(ended, isKick),
       ahead: () => this.#downlinks.forget(),
     })
   }
 
+  get state (): ClientState {
+    if (this.#isClosed) return 'closed'
+    if (this.#connector.state === 'ended') return 'ended'
+    if (!this.#isConnecting) return 'idle'
+    if (this.#connector.isOpen) return 'connected'
+    return this.#connector.isWaiting ? 'waiting' : 'connecting'
+  }
+
   /** Uplinks that the server has not accepted yet. */
   get unackedUplinks (): number { return this.#uplinks.size }
 
-  /** Connects, and stays connected until `close` or a terminal end. */
+  /**
+   * Connects, and stays connected until `close` or a terminal end.
+   *
+   * @throws Error once this client is closed or has ended
+   */
   connect (): this {
+    if (this.#isClosed) throw new Error('this client is closed; make another one with createClient')
+    if (this.#error) {
+      const { code, message } = this.#error
+      throw new Error(`this client has ended, ${code}: ${message}; make another one with createClient`)
+    }
     if (this.#isConnecting) return this
     this.#isConnecting = true
     this.#unwatchNetwork = this.#platform.watchNetwork(isBack => this.#connector.networkChanged(isBack), {
@@ -133,25 +174,51 @@ export class Client {
   }
 
   /**
-   * Resolves once the uplink is in the ledger, over however many connections that takes. Sends keep their order.
+   * Resolves once it is connected, at once where it is.
    *
-   * @throws ClientError `outbox-full`, `payload-too-large`; or why the client ended: `disconnected`, `kicked`, ...
+   * @throws ClientError why this client ended; `disconnected` by `close`
    */
-  async send (payload: string | Uint8Array, { service = '', priority = 0 }: SendOptions = {}): Promise<Accepted> {
-    const bytes = typeof payload === 'string' ? encodeUtf8(payload) : new Uint8Array(payload)
-    const frameBytes = bytes.length + encodeUtf8(service).length + uplinkOverheadMax
-    if (frameBytes > this.#frameBytesMax) {
-      throw new ClientError('payload-too-large', `${frameBytes} bytes, and ${this.#frameBytesMax} are the bound`)
-    }
-    if (!this.#isRestored) await this.#restore()
-    if (this.#connector.state === 'ended') throw new ClientError('disconnected', 'this client has ended')
-    return await this.#uplinks.send(service, bytes, priority)
+  ready (): Promise<void> {
+    return this.#unlessEnded(resolve => {
+      if (this.state !== 'connected') return this.on('connected', () => resolve())
+      resolve()
+    })
   }
 
-  on<Name extends keyof ClientEvents> (name: Name, listener: Listener<Name>): this {
+  /**
+   * Resolves once the uplink is in the ledger, over however many connections that takes. Sends keep their order.
+   *
+   * @throws TypeError where it can't be sent; ClientError `outbox-full`, `payload-too-large`; or why the client ended:
+   *   `disconnected`, `kicked`, ...
+   */
+  send (payload: Payload, options?: SendOptions): Promise<Accepted> {
+    return quiet(this.#send(() => bytesOf(payload), options))
+  }
+
+  /** As `send`, of the JSON of `value`. */
+  sendJson (value: unknown, options?: SendOptions): Promise<Accepted> {
+    return quiet(this.#send(() => bytesOf(jsonOf(value)), options))
+  }
+
+  /** @returns what stops it */
+  on<Name extends keyof ClientEvents> (name: Name, listener: Listener<Name>): () => void {
     this.#listeners.add(name, listener)
     if (name === 'downlink') this.#downlinks.listening()
-    return this
+    return () => this.#listeners.remove(name, listener)
+  }
+
+  /** The next event of this name: to the listener, or to whoever awaits it, who is told if there will be none. */
+  once<Name extends keyof ClientEvents> (name: Name): Promise<ClientEvents[Name]>
+  once<Name extends keyof ClientEvents> (name: Name, listener: Listener<Name>): () => void
+  once<Name extends keyof ClientEvents> (
+    name: Name, listener?: Listener<Name>
+  ): (() => void) | Promise<ClientEvents[Name]> {
+    if (listener === undefined) return this.#unlessEnded(resolve => this.once(name, resolve))
+    const stop = this.on(name, event => {
+      stop()
+      return listener(event)
+    })
+    return stop
   }
 
   off<Name extends keyof ClientEvents> (name: Name, listener: Listener<Name>): this {
@@ -165,18 +232,11 @@ export class Client {
    *
    * @throws ClientError why the client ended, unless by `close`
    */
-  async * downlinks (): AsyncGenerator<ReceivedDownlink, void, void> {
-    const stream = new DownlinkStream()
-    if (this.#connector.state === 'ended') stream.end(this.#error)
-    this.#streams.add(stream)
-    this.on('downlink', stream.push)
-    try {
-      for (let next = await stream.next(); next; next = await stream.next()) yield next
-    } finally {
-      this.off('downlink', stream.push)
-      this.#streams.delete(stream)
-      stream.leave()
-    }
+  downlinks (): AsyncGenerator<ReceivedDownlink, void, void> {
+    const loop = this.#loop()
+    const next = loop.next.bind(loop)
+    loop.next = () => quiet(next())
+    return loop
   }
 
   /** Tells that the network is another one, or back, where the platform does not say so by itself. */
@@ -189,12 +249,76 @@ export class Client {
    *
    * @param endSession this device will not come back: its outbox on the server is dropped
    */
-  async close ({ endSession = false } = {}): Promise<void> {
+  close ({ endSession = false } = {}): Promise<void> {
+    return quiet(this.#close(endSession))
+  }
+
+  async #close (endSession: boolean): Promise<void> {
+    this.#isClosed ||= this.#error === undefined
     this.#downlinks.flush()
     this.#keeper.stopWaiting()
-    await this.#restoring?.catch(() => {})
-    await this.#connector.close(endSession)
-    await this.#keeper.close()
+    // Now, and not once the storage has answered: what its next owner takes over is closed by then.
+    const left = this.#connector.close(endSession)
+    try {
+      await within(closeMsMax, (async () => {
+        await this.#restoring
+        await left
+        await this.#keeper.close()
+      })(), this.#clock)
+    } catch (error) {
+      this.#listeners.tell('storageFailed', { error })
+    }
+  }
+
+  async #send (bytes: () => Uint8Array, { service = '', priority = 0 }: SendOptions = {}): Promise<Accepted> {
+    checkSend(service, priority)
+    const payload = bytes()
+    if (!this.#isRestored && this.#error === undefined) await this.#restore()
+    if (this.#error) throw new ClientError('disconnected', `this client has ended: ${this.#error.message}`)
+    return await this.#uplinks.send(service, payload, priority)
+  }
+
+  async * #loop (): AsyncGenerator<ReceivedDownlink, void, void> {
+    const stream = new DownlinkStream()
+    if (this.#error) stream.end(this.#isClosed ? undefined : this.#error)
+    this.#streams.add(stream)
+    const stop = this.on('downlink', stream.push)
+    try {
+      for (let next = await stream.next(); next; next = await stream.next()) yield next
+    } finally {
+      stop()
+      this.#streams.delete(stream)
+      stream.leave()
+    }
+  }
+
+  /** @param begin gets what resolves it; what it returns is called when there is nothing to wait for any more */
+  #unlessEnded<T> (begin: (resolve: (value: T) => void) => (() => void) | undefined): Promise<T> {
+    return quiet(new Promise((resolve, reject) => {
+      if (this.#error) return reject(this.#error)
+      let stop = (): void => {}
+      const settle = (error: ClientError | undefined, value?: T): void => {
+        this.#waiting.delete(settle)
+        stop()
+        if (error) reject(error)
+        else resolve(value!)
+      }
+      this.#waiting.add(settle)
+      stop = begin(value => settle(undefined, value)) ?? stop
+    }))
+  }
+
+  /** What a function of the application returns, or `otherwise` where that is not what it should be. */
+  #ask<T> (callback: string, run: () => T, isGood: (value: T) => boolean, otherwise: () => T): T {
+    try {
+      const value = run()
+      if (isGood(value)) return value
+      quiet(Promise.resolve(value)) // it may be one that rejects
+      throw new TypeError(`${callback}: got ${typeof value}`)
+    } catch (error) {
+      this.#listeners.failed(callback, error)
+      return otherwise()
+    }
   }
 
   #restore (): Promise<void> {
@@ -219,23 +343,11 @@ export class Client {
   }
 
   async #hello (isExpired: boolean): Promise<Hello> {
-    const { getToken, deviceId, platform = 'unknown', client = '' } = this.#options
-    const token = await this.#inTime(getToken({ isExpired }))
+    const { deviceId, platform = 'unknown', client = '' } = this.#options
+    const token = await this.#tokens.ask(isExpired)
     const { sessionId, ackedSeq } = this.#uplinks
     const { doneSeq: downlinkSeq } = this.#downlinks
     return { frame: { op: 'connect', token, deviceId, platform, client, sessionId, downlinkSeq }, uplinkSeq: ackedSeq }
-  }
-
-  async #inTime (token: string | Promise<string>): Promise<string> {
-    let cancel = () => {}
-    const late = new Promise<never>((_resolve, reject) => {
-      cancel = this.#clock.after(tokenMsMax, () => reject(new Error(`no token for ${tokenMsMax} ms`)))
-    })
-    try {
-      return await Promise.race([token, late])
-    } finally {
-      cancel()
-    }
   }
 
   #open (address: Address, hello: Hello): Connection {
@@ -260,9 +372,9 @@ export class Client {
     }
     this.#userId = frame.userId
     this.#keeper.put(userKey, () => frame.userId)
-    this.#frameBytesMax = frame.frameBytesMax
-    const network = this.#options.network?.() ?? ''
-    this.#interval.dictate(frame.heartbeatMs, network, this.#intervals.of(network))
+    const network = this.#ask('network', this.#options.network ?? (() => ''), value => typeof value === 'string', () => '')
+    this.#interval.dictate(boundedWait(frame.heartbeatMs, heartbeatMsDefault), network, this.#intervals.of(network))
+    this.#tokens.begin(hello.frame.token, frame.serverTimeMs)
     if (from === undefined) this.#listeners.tell('connected', { ...connected, endpoint })
     else this.#listeners.tell('migrated', { ...connected, endpoint, from })
     this.#downlinks.resume(connection, frame.downlinkSeq, hello.frame.downlinkSeq)
@@ -284,9 +396,15 @@ export class Client {
         return
       case 'signal': {
         const { service, payload } = frame
-        this.#listeners.tell('signal', { service, payload: new Uint8Array(payload) })
+        this.#listeners.tell('signal', { service, ...readable(payload) })
         return
       }
+      case 'pong':
+        if (isCurrent) this.#downlinks.answered(connection.pongs)
+        return
+      case 'tokenAccepted':
+        if (isCurrent) this.#tokens.accepted(frame.expiresAtMs)
+        return
       case 'uplinkRefused':
         if (isCurrent) this.#uplinks.refused(frame)
         return
@@ -306,11 +424,13 @@ export class Client {
     if (isKick) this.#listeners.tell('kicked', { code, reason, willReconnect: false })
     if (!willReconnect) {
       this.#unwatchNetwork()
-      this.#error = code === 'disconnected' ? undefined : new ClientError(code, reason)
+      this.#tokens.stop()
+      this.#error = new ClientError(code, reason)
       this.#uplinks.end(code, reason)
       this.#downlinks.end()
-      for (const stream of this.#streams) stream.end(this.#error)
+      for (const stream of this.#streams) stream.end(this.#isClosed ? undefined : this.#error)
     }
     this.#listeners.tell('disconnected', ended)
+    if (this.#error) for (const end of this.#waiting) end(this.#error)
   }
 }

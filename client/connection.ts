@@ -1,12 +1,16 @@
 import type {
-  ClientFrame, Connect, Connected, Downlink, Frame, Migrate, Signal, UplinkAck, UplinkRefused,
+  ClientFrame, Connect, Connected, Downlink, Frame, Migrate, Pong, Signal, TokenAccepted, UplinkAck, UplinkRefused,
 } from '../schemas/frames.js'
 import type { Clock } from './clock.js'
+import { reasonOf } from './client-error.js'
 import { codeOf, isTerminal } from './end-codes.js'
+import type { EndCode, OrNewer } from './end-codes.js'
 import { deadMs, Heartbeat } from './heartbeat.js'
 import type { HeartbeatInterval } from './heartbeat-interval.js'
 import type { Address, Encoding, Platform } from './platform.js'
+import { isJwt } from './tokens.js'
 import type { Transport, TransportEnd } from './transport.js'
+import { boundedWait } from './waits.js'
 
 export interface ConnectionOptions {
   readonly platform: Platform
@@ -27,10 +31,10 @@ export interface Hello {
   readonly uplinkSeq: number
 }
 
-export type Received = UplinkAck | UplinkRefused | Downlink | Signal | Migrate
+export type Received = UplinkAck | UplinkRefused | Downlink | Signal | Migrate | Pong | TokenAccepted
 
 export interface ConnectionEnd {
-  readonly code: string
+  readonly code: OrNewer<EndCode>
   readonly reason: string
   readonly terminal: boolean
   readonly isKick: boolean
@@ -48,6 +52,11 @@ export class Connection {
   readonly hello: Hello
   /** 0 until it is connected. */
   uplinkWindow = 0
+  /** What one frame may take; Infinity until it is connected. */
+  frameBytesMax = Infinity
+  /** Pings that went out, and that were answered. */
+  pings = 0
+  pongs = 0
   /** Resolves once the socket is gone. */
   readonly closed: Promise<void>
   #resolveClosed = () => {}
@@ -56,7 +65,7 @@ export class Connection {
   #transport: Transport | undefined
   #connectedAtMs = -1
   #cancelTimer: () => void
-  #end: Partial<ConnectionEnd> & { readonly code: string, readonly reason: string } | undefined
+  #end: Partial<ConnectionEnd> & { readonly code: OrNewer<EndCode>, readonly reason: string } | undefined
   #hasEnded = false
 
   constructor (address: Address, hello: Hello, options: ConnectionOptions) {
@@ -88,7 +97,13 @@ export class Connection {
   }
 
   send (frame: ClientFrame): void {
-    this.#transport?.send(frame)
+    if (frame.op === 'ping') this.pings++
+    try {
+      // Of a ping this alone knows how long the next silence will be.
+      this.#transport?.send(frame.op === 'ping' ? { ...frame, silentMs: this.#options.interval.toTellMs } : frame)
+    } catch (err) {
+      return this.fail('internal', `${frame.op} can't be sent: ${reasonOf(err)}`)
+    }
     this.#heartbeat.sent()
   }
 
@@ -103,7 +118,7 @@ export class Connection {
   }
 
   /** Ends it for a reason of ours, to be tried again. */
-  fail (code: string, reason: string): void {
+  fail (code: EndCode, reason: string): void {
     this.#end ??= { code, reason, terminal: false }
     if (this.#transport) this.#transport.destroy()
     else this.#closed({ closeCode: 0, reason, retryAfterMs: 0 })
@@ -116,10 +131,15 @@ export class Connection {
 
   #receive (frame: Frame): void {
     if (this.#hasEnded) return
+    // A server that closes because it heard nothing ends a silence as much as a cut does.
+    if (frame.op === 'error' && frame.code === 'heartbeat-timeout') this.#diedSilent()
     this.#heartbeat.heard()
     switch (frame.op) {
       case 'connected': return this.#connected(frame)
-      case 'uplinkAck': case 'uplinkRefused': case 'downlink': case 'signal': case 'migrate':
+      case 'pong':
+        this.pongs++
+        return this.#options.received(this, frame)
+      case 'uplinkAck': case 'uplinkRefused': case 'downlink': case 'signal': case 'migrate': case 'tokenAccepted':
         return this.#options.received(this, frame)
       case 'kick':
         this.#end ??= { code: frame.code, reason: frame.reason, terminal: true, isKick: true }
@@ -130,18 +150,27 @@ export class Connection {
         break
       }
       case 'error':
-        this.#end ??= { code: frame.code, reason: frame.message }
+        this.#end ??= { code: frame.code, reason: frame.message, retryAfterMs: frame.retryAfterMs }
         break
     }
   }
 
   #connected (frame: Connected): void {
     if (this.#end) return
-    this.uplinkWindow = frame.uplinkWindow
+    this.uplinkWindow = Math.max(1, frame.uplinkWindow)
+    this.frameBytesMax = frame.frameBytesMax
     this.#connectedAtMs = this.#options.clock.nowMs()
     this.#cancelTimer()
     this.#options.connected(this, frame)
-    if (this.#end === undefined) this.#heartbeat.start()
+    if (this.#end !== undefined) return
+    this.#heartbeat.start()
+    const { interval, downlinkSeq } = this.#options
+    // What this network is known to bear may be more than the server bears without being told.
+    if (interval.toTellMs > 0) this.send({ op: 'ping', downlinkSeq: downlinkSeq(), silentMs: 0 })
+  }
+
+  #diedSilent (): void {
+    if (this.#connectedAtMs >= 0) this.#options.interval.died(this.#heartbeat.silentMs)
   }
 
   #stop (): void {
@@ -152,16 +181,18 @@ export class Connection {
   #closed ({ closeCode, reason, retryAfterMs }: TransportEnd): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
+    if (this.#end === undefined) this.#diedSilent()
     this.#stop()
     this.#resolveClosed()
     const said = this.#end ?? { code: closeCode >= 4000 ? codeOf(closeCode) : 'connection-lost', reason }
     this.#options.ended(this, {
-      terminal: isTerminal(said.code, closeCode),
+      // Of what was no token at all the application may know better next time.
+      terminal: isTerminal(said.code, closeCode) && (said.code !== 'bad-token' || isJwt(this.hello.frame.token)),
       isKick: false,
       endpoints: [],
       lastedMs: this.#connectedAtMs < 0 ? 0 : this.#options.clock.nowMs() - this.#connectedAtMs,
       ...said,
-      retryAfterMs: Math.max(said.retryAfterMs ?? 0, retryAfterMs),
+      retryAfterMs: boundedWait(said.retryAfterMs, boundedWait(retryAfterMs)),
     })
   }
 }

@@ -4,7 +4,11 @@ import type { Clock } from './clock.js'
 import type { Connection, ConnectionEnd, Hello } from './connection.js'
 import type { Endpoints } from './endpoints.js'
 import type { Ended } from './events.js'
+import { reasonOf } from './client-error.js'
+import type { EndCode, OrNewer } from './end-codes.js'
 import type { Address } from './platform.js'
+import { NoToken } from './tokens.js'
+import { boundedWait } from './waits.js'
 
 export interface ConnectorOptions {
   readonly clock: Clock
@@ -50,15 +54,18 @@ export class Connector {
   /** The connection in use or in the making; and its successor while we move. */
   #current: Connection | undefined
   #next: Connection | undefined
-  /** Attempts since the last connection, and since when there is none. */
+  /** Attempts since the last connection, those of them that failed, and since when there is none. */
   #attempts = 0
+  #failures = 0
   #downSinceMs = -1
   #redirects = 0
   #isExpired = false
   #isAsleep = false
   /** The attempt that counts: one that was under way when the page fell asleep does not. */
   #attempting = {}
+  /** Set while we wait for the next attempt; and until when the server does not want one, whatever way we come. */
   #cancelRetry: (() => void) | undefined
+  #notBeforeMs = -Infinity
   #move: { readonly from: string, readonly byMs: number, readonly backoff: Backoff, cancel: () => void } | undefined
 
   constructor (options: ConnectorOptions) {
@@ -66,6 +73,11 @@ export class Connector {
   }
 
   get state (): 'idle' | 'running' | 'ended' { return this.#state }
+
+  /** Whether a connection is open. */
+  get isOpen (): boolean { return this.#current !== undefined && this.#current.uplinkWindow > 0 }
+
+  get isWaiting (): boolean { return this.#cancelRetry !== undefined || this.#isAsleep }
 
   get current (): Connection | undefined { return this.#current }
 
@@ -84,7 +96,7 @@ export class Connector {
   }
 
   /** Terminal, for a reason that is not the server's. */
-  stop (code: string, reason: string): void {
+  stop (code: EndCode, reason: string): void {
     const { current } = this
     this.#finish({ code, reason }, false)
     current?.leave(false)
@@ -93,6 +105,7 @@ export class Connector {
   /** @param isBack the network is another one, or back; else we only slept */
   networkChanged (isBack: boolean): void {
     if (this.#cancelRetry !== undefined) {
+      if (this.#options.clock.nowMs() < this.#notBeforeMs) return
       this.#cancelRetry()
       this.#attempt()
     } else {
@@ -114,7 +127,10 @@ export class Connector {
   wake (): void {
     if (!this.#isAsleep) return
     this.#isAsleep = false
-    if (this.#state === 'running') this.#attempt()
+    if (this.#state !== 'running') return
+    const waitMs = this.#notBeforeMs - this.#options.clock.nowMs()
+    if (waitMs > 0) this.#cancelRetry = this.#options.clock.after(waitMs, () => { this.#attempt() })
+    else this.#attempt()
   }
 
   opened (connection: Connection, frame: Connected): void {
@@ -127,7 +143,7 @@ export class Connector {
       this.#current = connection
     }
     if (connection !== this.#current) return
-    this.#attempts = this.#redirects = 0
+    this.#attempts = this.#failures = this.#redirects = 0
     this.#downSinceMs = -1
     this.#isExpired = false
     this.#options.opened(connection, frame, from)
@@ -157,12 +173,13 @@ export class Connector {
   migrate ({ withinMs, endpoints }: Migrate): boolean {
     if (this.#move !== undefined || this.#current === undefined) return false
     const { clock, random } = this.#options
+    const timeMs = boundedWait(withinMs)
     this.#options.endpoints.prefer(endpoints)
     this.#move = {
       from: this.#current.endpoint,
-      byMs: clock.nowMs() + withinMs,
+      byMs: clock.nowMs() + timeMs,
       backoff: new Backoff({ baseMs: 500, capMs: 5_000, random }),
-      cancel: clock.after(random() * moveBeginPart * withinMs, () => { this.#moveOn() }),
+      cancel: clock.after(random() * moveBeginPart * timeMs, () => { this.#moveOn() }),
     }
     return true
   }
@@ -179,7 +196,7 @@ export class Connector {
       this.#options.connecting(address.url, this.#attempts)
       this.#current = this.#options.open(address, hello)
     } catch (err) {
-      if (counts()) this.#lost({ ...unreachable, reason: err instanceof Error ? err.message : String(err) })
+      if (counts()) this.#lost(unreachableFor(err))
     }
   }
 
@@ -189,8 +206,10 @@ export class Connector {
       const address = await this.#options.endpoints.next()
       const hello = await this.#options.hello(this.#isExpired)
       if (move === this.#move && this.#current !== undefined) this.#next = this.#options.open(address, hello)
-    } catch {
-      if (move === this.#move) this.#moveFailed(unreachable)
+    } catch (err) {
+      const end = unreachableFor(err)
+      if (end.terminal) this.stop('no-token', end.reason)
+      else if (move === this.#move) this.#moveFailed(end)
     }
   }
 
@@ -199,7 +218,7 @@ export class Connector {
     const { clock, endpoints } = this.#options
     if (this.#move === undefined) return
     if (this.#isSentElsewhere(end)) endpoints.prefer(end.endpoints)
-    const waitMs = this.#move.backoff.nextMs()
+    const waitMs = end.retryAfterMs > 0 ? this.#move.backoff.toldMs(end.retryAfterMs) : this.#move.backoff.nextMs()
     if (end.terminal || clock.nowMs() + waitMs >= this.#move.byMs) return this.#stopMove()
     this.#move.cancel = clock.after(waitMs, () => { this.#moveOn() })
   }
@@ -221,19 +240,23 @@ export class Connector {
     if (end.lastedMs >= stableMs) backoff.reset()
     if (this.#downSinceMs < 0) this.#downSinceMs = clock.nowMs()
     const downMs = clock.nowMs() - this.#downSinceMs
-    if (this.#attempts >= attemptsMax || downMs >= giveUpAfterMs) {
+    // Who is told to wait has not failed.
+    const isTold = end.retryAfterMs > 0 && end.endpoints.length === 0
+    if (!isTold && this.#attempts > 0) this.#failures++
+    if (this.#failures >= attemptsMax || downMs >= giveUpAfterMs) {
       const reason = `gave up after ${this.#attempts} attempts in ${Math.round(downMs / 1000)} s: ${end.reason}`
       return this.#finish({ code: end.code, reason }, false)
     }
     const isSentElsewhere = this.#isSentElsewhere(end)
     // Sent round in circles: a list of its own is better.
     if (isSentElsewhere || end.endpoints.length > 0) endpoints.prefer(isSentElsewhere ? end.endpoints : [])
-    const retryInMs = isSentElsewhere ? 0 : Math.max(end.retryAfterMs, backoff.nextMs())
+    const retryInMs = isSentElsewhere ? 0 : isTold ? backoff.toldMs(end.retryAfterMs) : backoff.nextMs()
+    if (isTold) this.#notBeforeMs = clock.nowMs() + retryInMs
     if (!this.#isAsleep) this.#cancelRetry = clock.after(retryInMs, () => { this.#attempt() })
     this.#options.disconnected({ code: end.code, reason: end.reason, willReconnect: true, retryInMs }, false)
   }
 
-  #finish ({ code, reason }: { code: string, reason: string }, isKick: boolean): void {
+  #finish ({ code, reason }: { code: OrNewer<EndCode>, reason: string }, isKick: boolean): void {
     if (this.#state === 'ended') return
     this.#state = 'ended'
     this.#cancelRetry?.()
@@ -242,4 +265,8 @@ export class Connector {
     this.#next?.leave(false)
     this.#options.disconnected({ code, reason, willReconnect: false, retryInMs: 0 }, isKick)
   }
+}
+
+function unreachableFor (err: unknown): ConnectionEnd {
+  return { ...unreachable, reason: reasonOf(err), ...err instanceof NoToken ? err.end : {} }
 }

@@ -19,7 +19,7 @@ export function endpointsOf (options: ClientOptions, { platform, clock, keeper, 
   const { endpoints, ipConfig, transport = 'ws', region = '', resolve } = options
   const { getJson } = platform
   return new Endpoints({
-    endpoints,
+    endpoints: endpoints === undefined ? undefined : [endpoints].flat(),
     ipConfig: ipConfig === undefined
       ? undefined
       : ipConfigOf({ urls: [ipConfig].flat(), transport, region, resolve, getJson }),

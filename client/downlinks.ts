@@ -1,10 +1,12 @@
-import type { Downlink } from '../schemas/frames.js'
+import type { Downlink, DownlinkAck, DownlinkSkipped, Ping } from '../schemas/frames.js'
 import { Backoff } from './backoff.js'
+import { reasonOf } from './client-error.js'
 import type { Clock } from './clock.js'
 import { isLeft } from './downlink-stream.js'
 import { Inbox } from './inbox.js'
 import type { ReceivedDownlink } from './inbox.js'
 import { SeenMessages } from './seen-messages.js'
+import { Skips } from './skips.js'
 import type { Keeper } from './storage/keeper.js'
 
 export interface DownlinksOptions {
@@ -13,14 +15,19 @@ export interface DownlinksOptions {
   readonly random: () => number
   /** `ack` of each downlink is the application's to call. */
   readonly isManual: boolean
+  /** Tries at one that a listener fails at. */
+  readonly attemptsMax: number
   /** Resolves once every listener has; undefined where nobody listens. */
   readonly tell: (downlink: ReceivedDownlink) => Promise<unknown> | undefined
   readonly failed: (event: { seq: number, messageId: string, error: unknown, retryInMs: number }) => void
+  readonly skipped: (event: { seq: number, messageId: string, error: unknown }) => void
 }
 
 /** Where acks go out. */
 export interface AckLine {
-  send (frame: { op: 'downlinkAck', seq: number }): void
+  /** Pings that went out. */
+  readonly pings: number
+  send (frame: DownlinkAck | DownlinkSkipped | Ping): void
 }
 
 /** A server counts acks as frames: however fast downlinks come, so much time is between two of them. */
@@ -37,7 +44,9 @@ export class Downlinks {
   readonly #options: DownlinksOptions
   readonly #inbox: Inbox
   readonly #seen: SeenMessages
-  readonly #backoff: Backoff
+  readonly #skips: Skips
+  /** Of each downlink that a listener failed at, how often, and the waits in between. */
+  readonly #trouble = new Map<number, { failures: number, readonly backoff: Backoff }>()
   #line: AckLine | undefined
   #ackedAtMs = -Infinity
   #cancelAck: (() => void) | undefined
@@ -45,13 +54,13 @@ export class Downlinks {
   #sleepers: Array<() => void> = []
 
   constructor (options: DownlinksOptions) {
-    const { keeper, isManual, random } = options
+    const { keeper, isManual } = options
     this.#options = options
     this.#seen = new SeenMessages(keeper)
-    this.#backoff = new Backoff({ baseMs: 1000, capMs: 60_000, random })
+    this.#skips = new Skips(keeper)
     this.#inbox = new Inbox({
       isManual,
-      isRepeat: messageId => this.#seen.has(messageId),
+      isRepeat: ({ seq, messageId }) => this.#seen.has(messageId) || this.#skips.has(seq),
       handle: async downlink => await this.#handle(downlink),
       done: downlink => this.#done(downlink),
       kept: () => keeper.isWriting ? new Promise(resolve => keeper.whenKept(resolve)) : undefined,
@@ -60,20 +69,23 @@ export class Downlinks {
     })
   }
 
-  /** What `connect` says that we have done with. */
-  get doneSeq (): number { return this.#inbox.doneSeq }
+  /** What `connect` says that we have done with: nothing beyond a skipped one, which is told in its turn. */
+  get doneSeq (): number { return Math.min(this.#inbox.doneSeq, this.#skips.unknownSeq - 1) }
 
   /** What a ping acks. */
-  get ackableSeq (): number { return this.#inbox.ackableSeq }
+  get ackableSeq (): number { return Math.min(this.#inbox.ackableSeq, this.#skips.untoldSeq - 1) }
 
   /** Takes over what an earlier run kept. */
   restore (kept: ReadonlyMap<string, string>): void {
     this.#inbox.restore(Number(kept.get(cursorKey)) || 0)
     this.#seen.restore(kept)
+    this.#skips.restore(kept)
   }
 
   resume (line: AckLine, downlinkSeq: number, askedSeq: number): void {
     this.#line = line
+    if (downlinkSeq < askedSeq) this.#skips.clear()
+    this.#skips.resume(downlinkSeq)
     this.#inbox.resume(downlinkSeq, askedSeq)
     this.#keepCursor()
   }
@@ -87,6 +99,7 @@ export class Downlinks {
   /** The server never sent as many: it was restored from an older copy, and its numbers begin anew. */
   forget (): void {
     this.#inbox.forget(0)
+    this.#skips.clear()
     this.#keepCursor()
   }
 
@@ -95,6 +108,11 @@ export class Downlinks {
     if (!this.#inbox.take(frame)) return false
     this.#inbox.run()
     return true
+  }
+
+  /** So many pings of the open connection are answered. */
+  answered (pings: number): void {
+    this.#skips.answered(pings)
   }
 
   /** Somebody listens now. */
@@ -118,7 +136,6 @@ export class Downlinks {
       const told = this.#hasEnded ? undefined : this.#options.tell(downlink)
       if (told !== undefined) {
         await told
-        this.#backoff.reset()
         return
       }
       await new Promise<void>(resolve => { this.#sleepers.push(resolve) })
@@ -126,15 +143,28 @@ export class Downlinks {
   }
 
   #done ({ seq, messageId }: Pick<Downlink, 'seq' | 'messageId'>): void {
-    this.#seen.add(seq, messageId)
+    this.#trouble.delete(seq)
+    // One that was skipped may be redelivered to an application that can digest it.
+    if (!this.#skips.has(seq)) this.#seen.add(seq, messageId)
     this.#keepCursor()
   }
 
-  async #failed ({ seq, messageId }: Pick<Downlink, 'seq' | 'messageId'>, error: unknown): Promise<void> {
-    if (isLeft(error) || this.#hasEnded) return
-    const retryInMs = this.#backoff.nextMs()
-    this.#options.failed({ seq, messageId, error, retryInMs })
-    await new Promise<void>(resolve => { this.#options.clock.after(retryInMs, resolve) })
+  async #failed ({ seq, messageId }: Pick<Downlink, 'seq' | 'messageId'>, error: unknown): Promise<boolean> {
+    if (isLeft(error) || this.#hasEnded) return false
+    const { clock, random, attemptsMax, failed, skipped } = this.#options
+    const trouble = this.#trouble.get(seq) ??
+      { failures: 0, backoff: new Backoff({ baseMs: 1000, capMs: 60_000, random }) }
+    this.#trouble.set(seq, trouble)
+    if (++trouble.failures >= attemptsMax) {
+      // Before the place among the downlinks, so that no crash leaves the one without the other.
+      this.#skips.add(seq, reasonOf(error))
+      skipped({ seq, messageId, error })
+      return true
+    }
+    const retryInMs = trouble.backoff.nextMs()
+    failed({ seq, messageId, error, retryInMs })
+    await new Promise<void>(resolve => { clock.after(retryInMs, resolve) })
+    return false
   }
 
   #keepCursor (): void {
@@ -151,7 +181,15 @@ export class Downlinks {
   #ack (): void {
     this.#stopAck()
     this.#ackedAtMs = this.#options.clock.nowMs()
-    this.#line?.send({ op: 'downlinkAck', seq: this.#inbox.ackableSeq })
+    const line = this.#line
+    if (line === undefined) return
+    const seq = this.#inbox.ackableSeq
+    const skips = this.#skips.take(seq, line.pings + 1)
+    for (const skip of skips) line.send({ op: 'downlinkSkipped', ...skip })
+    const toldSeq = skips.at(-1)?.seq ?? 0
+    if (seq > toldSeq) line.send({ op: 'downlinkAck', seq })
+    // Its answer says that the server knows of them.
+    if (skips.length > 0) line.send({ op: 'ping', downlinkSeq: seq, silentMs: 0 })
   }
 
   #stopAck (): void {

@@ -4,15 +4,29 @@
   bundle of so few bytes.
 */
 const comeBack = ['heartbeat-timeout', 'slow-consumer', 'migrating', 'redirected', 'handshake-timeout', 'rate-limited',
-  'internal', 'token-expired', 'token-early', 'key-set-unavailable', 'ledger-unavailable']
-const stayAway = ['bad-frame', 'bad-token', 'protocol', 'kicked', 'banned', 'superseded']
+  'internal', 'token-expired', 'token-early', 'key-set-unavailable', 'ledger-unavailable'] as const
+const stayAway = ['bad-frame', 'bad-token', 'protocol', 'kicked', 'banned', 'superseded'] as const
+
+/** Why a connection, an attempt or a client ended: the server, no connection, no token, or `close`. */
+export type EndCode =
+  | typeof comeBack[number] | typeof stayAway[number] | 'connection-lost' | 'no-token' | 'disconnected'
+
+/** What a `ClientError` may have for its code. */
+export type ClientErrorCode = EndCode | 'outbox-full' | 'payload-too-large'
+
+/** A newer server may say what this client does not know. */
+export type OrNewer<Code extends string> = Code | (string & {})
 
 /** @param closeCode of a WebSocket; a newer server may have one that we do not know */
-export function codeOf (closeCode: number): string {
+export function codeOf (closeCode: number): OrNewer<EndCode> {
   return comeBack[closeCode - 4000] ?? stayAway[closeCode - 4500] ?? `close-${closeCode}`
 }
 
 /** Whether to stay away: as the code says, and where it is a newer one, as the close code does. */
 export function isTerminal (code: string, closeCode: number): boolean {
-  return stayAway.includes(code) || (closeCode >= 4500 && !comeBack.includes(code))
+  return isOneOf(stayAway, code) || (closeCode >= 4500 && !isOneOf(comeBack, code))
+}
+
+function isOneOf (codes: readonly string[], code: string): boolean {
+  return codes.includes(code)
 }

@@ -1,3 +1,4 @@
+import { systemClock, within } from './clock.js'
 import type { IpConfig } from './ip-config.js'
 import type { Address } from './platform.js'
 
@@ -13,6 +14,9 @@ export interface EndpointsOptions {
   /** A list came from ip-config. */
   readonly learned?: (config: IpConfig) => void
 }
+
+/** An application that has no address for a host by then has none. */
+const resolveMsMax = 5_000
 
 /** What to connect to: the next one each time, a new list once the list is used up (protocol.md 3, Reconnecting). */
 export class Endpoints {
@@ -70,11 +74,12 @@ export class Endpoints {
 
 /** Where `url` is to be had: by each address that the application has for its host, and by its name at last. */
 export async function addressesOf (url: string, resolve: EndpointsOptions['resolve']): Promise<Address[]> {
-  if (resolve === undefined) return [{ url }]
+  const byName = { url }
+  if (resolve === undefined) return [byName]
   try {
-    const ips = await resolve(new URL(url).hostname)
-    return [...ips.map(ip => ({ url, ip })), { url }]
+    const ips = await within(resolveMsMax, resolve(new URL(url).hostname), systemClock)
+    return [...ips.filter(ip => typeof ip === 'string' && ip !== '').map(ip => ({ url, ip })), byName]
   } catch {
-    return [{ url }] // it may still be found by name
+    return [byName] // it may still be found by name
   }
 }

@@ -1,10 +1,17 @@
-/** A server closes a connection that was silent for 2.5 heartbeats: no ping may come later than this. */
-const factorMax = 2.4
+/** A server that was told bears 2.5 times as much, and 30 minutes at most: a ping must be there before. */
+const msMax = 25 * 60_000
 /** Nobody's radio is to be woken more often, however short the memory of a network seems. */
 const msMin = 10_000
-/** Answered pings in a row before the interval grows, and by what part of the server's heartbeat. */
+/**
+ * Answered pings in a row before the interval grows, and by what part. The server knows no more than the last silence:
+ * a step has to stay below 2.5 times that.
+ */
 const stableBeats = 3
 const stepPart = 0.2
+/** An end after less than this part of a heartbeat says nothing about silence. */
+const silentPart = 0.6
+/** The machine slept where a silence is longer than the interval by this factor. */
+const sleptFactor = 1.5
 /** How far below a silence that was deadly. */
 const margin = 0.75
 /** Answered pings before a silence that was deadly is tried again: the network may have gone away by chance. */
@@ -32,6 +39,9 @@ export class HeartbeatInterval {
 
   get ms (): number { return this.#intervalMs }
 
+  /** What a ping says of the silence that is to come; 0 where that is as the server dictates. */
+  get toTellMs (): number { return this.#intervalMs > this.#dictatedMs ? this.#intervalMs : 0 }
+
   /**
    * A connection is open. What was found holds for as long as neither the server nor the network is another one.
    *
@@ -53,14 +63,15 @@ export class HeartbeatInterval {
     if (this.#intervalMs >= this.#ceilingMs && ++this.#beatsAtCeiling >= forgiveBeats) this.#ceilingMs = Infinity
     if (this.#beats < stableBeats) return
     this.#beats = 0
-    this.#find(this.#intervalMs + stepPart * this.#dictatedMs)
+    this.#find(this.#intervalMs * (1 + stepPart))
   }
 
-  /** A connection died in so long a silence. */
+  /** A connection died, or was cut, in so long a silence. */
   died (silentMs: number): void {
-    if (!this.#isAdaptive || silentMs < 0.9 * this.#intervalMs) return
+    if (!this.#isAdaptive || silentMs > sleptFactor * this.#intervalMs) return
+    if (silentMs < silentPart * Math.min(this.#intervalMs, this.#dictatedMs)) return
     this.#beats = this.#beatsAtCeiling = 0
-    this.#ceilingMs = Math.max(Math.min(msMin, this.#dictatedMs), margin * this.#intervalMs)
+    this.#ceilingMs = Math.max(Math.min(msMin, this.#dictatedMs), margin * Math.min(silentMs, this.#intervalMs))
     this.#find(this.#ceilingMs)
   }
 
@@ -77,7 +88,7 @@ export class HeartbeatInterval {
   }
 
   #set (ms: number): void {
-    const maxMs = this.#isLate ? this.#dictatedMs : factorMax * this.#dictatedMs
+    const maxMs = this.#isLate ? this.#dictatedMs : Math.max(msMax, this.#dictatedMs)
     this.#intervalMs = Math.floor(Math.min(ms, maxMs, this.#ceilingMs))
   }
 }

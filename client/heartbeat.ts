@@ -39,6 +39,11 @@ export class Heartbeat {
     this.#options = options
   }
 
+  /** For how long there has been no frame in either direction; before the ping, where its answer is due. */
+  get silentMs (): number {
+    return this.#pinged?.silentMs ?? this.#options.clock.nowMs() - Math.max(this.#sentAtMs, this.#heardAtMs)
+  }
+
   start (): void {
     const { clock } = this.#options
     this.#sentAtMs = this.#heardAtMs = this.#tickedAtMs = clock.nowMs()

@@ -1,9 +1,11 @@
 import type { Downlink } from '../schemas/frames.js'
+import { readable } from './payloads.js'
+import type { Readable } from './payloads.js'
 
 type Received = Omit<Downlink, 'op'>
 
 /** A downlink as the application gets it. */
-export interface ReceivedDownlink extends Received {
+export interface ReceivedDownlink extends Received, Readable {
   /** It is done with. By itself it is done with once the listener's promise resolved, unless acks are manual. */
   ack (): void
 }
@@ -13,16 +15,16 @@ export interface InboxOptions {
   readonly isManual: boolean
   /** Resolves once the application has done with it, or has it in hand where acks are manual. */
   readonly handle: (downlink: ReceivedDownlink) => Promise<void>
-  /** It came before, under another number, and was done with. */
-  readonly isRepeat: (messageId: string) => boolean
+  /** It came before, perhaps under another number, and was done with. */
+  readonly isRepeat: (downlink: Received) => boolean
   /** In order, each once. */
   readonly done: (downlink: Received) => void
   /** Resolves once it is kept that they are done; undefined where there is nothing to wait for. */
   readonly kept: () => Promise<void> | undefined
   /** `ackableSeq` grew. */
   readonly ack: () => void
-  /** @returns how long to wait until it is handed on again */
-  readonly failed: (downlink: Received, error: unknown) => Promise<void>
+  /** Resolves once it is to be handed on again; true: it is not, and counts as done with */
+  readonly failed: (downlink: Received, error: unknown) => Promise<boolean>
 }
 
 interface Entry {
@@ -88,7 +90,7 @@ export class Inbox {
     this.#receivedSeq = seq
     const entry: Entry = {
       downlink: {
-        seq, messageId, service, payload: new Uint8Array(payload), requestedAtMs, ack: () => this.#done(entry),
+        seq, messageId, service, ...readable(payload), requestedAtMs, ack: () => this.#done(entry),
       },
       isDone: false,
     }
@@ -113,14 +115,14 @@ export class Inbox {
 
   async #handOn (entry: Entry): Promise<void> {
     const { isManual, isRepeat, handle, failed } = this.#options
-    if (isRepeat(entry.downlink.messageId)) return this.#done(entry)
+    if (isRepeat(entry.downlink)) return this.#done(entry)
     while (!entry.isDone && this.#entries.includes(entry)) {
       try {
         await handle(entry.downlink)
         if (!isManual) this.#done(entry)
         return
       } catch (err) {
-        if (!entry.isDone) await failed(entry.downlink, err)
+        if (!entry.isDone && await failed(entry.downlink, err)) this.#done(entry)
       }
     }
   }

@@ -2,6 +2,7 @@ import { addressesOf } from './endpoints.js'
 import type { EndpointsOptions } from './endpoints.js'
 import { hostOf, withQuery } from './platform.js'
 import type { Platform } from './platform.js'
+import { boundedWait } from './waits.js'
 
 export interface IpConfig {
   /** What to connect to, best first; at least one. */
@@ -49,13 +50,10 @@ function checked (answer: unknown): IpConfig {
   const { endpoints, ttlMs, backoff } = answer as Partial<IpConfig>
   if (!Array.isArray(endpoints) || !endpoints.every(each => typeof each === 'string')) throw new Error('not an ip-config')
   if (endpoints.length === 0) throw new Error('it knows no endpoint')
+  const baseMs = boundedWait(backoff?.baseMs, 1000)
   return {
     endpoints,
-    ttlMs: positive(ttlMs, 60_000),
-    backoff: { baseMs: positive(backoff?.baseMs, 1000), capMs: positive(backoff?.capMs, 60_000) },
+    ttlMs: boundedWait(ttlMs, 60_000, 1000),
+    backoff: { baseMs, capMs: boundedWait(backoff?.capMs, 60_000, baseMs) },
   }
-}
-
-function positive (value: unknown, otherwise: number): number {
-  return typeof value === 'number' && value > 0 ? value : otherwise
 }

@@ -9,7 +9,7 @@ import { lookupOf, openWebSocket } from './transport-ws.js'
 
 export type * from './public.js'
 export { Client } from './client.js'
-export { ClientError } from './client-error.js'
+export { ClientError, GiveUp, TryLater } from './client-error.js'
 export { inDefault, inFile, inIndexedDb, inLocalStorage } from './storage/of-node.js'
 export { inMemory } from './storage/storage.js'
 

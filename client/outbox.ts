@@ -47,7 +47,7 @@ export class Outbox {
 
   get offeredSeq (): number { return this.#offeredSeq }
 
-  get #lastSeq (): number { return this.#ackedSeq + this.#waiting.length }
+  get lastSeq (): number { return this.#ackedSeq + this.#waiting.length }
 
   /** What waits, as it is to be kept. */
   get uplinks (): Uplink[] { return this.#waiting.map(({ uplink }) => uplink) }
@@ -59,7 +59,7 @@ export class Outbox {
     if (this.#bytes + payload.length > bytesMax) {
       throw new ClientError('outbox-full', `${this.#bytes} bytes of payload are not acked yet, and ${bytesMax} are the bound`)
     }
-    const uplink: Uplink = { op: 'uplink', seq: this.#lastSeq + 1, service, payload, priority }
+    const uplink: Uplink = { op: 'uplink', seq: this.lastSeq + 1, service, payload, priority }
     return { uplink, accepted: this.#push(uplink) }
   }
 
@@ -68,19 +68,20 @@ export class Outbox {
    *
    * @param uplinks in order, their numbers end where the next one goes on
    * @param accepted told of each of them once it is acked
+   * @param failed told of each of them that fails
    */
   restore (
-    uplinks: readonly Uplink[], ackedSeq: number, offeredSeq: number, accepted: (uplink: Uplink, each: Accepted) => void
+    uplinks: readonly Uplink[], ackedSeq: number, offeredSeq: number,
+    accepted: (uplink: Uplink, each: Accepted) => void, failed: (uplink: Uplink, error: ClientError) => void
   ): void {
     this.#ackedSeq = this.#sentSeq = (uplinks[0]?.seq ?? ackedSeq + 1) - 1
     this.#offeredSeq = Math.max(offeredSeq, this.#ackedSeq)
-    // Whoever sent it is gone: nobody else is to be told that it failed, as it is still kept.
-    for (const uplink of uplinks) this.#push(uplink).then(each => accepted(uplink, each), () => {})
+    for (const uplink of uplinks) this.#push(uplink).then(each => accepted(uplink, each), err => failed(uplink, err))
   }
 
   /** What waits may go out from now on. @returns the number of the last one */
   offer (): number {
-    this.#offeredSeq = Math.max(this.#offeredSeq, this.#lastSeq)
+    this.#offeredSeq = Math.max(this.#offeredSeq, this.lastSeq)
     return this.#offeredSeq
   }
 
@@ -136,13 +137,38 @@ export class Outbox {
   /** Numbers what waits from 1 on, for a new `sessionId`. */
   restart (): void {
     this.#ackedSeq = this.#offeredSeq = this.#releasedSeq = this.#sentSeq = 0
-    this.#waiting.forEach((waiting, i) => { waiting.uplink = { ...waiting.uplink, seq: i + 1 } })
+    this.#renumber()
+  }
+
+  /**
+   * Takes out what `isTooLarge` for the server, and rejects it.
+   *
+   * @returns whether some went, and whether the numbers behind the first of them have been offered: then they stand for
+   *   what they stood for, see `restart`; else what waits has new ones, without gaps
+   */
+  evict (isTooLarge: (uplink: Uplink) => boolean, error: (uplink: Uplink) => ClientError): 'none' | 'unoffered' | 'offered' {
+    const first = this.#waiting.findIndex(({ uplink }) => isTooLarge(uplink))
+    if (first < 0) return 'none'
+    const wasOffered = this.#waiting[first]!.uplink.seq <= this.#offeredSeq
+    const [out, left] = [[], []] as [Waiting[], Waiting[]]
+    for (const waiting of this.#waiting) (isTooLarge(waiting.uplink) ? out : left).push(waiting)
+    this.#waiting = left
+    if (!wasOffered) this.#renumber()
+    for (const { uplink, reject } of out) {
+      this.#bytes -= uplink.payload.length
+      reject(error(uplink))
+    }
+    return wasOffered ? 'offered' : 'unoffered'
   }
 
   /** Nothing will be sent any more. */
   fail (error: Error): void {
     for (const { reject } of this.#waiting.splice(0)) reject(error)
     this.#bytes = 0
+  }
+
+  #renumber (): void {
+    this.#waiting.forEach((waiting, i) => { waiting.uplink = { ...waiting.uplink, seq: this.#ackedSeq + i + 1 } })
   }
 
   #push (uplink: Uplink): Promise<Accepted> {

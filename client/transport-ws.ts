@@ -7,6 +7,7 @@ import { webSocketUrl } from './platform.js'
 import type { Address, Encoding } from './platform.js'
 import { frameBytes } from './transport-tcp.js'
 import type { Transport, TransportHandlers } from './transport.js'
+import { retryAfterMsOf } from './waits.js'
 
 const payloadBytesMax = 16 << 20
 
@@ -19,6 +20,7 @@ export function openWebSocket ({ url, ip }: Address, encoding: Encoding, handler
   })
   let failure = ''
   let retryAfterMs = 0
+  let refusedAs = 0
   socket.once('open', handlers.opened)
   socket.on('message', (data: Buffer, isBinary) => {
     try {
@@ -28,15 +30,16 @@ export function openWebSocket ({ url, ip }: Address, encoding: Encoding, handler
       socket.terminate()
     }
   })
-  // Before the upgrade a server refuses with HTTP: 429 and how long to stay away (protocol.md 4, `banned`).
+  // Before the upgrade a server refuses with HTTP: 429 and how long to stay away (protocol.md 4, `rate-limited`).
   socket.once('unexpected-response', (_request, response) => {
     failure = `HTTP ${response.statusCode} to the WebSocket upgrade`
-    retryAfterMs = 1000 * (Number(response.headers['retry-after']) || 0)
+    retryAfterMs = retryAfterMsOf(response.headers['retry-after'])
+    if (response.statusCode === 429) refusedAs = 4005
     socket.terminate()
   })
   socket.on('error', err => { failure ||= err.message })
   socket.once('close', (closeCode, reason) => {
-    handlers.closed({ closeCode, reason: failure || reason.toString(), retryAfterMs })
+    handlers.closed({ closeCode: refusedAs || closeCode, reason: failure || reason.toString(), retryAfterMs })
   })
   return {
     send (frame) {

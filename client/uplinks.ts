@@ -2,34 +2,43 @@ import type { Uplink, UplinkAck, UplinkRefused } from '../schemas/frames.js'
 import { payloadFromJson, payloadToJson } from '../schemas/payload.js'
 import { ClientError } from './client-error.js'
 import type { Clock } from './clock.js'
+import type { EndCode, OrNewer } from './end-codes.js'
 import { Outbox } from './outbox.js'
 import type { Accepted, OutboxOptions } from './outbox.js'
 import { Pace } from './pace.js'
 import { newSessionId } from './session-id.js'
 import type { Keeper } from './storage/keeper.js'
+import { boundedWait } from './waits.js'
 
 export interface UplinksOptions extends OutboxOptions {
   readonly clock: Clock
   readonly keeper: Keeper
   /** One that an earlier run left behind was accepted. */
   readonly accepted: (event: Accepted & Pick<Uplink, 'service' | 'payload'>) => void
+  /** One that an earlier run left behind can't be sent. */
+  readonly rejected: (event: { code: string, reason: string } & Pick<Uplink, 'service' | 'payload'>) => void
+  /** Bytes of the frame, as it is encoded. */
+  readonly frameBytes: (uplink: Uplink) => number
   readonly refused: (event: { expectedSeq: number, code: string, waitMs: number }) => void
 }
 
 /** Where uplinks go out. */
 export interface UplinkLine {
   readonly uplinkWindow: number
+  readonly frameBytesMax: number
   send (frame: Uplink): void
 }
 
 /*
   Kept:
-    session           => JSON of sessionId, ackedSeq, offeredSeq
-    <sessionId>/<seq> => JSON of service, payload, priority
-  The numbers of a new session have keys of their own, so whatever first part of a write a crash leaves behind is either
-  the old session or the new one. ackedSeq may be late: the server says better.
+    session     => JSON of sessionId, ackedSeq, offeredSeq, keys
+    <keys>/<seq> => JSON of service, payload, priority
+  What waits gets other keys where it gets other numbers, so whatever first part of a write a crash leaves behind has
+  either the old numbers or the new ones. ackedSeq may be late: the server says better.
 */
 const sessionKey = 'session'
+
+const tooLarge = 'payload-too-large'
 
 /** The session's uplinks on their way to the server, over however many connections it takes. */
 export class Uplinks {
@@ -38,6 +47,9 @@ export class Uplinks {
   readonly #pace = new Pace()
   #sessionId = newSessionId()
   #line: UplinkLine | undefined
+  #keys = this.#sessionId
+  /** Infinity until the first server has said it: what is too large is told once it is known. */
+  #frameBytesMax = Infinity
   /** Set while the server wants none. */
   #cancelWait: (() => void) | undefined
 
@@ -57,24 +69,30 @@ export class Uplinks {
   restore (kept: ReadonlyMap<string, string>): void {
     const session = kept.get(sessionKey)
     if (session === undefined) return
-    const { sessionId, ackedSeq, offeredSeq } = JSON.parse(session)
+    const { sessionId, ackedSeq, offeredSeq, keys = sessionId } = JSON.parse(session)
     if (typeof sessionId !== 'string' || !(ackedSeq >= 0) || !(offeredSeq >= 0)) throw new Error(`what is kept is damaged: ${session}`)
     const uplinks: Uplink[] = []
     for (const [key, value] of kept) {
       const [owner, seq] = key.split('/')
       if (seq === undefined || !/^[0-9a-f-]{36}$/.test(owner!)) continue
-      if (owner === sessionId) uplinks.push(fromJson(Number(seq), value))
-      else this.#options.keeper.remove(key) // of a session that this one took the place of
+      if (owner === keys) uplinks.push(fromJson(Number(seq), value))
+      else this.#options.keeper.remove(key) // of numbers that these took the place of
     }
     uplinks.sort((a, b) => a.seq - b.seq)
     this.#sessionId = sessionId
+    this.#keys = keys
     this.#outbox.restore(uplinks, ackedSeq, offeredSeq, ({ service, payload }, accepted) => {
       this.#options.accepted({ ...accepted, service, payload })
+    }, ({ service, payload }, { code, message: reason }) => {
+      // With the end of the client nothing is lost: it is still kept.
+      if (code === tooLarge) this.#options.rejected({ code, reason, service, payload })
     })
   }
 
-  /** @throws ClientError `outbox-full` at once; it rejects with why the client ended */
+  /** @throws ClientError `outbox-full`, `payload-too-large`; or why the client ended */
   async send (service: string, payload: Uint8Array, priority: number): Promise<Accepted> {
+    const frame: Uplink = { op: 'uplink', seq: this.#outbox.lastSeq + 1, service, payload, priority }
+    if (this.#isTooLarge(frame)) throw this.#tooLarge(frame)
     const { uplink, accepted } = this.#outbox.add(service, payload, priority)
     this.#keep(uplink)
     if (this.#line) this.#offer()
@@ -96,6 +114,8 @@ export class Uplinks {
       this.#restart()
       return false
     }
+    this.#frameBytesMax = line.frameBytesMax
+    if (!this.#evict()) return false
     this.#line = line
     this.#stopWaiting()
     this.#offer()
@@ -119,7 +139,8 @@ export class Uplinks {
     if (expectedSeq <= this.#outbox.ackedSeq) return // of frames that went out before an earlier refusal came
     this.#outbox.rewind(expectedSeq)
     if (this.#cancelWait !== undefined) return
-    const waitMs = code === 'gap' ? retryAfterMs : this.#pace.refused(retryAfterMs)
+    const toldMs = boundedWait(retryAfterMs)
+    const waitMs = code === 'gap' ? toldMs : this.#pace.refused(toldMs)
     this.#options.refused({ expectedSeq, code, waitMs })
     this.#cancelWait = this.#options.clock.after(waitMs, () => {
       this.#stopWaiting()
@@ -128,7 +149,7 @@ export class Uplinks {
   }
 
   /** Nothing is sent any more: what waits is rejected, and stays kept for the next run. */
-  end (code: string, reason: string): void {
+  end (code: OrNewer<EndCode>, reason: string): void {
     this.#stopWaiting()
     this.#line = undefined
     this.#outbox.fail(new ClientError(code, reason))
@@ -158,25 +179,55 @@ export class Uplinks {
     this.#cancelWait = undefined
   }
 
-  #restart (): void {
-    const old = this.#sessionId
+  /**
+   * What the server can't take goes, and what is behind it takes its numbers.
+   *
+   * @returns false where numbers were offered that would now stand for something else: a server that took larger frames
+   *   may still have them on their way. So a new session has begun.
+   */
+  #evict (): boolean {
     const before = this.#outbox.uplinks
+    const evicted = this.#outbox.evict(uplink => this.#isTooLarge(uplink), uplink => this.#tooLarge(uplink))
+    if (evicted === 'offered') this.#restart(before)
+    if (evicted === 'unoffered') this.#keepAgain(before)
+    return evicted !== 'offered'
+  }
+
+  #isTooLarge (uplink: Uplink): boolean {
+    return this.#options.frameBytes(uplink) > this.#frameBytesMax
+  }
+
+  #tooLarge (uplink: Uplink): ClientError {
+    const bytes = this.#options.frameBytes(uplink)
+    return new ClientError(tooLarge, `a frame of ${bytes} bytes, and ${this.#frameBytesMax} are the bound`)
+  }
+
+  #restart (before = this.#outbox.uplinks): void {
     this.#line = undefined
     this.#sessionId = newSessionId()
     this.#outbox.restart()
+    this.#keepAgain(before)
+  }
+
+  /** Under keys of their own, for the numbers are others. */
+  #keepAgain (before: readonly Uplink[]): void {
+    const old = this.#keys
+    this.#keys = newSessionId()
     for (const uplink of this.#outbox.uplinks) this.#keep(uplink)
     this.#keepSession()
     for (const { seq } of before) this.#options.keeper.remove(`${old}/${seq}`)
   }
 
   #keep ({ seq, service, payload, priority }: Uplink): void {
-    this.#options.keeper.put(`${this.#sessionId}/${seq}`,
+    this.#options.keeper.put(`${this.#keys}/${seq}`,
       () => JSON.stringify({ service, payload: payloadToJson(payload), priority }))
   }
 
   #keepSession (): void {
     const { ackedSeq, offeredSeq } = this.#outbox
-    this.#options.keeper.put(sessionKey, () => JSON.stringify({ sessionId: this.#sessionId, ackedSeq, offeredSeq }))
+    this.#options.keeper.put(sessionKey, () => JSON.stringify({
+      sessionId: this.#sessionId, ackedSeq, offeredSeq, keys: this.#keys,
+    }))
   }
 
   /** Those behind `ackedSeq` that are acked by now. */
@@ -184,7 +235,7 @@ export class Uplinks {
     if (this.#outbox.ackedSeq === ackedSeq) return
     this.#keepSession()
     for (let seq = ackedSeq + 1; seq <= this.#outbox.ackedSeq; seq++) {
-      this.#options.keeper.remove(`${this.#sessionId}/${seq}`)
+      this.#options.keeper.remove(`${this.#keys}/${seq}`)
     }
   }
 }

@@ -32,6 +32,7 @@ const table = {
   // How a connection ends without us.
   disconnected: row(null, null, false, 'The client said goodbye or closed cleanly.'),
   'connection-lost': row(null, null, true, 'The socket failed or was reset.'),
+  'no-token': row(null, null, true, 'The application had no token for this attempt; where it said that there will be none, the client ended.'),
   'node-lost': row(null, null, true, 'The node that held the connection died or lost its lease.'),
 
   // Why an uplink is refused; it is still in the client's outbox.

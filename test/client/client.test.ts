@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { ClientEvents } from '../../client/node.js'
-import { connected, givenClient, givenEdge } from './given.js'
+import { connected, givenClient, givenEdge, tokenUntil } from './given.js'
 
 const accepted = { op: 'uplinkAck' as const }
 const downlink = (seq: number) =>
@@ -183,7 +183,7 @@ t.test('A client', async t => {
     ['token-expired', true], ['from-the-future', true]] as const) {
     t.test(`${willReconnect ? 'comes back' : 'stays away'} after ${code}`, async t => {
       const edge = await givenEdge(t)
-      const client = givenClient(t, [edge.url]).connect()
+      const client = givenClient(t, [edge.url], { getToken: () => tokenUntil(2_000_000_000) }).connect()
       const ended = new Promise(resolve => client.on('disconnected', resolve))
       const peer = await edge.peer()
       await peer.accept()

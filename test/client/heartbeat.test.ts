@@ -146,15 +146,19 @@ t.test('HeartbeatInterval', async t => {
     t.equal(interval.ms, 60_000)
   })
 
-  t.test('grows a step with every third answer, and never beyond 2.4 heartbeats', async t => {
+  t.test('grows a step with every third answer, tells of it, and never grows beyond 25 minutes', async t => {
     const { interval, beat, found } = given()
     beat(2)
-    t.equal(interval.ms, 60_000)
+    t.strictSame([interval.ms, interval.toTellMs], [60_000, 0])
     beat(1)
-    t.equal(interval.ms, 72_000)
-    beat(100)
-    t.equal(interval.ms, 144_000)
-    t.strictSame(found.at(-1), ['wifi', 144_000])
+    t.strictSame([interval.ms, interval.toTellMs], [72_000, 72_000])
+    for (let before = interval.ms; before < 1_500_000; before = interval.ms) {
+      beat(3)
+      t.ok(interval.ms < 2.4 * before, 'and the server, which knows the last one, bears it')
+    }
+    beat(9)
+    t.equal(interval.ms, 1_500_000)
+    t.strictSame(found.at(-1), ['wifi', 1_500_000])
   })
 
   t.test('does not learn from an answer after less than its silence', async t => {
@@ -173,7 +177,18 @@ t.test('HeartbeatInterval', async t => {
     beat(49)
     t.equal(interval.ms, 54_000)
     beat(4)
-    t.equal(interval.ms, 66_000)
+    t.equal(interval.ms, 64_800)
+  })
+
+  t.test('falls back below a silence in which the connection was cut, however long it had grown', async t => {
+    const { interval } = given({ dictatedMs: 45_000, knownMs: 600_000 })
+    interval.died(60_000)
+    t.equal(interval.ms, 45_000)
+    interval.died(20_000)
+    t.equal(interval.ms, 45_000, 'an end soon after a frame says nothing')
+    const slept = given({ dictatedMs: 45_000, knownMs: 600_000 })
+    slept.interval.died(3_600_000)
+    t.equal(slept.interval.ms, 600_000, 'nor does one while the machine slept')
   })
 
   t.test('is never shorter than 10 s for that', async t => {
@@ -187,7 +202,7 @@ t.test('HeartbeatInterval', async t => {
 
   t.test('begins with what is known of a network, within the bound', async t => {
     t.equal(given({ knownMs: 100_000 }).interval.ms, 100_000)
-    t.equal(given({ knownMs: 1_000_000 }).interval.ms, 144_000)
+    t.equal(given({ knownMs: 10_000_000 }).interval.ms, 1_500_000)
   })
 
   t.test('goes on over connections, and begins anew on another network', async t => {

@@ -8,9 +8,10 @@ interface Given {
   readonly handle?: (seq: number) => Promise<void> | void
   readonly isManual?: boolean
   readonly repeats?: readonly string[]
+  readonly isHopeless?: boolean
 }
 
-function givenInbox ({ handle = () => {}, isManual = false, repeats = [] }: Given = {}) {
+function givenInbox ({ handle = () => {}, isManual = false, repeats = [], isHopeless = false }: Given = {}) {
   const handled: number[] = []
   const acks: number[] = []
   const done: number[] = []
@@ -19,7 +20,7 @@ function givenInbox ({ handle = () => {}, isManual = false, repeats = [] }: Give
   let goOn = () => {}
   const inbox: Inbox = new Inbox({
     isManual,
-    isRepeat: messageId => repeats.includes(messageId),
+    isRepeat: ({ messageId }) => repeats.includes(messageId),
     handle: async downlink => {
       waiting.push(downlink)
       await handle(downlink.seq)
@@ -31,6 +32,7 @@ function givenInbox ({ handle = () => {}, isManual = false, repeats = [] }: Give
     failed: async (_downlink, err) => {
       failures.push(err)
       await new Promise<void>(resolve => { goOn = resolve })
+      return isHopeless
     },
   })
   const take = (seq: number) => {
@@ -159,6 +161,17 @@ t.test('Inbox', async t => {
     goOn()
     await setImmediate()
     t.strictSame([handled, acks.at(-1)], [[1, 2, 3], 3])
+  })
+
+  t.test('counts one as done with that is given up, and hands on those behind it', async t => {
+    const { take, handled, done, acks, goOn } = givenInbox({
+      handle: seq => { if (seq === 2) throw new Error('broken') }, isHopeless: true,
+    })
+    for (const seq of [1, 2, 3]) take(seq)
+    await setImmediate()
+    goOn()
+    await setImmediate()
+    t.strictSame([handled, done, acks.at(-1)], [[1, 3], [1, 2, 3], 3])
   })
 
   t.test('hands on everything once and in order, whatever breaks and however late the application is', async t => {

@@ -119,7 +119,7 @@ t.test('Outbox', async t => {
     earlier.ack(1, [1])
     const outbox = new Outbox(bounds)
     const accepted: unknown[] = []
-    outbox.restore(earlier.uplinks, 1, 3, (uplink, each) => accepted.push([uplink.seq, each]))
+    outbox.restore(earlier.uplinks, 1, 3, (uplink, each) => accepted.push([uplink.seq, each]), () => {})
     t.equal(outbox.add('', Buffer.from('4'), 0).uplink.seq, 4)
     outbox.ack(2, [9])
     await new Promise(resolve => setImmediate(resolve))

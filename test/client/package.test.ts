@@ -9,7 +9,8 @@ import type * as node from '../../client/node.js'
 import { buildBundle } from './bundle.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
-const names = ['Client', 'ClientError', 'createClient', 'inDefault', 'inFile', 'inIndexedDb', 'inLocalStorage', 'inMemory']
+const names = ['Client', 'ClientError', 'GiveUp', 'TryLater', 'createClient', 'inDefault', 'inFile', 'inIndexedDb',
+  'inLocalStorage', 'inMemory']
 
 /** Fails to compile where one build exports what the other one does not, or otherwise. */
 const browserHasAll: typeof browser extends typeof node ? true : false = true
@@ -65,7 +66,8 @@ t.test('The package', { timeout: 110_000 }, async t => {
       const { createClient, inDefault } = require('ledgerline/client')
       for (const endpoint of ['tcp://127.0.0.1:1', 'ws://127.0.0.1:1']) {
         const client = createClient({ endpoints: [endpoint], getToken: () => 't', deviceId: 'd', attemptsMax: 1 })
-        client.on('disconnected', ({ code, reason }) => console.log(code, /ECONNREFUSED/.test(reason))).connect()
+        client.on('disconnected', ({ code, reason }) => console.log(code, /ECONNREFUSED/.test(reason)))
+        client.connect()
       }`)
     const said = execFileSync(process.execPath, [join(folder, 'cjs/connect.cjs')], { encoding: 'utf8' })
     t.equal(said, 'connection-lost true\nconnection-lost true\n')

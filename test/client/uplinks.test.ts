@@ -65,6 +65,9 @@ class World {
   wire: Uplink[] = []
   isOpen = false
   sent = 0
+  frameBytesMax = 100
+  /** Told of after a restart. */
+  readonly rejected: string[] = []
   /** Resolved, or told of after a restart. */
   readonly done: string[] = []
 
@@ -76,7 +79,9 @@ class World {
       max: 1000,
       bytesMax: 1 << 20,
       accepted: ({ payload }) => this.done.push(Buffer.from(payload).toString()),
+      rejected: ({ payload }) => this.rejected.push(Buffer.from(payload).toString()),
       refused: () => {},
+      frameBytes: ({ payload }) => payload.length,
     })
     this.uplinks.restore(await keeper.open(() => {}))
   }
@@ -87,10 +92,16 @@ class World {
     uplinks.send('', Buffer.from(text), 0).then(() => { if (uplinks === this.uplinks) this.done.push(text) }, () => {})
   }
 
+  /** One that no server here takes. */
+  sendLarge (): void {
+    const text = `${++this.sent}${' '.repeat(200)}`
+    this.uplinks.send('', Buffer.from(text), 0).catch(({ code }) => { if (code === 'payload-too-large') this.rejected.push(text) })
+  }
+
   open (): void {
     this.wire = []
     this.isOpen = true
-    const line = { uplinkWindow: 8, send: (frame: Uplink) => this.wire.push(frame) }
+    const line = { uplinkWindow: 8, frameBytesMax: this.frameBytesMax, send: (frame: Uplink) => this.wire.push(frame) }
     for (;;) {
       const { sessionId, ackedSeq } = this.uplinks
       this.server.open(sessionId)
@@ -118,6 +129,15 @@ class World {
     this.cut()
     this.disk.crash()
     await this.start()
+  }
+
+  /** Until all that was put is on the disk: what one write leaves over is the next one. */
+  async write (): Promise<void> {
+    for (let write = 1; write <= 3; write++) {
+      await setImmediate()
+      this.disk.take(1000)
+    }
+    await setImmediate()
   }
 
   /** Until everything is through. */
@@ -153,12 +173,13 @@ t.test('Uplinks', async t => {
   })
 
   t.test('are each accepted once and in order, whatever breaks and wherever a crash cuts a write', async t => {
-    const step = fc.constantFrom('send', 'disk', 'disk', 'open', 'deliver', 'deliver', 'ack', 'cut', 'crash', 'turn')
+    const step = fc.constantFrom('send', 'large', 'disk', 'disk', 'open', 'deliver', 'deliver', 'ack', 'cut', 'crash', 'turn')
     await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 120 }), async steps => {
       const world = new World()
       await world.start()
       const run: Record<string, () => unknown> = {
         send: () => world.send(),
+        large: () => world.sendLarge(),
         disk: () => world.disk.take(1),
         open: () => { if (!world.isOpen) world.open() },
         deliver: () => world.deliver(),
@@ -174,6 +195,49 @@ t.test('Uplinks', async t => {
       t.strictSame(accepted, inOrder)
       t.strictSame(world.done.filter(each => !accepted.includes(each)), [])
     }), { numRuns: 150 })
+  })
+
+  t.test('that turn out to be too large are rejected, and those behind them take their numbers', async t => {
+    const world = new World()
+    await world.start()
+    for (const kind of ['send', 'sendLarge', 'send', 'sendLarge', 'send'] as const) world[kind]()
+    const { sessionId } = world.uplinks
+    await world.settle()
+    t.strictSame([world.server.accepted, world.server.uplinkSeq], [['1', '3', '5'], 3])
+    t.strictSame([world.rejected.length, world.uplinks.sessionId === sessionId], [2, true])
+    world.sendLarge()
+    await setImmediate()
+    t.equal(world.rejected.length, 3, 'and later at once')
+  })
+
+  t.test('that an earlier run left and that are too large are told, however often it starts', async t => {
+    const world = new World()
+    await world.start()
+    for (const kind of ['sendLarge', 'send'] as const) world[kind]()
+    await world.write()
+    await world.crash()
+    await world.crash()
+    await world.settle()
+    t.strictSame([world.server.accepted, world.rejected.length], [['2'], 1])
+    await world.crash()
+    await world.settle()
+    t.strictSame([world.server.accepted, world.rejected.length], [['2'], 1])
+  })
+
+  t.test('that were offered to a server which took more begin a new session with what is behind them', async t => {
+    const world = new World()
+    await world.start()
+    world.frameBytesMax = 1000
+    world.open()
+    for (const kind of ['send', 'sendLarge', 'send'] as const) world[kind]()
+    await world.write()
+    t.equal(world.wire.length, 3)
+    const { sessionId } = world.uplinks
+    world.cut()
+    world.frameBytesMax = 100
+    await world.settle()
+    t.strictSame([world.server.accepted, world.rejected.length], [['1', '3'], 1])
+    t.not(world.uplinks.sessionId, sessionId)
   })
 
   t.test('of a session that was given up are not sent again', async t => {

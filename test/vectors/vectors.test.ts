@@ -34,20 +34,28 @@ t.test('frames.json', async t => {
 })
 
 t.test('conversations.json', async t => {
-  for (const { name, steps } of conversations.conversations) {
+  for (const { name, heartbeat = 'dictated', steps } of conversations.conversations) {
     t.test(`is what the client does: ${name}`, async t => {
       const edges = { first: await givenEdge(t), other: await givenEdge(t) }
       let isExpiredOnce = false
+      let token = 't'
       const told: unknown[] = []
       const client = givenClient(t, [edges.first.url], {
         getToken: ({ isExpired }) => {
           isExpiredOnce ||= isExpired
-          return isExpiredOnce ? 'fresh' : 't'
+          return isExpiredOnce ? 'fresh' : token
         },
+        heartbeat,
       })
-      client.on('downlink', ({ payload }) => { told.push({ downlink: Buffer.from(payload).toString() }) })
+      client.on('downlink', downlink => {
+        if (downlink.text() === 'poison') throw new Error('poison')
+        told.push({ downlink: downlink.text() })
+      })
+      client.on('failed', () => {})
+      client.on('skipped', ({ seq }) => told.push({ skipped: seq }))
       client.on('missed', ({ count }) => told.push({ missed: count }))
       client.on('disconnected', ({ code, willReconnect }) => { if (!willReconnect) told.push({ ended: code }) })
+      for (const step of steps.slice(0, 1)) if ('app' in step && step.app === 'has the token') token = step.what
       client.connect()
       const sessions: string[] = []
       let edge = edges.first
@@ -71,6 +79,8 @@ t.test('conversations.json', async t => {
           if (step.connection === 'closed') await peer!.closed()
           if (step.connection === 'moved to the other') edge = edges.other
           peer = undefined
+        } else if (step.app === 'has the token') {
+          token = step.what
         } else if (step.app === 'sends') {
           client.send(step.what).then(({ seq, userSeq }) => told.push({ accepted: seq, userSeq }), () => {})
         } else {

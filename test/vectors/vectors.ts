@@ -17,13 +17,14 @@ export type Step =
   | { readonly client: Fields }
   | { readonly server: Fields }
   | { readonly connection: 'lost' | 'closed' | 'moved to the other' }
-  | { readonly app: 'sends' | 'is told', readonly what: any }
+  | { readonly app: 'sends' | 'is told' | 'has the token', readonly what: any }
 
 type Fields = { readonly op: Frame['op'], readonly [field: string]: unknown }
 
 export interface Conversation {
   readonly name: string
   readonly why: string
+  readonly heartbeat?: 'adaptive'
   readonly steps: readonly Step[]
 }
 
