@@ -1,51 +1,20 @@
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import t from 'tap'
-import type { Test } from 'tap'
-import { WebSocketServer } from 'ws'
 import { hostOf, urlByIp, webSocketUrl, withQuery } from '../../client/platform.js'
 import { newSessionId } from '../../client/session-id.js'
-import { decodeFrame, encodeFrame } from '../../schemas/frame-codec.js'
-import type { Frame, ServerFrame } from '../../schemas/frames.js'
 import { buildBundle } from './bundle.js'
-import { connected } from './given.js'
+import { givenWebSocketServer } from './websocket-server.js'
 
 const app = fileURLToPath(new URL('bare-app.js', import.meta.url))
-
-/** Sends one downlink to whoever connects, and acks uplinks. */
-async function givenServer (t: Test) {
-  const frames: Frame[] = []
-  const server = new WebSocketServer({ host: '127.0.0.1', port: 0 })
-  t.teardown(() => server.close())
-  server.on('connection', socket => {
-    const send = (frame: ServerFrame) => {
-      const bytes = Buffer.alloc(4096)
-      socket.send(bytes.subarray(0, encodeFrame(frame, bytes, 0)))
-    }
-    socket.on('message', (data: Buffer) => {
-      const frame = decodeFrame(data, 0, data.length)
-      frames.push(frame)
-      if (frame.op === 'connect') {
-        send(connected)
-        send({ op: 'downlink', seq: 1, messageId: 'm ☃', service: '', payload: Buffer.from('x'), requestedAtMs: 0 })
-      } else if (frame.op === 'uplink') {
-        send({ op: 'uplinkAck', seq: frame.seq, userSeqs: [1] })
-      }
-    })
-  })
-  await once(server, 'listening')
-  return { url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`, frames }
-}
 
 t.test('The client for browsers', async t => {
   const bundle = t.testdir()
   buildBundle(bundle)
   for (const [kind, where] of [['phone', 'where there is no TextDecoder, crypto or URL'], ['page', 'on a page without a secure context']]) {
     await t.test(`works ${where}`, async t => {
-      const server = await givenServer(t)
+      const server = await givenWebSocketServer(t)
       const { href } = pathToFileURL(`${bundle}/ledgerline-client.min.js`)
       const child = spawn(process.execPath, [app, kind!, href, server.url])
       t.teardown(() => child.kill('SIGKILL'))

@@ -10,7 +10,7 @@ t.test('In a browser', { skip: browserMissing, timeout: 110_000 }, async t => {
   const httpPort = String(await freePort())
   const start = async () => await startProcess(t, `${directory}/data`, { LEDGERLINE_HTTP_PORT: httpPort })
   let node = await start()
-  const openPage = await givenBrowser(t, `${directory}/profile`, `${directory}/bundle`)
+  const { open: openPage } = await givenBrowser(t, `${directory}/profile`, `${directory}/bundle`)
   const ipConfig = `${node.http}/v1/ip-config`
   const open = async (kind: string, encoding?: string) => {
     const page = await openPage({ kind, ipConfig, token: await tokenFor('ann'), ...encoding ? { encoding } : {} })

@@ -45,8 +45,8 @@ t.test('While an edge of two is drained', { skip: missing, timeout: 300_000 }, a
     t.teardown(() => clearInterval(sending))
     client.connect()
   }
-  const open = browserMissing ? undefined : await givenBrowser(t, `${directory}/profile`, `${directory}/bundle`)
-  const page = await open?.({ kind: 'memory', ipConfig, token: await tokenFor('page') })
+  const browser = browserMissing ? undefined : await givenBrowser(t, `${directory}/profile`, `${directory}/bundle`)
+  const page = await browser?.open({ kind: 'memory', ipConfig, token: await tokenFor('page') })
   await page?.event('connected')
   await until(() => [...apps.values()].every(({ accepted }) => accepted.length > 5))
 

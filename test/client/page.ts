@@ -20,12 +20,20 @@ const script = `
 import { createClient, inIndexedDb, inLocalStorage } from './ledgerline-client.min.js'
 globalThis.seen = { downlinks: [], events: [], accepted: [], failures: [] }
 globalThis.begin = ({ kind, ...options }) => {
-  const storage = { indexedDb: inIndexedDb, localStorage: inLocalStorage }[kind]?.('ann')
+  const storage = { indexedDb: inIndexedDb, localStorage: inLocalStorage }[kind]?.(options.deviceId ?? kind)
+  globalThis.kept = async () => {
+    await client.close()
+    return [...await storage.open(() => {})]
+  }
   const getToken = () => options.token
-  const client = globalThis.client = createClient({ ...options, storage, getToken, deviceId: kind })
+  const client = globalThis.client = createClient({ deviceId: kind, ...options, storage, getToken })
   for (const name of ['connected', 'disconnected', 'migrated', 'missed', 'accepted', 'failed', 'storageFailed']) {
     client.on(name, event => seen.events.push({ name, ...event, payload: undefined }))
   }
+  for (const name of ['pagehide', 'pageshow']) {
+    addEventListener(name, ({ persisted }) => seen.events.push({ name, persisted }))
+  }
+  for (const name of ['freeze', 'resume']) document.addEventListener(name, () => seen.events.push({ name }))
   client.on('downlink', ({ payload }) => { seen.downlinks.push(new TextDecoder().decode(payload)) })
   client.connect()
 }
@@ -75,29 +83,38 @@ export async function until (condition: () => unknown): Promise<void> {
 /**
  * A browser with a profile of its own, and a site with the bundle.
  *
- * @returns what opens a page and makes a client in it, with options as `createClient` takes them; `kind` names the
- *   device, and the storage where it is one of a browser's
+ * @returns `open`: opens a page and makes a client in it, with options as `createClient` takes them; `kind` names the
+ *   device unless `deviceId` does, and the storage where it is one of a browser's. `/denied` is a page that may keep
+ *   nothing, `/away` another one of the site
  */
 export async function givenBrowser (t: Test, profile: string, bundleFolder: string) {
   const bundle = buildBundle(bundleFolder)
   const site = createServer((request, response) => {
-    const isPage = request.url === '/'
-    response.setHeader('content-type', isPage ? 'text/html' : 'text/javascript')
-    response.end(isPage
-      ? '<!doctype html><link rel=icon href=data:,><script type=module src=page.js></script>'
-      : request.url === '/page.js' ? script : bundle)
+    const { url } = request
+    response.setHeader('access-control-allow-origin', '*') // for the page without an origin
+    response.setHeader('content-type', url!.endsWith('.js') ? 'text/javascript' : 'text/html')
+    if (url === '/denied') response.setHeader('content-security-policy', 'sandbox allow-scripts')
+    const html = url === '/away'
+      ? '<!doctype html>elsewhere'
+      : '<!doctype html><link rel=icon href=data:,><script type=module src=page.js></script>'
+    response.end(url === '/page.js' ? script : url!.endsWith('.js') ? bundle : html)
   }).listen(0, '127.0.0.1')
   t.teardown(() => site.close())
   await once(site, 'listening')
   const url = `http://127.0.0.1:${(site.address() as AddressInfo).port}/`
-  const context = await chromium.launchPersistentContext(profile, { executablePath: browserPath, args: flags })
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: browserPath,
+    args: flags,
+    ignoreDefaultArgs: ['--disable-back-forward-cache'],
+  })
   t.teardown(() => context.close())
-  return async function open (options: { kind: string, ipConfig: string, token: string, encoding?: string }) {
+  async function open (options: { kind: string, token: string, [option: string]: unknown }, path = '') {
     const page = await context.newPage()
     page.on('pageerror', err => t.fail(`the page failed: ${err.message}`))
-    await page.goto(url)
+    await page.goto(url + path)
     await page.waitForFunction('globalThis.isReady')
     await page.evaluate(options => (globalThis as any).begin(options), options)
     return new ClientPage(page)
   }
+  return { open, context, url }
 }
