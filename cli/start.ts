@@ -9,9 +9,6 @@ import { collectWhileIdle } from '../gateway/idle-memory.js'
 import type { RunningNode } from '../gateway/main.js'
 import { printable } from '../schemas/printable.js'
 
-/** HS256 wants a key as long as its hash (RFC 7518, 3.2); a shorter one can be guessed from one token. */
-const jwtSecretBytesMin = 32
-
 export function addStart (program: Command): void {
   const command = program.command('start').description('run a node')
   const variables = new Map<string, string>()
@@ -39,9 +36,6 @@ async function start (options: Environment): Promise<void> {
     log.fatal({ err }, 'crashed')
     process.exit(1)
   })
-  if (config.jwtSecret !== undefined && Buffer.byteLength(config.jwtSecret) < jwtSecretBytesMin) {
-    log.warn({ wantBytes: jwtSecretBytesMin }, 'the token secret is short enough to be guessed')
-  }
   const node = await startNode(config, log)
   collectWhileIdle()
   log.info({ http: node.http, tcp: node.tcp, nodeId: node.nodeId }, 'ready')

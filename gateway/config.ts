@@ -24,10 +24,14 @@ export interface Config {
   readonly jwksUrl: string | undefined
   /** What the `aud` of a token must be, or have in it; undefined: tokens of any audience. */
   readonly jwtAudience: string | undefined
+  /** By how much the clocks of those who issue tokens may differ from ours. */
+  readonly clockToleranceMs: number
   /** Empty until `ensureSecrets` where none is set. */
   readonly apiKeys: readonly string[]
   readonly loginPolicy: LoginPolicy
   readonly heartbeatMs: number
+  /** The longest silence that a client is given which says that it means to be silent. */
+  readonly silenceMaxMs: number
   readonly frameBytesMax: number
   readonly uplinkWindow: number
   readonly connectionsMax: number
@@ -84,6 +88,11 @@ interface Reader<T> {
   readonly parse: (text: string) => T | undefined
 }
 
+/** HS256 wants a key as long as its hash (RFC 7518, 3.2): a shorter one can be guessed from one token. */
+const tokenSecretBytesMin = 32
+
+const apiKeyLengthMin = 20
+
 const name64 = pattern('1 to 64 of letters, digits, ".", "_" and "-"', /^[\w.-]{1,64}$/)
 
 /** Every setting, in the order that `--help` and docs/operations.md name them. */
@@ -97,13 +106,17 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   roles: setting('ROLES', 'all', roleList(), 'what this node does, comma-separated'),
   publicWsUrl: setting('PUBLIC_WS_URL', undefined, url('ws', 'wss'), 'what ip-config hands to WebSocket clients'),
   publicTcpUrl: setting('PUBLIC_TCP_URL', undefined, url('tcp', 'tls'), 'what ip-config hands to TCP clients'),
-  jwtSecret: secret(setting('JWT_SECRET', undefined, pattern('a secret', /^[^]+$/),
+  jwtSecret: secret(setting('JWT_SECRET', undefined, tokenSecret(),
     'HS256 secret of client tokens; generated where neither it nor the JWKS URL is set')),
   jwksUrl: setting('JWKS_URL', undefined, url('http', 'https'), 'keys of client tokens: RS256, ES256 or EdDSA'),
   jwtAudience: setting('JWT_AUDIENCE', undefined, pattern('a name or a URL', /^\S{1,256}$/), 'wanted aud of client tokens'),
+  clockToleranceMs: setting('CLOCK_TOLERANCE_MS', '30000', integer(0, 600_000),
+    'by how much the clocks of those who issue tokens may differ'),
   apiKeys: secret(setting('API_KEYS', '', keyList(), 'keys of business services; one is generated where none is set')),
   loginPolicy: setting('LOGIN_POLICY', 'device', oneOf(loginPolicies), 'what may have one open connection at a time'),
-  heartbeatMs: setting('HEARTBEAT_MS', '60000', integer(100, 3_600_000), 'a client silent for so long sends a ping'),
+  heartbeatMs: setting('HEARTBEAT_MS', '45000', integer(100, 3_600_000), 'a client silent for so long sends a ping'),
+  silenceMaxMs: setting('SILENCE_MAX_MS', '1800000', integer(1_000, 86_400_000),
+    'longest silence of a client that says how long it means to be silent'),
   // Two of the largest frames fit into the write queue of 1 MiB.
   frameBytesMax: setting('FRAME_BYTES_MAX', '65536', integer(256, 524_288), 'largest frame, opcode and body'),
   uplinkWindow: setting('UPLINK_WINDOW', '256', integer(1, 4_096), 'unacknowledged uplinks of one connection'),
@@ -181,15 +194,23 @@ export async function ensureSecrets (config: Config): Promise<Config> {
   try {
     await makePrivate(config.dataDir)
     const needsSecret = config.jwtSecret === undefined && config.jwksUrl === undefined
-    const jwtSecret = needsSecret ? await ensureSecret(secretPaths(config.dataDir).jwtSecret) : config.jwtSecret
+    const paths = secretPaths(config.dataDir)
+    const jwtSecret = needsSecret ? await ensureValue(settings.jwtSecret, paths.jwtSecret) : config.jwtSecret
     const needsKey = config.apiKeys.length === 0
-    const apiKeys = needsKey ? [await ensureSecret(secretPaths(config.dataDir).apiKey)] : config.apiKeys
+    const apiKeys = needsKey ? await ensureValue(settings.apiKeys, paths.apiKey) : config.apiKeys
     return { ...config, jwtSecret, apiKeys }
   } catch (err) {
     const { code } = err as NodeJS.ErrnoException
     if (code === undefined || !['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST'].includes(code)) throw err
     throw wrong(settings.dataDir.variable, config.dataDir, `a directory that this user may write (${code})`, err)
   }
+}
+
+/** What a secret's file holds, which may have been written by hand, as the variable would be read. */
+async function ensureValue<T> ({ parse, want }: Setting<T>, path: string): Promise<T> {
+  const value = parse(await ensureSecret(path))
+  if (value !== undefined) return value
+  throw new ConfigError(`${path}: got something else, want ${want}; remove it to have one generated`)
 }
 
 /** Where the generated secrets are. */
@@ -307,8 +328,19 @@ function roleList (): Reader<readonly Role[]> {
   }
 }
 
+function tokenSecret (): Reader<string> {
+  return {
+    want: `a secret of at least ${tokenSecretBytesMin} bytes, such as \`openssl rand -base64 32\` prints`,
+    parse: text => Buffer.byteLength(text) >= tokenSecretBytesMin ? text : undefined,
+  }
+}
+
 function keyList (): Reader<readonly string[]> {
-  return { want: 'comma-separated keys of visible ASCII characters', parse: listOf(/^[\x21-\x7e]+$/) }
+  return {
+    want: `comma-separated keys of at least ${apiKeyLengthMin} visible ASCII characters, ` +
+      'such as `openssl rand -hex 20` prints',
+    parse: listOf(new RegExp(`^[\\x21-\\x7e]{${apiKeyLengthMin},}$`)),
+  }
 }
 
 function brokerList (): Reader<readonly string[]> {

@@ -5,7 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { startFlags } from '../peers/ledgerline.js'
 import { leaseMs } from './goals.js'
 
-export const apiKey = 'bench'
+export const apiKey = 'the-key-of-the-benchmark'
 export const secret = 'a secret of this run only, 32 bytes or more'
 
 /** What the nodes are called, and do. */

@@ -14,11 +14,13 @@ import { at, opened, reported, requested, uplink } from '../actors/user/history.
 import { givenApp, givenUplinks, uplink as givenUplink } from '../gateway/http/given.js'
 import { run } from './given.js'
 
+const otherSecret = 'a secret that no other node has: 32 bytes'
+
 /** A gateway's HTTP side, and a data directory with its secrets. */
 async function givenGateway (t: Test, deps: Partial<HttpDeps> = {}) {
   const { app, asked } = givenApp(t, deps)
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
-  const cwd = t.testdir({ data: { 'api-key': 'key-one\n', 'jwt-secret': 'secret\n' } })
+  const cwd = t.testdir({ data: { 'api-key': 'key-one-of-the-tests\n', 'jwt-secret': 'secret\n' } })
   return { asked, place: { cwd, env: { LEDGERLINE_URL: url } }, url }
 }
 
@@ -44,9 +46,9 @@ t.test('token', async t => {
 
   t.test('is signed with the secret of the environment first, for its audience', async t => {
     const { place } = await givenGateway(t)
-    const env = { ...place.env, LEDGERLINE_JWT_SECRET: 'other', LEDGERLINE_JWT_AUDIENCE: 'us' }
+    const env = { ...place.env, LEDGERLINE_JWT_SECRET: otherSecret, LEDGERLINE_JWT_AUDIENCE: 'us' }
     const { stdout } = await run(['token', 'ann'], { ...place, env })
-    await jwtVerify(stdout.trim(), Buffer.from('other'), { audience: 'us' })
+    await jwtVerify(stdout.trim(), Buffer.from(otherSecret), { audience: 'us' })
   })
 
   t.test('says to start the gateway first where there is no secret', async t => {
@@ -95,7 +97,7 @@ t.test('push', async t => {
     const { code, stderr } = await run(['push', 'ann', 'hi', '--data', 'elsewhere'], place)
     t.equal(code, 1)
     t.match(stderr, /wants an API key: give --api-key/)
-    t.equal((await run(['push', 'ann', 'hi', '--data', 'elsewhere', '--api-key', 'key-two'], place)).code, 0)
+    t.equal((await run(['push', 'ann', 'hi', '--data', 'elsewhere', '--api-key', 'key-two-of-the-tests'], place)).code, 0)
   })
 
   t.test('says how to start a gateway where there is none', async t => {
@@ -186,7 +188,7 @@ t.test('trace', async t => {
     const { log: logReader, close } = await givenLog(t)
     t.teardown(close)
     const { app } = givenApp(t, { logReader, streams: [...streams, downlinksRejected] })
-    const env = { LEDGERLINE_URL: await app.listen({ port: 0, host: '127.0.0.1' }), LEDGERLINE_API_KEYS: 'key-one' }
+    const env = { LEDGERLINE_URL: await app.listen({ port: 0, host: '127.0.0.1' }), LEDGERLINE_API_KEYS: 'key-one-of-the-tests' }
     const { code, stdout, stderr } = await run(['trace', 'ann', '--connection', 'c1'], { cwd: t.testdirName, env })
     t.equal(code, 0, stderr)
     t.match(stdout, /connection c1 on n1 of phone is open\. Over it: 1 uplinks received, .*\n\(open\)\n$/)

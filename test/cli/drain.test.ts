@@ -46,7 +46,7 @@ async function given (t: Test, states: readonly DrainState[]) {
     drainState: async () => states[Math.min(i++, states.length - 1)]!,
   })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
-  return { asked, place: { cwd: t.testdir({ data: { 'api-key': 'key-one\n' } }), env: { LEDGERLINE_URL: url } } }
+  return { asked, place: { cwd: t.testdir({ data: { 'api-key': 'key-one-of-the-tests\n' } }), env: { LEDGERLINE_URL: url } } }
 }
 
 t.test('drain', async t => {

@@ -6,6 +6,8 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { run, start } from './given.js'
 
+const otherSecret = 'a secret that no other node has: 32 bytes'
+
 /** A whole gateway on free ports, in a process of its own. */
 async function givenNode (t: Test) {
   const cwd = t.testdir()
@@ -126,7 +128,7 @@ t.test('A conversation', async t => {
 
   t.test('is refused with a token of another secret', async t => {
     const { place } = await givenNode(t)
-    const { stdout } = await run(['token', 'ann'], { ...place, env: { ...place.env, LEDGERLINE_JWT_SECRET: 'other' } })
+    const { stdout } = await run(['token', 'ann'], { ...place, env: { ...place.env, LEDGERLINE_JWT_SECRET: otherSecret } })
     const { code, stderr } = await run(['connect', 'ann', '--token', stdout.trim()], { ...place, input: 'hello\n' })
     t.equal(code, 1)
     t.match(stderr, /^ledgerline: bad-token: .*\n$/)

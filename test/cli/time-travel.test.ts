@@ -69,7 +69,7 @@ t.test('redeliver', async t => {
     },
   })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
-  const place = { cwd: t.testdir(), env: { LEDGERLINE_URL: url, LEDGERLINE_API_KEYS: 'key-one' } }
+  const place = { cwd: t.testdir(), env: { LEDGERLINE_URL: url, LEDGERLINE_API_KEYS: 'key-one-of-the-tests' } }
   const args = ['redeliver', 'ann', '--device', 'phone', '--from', '2', '--to', '4']
 
   t.test('hands on what it is told, and says what became of it', async t => {

@@ -7,7 +7,7 @@ import { SignJWT } from 'jose'
 const command = fileURLToPath(new URL('../../cli/ledgerline.js', import.meta.url))
 
 export const jwtSecret = 'a secret for the tests of faults, long enough'
-export const apiKey = 'key-of-the-tests'
+export const apiKey = 'the-key-of-the-tests'
 
 export interface LogLine { readonly level: number, readonly msg: string, readonly [field: string]: any }
 

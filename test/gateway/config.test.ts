@@ -14,7 +14,9 @@ t.test('readConfig', async t => {
       region: 'local',
       roles: ['edge', 'users', 'push', 'ip-config', 'projections', 'console'],
       loginPolicy: 'device',
-      heartbeatMs: 60_000,
+      heartbeatMs: 45_000,
+      silenceMaxMs: 1_800_000,
+      clockToleranceMs: 30_000,
       frameBytesMax: 65_536,
       uplinkWindow: 256,
       connectionsMax: 15_000,
@@ -42,7 +44,8 @@ t.test('readConfig', async t => {
   })
 
   t.test('reads lists without the blanks around their items', async t => {
-    t.strictSame(readConfig({ LEDGERLINE_API_KEYS: ' a, b ,,' }).apiKeys, ['a', 'b'])
+    t.strictSame(readConfig({ LEDGERLINE_API_KEYS: ` ${'a'.repeat(20)}, ${'b'.repeat(30)} ,,` }).apiKeys,
+      ['a'.repeat(20), 'b'.repeat(30)])
     t.strictSame(readConfig({ LEDGERLINE_ROLES: 'all' }).roles.length, 6)
     t.throws(() => readConfig({ LEDGERLINE_ROLES: 'push, edge' }), { message: /LEDGERLINE_ROLES: got edge,push, want all/ })
   })
@@ -60,7 +63,10 @@ t.test('readConfig', async t => {
     LEDGERLINE_PUBLIC_WS_URL: ['http://a', 'ws://'],
     LEDGERLINE_PUBLIC_TCP_URL: ['a:9100'],
     LEDGERLINE_JWKS_URL: ['file:///etc/keys'],
-    LEDGERLINE_API_KEYS: ['two words', 'kéy'],
+    LEDGERLINE_API_KEYS: ['two words in a long key', 'kéy of the twenty chars', 'k', 'k'.repeat(19), `${'k'.repeat(20)},short`],
+    LEDGERLINE_JWT_SECRET: ['s', 's'.repeat(31), 'é'.repeat(15)],
+    LEDGERLINE_CLOCK_TOLERANCE_MS: ['-1', '600001'],
+    LEDGERLINE_SILENCE_MAX_MS: ['999', '86400001'],
     LEDGERLINE_TOPIC_PREFIX: ['with_underscore'],
     KAFKA_BROKERS: ['kafka'],
     REDIS_URL: ['localhost:6379'],
@@ -77,6 +83,7 @@ t.test('readConfig', async t => {
   }
 
   t.test('keeps secrets out of its messages', async t => {
+    t.throws(() => readConfig({ LEDGERLINE_JWT_SECRET: 'hush' }), { message: /^(?!.*hush)/ })
     t.throws(() => readConfig({ LEDGERLINE_API_KEYS: 'hush hush' }), { message: /^(?!.*hush)/ })
     t.throws(() => readConfig({ REDIS_URL: 'hush' }), { message: /^(?!.*hush)/ })
   })
@@ -102,7 +109,7 @@ t.test('readConfig', async t => {
   })
 
   t.test('refuses two kinds of token keys', async t => {
-    const both = { LEDGERLINE_JWT_SECRET: 'a', LEDGERLINE_JWKS_URL: 'https://a/jwks' }
+    const both = { LEDGERLINE_JWT_SECRET: 'a'.repeat(32), LEDGERLINE_JWKS_URL: 'https://a/jwks' }
     t.throws(() => readConfig(both), { name: 'ConfigError', message: /got both/ })
   })
 })
@@ -150,8 +157,11 @@ t.test('ensureSecrets', async t => {
 
   t.test('generates nothing that is configured', async t => {
     const dataDir = t.testdir()
-    const config = readConfig({ LEDGERLINE_DATA: dataDir, LEDGERLINE_JWKS_URL: 'https://a/jwks', LEDGERLINE_API_KEYS: 'k' })
-    t.match(await ensureSecrets(config), { jwtSecret: undefined, apiKeys: ['k'] })
+    const apiKey = 'k'.repeat(20)
+    const config = readConfig({
+      LEDGERLINE_DATA: dataDir, LEDGERLINE_JWKS_URL: 'https://a/jwks', LEDGERLINE_API_KEYS: apiKey,
+    })
+    t.match(await ensureSecrets(config), { jwtSecret: undefined, apiKeys: [apiKey] })
     t.strictSame(await readdir(dataDir), [])
   })
 
@@ -179,8 +189,20 @@ t.test('ensureSecrets', async t => {
 
   t.test('reads a secret that somebody wrote by hand', async t => {
     const dataDir = t.testdir()
-    await writeFile(join(dataDir, 'jwt-secret'), '  by hand\n')
-    t.equal((await ensureSecrets(readConfig({ LEDGERLINE_DATA: dataDir }))).jwtSecret, 'by hand')
-    t.equal(await readFile(join(dataDir, 'jwt-secret'), 'utf8'), '  by hand\n')
+    const byHand = 'written by hand, and long enough'
+    await writeFile(join(dataDir, 'jwt-secret'), `  ${byHand}\n`)
+    t.equal((await ensureSecrets(readConfig({ LEDGERLINE_DATA: dataDir }))).jwtSecret, byHand)
+    t.equal(await readFile(join(dataDir, 'jwt-secret'), 'utf8'), `  ${byHand}\n`)
+  })
+
+  t.test('refuses a secret or a key that somebody wrote by hand and that can be guessed', async t => {
+    for (const [file, text] of [['jwt-secret', 's'.repeat(31)], ['api-key', 'k'.repeat(19)]] as const) {
+      const dataDir = join(t.testdir(), file)
+      await mkdir(dataDir)
+      await writeFile(join(dataDir, file), text)
+      await t.rejects(ensureSecrets(readConfig({ LEDGERLINE_DATA: dataDir })), {
+        name: 'ConfigError', message: new RegExp(`${file}: got something else, want .* at least`),
+      })
+    }
   })
 })

@@ -53,7 +53,7 @@ export class TestNode {
 
   /** Any request with the API key; the body of the answer as JSON where it is that. */
   async request (method: string, path: string, body?: unknown): Promise<Answer> {
-    const headers: Record<string, string> = { authorization: 'Bearer test-key' }
+    const headers: Record<string, string> = { authorization: 'Bearer the-key-of-a-test-node' }
     if (body !== undefined) headers['content-type'] = 'application/json'
     const response = await fetch(this.http + path, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) })
     const text = await response.text()
@@ -87,7 +87,7 @@ export async function startTestNode (t: Test, environment: Environment = {}): Pr
   const config = readConfig({
     LEDGERLINE_HTTP_PORT: '0',
     LEDGERLINE_TCP_PORT: '0',
-    LEDGERLINE_API_KEYS: 'test-key',
+    LEDGERLINE_API_KEYS: 'the-key-of-a-test-node',
     LEDGERLINE_JWT_SECRET: jwtSecret,
     LEDGERLINE_ACCEPT_RATE: '0',
     LEDGERLINE_FRAME_RATE: '0',

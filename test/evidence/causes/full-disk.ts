@@ -18,7 +18,7 @@ export async function fullDiskFaults (t: Test): Promise<Judged[]> {
   const directory = mounted(t)
   const ballast = join(directory, 'lost+found')
   writeFileSync(ballast, Buffer.alloc(8 * mib))
-  const running = await startProcess(t, directory, { LEDGERLINE_JWT_SECRET: jwtSecret, LEDGERLINE_API_KEYS: 'test-key' })
+  const running = await startProcess(t, directory, { LEDGERLINE_JWT_SECRET: jwtSecret, LEDGERLINE_API_KEYS: 'the-key-of-a-test-node' })
   const node = new TestNode({ ...running, stop: async () => { await running.kill('SIGKILL') } }, [])
   const refused = new Place(t, node, 'the disk is full', 'ann')
   const { client } = await refused.connect()

@@ -20,7 +20,7 @@ export async function killedFaults (t: Test, directory: string): Promise<Judged[
     const running = await startProcess(t, directory, {
       NODE_OPTIONS: `--import ${preload}`,
       LEDGERLINE_JWT_SECRET: jwtSecret,
-      LEDGERLINE_API_KEYS: 'test-key',
+      LEDGERLINE_API_KEYS: 'the-key-of-a-test-node',
       LEDGERLINE_LEASE_MS: `${leaseMs}`,
       // So that what is for several users is one append.
       LEDGERLINE_PARTITIONS: '1',

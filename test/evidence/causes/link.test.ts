@@ -23,7 +23,7 @@ t.test('A trace names what a link between nodes has lost', { skip: missing, time
     LEDGERLINE_TOPIC_PREFIX: topicPrefix,
     LEDGERLINE_PARTITIONS: '2',
     LEDGERLINE_JWT_SECRET: jwtSecret,
-    LEDGERLINE_API_KEYS: 'test-key',
+    LEDGERLINE_API_KEYS: 'the-key-of-a-test-node',
   }
   const start = async (nodeId: string, roles: string) => {
     const named = { ...env, LEDGERLINE_NODE_ID: nodeId, LEDGERLINE_ROLES: roles }

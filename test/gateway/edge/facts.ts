@@ -17,7 +17,7 @@ export async function factsOf (
 }
 
 /** The streams of a running node, over HTTP. */
-export function openLog ({ http }: { readonly http: string }, apiKey = 'test-key') {
+export function openLog ({ http }: { readonly http: string }, apiKey = 'the-key-of-a-test-node') {
   return openRemoteLog({
     async get (path, signal) {
       const asked = request(http + path, { headers: { authorization: `Bearer ${apiKey}` }, signal }).end()

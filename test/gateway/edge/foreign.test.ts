@@ -24,7 +24,7 @@ t.test('A client that is not ours', async t => {
   }, async t => {
     const node = await startTestNode(t)
     const { stdout } = await run(pythonWithWebSockets!, [
-      script('json_conversation.py'), `${node.http.replace('http', 'ws')}/v1/connect`, node.http, 'test-key',
+      script('json_conversation.py'), `${node.http.replace('http', 'ws')}/v1/connect`, node.http, 'the-key-of-a-test-node',
       await node.token('snake'), 'snake',
     ])
     t.equal(stdout, 'done\n')
@@ -36,7 +36,7 @@ t.test('A client that is not ours', async t => {
   }, async t => {
     const node = await startTestNode(t)
     const { stdout } = await run(python!, [
-      script('tcp_conversation.py'), '127.0.0.1', String(node.tcpPort), node.http, 'test-key',
+      script('tcp_conversation.py'), '127.0.0.1', String(node.tcpPort), node.http, 'the-key-of-a-test-node',
       await node.token('snake'), 'snake',
     ])
     t.equal(stdout, 'done\n')

@@ -8,7 +8,7 @@ import { MemoryLog } from '../../projections/memory-log.js'
 import { buildHttp } from '../../../gateway/http/server.js'
 import type { HttpDeps } from '../../../gateway/http/server.js'
 
-export const key = { authorization: 'Bearer key-two' }
+export const key = { authorization: 'Bearer key-two-of-the-tests' }
 
 export const node: NodeRow = {
   nodeId: 'n1',
@@ -34,7 +34,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
   const app = buildHttp({
     logger: pino({ enabled: false }),
     roles: ['push', 'ip-config'],
-    apiKeys: ['key-one', 'key-two'],
+    apiKeys: ['key-one-of-the-tests', 'key-two-of-the-tests'],
     version: '1.2.3',
     frameBytesMax: 1024,
     ipConfig: ({ transport, region }) => ({
