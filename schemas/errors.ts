@@ -74,15 +74,23 @@ function row (close: number | null, status: number | null, retry: boolean, meani
   return { close, status, retry, meaning }
 }
 
+export interface GatewayErrorOptions {
+  readonly cause?: unknown
+  readonly retryAfterMs?: number
+}
+
 /** An error that somebody may branch on, by its `code`. */
 export class GatewayError extends Error {
   override readonly name = 'GatewayError'
   readonly code: ErrorCode
+  /** How long whoever meets it is to wait; 0 where that is not known. */
+  readonly retryAfterMs: number
 
   /** @param message what went wrong here; by default what the code means anywhere */
-  constructor (code: ErrorCode, message: string = table[code].meaning, options?: { cause?: unknown }) {
+  constructor (code: ErrorCode, message: string = table[code].meaning, options: GatewayErrorOptions = {}) {
     super(message, options)
     this.code = code
+    this.retryAfterMs = options.retryAfterMs ?? 0
   }
 
   /** WebSocket close code, if this error ends a connection. */

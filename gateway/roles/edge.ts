@@ -15,7 +15,7 @@ import { EdgeDrain } from '../edge/drain.js'
 import { Edge } from '../edge/edge.js'
 import { Reports } from '../edge/reports.js'
 import { listenTcp } from '../edge/tcp.js'
-import { tokenVerifier } from '../edge/token.js'
+import { TokenVerifier } from '../edge/token.js'
 import { webSocketRoute } from '../edge/websocket.js'
 import type { GatewayMetrics } from '../metrics.js'
 import type { NodeIdentity } from '../node.js'
@@ -38,6 +38,7 @@ export class EdgeRole implements DrainingEdge {
   readonly #timers: NodeJS.Timeout[]
   readonly #nodeTable: NodeTable
   readonly #nodeId: string
+  readonly #tokens: TokenVerifier
   readonly #listeners: Array<() => Promise<void>> = []
   #stopping = false
   /** Since it is stopping: among them the ends of its connections. */
@@ -50,6 +51,7 @@ export class EdgeRole implements DrainingEdge {
   ) {
     const { nodeId } = identity
     const partitions = log.partitions(ledger)
+    const tokens = new TokenVerifier(config, health)
     const reports = new Reports((partition, entries) => log.append(ledger, partition, entries))
     const context: EdgeContext = {
       nodeId,
@@ -57,6 +59,7 @@ export class EdgeRole implements DrainingEdge {
       limits: {
         ...limits,
         heartbeatMs: config.heartbeatMs,
+        silenceMaxMs: config.silenceMaxMs,
         uplinkWindow: config.uplinkWindow,
         frameBytesMax: config.frameBytesMax,
         frameRate: config.frameRate,
@@ -65,7 +68,7 @@ export class EdgeRole implements DrainingEdge {
       },
       links,
       ticks: () => Math.trunc(performance.now() / tickMs),
-      verify: tokenVerifier(config),
+      verify: token => tokens.verify(token),
       partitionOf: userId => partitionOf(userId, partitions),
       append: (partition, entries) => {
         const appended = log.append(ledger, partition, entries)
@@ -95,6 +98,8 @@ export class EdgeRole implements DrainingEdge {
     this.#door = new Door(edge, admission, descriptors)
     this.#nodeTable = nodeTable
     this.#nodeId = nodeId
+    this.#tokens = tokens
+    tokens.start()
     this.#timers = [
       setInterval(() => { admission.sweep() }, admissionSweepMs),
       setInterval(() => { descriptors.sweep() }, descriptorsSweepMs),
@@ -133,6 +138,7 @@ export class EdgeRole implements DrainingEdge {
     const late = new Promise(resolve => { setTimeout(resolve, limits.lingerMs).unref() })
     await Promise.race([Promise.allSettled(this.#lastAppends), late])
     for (const timer of this.#timers) clearInterval(timer)
+    this.#tokens.stop()
   }
 
   /** A node that is full or leaves takes nobody; one that is busy, or loses only some, takes who has nowhere to go. */

@@ -32,7 +32,7 @@ const refused: Array<[what: string, code: string, token: string]> = [
     await new SignJWT({ sub: 'ann' }).setProtectedHeader({ alg: 'RS256' }).sign(privateKey)],
   ['a critical header that nobody knows', 'bad-token', `${part({ alg: 'HS256', crit: ['x'], x: 1 })}.${body}.${signature}`],
   ['one that is expired', 'token-expired', await signedToken({ sub: 'ann', exp: nowS - 3600 })],
-  ['one that is not yet valid', 'bad-token', await signedToken({ sub: 'ann', nbf: nowS + 3600 })],
+  ['one that is not yet valid', 'token-early', await signedToken({ sub: 'ann', nbf: nowS + 3600 })],
   ['an exp that is no number', 'bad-token', await signedToken({ sub: 'ann', exp: 'tomorrow' as unknown as number })
     .catch(() => `${header}.${part({ sub: 'ann', exp: 'tomorrow' })}.${signature}`)],
   ['another device', 'bad-token', await signedToken({ sub: 'ann', dev: 'tablet' })],
