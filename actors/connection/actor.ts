@@ -4,10 +4,13 @@ import { closeConnection, recordCrash, socketClosed } from './close.js'
 import { Connection, type ConnectionEvent, type EdgeContext, wake } from './connection.js'
 import { deliver, downlinkAcked, fallenBehind, refill } from './downlinks.js'
 import { connect, open, welcome } from './handshake.js'
+import { ping } from './heartbeat.js'
 import { hasLeft, leave, leaving, migrate } from './move.js'
 import { allowed, hasCredit } from './rate.js'
+import { refusedByUser, tellRefusal } from './refusals.js'
 import { takeRefusals } from './tally.js'
-import { acknowledge, notStored, refuse, uplink, uplinksLost, windowFull } from './uplinks.js'
+import { freshToken, tokenRefused, tokenVerified } from './token.js'
+import { acknowledge, notStored, uplink, uplinksLost, windowFull } from './uplinks.js'
 import type { ActorSystem, Behaviour } from '../system.js'
 import type { Wire } from './wire.js'
 
@@ -40,7 +43,11 @@ function receive (connection: Connection): Connection {
   }
   if (connection.phase !== 'verifying') handleFrames(connection)
   if (connection.entries.length > 0) append(connection)
-  if (connection.phase === 'open') refill(connection)
+  if (connection.phase === 'open') {
+    connection.greeted = true
+    tellRefusal(connection)
+    refill(connection)
+  }
   connection.wire.flush()
   if (connection.phase === 'open' && fallenBehind(connection)) {
     closeConnection(connection, 'slow-consumer', 'the write queue passed its bound')
@@ -83,10 +90,13 @@ function handleFrames (connection: Connection): void {
 function mustWait (connection: Connection, frame: Frame): boolean {
   switch (connection.phase) {
     case 'verifying': return true
-    case 'opening': return frame.op === 'uplink' ? !hasCredit(connection) : frame.op !== 'disconnect'
+    case 'opening': return frame.op === 'uplink' ? !hasCredit(connection) : !leaves(frame)
     default: return false
   }
 }
+
+/** Ends the connection, so it need not wait for `connected`: a goodbye, or a token that comes too early. */
+function leaves ({ op }: Frame): boolean { return op === 'disconnect' || op === 'token' }
 
 function handleFrame (connection: Connection, frame: Frame, atMs: number): void {
   if (connection.phase === 'new') {
@@ -99,12 +109,8 @@ function handleFrame (connection: Connection, frame: Frame, atMs: number): void 
   switch (frame.op) {
     case 'uplink': uplink(connection, frame, atMs, inRate); return
     case 'downlinkAck': downlinkAcked(connection, frame.seq); return
-    case 'ping':
-      connection.told = true
-      if (frame.downlinkSeq !== 0) downlinkAcked(connection, frame.downlinkSeq)
-      connection.wire.write({ op: 'pong', uplinkSeq: connection.ackedUplinkSeq })
-      connection.framesOut++
-      return
+    case 'ping': ping(connection, frame); return
+    case 'token': freshToken(connection, frame.token); return
     case 'disconnect': closeConnection(connection, 'disconnected', '', { endSession: frame.endSession }); return
     case 'connect': closeConnection(connection, 'protocol', 'a second connect'); return
     default: closeConnection(connection, 'protocol', `${frame.op} is not for clients to send`)
@@ -130,14 +136,19 @@ function handleEvent (connection: Connection, event: ConnectionEvent): void {
       return
     case 'stored': connection.unstored -= event.entries; return
     case 'notStored': notStored(connection, event.entries, event.error); return
-    case 'refuseUplink': refuse(connection, event.expectedSeq, event.code, 0); return
+    case 'refuseUplink': refusedByUser(connection, event.expectedSeq, event.code); return
     case 'verified': open(connection, event.connect, event.identity); return
     case 'welcome': welcome(connection, event); return
-    case 'closeConnection':
-    case 'fail': closeConnection(connection, event.code, event.reason); return
+    case 'tokenVerified': tokenVerified(connection, event.identity); return
+    case 'tokenRefused': tokenRefused(connection, event.token, event.refusal); return
+    case 'closeConnection': closeConnection(connection, event.code, event.reason); return
+    case 'fail': closeConnection(connection, event.code, event.reason, { retryAfterMs: event.retryAfterMs ?? 0 }); return
     case 'migrate': migrate(connection, event); return
     case 'leave': leave(connection); return
-    case 'gone': closeConnection(connection, 'slow-consumer', 'downlinks that it has not been sent are gone'); break
+    case 'gone':
+      if (connection.phase !== 'open') return
+      closeConnection(connection, 'slow-consumer', 'downlinks that it has not been sent are gone')
+      break
     case 'drained': // the turn itself asks for more
   }
 }

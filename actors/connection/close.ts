@@ -5,8 +5,8 @@ import { takeRefusals } from './tally.js'
 /** WebSocket close code of a connection that ends as its client asked (RFC 6455, 7.4.1). */
 const normalClosure = 1000
 
-/** What a client whose `connect` could not be stored waits at least. */
-const ledgerRetryMs = 1_000
+/** What a client whose `connect` could not be stored waits: not all as long, for there may be many. */
+export function ledgerRetryMs (): number { return Math.ceil(1_000 * (1 + 4 * Math.random())) }
 
 /** What a client that is sent away waits at least. */
 const redirectRetryMs = 5_000
@@ -24,8 +24,9 @@ export function closeConnection (
 ): void {
   if (connection.phase === 'closing' || connection.phase === 'closed') return
   const { wire } = connection
-  // A goodbye says that the client has read what came before.
-  recordClosed(connection, code, reason, endSession, connection.told || code === 'disconnected')
+  // A goodbye is an answer too.
+  if (code === 'disconnected') connection.answersConnected()
+  recordClosed(connection, code, reason, endSession)
   if (code === 'kicked' || code === 'superseded') wire.write({ op: 'kick', code, reason })
   else if (code !== 'disconnected') wire.write({ op: 'error', code, message: reason, retryAfterMs })
   finish(connection, errors[code].close ?? normalClosure, code)
@@ -37,7 +38,7 @@ export function closeUnopened (connection: Connection): void {
   const { wire, edge } = connection
   const code = 'ledger-unavailable'
   edge.count.closed(code)
-  wire.write({ op: 'error', code, message: 'the ledger can not be written', retryAfterMs: ledgerRetryMs })
+  wire.write({ op: 'error', code, message: 'the ledger can not be written', retryAfterMs: ledgerRetryMs() })
   finish(connection, errors[code].close ?? normalClosure, code)
 }
 
@@ -54,7 +55,7 @@ export function sendAway (connection: Connection): void {
 function finish (connection: Connection, closeCode: number, code: string): void {
   connection.framesOut++
   connection.phase = 'closing'
-  connection.closingAt = connection.edge.ticks()
+  connection.phaseAt = connection.edge.ticks()
   connection.wire.flush()
   connection.wire.end(closeCode, code)
 }
@@ -63,7 +64,8 @@ function finish (connection: Connection, closeCode: number, code: string): void 
 export function socketClosed (connection: Connection, clean: boolean): void {
   const code = clean ? 'disconnected' : 'connection-lost'
   if (connection.phase !== 'closing' && connection.phase !== 'closed') {
-    recordClosed(connection, code, '', false, connection.told || clean)
+    // That it closed cleanly does not say that it has read what we wrote.
+    recordClosed(connection, code, '', false)
   }
   connection.phase = 'closed'
   connection.edge.stopwatch.letGo(connection)
@@ -73,7 +75,8 @@ export function socketClosed (connection: Connection, clean: boolean): void {
 /** Its actor has stopped, so no turn will record the end of this connection: the edge does. */
 export function recordCrash (connection: Connection): void {
   const { edge, partition } = connection
-  recordClosed(connection, 'internal', 'the connection actor crashed', false, false)
+  connection.told = false
+  recordClosed(connection, 'internal', 'the connection actor crashed', false)
   connection.phase = 'closed'
   edge.stopwatch.letGo(connection)
   for (const entry of connection.takeEntries()) {
@@ -83,10 +86,8 @@ export function recordCrash (connection: Connection): void {
 }
 
 /** Adds `ConnectionClosed` to this turn, behind what the client sent in it, if its opening is in the ledger. */
-function recordClosed (
-  connection: Connection, code: ErrorCode, reason: string, endSession: boolean, told: boolean
-): void {
-  const { edge, phase, tally } = connection
+function recordClosed (connection: Connection, code: ErrorCode, reason: string, endSession: boolean): void {
+  const { edge, phase, tally, told } = connection
   edge.count.closed(code)
   if (phase !== 'open' && phase !== 'opening') return
   const read = told && phase === 'open'

@@ -4,9 +4,11 @@ import type { Entry, Fact, LoginPolicy } from '../../schemas/facts.js'
 import { GatewayError, type ErrorCode } from '../../schemas/errors.js'
 import type { ConnectionMessage, Links } from '../links.js'
 import type { Actor } from '../system.js'
+import { silenceOf } from './heartbeat.js'
 import type { Move } from './move.js'
 import type { Sample, Stopwatch } from './stopwatch.js'
 import type { Tally } from './tally.js'
+import type { TokenCheck, TokenRefusal } from './token.js'
 import type { Wire } from './wire.js'
 
 /** What all connection actors of an edge share. */
@@ -17,6 +19,7 @@ export interface EdgeContext {
   readonly links: Links
   /** Coarse clock: units of `tickMs` since the process started. Small integers take no memory of their own. */
   ticks (): number
+  /** @throws GatewayError with how long the client is to wait, where that is known */
   verify (token: string): Promise<Identity>
   partitionOf (userId: string): number
   /** @throws GatewayError `ledger-unavailable` nothing was written */
@@ -38,6 +41,8 @@ export interface EdgeContext {
 
 export interface EdgeLimits {
   readonly heartbeatMs: number
+  /** The longest silence that a client is given for saying that it means to be silent. */
+  readonly silenceMaxMs: number
   readonly uplinkWindow: number
   readonly frameBytesMax: number
   /** Frames a second and burst of one connection; 0 for no limit. */
@@ -56,8 +61,10 @@ export interface Identity {
   readonly userId: string
   /** The token's `dev` claim. */
   readonly deviceId: string | undefined
-  /** Whole seconds since 1970; Infinity for a token that does not expire. */
-  readonly expiresAtS: number
+  /** The token's `exp`, ms since 1970; Infinity for one that does not expire. */
+  readonly expiresAtMs: number
+  /** When the connection ends with it: clocks may differ by as much as lies between. */
+  readonly endsAtMs: number
 }
 
 /** Counters for metrics, by the names of docs/operations.md. */
@@ -76,7 +83,9 @@ export type Phase = 'new' | 'verifying' | 'opening' | 'open' | 'closing' | 'clos
 export type ConnectionEvent =
   | ConnectionMessage
   | { readonly type: 'verified', readonly connect: ClientFrame & { op: 'connect' }, readonly identity: Identity }
-  | { readonly type: 'fail', readonly code: ErrorCode, readonly reason: string }
+  | { readonly type: 'fail', readonly code: ErrorCode, readonly reason: string, readonly retryAfterMs?: number }
+  | { readonly type: 'tokenVerified', readonly identity: Identity }
+  | { readonly type: 'tokenRefused', readonly token: string, readonly refusal: TokenRefusal }
   | { readonly type: 'notStored', readonly entries: readonly Entry[], readonly error: Error }
   | { readonly type: 'stored', readonly entries: number }
   | { readonly type: 'socketClosed', readonly clean: boolean }
@@ -120,9 +129,11 @@ export class Connection {
   leavesAt = never
 
   readonly acceptedAt: number
-  /** When the client was last heard of, and when closing began, ticks. */
+  /** When the client was last heard of, and for how long it may be silent from then on, ticks. */
   heardAt: number
-  closingAt = 0
+  silence: number
+  /** When its opening or closing began, ticks. */
+  phaseAt = 0
 
   /** Highest uplink seq given to the ledger and highest acked; the difference is the window in use. */
   forwardedSeq = 0
@@ -141,8 +152,12 @@ export class Connection {
   resyncAt = -1
   /** Since when the sweep sees it wait for its user actor, ticks; -1 for not. */
   waitsSince = -1
+  /** Its `connected` was written in an earlier turn, so that what comes now may be an answer to it. */
+  greeted = false
   /** The client sent what it sends only when it has read its `connected`; uplinks may have been on their way before. */
   told = false
+  /** While a token that it has sent since is verified. */
+  tokenCheck: TokenCheck | undefined = undefined
 
   /** Frames that it may send now, may be negative; and when it was last topped up, ms of the process. */
   allowance: number
@@ -162,6 +177,7 @@ export class Connection {
     this.edge = edge
     this.acceptedAt = acceptedAt
     this.heardAt = edge.ticks()
+    this.silence = silenceOf(edge.limits, 0)
     this.allowance = edge.limits.frameBurst
   }
 
@@ -216,6 +232,11 @@ export class Connection {
     const entry = { userId: this.userId, atMs, fact }
     if (this.entries.length === 0) this.entries = [entry]
     else this.entries.push(entry)
+  }
+
+  /** A frame came that a client sends when it has read its `connected`: what that said need not be said again. */
+  answersConnected (): void {
+    if (this.greeted) this.told = true
   }
 
   hold (): void {

@@ -6,8 +6,12 @@ import { tallyOf } from './tally.js'
 /** Acks after which a report does not wait for its time: the outbox that they free is bounded. */
 const unreportedMax = 200
 
-/** Writes a downlink if it is the next one. One that came too early is asked for again once the gap is known. */
+/**
+ * Writes a downlink if it is the next one. One that came too early is asked for again once the gap is known; one before
+ * `connected`, whose `welcome` was lost, comes again with that.
+ */
 export function deliver (connection: Connection, seq: number, downlink: Kept): void {
+  if (connection.phase !== 'open') return
   if (seq > connection.knownSeq) connection.knownSeq = seq
   if (seq !== connection.writtenSeq + 1) return
   const { messageId, service, payload, requestedAtMs } = downlink
@@ -33,7 +37,7 @@ export function downlinkAcked (connection: Connection, seq: number): void {
   if (seq <= connection.ackedSeq) return
   tallyOf(connection).acked(seq, seq - connection.ackedSeq)
   connection.ackedSeq = seq
-  connection.told = true
+  connection.answersConnected()
   connection.edge.reportSoon(connection)
 }
 

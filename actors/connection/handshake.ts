@@ -1,12 +1,12 @@
-import { GatewayError } from '../../schemas/errors.js'
 import type { Connect } from '../../schemas/frames.js'
 import {
   clientBytesMax, idWanted, isId, isTextWithin, platformBytesMax, textWanted,
 } from '../../schemas/text.js'
 import type { Welcome } from '../user/effects.js'
 import { closeConnection, sendAway } from './close.js'
-import { type Connection, type Identity, never, newConnectionId, tickMs } from './connection.js'
+import { type Connection, type Identity, newConnectionId } from './connection.js'
 import { downlinkSeqMax } from './limits.js'
+import { endOf, isOfAnotherDevice, otherDevice, refusalOf } from './token.js'
 
 /** The first frame. What the client sends behind it waits until its token is verified. */
 export function connect (connection: Connection, frame: Connect): void {
@@ -24,23 +24,15 @@ export function connect (connection: Connection, frame: Connect): void {
   connection.hold()
   edge.verify(frame.token).then(
     identity => { connection.tell({ type: 'verified', connect: frame, identity }) },
-    error => {
-      const known = error instanceof GatewayError
-      if (!known) edge.failed('token could not be verified', error, {})
-      connection.tell({
-        type: 'fail',
-        code: known ? error.code : 'internal',
-        reason: known ? error.message : 'the token could not be verified',
-      })
-    })
+    error => { connection.tell({ type: 'fail', ...refusalOf(edge, error) }) })
 }
 
 /** The token is good: tells the ledger. The user actor answers with `welcome`. */
 export function open (connection: Connection, frame: Connect, identity: Identity): void {
   const { edge, wire } = connection
   const { deviceId, platform, client, sessionId, downlinkSeq } = frame
-  if (identity.deviceId !== undefined && identity.deviceId !== deviceId) {
-    closeConnection(connection, 'bad-token', 'deviceId is not the one in the token')
+  if (isOfAnotherDevice(identity, deviceId)) {
+    closeConnection(connection, 'bad-token', otherDevice)
     return
   }
   // Others may have come in since it was asked who it is.
@@ -49,12 +41,12 @@ export function open (connection: Connection, frame: Connect, identity: Identity
     return
   }
   connection.phase = 'opening'
+  connection.phaseAt = edge.ticks()
   connection.connectionId = newConnectionId()
   connection.userId = identity.userId
   connection.deviceId = deviceId
   connection.partition = edge.partitionOf(identity.userId)
-  const leftTicks = (identity.expiresAtS * 1000 - Date.now()) / tickMs
-  connection.expiresAt = Math.min(never, edge.ticks() + Math.max(0, Math.ceil(leftTicks)))
+  connection.expiresAt = endOf(edge, identity)
   edge.opened(connection)
   connection.record(Date.now(), {
     type: 'ConnectionOpened',

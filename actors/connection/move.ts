@@ -27,7 +27,7 @@ export function migrate (connection: Connection, { withinMs, reason, leavesAt }:
 export function leave (connection: Connection): void {
   if (connection.leavesAt === leaving) return
   connection.leavesAt = leaving
-  connection.closingAt = connection.edge.ticks()
+  connection.phaseAt = connection.edge.ticks()
 }
 
 /** Ends the connection in the turn that finishes its last work. @returns true where it did */

@@ -15,7 +15,9 @@ export function allowed (connection: Connection): boolean {
   const { frameRate, frameBurst } = connection.edge.limits
   if (frameRate === 0 || frameBurst === 0) return true
   spend(connection)
-  if (isBroke(connection)) closeConnection(connection, 'rate-limited', tooMany(connection))
+  if (isBroke(connection)) {
+    closeConnection(connection, 'rate-limited', tooMany(connection), { retryAfterMs: debtMs(connection) })
+  }
   return connection.allowance >= 0
 }
 
@@ -30,7 +32,7 @@ export function allowedControl (connection: Connection): boolean {
   if (frameRate === 0 || frameBurst === 0) return true
   spend(connection)
   if (!isBroke(connection)) return true
-  connection.tell({ type: 'fail', code: 'rate-limited', reason: tooMany(connection) })
+  connection.tell({ type: 'fail', code: 'rate-limited', reason: tooMany(connection), retryAfterMs: debtMs(connection) })
   return false
 }
 
@@ -45,6 +47,11 @@ function spend (connection: Connection): void {
 function isBroke ({ allowance, edge }: Connection): boolean {
   const { frameRate, frameBurst } = edge.limits
   return allowance < -debtS * frameRate - frameBurst
+}
+
+/** Until its debt would be paid, ms. */
+function debtMs ({ allowance, edge }: Connection): number {
+  return Math.ceil(-allowance * 1000 / edge.limits.frameRate)
 }
 
 function tooMany ({ edge }: Connection): string { return `more than ${edge.limits.frameRate} frames a second` }

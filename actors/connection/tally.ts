@@ -1,5 +1,6 @@
 import type { UplinksRefused } from '../../schemas/facts.js'
 import type { Connection } from './connection.js'
+import type { RefusedRun } from './refusals.js'
 
 /** Uplinks that we refused ourselves for one reason and that the ledger does not know of yet. */
 interface Refusal { readonly code: string, fromSeq: number, toSeq: number, count: number }
@@ -22,6 +23,8 @@ export class Tally {
   #timedAtMs = 0
   /** One for each code. */
   refusals: Refusal[] = none
+  /** What the client was told last of uplinks that were refused. */
+  run: RefusedRun | undefined
 
   wrote (seq: number): void {
     this.downlinksWritten++

@@ -4,7 +4,7 @@ import type { Uplink } from '../../schemas/frames.js'
 import { serviceBytesMax, textWanted, utf8Fits } from '../../schemas/text.js'
 import { closeConnection, closeUnopened } from './close.js'
 import type { Connection } from './connection.js'
-import { waitMs } from './rate.js'
+import { isBehindHole, refusedByLedger, refuseHere } from './refusals.js'
 import { tallyOf } from './tally.js'
 
 /** How long a client waits before it resends what the ledger could not take. */
@@ -22,11 +22,11 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
     return
   }
   if (!inRate) {
-    // Not `seq`: an earlier one may be refused already, or this one be a repeat of what is accepted.
-    const expectedSeq = connection.forwardedSeq + 1
-    tallyOf(connection).refused('throttled', Math.min(expectedSeq, seq), seq, 1)
-    connection.edge.reportSoon(connection)
-    refuse(connection, expectedSeq, 'throttled', waitMs(connection))
+    refuseHere(connection, seq, 'throttled')
+    return
+  }
+  if (isBehindHole(connection, seq)) {
+    refuseHere(connection, seq, 'gap')
     return
   }
   const { connectionId } = connection
@@ -35,24 +35,17 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
   if (seq > connection.forwardedSeq) connection.forwardedSeq = seq
 }
 
-/** The user actor has accepted everything up to `seq`. */
+/** The user actor has accepted everything up to `seq`. Where its `welcome` was lost, the next one will say so. */
 export function acknowledge (connection: Connection, seq: number, userSeqs: readonly number[]): void {
+  if (connection.phase !== 'open') return
   if (seq > connection.ackedUplinkSeq) {
-    // Before `connected` it is not known what was acked earlier.
-    if (connection.phase === 'open') tallyOf(connection).uplinks += seq - connection.ackedUplinkSeq
+    tallyOf(connection).uplinks += seq - connection.ackedUplinkSeq
     connection.ackedUplinkSeq = seq
+    // An append that had failed for all that we knew.
+    if (seq > connection.forwardedSeq) connection.forwardedSeq = seq
   }
   connection.edge.stopwatch.acked(connection)
   connection.wire.write({ op: 'uplinkAck', seq, userSeqs })
-  connection.framesOut++
-}
-
-/** Nothing from `expectedSeq` on was accepted, so nothing of it is under way any more. */
-export function refuse (connection: Connection, expectedSeq: number, code: string, retryAfterMs: number): void {
-  connection.forwardedSeq = expectedSeq - 1
-  connection.edge.stopwatch.letGo(connection)
-  connection.edge.count.uplinksRefused++
-  connection.wire.write({ op: 'uplinkRefused', expectedSeq, code, retryAfterMs })
   connection.framesOut++
 }
 
@@ -66,7 +59,7 @@ export function notStored (connection: Connection, entries: readonly Entry[], er
     if (fact.type === 'UplinkReceived') {
       const code = uplinksLost(connection, entries, error)
       connection.edge.reportSoon(connection)
-      refuse(connection, fact.seq, code, unavailableRetryMs)
+      refusedByLedger(connection, fact.seq, code, unavailableRetryMs)
       return
     }
   }

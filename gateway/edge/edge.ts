@@ -2,6 +2,7 @@ import {
   Connection, type ConnectionEvent, type EdgeContext, never, tickMs,
 } from '../../actors/connection/connection.js'
 import { startConnection } from '../../actors/connection/actor.js'
+import { ledgerRetryMs } from '../../actors/connection/close.js'
 import { resync } from '../../actors/connection/downlinks.js'
 import { leaving } from '../../actors/connection/move.js'
 import type { Wire } from '../../actors/connection/wire.js'
@@ -19,6 +20,10 @@ const handshakesOfNetworkMax = 256
 
 /** A `Resync` without an answer, or an uplink without an ack, is asked for again after as long. */
 const repairTicks = 2_000 / tickMs
+
+/** What an opening may take until it is stored, and until its user actor has answered. */
+const storeTicks = 4_000 / tickMs
+const welcomeTicks = 8_000 / tickMs
 
 /** How long a connection that is being ended may take for acks of what it has sent. */
 export const finishMs = 1_000
@@ -152,13 +157,12 @@ export class Edge {
     this.lingerers.sweep()
     const now = this.context.ticks()
     const { limits } = this.context
-    const silentBefore = now - 2.5 * limits.heartbeatMs / tickMs
     const acceptedBefore = now - limits.handshakeMs / tickMs
     const closingBefore = now - limits.lingerMs / tickMs
     for (const connection of this.#all) {
       switch (connection.phase) {
         case 'open':
-          if (connection.heardAt < silentBefore) connection.tell(fail('heartbeat-timeout', 'silent for too long'))
+          if (now - connection.heardAt > connection.silence) connection.tell(fail('heartbeat-timeout', 'silent for too long'))
           else if (connection.expiresAt <= now) connection.tell(fail('token-expired', 'the token has expired'))
           else {
             this.#move(connection, now)
@@ -166,21 +170,32 @@ export class Edge {
           }
           break
         case 'closing':
-          if (connection.closingAt < closingBefore) connection.wire.destroy()
+          if (connection.phaseAt < closingBefore) connection.wire.destroy()
           break
+        case 'opening': this.#open(connection, now); break
         case 'closed': break
         default:
           if (connection.acceptedAt < acceptedBefore) connection.tell(fail('handshake-timeout', 'no connect in time'))
-          else if (connection.phase === 'opening') this.#repair(connection, now)
       }
     }
+  }
+
+  /** A `connect` that can't be stored or answered is not its client's fault, who is told so while it still listens. */
+  #open (connection: Connection, now: number): void {
+    const isStored = connection.unstored === 0
+    if (now - connection.phaseAt <= (isStored ? welcomeTicks : storeTicks)) {
+      this.#repair(connection, now)
+      return
+    }
+    const reason = isStored ? 'nobody answers for the user just now' : 'the ledger can not be written just now'
+    connection.tell({ type: 'fail', code: 'ledger-unavailable', reason, retryAfterMs: ledgerRetryMs() })
   }
 
   /** Ends a connection that was asked to move and has not, and asks one that is of age. */
   #move (connection: Connection, now: number): void {
     const { leavesAt, acceptedAt } = connection
     if (leavesAt === leaving) {
-      if (connection.closingAt + finishMs / tickMs < now) connection.tell(fail('migrating', 'asked to move, and stayed'))
+      if (connection.phaseAt + finishMs / tickMs < now) connection.tell(fail('migrating', 'asked to move, and stayed'))
     } else if (leavesAt <= now) connection.tell({ type: 'leave' })
     else if (leavesAt === never && this.bounds.ageMaxMs > 0 && now - acceptedAt >= this.#ageMax(connection)) {
       const withinMs = Math.ceil(Math.min(agedWithinMsMax, this.bounds.ageMaxMs / 4))

@@ -8,10 +8,10 @@ const token = Buffer.from(
 /** Token, device `phone`, platform `ios`, client `app/1`, session `s1`, downlinkSeq 0: 106 bytes with the opcode. */
 const connect = `0000006a 01 a601${token} 0a70686f6e65 06696f73 0a6170702f31 047331 00`
 
-/** Ends with resumed, uplinkSeq, downlinkSeq, missed, heartbeatMs 60000, uplinkWindow 256, frameBytesMax 65536. */
+/** Ends with resumed, uplinkSeq, downlinkSeq, missed, heartbeatMs 45000, uplinkWindow 256, frameBytesMax 65536. */
 const connected = (tail: string) => new RegExp(
   // connectionId of 16 characters, nodeId `n1`, userId `ann`, and a serverTimeMs of 6 bytes behind it all
-  `^02 20([0-9a-f]{2}){16} 046e31 06616e6e ${tail} c0a907 8004 808008 ([0-9a-f]{2}){6}$`.replaceAll(' ', ''))
+  `^02 20([0-9a-f]{2}){16} 046e31 06616e6e ${tail} 90bf05 8004 808008 ([0-9a-f]{2}){6}$`.replaceAll(' ', ''))
 
 const hex = async (client: TcpClient) => (await client.next()).toString('hex')
 const nothingElse = async (client: TcpClient) => (await client.closed()).map(frame => frame.toString('hex'))

@@ -12,7 +12,9 @@ t.jobs = dialects.length // they wait, mostly
 
 for (const dialect of dialects) {
   t.test(`A connection over ${dialect}`, { jobs: 5, buffered: true }, async t => {
-    const node = await startTestNode(t, { LEDGERLINE_HEARTBEAT_MS: String(heartbeatMs) })
+    const node = await startTestNode(t, {
+      LEDGERLINE_HEARTBEAT_MS: String(heartbeatMs), LEDGERLINE_CLOCK_TOLERANCE_MS: '1000',
+    })
 
     t.test('is closed when it is silent for 2.5 heartbeats', async t => {
       const since = Date.now()
@@ -71,10 +73,26 @@ for (const dialect of dialects) {
       const pings = setInterval(() => { client.send({ op: 'ping' }) }, 300)
       t.teardown(() => { clearInterval(pings) })
       await until('the token expires', () => Date.now() > exp * 1000)
-      clearInterval(pings)
       await endsWith(t, client, 'token-expired')
+      clearInterval(pings)
+      t.ok(Date.now() >= exp * 1000 + 1_000, 'not within the tolerance')
       const { welcome } = await connected(t, node, dialect, 'expiring')
       t.equal(welcome.resumed, true, 'a fresh token goes on')
+    })
+
+    t.test('goes on with a fresh token', async t => {
+      const exp = Math.trunc(Date.now() / 1000) + 2
+      const { client } = await connected(t, node, dialect, 'lasting', { token: await node.token('lasting', { exp }) })
+      const later = exp + 3_600
+      client.send({ op: 'token', token: await node.token('lasting', { exp: later }) })
+      t.strictSame(await client.next(), { op: 'tokenAccepted', expiresAtMs: later * 1_000 })
+      await until('the old one is over', () => Date.now() > exp * 1_000 + 1_100)
+      while (Date.now() < exp * 1_000 + 2_500) {
+        await alive(t, client)
+        await new Promise(resolve => setTimeout(resolve, 300))
+      }
+      client.send({ op: 'token', token: await node.token('somebody else') })
+      await endsWith(t, client, 'bad-token')
     })
 
     t.test('is closed when no connect comes in 10 s', async t => {

@@ -60,7 +60,9 @@ t.test('Uplinks over the rate', async t => {
   t.test('stand in the ledger before the end of their connection, if that comes first', async t => {
     const { client } = await connected(t, node, 'TCP', 'bob')
     client.sendAll(uplinks(1, 5))
-    for (let seen = 0; seen < 2;) if ((await client.next()).op === 'uplinkRefused') seen++
+    while ((await client.next()).op !== 'uplinkRefused');
+    client.send({ op: 'ping' })
+    while ((await client.next()).op !== 'pong');
     await node.gone(() => { client.destroy() })
     const facts = await until('it has ended', async () => {
       const facts = await factsOf(node, 'bob')

@@ -1,0 +1,105 @@
+import { type ErrorCode, GatewayError } from '../../schemas/errors.js'
+import { closeConnection } from './close.js'
+import { type Connection, type EdgeContext, type Identity, never, tickMs } from './connection.js'
+
+/** A token that came while the connection is open is being verified; kept for as long as that takes. */
+export interface TokenCheck {
+  /** The last one that came meanwhile. */
+  next: string | undefined
+}
+
+/** What a token was refused with. */
+export interface TokenRefusal {
+  readonly code: ErrorCode
+  readonly reason: string
+  readonly retryAfterMs: number
+}
+
+/** Nothing waits for it: the connection lasts as its old token says until this one is verified. */
+export function freshToken (connection: Connection, token: string): void {
+  if (!connection.greeted) {
+    closeConnection(connection, 'protocol', 'a token before connected')
+    return
+  }
+  connection.answersConnected()
+  if (connection.tokenCheck) {
+    connection.tokenCheck.next = token
+    return
+  }
+  connection.tokenCheck = { next: undefined }
+  check(connection, token)
+}
+
+function check (connection: Connection, token: string): void {
+  const { edge } = connection
+  edge.verify(token).then(
+    identity => { connection.tell({ type: 'tokenVerified', identity }) },
+    error => { connection.tell({ type: 'tokenRefused', token, refusal: refusalOf(edge, error) }) })
+}
+
+/** The token takes the place of the old one, if it is of the same user and device. */
+export function tokenVerified (connection: Connection, identity: Identity): void {
+  const { userId, deviceId, edge, wire } = connection
+  if (identity.userId !== userId) {
+    closeConnection(connection, 'bad-token', 'the token is of another user')
+    return
+  }
+  if (isOfAnotherDevice(identity, deviceId)) {
+    closeConnection(connection, 'bad-token', otherDevice)
+    return
+  }
+  connection.expiresAt = endOf(edge, identity)
+  const { expiresAtMs } = identity
+  wire.write({ op: 'tokenAccepted', expiresAtMs: Number.isSafeInteger(expiresAtMs) ? expiresAtMs : 0 })
+  connection.framesOut++
+  goOn(connection)
+}
+
+/** A key set that is away says nothing against the connection: the token is tried again while the old one lasts. */
+export function tokenRefused (connection: Connection, token: string, refusal: TokenRefusal): void {
+  const { code, reason, retryAfterMs } = refusal
+  if (code !== 'key-set-unavailable') {
+    closeConnection(connection, code, reason, { retryAfterMs })
+    return
+  }
+  if (connection.tokenCheck?.next !== undefined) {
+    goOn(connection)
+    return
+  }
+  setTimeout(() => {
+    const { next } = connection.tokenCheck ?? {}
+    if (connection.tokenCheck) connection.tokenCheck.next = undefined
+    if (connection.phase === 'open') check(connection, next ?? token)
+  }, retryAfterMs).unref()
+}
+
+function goOn (connection: Connection): void {
+  const next = connection.tokenCheck?.next
+  if (next === undefined) {
+    connection.tokenCheck = undefined
+    return
+  }
+  connection.tokenCheck = { next: undefined }
+  check(connection, next)
+}
+
+export const otherDevice = 'deviceId is not the one in the token'
+
+export function isOfAnotherDevice (identity: Identity, deviceId: string): boolean {
+  return identity.deviceId !== undefined && identity.deviceId !== deviceId
+}
+
+/** When a connection ends with its token, ticks. */
+export function endOf (edge: EdgeContext, { endsAtMs }: Identity): number {
+  const leftTicks = Math.ceil((endsAtMs - Date.now()) / tickMs)
+  return Math.min(never, edge.ticks() + Math.max(0, leftTicks))
+}
+
+/** What the verifier did not foresee is our fault, and logged. */
+export function refusalOf (edge: EdgeContext, error: Error): TokenRefusal {
+  if (error instanceof GatewayError) {
+    return { code: error.code, reason: error.message, retryAfterMs: error.retryAfterMs }
+  }
+  edge.failed('token could not be verified', error, {})
+  return { code: 'internal', reason: 'the token could not be verified', retryAfterMs: 0 }
+}

@@ -1,0 +1,176 @@
+import type { Test } from 'tap'
+import type { ConnectionEvent, EdgeContext, EdgeLimits, Identity } from '../../../actors/connection/connection.js'
+import { tickMs } from '../../../actors/connection/connection.js'
+import { Stopwatch } from '../../../actors/connection/stopwatch.js'
+import type { Wire } from '../../../actors/connection/wire.js'
+import type { Question } from '../../../actors/links.js'
+import { startActors } from '../../../actors/system.js'
+import type { Welcome } from '../../../actors/user/effects.js'
+import { Edge } from '../../../gateway/edge/edge.js'
+import { GatewayError } from '../../../schemas/errors.js'
+import type { ConnectionClosed, Entry } from '../../../schemas/facts.js'
+import type { Frame, ServerFrame } from '../../../schemas/frames.js'
+import { until } from '../node.js'
+
+/** Short, for the edge looks at its connections four times in each; the clock of the connections is the test's own. */
+const handshakeMs = 200
+
+/**
+ * A connection without a node: what it appends is stored when the test says so, its user actor is the test, and so are
+ * the verifier of its tokens and the clock that the edge's sweep goes by.
+ */
+export function givenConnection (t: Test, limits: Partial<EdgeLimits> = {}) {
+  const written: ServerFrame[] = []
+  const appended: Entry[] = []
+  const asked: Question[] = []
+  let paused = false
+  let now = 0
+  const verifying: Array<{ token: string, resolve: (identity: Identity) => void, reject: (err: unknown) => void }> = []
+  const appends: Array<{ resolve: () => void, reject: (error: Error) => void }> = []
+  const wire: Wire = {
+    transport: 'tcp',
+    address: '192.0.2.1:4000',
+    queuedBytes: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    write (frame) { written.push(frame) },
+    writeSignal () {},
+    flush () {},
+    pause () { paused = true },
+    resume () { paused = false },
+    end () {},
+    destroy () {},
+  }
+  const context: EdgeContext = {
+    nodeId: 'n1',
+    nodeEpoch: 1,
+    limits: {
+      heartbeatMs: 45_000,
+      silenceMaxMs: 1_800_000,
+      uplinkWindow: 256,
+      frameBytesMax: 65_536,
+      frameRate: 0,
+      frameBurst: 2,
+      loginPolicy: 'device',
+      handshakeMs,
+      writeQueueBytesMax: 1 << 20,
+      resumeBytesMax: 1 << 18,
+      lingerMs: 10,
+      ...limits,
+    },
+    links: { toConnection () {}, toUser (question) { asked.push(question) }, toAsker () {} },
+    ticks: () => now,
+    verify: token => new Promise((resolve, reject) => { verifying.push({ token, resolve, reject }) }),
+    partitionOf: () => 0,
+    append (_partition, entries) {
+      appended.push(...entries)
+      return new Promise<void>((resolve, reject) => { appends.push({ resolve, reject }) })
+    },
+    appendLater (_partition, entry) { appended.push(entry) },
+    admits: () => true,
+    alternates: () => [],
+    opened (connection) { edge.opened(connection) },
+    stopwatch: new Stopwatch(() => {}),
+    reportSoon () {},
+    count: { uplinks: 0, uplinksRefused: 0, downlinks: 0, signals: 0, closed () {} },
+    failed (what, error) { t.fail(`${what}: ${error}`) },
+  }
+  const system = startActors()
+  t.teardown(() => { system.stop() })
+  const edge = new Edge(context, system, {
+    connectionsMax: 10, acceptRate: 0, lingerersMax: 10, ageMaxMs: 0,
+  })
+  t.teardown(() => edge.stop())
+  const connection = edge.accept(wire, wire.address, context.ticks())
+  const tell = (event: ConnectionEvent) => { connection.tell(event) }
+  return {
+    written,
+    asked,
+    verifying,
+    tell,
+    received (...frames: Frame[]) { connection.received(frames) },
+    isPaused: () => paused,
+    letIn (more: Partial<Identity> = {}) { verifying.shift()!.resolve(identity(more)) },
+    appended: () => appended.map(({ fact }) => fact.type),
+    uplinksAppended: () => appended.flatMap(({ fact }) => fact.type === 'UplinkReceived' ? [fact.seq] : []),
+    end: () => appended.map(({ fact }) => fact).find((fact): fact is ConnectionClosed => fact.type === 'ConnectionClosed'),
+    storeAll () { for (const { resolve } of appends.splice(0)) resolve() },
+    refuseAll () {
+      for (const { reject } of appends.splice(0)) reject(new GatewayError('ledger-unavailable', 'the disk is full'))
+    },
+    welcome (more: Partial<Welcome> = {}) {
+      const { connectionId } = connection
+      tell({
+        type: 'welcome', nodeId: 'n1', connectionId, resumed: false, uplinkSeq: 0, downlinkSeq: 0, lastSeq: 0, missed: 0, ...more,
+      })
+    },
+    acked (seq: number) {
+      const { connectionId } = connection
+      tell({ type: 'ackUplinks', nodeId: 'n1', connectionId, seq, userSeqs: [] })
+    },
+    refused (expectedSeq: number) {
+      const { connectionId } = connection
+      tell({ type: 'refuseUplink', nodeId: 'n1', connectionId, expectedSeq, code: 'gap' })
+    },
+    downlink (seq: number) {
+      const { connectionId } = connection
+      const downlink = {
+        messageId: `m${seq}`, service: '', payload: Buffer.of(), requestedAtMs: 0, expiresAtMs: 0, platforms: [], exceptDevices: [],
+      }
+      tell({ type: 'deliver', nodeId: 'n1', connectionId, seq, downlink: downlink as never })
+    },
+    /** The socket is closed by the client. */
+    leaves (clean: boolean) { edge.closed(connection, clean) },
+    phase: () => connection.phase,
+    /** Time goes on, and the edge has looked at its connections since. */
+    async pass (ms: number): Promise<void> {
+      now += ms / tickMs
+      await new Promise(resolve => setTimeout(resolve, handshakeMs))
+      await turn()
+    },
+  }
+}
+
+export type GivenConnection = ReturnType<typeof givenConnection>
+
+export function identity (more: Partial<Identity> = {}): Identity {
+  return { userId: 'ann', deviceId: undefined, expiresAtMs: Infinity, endsAtMs: Infinity, ...more }
+}
+
+/** What was told is handled. */
+export async function turn (): Promise<void> {
+  for (let i = 0; i < 5; i++) await new Promise(resolve => setImmediate(resolve))
+}
+
+export const connect: Frame = {
+  op: 'connect', token: 't', deviceId: 'phone', platform: '', client: '', sessionId: 's1', downlinkSeq: 0,
+}
+
+export function ping (more: { downlinkSeq?: number, silentMs?: number } = {}): Frame {
+  return { op: 'ping', downlinkSeq: 0, silentMs: 0, ...more }
+}
+
+export function uplinks (from: number, to: number): Frame[] {
+  return Array.from({ length: to - from + 1 }, (_, i): Frame =>
+    ({ op: 'uplink', seq: from + i, service: '', payload: Buffer.of(), priority: 0 }))
+}
+
+export async function verified (client: GivenConnection, more: Partial<Identity> = {}): Promise<void> {
+  await until('connect is taken', () => client.phase() === 'verifying')
+  client.letIn(more)
+  await until('the token is verified', () => client.phase() === 'opening')
+}
+
+/** One that is open. What it was told so far is `connected`. */
+export async function openConnection (
+  t: Test, limits: Partial<EdgeLimits> = {},
+  { token, welcome }: { token?: Partial<Identity>, welcome?: Partial<Welcome> } = {}
+): Promise<GivenConnection> {
+  const client = givenConnection(t, limits)
+  client.received(connect)
+  await verified(client, token)
+  client.storeAll()
+  client.welcome(welcome)
+  await until('it is open', () => client.phase() === 'open')
+  return client
+}
