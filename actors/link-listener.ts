@@ -1,4 +1,5 @@
 import type { Cluster, Redis } from 'ioredis'
+import type { Health } from '../schemas/conditions.js'
 
 export interface LinkListenerOptions {
   readonly subscriber: Redis | Cluster
@@ -7,8 +8,8 @@ export interface LinkListenerOptions {
   /** A batch without messages. */
   readonly hello: Buffer
   readonly helloEveryMs: number
+  readonly health: Health
   received (bytes: Buffer): void
-  failed (what: string, error: Error, fields: object): void
 }
 
 /** The subscriber's commands have no timeout of their own: they wait until it is connected. */
@@ -50,6 +51,7 @@ export class LinkListener {
   async leave (channel: string): Promise<void> {
     if (!this.#channels.delete(channel)) return
     this.#unheard.delete(channel)
+    this.#options.health.end('links', channel)
     await answered(this.#options.subscriber.sunsubscribe(channel)).catch(() => {})
   }
 
@@ -62,9 +64,10 @@ export class LinkListener {
   async #subscribe (channel: string): Promise<boolean> {
     try {
       await answered(this.#options.subscriber.ssubscribe(channel))
+      this.#options.health.end('links', channel)
       return true
     } catch (err) {
-      this.#options.failed('a channel could not be subscribed', err as Error, { channel })
+      this.#options.health.begin('links', `it could not be subscribed: ${(err as Error).message}`, channel)
       return false
     }
   }
@@ -77,11 +80,11 @@ export class LinkListener {
   }
 
   #check (): void {
-    const { subscriber, publisher, hello, failed } = this.#options
+    const { subscriber, publisher, hello, health } = this.#options
     if (this.#unheard.size > 0) {
       const channels = [...this.#unheard]
       this.#unheard.clear()
-      failed('channels are silent, subscribing anew', new Error('own message not heard'), { channels })
+      for (const channel of channels) health.begin('links', 'own messages are not heard: it is subscribed anew', channel)
       subscriber.disconnect(true)
       for (const channel of channels) {
         const token = {}

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
+import type { Health } from '../schemas/conditions.js'
 import { batchHead, decodeBatch, LinkBatch, type LinkMessage, type ReceivedBatch } from './link-codec.js'
 import { LinkListener } from './link-listener.js'
 import { LinkSender } from './link-sender.js'
@@ -20,6 +21,7 @@ export interface RedisLinksOptions {
   readonly pendingBytesMax?: number
   /** How often it is checked that each channel is heard. */
   readonly helloEveryMs?: number
+  readonly health: Health
   failed (what: string, error: Error, fields: object): void
 }
 
@@ -75,7 +77,7 @@ class RedisSide implements RedisLinks {
   #reportedAtMs = 0
 
   constructor (options: RedisLinksOptions) {
-    const { publisher, subscriber, nodeId, pendingBytesMax = 8 << 20, helloEveryMs = 5_000, failed } = options
+    const { publisher, subscriber, nodeId, pendingBytesMax = 8 << 20, helloEveryMs = 5_000, health, failed } = options
     this.#options = options
     this.#sender = new LinkSender({
       publisher,
@@ -89,8 +91,8 @@ class RedisSide implements RedisLinks {
       publisher,
       hello: new LinkBatch(batchHead(nodeId)).finish(),
       helloEveryMs,
+      health,
       received: bytes => { this.#arrived(bytes) },
-      failed,
     })
   }
 

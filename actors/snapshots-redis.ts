@@ -13,6 +13,8 @@ export interface RedisSnapshotsOptions {
   readonly endOf?: (partition: number) => Promise<bigint>
   /** A save failed, and is tried again. */
   readonly onFailed?: (error: unknown, partition: number) => void
+  /** A save that may have failed before has succeeded, or is given up. */
+  readonly onSaved?: (partition: number) => void
   /** First wait before a save is tried again; it doubles up to 20 times that. */
   readonly retryMs?: number
 }
@@ -92,7 +94,7 @@ interface Scripts {
  * store remembers the checkpoint of each partition, and every answer is read together with the stored one.
  */
 export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsOptions): RedisSnapshots {
-  const { prefix, identity, endOf, onFailed = () => {}, retryMs = 100 } = options
+  const { prefix, identity, endOf, onFailed = () => {}, onSaved = () => {}, retryMs = 100 } = options
   if (!/^[\w.-]+$/.test(prefix)) throw new RangeError(`prefix: got "${prefix}", want letters, digits, ".", "_" and "-"`)
   redis.defineCommand('snapshotsSave', { numberOfKeys: 1, lua: save })
   redis.defineCommand('snapshotsAbandon', { numberOfKeys: 1, lua: abandon })
@@ -178,7 +180,10 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
       const save = { next, states }
       pending.push(save)
       const saved = assignment.last.then(() => written(partition, assignment, save))
-        .finally(() => { pending.splice(pending.indexOf(save), 1) })
+        .finally(() => {
+          pending.splice(pending.indexOf(save), 1)
+          onSaved(partition)
+        })
       assignment.last = saved.catch(() => {}) // its caller is told; the next one is tried on its own
       await saved
     },

@@ -1,4 +1,5 @@
 import type { EventLog, Following } from '../ledger/log.js'
+import type { Health } from '../schemas/conditions.js'
 import type { GatewayError } from '../schemas/errors.js'
 import type { DownlinkCommand } from '../schemas/records.js'
 import { downlinks, downlinksRejected } from '../schemas/streams.js'
@@ -16,7 +17,7 @@ export interface DownlinksDeps {
   readonly log: EventLog
   push (command: DownlinkCommand): Promise<PushAnswer>
   readonly frameBytesMax: number
-  failed (what: string, error: Error, fields: object): void
+  readonly health: Health
 }
 
 /**
@@ -92,13 +93,15 @@ class CommandsUnderWay {
     for (let waitMs = retryMsMin; !this.#ended; waitMs = Math.min(2 * waitMs, retryMsMax)) {
       try {
         const refusal = refusalOf(command, deps.frameBytesMax)
-        if (refusal) return await this.#reject(command, refusal)
-        if (await this.#stored(command)) return
+        if (refusal) await this.#reject(command, refusal)
+        if (refusal || await this.#stored(command)) break
+        deps.health.begin('downlinks', 'the ledger did not take the request of each user', position)
       } catch (err) {
-        deps.failed('a command of downlinks could not be sent yet', err as Error, { position })
+        deps.health.begin('downlinks', (err as Error).message, position)
       }
       await new Promise(resolve => setTimeout(resolve, waitMs))
     }
+    deps.health.end('downlinks', position)
   }
 
   /** False where some user's request could not be stored: all are sent again, and known by their id. */

@@ -86,7 +86,7 @@ async function start (
   const { log, tables, links } = stores
   const identity = await identify(config.nodeId, log, tables)
 
-  const projections = has('projections') ? await startProjectionsRole(stores, logger) : undefined
+  const projections = has('projections') ? await startProjectionsRole(stores, logger, health) : undefined
   closers.push(() => projections?.stop())
   const system = startActors()
   closers.push(() => { system.stop() })
@@ -98,7 +98,7 @@ async function start (
     await endConnections(log, tables, () => true, 'the node has started again')
   }
 
-  const nodeTable = new NodeTable(tables, log.partitions(nodes), config.heartbeatMs)
+  const nodeTable = new NodeTable(tables, log.partitions(nodes), config.heartbeatMs, health)
   // Also while nobody asks: the list that is served when the store is away must not be that of the start.
   const refreshing = setInterval(() => nodeTable.rows(), nodeTableMaxMs)
   closers.push(() => { clearInterval(refreshing) })
@@ -145,10 +145,10 @@ async function start (
     },
     drainRequested (request) { drains?.requested(request) },
     replaced () { fatal(new Error(`another process goes by the node id ${identity.nodeId}: give each its own`)) },
-    failed,
+    health,
   })
   closers.push(() => reporter.stop().catch(err => { failed('the end of this node could not be recorded', err, {}) }))
-  if (stores.shared) await joinCluster(config, stores, identity, push, health, closers, failed)
+  if (stores.shared) await joinCluster(config, stores, identity, push, health, closers)
   await nodeTable.rows()
   closers.push(() => takeLeave(config, drains, nodeTable, failed))
   return { http, tcp, nodeId: identity.nodeId }
@@ -163,7 +163,7 @@ async function openStores (config: Config, logger: Logger, health: HealthRegistr
 /** What only a node among others does. */
 async function joinCluster (
   config: Config, { log, tables }: Stores, identity: NodeIdentity, push: Push, health: Health,
-  closers: Array<() => unknown>, failed: (what: string, error: Error, fields: object) => void
+  closers: Array<() => unknown>
 ): Promise<void> {
   if (config.roles.includes('projections')) {
     const lifecycle = await Lifecycle.start({ log, tables, identity, leaseMs: config.leaseMs, health })
@@ -171,7 +171,7 @@ async function joinCluster (
   }
   if (config.roles.includes('push')) {
     const following = await followDownlinks({
-      log, push: command => push.push(command), frameBytesMax: config.frameBytesMax, failed,
+      log, push: command => push.push(command), frameBytesMax: config.frameBytesMax, health,
     })
     closers.push(() => following.stop())
   }

@@ -1,5 +1,6 @@
 import { nodeRows, type NodeRow } from '../projections/nodes.js'
 import type { Tables } from '../projections/tables/tables.js'
+import type { Health } from '../schemas/conditions.js'
 import { GatewayError } from '../schemas/errors.js'
 import { chooseAlternates, chooseEndpoints, guardedUpdate, isShedding } from './choice.js'
 import type { IpConfig, IpConfigRequest } from './http/ip-config.js'
@@ -25,7 +26,9 @@ export class NodeTable {
   /** By partition, how far the table was when it was read: below that it has lost something. */
   readonly #readTo: bigint[] = []
 
-  constructor (readonly tables: Tables, readonly partitions: number, readonly heartbeatMs: number) {}
+  constructor (
+    readonly tables: Tables, readonly partitions: number, readonly heartbeatMs: number, readonly health: Health
+  ) {}
 
   /** Every node, from a copy that is at most so old while the store answers, and the time that it was made. */
   async rows (maxAgeMs = freshMs): Promise<{ rows: readonly NodeRow[], asOfMs: number }> {
@@ -76,7 +79,9 @@ export class NodeTable {
       this.#rows = guardedUpdate(this.#rows, nodeRows(rows, nowMs))
       this.#asOfMs = nowMs
       this.#readAtMs = startMs
-    } catch {
+      this.health.end('node-table', 'copy')
+    } catch (err) {
+      this.health.begin('node-table', (err as Error).message, 'copy')
       // The store is away, or reads the table again from the log: the last good copy stays, and says how old it is.
     } finally {
       this.#refreshing = undefined

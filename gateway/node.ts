@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks'
 import type { EventLog } from '../ledger/log.js'
 import { nodeRow, type NodeRow } from '../projections/nodes.js'
 import type { Tables } from '../projections/tables/tables.js'
+import type { ConditionName, Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import type { NodeFact, NodeStarted } from '../schemas/records.js'
 import { nodes } from '../schemas/streams.js'
@@ -33,7 +34,7 @@ export interface NodeDeps {
   replaced (): void
   /** What an operator last asked of this epoch of the node; told again and again. */
   drainRequested (request: NonNullable<NodeRow['drainRequest']>): void
-  failed (what: string, error: Error, fields: object): void
+  readonly health: Health
 }
 
 /** @returns an epoch above every one that the table knows of this node */
@@ -82,14 +83,14 @@ export class NodeReporter {
     this.#identity = identity
     this.#deps = deps
     this.#partition = partitionOf(identity.nodeId, deps.log.partitions(nodes))
-    const attempt = (what: string, work: () => Promise<void>) => () => {
-      work().catch(err => { deps.failed(what, err, {}) })
+    const attempt = (name: ConditionName, what: string, work: () => Promise<void>) => () => {
+      work().then(() => { deps.health.end(name, what) }, (err: Error) => { deps.health.begin(name, err.message, what) })
     }
     this.#timers = [
-      setInterval(attempt('a load report could not be appended', () => this.#report()),
+      setInterval(attempt('reports', 'load', () => this.#report()),
         Math.ceil(deps.started.leaseMs / reportsPerLease)),
-      setInterval(attempt('the start of this node could not be repeated', () => this.#start()), repeatStartEveryMs),
-      setInterval(attempt('the node table could not be read', () => this.#look()), lookEveryMs),
+      setInterval(attempt('reports', 'start', () => this.#start()), repeatStartEveryMs),
+      setInterval(attempt('node-table', 'own row', () => this.#look()), lookEveryMs),
     ]
   }
 

@@ -54,6 +54,7 @@ async function open (
     streams: streams.map(stream => ({ stream, partitions, ...retention })),
     format: format ?? singleObjectFormat,
     onRejected: rejected => { logger.error(rejected, 'a stored record was set aside') },
+    health,
     failed,
   })
   const log: EventLog = format ? new RegistryLog(kafka, format) : kafka
@@ -75,10 +76,11 @@ async function open (
     prefix,
     identity,
     endOf: partition => endOf(ledger, partition),
-    onFailed: (error, partition) => { failed('snapshots could not be saved yet', error as Error, { partition }) },
+    onFailed: (error, partition) => { health.begin('snapshots', (error as Error).message, `partition ${partition}`) },
+    onSaved: partition => { health.end('snapshots', `partition ${partition}`) },
   })
   closers.push(() => { snapshots.close() })
-  const links = await redisLinks({ publisher, subscriber, prefix, nodeId, failed })
+  const links = await redisLinks({ publisher, subscriber, prefix, nodeId, health, failed })
   closers.push(() => links.stop())
   return {
     log,

@@ -9,7 +9,7 @@ import type { PlacedProjection } from './table-writer.js'
 import type { TableName, Tables, TableStep, TableWrite } from './tables/tables.js'
 
 export type HistoryOptions =
-  Pick<RunnerOptions<Entry>, 'log' | 'tables' | 'onPoison' | 'onFailed' | 'positionEveryMs' | 'retryMs'>
+  Pick<RunnerOptions<Entry>, 'log' | 'tables' | 'onPoison' | 'onFailed' | 'onHealed' | 'positionEveryMs' | 'retryMs'>
 
 /**
  * Writes the stream `connections`: one record for each connection that ended, with its whole story.

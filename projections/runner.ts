@@ -19,6 +19,8 @@ export interface RunnerOptions<T> {
    * not throw.
    */
   readonly onFailed: (failure: TableFailure) => void
+  /** The tables of a partition are kept again, or are no longer this runner's to keep. */
+  readonly onHealed?: (healed: Omit<TableFailure, 'error'>) => void
   /** How often progress that brings no writes is stored, or that of an idle table is looked up again. */
   readonly positionEveryMs?: number
   /** Applies of one partition of a table on their way at once; more writes than that wait and go together. */
@@ -96,6 +98,7 @@ export class Runner<T extends { atMs: number }> {
       waitingMax: 4096,
       retryMs: 250,
       now: Date.now,
+      onHealed: () => {},
       ...options,
     }
     this.#positionTimer = setInterval(() => this.#sendPositions(), this.#options.positionEveryMs)
@@ -197,12 +200,12 @@ export class Runner<T extends { atMs: number }> {
 
   async #catchUp (partition: Partition<T>, firstWaitMs: number) {
     const { signal } = partition.revoked
-    const { retryMs, projections, onFailed } = this.#options
+    const { retryMs, projections, onFailed, onHealed } = this.#options
     const longer = (waitMs: number) => Math.min(Math.max(2 * waitMs, retryMs), 32 * retryMs)
     for (let waitMs = firstWaitMs; partition.behind && !signal.aborted; waitMs = longer(waitMs)) {
       await Promise.all(partition.writers.map(writer => writer.finish()))
       await delay(waitMs, undefined, { signal }).catch(() => {}) // revoked: the loop ends
-      if (signal.aborted) return
+      if (signal.aborted) break
       try {
         partition.writers = await this.#openWriters(partition)
         await this.#readAgain(partition)
@@ -210,6 +213,7 @@ export class Runner<T extends { atMs: number }> {
         for (const { table } of projections) onFailed({ table, partition: partition.number, error })
       }
     }
+    for (const { table } of projections) onHealed({ table, partition: partition.number })
   }
 
   /** Ends with `behind` false, or with a writer failed, or because the partition was revoked. */

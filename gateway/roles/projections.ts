@@ -7,6 +7,7 @@ import type { Projection } from '../../projections/projection.js'
 import { routing } from '../../projections/routing.js'
 import { Runner, type RunnerOptions } from '../../projections/runner.js'
 import { GatewayError } from '../../schemas/errors.js'
+import type { Health } from '../../schemas/conditions.js'
 import { ledger, nodes, type Stream } from '../../schemas/streams.js'
 import type { Stores } from '../stores.js'
 
@@ -22,12 +23,14 @@ export interface Projections {
   stop (): Promise<void>
 }
 
-export async function startProjectionsRole (stores: Stores, logger: Logger): Promise<Projections> {
-  const nodeRunner = await startRunner(stores, nodes, [nodesProjection], logger)
-  const runner = await startRunner(stores, ledger, [presence, routing], logger)
+export async function startProjectionsRole (
+  stores: Stores, logger: Logger, health: Health
+): Promise<Projections> {
+  const nodeRunner = await startRunner(stores, nodes, [nodesProjection], logger, health)
+  const runner = await startRunner(stores, ledger, [presence, routing], logger, health)
   const { log, tables } = stores
   // On its own: that `connections` can't be written must not hold up where messages go.
-  const history = await History.start({ log, tables, ...reports(logger) })
+  const history = await History.start({ log, tables, ...reports(logger, health, 'connections') })
   return {
     lag () {
       const lag = new Map<string, number>()
@@ -46,15 +49,20 @@ export async function startProjectionsRole (stores: Stores, logger: Logger): Pro
 }
 
 function startRunner<T extends { atMs: number }> (
-  { log, tables }: Stores, stream: Stream<T>, projections: ReadonlyArray<Projection<T>>, logger: Logger
+  { log, tables }: Stores, stream: Stream<T>, projections: ReadonlyArray<Projection<T>>, logger: Logger,
+  health: Health
 ): Promise<Runner<T>> {
-  return Runner.start({ log, stream, group: 'projections', tables, projections, ...reports(logger) })
+  return Runner.start({ log, stream, group: 'projections', tables, projections, ...reports(logger, health, 'tables') })
 }
 
-function reports (logger: Logger): Pick<RunnerOptions<unknown>, 'onPoison' | 'onFailed'> {
+function reports (
+  logger: Logger, health: Health, condition: 'tables' | 'connections'
+): Pick<RunnerOptions<unknown>, 'onPoison' | 'onFailed' | 'onHealed'> {
+  const what = ({ table, partition }: { table: string, partition: number }) => `${table}, partition ${partition}`
   return {
     onPoison: poison => { logger.error(poison, 'an item was left out of a table') },
-    onFailed: ({ error, ...where }) => { logger.error({ err: error, ...where }, 'a table could not be written yet') },
+    onFailed: failure => { health.begin(condition, (failure.error as Error).message, what(failure)) },
+    onHealed: healed => { health.end(condition, what(healed)) },
   }
 }
 

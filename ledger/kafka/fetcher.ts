@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Health } from '../../schemas/conditions.js'
 import type { Cluster } from './cluster.js'
 import { fetch, type Fetched } from './record-apis.js'
 import { readBatches, type StoredRecords } from './record-batch.js'
@@ -20,6 +21,9 @@ export interface FetcherOptions {
   readonly topic: string
   /** Connections of this name are its own. */
   readonly lane: string
+  /** For whom it fetches. */
+  readonly groupId: string
+  readonly health: Health
   failed (what: string, error: Error, fields: object): void
 }
 
@@ -99,7 +103,8 @@ export class Fetcher {
   }
 
   private async loop (node: number): Promise<void> {
-    const { cluster, topic, failed } = this.options
+    const { cluster, topic, groupId, health } = this.options
+    const what = `${groupId}, broker ${node}`
     let retryMs = retryMsMin
     for (;;) {
       const led = [...this.targets].filter(({ partition }) => cluster.leaderOf(topic, partition) === node)
@@ -112,19 +117,21 @@ export class Fetcher {
       try {
         const trouble = await this.fetch(node, wanting, wanting.length < led.length ? shortWaitMs : waitMs)
         if (trouble === 0) {
+          health.end('followers', what)
           retryMs = retryMsMin
           continue
         }
-        if (retryMs > retryMsMin) failed('fetch refused', new Error(errorName(trouble)), { topic, node })
+        health.begin('followers', `${topic}: ${errorName(trouble)}`, what)
       } catch (err) {
         if (this.closed) break
-        failed('fetch failed', err as Error, { topic, node })
+        health.begin('followers', `${topic}: ${(err as Error).message}`, what)
       }
       await sleep(retryMs)
       retryMs = Math.min(2 * retryMs, retryMsMax)
       await cluster.refresh().catch(() => {})
       this.route(0)
     }
+    health.end('followers', what) // whoever leads the partitions now has a loop of its own
     this.loops.delete(node)
     this.route(0)
   }

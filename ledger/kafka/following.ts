@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Health } from '../../schemas/conditions.js'
 import type { Follower, Following } from '../log.js'
 import type { Cluster } from './cluster.js'
 import { Delivery } from './delivery.js'
@@ -15,6 +16,7 @@ export interface FollowingDeps<T> {
   readonly follower: Follower<T>
   decode (value: Uint8Array): readonly T[]
   rejected (partition: number, offset: bigint, bytes: Uint8Array, reason: string): void
+  readonly health: Health
   failed (what: string, error: Error, fields: object): void
 }
 
@@ -43,13 +45,14 @@ export class KafkaFollowing<T> implements Following {
   private stopping: Promise<void> | undefined
 
   constructor (private readonly deps: FollowingDeps<T>) {
-    const { cluster, topic, lane, groupId, sessionTimeoutMs, failed } = deps
-    this.fetcher = new Fetcher({ cluster, topic, lane, failed })
+    const { cluster, topic, lane, groupId, sessionTimeoutMs, health, failed } = deps
+    this.fetcher = new Fetcher({ cluster, topic, lane, groupId, health, failed })
     this.membership = new Membership({
       cluster,
       groupId,
       topic,
       sessionTimeoutMs,
+      health,
       failed,
       owned: () => [...this.held.keys()],
       assigned: (partitions, complete) => this.assigned(partitions, complete),
@@ -192,17 +195,23 @@ export class KafkaFollowing<T> implements Following {
 
   /** Asks until the group and the follower know; it may be that the follower's own store is away for a while. */
   private async positionOf (partition: number, signal: AbortSignal): Promise<bigint | undefined> {
-    for (let waitMs = retryMsMin; !signal.aborted; waitMs = Math.min(2 * waitMs, retryMsMax)) {
-      try {
-        const committed = this.commits.get(partition) ?? await this.membership.committed(partition)
-        if (signal.aborted) return undefined
-        return await this.deps.follower.assigned(partition, committed)
-      } catch (err) {
-        this.failed(err, partition, undefined)
+    const { health, groupId, follower } = this.deps
+    const what = `${groupId}, partition ${partition}`
+    try {
+      for (let waitMs = retryMsMin; !signal.aborted; waitMs = Math.min(2 * waitMs, retryMsMax)) {
+        try {
+          const committed = this.commits.get(partition) ?? await this.membership.committed(partition)
+          if (signal.aborted) return undefined
+          return await follower.assigned(partition, committed)
+        } catch (err) {
+          health.begin('followers', `it is not known where to go on: ${(err as Error).message}`, what)
+        }
+        await sleep(waitMs, undefined, { signal }).catch(() => {})
       }
-      await sleep(waitMs, undefined, { signal }).catch(() => {})
+      return undefined
+    } finally {
+      health.end('followers', what)
     }
-    return undefined
   }
 
   /** One after the other for each partition. */

@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
+import { type Health, nobodyWatches } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import type { AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange } from '../log.js'
@@ -31,6 +32,8 @@ export interface KafkaLogOptions {
   readonly readOnly?: boolean
   /** A stored record was skipped: it can not be decoded, and stands in `<stream>.rejected`. Must not throw. */
   readonly onRejected?: (rejected: { stream: string, partition: number, offset: bigint, reason: string }) => void
+  /** Told of followers that can not follow; nobody by default. */
+  readonly health?: Health
   /** Something went wrong that is tried again. Must not throw. */
   failed (what: string, error: Error, fields: object): void
 }
@@ -130,7 +133,7 @@ class Log implements KafkaLog {
   async follow<T> (stream: Stream<T>, group: string, follower: Follower<T>): Promise<Following> {
     if (this.closing.signal.aborted) throw closed()
     this.partitions(stream)
-    const { topicPrefix, sessionTimeoutMs = 6_000, failed } = this.options
+    const { topicPrefix, sessionTimeoutMs = 6_000, failed, health = nobodyWatches } = this.options
     const topic = this.topicOf(stream)
     const following = new KafkaFollowing<T>({
       cluster: this.cluster,
@@ -141,6 +144,7 @@ class Log implements KafkaLog {
       follower,
       decode: decoderOf(stream, this.format),
       rejected: (partition, offset, bytes, reason) => this.setAside(stream, partition, offset, bytes, reason),
+      health,
       failed,
     })
     this.followings.set(following, { stream: stream.name, topic, group })

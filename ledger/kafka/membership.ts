@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Health } from '../../schemas/conditions.js'
 import { assign, type Claim } from './assignment.js'
 import type { Cluster } from './cluster.js'
 import {
@@ -17,6 +18,7 @@ export interface MembershipDeps {
   assigned (partitions: readonly number[], complete: boolean): void
   /** The group goes on without this member. Resolves when it has given everything back; it joins again then. */
   lost (): Promise<void>
+  readonly health: Health
   failed (what: string, error: Error, fields: object): void
 }
 
@@ -86,6 +88,7 @@ export class Membership {
   /** Ends the heartbeats and tells the group, so that it need not wait for the session to time out. */
   async leave (): Promise<void> {
     this.stopped = true
+    this.answered()
     this.wake.abort()
     const { groupId, cluster } = this.deps
     if (this.memberId) {
@@ -100,6 +103,7 @@ export class Membership {
     while (!this.stopped) {
       try {
         await this.join()
+        this.answered()
         retryMs = retryMsMin
         await this.keepAlive()
       } catch (err) {
@@ -119,11 +123,19 @@ export class Membership {
       await this.deps.lost()
       return retryMs
     }
-    if (retryMs > retryMsMin) this.deps.failed('group does not answer', err, { group: this.deps.groupId })
+    this.silent(err)
     this.coordinator = undefined
     await sleep(retryMs)
     await this.deps.cluster.refresh().catch(() => {})
     return Math.min(2 * retryMs, retryMsMax)
+  }
+
+  private silent (err: Error): void {
+    if (!this.stopped) this.deps.health.begin('followers', `the group does not answer: ${err.message}`, this.deps.groupId)
+  }
+
+  private answered (): void {
+    this.deps.health.end('followers', this.deps.groupId)
   }
 
   private async join (): Promise<void> {
@@ -169,11 +181,13 @@ export class Membership {
       try {
         const question = { groupId, groupGenerationId: this.generation, memberId: this.memberId }
         check(await this.askHere(heartbeat, question, questionMs), 'Heartbeat')
+        this.answered()
         this.confirmedAtMs = Date.now()
         waitMs = everyMs
       } catch (err) {
         if (err instanceof KafkaError && isFinal(err.code)) throw err
         // The coordinator is away or has moved. It keeps the group in Kafka, so the member need not join again.
+        this.silent(err as Error)
         this.coordinator = undefined
         waitMs = everyMs / 4
         await this.deps.cluster.refresh().catch(() => {})

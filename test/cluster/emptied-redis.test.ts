@@ -25,6 +25,10 @@ t.test('A cluster whose Redis has lost everything', { skip: kafkaMissing() ?? re
   const [edge, other] = await whileClockIsBack(t, 120_000, () =>
     Promise.all([start('edge', 'edge'), start('other', 'edge,users,push,projections,ip-config')]))
 
+  await t.test('has started without a word of trouble', async t => {
+    for (const node of [edge, other]) t.strictSame(node.logged, [], node.nodeId)
+  })
+
   await t.test('closes no connection of a node that is alive, however long it has been up', async t => {
     const { client: ann } = await connected(t, edge, 'TCP', 'ann')
     const { client: bob } = await connected(t, other, 'TCP', 'bob')

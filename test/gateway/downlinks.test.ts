@@ -3,6 +3,7 @@ import { followDownlinks } from '../../gateway/downlinks.js'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
 import type { EventLog } from '../../ledger/log.js'
+import type { Health } from '../../schemas/conditions.js'
 import type { DownlinkCommand } from '../../schemas/records.js'
 import { downlinks, downlinksRejected } from '../../schemas/streams.js'
 import { until } from '../faults/node-process.js'
@@ -12,14 +13,18 @@ t.test('Commands of the stream downlinks', async t => {
     const { log } = await given(t)
     const pushed: string[] = []
     let failures = 2
-    await follow(t, log, async ({ messageId, userIds }) => {
+    const following = await follow(t, log, async ({ messageId, userIds }) => {
       pushed.push(messageId)
       const status = messageId === 'm2' && failures-- > 0 ? 'rejected' as const : 'queued' as const
       return { messageId, users: userIds.map(userId => ({ userId, status })) }
     })
     await log.append(downlinks, 0, [command('m1'), command('m2'), command('m3')])
+    await until(() => pushed.length === 3)
+    await until(() => following.lasting.size === 1)
+    t.strictSame([...following.lasting], ['downlinks 0@0'], 'that it waits is told')
     await until(() => pushed.length === 5)
     t.strictSame(pushed.toSorted(), ['m1', 'm2', 'm2', 'm2', 'm3'])
+    await until(() => following.lasting.size === 0)
   })
 
   t.test('have their place for an id where they name none', async t => {
@@ -137,9 +142,13 @@ async function given (t: Test) {
 }
 
 async function follow (t: Test, log: EventLog, push: Parameters<typeof followDownlinks>[0]['push']) {
-  return await followDownlinks({
-    log, push, frameBytesMax: 512, failed: (what, error) => { t.comment(`${what}: ${error}`) },
-  })
+  const lasting = new Set<string>()
+  const health: Health = {
+    begin: (name, _reason, what) => { lasting.add(`${name} ${what}`) },
+    end: (name, what) => { lasting.delete(`${name} ${what}`) },
+  }
+  const following = await followDownlinks({ log, push, frameBytesMax: 512, health })
+  return Object.assign(following, { lasting })
 }
 
 async function rejected (log: EventLog, count: number) {

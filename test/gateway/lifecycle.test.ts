@@ -214,7 +214,7 @@ function emptyable (tables: Tables) {
 async function given (t: Test) {
   const config = readConfig({ LEDGERLINE_DATA: t.testdir(), LEDGERLINE_PARTITIONS: '2' })
   const stores: Stores = await openEmbeddedStores(config, logger)
-  const projections = await startProjectionsRole(stores, logger)
+  const projections = await startProjectionsRole(stores, logger, nobodyWatches)
   t.teardown(async () => {
     await projections.stop()
     await stores.close()
@@ -222,7 +222,6 @@ async function given (t: Test) {
   const { log, tables } = stores
   const identity: NodeIdentity = { nodeId: 'n1', epoch: Date.now() }
   const events: string[] = []
-  const failed = (what: string, error: Error) => { events.push(`${what}: ${error}`) }
   const facts = async () => {
     const found = []
     for (let partition = 0; partition < 2; partition++) {
@@ -257,7 +256,7 @@ async function given (t: Test) {
         lost: () => { events.push('lost') },
         replaced: () => { events.push('replaced') },
         drainRequested: ({ drainId }) => { events.push(drainId) },
-        failed,
+        health: { begin: (name, reason) => { events.push(`${name}: ${reason}`) }, end () {} },
       })
       t.teardown(() => reporter.stop())
     },

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { freshMs, NodeTable } from '../../gateway/node-table.js'
+import { nobodyWatches } from '../../schemas/conditions.js'
 import { started } from '../projections/given.js'
 import type { Tables } from '../../projections/tables/tables.js'
 
@@ -13,7 +14,7 @@ t.test('NodeTable', async t => {
       async * scan () { for (let i = 0; i < rows; i++) yield { partition: 0, key: `n${i}`, fields: row } },
       position: async () => ({ next, atMs: 0 }),
     } as Partial<Tables> as Tables
-    const table = new NodeTable(tables, 1, 60_000)
+    const table = new NodeTable(tables, 1, 60_000, nobodyWatches)
     const known = async () => (await table.rows(0)).rows.map(({ nodeId }) => nodeId)
     t.strictSame(await known(), ['n0', 'n1', 'n2', 'n3'])
     next = 0n
@@ -35,7 +36,7 @@ t.test('NodeTable', async t => {
       async * scan () { reads++ },
       position: async () => ({ next: 0n, atMs: 0 }),
     } as Partial<Tables> as Tables
-    const table = new NodeTable(tables, 1, 60_000)
+    const table = new NodeTable(tables, 1, 60_000, nobodyWatches)
     await table.rows()
     await table.rows()
     t.equal(reads, 1)

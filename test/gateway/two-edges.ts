@@ -40,7 +40,7 @@ export class TwoEdges {
     })
     t.testdir()
     const stores = await openEmbeddedStores(config('a'), logger)
-    const projections = await startProjectionsRole(stores, logger)
+    const projections = await startProjectionsRole(stores, logger, nobodyWatches)
     const system = startActors()
     const users = await startUsersRole(stores, system, new GatewayMetrics(), logger)
     t.teardown(async () => {
@@ -51,7 +51,7 @@ export class TwoEdges {
     })
     const start = async (nodeId: string) => {
       const identity = { nodeId, epoch: Date.now() }
-      const nodeTable = new NodeTable(stores.tables, stores.log.partitions(nodes), 60_000)
+      const nodeTable = new NodeTable(stores.tables, stores.log.partitions(nodes), 60_000, nobodyWatches)
       const metrics = new GatewayMetrics()
       const edge = new EdgeRole(stores, system, identity, nodeTable, metrics, config(nodeId), logger, nobodyWatches)
       const { connections } = stores.links
@@ -161,7 +161,7 @@ export class TestEdge {
       lost () {},
       replaced () {},
       drainRequested: request => { this.drains.requested(request) },
-      failed: (what, error) => { t.error(error, what) },
+      health: { begin: (name, reason) => { t.fail(`${name}: ${reason}`) }, end () {} },
     })
     t.teardown(() => reporter.stop())
   }

@@ -13,6 +13,7 @@ import { unpack } from '../../projections/opening.js'
 import type { Tables } from '../../projections/tables/tables.js'
 import type { Entry } from '../../schemas/facts.js'
 import { partitionOf } from '../../schemas/partitioning.js'
+import { nobodyWatches } from '../../schemas/conditions.js'
 import type { ConnectionEnded } from '../../schemas/records.js'
 import { connections, ledger } from '../../schemas/streams.js'
 import { closed, opened, story, uplink, withRepeats } from './given.js'
@@ -25,7 +26,7 @@ const partitions = 2
 t.test('a connection that ended', async t => {
   t.test('has one record with its whole story, in the partition of its user', async t => {
     const world = await embedded(t)
-    const projections = await startProjectionsRole(world.stores, logger)
+    const projections = await startProjectionsRole(world.stores, logger, nobodyWatches)
     t.teardown(() => projections.stop())
     await world.append(opened('ann', 'c1', { atMs: 10, nodeId: 'n7', nodeEpoch: 3, client: 'app/2', transport: 'tcp' }))
     await world.append(uplink('ann', 'c1'), opened('ann', 'c2'))

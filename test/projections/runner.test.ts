@@ -150,7 +150,10 @@ t.test('a store that fails', async t => {
   t.test('is brought back to where the log is, with no write missing', async t => {
     const { log, tables } = given({ gap: 2n })
     let failures = 0
-    const runner = await Runner.start({ ...options(log, tables, both), onFailed: () => failures++ })
+    const healed = new Set<string>()
+    const runner = await Runner.start({
+      ...options(log, tables, both), onFailed: () => failures++, onHealed: ({ table }) => healed.add(table),
+    })
     t.teardown(() => runner.stop())
     log.add([opened('ann', 'c1')])
     await log.pump()
@@ -166,6 +169,8 @@ t.test('a store that fails', async t => {
     t.strictSame(Object.keys(tables.dump('routing')['0/user:ann']!), ['c8'])
     t.strictSame(Object.keys(tables.dump('presence')['0/ann']!).sort(), ['c8', 'lastSeen'])
     t.ok(failures > 0)
+    await until(() => healed.size === 2)
+    t.strictSame([...healed].sort(), ['presence', 'routing'], 'whoever was told of the failures is told of their end')
   })
 
   t.test('heals by replay from the beginning when it was emptied meanwhile', async t => {

@@ -153,7 +153,7 @@ async function reject (log: EventLog, count: number): Promise<Planted[]> {
     log,
     frameBytesMax,
     push: () => { throw new Error('nothing here can be sent') },
-    failed (what, error) { throw new Error(what, { cause: error }) },
+    health: { begin (name, reason) { throw new Error(`${name}: ${reason}`) }, end () {} },
   })
   const planted: Planted[] = []
   for (let i = 0; i < count; i++) {
