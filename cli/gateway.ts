@@ -8,6 +8,7 @@ import type { Command } from 'commander'
 import { readEnvironment, readSecret, readSetting, secretPaths, settings } from '../gateway/config.js'
 import type { Environment } from '../gateway/config.js'
 import { CommandFailed } from './failure.js'
+import { ownCommand } from './self.js'
 
 /** Options of every command that talks to a running gateway. */
 export interface GatewayOptions {
@@ -39,7 +40,7 @@ export function gatewayUrl ({ url }: GatewayOptions, env: Environment = readEnvi
 
 /** @returns undefined where neither the command line, the environment nor the data directory has one */
 export async function findApiKey (options: GatewayOptions, env = readEnvironment()): Promise<string | undefined> {
-  const configured = options.apiKey ?? readSetting(settings.apiKeys, env)?.[0]
+  const configured = options.apiKey?.trim() || readSetting(settings.apiKeys, env)?.[0]
   return configured ?? await readGenerated(options, env, 'apiKey')
 }
 
@@ -97,7 +98,7 @@ export async function ask (url: string, path: string, asked: Asked = {}): Promis
 }
 
 function unreachable (url: string, err: NodeJS.ErrnoException): CommandFailed {
-  const hint = 'start one with "npm start", or name another with --url'
+  const hint = `start one with "${ownCommand()} start", or name another with --url`
   if (err.code === 'ECONNREFUSED') return new CommandFailed(`no gateway at ${url}; ${hint}`, { cause: err })
   return new CommandFailed(`the gateway at ${url} cannot be reached: ${err.message || err.code}`, { cause: err })
 }

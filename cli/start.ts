@@ -1,13 +1,17 @@
-import { relative } from 'node:path'
 import { Option } from 'commander'
 import type { Command } from 'commander'
 import { pino } from 'pino'
 import type { Logger } from 'pino'
-import { ensureSecrets, flagOf, readConfig, readEnvironment, secretPaths, settings } from '../gateway/config.js'
+import { flagOf, readConfig, readEnvironment, secretPaths, settings } from '../gateway/config.js'
 import type { Config, Environment, Setting } from '../gateway/config.js'
 import { collectWhileIdle } from '../gateway/idle-memory.js'
 import type { RunningNode } from '../gateway/main.js'
 import { printable } from '../schemas/printable.js'
+import { ownCommand, quoted } from './self.js'
+import { startFailure } from './start-failure.js'
+
+/** What a node may take to stop besides its drain and its grace. */
+const stopMs = 30_000
 
 export function addStart (program: Command): void {
   const command = program.command('start').description('run a node')
@@ -29,7 +33,7 @@ function optionOf ({ variable, fallback, help }: Setting): Option {
 }
 
 async function start (options: Environment): Promise<void> {
-  const config = await ensureSecrets(readConfig(readEnvironment(), options))
+  const config = readConfig(readEnvironment(), options)
   const log = pino({ hooks: { streamWrite: line => `${printable(line.slice(0, -1))}\n` } }) // terminals get it, too
   const stopped = stopSignal()
   process.once('uncaughtException', err => {
@@ -42,6 +46,7 @@ async function start (options: Environment): Promise<void> {
   if (process.stderr.isTTY) process.stderr.write(hint(node, config))
   const signal = await stopped
   log.info({ signal }, 'stopping')
+  stopInTime(config, log)
   await node.stop()
   log.info('stopped')
   process.exit(0)
@@ -53,9 +58,21 @@ async function startNode (config: Config, log: Logger): Promise<RunningNode> {
   try {
     return await main.startNode(config, log)
   } catch (err) {
-    log.fatal({ err }, 'start failed')
-    throw err
+    const failure = startFailure(err, config)
+    // In words on stderr, by whoever catches it. The log has it for machines, with a stack only where it is our fault.
+    if (failure === undefined) log.fatal({ err }, 'start failed')
+    else if (!process.stdout.isTTY) log.fatal({ reason: failure.message }, 'start failed')
+    throw failure ?? err
   }
+}
+
+/** The last resort: a disk that does not answer must not keep the process. What it did not store, the ledger has. */
+function stopInTime ({ drainMs, stopGraceMs }: Config, log: Logger): void {
+  const withinMs = drainMs + stopGraceMs + stopMs
+  setTimeout(() => {
+    log.fatal({ withinMs }, 'not stopped in time')
+    process.exit(1)
+  }, withinMs).unref()
 }
 
 /** Resolves at the first signal to stop; the second one ends the process there and then. */
@@ -72,11 +89,10 @@ async function stopSignal (): Promise<NodeJS.Signals> {
 }
 
 function hint ({ http, tcp }: RunningNode, { dataDir, jwksUrl }: Config): string {
-  const program = relative(process.cwd(), process.argv[1] ?? '')
-  const self = program.endsWith('.js') ? `node ${program}` : 'ledgerline' // from the repository, or installed
+  const self = ownCommand()
   const where = [
     http === 'http://127.0.0.1:8080' ? '' : ` --url ${http}`,
-    dataDir === settings.dataDir.parse(settings.dataDir.fallback!) ? '' : ` --data ${dataDir}`,
+    dataDir === settings.dataDir.parse(settings.dataDir.fallback!) ? '' : ` --data ${quoted(dataDir)}`,
   ].join('')
   return `
   Ledgerline listens on ${http} (HTTP, WebSocket) and ${tcp} (TCP).

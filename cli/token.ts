@@ -3,6 +3,7 @@ import { SignJWT } from 'jose'
 import { readEnvironment, readSetting, settings } from '../gateway/config.js'
 import { parseDurationMs } from './duration.js'
 import { CommandFailed } from './failure.js'
+import { ownCommand } from './self.js'
 import { dataOption, findJwtSecret } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
 
@@ -37,7 +38,8 @@ export async function makeToken (userId: string, { device, ttl = ttlDefaultMs, .
   }
   const secret = await findJwtSecret(options, env)
   if (secret === undefined) {
-    throw new CommandFailed('no secret to sign with: start the gateway first, then give its --data or LEDGERLINE_JWT_SECRET')
+    throw new CommandFailed(
+      `no secret to sign with: start a gateway (${ownCommand()} start), then give its --data or LEDGERLINE_JWT_SECRET`)
   }
   const expiresAtS = Math.ceil((Date.now() + ttl) / 1000)
   const jwt = new SignJWT(device === undefined ? {} : { dev: device })

@@ -1,9 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { chmod, link, mkdir, readdir, readFile, unlink, writeFile } from 'node:fs/promises'
+import { chmod, link, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseEnv } from 'node:util'
+import { findMisspelt } from './misspelt.js'
 
 /** What one node runs with; read once at start, never changed (docs/operations.md). */
 export interface Config {
@@ -64,7 +65,7 @@ export type Role = typeof roles[number]
 export const loginPolicies = ['device', 'platform', 'user', 'none'] as const
 export type LoginPolicy = typeof loginPolicies[number]
 
-/** Variables by name, as in `process.env`. An empty one counts as not set. */
+/** Variables by name, as in `process.env`. An empty one, or one of white space, counts as not set. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Wrong configuration: exit code 2. The message names the variable, what it got and what it wants. */
@@ -149,13 +150,32 @@ export function flagOf (variable: string): string {
   return variable.replace(/^LEDGERLINE_/, '').toLowerCase().replaceAll('_', '-')
 }
 
-/** The process's environment over the `.env` file of `directory`, where there is one. */
+/** What commands read besides settings: the gateway that they talk to. */
+const commandVariables = ['LEDGERLINE_URL']
+
+/**
+ * The process's environment over the `.env` file of `directory`, where there is one.
+ *
+ * @throws ConfigError where a variable is there that would do nothing: its name is probably misspelt
+ */
 export function readEnvironment (directory = process.cwd()): Environment {
   const path = join(directory, '.env')
+  const fromFile = readEnvFile(path)
+  const env = { ...fromFile, ...process.env }
+  const known = Object.values<Setting>(settings).map(({ variable }) => variable)
+  const misspelt = findMisspelt(env, [...known, ...commandVariables])
+  if (misspelt === undefined) return env
+  const { name, meant } = misspelt
+  const where = name in process.env ? '' : ` in ${path}`
+  const hint = meant === undefined ? 'start --help and docs/operations.md list them all' : `did you mean ${meant}?`
+  throw new ConfigError(`${name}${where}: there is no such variable; ${hint}`)
+}
+
+function readEnvFile (path: string): Environment {
   try {
-    return { ...parseEnv(readFileSync(path, 'utf8')), ...process.env }
+    return parseEnv(readFileSync(path, 'utf8'))
   } catch (err) {
-    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return process.env
+    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return {}
     throw new ConfigError(`${path}: cannot be read: ${(err as Error).message}`, { cause: err })
   }
 }
@@ -175,9 +195,13 @@ export function readConfig (env: Environment, options: Environment = {}): Config
   return config
 }
 
-/** @throws ConfigError when the variable is set to something else than is wanted */
+/**
+ * White space at both ends is nobody's: a value that comes from a file ends with a newline.
+ *
+ * @throws ConfigError when the variable is set to something else than is wanted
+ */
 export function readSetting<T> (setting: Setting<T>, env: Environment, options: Environment = {}): T | undefined {
-  const given = options[setting.variable] || env[setting.variable] || setting.fallback
+  const given = options[setting.variable]?.trim() || env[setting.variable]?.trim() || setting.fallback
   if (given === undefined) return undefined
   const value = setting.parse(given)
   if (value === undefined) throw wrong(setting.variable, setting.secret ? 'something else' : given, setting.want)
@@ -240,18 +264,19 @@ async function ensureSecret (path: string): Promise<string> {
   }
   // Written under another name and linked, for a reader must never find half a secret, nor a crash leave one.
   const draft = `${path}.${randomUUID()}`
-  await writeFile(draft, `${randomBytes(32).toString('base64url')}\n`, { flag: 'wx', mode: 0o600, flush: true })
   try {
+    await writeFile(draft, `${randomBytes(32).toString('base64url')}\n`, { flag: 'wx', mode: 0o600, flush: true })
     await link(draft, path)
   } catch (err) {
     if ((err as NodeJS.ErrnoException).code !== 'EEXIST') throw err // somebody else was first: theirs counts
   } finally {
-    await unlink(draft)
+    await rm(draft, { force: true })
   }
   return await readSecret(path)
 }
 
-function wrong (variable: string, got: string, want: string, cause?: unknown): ConfigError {
+/** @returns what is to be thrown where a variable's value is not what is wanted */
+export function wrong (variable: string, got: string, want: string, cause?: unknown): ConfigError {
   return new ConfigError(`${variable} (--${flagOf(variable)}): got ${JSON.stringify(got)}, want ${want}`, { cause })
 }
 

@@ -9,7 +9,7 @@ import { presenceOf } from '../projections/presence.js'
 import type { Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { downlinksRejected, ledger, nodes, uplinks } from '../schemas/streams.js'
-import type { Config, Role } from './config.js'
+import { type Config, ensureSecrets, type Role } from './config.js'
 import { followDownlinks } from './downlinks.js'
 import { describeDrain, requestDrain } from './drain-requests.js'
 import { Drains } from './drain.js'
@@ -22,6 +22,7 @@ import { GatewayMetrics } from './metrics.js'
 import { identify, type NodeIdentity, NodeReporter } from './node.js'
 import { NodeTable } from './node-table.js'
 import { endConnections } from './orphans.js'
+import { checkPorts } from './ports.js'
 import { Push } from './push.js'
 import { Rebuilds } from './rebuild.js'
 import { EdgeRole } from './roles/edge.js'
@@ -48,7 +49,7 @@ const crash: Fatal = error => { queueMicrotask(() => { throw error }) }
 /**
  * The composition root: builds one node of the roles that it is configured with, from its stores outwards.
  *
- * @param config with its secrets (`ensureSecrets`)
+ * @param config secrets that it leaves open are those generated in the data directory (`ensureSecrets`)
  * @throws StoreError when the data directory can't be used; Error when a listener can't be opened, or Kafka or Redis
  *   can't be reached
  */
@@ -71,18 +72,20 @@ export async function startNode (config: Config, logger: Logger, fatal = crash):
 const nodeTableMaxMs = 5_000
 
 async function start (
-  config: Config, logger: Logger, fatal: Fatal, closers: Array<() => unknown>, ending: AbortSignal
+  given: Config, logger: Logger, fatal: Fatal, closers: Array<() => unknown>, ending: AbortSignal
 ): Promise<Omit<RunningNode, 'stop'>> {
-  const has = (role: Role) => config.roles.includes(role)
+  const has = (role: Role) => given.roles.includes(role)
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
   const metrics = new GatewayMetrics()
   const health = new HealthRegistry(logger)
   closers.push(() => { health.stop() })
 
-  const stores = await openStores(config, logger, health)
+  await checkPorts(given)
+  const stores = await openStores(given, logger, health)
   closers.push(() => stores.close())
   ending.addEventListener('abort', () => { stores.stopping() })
   closers.push(health.watch('ledger', () => stores.log.health().reason))
+  const config = await ensureSecrets(given) // not before: a start that fails leaves nothing behind
   const { log, tables, links } = stores
   const identity = await identify(config.nodeId, log, tables)
 

@@ -1,6 +1,6 @@
 import {
-  accessSync, closeSync, constants, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readSync, readdirSync,
-  realpathSync, renameSync, statSync, writeFileSync,
+  accessSync, chmodSync, closeSync, constants, existsSync, fsyncSync, mkdirSync, openSync, readdirSync,
+  readFileSync, readSync, realpathSync, renameSync, statSync, writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -75,6 +75,7 @@ function created (directory: string): string {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     const path = realpathSync(directory)
     accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK)
+    if (readdirSync(path).length === 0) chmodSync(path, 0o700) // so far nobody's, and now ours
     return path
   } catch (err) {
     throw new StoreError('not-writable', `${directory}: want a directory that can be written (${(err as Error).message})`,

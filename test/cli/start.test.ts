@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import t from 'tap'
@@ -44,9 +45,43 @@ t.test('A node', async t => {
 
   t.test('exits with 1 and one line when its port is taken', async t => {
     const { ready } = await givenNode(t)
-    const { code, stderr } = await run(['start', '--http-port', new URL(ready.http).port, '--tcp-port', '0'], { cwd: t.testdir() })
+    for (const taken of ['http', 'tcp']) {
+      const cwd = t.testdir()
+      const ports = ['--http-port', '0', '--tcp-port', '0', `--${taken}-port`, new URL(ready[taken]).port]
+      const { code, stderr, lines } = await run(['start', ...ports], { cwd })
+      t.equal(code, 1)
+      t.match(stderr, new RegExp(`^ledgerline: [A-Z_]+ \\(--${taken}-port\\): port \\d+ of 127.0.0.1 is in use.*\n$`))
+      t.match(lines.map(line => JSON.parse(line)), [{ level: 60, msg: 'start failed', reason: /in use/ }], 'once')
+      t.notMatch(lines.join(), /stack/)
+      t.strictSame(readdirSync(cwd), [], 'writes nothing')
+    }
+  })
+
+  t.test('exits with 2 and one line on a Node that is too old, before it imports what that one lacks', async t => {
+    const older = 'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.10.0" } })'
+    const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(older)}` }
+    const { code, stdout, stderr } = await run(['start'], { cwd: t.testdir(), env })
+    t.equal(code, 2)
+    t.equal(stdout, '')
+    t.match(stderr, /^ledgerline: this is Node\.js 20\.10\.0, want \d+\.\d+ or newer\n$/)
+    const first = readFileSync(new URL('../../cli/ledgerline.js', import.meta.url), 'utf8')
+    t.strictSame(first.match(/^import .*$/gm), ['import { readFileSync } from \'node:fs\';'])
+  })
+
+  t.test('exits with 2 when its address is none of this machine', async t => {
+    const cwd = t.testdir()
+    const { code, stderr } = await run(['start', '--host', '192.0.2.7'], { cwd })
+    t.equal(code, 2)
+    t.match(stderr, /^ledgerline: LEDGERLINE_HOST \(--host\): 192\.0\.2\.7 is no address of this machine .*\n$/)
+    t.strictSame(readdirSync(cwd), [])
+  })
+
+  t.test('exits with 1 when its data directory is another program\'s, and writes nothing into it', async t => {
+    const cwd = t.testdir({ data: { 'data.mdb': 'x', 'lock.mdb': '' } })
+    const { code, stderr } = await run(['start', '--http-port', '0', '--tcp-port', '0'], { cwd })
     t.equal(code, 1)
-    t.match(stderr, /^ledgerline: .*EADDRINUSE.*\n$/)
+    t.match(stderr, /^ledgerline: LEDGERLINE_DATA \(--data\): .*\/data: got a directory with data\.mdb in it .*\n$/)
+    t.strictSame(readdirSync(join(cwd, 'data')).sort(), ['data.mdb', 'lock.mdb'])
   })
 
   t.test('exits with 2 when its data directory cannot be made', async t => {

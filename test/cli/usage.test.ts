@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import t from 'tap'
 import { flagOf, settings } from '../../gateway/config.js'
 import { run } from './given.js'
@@ -18,6 +19,7 @@ t.test('ledgerline', async t => {
     [[], /Usage: ledgerline/],
     [['strat'], /unknown command 'strat'/],
     [['start', '--port', '1'], /unknown option '--port'/],
+    [['start', '--http-prot', '1'], /did you mean --http-port\?/i],
     [['start', 'now'], /too many arguments/],
     [['push', 'ann'], /missing required argument 'text'/],
     [['push', 'ann', 'hi', '--ttl', '5'], /Want a number and a unit/],
@@ -52,6 +54,23 @@ t.test('ledgerline', async t => {
     t.match((await run(['start'], { cwd })).stderr, /got "from-file"/)
     t.match((await run(['start'], { cwd, env: { LEDGERLINE_HTTP_PORT: 'real' } })).stderr, /got "real"/)
   })
+
+  for (const [args, name, hint] of [
+    [['start'], 'LEDGERLINE_HTPP_PORT', 'did you mean LEDGERLINE_HTTP_PORT?'],
+    [['start'], 'KAFKA_BROKER', 'did you mean KAFKA_BROKERS?'],
+    [['push', 'ann', 'hi'], 'LEDGERLINE_ULR', 'did you mean LEDGERLINE_URL?'],
+    [['token', 'ann'], 'LEDGERLINE_NOTHING', 'start --help and docs/operations.md list them all'],
+  ] as const) {
+    t.test(`exits with 2 when ${name} is set, from ${args[0]}`, async t => {
+      t.match(await run([...args], { cwd, env: { [name]: '1' } }), {
+        code: 2, stderr: `ledgerline: ${name}: there is no such variable; ${hint}\n`,
+      })
+      const path = t.testdir({ '.env': `${name}=1\n` })
+      t.match(await run([...args], { cwd: path }), {
+        code: 2, stderr: `ledgerline: ${name} in ${join(path, '.env')}: there is no such variable; ${hint}\n`,
+      })
+    })
+  }
 
   t.test('names every option of start with its variable', async t => {
     const { stdout } = await run(['start', '--help'], { cwd })

@@ -51,7 +51,7 @@ t.test('readConfig', async t => {
   })
 
   const wrong = {
-    LEDGERLINE_HTTP_PORT: ['-1', '65536', '80.5', '1e3', 'http', ' '],
+    LEDGERLINE_HTTP_PORT: ['-1', '65536', '80.5', '1e3', 'http'],
     LEDGERLINE_HEARTBEAT_MS: ['99', '3600001', '60s'],
     LEDGERLINE_FRAME_BYTES_MAX: ['255', '524289'],
     LEDGERLINE_UPLINK_WINDOW: ['0', '10001'],
@@ -136,6 +136,15 @@ t.test('readEnvironment', async t => {
   t.test('says so when .env cannot be read', async t => {
     t.throws(() => readEnvironment(t.testdir({ '.env': {} })), { name: 'ConfigError', message: /\.env: cannot be read/ })
   })
+})
+
+t.test('a value from a file that ends with a newline is trimmed', async t => {
+  const config = readConfig({
+    LEDGERLINE_JWT_SECRET: `  ${'secret'.repeat(6)}\r\n`, LEDGERLINE_API_KEYS: `${'k'.repeat(20)}\n`, LEDGERLINE_HTTP_PORT: '80\n',
+  })
+  t.equal(config.jwtSecret, 'secret'.repeat(6))
+  t.strictSame(config.apiKeys, ['k'.repeat(20)])
+  t.equal(config.httpPort, 80)
 })
 
 t.test('ensureSecrets', async t => {

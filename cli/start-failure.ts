@@ -1,0 +1,54 @@
+import { type Config, ConfigError, flagOf, settings, type Setting, wrong } from '../gateway/config.js'
+import { GatewayError } from '../schemas/errors.js'
+import { CommandFailed } from './failure.js'
+
+/**
+ * Why a node could not start, in words for whoever has started it, and with the exit code of protocol.md 6; undefined
+ * where it is a fault of ours, which wants its stack.
+ */
+export function startFailure (err: unknown, config: Config): CommandFailed | undefined {
+  if (!(err instanceof Error)) return undefined
+  const { code = '', syscall, port } = err as NodeJS.ErrnoException & { port?: number }
+  if (err instanceof ConfigError) return new CommandFailed(err.message, { exitCode: 2, cause: err })
+  if (err instanceof CommandFailed) return err
+  if (syscall === 'listen' || syscall === 'getaddrinfo') return notListening(err, code, port, config)
+  if (code === 'not-writable') {
+    return withCause(wrong(settings.dataDir.variable, config.dataDir, writable(err)), err)
+  }
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    const where = `${name(settings.dataDir)}: no space left on the disk of ${config.dataDir}`
+    return new CommandFailed(where, { cause: err })
+  }
+  if (err.name === 'StoreError') {
+    return new CommandFailed(`${name(settings.dataDir)}: ${err.message}`, { cause: err })
+  }
+  const isPlain = err.constructor === Error || err.name.startsWith('Kafka')
+  return isPlain || code !== '' || err instanceof GatewayError ? new CommandFailed(err.message, { cause: err }) : undefined
+}
+
+function notListening (cause: Error, code: string, port: number | undefined, config: Config): CommandFailed {
+  const { host, httpPort } = config
+  const setting: Setting = port === undefined || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND'
+    ? settings.host
+    : port === httpPort ? settings.httpPort : settings.tcpPort
+  const where = setting === settings.host ? host : `port ${port} of ${host}`
+  const what: Readonly<Record<string, string>> = {
+    EADDRINUSE: 'is in use by another program: stop that one, or name another port, 0 for a free one',
+    EACCES: 'may not be listened on by this user',
+    EADDRNOTAVAIL: 'is no address of this machine',
+    ENOTFOUND: 'is no name that can be looked up',
+  }
+  return new CommandFailed(`${name(setting)}: ${where} ${what[code] ?? 'can not be listened on'} (${code})`,
+    { exitCode: setting === settings.host ? 2 : 1, cause })
+}
+
+function writable ({ cause, message }: Error): string {
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code
+  return `a directory that this user may write (${code ?? message})`
+}
+
+function withCause (err: ConfigError, cause: Error): CommandFailed {
+  return new CommandFailed(err.message, { exitCode: 2, cause })
+}
+
+function name ({ variable }: Setting): string { return `${variable} (--${flagOf(variable)})` }
