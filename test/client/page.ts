@@ -19,13 +19,13 @@ export const browserMissing = existsSync(browserPath) ? false : `no ${browserPat
 const script = `
 import { createClient, inIndexedDb, inLocalStorage } from './ledgerline-client.min.js'
 globalThis.seen = { downlinks: [], events: [], accepted: [], failures: [] }
-globalThis.begin = ({ kind, ...options }) => {
+globalThis.begin = ({ kind, token, ...options }) => {
   const storage = { indexedDb: inIndexedDb, localStorage: inLocalStorage }[kind]?.(options.deviceId ?? kind)
   globalThis.kept = async () => {
     await client.close()
     return [...await storage.open(() => {})]
   }
-  const getToken = () => options.token
+  const getToken = () => token
   const client = globalThis.client = createClient({ deviceId: kind, ...options, storage, getToken })
   for (const name of ['connected', 'disconnected', 'migrated', 'missed', 'accepted', 'failed', 'storageFailed']) {
     client.on(name, event => seen.events.push({ name, ...event, payload: undefined }))
