@@ -45,6 +45,7 @@ const table = {
   'bad-request': row(null, 400, false, 'The request is malformed; the message names the field.'),
   unauthorized: row(null, 401, false, 'The API key is missing or unknown.'),
   'not-found': row(null, 404, false, 'There is no such thing here, or there is no longer.'),
+  'method-not-allowed': row(null, 405, false, 'There is such a path, but it does not take this method; Allow names those it takes.'),
   'not-acceptable': row(null, 406, false, 'None of the formats asked for can be produced.'),
   'unsupported-media-type': row(null, 415, false, 'The body is not JSON.'),
   'payload-too-large': row(null, 413, false, 'The request or its payload passes the bound.'),
