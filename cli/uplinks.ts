@@ -10,6 +10,7 @@ interface UplinksOptions extends GatewayOptions {
   readonly follow?: boolean
   readonly after?: string
   readonly service?: string
+  readonly limit?: string
   readonly json?: boolean
 }
 
@@ -27,8 +28,9 @@ export function addUplinks (program: Command): void {
   const command = program.command('uplinks')
     .description('print accepted uplinks')
     .option('--follow', 'go on with new ones as they come')
-    .option('--after <cursor>', 'only those behind this cursor')
+    .option('--after <cursor>', 'only those behind this cursor; now: only those from now on')
     .option('--service <name>', 'only those for this service')
+    .option('--limit <count>', 'stop after so many')
     .option('--json', 'print NDJSON, each line with its cursor')
   addGatewayOptions(command).action(printUplinks)
 }
@@ -38,6 +40,7 @@ async function printUplinks (options: UplinksOptions): Promise<void> {
   if (options.follow) query.set('follow', 'true')
   if (options.after !== undefined) query.set('after', options.after)
   if (options.service !== undefined) query.set('service', options.service)
+  if (options.limit !== undefined) query.set('limit', options.limit)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())
   process.once('SIGTERM', () => stop.abort())

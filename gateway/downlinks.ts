@@ -3,7 +3,8 @@ import type { Health } from '../schemas/conditions.js'
 import type { GatewayError } from '../schemas/errors.js'
 import type { DownlinkCommand } from '../schemas/records.js'
 import { downlinks, downlinksRejected } from '../schemas/streams.js'
-import { type PushAnswer, refusalOf } from './http/downlinks.js'
+import { refusalOf } from './downlink-command.js'
+import type { PushAnswer } from './http/downlinks.js'
 
 /** Who follows the `downlinks` stream. */
 export const downlinksGroup = 'push'

@@ -211,6 +211,7 @@ function buildApp (
     readiness,
     health: () => health.answer(),
     uplinks: { log, stream: uplinks },
+    socketLimits: config.acceptRate === 0 ? { strangersMax: Infinity } : {},
     logReader: log,
     streams: [...streams, downlinksRejected],
     push: (command, tellsRepeats) => push.push(command, tellsRepeats),

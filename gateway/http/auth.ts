@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { GatewayError } from '../../schemas/errors.js'
+import { vouchFor } from './sockets.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -24,6 +25,7 @@ export function requireApiKey (apiKeys: readonly string[]) {
     let known = false
     for (const each of digests) known = timingSafeEqual(given, each) || known
     if (!known) throw new GatewayError('unauthorized', 'this API key is unknown')
+    vouchFor(request.raw.socket)
   }
 }
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../schemas/errors.js'
 import { errorAnswers } from './errors.js'
-import { userIdSchema } from './shapes.js'
+import { idSchema, textSchema, userParamsSchema } from './shapes.js'
 
 export interface ConnectionsOptions {
   /** Resolves once the kicks are durable; with no connection where none is open that fits. */
@@ -22,7 +22,7 @@ export interface KickAnswer {
   readonly connections: ReadonlyArray<{ readonly userId: string, readonly connectionId: string }>
 }
 
-const reasonSchema = { type: 'string', maxLength: 256, default: '', description: 'what the client is told' }
+const reasonSchema = { ...textSchema(256), default: '', description: 'what the client is told' }
 
 const kickSchema = {
   type: 'object',
@@ -44,7 +44,7 @@ const kickSchema = {
 export async function connectionsRoutes (app: FastifyInstance, { kick }: ConnectionsOptions): Promise<void> {
   const response = { 202: kickSchema, ...errorAnswers('bad-request', 'unauthorized', 'not-found') }
 
-  app.delete<{ Params: { connectionId: string }, Querystring: { userId: string, reason: string } }>(
+  app.delete<{ Params: { connectionId: string }, Querystring: { userId?: string, reason: string } }>(
     '/v1/connections/:connectionId', {
       schema: {
         summary: 'Close one connection for good',
@@ -52,19 +52,19 @@ export async function connectionsRoutes (app: FastifyInstance, { kick }: Connect
         params: {
           type: 'object',
           required: ['connectionId'],
-          properties: { connectionId: { type: 'string', minLength: 1, maxLength: 64 } },
+          properties: { connectionId: idSchema },
         },
         querystring: {
           type: 'object',
           properties: {
-            userId: { type: 'string', maxLength: 256, default: '', description: 'whose it is, where that is known' },
+            userId: { ...idSchema, description: 'whose it is, where that is known' },
             reason: reasonSchema,
           },
         },
         response,
       },
     }, async (request, reply) => {
-      const { userId, reason } = request.query
+      const { userId = '', reason } = request.query
       const { connectionId } = request.params
       const answer = await kick({ userId, connectionId, reason })
       if (answer.connections.length === 0) throw new GatewayError('not-found', `no connection ${connectionId} is open`)
@@ -75,7 +75,7 @@ export async function connectionsRoutes (app: FastifyInstance, { kick }: Connect
     schema: {
       summary: 'Close all connections of a user for good',
       tags: ['users'],
-      params: { type: 'object', required: ['userId'], properties: { userId: userIdSchema } },
+      params: userParamsSchema,
       querystring: { type: 'object', properties: { reason: reasonSchema } },
       response,
     },

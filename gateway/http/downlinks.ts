@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import { GatewayError } from '../../schemas/errors.js'
 import type { DownlinkCommand } from '../../schemas/records.js'
+import { filterItemsMax, refusalOf, ttlMsDefault, ttlMsMax, usersMax } from '../downlink-command.js'
 import { errorAnswers } from './errors.js'
 import type { JsonPayload } from '../../schemas/payload.js'
 import { decodePayload, payloadSchema } from './payload.js'
-import { textSchema, userIdLengthMax, userIdsMax, userIdsSchema } from './shapes.js'
+import { idSchema, platformSchema, serviceSchema } from './shapes.js'
 
 export interface DownlinksOptions {
   /**
@@ -48,16 +48,7 @@ interface DownlinkBody {
   readonly devices: readonly string[]
 }
 
-const dayMs = 86_400_000
-
-/** Bounds of a command; those of user ids are in shapes.ts. Lengths in characters. */
-const messageIdLengthMax = 128
-const serviceLengthMax = 128
-export const ttlMsMax = 30 * dayMs
-export const ttlMsDefault = 7 * dayMs
-const filterItemsMax = 100
-const platformLengthMax = 64
-const deviceIdLengthMax = 128
+export const userIdsSchema = { type: 'array', minItems: 1, maxItems: usersMax, uniqueItems: true, items: idSchema }
 
 const bodySchema = {
   type: 'object',
@@ -70,8 +61,8 @@ const bodySchema = {
       additionalProperties: false,
       properties: { userIds: userIdsSchema },
     },
-    messageId: { ...textSchema(messageIdLengthMax, 1), description: 'idempotency key within each user; drawn where it is absent' },
-    service: { ...textSchema(serviceLengthMax), default: '' },
+    messageId: { ...idSchema, description: 'idempotency key within each user; drawn where it is absent' },
+    service: { ...serviceSchema, default: '' },
     payload: payloadSchema,
     ttlMs: {
       type: 'integer',
@@ -89,21 +80,21 @@ const bodySchema = {
     platforms: {
       type: 'array',
       maxItems: filterItemsMax,
-      items: textSchema(platformLengthMax, 1),
+      items: platformSchema,
       default: [],
       description: 'only to sessions of these; empty for all',
     },
     devices: {
       type: 'array',
       maxItems: filterItemsMax,
-      items: textSchema(deviceIdLengthMax, 1),
+      items: idSchema,
       default: [],
       description: 'only to these devices; empty for all',
     },
     exceptDevices: {
       type: 'array',
       maxItems: filterItemsMax,
-      items: textSchema(deviceIdLengthMax, 1),
+      items: idSchema,
       default: [],
       description: 'not to these devices, also where `devices` names them',
     },
@@ -145,7 +136,7 @@ export async function downlinksRoutes (app: FastifyInstance, options: DownlinksO
     },
   }, async (request, reply) => {
     const command = commandOf(request.body)
-    const refusal = sizeRefusal(command, options.frameBytesMax)
+    const refusal = refusalOf(command, options.frameBytesMax)
     if (refusal) throw refusal
     return await reply.code(202).send(await options.push(command, request.body.messageId !== undefined))
   })
@@ -155,48 +146,4 @@ function commandOf (body: DownlinkBody): DownlinkCommand {
   const { to, messageId = randomUUID(), service, ttlMs, delivery, platforms, exceptDevices, devices } = body
   const payload = decodePayload(body.payload)
   return { messageId, userIds: to.userIds, service, payload, ttlMs, delivery, platforms, exceptDevices, devices }
-}
-
-/** Why a command that came as a record, past no JSON Schema, can never be sent; undefined where it can. */
-export function refusalOf (command: DownlinkCommand, frameBytesMax: number): GatewayError | undefined {
-  const { messageId, userIds, service, ttlMs, platforms, exceptDevices, devices } = command
-  const wrong = [
-    { is: userIds.length < 1 || userIds.length > userIdsMax, want: `userIds: want 1 to ${userIdsMax}` },
-    { is: new Set(userIds).size < userIds.length, want: 'userIds: want each once' },
-    { is: !areTexts(userIds, userIdsMax, userIdLengthMax), want: `userIds: want 1 to ${userIdLengthMax} characters` },
-    { is: !isText(messageId, 1, messageIdLengthMax), want: `messageId: want 1 to ${messageIdLengthMax} characters` },
-    { is: !isText(service, 0, serviceLengthMax), want: `service: want at most ${serviceLengthMax} characters` },
-    { is: ttlMs < 1 || ttlMs > ttlMsMax, want: `ttlMs: want 1 to ${ttlMsMax}` },
-    { is: !areTexts(platforms, filterItemsMax, platformLengthMax), want: filterWant('platforms', platformLengthMax) },
-    { is: !areTexts(devices, filterItemsMax, deviceIdLengthMax), want: filterWant('devices', deviceIdLengthMax) },
-    {
-      is: !areTexts(exceptDevices, filterItemsMax, deviceIdLengthMax),
-      want: filterWant('exceptDevices', deviceIdLengthMax),
-    },
-  ].find(({ is }) => is)
-  return wrong ? new GatewayError('bad-request', wrong.want) : sizeRefusal(command, frameBytesMax)
-}
-
-function filterWant (field: string, lengthMax: number): string {
-  return `${field}: want at most ${filterItemsMax}, each of 1 to ${lengthMax} characters`
-}
-
-function areTexts (items: readonly string[], itemsMax: number, lengthMax: number): boolean {
-  return items.length <= itemsMax && items.every(item => isText(item, 1, lengthMax))
-}
-
-function isText (text: string, lengthMin: number, lengthMax: number): boolean {
-  return text.length >= lengthMin && text.length <= lengthMax && !/\p{Surrogate}/u.test(text)
-}
-
-function sizeRefusal (command: DownlinkCommand, frameBytesMax: number): GatewayError | undefined {
-  const bytes = downlinkBytesMax(command)
-  if (bytes <= frameBytesMax) return undefined
-  return new GatewayError('payload-too-large',
-    `body/payload makes a downlink of ${bytes} bytes, and ${frameBytesMax} are the bound`)
-}
-
-/** The downlink frame at its longest: opcode, two longs of 10 bytes, three lengths of 5, and what they count. */
-function downlinkBytesMax ({ messageId, service, payload }: DownlinkCommand): number {
-  return 1 + 2 * 10 + 3 * 5 + Buffer.byteLength(messageId) + Buffer.byteLength(service) + payload.byteLength
 }

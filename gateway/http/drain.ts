@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { ConnectionMoved } from '../../schemas/records.js'
 import { errorAnswers } from './errors.js'
+import { idSchema } from './shapes.js'
 
 export interface DrainOptions {
   /** Resolves once the request is durable; the node takes it up within a second or two. */
@@ -35,9 +36,8 @@ export interface DrainState extends DrainAnswer {
 }
 
 const integer = { type: 'integer' }
-const nodeIdSchema = { type: 'string', minLength: 1, maxLength: 64 }
 
-const paramsSchema = { type: 'object', required: ['nodeId'], properties: { nodeId: nodeIdSchema } }
+const paramsSchema = { type: 'object', required: ['nodeId'], properties: { nodeId: idSchema } }
 
 const answerProperties = {
   nodeId: { type: 'string' },
@@ -88,6 +88,7 @@ export async function drainRoutes (app: FastifyInstance, { drain, drainState }: 
       params: paramsSchema,
       body: {
         type: 'object',
+        additionalProperties: false,
         properties: {
           percent: {
             type: 'number', minimum: 0, maximum: 100, default: 100, description: 'of its connections; 0 ends the drain',

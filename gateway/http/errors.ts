@@ -53,7 +53,7 @@ export function errorAnswers (...codes: ErrorCode[]): Record<string, object> {
 
 /** For `setErrorHandler` and `frameworkErrors`: never a stack, and nothing of an error that is not the caller's. */
 export function answerError (err: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): void {
-  const answer = describe(err)
+  const answer = describe('code' in err && err.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE' ? notJson(request) : err)
   if (answer.code === 'internal') request.log.error({ err, route: request.routeOptions?.url }, 'request failed')
   if (answer.code === 'unauthorized') reply.header('www-authenticate', 'Bearer')
   if (err instanceof HttpError) reply.headers(err.headers)
@@ -62,8 +62,11 @@ export function answerError (err: FastifyError | Error, request: FastifyRequest,
   reply.code(answer.statusCode).type('application/json; charset=utf-8').send(answer)
 }
 
-export function answerNotFound (request: FastifyRequest, reply: FastifyReply): void {
-  answerError(new GatewayError('not-found', `there is no ${request.method} ${request.url.split('?')[0]}`), request, reply)
+function notJson ({ headers }: FastifyRequest): GatewayError {
+  const given = headers['content-type']
+  return new GatewayError('unsupported-media-type', given === undefined
+    ? 'want the header content-type: application/json'
+    : `got content-type: ${given}, want application/json`)
 }
 
 /** What reached the HTTP port and was not HTTP, or came too slowly. The offender alone is closed. */
@@ -110,6 +113,7 @@ function codeOf (statusCode: number): ErrorCode {
   switch (statusCode) {
     case 401: return 'unauthorized'
     case 404: return 'not-found'
+    case 405: return 'method-not-allowed'
     case 413: return 'payload-too-large'
     case 415: return 'unsupported-media-type'
     default: return 'bad-request'

@@ -6,8 +6,8 @@ import { parseTime } from '../../evidence/moment.js'
 import type { LogReader } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { errorAnswers } from './errors.js'
-import { admitReaders } from './readers.js'
-import { textSchema, userIdSchema } from './shapes.js'
+import { admitReaders, ndjsonType } from './readers.js'
+import { idSchema, textSchema } from './shapes.js'
 
 export interface HistoryOptions {
   /** Where stream `connections` is read. */
@@ -45,24 +45,26 @@ export async function historyRoutes (app: FastifyInstance, { logReader }: Histor
         properties: {
           since: { ...textSchema(64, 1), description: `${timeDescription}; absent: from the beginning` },
           until: { ...textSchema(64, 1), description: `${timeDescription}; absent: up to now` },
-          userId: { ...userIdSchema, description: 'of this user alone' },
+          userId: { ...idSchema, description: 'of this user alone' },
         },
       },
       response: {
-        200: { description: summary, content: { 'application/x-ndjson': { schema: { type: 'string' } } } },
+        200: { description: summary, content: { [ndjsonType]: { schema: { type: 'string' } } } },
         ...errorAnswers('bad-request', 'unauthorized', 'overloaded'),
       },
     },
   }, async (request, reply) => {
     const filter = filterOf(request.query, Date.now())
     const signal = begin(reply)
-    return await reply.type('application/x-ndjson').send(Readable.from(linesOf(logReader, filter, signal)))
+    return await reply.type(ndjsonType).send(Readable.from(linesOf(logReader, filter, signal)))
   })
 }
 
 /** The lines of each block as one chunk; the next block is read when the socket has taken them. */
 async function * linesOf (log: LogReader, filter: HistoryFilter, signal: AbortSignal): AsyncGenerator<string> {
-  for (const range of await historyRanges(log, filter)) {
+  const ranges = await historyRanges(log, filter)
+  yield '' // sends the headers: it may take long to the first row
+  for (const range of ranges) {
     for await (const { rows } of historyOf(log, range, filter, signal)) {
       let lines = ''
       for (const row of rows) lines += lineOf(row)

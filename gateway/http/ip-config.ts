@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { errorAnswers } from './errors.js'
+import { textSchema } from './shapes.js'
 
 export interface IpConfigOptions {
   /** @throws GatewayError where there is no list to serve, not even an old one */
@@ -51,7 +52,7 @@ export async function ipConfigRoutes (app: FastifyInstance, { ipConfig }: IpConf
         type: 'object',
         properties: {
           transport: { type: 'string', enum: ['tcp', 'ws'], default: 'ws' },
-          region: { type: 'string', maxLength: 64, default: '' },
+          region: { ...textSchema(64), default: '' },
         },
       },
       response: { 200: ipConfigSchema, ...errorAnswers('bad-request') },

@@ -7,7 +7,7 @@ import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import { errorAnswers } from './errors.js'
 import { admitReaders } from './readers.js'
-import { textSchema } from './shapes.js'
+import { idSchema, textSchema } from './shapes.js'
 
 export interface LogOptions {
   readonly logReader: LogReader & Partial<StoredBlocks>
@@ -32,7 +32,7 @@ const busyMs = 1_000
 const restMs = 1
 
 const offsetSchema = { type: 'string', pattern: '^\\d{1,19}$', examples: ['1021'] }
-const streamSchema = { type: 'string', minLength: 1, maxLength: 128, examples: ['ledger'] }
+const streamSchema = { ...textSchema(128, 1), examples: ['ledger'] }
 
 const summary = 'Blocks of one partition, as they are stored'
 const description = 'Each block is `length:uint32 offset:uint64 body`, big-endian; `length` counts the body, which is ' +
@@ -101,7 +101,7 @@ export async function logRoutes (app: FastifyInstance, { logReader, streams }: L
     schema: {
       summary: 'What is kept of a stream',
       tags: ['log'],
-      params: { type: 'object', properties: { stream: streamSchema } },
+      params: { type: 'object', required: ['stream'], properties: { stream: streamSchema } },
       querystring: {
         type: 'object',
         additionalProperties: false,
@@ -130,6 +130,7 @@ export async function logRoutes (app: FastifyInstance, { logReader, streams }: L
       tags: ['log'],
       params: {
         type: 'object',
+        required: ['stream', 'partition'],
         properties: { stream: streamSchema, partition: { type: 'string', pattern: '^\\d{1,4}$' } },
       },
       querystring: {
@@ -139,7 +140,7 @@ export async function logRoutes (app: FastifyInstance, { logReader, streams }: L
           from: { ...offsetSchema, default: '0' },
           to: { ...offsetSchema, description: 'the first that is not wanted; absent: the end as it is now' },
           key: {
-            ...textSchema(256, 1),
+            ...idSchema,
             description: 'only blocks with records of this user or node, as far as that is cheaply known',
           },
         },

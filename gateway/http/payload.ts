@@ -1,10 +1,11 @@
 import { GatewayError } from '../../schemas/errors.js'
 import { type JsonPayload, payloadFromJson } from '../../schemas/payload.js'
-import { textSchema } from './shapes.js'
+import { wellFormedSchema } from './shapes.js'
 
 export const payloadSchema = {
+  description: 'a string, or {"base64": "..."}',
   anyOf: [
-    { ...textSchema(undefined), description: 'taken as UTF-8' },
+    { ...wellFormedSchema, description: 'taken as UTF-8' },
     {
       type: 'object',
       required: ['base64'],

@@ -1,7 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import type { Presence } from '../../projections/presence.js'
 import { errorAnswers } from './errors.js'
-import { asOfSchema, userIdSchema, userIdsSchema } from './shapes.js'
+import { userIdsSchema } from './downlinks.js'
+import { asOfSchema, userParamsSchema } from './shapes.js'
 import type { AsOf } from './shapes.js'
 
 export interface PresenceOptions {
@@ -50,7 +51,7 @@ export async function presenceRoutes (app: FastifyInstance, { presence }: Presen
     schema: {
       summary: 'Which sessions a user has open',
       tags: ['users'],
-      params: { type: 'object', required: ['userId'], properties: { userId: userIdSchema } },
+      params: userParamsSchema,
       response: { 200: presenceSchema, ...errorAnswers('bad-request', 'unauthorized') },
     },
   }, async request => await presence(request.params.userId))

@@ -1,5 +1,15 @@
+import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { GatewayError } from '../../schemas/errors.js'
+import { printable } from '../../schemas/printable.js'
+
+/** Of answers of lines, each a JSON object or empty. */
+export const ndjsonType = 'application/x-ndjson'
+
+/** JSON without any other line end: it may hold U+2028 and its like, and many a reader ends a line there. */
+export function ndjsonLine (value: unknown): string {
+  return `${printable(JSON.stringify(value))}\n`
+}
 
 /**
  * Admits long answers, at most `max` at a time.
@@ -22,4 +32,21 @@ export function admitReaders (app: FastifyInstance, max: number): (reply: Fastif
     })
     return reader.signal
   }
+}
+
+/**
+ * Writes an empty line wherever an answer of lines was silent for `silentMs`: proxies end what is silent for a minute,
+ * and readers of NDJSON skip it.
+ */
+export function keepAwake (response: ServerResponse, silentMs: number): void {
+  let written = 0
+  // Twice in that time: what came just after one look is seen by the next, and the line goes out with the one after.
+  const timer = setInterval(() => {
+    const { socket } = response
+    if (!socket || !response.headersSent || response.writableEnded) return
+    const isSilent = socket.bytesWritten === written && socket.writableLength === 0
+    if (isSilent) response.write('\n')
+    written = socket.bytesWritten
+  }, silentMs / 2)
+  response.once('close', () => { clearInterval(timer) })
 }

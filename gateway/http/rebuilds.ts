@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { rebuildable, type Rebuildable, type RebuildEvent } from '../rebuild.js'
 import { errorAnswers } from './errors.js'
+import { ndjsonLine, ndjsonType } from './readers.js'
 
 export interface RebuildsOptions {
   /** @throws GatewayError `not-ready` while the table is being rebuilt already */
@@ -32,7 +33,7 @@ export async function rebuildsRoutes (app: FastifyInstance, { rebuild }: Rebuild
         properties: { table: { type: 'string', enum: rebuildable } },
       },
       response: {
-        200: { description: summary, content: { 'application/x-ndjson': { schema: { type: 'string' } } } },
+        200: { description: summary, content: { [ndjsonType]: { schema: { type: 'string' } } } },
         ...errorAnswers('bad-request', 'unauthorized', 'not-ready'),
       },
     },
@@ -44,10 +45,10 @@ export async function rebuildsRoutes (app: FastifyInstance, { rebuild }: Rebuild
       running.delete(one)
       one.abort(new Error('the caller has left'))
     })
-    return await reply.type('application/x-ndjson').send(Readable.from(linesOf(events)))
+    return await reply.type(ndjsonType).send(Readable.from(linesOf(events)))
   })
 }
 
 async function * linesOf (events: AsyncIterable<RebuildEvent>): AsyncGenerator<string> {
-  for await (const event of events) yield `${JSON.stringify(event)}\n`
+  for await (const event of events) yield ndjsonLine(event)
 }

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../schemas/errors.js'
-import { ttlMsDefault, ttlMsMax } from './downlinks.js'
+import { ttlMsDefault, ttlMsMax } from '../downlink-command.js'
 import { errorAnswers } from './errors.js'
-import { textSchema, userIdSchema } from './shapes.js'
+import { idSchema, userParamsSchema } from './shapes.js'
 
 export interface RedeliveriesOptions {
   /**
@@ -53,13 +53,13 @@ const bodySchema = {
   required: ['deviceId', 'fromSeq', 'toSeq'],
   additionalProperties: false,
   properties: {
-    deviceId: textSchema(128, 1),
+    deviceId: idSchema,
     fromSeq: seqSchema,
     toSeq: { ...seqSchema, description: `at most ${redeliveriesMax} with fromSeq` },
     ttlMs: {
       type: 'integer', minimum: 1, maximum: ttlMsMax, default: ttlMsDefault, description: 'how long it is kept, from now on',
     },
-    requestId: { ...textSchema(128, 1), description: 'idempotency key; drawn where it is absent' },
+    requestId: { ...idSchema, description: 'idempotency key; drawn where it is absent' },
   },
 }
 
@@ -94,7 +94,7 @@ export async function redeliveriesRoutes (app: FastifyInstance, { redeliver }: R
     schema: {
       summary: 'Send downlinks to a device once more',
       tags: ['users'],
-      params: { type: 'object', required: ['userId'], properties: { userId: userIdSchema } },
+      params: userParamsSchema,
       body: bodySchema,
       response: {
         202: answerSchema,

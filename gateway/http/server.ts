@@ -10,12 +10,13 @@ import type { ConnectionsOptions } from './connections.js'
 import { withDeadlines } from './deadlines.js'
 import { downlinksRoutes } from './downlinks.js'
 import type { DownlinksOptions } from './downlinks.js'
-import { answerClientError, answerError, answerNotFound, errorSchema } from './errors.js'
+import { answerClientError, answerError, errorSchema } from './errors.js'
 import { healthRoutes } from './health.js'
 import type { HealthOptions } from './health.js'
 import { historyRoutes } from './history.js'
 import { ipConfigRoutes } from './ip-config.js'
 import type { IpConfigOptions } from './ip-config.js'
+import { answerStrangePaths, refuseForRole } from './known-paths.js'
 import { lagRoutes } from './lag.js'
 import type { LagOptions } from './lag.js'
 import { logRoutes } from './log.js'
@@ -24,12 +25,17 @@ import { nodesRoutes } from './nodes.js'
 import type { NodesOptions } from './nodes.js'
 import { presenceRoutes } from './presence.js'
 import type { PresenceOptions } from './presence.js'
+import { keepAwake, ndjsonType } from './readers.js'
 import { rebuildsRoutes } from './rebuilds.js'
 import type { RebuildsOptions } from './rebuilds.js'
 import { redeliveriesRoutes } from './redeliveries.js'
 import type { RedeliveriesOptions } from './redeliveries.js'
+import { ajvRules } from './shapes.js'
+import { boundedServer, connectPath, endStrangers, socketLimits, vouchFor } from './sockets.js'
+import type { SocketLimits } from './sockets.js'
 import { stateRoutes } from './state.js'
 import type { StateOptions } from './state.js'
+import { describeInvalid, parseJsonStrictly, refuseUnknownParameters, requireHttp11 } from './strict.js'
 import { topicsRoutes } from './topics.js'
 import type { TopicsOptions } from './topics.js'
 import { traceRoutes } from './trace.js'
@@ -48,6 +54,9 @@ export interface HttpDeps extends
   /** Of this program, for the OpenAPI document. */
   readonly version: string
   readonly uplinks: UplinksOptions
+  readonly socketLimits?: Partial<SocketLimits>
+  /** For how long an answer of lines may have nothing to say; 15 s by default. */
+  readonly silentMs?: number
 }
 
 /**
@@ -57,48 +66,98 @@ export interface HttpDeps extends
 export function buildHttp (given: HttpDeps): FastifyInstance {
   const deps = withDeadlines(given)
   const app = fastify({
+    serverFactory: handler => boundedServer(handler, { ...socketLimits, ...deps.socketLimits }),
     loggerInstance: deps.logger,
     logController: new LogController({ disableRequestLogging: true }),
     // A payload may be escaped to six times its bytes, and a thousand user ids come with it.
     bodyLimit: Math.max(1_048_576, 6 * deps.frameBytesMax + 524_288),
-    requestTimeout: 30_000,
     return503OnClosing: false, // that answer would lack the code; `refuseWhenClosing` does it
     routerOptions: { maxParamLength: 2048 },
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: true } },
+    ajv: {
+      customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: true, verbose: true, ...ajvRules },
+    },
+    schemaErrorFormatter: describeInvalid,
     frameworkErrors: answerError,
     clientErrorHandler: answerClientError,
   }) as unknown as FastifyInstance
   app.setErrorHandler(answerError)
-  app.setNotFoundHandler(answerNotFound)
-  app.removeContentTypeParser('text/plain')
+  parseJsonStrictly(app)
   app.addSchema(errorSchema)
   refuseWhenClosing(app)
+  answerStrangePaths(app)
+  refuseUnknownParameters(app)
+  app.addHook('onRequest', requireHttp11)
+  keepLinesAwake(app, deps.silentMs ?? 15_000)
   app.addHook('onRequest', requireApiKey(deps.apiKeys))
   app.register(fastifySwagger, openApi(deps.version))
-  if (deps.roles.includes('ip-config')) app.register(ipConfigRoutes, deps)
-  if (deps.roles.includes('push')) {
-    app.register(downlinksRoutes, deps)
-    app.register(uplinksRoutes, deps.uplinks)
-    app.register(presenceRoutes, deps)
-    app.register(connectionsRoutes, deps)
-    app.register(historyRoutes, deps)
-    app.register(traceRoutes, deps)
-    app.register(logRoutes, deps)
-    app.register(stateRoutes, deps)
-    app.register(redeliveriesRoutes, deps)
+  for (const [role, routes] of Object.entries(routesOfRoles)) {
+    app.register(async scope => {
+      if (!deps.roles.includes(role as Role)) refuseForRole(scope, role as Role)
+      await routes(scope, deps)
+    })
   }
-  if (deps.roles.includes('projections')) app.register(rebuildsRoutes, deps)
+  if (!deps.roles.includes('edge')) app.register(noConnectRoute)
   app.register(nodesRoutes, deps)
   app.register(lagRoutes, deps)
   app.register(topicsRoutes, deps)
   app.register(healthRoutes, deps)
-  app.get('/openapi.json', { config: { public: true }, schema: { hide: true } }, async () => app.swagger())
+  openApiRoute(app)
+  handOnWebSockets(app)
   return app
+}
+
+/** Routes that a node has only with their role; it says so where it lacks that. */
+const routesOfRoles: Partial<Record<Role, (app: FastifyInstance, deps: HttpDeps) => Promise<void>>> = {
+  'ip-config': ipConfigRoutes,
+  async push (app, deps) {
+    await downlinksRoutes(app, deps)
+    await presenceRoutes(app, deps)
+    await connectionsRoutes(app, deps)
+    await traceRoutes(app, deps)
+    await stateRoutes(app, deps)
+    await redeliveriesRoutes(app, deps)
+    await historyRoutes(app, deps)
+    await logRoutes(app, deps)
+    await uplinksRoutes(app, deps.uplinks)
+  },
+  projections: rebuildsRoutes,
+}
+
+/** Where the edge has its WebSockets, for a node that has no edge. */
+async function noConnectRoute (app: FastifyInstance): Promise<void> {
+  refuseForRole(app, 'edge')
+  app.get(connectPath, { config: { public: true } }, async () => {})
+}
+
+/** One copy, made once: it is open to everybody, and takes as long to make as a hundred requests. */
+function openApiRoute (app: FastifyInstance): void {
+  let document: Buffer | undefined
+  app.get('/openapi.json', { config: { public: true }, schema: { hide: true } }, async (_request, reply) => {
+    document ??= Buffer.from(JSON.stringify(app.swagger()))
+    return await reply.type('application/json; charset=utf-8').send(document)
+  })
+}
+
+/** Their sockets are no longer those of the HTTP side; the edge bounds them. */
+function handOnWebSockets (app: FastifyInstance): void {
+  app.addHook('onReady', async () => {
+    const { websocketServer } = app as { websocketServer?: FastifyInstance['websocketServer'] }
+    websocketServer?.on('connection', (_webSocket, { socket }) => { vouchFor(socket) })
+  })
+}
+
+function keepLinesAwake (app: FastifyInstance, silentMs: number): void {
+  app.addHook('onSend', async (_request, reply) => {
+    if (reply.getHeader('content-type') === ndjsonType) keepAwake(reply.raw, silentMs)
+  })
 }
 
 function refuseWhenClosing (app: FastifyInstance): void {
   let closing = false
-  app.addHook('preClose', async () => { closing = true })
+  app.addHook('preClose', async () => {
+    closing = true
+    endStrangers(app.server)
+  })
   app.addHook('onRequest', async () => {
     if (closing) throw new GatewayError('not-ready', 'this node is stopping')
   })

@@ -1,20 +1,53 @@
-/** What several routes take or give, as JSON Schema. */
+import { idBytesMax, idWanted, isId, isTextWithin, platformBytesMax, serviceBytesMax, textWanted } from '../../schemas/text.js'
 
-// A lone surrogate has no UTF-8 form: two different ids would be stored as one.
-const wellFormed = '^\\P{Surrogate}*$'
+/*
+  What several routes take or give, as JSON Schema. What an id or a text may be is said in schemas/text.ts: the format
+  `id` and the keyword `x-bytesMax` ask there. `maxLength` (characters) and `pattern` say as much of it as JSON Schema
+  can, for those who read the OpenAPI document.
+*/
 
-/** In characters. */
-export const userIdLengthMax = 256
-export const userIdsMax = 1000
+const wellFormed = '^[^\\ud800-\\udfff]*$'
+const withoutControls = '^[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]*$'
 
-export const userIdSchema = { type: 'string', minLength: 1, maxLength: userIdLengthMax, pattern: wellFormed }
+export const idSchema = {
+  type: 'string',
+  minLength: 1,
+  maxLength: idBytesMax,
+  pattern: withoutControls,
+  format: 'id',
+  description: `1 to ${idBytesMax} bytes of UTF-8, without control characters`,
+}
 
-export const userIdsSchema = { type: 'array', minItems: 1, maxItems: userIdsMax, uniqueItems: true, items: userIdSchema }
+/** @param bytesMax of UTF-8 */
+export function textSchema (bytesMax: number, minLength = 0) {
+  return { type: 'string', minLength, maxLength: bytesMax, pattern: wellFormed, 'x-bytesMax': bytesMax }
+}
 
-/** @param lengthMax in characters; undefined where the body's bound is enough */
-export function textSchema (lengthMax: number | undefined, minLength = 0) {
-  const bound = lengthMax === undefined ? {} : { maxLength: lengthMax }
-  return { type: 'string', minLength, ...bound, pattern: wellFormed }
+/** Text whose bound is that of the body. */
+export const wellFormedSchema = { type: 'string', pattern: wellFormed }
+
+export const serviceSchema = textSchema(serviceBytesMax)
+export const platformSchema = textSchema(platformBytesMax, 1)
+
+/** Where a path names a user. */
+export const userParamsSchema = { type: 'object', required: ['userId'], properties: { userId: idSchema } }
+
+/** What makes ajv know the format and the keyword that the schemas here have. */
+export const ajvRules = {
+  formats: { id: isId },
+  keywords: [{
+    keyword: 'x-bytesMax',
+    type: 'string' as const,
+    schemaType: 'number' as const,
+    validate: (bytesMax: number, text: string) => isTextWithin(text, bytesMax),
+    errors: false,
+  }],
+}
+
+/** What a schema of a string that is made here wants, in words; undefined for any other. */
+export function wantedText (schema: { readonly format?: string, readonly 'x-bytesMax'?: number }): string | undefined {
+  if (schema.format === 'id') return idWanted
+  return schema['x-bytesMax'] === undefined ? undefined : textWanted(schema['x-bytesMax'])
 }
 
 /** How current an answer from a table is. */

@@ -3,7 +3,7 @@ import { type Moment, parseMoment } from '../../evidence/moment.js'
 import type { StateView } from '../../evidence/state.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { errorAnswers } from './errors.js'
-import { textSchema, userIdSchema } from './shapes.js'
+import { textSchema, userParamsSchema } from './shapes.js'
 
 export interface StateOptions {
   /** @throws GatewayError `bad-request`, `not-found` where the moment is not in the user's ledger */
@@ -68,7 +68,7 @@ export async function stateRoutes (app: FastifyInstance, { state }: StateOptions
     schema: {
       summary: 'The state of a user at a time or position',
       tags: ['users'],
-      params: { type: 'object', required: ['userId'], properties: { userId: userIdSchema } },
+      params: userParamsSchema,
       querystring: {
         type: 'object',
         additionalProperties: false,

@@ -4,7 +4,7 @@ import { type Moment, parseMoment } from '../../evidence/moment.js'
 import type { Trace, TraceRange } from '../../evidence/trace.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { errorAnswers } from './errors.js'
-import { textSchema, userIdSchema } from './shapes.js'
+import { idSchema, textSchema, userParamsSchema } from './shapes.js'
 
 export interface TraceOptions {
   /** @throws GatewayError `bad-request` where the range is not of the user's ledger */
@@ -64,15 +64,15 @@ export async function traceRoutes (app: FastifyInstance, { trace }: TraceOptions
     schema: {
       summary: 'What became of a message or a connection',
       tags: ['users'],
-      params: { type: 'object', properties: { userId: userIdSchema } },
+      params: userParamsSchema,
       querystring: {
         type: 'object',
         additionalProperties: false,
         properties: {
-          messageId: { ...textSchema(128, 1), description: 'of a downlink' },
-          sessionId: { ...textSchema(128, 1), description: 'of an uplink, with its seq' },
+          messageId: { ...idSchema, description: 'of a downlink' },
+          sessionId: { ...idSchema, description: 'of an uplink, with its seq' },
           seq: { type: 'string', pattern: '^[1-9]\\d{0,15}$' },
-          connectionId: textSchema(128, 1),
+          connectionId: idSchema,
           since: { ...momentSchema, description: 'steps before it are not shown' },
           until: { ...momentSchema, description: 'the verdict knows nothing behind it' },
         },

@@ -82,6 +82,37 @@ t.test('Uplinks', async t => {
       }), { numRuns: 50 })
   })
 
+  t.test('end a line nowhere but at its end, for whatever reads them', async t => {
+    const { app } = givenApp(t, { uplinks: givenUplinks([[[uplink('ann', 1, { payload: Buffer.from('a\u2028b\u2029c\u0085d') })]]]) })
+    const { body } = await app.inject({ url: '/v1/uplinks', headers: key })
+    t.notMatch(body, /[\u2028\u2029\u0085]/)
+    t.equal(JSON.parse(body).payload, 'a\u2028b\u2029c\u0085d')
+  })
+
+  t.test('end after `limit`, and go on behind it', async t => {
+    const uplinks = givenUplinks([[[uplink('ann', 1), uplink('ann', 2), uplink('ann', 3)], [uplink('ann', 4)]]])
+    const first = await readAll(t, uplinks, '?limit=2')
+    t.strictSame(first.map(line => line.userSeq), [1, 2])
+    const rest = await readAll(t, uplinks, `?limit=2&after=${first[1].cursor}`)
+    t.strictSame(rest.map(line => line.userSeq), [3, 4])
+    t.equal(uplinks.open(), 0)
+    for (const limit of ['0', '-1', '1.5', 'many', '']) {
+      const { app } = givenApp(t)
+      t.match((await app.inject({ url: `/v1/uplinks?limit=${limit}`, headers: key })).json(), { code: 'bad-request' })
+    }
+  })
+
+  t.test('after `now` are none but those to come', async t => {
+    const uplinks = givenUplinks([[[uplink('ann', 1)]], [[uplink('bob', 1)], [uplink('bob', 2)]]], 4n)
+    t.strictSame(await readAll(t, uplinks, '?after=now'), [])
+    const { app } = givenApp(t, { uplinks })
+    const url = await app.listen({ port: 0 })
+    const response = await fetch(`${url}/v1/uplinks?after=now&follow=true&limit=1`, { headers: key })
+    t.equal(response.headers.get('ledgerline-gap'), null)
+    uplinks.add(1, [uplink('bob', 3)])
+    t.match(JSON.parse(await response.text()), { userSeq: 3 })
+  })
+
   t.test('of another service move the cursor too', async t => {
     const chat = { service: 'chat' }
     const uplinks = givenUplinks([[[uplink('ann', 1, chat)], [uplink('ann', 2), uplink('ann', 3)], [uplink('ann', 4, chat)]]])

@@ -1,0 +1,52 @@
+import { GatewayError } from '../schemas/errors.js'
+import type { DownlinkCommand } from '../schemas/records.js'
+import {
+  idWanted, isId, isTextWithin, platformBytesMax, serviceBytesMax, textWanted,
+} from '../schemas/text.js'
+
+/* What a command to send may hold, whichever door it comes by: HTTP or the stream `downlinks`. */
+
+const dayMs = 86_400_000
+
+export const usersMax = 1_000
+export const ttlMsMax = 30 * dayMs
+export const ttlMsDefault = 7 * dayMs
+/** Of platforms, of devices and of devices that are left out. */
+export const filterItemsMax = 100
+
+/** Why a command can never be sent: `bad-request` or `payload-too-large`; undefined where it can. */
+export function refusalOf (command: DownlinkCommand, frameBytesMax: number): GatewayError | undefined {
+  const wrong = wrongOf(command)
+  if (wrong !== undefined) return new GatewayError('bad-request', wrong)
+  const bytes = frameBytes(command)
+  if (bytes <= frameBytesMax) return undefined
+  return new GatewayError('payload-too-large',
+    `payload makes a downlink of ${bytes} bytes, and ${frameBytesMax} are the bound`)
+}
+
+function wrongOf (command: DownlinkCommand): string | undefined {
+  const { messageId, userIds, service, ttlMs, platforms, devices, exceptDevices } = command
+  if (userIds.length < 1 || userIds.length > usersMax) return `userIds: want 1 to ${usersMax}`
+  if (new Set(userIds).size < userIds.length) return 'userIds: want each once'
+  if (!userIds.every(isId)) return `userIds: ${idWanted}`
+  if (!isId(messageId)) return `messageId: ${idWanted}`
+  if (!isTextWithin(service, serviceBytesMax)) return `service: ${textWanted(serviceBytesMax)}`
+  if (ttlMs < 1 || ttlMs > ttlMsMax) return `ttlMs: want 1 to ${ttlMsMax}`
+  const filters = { platforms, devices, exceptDevices }
+  for (const [name, items] of Object.entries(filters)) {
+    if (items.length > filterItemsMax) return `${name}: want at most ${filterItemsMax}`
+  }
+  if (!platforms.every(isPlatform)) return `platforms: ${textWanted(platformBytesMax)}, and none that is empty`
+  if (!devices.every(isId)) return `devices: ${idWanted}`
+  if (!exceptDevices.every(isId)) return `exceptDevices: ${idWanted}`
+  return undefined
+}
+
+function isPlatform (platform: string): boolean {
+  return platform !== '' && isTextWithin(platform, platformBytesMax)
+}
+
+/** The downlink frame at its longest: opcode, two longs of 10 bytes, three lengths of 5, and what they count. */
+function frameBytes ({ messageId, service, payload }: DownlinkCommand): number {
+  return 1 + 2 * 10 + 3 * 5 + Buffer.byteLength(messageId) + Buffer.byteLength(service) + payload.byteLength
+}

@@ -1,0 +1,101 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifySchemaValidationError, SchemaErrorDataVar } from 'fastify/types/schema.js'
+import { GatewayError } from '../../schemas/errors.js'
+import { didYouMean } from '../../schemas/nearest.js'
+import { wantedText } from './shapes.js'
+
+/** Refuses what HTTP/1.1 does not allow and Node lets pass; for `onRequest`. */
+export async function requireHttp11 ({ raw }: FastifyRequest): Promise<void> {
+  if (raw.httpVersion !== '1.1') throw new GatewayError('bad-request', `got HTTP/${raw.httpVersion}, want HTTP/1.1`)
+  if (raw.headers.host === undefined) throw new GatewayError('bad-request', 'want the header host')
+  const query = raw.url!.indexOf('?')
+  if (query >= 0 && !isPercentEncoded(raw.url!.slice(query + 1))) {
+    throw new GatewayError('bad-request', 'querystring: want percent-encoded UTF-8')
+  }
+}
+
+function isPercentEncoded (text: string): boolean {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Has every route refuse query parameters that it does not know. Goes before the routes. */
+export function refuseUnknownParameters (app: FastifyInstance): void {
+  app.addHook('onRoute', route => {
+    const known = (route.schema?.querystring as { properties?: object } | undefined)?.properties ?? {}
+    const querystring = {
+      type: 'object', ...route.schema?.querystring as object, properties: known, additionalProperties: false,
+    }
+    route.schema = { ...route.schema, querystring }
+  })
+}
+
+/** JSON in UTF-8 and nothing else: a byte that is none would be stored as U+FFFD, and the sender never know. */
+export function parseJsonStrictly (app: FastifyInstance): void {
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    let text: string
+    try {
+      text = decoder.decode(body as Buffer)
+    } catch (cause) {
+      done(new GatewayError('bad-request', 'body: want JSON in UTF-8', { cause }))
+      return
+    }
+    parse(request, text, done)
+  })
+}
+
+/** For `schemaErrorFormatter`: names the field, what it got and what it wants. */
+export function describeInvalid (found: FastifySchemaValidationError[], where: SchemaErrorDataVar): Error {
+  const errors = found as SchemaError[]
+  // Of alternatives that all failed, the last error says so, and the ones before it why each did.
+  const error = errors.at(-1)!
+  return new Error(`${where}${error.instancePath}${reasonOf(error, where)}`) // fastify makes it a 400
+}
+
+/** As ajv has them where it is `verbose`. */
+interface SchemaError extends FastifySchemaValidationError {
+  readonly parentSchema: {
+    readonly properties?: object
+    readonly format?: string
+    readonly description?: string
+  }
+  readonly data: unknown
+}
+
+function reasonOf ({ keyword, params, parentSchema, data, message }: SchemaError, where: SchemaErrorDataVar): string {
+  const wanted = wantedText(parentSchema)
+  if (wanted !== undefined && keyword !== 'type') return `: got ${shown(data)}, ${wanted}`
+  switch (keyword) {
+    case 'additionalProperties': return unknownName(String(params.additionalProperty), parentSchema.properties ?? {}, where)
+    case 'required': return `: want ${JSON.stringify(params.missingProperty)}`
+    case 'enum': return `: got ${shown(data)}, want ${allowed(params.allowedValues as unknown[])}`
+    case 'anyOf': return `: want ${parentSchema.description ?? message}`
+    default: return ` ${message}`
+  }
+}
+
+function allowed (values: readonly unknown[]): string {
+  return values.map(value => JSON.stringify(value)).join(' or ')
+}
+
+function unknownName (name: string, properties: object, where: SchemaErrorDataVar): string {
+  const kind = where === 'querystring' ? 'parameter' : 'field'
+  const names = Object.keys(properties)
+  const there = names.length === 0 ? 'there are none' : `there are ${names.join(', ')}`
+  return `: there is no ${kind} ${shown(name)}; ${there}.${didYouMean(name, names)}`
+}
+
+/** What came, cut where it is long. */
+function shown (value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value)
+  return text.length <= shownMax ? text : `${text.slice(0, shownMax)}...`
+}
+
+const shownMax = 80
