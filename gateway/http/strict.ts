@@ -3,6 +3,7 @@ import type { FastifySchemaValidationError, SchemaErrorDataVar } from 'fastify/t
 import { GatewayError } from '../../schemas/errors.js'
 import { didYouMean } from '../../schemas/nearest.js'
 import { wantedText } from './shapes.js'
+import { connectPath } from './sockets.js'
 
 /** Refuses what HTTP/1.1 does not allow and Node lets pass; for `onRequest`. */
 export async function requireHttp11 ({ raw }: FastifyRequest): Promise<void> {
@@ -23,9 +24,13 @@ function isPercentEncoded (text: string): boolean {
   }
 }
 
-/** Has every route refuse query parameters that it does not know. Goes before the routes. */
+/**
+ * Has every route refuse query parameters that it does not know. Goes before the routes. Only the door of WebSockets
+ * bears any: an endpoint may have some for a proxy on the way, and a client must not stay away for it.
+ */
 export function refuseUnknownParameters (app: FastifyInstance): void {
   app.addHook('onRoute', route => {
+    if (route.url === connectPath) return
     const known = (route.schema?.querystring as { properties?: object } | undefined)?.properties ?? {}
     const querystring = {
       type: 'object', ...route.schema?.querystring as object, properties: known, additionalProperties: false,
