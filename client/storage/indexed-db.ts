@@ -31,7 +31,7 @@ export function inIndexedDb (name: string): ClientStorage {
 
   return {
     async open (lost, isAgain = false) {
-      if (release === undefined) {
+      if (release === undefined || !isAgain) {
         isLost = false
         release = await takeLock(`indexed:${name}`, isAgain, () => {
           isLost = true

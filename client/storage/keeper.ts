@@ -57,7 +57,11 @@ export class Keeper {
    */
   async open (lost: () => void): Promise<Map<string, string>> {
     const { failed } = this.#options
-    this.#lost = lost
+    this.#lost = () => {
+      // It is another one's now, to close as well: both may have been given the same object.
+      this.#storage = undefined
+      lost()
+    }
     for (let isTold = false; this.#storage !== undefined;) {
       try {
         this.#kept = await this.#open(false)
@@ -216,7 +220,6 @@ export class Keeper {
 
   #driveOut (): void {
     quietly(this.#storage!.close())
-    this.#storage = undefined
     this.#lost()
   }
 

@@ -16,7 +16,7 @@ export function inLocalStorage (name: string): ClientStorage {
   return {
     async open (lost, isAgain = false) {
       if (typeof localStorage === 'undefined') throw new Error('there is no localStorage here')
-      if (release === undefined) {
+      if (release === undefined || !isAgain) {
         isLost = false
         release = await takeLock(`local:${name}`, isAgain, () => {
           isLost = true

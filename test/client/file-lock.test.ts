@@ -49,7 +49,7 @@ t.test('The lock of a file', async t => {
     const path = given(t)
     const us = await own(path)
     const startedAt = String(Number(us.startedAt) - 1)
-    for (const stale of [{ ...us, startedAt }, { ...us, bootId: 'an earlier one' }, { ...us, pid: process.ppid }]) {
+    for (const stale of [{ ...us, startedAt }, { ...us, bootId: 'an earlier one' }, { ...us, pid: process.ppid, startedAt: '1' }]) {
       writeFileSync(path, JSON.stringify(stale))
       t.equal(await isFree(path), true, JSON.stringify(stale))
     }

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
-import { inFile } from '../../client/node.js'
+import { inFile, inMemory } from '../../client/node.js'
 import { Keeper } from '../../client/storage/keeper.js'
 import { closed } from '../../client/storage/storage.js'
 import type { ClientStorage } from '../../client/storage/storage.js'
@@ -226,6 +226,30 @@ t.test('Keeper', async t => {
       t.equal(lost, isLost ? 1 : 0)
       t.equal(writes.length, isLost ? 1 : 3)
     }
+  })
+
+  t.test('does not close what another client has taken over', async t => {
+    const storage = inMemory()
+    let taken = () => {}
+    let closings = 0
+    const shared: ClientStorage = {
+      ...storage,
+      open: async lost => {
+        taken()
+        taken = lost
+        return new Map()
+      },
+      close: async () => { closings++ },
+    }
+    const options = { clock: new VirtualClock(), failed: never }
+    const [first, second] = [new Keeper(shared, options), new Keeper(shared, options)]
+    let lost = 0
+    await first.open(() => lost++)
+    await second.open(never)
+    await first.close()
+    t.strictSame([lost, closings], [1, 0])
+    await second.close()
+    t.equal(closings, 1)
   })
 
   t.test('keeps nothing and waits for nothing without a storage', async t => {
