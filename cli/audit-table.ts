@@ -11,6 +11,7 @@ export function describeBooks (books: Books, told: readonly Violation[]): string
       'carried over': downlinks.carried,
       requested: downlinks.requested,
       acked: -downlinks.acked,
+      'skipped by their clients': -downlinks.skipped,
       expired: -downlinks.expired,
       ...prefixed('dropped', downlinks.dropped, -1),
       waiting: -downlinks.waiting,
@@ -56,8 +57,9 @@ export function describeBooks (books: Books, told: readonly Violation[]): string
 }
 
 /** What was asked for and is nowhere; 0 in books that balance. */
-function differenceOf ({ downlinks: { carried, requested, acked, expired, dropped, waiting } }: Books): number {
-  return carried + requested - acked - expired - sum(dropped) - waiting
+function differenceOf ({ downlinks }: Books): number {
+  const { carried, requested, acked, skipped, expired, dropped, waiting } = downlinks
+  return carried + requested - acked - skipped - expired - sum(dropped) - waiting
 }
 
 function verdict ({ violations }: Books, told: readonly Violation[]): string[] {

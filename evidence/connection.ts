@@ -37,6 +37,10 @@ export class ConnectionSubject implements Subject {
         this.#uplinks.refused += fact.count
         step('refused', `refused ${fact.count} uplinks, from ${fact.fromSeq} to ${fact.toSeq}, with ${fact.code}`, line)
         break
+      case 'DownlinkSkipped':
+        this.#reported(0, fact.seq)
+        step('skipped', `skipped downlink ${fact.seq}${fact.reason === '' ? '' : `: ${fact.reason}`}`, line)
+        break
       case 'DeliveryReported': this.#reported(fact.writtenSeq, fact.ackedSeq); break
       case 'ConnectionClosed':
         if (line.end?.closed === fact) this.#ended(line, line.end, state, step)

@@ -18,7 +18,12 @@ export interface Delivery {
   seq: number
   /** The connections that it was sent to, in order. */
   readonly ways: Way[]
-  settled?: { readonly atMs: number, readonly outcome: Settle['outcome'], readonly reason: string }
+  settled?: {
+    readonly atMs: number
+    readonly outcome: Settle['outcome']
+    /** A code; of one that was skipped, what its client says. */
+    readonly reason: string
+  }
 }
 
 export interface Way {
@@ -37,7 +42,7 @@ export async function verdictOfDelivery (
 ): Promise<Verdict> {
   const { deviceId, settled, ways, requestedAtMs, ttlMs } = delivery
   const current = ways.at(-1)
-  if (settled?.outcome === 'acked') return acked(delivery, settled.atMs)
+  if (settled?.outcome === 'acked' || settled?.outcome === 'skipped') return processed(delivery, settled)
   const so = whatHappened(delivery, last)
   const cause = ways[0] ? causeOf(ways[0]) : 'offline'
   if (settled?.outcome === 'expired') {
@@ -59,13 +64,18 @@ export async function verdictOfDelivery (
   return { code: fateOf(current), cause: causeOf(current), text: `${deviceId}: ${so}; ${waits}.` }
 }
 
-function acked ({ deviceId, ways, requestedAtMs }: Delivery, atMs: number): Verdict {
+function processed (
+  { deviceId, ways, requestedAtMs }: Delivery, { atMs, outcome, reason }: NonNullable<Delivery['settled']>
+): Verdict {
   const before = ways.slice(0, -1)
   const first = before[0]
   const tries = before.map(way => `${describe(way, 'not')}; `).join('')
-  const text = `${deviceId}: ${tries}${tries === '' ? '' : 'then '}acked at ${timeOf(atMs)}, ` +
+  const what = outcome === 'acked'
+    ? `acked at ${timeOf(atMs)}`
+    : `the application failed at it${reason === '' ? '' : ` (${reason})`}, and went on without it at ${timeOf(atMs)}`
+  const text = `${deviceId}: ${tries}${tries === '' ? '' : 'then '}${what}, ` +
     `${whileOf(atMs - requestedAtMs)} after the request.`
-  return { code: 'acked', cause: first ? causeOf(first) : '', text }
+  return { code: outcome, cause: first ? causeOf(first) : '', text }
 }
 
 /** It was sent to a connection of which nobody has told the end. */

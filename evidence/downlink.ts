@@ -36,7 +36,7 @@ export class DownlinkSubject implements Subject {
     if (isFirst) this.#request(fact, atMs, state, step)
     if (!this.#requested && !isMine) return
     if (fact.type === 'DownlinkRedelivered' && isMine) this.#redelivered(fact, entry, effects, step)
-    if (fact.type === 'DeliveryReported' || fact.type === 'ConnectionClosed') this.#written(entry, step)
+    this.#written(entry, step)
     for (const effect of effects) this.#effect(effect, entry, step)
     if (isFirst || fact.type === 'DownlinkRedelivered' || fact.type === 'ConnectionOpened') {
       this.#places(state, atMs, isMine, step)
@@ -89,12 +89,15 @@ export class DownlinkSubject implements Subject {
     step('redelivered', `an operator wants it sent to ${deviceId} once more, by request ${requestId}`)
   }
 
-  /** A report, or the end of a connection, says how far the socket was written. */
+  /** A report, or the end of a connection, says how far the socket was written; nobody skips what was not. */
   #written ({ atMs, fact }: Entry, step: AddStep): void {
-    if (fact.type !== 'DeliveryReported' && fact.type !== 'ConnectionClosed') return
+    const writtenSeq = fact.type === 'DeliveryReported' || fact.type === 'ConnectionClosed'
+      ? fact.writtenSeq
+      : fact.type === 'DownlinkSkipped' ? fact.seq : 0
+    if (writtenSeq === 0 || !('connectionId' in fact)) return
     for (const { deviceId, seq, ways } of this.#deliveries) {
       const way = ways.find(({ line }) => line.connectionId === fact.connectionId)
-      if (!way || way.writtenAtMs !== undefined || seq === 0 || fact.writtenSeq < seq) continue
+      if (!way || way.writtenAtMs !== undefined || seq === 0 || writtenSeq < seq) continue
       way.writtenAtMs = atMs
       step('written', `written to ${deviceId} as its ${seq}`, {
         ...placeOf(way), stage: 'sent-written', sinceMs: way.sentAtMs,
@@ -119,14 +122,18 @@ export class DownlinkSubject implements Subject {
     if (deviceId === '') this.#waits = undefined
   }
 
-  #settle ({ deviceId, seq, outcome, reason }: Settle, { atMs }: Entry, step: AddStep): void {
+  #settle ({ deviceId, seq, outcome, reason }: Settle, { atMs, fact }: Entry, step: AddStep): void {
     const delivery = this.#deliveries.find(each => each.deviceId === deviceId && !each.settled && each.seq === seq) ??
       this.#adopted(deviceId)
-    delivery.settled = { atMs, outcome, reason }
-    if (outcome !== 'acked') return
+    const said = fact.type === 'DownlinkSkipped' ? fact.reason : reason
+    delivery.settled = { atMs, outcome, reason: said }
+    if (outcome !== 'acked' && outcome !== 'skipped') return
     const way = delivery.ways.at(-1)
     const sinceMs = way?.writtenAtMs ?? way?.sentAtMs ?? delivery.requestedAtMs
-    step('acked', `acked by ${deviceId}`, { ...(way && placeOf(way)), stage: 'written-acked', sinceMs })
+    const what = outcome === 'acked'
+      ? `acked by ${deviceId}`
+      : `skipped by ${deviceId}: its application failed at it${said === '' ? '' : ` (${said})`}, and went on`
+    step(outcome, what, { ...(way && placeOf(way)), stage: 'written-acked', sinceMs })
   }
 
   /** It waited for a session, and this one has begun. */

@@ -13,7 +13,7 @@ const loginPolicies: readonly LoginPolicy[] = ['device', 'platform', 'user', 'no
 /** Branches of the union `fact`, in the order of the schema. New ones go to the end. */
 export const factTypes = [
   'ConnectionOpened', 'ConnectionClosed', 'UplinkReceived', 'DownlinkRequested', 'DeliveryReported', 'KickRequested',
-  'UplinksRefused', 'DownlinkRedelivered',
+  'UplinksRefused', 'DownlinkRedelivered', 'DownlinkSkipped',
 ] as const satisfies readonly Fact['type'][]
 
 export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void {
@@ -93,6 +93,11 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.string(fact.service)
       to.payload(fact.payload)
       return to.long(fact.ttlMs)
+    case 'DownlinkSkipped':
+      to.long(8)
+      to.string(fact.connectionId)
+      to.long(fact.seq)
+      return to.string(fact.reason)
   }
 }
 
@@ -182,6 +187,12 @@ function readFact (r: AvroReader): Fact {
       service: r.sharedString(),
       payload: r.payload(),
       ttlMs: r.long(),
+    }
+    case 'DownlinkSkipped': return {
+      type: 'DownlinkSkipped',
+      connectionId: r.sharedString(),
+      seq: r.long(),
+      reason: r.string(),
     }
   }
 }

@@ -12,6 +12,7 @@ export type Fact =
   | KickRequested
   | UplinksRefused
   | DownlinkRedelivered
+  | DownlinkSkipped
 
 /** A device passed its handshake on an edge. */
 export interface ConnectionOpened {
@@ -144,6 +145,15 @@ export interface DownlinkRedelivered {
   readonly payload: Uint8Array
   /** How long it is kept for delivery, from the entry's time. */
   readonly ttlMs: number
+}
+
+/** A client's application failed at a downlink as often as it may, and goes on without it. Acks what is before it. */
+export interface DownlinkSkipped {
+  readonly type: 'DownlinkSkipped'
+  readonly connectionId: string
+  readonly seq: number
+  /** What the client says about it, for whoever reads the trace; at most `skipReasonBytesMax`. */
+  readonly reason: string
 }
 
 /** One record of the ledger: whose, when, what. */

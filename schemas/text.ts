@@ -8,6 +8,8 @@ export const idBytesMax = 256
 export const serviceBytesMax = 256
 export const platformBytesMax = 64
 export const clientBytesMax = 128
+/** Of why a client skipped a downlink; a longer one is cut. */
+export const skipReasonBytesMax = 256
 
 /** Ids must not hold C0, DEL or C1: a person reads them in terminals and logs. */
 // eslint-disable-next-line no-control-regex
@@ -40,6 +42,19 @@ export function textWanted (bytesMax: number): string {
 export function utf8Fits (text: string, bytesMax: number): boolean {
   // A UTF-16 unit takes at most 3 bytes, so most are known to fit by their length.
   return text.length * 3 <= bytesMax || (text.length <= bytesMax && utf8Bytes(text) <= bytesMax)
+}
+
+/** As much of `text` as takes at most `bytesMax` bytes of UTF-8; half a surrogate pair becomes U+FFFD. */
+export function cutText (text: string, bytesMax: number): string {
+  let cut = ''
+  let bytes = 0
+  for (const char of text.slice(0, bytesMax)) {
+    const whole = isText(char) ? char : '\ufffd'
+    bytes += utf8Bytes(whole)
+    if (bytes > bytesMax) break
+    cut += whole
+  }
+  return cut
 }
 
 /** Bytes that a well-formed `text` takes as UTF-8. */

@@ -2,7 +2,7 @@ import type { Entry } from '../../schemas/facts.js'
 import type { Frame } from '../../schemas/frames.js'
 import { closeConnection, recordCrash, socketClosed } from './close.js'
 import { Connection, type ConnectionEvent, type EdgeContext, wake } from './connection.js'
-import { deliver, downlinkAcked, fallenBehind, refill } from './downlinks.js'
+import { deliver, downlinkAcked, downlinkSkipped, fallenBehind, refill } from './downlinks.js'
 import { connect, open, welcome } from './handshake.js'
 import { ping } from './heartbeat.js'
 import { hasLeft, leave, leaving, migrate } from './move.js'
@@ -109,6 +109,7 @@ function handleFrame (connection: Connection, frame: Frame, atMs: number): void 
   switch (frame.op) {
     case 'uplink': uplink(connection, frame, atMs, inRate); return
     case 'downlinkAck': downlinkAcked(connection, frame.seq); return
+    case 'downlinkSkipped': downlinkSkipped(connection, frame.seq, frame.reason); return
     case 'ping': ping(connection, frame); return
     case 'token': freshToken(connection, frame.token); return
     case 'disconnect': closeConnection(connection, 'disconnected', '', { endSession: frame.endSession }); return

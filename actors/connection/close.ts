@@ -1,6 +1,6 @@
 import { type ErrorCode, errors } from '../../schemas/errors.js'
 import type { Connection } from './connection.js'
-import { takeRefusals } from './tally.js'
+import { takeRefusals, takeSkipped } from './tally.js'
 
 /** WebSocket close code of a connection that ends as its client asked (RFC 6455, 7.4.1). */
 const normalClosure = 1000
@@ -81,7 +81,7 @@ export function recordCrash (connection: Connection): void {
   edge.stopwatch.letGo(connection)
   for (const entry of connection.takeEntries()) {
     const { type } = entry.fact
-    if (type === 'ConnectionClosed' || type === 'UplinksRefused') edge.appendLater(partition, entry)
+    if (type === 'ConnectionClosed' || type === 'UplinksRefused' || type === 'DownlinkSkipped') edge.appendLater(partition, entry)
   }
 }
 
@@ -93,6 +93,7 @@ function recordClosed (connection: Connection, code: ErrorCode, reason: string, 
   const read = told && phase === 'open'
   const atMs = Date.now()
   for (const refused of takeRefusals(connection)) connection.record(atMs, refused)
+  for (const skipped of takeSkipped(connection)) connection.record(atMs, skipped)
   connection.record(atMs, {
     type: 'ConnectionClosed',
     connectionId: connection.connectionId,

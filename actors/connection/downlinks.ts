@@ -1,3 +1,4 @@
+import { cutText, skipReasonBytesMax } from '../../schemas/text.js'
 import type { Kept } from '../user/state.js'
 import { closeConnection } from './close.js'
 import type { Connection } from './connection.js'
@@ -39,6 +40,23 @@ export function downlinkAcked (connection: Connection, seq: number): void {
   connection.ackedSeq = seq
   connection.answersConnected()
   connection.edge.reportSoon(connection)
+}
+
+/** As an ack up to `seq`, which itself the client's application could not process: the ledger is told that, too. */
+export function downlinkSkipped (connection: Connection, seq: number, reason: string): void {
+  if (seq < 1) {
+    closeConnection(connection, 'protocol', `downlink ${seq} was skipped, and the first one is 1`)
+    return
+  }
+  if (seq > connection.ackedSeq && seq <= connection.writtenSeq) {
+    const tally = tallyOf(connection)
+    const { connectionId } = connection
+    tally.skipped = [
+      ...tally.skipped, { type: 'DownlinkSkipped', connectionId, seq, reason: cutText(reason, skipReasonBytesMax) },
+    ]
+    tally.downlinksAcked-- // what is acked here counts it
+  }
+  downlinkAcked(connection, seq)
 }
 
 /** Asks for downlinks that exist and were not written, once there is room for them. */

@@ -1,4 +1,4 @@
-import type { UplinksRefused } from '../../schemas/facts.js'
+import type { DownlinkSkipped, UplinksRefused } from '../../schemas/facts.js'
 import type { Connection } from './connection.js'
 import type { RefusedRun } from './refusals.js'
 
@@ -25,6 +25,8 @@ export class Tally {
   refusals: Refusal[] = none
   /** What the client was told last of uplinks that were refused. */
   run: RefusedRun | undefined
+  /** Downlinks that the client skipped and that the ledger does not know of yet, in order. */
+  skipped: DownlinkSkipped[] = none
 
   wrote (seq: number): void {
     this.downlinksWritten++
@@ -51,6 +53,14 @@ export class Tally {
     known.toSeq = Math.max(known.toSeq, toSeq)
     known.count += count
   }
+}
+
+/** What the client skipped and the ledger does not know of yet; from now on it is taken to know it. */
+export function takeSkipped ({ tally }: Connection): DownlinkSkipped[] {
+  if (!tally || tally.skipped.length === 0) return none
+  const { skipped } = tally
+  tally.skipped = none
+  return skipped
 }
 
 export function tallyOf (connection: Connection): Tally {

@@ -69,7 +69,7 @@ export interface Settle {
   readonly deviceId: string
   /** 0 where it never got a number. */
   readonly seq: number
-  readonly outcome: 'acked' | 'expired' | 'dropped' | 'duplicate'
+  readonly outcome: 'acked' | 'skipped' | 'expired' | 'dropped' | 'duplicate'
   /** A code of errors.ts; empty where it was acked. A request whose id was taken for something else: `conflict`. */
   readonly reason: string
 }

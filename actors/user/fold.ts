@@ -1,6 +1,6 @@
 import type {
-  ConnectionClosed, ConnectionOpened, DeliveryReported, DownlinkRedelivered, DownlinkRequested, Entry, KickRequested,
-  UplinkReceived,
+  ConnectionClosed, ConnectionOpened, DeliveryReported, DownlinkRedelivered, DownlinkRequested, DownlinkSkipped, Entry,
+  KickRequested, UplinkReceived,
 } from '../../schemas/facts.js'
 import { contentOf } from './digest.js'
 import type { Effect } from './effects.js'
@@ -27,6 +27,7 @@ export function fold (state: UserState, entry: Entry): Effect[] {
     case 'ConnectionClosed': return connectionClosed(state, entry, fact)
     case 'KickRequested': return kickRequested(state, entry, fact)
     case 'DownlinkRedelivered': return downlinkRedelivered(state, entry, fact)
+    case 'DownlinkSkipped': return downlinkSkipped(state, fact)
     case 'UplinksRefused': return nothing // for evidence alone
   }
 }
@@ -159,6 +160,16 @@ function deliveryReported (state: UserState, fact: DeliveryReported): Effect[] {
   // An ack on this connection came after its `connected`, so the client has read that.
   if (fact.ackedSeq > 0) announce(state, session, connection)
   acknowledge(session, fact.ackedSeq, effects)
+  return effects
+}
+
+function downlinkSkipped (state: UserState, { connectionId, seq }: DownlinkSkipped): Effect[] {
+  const connection = state.connections.get(connectionId)
+  const session = connection && sessionOf(state, connection)
+  if (!session) return nothing
+  const effects: Effect[] = []
+  announce(state, session, connection)
+  acknowledge(session, seq, effects, seq)
   return effects
 }
 

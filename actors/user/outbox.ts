@@ -20,13 +20,19 @@ export function enqueue (session: Session, kept: Kept, effects: Effect[]): void 
   if (session.connectionId !== '') number(session)
 }
 
-/** Removes everything up to `ackedSeq`; a repeat, or more than was ever numbered, changes nothing. */
-export function acknowledge (session: Session, ackedSeq: number, effects: Effect[]): void {
+/**
+ * Removes everything up to `ackedSeq`; a repeat, or more than was ever numbered, changes nothing.
+ *
+ * @param skippedSeq the one that the client's application could not process; 0 for none
+ */
+export function acknowledge (session: Session, ackedSeq: number, effects: Effect[], skippedSeq = 0): void {
   if (ackedSeq <= session.ackedSeq || ackedSeq >= session.nextSeq) return
   const first = headSeq(session)
   const count = Math.max(0, ackedSeq - first + 1)
   for (let i = 0; i < count; i++) {
-    effects.push(settled(session, session.outbox[i]!, first + i, 'acked', ''))
+    const isSkipped = first + i === skippedSeq && skippedSeq > 0
+    effects.push(settled(
+      session, session.outbox[i]!, first + i, isSkipped ? 'skipped' : 'acked', isSkipped ? 'skipped' : ''))
   }
   session.outbox.splice(0, count)
   session.numbered -= count
@@ -134,7 +140,8 @@ function loseHead (session: Session, outcome: 'expired' | 'dropped', reason: str
 }
 
 function settled (
-  { deviceId }: Session, { messageId }: Kept, seq: number, outcome: 'acked' | 'expired' | 'dropped', reason: string
+  { deviceId }: Session, { messageId }: Kept, seq: number, outcome: 'acked' | 'skipped' | 'expired' | 'dropped',
+  reason: string
 ): Effect {
   return { type: 'settle', messageId, deviceId, seq, outcome, reason }
 }

@@ -16,9 +16,9 @@ interface Account {
 }
 
 /**
- * The downlinks of one user, booked by request and settlement beside what the fold keeps: requested = acked + expired +
- * dropped + waiting, for each session and for the waiting list. Only counts and a hash are kept, whatever is in the
- * outboxes.
+ * The downlinks of one user, booked by request and settlement beside what the fold keeps: requested = acked +
+ * skipped + expired + dropped + waiting, for each session and for the waiting list. Only counts and a hash are kept,
+ * whatever is in the outboxes.
  */
 export class Accounts {
   readonly #sessions = new Map<string, Account>()

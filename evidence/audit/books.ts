@@ -7,7 +7,7 @@ export type Counts = Record<string, number>
  * What an audit adds up, over the part of the ledger that it was asked about.
  *
  * Downlinks are counted once for each session that a request was for, or once where there was none:
- * carried + requested = acked + expired + dropped + waiting.
+ * carried + requested = acked + skipped + expired + dropped + waiting.
  */
 export interface Books {
   entries: number
@@ -20,6 +20,8 @@ export interface Books {
     /** Requests whose id had been there before: they count for nothing else. */
     duplicates: number
     acked: number
+    /** The client's application failed at them, and went on. */
+    skipped: number
     expired: number
     dropped: Counts
     /** In an outbox, or in the waiting list of a user without a session, where the range ends. */
@@ -74,7 +76,7 @@ export function newBooks (): Books {
   return {
     entries: 0,
     users: 0,
-    downlinks: { carried: 0, requested: 0, duplicates: 0, acked: 0, expired: 0, dropped: {}, waiting: 0 },
+    downlinks: { carried: 0, requested: 0, duplicates: 0, acked: 0, skipped: 0, expired: 0, dropped: {}, waiting: 0 },
     uplinks: {
       accepted: 0, duplicates: 0, refused: 0, orphaned: 0, refusedByEdges: {}, published: 0, repeats: 0, due: 0,
     },

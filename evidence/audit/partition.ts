@@ -154,6 +154,7 @@ class PartitionWalk implements Walk {
       }
       case 'UplinkReceived':
       case 'DeliveryReported':
+      case 'DownlinkSkipped':
       case 'UplinksRefused':
         if (!user.state.connections.has(fact.connectionId)) this.#lines.used(entry, fact.connectionId, place)
         if (fact.type === 'UplinksRefused' && this.#begun) {

@@ -3,7 +3,7 @@ import type { Stream } from '../../schemas/streams.js'
 
 /** What the audit may find, by code. Each is a promise of design.md that the streams show broken. */
 export const violations = {
-  'downlink-unaccounted': 'a requested downlink is neither acked, expired, dropped nor waiting, or is more than one of them',
+  'downlink-unaccounted': 'a requested downlink is neither acked, skipped, expired, dropped nor waiting, or is more than one of them',
   'ack-above-written': 'a connection acked a downlink that was not written to it',
   'ack-above-numbered': 'a connection acked a downlink with a number that the session has not given',
   'written-above-numbered': 'a connection wrote a downlink with a number that the session has not given',

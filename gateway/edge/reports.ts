@@ -1,7 +1,10 @@
 import { reportIsDue } from '../../actors/connection/downlinks.js'
 import type { Connection } from '../../actors/connection/connection.js'
-import { takeRefusals, tallyOf } from '../../actors/connection/tally.js'
-import type { Entry } from '../../schemas/facts.js'
+import { takeRefusals, takeSkipped, tallyOf } from '../../actors/connection/tally.js'
+import type { DownlinkSkipped, Entry } from '../../schemas/facts.js'
+
+/** A connection that is reported, and what it skipped. */
+interface Reported { readonly connection: Connection, readonly skipped: DownlinkSkipped[] }
 
 /** How long acks and writes are collected before the ledger is told. */
 const reportEveryMs = 100
@@ -11,7 +14,8 @@ const refusalsEveryMs = 1_000
 
 /**
  * Tells the ledger what connections have written and their clients acked: one `DeliveryReported` a connection and
- * period however many downlinks there were, with one timer for all. And what they refused: one `UplinksRefused` a
+ * period however many downlinks there were, with one timer for all, and before it what they skipped, or that would
+ * count as acked. And what they refused: one `UplinksRefused` a
  * connection, code and period.
  */
 export class Reports {
@@ -45,7 +49,7 @@ export class Reports {
   }
 
   #send (connections: Connection[]): void {
-    const byPartition = new Map<number, { reported: Connection[], entries: Entry[] }>()
+    const byPartition = new Map<number, { reported: Reported[], entries: Entry[] }>()
     const atMs = Date.now()
     for (const connection of connections) {
       const { connectionId, userId, writtenSeq, ackedSeq, partition } = connection
@@ -56,7 +60,9 @@ export class Reports {
       connection.reportedAckedSeq = ackedSeq
       let batch = byPartition.get(partition)
       if (!batch) byPartition.set(partition, batch = { reported: [], entries: [] })
-      batch.reported.push(connection)
+      const skipped = takeSkipped(connection)
+      batch.reported.push({ connection, skipped })
+      for (const fact of skipped) batch.entries.push({ userId, atMs, fact })
       // Until the client has acked something, it is only what our own `connected` said.
       const acked = connection.told ? ackedSeq : 0
       batch.entries.push({ userId, atMs, fact: { type: 'DeliveryReported', connectionId, writtenSeq, ackedSeq: acked } })
@@ -67,8 +73,14 @@ export class Reports {
   }
 
   /** Nothing of it was stored: the next report says it all again. */
-  #again (connections: Connection[]): void {
-    for (const connection of connections) {
+  #again (reported: Reported[]): void {
+    for (const { connection, skipped } of reported) {
+      if (connection.phase === 'open') {
+        if (skipped.length > 0) tallyOf(connection).skipped = [...skipped, ...tallyOf(connection).skipped]
+      } else {
+        const { userId, partition } = connection // its end has told the rest
+        for (const fact of skipped) connection.edge.appendLater(partition, { userId, atMs: Date.now(), fact })
+      }
       connection.reportedWrittenSeq = connection.reportedAckedSeq = -1
       this.#due.add(connection)
     }

@@ -51,7 +51,7 @@ export async function healthyStreams (t: Test): Promise<Streams> {
   await until(() => clients.every(({ acked }) => acked.size > 20))
   for (const { userId } of clients) for (let i = 0; i < 5; i++) await push(userId, `m${i}`)
   await push('ann', 'for nobody', { platforms: ['another'] })
-  await push('ann', 'm1')
+  await push('ann', 'm1') // it is told that this is a repeat, and nothing is stored
   await until(() => clients.every(({ seen }) => seen.length === 5))
   // An edge collects acks for a while; on a fast machine all would be over by then, and only the ends told of them.
   await until(async () => (await factsOf(node, 'bob', apiKey)).some(({ type, ackedSeq }) =>

@@ -9,7 +9,7 @@ import type { Block, LogReader } from '../../ledger/log.js'
 import type { Entry, Fact } from '../../schemas/facts.js'
 import { poison } from '../actors/given.js'
 import {
-  at, closed, kicked, minute, opened, redelivered, reported, requested, uplink,
+  at, closed, kicked, minute, opened, redelivered, reported, requested, skipped, uplink,
 } from '../actors/user/history.js'
 import { bare } from './surroundings.js'
 
@@ -31,6 +31,12 @@ t.test('The trace of a downlink', async t => {
       code: 'acked',
       text: /^phone: acked at 1970-01-01 00:00:02.000, 1 s after the request\.$/,
       steps: ['requested', 'sent', 'written', 'acked'],
+    },
+    'that the application skipped': {
+      history: [opened('c1'), requested('m'), skipped('c1', 1, 'TypeError: x is null'), reported('c1', 1)],
+      code: 'skipped',
+      text: /^phone: the application failed at it \(TypeError: x is null\), and went on without it at 1970-01-01 00:00:02.000, /,
+      steps: ['requested', 'sent', 'written', 'skipped'],
     },
     'that nobody requested': {
       history: [opened('c1'), requested('other')],

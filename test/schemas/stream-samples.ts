@@ -68,6 +68,7 @@ export const facts: Fact[] = [
     payload: Buffer.from('again'),
     ttlMs: 604800000,
   },
+  { type: 'DownlinkSkipped', connectionId: 'c'.repeat(16), seq: 12, reason: 'no handler' },
 ]
 
 export const nodeFacts: NodeFact[] = [

@@ -8,7 +8,7 @@ import { Requests } from '../../../actors/user/requests.js'
 import { newUser, outboxMax, type UserState } from '../../../actors/user/state.js'
 import { type Entry, type Fact, type LoginPolicy } from '../../../schemas/facts.js'
 import {
-  at, closed, kicked, minute, opened, redelivered, refused, reported, requested, shortly, uplink,
+  at, closed, kicked, minute, opened, redelivered, refused, reported, requested, shortly, skipped, uplink,
 } from './history.js'
 import { devices, longTtlMs, type Step, World } from './world.js'
 
@@ -33,7 +33,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: requests },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('read' as const), device, frames: fc.integer({ min: 1, max: 5 }) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('send' as const), device, uplinks: fc.nat({ max: 3 }) }) },
-  { weight: 8, arbitrary: fc.record({ do: fc.constantFrom('ack', 'report', 'refill', 'lose'), device }) },
+  { weight: 8, arbitrary: fc.record({ do: fc.constantFrom('ack', 'ack', 'skip', 'report', 'report', 'refill', 'lose'), device }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('drop' as const), device, late: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), device, endSession: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('kick', 'refuse'), device }) },
@@ -141,6 +141,7 @@ t.test('The fold', async t => {
       devices: fc.array(id('d')),
     })).map(([messageId, fields]) => requested(messageId, fields)),
     fc.tuple(id('c'), seq).map(([connectionId, ackedSeq]) => reported(connectionId, ackedSeq)),
+    fc.tuple(id('c'), seq).map(([connectionId, skippedSeq]) => skipped(connectionId, skippedSeq)),
     fc.tuple(id('m'), id('k'), id('d')).map(names => redelivered(...names)),
     fc.tuple(id('c'), seq).map(([connectionId, fromSeq]) => refused(connectionId, fromSeq)),
     fc.tuple(id('k'), id('c')).map(([requestId, connectionId]) => kicked(requestId, connectionId)))

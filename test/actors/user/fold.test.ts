@@ -1,6 +1,8 @@
 import t from 'tap'
 import { outboxMax, sessionsMax } from '../../../actors/user/state.js'
-import { at, closed, effectsOf, given, kicked, minute, opened, redelivered, reported, requested, uplink } from './history.js'
+import {
+  at, closed, effectsOf, given, kicked, minute, opened, redelivered, reported, requested, skipped, uplink,
+} from './history.js'
 
 t.test('UplinkReceived', async t => {
   t.test('gets the next userSeq when its seq is the next one', async t => {
@@ -190,6 +192,23 @@ t.test('A downlink that is past its time', async t => {
     effectsOf(state, at(10 * minute, opened('c2')))
     effectsOf(state, at(11 * minute, closed('c2', { told: false, code: 'node-lost' })))
     t.strictSame(effectsOf(state, at(12 * minute, opened('c3'))), ['welcome c3 resumed up 0 down 1 missed 2'])
+  })
+})
+
+t.test('DownlinkSkipped', async t => {
+  t.test('acks what is before it, and says of itself that it was skipped, once', async t => {
+    const state = given(opened('c1'), requested('m1'), requested('m2'), requested('m3'))
+    t.strictSame(effectsOf(state, skipped('c1', 2)), ['acked m1 phone#1', 'skipped(skipped) m2 phone#2'])
+    t.strictSame(effectsOf(state, skipped('c1', 2)), [])
+    t.strictSame(effectsOf(state, reported('c1', 2)), [])
+    t.strictSame(effectsOf(state, closed('c1')), [])
+    t.strictSame(effectsOf(state, opened('c2', { downlinkSeq: 2 })), ['welcome c2 resumed up 0 down 2..3'])
+  })
+  t.test('says nothing of what is gone, or was never sent', async t => {
+    const state = given(opened('c1'), requested('m1'), reported('c1', 1))
+    t.strictSame(effectsOf(state, skipped('c1', 1)), [])
+    t.strictSame(effectsOf(state, skipped('c1', 2)), [])
+    t.strictSame(effectsOf(state, skipped('c9', 1)), [])
   })
 })
 

@@ -20,6 +20,10 @@ export function reported (connectionId: string, ackedSeq: number, writtenSeq = a
   return { type: 'DeliveryReported', connectionId, writtenSeq, ackedSeq }
 }
 
+export function skipped (connectionId: string, seq: number, reason = 'no handler'): Fact {
+  return { type: 'DownlinkSkipped', connectionId, seq, reason }
+}
+
 export function kicked (requestId: string, connectionId = ''): KickRequested {
   return { type: 'KickRequested', requestId, connectionId, reason: 'test' }
 }

@@ -8,14 +8,14 @@ import {
   connectionsMax, headSeq, newUser, outboxMax, type Session, type UserState,
 } from '../../../actors/user/state.js'
 import type { DownlinkRedelivered, DownlinkRequested, Entry, Fact, LoginPolicy } from '../../../schemas/facts.js'
-import { at, closed, kicked, minute, opened, redelivered, refused, reported, requested, uplink } from './history.js'
+import { at, closed, kicked, minute, opened, redelivered, refused, reported, requested, skipped, uplink } from './history.js'
 
 /** One thing that happens in the world; what it means depends on what went before, so any list of them is a story. */
 export type Step =
   | { readonly do: 'connect', readonly device: number, readonly policy: LoginPolicy, readonly reinstalled: boolean }
   | { readonly do: 'send', readonly device: number, readonly uplinks: number }
   | { readonly do: 'read', readonly device: number, readonly frames: number }
-  | { readonly do: 'ack' | 'report' | 'refill' | 'lose', readonly device: number }
+  | { readonly do: 'ack' | 'skip' | 'report' | 'refill' | 'lose', readonly device: number }
   | { readonly do: 'drop', readonly device: number, readonly late: boolean }
   | { readonly do: 'leave', readonly device: number, readonly endSession: boolean }
   | { readonly do: 'request', readonly count: number, readonly ttlMs: number, readonly only: number, readonly except: number }
@@ -115,6 +115,7 @@ export class World {
       case 'send': this.#send(this.clients[step.device]!, step.uplinks); return
       case 'read': this.read(this.clients[step.device]!, step.frames); return
       case 'ack': this.#ack(this.clients[step.device]!); return
+      case 'skip': this.#skip(this.clients[step.device]!); return
       case 'report': this.#report(this.clients[step.device]!.wire); return
       case 'refill': this.#refill(this.clients[step.device]!.wire); return
       case 'lose': this.#lose(this.clients[step.device]!.wire); return
@@ -234,6 +235,14 @@ export class World {
     if (!wire || !client.connected) return
     wire.told = true
     wire.ackedSeq = client.cursor
+  }
+
+  /** Its application gives up on the last one that it has read. */
+  #skip (client: Client): void {
+    const { wire } = client
+    if (!wire || !client.connected || client.cursor <= wire.ackedSeq || wire.gone || !wire.welcomed) return
+    this.#ack(client)
+    this.append(skipped(wire.connectionId, client.cursor))
   }
 
   #leave (client: Client, endSession: boolean): void {
@@ -410,15 +419,20 @@ export class World {
 
   /** What the fact says that the client has processed, and been told. */
   #noteAcks (fact: Fact): void {
+    if (fact.type === 'DownlinkSkipped') return this.#noteAck(fact.connectionId, fact.seq, true)
     if (fact.type !== 'DeliveryReported' && fact.type !== 'ConnectionClosed' && fact.type !== 'ConnectionOpened') return
-    const connection = this.state.connections.get(fact.connectionId)
-    const account = connection && this.accounts.get(connection.sessionOrdinal)
-    if (!account) return
     const ackedSeq = fact.type === 'ConnectionOpened' ? fact.downlinkSeq : fact.ackedSeq
     const told = fact.type === 'ConnectionClosed' ? fact.told : fact.type === 'DeliveryReported' && ackedSeq > 0
+    this.#noteAck(fact.connectionId, ackedSeq, told)
+  }
+
+  #noteAck (connectionId: string, ackedSeq: number, told: boolean): void {
+    const connection = this.state.connections.get(connectionId)
+    const account = connection && this.accounts.get(connection.sessionOrdinal)
+    if (!account) return
     account.ackedSeq = Math.max(account.ackedSeq, ackedSeq)
     if (!told) return
-    for (const lost of this.#announced.get(fact.connectionId) ?? []) lost.told = true
+    for (const lost of this.#announced.get(connectionId) ?? []) lost.told = true
   }
 
   #check (effect: Effect, before: ReadonlyMap<string, number>): void {
@@ -439,7 +453,7 @@ export class World {
         const requests = account.targeted.filter(each => each === messageId).length
         const settled = account.settled.filter(each => each.messageId === messageId).length
         assert(settled <= requests, `${messageId} settled ${settled} times, and requested ${requests} times`)
-        if (outcome !== 'acked') account.lost.push({ messageId, seq, told: false })
+        if (outcome !== 'acked' && outcome !== 'skipped') account.lost.push({ messageId, seq, told: false })
         return
       }
       case 'deliver': {

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { startTestNode, until } from '../node.js'
 import { alive, connected, dialects, type Speaker, TcpSpeaker, uplinks } from './dialects.js'
+import { factsOf } from './facts.js'
 import { type Heard } from './hand-avro.js'
 
 for (const dialect of dialects) {
@@ -38,6 +39,39 @@ for (const dialect of dialects) {
         const { client: again, welcome } = await connected(t, node, dialect, userId, { downlinkSeq: 0 })
         t.match(welcome, { downlinkSeq: 2, missed: 0 })
         t.match(await again.next(), { op: 'downlink', seq: 3 })
+      })
+    }
+
+    t.test('that the application skips is done with, and so is what came before it', async t => {
+      const userId = 'skips'
+      const { client } = await connected(t, node, dialect, userId)
+      for (const payload of ['1', '2', '3']) await node.push(userId, payload, { messageId: `m${payload}` })
+      for (const seq of [1, 2, 3]) t.match(await client.next(), { seq })
+      client.send({ op: 'downlinkSkipped', seq: 2, reason: '\u00e9'.repeat(200) })
+      client.send({ op: 'downlinkSkipped', seq: 2, reason: 'again' })
+      await alive(t, client)
+      const skips = async () => (await factsOf(node, userId, 'test-key')).filter(({ type }) => type === 'DownlinkSkipped')
+      await until('it is recorded', async () => (await skips()).length > 0)
+      await node.gone(() => { client.destroy() })
+      t.match(await skips(), [{ seq: 2, reason: '\u00e9'.repeat(128) }], 'once, its reason cut to 256 bytes')
+      t.equal((await skips()).length, 1)
+      const { client: again, welcome } = await connected(t, node, dialect, userId, { downlinkSeq: 2 })
+      t.match(welcome, { downlinkSeq: 2, missed: 0 })
+      t.match(await again.next(), { op: 'downlink', seq: 3 })
+      again.send({ op: 'downlinkSkipped', seq: 3, reason: 'x' })
+      await node.gone(() => { again.send({ op: 'disconnect', endSession: false }) })
+      const trace = await node.request('GET', `/v1/users/${userId}/trace?messageId=m3`)
+      t.match(trace.json, { verdict: { code: 'skipped' } }, 'also right before its end')
+    })
+
+    for (const seq of [2, 0, -1]) {
+      t.test(`that is skipped as ${seq}, which was never sent, ends the connection with protocol`, async t => {
+        const userId = `skips ${seq}`
+        const { client } = await connected(t, node, dialect, userId)
+        await node.push(userId, '1')
+        t.match(await client.next(), { seq: 1 })
+        client.send({ op: 'downlinkSkipped', seq, reason: '' })
+        t.match(await client.next(), { op: 'error', code: 'protocol' })
       })
     }
 
