@@ -24,6 +24,7 @@ import type { Address, Platform } from './platform.js'
 import { Keeper } from './storage/keeper.js'
 import { Tokens } from './tokens.js'
 import { Uplinks } from './uplinks.js'
+import { Waiters } from './waiters.js'
 import { boundedWait } from './waits.js'
 
 export interface SendOptions { readonly service?: string, readonly priority?: number }
@@ -67,8 +68,7 @@ export class Client {
   #unwatchNetwork = () => {}
   /** How it ended. */
   #error: ClientError | undefined
-  /** Those who wait for something that will never be once this client has ended. */
-  readonly #waiting = new Set<(error: ClientError) => void>()
+  readonly #waiters = new Waiters()
 
   /** @throws TypeError naming the option, what it got and what it wants */
   constructor (options: ClientOptions, platform: Platform, clock: Clock = systemClock) {
@@ -76,7 +76,7 @@ export class Client {
     const { outboxMax = 1000, outboxBytesMax = 4 << 20, ack = 'auto', handlerAttemptsMax = 5 } = options
     const { attemptsMax = Infinity, giveUpAfterMs = Infinity, heartbeat = 'dictated', getToken } = options
     const random = (): number =>
-      this.#ask('random', options.random ?? Math.random, value => value >= 0 && value < 1, Math.random)
+      this.#listeners.guard('random', options.random ?? Math.random, value => value >= 0 && value < 1, Math.random)
     this.#options = options
     this.#platform = platform
     this.#clock = clock
@@ -179,7 +179,7 @@ export class Client {
    * @throws ClientError why this client ended; `disconnected` by `close`
    */
   ready (): Promise<void> {
-    return this.#unlessEnded(resolve => {
+    return this.#waiters.wait(resolve => {
       if (this.state !== 'connected') return this.on('connected', () => resolve())
       resolve()
     })
@@ -213,7 +213,7 @@ export class Client {
   once<Name extends keyof ClientEvents> (
     name: Name, listener?: Listener<Name>
   ): (() => void) | Promise<ClientEvents[Name]> {
-    if (listener === undefined) return this.#unlessEnded(resolve => this.once(name, resolve))
+    if (listener === undefined) return this.#waiters.wait(resolve => this.once(name, resolve))
     const stop = this.on(name, event => {
       stop()
       return listener(event)
@@ -233,10 +233,16 @@ export class Client {
    * @throws ClientError why the client ended, unless by `close`
    */
   downlinks (): AsyncGenerator<ReceivedDownlink, void, void> {
-    const loop = this.#loop()
-    const next = loop.next.bind(loop)
-    loop.next = () => quiet(next())
-    return loop
+    const stream = new DownlinkStream()
+    return stream.loop(() => {
+      if (this.#error) stream.end(this.#isClosed ? undefined : this.#error)
+      this.#streams.add(stream)
+      const stop = this.on('downlink', stream.push)
+      return () => {
+        stop()
+        this.#streams.delete(stream)
+      }
+    })
   }
 
   /** Tells that the network is another one, or back, where the platform does not say so by itself. */
@@ -276,49 +282,6 @@ export class Client {
     if (!this.#isRestored && this.#error === undefined) await this.#restore()
     if (this.#error) throw new ClientError('disconnected', `this client has ended: ${this.#error.message}`)
     return await this.#uplinks.send(service, payload, priority)
-  }
-
-  async * #loop (): AsyncGenerator<ReceivedDownlink, void, void> {
-    const stream = new DownlinkStream()
-    if (this.#error) stream.end(this.#isClosed ? undefined : this.#error)
-    this.#streams.add(stream)
-    const stop = this.on('downlink', stream.push)
-    try {
-      for (let next = await stream.next(); next; next = await stream.next()) yield next
-    } finally {
-      stop()
-      this.#streams.delete(stream)
-      stream.leave()
-    }
-  }
-
-  /** @param begin gets what resolves it; what it returns is called when there is nothing to wait for any more */
-  #unlessEnded<T> (begin: (resolve: (value: T) => void) => (() => void) | undefined): Promise<T> {
-    return quiet(new Promise((resolve, reject) => {
-      if (this.#error) return reject(this.#error)
-      let stop = (): void => {}
-      const settle = (error: ClientError | undefined, value?: T): void => {
-        this.#waiting.delete(settle)
-        stop()
-        if (error) reject(error)
-        else resolve(value!)
-      }
-      this.#waiting.add(settle)
-      stop = begin(value => settle(undefined, value)) ?? stop
-    }))
-  }
-
-  /** What a function of the application returns, or `otherwise` where that is not what it should be. */
-  #ask<T> (callback: string, run: () => T, isGood: (value: T) => boolean, otherwise: () => T): T {
-    try {
-      const value = run()
-      if (isGood(value)) return value
-      quiet(Promise.resolve(value)) // it may be one that rejects
-      throw new TypeError(`${callback}: got ${typeof value}`)
-    } catch (error) {
-      this.#listeners.failed(callback, error)
-      return otherwise()
-    }
   }
 
   #restore (): Promise<void> {
@@ -372,7 +335,7 @@ export class Client {
     }
     this.#userId = frame.userId
     this.#keeper.put(userKey, () => frame.userId)
-    const network = this.#ask('network', this.#options.network ?? (() => ''), value => typeof value === 'string', () => '')
+    const network = this.#listeners.guard('network', this.#options.network ?? (() => ''), value => typeof value === 'string', () => '')
     this.#interval.dictate(boundedWait(frame.heartbeatMs, heartbeatMsDefault), network, this.#intervals.of(network))
     this.#tokens.begin(hello.frame.token, frame.serverTimeMs)
     if (from === undefined) this.#listeners.tell('connected', { ...connected, endpoint })
@@ -431,6 +394,6 @@ export class Client {
       for (const stream of this.#streams) stream.end(this.#isClosed ? undefined : this.#error)
     }
     this.#listeners.tell('disconnected', ended)
-    if (this.#error) for (const end of this.#waiting) end(this.#error)
+    if (this.#error) this.#waiters.end(this.#error)
   }
 }

@@ -1,3 +1,4 @@
+import { quiet } from './client-error.js'
 import type { ReceivedDownlink } from './inbox.js'
 
 /** The loop over a stream was left: what it had not done with goes to whoever listens next. */
@@ -40,6 +41,24 @@ export class DownlinkStream {
     if (this.#hasEnded) return undefined
     this.#current = this.#waiting.shift()
     return this.#current?.downlink
+  }
+
+  /** @param listen called when the loop begins; what it returns, when the loop is left */
+  loop (listen: () => () => void): AsyncGenerator<ReceivedDownlink, void, void> {
+    const loop = this.#run(listen)
+    const next = loop.next.bind(loop)
+    loop.next = () => quiet(next())
+    return loop
+  }
+
+  async * #run (listen: () => () => void): AsyncGenerator<ReceivedDownlink, void, void> {
+    const stop = listen()
+    try {
+      for (let next = await this.next(); next; next = await this.next()) yield next
+    } finally {
+      stop()
+      this.leave()
+    }
   }
 
   leave (): void {

@@ -121,6 +121,19 @@ export class Listeners {
     else console.error(`ledgerline: ${callback} failed`, error)
   }
 
+  /** What a function of the application returns, or `otherwise` where that is not what it should be. */
+  guard<T> (callback: string, run: () => T, isGood: (value: T) => boolean, otherwise: () => T): T {
+    try {
+      const value = run()
+      if (isGood(value)) return value
+      quiet(Promise.resolve(value)) // it may be one that rejects
+      throw new TypeError(`${callback}: got ${typeof value}`)
+    } catch (error) {
+      this.failed(callback, error)
+      return otherwise()
+    }
+  }
+
   #of (name: keyof ClientEvents): Listener<any>[] {
     return this.#listeners.get(name) ?? []
   }
