@@ -29,12 +29,14 @@ export class GatewayMetrics {
   }
 
   readonly #settled: Counter
+  readonly #refused: Counter
   readonly #setAside: Counter
   readonly #log: Histogram
   readonly #access: Histogram
 
   constructor () {
     const closed = this.#counter('connections_closed_total', 'Connections ended, by code (docs/errors.md)', ['code'])
+    this.#refused = this.#counter('sockets_refused_total', 'Sockets that were not let in at their accept, by code', ['code'])
     this.#settled = this.#counter('downlinks_settled_total', 'How durable downlinks ended', ['outcome', 'reason'])
     this.#setAside = this.#counter('set_aside_total', 'What no user actor could take: entries, users, uplinks', ['what'])
     this.edge = {
@@ -55,6 +57,8 @@ export class GatewayMetrics {
     this.#log.observe(logMs / 1000)
     this.#access.observe(accessMs / 1000)
   }
+
+  readonly socketRefused = (code: string): void => { this.#refused.inc({ code }) }
 
   readonly settled = ({ outcome, reason }: Settle): void => { this.#settled.inc({ outcome, reason }) }
 

@@ -20,7 +20,11 @@ export interface Refusal {
 
 /** What stands at accept, on either transport: may this socket begin its handshake? */
 export class Door {
-  constructor (readonly edge: Edge, readonly admission: Admission, readonly descriptors: Descriptors) {}
+  /** @param refused told of each refusal, for a metric */
+  constructor (
+    readonly edge: Edge, readonly admission: Admission, readonly descriptors: Descriptors,
+    readonly refused: (code: Refusal['code']) => void
+  ) {}
 
   /**
    * @param network of its address, see `networkOf`
@@ -31,6 +35,7 @@ export class Door {
     const isShort = this.descriptors.areShort(fd)
     const waitMs = this.admission.waitMs(network)
     if (waitMs > 0) {
+      this.refused('rate-limited')
       return {
         code: 'rate-limited',
         reason: 'this address opens connections too fast',
@@ -40,6 +45,7 @@ export class Door {
       }
     }
     if (!isShort && this.edge.handshakes.hasRoom(network)) return undefined
+    this.refused('redirected')
     return {
       code: 'redirected',
       reason: 'this node has no room for another connection',

@@ -142,6 +142,7 @@ export class Edge {
       await new Promise(resolve => setTimeout(resolve, 10))
     }
     for (const connection of this.#all) connection.wire.destroy()
+    this.lingerers.destroyAll()
     clearInterval(this.#timer)
     this.#recordEnds()
   }

@@ -32,6 +32,10 @@ export class Lingerers {
     }
   }
 
+  destroyAll (): void {
+    for (const lingerer of this.#since.keys()) this.#destroy(lingerer)
+  }
+
   #destroy (lingerer: Lingerer): void {
     this.#since.delete(lingerer)
     lingerer.destroy()

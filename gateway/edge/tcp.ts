@@ -85,15 +85,20 @@ function turnAway (socket: Socket, refusal: Refusal, { context, lingerers }: Edg
 
 const nothing = new Uint8Array(0)
 
+/** Most frames that a read cuts in two are smaller. */
+const roomBytesMin = 512
+
 class TcpWire implements Wire {
   readonly transport = 'tcp'
   readonly #socket: Socket
   readonly #edge: Edge
   readonly #connection: Connection
   readonly #frameBytesMax: number
-  /** Start of a frame whose end was not in the last read, in a buffer of the frame's size once that is known. */
+  /** Start of a frame whose end was not in the last read, and room for more of it. */
   #partial: Uint8Array = nothing
   #partialLength = 0
+  /** What must be there before it is looked at again: the frame, or LENGTH while that is not known. */
+  #wantedBytes = 0
   #ended = false
 
   constructor (socket: Socket, edge: Edge, network: string, frameBytesMax: number) {
@@ -157,25 +162,30 @@ class TcpWire implements Wire {
   /** The chunk behind what was kept; undefined while a frame larger than both is still not whole. */
   #complete (chunk: Buffer): Buffer | undefined {
     const length = this.#partialLength + chunk.length
-    if (length <= this.#partial.length) {
-      this.#partial.set(chunk, this.#partialLength)
-      this.#partialLength = length
-      if (length < this.#partial.length) return undefined
-    }
-    const whole = length === this.#partial.length
-      ? Buffer.from(this.#partial.buffer, this.#partial.byteOffset, length)
-      : Buffer.concat([this.#partial.subarray(0, this.#partialLength), chunk], length)
+    if (length > this.#partial.length) this.#partial = this.#withRoom(length)
+    const partial = this.#partial
+    partial.set(chunk, this.#partialLength)
+    this.#partialLength = length
+    if (length < this.#wantedBytes) return undefined
     this.#partial = nothing
     this.#partialLength = 0
-    return whole
+    return Buffer.from(partial.buffer, partial.byteOffset, length)
   }
 
-  /** Keeps the start of a frame, with room for all of it, so that the reads that complete it are each copied once. */
   #keep (partial: Uint8Array, partialBytes: number): void {
-    const kept = new Uint8Array(Math.max(partialBytes, lengthBytes))
-    kept.set(partial)
-    this.#partial = kept
+    this.#wantedBytes = Math.max(partialBytes, lengthBytes)
+    this.#partial = this.#withRoom(partial.length, partial)
     this.#partialLength = partial.length
+  }
+
+  /**
+   * What is kept, in a buffer for `bytes` and as many again, so that most reads are copied once. Not for the whole
+   * frame at once: the four bytes of a length must not make us hold 64 KB.
+   */
+  #withRoom (bytes: number, kept = this.#partial.subarray(0, this.#partialLength)): Uint8Array {
+    const room = new Uint8Array(Math.max(bytes, Math.min(this.#wantedBytes, Math.max(2 * bytes, roomBytesMin))))
+    room.set(kept)
+    return room
   }
 }
 

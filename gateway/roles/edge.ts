@@ -95,7 +95,7 @@ export class EdgeRole implements DrainingEdge {
     links.connections = message => edge.toConnection(message)
     this.#edge = edge
     this.#reports = reports
-    this.#door = new Door(edge, admission, descriptors)
+    this.#door = new Door(edge, admission, descriptors, metrics.socketRefused)
     this.#nodeTable = nodeTable
     this.#nodeId = nodeId
     this.#tokens = tokens

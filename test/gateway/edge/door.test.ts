@@ -24,6 +24,7 @@ t.test('An address that opens connections too fast', async t => {
     t.match(refused, { status: 429, body: { statusCode: 429, code: 'rate-limited', error: String, message: String } })
     t.match(refused!.headers['retry-after'], /^([1-9]|[12]\d|30)$/, 'Retry-After in seconds')
     await alive(t, inside)
+    t.match((await node.request('GET', '/metrics')).text, /^ledgerline_sockets_refused_total{code="rate-limited"} \d+$/m)
     t.strictSame(node.logged, [])
   })
 
@@ -68,6 +69,16 @@ t.test('Sockets that say nothing', async t => {
     for (const user of ['ann', 'bob']) await alive(t, (await connected(t, node, 'TCP', user)).client)
     const { text } = await node.request('GET', '/metrics')
     t.match(text, /^ledgerline_connections 2$/m)
+  })
+
+  t.test('make the node hold no more for a frame than they have sent of it', async t => {
+    const node = await startTestNode(t, { LEDGERLINE_FRAME_BYTES_MAX: '524288' })
+    const before = process.memoryUsage().arrayBuffers
+    const announcing = await Promise.all(Array.from({ length: 200 }, () => TcpClient.open(t, node)))
+    for (const client of announcing) client.send('00080000 01')
+    await alive(t, (await connected(t, node, 'TCP', 'ann')).client)
+    const heldBytes = process.memoryUsage().arrayBuffers - before
+    t.ok(heldBytes < 20 << 20, `${heldBytes} bytes for 200 frames of 512 KiB that have just begun`)
   })
 
   t.test('are bounded for an address: the one that is silent for longest goes for the next', async t => {
