@@ -21,7 +21,7 @@ interface Case {
 /** After `connect`, on a session to which downlinks 1 to 2 were sent. */
 const cases: Case[] = [
   { is: 'a frame of no bytes', code: 'bad-frame', avro: hex(''), json: '' },
-  { is: 'an unknown opcode', code: 'bad-frame', avro: hex('10 00'), json: '{"op":"downlinkNack","seq":1}' },
+  { is: 'an unknown opcode', code: 'bad-frame', avro: hex('7f 00'), json: '{"op":"downlinkNack","seq":1}' },
   { is: 'opcode 0', code: 'bad-frame', avro: hex('00'), json: '{"op":""}' },
   { is: 'no op', code: 'bad-frame', json: '{"seq":1}' },
   { is: 'an op of the prototype', code: 'bad-frame', json: '{"op":"constructor"}' },
@@ -93,7 +93,7 @@ function serverOnly (): Case[] {
     { op: 'migrate', withinMs: 1, endpoints: ['tcp://a:1'], reason: '' },
     { op: 'redirect', endpoints: [], retryAfterMs: 1, code: 'redirected' },
     { op: 'kick', code: 'kicked', reason: '' },
-    { op: 'error', code: 'internal', message: '' },
+    { op: 'error', code: 'internal', message: '', retryAfterMs: 0 },
   ]
   return frames.map(frame =>
     ({ is: `${frame.op}, which is for servers`, code: 'protocol', avro: avro(frame), json: JSON.stringify(frame) }))
@@ -167,8 +167,8 @@ for (const dialect of dialects) {
     t.test('a connect of wrong fields', async t => {
       const wrong: Array<Partial<Sent>> = [
         { downlinkSeq: -1 }, { downlinkSeq: Number.MAX_SAFE_INTEGER }, { downlinkSeq: 2 ** 53 },
-        { deviceId: '' }, { deviceId: 'd'.repeat(129) }, { sessionId: '' }, { sessionId: 's'.repeat(129) },
-        { platform: 'p'.repeat(65) }, { client: 'c'.repeat(129) },
+        { deviceId: '' }, { deviceId: 'd'.repeat(257) }, { deviceId: '😀'.repeat(65) }, { deviceId: 'a\u001bb' },
+        { sessionId: '' }, { sessionId: 's'.repeat(257) }, { platform: 'p'.repeat(65) }, { client: 'c'.repeat(129) },
       ]
       for (const fields of wrong) {
         const client = await speaker(t, node, dialect)
