@@ -40,10 +40,12 @@ async function state (userId: string, options: StateOptions): Promise<void> {
     if (!diff) {
       const view = await viewAt(log, userId, moments[0], option)
       print(view, json, view => describe(view, moments[0]))
+      if (view.asOf === null) await checkKnown(log, userId)
       return
     }
     const from = await viewAt(log, userId, moments[0], option)
     const to = await viewAt(log, userId, moments[1], option)
+    if (from.asOf === null && to.asOf === null) await checkKnown(log, userId)
     const changes = changesBetween(from, to)
     const answer = { userId, from: from.asOf, to: to.asOf, knownSince: to.knownSince, changes }
     if (json) printJson(answer)
@@ -51,6 +53,12 @@ async function state (userId: string, options: StateOptions): Promise<void> {
   } finally {
     await log.close()
   }
+}
+
+/** Of an earlier moment than its first entry nothing is known of any user; of this one there may be nothing at all. */
+async function checkKnown (log: LogReader, userId: string): Promise<void> {
+  const { asOf, knownSince } = await stateAt(log, userId)
+  if (asOf === null) throw new CommandFailed(`no entry of the ledger${knownSince ? ' that is kept' : ''} is of a user ${userId}`)
 }
 
 async function viewAt (

@@ -1,11 +1,13 @@
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { type Inquiry, inquire } from '../evidence/inquiry.js'
+import { type Recent, type RecentItem, recentOf } from '../evidence/recent.js'
 import type { Step, Trace } from '../evidence/trace.js'
 import { GatewayError } from '../schemas/errors.js'
 import { CommandFailed } from './failure.js'
 import { addLogOptions, type LogOptions, openLogReader } from './log.js'
-import { momentOption } from './moment.js'
+import { momentOption, timeText } from './moment.js'
 import { print } from './print.js'
+import { ownCommand, quoted } from './self.js'
 
 interface TraceOptions extends LogOptions {
   readonly message?: string
@@ -13,19 +15,24 @@ interface TraceOptions extends LogOptions {
   readonly connection?: string
   readonly since?: string
   readonly until?: string
+  readonly limit: number
   readonly json?: boolean
 }
 
+/** Of something that the ledger does not know. */
+const unknown: ReadonlySet<string> = new Set(['unknown-user', 'never-requested', 'no-session', 'no-connection', 'not-kept'])
+
 export function addTrace (program: Command): void {
   const command = program.command('trace')
-    .description('tell what became of a message or a connection of USER')
+    .description('tell what became of a message or a connection of USER; without one, list what there is to trace')
     .argument('<user>', 'user id')
     .option('--message <id>', 'a downlink, by its message id')
     .option('--uplink <session:seq>', 'an uplink, by its session id and seq')
     .option('--connection <id>', 'a connection: who it was, what went over it, how it ended')
     .option('--since <moment>', 'show no step before it: 2h ago, 2026-11-20T10:00, 3@1021.4')
     .option('--until <moment>', 'as it was known then')
-    .option('--json', 'print the steps and the verdict as JSON')
+    .option('--limit <n>', 'how many are listed, newest first', parseLimit, 20)
+    .option('--json', 'print the steps and the verdict, or the list, as JSON')
   addLogOptions(command).action(trace)
 }
 
@@ -38,8 +45,15 @@ async function trace (userId: string, options: TraceOptions): Promise<void> {
   }
   const log = await openLogReader(options)
   try {
+    if (inquiry === undefined) {
+      const recent = await recentOf(log, userId, options.limit)
+      print(recent, json, recent => describeRecent(recent, options))
+      if (recent.isUnknown) process.exitCode = 1
+      return
+    }
     const found = await inquire(log, userId, inquiry, range)
     print(found, json, describe)
+    if (unknown.has(found.verdict.code)) process.exitCode = 1
   } catch (err) {
     const usage = err instanceof GatewayError && err.code === 'bad-request'
     throw usage ? new CommandFailed(err.message, { exitCode: 2, cause: err }) : err
@@ -48,8 +62,10 @@ async function trace (userId: string, options: TraceOptions): Promise<void> {
   }
 }
 
-function inquiryOf ({ message, uplink, connection }: TraceOptions): Inquiry {
+/** @returns undefined where nothing is named */
+function inquiryOf ({ message, uplink, connection, since, until }: TraceOptions): Inquiry | undefined {
   const named = [message, uplink, connection].filter(option => option !== undefined).length
+  if (named === 0 && since === undefined && until === undefined) return undefined
   const at = uplink?.lastIndexOf(':') ?? -1
   if (named === 1 && message !== undefined) return { messageId: message }
   if (named === 1 && connection !== undefined) return { connectionId: connection }
@@ -58,6 +74,44 @@ function inquiryOf ({ message, uplink, connection }: TraceOptions): Inquiry {
   }
   throw new CommandFailed('want one of --message ID, --uplink SESSION:SEQ, --connection ID', { exitCode: 2 })
 }
+
+function parseLimit (text: string): number {
+  if (/^[1-9]\d{0,4}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('Want a number from 1 to 99999.')
+}
+
+/** A line for each, and the command that traces it. */
+function describeRecent ({ userId, items, more, isUnknown, knownSince }: Recent, options: TraceOptions): string {
+  const kept = knownSince ? ` that is kept, from ${knownSince.position} on,` : ''
+  if (isUnknown) return `No entry of the ledger${kept} is of a user ${userId}.\n`
+  if (items.length === 0) return `The ledger${kept} has no message and no connection of ${userId}.\n`
+  const where = [['--url', options.url], ['--data', options.data]]
+    .flatMap(([name, value]) => value === undefined ? [] : [` ${name} ${quoted(value)}`]).join('')
+  const command = `${ownCommand()} trace ${quoted(userId)}${where}`
+  return [
+    ...items.flatMap(item => {
+      const [what, option] = inWords(item)
+      return [`${timeText(item.atMs)}  ${item.position.padEnd(10)}  ${what}`, `    ${command} ${option}`]
+    }),
+    ...more > 0 ? [`and ${more} older: --limit ${items.length + more}`] : [],
+    '',
+  ].join('\n')
+}
+
+/** @returns what it is, and the option that names it */
+function inWords (item: RecentItem): [string, string] {
+  switch (item.type) {
+    case 'downlink': return [`downlink ${item.messageId}${ofService(item)}`, `--message ${quoted(item.messageId)}`]
+    case 'uplink':
+      return [`uplink ${item.seq} of session ${item.sessionId}${ofService(item)}`,
+        `--uplink ${quoted(`${item.sessionId}:${item.seq}`)}`]
+    case 'connection':
+      return [`connection ${item.connectionId} of ${item.deviceId} (${item.platform}), ${item.code || 'open'}`,
+        `--connection ${quoted(item.connectionId)}`]
+  }
+}
+
+function ofService ({ service }: { readonly service: string }): string { return service === '' ? '' : ` [${service}]` }
 
 function describe ({ steps, verdict }: Trace): string {
   const { code, cause, text } = verdict

@@ -42,6 +42,52 @@ t.test('On the directory of a stopped gateway', async t => {
     }
   })
 
+  t.test('state', async t => {
+    t.test('takes now for a moment, and refuses one that has not been', async t => {
+      t.equal((await ledgerline('state', 'ann', '--at', 'now')).code, 0)
+      for (const args of [['state', 'ann', '--at'], ['presence', '--at'], ['trace', 'ann', '--message', 'm1', '--until']]) {
+        t.match(await ledgerline(...args, '2999-01-01'), {
+          code: 2, stdout: '', stderr: /got "2999-01-01", which is in the future/,
+        })
+      }
+    })
+    t.test('fails for a user whom the ledger does not know', async t => {
+      for (const args of [[], ['--at', '1970-01-01T00:00:02Z'], ['--diff', '2h', '1h']]) {
+        t.match(await ledgerline('state', 'nobody', ...args), {
+          code: 1, stderr: 'ledgerline: no entry of the ledger is of a user nobody\n',
+        })
+      }
+      t.equal((await ledgerline('state', 'ann', '--at', '1970-01-01T00:00:00.500Z')).code, 0, 'but not before its first entry')
+    })
+  })
+
+  t.test('trace', async t => {
+    t.test('fails for what the ledger does not know', async t => {
+      t.match(await ledgerline('trace', 'ann', '--message', 'none'), { code: 1, stdout: /No request with the id none/ })
+      t.match(await ledgerline('trace', 'ann', '--connection', 'none'), { code: 1, stdout: /No connection none/ })
+      t.match(await ledgerline('trace', 'ann', '--uplink', 'none:1'), { code: 1, stdout: /No connection of session none/ })
+      t.match(await ledgerline('trace', 'nobody', '--message', 'm1'), { code: 1, stdout: /of a user nobody/ })
+      t.equal((await ledgerline('trace', 'ann', '--message', 'm1')).code, 0)
+    })
+    t.test('without an id lists what there is, newest first, with the commands that trace it', async t => {
+      const { code, stdout } = await ledgerline('trace', 'ann')
+      t.equal(code, 0)
+      const lines = stdout.trimEnd().split('\n')
+      const whats = [
+        'connection c2 of pc \\(ios\\), open', 'uplink 1 of session s1', 'downlink m1',
+        'connection c1 of phone \\(ios\\), disconnected',
+      ]
+      const wanted = whats.map(what => new RegExp(`^1970-01-01 .* UTC {2}\\d@\\d+\\.\\d +${what}$`))
+      t.match(lines.filter((_, i) => i % 2 === 0), wanted)
+      for (const line of lines.filter((_, i) => i % 2 === 1)) {
+        const [, args] = /^ {4}node \S+ (trace ann .*)$/.exec(line)!
+        t.equal((await ledgerline(...args!.split(' '))).code, 0, args!)
+      }
+      t.match(await json('trace', 'ann', '--limit', '1'), { items: [{ type: 'connection', connectionId: 'c2' }], more: 3 })
+      t.match(await ledgerline('trace', 'nobody'), { code: 1, stdout: 'No entry of the ledger is of a user nobody.\n' })
+    })
+  })
+
   t.test('presence', async t => {
     t.test('counts who was online then', async t => {
       const { code, stdout } = await ledgerline('presence', '--at', '1970-01-01T00:00:02Z')
