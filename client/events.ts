@@ -93,8 +93,8 @@ export class Listeners {
   }
 
   tell<Name extends keyof ClientEvents> (name: Name, event: ClientEvents[Name]): void {
-    // Else a newcomer whose listener fails sees nothing at all.
-    if ((name === 'failed' || name === 'skipped') && !this.has(name)) console.error(`ledgerline: ${name}`, event)
+    // Else a newcomer whose listener fails, or whose platform keeps nothing, sees nothing at all.
+    if (['failed', 'skipped', 'storageFailed'].includes(name) && !this.has(name)) console.error(`ledgerline: ${name}`, event)
     for (const listener of this.#of(name)) call(listener, event).catch(error => this.failed(`on ${name}`, error, name))
   }
 

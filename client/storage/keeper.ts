@@ -1,3 +1,4 @@
+import { reasonOf } from '../client-error.js'
 import { within } from '../clock.js'
 import type { Clock } from '../clock.js'
 import { newSessionId } from '../session-id.js'
@@ -5,7 +6,7 @@ import type { ClientStorage } from './storage.js'
 
 export interface KeeperOptions {
   readonly clock: Clock
-  /** Told of each trouble, and that the client waits for a storage that is in use. It goes on in memory meanwhile. */
+  /** Told once of each trouble, and that the client waits for a storage that is in use. */
   readonly failed: (error: unknown) => void
 }
 
@@ -43,6 +44,8 @@ export class Keeper {
   #mustReopen = false
   #isClosing = false
   #endWait = () => {}
+  /** What was told last, until a write succeeds. */
+  #trouble = ''
 
   constructor (storage: ClientStorage | undefined, options: KeeperOptions) {
     this.#storage = storage
@@ -56,13 +59,12 @@ export class Keeper {
    * can be used it gives nothing, and keeps nothing: what is put into it later could be older than what it holds.
    */
   async open (lost: () => void): Promise<Map<string, string>> {
-    const { failed } = this.#options
     this.#lost = () => {
       // It is another one's now, to close as well: both may have been given the same object.
       this.#storage = undefined
       lost()
     }
-    for (let isTold = false; this.#storage !== undefined;) {
+    while (this.#storage !== undefined) {
       try {
         this.#kept = await this.#open(false)
         this.#isOpen = true
@@ -70,8 +72,7 @@ export class Keeper {
         return new Map(this.#kept)
       } catch (err) {
         const isBusy = codeOf(err) === 'busy'
-        if (!isBusy || !isTold) failed(err)
-        isTold = true
+        this.#failed(err)
         if (!isBusy || this.#isClosing) this.#storage = undefined
         else await this.#wait(busyMs)
       }
@@ -83,7 +84,7 @@ export class Keeper {
   async giveUp (error: unknown): Promise<void> {
     const storage = this.#storage
     this.#storage = undefined
-    this.#options.failed(error)
+    this.#failed(error)
     await this.#writing
     await storage?.close().catch(() => {})
   }
@@ -128,7 +129,14 @@ export class Keeper {
   async close (): Promise<void> {
     this.#begin() // what failed may be kept by now
     await this.#writing
-    if (this.#isOpen) await this.#storage?.close().catch(this.#options.failed)
+    if (this.#isOpen) await this.#storage?.close().catch(err => this.#failed(err))
+  }
+
+  #failed (error: unknown): void {
+    const trouble = reasonOf(error)
+    if (trouble === this.#trouble) return
+    this.#trouble = trouble
+    this.#options.failed(error)
   }
 
   async #wait (ms: number): Promise<void> {
@@ -168,7 +176,7 @@ export class Keeper {
         const later = this.#changes
         for (const key of later.keys()) changes.delete(key) // a key has the place of its last change
         this.#changes = new Map([...changes, ...later])
-        if (!this.#isAsleep) this.#options.failed(err)
+        if (!this.#isAsleep) this.#failed(err)
         if (later.size === 0) {
           this.#end(waiting)
           return
@@ -184,7 +192,7 @@ export class Keeper {
       await this.#inTime(changes)
     } catch (err) {
       if (codeOf(err) !== 'closed' || this.#isAsleep) throw err
-      this.#options.failed(err)
+      this.#failed(err)
       await this.#reopen()
     }
   }
@@ -230,6 +238,7 @@ export class Keeper {
     const writing = (async () => await storage.write(changes))().finally(() => { hasEnded = true })
     try {
       await within(answerMsMax, writing, this.#options.clock)
+      this.#trouble = ''
     } catch (err) {
       if (!hasEnded) {
         // Another one could overtake it.

@@ -165,6 +165,16 @@ t.test('Keeper', async t => {
     keeper.put('a', () => '2')
     await setImmediate()
     t.strictSame(writes[1]!.changes, [['b', '1'], ['a', '2']])
+    writes[1]!.end(new Error('full'))
+    await setImmediate()
+    t.equal(failures.length, 1, 'and says it once')
+    for (const err of [undefined, new Error('full')]) {
+      keeper.put('a', () => '3')
+      await setImmediate()
+      writes.at(-1)!.end(err)
+      await setImmediate()
+    }
+    t.equal(failures.length, 2, 'until it is another one')
   })
 
   t.test('goes on without a write that does not end, and writes again once it has', async t => {
