@@ -2,7 +2,7 @@ import type { Connected, Signal } from '../schemas/frames.js'
 import { quiet } from './client-error.js'
 import type { EndCode, OrNewer } from './end-codes.js'
 import type { ReceivedDownlink } from './inbox.js'
-import { didYouMean } from './nearest.js'
+import { didYouMean } from '../schemas/nearest.js'
 import type { Accepted } from './outbox.js'
 import type { Readable } from './payloads.js'
 

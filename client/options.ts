@@ -1,5 +1,5 @@
 import { clientBytesMax, idWanted, isId, isTextWithin, platformBytesMax, textWanted } from '../schemas/text.js'
-import { didYouMean } from './nearest.js'
+import { didYouMean } from '../schemas/nearest.js'
 import type { Encoding } from './platform.js'
 import type { ClientStorage } from './storage/storage.js'
 
