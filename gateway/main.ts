@@ -93,7 +93,7 @@ async function start (
   closers.push(() => projections?.stop())
   const system = startActors()
   closers.push(() => { system.stop() })
-  const users = has('users') ? await startUsersRole(stores, system, metrics, logger) : undefined
+  const users = has('users') ? await startUsersRole(stores, system, metrics, logger, health) : undefined
   closers.push(() => users?.stop())
   if (!stores.shared) {
     // Sockets do not outlive their process: whatever the table still shows open was opened by an earlier one.

@@ -4,14 +4,17 @@ import type { ActorSystem } from '../../actors/system.js'
 import { startUsers, type Users } from '../../actors/users.js'
 import { type Rejected, rejectedRecord, rejectedStream } from '../../ledger/rejected.js'
 import { ledger, type Stream, uplinks } from '../../schemas/streams.js'
+import type { Health } from '../../schemas/conditions.js'
 import type { GatewayMetrics, SetAside } from '../metrics.js'
+import { PartitionWatch } from '../partition-watch.js'
 import type { Stores } from '../stores.js'
 
 const nothing = new Uint8Array(0)
 
 /** Owns this node's share of the ledger's partitions and runs the user actors of it. */
 export async function startUsersRole (
-  { log, snapshots, links }: Stores, system: ActorSystem, metrics: GatewayMetrics, logger: Logger
+  { log, snapshots, links }: Stores, system: ActorSystem, metrics: GatewayMetrics, logger: Logger,
+  health: Health
 ): Promise<Users> {
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
   const record = (stream: Stream<any>, what: SetAside, partition: number, record: Rejected) => {
@@ -50,5 +53,12 @@ export async function startUsersRole (
   }
   const users = await startUsers(log, deps)
   links.users = question => { users.ask(question) }
-  return users
+  const watch = new PartitionWatch({ log, health, progress: () => users.progress() })
+  return {
+    ...users,
+    async stop () {
+      await watch.stop()
+      await users.stop()
+    },
+  }
 }

@@ -42,7 +42,7 @@ export class TwoEdges {
     const stores = await openEmbeddedStores(config('a'), logger)
     const projections = await startProjectionsRole(stores, logger, nobodyWatches)
     const system = startActors()
-    const users = await startUsersRole(stores, system, new GatewayMetrics(), logger)
+    const users = await startUsersRole(stores, system, new GatewayMetrics(), logger, nobodyWatches)
     t.teardown(async () => {
       await users.stop()
       system.stop()
