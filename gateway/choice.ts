@@ -52,6 +52,17 @@ export function chooseAlternates (request: ChoiceRequest & { readonly nodeId: st
   return chooseEndpoints({ ...request, nodes: others })
 }
 
+/**
+ * True where another node could take clients of this one by the very URL that they have: it stands behind the same load
+ * balancer. It can't be named, for that URL may lead back; its clients are told to ask and connect again.
+ */
+export function hasPeer ({ nodes, nodeId, nowMs }: Pick<ChoiceRequest, 'nodes' | 'nowMs'> & { nodeId: string }): boolean {
+  const own = nodes.find(node => node.nodeId === nodeId)
+  return own !== undefined && nodes.some(node => node !== own && nowMs < node.aliveUntilMs && node.state !== 'draining' &&
+    spareShare(node) > spareShareMin &&
+    ((own.wsUrl !== '' && node.wsUrl === own.wsUrl) || (own.tcpUrl !== '' && node.tcpUrl === own.tcpUrl)))
+}
+
 /** True where the node's event loop or memory leaves so little that ip-config names it to nobody. */
 export function isShedding ({ reported }: NodeRow): boolean {
   return Math.min(1 - reported.eventLoopUtilization, spareMemory(reported)) <= spareShareMin

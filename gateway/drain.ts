@@ -39,8 +39,8 @@ export interface DrainDeps {
 /** What a drain asks of the role `edge`. */
 export interface DrainingEdge {
   readonly connections: number
-  /** Where its clients could go; none where no other edge has room. */
-  hasAlternates (): boolean
+  /** Its clients could go to another edge that has room: one that they can be named, or one behind the same URL. */
+  hasElsewhere (): boolean
   /** How many of a hundred connections have to leave; with 100 newcomers are sent away. */
   draining: number
   drain (percent: number, withinMs: number): EdgeDrain
@@ -101,7 +101,7 @@ export class Drains {
     // While the log is away nobody could be told, and no client be taken in by another node.
     if (withinMs === 0 || edge.connections === 0 || !log.health().ok) return
     await nodeTable.rows()
-    if (!edge.hasAlternates()) return
+    if (!edge.hasElsewhere()) return
     await this.#run({ drainId: randomUUID(), percent: 100, withinMs }, undefined)
   }
 
@@ -119,7 +119,7 @@ export class Drains {
     let reportedAtMs = Date.now()
     while (!moving.isOver && Date.now() < endsAtMs && !cancelled?.aborted) {
       await nodeTable.rows()
-      if (edge.hasAlternates()) moving.ask(Date.now())
+      if (edge.hasElsewhere()) moving.ask(Date.now())
       else if (!cancelled) break // the others stop as well: there is nothing to wait for
       await sleep(tickEveryMs)
       report.add(moving.takeDeparted())
@@ -129,13 +129,13 @@ export class Drains {
       await this.#report(plan, startedAtMs, report, moving, false)
     }
     // An operator's drain ends nobody who has nowhere to go.
-    if (!cancelled || (!cancelled.aborted && edge.hasAlternates())) await moving.end()
+    if (!cancelled || (!cancelled.aborted && edge.hasElsewhere())) await moving.end()
     await sleep(tickEveryMs)
     report.add(moving.takeDeparted())
     moving.stop()
     const end = Date.now() + settleMsMax
     // Where all stop, nobody is seen again.
-    while (!report.isSettled && Date.now() < end && !cancelled?.aborted && edge.hasAlternates()) {
+    while (!report.isSettled && Date.now() < end && !cancelled?.aborted && edge.hasElsewhere()) {
       report.look()
       await sleep(tickEveryMs)
     }

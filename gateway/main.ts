@@ -24,6 +24,7 @@ import { NodeTable } from './node-table.js'
 import { endConnections } from './orphans.js'
 import { checkPorts } from './ports.js'
 import { Push } from './push.js'
+import { isWildcard, reachable } from './reachable.js'
 import { Rebuilds } from './rebuild.js'
 import { EdgeRole } from './roles/edge.js'
 import { type Projections, startProjectionsRole } from './roles/projections.js'
@@ -111,8 +112,9 @@ async function start (
   const push = new Push({ log, tables, links, nodeId: identity.nodeId })
 
   observe(metrics, health, stores, edge, users, projections)
-  const readiness = () => readinessOf(health, ending.aborted)
-  const app = buildApp(config, logger, stores, push, nodeTable, metrics, health, readiness)
+  const readiness = () => readinessOf(health, ending.aborted, edge?.draining === 100)
+  const madeUp = new Set<string>()
+  const app = buildApp(config, logger, stores, push, nodeTable, metrics, health, readiness, madeUp)
   app.addHook('onRequest', async (_request, reply) => { if (ending.aborted) reply.header('connection', 'close') })
   edge?.routes(app)
   closers.push(async () => {
@@ -125,6 +127,14 @@ async function start (
   const http = `http://${urlHost(config.host)}:${(app.server.address() as { port: number }).port}`
   const tcp = edge ? `tcp://${urlHost(config.host)}:${await edge.listen()}` : ''
 
+  const wsUrl = edge ? config.publicWsUrl ?? `${http.replace('http', 'ws')}/v1/connect` : ''
+  const tcpUrl = edge ? config.publicTcpUrl ?? tcp : ''
+  if (edge && isWildcard(config.host)) {
+    const unnamed = [...config.publicWsUrl ? [] : [wsUrl], ...config.publicTcpUrl ? [] : [tcpUrl]]
+    for (const url of unnamed) madeUp.add(url)
+    if (stores.shared && unnamed.length > 0) warnOfUrls(logger, unnamed)
+  }
+
   const drains = edge && new Drains({
     log, tables, snapshots: stores.snapshots, nodeTable, identity, edge, counters: metrics.drain, logger,
   })
@@ -135,8 +145,8 @@ async function start (
       region: config.region,
       roles: config.roles.join(','),
       version,
-      wsUrl: edge ? config.publicWsUrl ?? `${http.replace('http', 'ws')}/v1/connect` : '',
-      tcpUrl: edge ? config.publicTcpUrl ?? tcp : '',
+      wsUrl,
+      tcpUrl,
       connectionsMax: config.connectionsMax,
       leaseMs: config.leaseMs,
     },
@@ -196,7 +206,7 @@ async function takeLeave (
 
 function buildApp (
   config: Config, logger: Logger, stores: Stores, push: Push, nodeTable: NodeTable, metrics: GatewayMetrics,
-  health: HealthRegistry, readiness: () => Readiness
+  health: HealthRegistry, readiness: () => Readiness, madeUp: ReadonlySet<string>
 ) {
   const { log, tables } = stores
   const partitions = log.partitions(ledger)
@@ -222,7 +232,10 @@ function buildApp (
     rebuild: (table, signal) => rebuilds.start(table, signal),
     lag: () => lagOf(stores),
     topics: () => topicsOf({ log, settings: stream => topicSettings(config, stream) }),
-    ipConfig: request => nodeTable.ipConfig(request),
+    async ipConfig (request, host) {
+      const answer = await nodeTable.ipConfig(request)
+      return { ...answer, endpoints: reachable(answer.endpoints, host, madeUp) }
+    },
     drain: command => requestDrain({ log, tables, nodeTable }, command),
     drainState: (nodeId, moves) => describeDrain({ log, tables }, nodeId, moves),
     async presence (userId) {
@@ -249,10 +262,16 @@ function observe (
 }
 
 /** A node that stops is not in trouble, and takes nobody either. */
-function readinessOf (health: HealthRegistry, stopping: boolean): Readiness {
+function readinessOf (health: HealthRegistry, stopping: boolean, draining: boolean): Readiness {
   const { ready, checks } = health.readiness()
-  const node = { ok: !stopping, reason: stopping ? 'the node is stopping' : '' }
-  return { ready: ready && !stopping, checks: { ...checks, node } }
+  const reason = stopping ? 'the node is stopping' : draining ? 'the node is draining' : ''
+  return { ready: ready && reason === '', checks: { ...checks, node: { ok: reason === '', reason } } }
+}
+
+/** Other nodes hand these out, and can't know by which name their askers reach this one. */
+function warnOfUrls (logger: Logger, urls: readonly string[]): void {
+  const settings = 'LEDGERLINE_PUBLIC_WS_URL and LEDGERLINE_PUBLIC_TCP_URL'
+  logger.warn({ urls, settings }, 'clients are told addresses that they can not reach: set what settings names')
 }
 
 const packageJson = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
@@ -260,6 +279,6 @@ const { version } = JSON.parse(packageJson) as { version: string }
 
 /** An address that others can use in a URL. */
 function urlHost (host: string): string {
-  if (host === '0.0.0.0' || host === '::') return '127.0.0.1'
+  if (isWildcard(host)) return '127.0.0.1'
   return host.includes(':') ? `[${host}]` : host
 }

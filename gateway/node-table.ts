@@ -2,7 +2,7 @@ import { nodeRows, type NodeRow } from '../projections/nodes.js'
 import type { Tables } from '../projections/tables/tables.js'
 import type { Health } from '../schemas/conditions.js'
 import { GatewayError } from '../schemas/errors.js'
-import { chooseAlternates, chooseEndpoints, guardedUpdate, isShedding } from './choice.js'
+import { chooseAlternates, chooseEndpoints, guardedUpdate, hasPeer, isShedding } from './choice.js'
 import type { IpConfig, IpConfigRequest } from './http/ip-config.js'
 import type { AsOf } from './http/shapes.js'
 
@@ -56,6 +56,11 @@ export class NodeTable {
     return chooseAlternates({
       nodes: this.#rows, nodeId, transport, region, nowMs: this.#asOfMs, random: Math.random,
     })
+  }
+
+  /** True where a client that connects again by the node's own URL may meet another node, behind the same balancer. */
+  hasPeer (nodeId: string): boolean {
+    return hasPeer({ nodes: this.#rows, nodeId, nowMs: this.#asOfMs })
   }
 
   /** True where the node, by its own last report, is too busy for newcomers. */

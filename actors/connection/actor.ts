@@ -1,6 +1,6 @@
 import type { Entry } from '../../schemas/facts.js'
 import type { Frame } from '../../schemas/frames.js'
-import { closeConnection, recordCrash, socketClosed } from './close.js'
+import { closeConnection, recordCrash, sendAway, socketClosed } from './close.js'
 import { Connection, type ConnectionEvent, type EdgeContext, wake } from './connection.js'
 import { deliver, downlinkAcked, downlinkSkipped, fallenBehind, refill } from './downlinks.js'
 import { connect, open, welcome } from './handshake.js'
@@ -143,6 +143,7 @@ function handleEvent (connection: Connection, event: ConnectionEvent): void {
     case 'tokenVerified': tokenVerified(connection, event.identity); return
     case 'tokenRefused': tokenRefused(connection, event.token, event.refusal); return
     case 'closeConnection': closeConnection(connection, event.code, event.reason); return
+    case 'sendAway': sendAway(connection); return
     case 'fail': closeConnection(connection, event.code, event.reason, { retryAfterMs: event.retryAfterMs ?? 0 }); return
     case 'migrate': migrate(connection, event); return
     case 'leave': leave(connection); return

@@ -8,9 +8,6 @@ const normalClosure = 1000
 /** What a client whose `connect` could not be stored waits: not all as long, for there may be many. */
 export function ledgerRetryMs (): number { return Math.ceil(1_000 * (1 + 4 * Math.random())) }
 
-/** What a client that is sent away waits at least. */
-const redirectRetryMs = 5_000
-
 export interface CloseOptions {
   /** The client said that its session is over. */
   readonly endSession?: boolean
@@ -42,12 +39,18 @@ export function closeUnopened (connection: Connection): void {
   finish(connection, errors[code].close ?? normalClosure, code)
 }
 
-/** Answers `connect` with other endpoints. */
+/** Answers `connect` with other endpoints, once those are known that have just come. */
+export function sendAwaySoon (connection: Connection): void {
+  connection.hold()
+  connection.edge.lookAround(connection.wire.transport).catch(() => {}).then(() => { connection.tell({ type: 'sendAway' }) })
+}
+
 export function sendAway (connection: Connection): void {
   const { wire, edge } = connection
+  if (connection.phase === 'closing' || connection.phase === 'closed') return
   edge.count.closed('redirected')
   wire.write({
-    op: 'redirect', endpoints: edge.alternates(wire.transport), retryAfterMs: redirectRetryMs, code: 'redirected',
+    op: 'redirect', endpoints: edge.alternates(wire.transport), retryAfterMs: edge.sentAwayMs(), code: 'redirected',
   })
   finish(connection, errors.redirected.close ?? normalClosure, 'redirected')
 }

@@ -30,6 +30,10 @@ export interface EdgeContext {
   admits (transport: string): boolean
   /** Alternatives for a client that is sent away. */
   alternates (transport: string): readonly string[]
+  /** Looks for other edges where none is known. Resolves soon, whether there are any or not. */
+  lookAround (transport: string): Promise<void>
+  /** How long a client that is sent away waits at least. */
+  sentAwayMs (): number
   opened (connection: Connection): void
   /** Its acks or writes, or uplinks that it refused, are to be reported soon. */
   reportSoon (connection: Connection): void
@@ -83,6 +87,7 @@ export type Phase = 'new' | 'verifying' | 'opening' | 'open' | 'closing' | 'clos
 export type ConnectionEvent =
   | ConnectionMessage
   | { readonly type: 'verified', readonly connect: ClientFrame & { op: 'connect' }, readonly identity: Identity }
+  | { readonly type: 'sendAway' }
   | { readonly type: 'fail', readonly code: ErrorCode, readonly reason: string, readonly retryAfterMs?: number }
   | { readonly type: 'tokenVerified', readonly identity: Identity }
   | { readonly type: 'tokenRefused', readonly token: string, readonly refusal: TokenRefusal }

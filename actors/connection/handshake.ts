@@ -3,7 +3,7 @@ import {
   clientBytesMax, idWanted, isId, isTextWithin, platformBytesMax, textWanted,
 } from '../../schemas/text.js'
 import type { Welcome } from '../user/effects.js'
-import { closeConnection, sendAway } from './close.js'
+import { closeConnection, sendAwaySoon } from './close.js'
 import { type Connection, type Identity, newConnectionId } from './connection.js'
 import { downlinkSeqMax } from './limits.js'
 import { endOf, isOfAnotherDevice, otherDevice, refusalOf } from './token.js'
@@ -17,7 +17,8 @@ export function connect (connection: Connection, frame: Connect): void {
     return
   }
   if (!edge.admits(connection.wire.transport)) {
-    sendAway(connection)
+    connection.phase = 'verifying'
+    sendAwaySoon(connection)
     return
   }
   connection.phase = 'verifying'
@@ -37,7 +38,7 @@ export function open (connection: Connection, frame: Connect, identity: Identity
   }
   // Others may have come in since it was asked who it is.
   if (!edge.admits(wire.transport)) {
-    sendAway(connection)
+    sendAwaySoon(connection)
     return
   }
   connection.phase = 'opening'

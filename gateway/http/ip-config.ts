@@ -4,7 +4,7 @@ import { textSchema } from './shapes.js'
 
 export interface IpConfigOptions {
   /** @throws GatewayError where there is no list to serve, not even an old one */
-  readonly ipConfig: (request: IpConfigRequest) => IpConfig | Promise<IpConfig>
+  readonly ipConfig: (request: IpConfigRequest, host: string) => IpConfig | Promise<IpConfig>
 }
 
 export interface IpConfigRequest {
@@ -59,6 +59,6 @@ export async function ipConfigRoutes (app: FastifyInstance, { ipConfig }: IpConf
     },
   }, async (request, reply) => {
     reply.header('access-control-allow-origin', '*').header('cache-control', 'no-store')
-    return await ipConfig(request.query)
+    return await ipConfig(request.query, request.host)
   })
 }

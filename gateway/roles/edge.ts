@@ -24,6 +24,11 @@ import type { Stores } from '../stores.js'
 
 const limits = { handshakeMs: 10_000, writeQueueBytesMax: 1 << 20, resumeBytesMax: 256 << 10, lingerMs: 2_000 }
 
+/** What a client that is sent away waits at least. */
+const redirectRetryMs = 5_000
+/** Where a balancer may hand it to another node the next time. */
+const peerRetryMs = 1_000
+
 const admissionSweepMs = 10_000
 const descriptorsSweepMs = 1_000
 
@@ -78,6 +83,8 @@ export class EdgeRole implements DrainingEdge {
       appendLater: (partition, entry) => { edge.appendLater(partition, entry) },
       admits: transport => this.#admits(transport),
       alternates: transport => this.#alternates(transport),
+      lookAround: async transport => { if (this.#alternates(transport).length === 0) await nodeTable.rows() },
+      sentAwayMs: () => this.#nodeTable.hasPeer(nodeId) ? peerRetryMs : redirectRetryMs,
       opened: connection => { edge.opened(connection) },
       reportSoon: connection => { reports.add(connection) },
       stopwatch: new Stopwatch(metrics.uplinkTimed),
@@ -118,7 +125,9 @@ export class EdgeRole implements DrainingEdge {
     return tcp.port
   }
 
-  hasAlternates (): boolean { return this.#alternates('tcp').length > 0 || this.#alternates('ws').length > 0 }
+  hasElsewhere (): boolean {
+    return this.#alternates('tcp').length > 0 || this.#alternates('ws').length > 0 || this.#nodeTable.hasPeer(this.#nodeId)
+  }
 
   drain (percent: number, withinMs: number): EdgeDrain {
     return new EdgeDrain(this.#edge, { percent, withinMs, nowMs: Date.now() })

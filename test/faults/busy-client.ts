@@ -45,6 +45,8 @@ export class BusyClient {
   /** While it is asked to go elsewhere: the connection there, before its `connected`. */
   #next: Line | undefined
   #moving: NodeJS.Timeout | undefined
+  /** Where it was told to connect. */
+  #where: Where | undefined
   /** What its last `connect` said. */
   #askedCursor = 0
   #opened: ((outcome: Connected | undefined) => void) | undefined
@@ -99,6 +101,7 @@ export class BusyClient {
     const token = await tokenFor(this.userId)
     const line = this.transport === 'tcp' ? this.#openTcp(where) : this.#openWs(where)
     this.#line = line
+    this.#where = where
     this.#heardAtMs = Date.now()
     const answer = await new Promise<Connected | undefined>(resolve => {
       this.#opened = resolve
@@ -122,16 +125,17 @@ export class BusyClient {
     })
   }
 
-  /** Connects elsewhere first, at a random moment of the time given, and leaves then. */
+  /** Connects elsewhere first, or again where it was told none, at a random moment of the time given; leaves then. */
   #migrate ({ withinMs, endpoints }: Migrate): void {
     const endpoint = endpoints[0]
-    if (!endpoint || this.#moving) return
+    if (this.#moving) return
     this.#moving = setTimeout(async () => {
       const token = await tokenFor(this.userId)
       this.#moving = undefined
       if (!this.#line) return
-      const http = endpoint.replace(/^ws/, 'http').replace(/\/v1\/connect$/, '')
-      const line = this.transport === 'tcp' ? this.#openTcp({ tcp: endpoint, http }) : this.#openWs({ tcp: endpoint, http })
+      const http = endpoint?.replace(/^ws/, 'http').replace(/\/v1\/connect$/, '')
+      const where = endpoint && http !== undefined ? { tcp: endpoint, http } : this.#where!
+      const line = this.transport === 'tcp' ? this.#openTcp(where) : this.#openWs(where)
       this.#next = line
       this.#connect(line, token)
     }, Math.random() * withinMs)

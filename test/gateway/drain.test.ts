@@ -8,6 +8,8 @@ import { partitionOf } from '../../schemas/partitioning.js'
 import { nodes } from '../../schemas/streams.js'
 import { BusyClient } from '../faults/busy-client.js'
 import { tokenFor, until } from '../faults/node-process.js'
+import { tellOfNode } from '../../gateway/node.js'
+import { freshMs } from '../../gateway/node-table.js'
 import { startTestNode } from './node.js'
 import { type TestEdge, TwoEdges } from './two-edges.js'
 
@@ -32,6 +34,26 @@ t.test('A drain', async t => {
     await edges.requestDrain('a', 0, 1_000)
     await until(async () => await edges.a.state() === 'up')
     t.equal(edges.a.role.draining, 0)
+  })
+
+  t.test('behind one URL asks its clients, at a pace, to connect again', async t => {
+    const edges = await TwoEdges.start(t, {}, true)
+    const { clients, stop } = await busyOn(t, edges, { tcp: edges.a.url, http: '' }, 40)
+    const before = edges.a.role.connections
+    t.equal(before, 20, 'the balancer deals them out')
+    const seen = new Set<number>()
+    const sampling = setInterval(() => { seen.add(edges.a.role.connections) }, 20)
+    t.teardown(() => { clearInterval(sampling) })
+    await edges.a.drains.leave(4_000)
+    clearInterval(sampling)
+    t.equal(edges.b.role.connections, 40)
+    t.match(await edges.drained('a'), { total: 20, asked: 20, left: 20, closed: 0, resumed: 20, uplinksLost: 0 })
+    t.ok(seen.size > 5, 'not all at once')
+    const sent = await stop()
+    for (const { cuts, complaints, seen } of clients) {
+      t.match({ cuts, complaints }, { cuts: 0, complaints: [] })
+      t.strictSame(seen.map(({ messageId }) => messageId), sent, 'each downlink once, in order')
+    }
   })
 
   t.test('of a part has so many go, and the node go on', async t => {
@@ -74,6 +96,28 @@ t.test('A drain', async t => {
     const redirect = { op: 'redirect', code: 'redirected', endpoints: [edges.b.tcp] }
     t.match(client.complaints.map(text => JSON.parse(text)), [redirect])
     t.equal(await client.open(edges.b), true)
+  })
+
+  t.test('names a node that has only just come to who is sent away', async t => {
+    const edges = await TwoEdges.start(t)
+    const { log, tables } = edges.stores
+    await tellOfNode(log, { nodeId: 'b', epoch: Date.now() + 1 }, { type: 'NodeStopped' }) // of an epoch without an address
+    await new Promise(resolve => setTimeout(resolve, freshMs))
+    await until(async () => {
+      await edges.a.nodeTable.rows(0)
+      return !edges.a.role.hasElsewhere()
+    })
+    edges.a.role.draining = 100
+    await new Promise(resolve => setTimeout(resolve, freshMs + 10)) // the copy is old, and nobody makes a new one
+    const tcpUrl = 'tcp://127.0.0.1:9'
+    await tellOfNode(log, { nodeId: 'c', epoch: 1 }, {
+      type: 'NodeStarted', region: 'local', roles: 'edge', version: '1', wsUrl: '', tcpUrl, connectionsMax: 9, leaseMs: 60_000,
+    })
+    await until(async () => (await tables.get('nodes', partitionOf('c', log.partitions(nodes)), 'c')).size > 0)
+    const client = new BusyClient({ userId: 'late', deviceId: 'd', transport: 'tcp', outstanding: 1 })
+    t.teardown(() => { client.stop() })
+    t.equal(await client.open(edges.a), false)
+    t.match(client.complaints.map(text => JSON.parse(text)), [{ op: 'redirect', endpoints: [tcpUrl] }])
   })
 
   t.test('that is ended leaves in peace who has not gone', async t => {
@@ -187,7 +231,7 @@ t.test('A connection of age', async t => {
 })
 
 /** Clients on one edge that never rest, and downlinks for them; `stop` ends both and tells what was sent to each. */
-async function busyOn (t: Test, edges: TwoEdges, edge: TestEdge, count: number) {
+async function busyOn (t: Test, edges: TwoEdges, edge: Pick<TestEdge, 'tcp' | 'http'>, count: number) {
   const clients = Array.from({ length: count }, (_, i) =>
     new BusyClient({ userId: `user${i}`, deviceId: 'phone', transport: 'tcp', outstanding: 4 }))
   t.teardown(() => { for (const client of clients) client.stop() })

@@ -1,3 +1,4 @@
+import { type AddressInfo, connect, createServer } from 'node:net'
 import pino from 'pino'
 import type { Test } from 'tap'
 import { startActors } from '../../actors/system.js'
@@ -26,7 +27,8 @@ export class TwoEdges {
   readonly b: TestEdge
   readonly push: Push
 
-  static async start (t: Test, env: Record<string, string> = {}): Promise<TwoEdges> {
+  /** @param balanced both are known by one URL, which leads to each of them in turn, but not to one that drains */
+  static async start (t: Test, env: Record<string, string> = {}, balanced = false): Promise<TwoEdges> {
     const config = (nodeId: string) => readConfig({
       LEDGERLINE_DATA: t.testdirName,
       LEDGERLINE_PARTITIONS: '2',
@@ -60,13 +62,15 @@ export class TwoEdges {
     const [a, b] = [await start('a'), await start('b')]
     stores.links.connections = message => (message.nodeId === 'a' ? a : b).connections(message)
     const edges = new TwoEdges(stores, new TestEdge(stores, a), new TestEdge(stores, b))
+    const url = balanced ? await balancer(t, [edges.a, edges.b]) : undefined
     for (const edge of [edges.a, edges.b]) {
+      edge.url = url ?? edge.tcp
       await edge.announce(t)
       t.teardown(() => edge.role.stop())
     }
     await until(async () => {
       await Promise.all([a.nodeTable.rows(), b.nodeTable.rows()])
-      return a.edge.hasAlternates() && b.edge.hasAlternates()
+      return a.edge.hasElsewhere() && b.edge.hasElsewhere()
     }, 50)
     return edges
   }
@@ -107,6 +111,19 @@ export class TwoEdges {
   }
 }
 
+/** A load balancer for TCP that goes by readiness. @returns its URL */
+async function balancer (t: Test, edges: readonly TestEdge[]): Promise<string> {
+  let turn = 0
+  const server = createServer(inside => {
+    const ready = edges.filter(({ role }) => role.draining < 100)
+    const outside = connect(Number(new URL(ready[turn++ % ready.length]!.tcp).port), '127.0.0.1')
+    inside.on('error', () => outside.destroy()).pipe(outside).on('error', () => inside.destroy()).pipe(inside)
+  })
+  t.teardown(() => { server.close() })
+  await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
+  return `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
 interface Parts {
   readonly identity: NodeIdentity
   readonly nodeTable: NodeTable
@@ -120,6 +137,8 @@ export class TestEdge {
   readonly role: EdgeRole
   readonly nodeTable: NodeTable
   readonly tcp: string
+  /** What clients are told. */
+  url = ''
   readonly http = ''
   readonly #parts: Parts
 
@@ -153,7 +172,7 @@ export class TestEdge {
         roles: 'edge',
         version: '1.0.0',
         wsUrl: '',
-        tcpUrl: this.tcp,
+        tcpUrl: this.url,
         connectionsMax: 1_000,
         leaseMs: 60_000,
       },

@@ -69,6 +69,8 @@ export function givenConnection (t: Test, limits: Partial<EdgeLimits> = {}) {
     appendLater (_partition, entry) { appended.push(entry) },
     admits: () => true,
     alternates: () => [],
+    lookAround: async () => {},
+    sentAwayMs: () => 5_000,
     opened (connection) { edge.opened(connection) },
     stopwatch: new Stopwatch(() => {}),
     reportSoon () {},
