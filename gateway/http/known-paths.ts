@@ -1,9 +1,12 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Role } from '../config.js'
-import { answerError, HttpError } from './errors.js'
+import { HttpError } from './errors.js'
 
-/** Tells a wrong method from a wrong path where no route fits. Goes before the routes. */
+/**
+ * Tells a wrong method from a wrong path where no route fits. Goes before the routes. Fastify's handler of what is not
+ * found would look at the body first, and say what is wrong with that.
+ */
 export function answerStrangePaths (app: FastifyInstance): void {
   const paths = new Map<string, { readonly pattern: RegExp, readonly methods: Set<string> }>()
 
@@ -13,11 +16,11 @@ export function answerStrangePaths (app: FastifyInstance): void {
     for (const each of [method].flat()) path.methods.add(each)
   })
 
-  app.setNotFoundHandler((request: FastifyRequest, reply: FastifyReply) => {
-    const path = request.url.split('?', 1)[0]!
+  app.addHook('onRequest', async ({ is404, method, url }) => {
+    if (!is404) return
+    const path = url.split('?', 1)[0]!
     const methods = [...paths.values()].flatMap(each => each.pattern.test(path) ? [...each.methods] : [])
-    const { method } = request
-    answerError(methods.length === 0 ? noPath(method, path) : wrongMethod(method, methods), request, reply)
+    throw methods.length === 0 ? noPath(method, path) : wrongMethod(method, methods)
   })
 }
 

@@ -1,13 +1,12 @@
-import { idBytesMax, idWanted, isId, isTextWithin, platformBytesMax, serviceBytesMax, textWanted } from '../../schemas/text.js'
+import { idBytesMax, idWanted, isId, isText, isTextWithin, platformBytesMax, serviceBytesMax, textWanted } from '../../schemas/text.js'
 
 /*
-  What several routes take or give, as JSON Schema. What an id or a text may be is said in schemas/text.ts: the format
-  `id` and the keyword `x-bytesMax` ask there. `maxLength` (characters) and `pattern` say as much of it as JSON Schema
-  can, for those who read the OpenAPI document.
+  What several routes take or give, as JSON Schema. What an id or a text may be is said in schemas/text.ts: the formats
+  `id` and `text` and the keyword `x-bytesMax` ask there. `maxLength` (characters) and `pattern` say as much of it as
+  JSON Schema can, for those who read the OpenAPI document; half a surrogate pair is no pattern outside JavaScript.
 */
 
-const wellFormed = '^[^\\ud800-\\udfff]*$'
-const withoutControls = '^[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]*$'
+const withoutControls = '^[^\\u0000-\\u001f\\u007f-\\u009f]*$'
 
 export const idSchema = {
   type: 'string',
@@ -20,11 +19,11 @@ export const idSchema = {
 
 /** @param bytesMax of UTF-8 */
 export function textSchema (bytesMax: number, minLength = 0) {
-  return { type: 'string', minLength, maxLength: bytesMax, pattern: wellFormed, 'x-bytesMax': bytesMax }
+  return { type: 'string', minLength, maxLength: bytesMax, 'x-bytesMax': bytesMax }
 }
 
 /** Text whose bound is that of the body. */
-export const wellFormedSchema = { type: 'string', pattern: wellFormed }
+export const wellFormedSchema = { type: 'string', format: 'text' }
 
 export const serviceSchema = textSchema(serviceBytesMax)
 export const platformSchema = textSchema(platformBytesMax, 1)
@@ -34,7 +33,7 @@ export const userParamsSchema = { type: 'object', required: ['userId'], properti
 
 /** What makes ajv know the format and the keyword that the schemas here have. */
 export const ajvRules = {
-  formats: { id: isId },
+  formats: { id: isId, text: isText },
   keywords: [{
     keyword: 'x-bytesMax',
     type: 'string' as const,

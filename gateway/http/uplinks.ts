@@ -36,7 +36,7 @@ const description = 'In order for each user. `cursor` names the place behind its
 const querySchema = {
   type: 'object',
   properties: {
-    after: { type: 'string', maxLength: 8192, description: 'cursor of the last line taken, or `now`; absent: from the beginning' },
+    after: { type: 'string', maxLength: 8192, pattern: '^[\\w-]*$', description: 'cursor of the last line taken, or `now`; absent: from the beginning' },
     service: { ...serviceSchema, description: 'only uplinks for this service; absent: for all' },
     follow: { type: 'string', enum: ['true', 'false'], default: 'false' },
     limit: { type: 'string', pattern: '^[1-9]\\d{0,8}$', description: 'lines after which the answer ends', examples: ['100'] },

@@ -57,6 +57,23 @@ t.test('The OpenAPI document', async t => {
     t.equal(document.paths['/v1/nodes'].get.security, undefined)
   })
 
+  t.test('has no pattern that other languages can not read', async t => {
+    for (const [, pattern] of JSON.stringify(document).matchAll(/"pattern":"((?:[^"\\]|\\.)*)"/g)) {
+      t.notMatch(pattern, /\\p\{|\\ud[89a-f]/i)
+    }
+  })
+
+  t.test('says of each id that it is one, and lets no other field or parameter in', async t => {
+    for (const [path, methods] of Object.entries(document.paths)) {
+      for (const operation of Object.values(methods as Record<string, any>)) {
+        const ids = (operation.parameters ?? []).filter(({ name }: any) => /Id$/.test(name))
+        for (const { name, schema } of ids) t.equal(schema.format, 'id', `${name} of ${path}`)
+        const body = operation.requestBody?.content['application/json'].schema
+        if (body) t.equal(body.additionalProperties, false, path)
+      }
+    }
+  })
+
   t.test('names each path parameter', async t => {
     for (const [path, methods] of Object.entries(document.paths)) {
       const wanted = Array.from(path.matchAll(/\{(\w+)\}/g), match => match[1])

@@ -143,6 +143,8 @@ t.test('A wrong method of a path is told with those that it takes', async t => {
     { status: 405, code: 'method-not-allowed', headers: { allow: 'POST' } })
   t.match(await refusal(t, { method: 'POST', url: '/v1/users/a%2Fb/presence' }), { status: 405, headers: { allow: 'GET, HEAD' } })
   t.match(await refusal(t, { method: 'DELETE', url: '/v1/connections' }), { status: 405, headers: { allow: 'GET' } })
+  t.match(await refusal(t, { method: 'POST', url: '/v1/nodes', payload: '<a/>', headers: { 'content-type': 'text/xml' } }),
+    { status: 405, headers: { allow: 'GET, HEAD' } })
   t.match(await refusal(t, { url: '/v1/downlinks/' }), { status: 404, code: 'not-found' })
 })
 
