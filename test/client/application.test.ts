@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { inMemory } from '../../client/node.js'
+import { inFile, inMemory } from '../../client/node.js'
 import type { ClientEvents, ClientStorage, ReceivedDownlink } from '../../client/node.js'
 import { givenClient, givenEdge } from './given.js'
 
@@ -189,6 +189,25 @@ t.test('With a storage', async t => {
     isBusy = false
     t.equal((await (await edge.peer()).accept({ uplinkSeq: 3 })).sessionId, 's')
     t.match(failures, [{ error: { message: 'process 7 has it' } }])
+  })
+
+  t.test('in a file that another client has it waits for that to close, and goes on with what is there', async t => {
+    const edge = await givenEdge(t)
+    const path = `${t.testdir()}/ann`
+    const first = givenClient(t, [edge.url], { storage: inFile(path) }).connect()
+    first.send('a').catch(() => {})
+    const peer = await edge.peer()
+    const { sessionId } = await peer.accept()
+    await peer.next('uplink')
+    const second = givenClient(t, [edge.url], { storage: inFile(path) })
+    const failed = new Promise<any>(resolve => second.on('storageFailed', resolve))
+    second.connect()
+    t.match((await failed).error, { code: 'busy', message: /another client of this process has it/ })
+    t.equal(edge.count(), 1)
+    await first.close()
+    const next = await edge.peer()
+    t.equal((await next.accept()).sessionId, sessionId)
+    t.match(await next.next('uplink'), { seq: 1, payload: Buffer.from('a') })
   })
 
   t.test('that another client has it can be closed', async t => {
