@@ -48,7 +48,7 @@ export class Place {
 export async function meetAll (
   t: Test, environment: Environment, faults: readonly MetFault[], times: number
 ): Promise<Judged[]> {
-  const node = await startTestNode(t, environment)
+  const node = await startTestNode(t, { LEDGERLINE_CLOCK_TOLERANCE_MS: '0', ...environment })
   const places: Place[] = []
   await Promise.all(faults.map(async ({ fault, meet }) => {
     for (let i = 0; i < times; i++) {
