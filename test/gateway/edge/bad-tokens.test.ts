@@ -1,7 +1,8 @@
 import { generateKeyPair, SignJWT } from 'jose'
 import t from 'tap'
-import { signedToken, startTestNode } from '../node.js'
+import { signedToken, startTestNode, until } from '../node.js'
 import { alive, connected, connectFrame, dialects, endsWith, speaker } from './dialects.js'
+import { KeyHost, signer } from './key-host.js'
 
 const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
 const nowS = Math.trunc(Date.now() / 1000)
@@ -86,5 +87,34 @@ t.test('An audience that the node wants', async t => {
       const { client } = await connected(t, node, 'TCP', 'ann', { token: await node.token('ann', { aud }) })
       await alive(t, client)
     }
+  })
+})
+
+t.test('A node whose key host is away', async t => {
+  const host = await KeyHost.start(t)
+  await host.refuse()
+  const node = await startTestNode(t, { LEDGERLINE_JWT_SECRET: '', LEDGERLINE_JWKS_URL: host.url })
+  const issuer = await signer('a')
+  const token = await issuer.sign({ sub: 'ann' })
+
+  t.test('sends its clients away with a wait, stays ready, and says what is wrong', async t => {
+    for (const dialect of dialects) {
+      const client = await speaker(t, node, dialect)
+      client.send(await connectFrame(node, 'ann', { token }))
+      const { retryAfterMs } = await endsWith(t, client, 'key-set-unavailable')
+      t.ok(retryAfterMs > 0 && retryAfterMs <= 600_000)
+    }
+    const { status, json } = await node.request('GET', '/readyz')
+    t.equal(status, 200)
+    t.match(json, { ready: true, checks: { 'key-set': { ok: false, reason: /ECONNREFUSED/ } } })
+  })
+
+  t.test('takes them once it is back, and says that', async t => {
+    await host.listen()
+    host.has(issuer)
+    await until('the trouble has ended', () => node.logged.some(({ msg }) => msg === 'trouble has ended'))
+    const { client } = await connected(t, node, 'TCP', 'ann', { token })
+    await alive(t, client)
+    t.match((await node.request('GET', '/readyz')).json, { checks: { 'key-set': { ok: true, reason: '' } } })
   })
 })
