@@ -28,7 +28,7 @@ export interface ClientOptions {
   readonly storage?: ClientStorage
   /** Uplinks not acked yet; 1,000 by default. */
   readonly outboxMax?: number
-  /** Bytes of their payloads; 4 MiB by default. */
+  /** Bytes of their payloads and services; 4 MiB by default. */
   readonly outboxBytesMax?: number
   /** `manual`: a downlink is done with when its `ack` is called, and the next one does not wait for that. */
   readonly ack?: 'auto' | 'manual'

@@ -1,4 +1,5 @@
 import type { Uplink } from '../schemas/frames.js'
+import { utf8Bytes } from '../schemas/text.js'
 import { ClientError } from './client-error.js'
 
 /** What a send resolves with: the uplink is in the ledger, exactly once. */
@@ -10,7 +11,7 @@ export interface Accepted {
 }
 
 export interface OutboxOptions {
-  /** Unacked uplinks, and bytes of their payloads; another one is refused. */
+  /** Unacked uplinks, and bytes of their payloads and services; another one is refused. */
   readonly max: number
   readonly bytesMax: number
 }
@@ -56,8 +57,8 @@ export class Outbox {
   add (service: string, payload: Uint8Array, priority: number): { uplink: Uplink, accepted: Promise<Accepted> } {
     const { max, bytesMax } = this.#options
     if (this.#waiting.length >= max) throw new ClientError('outbox-full', `${max} uplinks are not acked yet`)
-    if (this.#bytes + payload.length > bytesMax) {
-      throw new ClientError('outbox-full', `${this.#bytes} bytes of payload are not acked yet, and ${bytesMax} are the bound`)
+    if (this.#bytes + bytesOf({ service, payload }) > bytesMax) {
+      throw new ClientError('outbox-full', `${this.#bytes} bytes are not acked yet, and ${bytesMax} are the bound`)
     }
     const uplink: Uplink = { op: 'uplink', seq: this.lastSeq + 1, service, payload, priority }
     return { uplink, accepted: this.#push(uplink) }
@@ -108,7 +109,7 @@ export class Outbox {
     const count = Math.min(seq - this.#ackedSeq, this.#waiting.length)
     if (count <= 0) return
     for (const { uplink, resolve } of this.#waiting.splice(0, count)) {
-      this.#bytes -= uplink.payload.length
+      this.#bytes -= bytesOf(uplink)
       resolve({ seq: uplink.seq, userSeq: userSeqs[userSeqs.length - 1 - (seq - uplink.seq)] })
     }
     this.#ackedSeq += count
@@ -155,7 +156,7 @@ export class Outbox {
     this.#waiting = left
     if (!wasOffered) this.#renumber()
     for (const { uplink, reject } of out) {
-      this.#bytes -= uplink.payload.length
+      this.#bytes -= bytesOf(uplink)
       reject(error(uplink))
     }
     return wasOffered ? 'offered' : 'unoffered'
@@ -172,7 +173,11 @@ export class Outbox {
   }
 
   #push (uplink: Uplink): Promise<Accepted> {
-    this.#bytes += uplink.payload.length
+    this.#bytes += bytesOf(uplink)
     return new Promise((resolve, reject) => { this.#waiting.push({ uplink, resolve, reject }) })
   }
+}
+
+function bytesOf ({ service, payload }: Pick<Uplink, 'service' | 'payload'>): number {
+  return payload.length + utf8Bytes(service)
 }

@@ -82,8 +82,9 @@ export class Tokens {
     this.#schedule()
   }
 
-  /** No connection is open. */
+  /** No connection is open: a token that is still to come is of no use. */
   stop (): void {
+    this.#current = ''
     this.#cancel()
   }
 

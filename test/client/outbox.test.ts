@@ -150,6 +150,7 @@ t.test('Outbox', async t => {
     const outbox = new Outbox({ max: 10, bytesMax: 10 })
     outbox.add('', Buffer.alloc(6), 0)
     t.throws(() => outbox.add('', Buffer.alloc(5), 0), { code: 'outbox-full' })
+    t.throws(() => outbox.add('é'.repeat(3), Buffer.alloc(0), 0), { code: 'outbox-full' }, 'those of its service count')
     outbox.ack(1, [1])
     t.equal(outbox.add('', Buffer.alloc(10), 0).uplink.seq, 2)
   })

@@ -71,6 +71,18 @@ t.test('Tokens', async t => {
     t.equal(asked, before, 'nor once there is no connection')
   })
 
+  t.test('that come when the connection is gone are of no use', async t => {
+    let answer = (_token: string) => {}
+    const { clock, tokens, renewed } = given(async () => await new Promise(resolve => { answer = resolve }))
+    tokens.begin(tokenUntil(1_000_100), 1_000_000_000)
+    clock.pass(81_000)
+    await setImmediate()
+    tokens.stop()
+    answer('next')
+    await setImmediate()
+    t.strictSame(renewed, [], 'least of all before the next one is connected')
+  })
+
   t.test('that are good for a year are asked for then, and those without an end never', async t => {
     const year = 365 * 86_400
     let asked = 0
