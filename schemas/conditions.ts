@@ -13,6 +13,8 @@ export interface ConditionDescription {
 const table = {
   ledger: row(true, 0, 'The log takes no appends, or followers get no answer from it.',
     'By itself once Kafka answers again; on one node, room on the disk.'),
+  appends: row(false, 5_000, 'Appends to some partitions of the log are tried again, and what is behind them waits.',
+    'By itself once the brokers that lead these partitions answer.'),
   redis: row(true, 1_000, 'There is no connection to Redis.', 'By itself once Redis answers again.'),
   links: row(true, 5_000, 'A channel between nodes is not heard, so acks and downlinks may not arrive.',
     'By itself: it is subscribed anew until its own messages come back.'),

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Health } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import type { AppendOptions, Position } from '../log.js'
@@ -17,6 +18,7 @@ export interface AppenderOptions {
   readonly format: RecordFormat
   readonly sendDeadlineMs: number
   readonly pendingBytesMax: number
+  readonly health: Health
   failed (what: string, error: Error, fields: object): void
 }
 
@@ -337,13 +339,11 @@ export class Appender {
 
   /** Until every slot has a lane again: refuses what has waited too long, and looks for the leaders. */
   private async recover (): Promise<void> {
-    const { cluster } = this.options
+    const { cluster, health } = this.options
     while (this.homeless.size > 0 && !this.closed) {
       await sleep(this.retryMs)
       this.retryMs = Math.min(2 * this.retryMs, retryMsMax)
-      if (this.retryMs === 4 * retryMsMin) { // a leader that has just moved is not worth a word
-        this.options.failed('appends are tried again', new Error(this.lastFailure), { partitions: this.failing.size })
-      }
+      health.begin('appends', this.lastFailure)
       this.refuseOld()
       try {
         await cluster.refresh()
@@ -365,6 +365,7 @@ export class Appender {
         else this.healed(slot)
       }
     }
+    health.end('appends')
     this.recovering = false
   }
 

@@ -113,6 +113,7 @@ class Log implements KafkaLog {
       format: this.format,
       sendDeadlineMs: options.sendDeadlineMs ?? 5_000,
       pendingBytesMax: options.pendingBytesMax ?? 64 << 20,
+      health: options.health ?? nobodyWatches,
       failed: options.failed,
     })
     this.reader = new Reader(cluster, this.closing.signal)
