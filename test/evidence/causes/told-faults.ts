@@ -265,6 +265,8 @@ export const toldFaults: readonly ToldFault[] = [
       story.plantDownlink(story.request({ platforms: ['ios'] }), 'sessions-full/offline')
       for (let i = 0; i < sessionsMax; i++) {
         const other = story.device(`browser${i}`, { platform: 'web' })
+        story.request({ devices: [`browser${i}`] }) // those that never ack would be forgotten before it
+        other.report({ written: true, acked: true })
         other.close('disconnected')
       }
     },
