@@ -42,11 +42,14 @@ async function push (userId: string, payload: string, options: PushOptions): Pro
   print(answer, options.json, ({ users, messageId }) => users.map(user => `${describe(user, messageId)}\n`).join(''))
   const rejected = answer.users.find(({ status }) => status === 'rejected')
   if (rejected) throw new CommandFailed(`rejected: ${rejected.code}`)
+  if (answer.users.some(({ status }) => status === 'conflict')) throw new CommandFailed('conflict: take another message id')
 }
 
 function describe ({ userId, status, position, code }: Pushed['users'][number], messageId: string): string {
   switch (status) {
     case 'queued': return `queued for ${userId} at ${position ?? 'the ledger'}, message ${messageId}`
+    case 'duplicate': return `${userId} has had message ${messageId} before, and gets it once`
+    case 'conflict': return `${userId} has had another message under the id ${messageId}, and does not get this one`
     case 'sent': return `sent to ${userId}, message ${messageId}`
     case 'offline': return `${userId} is offline, and a signal is not kept`
     default: return `${status} for ${userId}${code === undefined ? '' : ` (${code})`}, message ${messageId}`

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { auditOfTopics } from '../faults/audit.js'
 import { BusyClient } from '../faults/busy-client.js'
-import { type NodeProcess, readUplinks, request, startProcess, until } from '../faults/node-process.js'
+import { apiKey, type NodeProcess, readUplinks, request, startProcess, until } from '../faults/node-process.js'
 import { kafkaMissing, startKafka, type TestKafka } from './kafka.js'
 import { redisMissing, startRedis, startRedisCluster } from './redis.js'
 
@@ -59,7 +59,7 @@ async function converse (t: Test, kafka: TestKafka, redisUrl: string): Promise<v
 
   client.complaints.length = 0
   const kicked = await fetch(`${other.http}/v1/users/ann/connections`, {
-    method: 'DELETE', headers: { authorization: 'Bearer key-of-the-tests' },
+    method: 'DELETE', headers: { authorization: `Bearer ${apiKey}` },
   })
   t.equal(kicked.status, 202, `a kick: ${await kicked.text()}`)
   await until(() => !client.isOpen)

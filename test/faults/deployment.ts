@@ -154,7 +154,7 @@ export class Deployment {
         const command = { to: { userIds: targets }, messageId, payload: 'x' }
         const { status, body } = await request(node, '/v1/downlinks', command)
         if (status !== 202) this.#failures.push(`${status} of ${node.nodeId}`)
-        for (const { userId, status } of body.users) if (status === 'queued') this.#queued.get(userId)!.add(messageId)
+        for (const { userId, status } of body.users) if (status === 'queued' || status === 'duplicate') this.#queued.get(userId)!.add(messageId)
       } catch (err) {
         this.#failures.push(`${String(err)} ${String((err as Error).cause)} of ${node.nodeId}`)
       }

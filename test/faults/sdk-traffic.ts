@@ -185,7 +185,9 @@ export class SdkTraffic {
       try {
         const { status, body } = await request(node, '/v1/downlinks', { to: { userIds: to }, messageId, payload: messageId })
         if (status !== 202) continue
-        const others = body.users.filter(({ status }: { status: string }) => status !== 'queued')
+        // A try whose answer was lost may have been taken.
+        const taken = attempt === 0 ? ['queued'] : ['queued', 'duplicate']
+        const others = body.users.filter(({ status }: { status: string }) => !taken.includes(status))
         for (const other of others) this.#complaints.push(`${messageId}: ${JSON.stringify(other)}`)
         return true
       } catch {} // no answer: with the same id it is asked again

@@ -128,13 +128,16 @@ export class Traffic {
         to: { userIds: targets }, messageId, payload: messageId,
       }).catch(() => undefined)
       for (const { userId, status } of answer?.status === 202 ? answer.body.users : []) {
-        if (status === 'queued') this.queued.get(userId)!.add(messageId)
+        if (isTaken(status)) this.queued.get(userId)!.add(messageId)
       }
-      if (answer?.body?.users?.every(({ status }: { status: string }) => status === 'queued')) return
+      if (answer?.body?.users?.every(({ status }: { status: string }) => isTaken(status))) return
       await new Promise(resolve => setTimeout(resolve, 20))
     }
   }
 }
+
+/** Whoever tries again, because the answer was lost, is told that the request was taken before. */
+function isTaken (status: string): boolean { return status === 'queued' || status === 'duplicate' }
 
 /** Everything that an ack or a 202 has promised. */
 export async function checkAll (t: Test, node: { readonly http: string }, traffic: Traffic): Promise<void> {
