@@ -2,7 +2,7 @@ import {
   accessSync, chmodSync, closeSync, constants, existsSync, fsyncSync, mkdirSync, openSync, readdirSync,
   readFileSync, readSync, realpathSync, renameSync, statSync, writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RootDatabase } from 'lmdb'
 
@@ -72,7 +72,7 @@ export function releaseDirectory (path: string): void { claimed.delete(path) }
 
 function created (directory: string): string {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    makeDirectories(resolve(directory))
     const path = realpathSync(directory)
     accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK)
     if (readdirSync(path).length === 0) chmodSync(path, 0o700) // so far nobody's, and now ours
@@ -80,6 +80,17 @@ function created (directory: string): string {
   } catch (err) {
     throw new StoreError('not-writable', `${directory}: want a directory that can be written (${(err as Error).message})`,
       { cause: err })
+  }
+}
+
+/** One by one: on a file system that takes none, as /proc, Node's own recursive way never ends. */
+function makeDirectories (path: string): void {
+  if (existsSync(path)) return
+  makeDirectories(dirname(path))
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code !== 'EEXIST') throw err
   }
 }
 

@@ -54,7 +54,7 @@ t.test('token', async t => {
   t.test('says to start the gateway first where there is no secret', async t => {
     const { code, stderr, stdout } = await run(['token', 'ann'], { cwd: t.testdir() })
     t.equal(code, 1)
-    t.match(stderr, /^ledgerline: .*start the gateway first.*\n$/)
+    t.match(stderr, /^ledgerline: no secret to sign with: start a gateway \(node .* start\).*\n$/)
     t.equal(stdout, '')
   })
 })
@@ -109,7 +109,7 @@ t.test('push', async t => {
     for (const args of [['push', 'ann', 'hi'], ['uplinks'], ['connect', 'ann']]) {
       const { code, stderr } = await run([...args, '--url', url], { cwd: t.testdir() })
       t.equal(code, 1)
-      t.equal(stderr, `ledgerline: no gateway at ${url}; start one with "npm start", or name another with --url\n`)
+      t.match(stderr, /^ledgerline: no gateway at http:.*; start one with "node .* start", or name another with --url\n$/)
     }
   })
 })
@@ -193,13 +193,13 @@ t.test('trace', async t => {
     t.equal(code, 0, stderr)
     t.match(stdout, /connection c1 on n1 of phone is open\. Over it: 1 uplinks received, .*\n\(open\)\n$/)
     const none = await run(['trace', 'ann', '--message', 'other'], { cwd: t.testdirName, env })
-    t.match(none, { code: 0, stdout: /^No request with the id other stands in the ledger/ })
+    t.match(none, { code: 1, stdout: /^No request with the id other stands in the ledger/ })
   })
 
   for (const options of [
-    [], ['--message', 'm', '--uplink', 's:1'], ['--uplink', 's'], ['--uplink', 's:0'], ['--message', 'm', '--connection', 'c'],
+    ['--message', 'm', '--uplink', 's:1'], ['--uplink', 's'], ['--uplink', 's:0'], ['--message', 'm', '--connection', 'c'],
   ]) {
-    t.test(`with ${options.join(' ') || 'nothing to trace'} is wrong usage`, async t => {
+    t.test(`with ${options.join(' ')} is wrong usage`, async t => {
       const { place } = await givenGateway(t)
       const wanted = /want one of --message ID, --uplink SESSION:SEQ, --connection ID/
       t.match(await run(['trace', 'ann', ...options], place), { code: 2, stderr: wanted })

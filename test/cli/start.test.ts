@@ -90,6 +90,11 @@ t.test('A node', async t => {
     t.equal(code, 2)
     t.match(stderr, /^ledgerline: LEDGERLINE_DATA \(--data\): got ".*", want a directory that this user may write/)
   })
+
+  t.test('refuses a data directory on a file system that takes none', { skip: process.platform !== 'linux' }, async t => {
+    const args = ['start', '--http-port', '0', '--tcp-port', '0', '--data', '/proc/nowhere/data']
+    t.match(await run(args, { cwd: t.testdir() }), { code: 2, stderr: /"\/proc\/nowhere\/data", want a directory/ })
+  })
 })
 
 t.test('A conversation', async t => {
