@@ -63,6 +63,7 @@ export interface StoredConnection {
   missed: number
   downlinkSeq: number
   open: boolean
+  resumed: boolean
 }
 
 for (const record of loadHistory()) register(record)

@@ -79,11 +79,11 @@ function isRepairable ({ type }: Effect): boolean {
 /** Answers a connection that asks for what it has not seen. */
 export function resync (state: UserState, question: Resync, links: Links): void {
   const { nodeId, connectionId, welcomed, uplinkSeq, downlinkSeq, bytesMax } = question
+  const connection = state.connections.get(connectionId)
   const session = sessionAt(state, connectionId)
-  if (!session) {
+  if (!connection || !session) {
     // It asks because its close was lost.
-    const ended = state.connections.get(connectionId)
-    if (ended?.open) links.toConnection({ type: 'closeConnection', nodeId, connectionId, ...endOf(state, ended) })
+    if (connection?.open) links.toConnection({ type: 'closeConnection', nodeId, connectionId, ...endOf(state, connection) })
     return
   }
   if (!welcomed) {
@@ -91,7 +91,7 @@ export function resync (state: UserState, question: Resync, links: Links): void 
       type: 'welcome',
       nodeId,
       connectionId,
-      resumed: true,
+      resumed: connection.resumed,
       uplinkSeq: session.uplinkSeq,
       downlinkSeq: headSeq(session) - 1,
       lastSeq: session.nextSeq - 1,

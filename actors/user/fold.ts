@@ -179,7 +179,7 @@ function connectionOpened (state: UserState, entry: Entry, fact: ConnectionOpene
   if (state.connections.has(connectionId)) return nothing
   const known = state.sessions.get(deviceId)
   if (known && fact.downlinkSeq >= known.nextSeq) {
-    note(state, connectionId, connectionOf(fact, known))
+    note(state, connectionId, connectionOf(fact, known, true))
     const reason = `downlinkSeq ${fact.downlinkSeq} is ahead of ${known.nextSeq - 1}, the highest ever sent`
     return [{ type: 'closeConnection', nodeId, connectionId, code: 'protocol', reason }]
   }
@@ -191,7 +191,7 @@ function connectionOpened (state: UserState, entry: Entry, fact: ConnectionOpene
   }
   const session = known ?? beginSession(state, entry, fact, effects)
   resumeSession(session, entry, fact, effects)
-  note(state, connectionId, connectionOf(fact, session))
+  note(state, connectionId, connectionOf(fact, session, known !== undefined))
   effects.push({
     type: 'welcome',
     nodeId,
@@ -246,12 +246,13 @@ function resumeSession (session: Session, entry: Entry, fact: ConnectionOpened, 
   numberAll(session)
 }
 
-function connectionOf (fact: ConnectionOpened, session: Session): Connection {
+function connectionOf (fact: ConnectionOpened, session: Session, resumed: boolean): Connection {
   return {
     nodeId: fact.nodeId,
     deviceId: fact.deviceId,
     sessionId: fact.sessionId,
     sessionOrdinal: session.ordinal,
+    resumed,
     missed: session.missed,
     downlinkSeq: headSeq(session) - 1,
     open: true,
@@ -264,7 +265,7 @@ function connectionClosed (state: UserState, entry: Entry, fact: ConnectionClose
   if (!connection) {
     // Its opening may still come, late. It must find the connection closed.
     note(state, connectionId, {
-      nodeId: '', deviceId: '', sessionId: '', sessionOrdinal: 0, missed: 0, downlinkSeq: 0, open: false,
+      nodeId: '', deviceId: '', sessionId: '', sessionOrdinal: 0, resumed: false, missed: 0, downlinkSeq: 0, open: false,
     })
     return nothing
   }

@@ -82,6 +82,8 @@ export interface Connection {
   readonly deviceId: string
   readonly sessionId: string
   readonly sessionOrdinal: number
+  /** Its `connected` said that the session went on; false where it began with this connection. */
+  readonly resumed: boolean
   /** What its `connected` announced and the client has not confirmed: downlinks missed that never got a number. */
   missed: number
   /** Where its `connected` said that the server goes on after. */

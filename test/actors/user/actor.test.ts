@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { type Behaviour, startActors } from '../../../actors/system.js'
 import { type FoldingBlock, type SavedAs, userActor, type UserActorDeps, type UserMessage } from '../../../actors/user/actor.js'
 import type { Settle } from '../../../actors/user/effects.js'
+import type { ConnectionMessage } from '../../../actors/links.js'
 import { decodeSnapshot } from '../../../actors/user/snapshot.js'
 import { newUser, type UserState } from '../../../actors/user/state.js'
 import type { Entry, Fact } from '../../../schemas/facts.js'
@@ -142,6 +143,24 @@ t.test('A resync', async t => {
     user.sent.length = 0
     await user.tell({ ...question, welcomed: false, uplinkSeq: 0, downlinkSeq: 0 })
     t.strictSame(user.sent, ['welcome c1 up 2 down 0..2', 'deliver c1 1 m1', 'deliver c1 2 m2'])
+  })
+  t.test('says whether the session began with this connection, also after the state was saved', async t => {
+    const welcomes: boolean[] = []
+    const links = {
+      toConnection (message: ConnectionMessage) { if (message.type === 'welcome') welcomes.push(message.resumed) },
+      toUser: () => {},
+      toAsker: () => {},
+    }
+    const ask = async (user: GivenUser, connectionId: string) =>
+      await user.tell({ ...question, connectionId, welcomed: false, uplinkSeq: 0, downlinkSeq: 0 })
+    const user = givenUser(t, { deps: { links } })
+    await user.fold(opened('c1'))
+    await ask(user, 'c1')
+    await ask(givenUser(t, { deps: { links }, state: await user.state() }), 'c1')
+    t.strictSame(welcomes.splice(0), [false, false, false])
+    await user.fold(closed('c1'), opened('c2'))
+    await ask(user, 'c2')
+    t.strictSame(welcomes, [true, true])
   })
   t.test('brings acks and downlinks above what the connection has', async t => {
     const user = givenUser(t)
