@@ -1,4 +1,4 @@
-import type { Effect } from '../../actors/user/effects.js'
+import type { Deliver, Effect, Welcome } from '../../actors/user/effects.js'
 import { headSeq, type UserState } from '../../actors/user/state.js'
 
 /** What a fold decided, from this build or from another, which may know effects that this one does not. */
@@ -12,18 +12,26 @@ export type Answer = Effect | { readonly type: string, readonly [field: string]:
 export function answersOf (effects: Iterable<Answer>, state: UserState): Answer[] {
   const answers: Answer[] = []
   for (const effect of effects) {
-    answers.push(effect)
-    if (effect.type === 'welcome') answers.push(...followingWelcome(effect as Answer & { type: 'welcome' }, state))
+    answers.push(effect.type === 'deliver' ? asSent(effect as Deliver) : effect)
+    if (effect.type === 'welcome') answers.push(...followingWelcome(effect as Welcome, state))
   }
   return answers
 }
 
-function followingWelcome ({ nodeId, connectionId }: Answer & { type: 'welcome' }, state: UserState): Answer[] {
-  const session = state.sessions.get(state.connections.get(connectionId as string)?.deviceId ?? '')
+function followingWelcome (
+  { nodeId, connectionId }: { nodeId: string, connectionId: string }, state: UserState
+): Answer[] {
+  const session = state.sessions.get(state.connections.get(connectionId)?.deviceId ?? '')
   if (!session) return []
   const head = headSeq(session)
   const downlinks = session.outbox.slice(0, session.numbered)
-  return downlinks.map((downlink, i) => ({ type: 'deliver', nodeId, connectionId, seq: head + i, downlink }))
+  const deliver = { type: 'deliver', nodeId, connectionId } as const
+  return downlinks.map((downlink, i) => asSent({ ...deliver, seq: head + i, downlink }))
+}
+
+/** Without what stays in the outbox, such as whom it is for: that of another version may know of more, or less. */
+function asSent ({ downlink: { messageId, service, payload, requestedAtMs }, ...effect }: Deliver): Answer {
+  return { ...effect, downlink: { messageId, service, payload, requestedAtMs } }
 }
 
 /** What each kind of effect is called in a report. */

@@ -36,6 +36,10 @@ t.test('A replay into another build\'s fold', async t => {
       entries: 10, users: 2, differingEntries: 0, differingUsers: 0, failedUsers: 0, byKind: {}, differences: [],
     })
   })
+  await t.test('finds none where the other build keeps more in its outbox than it sends', async t => {
+    const path = await anotherBuild(t, 'fold.js', 'return {\n        messageId,', 'return {\n        note: "x",\n        messageId,')
+    t.match(await compared(path), { differingEntries: 0, byKind: {} })
+  })
   await t.test('names the entries that are answered otherwise, and both answers', async t => {
     const path = await anotherBuild(t, 'fold.js', 'if (seq > expected)', 'if (seq > expected + 5)')
     t.match(await compared(path), {
