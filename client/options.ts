@@ -46,7 +46,7 @@ export interface ClientOptions {
 }
 
 export interface TokenRequest {
-  /** The server refused the last one as expired: a cached one will not do. */
+  /** A fresh one is wanted: the server refused the last one as expired, or it is about to. A cached one will not do. */
   readonly isExpired: boolean
 }
 

@@ -54,7 +54,7 @@ export class Tokens {
     this.#options = options
   }
 
-  /** @throws NoToken */
+  /** @param isExpired a fresh one is wanted. @throws NoToken */
   async ask (isExpired: boolean): Promise<string> {
     const { clock, getToken } = this.#options
     try {
@@ -109,7 +109,8 @@ export class Tokens {
     const old = this.#current
     this.#schedule()
     try {
-      const token = await this.ask(false)
+      // Whoever caches tokens has the old one: it is as good as expired.
+      const token = await this.ask(true)
       if (old !== this.#current || token === old) return
       this.#current = token
       this.#options.renewed(token)
