@@ -3,12 +3,24 @@ const lettersMax = 64
 
 /** For an error about a name that is none: ` Did you mean "endpoints"?`, or nothing where none is near. */
 export function didYouMean (name: string, names: readonly string[]): string {
+  const meant = nearest(name, names, Math.ceil(Math.min(name.length, lettersMax) / 3))
+  return meant === undefined ? '' : ` Did you mean "${meant}"?`
+}
+
+/**
+ * The one of `names` that was probably meant, in whatever case.
+ *
+ * @returns undefined where more than `editsMax` letters of each differ
+ */
+export function nearest (name: string, names: readonly string[], editsMax: number): string | undefined {
   const given = name.slice(0, lettersMax).toLowerCase()
-  const limit = 1 + given.length / 3
-  const [nearest, edits] = names
-    .map(each => [each, editsBetween(given, each.toLowerCase())] as const)
-    .reduce((best, each) => each[1] < best[1] ? each : best, ['', limit])
-  return edits < limit ? ` Did you mean "${nearest}"?` : ''
+  let best: string | undefined
+  let editsBest = editsMax + 1
+  for (const each of names) {
+    const edits = editsBetween(given, each.toLowerCase())
+    if (edits < editsBest) [best, editsBest] = [each, edits]
+  }
+  return best
 }
 
 /** Letters to insert, remove or replace (Levenshtein). */
