@@ -99,6 +99,10 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits): 
       if (visitor.underWay === 0 && visitor.strangers !== undefined && !socket.destroyed) socket.setTimeout(requestMs)
     })
     if (asksForWebSocket(request.headers.upgrade)) response.shouldKeepAlive = false
+    // Node would promise strangers the time of those with a key: they would send into sockets that are being closed.
+    if (visitor.strangers !== undefined && response.shouldKeepAlive) {
+      response.setHeader('keep-alive', `timeout=${Math.floor(requestMs / 1_000)}`)
+    }
     handler(request, response)
   })
 

@@ -70,6 +70,22 @@ t.test('A socket of the HTTP port', async t => {
     t.notOk(friend.ended)
   })
 
+  t.test('is told how long it may idle: less without an API key', async t => {
+    const { dial } = await given(t)
+    const ask = (...headers: string[]) => lines('GET /v1/nodes HTTP/1.1', 'host: a', ...headers)
+    const told = (peer: Peer) => Array.from(peer.received.matchAll(/^keep-alive: (.*)$/gim), match => match[1])
+    const peer = dial(lines('GET /healthz HTTP/1.1', 'host: a'))
+    await until(() => told(peer).length === 1)
+    peer.socket.write(ask(`authorization: ${key.authorization}`))
+    await until(() => told(peer).length === 2)
+    peer.socket.write(ask(`authorization: ${key.authorization}`))
+    await until(() => told(peer).length === 3)
+    t.strictSame(told(peer), ['timeout=10', 'timeout=10', 'timeout=72'], 'a key counts from its first answer on')
+    const leaving = dial(lines('GET /healthz HTTP/1.1', 'host: a', 'connection: close'))
+    await until(() => leaving.ended)
+    t.strictSame(told(leaving), [])
+  })
+
   t.test('is one of a bounded number for an address: the one that idles longest makes room', async t => {
     const { dial, url } = await given(t, { socketLimits: { strangersMax: 3 } })
     const friend = dial(lines('GET /v1/nodes HTTP/1.1', 'host: a', `authorization: ${key.authorization}`))
