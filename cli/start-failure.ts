@@ -20,7 +20,9 @@ export function startFailure (err: unknown, config: Config): CommandFailed | und
     return new CommandFailed(where, { cause: err })
   }
   if (err.name === 'StoreError') {
-    return new CommandFailed(`${name(settings.dataDir)}: ${err.message}`, { cause: err })
+    // The wrong directory was named; all others are trouble with the right one.
+    const exitCode = code === 'not-ours' ? 2 : 1
+    return new CommandFailed(`${name(settings.dataDir)}: ${err.message}`, { exitCode, cause: err })
   }
   const isPlain = err.constructor === Error || err.name.startsWith('Kafka')
   return isPlain || code !== '' || err instanceof GatewayError ? new CommandFailed(err.message, { cause: err }) : undefined

@@ -76,10 +76,10 @@ t.test('A node', async t => {
     t.strictSame(readdirSync(cwd), [])
   })
 
-  t.test('exits with 1 when its data directory is another program\'s, and writes nothing into it', async t => {
+  t.test('exits with 2 when its data directory is another program\'s, and writes nothing into it', async t => {
     const cwd = t.testdir({ data: { 'data.mdb': 'x', 'lock.mdb': '' } })
     const { code, stderr } = await run(['start', '--http-port', '0', '--tcp-port', '0'], { cwd })
-    t.equal(code, 1)
+    t.equal(code, 2)
     t.match(stderr, /^ledgerline: LEDGERLINE_DATA \(--data\): .*\/data: got a directory with data\.mdb in it .*\n$/)
     t.strictSame(readdirSync(join(cwd, 'data')).sort(), ['data.mdb', 'lock.mdb'])
   })
