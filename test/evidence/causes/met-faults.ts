@@ -138,8 +138,10 @@ const ordinary: readonly MetFault[] = [
   {
     fault: 'it is requested twice',
     async meet (place) {
-      const { client } = await given(place, 'acked/duplicate')
-      await place.node.push(place.userId, 'another payload', { messageId: 'm' })
+      const { client } = await given(place, 'acked')
+      const body = { to: { userIds: [place.userId] }, messageId: 'm', payload: 'another payload' }
+      // Who asks again is told, and the ledger has nothing of it.
+      place.t.match(await place.node.request('POST', '/v1/downlinks', body), { json: { users: [{ status: 'conflict' }] } })
       client.send({ op: 'downlinkAck', seq: 1 })
     },
   },
