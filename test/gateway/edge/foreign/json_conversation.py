@@ -114,7 +114,10 @@ async def conversation():
     async with connect() as ws:
         await say(ws, "connect", **hello)
         await hear(ws, "connected")
-        await say(ws, "downlinkSkipped", seq=3)
+        await loop.run_in_executor(None, push, "\x01" * 60_000)
+        downlink = await hear(ws, "downlink")
+        assert downlink["payload"] == "\x01" * 60_000, "larger than frameBytesMax in JSON, not in Avro"
+        await say(ws, "downlinkSkipped", seq=4)
         await ended(ws, "protocol", 4502)
 
     # Of two that are as silent, the one that said so stays. WebSocket's own pings would count as life.

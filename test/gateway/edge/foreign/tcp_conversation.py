@@ -167,6 +167,17 @@ c = Connection()
 c.connect(2, early)
 assert c.ended() == (b"token-early", 600_000)
 
+c = Connection()
+c.connect(99)
+assert c.ended() == (b"protocol", 0), "this server never sent as many"
+c = Connection()
+c.connect(0)
+assert c.connected() == (True, 2, 2, 0), "so the client forgot its number"
+c.say(0x07, long(2))
+c.say(0x07, long(0))
+c.say(0x07, long(3))
+assert c.ended() == (b"protocol", 0), "an ack of what was never sent"
+
 # Of two that are as silent, the one that said so stays.
 silent = Connection(brisk_port)
 silent.connect(0, device="silent")
