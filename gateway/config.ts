@@ -59,7 +59,7 @@ export interface Config {
   readonly connectionAgeMaxMs: number
 }
 
-export const roles = ['edge', 'users', 'push', 'ip-config', 'projections', 'console'] as const
+export const roles = ['edge', 'users', 'push', 'ip-config', 'projections'] as const
 export type Role = typeof roles[number]
 
 export const loginPolicies = ['device', 'platform', 'user', 'none'] as const

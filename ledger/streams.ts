@@ -1,6 +1,6 @@
 import {
-  connections, downlinks, ledger, nodes, offline, uplinks, type RecordStream,
+  connections, downlinks, ledger, nodes, uplinks, type RecordStream,
 } from '../schemas/streams.js'
 
 /** Every stream of a log. Each has a `<stream>.rejected` beside it. */
-export const streams: ReadonlyArray<RecordStream<any>> = [ledger, uplinks, connections, nodes, downlinks, offline]
+export const streams: ReadonlyArray<RecordStream<any>> = [ledger, uplinks, connections, nodes, downlinks]

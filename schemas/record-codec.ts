@@ -2,7 +2,7 @@ import type { AvroReader } from './avro-reader.js'
 import type { AvroWriter } from './avro-writer.js'
 import { transports } from './fact-codec.js'
 import type {
-  ConnectionEnded, ConnectionMoved, DownlinkCommand, DownlinkRejected, DownlinkUnacked, NodeEntry, NodeFact,
+  ConnectionEnded, ConnectionMoved, DownlinkCommand, DownlinkRejected, NodeEntry, NodeFact,
   UplinkAccepted,
 } from './records.js'
 
@@ -266,28 +266,6 @@ export function readConnectionEnded (r: AvroReader): ConnectionEnded {
     roundTripMs: r.int(),
     resumedFrom: r.sharedString(),
     resumedTo: r.sharedString(),
-  }
-}
-
-export function writeDownlinkUnacked (to: AvroWriter, record: DownlinkUnacked): void {
-  to.string(record.userId)
-  to.string(record.deviceId)
-  to.string(record.messageId)
-  to.long(record.seq)
-  to.string(record.service)
-  to.payload(record.payload)
-  to.long(record.requestedAtMs)
-}
-
-export function readDownlinkUnacked (r: AvroReader): DownlinkUnacked {
-  return {
-    userId: r.sharedString(),
-    deviceId: r.sharedString(),
-    messageId: r.string(),
-    seq: r.long(),
-    service: r.sharedString(),
-    payload: r.payload(),
-    requestedAtMs: r.long(),
   }
 }
 

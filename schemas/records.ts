@@ -173,16 +173,3 @@ export interface ConnectionEnded {
   /** The device's connection after this one, where it had opened already when this one ended; empty otherwise. */
   readonly resumedTo: string
 }
-
-/** Stream `offline`, keyed by `userId`: a durable downlink that nobody acked in time, for a push vendor's adapter. */
-export interface DownlinkUnacked {
-  readonly userId: string
-  /** Empty where the user has no session yet. */
-  readonly deviceId: string
-  readonly messageId: string
-  /** The session's number for it; 0 where the user has no session yet. */
-  readonly seq: number
-  readonly service: string
-  readonly payload: Uint8Array
-  readonly requestedAtMs: number
-}

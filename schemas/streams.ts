@@ -5,12 +5,12 @@ import { factTypes, readEntry, writeEntry } from './fact-codec.js'
 import type { Entry } from './facts.js'
 import { foreignBlocks } from './foreign-blocks.js'
 import {
-  nodeFactTypes, readConnectionEnded, readDownlinkCommand, readDownlinkRejected, readDownlinkUnacked, readNodeEntry,
-  readUplinkAccepted, writeConnectionEnded, writeDownlinkCommand, writeDownlinkRejected, writeDownlinkUnacked,
+  nodeFactTypes, readConnectionEnded, readDownlinkCommand, readDownlinkRejected, readNodeEntry,
+  readUplinkAccepted, writeConnectionEnded, writeDownlinkCommand, writeDownlinkRejected,
   writeNodeEntry, writeUplinkAccepted,
 } from './record-codec.js'
 import type {
-  ConnectionEnded, DownlinkCommand, DownlinkRejected, DownlinkUnacked, NodeEntry, UplinkAccepted,
+  ConnectionEnded, DownlinkCommand, DownlinkRejected, NodeEntry, UplinkAccepted,
 } from './records.js'
 import { fingerprintOf, headerBytes, readHeader, register, writeHeader, type AvroSchema } from './single-object.js'
 
@@ -97,13 +97,6 @@ export const connections = stream<ConnectionEnded>('connections', {
   messageId: ({ connectionId }) => connectionId,
   write: writeConnectionEnded,
   read: readConnectionEnded,
-})
-export const offline = stream<DownlinkUnacked>('offline', {
-  blocks: false,
-  key: ofUser,
-  messageId: ({ userId, deviceId, messageId }) => `${userId}/${deviceId}/${messageId}`,
-  write: writeDownlinkUnacked,
-  read: readDownlinkUnacked,
 })
 
 function ofUser (item: { readonly userId: string }): string { return item.userId }

@@ -111,7 +111,7 @@ t.test('The public streams', { skip: missing }, async t => {
       await admin.connect()
       t.teardown(() => admin.disconnect())
       const topics = (await admin.listTopics()).filter(name => name.startsWith('ledgerline.')).sort()
-      t.strictSame(topics, ['connections', 'downlinks', 'ledger', 'nodes', 'offline', 'uplinks']
+      t.strictSame(topics, ['connections', 'downlinks', 'ledger', 'nodes', 'uplinks']
         .flatMap(stream => [`ledgerline.${stream}`, `ledgerline.${stream}.rejected`]))
     })
 
@@ -204,7 +204,7 @@ t.test('The public streams', { skip: missing }, async t => {
     await t.test('have their schemas there, each as the one of its topic', async t => {
       const subjects: string[] = await ask('/subjects')
       t.strictSame(subjects.filter(subject => !subject.includes('.rejected')).sort(),
-        ['connections', 'downlinks', 'nodes', 'offline', 'uplinks'].map(stream => `registered.${stream}-value`))
+        ['connections', 'downlinks', 'nodes', 'uplinks'].map(stream => `registered.${stream}-value`))
       const { schema } = await ask('/subjects/registered.uplinks-value/versions/latest')
       t.strictSame(JSON.parse(schema), JSON.parse(readFileSync(join(home, 'schemas/streams/uplinks.avsc'), 'utf8')))
     })

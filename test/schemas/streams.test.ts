@@ -4,7 +4,7 @@ import t from 'tap'
 import { GatewayError } from '../../schemas/errors.js'
 import { fingerprintOf } from '../../schemas/single-object.js'
 import {
-  connections, downlinks, downlinksRejected, ledger, nodes, offline, uplinks, type RecordStream,
+  connections, downlinks, downlinksRejected, ledger, nodes, uplinks, type RecordStream,
 } from '../../schemas/streams.js'
 import { mutate } from './mutations.js'
 import { anyEntries, facts, nodeFacts } from './stream-samples.js'
@@ -66,15 +66,6 @@ const samples: [RecordStream<any>, any[]][] = [
     roundTripMs: 40,
     resumedFrom: 'c0',
     resumedTo: '',
-  }]],
-  [offline, [{
-    userId: 'user-1',
-    deviceId: '',
-    messageId: 'm1',
-    seq: 0,
-    service: '',
-    payload: Buffer.from('hi'),
-    requestedAtMs: 1700000000000,
   }]],
 ]
 
