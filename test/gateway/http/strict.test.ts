@@ -72,6 +72,22 @@ t.test('A body without a content type is told which one to name', async t => {
   t.match(other, { status: 415, message: 'got content-type: application/x-www-form-urlencoded, want application/json' })
 })
 
+t.test('A content type without a body', async t => {
+  const headers = { ...key, 'content-type': 'application/json' }
+
+  t.test('is borne where none is wanted', async t => {
+    const { app, asked } = givenApp(t)
+    const response = await app.inject({ method: 'DELETE', url: '/v1/connections/c1?userId=ann', headers })
+    t.equal(response.statusCode, 202)
+    t.match(asked.kicks, [{ userId: 'ann', connectionId: 'c1' }])
+  })
+
+  t.test('is refused where one is', async t => {
+    const { status, message } = await refusal(t, { method: 'POST', url: '/v1/downlinks', headers })
+    t.strictSame({ status, message }, { status: 400, message: 'body must be object' })
+  })
+})
+
 t.test('A body that is not UTF-8 is refused', async t => {
   const payload = Buffer.concat([Buffer.from('{"to":{"userIds":["a"]},"payload":"'), Buffer.from([0xff]), Buffer.from('"}')])
   const { status, code, message, asked } = await refusal(t, {
