@@ -31,7 +31,7 @@ import type { RebuildsOptions } from './rebuilds.js'
 import { redeliveriesRoutes } from './redeliveries.js'
 import type { RedeliveriesOptions } from './redeliveries.js'
 import { ajvRules } from './shapes.js'
-import { boundedServer, connectPath, endStrangers, socketLimits, vouchFor } from './sockets.js'
+import { boundedServer, connectPath, endStrangers, socketLimits, strangersIdleMs, vouchFor } from './sockets.js'
 import type { SocketLimits } from './sockets.js'
 import { stateRoutes } from './state.js'
 import type { StateOptions } from './state.js'
@@ -88,6 +88,7 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
   answerStrangePaths(app)
   refuseUnknownParameters(app)
   keepLinesAwake(app, deps.silentMs ?? 15_000)
+  tellIdleTimes(app)
   app.addHook('onRequest', requireApiKey(deps.apiKeys))
   app.register(fastifySwagger, openApi(deps.version))
   for (const [role, routes] of Object.entries(routesOfRoles)) {
@@ -149,6 +150,15 @@ function handOnWebSockets (app: FastifyInstance): void {
 function keepLinesAwake (app: FastifyInstance, silentMs: number): void {
   app.addHook('onSend', async (_request, reply) => {
     if (reply.getHeader('content-type') === ndjsonType) keepAwake(reply.raw, silentMs)
+  })
+}
+
+/** Node would promise strangers the time of those with a key: they would send into sockets that are being closed. */
+function tellIdleTimes (app: FastifyInstance): void {
+  app.addHook('onSend', async (request, reply) => {
+    const idleMs = strangersIdleMs(request.raw.socket)
+    if (idleMs === undefined || !reply.raw.shouldKeepAlive || reply.getHeader('connection') === 'close') return
+    reply.header('keep-alive', `timeout=${Math.floor(idleMs / 1_000)}`)
   })
 }
 

@@ -35,6 +35,8 @@ interface Visitor {
   underWay: number
   /** Those of its address that are strangers, while it is one. */
   strangers: Set<Socket> | undefined
+  /** How long a stranger may idle. */
+  readonly idleMs: number
 }
 
 const visitors = new WeakMap<Socket, Visitor>()
@@ -48,6 +50,12 @@ export function vouchFor (socket: Socket): void {
   visitor.strangers.delete(socket)
   visitor.strangers = undefined
   socket.removeListener('timeout', destroyThis)
+}
+
+/** How long `socket` may idle if it is a stranger's. */
+export function strangersIdleMs (socket: Socket): number | undefined {
+  const visitor = visitors.get(socket)
+  return visitor?.strangers && visitor.idleMs
 }
 
 /**
@@ -99,10 +107,6 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits): 
       if (visitor.underWay === 0 && visitor.strangers !== undefined && !socket.destroyed) socket.setTimeout(requestMs)
     })
     if (asksForWebSocket(request.headers.upgrade)) response.shouldKeepAlive = false
-    // Node would promise strangers the time of those with a key: they would send into sockets that are being closed.
-    if (visitor.strangers !== undefined && response.shouldKeepAlive) {
-      response.setHeader('keep-alive', `timeout=${Math.floor(requestMs / 1_000)}`)
-    }
     handler(request, response)
   })
 
@@ -111,7 +115,7 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits): 
     const address = networkOf(socket.remoteAddress ?? '')
     const strangers = byAddress.get(address) ?? new Set()
     byAddress.set(address, strangers)
-    visitors.set(socket, { underWay: 0, strangers })
+    visitors.set(socket, { underWay: 0, strangers, idleMs: requestMs })
     strangers.add(socket)
     socket.once('close', () => {
       strangers.delete(socket)

@@ -76,14 +76,21 @@ t.test('A socket of the HTTP port', async t => {
     const told = (peer: Peer) => Array.from(peer.received.matchAll(/^keep-alive: (.*)$/gim), match => match[1])
     const peer = dial(lines('GET /healthz HTTP/1.1', 'host: a'))
     await until(() => told(peer).length === 1)
-    peer.socket.write(ask(`authorization: ${key.authorization}`))
+    peer.socket.write(ask())
     await until(() => told(peer).length === 2)
     peer.socket.write(ask(`authorization: ${key.authorization}`))
     await until(() => told(peer).length === 3)
-    t.strictSame(told(peer), ['timeout=10', 'timeout=10', 'timeout=72'], 'a key counts from its first answer on')
-    const leaving = dial(lines('GET /healthz HTTP/1.1', 'host: a', 'connection: close'))
-    await until(() => leaving.ended)
-    t.strictSame(told(leaving), [])
+    t.strictSame(told(peer), ['timeout=10', 'timeout=10', 'timeout=72'])
+    for (const text of [
+      lines('GET /healthz HTTP/1.1', 'host: a', 'connection: close'),
+      lines('POST /v1/downlinks HTTP/1.1', 'host: a', `authorization: ${key.authorization}`,
+        'content-type: application/json', 'content-length: 99999999'),
+    ]) {
+      const leaving = dial(text)
+      await until(() => leaving.ended)
+      t.match(leaving.received, /^connection: close$/im)
+      t.strictSame(told(leaving), [])
+    }
   })
 
   t.test('is one of a bounded number for an address: the one that idles longest makes room', async t => {
