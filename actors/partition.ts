@@ -108,6 +108,8 @@ export class Partition {
   #checkpointing: Promise<void> | undefined
   #saved: bigint
   #savingSinceMs = 0
+  /** Users whose state can't be had just now, the one that has waited for longest first, and since when. */
+  readonly #waiting = new Map<string, number>()
   #lastError = ''
   readonly #closes: Closes
   /** Questions about blocks that were not received yet. */
@@ -181,7 +183,7 @@ export class Partition {
       folded: this.#folded + 1n,
       published: this.#published + 1n,
       saved: this.#saved,
-      foldingSinceMs: (this.#folding[0] as Folding | undefined)?.sinceMs ?? 0,
+      foldingSinceMs: (this.#folding[0] as Folding | undefined)?.sinceMs ?? this.#waiting.values().next().value ?? 0,
       publishingSinceMs: this.#publishingSinceMs,
       savingSinceMs: this.#savingSinceMs,
       lastError: this.#lastError,
@@ -344,7 +346,8 @@ export class Partition {
           const first = await this.#append(items.slice(0, half), undefined)
           return first && await this.#append(items.slice(half), derivedFrom)
         }
-        this.#failed('uplinks could not be published yet', err as Error)
+        // The condition `uplinks` tells of it.
+        this.#lastError = `uplinks can not be published: ${(err as Error).message}`
         await new Promise(resolve => setTimeout(resolve, waitMs))
       }
     }
@@ -370,6 +373,15 @@ export class Partition {
     this.deps.failed('snapshots are lost: the partition is folded again', error, { partition: this.partition })
     this.#wake?.() // the block under way waits for nothing any more
     this.lost()
+  }
+
+  /**
+   * A store that is away makes all users wait, each of whom tries again: a line for each attempt would bury the log.
+   * The condition `users` tells of it once, with this reason.
+   */
+  #waits (userId: string, error: Error): void {
+    this.#lastError = `states of users can not be loaded: ${error.message}`
+    if (!this.#waiting.has(userId)) this.#waiting.set(userId, Date.now())
   }
 
   #failed (what: string, error: Error, fields: object = {}): void {
@@ -416,6 +428,8 @@ export class Partition {
       userSetAside: error => { this.#setUserAside(userId, error) },
       failed: (error, entry) => { this.#failed('entry failed', error, { userId, fact: entry.fact.type }) },
       crashed: error => { this.#failed('user actor crashed', error, { userId }) },
+      waits: error => { this.#waits(userId, error) },
+      waited: () => { this.#waiting.delete(userId) },
       ended: () => this.#ended,
     })
     const done = () => { this.#done(userId) }

@@ -50,8 +50,12 @@ export interface UserActorDeps extends SinkDeps {
   userSetAside (error: Error): void
   /** An entry failed for the first time. */
   failed (error: Error, entry: Entry): void
-  /** Something that no entry is to blame for, such as a snapshot that can't be loaded just now. It is tried again. */
+  /** A defect of ours that no entry is to blame for. The next message finds the state rebuilt. */
   crashed (error: Error): void
+  /** The state can't be had just now. It is tried again, each failure is told, and the user's messages wait. */
+  waits (error: Error): void
+  /** The wait is over: with a state, or because there is no use in waiting. */
+  waited (): void
   /**
    * True for an entry so old that whoever waits for an answer to it has asked again with `Resync`, or is gone. A replay
    * of days sends no acks and downlinks of those days.
@@ -140,14 +144,20 @@ export function userActor (userId: string, deps: UserActorDeps) {
    * @throws Unusable where waiting is of no use
    */
   async function patiently (attempt: () => Promise<UserState>): Promise<UserState> {
-    for (let waitMs = retryMsMin; ; waitMs = Math.min(2 * waitMs, retryMsMax)) {
-      try {
-        return await attempt()
-      } catch (err) {
-        if (deps.ended() || err instanceof Unusable) throw err
-        deps.crashed(err as Error)
-        await new Promise(resolve => setTimeout(resolve, waitMs))
+    let hasWaited = false
+    try {
+      for (let waitMs = retryMsMin; ; waitMs = Math.min(2 * waitMs, retryMsMax)) {
+        try {
+          return await attempt()
+        } catch (err) {
+          if (deps.ended() || err instanceof Unusable) throw err
+          hasWaited = true
+          deps.waits(err as Error)
+          await new Promise(resolve => setTimeout(resolve, waitMs))
+        }
       }
+    } finally {
+      if (hasWaited) deps.waited()
     }
   }
 

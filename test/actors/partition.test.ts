@@ -158,7 +158,8 @@ t.test('Uplinks that can not be published', async t => {
     await append(world, of('ann', uplink('a1', 2)))
     await until(async () => (await published(world.log)).length === 2)
     t.strictSame(await published(world.log), ['ann 1=1', 'ann 2=2'])
-    t.match(world.failures, [/could not be published/, /could not be published/])
+    t.ok(gate.failures <= 0, 'both were tried')
+    t.strictSame(world.failures, [], 'a condition tells of it, not a line for each attempt')
   })
   t.test('keep a partition from being given back only so long, and the next owner publishes them', async t => {
     const directory = t.testdir()
@@ -168,7 +169,7 @@ t.test('Uplinks that can not be published', async t => {
     gate.open()
     const partition = await followed({ ...world, log: gate.log }, 0, { revokeMs: 50 })
     await append(world, of('ann', opened('a1'), uplink('a1', 1)))
-    await until(() => world.failures.length > 0)
+    await until(() => /can not be published/.test(partition.progress.lastError))
     await partition.revoke()
     t.match(world.failures.at(-1), /given back unsaved/)
     t.equal(await world.snapshots.checkpoint(0), 0n)

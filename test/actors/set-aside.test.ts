@@ -85,8 +85,9 @@ t.test('How far a partition is', async t => {
     t.match(users.progress(), [{ partition: 0, received: 0n, folded: 0n, saved: 0n, foldingSinceMs: 0, lastError: '' }])
     await world.log.append(ledger, 0, of('ann', opened('a1')))
     await until(() => users.progress()[0]!.lastError !== '')
-    t.match(users.progress(), [{ received: 1n, folded: 0n, lastError: 'user actor crashed: the store is away' }])
+    t.match(users.progress(), [{ received: 1n, folded: 0n, lastError: 'states of users can not be loaded: the store is away' }])
     t.ok(users.progress()[0]!.foldingSinceMs > 0)
+    t.strictSame(world.failures, [], 'no line for each attempt of each user')
     away = false
     await until(() => users.progress()[0]!.saved === 1n)
     t.match(users.progress(), [{

@@ -100,7 +100,8 @@ t.test('A snapshot that can not be loaded for a while', async t => {
       },
     })
     await user.fold(opened('c1'), uplink('c1', 1))
-    t.strictSame(user.crashed, ['away', 'away'])
+    t.strictSame(user.waits, ['away', 'away', 'over'])
+    t.strictSame(user.crashed, [])
     t.strictSame(user.published, ['1=1'])
     t.strictSame(user.sent, ['welcome c1 up 0 down 0..0', 'ack c1 1=1'])
   })
@@ -115,7 +116,8 @@ t.test('A snapshot that can not be loaded for a while', async t => {
       },
     })
     await user.fold(opened('c1'), uplink('c1', 1), poison('c1', 2, 1), uplink('c1', 3))
-    t.strictSame(user.crashed, ['away', 'away'])
+    t.strictSame(user.waits, ['away', 'away', 'over'])
+    t.strictSame(user.crashed, [])
     t.strictSame(user.published, ['1=1', '2=2', '3=3'])
   })
 })
@@ -210,6 +212,7 @@ interface GivenUser {
   readonly setAside: string[]
   readonly failed: string[]
   readonly crashed: string[]
+  readonly waits: string[]
   readonly aside: string[]
   readonly settled: Settle[]
   block (offset: bigint): FoldingBlock
@@ -245,6 +248,8 @@ function givenUser (
     userSetAside: ({ message }) => { user.aside.push(message) },
     failed: ({ message }) => { user.failed.push(message) },
     crashed: ({ message }) => { user.crashed.push(message) },
+    waits: ({ message }) => { user.waits.push(message) },
+    waited: () => { user.waits.push('over') },
     ended: () => false,
     isHistory: () => false,
     resumeBytesMax: 1_000,
@@ -268,6 +273,7 @@ function givenUser (
     aside: [],
     failed: [],
     crashed: [],
+    waits: [],
     settled: [],
     block: offset => ({ offset, items: [], uplinks: accepted, folded: () => {} }),
     async fold (...facts) {
