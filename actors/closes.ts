@@ -84,7 +84,8 @@ export class Closes implements Links {
 function closesIn (saved: Buffer | undefined): CloseConnection[] {
   if (!saved) return []
   try {
-    return JSON.parse(saved.toString()) as CloseConnection[]
+    const closes: unknown = JSON.parse(saved.toString())
+    return Array.isArray(closes) ? closes : []
   } catch {
     return []
   }

@@ -104,10 +104,10 @@ export class Requests {
     this.#view.setUint32(at + timeAt, Math.min(Math.max(Math.floor(atMs / 1_000), 0), 0xffffffff), true)
     const slot = this.#find(digest)
     this.#slots[slot] = ++this.#end
+    while (this.size > requestsMax) this.#first++
   }
 
   #forget (): void {
-    while (this.size > requestsMax) this.#first++
     if (this.size <= clockEntries) return
     let nowS = Infinity
     for (let place = this.#end - clockEntries; place < this.#end; place++) nowS = Math.min(nowS, this.#timeOf(place))

@@ -1,5 +1,6 @@
 import avsc from 'avsc'
 import t from 'tap'
+import { requestsMax } from '../../../actors/user/requests.js'
 import { decodeSnapshot, encodeSnapshot } from '../../../actors/user/snapshot.js'
 import { loadSchema } from '../../../schemas/avsc-files.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../../../schemas/single-object.js'
@@ -64,5 +65,12 @@ t.test('A state that an older version saved', async t => {
     t.strictSame(effectsOf(state, at(1_100_000, redelivered('b/c', 'a'))), ['duplicate(duplicate) b/c phone#0'])
     t.strictSame(effectsOf(state, at(1_100_000, redelivered('c', 'a/b'))), ['duplicate(duplicate) c phone#0'])
     t.strictSame(effectsOf(state, at(1_100_000, kicked('k1'))), [])
+  })
+  t.test('knows the latest repeats, and no more than it has room for, where ids look like paths', async t => {
+    const path = '/a'.repeat(100)
+    const ids = Array.from({ length: 1_000 }, (_, i) => `${i}${path}`)
+    const state = decodeSnapshot(oldSnapshot(ids))
+    t.equal(state.requests.size, requestsMax)
+    t.strictSame(effectsOf(state, at(1_100_000, requested(ids.at(-1)!))), [`duplicate(duplicate) ${ids.at(-1)!} #0`])
   })
 })
