@@ -46,10 +46,8 @@ const table = {
   unauthorized: row(null, 401, false, 'The API key is missing or unknown.'),
   'not-found': row(null, 404, false, 'There is no such thing here, or there is no longer.'),
   'method-not-allowed': row(null, 405, false, 'There is such a path, but it does not take this method; Allow names those it takes.'),
-  'not-acceptable': row(null, 406, false, 'None of the formats asked for can be produced.'),
   'unsupported-media-type': row(null, 415, false, 'The body is not JSON.'),
   'payload-too-large': row(null, 413, false, 'The request or its payload passes the bound.'),
-  'too-many-requests': row(null, 429, true, 'The caller is over its rate; wait for as long as Retry-After says.'),
   'not-ready': row(null, 503, true, 'The role that would answer is starting, stopping or cut off from its store.'),
 
   // What became of a downlink that no client acked.

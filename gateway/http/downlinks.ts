@@ -131,7 +131,7 @@ export async function downlinksRoutes (app: FastifyInstance, options: DownlinksO
       body: bodySchema,
       response: {
         202: answerSchema,
-        ...errorAnswers('bad-request', 'unauthorized', 'payload-too-large', 'overloaded', 'ledger-unavailable'),
+        ...errorAnswers('bad-request', 'unauthorized', 'payload-too-large', 'ledger-unavailable'),
       },
     },
   }, async (request, reply) => {
