@@ -1,5 +1,6 @@
 import type { Effect } from '../actors/user/effects.js'
 import type { UserState } from '../actors/user/state.js'
+import { isUncounted } from '../schemas/counts.js'
 import type { Entry } from '../schemas/facts.js'
 import { endInWords, type Line, Lines, nameOf } from './lines.js'
 import type { Surroundings } from './surroundings.js'
@@ -14,6 +15,8 @@ export class ConnectionSubject implements Subject {
   readonly #lines = new Lines()
   readonly #uplinks = { received: 0, fromSeq: 0, toSeq: 0, accepted: 0, repeated: 0, gaps: 0, refused: 0 }
   readonly #downlinks = { fromSeq: 0, toSeq: 0, writtenSeq: 0, ackedSeq: 0 }
+  /** Its edge could not tell how far it had come. */
+  #uncounted = false
   /** Downlinks of the session that were not acked when the connection ended. */
   #unacked = 0
 
@@ -140,12 +143,13 @@ export class ConnectionSubject implements Subject {
 
   #ended (line: Line, { atMs, closed }: NonNullable<Line['end']>, state: UserState, step: AddStep): void {
     this.#reported(closed.writtenSeq, closed.ackedSeq)
+    this.#uncounted = isUncounted(closed)
     const session = state.sessions.get(line.opened.deviceId)
     this.#unacked = session?.numbered ?? 0
     step('uplinks', this.#uplinksInWords(), line)
     step('downlinks', this.#downlinksInWords(), line)
-    step('ended', `ended with ${closed.code}${closed.reason === '' ? '' : `, ${closed.reason}`}; ${atMs - line.openedAtMs} ms, ` +
-      `${closed.framesIn} frames in, ${closed.framesOut} out`, { ...line, stage: 'opened-ended', sinceMs: line.openedAtMs })
+    step('ended', `ended with ${closed.code}${closed.reason === '' ? '' : `, ${closed.reason}`}; ${atMs - line.openedAtMs} ms` +
+      (this.#uncounted ? '' : `, ${closed.framesIn} frames in, ${closed.framesOut} out`), { ...line, stage: 'opened-ended', sinceMs: line.openedAtMs })
   }
 
   #successor ({ atMs, fact }: Entry, line: Line, step: AddStep): void {
@@ -172,6 +176,8 @@ export class ConnectionSubject implements Subject {
     const { fromSeq, toSeq, writtenSeq, ackedSeq } = this.#downlinks
     if (toSeq === 0) return 'no downlink sent'
     const upTo = (seq: number) => seq < fromSeq ? 'none' : `up to ${seq}`
-    return `downlinks ${fromSeq} to ${toSeq} sent, ${upTo(writtenSeq)} written, ${upTo(ackedSeq)} acked`
+    const reported = this.#uncounted ? 'reported as ' : ''
+    return `downlinks ${fromSeq} to ${toSeq} sent, ` +
+      `${upTo(writtenSeq)} ${reported}written, ${upTo(ackedSeq)} ${reported}acked`
   }
 }

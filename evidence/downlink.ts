@@ -94,7 +94,7 @@ export class DownlinkSubject implements Subject {
     const writtenSeq = fact.type === 'DeliveryReported' || fact.type === 'ConnectionClosed'
       ? fact.writtenSeq
       : fact.type === 'DownlinkSkipped' ? fact.seq : 0
-    if (writtenSeq === 0 || !('connectionId' in fact)) return
+    if (writtenSeq <= 0 || !('connectionId' in fact)) return
     for (const { deviceId, seq, ways } of this.#deliveries) {
       const way = ways.find(({ line }) => line.connectionId === fact.connectionId)
       if (!way || way.writtenAtMs !== undefined || seq === 0 || writtenSeq < seq) continue

@@ -1,7 +1,7 @@
 import type { LogReader } from '../ledger/log.js'
-import type { ConnectionEnded } from '../schemas/records.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { connections } from '../schemas/streams.js'
+import { type HistoryRow, rowOf } from './history/row.js'
 
 /** Blocks of one partition of stream `connections`, from `from` up to but without `to`. */
 export interface HistoryRange {
@@ -21,7 +21,7 @@ export interface HistoryFilter {
 export interface HistoryBlock {
   readonly partition: number
   readonly offset: bigint
-  readonly rows: readonly ConnectionEnded[]
+  readonly rows: readonly HistoryRow[]
   /** Rows that were left out because they had come before. */
   readonly repeats: number
 }
@@ -71,13 +71,13 @@ export async function * historyOf (
   const start = before > 0n ? before : 0n
   for await (const { offset, items } of log.read(connections, partition, { from: start, to, ...key })) {
     if (signal?.aborted) return
-    const rows: ConnectionEnded[] = []
+    const rows: HistoryRow[] = []
     let repeats = 0
     for (const row of items) {
       if (userId !== undefined && row.userId !== userId) continue
       const isNew = known.add(row.connectionId)
       if (offset < from || row.closedAtMs < sinceMs || row.closedAtMs >= untilMs) continue
-      if (isNew) rows.push(row)
+      if (isNew) rows.push(rowOf(row))
       else repeats++
     }
     if (offset >= from) yield { partition, offset, rows, repeats }

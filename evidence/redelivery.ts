@@ -88,7 +88,7 @@ function sentUpTo (fact: Fact): number {
   switch (fact.type) {
     case 'ConnectionOpened': return fact.downlinkSeq
     case 'DeliveryReported':
-    case 'ConnectionClosed': return Math.max(fact.writtenSeq, fact.ackedSeq)
+    case 'ConnectionClosed': return Math.max(0, fact.writtenSeq, fact.ackedSeq) // -1 is unknown
     default: return 0
   }
 }

@@ -2,6 +2,7 @@ import type { EventLog } from '../ledger/log.js'
 import type { NodeRow } from '../projections/nodes.js'
 import { openRoutes, type OpenRoute, type Route } from '../projections/routing.js'
 import type { Tables } from '../projections/tables/tables.js'
+import { unknownCounts } from '../schemas/counts.js'
 import type { Entry } from '../schemas/facts.js'
 import { ledger } from '../schemas/streams.js'
 
@@ -83,16 +84,7 @@ function nodeLost (userId: string, connectionId: string, reason: string): Entry 
       reason,
       endSession: false,
       told: false,
-      writtenSeq: 0,
-      ackedSeq: 0,
-      framesIn: 0,
-      framesOut: 0,
-      bytesIn: 0,
-      bytesOut: 0,
-      uplinks: 0,
-      downlinksWritten: 0,
-      downlinksAcked: 0,
-      roundTripMs: -1,
+      ...unknownCounts,
     },
   }
 }

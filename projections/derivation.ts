@@ -1,7 +1,9 @@
+import { isUncounted, unknownCounts } from '../schemas/counts.js'
 import type { Entry } from '../schemas/facts.js'
 import type { ConnectionEnded } from '../schemas/records.js'
 import { isSlot } from './closed.js'
 import type { LastConnection, LastConnections } from './last-connections.js'
+import type { LedgerCounts } from './ledger-counts.js'
 import { type Opening, pack, unpack } from './opening.js'
 import type { TableReader } from './projection.js'
 import { put, remove, type TableWrite } from './tables/tables.js'
@@ -56,6 +58,17 @@ export async function openingsOf (
   return openings
 }
 
+/** Where those connections end whose edge has not counted for them, and whose records are not there yet. */
+export function uncountedEnds (writes: readonly TableWrite[], derivedFrom: bigint): Map<string, bigint> {
+  const ends = new Map<string, bigint>()
+  for (const write of writes) {
+    if (write.type !== 'put' || !(write.value instanceof Ended)) continue
+    const { offset, story } = write.value
+    if (offset > derivedFrom && isUncounted(story)) ends.set(write.field, offset)
+  }
+  return ends
+}
+
 /**
  * Turns the writes of one step, in order, into records and into writes for the store. What comes out depends on what
  * the table held before the step and not on where the step begins: derived again, it is the same.
@@ -71,11 +84,13 @@ export class Derivation {
    * @param openings by user id, as they are before the step; changed
    * @param lastConnections as they are before the step; changed
    * @param derivedFrom the block up to which the records are there already
+   * @param counts by connection id, of those in `uncountedEnds`: what the ledger tells
    */
   constructor (
     readonly openings: ReadonlyMap<string, Openings>,
     readonly lastConnections: LastConnections,
-    readonly derivedFrom: bigint
+    readonly derivedFrom: bigint,
+    readonly counts: ReadonlyMap<string, LedgerCounts>
   ) {}
 
   take (write: TableWrite): void {
@@ -117,9 +132,15 @@ export class Derivation {
       if (resumedTo === '') this.#closed = { userId, deviceId, resumable: !endsSession }
     }
     if (offset <= this.derivedFrom) return
-    if (opening) this.records.push({ userId, connectionId, ...opening, ...story })
-    else this.unopened++
+    const counts = this.counts.get(connectionId)
+    if (!opening) this.unopened++
+    else this.records.push({ userId, connectionId, ...opening, ...counts ? countedBy(counts, story) : story })
   }
+}
+
+/** Also where the fact has the zeros of an earlier version. */
+function countedBy ({ uplinks, writtenSeq, ackedSeq }: LedgerCounts, story: Story): Story {
+  return { ...story, ...unknownCounts, uplinks, writtenSeq, ackedSeq }
 }
 
 /** The one of the device that no other one has followed. */

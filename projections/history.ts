@@ -2,8 +2,9 @@ import type { EventLog } from '../ledger/log.js'
 import type { Entry } from '../schemas/facts.js'
 import { connections, ledger } from '../schemas/streams.js'
 import { ClosedConnections, loadSlots } from './closed.js'
-import { Derivation, openingsOf, project } from './derivation.js'
+import { Derivation, openingsOf, project, uncountedEnds } from './derivation.js'
 import { LastConnections } from './last-connections.js'
+import { ledgerCounts } from './ledger-counts.js'
 import { Runner, type RunnerOptions, type TableLag } from './runner.js'
 import type { PlacedProjection } from './table-writer.js'
 import type { TableName, Tables, TableStep, TableWrite } from './tables/tables.js'
@@ -25,6 +26,9 @@ export type HistoryOptions =
  * `resumedFrom` is the connection that the same device had opened before this one, unless the session ended with it;
  * once it is closed it is known as far back as `LastConnections` remembers. `resumedTo` is the one that the device
  * opened after this one, while this one was open.
+ *
+ * Where a node is lost nobody knows what it had counted. Its connections' records have what the ledger itself tells, as
+ * far back as `blocksBackMax`, and say of the rest that it is unknown.
  */
 export class History {
   /** Connections that ended without a record, because the ledger did not tell of their opening: it was deleted. */
@@ -97,7 +101,10 @@ export class History {
     const openings = await openingsOf(this.#tables, partition, writes)
     await this.#checkPosition(partition, from)
     const lastConnections = this.#lastConnections.get(partition)!
-    const derivation = new Derivation(openings, lastConnections, this.#derivedFrom.get(partition)!)
+    const derivedFrom = this.#derivedFrom.get(partition)!
+    const uncounted = uncountedEnds(writes, derivedFrom)
+    const counts = uncounted.size === 0 ? new Map() : await ledgerCounts(this.#log, partition, uncounted)
+    const derivation = new Derivation(openings, lastConnections, derivedFrom, counts)
     for (const write of writes) derivation.take(write)
     const { records, stored, unopened } = derivation
     if (records.length > 0) {

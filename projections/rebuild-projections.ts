@@ -67,7 +67,7 @@ function connectionsPlan (): RebuildPlan {
       position: (table, partition) => draft.position(table, partition),
       async apply (table, partition, writes, step) {
         const openings = await openingsOf(draft, partition, writes)
-        const derivation = new Derivation(openings, lastConnections.get(partition)!, step.next)
+        const derivation = new Derivation(openings, lastConnections.get(partition)!, step.next, new Map())
         for (const write of writes) derivation.take(write)
         await draft.apply(table, partition, derivation.stored, step)
       },

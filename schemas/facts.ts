@@ -46,7 +46,10 @@ export type LoginPolicy = 'device' | 'platform' | 'user' | 'none'
 
 export type Transport = 'tcp' | 'ws'
 
-/** A connection ended, on whichever side. */
+/**
+ * A connection ended, on whichever side. Its numbers are what its edge has counted; -1 is one that nobody knows.
+ * Earlier versions wrote zeros where the edge was gone (`hasZerosForUnknown` of counts.ts).
+ */
 export interface ConnectionClosed {
   readonly type: 'ConnectionClosed'
   readonly connectionId: string

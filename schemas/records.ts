@@ -136,7 +136,11 @@ export interface DownlinkRejected {
   readonly rejectedAtMs: number
 }
 
-/** Stream `connections`, keyed by `userId`: one connection that ended, with its whole story. */
+/**
+ * Stream `connections`, keyed by `userId`: one connection that ended, with its whole story. A count of -1 is one that
+ * nobody knows: where its node is gone `uplinks` counts what the ledger received, the seqs are what was reported to it
+ * last, and the others are unknown. Earlier versions wrote zeros for all of them (`hasZerosForUnknown` of counts.ts).
+ */
 export interface ConnectionEnded {
   readonly userId: string
   readonly connectionId: string
@@ -166,7 +170,7 @@ export interface ConnectionEnded {
   readonly uplinks: number
   readonly downlinksWritten: number
   readonly downlinksAcked: number
-  /** Shortest time from writing a downlink to its ack; -1 for none. */
+  /** Shortest time from writing a downlink to its ack; -1 for none, or none that is known. */
   readonly roundTripMs: number
   /** The device's connection before this one; empty for none that is known. */
   readonly resumedFrom: string

@@ -1,3 +1,4 @@
+import { unknownCount } from '../../schemas/counts.js'
 import { type ErrorCode, errors } from '../../schemas/errors.js'
 import type { Connection } from './connection.js'
 import { takeRefusals, takeSkipped } from './tally.js'
@@ -105,8 +106,7 @@ function recordClosed (connection: Connection, code: ErrorCode, reason: string, 
     endSession,
     told: read,
     writtenSeq: connection.writtenSeq,
-    // It began with what `connected` said, so it is no ack of a client that may not have read that.
-    ackedSeq: read ? connection.ackedSeq : 0,
+    ackedSeq: read ? connection.ackedSeq : unreadAckedSeq(connection),
     framesIn: connection.framesIn,
     framesOut: connection.framesOut,
     bytesIn: connection.wire.bytesIn,
@@ -116,4 +116,12 @@ function recordClosed (connection: Connection, code: ErrorCode, reason: string, 
     downlinksAcked: tally?.downlinksAcked ?? 0,
     roundTripMs: tally?.roundTripMs ?? -1,
   })
+}
+
+/**
+ * The acked seq began with what `connected` said, so it is no ack of a client that may not have read that. Only a crash
+ * makes acks doubtful that came.
+ */
+function unreadAckedSeq ({ tally }: Connection): number {
+  return tally && tally.downlinksAcked > 0 ? unknownCount : 0
 }

@@ -1,3 +1,4 @@
+import { LedgerCounts } from '../../projections/ledger-counts.js'
 import type { ConnectionClosed, ConnectionOpened, Entry } from '../../schemas/facts.js'
 import { ledger } from '../../schemas/streams.js'
 import { count } from './books.js'
@@ -13,6 +14,8 @@ export interface Line {
   readonly nodeEpoch: number
   readonly openedAtMs: number
   readonly opened: Place
+  /** What the ledger tells of it so far. */
+  readonly counts: LedgerCounts
 }
 
 /** How a connection ended, the first time that the ledger says so. */
@@ -57,7 +60,9 @@ export class Lines {
         [placeIn(ledger, known.opened), placeIn(ledger, place)])
       return
     }
-    this.#open.set(connectionId, { userId, deviceId, nodeId, nodeEpoch, openedAtMs: atMs, opened: place })
+    const counts = new LedgerCounts()
+    counts.add(fact)
+    this.#open.set(connectionId, { userId, deviceId, nodeId, nodeEpoch, openedAtMs: atMs, opened: place, counts })
     if (this.walk.inRange(place)) this.walk.books.connections.opened++
     this.#checkEpoch(fact, atMs, place)
   }
@@ -96,6 +101,9 @@ export class Lines {
     }
     return undefined
   }
+
+  /** A fact of a connection while it is open. */
+  add (connectionId: string, fact: Entry['fact']): void { this.#open.get(connectionId)?.counts.add(fact) }
 
   /** A fact of a connection that its user's state does not hold. It may have closed long ago. */
   used ({ userId, fact }: Entry, connectionId: string, place: Place): void {
@@ -160,5 +168,5 @@ export class Lines {
 
 /** The ledger did not take its opening, and nobody was welcomed: an edge tells the end all the same, to be certain. */
 function wasNeverOpen ({ told, writtenSeq, ackedSeq, uplinks }: ConnectionClosed): boolean {
-  return !told && writtenSeq + ackedSeq + uplinks === 0
+  return !told && writtenSeq <= 0 && ackedSeq <= 0 && uplinks <= 0
 }

@@ -156,6 +156,7 @@ class PartitionWalk implements Walk {
       case 'DeliveryReported':
       case 'DownlinkSkipped':
       case 'UplinksRefused':
+        this.#lines.add(fact.connectionId, fact)
         if (!user.state.connections.has(fact.connectionId)) this.#lines.used(entry, fact.connectionId, place)
         if (fact.type === 'UplinksRefused' && this.#begun) {
           count(this.books.uplinks.refusedByEdges, fact.code, fact.count)

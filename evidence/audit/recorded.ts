@@ -1,3 +1,4 @@
+import { hasZerosForUnknown, isUncounted, unknownCount } from '../../schemas/counts.js'
 import type { ConnectionClosed } from '../../schemas/facts.js'
 import type { ConnectionEnded } from '../../schemas/records.js'
 import { connections, ledger } from '../../schemas/streams.js'
@@ -12,10 +13,13 @@ type Story = Pick<ConnectionEnded, typeof fields[number]>
 interface DueRecord extends Due {
   readonly connectionId: string
   readonly story: Story
+  /** Its counts are the ledger's own, of which a record may know less. */
+  readonly uncounted: boolean
 }
 
 const fields = [
   'userId', 'deviceId', 'nodeId', 'nodeEpoch', 'openedAtMs', 'closedAtMs', 'code', 'writtenSeq', 'ackedSeq',
+  'uplinks',
 ] as const satisfies ReadonlyArray<keyof ConnectionEnded>
 
 /** The stream `connections` of one partition: every closed connection must be in it, as the ledger tells it. */
@@ -32,10 +36,12 @@ export class Recorded extends DerivedStream<ConnectionEnded, DueRecord> {
   begins (atMs: number): void { this.#firstAtMs ??= atMs }
 
   closed (line: Line, fact: ConnectionClosed, closedAtMs: number, place: Place): void {
-    const { connectionId, code, writtenSeq, ackedSeq } = fact
-    const { userId, deviceId, nodeId, nodeEpoch, openedAtMs } = line
-    const story = { userId, deviceId, nodeId, nodeEpoch, openedAtMs, closedAtMs, code, writtenSeq, ackedSeq }
-    const due = { place, ordinal: 0, done: false, overtaken: false, connectionId, story }
+    const { connectionId, code } = fact
+    const { userId, deviceId, nodeId, nodeEpoch, openedAtMs, counts } = line
+    const uncounted = isUncounted(fact)
+    const { writtenSeq, ackedSeq, uplinks } = uncounted ? counts : fact
+    const story = { userId, deviceId, nodeId, nodeEpoch, openedAtMs, closedAtMs, code, writtenSeq, ackedSeq, uplinks }
+    const due = { place, ordinal: 0, done: false, overtaken: false, connectionId, story, uncounted }
     if (this.expect(due)) this.#due.set(connectionId, due)
   }
 
@@ -47,7 +53,8 @@ export class Recorded extends DerivedStream<ConnectionEnded, DueRecord> {
       this.#due.delete(connectionId)
       if (ended) ended.recorded = true
       if (this.walk.inRange(due.place)) this.walk.books.connections.recorded++
-      const field = fields.find(field => due.story[field] !== record[field])
+      const field = fields.find(field =>
+        due.story[field] !== record[field] && !(due.uncounted && saysUnknown(record, field)))
       if (field) {
         this.walk.report(due.place, 'record-differs',
           `Connection ${connectionId} has the ${field} ${record[field]} in the stream, ` +
@@ -97,4 +104,10 @@ export class Recorded extends DerivedStream<ConnectionEnded, DueRecord> {
       this.walk.books.connections.repeats++
     }
   }
+}
+
+/** `History` looks back no further than it must; earlier versions wrote zeros and looked nowhere. */
+function saysUnknown (record: ConnectionEnded, field: typeof fields[number]): boolean {
+  if (field !== 'writtenSeq' && field !== 'ackedSeq' && field !== 'uplinks') return false
+  return record[field] === unknownCount || hasZerosForUnknown(record)
 }

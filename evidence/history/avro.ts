@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { deflateRawSync } from 'node:zlib'
-import type { ConnectionEnded } from '../../schemas/records.js'
+import { AvroWriter } from '../../schemas/avro-writer.js'
 import { connections } from '../../schemas/streams.js'
 import { type HistoryEncoder, nothing } from './encoder.js'
+import { type HistoryRow, nullableNames } from './row.js'
 
 /*
   FILE   => MAGIC META SYNC BLOCK*                 Avro's object container file
@@ -11,10 +12,28 @@ import { type HistoryEncoder, nothing } from './encoder.js'
 */
 const magic = Buffer.from('Obj\x01', 'latin1')
 const recordBytesAtOnce = 1 << 18
+/** Room for most records; it grows with one that is larger. */
+const recordBytesFirst = 1 << 12
+
+interface Field {
+  readonly name: keyof HistoryRow
+  readonly type: 'string' | 'int' | 'long' | { readonly symbols: readonly string[] }
+}
+
+const { fields, ...named } = connections.schema as unknown as { fields: readonly Field[] }
+
+/** That of the stream, but that what nobody knows is null. */
+const schema = {
+  ...named,
+  fields: fields.map(field => {
+    if (!nullableNames.has(field.name)) return field
+    return { ...field, type: ['null', field.type], default: null }
+  }),
+}
 
 /**
- * An object container file with the schema of schemas/streams/connections.avsc. Not by avsc's encoder, which is an
- * asynchronous stream of single rows and knows nothing of the codec of this stream.
+ * An object container file with the schema of schemas/streams/connections.avsc, in which counts may be null. Not by
+ * avsc's encoder, which is an asynchronous stream of single rows.
  */
 export function avro (): HistoryEncoder {
   return new AvroContainer()
@@ -22,13 +41,15 @@ export function avro (): HistoryEncoder {
 
 class AvroContainer implements HistoryEncoder {
   readonly #sync = randomBytes(16)
+  readonly #writer = new AvroWriter()
+  #bytes = Buffer.allocUnsafeSlow(recordBytesFirst)
   #out: Buffer[] = [magic, metadata(), this.#sync]
   #records: Buffer[] = []
   #recordBytes = 0
 
-  add (rows: readonly ConnectionEnded[]): Uint8Array {
+  add (rows: readonly HistoryRow[]): Uint8Array {
     for (let i = 0; i < rows.length; i++) {
-      const record = Buffer.from(connections.encodeRecord(rows[i]!)) // a copy: the bytes are good until the next call
+      const record = this.#encode(rows[i]!)
       this.#records.push(record)
       this.#recordBytes += record.length
     }
@@ -40,6 +61,16 @@ class AvroContainer implements HistoryEncoder {
   end (): Uint8Array {
     if (this.#records.length > 0) this.#seal()
     return this.#take()
+  }
+
+  #encode (row: HistoryRow): Buffer {
+    const writer = this.#writer
+    for (;;) {
+      writer.open(this.#bytes, 0)
+      for (let i = 0; i < fields.length; i++) write(writer, fields[i]!, row[fields[i]!.name])
+      if (writer.pos <= this.#bytes.length) return Buffer.from(this.#bytes.subarray(0, writer.pos))
+      this.#bytes = Buffer.allocUnsafeSlow(2 * writer.pos)
+    }
   }
 
   #seal (): void {
@@ -56,8 +87,16 @@ class AvroContainer implements HistoryEncoder {
   }
 }
 
+function write (to: AvroWriter, { name, type }: Field, value: string | number | null): void {
+  if (nullableNames.has(name)) to.long(value === null ? 0 : 1) // the branch
+  if (value === null) return
+  if (typeof type !== 'string') to.symbol(type.symbols, value as string)
+  else if (type === 'string') to.string(value as string)
+  else to[type](value as number)
+}
+
 function metadata (): Buffer {
-  const entries: [string, string][] = [['avro.schema', JSON.stringify(connections.schema)], ['avro.codec', 'deflate']]
+  const entries: [string, string][] = [['avro.schema', JSON.stringify(schema)], ['avro.codec', 'deflate']]
   return Buffer.concat([long(entries.length), ...entries.flatMap(([key, value]) => [text(key), text(value)]), long(0)])
 }
 

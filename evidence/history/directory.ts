@@ -1,12 +1,12 @@
 import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { LogReader } from '../../ledger/log.js'
-import type { ConnectionEnded } from '../../schemas/records.js'
 import { connections } from '../../schemas/streams.js'
 import { historyOf, type HistoryFilter, type HistoryRange } from '../history.js'
 import { commitState, draftName, openDirectory, type DirectoryState, type Draft } from './directory-state.js'
 import type { HistoryEncoder } from './encoder.js'
 import { historyEncoder, type HistoryFormat } from './formats.js'
+import type { HistoryRow } from './row.js'
 
 /** Rows of one piece; a few more, for no block is split. */
 const pieceRowsMax = 1_000_000
@@ -111,7 +111,7 @@ class Piece {
 
   get days (): number { return this.#files.size }
 
-  async add (rows: readonly ConnectionEnded[]): Promise<void> {
+  async add (rows: readonly HistoryRow[]): Promise<void> {
     this.rows += rows.length
     for (let start = 0, end = 0; start < rows.length; start = end) {
       const day = dayOf(rows[start]!)
@@ -151,6 +151,6 @@ class Piece {
   }
 }
 
-function dayOf ({ closedAtMs }: ConnectionEnded): number {
+function dayOf ({ closedAtMs }: HistoryRow): number {
   return Math.floor(closedAtMs / dayMs)
 }

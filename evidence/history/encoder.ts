@@ -1,9 +1,9 @@
-import type { ConnectionEnded } from '../../schemas/records.js'
+import type { HistoryRow } from './row.js'
 
 /** Rows into the bytes of one file. Bytes come when there are enough of them: nothing is kept beyond that. */
 export interface HistoryEncoder {
   /** @returns what is to be written now; empty for nothing */
-  add (rows: readonly ConnectionEnded[]): Uint8Array
+  add (rows: readonly HistoryRow[]): Uint8Array
   /** @returns the rest of the file, also where no row came */
   end (): Uint8Array
 }
@@ -14,11 +14,11 @@ export const nothing = new Uint8Array(0)
 export class TextEncoderOf implements HistoryEncoder {
   #text: string
 
-  constructor (readonly line: (row: ConnectionEnded) => string, header = '') {
+  constructor (readonly line: (row: HistoryRow) => string, header = '') {
     this.#text = header
   }
 
-  add (rows: readonly ConnectionEnded[]): Uint8Array {
+  add (rows: readonly HistoryRow[]): Uint8Array {
     for (let i = 0; i < rows.length; i++) this.#text += this.line(rows[i]!)
     return this.#text.length < charsAtOnce ? nothing : this.end()
   }

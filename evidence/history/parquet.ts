@@ -1,8 +1,8 @@
 import { gzipSync } from 'node:zlib'
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer'
 import type { ColumnSource } from 'hyparquet-writer'
-import type { ConnectionEnded } from '../../schemas/records.js'
 import { type HistoryEncoder, nothing } from './encoder.js'
+import type { HistoryRow } from './row.js'
 
 /**
  * Rows of a row group, which is what memory holds of a file. So few that most of their values need not be moved by the
@@ -10,7 +10,7 @@ import { type HistoryEncoder, nothing } from './encoder.js'
  */
 const groupRows = 10_000
 
-type Row = ConnectionEnded
+type Row = HistoryRow
 
 /** A column, with its values of the row group that is being filled. */
 interface Column {
@@ -18,6 +18,7 @@ interface Column {
   readonly element: {
     readonly type: 'INT32' | 'INT64' | 'BYTE_ARRAY'
     readonly converted_type?: 'UTF8' | 'TIMESTAMP_MILLIS'
+    readonly repetition_type: 'REQUIRED' | 'OPTIONAL'
   }
   take (row: Row, at: number): void
   source (rows: number): ColumnSource
@@ -40,22 +41,22 @@ function columnsOfGroup (): Column[] {
     time('closedAt', row => row.closedAtMs),
     repeated('code', row => row.code),
     repeated('reason', row => row.reason),
-    long('writtenSeq', row => row.writtenSeq),
-    long('ackedSeq', row => row.ackedSeq),
-    long('framesIn', row => row.framesIn),
-    long('framesOut', row => row.framesOut),
-    long('bytesIn', row => row.bytesIn),
-    long('bytesOut', row => row.bytesOut),
-    long('uplinks', row => row.uplinks),
-    long('downlinksWritten', row => row.downlinksWritten),
-    long('downlinksAcked', row => row.downlinksAcked),
+    count('writtenSeq', row => row.writtenSeq),
+    count('ackedSeq', row => row.ackedSeq),
+    count('framesIn', row => row.framesIn),
+    count('framesOut', row => row.framesOut),
+    count('bytesIn', row => row.bytesIn),
+    count('bytesOut', row => row.bytesOut),
+    count('uplinks', row => row.uplinks),
+    count('downlinksWritten', row => row.downlinksWritten),
+    count('downlinksAcked', row => row.downlinksAcked),
     int('roundTripMs', row => row.roundTripMs),
     distinct('resumedFrom', row => row.resumedFrom),
     repeated('resumedTo', row => row.resumedTo),
   ]
 }
 
-/** Apache Parquet: text, 64-bit counts and UTC timestamps in milliseconds, gzip in pages. */
+/** Apache Parquet: text, nullable 64-bit counts and UTC timestamps in milliseconds, gzip in pages. */
 export function parquet (): HistoryEncoder {
   return new ParquetFile()
 }
@@ -67,7 +68,7 @@ class ParquetFile implements HistoryEncoder {
     writer: this.#bytes,
     schema: [
       { name: 'connections', num_children: this.#columns.length },
-      ...this.#columns.map(({ name, element }) => ({ name, repetition_type: 'REQUIRED' as const, ...element })),
+      ...this.#columns.map(({ name, element }) => ({ name, ...element })),
     ],
     codec: 'GZIP',
     // zlib is no slower than Snappy in JavaScript is, and packs ids a third smaller and counts by half.
@@ -108,7 +109,7 @@ class ParquetFile implements HistoryEncoder {
   }
 }
 
-const text = { type: 'BYTE_ARRAY', converted_type: 'UTF8' } as const
+const text = { type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'REQUIRED' } as const
 
 /** Text that is the same in many rows: a dictionary. */
 function repeated (name: string, of: (row: Row) => string): Column {
@@ -137,7 +138,7 @@ function long (name: string, of: (row: Row) => number): Column {
   const values = new Float64Array(groupRows)
   return {
     name,
-    element: { type: 'INT64' },
+    element: { type: 'INT64', repetition_type: 'REQUIRED' },
     take (row, at) { values[at] = of(row) },
     source: rows => ({ name, data: bigints(values, rows), encoding: 'DELTA_BINARY_PACKED', statistics: false }),
   }
@@ -146,15 +147,21 @@ function long (name: string, of: (row: Row) => number): Column {
 /** With its least and greatest in the file, so that a query for a while reads no other row groups. */
 function time (name: string, of: (row: Row) => number): Column {
   const { take, source } = long(name, of)
-  const element = { type: 'INT64', converted_type: 'TIMESTAMP_MILLIS' } as const
+  const element = { type: 'INT64', converted_type: 'TIMESTAMP_MILLIS', repetition_type: 'REQUIRED' } as const
   return { name, element, take, source: rows => ({ ...source(rows), statistics: true }) }
 }
 
-function int (name: string, of: (row: Row) => number): Column {
-  const values = new Int32Array(groupRows)
+/** A number that may be null, which its values have as NaN. */
+function count (name: string, of: (row: Row) => number | null): Column {
+  const { take, source } = long(name, row => of(row) ?? NaN)
+  return { name, element: { type: 'INT64', repetition_type: 'OPTIONAL' }, take, source }
+}
+
+function int (name: string, of: (row: Row) => number | null): Column {
+  const values: (number | null)[] = []
   return {
     name,
-    element: { type: 'INT32' },
+    element: { type: 'INT32', repetition_type: 'OPTIONAL' },
     take (row, at) { values[at] = of(row) },
     source: rows => ({ name, data: values.slice(0, rows), encoding: 'DELTA_BINARY_PACKED', statistics: false }),
   }
@@ -176,11 +183,12 @@ function utf8 (texts: readonly string[]): Uint8Array[] {
 /** Most counts are small, and a bigint of its own for each would be work for the garbage collector. */
 const small = Array.from({ length: 4096 }, (_, value) => BigInt(value))
 
-function bigints (values: Float64Array, count: number): bigint[] {
-  const data = new Array<bigint>(count)
+function bigints (values: Float64Array, count: number): (bigint | null)[] {
+  const data = new Array<bigint | null>(count)
   for (let i = 0; i < count; i++) {
     const value = values[i]!
     if (value >= 0 && value < small.length) data[i] = small[value]!
+    else if (Number.isNaN(value)) data[i] = null
     else data[i] = i > 0 && value === values[i - 1] ? data[i - 1]! : BigInt(value)
   }
   return data

@@ -1,10 +1,10 @@
 import { printable } from '../../schemas/printable.js'
-import type { ConnectionEnded } from '../../schemas/records.js'
 import { connections } from '../../schemas/streams.js'
 import { type HistoryEncoder, TextEncoderOf } from './encoder.js'
+import type { HistoryRow } from './row.js'
 
 /** In the order of schemas/streams/connections.avsc. */
-const { fields } = connections.schema as unknown as { fields: readonly { name: keyof ConnectionEnded }[] }
+const { fields } = connections.schema as unknown as { fields: readonly { name: keyof HistoryRow }[] }
 const columns = fields.map(({ name }) => name)
 
 /** One JSON object a line, with the fields of schemas/streams/connections.avsc in their order. */
@@ -12,21 +12,21 @@ export function ndjson (): HistoryEncoder {
   return new TextEncoderOf(lineOf)
 }
 
-export function lineOf (row: ConnectionEnded): string {
+export function lineOf (row: HistoryRow): string {
   return `${printable(JSON.stringify(row))}\n`
 }
 
-/** RFC 4180 with a header line. Times are milliseconds since 1970, as everywhere else. */
+/** RFC 4180 with a header line. Times are milliseconds since 1970, as everywhere else; what nobody knows is empty. */
 export function csv (): HistoryEncoder {
   return new TextEncoderOf(csvLine, `${columns.join(',')}\r\n`)
 }
 
-function csvLine (row: ConnectionEnded): string {
+function csvLine (row: HistoryRow): string {
   let line = ''
   for (let i = 0; i < columns.length; i++) {
     const value = row[columns[i]!]
     if (i > 0) line += ','
-    line += typeof value === 'string' ? csvText(value) : value
+    line += typeof value === 'string' ? csvText(value) : value ?? ''
   }
   return `${line}\r\n`
 }

@@ -25,7 +25,7 @@ const readersMax = 16
 
 const summary = 'Connections that ended, one JSON object a line'
 const description = 'Those that closed from `since` on and before `until`, in order for each user, each with its whole ' +
-  'story (schemas/streams/connections.avsc). Connections that are still open are not among them: presence has those. ' +
+  'story (schemas/streams/connections.avsc). A number that nobody knows, for its node was lost, is null. Connections that are still open are not among them: presence has those. ' +
   'A row that came into the stream more than an hour after its connection had closed may be missing.'
 const timeDescription = 'a time such as 2026-11-20T10:00Z, or so long ago: 2h, 30m, 7d'
 

@@ -5,6 +5,7 @@ import { sum } from '../../evidence/audit/books.js'
 import type { AuditedLog } from '../../evidence/audit/derived.js'
 import type { StoredLog } from '../../ledger/embedded/reader.js'
 import type { Block } from '../../ledger/log.js'
+import { countNames, unknownCounts } from '../../schemas/counts.js'
 import type { Entry, Fact } from '../../schemas/facts.js'
 import { opened, reported, requested, uplink } from '../actors/user/history.js'
 import {
@@ -263,6 +264,40 @@ names('an entry that the fold can not take', ({ ledger }) => {
         return fold(state, entry)
       },
     },
+  }
+})
+
+t.test('The audit of a connection that was lost with its node', async t => {
+  const { fact: end } = findFact(healthy, 'ConnectionClosed', ({ uplinks }) => uplinks > 0)
+  const { connectionId } = end
+  const facts = healthy.ledger.flatMap(({ items }) => items.map(({ fact }) => fact))
+    .filter(fact => 'connectionId' in fact && fact.connectionId === connectionId)
+  const reports = facts.filter(fact => fact.type === 'DeliveryReported')
+  const told = {
+    ...unknownCounts,
+    uplinks: new Set(facts.flatMap(fact => fact.type === 'UplinkReceived' ? [fact.seq] : [])).size,
+    writtenSeq: Math.max(-1, ...reports.map(({ writtenSeq }) => writtenSeq)),
+    ackedSeq: Math.max(-1, ...reports.map(({ ackedSeq }) => ackedSeq)),
+  }
+  const zeros = { ...Object.fromEntries(countNames.map(name => [name, 0])), roundTripMs: -1 }
+  const cases: Array<[what: string, counts: object, recorded: object, codes: string[]]> = [
+    ['takes a record that has what the ledger tells', unknownCounts, told, []],
+    ['takes a record that knows less', unknownCounts, unknownCounts, []],
+    ['takes the zeros of earlier versions', zeros, zeros, []],
+    ['takes a record that was made of the zeros of earlier versions', zeros, told, []],
+    ['names a record with other uplinks', unknownCounts, { ...told, uplinks: told.uplinks + 1 }, ['record-differs']],
+    ['names a record with another seq', unknownCounts, { ...told, writtenSeq: 77 }, ['record-differs']],
+  ]
+  for (const [what, counts, recorded, codes] of cases) {
+    await t.test(what, async t => {
+      const copy = copied()
+      change(copy.ledger, ({ fact }) => fact === end, item =>
+        ({ ...item, fact: { ...end, code: 'node-lost', told: false, ...counts } }))
+      change(copy.connections, record => record.connectionId === connectionId, record =>
+        ({ ...record, code: 'node-lost', ...recorded }))
+      const { violations } = await auditOf(await stored(t, copy), { nowMs })
+      t.strictSame(violations.map(({ code }) => code), codes)
+    })
   }
 })
 

@@ -1,6 +1,7 @@
 import type { Test } from 'tap'
 import { embeddedLog, type EmbeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
+import { unknownCounts } from '../../schemas/counts.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import type { ConnectionEnded } from '../../schemas/records.js'
 import { connections } from '../../schemas/streams.js'
@@ -38,6 +39,11 @@ export function ended (userId: string, connectionId: string, more: Partial<Conne
     resumedTo: '',
     ...more,
   }
+}
+
+/** One whose node was lost: what the ledger does not tell is unknown. */
+export function lost (userId: string, connectionId: string, more: Partial<ConnectionEnded> = {}): ConnectionEnded {
+  return ended(userId, connectionId, { code: 'node-lost', ...unknownCounts, ...more })
 }
 
 /** An embedded log in a directory, with a clock that can be set. */

@@ -6,8 +6,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import { type HistoryRow, rowOf } from '../../evidence/history/row.js'
 import type { ConnectionEnded } from '../../schemas/records.js'
-import { ended, historyLog, noon } from './connection-rows.js'
+import { ended, historyLog, lost, noon } from './connection-rows.js'
 
 const ledgerline = fileURLToPath(new URL('../../cli/ledgerline.js', import.meta.url))
 const parquetRows = fileURLToPath(new URL('parquet-rows.js', import.meta.url))
@@ -23,6 +24,22 @@ t.test('an export into a file', async t => {
     t.strictSame(groups, Array(6).fill(10_000))
     t.match(types, { closedAt: 'INT64 TIMESTAMP_MILLIS', code: 'BYTE_ARRAY UTF8', bytesIn: 'INT64', roundTripMs: 'INT32' })
     t.ok(same(sorted(found.map(fromParquet)), sorted(rows)))
+  })
+
+  t.test('parquet has null for what nobody knows of a lost node, beside others and in a file of its own', async t => {
+    const { directory, data, rows, append } = await given(t, 10)
+    const gone = [0, 1, 2].map(n => lost('u3', `lost${n}`, { uplinks: n, closedAtMs: noon + n }))
+    await append(gone)
+    for (const [user, wanted] of [['u3', [...gone, rows[3]!]], ['u4', [rows[4]!]]] as const) {
+      const out = join(directory, `${user}.parquet`)
+      await history(data, '--user', user, '--out', out)
+      const [, ...found] = await parquet(out)
+      t.strictSame(sorted(found.map(fromParquet)), sorted(wanted.map(rowOf)))
+    }
+    await append([lost('dan', 'c1')])
+    await history(data, '--user', 'dan', '--out', join(directory, 'dan.parquet'))
+    const [, alone] = await parquet(join(directory, 'dan.parquet'))
+    t.match(alone, { connectionId: 'c1', bytesIn: null, uplinks: null, roundTripMs: null })
   })
 
   t.test('has those of a user, of a while and of a partition', async t => {
@@ -135,9 +152,9 @@ async function files (out: string): Promise<string[]> {
   return entries.filter(path => path.endsWith('.parquet')).sort()
 }
 
-function fromParquet ({ openedAt, closedAt, ...row }: Record<string, any>): ConnectionEnded {
+function fromParquet ({ openedAt, closedAt, ...row }: Record<string, any>): HistoryRow {
   const times = { openedAtMs: Date.parse(openedAt as string), closedAtMs: Date.parse(closedAt as string) }
-  return { ...row, ...times } as ConnectionEnded
+  return { ...row, ...times } as HistoryRow
 }
 
 function dayOf ({ closedAtMs }: ConnectionEnded): number {
@@ -150,6 +167,6 @@ function same (found: readonly string[], wanted: readonly string[]): boolean {
 }
 
 /** Comparable, whatever the order of rows and fields. */
-function sorted (rows: readonly ConnectionEnded[]): string[] {
+function sorted (rows: readonly HistoryRow[]): string[] {
   return rows.map(row => JSON.stringify(Object.entries(row).sort(([a], [b]) => a < b ? -1 : 1))).sort()
 }

@@ -2,8 +2,9 @@ import { Readable } from 'node:stream'
 import avsc from 'avsc'
 import t from 'tap'
 import { historyEncoder, type HistoryFormat } from '../../evidence/history/formats.js'
-import type { ConnectionEnded } from '../../schemas/records.js'
-import { ended } from './connection-rows.js'
+import { type HistoryRow, rowOf } from '../../evidence/history/row.js'
+import { countNames } from '../../schemas/counts.js'
+import { ended, lost } from './connection-rows.js'
 
 const odd = ended('bö"b', 'c2', {
   client: 'app,1',
@@ -15,11 +16,13 @@ const odd = ended('bö"b', 'c2', {
   resumedFrom: 'c1',
 })
 const rows = [ended('ann', 'c1'), odd]
+/** What the ledger tells of it is known. */
+const gone = rowOf(lost('ann', 'c3', { uplinks: 2, writtenSeq: 7 }))
 
 t.test('The format', async t => {
   t.test('ndjson has a row a line', async t => {
     const lines = (await encode('ndjson', rows)).toString().split('\n')
-    t.strictSame(lines.slice(0, -1).map(line => JSON.parse(line) as ConnectionEnded), rows)
+    t.strictSame(lines.slice(0, -1).map(line => JSON.parse(line) as HistoryRow), rows)
     t.equal(lines.at(-1), '')
   })
 
@@ -35,10 +38,28 @@ t.test('The format', async t => {
 
   t.test('avro is an object container file', async t => {
     const many = Array.from({ length: 5000 }, (_, n) => ended(`u${n}`, `c${n}`))
-    const decoder = new avsc.streams.BlockDecoder()
-    const found: unknown[] = []
-    for await (const row of Readable.from([await encode('avro', [...rows, ...many])]).pipe(decoder)) found.push({ ...row })
-    t.strictSame(found, [...rows, ...many])
+    t.strictSame(await rowsOf(await encode('avro', [...rows, ...many])), [...rows, ...many])
+  })
+
+  t.test('avro makes room for a row of any size', async t => {
+    const large = ended('ann', 'c1', { reason: 'x'.repeat(100_000) })
+    t.strictSame(await rowsOf(await encode('avro', [large, ...rows])), [large, ...rows])
+  })
+
+  t.test('says null, or nothing in csv, for what nobody knows', async t => {
+    t.match(gone, { uplinks: 2, writtenSeq: 7, ackedSeq: null, framesIn: null, bytesOut: null, roundTripMs: null })
+    t.strictSame(JSON.parse((await encode('ndjson', [gone])).toString()), gone)
+    t.match((await encode('csv', [gone])).toString(), /,node-lost,,7,,,,,,2,,,,,\r\n$/)
+    t.strictSame(await rowsOf(await encode('avro', [gone, ...rows])), [gone, ...rows])
+  })
+
+  t.test('has null for the zeros that earlier versions wrote of a lost node', async t => {
+    const zeros = Object.fromEntries(countNames.map(name => [name, 0]))
+    const nulls = Object.fromEntries(countNames.map(name => [name, null]))
+    const old = ended('ann', 'c1', { code: 'node-lost', ...zeros, roundTripMs: -1 })
+    t.strictSame(rowOf(old), { ...old, ...nulls, roundTripMs: null })
+    const told = ended('ann', 'c1', { ...zeros, roundTripMs: -1 })
+    t.strictSame(rowOf(told), told, 'and no other')
   })
 
   for (const format of ['ndjson', 'csv', 'avro'] as const) {
@@ -49,7 +70,14 @@ t.test('The format', async t => {
   }
 })
 
-async function encode (format: HistoryFormat, rows: readonly ConnectionEnded[]): Promise<Buffer> {
+async function rowsOf (avro: Buffer): Promise<unknown[]> {
+  const decoder = new avsc.streams.BlockDecoder()
+  const found: unknown[] = []
+  for await (const row of Readable.from([avro]).pipe(decoder)) found.push({ ...row })
+  return found
+}
+
+async function encode (format: HistoryFormat, rows: readonly HistoryRow[]): Promise<Buffer> {
   const encoder = await historyEncoder(format)
   const parts: Uint8Array[] = []
   for (let at = 0; at < rows.length; at += 7) parts.push(encoder.add(rows.slice(at, at + 7)))

@@ -6,6 +6,7 @@ import type { Surroundings } from '../../evidence/surroundings.js'
 import { type Placed, type Subject, trace, type TraceRange } from '../../evidence/trace.js'
 import { UplinkSubject } from '../../evidence/uplink.js'
 import type { Block, LogReader } from '../../ledger/log.js'
+import { unknownCounts } from '../../schemas/counts.js'
 import type { Entry, Fact } from '../../schemas/facts.js'
 import { poison } from '../actors/given.js'
 import {
@@ -369,6 +370,15 @@ t.test('The trace of a connection', async t => {
       text: /^After 8 s connection c1 on n1 of phone was silent for too long \(heartbeat-timeout\)\. Over it: 4 uplinks received, 1 to 4, 2 accepted, 1 repeats, 1 refused for a gap, 5 refused by the edge; downlinks 1 to 2 sent, up to 2 written, up to 1 acked; 1 unacked then\.$/,
       steps: ['opened', 'resumed', 'welcomed', 'gap', 'refused', 'uplinks', 'downlinks', 'ended', 'succeeded'],
     },
+    'tells what was reported of it where its node was lost': {
+      history: [
+        opened('c1'), requested('m1'), requested('m2'), requested('m3'), reported('c1', 1, 2),
+        closed('c1', { code: 'node-lost', told: false, ...unknownCounts }),
+      ],
+      code: 'node-lost',
+      text: /downlinks 1 to 3 sent, up to 2 reported as written, up to 1 reported as acked; 2 unacked then\.$/,
+      steps: ['opened', 'welcomed', 'uplinks', 'downlinks', 'ended'],
+    },
     'tells who ended it': {
       history: [opened('c1'), kicked('k'), closed('c1', { code: 'kicked', reason: 'test' })],
       code: 'kicked',
@@ -399,6 +409,12 @@ t.test('The trace of a connection', async t => {
   for (const [which, example] of Object.entries(cases)) {
     t.test(which, async t => { await check(t, example, new ConnectionSubject('c1')) })
   }
+
+  t.test('tells of no frames where nobody has counted them', async t => {
+    const lost = closed('c1', { code: 'node-lost', told: false, ...unknownCounts })
+    const { steps } = await traced([opened('c1'), lost], new ConnectionSubject('c1'), bare())
+    t.match(steps.at(-1)!.text, /^ended with node-lost; 1000 ms$/)
+  })
 })
 
 t.test('A trace of a range', async t => {

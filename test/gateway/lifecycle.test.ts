@@ -1,5 +1,6 @@
 import pino from 'pino'
 import t, { type Test } from 'tap'
+import { historyOf, historyRanges } from '../../evidence/history.js'
 import { readConfig } from '../../gateway/config.js'
 import { Lifecycle } from '../../gateway/lifecycle.js'
 import { identify, type NodeIdentity, NodeReporter } from '../../gateway/node.js'
@@ -8,11 +9,12 @@ import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import type { Stores } from '../../gateway/stores.js'
 import type { Tables } from '../../projections/tables/tables.js'
 import { nobodyWatches } from '../../schemas/conditions.js'
+import type { Entry } from '../../schemas/facts.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import type { NodeFact } from '../../schemas/records.js'
 import { ledger, nodes } from '../../schemas/streams.js'
 import { until } from '../faults/node-process.js'
-import { opened, reported, started } from '../projections/given.js'
+import { opened, reported, started, uplink } from '../projections/given.js'
 
 const leaseMs = 300
 const logger = pino({ enabled: false })
@@ -31,6 +33,32 @@ t.test('Lifecycle', async t => {
     await new Promise(resolve => setTimeout(resolve, 4 * leaseMs))
     t.strictSame(await world.lost(), ['n2 5'])
     t.strictSame(await world.closed(), ['c1 node-lost'])
+  })
+
+  t.test('leaves to the history of a lost node what the ledger knows, and says of the rest that nobody does', async t => {
+    const world = await given(t)
+    await world.report('n1')
+    await world.tell('n2', 5, start)
+    await world.open('ann', 'c1', 'n2', 5)
+    await world.add(uplink('ann', 'c1', 1), uplink('ann', 'c1', 2), {
+      userId: 'ann', atMs: 1700, fact: { type: 'DeliveryReported', connectionId: 'c1', writtenSeq: 4, ackedSeq: 3 },
+    })
+    await world.watch()
+    await until(async () => (await world.history()).length > 0)
+    t.match(await world.history(), [{
+      connectionId: 'c1',
+      code: 'node-lost',
+      writtenSeq: 4,
+      ackedSeq: 3,
+      framesIn: null,
+      framesOut: null,
+      bytesIn: null,
+      bytesOut: null,
+      uplinks: 2,
+      downlinksWritten: null,
+      downlinksAcked: null,
+      roundTripMs: null,
+    }])
   })
 
   t.test('declares nobody lost while its own reports do not come back', async t => {
@@ -244,6 +272,17 @@ async function given (t: Test) {
     async open (userId: string, connectionId: string, nodeId: string, nodeEpoch: number) {
       const partition = partitionOf(userId, log.partitions(ledger))
       await log.append(ledger, partition, [opened(userId, connectionId, { nodeId, nodeEpoch })])
+    },
+    async add (...entries: Entry[]) {
+      await log.append(ledger, partitionOf(entries[0]!.userId, log.partitions(ledger)), entries)
+    },
+    /** As it is exported. */
+    async history () {
+      const found = []
+      for (const range of await historyRanges(log, {})) {
+        for await (const { rows } of historyOf(log, range, {})) found.push(...rows)
+      }
+      return found
     },
     async report (nodeId: string) {
       const { type, ...rest } = start

@@ -9,9 +9,11 @@ import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import type { Stores } from '../../gateway/stores.js'
 import type { EventLog } from '../../ledger/log.js'
 import { History } from '../../projections/history.js'
+import { blocksBackMax } from '../../projections/ledger-counts.js'
 import { unpack } from '../../projections/opening.js'
 import type { Tables } from '../../projections/tables/tables.js'
-import type { Entry } from '../../schemas/facts.js'
+import { unknownCounts } from '../../schemas/counts.js'
+import type { ConnectionClosed, Entry } from '../../schemas/facts.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import { nobodyWatches } from '../../schemas/conditions.js'
 import type { ConnectionEnded } from '../../schemas/records.js'
@@ -99,6 +101,54 @@ t.test('a connection that ended', async t => {
     await until(async () => (await world.records()).length > 0)
     t.match(await world.records(), [{ connectionId: 'c2' }])
     await until(() => history.unopened === 1)
+  })
+})
+
+t.test('a connection that was lost with its node', async t => {
+  const report = (connectionId: string, writtenSeq: number, ackedSeq: number): Entry =>
+    ({ userId: 'ann', atMs: 1600, fact: { type: 'DeliveryReported', connectionId, writtenSeq, ackedSeq } })
+  const lost = (connectionId: string, more: Partial<ConnectionClosed> = unknownCounts) =>
+    closed('ann', connectionId, { code: 'node-lost', told: false, ...more })
+  const { uplinks, writtenSeq, ackedSeq, ...nobodyKnows } = unknownCounts
+  const recorded = async (...blocks: Entry[][]) => {
+    const world = await inMemory(t)
+    for (const block of blocks) await world.log.hear(block)
+    await until(() => behind(world.history) === 0)
+    return world.records.map(record => ({
+      connectionId: record.connectionId,
+      ...pick(record, 'uplinks', 'writtenSeq', 'ackedSeq', ...Object.keys(nobodyKnows) as (keyof typeof nobodyKnows)[]),
+    }))
+  }
+
+  t.test('has what the ledger tells of it, and of the rest that nobody knows', async t => {
+    const block = [uplink('ann', 'c1', 7), uplink('ann', 'c2', 1), uplink('ann', 'c1', 8)]
+    t.strictSame(await recorded(
+      [opened('ann', 'c1'), opened('ann', 'c2', { deviceId: 'desk' })], block, [report('c1', 4, 2)], block,
+      [uplink('ann', 'c1', 9), report('c1', 9, 6), lost('c1'), uplink('ann', 'c1', 10), report('c1', 12, 12)]
+    ), [{ connectionId: 'c1', uplinks: 3, writtenSeq: 9, ackedSeq: 6, ...nobodyKnows }])
+  })
+
+  t.test('has no seq where none was reported', async t => {
+    t.strictSame(await recorded([opened('ann', 'c1')], [lost('c1')]),
+      [{ connectionId: 'c1', uplinks: 0, writtenSeq: -1, ackedSeq: -1, ...nobodyKnows }])
+  })
+
+  t.test('has the same where an earlier version told its end, with zeros', async t => {
+    t.strictSame(await recorded([opened('ann', 'c1')], [uplink('ann', 'c1')], [lost('c1', {})]),
+      [{ connectionId: 'c1', uplinks: 1, writtenSeq: -1, ackedSeq: -1, ...nobodyKnows }])
+  })
+
+  t.test('has an unknown number of uplinks where it opened too long ago, and what was reported since', async t => {
+    const others = Array.from({ length: Number(blocksBackMax) }, () => [uplink('bob', 'c9')])
+    t.strictSame(await recorded(
+      [opened('ann', 'c1')], [report('c1', 1, 1)], ...others, [report('c1', 5, 5), uplink('ann', 'c1')], [lost('c1')]
+    ), [{ connectionId: 'c1', uplinks: -1, writtenSeq: 5, ackedSeq: 5, ...nobodyKnows }])
+  })
+
+  t.test('has what its edge has counted, where that one slept and told it first', async t => {
+    t.match(await recorded([opened('ann', 'c1')],
+      [closed('ann', 'c1', { framesIn: 3, bytesIn: 70, uplinks: 2 }), lost('c1')]),
+    [{ connectionId: 'c1', framesIn: 3, bytesIn: 70, uplinks: 2 }])
   })
 })
 
@@ -237,13 +287,13 @@ t.test('any order of openings and ends, with any repeats and any crashes', async
   })
 
   t.test('gives one record to each connection that ended, in order', async t => {
-    await fc.assert(fc.asyncProperty(withRepeats(story), crashes, async ({ items, blocks }, crashes) => {
+    await fc.assert(fc.asyncProperty(withRepeats(storyWithLost), crashes, async ({ items, blocks }, crashes) => {
       assert.deepEqual(await recordsOf(blocks, crashes, true), model(items))
     }))
   })
 
   t.test('gives the same record again, if any, where the log does not know what was derived', async t => {
-    await fc.assert(fc.asyncProperty(withRepeats(story), crashes, async ({ items, blocks }, crashes) => {
+    await fc.assert(fc.asyncProperty(withRepeats(storyWithLost), crashes, async ({ items, blocks }, crashes) => {
       const records = await recordsOf(blocks, crashes, false)
       const firsts = new Map<string, ConnectionEnded>()
       for (const record of records) {
@@ -255,6 +305,18 @@ t.test('any order of openings and ends, with any repeats and any crashes', async
     }))
   })
 })
+
+/** Half of its connections are lost with their nodes, after an uplink and a report. */
+const storyWithLost = story.map(entries => entries.flatMap(entry => {
+  const { userId, atMs, fact } = entry
+  if (fact.type !== 'ConnectionClosed' || Number(fact.connectionId.slice(1)) % 2 === 0) return [entry]
+  const { connectionId } = fact
+  return [
+    uplink(userId, connectionId, 1, atMs),
+    { userId, atMs, fact: { type: 'DeliveryReported', connectionId, writtenSeq: 3, ackedSeq: 2 } } as Entry,
+    closed(userId, connectionId, { atMs, code: 'node-lost', told: false, ...unknownCounts }),
+  ]
+}))
 
 interface Crashes { readonly applies: number[], readonly appends: number[], readonly restarts: number[] }
 
@@ -305,7 +367,8 @@ function model (entries: readonly Entry[]): ConnectionEnded[] {
     const { entry: { atMs: openedAtMs, fact: opening }, resumedFrom, resumedTo } = opened
     assert.ok(opening.type === 'ConnectionOpened')
     const { type, downlinkSeq, loginPolicy, uplinkWindow, ...first } = opening
-    const { type: _, endSession, told, ...last } = fact
+    const { type: _, endSession, told, ...ending } = fact
+    const last = fact.code === 'node-lost' ? { ...ending, uplinks: 1, writtenSeq: 3, ackedSeq: 2 } : ending
     records.push({ userId, openedAtMs, closedAtMs, ...first, ...last, resumedFrom, resumedTo })
     opened.isOpen = false
     if (endSession && resumedTo === '') newest.set(JSON.stringify([userId, opening.deviceId]), '')
@@ -394,6 +457,10 @@ async function embedded (t: Test) {
       return found
     },
   }
+}
+
+function pick<T, K extends keyof T> (from: T, ...names: K[]): Pick<T, K> {
+  return Object.fromEntries(names.map(name => [name, from[name]])) as Pick<T, K>
 }
 
 /** The connections that wait for their end. */

@@ -24,6 +24,7 @@ export function givenConnection (t: Test, limits: Partial<EdgeLimits> = {}) {
   const appended: Entry[] = []
   const asked: Question[] = []
   let paused = false
+  let mayCrash = false
   let now = 0
   const verifying: Array<{ token: string, resolve: (identity: Identity) => void, reject: (err: unknown) => void }> = []
   const appends: Array<{ resolve: () => void, reject: (error: Error) => void }> = []
@@ -75,7 +76,7 @@ export function givenConnection (t: Test, limits: Partial<EdgeLimits> = {}) {
     stopwatch: new Stopwatch(() => {}),
     reportSoon () {},
     count: { uplinks: 0, uplinksRefused: 0, downlinks: 0, signals: 0, closed () {} },
-    failed (what, error) { t.fail(`${what}: ${error}`) },
+    failed (what, error) { if (!mayCrash) t.fail(`${what}: ${error}`) },
   }
   const system = startActors()
   t.teardown(() => { system.stop() })
@@ -91,6 +92,11 @@ export function givenConnection (t: Test, limits: Partial<EdgeLimits> = {}) {
     verifying,
     tell,
     received (...frames: Frame[]) { connection.received(frames) },
+    /** Its actor fails at a frame. */
+    crash () {
+      mayCrash = true
+      connection.received([{ get op (): never { throw new Error('planted') } } as unknown as Frame])
+    },
     isPaused: () => paused,
     letIn (more: Partial<Identity> = {}) { verifying.shift()!.resolve(identity(more)) },
     appended: () => appended.map(({ fact }) => fact.type),
