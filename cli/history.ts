@@ -13,6 +13,7 @@ import { parseTime } from '../evidence/moment.js'
 import type { LogReader } from '../ledger/log.js'
 import { connections } from '../schemas/streams.js'
 import { CommandFailed } from './failure.js'
+import { pastTimeOption } from './moment.js'
 import { addLogOptions, openLogReader, type LogOptions } from './log.js'
 import { addProgressOption, startProgress, type Progress } from './progress.js'
 import { addRangeOptions, rangesOf, type RangeOptions } from './range.js'
@@ -147,7 +148,7 @@ async function writeDirectory (
 function filterOf ({ user, since, until }: HistoryOptions, nowMs: number): HistoryFilter {
   return {
     userId: user,
-    sinceMs: since === undefined ? undefined : parseTime(since, nowMs),
+    sinceMs: since === undefined ? undefined : pastTimeOption('--since', since, nowMs),
     untilMs: until === undefined ? undefined : parseTime(until, nowMs),
   }
 }

@@ -4,6 +4,7 @@ import { parsePosition, type LogReader, type Position } from '../ledger/log.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import type { Stream } from '../schemas/streams.js'
 import { CommandFailed } from './failure.js'
+import { pastTimeOption } from './moment.js'
 
 export interface RangeOptions {
   readonly since?: string
@@ -81,7 +82,8 @@ async function offsetOf (
 function edgeOf (option: string, text: string, nowMs: number): Edge {
   if (text === 'beginning') return { type: 'beginning' }
   if (/^-\d{1,15}$/.test(text)) return { type: 'back', blocks: -BigInt(text) }
-  const atMs = parseTime(text, nowMs)
+  // A range may go on to a time that is still to come, but not begin there.
+  const atMs = option === '--since' ? pastTimeOption(option, text, nowMs) : parseTime(text, nowMs)
   if (atMs !== undefined) return { type: 'time', atMs }
   try {
     return { type: 'position', position: parsePosition(text) }

@@ -56,6 +56,7 @@ t.test('a range', async t => {
     [{ since: '3@x' }, /^--since: got "3@x"/],
     [{ since: '' }, /^--since: got ""/],
     [{ since: '0h' }, /^--since: got "0h"/],
+    [{ since: '2099-01-01' }, /^--since: got "2099-01-01", which is in the future, want a time that has been/],
     [{ since: '10m', until: '1h' }, /--since 10m is not before --until 1h/],
     [{ since: '0@1', until: '1@9' }, /several partitions/],
     [{ since: '0@1', partition: '1' }, /several partitions/],
