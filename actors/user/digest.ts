@@ -24,15 +24,23 @@ const sigma = Uint8Array.of(
 // One digest at a time, so its working memory is made once.
 const h = new Int32Array(8)
 const m = new Int32Array(16)
-const digest = h.subarray(0, digestWords)
 let bytes = new Uint8Array(256)
-/** What `h` is the digest of: a message to a thousand users comes a thousand times in a row. */
-let digested: string | undefined
 
-/** The first 128 bits of the BLAKE2s-256 of a text in UTF-8, as four words. Valid until the next call. */
+/** Digests of late: a message to a thousand users comes a thousand times, and some others in between. */
+const known = new Map<string, Int32Array>()
+const knownMax = 256
+
+/** The first 128 bits of the BLAKE2s-256 of a text in UTF-8, as four words, which are not to be changed. */
 export function digestOf (text: string): Int32Array {
-  if (text === digested) return digest
-  digested = text
+  let found = known.get(text)
+  if (found) return found
+  found = digested(text)
+  if (known.size >= knownMax) known.clear()
+  known.set(text, found)
+  return found
+}
+
+function digested (text: string): Int32Array {
   if (text.length * 3 > bytes.length) bytes = new Uint8Array(text.length * 3)
   const length = encode(text)
   h.set(iv)
@@ -41,7 +49,7 @@ export function digestOf (text: string): Int32Array {
     const isLast = at + 64 >= length
     for (let i = 0; i < 16; i++) m[i] = wordAt(bytes, at + 4 * i, length)
     compress(isLast ? length : at + 64, isLast)
-    if (isLast) return digest
+    if (isLast) return h.slice(0, digestWords)
   }
 }
 
