@@ -17,7 +17,11 @@ export const filterItemsMax = 100
 /** Why a command can never be sent: `bad-request` or `payload-too-large`; undefined where it can. */
 export function refusalOf (command: DownlinkCommand, frameBytesMax: number): GatewayError | undefined {
   const wrong = wrongOf(command)
-  if (wrong !== undefined) return new GatewayError('bad-request', wrong)
+  return wrong === undefined ? sizeRefusalOf(command, frameBytesMax) : new GatewayError('bad-request', wrong)
+}
+
+/** The same of a command whose fields were checked by a schema made of the same rules: of its size alone. */
+export function sizeRefusalOf (command: DownlinkCommand, frameBytesMax: number): GatewayError | undefined {
   const bytes = frameBytes(command)
   if (bytes <= frameBytesMax) return undefined
   return new GatewayError('payload-too-large',

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { DownlinkCommand } from '../../schemas/records.js'
-import { filterItemsMax, refusalOf, ttlMsDefault, ttlMsMax, usersMax } from '../downlink-command.js'
+import { filterItemsMax, sizeRefusalOf, ttlMsDefault, ttlMsMax, usersMax } from '../downlink-command.js'
 import { errorAnswers } from './errors.js'
 import type { JsonPayload } from '../../schemas/payload.js'
 import { decodePayload, payloadSchema } from './payload.js'
@@ -136,7 +136,7 @@ export async function downlinksRoutes (app: FastifyInstance, options: DownlinksO
     },
   }, async (request, reply) => {
     const command = commandOf(request.body)
-    const refusal = refusalOf(command, options.frameBytesMax)
+    const refusal = sizeRefusalOf(command, options.frameBytesMax)
     if (refusal) throw refusal
     return await reply.code(202).send(await options.push(command, request.body.messageId !== undefined))
   })
