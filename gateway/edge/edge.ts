@@ -50,6 +50,10 @@ export class Edge {
   readonly #byId = new Map<string, Connection>()
   readonly #unrecorded: Array<{ partition: number, entry: Entry }> = []
   readonly #timer: NodeJS.Timeout
+  /** A sweep that comes so long after the one before is late: this process stood still. */
+  readonly #lateTicks: number
+  #sweptAt: number
+  #wasLate = false
   readonly handshakes: Handshakes<Connection>
   readonly lingerers: Lingerers
   /** Told of each connection whose socket is gone, while somebody wants to know. */
@@ -67,6 +71,8 @@ export class Edge {
       ticks: context.ticks,
       putOut: connection => { this.#putOut(connection) },
     })
+    this.#lateTicks = 2 * everyMs / tickMs
+    this.#sweptAt = context.ticks()
     this.#timer = setInterval(() => { this.#sweep() }, everyMs)
   }
 
@@ -157,6 +163,12 @@ export class Edge {
     this.#recordEnds()
     this.lingerers.sweep()
     const now = this.context.ticks()
+    // What came while this process stood still is in the sockets, and is read before the next sweep. Twice in a row it
+    // is no pause but load, and then who is silent must go all the same.
+    const isLate = now - this.#sweptAt > this.#lateTicks && !this.#wasLate
+    this.#sweptAt = now
+    this.#wasLate = isLate
+    if (isLate) return
     const { limits } = this.context
     const acceptedBefore = now - limits.handshakeMs / tickMs
     const closingBefore = now - limits.lingerMs / tickMs

@@ -10,6 +10,17 @@ const heartbeatMs = 1_000
 
 t.jobs = dialects.length // they wait, mostly
 
+t.test('A connection whose node stands still for a while lives on by what came meanwhile', async t => {
+  const node = await startTestNode(t, { LEDGERLINE_HEARTBEAT_MS: String(heartbeatMs) })
+  const { client } = await connected(t, node, 'TCP', 'patient')
+  await new Promise(resolve => setTimeout(resolve, heartbeatMs))
+  client.send({ op: 'ping' })
+  // Long enough to be silent for 2.5 heartbeats, were it not for the ping that lies in the socket.
+  for (const since = Date.now(); Date.now() - since < 3 * heartbeatMs;);
+  t.equal((await client.next()).op, 'pong')
+  await alive(t, client)
+})
+
 for (const dialect of dialects) {
   t.test(`A connection over ${dialect}`, { jobs: 5, buffered: true }, async t => {
     const node = await startTestNode(t, {
