@@ -3,6 +3,7 @@ import type { ClientOptions } from './options.js'
 import { urlByIp } from './platform.js'
 import type { Platform } from './platform.js'
 import { openWebSocket } from './transport-browser.js'
+import { RefusedError } from './waits.js'
 
 export type * from './public.js'
 export { Client } from './client.js'
@@ -17,7 +18,7 @@ const browser: Platform = {
     const timer = setTimeout(() => late.abort(), withinMs)
     try {
       const response = await fetch(urlByIp(from), { signal: late.signal })
-      if (!response.ok) throw new Error(`it answered ${response.status}`)
+      if (!response.ok) throw new RefusedError(response.status, response.headers.get('retry-after'))
       return await response.json()
     } finally {
       clearTimeout(timer)

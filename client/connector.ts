@@ -268,5 +268,7 @@ export class Connector {
 }
 
 function unreachableFor (err: unknown): ConnectionEnd {
-  return { ...unreachable, reason: reasonOf(err), ...err instanceof NoToken ? err.end : {} }
+  const { retryAfterMs } = (err ?? {}) as { retryAfterMs?: unknown }
+  const end = { ...unreachable, reason: reasonOf(err), retryAfterMs: boundedWait(retryAfterMs) }
+  return err instanceof NoToken ? { ...end, ...err.end } : end
 }

@@ -3,6 +3,7 @@ import type { EndpointsOptions } from './endpoints.js'
 import { hostOf, withQuery } from './platform.js'
 import type { Platform } from './platform.js'
 import { boundedWait } from './waits.js'
+import type { RefusedError } from './waits.js'
 
 export interface IpConfig {
   /** What to connect to, best first; at least one. */
@@ -38,7 +39,9 @@ export function ipConfigOf ({ urls, transport, region, resolve, getJson }: IpCon
           first = index
           return config
         } catch (cause) {
-          failure = new Error(`ip-config at ${address.ip ?? hostOf(url)}: ${(cause as Error).message}`, { cause })
+          const { message, retryAfterMs } = cause as Error & Partial<RefusedError>
+          const refused = new Error(`ip-config at ${address.ip ?? hostOf(url)}: ${message}`, { cause })
+          failure = Object.assign(refused, { retryAfterMs })
         }
       }
     }

@@ -6,6 +6,7 @@ import type { ClientOptions } from './options.js'
 import type { Address, Platform } from './platform.js'
 import { openTcp } from './transport-tcp.js'
 import { lookupOf, openWebSocket } from './transport-ws.js'
+import { RefusedError } from './waits.js'
 
 export type * from './public.js'
 export { Client } from './client.js'
@@ -34,7 +35,7 @@ async function getJson ({ url, ip }: Address, withinMs: number): Promise<unknown
     asking.on('error', reject)
     asking.on('response', response => {
       if (response.statusCode === 200) json(response).then(resolve, reject)
-      else reject(new Error(`it answered ${response.statusCode}`))
+      else reject(new RefusedError(response.statusCode, response.headers['retry-after']))
     })
     asking.end()
   })

@@ -15,3 +15,13 @@ export function boundedWait (ms: unknown, otherwise = 0, minMs = 0): number {
 export function retryAfterMsOf (header = '', nowMs = Date.now()): number {
   return boundedWait(/^\d+$/.test(header.trim()) ? 1000 * Number(header) : Date.parse(header) - nowMs)
 }
+
+/** A service over HTTP that answered with anything but what was asked for, and perhaps how long to stay away. */
+export class RefusedError extends Error {
+  readonly retryAfterMs: number
+
+  constructor (status: number | undefined, retryAfter?: string | null) {
+    super(`it answered ${status}`)
+    this.retryAfterMs = retryAfterMsOf(retryAfter ?? '')
+  }
+}

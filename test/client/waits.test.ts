@@ -111,6 +111,23 @@ t.test('A client that is told to wait', async t => {
     })
   }
 
+  for (const [status, retryAfter, least] of [[429, '9999999', 480_000], [503, '7', 7_000]] as const) {
+    t.test(`by ip-config with ${status} and Retry-After: ${retryAfter} does not ask before`, async t => {
+      let asked = 0
+      const server = createServer((_request, response) => {
+        asked++
+        response.writeHead(status, { 'retry-after': retryAfter }).end()
+      }).listen(0, '127.0.0.1')
+      t.teardown(() => server.close())
+      await once(server, 'listening')
+      const ipConfig = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1/ip-config`
+      const client = givenClient(t, [], { endpoints: undefined, ipConfig, random: () => 0.5 })
+      const { willReconnect, retryInMs } = await client.connect().once('disconnected')
+      t.strictSame([willReconnect, asked], [true, 1])
+      t.ok(retryInMs >= least && retryInMs <= 600_000, `${retryInMs} ms`)
+    })
+  }
+
   t.test('by a refusal of uplinks waits 10 minutes at most', async t => {
     const edge = await givenEdge(t)
     const client = givenClient(t, [edge.url]).connect()
