@@ -75,6 +75,7 @@ interface SchemaError extends FastifySchemaValidationError {
     readonly properties?: object
     readonly format?: string
     readonly description?: string
+    readonly examples?: readonly unknown[]
   }
   readonly data: unknown
 }
@@ -86,9 +87,14 @@ function reasonOf ({ keyword, params, parentSchema, data, message }: SchemaError
     case 'additionalProperties': return unknownName(String(params.additionalProperty), parentSchema.properties ?? {}, where)
     case 'required': return `: want ${JSON.stringify(params.missingProperty)}`
     case 'enum': return `: got ${shown(data)}, want ${allowed(params.allowedValues as unknown[])}`
+    case 'pattern': return `: got ${shown(data)}, want ${formOf(parentSchema, message)}`
     case 'anyOf': return `: want ${parentSchema.description ?? message}`
     default: return ` ${message}`
   }
+}
+
+function formOf ({ examples }: SchemaError['parentSchema'], otherwise = ''): string {
+  return examples === undefined ? otherwise.replace(/^must /, 'text to ') : `a text such as ${shown(examples[0])}`
 }
 
 function allowed (values: readonly unknown[]): string {

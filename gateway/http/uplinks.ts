@@ -79,7 +79,7 @@ function cursorAfter ({ log, stream }: UplinksOptions, after: string | undefined
   try {
     return UplinkCursor.parse(after, log.partitions(stream))
   } catch (cause) {
-    throw new GatewayError('bad-request', 'querystring/after must be a cursor that this gateway gave out', { cause })
+    throw new GatewayError('bad-request', `querystring/after: got ${JSON.stringify(after.slice(0, 100))}, want now, or a cursor that this gateway gave out`, { cause })
   }
 }
 

@@ -142,7 +142,7 @@ t.test('uplinks', async t => {
     const { place } = await givenGateway(t)
     const { code, stderr } = await run(['uplinks', '--after', 'nonsense'], place)
     t.equal(code, 2)
-    t.match(stderr, /must be a cursor that this gateway gave out \(bad-request\)\n$/)
+    t.match(stderr, /a cursor that this gateway gave out \(bad-request\)\n$/)
   })
 })
 

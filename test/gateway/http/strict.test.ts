@@ -61,6 +61,13 @@ t.test('A value that is not among those allowed is told with them', async t => {
     'body/delivery: got "maybe", want "durable" or "signal"')
 })
 
+t.test('A value of another form is told with one that would do', async t => {
+  t.equal((await refusal(t, { url: '/v1/uplinks?limit=many' })).message,
+    'querystring/limit: got "many", want a text such as "100"')
+  t.equal((await refusal(t, { url: '/v1/uplinks?after=tomorrow' })).message,
+    'querystring/after: got "tomorrow", want now, or a cursor that this gateway gave out')
+})
+
 t.test('A payload that is none says what one is', async t => {
   t.equal((await refusal(t, push({ ...least, payload: 7 }))).message, 'body/payload: want a string, or {"base64": "..."}')
 })
