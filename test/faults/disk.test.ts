@@ -26,10 +26,10 @@ t.test('A data directory that can not be used', async t => {
     t.match(stderr, /LEDGERLINE_DATA/)
     t.match(stderr, directory)
   })
-  t.test('ends the command with code 1 and says whose it is when it is not ours', async t => {
+  t.test('ends the command with code 2 and says whose it is when it is not ours', async t => {
     const directory = t.testdir({ 'thesis.doc': 'precious' })
     const { exit, stderr } = await tryProcess(t, directory) as Failed
-    t.strictSame(exit, { code: 1, signal: null })
+    t.strictSame(exit, { code: 2, signal: null })
     t.match(stderr, /thesis\.doc/)
     t.equal(readFileSync(join(directory, 'thesis.doc'), 'utf8'), 'precious')
   })

@@ -246,7 +246,7 @@ t.test('The public streams', { skip: missing }, async t => {
         topic: 'registered.downlinks',
         messages: [
           { key: 'ann', value: Buffer.concat([head, command('by-id')]) },
-          { key: 'ann', value: Buffer.concat([Buffer.from('c301e604a47bafb20c1e', 'hex'), command('by-header')]) },
+          { key: 'ann', value: Buffer.concat([Buffer.from('c30122d26de4126e1150', 'hex'), command('by-header')]) },
         ],
       })
       await until(() => ann.seen.length === 2)
