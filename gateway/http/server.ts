@@ -31,7 +31,7 @@ import type { RebuildsOptions } from './rebuilds.js'
 import { redeliveriesRoutes } from './redeliveries.js'
 import type { RedeliveriesOptions } from './redeliveries.js'
 import { ajvRules } from './shapes.js'
-import { boundedServer, connectPath, endStrangers, socketLimits, strangersIdleMs, vouchFor } from './sockets.js'
+import { boundedServer, connectPath, endIdle, socketLimits, strangersIdleMs, vouchFor } from './sockets.js'
 import type { SocketLimits } from './sockets.js'
 import { stateRoutes } from './state.js'
 import type { StateOptions } from './state.js'
@@ -166,7 +166,7 @@ function refuseWhenClosing (app: FastifyInstance): void {
   let closing = false
   app.addHook('preClose', async () => {
     closing = true
-    endStrangers(app.server)
+    endIdle(app.server)
   })
   app.addHook('onRequest', async () => {
     if (closing) throw new GatewayError('not-ready', 'this node is stopping')

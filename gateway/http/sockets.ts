@@ -37,11 +37,14 @@ interface Visitor {
   strangers: Set<Socket> | undefined
   /** How long a stranger may idle. */
   readonly idleMs: number
+  /** It asked to become a WebSocket. */
+  isUpgraded: boolean
 }
 
 const visitors = new WeakMap<Socket, Visitor>()
-/** By address. */
-const strangersOf = new WeakMap<Server, ReadonlyMap<string, ReadonlySet<Socket>>>()
+const socketsOf = new WeakMap<Server, ReadonlySet<Socket>>()
+/** Servers that take nobody any more. */
+const closing = new WeakSet<Server>()
 
 /** It has shown an API key, or is a WebSocket, which has bounds of its own. */
 export function vouchFor (socket: Socket): void {
@@ -84,6 +87,7 @@ function asksForWebSocket (upgrade: string | undefined): boolean {
 /** A server whose sockets keep within `limits`, whatever their peers do. */
 export function boundedServer (handler: RequestListener, limits: SocketLimits): Server {
   const { requestMs, keptAliveMs, unreadMs, pipelinedMax, strangersMax } = limits
+  const sockets = new Set<Socket>()
   const byAddress = new Map<string, Set<Socket>>()
 
   const server = createServer({
@@ -103,25 +107,29 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits): 
     }
     visitor.underWay++
     response.once('close', () => {
-      visitor.underWay--
-      if (visitor.underWay === 0 && visitor.strangers !== undefined && !socket.destroyed) socket.setTimeout(requestMs)
+      if (--visitor.underWay > 0 || socket.destroyed) return
+      if (closing.has(server)) socket.destroySoon()
+      else if (visitor.strangers !== undefined) socket.setTimeout(requestMs)
     })
     if (asksForWebSocket(request.headers.upgrade)) response.shouldKeepAlive = false
     handler(request, response)
   })
 
-  strangersOf.set(server, byAddress)
+  socketsOf.set(server, sockets)
   server.on('connection', socket => {
     const address = networkOf(socket.remoteAddress ?? '')
     const strangers = byAddress.get(address) ?? new Set()
     byAddress.set(address, strangers)
-    visitors.set(socket, { underWay: 0, strangers, idleMs: requestMs })
+    visitors.set(socket, { underWay: 0, strangers, idleMs: requestMs, isUpgraded: false })
+    sockets.add(socket)
     strangers.add(socket)
     socket.once('close', () => {
+      sockets.delete(socket)
       strangers.delete(socket)
       if (strangers.size === 0 && byAddress.get(address) === strangers) byAddress.delete(address)
     })
     if (strangers.size > strangersMax) oldestIdle(strangers).destroy()
+    if (closing.has(server)) socket.setTimeout(requestMs) // Node's own clock has stopped
   })
 
   server.setTimeout(unreadMs, socket => {
@@ -131,6 +139,7 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits): 
 
   // Node lets go of a socket that is to be upgraded, so its clocks are off until it is a WebSocket.
   server.on('upgrade', ({ socket }) => {
+    visitors.get(socket)!.isUpgraded = true
     socket.setTimeout(requestMs)
     socket.on('timeout', destroyThis)
   })
@@ -141,10 +150,16 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits): 
   return server
 }
 
-/** Ends strangers that wait for no answer, of a server that is closing: its clocks for requests stop then. */
-export function endStrangers (server: Server): void {
-  for (const strangers of strangersOf.get(server)?.values() ?? []) {
-    for (const socket of strangers) if (visitors.get(socket)!.underWay === 0) socket.destroy()
+/**
+ * Ends sockets that wait for no answer, and the others once they have it: of a server that is closing, which waits for
+ * all of them and whose clocks for requests have stopped. WebSockets are ended by the edge.
+ */
+export function endIdle (server: Server): void {
+  closing.add(server)
+  for (const socket of socketsOf.get(server) ?? []) {
+    const { underWay, isUpgraded, strangers } = visitors.get(socket)!
+    const isWebSocket = isUpgraded && strangers === undefined
+    if (underWay === 0 && !isWebSocket) socket.destroy()
   }
 }
 

@@ -218,6 +218,27 @@ t.test('A server that closes does not wait for strangers', async t => {
   t.ok(peer.ended)
 })
 
+t.test('A server that closes waits for an answer that is due, and ends its socket then', async t => {
+  let answer = (_users: []) => {}
+  const users = new Promise<[]>(resolve => { answer = resolve })
+  let isAsked = false
+  const push = async () => {
+    isAsked = true
+    return { messageId: 'm', users: await users }
+  }
+  const { app, dial } = await given(t, { push })
+  const body = JSON.stringify({ to: { userIds: ['ann'] }, payload: 'hi' })
+  const peer = dial(lines('POST /v1/downlinks HTTP/1.1', 'host: a', `authorization: ${key.authorization}`,
+    'content-type: application/json', `content-length: ${body.length}`) + body)
+  await until(() => isAsked)
+  const closed = app.close()
+  await until(() => !app.server.listening)
+  answer([])
+  await closed
+  await until(() => peer.ended)
+  t.match(peer.received, /^HTTP\/1\.1 202 /)
+})
+
 t.test('A follower that has nothing to read', async t => {
   t.test('gets a byte now and then, and stays', async t => {
     const { url } = await given(t, { socketLimits: { unreadMs: 200 }, silentMs: 50 })
