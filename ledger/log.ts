@@ -66,6 +66,11 @@ export interface AppendOptions {
   readonly derivedFrom?: bigint
   /** May wait for the next commit, at most `lazyCommitMs`, rather than cause one of its own. */
   readonly lazy?: boolean
+  /**
+   * What the gateway must write for itself (ends of connections, load reports, derived streams): it may take the share
+   * of `pendingBytesMax` that is kept from what clients and services send.
+   */
+  readonly reserved?: boolean
 }
 
 export interface ReadRange {

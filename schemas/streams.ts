@@ -13,6 +13,7 @@ import type {
   ConnectionEnded, DownlinkCommand, DownlinkRejected, NodeEntry, UplinkAccepted,
 } from './records.js'
 import { fingerprintOf, headerBytes, readHeader, register, writeHeader, type AvroSchema } from './single-object.js'
+import { bytesOfEntry, bytesOfUplink, bytesOfValue } from './sizes.js'
 
 /** What two processes must agree on about a stream: its name, its record's codec, what its records are keyed by. */
 export interface Stream<T> {
@@ -24,6 +25,8 @@ export interface Stream<T> {
   key (item: T): string
   /** What a reader may drop repeats by: the same for every copy of the item. Absent where items go in blocks. */
   messageId? (item: T): string
+  /** What an item takes in memory while it waits, all its fields counted: for bounds in bytes. */
+  bytesOf (item: T): number
   /** Standard Avro `array<record>` behind a single-object header. The result is valid until the next call. */
   encodeBlock (items: readonly T[]): Buffer
   /** @throws GatewayError `bad-record` with the reason; never ends or hangs the process, whatever the bytes */
@@ -47,6 +50,8 @@ interface Codec<T> {
   readonly blocks: boolean
   key (item: T): string
   messageId? (item: T): string
+  /** `bytesOfValue` where there is none. */
+  bytesOf? (item: T): number
   write (to: AvroWriter, item: T): void
   read (from: AvroReader): T
   /** Branches of the union `fact` that this build knows. */
@@ -60,12 +65,13 @@ const bytesAtFirst = 1 << 12
 for (const record of loadHistory()) register({ type: 'array', items: record })
 
 export const ledger = stream<Entry>('ledger', {
-  blocks: true, key: ofUser, write: writeEntry, read: readEntry, facts: factTypes,
+  blocks: true, key: ofUser, bytesOf: bytesOfEntry, write: writeEntry, read: readEntry, facts: factTypes,
 })
 export const uplinks = stream<UplinkAccepted>('uplinks', {
   blocks: false,
   key: ofUser,
   messageId: ({ userId, userSeq }) => `${userId}/${userSeq}`,
+  bytesOf: bytesOfUplink,
   write: writeUplinkAccepted,
   read: readUplinkAccepted,
 })
@@ -101,7 +107,8 @@ export const connections = stream<ConnectionEnded>('connections', {
 
 function ofUser (item: { readonly userId: string }): string { return item.userId }
 
-function stream<T> (name: string, { blocks, key, messageId, write, read, facts }: Codec<T>): RecordStream<T> {
+function stream<T> (name: string, codec: Codec<T>): RecordStream<T> {
+  const { blocks, key, messageId, bytesOf = bytesOfValue, write, read, facts } = codec
   const schema = loadSchema(`streams/${name.replace('.', '-')}`)
   const foreign = foreignBlocks<T>(schema, facts)
   const writer = new AvroWriter()
@@ -141,6 +148,7 @@ function stream<T> (name: string, { blocks, key, messageId, write, read, facts }
     schema,
     key,
     messageId,
+    bytesOf,
     encodeBlock (items) {
       start()
       if (items.length > 0) writer.long(items.length)

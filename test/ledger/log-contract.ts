@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Block, EventLog, Follower } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
+import { bytesOfValue } from '../../schemas/sizes.js'
 
 export interface Note { readonly userId: string, readonly text: string }
 
@@ -23,6 +24,7 @@ export function noteStream (): Stream<Note> {
     name: `notes-${process.pid}-${++streams}`,
     blocks: true,
     key: ({ userId }) => userId,
+    bytesOf: bytesOfValue,
     encodeBlock: items => {
       if (items.some(({ text }) => typeof text !== 'string')) throw new TypeError('a note needs a text')
       return Buffer.from(JSON.stringify(items))
