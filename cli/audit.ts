@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { audit as auditLog, type AuditRange, type Books, type Violation } from '../evidence/audit.js'
-import { readEnvironment, readSetting, settings } from '../gateway/config.js'
+import { readEnvironment, settings } from '../gateway/config.js'
+import { readSetting } from '../gateway/setting.js'
 import type { LogReader } from '../ledger/log.js'
 import { ledger } from '../schemas/streams.js'
 import { describeBooks } from './audit-table.js'

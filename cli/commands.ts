@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { ConfigError } from '../gateway/config.js'
+import { ConfigError } from '../gateway/setting.js'
 import { addAudit } from './audit.js'
 import { addConnect } from './connect.js'
 import { addDrain } from './drain.js'

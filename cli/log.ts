@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
-import { readEnvironment, readSetting, settings, type Environment } from '../gateway/config.js'
+import { readEnvironment, settings } from '../gateway/config.js'
+import { type Environment, readSetting } from '../gateway/setting.js'
 import type { LogReader } from '../ledger/log.js'
 import { openRemoteLog } from '../ledger/remote.js'
 import { streams } from '../ledger/streams.js'

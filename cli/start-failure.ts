@@ -1,4 +1,5 @@
-import { type Config, ConfigError, flagOf, settings, type Setting, wrong } from '../gateway/config.js'
+import { type Config, settings } from '../gateway/config.js'
+import { ConfigError, flagOf, type Setting, wrong } from '../gateway/setting.js'
 import { GatewayError } from '../schemas/errors.js'
 import { CommandFailed } from './failure.js'
 

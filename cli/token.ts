@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { SignJWT } from 'jose'
-import { readEnvironment, readSetting, settings } from '../gateway/config.js'
+import { readEnvironment, settings } from '../gateway/config.js'
+import { readSetting } from '../gateway/setting.js'
 import { parseDurationMs } from './duration.js'
 import { CommandFailed } from './failure.js'
 import { ownCommand } from './self.js'

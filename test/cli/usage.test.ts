@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import t from 'tap'
-import { flagOf, settings } from '../../gateway/config.js'
+import { settings } from '../../gateway/config.js'
+import { flagOf } from '../../gateway/setting.js'
 import { run } from './given.js'
 
 t.test('ledgerline', async t => {

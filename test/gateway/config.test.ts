@@ -1,7 +1,9 @@
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { ConfigError, ensureSecrets, flagOf, readConfig, readEnvironment, settings } from '../../gateway/config.js'
+import { readConfig, readEnvironment, settings } from '../../gateway/config.js'
+import { ensureSecrets } from '../../gateway/secrets.js'
+import { ConfigError, flagOf } from '../../gateway/setting.js'
 
 t.test('readConfig', async t => {
   t.test('has the defaults of protocol.md 6', async t => {

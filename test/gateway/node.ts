@@ -6,7 +6,9 @@ import { join } from 'node:path'
 import pino from 'pino'
 import type { Test } from 'tap'
 import { WebSocket } from 'ws'
-import { ensureSecrets, type Environment, readConfig } from '../../gateway/config.js'
+import { readConfig } from '../../gateway/config.js'
+import { ensureSecrets } from '../../gateway/secrets.js'
+import type { Environment } from '../../gateway/setting.js'
 import { type RunningNode, startNode } from '../../gateway/main.js'
 
 /** How long a test waits for what must come: long, for a machine may be busy, and all is well long before. */

@@ -5,7 +5,7 @@ import { openLog } from '../../gateway/edge/facts.js'
 import { connected, type Speaker } from '../../gateway/edge/dialects.js'
 import type { Heard } from '../../gateway/edge/hand-avro.js'
 import { startTestNode, type TestNode } from '../../gateway/node.js'
-import type { Environment } from '../../../gateway/config.js'
+import type { Environment } from '../../../gateway/setting.js'
 import { judge } from './told.js'
 import type { Judged, Planted } from './planted.js'
 

@@ -1,0 +1,144 @@
+import { resolve } from 'node:path'
+
+/* What a setting is: a variable of the environment, what it may hold, and how that is read. */
+
+/** Variables by name, as in `process.env`. An empty one, or one of white space, counts as not set. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Wrong configuration: exit code 2. The message names the variable, what it got and what it wants. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+/** One variable, and the option of `ledgerline start` by the same name. */
+export interface Setting<T = unknown> extends Reader<T> {
+  readonly variable: string
+  /** Taken as if it had been typed; undefined for none. */
+  readonly fallback: string | undefined
+  readonly help: string
+  /** Its value stays out of messages. */
+  readonly secret: boolean
+}
+
+export interface Reader<T> {
+  readonly want: string
+  /** Undefined where `text` is not what is wanted. */
+  readonly parse: (text: string) => T | undefined
+}
+
+/** HS256 wants a key as long as its hash (RFC 7518, 3.2): a shorter one can be guessed from one token. */
+const tokenSecretBytesMin = 32
+
+const apiKeyLengthMin = 20
+
+/** The option of `ledgerline start` for a variable: `LEDGERLINE_HTTP_PORT` is `http-port`. */
+export function flagOf (variable: string): string {
+  return variable.replace(/^LEDGERLINE_/, '').toLowerCase().replaceAll('_', '-')
+}
+
+/**
+ * White space at both ends is nobody's: a value that comes from a file ends with a newline.
+ *
+ * @throws ConfigError when the variable is set to something else than is wanted
+ */
+export function readSetting<T> (setting: Setting<T>, env: Environment, options: Environment = {}): T | undefined {
+  const given = options[setting.variable]?.trim() || env[setting.variable]?.trim() || setting.fallback
+  if (given === undefined) return undefined
+  const value = setting.parse(given)
+  if (value === undefined) throw wrong(setting.variable, setting.secret ? 'something else' : given, setting.want)
+  return value
+}
+
+/** @returns what is to be thrown where a variable's value is not what is wanted */
+export function wrong (variable: string, got: string, want: string, cause?: unknown): ConfigError {
+  return new ConfigError(`${variable} (--${flagOf(variable)}): got ${JSON.stringify(got)}, want ${want}`, { cause })
+}
+
+export function setting<T> (name: string, fallback: string | undefined, reader: Reader<T>, help: string): Setting<T> {
+  const shared = ['KAFKA_BROKERS', 'REDIS_URL', 'SCHEMA_REGISTRY_URL'].includes(name) // names that other tools know
+  return { variable: shared ? name : `LEDGERLINE_${name}`, fallback, help, secret: false, ...reader }
+}
+
+export function secret<T> (setting: Setting<T>): Setting<T> {
+  return { ...setting, secret: true }
+}
+
+export function integer (min: number, max: number): Reader<number> {
+  return {
+    want: `an integer from ${min} to ${max}`,
+    parse: text => /^\d{1,16}$/.test(text) && Number(text) >= min && Number(text) <= max ? Number(text) : undefined,
+  }
+}
+
+export function pattern (want: string, regexp: RegExp): Reader<string> {
+  return { want, parse: text => regexp.test(text) ? text : undefined }
+}
+
+export function directory (): Reader<string> {
+  return { want: 'the path of a directory', parse: path => resolve(path) }
+}
+
+export function oneOf<T extends string> (names: readonly T[]): Reader<T> {
+  return { want: `one of ${names.join(', ')}`, parse: text => names.find(name => name === text) }
+}
+
+export function url (...schemes: string[]): Reader<string> {
+  const starts = schemes.map(scheme => `${scheme}://`)
+  return {
+    want: `a URL that starts with ${starts.join(' or ')}`,
+    parse: text => starts.some(start => text.startsWith(start)) && URL.canParse(text) ? text : undefined,
+  }
+}
+
+/** Several hosts are those of a Redis Cluster; with Sentinel the path names the master. */
+export function redis (): Reader<string> {
+  const host = String.raw`[\w.-]+(?::\d{1,5})?`
+  const hosts = `(?:[^@/\\s]*@)?${host}(?:,${host})*`
+  const form = new RegExp(`^(?:rediss?://${hosts}(?:/\\d*)?|rediss?\\+sentinel://${hosts}/[\\w.-]+)$`)
+  return {
+    want: 'redis://HOST:PORT, several HOST:PORT for a Redis Cluster, or redis+sentinel://HOST:PORT,.../MASTER; rediss for TLS',
+    parse: text => form.test(text) ? text : undefined,
+  }
+}
+
+export function allOrSomeOf<T extends string> (names: readonly T[]): Reader<readonly T[]> {
+  return {
+    want: `"all", or some of ${names.join(', ')}`,
+    parse (text) {
+      const given = splitList(text)
+      if (given.length === 1 && given[0] === 'all') return names
+      const known = names.filter(name => given.includes(name))
+      return known.length > 0 && given.every(item => names.some(name => name === item)) ? known : undefined
+    },
+  }
+}
+
+export function tokenSecret (): Reader<string> {
+  return {
+    want: `a secret of at least ${tokenSecretBytesMin} bytes, such as \`openssl rand -base64 32\` prints`,
+    parse: text => Buffer.byteLength(text) >= tokenSecretBytesMin ? text : undefined,
+  }
+}
+
+export function keyList (): Reader<readonly string[]> {
+  return {
+    want: `comma-separated keys of at least ${apiKeyLengthMin} visible ASCII characters, ` +
+      'such as `openssl rand -hex 20` prints',
+    parse: listOf(new RegExp(`^[\\x21-\\x7e]{${apiKeyLengthMin},}$`)),
+  }
+}
+
+export function brokerList (): Reader<readonly string[]> {
+  return { want: 'comma-separated HOST:PORT', parse: listOf(/^[\w.[\]:-]+:\d{1,5}$/) }
+}
+
+function listOf (regexp: RegExp) {
+  return (text: string) => {
+    const items = splitList(text)
+    return items.every(item => regexp.test(item)) ? items : undefined
+  }
+}
+
+function splitList (text: string): string[] {
+  return text.split(',').map(item => item.trim()).filter(item => item !== '')
+}
