@@ -3,10 +3,11 @@ import type { Health } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import type { AppendOptions, Position } from '../log.js'
+import { Pending } from '../pending.js'
 import type { Cluster } from './cluster.js'
 import { NoAnswer } from './connection.js'
 import type { RecordFormat } from './format.js'
-import { cut, estimatedBytes, recordBytesMax, type Outgoing } from './outgoing.js'
+import { bytesOf, cut, recordBytesMax, type Outgoing } from './outgoing.js'
 import { ProducerIds } from './producer-ids.js'
 import { produce, type Produced } from './record-apis.js'
 import { stamp } from './record-batch.js'
@@ -25,8 +26,8 @@ export interface AppenderOptions {
 export interface AppendMetrics {
   blocksAppended: number
   entriesAppended: number
-  /** Estimated, of appends without an outcome. */
-  pendingBytes: number
+  /** Of appends without an outcome, as `Stream.bytesOf` counts them. */
+  readonly pendingBytes: number
   /** Appends that succeeded, and the time they took together. */
   appends: number
   appendMs: number
@@ -51,9 +52,7 @@ const retryMsMax = 1_000
  * it let the broker drop the copy if the first one did arrive. What is behind it in its partition waits.
  */
 export class Appender {
-  readonly metrics: AppendMetrics = {
-    blocksAppended: 0, entriesAppended: 0, pendingBytes: 0, appends: 0, appendMs: 0,
-  }
+  readonly metrics: AppendMetrics
 
   private readonly slots = new Map<string, Slot>()
   private readonly lanes = new Map<number, Lane>()
@@ -66,37 +65,42 @@ export class Appender {
   private readonly producerIds: ProducerIds
   private succeededAtMs = 0
   private pending = 0
+  private readonly pendingBytes: Pending
   private idle: (() => void) | undefined
   private closed = false
   private lastFailure = ''
 
   constructor (private readonly options: AppenderOptions) {
     this.producerIds = new ProducerIds(options.cluster, options.sendDeadlineMs)
+    const pending = this.pendingBytes = new Pending(options.pendingBytesMax)
+    this.metrics = {
+      blocksAppended: 0, entriesAppended: 0, appends: 0, appendMs: 0, get pendingBytes () { return pending.bytes },
+    }
   }
 
   append<T> (
     stream: Stream<T>, topic: string, partition: number, items: readonly T[], options: AppendOptions = {}
   ): Promise<Position> {
-    const { derivedFrom = -1n, lazy = false } = options
-    const { pendingBytesMax, cluster } = this.options
+    const { derivedFrom = -1n, lazy = false, reserved = false } = options
+    const { cluster } = this.options
     if (this.closed) return Promise.reject(closed())
     if (items.length === 0) return Promise.reject(new RangeError(`append to ${stream.name}: got no items, want some`))
     const last = cluster.partitions(topic) - 1
     if (!(partition >= 0 && partition <= last)) {
       return Promise.reject(new RangeError(`stream ${stream.name}: got partition ${partition}, want 0 to ${last}`))
     }
-    const bytes = estimatedBytes(items)
+    const bytes = bytesOf(stream, items)
     const slot = this.slotOf(stream, topic, partition)
-    const { pendingBytes } = this.metrics
-    if (pendingBytes + bytes > pendingBytesMax && pendingBytes > 0) {
-      return Promise.reject(unavailable(`${pendingBytes} bytes wait to be written, want at most ${pendingBytesMax}`))
-    }
     if (this.refusing(slot)) return Promise.reject(this.away())
-    this.metrics.pendingBytes += bytes
+    try {
+      this.pendingBytes.take(slot.share, bytes, reserved)
+    } catch (err) {
+      return Promise.reject(err)
+    }
     this.pending++
     return new Promise((resolve, reject) => {
       const done = () => {
-        this.metrics.pendingBytes -= bytes
+        this.pendingBytes.release(slot.share, bytes, reserved)
         if (--this.pending === 0) this.idle?.()
       }
       slot.queue.push({
@@ -118,9 +122,7 @@ export class Appender {
 
   health (): { ok: boolean, reason: string } {
     if (this.closed) return { ok: false, reason: 'the log is closed' }
-    if (this.metrics.pendingBytes >= this.options.pendingBytesMax) {
-      return { ok: false, reason: 'too much waits to be written' }
-    }
+    if (this.pendingBytes.full) return { ok: false, reason: 'too much waits to be written' }
     return this.refusing(undefined) ? { ok: false, reason: this.away().message } : { ok: true, reason: '' }
   }
 

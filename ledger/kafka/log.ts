@@ -24,7 +24,7 @@ export interface KafkaLogOptions {
   readonly format?: RecordFormat
   /** How long a send may take. Its outcome is unknown then, and it is sent again. */
   readonly sendDeadlineMs?: number
-  /** Estimated bytes of appends without an outcome; an append that passes it is refused. */
+  /** Bytes of appends without an outcome, all fields counted; an append that passes its share is refused. */
   readonly pendingBytesMax?: number
   /** How long a member of a group may be silent before its partitions go to others. */
   readonly sessionTimeoutMs?: number

@@ -6,7 +6,7 @@ import { batchWriter, stamp, type Headers, type Stamp } from './record-batch.js'
 /** Items of one call of `append`, on their way. */
 export interface Append {
   readonly items: readonly any[]
-  /** Estimated. */
+  /** What they take in memory, all fields counted. */
   readonly bytes: number
   readonly derivedFrom: bigint
   readonly atMs: number
@@ -128,12 +128,8 @@ export function derivedFromOf (headers: Headers): bigint {
   return text !== undefined && /^\d{1,18}$/.test(text) ? BigInt(text) : -1n
 }
 
-/** What items take in memory until they are durable: their payload, and a bit. Exact enough for a bound. */
-export function estimatedBytes (items: readonly any[]): number {
+export function bytesOf<T> (stream: Stream<T>, items: readonly T[]): number {
   let bytes = 0
-  for (let i = 0; i < items.length; i++) {
-    const item = items[i]
-    bytes += 128 + ((item.fact?.payload ?? item.payload ?? item.command)?.length ?? 0)
-  }
+  for (let i = 0; i < items.length; i++) bytes += stream.bytesOf(items[i]!)
   return bytes
 }

@@ -1,4 +1,5 @@
 import type { Stream } from '../../schemas/streams.js'
+import type { Share } from '../pending.js'
 import { recordBytesMax, type Append, type Outgoing } from './outgoing.js'
 import type { Stamp } from './record-batch.js'
 
@@ -8,6 +9,8 @@ export interface Slot {
   readonly topic: string
   readonly partition: number
   readonly queue: Append[]
+  /** Bytes of both. */
+  readonly share: Share
   outgoing: Outgoing | undefined
   /** What the next batch gets; undefined until a broker has given out a producer id. */
   stamp: Stamp | undefined
@@ -26,6 +29,7 @@ export function newSlot (stream: Stream<any>, topic: string, partition: number):
     topic,
     partition,
     queue: [],
+    share: { sent: 0, own: 0 },
     outgoing: undefined,
     stamp: undefined,
     bytesMax: recordBytesMax,

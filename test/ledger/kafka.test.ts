@@ -11,8 +11,11 @@ import { collect, collector, logContract, note, notes, noteStream, until } from 
 t.test('the Kafka log', { skip: kafkaMissing() ?? false }, async t => {
   const { brokers } = await startKafka(t)
 
-  async function openAt (t: Test, stream: Stream<any>, clientId = 'one'): Promise<KafkaLog> {
+  async function openAt (
+    t: Test, stream: Stream<any>, clientId = 'one', options: { pendingBytesMax?: number } = {}
+  ): Promise<KafkaLog> {
     const log = await openKafkaLog({
+      ...options,
       brokers,
       topicPrefix: 'test',
       clientId,
@@ -25,6 +28,7 @@ t.test('the Kafka log', { skip: kafkaMissing() ?? false }, async t => {
 
   await logContract(t, {
     open: openAt,
+    openBounded: (t, stream, pendingBytesMax) => openAt(t, stream, 'one', { pendingBytesMax }),
     async reopen (t, log, stream) {
       await log.close()
       return openAt(t, stream)

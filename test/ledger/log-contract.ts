@@ -12,6 +12,8 @@ export interface LogSides {
   open (t: Test, stream: Stream<Note>): Promise<EventLog>
   /** Closes the log and opens the same one again. */
   reopen? (t: Test, log: EventLog, stream: Stream<Note>): Promise<EventLog>
+  /** The same as `open`, with this bound on the bytes of appends without an outcome. */
+  openBounded? (t: Test, stream: Stream<Note>, pendingBytesMax: number): Promise<EventLog>
   /** Whether an append is delivered to a follower as the very objects that were given to it. */
   readonly sameObjects?: boolean
 }
@@ -73,7 +75,7 @@ export async function collect (blocks: AsyncIterable<Block<Note>>): Promise<stri
 }
 
 /** What every side of the `EventLog` port does. */
-export async function logContract (t: Test, { open, reopen, sameObjects = false }: LogSides): Promise<void> {
+export async function logContract (t: Test, { open, reopen, openBounded, sameObjects = false }: LogSides): Promise<void> {
   await t.test('append', async t => {
     const stream = noteStream()
     const log = await open(t, stream)
@@ -125,6 +127,44 @@ export async function logContract (t: Test, { open, reopen, sameObjects = false 
     await t.test('gets a lazy append done without another one', async t => {
       await log.append(stream, 3, [note('lazy')], { lazy: true })
       t.strictSame(await collect(log.read(stream, 3, { from: 0n })), ['three', 'lazy'])
+    })
+  })
+
+  await t.test('bytes that wait', { skip: openBounded ? false : 'this side has no bound' }, async t => {
+    const bytesMax = 40_000
+    const large = note('x'.repeat(2_000 - bytesOfValue(note(''))))
+    const outcomes = async (appends: Array<Promise<unknown>>) =>
+      (await Promise.allSettled(appends)).map(({ status }) => status === 'fulfilled')
+
+    await t.test('are bounded: a busy partition leaves room to others, and clients to what is reserved', async t => {
+      const stream = noteStream()
+      const log = await openBounded!(t, stream, bytesMax)
+      const several = (partition: number, reserved = false) =>
+        outcomes(Array.from({ length: 20 }, () => log.append(stream, partition, [large], { reserved })))
+      const [busy, second, third, fourth, late, reserved] = await Promise.all([
+        several(0), several(1), several(2), several(3),
+        log.append(stream, 1, [note('late')]).catch(err => err),
+        several(1, true),
+      ])
+      const taken = [busy, second, third, fourth].map(outcomes => outcomes.filter(Boolean).length)
+      t.strictSame(taken, [8, 4, 2, 1], 'no partition takes more than it leaves free, of three quarters')
+      t.match(late, { code: 'ledger-unavailable', message: /want at most 30000/ })
+      t.equal(reserved.filter(Boolean).length, 3, 'the last quarter is for what the gateway itself must write')
+      await t.resolves(log.append(stream, 0, [note('later')]), 'and there is room again once they are written')
+    })
+
+    await t.test('count every field of an item', async t => {
+      const stream = noteStream()
+      const log = await openBounded!(t, stream, bytesMax)
+      const items = Array.from({ length: 20 }, () => note('', 'u'.repeat(2_000 - bytesOfValue(note('', '')))))
+      t.equal((await outcomes(items.map(item => log.append(stream, 0, [item])))).filter(Boolean).length, 8)
+    })
+
+    await t.test('let an append through that is larger than the bound where nothing waits', async t => {
+      const stream = noteStream()
+      const log = await openBounded!(t, stream, bytesMax)
+      const huge = note('x'.repeat(2 * bytesMax))
+      t.strictSame(await outcomes([huge, huge].map(item => log.append(stream, 0, [item]))), [true, false])
     })
   })
 
