@@ -1,6 +1,6 @@
 import { json as readJson } from 'node:stream/consumers'
 import { type Command, InvalidArgumentError } from 'commander'
-import type { RedeliveryAnswer } from '../gateway/http/redeliveries.js'
+import type { RedeliveryAnswer } from '../gateway/redelivery.js'
 import { parseDurationMs } from './duration.js'
 import { addGatewayOptions, ask, findApiKey, gatewayUrl, type GatewayOptions } from './gateway.js'
 import { parseUserId } from './user-id.js'

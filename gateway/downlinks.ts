@@ -4,7 +4,7 @@ import type { GatewayError } from '../schemas/errors.js'
 import type { DownlinkCommand } from '../schemas/records.js'
 import { downlinks, downlinksRejected } from '../schemas/streams.js'
 import { refusalOf } from './downlink-command.js'
-import type { PushAnswer } from './http/downlinks.js'
+import type { PushAnswer } from './push.js'
 
 /** Who follows the `downlinks` stream. */
 export const downlinksGroup = 'push'
@@ -120,6 +120,6 @@ class CommandsUnderWay {
       reason: message,
       rejectedAtMs: Date.now(),
     }
-    await log.append(downlinksRejected, 0, [record])
+    await log.append(downlinksRejected, 0, [record], { reserved: true })
   }
 }

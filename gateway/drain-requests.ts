@@ -6,7 +6,6 @@ import { GatewayError } from '../schemas/errors.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import type { ConnectionMoved } from '../schemas/records.js'
 import { nodes } from '../schemas/streams.js'
-import type { DrainAnswer, DrainCommand, DrainState } from './http/drain.js'
 import { tellOfNode } from './node.js'
 import type { NodeTable } from './node-table.js'
 
@@ -20,6 +19,32 @@ export interface DrainRequestsDeps {
   readonly log: EventLog
   readonly tables: Tables
   readonly nodeTable: NodeTable
+}
+
+export interface DrainCommand {
+  readonly nodeId: string
+  /** How many of a hundred connections have to leave; 0 ends the drain. */
+  readonly percent: number
+  readonly withinMs: number
+}
+
+export interface DrainAnswer extends DrainCommand {
+  readonly drainId: string
+}
+
+export interface DrainState extends DrainAnswer {
+  readonly state: 'requested' | 'draining' | 'done' | 'broken-off'
+  readonly startedAtMs: number
+  /** Connections that have to leave; of those, sent a `migrate`; of those, gone; of those, closed by the node. */
+  readonly total: number
+  readonly asked: number
+  readonly left: number
+  readonly closed: number
+  /** Of those gone, seen on another connection. */
+  readonly resumed: number
+  readonly uplinksLost: number
+  readonly downlinksLost: number
+  readonly moves?: readonly ConnectionMoved[]
 }
 
 /**

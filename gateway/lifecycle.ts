@@ -132,7 +132,7 @@ export class Lifecycle {
     const lost = this.#leases.takeLost(view, proven, nowMs)
     await Promise.all(lost.map(({ nodeId, epoch }) =>
       log.append(nodes, partitionOf(nodeId, log.partitions(nodes)),
-        [{ nodeId, epoch, atMs: Date.now(), fact: { type: 'NodeLost' } }])))
+        [{ nodeId, epoch, atMs: Date.now(), fact: { type: 'NodeLost' } }], { reserved: true })))
   }
 
   /** Without an answer there is nothing to prove by: see `Leases.unproven`. */

@@ -10,13 +10,13 @@ import type { Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { downlinksRejected, ledger, nodes, uplinks } from '../schemas/streams.js'
 import type { Config, Role } from './config.js'
-import { ensureSecrets } from './secrets.js'
 import { followDownlinks } from './downlinks.js'
 import { describeDrain, requestDrain } from './drain-requests.js'
 import { Drains } from './drain.js'
 import { HealthRegistry } from './health.js'
 import type { Readiness } from './http/health.js'
 import { buildHttp } from './http/server.js'
+import { kick } from './kick.js'
 import { lagOf } from './lag.js'
 import { Lifecycle } from './lifecycle.js'
 import { GatewayMetrics } from './metrics.js'
@@ -27,9 +27,11 @@ import { checkPorts } from './ports.js'
 import { Push } from './push.js'
 import { isWildcard, reachable } from './reachable.js'
 import { Rebuilds } from './rebuild.js'
+import { redeliver } from './redelivery.js'
 import { EdgeRole } from './roles/edge.js'
 import { type Projections, startProjectionsRole } from './roles/projections.js'
 import { startUsersRole } from './roles/users.js'
+import { ensureSecrets } from './secrets.js'
 import { openEmbeddedStores } from './stores-embedded.js'
 import type { Stores } from './stores.js'
 import { topicSettings, topicsOf } from './topics.js'
@@ -226,8 +228,8 @@ function buildApp (
     logReader: log,
     streams: [...streams, downlinksRejected],
     push: (command, tellsRepeats) => push.push(command, tellsRepeats),
-    kick: command => push.kick(command),
-    redeliver: command => push.redeliver(command),
+    kick: command => kick({ log, tables }, command),
+    redeliver: command => redeliver(log, command),
     state: (userId, at) => stateAt(log, userId, at),
     trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),
     rebuild: (table, signal) => rebuilds.start(table, signal),

@@ -44,11 +44,12 @@ export async function identify (nodeId: string, log: EventLog, tables: Tables): 
   return { nodeId, epoch: Math.max(Date.now(), known + 1) }
 }
 
-/** Adds a fact about a node to the `nodes` stream. */
+/** Adds a fact about a node to the `nodes` stream, whatever its clients have waiting there. */
 export async function tellOfNode (
   log: EventLog, { nodeId, epoch }: NodeIdentity, fact: NodeFact, atMs = Date.now()
 ): Promise<void> {
-  await log.append(nodes, partitionOf(nodeId, log.partitions(nodes)), [{ nodeId, epoch, atMs, fact }])
+  const partition = partitionOf(nodeId, log.partitions(nodes))
+  await log.append(nodes, partition, [{ nodeId, epoch, atMs, fact }], { reserved: true })
 }
 
 /**

@@ -9,6 +9,7 @@ import { ledger } from '../schemas/streams.js'
 /** A node's first connections may be in the routing table before the node table knows the node. */
 export const unknownForMs = 60_000
 const entriesPerAppend = 500
+const own = { reserved: true }
 
 /** When a node was first missed, by the watcher's own clock. */
 export type Unknown = Map<string, number>
@@ -66,10 +67,10 @@ export async function endConnections (
     const entries = byPartition.get(partition) ?? []
     byPartition.set(partition, entries)
     entries.push(nodeLost(userId, connectionId, reason))
-    if (entries.length >= entriesPerAppend) await log.append(ledger, partition, entries.splice(0))
+    if (entries.length >= entriesPerAppend) await log.append(ledger, partition, entries.splice(0), own)
   }
   await Promise.all([...byPartition].filter(([, entries]) => entries.length > 0)
-    .map(([partition, entries]) => log.append(ledger, partition, entries)))
+    .map(([partition, entries]) => log.append(ledger, partition, entries, own)))
 }
 
 /** The end of a connection whose node can't tell it. */

@@ -34,6 +34,9 @@ export interface EventLog extends LogReader {
    * Appends `items`, in order and as neighbours, and resolves once they are durable. Appends that arrive while another
    * is in flight wait and are committed together (group commit); appends to one partition keep their order.
    *
+   * What is more than a block has room for goes into several, in order, and the position is that of the first one: who
+   * wants to know where each item stands appends less at a time (`piecesOf`).
+   *
    * From the call on the items belong to the log, which may hand these very objects to followers: they own their bytes,
    * and nobody changes them.
    *

@@ -108,7 +108,8 @@ export class History {
     for (const write of writes) derivation.take(write)
     const { records, stored, unopened } = derivation
     if (records.length > 0) {
-      await this.#log.append(connections, partition, records, { derivedFrom: step.next - 1n, lazy: true })
+      const options = { derivedFrom: step.next - 1n, lazy: true, reserved: true }
+      await this.#log.append(connections, partition, records, options)
     }
     await this.#tables.apply(table, partition, stored, step)
     this.unopened += unopened

@@ -1,25 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../schemas/errors.js'
+import type { KickAnswer, KickCommand } from '../kick.js'
 import { errorAnswers } from './errors.js'
 import { idSchema, textSchema, userParamsSchema } from './shapes.js'
 
 export interface ConnectionsOptions {
   /** Resolves once the kicks are durable; with no connection where none is open that fits. */
   readonly kick: (request: KickCommand) => Promise<KickAnswer>
-}
-
-/** At least one of the two ids is there. */
-export interface KickCommand {
-  /** Empty where the caller knows the connection only. */
-  readonly userId: string
-  /** Empty for all of the user's. */
-  readonly connectionId: string
-  /** What the client is told. */
-  readonly reason: string
-}
-
-export interface KickAnswer {
-  readonly connections: ReadonlyArray<{ readonly userId: string, readonly connectionId: string }>
 }
 
 const reasonSchema = { ...textSchema(256), default: '', description: 'what the client is told' }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { DownlinkCommand } from '../../schemas/records.js'
 import { filterItemsMax, sizeRefusalOf, ttlMsDefault, ttlMsMax, usersMax } from '../downlink-command.js'
+import type { PushAnswer } from '../push.js'
 import { errorAnswers } from './errors.js'
 import type { JsonPayload } from '../../schemas/payload.js'
 import { decodePayload, payloadSchema } from './payload.js'
@@ -15,25 +16,6 @@ export interface DownlinksOptions {
    */
   readonly push: (command: DownlinkCommand, tellsRepeats: boolean) => Promise<PushAnswer>
   readonly frameBytesMax: number
-}
-
-export interface PushAnswer {
-  readonly messageId: string
-  /** One for each user id, in the order of the request. */
-  readonly users: readonly PushedUser[]
-}
-
-export interface PushedUser {
-  readonly userId: string
-  /**
-   * `queued` durably in the ledger; a signal `sent` to an open connection; `offline`, a signal for nobody. The id was
-   * had before: `duplicate` for the same payload and service, `conflict` for others; nothing is queued then.
-   */
-  readonly status: 'queued' | 'duplicate' | 'conflict' | 'sent' | 'offline' | 'rejected'
-  /** Where the request stands in the ledger, `3@1021.4`. */
-  readonly position?: string
-  /** Why it was rejected. */
-  readonly code?: string
 }
 
 interface DownlinkBody {

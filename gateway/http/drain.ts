@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { ConnectionMoved } from '../../schemas/records.js'
+import type { DrainAnswer, DrainCommand, DrainState } from '../drain-requests.js'
 import { errorAnswers } from './errors.js'
 import { idSchema } from './shapes.js'
 
@@ -7,32 +7,6 @@ export interface DrainOptions {
   /** Resolves once the request is durable; the node takes it up within a second or two. */
   readonly drain: (command: DrainCommand) => Promise<DrainAnswer>
   readonly drainState: (nodeId: string, moves: boolean) => Promise<DrainState>
-}
-
-export interface DrainCommand {
-  readonly nodeId: string
-  /** How many of a hundred connections have to leave; 0 ends the drain. */
-  readonly percent: number
-  readonly withinMs: number
-}
-
-export interface DrainAnswer extends DrainCommand {
-  readonly drainId: string
-}
-
-export interface DrainState extends DrainAnswer {
-  readonly state: 'requested' | 'draining' | 'done' | 'broken-off'
-  readonly startedAtMs: number
-  /** Connections that have to leave; of those, sent a `migrate`; of those, gone; of those, closed by the node. */
-  readonly total: number
-  readonly asked: number
-  readonly left: number
-  readonly closed: number
-  /** Of those gone, seen on another connection. */
-  readonly resumed: number
-  readonly uplinksLost: number
-  readonly downlinksLost: number
-  readonly moves?: readonly ConnectionMoved[]
 }
 
 const integer = { type: 'integer' }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../schemas/errors.js'
 import { ttlMsDefault, ttlMsMax } from '../downlink-command.js'
+import { redeliveriesMax, type RedeliveryAnswer, type RedeliveryCommand } from '../redelivery.js'
 import { errorAnswers } from './errors.js'
 import { idSchema, userParamsSchema } from './shapes.js'
 
@@ -14,37 +15,7 @@ export interface RedeliveriesOptions {
   readonly redeliver: (command: RedeliveryCommand) => Promise<RedeliveryAnswer>
 }
 
-export interface RedeliveryCommand {
-  readonly userId: string
-  readonly deviceId: string
-  /** Both are sent, and all between them. */
-  readonly fromSeq: number
-  readonly toSeq: number
-  /** From now on. */
-  readonly ttlMs: number
-  /** The same one again delivers nothing a second time. */
-  readonly requestId: string
-}
-
-export interface RedeliveryAnswer {
-  readonly requestId: string
-  readonly redelivered: readonly Redelivered[]
-  /** Numbers that the device's session never gave, or gave before the ledger's beginning. */
-  readonly notFound: readonly number[]
-}
-
-export interface Redelivered {
-  readonly messageId: string
-  /** What it was sent as before. */
-  readonly seq: number
-  /** Where the redelivery stands in the ledger, `3@1021.4`. */
-  readonly position: string
-}
-
 type Body = Omit<RedeliveryCommand, 'userId' | 'requestId'> & { readonly requestId?: string }
-
-/** Downlinks of one request. */
-export const redeliveriesMax = 1000
 
 const seqSchema = { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER }
 

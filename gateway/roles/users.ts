@@ -20,7 +20,7 @@ export async function startUsersRole (
   const record = (stream: Stream<any>, what: SetAside, partition: number, record: Rejected) => {
     metrics.setAside(what)
     const rejected = rejectedStream(stream)
-    log.append(rejected, partition % log.partitions(rejected), [record], { lazy: true })
+    log.append(rejected, partition % log.partitions(rejected), [record], { lazy: true, reserved: true })
       .catch(err => { failed('what was set aside could not be recorded', err, { what, reason: record.reason }) })
   }
   const deps: PartitionDeps = {

@@ -4,6 +4,7 @@ import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import type { AppendOptions, Position } from '../log.js'
 import { Pending } from '../pending.js'
+import { appendBytesMax, piecesOf } from '../pieces.js'
 import type { Cluster } from './cluster.js'
 import { NoAnswer } from './connection.js'
 import type { RecordFormat } from './format.js'
@@ -90,6 +91,7 @@ export class Appender {
       return Promise.reject(new RangeError(`stream ${stream.name}: got partition ${partition}, want 0 to ${last}`))
     }
     const bytes = bytesOf(stream, items)
+    if (bytes > appendBytesMax && items.length > 1) return this.appendPieces(stream, topic, partition, items, options)
     const slot = this.slotOf(stream, topic, partition)
     if (this.refusing(slot)) return Promise.reject(this.away())
     try {
@@ -115,6 +117,24 @@ export class Appender {
       })
       if (!slot.outgoing && !this.homeless.has(slot)) this.route(slot, lazy)
     })
+  }
+
+  /**
+   * What is more than one record, or one request, has room for. Its items are neighbours unless somebody else appends
+   * to the partition as well. What says that all of it is there (`derivedFrom`) goes with the last piece, once the
+   * others are stored.
+   */
+  private async appendPieces<T> (
+    stream: Stream<T>, topic: string, partition: number, items: readonly T[], options: AppendOptions
+  ): Promise<Position> {
+    const pieces = piecesOf(stream, items)
+    const { derivedFrom, ...ofEach } = options
+    const append = (piece: readonly T[]) => this.append(stream, topic, partition, piece, ofEach)
+    if (derivedFrom === undefined) return (await Promise.all(pieces.map(append)))[0]!
+    const first = await append(pieces[0]!)
+    for (const piece of pieces.slice(1, -1)) await append(piece)
+    await this.append(stream, topic, partition, pieces.at(-1)!, options)
+    return first
   }
 
   /** The offset after the last append of ours that is durable; 0n for none. */

@@ -241,7 +241,8 @@ class Log implements KafkaLog {
     const rejected = rejectedStream(stream)
     const record = rejectedRecord(bytes.subarray(0, rejectedBytesMax), where, reason, Date.now())
     // A failure to keep the evidence must not stop the partition; onRejected has told of it.
-    this.append(rejected, partition % this.partitions(rejected), [record], { lazy: true }).catch(() => {})
+    const options = { lazy: true, reserved: true }
+    this.append(rejected, partition % this.partitions(rejected), [record], options).catch(() => {})
   }
 
   private checkPartition (stream: Stream<any>, partition: number): void {

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import type { DrainCommand, DrainState } from '../../gateway/http/drain.js'
+import type { DrainCommand, DrainState } from '../../gateway/drain-requests.js'
 import type { ConnectionMoved } from '../../schemas/records.js'
 import { givenApp } from '../gateway/http/given.js'
 import { run } from './given.js'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { RedeliveryCommand } from '../../gateway/http/redeliveries.js'
+import type { RedeliveryCommand } from '../../gateway/redelivery.js'
 import { closed, opened, reported, requested, uplink } from '../actors/user/history.js'
 import { StoredLog } from '../evidence/stored-log.js'
 import { givenApp } from '../gateway/http/given.js'

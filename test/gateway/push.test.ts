@@ -1,9 +1,13 @@
 import t from 'tap'
 import { type ConnectionMessage, localLinks, type SharedSignal } from '../../actors/links.js'
 import { Push } from '../../gateway/push.js'
+import { parsePosition, type Position } from '../../ledger/log.js'
 import { routing } from '../../projections/routing.js'
+import { GatewayError } from '../../schemas/errors.js'
 import type { Entry } from '../../schemas/facts.js'
 import type { DownlinkCommand } from '../../schemas/records.js'
+import { bytesOfValue } from '../../schemas/sizes.js'
+import type { Stream } from '../../schemas/streams.js'
 import { until } from '../faults/node-process.js'
 import { closed, opened } from '../projections/given.js'
 import { MemoryLog } from '../projections/memory-log.js'
@@ -71,6 +75,61 @@ t.test('A signal for some devices goes to those alone', async t => {
   t.match(await push.push({ ...signal, devices: ['tv'] }), { users: [{ status: 'offline' }] })
   t.strictSame(sent.map(({ connectionId }) => connectionId), ['c2'])
 })
+
+t.test('A request to many users', async t => {
+  const userIds = Array.from({ length: 300 }, (_, i) => `user-${i}`)
+  const request: DownlinkCommand = { ...signal, userIds, payload: Buffer.alloc(60_000), delivery: 'durable' }
+
+  t.test('goes to the ledger in appends that a block has room for, one after the other in each partition', async t => {
+    const log = new AppendingLog(2)
+    const { users } = await pushTo(log).push(request)
+    t.ok(log.appends.length > 30)
+    t.ok(log.appends.every(({ items }) => bytesOfValue(items) <= 512 << 10), 'whatever the size of all of them')
+    t.ok(log.underWayMost <= 2, 'so that it holds no more memory than one append for each partition')
+    for (const [i, { userId, status, position }] of users.entries()) {
+      const { partition, offset, index } = parsePosition(position!)
+      const stored = log.appends.find(append => append.partition === partition && append.offset === offset)!
+      if (status === 'queued' && stored.items[index]!.userId === userId && userId === userIds[i]) continue
+      t.fail(`${userId} is ${status} at ${position}`)
+    }
+  })
+
+  t.test('says of each user whether his was stored where the ledger fills up halfway', async t => {
+    const log = new AppendingLog(1)
+    log.appendsMax = 3
+    const { users } = await pushTo(log).push(request)
+    const queued = log.appends.flatMap(({ items }) => items).length
+    t.strictSame(users.map(({ status }) => status),
+      userIds.map((_, i) => i < queued ? 'queued' : 'rejected'))
+    t.equal(users.at(-1)!.code, 'ledger-unavailable')
+    log.appendsMax = 0
+    await t.rejects(pushTo(log).push(request), { code: 'ledger-unavailable' }, 'and fails where none was')
+  })
+})
+
+/** Takes appends a turn later, and remembers them. */
+class AppendingLog extends MemoryLog<Entry> {
+  readonly appends: Array<{ partition: number, offset: bigint, items: readonly Entry[] }> = []
+  appendsMax = Infinity
+  underWayMost = 0
+  #underWay = 0
+
+  constructor (partitions: number) { super({ partitions }) }
+
+  override async append<U> (_stream: Stream<U>, partition: number, items: readonly U[]): Promise<Position> {
+    this.underWayMost = Math.max(this.underWayMost, ++this.#underWay)
+    await new Promise(resolve => setImmediate(resolve))
+    this.#underWay--
+    if (this.appends.length >= this.appendsMax) throw new GatewayError('ledger-unavailable', 'no room')
+    const offset = BigInt(this.appends.length)
+    this.appends.push({ partition, offset, items: items as unknown as readonly Entry[] })
+    return { partition, offset, index: 0 }
+  }
+}
+
+function pushTo (log: AppendingLog): Push {
+  return new Push({ log, tables: new MemoryTables(), links: localLinks(), nodeId: 'n1' })
+}
 
 function whither ({ connectionId, nodeId }: ConnectionMessage): string { return `${connectionId} at ${nodeId}` }
 

@@ -75,7 +75,9 @@ export async function collect (blocks: AsyncIterable<Block<Note>>): Promise<stri
 }
 
 /** What every side of the `EventLog` port does. */
-export async function logContract (t: Test, { open, reopen, openBounded, sameObjects = false }: LogSides): Promise<void> {
+export async function logContract (
+  t: Test, { open, reopen, openBounded, sameObjects = false }: LogSides
+): Promise<void> {
   await t.test('append', async t => {
     const stream = noteStream()
     const log = await open(t, stream)
@@ -130,7 +132,26 @@ export async function logContract (t: Test, { open, reopen, openBounded, sameObj
     })
   })
 
-  await t.test('bytes that wait', { skip: openBounded ? false : 'this side has no bound' }, async t => {
+  const unbounded = openBounded ? false : 'this side has no bounds'
+  await t.test('an append that is more than a block has room for', { skip: unbounded }, async t => {
+    const stream = noteStream()
+    const log = await open(t, stream)
+    const items = Array.from({ length: 40 }, (_, i) => note(`${i} ${'x'.repeat(100_000)}`))
+    const { offset, index } = await log.append(stream, 1, items, { derivedFrom: 7n })
+    const sizes: number[] = []
+    const texts: string[] = []
+    for await (const block of log.read(stream, 1, { from: 0n })) {
+      sizes.push(bytesOfValue(block.items))
+      texts.push(...block.items.map(({ text }) => text))
+      t.ok(block.offset >= offset)
+    }
+    t.strictSame(texts, items.map(({ text }) => text), 'is there, in order')
+    t.ok(sizes.every(bytes => bytes < 1_100_000), `in blocks of 1 MiB: ${sizes}`)
+    t.equal(index, 0)
+    t.equal(await log.derivedFrom(stream, 1), 7n)
+  })
+
+  await t.test('bytes that wait', { skip: unbounded }, async t => {
     const bytesMax = 40_000
     const large = note('x'.repeat(2_000 - bytesOfValue(note(''))))
     const outcomes = async (appends: Array<Promise<unknown>>) =>

@@ -1,4 +1,4 @@
-import type { Block, EventLog, Follower, ReadRange } from '../../ledger/log.js'
+import type { Block, EventLog, Follower, Position, ReadRange } from '../../ledger/log.js'
 import type { Stream } from '../../schemas/streams.js'
 
 /** One stream with one follower, in memory. Offsets have gaps, as the contract allows. */
@@ -60,7 +60,7 @@ export class MemoryLog<T> implements EventLog {
     }
   }
 
-  append (): never { throw new Error('not here') }
+  append<U> (_stream: Stream<U>, _partition: number, _items: readonly U[]): Promise<Position> { throw new Error('not here') }
   bounds (): never { throw new Error('not here') }
   offsetAt (): never { throw new Error('not here') }
   derivedFrom (): never { throw new Error('not here') }

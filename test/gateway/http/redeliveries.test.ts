@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import type { RedeliveryAnswer, RedeliveryCommand } from '../../../gateway/http/redeliveries.js'
+import type { RedeliveryAnswer, RedeliveryCommand } from '../../../gateway/redelivery.js'
 import { alive, connected, type Speaker } from '../edge/dialects.js'
 import { startTestNode, type TestNode } from '../node.js'
 import { givenApp, key } from './given.js'

@@ -1,0 +1,62 @@
+import { randomUUID } from 'node:crypto'
+import type { EventLog } from '../ledger/log.js'
+import { openRoutes, routesOf, routingKey } from '../projections/routing.js'
+import type { Tables } from '../projections/tables/tables.js'
+import type { Entry } from '../schemas/facts.js'
+import { partitionOf } from '../schemas/partitioning.js'
+import { ledger } from '../schemas/streams.js'
+
+export interface KickDeps {
+  readonly log: EventLog
+  readonly tables: Tables
+}
+
+/** At least one of the two ids is there. */
+export interface KickCommand {
+  /** Empty where the caller knows the connection only. */
+  readonly userId: string
+  /** Empty for all of the user's. */
+  readonly connectionId: string
+  /** What the client is told. */
+  readonly reason: string
+}
+
+/** Those that are being closed. */
+export interface KickAnswer {
+  readonly connections: readonly Kicked[]
+}
+
+interface Kicked { readonly userId: string, readonly connectionId: string }
+
+/**
+ * Records that connections are to be closed for good. The user actors close those that are still open then.
+ *
+ * @returns no connection where none is open that fits
+ */
+export async function kick (deps: KickDeps, { userId, connectionId, reason }: KickCommand): Promise<KickAnswer> {
+  const { log, tables } = deps
+  const partitions = log.partitions(ledger)
+  const found = userId === ''
+    ? await whoseIs(tables, connectionId)
+    : routesOf(await tables.get('routing', partitionOf(userId, partitions), routingKey(userId)))
+      .map(route => ({ userId, connectionId: route.connectionId }))
+  const connections = connectionId === '' ? found : found.filter(route => route.connectionId === connectionId)
+  const users = new Set(connections.map(({ userId }) => userId))
+  await Promise.all([...users].map(userId => {
+    const entry: Entry = {
+      userId,
+      atMs: Date.now(),
+      fact: { type: 'KickRequested', requestId: randomUUID(), connectionId, reason: reason || 'kicked by an operator' },
+    }
+    return log.append(ledger, partitionOf(userId, partitions), [entry])
+  }))
+  return { connections }
+}
+
+/** Whoever knows a connection and not its user pays with a walk over the table. */
+async function whoseIs (tables: Tables, connectionId: string): Promise<Kicked[]> {
+  for await (const route of openRoutes(tables.scan('routing'))) {
+    if (route.connectionId === connectionId) return [{ userId: route.userId, connectionId }]
+  }
+  return []
+}
