@@ -20,6 +20,9 @@ export function startFailure (err: unknown, config: Config): CommandFailed | und
     const where = `${name(settings.dataDir)}: no space left on the disk of ${config.dataDir}`
     return new CommandFailed(where, { cause: err })
   }
+  if (code === 'partitions-differ') {
+    return new CommandFailed(`${name(settings.partitions)}: ${err.message}`, { exitCode: 2, cause: err })
+  }
   if (err.name === 'StoreError') {
     // The wrong directory was named; all others are trouble with the right one.
     const exitCode = code === 'not-ours' ? 2 : 1

@@ -42,9 +42,10 @@ export interface Config {
   readonly frameRate: number
   readonly frameBurst: number
   readonly acceptRate: number
-  /** How long, and how many bytes of, each stream the embedded log keeps; 0 for no bound. */
+  /** How long the embedded log keeps each stream; 0 for ever. */
   readonly retentionMs: number
-  readonly retentionBytes: number
+  /** How many bytes of each stream it keeps; 0 for no bound, undefined for a share of the disk. */
+  readonly retentionBytes: number | undefined
   readonly kafkaBrokers: readonly string[]
   readonly redisUrl: string | undefined
   readonly schemaRegistryUrl: string | undefined
@@ -100,8 +101,8 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   acceptRate: setting('ACCEPT_RATE', '200', integer(0, 1_000_000), 'accepts a second of one address; 0 for no limit'),
   retentionMs: setting('RETENTION_MS', '604800000', integer(0, 315_360_000_000),
     'how long the embedded log keeps a stream; 0 for ever'),
-  retentionBytes: setting('RETENTION_BYTES', '0', integer(0, Number.MAX_SAFE_INTEGER),
-    'how many bytes of a stream the embedded log keeps; 0 for no bound'),
+  retentionBytes: setting('RETENTION_BYTES', undefined, integer(0, Number.MAX_SAFE_INTEGER),
+    'how many bytes of a stream the embedded log keeps; 0 for no bound, a share of the disk where it is not set'),
   kafkaBrokers: setting('KAFKA_BROKERS', '', brokerList(), 'brokers of the cluster\'s log, comma-separated'),
   redisUrl: secret(setting('REDIS_URL', undefined, redis(), 'tables and links of the cluster')),
   schemaRegistryUrl: secret(setting('SCHEMA_REGISTRY_URL', undefined, url('http', 'https'),

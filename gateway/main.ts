@@ -234,7 +234,7 @@ function buildApp (
     trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),
     rebuild: (table, signal) => rebuilds.start(table, signal),
     lag: () => lagOf(stores),
-    topics: () => topicsOf({ log, settings: stream => topicSettings(config, stream) }),
+    topics: () => topicsOf({ log, settings: stream => topicSettings(config, stream, stores.bytesMax) }),
     async ipConfig (request, host) {
       const answer = await nodeTable.ipConfig(request)
       return { ...answer, endpoints: reachable(answer.endpoints, host, madeUp) }

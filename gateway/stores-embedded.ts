@@ -4,11 +4,14 @@ import { localLinks } from '../actors/links.js'
 import { embeddedSnapshots } from '../actors/snapshots-embedded.js'
 import type { RebuildableSnapshots } from '../actors/snapshots.js'
 import { embeddedLog } from '../ledger/embedded/log.js'
+import type { Retention } from '../ledger/embedded/retention.js'
 import { openStore } from '../ledger/embedded/store.js'
+import { streams } from '../ledger/streams.js'
 import { embeddedTables } from '../projections/tables/embedded.js'
 import type { TableName, Tables } from '../projections/tables/tables.js'
-import { connections, ledger, nodes, uplinks } from '../schemas/streams.js'
+import { ledger, nodes } from '../schemas/streams.js'
 import type { Config } from './config.js'
+import { streamBytesMax } from './disk-share.js'
 import type { Stores } from './stores.js'
 
 /** What keeps the ledger from being deleted until it holds it. */
@@ -22,18 +25,20 @@ const ledgerTables: readonly TableName[] = ['presence', 'routing', 'connections'
 export async function openEmbeddedStores (config: Config, logger: Logger): Promise<Stores> {
   const store = await openStore({ directory: config.dataDir, neighbours: secretFiles(config.dataDir) })
   try {
-    const { retentionMs, retentionBytes } = config
-    const retention = { retentionMs: retentionMs || undefined, retentionBytes: retentionBytes || undefined }
     const snapshots = embeddedSnapshots(store)
     const tables = embeddedTables(store)
+    const bytesMax = streamBytesMax(config.retentionBytes, config.dataDir)
+    const retentionOf = (name: string) =>
+      ({ retentionMs: config.retentionMs || undefined, retentionBytes: bytesMax(name) })
+    const settings = streams.map(({ name }) => [name, {
+      ...retentionOf(name),
+      partitions: config.partitions,
+      ...keptFor(name, snapshots, tables),
+    }] as const)
     const log = embeddedLog(store, {
       partitions: config.partitions,
-      streams: {
-        [ledger.name]: { ...retention, keepFrom: partition => needed(partition, snapshots, tables) },
-        [uplinks.name]: retention,
-        [connections.name]: retention,
-        [nodes.name]: retention,
-      },
+      streams: Object.fromEntries(settings),
+      rejected: retentionOf('.rejected'),
       onDamage: damage => { logger.error(damage, 'a stored block was set aside') },
       onFollowerError: (error, where) => { logger.error({ err: error, ...where }, 'a follower failed') },
     })
@@ -43,6 +48,7 @@ export async function openEmbeddedStores (config: Config, logger: Logger): Promi
       snapshots,
       links: localLinks(),
       shared: false,
+      bytesMax,
       groups: () => [], // nobody but this process writes here, so nothing waits in `downlinks`
       commitSeconds: () => store.metrics.commitMs / 1000,
       stopping: () => { store.stopping() },
@@ -66,11 +72,17 @@ function secretFiles (dataDir: string): string[] {
   }
 }
 
-/** The first offset of a ledger partition that a snapshot or a table has yet to take in. */
-async function needed (partition: number, snapshots: RebuildableSnapshots, tables: Tables): Promise<bigint> {
-  const nexts = await Promise.all([
-    snapshots.savedTo(partition),
-    ...ledgerTables.map(async table => (await tables.position(table, partition)).next),
-  ])
-  return nexts.reduce((a, b) => a < b ? a : b)
+/** What keeps blocks of a stream from being deleted, whatever their age: nothing, where only outsiders read it. */
+function keptFor (name: string, snapshots: RebuildableSnapshots, tables: Tables): Pick<Retention, 'keepFrom'> {
+  const next = async (table: TableName, partition: number) => (await tables.position(table, partition)).next
+  if (name === nodes.name) return { keepFrom: partition => next('nodes', partition) }
+  if (name !== ledger.name) return {}
+  return {
+    async keepFrom (partition) {
+      const nexts = await Promise.all([
+        snapshots.savedTo(partition), ...ledgerTables.map(table => next(table, partition)),
+      ])
+      return nexts.reduce((a, b) => a < b ? a : b)
+    },
+  }
 }

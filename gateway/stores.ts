@@ -12,6 +12,8 @@ export interface Stores {
   readonly links: Links & LocalEnds
   /** True where other processes work on the same stores. */
   readonly shared: boolean
+  /** How many bytes of blocks a stream may hold, by its name; undefined for no bound of ours. */
+  bytesMax? (name: string): number | undefined
   /** Moving average of one commit of the log, seconds. */
   commitSeconds (): number
   /** Groups that keep no store of their own, as far as this process is a member: the first offset not delivered. */

@@ -1,7 +1,7 @@
 import type { LogReader } from '../ledger/log.js'
 import { rejectedStream } from '../ledger/rejected.js'
 import { streams } from '../ledger/streams.js'
-import { connections, ledger, nodes, type Stream, uplinks } from '../schemas/streams.js'
+import type { Stream } from '../schemas/streams.js'
 import type { Config } from './config.js'
 import { timeOf } from './item-time.js'
 
@@ -28,23 +28,22 @@ export interface TopicPartition {
   readonly lastAtMs: number | null
 }
 
-/** On the embedded side; the others are written by nobody, or hold what is to be looked into. */
-const keptByConfig = new Set([ledger, uplinks, connections, nodes].map(({ name }) => name))
-
 export interface TopicsDeps {
   readonly log: LogReader
   settings (stream: Stream<any>): Pick<Topic, 'topic' | 'retentionMs' | 'retentionBytes'>
 }
 
-/** In Kafka these are what a topic is created with; one that was there keeps its own. */
+/**
+ * In Kafka these are what a topic is created with; one that was there keeps its own.
+ *
+ * @param bytesMax what a stream of the embedded log may hold
+ */
 export function topicSettings (
-  { kafkaBrokers, topicPrefix, retentionMs, retentionBytes }: Config, { name }: Stream<any>
+  { kafkaBrokers, topicPrefix, retentionMs }: Config, { name }: Stream<any>,
+  bytesMax: (name: string) => number | undefined = () => undefined
 ): ReturnType<TopicsDeps['settings']> {
-  if (kafkaBrokers.length > 0) {
-    return { topic: `${topicPrefix}.${name}`, retentionMs: retentionMs || null, retentionBytes: null }
-  }
-  if (!keptByConfig.has(name)) return { topic: null, retentionMs: null, retentionBytes: null }
-  return { topic: null, retentionMs: retentionMs || null, retentionBytes: retentionBytes || null }
+  const topic = kafkaBrokers.length > 0 ? `${topicPrefix}.${name}` : null
+  return { topic, retentionMs: retentionMs || null, retentionBytes: bytesMax(name) ?? null }
 }
 
 /** Every stream, and those of what was set aside that hold something. */

@@ -9,7 +9,7 @@ export function rejectedStream (stream: Stream<any>): Stream<Rejected> {
   return { ...downlinksRejected, name: `${stream.name}.rejected` }
 }
 
-export function isRejectedStream (stream: Stream<any>): boolean { return stream.name.endsWith('.rejected') }
+export function isRejectedStream (stream: Pick<Stream<any>, 'name'>): boolean { return stream.name.endsWith('.rejected') }
 
 /** @param where what names the record in its stream, `3@1021` */
 export function rejectedRecord (bytes: Uint8Array, where: string, reason: string, rejectedAtMs: number): Rejected {

@@ -38,6 +38,9 @@ export class Catalog {
   /** @returns undefined where there is no such stream in the store */
   find (name: string): CatalogEntry | undefined { return this.entries.get(name) }
 
+  /** Of every stream in the store, and of those that are about to be. */
+  names (): string[] { return [...this.entries.keys()] }
+
   /** A stream gets its row with its first block. */
   create (name: string, partitions: number): CatalogEntry {
     const ids = [...this.entries.values()].map(({ streamId }) => streamId)

@@ -10,7 +10,7 @@ import { StoreError } from './directory.js'
 import { Group, type Committed, type FollowerErrorHandler } from './followers.js'
 import { blockKey, kind } from './keys.js'
 import type { PartitionLog, Append } from './partition.js'
-import { trimOf, writeTrim, type Retention, type Trim } from './retention.js'
+import { Sweeper, writeTrim, type KeptStream, type Retention, type Trim } from './retention.js'
 import type { Store, Writer } from './store.js'
 import { Streams } from './streams.js'
 
@@ -20,12 +20,16 @@ export interface EmbeddedLogOptions {
   readonly streams?: Readonly<Record<string, Retention & { readonly partitions?: number }>>
   /** Estimated bytes of appends without an outcome; an append that passes it is refused. */
   readonly pendingBytesMax?: number
-  /** How often retention is looked after. */
+  /** Of each `<stream>.rejected`. */
+  readonly rejected?: Retention
+  /** How often retention is looked after; that of bytes also as often as some MiB were appended. */
   readonly sweepMs?: number
   readonly onDamage?: DamageHandler
   readonly onFollowerError?: FollowerErrorHandler
   /** The clock that stamps blocks, ms since 1970. */
   readonly now?: () => number
+  /** A clock that is never set, in ms since any moment: it shows whether the other one was. */
+  readonly steady?: () => number
 }
 
 /** A stored block was skipped: it is damaged or can not be decoded, and stands in `<stream>.rejected`. */
@@ -55,6 +59,8 @@ export interface EmbeddedLog extends EventLog, StoredBlocks {
  */
 const commitBytesMax = 1 << 22
 const setAsideMax = 10_000
+/** Appended bytes after which it is looked whether a stream holds too many. */
+const relieveEveryBytes = 4 << 20
 
 /**
  * The streams in the local store.
@@ -84,7 +90,9 @@ class LmdbLog implements EmbeddedLog, Writer {
   private writtenCommits = new Map<string, bigint>()
   private readonly pendingBytesMax: number
   private readonly now: () => number
-  private readonly sweeper: NodeJS.Timeout
+  private readonly sweeper: Sweeper
+  private readonly sweeping: NodeJS.Timeout
+  private bytesUnswept = 0
   private ended: Promise<void> | undefined
 
   constructor (private readonly store: Store, private readonly options: EmbeddedLogOptions) {
@@ -92,6 +100,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.now = options.now ?? Date.now
     this.streams = new Streams(store.env, {
       closing: this.closing.signal,
+      now: this.now,
       partitionsOf: name => options.streams?.[name]?.partitions ?? options.partitions ?? 8,
       opened: log => { this.checkLast(log) },
       setAside: this.setAside.bind(this),
@@ -100,8 +109,15 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.checkPartitions()
     store.register(this)
     store.onClose(() => this.close())
-    this.sweeper = setInterval(() => { this.sweep().catch(() => {}) }, options.sweepMs ?? 60_000)
-    this.sweeper.unref()
+    this.sweeper = new Sweeper({
+      streams: () => this.keptStreams(),
+      trim: trim => this.trim(trim),
+      stopped: () => this.closing.signal.aborted,
+      now: this.now,
+      steady: options.steady ?? (() => performance.now()),
+    })
+    this.sweeping = setInterval(() => { this.sweep().catch(() => {}) }, options.sweepMs ?? 60_000)
+    this.sweeping.unref()
   }
 
   partitions (stream: Stream<any>): number { return this.streams.partitions(stream) }
@@ -167,24 +183,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     return this.store.health()
   }
 
-  async sweep (): Promise<void> {
-    for (const [name, retention] of Object.entries(this.options.streams ?? {})) {
-      const { retentionMs, retentionBytes = Infinity, keepFrom } = retention
-      const known = this.streams.find(name)
-      if (!known || (retentionMs === undefined && retentionBytes === Infinity)) continue
-      for (const log of known.logs) {
-        for (;;) {
-          const needed = Number(await keepFrom?.(log.partition) ?? Infinity)
-          const trim = trimOf(log, retention, retentionBytes / known.logs.length, needed, this.now())
-          if (!trim || this.closing.signal.aborted) break
-          this.trims.push(trim)
-          this.store.request(true)
-          await this.store.settled()
-          if (log.first < trim.first) break // the commit failed; the next sweep tries again
-        }
-      }
-    }
-  }
+  sweep (): Promise<void> { return this.sweeper.sweep() }
 
   close (): Promise<void> {
     this.ended ??= this.closeOnce()
@@ -192,7 +191,7 @@ class LmdbLog implements EmbeddedLog, Writer {
   }
 
   private async closeOnce (): Promise<void> {
-    clearInterval(this.sweeper)
+    clearInterval(this.sweeping)
     await this.store.settled()
     await Promise.all([...this.groups.values()].map(group => group.stop()))
     await this.store.settled() // what followers appended while they stopped
@@ -226,6 +225,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     for (const trim of this.trims) writeTrim(trim, batch)
     this.writtenTrims = this.trims
     this.trims = []
+    this.bytesUnswept += batch.bytes
   }
 
   committed (): void {
@@ -239,6 +239,9 @@ class LmdbLog implements EmbeddedLog, Writer {
     for (const { log, first, bytes } of writtenTrims) log.index.firstWritten(first, bytes)
     for (const log of written) log.committed(commit)
     for (const log of written) log.deliver()
+    if (this.bytesUnswept < relieveEveryBytes) return
+    this.bytesUnswept = 0
+    this.sweeper.relieve()
   }
 
   failed (err: GatewayError): void {
@@ -268,6 +271,22 @@ class LmdbLog implements EmbeddedLog, Writer {
     if (log.dirty) return
     log.dirty = true
     this.dirty.push(log)
+  }
+
+  private * keptStreams (): Generator<KeptStream> {
+    for (const [name, retention] of Object.entries(this.options.streams ?? {})) {
+      const logs = this.streams.find(name)?.logs
+      if (logs) yield { logs, retention }
+    }
+    const { rejected: retention } = this.options
+    if (retention) for (const { logs } of this.streams.rejected()) yield { logs, retention }
+  }
+
+  private async trim (trim: Trim): Promise<boolean> {
+    this.trims.push(trim)
+    this.store.request(true)
+    await this.store.settled()
+    return trim.log.first >= trim.first
   }
 
   private committedBy (streamId: number, group: string): Committed {
@@ -316,8 +335,8 @@ class LmdbLog implements EmbeddedLog, Writer {
     for (const [name, { partitions: wanted }] of Object.entries(this.options.streams ?? {})) {
       const stored = this.streams.catalog.find(name)
       if (wanted !== undefined && stored && stored.partitions !== wanted) {
-        throw new StoreError('partitions-differ', `stream ${name}: got ${wanted} partitions in the configuration, want ` +
-          `${stored.partitions} as it was created with; the count is fixed for the life of a stream`)
+        throw new StoreError('partitions-differ', `got ${wanted}, want ${stored.partitions}, as the stream ${name} in ` +
+          'this data directory was created with; the count is fixed for the life of a stream')
       }
     }
   }

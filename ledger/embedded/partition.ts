@@ -153,21 +153,15 @@ export class PartitionLog {
     return undefined
   }
 
-  /** The first offset whose block was committed at or after `atMs`; `next` for none. */
-  offsetAt (atMs: number): number {
-    let low = this.first
-    let high = this.next
-    while (low < high) {
-      const middle = low + high >>> 1
-      let offset = middle
-      let stored = this.openStored(offset, this.viewBytes(offset))
-      // One that was set aside has no time; the next one speaks for it.
-      while (stored === undefined && ++offset < high) stored = this.openStored(offset, this.viewBytes(offset))
-      if (stored === undefined || stored.atMs >= atMs) high = middle
-      else low = offset + 1
-    }
-    return low
+  /** When the block was committed, ms since 1970; undefined where it is gone, set aside or damaged. */
+  timeAt (offset: number): number | undefined {
+    const bytes = this.viewBytes(offset)
+    const stored = bytes && openBlock(bytes)
+    return stored?.offset === offset && !stored.tombstone ? stored.atMs : undefined
   }
+
+  /** Bytes of the block as it is stored; undefined where it is gone. */
+  sizeAt (offset: number): number | undefined { return this.viewBytes(offset)?.length }
 
   /** @returns undefined where the block was deleted, set aside or can not be taken */
   private readStored (offset: number): Block<unknown> | undefined {

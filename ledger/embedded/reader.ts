@@ -1,4 +1,6 @@
 import type { LogReader, StoredBlocks } from '../log.js'
+import { isRejectedStream } from '../rejected.js'
+import type { Catalog } from './catalog.js'
 import { claimExclusively, claimToRead, releaseDirectory } from './directory.js'
 import type { DamageHandler } from './log.js'
 import { openEnvironment } from './store.js'
@@ -13,7 +15,7 @@ export interface StoredLogOptions {
   readonly onDamage?: DamageHandler
 }
 
-/** Of a stream that the directory does not have: it is empty, in as many partitions as a node would make. */
+/** Of a directory that has no stream at all. */
 const partitionsUsual = 8
 const damagesMax = 10_000
 
@@ -30,9 +32,10 @@ export async function openStoredLog (directory: string, { onDamage }: StoredLogO
     const closing = new AbortController()
     const damages = new Set<string>()
     try {
-      const streams = new Streams(env, {
+      const streams: Streams = new Streams(env, {
         closing: closing.signal,
-        partitionsOf: () => partitionsUsual,
+        now: Date.now,
+        partitionsOf: () => partitionsAsOthers(streams.catalog),
         opened () {},
         released () {},
         setAside ({ stream: { name }, partition }, offset, _bytes, reason) {
@@ -58,4 +61,10 @@ export async function openStoredLog (directory: string, { onDamage }: StoredLogO
     releaseDirectory(path)
     throw err
   }
+}
+
+/** Of a stream that the directory does not have: it is empty, in as many partitions as a node would make. */
+function partitionsAsOthers (catalog: Catalog): number {
+  const other = catalog.names().find(name => !isRejectedStream({ name }))
+  return other === undefined ? partitionsUsual : catalog.find(other)!.partitions
 }

@@ -1,19 +1,24 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import type { WriteBatch } from './batch.js'
-import { openBlock } from './block.js'
 import { blockKey } from './keys.js'
 import type { PartitionLog } from './partition.js'
+import { RetentionClock } from './retention-clock.js'
+import { canBe } from './stored-times.js'
 
 export interface Retention {
   /** Blocks older than this are deleted. */
-  readonly retentionMs?: number
-  /** The oldest blocks are deleted while the stream holds more. */
-  readonly retentionBytes?: number
+  readonly retentionMs?: number | undefined
+  /** The oldest blocks are deleted while the stream holds more, of the partition that holds most first. */
+  readonly retentionBytes?: number | undefined
   /** The first offset of a partition that is still needed, whatever its age; asked at every sweep. */
   readonly keepFrom?: (partition: number) => bigint | Promise<bigint>
 }
 
-/** Deleted with one commit, so that no commit takes long because of it. */
-const blocksPerCommit = 256
+/** The partitions of one stream, and what they may keep. */
+export interface KeptStream {
+  readonly logs: readonly PartitionLog[]
+  readonly retention: Retention
+}
 
 /** A deletion of the oldest blocks of one partition. */
 export interface Trim {
@@ -24,29 +29,118 @@ export interface Trim {
   readonly bytes: number
 }
 
+export interface SweeperDeps {
+  /** All that may be deleted from, as they are now. */
+  streams (): Iterable<KeptStream>
+  /** Resolves once the deletion is durable, or has failed: false. */
+  trim (trim: Trim): Promise<boolean>
+  stopped (): boolean
+  /** ms since 1970. */
+  now (): number
+  /** ms since any moment; never set. */
+  steady (): number
+}
+
+/** Deleted with one commit, so that no commit takes long because of it. */
+const blocksPerCommit = 256
+/** How long looking at times may keep the event loop. */
+const turnMs = 2
+
+/** Deletes what is older or more than its stream may keep. The last block of a partition always stays. */
+export class Sweeper {
+  private readonly clock: RetentionClock
+  private readonly ages = new Map<PartitionLog, Age>()
+  private running: Promise<void> = Promise.resolve()
+  private relieving = false
+
+  constructor (private readonly deps: SweeperDeps) {
+    this.clock = new RetentionClock(deps.now, deps.steady)
+  }
+
+  /** By age and by bytes. */
+  sweep (): Promise<void> {
+    return this.next(async () => {
+      const nowMs = this.clock.read()
+      for (const stream of this.deps.streams()) {
+        await this.deleteOld(stream, nowMs)
+        await this.deleteExcess(stream)
+      }
+    })
+  }
+
+  /** By bytes alone, where a stream holds too many; called as often as some were appended. */
+  relieve (): void {
+    if (this.relieving) return
+    for (const stream of this.deps.streams()) {
+      if (excessOf(stream) <= 0) continue
+      this.relieving = true
+      this.next(() => this.deleteExcess(stream)).catch(() => {}).finally(() => { this.relieving = false })
+      return
+    }
+  }
+
+  /** One after the other: two would delete the same blocks. */
+  private next (task: () => Promise<void>): Promise<void> {
+    this.running = this.running.catch(() => {}).then(task)
+    return this.running
+  }
+
+  private async deleteOld ({ logs, retention }: KeptStream, nowMs: number): Promise<void> {
+    const { retentionMs } = retention
+    if (retentionMs === undefined) return
+    for (const log of logs) {
+      const age = this.ages.get(log) ?? new Age()
+      this.ages.set(log, age)
+      await age.look(log, nowMs, retentionMs, () => this.deps.stopped())
+      while (await this.trim(log, retention, age.end, Infinity) > 0);
+    }
+  }
+
+  private async deleteExcess (stream: KeptStream): Promise<void> {
+    for (let excess = excessOf(stream); excess > 0; excess = excessOf(stream)) {
+      let deleted = 0
+      for (const log of [...stream.logs].sort((a, b) => b.index.bytesKept - a.index.bytesKept)) {
+        deleted = await this.trim(log, stream.retention, Infinity, excess)
+        if (deleted > 0) break
+      }
+      if (deleted === 0) return
+    }
+  }
+
+  /** @returns how many blocks are gone: none where none may go before `end`, or the deletion failed */
+  private async trim (
+    log: PartitionLog, { keepFrom }: Retention, end: number, bytesMax: number
+  ): Promise<number> {
+    const needed = Number(await keepFrom?.(log.partition) ?? Infinity)
+    const trim = trimOf(log, Math.min(end, needed), bytesMax)
+    if (trim === undefined || this.deps.stopped()) return 0
+    const { first } = log
+    return await this.deps.trim(trim) ? trim.first - first : 0
+  }
+}
+
+/** How many bytes of it are too many. */
+function excessOf ({ logs, retention: { retentionBytes = Infinity } }: KeptStream): number {
+  let bytes = 0
+  for (const { index } of logs) bytes += index.bytesKept
+  return bytes - retentionBytes
+}
+
 /**
- * What may go from `log` now, at most a few hundred blocks; undefined for nothing. The last block always stays.
- *
- * @param keepFrom the first offset that somebody still needs
- * @param bytesMax what this partition may hold
+ * The oldest blocks before `end`, at most a few hundred, and no more than it takes to get rid of `bytesMax`; undefined
+ * for none.
  */
-export function trimOf (
-  log: PartitionLog, { retentionMs = Infinity }: Retention, bytesMax: number, keepFrom: number, nowMs: number
-): Trim | undefined {
+function trimOf (log: PartitionLog, end: number, bytesMax: number): Trim | undefined {
   const commits: number[] = []
-  const end = Math.min(keepFrom, log.next - 1, log.first + blocksPerCommit)
+  const last = Math.min(end, log.next - 1, log.first + blocksPerCommit)
   let bytes = 0
   let first = log.first
-  for (; first < end; first++) {
+  for (; first < last && bytes < bytesMax; first++) {
     const commit = log.index.commitOf(first)
-    const block = commit === undefined ? undefined : log.readBytes(first)
-    if (commit === undefined || block === undefined) continue
-    const tooMany = log.index.bytesKept - bytes > bytesMax
-    // A block that can not be opened has no age; it goes with the next one that is too old.
-    const atMs = openBlock(block)?.atMs ?? 0
-    if (!tooMany && nowMs - atMs <= retentionMs) break
+    const size = log.sizeAt(first)
+    if (commit === undefined || size === undefined) continue
     commits.push(commit)
-    bytes += block.length
+    bytes += size
   }
   return first > log.first ? { log, commits, first, bytes } : undefined
 }
@@ -54,4 +148,34 @@ export function trimOf (
 export function writeTrim ({ log, commits, first, bytes }: Trim, batch: WriteBatch): void {
   for (const commit of commits) batch.remove(blockKey(commit, log.streamId, log.partition))
   log.index.writeFirst(batch, first, bytes)
+}
+
+/** How far the blocks of one partition are too old. Each is looked at once, whatever the number of sweeps. */
+class Age {
+  /** Blocks before it may go. */
+  end = 0
+  private looked = 0
+  private latestMs = 0
+
+  /**
+   * A block that can not be opened has no age, nor has one whose time can't be: later than now, of a clock that was
+   * never set, or before that of an older block. It goes with the next one that is too old.
+   */
+  async look (log: PartitionLog, nowMs: number, retentionMs: number, stopped: () => boolean): Promise<void> {
+    let untilMs = performance.now() + turnMs
+    let offset = Math.max(this.looked, log.first)
+    for (; offset < log.next - 1; offset++) {
+      const atMs = log.timeAt(offset)
+      if (atMs !== undefined && atMs >= this.latestMs && canBe(atMs, nowMs)) {
+        if (nowMs - atMs <= retentionMs) break
+        this.latestMs = atMs
+        this.end = offset + 1
+      }
+      if (performance.now() < untilMs) continue
+      await turn()
+      if (stopped()) break
+      untilMs = performance.now() + turnMs
+    }
+    this.looked = offset
+  }
 }

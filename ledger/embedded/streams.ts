@@ -1,11 +1,13 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { RootDatabase } from 'lmdb'
-import type { Stream } from '../../schemas/streams.js'
+import { downlinksRejected, type Stream } from '../../schemas/streams.js'
 import { FrameBuffer } from '../frames.js'
 import type { Block, FramesRange, LogReader, ReadRange, StoredBlocks } from '../log.js'
+import { isRejectedStream } from '../rejected.js'
 import { Catalog, type CatalogEntry } from './catalog.js'
 import { KeySearch } from './key-search.js'
 import { PartitionLog, type PartitionDeps } from './partition.js'
+import { offsetAt } from './stored-times.js'
 
 export interface StreamsDeps extends Omit<PartitionDeps, 'env'> {
   /** Partitions of a stream that is not in the store. */
@@ -14,6 +16,8 @@ export interface StreamsDeps extends Omit<PartitionDeps, 'env'> {
   opened (log: PartitionLog): void
   /** Ends every read. */
   readonly closing: AbortSignal
+  /** The clock that stamps blocks, ms since 1970. */
+  now (): number
 }
 
 export interface OpenedStream {
@@ -71,7 +75,7 @@ export class Streams implements LogReader, StoredBlocks {
   }
 
   async offsetAt (stream: Stream<any>, partition: number, atMs: number): Promise<bigint> {
-    return BigInt(this.logOf(stream, partition).offsetAt(atMs))
+    return BigInt(offsetAt(this.logOf(stream, partition), atMs, this.deps.now()))
   }
 
   /** @throws RangeError when the stream has no such partition */
@@ -99,6 +103,14 @@ export class Streams implements LogReader, StoredBlocks {
 
   /** Undefined where nobody has asked for the stream yet. */
   find (name: string): OpenedStream | undefined { return this.opened.get(name) }
+
+  /** Streams of what was set aside, also those of which nobody has asked in this process. */
+  * rejected (): Generator<OpenedStream> {
+    for (const name of this.catalog.names()) {
+      const stream = { ...downlinksRejected, name }
+      if (isRejectedStream(stream)) yield this.of(stream)
+    }
+  }
 
   * logs (): Generator<PartitionLog> {
     for (const { logs } of this.opened.values()) yield * logs

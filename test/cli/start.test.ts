@@ -84,6 +84,21 @@ t.test('A node', async t => {
     t.strictSame(readdirSync(join(cwd, 'data')).sort(), ['data.mdb', 'lock.mdb'])
   })
 
+  t.test('exits with 2 when its data directory has another number of partitions, before any uplink', async t => {
+    const cwd = t.testdir()
+    const ports = ['--http-port', '0', '--tcp-port', '0']
+    const first = start(['start', ...ports, '--partitions', '8'], { cwd })
+    t.teardown(() => first.kill('SIGKILL'))
+    first.stdout.setEncoding('utf8')
+    for await (const chunk of first.stdout) if (chunk.includes('"msg":"ready"')) break
+    first.kill('SIGKILL')
+    await exitCode(first)
+    const { code, stderr, lines } = await run(['start', ...ports, '--partitions', '4'], { cwd })
+    t.equal(code, 2)
+    t.match(stderr, /^ledgerline: LEDGERLINE_PARTITIONS \(--partitions\): got 4, want 8, as the stream \w+ in this data .*\n$/)
+    t.match(lines.map(line => JSON.parse(line)), [{ level: 60, msg: 'start failed', reason: /want 8/ }], 'once')
+  })
+
   t.test('exits with 2 when its data directory cannot be made', async t => {
     const cwd = t.testdir({ file: '' })
     const { code, stderr } = await run(['start', '--data', join('file', 'data')], { cwd })

@@ -26,7 +26,7 @@ t.test('readConfig', async t => {
       frameBurst: 200,
       acceptRate: 200,
       retentionMs: 604_800_000,
-      retentionBytes: 0,
+      retentionBytes: undefined,
       topicPrefix: 'ledgerline',
       apiKeys: [],
       kafkaBrokers: [],
