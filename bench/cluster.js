@@ -8,13 +8,14 @@ import { layout, Nodes } from './cluster/nodes.js'
 import { patience } from './cluster/patience.js'
 import { print, write } from './cluster/report.js'
 import { choose } from './options.js'
+import { goals } from './cluster/goals.js'
 import { machine } from './report/machine.js'
 import { measurements } from './cluster/measurements.js'
 import { printProfile } from './profile.js'
 import { pidsOf } from './cluster/shares.js'
 import { readOptions } from './cluster/options.js'
 import { startProgress } from './report/progress.js'
-import { summarise } from './cluster/summary.js'
+import { summariseRows } from './report/rows.js'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const { options, chosen } = readOptionsOrExit()
@@ -38,7 +39,7 @@ const report = {
   options: published(options),
   servers: servers && { kafkaVersion: servers.kafkaVersion, javaOptions },
   loadAverages: { before, after: loadavg()[0] },
-  measurements: summarise(chosen, results),
+  measurements: summariseRows(chosen, results, goals),
 }
 print(report)
 if (options.profile) printProfile(temporary)

@@ -20,7 +20,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { startGenerator } from './load/generator.js'
 import { startLedgerline } from './peers/ledgerline.js'
-import { loadCore, pinned, serverCore, spawnPinned, stopChild } from './peers/process.js'
+import { goingFirst as before, loadCore, pinned, serverCore, spawnPinned, stopChild } from './peers/process.js'
 
 const connections = 200
 const users = 20_000
@@ -46,13 +46,6 @@ const { values } = parseArgs({
 const perSecond = Number(values['per-second'])
 const windowMs = 1000 * Number(values.seconds)
 const program = join(resolve(values.dist), 'cli/ledgerline.js')
-/**
- * Starts a program in a session of its own, which gets more of a core than others. Not by real-time priority: with that
- * the threads of one process would stop each other for 100 ms at a time.
- */
-const goingFirst = ['setsid', 'sh', '-c', 'echo -20 > /proc/self/autogroup && exec "$@"', 'sh']
-const mayGoFirst = spawnSync(goingFirst[0], [...goingFirst.slice(1), 'true']).status === 0
-const before = mayGoFirst ? goingFirst : []
 
 const scratch = mkdtempSync(join(tmpdir(), 'ledgerline-evidence-'))
 try {
@@ -119,7 +112,7 @@ async function compare (command, load, server) {
     p99MsBeside: Number(medians[1].toFixed(2)),
     ratio: Number(ratio.toFixed(2)),
     lateMsMost: Number(Math.max(...without.concat(beside).map(({ lateMs }) => lateMs)).toFixed(2)),
-    loadFirst: mayGoFirst,
+    loadFirst: before.length > 0,
     pinned,
     loadAverage: loadavg().map(load => Number(load.toFixed(1))),
   }))

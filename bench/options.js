@@ -94,7 +94,8 @@ export function choose (option, asked, all) {
   return all.filter(thing => found.has(thing))
 }
 
-function names (text) {
+/** @returns {string[]} of a list with commas */
+export function names (text) {
   return text.split(',').map(name => name.trim()).filter(Boolean)
 }
 

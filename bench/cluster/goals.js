@@ -6,18 +6,7 @@
 /** How long a node may be silent before it is lost; the default of `LEDGERLINE_LEASE_MS`. */
 export const leaseMs = 15_000
 
-/**
- * @typedef {object} Goal
- * @property {string} measurement
- * @property {string} row
- * @property {string} figure
- * @property {string} text
- * @property {number} [min]
- * @property {number} [max]
- * @property {string} [toRow] `min` is a share of that row's figure
- */
-
-/** @type {Goal[]} */
+/** @type {import('../report/rows.js').Goal[]} */
 export const goals = [
   { measurement: 'latency', row: 'whole', figure: 'p50Ms', max: 5, text: '<= 5 ms' },
   { measurement: 'latency', row: 'whole', figure: 'p99Ms', max: 25, text: '<= 25 ms' },

@@ -10,8 +10,12 @@ export const payloadBytes = 120
  *
  * @param {object} setup `protocol`, `target` and the protocol's own options
  * @param {{ before?: string[], core?: number }} [options] what the program is started with, such as `nice`, and where
- * @returns {Promise<{ ask: (command: string, options?: object) => Promise<any>, stop: () => Promise<void> }>}
- *   `ask` rejects with what went wrong on a connection
+ * @returns {Promise<Generator>}
+ *
+ * @typedef {object} Generator
+ * @property {number} pid
+ * @property {(command: string, options?: object) => Promise<any>} ask rejects with what went wrong on a connection
+ * @property {() => Promise<void>} stop
  */
 export async function startGenerator (setup, { before = [], core = loadCore } = {}) {
   const child = spawnPinned(core, [...before, process.execPath, program], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
@@ -21,7 +25,7 @@ export async function startGenerator (setup, { before = [], core = loadCore } = 
     return answer(child, ended)
   }
   await ask('setup', { payloadBytes, ...setup })
-  return { ask, stop: () => stopChild(child, ended) }
+  return { pid: child.pid, ask, stop: () => stopChild(child, ended) }
 }
 
 async function answer (child, ended) {

@@ -5,10 +5,12 @@
 import { restingLoop } from '../cluster/resting-loop.js'
 import { Connections, protocolNamed } from './connections.js'
 import { closedLoop } from './closed-loop.js'
+import { Crowd } from './crowd.js'
 import { fanout } from './fanout.js'
 import { openLoop } from './open-loop.js'
 
 let connections
+let crowd
 let payload
 let protocol
 
@@ -18,12 +20,19 @@ const commands = {
     protocol = options.protocol
     payload = Buffer.alloc(options.payloadBytes, 'ledgerline ')
     connections = new Connections(options.target, protocolNamed(protocol, options.target, payload, options))
+    crowd = new Crowd(options.target)
   },
   open: ({ count }) => connections.open(count),
   uplinks: options => closedLoop(connections, options),
   schedule: options => openLoop(connections, options),
   rest: options => restingLoop(connections, options),
   fanout: options => fanout(connections, { ...options, protocol, payload }),
+  gather: options => crowd.gather(options),
+  flood: options => crowd.flood(options),
+  calm: options => crowd.calm(options),
+  report: options => crowd.report(options),
+  leave: options => crowd.leave(options),
+  pace: options => crowd.pace(options),
 }
 
 process.on('message', async ({ command, ...options }) => {

@@ -14,11 +14,12 @@ const drainPollMs = 5
  * says whether it kept up.
  *
  * @param {import('./connections.js').Connections} connections all open; uplinks go to them in turn
- * @param {{ perSecond: number, warmMs: number, windowMs: number, serverPid: number }} options
+ * @param {{ perSecond: number, warmMs: number, windowMs: number, serverPid: number, withSamples?: boolean }} options
  * @returns {Promise<{ p50Ms: number, p99Ms: number, p999Ms: number, lateMs: number, unanswered: number, usage }>}
- *   `lateMs` is a 99th percentile; unanswered uplinks count as `drainMsMax`
+ *   `lateMs` is a 99th percentile; unanswered uplinks count as `drainMsMax`; `samples`, where they are wanted, are all
+ *   latencies, sorted
  */
-export async function openLoop (connections, { perSecond, warmMs, windowMs, serverPid }) {
+export async function openLoop (connections, { perSecond, warmMs, windowMs, serverPid, withSamples = false }) {
   const { list } = connections
   const intervalMs = 1000 / perSecond
   const warm = Math.round(warmMs / intervalMs)
@@ -71,5 +72,6 @@ export async function openLoop (connections, { perSecond, warmMs, windowMs, serv
     lateMs: quantile(late.subarray(warm).sort(), 0.99),
     unanswered: total - counts.answered,
     usage,
+    ...withSamples ? { samples: [...sorted] } : {},
   }
 }

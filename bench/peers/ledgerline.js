@@ -12,7 +12,7 @@ const limitsOff = {
 
 /**
  * Ledgerline as anybody would start it, on free ports and a fresh data directory, with the limits off that a single
- * address full of clients would meet (`limits: 'default'` leaves them on).
+ * address full of clients would meet (`limits: 'default'` leaves them on; `env` sets others).
  *
  * @param {'tcp' | 'http'} listener which of its listeners the load connects to
  */
@@ -30,6 +30,7 @@ export function startLedgerline (listener) {
         LEDGERLINE_HTTP_PORT: '0',
         LEDGERLINE_TCP_PORT: '0',
         ...options.limits === 'default' ? {} : limitsOff,
+        ...options.env,
         LEDGERLINE_JWT_SECRET: secret,
         LEDGERLINE_API_KEYS: apiKey,
         // Embedded, whatever this shell is set up for.

@@ -15,10 +15,15 @@ const heads = {
 const columns = Object.keys(heads)
 const left = new Set(['label', 'figure', 'verdict', 'remark'])
 
-/** One table a measurement; `server` and `load` are shares of a core. */
-export function printTables (summaries) {
+/**
+ * One table a measurement; `server` and `load` are shares of a core.
+ *
+ * @param {import('./summary.js').Summary[]} summaries
+ * @param {{ ratioTo?: string }} [options] what ratios are to
+ */
+export function printTables (summaries, { ratioTo = heads.ratio } = {}) {
   for (const summary of summaries) {
-    const lines = [heads, ...linesOf(summary)]
+    const lines = [{ ...heads, ratio: ratioTo }, ...linesOf(summary)]
     const used = columns.filter(column => lines.slice(1).some(line => line[column] !== ''))
     const widths = used.map(column => Math.max(...lines.map(line => line[column].length)))
     console.log(`\n${summary.title}`)

@@ -21,6 +21,14 @@ export function readVarint (bytes, at) {
   }
 }
 
+/** @returns {{ value: number, end: number }} the value at `at`, and where the next field begins */
+export function readVarintAt (bytes, at) {
+  const value = readVarint(bytes, at)
+  let end = at
+  while (bytes[end] >= 128) end++
+  return { value, end: end + 1 }
+}
+
 /** @returns {Buffer} Avro's `long` */
 export function long (value) {
   const bytes = Buffer.alloc(varintBytes(value))

@@ -1,0 +1,78 @@
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { quantile } from '../load/quantile.js'
+import { startGenerator } from '../load/generator.js'
+import { goingFirst, serverCore, spawnPinned, stopChild } from '../peers/process.js'
+import { recordingCommits } from './commits.js'
+import { startUsageOf, withGateway, writtenBytes } from './gateway.js'
+
+const program = fileURLToPath(new URL('./disk-probe.js', import.meta.url))
+const connections = 200
+const perSecond = 5_000
+const slices = 4
+const lateMsMax = 0.5
+
+/**
+ * Uplink to ack at a fixed rate, and in turns with it, on the same core and the same disk, `fdatasync` of as many bytes
+ * as often as the gateway has just committed.
+ */
+export async function tail (ctx) {
+  return recordingCommits(({ env, serverFlags, since }) =>
+    withGateway(ctx, { limits: 'off', env, serverFlags }, async gateway => {
+      const load = await startGenerator({ protocol: 'ledgerline-tcp', target: gateway.target }, { before: goingFirst })
+      const probe = await startProbe(gateway.dataDir)
+      try {
+        await load.ask('open', { count: connections })
+        const taken = { uplinks: [], disk: [], lateMs: [], usage: [], commits: [] }
+        for (let i = 0; i < slices; i++) await slice(ctx.options, { gateway, load, probe, since, taken })
+        const lateMs = Math.max(...taken.lateMs)
+        const usage = { ...taken.usage.at(-1), loadBound: lateMs > lateMsMax }
+        return {
+          rows: {
+            uplinks: { ...quantilesOf(taken.uplinks), lateMs, usage, commits: taken.commits },
+            disk: quantilesOf(taken.disk),
+          },
+        }
+      } finally {
+        await probe.stop()
+        await load.stop()
+      }
+    }))
+}
+
+async function slice ({ warmMs, windowMs }, { gateway, load, probe, since, taken }) {
+  const atMs = Date.now()
+  const written = writtenBytes(gateway.pid)
+  const startMs = performance.now()
+  const endUsage = startUsageOf(gateway, { load })
+  const result = await load.ask('schedule', { perSecond, warmMs, windowMs, serverPid: gateway.pid, withSamples: true })
+  const seconds = (performance.now() - startMs) / 1000
+  taken.usage.push(endUsage(0))
+  taken.lateMs.push(result.lateMs)
+  taken.uplinks.push(...result.samples)
+  const commits = (await since(atMs)).length
+  if (commits === 0) throw new Error('the commits of this build can not be counted')
+  const bytes = Math.round((writtenBytes(gateway.pid) - written) / commits)
+  taken.commits.push({ perSecond: commits / seconds, bytes })
+  taken.disk.push(...await probe.ask({ bytes, perSecond: commits / seconds, windowMs }))
+}
+
+function quantilesOf (samples) {
+  const sorted = Float64Array.from(samples).sort()
+  const [p50Ms, p99Ms, p999Ms, maxMs] = [0.5, 0.99, 0.999, 1].map(share => quantile(sorted, share))
+  return { p50Ms, p99Ms, p999Ms, maxMs }
+}
+
+async function startProbe (directory) {
+  const command = [...goingFirst, process.execPath, program, directory]
+  const child = spawnPinned(serverCore, command, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  await once(child, 'message')
+  return {
+    async ask (options) {
+      child.send(options)
+      const [answer] = await once(child, 'message')
+      return answer
+    },
+    stop: () => stopChild(child),
+  }
+}

@@ -1,0 +1,163 @@
+/* Groups of devices that go on whatever happens to them, for measurements of what a gateway does to the others. */
+import { setTimeout as wait } from 'node:timers/promises'
+import { Device } from './device.js'
+import { quantile } from './quantile.js'
+
+const openMsMax = 60_000
+const tickMs = 1
+const drainMsMax = 10_000
+const drainPollMs = 5
+
+export class Crowd {
+  #target
+  /** @type {Map<string, Device[]>} */
+  #groups = new Map()
+  #flooding = new Map()
+
+  constructor (target) {
+    this.#target = target
+  }
+
+  /**
+   * Opens devices, and resolves when all are.
+   *
+   * @param {object} options
+   * @param {string} options.group its name
+   * @param {number} options.count
+   * @param {number[]} options.payloadBytes of an uplink; devices take them in turn
+   * @param {number} [options.devicesOfUser] 1 by default
+   * @param {boolean} [options.reads] see `DeviceOptions`
+   * @param {boolean} [options.acksDownlinks]
+   * @param {number} [options.window]
+   * @param {number} [options.openPerSecond] an address may open so many
+   */
+  async gather ({ group, count, payloadBytes, devicesOfUser = 1, openPerSecond = 150, ...options }) {
+    const payloads = payloadBytes.map(bytes => Buffer.alloc(bytes, 'ledgerline '))
+    const devices = Array.from({ length: count }, (_, i) => new Device({
+      ...this.#target,
+      ...options,
+      userId: `${group}-${Math.floor(i / devicesOfUser)}`,
+      deviceId: `device-${i % devicesOfUser}`,
+      payload: payloads[i % payloads.length],
+      acked: (device, seq) => { device.onAcked?.(seq) },
+    }))
+    this.#groups.set(group, devices)
+    for (const device of devices) {
+      device.connect()
+      await wait(1000 / openPerSecond)
+    }
+    const late = new AbortController()
+    await Promise.race([
+      Promise.all(devices.map(({ opened }) => opened)),
+      wait(openMsMax, undefined, { signal: late.signal }).then(() => {
+        throw new Error(`${group}: ${devices.filter(({ isOpen }) => !isOpen).length} of ${count} are not open`)
+      }),
+    ])
+    late.abort()
+  }
+
+  /** @param {{ group: string, perSecond?: number }} options uplinks a second of each device; else as many as it may */
+  flood ({ group, perSecond }) {
+    const devices = this.#groups.get(group)
+    if (perSecond === undefined) {
+      for (const device of devices) {
+        device.due = Infinity
+        device.pump()
+      }
+      return
+    }
+    let lastMs = performance.now()
+    const everyMs = 1000 / perSecond
+    this.#flooding.set(group, setInterval(() => {
+      const steps = Math.floor((performance.now() - lastMs) / everyMs)
+      if (steps === 0) return
+      lastMs += steps * everyMs
+      for (const device of devices) {
+        // What could not be sent in time is not sent in a burst later.
+        device.due = Math.min(device.due + steps, device.next - 1 + perSecond)
+        device.pump()
+      }
+    }, tickMs))
+  }
+
+  /** Ends what `flood` began. Devices stay. */
+  calm ({ group }) {
+    clearInterval(this.#flooding.get(group))
+    for (const device of this.#groups.get(group)) device.due = device.next - 1
+  }
+
+  /** What has happened to a group since it gathered. */
+  report ({ group }) {
+    const devices = this.#groups.get(group)
+    const ended = {}
+    for (const device of devices) {
+      for (const [code, count] of device.ended) ended[code] = (ended[code] ?? 0) + count
+    }
+    const sum = field => devices.reduce((total, device) => total + device[field], 0)
+    return {
+      open: devices.filter(({ isOpen }) => isOpen).length,
+      acked: sum('acked'),
+      refused: sum('refused'),
+      delivered: sum('delivered'),
+      bytesSent: sum('bytesSent'),
+      ended,
+    }
+  }
+
+  leave ({ group }) {
+    if (this.#flooding.has(group)) this.calm({ group })
+    for (const device of this.#groups.get(group) ?? []) device.leave()
+    this.#groups.delete(group)
+  }
+
+  /**
+   * Uplinks at a fixed rate, by the devices of a group in turn; each counts from when it first left. What was refused
+   * or lost its connection is sent again, and counts until it is acked, at most `drainMsMax`.
+   *
+   * @param {{ group: string, perSecond: number, windowMs: number }} options
+   * @returns {Promise<{ p50Ms: number, p99Ms: number, maxMs: number, lateMs: number, unanswered: number }>}
+   *   `lateMs` is a 99th percentile of how long after its time an uplink left
+   */
+  async pace ({ group, perSecond, windowMs }) {
+    const devices = this.#groups.get(group)
+    const everyMs = 1000 / perSecond
+    const total = Math.round(windowMs / everyMs)
+    const latency = new Float64Array(total).fill(drainMsMax)
+    const late = new Float64Array(total)
+    const leftAtMs = new Float64Array(total)
+    const counts = { answered: 0 }
+    devices.forEach((device, i) => {
+      device.due = device.next - 1
+      const first = device.due + 1
+      let told = device.due
+      device.onAcked = seq => {
+        const nowMs = performance.now()
+        for (; told < seq; told++, counts.answered++) {
+          const number = i + (told + 1 - first) * devices.length
+          latency[number] = Math.min(drainMsMax, nowMs - leftAtMs[number])
+        }
+      }
+    })
+    const startMs = performance.now()
+    for (let made = 0; made < total; await wait(tickMs)) {
+      for (; made < total && startMs + made * everyMs <= performance.now(); made++) {
+        const device = devices[made % devices.length]
+        leftAtMs[made] = performance.now()
+        late[made] = leftAtMs[made] - (startMs + made * everyMs)
+        device.due++
+        device.pump()
+      }
+    }
+    const endMs = performance.now() + drainMsMax
+    while (performance.now() < endMs && counts.answered < total) await wait(drainPollMs)
+    for (const device of devices) device.onAcked = undefined
+    const sorted = latency.sort()
+    return {
+      p50Ms: quantile(sorted, 0.5),
+      p99Ms: quantile(sorted, 0.99),
+      maxMs: sorted.at(-1),
+      lateMs: quantile(late.sort(), 0.99),
+      unanswered: total - counts.answered,
+    }
+  }
+}
