@@ -31,8 +31,12 @@ export interface LogReader {
  */
 export interface EventLog extends LogReader {
   /**
-   * Appends `items`, in order and as neighbours, and resolves once they are durable. Appends that arrive while another
-   * is in flight wait and are committed together (group commit); appends to one partition keep their order.
+   * Appends `items`, in order, and resolves with the position of the first once they are durable. Appends that arrive
+   * while another is in flight wait and are committed together (group commit); those to one partition keep their order.
+   *
+   * Blocks have at most 1 MiB. Items that take up to 256 KiB, as `Stream.bytesOf` counts, are neighbours in one block,
+   * so that the position of the first tells that of each. More may be cut into several blocks, of which the last one
+   * tells `derivedFrom`.
    *
    * What is more than a block has room for goes into several, in order, and the position is that of the first one: who
    * wants to know where each item stands appends less at a time (`piecesOf`).
@@ -41,7 +45,8 @@ export interface EventLog extends LogReader {
    * and nobody changes them.
    *
    * @param items at least one
-   * @throws GatewayError `ledger-unavailable` nothing was written: disk full, log closed, or `pendingBytesMax` reached
+   * @throws GatewayError `ledger-unavailable` nothing was written: disk full, log closed, or no room in
+   *   `pendingBytesMax`; `payload-too-large` an item alone is more than a block has room for
    */
   append<T> (stream: Stream<T>, partition: number, items: readonly T[], options?: AppendOptions): Promise<Position>
 

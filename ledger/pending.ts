@@ -43,8 +43,8 @@ export class Pending {
     share[own ? 'own' : 'sent'] -= bytes
   }
 
-  /** Clients and services are refused. */
-  get full (): boolean { return this.bytes >= this.sentBytesMax }
+  /** Clients and services find next to no room, wherever they send: seven destinations are as busy as they can be. */
+  get full (): boolean { return this.bytes >= this.sentBytesMax * 7 / 8 }
 
   private get sentBytesMax (): number { return this.bytesMax * (1 - reservedShare) }
 }

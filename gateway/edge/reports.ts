@@ -3,6 +3,14 @@ import type { Connection } from '../../actors/connection/connection.js'
 import { takeRefusals, takeSkipped, tallyOf } from '../../actors/connection/tally.js'
 import type { DownlinkSkipped, Entry } from '../../schemas/facts.js'
 
+/**
+ * What an edge tells of a connection by itself, and nobody sends again. An uplink or an opening is its client's: who is
+ * refused tries again.
+ */
+export function isOwn ({ fact: { type } }: Entry): boolean {
+  return type !== 'UplinkReceived' && type !== 'ConnectionOpened'
+}
+
 /** A connection that is reported, and what it skipped. */
 interface Reported { readonly connection: Connection, readonly skipped: DownlinkSkipped[] }
 

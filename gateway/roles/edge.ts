@@ -13,7 +13,7 @@ import { Descriptors } from '../edge/descriptors.js'
 import { Door } from '../edge/door.js'
 import { EdgeDrain } from '../edge/drain.js'
 import { Edge } from '../edge/edge.js'
-import { Reports } from '../edge/reports.js'
+import { isOwn, Reports } from '../edge/reports.js'
 import { listenTcp } from '../edge/tcp.js'
 import { TokenVerifier } from '../edge/token.js'
 import { webSocketRoute } from '../edge/websocket.js'
@@ -57,7 +57,7 @@ export class EdgeRole implements DrainingEdge {
     const { nodeId } = identity
     const partitions = log.partitions(ledger)
     const tokens = new TokenVerifier(config, health)
-    const reports = new Reports((partition, entries) => log.append(ledger, partition, entries))
+    const reports = new Reports((partition, entries) => log.append(ledger, partition, entries, { reserved: true }))
     const context: EdgeContext = {
       nodeId,
       get nodeEpoch () { return identity.epoch },
@@ -76,7 +76,7 @@ export class EdgeRole implements DrainingEdge {
       verify: token => tokens.verify(token),
       partitionOf: userId => partitionOf(userId, partitions),
       append: (partition, entries) => {
-        const appended = log.append(ledger, partition, entries)
+        const appended = log.append(ledger, partition, entries, { reserved: entries.every(isOwn) })
         if (this.#stopping) this.#lastAppends.push(appended)
         return appended
       },

@@ -8,6 +8,8 @@ import { crc32 } from 'node:zlib'
     BODY        => what the stream's encodeBlock gave
 */
 export const blockHeaderBytes = 23
+/** Of a block, header and body. Whoever holds one in memory can count on it; those of older builds may be longer. */
+export const blockBytesMax = 1 << 20
 const tombstoneFlag = 1
 
 export interface OpenedBlock {

@@ -75,17 +75,20 @@ export class Catalog {
     this.indexing = true
   }
 
-  /** Comes before the blocks of the commit are added to their indexes. */
-  committed (withBlocks: boolean): void {
+  /**
+   * Comes before the blocks of the commit are added to their indexes.
+   *
+   * @param commits how many numbers it took, from `nextCommit` on: none without blocks, and more than one where a
+   *   partition has several blocks in it
+   */
+  committed (commits: number): void {
     for (const entry of this.creating) entry.stored = true
     if (this.indexing) {
       for (const index of this.indexes.values()) index.rowWritten()
       this.sinceIndexed = 0
     }
-    if (withBlocks) {
-      this.nextCommit++
-      this.sinceIndexed++
-    }
+    this.nextCommit += commits
+    this.sinceIndexed += commits
     this.failed()
   }
 

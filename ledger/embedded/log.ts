@@ -5,14 +5,16 @@ import type {
 } from '../log.js'
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import type { WriteBatch } from './batch.js'
-import { blockHeaderBytes, openBlock, sealBlock } from './block.js'
+import { blockBytesMax, blockHeaderBytes, openBlock, sealBlock } from './block.js'
 import { StoreError } from './directory.js'
 import { Group, type Committed, type FollowerErrorHandler } from './followers.js'
 import { blockKey, kind } from './keys.js'
-import type { PartitionLog, Append } from './partition.js'
+import type { PartitionLog } from './partition.js'
+import { Pending } from '../pending.js'
 import { Sweeper, writeTrim, type KeptStream, type Retention, type Trim } from './retention.js'
 import type { Store, Writer } from './store.js'
 import { Streams } from './streams.js'
+import { deal } from './turns.js'
 
 export interface EmbeddedLogOptions {
   /** Partitions of a stream that is created and not named in `streams`. */
@@ -53,14 +55,11 @@ export interface EmbeddedLog extends EventLog, StoredBlocks {
   sweep (): Promise<void>
 }
 
-/**
- * What one commit takes on besides derived writes; the rest goes with the next one, so that no commit keeps the others
- * waiting for long.
- */
-const commitBytesMax = 1 << 22
 const setAsideMax = 10_000
 /** Appended bytes after which it is looked whether a stream holds too many. */
 const relieveEveryBytes = 4 << 20
+/** Of a block that is set aside: the record of it must fit into a block. */
+const setAsideBytesMax = blockBytesMax - (64 << 10)
 
 /**
  * The streams in the local store.
@@ -75,20 +74,23 @@ export function embeddedLog (store: Store, options: EmbeddedLogOptions = {}): Em
 }
 
 class LmdbLog implements EmbeddedLog, Writer {
-  readonly metrics = { blocksAppended: 0, entriesAppended: 0, blocksSetAside: 0, pendingBytes: 0 }
+  readonly metrics
   private readonly streams: Streams
   private readonly groups = new Map<string, Group>()
   private readonly setAsides = new Set<string>()
   private readonly closing = new AbortController()
-  private dirty: PartitionLog[] = []
+  /** Who has something to write, in the order of their turns. */
+  private waiting: PartitionLog[] = []
   private tombstones: Array<{ log: PartitionLog, offset: number }> = []
   private trims: Trim[] = []
   private written: PartitionLog[] = []
+  /** Commit numbers that the commit under way takes. */
+  private commitsWritten = 0
   private writtenTrims: Trim[] = []
   /** By key, in binary: committed and not yet written, and written by the commit under way. */
   private commits = new Map<string, bigint>()
   private writtenCommits = new Map<string, bigint>()
-  private readonly pendingBytesMax: number
+  private readonly pending: Pending
   private readonly now: () => number
   private readonly sweeper: Sweeper
   private readonly sweeping: NodeJS.Timeout
@@ -96,7 +98,11 @@ class LmdbLog implements EmbeddedLog, Writer {
   private ended: Promise<void> | undefined
 
   constructor (private readonly store: Store, private readonly options: EmbeddedLogOptions) {
-    this.pendingBytesMax = options.pendingBytesMax ?? 64 << 20
+    const pending = new Pending(options.pendingBytesMax ?? 64 << 20)
+    this.pending = pending
+    this.metrics = {
+      blocksAppended: 0, entriesAppended: 0, blocksSetAside: 0, get pendingBytes () { return pending.bytes },
+    }
     this.now = options.now ?? Date.now
     this.streams = new Streams(store.env, {
       closing: this.closing.signal,
@@ -104,7 +110,7 @@ class LmdbLog implements EmbeddedLog, Writer {
       partitionsOf: name => options.streams?.[name]?.partitions ?? options.partitions ?? 8,
       opened: log => { this.checkLast(log) },
       setAside: this.setAside.bind(this),
-      released: bytes => { this.metrics.pendingBytes -= bytes },
+      released: ({ share }, { bytes, own }) => { this.pending.release(share, bytes, own) },
     })
     this.checkPartitions()
     store.register(this)
@@ -123,24 +129,24 @@ class LmdbLog implements EmbeddedLog, Writer {
   partitions (stream: Stream<any>): number { return this.streams.partitions(stream) }
 
   append<T> (
-    stream: Stream<T>, partition: number, items: readonly T[], { derivedFrom = -1n, lazy = false }: AppendOptions = {}
+    stream: Stream<T>, partition: number, items: readonly T[], options: AppendOptions = {}
   ): Promise<Position> {
+    const { derivedFrom = -1n, lazy = false, reserved: own = false } = options
     if (this.closing.signal.aborted) return Promise.reject(closed())
     if (items.length === 0) return Promise.reject(new RangeError(`append to ${stream.name}: got no items, want some`))
-    const bytes = estimatedBytes(items)
-    if (this.metrics.pendingBytes + bytes > this.pendingBytesMax && this.metrics.pendingBytes > 0) {
-      return Promise.reject(new GatewayError('ledger-unavailable',
-        `${this.metrics.pendingBytes} bytes wait to be written, want at most ${this.pendingBytesMax}`))
-    }
+    let bytes = 0
+    for (let i = 0; i < items.length; i++) bytes += stream.bytesOf(items[i]!)
     let log: PartitionLog
     try {
       log = this.streams.logOf(stream, partition)
+      this.pending.take(log.share, bytes, own)
     } catch (err) {
       return Promise.reject(err)
     }
-    this.metrics.pendingBytes += bytes
     return new Promise((resolve, reject) => {
-      this.enqueue(log, { items, bytes, derivedFrom: Number(derivedFrom), resolve, reject }, lazy)
+      log.enqueue({ items, bytes, own, derivedFrom: Number(derivedFrom), resolve, reject })
+      this.waitFor(log)
+      this.store.request(lazy)
     })
   }
 
@@ -179,7 +185,7 @@ class LmdbLog implements EmbeddedLog, Writer {
 
   health (): { ok: boolean, reason: string } {
     if (this.closing.signal.aborted) return { ok: false, reason: 'the log is closed' }
-    if (this.metrics.pendingBytes >= this.pendingBytesMax) return { ok: false, reason: 'too much waits to be written' }
+    if (this.pending.full) return { ok: false, reason: 'too much waits to be written' }
     return this.store.health()
   }
 
@@ -203,21 +209,19 @@ class LmdbLog implements EmbeddedLog, Writer {
 
   write (batch: WriteBatch): void {
     const atMs = this.now()
-    const dirty = this.dirty
-    this.dirty = []
-    const end = batch.bytes + commitBytesMax
-    for (const log of dirty) {
-      log.dirty = false
-      if (batch.bytes < end) {
-        this.streams.catalog.writeEntry(batch, this.streams.of(log.stream).entry)
-        this.written.push(log) // before it writes: a put may throw, and then it has failed with the others
-        if (!log.write(batch, this.streams.catalog.nextCommit, atMs)) this.written.pop()
-      }
-      if (log.queued) {
-        this.markDirty(log)
-        this.store.request(false)
-      }
-    }
+    const { catalog } = this.streams
+    const waiting = this.waiting
+    this.waiting = []
+    for (const log of waiting) log.waits = false
+    const left = deal(waiting, (log, bytesMax) => {
+      catalog.writeEntry(batch, this.streams.of(log.stream).entry)
+      this.written.push(log) // before it writes: a put may throw, and then it has failed with the others
+      const blocks = log.write(batch, catalog.nextCommit, atMs, bytesMax)
+      if (blocks === 0) this.written.pop()
+      else if (blocks > this.commitsWritten) this.commitsWritten = blocks
+    })
+    for (const log of left) this.waitFor(log)
+    if (left.length > 0) this.store.request(false)
     this.writeTombstones(batch, atMs)
     this.writeCommits(batch)
     // A block may go only once the index knows its offset, or the next open would give that offset away again.
@@ -229,15 +233,19 @@ class LmdbLog implements EmbeddedLog, Writer {
   }
 
   committed (): void {
-    const { written, writtenTrims } = this
+    const { written, writtenTrims, metrics } = this
     const commit = this.streams.catalog.nextCommit
-    this.streams.catalog.committed(written.length > 0)
+    this.streams.catalog.committed(this.commitsWritten)
     this.written = []
     this.writtenTrims = []
     this.writtenCommits = new Map()
-    this.metrics.blocksAppended += written.length
+    this.commitsWritten = 0
     for (const { log, first, bytes } of writtenTrims) log.index.firstWritten(first, bytes)
-    for (const log of written) log.committed(commit)
+    for (const log of written) {
+      const { blocks, entries } = log.committed(commit)
+      metrics.blocksAppended += blocks
+      metrics.entriesAppended += entries
+    }
     for (const log of written) log.deliver()
     if (this.bytesUnswept < relieveEveryBytes) return
     this.bytesUnswept = 0
@@ -249,28 +257,23 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.streams.catalog.failed()
     this.written = []
     this.writtenTrims = []
+    this.commitsWritten = 0
     this.commits = new Map([...this.writtenCommits, ...this.commits])
     this.writtenCommits = new Map()
     for (const log of written) log.failed(err)
     // Nor may those wait that the commit did not come to, because a write before them did not fit: it never will.
-    this.dirty = []
+    this.waiting = []
     for (const log of this.streams.logs()) {
-      log.dirty = false
+      log.waits = false
+      log.passedOver = 0
       log.refuseQueued(err)
     }
   }
 
-  private enqueue (log: PartitionLog, append: Append, lazy: boolean): void {
-    this.metrics.entriesAppended += append.items.length
-    log.enqueue(append)
-    this.markDirty(log)
-    this.store.request(lazy)
-  }
-
-  private markDirty (log: PartitionLog): void {
-    if (log.dirty) return
-    log.dirty = true
-    this.dirty.push(log)
+  private waitFor (log: PartitionLog): void {
+    if (log.waits) return
+    log.waits = true
+    this.waiting.push(log)
   }
 
   private * keptStreams (): Generator<KeptStream> {
@@ -361,20 +364,11 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.options.onDamage?.({ stream: stream.name, partition, offset: BigInt(offset), reason })
     if (isRejectedStream(stream)) return
     const rejected = rejectedStream(stream)
+    const record = rejectedRecord(bytes.subarray(0, setAsideBytesMax), where, reason, this.now())
     // A failure to keep the evidence must not stop the partition; onDamage has told of it.
-    this.append(rejected, partition % this.partitions(rejected), [rejectedRecord(bytes, where, reason, this.now())],
-      { lazy: true }).catch(() => {})
+    this.append(rejected, partition % this.partitions(rejected), [record],
+      { lazy: true, reserved: true }).catch(() => {})
   }
-}
-
-/** What items take in memory until they are durable: their payload, and a bit. Exact enough for a bound. */
-function estimatedBytes (items: readonly any[]): number {
-  let bytes = 0
-  for (let i = 0; i < items.length; i++) {
-    const item = items[i]
-    bytes += 128 + ((item.fact?.payload ?? item.payload ?? item.command)?.length ?? 0)
-  }
-  return bytes
 }
 
 function closed (): GatewayError { return new GatewayError('ledger-unavailable', 'the log is closed') }

@@ -3,18 +3,19 @@ import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import type { Block, Position } from '../log.js'
 import type { WriteBatch } from './batch.js'
-import { blockHeaderBytes, openBlock, sealBlock, type OpenedBlock } from './block.js'
+import { blockBytesMax, openBlock, sealBlock, type OpenedBlock } from './block.js'
+import { type Appended, type CutBlock, Cutter, type Placed } from './cut.js'
 import { blockKey } from './keys.js'
 import type { Delivery } from './followers.js'
 import type { KeyIndex } from './key-index.js'
 import type { PartitionIndex } from './partition-index.js'
+import type { Share } from '../pending.js'
+import type { Waiting } from './turns.js'
 
 /** One `append` that is not durable yet. */
-export interface Append {
-  readonly items: readonly unknown[]
-  readonly bytes: number
-  /** -1 for none. */
-  readonly derivedFrom: number
+export interface Append extends Appended {
+  /** The gateway itself must write it. */
+  readonly own: boolean
   resolve (position: Position): void
   reject (err: unknown): void
 }
@@ -24,21 +25,24 @@ export interface PartitionDeps {
   /** A stored block of the partition that nobody can take; it is skipped. */
   setAside (partition: PartitionLog, offset: number, bytes: Uint8Array, reason: string): void
   /** An append has its outcome. */
-  released (bytes: number): void
+  released (partition: PartitionLog, append: Append): void
 }
 
-/** Larger appends still make one block, so that their items stay neighbours. */
-const blockBytesMax = 1 << 20
 /** What a follower that is a little behind finds without decoding it again; beyond, it reads from the store. */
 const tailBytesMax = 1 << 18
 
 /** One partition of a stream: what is on the disk, what is on its way there, and who waits for it. */
-export class PartitionLog {
+export class PartitionLog implements Waiting {
   /** Where each group is, in order of registration of the groups. */
   readonly deliveries: Delivery[] = []
-  dirty = false
+  /** What it has of the bytes that may be pending. */
+  readonly share: Share = { sent: 0, own: 0 }
+  /** It is among those who wait for a turn. */
+  waits = false
+  passedOver = 0
+  queuedBytes = 0
   private queue: Append[] = []
-  private inFlight: { appends: Append[], items: readonly unknown[], bytes: number, derivedFrom: number } | undefined
+  private inFlight: { blocks: readonly CutBlock[], placed: ReadonlyArray<Placed<Append>> } | undefined
   private tail: Block<unknown>[] = []
   private tailSizes: number[] = []
   private tailBytes = 0
@@ -56,45 +60,53 @@ export class PartitionLog {
   get first (): number { return this.index.first }
   get keys (): KeyIndex { return this.index.keys }
 
-  enqueue (append: Append): void { this.queue.push(append) }
+  get headBytes (): number { return this.queue[0]?.bytes ?? 0 }
 
-  /** Puts one block with what is queued into the commit; false where there was nothing that could be encoded. */
-  write (batch: WriteBatch, commit: number, atMs: number): boolean {
-    const appends = this.take()
-    let items = itemsOf(appends)
-    let body = this.encoded(items)
-    if (body === undefined) {
-      this.refuseUnencodable(appends)
-      if (appends.length === 0) return false
-      items = itemsOf(appends)
-      body = this.stream.encodeBlock(items)
-    }
-    let derivedFrom = -1
-    for (const append of appends) if (append.derivedFrom > derivedFrom) derivedFrom = append.derivedFrom
-    const block = batch.room(blockHeaderBytes + body.length)
-    block.set(body, blockHeaderBytes)
-    sealBlock(block, atMs, this.next, derivedFrom)
-    this.inFlight = { appends, items, bytes: block.length, derivedFrom }
-    batch.put(blockKey(commit, this.streamId, this.partition), block)
-    return true
+  enqueue (append: Append): void {
+    this.queue.push(append)
+    this.queuedBytes += append.bytes
   }
 
-  get queued (): boolean { return this.queue.length > 0 }
-
-  /** The block of this commit is durable: its appends are answered. `deliver` comes next. */
-  committed (commit: number): void {
-    const { appends, items, bytes, derivedFrom } = this.inFlight!
-    const offset = BigInt(this.next)
-    this.index.add(commit, bytes, derivedFrom)
-    this.keys.add(items, this.stream.key)
-    let index = 0
-    for (const append of appends) {
-      this.deps.released(append.bytes)
-      append.resolve({ partition: this.partition, offset, index })
-      index += append.items.length
+  /**
+   * Puts what is queued into the commit, up to `bytesMax` or a block, and an append that is more than that whole: as
+   * several blocks, each under a commit number of its own, from `commit` on.
+   *
+   * @returns how many blocks; 0 where there was nothing that could be encoded
+   */
+  write (batch: WriteBatch, commit: number, atMs: number, bytesMax: number): number {
+    const cutter = new Cutter<Append>(this.stream, batch, (append, err) => { this.refuse(append, err) })
+    cutter.add(this.take(Math.min(bytesMax, blockBytesMax)))
+    const { blocks, placed } = cutter
+    this.inFlight = { blocks, placed }
+    for (let i = 0; i < blocks.length; i++) {
+      const { bytes, derivedFrom } = blocks[i]!
+      sealBlock(bytes, atMs, this.next + i, derivedFrom)
+      batch.put(blockKey(commit + i, this.streamId, this.partition), bytes)
     }
-    if (this.deliveries.length > 0) this.keepInTail({ partition: this.partition, offset, items }, bytes)
+    return blocks.length
+  }
+
+  /** The blocks of this commit are durable: their appends are answered. `deliver` comes next. */
+  committed (commit: number): { blocks: number, entries: number } {
+    const { blocks, placed } = this.inFlight!
+    const first = this.next
+    let entries = 0
+    for (let i = 0; i < blocks.length; i++) {
+      const { items, bytes, derivedFrom } = blocks[i]!
+      this.index.add(commit + i, bytes.length, derivedFrom)
+      this.keys.add(items, this.stream.key)
+      entries += items.length
+      if (this.deliveries.length > 0) {
+        this.keepInTail({ partition: this.partition, offset: BigInt(first + i), items }, bytes.length)
+      }
+    }
+    for (let i = 0; i < placed.length; i++) {
+      const { append, block, index } = placed[i]!
+      this.deps.released(this, append)
+      append.resolve({ partition: this.partition, offset: BigInt(first + block), index })
+    }
     this.inFlight = undefined
+    return { blocks: blocks.length, entries }
   }
 
   deliver (): void {
@@ -105,13 +117,14 @@ export class PartitionLog {
   }
 
   failed (err: GatewayError): void {
-    const appends = this.inFlight?.appends ?? []
+    const placed = this.inFlight?.placed ?? []
     this.inFlight = undefined
-    for (const append of appends) this.refuse(append, err)
+    for (const { append } of placed) this.refuse(append, err)
   }
 
   /** Rejects what no commit has begun to write. */
   refuseQueued (err: GatewayError): void {
+    this.queuedBytes = 0
     for (const append of this.queue.splice(0)) this.refuse(append, err)
   }
 
@@ -201,40 +214,21 @@ export class PartitionLog {
     return bytes?.subarray(0, (env as unknown as { lastSize: number }).lastSize)
   }
 
-  private take (): Append[] {
+  private take (bytesMax: number): Append[] {
     let bytes = 0
     let count = 0
-    while (count < this.queue.length && (count === 0 || bytes + this.queue[count]!.bytes <= blockBytesMax)) {
+    while (count < this.queue.length && (count === 0 || bytes + this.queue[count]!.bytes <= bytesMax)) {
       bytes += this.queue[count++]!.bytes
     }
+    this.queuedBytes -= bytes
     if (count < this.queue.length) return this.queue.splice(0, count)
     const all = this.queue
     this.queue = []
     return all
   }
 
-  private encoded (items: readonly unknown[]): Buffer | undefined {
-    try {
-      return this.stream.encodeBlock(items)
-    } catch {
-      return undefined
-    }
-  }
-
-  /** Drops from `appends`, and rejects, those that can not be encoded: the others must not fail with them. */
-  private refuseUnencodable (appends: Append[]): void {
-    for (const append of appends.splice(0)) {
-      try {
-        this.stream.encodeBlock(append.items)
-        appends.push(append)
-      } catch (err) {
-        this.refuse(append, err)
-      }
-    }
-  }
-
   private refuse (append: Append, err: unknown): void {
-    this.deps.released(append.bytes)
+    this.deps.released(this, append)
     append.reject(err)
   }
 
@@ -256,11 +250,4 @@ export class PartitionLog {
     this.tail.shift()
     this.tailBytes -= this.tailSizes.shift()!
   }
-}
-
-function itemsOf (appends: readonly Append[]): readonly unknown[] {
-  if (appends.length === 1) return appends[0]!.items
-  const items: unknown[] = []
-  for (const append of appends) for (const item of append.items) items.push(item)
-  return items
 }

@@ -1,0 +1,57 @@
+/** Somebody with appends that wait. */
+export interface Waiting {
+  /** What the first of its appends takes; 0 where none waits. */
+  readonly headBytes: number
+  /** What all of them take. */
+  readonly queuedBytes: number
+  /** Commits that had no room for it since it was served last. */
+  passedOver: number
+}
+
+/**
+ * What one commit takes on of appends; the rest goes with the next one, so that no commit keeps the others waiting for
+ * long.
+ */
+export const commitBytesMax = 1 << 22
+/** Whoever had no room so often goes with the next commit, whatever that makes of its size. */
+const passedOverMax = 2
+
+/**
+ * Deals one commit out to those who wait. Where they have more than it takes, each has an equal share of it, and what
+ * one leaves of its share the others have: who has little waits for nobody, and who has much for itself. An append that
+ * is larger than a share goes as long as there is room; who was passed over comes first then.
+ *
+ * @param serve writes what waits, up to so many bytes or one append
+ * @returns who has more, in the order of the next turn
+ */
+export function deal<W extends Waiting> (waiting: readonly W[], serve: (served: W, bytesMax: number) => void): W[] {
+  let queuedBytes = 0
+  for (const { queuedBytes: bytes } of waiting) queuedBytes += bytes
+  const passed: W[] = []
+  const served: W[] = []
+  const crowded = queuedBytes > commitBytesMax
+  const share = commitBytesMax / waiting.length
+  let room = commitBytesMax
+  let left = waiting.length
+  for (const one of crowded ? [...waiting].sort(byNeed) : waiting) {
+    const bytesMax = crowded ? Math.max(share, room / left) : commitBytesMax
+    left--
+    const { headBytes, queuedBytes } = one
+    const fits = headBytes <= Math.max(bytesMax, room) || room === commitBytesMax
+    if (!fits && one.passedOver < passedOverMax) {
+      one.passedOver++
+      passed.push(one)
+      continue
+    }
+    one.passedOver = 0
+    serve(one, bytesMax)
+    room = Math.max(0, room - queuedBytes + one.queuedBytes)
+    if (one.headBytes > 0) served.push(one)
+  }
+  return [...passed, ...served]
+}
+
+/** Who was passed over comes first; of equals who has least, for that leaves the others most. */
+function byNeed (a: Waiting, b: Waiting): number {
+  return b.passedOver - a.passedOver || a.queuedBytes - b.queuedBytes
+}
