@@ -2,7 +2,7 @@ import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import type { LogReader } from '../ledger/log.js'
 import { Comparison, type Compared } from './rebuild-comparison.js'
 import { rebuildPlans, seed, type RebuildPlan } from './rebuild-projections.js'
-import { TableWriter } from './table-writer.js'
+import { TableWriter, unkeptBytesMax } from './table-writer.js'
 import type { Draft, RebuildableTables, TableName } from './tables/tables.js'
 
 export interface RebuildOptions {
@@ -19,7 +19,6 @@ export interface RebuildOptions {
 
 /** How long it may keep the event loop from those who serve clients. */
 const sliceMs = 1
-const waitingMax = 4096
 /** What is deleted from the stream while a rebuild reads it is kept from the live table as well. */
 const olderMarginMs = 3_600_000
 const settleMs = 5_000
@@ -144,7 +143,7 @@ class Rebuild {
     const blocks = Number(offset + 1n - writer.next)
     writer.take(offset, items)
     this.#options.onRead({ partition, blocks, entries: items.length })
-    if (writer.waiting > waitingMax) await writer.room(waitingMax)
+    if (writer.unkeptBytes > unkeptBytesMax) await writer.room(unkeptBytesMax)
     this.#check()
     await this.#pause()
   }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Block, EventLog, Following } from '../ledger/log.js'
 import type { Stream } from '../schemas/streams.js'
-import { TableWriter } from './table-writer.js'
+import { TableWriter, unkeptBytesMax } from './table-writer.js'
 import type { PlacedProjection, Poison } from './table-writer.js'
 import { GenerationReplaced } from './tables/tables.js'
 import type { TableName, Tables } from './tables/tables.js'
@@ -25,8 +25,8 @@ export interface RunnerOptions<T> {
   readonly positionEveryMs?: number
   /** Applies of one partition of a table on their way at once; more writes than that wait and go together. */
   readonly appliesMax?: number
-  /** Writes that may wait in one partition of a table; past it the next block of the partition waits. */
-  readonly waitingMax?: number
+  /** What writes of one partition of a table that are not kept may take; past it its next block waits. */
+  readonly unkeptBytesMax?: number
   /** First wait after a failed apply; it doubles up to 32 times that. */
   readonly retryMs?: number
   readonly now?: () => number
@@ -95,7 +95,7 @@ export class Runner<T extends { atMs: number }> {
     this.#options = {
       positionEveryMs: 1000,
       appliesMax: 8,
-      waitingMax: 4096,
+      unkeptBytesMax,
       retryMs: 250,
       now: Date.now,
       onHealed: () => {},
@@ -153,7 +153,7 @@ export class Runner<T extends { atMs: number }> {
     let full = false
     for (const writer of partition.writers) {
       writer.take(offset, items)
-      full ||= writer.waiting > this.#options.waitingMax
+      full ||= writer.unkeptBytes > this.#options.unkeptBytesMax
     }
     if (full) return this.#room(partition)
   }
@@ -235,7 +235,7 @@ export class Runner<T extends { atMs: number }> {
   }
 
   async #room ({ writers }: Partition<T>) {
-    await Promise.all(writers.map(writer => writer.room(this.#options.waitingMax)))
+    await Promise.all(writers.map(writer => writer.room(this.#options.unkeptBytesMax)))
   }
 
   #sendPositions () {

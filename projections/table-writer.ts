@@ -1,5 +1,5 @@
 import type { Memory, Projection } from './projection.js'
-import { GenerationReplaced, keyBytesMax } from './tables/tables.js'
+import { bytesOf, GenerationReplaced, keyBytesMax } from './tables/tables.js'
 import type { TableName, TablePosition, TableStep, Tables, TableWrite } from './tables/tables.js'
 
 /** An item that a projection could not take. It is left out of the table. */
@@ -31,8 +31,14 @@ export interface TableWriterOptions<T> {
 
 interface Item { readonly atMs: number }
 
-/** Writes that are not kept yet: since which block, since when by our clock, and how many items brought them. */
-export interface Unkept { readonly from: bigint, readonly sinceMs: number, items: number }
+/** Writes that are not kept yet: since which block, since when by our clock, of how many items, and their size. */
+export interface Unkept { readonly from: bigint, readonly sinceMs: number, items: number, bytes: number }
+
+/**
+ * What the writes of one partition of a table that are not kept yet may take in memory; past it, or past the writes of
+ * one block where those are more, the stream is not read further.
+ */
+export const unkeptBytesMax = 1 << 20
 
 /**
  * Takes one partition of one table forward. Blocks go in, in order; out go applies that each join the one before
@@ -74,8 +80,8 @@ export class TableWriter<T extends Item> {
     this.#generation = position.generation
   }
 
-  /** How many writes wait because `appliesMax` are on their way. */
-  get waiting (): number { return this.#writes.length }
+  /** What the writes that are not kept yet take in memory, whether they are on their way or wait. */
+  unkeptBytes = 0
 
   /** What is not kept yet, the oldest first. */
   unkept (): Unkept[] {
@@ -91,6 +97,8 @@ export class TableWriter<T extends Item> {
   take (offset: bigint, items: readonly T[]) {
     if (offset < this.next || this.failed) return
     const { projection } = this.#options
+    const before = this.#writes.length
+    const bytesBefore = this.#collecting?.bytes ?? 0
     for (let index = 0; index < items.length; index++) {
       const item = items[index]!
       // Most items concern no table: no iterator and no allocation for those.
@@ -99,8 +107,10 @@ export class TableWriter<T extends Item> {
     this.next = offset + 1n
     this.#atMs = items.at(-1)?.atMs ?? this.#atMs
     if (this.#writes.length === 0) return
-    this.#collecting ??= { from: offset, sinceMs: this.#options.now(), items: 0 }
+    this.#collecting ??= { from: offset, sinceMs: this.#options.now(), items: 0, bytes: 0 }
     this.#collecting.items += items.length
+    for (let i = before; i < this.#writes.length; i++) this.#collecting.bytes += bytesOf(this.#writes[i]!)
+    this.unkeptBytes += this.#collecting.bytes - bytesBefore
     this.#send()
   }
 
@@ -123,9 +133,9 @@ export class TableWriter<T extends Item> {
     else if (next < sent) this.#fail(new Error(`the table went back: it is at ${next}, and was at ${sent}`))
   }
 
-  /** Resolves once at most `max` writes wait, or the writer has failed. */
-  async room (max: number) {
-    while (this.#writes.length > max) await this.#change()
+  /** Resolves once the writes that are not kept yet take at most `bytesMax`, or the writer has failed. */
+  async room (bytesMax: number) {
+    while (this.unkeptBytes > bytesMax && !this.failed) await this.#change()
   }
 
   /** Sends what is left, the position included, and resolves when nothing is on its way; it may have failed then. */
@@ -165,7 +175,10 @@ export class TableWriter<T extends Item> {
       .catch(async err => { this.#fail(await this.#reasonOf(err)) })
       .then(() => {
         this.#applies--
-        if (collected) this.#onTheirWay.delete(collected)
+        if (collected) {
+          this.#onTheirWay.delete(collected)
+          this.unkeptBytes -= collected.bytes
+        }
         if (this.#writes.length > 0) this.#send()
         this.#wake()
       })
@@ -191,6 +204,7 @@ export class TableWriter<T extends Item> {
     if (this.failed) return // the applies behind the one that failed fail too
     this.failed = true
     this.#writes = []
+    this.unkeptBytes -= this.#collecting?.bytes ?? 0
     this.#collecting = undefined
     this.#options.onFailed(error)
   }

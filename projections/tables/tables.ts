@@ -1,3 +1,5 @@
+import { bytesOfValue } from '../../schemas/sizes.js'
+
 /**
  * The port to the read models (design.md 5). A table maps a key to named fields, each holding one JSON value: presence
  * is `userId -> connectionId -> session`, as a Redis hash would hold it. Kept by the runner alone, partition by
@@ -12,8 +14,8 @@ export interface Tables {
 
   /**
    * Applies the writes and the position in one atomic step, in order; ignored when the stored position is already at
-   * `position.next` or beyond. Resolves once it is kept; `get` sees it at once. A call need not wait for the one
-   * before it: calls for one partition of a table take effect in their order.
+   * `position.next` or beyond. Resolves once it is kept (a position without writes may be kept later); `get` sees it at
+   * once. A call need not wait for the one before it: calls for one partition of a table take effect in their order.
    *
    * @throws when the stored position is before `position.from`, because an earlier call failed or the store was
    *   emptied: nothing is written, so that no hole comes to be, and the runner goes back to the stored position
@@ -84,6 +86,11 @@ export const keyBytesMax = 900
 export type TableWrite =
   | { readonly type: 'put', readonly key: string, readonly field: string, readonly value: unknown }
   | { readonly type: 'remove', readonly key: string, readonly field: string }
+
+/** What a write takes in memory while it waits, the objects around it included. */
+export function bytesOf (write: TableWrite): number {
+  return 128 + write.key.length + write.field.length + (write.type === 'put' ? bytesOfValue(write.value) : 0)
+}
 
 export function put (key: string, field: string, value: unknown): TableWrite {
   return { type: 'put', key, field, value }

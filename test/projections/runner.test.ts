@@ -7,6 +7,7 @@ import type { Projection } from '../../projections/projection.js'
 import { routing, routingKey } from '../../projections/routing.js'
 import { Runner } from '../../projections/runner.js'
 import type { Poison } from '../../projections/table-writer.js'
+import { bytesOf, put } from '../../projections/tables/tables.js'
 import type { Entry } from '../../schemas/facts.js'
 import { followedBy, options } from './followed-by.js'
 import { closed, opened, story, uplink, withRepeats } from './given.js'
@@ -46,7 +47,8 @@ t.test('a block with writes', async t => {
 t.test('a store that is slower than the stream', async t => {
   t.test('gets what waits in one step, and past the bound the next block waits', async t => {
     const { log, tables } = given()
-    const runner = await Runner.start({ ...options(log, tables, [routing]), appliesMax: 2, waitingMax: 3 })
+    const unkeptBytesMax = 5 * [...routing.project(opened('ann', 'c0'))].reduce((sum, write) => sum + bytesOf(write), 0)
+    const runner = await Runner.start({ ...options(log, tables, [routing]), appliesMax: 2, unkeptBytesMax })
     t.teardown(() => runner.stop())
     tables.held = true
     const outcomes = [0n, 1n, 2n, 3n, 4n, 5n].map(offset =>
@@ -58,6 +60,26 @@ t.test('a store that is slower than the stream', async t => {
     await outcomes[5]
     t.equal(tables.applies.length, 3)
     t.equal((await tables.get('routing', 0, routingKey('ann'))).size, 6)
+  })
+
+  t.test('has few large rows of it in memory, however few their writes are', async t => {
+    const { log, tables } = given()
+    const large: Projection<Entry> = {
+      table: 'presence',
+      concerns: () => true,
+      * project ({ userId, atMs }) { yield put(userId, `${atMs}`, 'x'.repeat(100_000)) },
+    }
+    const runner = await Runner.start(options(log, tables, [large]))
+    t.teardown(() => runner.stop())
+    tables.held = true
+    let taken = 0
+    let outcome: unknown
+    while (taken < 50 && !(outcome instanceof Promise)) {
+      outcome = log.hand({ partition: 0, offset: BigInt(taken), items: [uplink('ann', 'c1', ++taken)] })
+    }
+    t.equal(taken, 11, '1 MiB of them')
+    tables.release()
+    await outcome
   })
 })
 

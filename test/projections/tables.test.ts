@@ -45,6 +45,40 @@ t.test('reset', async t => {
   t.strictSame(await scanned(again.tables, 'presence'), { '0/new': { f: 1 } })
 })
 
+t.test('a position without writes', async t => {
+  const directory = t.testdir()
+  const { store, tables } = await opened(t, directory)
+  await tables.apply('presence', 0, [put('ada', 'c1', 1)], at(1))
+  const { commits } = store.metrics
+  for (let next = 2; next < 10; next++) await tables.apply('presence', 0, [], at(next))
+  await tables.apply('routing', 1, [], at(7))
+  await new Promise(resolve => setTimeout(resolve, 100))
+  t.equal(store.metrics.commits, commits, 'causes no commit')
+  t.match(await tables.position('presence', 0), at(9), 'is seen at once')
+  await tables.apply('presence', 1, [put('bob', 'c1', 1)], at(1))
+  t.equal(store.metrics.commits, commits + 1)
+  t.ok(store.env.getBinary(Buffer.from([8, 1, 0, 0, 0, 0]))!.includes('"9"'), 'goes with the next commit')
+  await tables.apply('presence', 0, [], at(12))
+  await store.close()
+  t.match(await (await opened(t, directory)).tables.position('presence', 0), at(12), 'or when the store closes')
+})
+
+t.test('a step that is more than one commit should have is stored with its position', async t => {
+  const { store, tables } = await opened(t, t.testdir())
+  const large = Array.from({ length: 3 }, (_, i) => put(`k${i}`, 'f', 'x'.repeat(2 << 20)))
+  const writes: number[] = []
+  store.register({
+    derived: true,
+    write (batch) { writes.push(batch.bytes) },
+    committed () {},
+    failed () {},
+  })
+  await Promise.all([tables.apply('presence', 0, large, at(1)), tables.apply('presence', 0, [put('k', 'f', 1)], at(2))])
+  t.ok(writes[0]! > 6 << 20)
+  t.match(await tables.position('presence', 0), at(2))
+  t.ok(writes.at(-1)! < 1_000, 'and what follows with the next one')
+})
+
 t.test('a step whose commit fails is stored with the next one', async t => {
   const directory = t.testdir()
   const { store, tables } = await opened(t, directory)
