@@ -96,9 +96,17 @@ export function knownSettings (program, env) {
   return Object.fromEntries(Object.entries(env).filter(([variable]) => stdout.includes(flagOf(variable))))
 }
 
-/** Bytes that a process has had the kernel write to disks, all its threads and all its files. */
-export function writtenBytes (pid) {
-  return Number(/^write_bytes: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, 'latin1'))[1])
+/**
+ * What a process has written, all its threads.
+ *
+ * @param {number} pid
+ * @returns {{ written: number, handed: number }} bytes of pages that it made dirty in files on disks, where a kernel
+ *   whose page cache has folios counts a whole one for one byte of it; bytes that it handed to the kernel, whatever for
+ */
+export function ioOf (pid) {
+  const io = readFileSync(`/proc/${pid}/io`, 'latin1')
+  const bytes = name => Number(new RegExp(`^${name}: (\\d+)`, 'm').exec(io)[1])
+  return { written: bytes('write_bytes'), handed: bytes('wchar') }
 }
 
 /**
@@ -106,17 +114,17 @@ export function writtenBytes (pid) {
  *
  * @param {number} pid
  * @param {() => Promise<unknown>} act
- * @returns {Promise<{ bytes: number, steps: { atMs: number, bytes: number }[] }>} what was written from the beginning
- *   of `act` on, and when
+ * @returns {Promise<{ bytes: number, handedBytes: number, steps: { atMs: number, bytes: number }[] }>} what was written
+ *   and handed over from the beginning of `act` on, and when
  */
 export async function writtenBy (pid, act) {
-  const before = writtenBytes(pid)
+  const before = ioOf(pid)
   const startMs = performance.now()
   const steps = []
-  let seen = before
+  let seen = before.written
   let changedAtMs = startMs
   const look = () => {
-    const now = writtenBytes(pid)
+    const now = ioOf(pid).written
     if (now === seen) return
     changedAtMs = performance.now()
     steps.push({ atMs: Math.round(changedAtMs - startMs), bytes: now - seen })
@@ -131,7 +139,7 @@ export async function writtenBy (pid, act) {
   } finally {
     clearInterval(timer)
   }
-  return { bytes: seen - before, steps }
+  return { bytes: seen - before.written, handedBytes: ioOf(pid).handed - before.handed, steps }
 }
 
 /** Waits until the gateway writes nothing of its own accord, as after its start. */

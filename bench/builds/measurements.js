@@ -120,7 +120,11 @@ export const measurements = [
   {
     id: 'push-bytes',
     title: 'Written to the disk by an idle gateway, everything that follows included',
-    figures: [lower('bytes', 'written', 'bytes'), lower('commits', 'commits', 'count')],
+    figures: [
+      lower('bytes', 'written', 'bytes'),
+      lower('handedBytes', 'handed to the kernel', 'bytes'),
+      lower('commits', 'commits', 'count'),
+    ],
     rows: {
       connected: 'a push to a connected user',
       absent: 'a push to an absent user',

@@ -25,13 +25,14 @@ export async function pushBytes (ctx) {
         for (let i = 0; i < (ctx.options.quick ? 1 : times); i++) {
           for (const [name, act] of Object.entries(acts)) {
             const atMs = Date.now()
-            const { bytes, steps } = await writtenBy(gateway.pid, () => act(i))
+            const { bytes, handedBytes, steps } = await writtenBy(gateway.pid, () => act(i))
             const commits = (await since(atMs)).map(commit => ({ ...commit, atMs: commit.atMs - atMs }))
-            taken[name].push({ bytes, steps, commits })
+            taken[name].push({ bytes, handedBytes, steps, commits })
           }
         }
         const rows = Object.entries(taken).map(([name, all]) => [name, {
           bytes: median(all.map(({ bytes }) => bytes)),
+          handedBytes: median(all.map(({ handedBytes }) => handedBytes)),
           commits: median(all.map(({ commits }) => commits.length)),
           all,
         }])

@@ -4,7 +4,7 @@ import { quantile } from '../load/quantile.js'
 import { startGenerator } from '../load/generator.js'
 import { goingFirst, serverCore, spawnPinned, stopChild } from '../peers/process.js'
 import { recordingCommits } from './commits.js'
-import { startUsageOf, withGateway, writtenBytes } from './gateway.js'
+import { ioOf, startUsageOf, withGateway } from './gateway.js'
 
 const program = fileURLToPath(new URL('./disk-probe.js', import.meta.url))
 const connections = 200
@@ -42,7 +42,7 @@ export async function tail (ctx) {
 
 async function slice ({ warmMs, windowMs }, { gateway, load, probe, since, taken }) {
   const atMs = Date.now()
-  const written = writtenBytes(gateway.pid)
+  const { handed } = ioOf(gateway.pid)
   const startMs = performance.now()
   const endUsage = startUsageOf(gateway, { load })
   const result = await load.ask('schedule', { perSecond, warmMs, windowMs, serverPid: gateway.pid, withSamples: true })
@@ -52,7 +52,8 @@ async function slice ({ warmMs, windowMs }, { gateway, load, probe, since, taken
   taken.uplinks.push(...result.samples)
   const commits = (await since(atMs)).length
   if (commits === 0) throw new Error('the commits of this build can not be counted')
-  const bytes = Math.round((writtenBytes(gateway.pid) - written) / commits)
+  // With the acks, which are a few bytes of it.
+  const bytes = Math.round((ioOf(gateway.pid).handed - handed) / commits)
   taken.commits.push({ perSecond: commits / seconds, bytes })
   taken.disk.push(...await probe.ask({ bytes, perSecond: commits / seconds, windowMs }))
 }
