@@ -42,6 +42,8 @@ export interface Config {
   readonly frameRate: number
   readonly frameBurst: number
   readonly acceptRate: number
+  /** Bytes read from sockets and not dealt with, of all connections of this node. */
+  readonly intakeBytesMax: number
   /** How long the embedded log keeps each stream; 0 for ever. */
   readonly retentionMs: number
   /** How many bytes of each stream it keeps; 0 for no bound, undefined for a share of the disk. */
@@ -99,6 +101,8 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   frameRate: setting('FRAME_RATE', '100', integer(0, 1_000_000), 'frames a second of one connection; 0 for no limit'),
   frameBurst: setting('FRAME_BURST', '200', integer(0, 1_000_000), 'frames at once of one connection; 0 for no limit'),
   acceptRate: setting('ACCEPT_RATE', '200', integer(0, 1_000_000), 'accepts a second of one address; 0 for no limit'),
+  intakeBytesMax: setting('INTAKE_BYTES_MAX', '8388608', integer(1 << 20, 2 ** 40),
+    'bytes read from clients and not dealt with, of this node'),
   retentionMs: setting('RETENTION_MS', '604800000', integer(0, 315_360_000_000),
     'how long the embedded log keeps a stream; 0 for ever'),
   retentionBytes: setting('RETENTION_BYTES', undefined, integer(0, Number.MAX_SAFE_INTEGER),

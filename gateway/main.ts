@@ -257,6 +257,7 @@ function observe (
 ): void {
   metrics.observe({
     connections: () => edge?.connections ?? 0,
+    intakeBytes: () => edge?.intakeBytes ?? 0,
     activeUsers: () => users?.activeUsers() ?? 0,
     commitSeconds: () => stores.commitSeconds(),
     tableLag: () => projections?.lag() ?? new Map(),

@@ -6,6 +6,8 @@ import type { DrainCounters } from './drain.js'
 export interface MetricsSources {
   connections (): number
   activeUsers (): number
+  /** Read from sockets and not dealt with. */
+  intakeBytes (): number
   /** Blocks that each table is behind the ledger. */
   tableLag (): ReadonlyMap<string, number>
   commitSeconds (): number
@@ -68,6 +70,7 @@ export class GatewayMetrics {
   observe (sources: MetricsSources): void {
     this.#gauge('connections', 'Open connections', [], gauge => { gauge.set(sources.connections()) })
     this.#gauge('active_users', 'Users with an actor in memory', [], gauge => { gauge.set(sources.activeUsers()) })
+    this.#gauge('intake_bytes', 'Bytes read from clients and not dealt with', [], gauge => { gauge.set(sources.intakeBytes()) })
     this.#gauge('commit_seconds', 'Moving average of one commit', [], gauge => { gauge.set(sources.commitSeconds()) })
     this.#gauge('table_lag_blocks', 'Ledger blocks that a table is behind', ['table'], gauge => {
       for (const [table, blocks] of sources.tableLag()) gauge.set({ table }, blocks)

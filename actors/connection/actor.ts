@@ -43,6 +43,7 @@ function receive (connection: Connection): Connection {
   }
   if (connection.phase !== 'verifying') handleFrames(connection)
   if (connection.entries.length > 0) append(connection)
+  else if (connection.frames.length === 0 && connection.phase !== 'verifying') connection.reading.handled(connection)
   if (connection.phase === 'open') {
     connection.greeted = true
     tellRefusal(connection)
@@ -160,13 +161,16 @@ function append (connection: Connection): void {
   const entries = connection.takeEntries()
   connection.unstored += entries.length
   edge.stopwatch.appended(connection)
+  const bytes = connection.reading.appended(connection)
   edge.append(partition, entries).then(
     () => {
       edge.stopwatch.stored(connection)
       stored(connection, entries.length)
+      connection.reading.hasOutcome(connection, bytes)
     },
     error => {
       stored(connection, entries.length)
+      connection.reading.hasOutcome(connection, bytes)
       const last = entries[entries.length - 1]!
       if (last.fact.type === 'ConnectionClosed') endLater(connection, entries, last, error)
       else connection.tell({ type: 'notStored', entries, error })
@@ -185,6 +189,6 @@ function endLater (connection: Connection, entries: readonly Entry[], closed: En
 
 /** Only a connection that is held needs a turn for it. */
 function stored (connection: Connection, entries: number): void {
-  if (connection.paused) connection.tell({ type: 'stored', entries })
+  if (connection.reading.isHeld) connection.tell({ type: 'stored', entries })
   else connection.unstored -= entries
 }

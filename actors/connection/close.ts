@@ -72,6 +72,7 @@ export function socketClosed (connection: Connection, clean: boolean): void {
     recordClosed(connection, code, '', false)
   }
   connection.phase = 'closed'
+  connection.reading.end(connection)
   connection.edge.stopwatch.letGo(connection)
   connection.actor.stop()
 }
@@ -82,6 +83,8 @@ export function recordCrash (connection: Connection): void {
   connection.told = false
   recordClosed(connection, 'internal', 'the connection actor crashed', false)
   connection.phase = 'closed'
+  connection.reading.end(connection)
+  connection.reading.handled(connection)
   edge.stopwatch.letGo(connection)
   for (const entry of connection.takeEntries()) {
     const { type } = entry.fact

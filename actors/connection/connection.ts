@@ -5,7 +5,9 @@ import { GatewayError, type ErrorCode } from '../../schemas/errors.js'
 import type { ConnectionMessage, Links } from '../links.js'
 import type { Actor } from '../system.js'
 import { silenceOf } from './heartbeat.js'
+import type { Intake } from './intake.js'
 import type { Move } from './move.js'
+import { hold, Reading } from './reading.js'
 import type { Sample, Stopwatch } from './stopwatch.js'
 import type { Tally } from './tally.js'
 import type { TokenCheck, TokenRefusal } from './token.js'
@@ -16,6 +18,8 @@ export interface EdgeContext {
   readonly nodeId: string
   readonly nodeEpoch: number
   readonly limits: EdgeLimits
+  /** What all of them have read and not dealt with. */
+  readonly intake: Intake
   readonly links: Links
   /** Coarse clock: units of `tickMs` since the process started. Small integers take no memory of their own. */
   ticks (): number
@@ -145,7 +149,7 @@ export class Connection {
   ackedUplinkSeq = 0
   /** Entries given to the ledger and not durable yet. */
   unstored = 0
-  paused = false
+  readonly reading: Reading
 
   /** Downlinks: highest seq written, acked, known to exist, and last reported to the ledger. */
   writtenSeq = 0
@@ -180,21 +184,28 @@ export class Connection {
   constructor (wire: Wire, edge: EdgeContext, acceptedAt = edge.ticks()) {
     this.wire = wire
     this.edge = edge
+    this.reading = new Reading(edge.intake)
     this.acceptedAt = acceptedAt
     this.heardAt = edge.ticks()
     this.silence = silenceOf(edge.limits, 0)
     this.allowance = edge.limits.frameBurst
   }
 
-  /** From the wire: the frames of one read, in order. */
-  received (frames: Frame[]): void {
+  /**
+   * From the wire: the frames of one read, in order.
+   *
+   * @param bytes all that they keep in memory
+   */
+  received (frames: Frame[], bytes: number): void {
+    this.reading.received(this, frames.length, bytes)
     this.frames = this.frames.length === 0 ? frames : this.frames.concat(frames)
     if (this.frames.length > this.edge.limits.uplinkWindow) this.hold()
     this.wakeUp()
   }
 
   /** The same for one frame. */
-  receivedOne (frame: Frame): void {
+  receivedOne (frame: Frame, bytes: number): void {
+    this.reading.received(this, 1, bytes)
     if (this.frames.length === 0) this.frames = [frame]
     else this.frames.push(frame)
     if (this.frames.length > this.edge.limits.uplinkWindow) this.hold()
@@ -244,17 +255,10 @@ export class Connection {
     if (this.greeted) this.told = true
   }
 
-  hold (): void {
-    if (this.paused) return
-    this.paused = true
-    this.wire.pause()
-  }
+  /** Until what it sent is dealt with. */
+  hold (): void { this.reading.hold(this, hold.turn) }
 
-  release (): void {
-    if (!this.paused) return
-    this.paused = false
-    this.wire.resume()
-  }
+  release (): void { this.reading.release(this, hold.turn) }
 
   wakeUp (): void {
     if (this.woken) return

@@ -74,6 +74,7 @@ export function welcome (connection: Connection, { resumed, uplinkSeq, downlinkS
   connection.phase = 'open'
   connection.ackedUplinkSeq = uplinkSeq
   if (connection.forwardedSeq < uplinkSeq) connection.forwardedSeq = uplinkSeq
+  connection.reading.settle(connection)
   connection.writtenSeq = connection.ackedSeq = downlinkSeq
   connection.reportedWrittenSeq = connection.reportedAckedSeq = downlinkSeq
   connection.knownSeq = lastSeq

@@ -66,6 +66,7 @@ export function refusedByLedger (
 function refuse (connection: Connection, expectedSeq: number, code: string, retryAfterMs: number): void {
   tallyOf(connection).run = runOf(expectedSeq, code, retryAfterMs, Math.max(connection.forwardedSeq, expectedSeq))
   connection.forwardedSeq = expectedSeq - 1
+  connection.reading.settle(connection)
   connection.edge.stopwatch.letGo(connection)
 }
 

@@ -43,6 +43,7 @@ export function acknowledge (connection: Connection, seq: number, userSeqs: read
     connection.ackedUplinkSeq = seq
     // An append that had failed for all that we knew.
     if (seq > connection.forwardedSeq) connection.forwardedSeq = seq
+    connection.reading.settle(connection)
   }
   connection.edge.stopwatch.acked(connection)
   connection.wire.write({ op: 'uplinkAck', seq, userSeqs })

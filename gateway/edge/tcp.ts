@@ -1,5 +1,6 @@
 import { createServer, type Server, Socket } from 'node:net'
 import type { Connection } from '../../actors/connection/connection.js'
+import { readBytesMax } from '../../actors/connection/intake.js'
 import type { Wire } from '../../actors/connection/wire.js'
 import type { SharedSignal } from '../../actors/links.js'
 import { GatewayError } from '../../schemas/errors.js'
@@ -33,9 +34,6 @@ export async function listenTcp (
     stop: () => new Promise(resolve => { server.close(() => { resolve() }) }),
   }
 }
-
-/** What one read takes at most; libuv's own suggestion. */
-const readBytesMax = 64 * 1024
 
 /**
  * Takes the handles of accepted sockets as they arrive, for two reasons.
@@ -134,12 +132,17 @@ class TcpWire implements Wire {
 
   read (chunk: Buffer): void {
     if (this.#ended) return
+    const { reading } = this.#connection
     const bytes = this.#partialLength === 0 ? chunk : this.#complete(chunk)
-    if (!bytes) return
+    if (!bytes) {
+      reading.keepsPartial(this.#connection, this.#partial.length)
+      return
+    }
     const frames: Frame[] = []
     const { partial, partialBytes, error } = takeFrames(bytes, this.#frameBytesMax, frames)
     if (partial) this.#keep(partial, partialBytes)
-    if (frames.length > 0) this.#connection.received(frames)
+    reading.keepsPartial(this.#connection, this.#partial.length)
+    if (frames.length > 0) this.#connection.received(frames, bytes.length)
     if (error) {
       this.#ended = true
       this.#connection.receivedBadFrame(error)

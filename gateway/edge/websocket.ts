@@ -67,7 +67,10 @@ class ClientSocket extends WebSocket {
 
   override close (code?: number, reason?: string | Buffer): void {
     if (code !== undefined && reason === undefined && this.wire) this.wire.broken(code)
-    else super.close(code, reason)
+    else {
+      this.wire?.closes()
+      super.close(code, reason)
+    }
   }
 }
 
@@ -81,7 +84,11 @@ class WebSocketWire implements Wire {
   readonly #json: boolean
   /** Pings that this turn has to answer. */
   #pongs: Buffer[] | undefined
+  /** Bytes of the messages that the read under way has brought; -1 for no message. */
+  #messageBytes = -1
   #ended = false
+  /** The closing handshake is on: what the client still sends is read, or the kernel would answer it with a reset. */
+  #closing = false
 
   constructor (ws: ClientSocket, socket: Socket, edge: Edge, acceptedAt: number) {
     this.#ws = ws
@@ -108,13 +115,29 @@ class WebSocketWire implements Wire {
     if (bytes) this.#socket.write(bytes)
   }
 
-  pause (): void { this.#ws.pause() }
-  resume (): void { this.#ws.resume() }
+  /** At once: a stream that is paused would read on into a buffer of its own, of 64 KB and one read. */
+  pause (): void {
+    this.#ws.pause()
+    const handle = handleOf(this.#socket)
+    if (!handle?.reading || this.#closing) return
+    handle.reading = false
+    handle.readStop()
+  }
+
+  resume (): void {
+    this.#ws.resume()
+    this.#readOn()
+  }
+
+  closes (): void {
+    this.#closing = true
+    this.#readOn()
+  }
 
   end (closeCode: number, reason: string): void {
     this.#ended = true
     // Paused, it would not see the client's half of the closing handshake.
-    this.#ws.resume()
+    this.resume()
     this.#ws.close(closeCode, reason)
   }
 
@@ -122,14 +145,25 @@ class WebSocketWire implements Wire {
 
   read (data: Buffer, isBinary: boolean): void {
     if (this.#ended) return
+    this.#messageBytes = Math.max(0, this.#messageBytes) + data.length
     try {
       if (isBinary === this.#json) throw new GatewayError('bad-frame', wrongKind(isBinary))
       this.#connection.receivedOne(
-        this.#json ? decodeFrameJson(data.toString()) : decodeFrame(data, 0, data.length))
+        this.#json ? decodeFrameJson(data.toString()) : decodeFrame(data, 0, data.length), data.length)
     } catch (err) {
       this.#ended = true
       this.#connection.receivedBadFrame(err as GatewayError)
     }
+  }
+
+  /** ws has taken `bytes` off the socket, and given us what messages are whole: views on them, or copies. */
+  hasRead (bytes: number): void {
+    if (this.#ended) return
+    const { reading } = this.#connection
+    const { _bufferedBytes, _messageLength } = (this.#ws as unknown as { _receiver: Receiver })._receiver
+    reading.keepsPartial(this.#connection, _bufferedBytes + _messageLength)
+    if (this.#messageBytes >= 0) reading.received(this.#connection, 0, Math.max(0, bytes - this.#messageBytes))
+    this.#messageBytes = -1
   }
 
   pinged (data: Buffer): void {
@@ -159,10 +193,26 @@ class WebSocketWire implements Wire {
   drained (): void { this.#connection.tell({ type: 'drained' }) }
   closed (clean: boolean): void { this.#edge.closed(this.#connection, clean) }
 
+  #readOn (): void {
+    const handle = handleOf(this.#socket)
+    if (!handle || handle.reading) return
+    handle.reading = true
+    handle.readStart()
+  }
+
   #inRate (): boolean {
     this.#ended = !allowedControl(this.#connection)
     return !this.#ended
   }
+}
+
+/** What ws keeps of a message that is not whole: of its frame, and of the fragments before that. */
+interface Receiver { readonly _bufferedBytes: number, readonly _messageLength: number }
+
+interface Handle { reading: boolean, readStop (): void, readStart (): void }
+
+function handleOf (socket: Socket): Handle | null | undefined {
+  return (socket as unknown as { _handle?: Handle | null })._handle
 }
 
 /** What ws means by its close codes. */
@@ -198,6 +248,7 @@ function attach (ws: ClientSocket, socket: Socket, wire: WebSocketWire): void {
   ws.on('error', onError)
   ws.on('close', onClose)
   socket.on('drain', onDrain)
+  socket.on('data', onData) // after ws's own
 }
 
 function onMessage (this: WebSocket, data: unknown, isBinary: boolean): void {
@@ -207,4 +258,5 @@ function onPing (this: WebSocket, data: Buffer): void { (this as ClientSocket).w
 function onPong (this: WebSocket): void { (this as ClientSocket).wire!.ponged() }
 function onError (): void { /* 'close' follows */ }
 function onClose (this: WebSocket, code: number): void { (this as ClientSocket).wire!.closed(code !== 1006) }
+function onData (this: Socket, chunk: Buffer): void { (this as WiredSocket).wire.hasRead(chunk.length) }
 function onDrain (this: Socket): void { (this as WiredSocket).wire.drained() }

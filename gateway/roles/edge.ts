@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { type EdgeContext, tickMs } from '../../actors/connection/connection.js'
+import { Intake } from '../../actors/connection/intake.js'
 import { Stopwatch } from '../../actors/connection/stopwatch.js'
 import type { ActorSystem } from '../../actors/system.js'
 import type { Health } from '../../schemas/conditions.js'
@@ -71,6 +72,7 @@ export class EdgeRole implements DrainingEdge {
         frameBurst: config.frameBurst,
         loginPolicy: config.loginPolicy,
       },
+      intake: new Intake(config.intakeBytesMax),
       links,
       ticks: () => Math.trunc(performance.now() / tickMs),
       verify: token => tokens.verify(token),
@@ -114,6 +116,8 @@ export class EdgeRole implements DrainingEdge {
   }
 
   get connections (): number { return this.#edge.connections }
+
+  get intakeBytes (): number { return this.#edge.context.intake.bytes }
 
   routes (app: FastifyInstance): void { webSocketRoute(app, this.#edge, this.#door) }
 

@@ -25,6 +25,7 @@ t.test('readConfig', async t => {
       frameRate: 100,
       frameBurst: 200,
       acceptRate: 200,
+      intakeBytesMax: 8_388_608,
       retentionMs: 604_800_000,
       retentionBytes: undefined,
       topicPrefix: 'ledgerline',

@@ -1,5 +1,6 @@
 import type { Test } from 'tap'
 import type { ConnectionEvent, EdgeContext, EdgeLimits, Identity } from '../../../actors/connection/connection.js'
+import { Intake } from '../../../actors/connection/intake.js'
 import { tickMs } from '../../../actors/connection/connection.js'
 import { Stopwatch } from '../../../actors/connection/stopwatch.js'
 import type { Wire } from '../../../actors/connection/wire.js'
@@ -19,7 +20,7 @@ const handshakeMs = 200
  * A connection without a node: what it appends is stored when the test says so, its user actor is the test, and so are
  * the verifier of its tokens and the clock that the edge's sweep goes by.
  */
-export function givenConnection (t: Test, limits: Partial<EdgeLimits> = {}) {
+export function givenConnection (t: Test, limits: Partial<EdgeLimits> = {}, intake = new Intake(1 << 25)) {
   const written: ServerFrame[] = []
   const appended: Entry[] = []
   const asked: Question[] = []
@@ -59,6 +60,7 @@ export function givenConnection (t: Test, limits: Partial<EdgeLimits> = {}) {
       lingerMs: 10,
       ...limits,
     },
+    intake,
     links: { toConnection () {}, toUser (question) { asked.push(question) }, toAsker () {} },
     ticks: () => now,
     verify: token => new Promise((resolve, reject) => { verifying.push({ token, resolve, reject }) }),
@@ -91,11 +93,13 @@ export function givenConnection (t: Test, limits: Partial<EdgeLimits> = {}) {
     asked,
     verifying,
     tell,
-    received (...frames: Frame[]) { connection.received(frames) },
+    received (...frames: Frame[]) { connection.received(frames, bytesOf(frames)) },
+    /** A read ended within a frame, of which so many bytes are kept. */
+    keepsPartial (bytes: number) { connection.reading.keepsPartial(connection, bytes) },
     /** Its actor fails at a frame. */
     crash () {
       mayCrash = true
-      connection.received([{ get op (): never { throw new Error('planted') } } as unknown as Frame])
+      connection.received([{ get op (): never { throw new Error('planted') } } as unknown as Frame], 0)
     },
     isPaused: () => paused,
     letIn (more: Partial<Identity> = {}) { verifying.shift()!.resolve(identity(more)) },
@@ -145,6 +149,10 @@ export function identity (more: Partial<Identity> = {}): Identity {
   return { userId: 'ann', deviceId: undefined, expiresAtMs: Infinity, endsAtMs: Infinity, ...more }
 }
 
+function bytesOf (frames: Frame[]): number {
+  return frames.reduce((sum, frame) => sum + ('payload' in frame ? frame.payload.length : 0), 0)
+}
+
 /** What was told is handled. */
 export async function turn (): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise(resolve => setImmediate(resolve))
@@ -172,9 +180,9 @@ export async function verified (client: GivenConnection, more: Partial<Identity>
 /** One that is open. What it was told so far is `connected`. */
 export async function openConnection (
   t: Test, limits: Partial<EdgeLimits> = {},
-  { token, welcome }: { token?: Partial<Identity>, welcome?: Partial<Welcome> } = {}
+  { token, welcome }: { token?: Partial<Identity>, welcome?: Partial<Welcome> } = {}, intake?: Intake
 ): Promise<GivenConnection> {
-  const client = givenConnection(t, limits)
+  const client = givenConnection(t, limits, intake)
   client.received(connect)
   await verified(client, token)
   client.storeAll()

@@ -1,0 +1,95 @@
+import type { Connection } from './connection.js'
+import { hold } from './reading.js'
+
+/** What one read takes at most; libuv's own suggestion. */
+export const readBytesMax = 64 * 1024
+
+/** A connection that holds no more than this is read however full the node is. */
+const quietBytesMax = 16 * 1024
+
+/** One part in so many is for finishing frames. */
+const finishingShare = 4
+
+/** How long those that wait for room stay unread at most, where nothing of what is held goes by itself. */
+const turnEveryMs = 50
+
+/**
+ * All bytes of this node that were read from sockets and not dealt with: frames that are not whole, frames that wait,
+ * and appends without an outcome or an ack. Whoever holds more of them than there is room left for is not read: the
+ * largest first, so that n busy connections share all but one part of n + 1, and a quiet one never waits. Those that
+ * wait are read again in the order in which they came, no more in one turn of the event loop than there is room for.
+ */
+export class Intake {
+  #bytes = 0
+  /** Of them in frames that are not whole, which go only once more is read. */
+  #partialBytes = 0
+  readonly #waiting = new Set<Connection>()
+  #dealing = false
+  #timer: NodeJS.Timeout | undefined
+  #dealtAtMs = 0
+
+  constructor (readonly bytesMax: number) {}
+
+  get bytes (): number { return this.#bytes }
+
+  /** Connections that are not read for want of room. */
+  get waiting (): number { return this.#waiting.size }
+
+  took (connection: Connection, bytes: number): void {
+    this.#bytes += bytes
+    const { heldBytes } = connection.reading
+    if (heldBytes <= quietBytesMax || heldBytes <= this.bytesMax - this.#bytes) return
+    if (this.#waiting.has(connection)) return
+    this.#waiting.add(connection)
+    connection.reading.hold(connection, hold.room)
+    this.#timer ??= setInterval(() => { this.#dealAnyway() }, turnEveryMs).unref()
+  }
+
+  /** `bytes` more, or fewer, of those are in frames that are not whole. */
+  tookPartial (bytes: number): void { this.#partialBytes += bytes }
+
+  gave (bytes: number): void {
+    this.#bytes -= bytes
+    if (this.#waiting.size === 0 || this.#dealing) return
+    this.#dealing = true
+    setImmediate(() => { this.#deal() })
+  }
+
+  left (connection: Connection): void {
+    if (this.#waiting.delete(connection)) this.#stopIfDone()
+  }
+
+  /** Lets those be read again for which there is room, whoever has waited for longest first. */
+  #deal (): void {
+    this.#dealing = false
+    this.#dealtAtMs = performance.now()
+    // A part is always for finishing frames, or many that are not whole would keep each other waiting.
+    const leavingBytes = this.#bytes - this.#partialBytes
+    let room = Math.max(this.bytesMax - this.#bytes, this.bytesMax / finishingShare - leavingBytes)
+    for (const connection of this.#waiting) {
+      if (room < readBytesMax) break
+      const { reading } = connection
+      // Half of what holds it, or it would be held again by its next read.
+      if (reading.leavingBytes > quietBytesMax && 2 * reading.leavingBytes > room) continue
+      room -= readBytesMax
+      this.#readAgain(connection)
+    }
+    this.#stopIfDone()
+  }
+
+  /** Nothing was dealt with for a while, so nobody says that there is room: what is held may all be parts of frames. */
+  #dealAnyway (): void {
+    if (performance.now() - this.#dealtAtMs >= turnEveryMs) this.#deal()
+  }
+
+  #readAgain (connection: Connection): void {
+    this.#waiting.delete(connection)
+    connection.reading.release(connection, hold.room)
+  }
+
+  #stopIfDone (): void {
+    if (this.#waiting.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+}

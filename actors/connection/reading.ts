@@ -1,0 +1,132 @@
+import type { Connection } from './connection.js'
+import type { Intake } from './intake.js'
+
+/** Why a socket is not read. It is read again once no reason is left. */
+export const hold = {
+  /** What it sent has to be dealt with first: its token, its window, its end. */
+  turn: 1,
+  /** The node has read more than it has dealt with. */
+  room: 2,
+  /** It sends more bytes a second than it may. */
+  rate: 4,
+} as const
+
+/** What a frame takes in memory beside its bytes: the objects that it becomes on its way to the ledger. */
+const frameObjectsBytes = 256
+
+/** What one append has in memory, until its outcome is known and its last uplink is acked or refused. */
+export interface AppendedBytes {
+  readonly bytes: number
+  /** Its last uplink; 0 for none. */
+  readonly uplinkSeq: number
+  hasOutcome: boolean
+}
+
+const none: AppendedBytes[] = []
+
+/**
+ * What of a connection's input is in memory, and whether its socket is read. Every byte is in one of three places: in a
+ * frame that is not whole, in frames that wait for their turn, or in an append whose uplinks are not acked.
+ */
+export class Reading {
+  #holds = 0
+  #partialBytes = 0
+  #waitingBytes = 0
+  #appended: AppendedBytes[] = none
+  #ended = false
+  /** All three together. */
+  heldBytes = 0
+
+  constructor (readonly intake: Intake) {}
+
+  /** What of it goes without anything more being read. */
+  get leavingBytes (): number { return this.heldBytes - this.#partialBytes }
+
+  get isHeld (): boolean { return this.#holds !== 0 }
+
+  isHeldFor (why: number): boolean { return (this.#holds & why) !== 0 }
+
+  hold (connection: Connection, why: number): void {
+    const wasHeld = this.#holds !== 0
+    this.#holds |= why
+    if (!wasHeld) connection.wire.pause()
+  }
+
+  release (connection: Connection, why: number): void {
+    if ((this.#holds & why) === 0) return
+    this.#holds &= ~why
+    if (this.#holds === 0) connection.wire.resume()
+  }
+
+  /** Whole frames were read, of `bytes` altogether: with all else that their buffers hold in memory. */
+  received (connection: Connection, frames: number, bytes: number): void {
+    const taken = bytes + frames * frameObjectsBytes
+    this.#waitingBytes += taken
+    this.#add(connection, taken)
+  }
+
+  /** A frame that is not whole yet takes `bytes`. */
+  keepsPartial (connection: Connection, bytes: number): void {
+    const more = bytes - this.#partialBytes
+    if (more === 0) return
+    this.#partialBytes = bytes
+    this.intake.tookPartial(more)
+    this.#add(connection, more)
+  }
+
+  /** A turn has dealt with all frames that waited, and appends nothing because of them. */
+  handled (connection: Connection): void {
+    const bytes = this.#waitingBytes
+    if (bytes === 0) return
+    this.#waitingBytes = 0
+    this.#add(connection, -bytes)
+  }
+
+  /** The same of a turn that ends with an append; where frames are left, all stays counted until they are done, too. */
+  appended ({ forwardedSeq, frames }: Connection): AppendedBytes {
+    const appended = { bytes: frames.length === 0 ? this.#waitingBytes : 0, uplinkSeq: forwardedSeq, hasOutcome: false }
+    this.#waitingBytes -= appended.bytes
+    if (this.#appended.length === 0) this.#appended = [appended]
+    else this.#appended.push(appended)
+    return appended
+  }
+
+  hasOutcome (connection: Connection, appended: AppendedBytes): void {
+    appended.hasOutcome = true
+    this.settle(connection)
+  }
+
+  /** Acks and refusals have come: lets go of the appends that they answer, in order. */
+  settle (connection: Connection): void {
+    const appended = this.#appended
+    const { forwardedSeq, ackedUplinkSeq } = connection
+    let done = 0
+    let bytes = 0
+    while (done < appended.length) {
+      const { hasOutcome, uplinkSeq, bytes: its } = appended[done]!
+      // One above what is forwarded was refused since.
+      if (!hasOutcome || (uplinkSeq > ackedUplinkSeq && uplinkSeq <= forwardedSeq && !this.#ended)) break
+      bytes += its
+      done++
+    }
+    if (done === 0) return
+    if (done === appended.length) this.#appended = none
+    else appended.splice(0, done)
+    if (bytes > 0) this.#add(connection, -bytes)
+  }
+
+  /** The socket is gone: only what is on its way to the ledger is still in memory. */
+  end (connection: Connection): void {
+    this.#ended = true
+    this.#holds = 0
+    this.intake.left(connection)
+    this.keepsPartial(connection, 0)
+    this.settle(connection)
+  }
+
+  #add (connection: Connection, bytes: number): void {
+    this.heldBytes += bytes
+    if (bytes < 0) this.intake.gave(-bytes)
+    else this.intake.took(connection, bytes)
+  }
+}
