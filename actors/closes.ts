@@ -5,7 +5,8 @@ import type { CloseConnection } from './user/effects.js'
 /** A close that its edge has not confirmed is told again after as long, and given up after as long. */
 const repeatMs = 1_000
 const giveUpMs = 120_000
-const closesMax = 10_000
+/** Of those that wait for their edges, all fields counted: they are saved together, with the partition's checkpoint. */
+const bytesMax = 1 << 20
 
 interface Close { readonly message: CloseConnection, readonly sinceMs: number, sentAtMs: number }
 
@@ -18,14 +19,18 @@ export class Closes implements Links {
   readonly #links: Links
   /** By connection id. */
   readonly #due = new Map<string, Close>()
+  #bytes = 0
   #changed = false
 
   /** @param saved what `toSave` of the owner before gave */
   constructor (links: Links, saved: Buffer | undefined) {
     this.#links = links
     const nowMs = Date.now()
-    for (const message of closesIn(saved)) this.#due.set(message.connectionId, { message, sinceMs: nowMs, sentAtMs: 0 })
+    for (const message of closesIn(saved)) this.#remember(message, nowMs, 0)
   }
+
+  /** How many are told again and again. */
+  get size (): number { return this.#due.size }
 
   toConnection (message: ConnectionMessage): void {
     if (message.type === 'closeConnection') this.#close(message)
@@ -37,11 +42,24 @@ export class Closes implements Links {
     const nowMs = Date.now()
     const due = this.#due.get(message.connectionId)
     if (due) due.sentAtMs = nowMs
-    else if (this.#due.size < closesMax) {
-      this.#due.set(message.connectionId, { message, sinceMs: nowMs, sentAtMs: nowMs })
+    else if (this.#bytes + bytesOf(message) <= bytesMax) {
+      this.#remember(message, nowMs, nowMs)
       this.#changed = true
     }
     this.#links.toConnection(due ? due.message : message)
+  }
+
+  #remember (message: CloseConnection, sinceMs: number, sentAtMs: number): void {
+    this.#due.set(message.connectionId, { message, sinceMs, sentAtMs })
+    this.#bytes += bytesOf(message)
+  }
+
+  #forget (connectionId: string): void {
+    const close = this.#due.get(connectionId)
+    if (!close) return
+    this.#due.delete(connectionId)
+    this.#bytes -= bytesOf(close.message)
+    this.#changed = true
   }
 
   toUser (question: Question): void { this.#links.toUser(question) }
@@ -52,17 +70,15 @@ export class Closes implements Links {
   received (entries: readonly Entry[]): void {
     if (this.#due.size === 0) return
     for (const { fact } of entries) {
-      if (fact.type === 'ConnectionClosed' && this.#due.delete(fact.connectionId)) this.#changed = true
+      if (fact.type === 'ConnectionClosed') this.#forget(fact.connectionId)
     }
   }
 
   /** A node that is gone has its connections closed in the ledger, so no close is told for ever. */
   repeat (nowMs: number): void {
     for (const [connectionId, close] of this.#due) {
-      if (nowMs - close.sinceMs > giveUpMs) {
-        this.#due.delete(connectionId)
-        this.#changed = true
-      } else if (nowMs - close.sentAtMs >= repeatMs) {
+      if (nowMs - close.sinceMs > giveUpMs) this.#forget(connectionId)
+      else if (nowMs - close.sentAtMs >= repeatMs) {
         close.sentAtMs = nowMs
         this.#links.toConnection(close.message)
       }
@@ -78,6 +94,11 @@ export class Closes implements Links {
 
   /** It was not saved. */
   notSaved (): void { this.#changed = true }
+}
+
+/** In memory, and more than it takes where it is saved. */
+function bytesOf ({ nodeId, connectionId, reason }: CloseConnection): number {
+  return 128 + nodeId.length + 2 * connectionId.length + reason.length
 }
 
 /** Those of a state of an older version, or of anything else that stands there, are none. */

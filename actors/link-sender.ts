@@ -1,4 +1,5 @@
 import type { Cluster, Redis } from 'ioredis'
+import type { Health } from '../schemas/conditions.js'
 import { batchHead, decodeBatch, LinkBatch, type LinkMessage } from './link-codec.js'
 
 export interface LinkSenderOptions {
@@ -9,11 +10,18 @@ export interface LinkSenderOptions {
   readonly pendingBytesMax: number
   /** Nobody listens on the channel of `nodeId`, where this signal was to go. */
   notHere (nodeId: string, connectionId: string, signalId: number): void
-  failed (what: string, error: Error, fields: object): void
+  /** Told of channels that nothing can be published on. */
+  readonly health: Health
 }
 
 /** A batch that reaches this many bytes does not wait for the end of the tick. */
 const batchBytesMax = 512 << 10
+
+/** How often channels that failed are tried, also while there is nothing to send. */
+const probeEveryMs = 1_000
+
+/** Of the condition `links`. */
+const what = 'messages to other nodes'
 
 /** How long `stop` waits for what is on its way. */
 const stopMs = 2_000
@@ -42,8 +50,7 @@ export class LinkSender {
   #inFlight = 0
   #scheduled = false
   #stopped = false
-  /** The failure is reported; the next ones are the same. */
-  #failing = false
+  #probing: NodeJS.Timeout | undefined
 
   constructor (options: LinkSenderOptions) {
     this.#options = options
@@ -71,6 +78,8 @@ export class LinkSender {
   /** Sends what is collected, and waits a while until it is out. */
   async stop (): Promise<void> {
     this.#stopped = true
+    clearTimeout(this.#probing)
+    this.#options.health.end('links', what)
     this.#flushAll()
     const deadline = Date.now() + stopMs
     while (this.#inFlight > 0 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 5))
@@ -121,6 +130,7 @@ export class LinkSender {
       () => {
         channel.silent = channel.probing = false
         this.#flush(channel)
+        if (![...this.#channels.values()].some(({ silent }) => silent)) this.#options.health.end('links', what)
       },
       error => {
         channel.probing = false
@@ -136,9 +146,7 @@ export class LinkSender {
     channel.inFlight++
     this.#inFlight++
     try {
-      const receivers = await this.#options.publisher.spublish(channel.name, bytes) as number
-      this.#failing = false
-      return receivers
+      return await this.#options.publisher.spublish(channel.name, bytes) as number
     } finally {
       channel.inFlight--
       this.#inFlight--
@@ -148,9 +156,12 @@ export class LinkSender {
   #lost (channel: Channel, { messages }: LinkBatch, error: Error): void {
     channel.silent = true
     this.dropped += messages
-    if (this.#failing) return
-    this.#failing = true
-    this.#options.failed('link messages could not be published', error, { channel: channel.name, messages })
+    if (this.#stopped) return
+    this.#options.health.begin('links', `they can not be published: ${error.message}`, what)
+    this.#probing ??= setTimeout(() => {
+      this.#probing = undefined
+      for (const channel of this.#channels.values()) if (channel.silent) this.#probe(channel)
+    }, probeEveryMs).unref()
   }
 
   /** The node has stopped, or the partition has no owner just now. */

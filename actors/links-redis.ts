@@ -6,7 +6,7 @@ import { LinkListener } from './link-listener.js'
 import { LinkSender } from './link-sender.js'
 import {
   type ConnectionMessage, type Links, type LocalEnds, type NotHere, type Question, type RequestKnown, type SharedSignal,
-  tellHere,
+  type Signalled, tellHere,
 } from './links.js'
 
 export interface RedisLinksOptions {
@@ -43,9 +43,13 @@ export interface LinkMetrics {
   readonly undecoded: number
 }
 
-/** Signals of late, so that a `NotHere` finds its own: as many, and as many payload bytes. */
-const signalsMax = 4_096
-const signalBytesMax = 8 << 20
+/**
+ * Signals of late, so that a `NotHere` finds its own. Whoever sent one remembers by it to whom it went, so each of its
+ * messages counts as well.
+ */
+const signalBytesMax = 16 << 20
+const signalBytes = 512
+const messageBytes = 256
 
 /** A node of another version may say a thousand things a second that this one can't read. */
 const reportEveryMs = 1_000
@@ -77,13 +81,13 @@ class RedisSide implements RedisLinks {
   #reportedAtMs = 0
 
   constructor (options: RedisLinksOptions) {
-    const { publisher, subscriber, nodeId, pendingBytesMax = 8 << 20, helloEveryMs = 5_000, health, failed } = options
+    const { publisher, subscriber, nodeId, pendingBytesMax = 8 << 20, helloEveryMs = 5_000, health } = options
     this.#options = options
     this.#sender = new LinkSender({
       publisher,
       nodeId,
       pendingBytesMax,
-      failed,
+      health,
       notHere: (nodeId, connectionId, signalId) => { this.#lookAgain(nodeId, connectionId, signalId) },
     })
     this.#listener = new LinkListener({
@@ -115,7 +119,7 @@ class RedisSide implements RedisLinks {
     if (nodeId === this.#options.nodeId) tellHere(this, message)
     else if (message.type !== 'signal') this.#sender.send(this.#node(nodeId), nodeId, message)
     else {
-      const signalId = this.#signals.idOf(message.signal)
+      const signalId = this.#signals.idOf(message)
       this.#sender.send(this.#node(nodeId), nodeId, { ...message, signalId })
     }
   }
@@ -191,30 +195,41 @@ class RedisSide implements RedisLinks {
 }
 
 /** The signals that this process has sent last, by a number that stands for each of them on the wire. */
-class RecentSignals {
-  readonly #byId = new Map<number, SharedSignal>()
+export class RecentSignals {
+  readonly #byId = new Map<number, { readonly signal: SharedSignal, bytes: number }>()
   readonly #ids = new WeakMap<SharedSignal, number>()
   /** Not from 1: an answer to the process that had our node id before us must not meet a signal of ours. */
   #lastId = randomInt(1 << 28)
   #bytes = 0
 
-  idOf (signal: SharedSignal): number {
+  get size (): number { return this.#byId.size }
+
+  /** @returns the number of the signal that goes to this connection */
+  idOf ({ signal, connectionId }: Signalled): number {
     let signalId = this.#ids.get(signal)
-    if (signalId !== undefined) return signalId
-    signalId = ++this.#lastId
-    this.#ids.set(signal, signalId)
-    this.#byId.set(signalId, signal)
-    this.#bytes += signal.payload.length
-    for (const [oldestId, oldest] of this.#byId) {
-      if (this.#byId.size <= signalsMax && this.#bytes <= signalBytesMax) break
-      this.#byId.delete(oldestId)
-      this.#bytes -= oldest.payload.length
+    if (signalId === undefined) {
+      signalId = ++this.#lastId
+      this.#ids.set(signal, signalId)
+      this.#byId.set(signalId, { signal, bytes: 0 })
+      // Also in the forms that it is encoded in for connections of this node.
+      this.#count(signalId, signalBytes + signal.service.length + 2 * signal.payload.length)
     }
+    this.#count(signalId, messageBytes + 2 * connectionId.length)
     return signalId
   }
 
   /** @returns undefined where it was long ago */
-  get (signalId: number): SharedSignal | undefined {
-    return this.#byId.get(signalId)
+  get (signalId: number): SharedSignal | undefined { return this.#byId.get(signalId)?.signal }
+
+  #count (signalId: number, bytes: number): void {
+    const counted = this.#byId.get(signalId)
+    if (!counted) return // it was so large that it is forgotten while it is sent
+    counted.bytes += bytes
+    this.#bytes += bytes
+    for (const [oldestId, oldest] of this.#byId) {
+      if (this.#bytes <= signalBytesMax) break
+      this.#byId.delete(oldestId)
+      this.#bytes -= oldest.bytes
+    }
   }
 }

@@ -9,8 +9,9 @@ import type { PushAnswer } from './push.js'
 /** Who follows the `downlinks` stream. */
 export const downlinksGroup = 'push'
 
-/** Commands on their way at once in one partition; past it the stream waits. */
+/** Commands on their way at once in one partition, and their bytes in memory; past either the stream waits. */
 const underWayMax = 256
+const underWayBytesMax = 4 << 20
 const retryMsMin = 100
 const retryMsMax = 5_000
 
@@ -58,21 +59,27 @@ function named (command: DownlinkCommand, position: string): DownlinkCommand {
 /** The commands of one partition that are not in the ledger yet. */
 class CommandsUnderWay {
   /** Offsets in order; those done wait for the ones before them. */
-  readonly #offsets: Array<{ readonly offset: bigint, done: boolean }> = []
+  readonly #offsets: Array<{ readonly offset: bigint, readonly bytes: number, done: boolean }> = []
+  /** Of those, done or not. */
+  #bytes = 0
   #ended = false
   #room: (() => void) | undefined
 
   constructor (readonly deps: DownlinksDeps, readonly commit: (next: bigint) => void) {}
 
   take (position: string, offset: bigint, commands: readonly DownlinkCommand[]): Promise<void> | void {
-    const place = { offset, done: false }
+    const bytes = commands.reduce((sum, command) => sum + downlinks.bytesOf(command), 0)
+    const place = { offset, bytes, done: false }
     this.#offsets.push(place)
+    this.#bytes += bytes
     Promise.all(commands.map(command => this.#send(named(command, position), position))).then(() => {
       place.done = true
       this.#finish()
     })
-    if (this.#offsets.length >= underWayMax) return new Promise(resolve => { this.#room = resolve })
+    if (this.#isFull) return new Promise(resolve => { this.#room = resolve })
   }
+
+  get #isFull (): boolean { return this.#offsets.length >= underWayMax || this.#bytes >= underWayBytesMax }
 
   end (): void {
     this.#ended = true
@@ -81,9 +88,14 @@ class CommandsUnderWay {
 
   #finish (): void {
     let next: bigint | undefined
-    while (this.#offsets[0]?.done) next = this.#offsets.shift()!.offset + 1n
+    while (this.#offsets[0]?.done) {
+      const { offset, bytes } = this.#offsets.shift()!
+      next = offset + 1n
+      this.#bytes -= bytes
+    }
     if (next === undefined || this.#ended) return
     this.commit(next)
+    if (this.#isFull) return
     this.#room?.()
     this.#room = undefined
   }

@@ -27,6 +27,10 @@ interface Node {
   readonly asked: Resync[]
   readonly sentBack: NotHere[]
   readonly failures: string[]
+  /** Of the condition `links`. */
+  readonly lasting: Set<string>
+  /** Why it ever began. */
+  readonly reasons: string[]
   readonly here: Set<string>
 }
 
@@ -39,10 +43,20 @@ async function startNode (
   t.teardown(() => { subscriber.disconnect() })
   const failures: string[] = []
   const failed = (what: string) => { failures.push(what) }
-  const health: Health = { begin: (_name, reason) => { failures.push(reason) }, end () {} }
+  const lasting = new Set<string>()
+  const reasons: string[] = []
+  const health: Health = {
+    begin (_name, reason, what = '') {
+      reasons.push(reason)
+      lasting.add(what)
+    },
+    end (_name, what = '') { lasting.delete(what) },
+  }
   const links = await redisLinks({ publisher, subscriber, prefix, nodeId, health, failed, ...overrides })
   t.teardown(() => links.stop())
-  const node: Node = { links, publisher, heard: [], asked: [], sentBack: [], failures, here: new Set(['c1', 'c2']) }
+  const node: Node = {
+    links, publisher, heard: [], asked: [], sentBack: [], failures, lasting, reasons, here: new Set(['c1', 'c2']),
+  }
   links.connections = message => {
     node.heard.push(message)
     return node.here.has(message.connectionId)
@@ -259,7 +273,7 @@ async function all (t: Test) {
       const b = await startNode(t, proxy.url, `test${prefixes}`, 'b')
       await proxy.cut()
       await b.links.owns(7)
-      t.ok(b.failures.some(reason => reason.startsWith('it could not be subscribed')))
+      t.ok(b.reasons.some(reason => reason.startsWith('it could not be subscribed')))
       proxy.mend()
       await until(async () => {
         a.links.toUser(question('a', 7))
@@ -306,7 +320,7 @@ async function all (t: Test) {
       }
       t.strictSame([b.heard, b.asked], [[], []])
       t.ok(a.links.metrics.dropped >= 198, `${a.links.metrics.dropped} dropped`)
-      t.strictSame(a.failures, ['link messages could not be published'], 'once for the whole outage')
+      t.ok(a.lasting.has('messages to other nodes'), 'which is told')
       proxy.mend()
       await untilHeard(a, b, 'b')
       await until(async () => {
@@ -315,6 +329,18 @@ async function all (t: Test) {
         return b.asked.length > 0
       })
       await untilHeard(b, a, 'a')
+      await until(() => !a.lasting.has('messages to other nodes'))
+      t.strictSame(a.failures, [], 'by a condition with a beginning and an end, and by no line for each')
+    })
+    t.test('that it is back is found out also while there is nothing to send', async t => {
+      const proxy = await startProxy(t)
+      const [a] = await twoNodes(t, proxy.url)
+      await proxy.cut()
+      a.links.toConnection(ack('b', 1))
+      await until(() => a.lasting.has('messages to other nodes'))
+      proxy.mend()
+      await until(() => !a.lasting.has('messages to other nodes'))
+      t.equal(a.links.metrics.dropped, 1)
     })
     t.test('what finds out that it is back is not the first message', async t => {
       const proxy = await startProxy(t)
@@ -366,7 +392,7 @@ async function all (t: Test) {
     await untilHeard(a, b, 'behind')
     proxy.freeze()
     await untilHeard(a, b, 'behind')
-    t.match(b.failures[0], /own messages are not heard/)
+    t.match(b.reasons[0], /own messages are not heard/)
   })
 
   t.test('stop', async t => {

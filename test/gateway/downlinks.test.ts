@@ -47,6 +47,25 @@ t.test('Commands of the stream downlinks', async t => {
     t.pass()
   })
 
+  t.test('are held up to 4 MiB of them, however few they are', async t => {
+    const { log } = await given(t)
+    const userIds = Array.from({ length: 400 }, (_, i) => `${i}${'u'.repeat(240)}`)
+    let release = () => {}
+    const held = new Promise<void>(resolve => { release = resolve })
+    let pushed = 0
+    await follow(t, log, async command => {
+      pushed++
+      await held
+      return queued(command)
+    })
+    for (let i = 0; i < 100; i++) await log.append(downlinks, 0, [command(`m${i}`, { userIds })])
+    await until(() => pushed > 20)
+    await new Promise(resolve => setTimeout(resolve, 100))
+    t.ok(pushed < 50, `${pushed} of 100 with 100 KB of user ids each`)
+    release()
+    await until(() => pushed === 100)
+  })
+
   t.test('are not committed before those in front of them are stored', async t => {
     const { log, reopen } = await given(t)
     let release = () => {}

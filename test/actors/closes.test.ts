@@ -1,0 +1,41 @@
+import t from 'tap'
+import { Closes } from '../../actors/closes.js'
+import { localLinks } from '../../actors/links.js'
+import type { CloseConnection } from '../../actors/user/effects.js'
+import { closed } from '../projections/given.js'
+
+t.test('closes that their edge has not confirmed', async t => {
+  const close = (connectionId: string, reason = ''): CloseConnection =>
+    ({ type: 'closeConnection', nodeId: 'n1', connectionId, code: 'kicked', reason })
+  const given = (saved?: Buffer) => {
+    const links = localLinks()
+    const told: string[] = []
+    links.connections = ({ connectionId }) => told.push(connectionId) > 0
+    return { told, closes: new Closes(links, saved) }
+  }
+
+  t.test('are told until the ledger has their end, by the next owner too', async t => {
+    const { closes, told } = given()
+    closes.toConnection(close('c1'))
+    closes.toConnection(close('c2'))
+    closes.repeat(Date.now() + 2_000)
+    t.strictSame(told, ['c1', 'c2', 'c1', 'c2'])
+    closes.received([closed('ann', 'c1')])
+    const next = given(closes.toSave())
+    next.closes.repeat(Date.now() + 2_000)
+    t.strictSame(next.told, ['c2'])
+  })
+
+  t.test('are remembered up to a MiB of them, and told once past it', async t => {
+    const { closes, told } = given()
+    const reason = 'r'.repeat(10_000)
+    for (let i = 0; i < 300; i++) closes.toConnection(close(`c${i}`, reason))
+    t.equal(told.length, 300, 'all are told')
+    t.ok(closes.size > 90 && closes.size < 105, `${closes.size} are told again`)
+    t.ok(closes.toSave()!.length <= 1 << 20, 'and saved together')
+    closes.received(Array.from({ length: 300 }, (_, i) => closed('ann', `c${i}`)))
+    t.equal(closes.size, 0)
+    closes.toConnection(close('late', reason))
+    t.equal(closes.size, 1, 'and there is room again')
+  })
+})
