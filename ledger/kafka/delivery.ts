@@ -5,7 +5,7 @@ import type { StoredRecord, StoredRecords } from './record-batch.js'
 export interface DeliveryDeps<T> {
   readonly follower: Follower<T>
   decode (value: Uint8Array): readonly T[]
-  /** There is room again. */
+  /** There is room again, or nothing is left. */
   drained (): void
   /** A record that nobody can take; it is skipped. */
   rejected (offset: bigint, bytes: Uint8Array, reason: string): void
@@ -26,7 +26,7 @@ export class Delivery<T> implements FetchTarget {
   end: bigint
   private queue: StoredRecord[] = []
   private at = 0
-  private queuedBytes = 0
+  queuedBytes = 0
   private busy = false
   private stopped = false
   private whenIdle: (() => void) | undefined
@@ -63,7 +63,7 @@ export class Delivery<T> implements FetchTarget {
       const record = this.queue[this.at++]!
       const wasFull = this.full
       this.queuedBytes -= bytesOf(record)
-      if (wasFull && !this.full) this.deps.drained()
+      if ((wasFull && !this.full) || this.queuedBytes === 0) this.deps.drained()
       const outcome = this.hand(record)
       if (outcome instanceof Promise) {
         this.busy = true
@@ -119,5 +119,9 @@ export function decodeCopy<T> (value: Uint8Array | null, decode: (value: Uint8Ar
   return decode(Buffer.from(value))
 }
 
-/** What a record takes in memory, roughly. */
-function bytesOf ({ value }: StoredRecord): number { return 100 + (value?.length ?? 0) }
+/** What a record takes in memory, with the objects around it. */
+function bytesOf ({ key, value, headers }: StoredRecord): number {
+  let bytes = 256 + (key?.length ?? 0) + (value?.length ?? 0)
+  for (const [name, header] of headers) bytes += 64 + name.length + header.length
+  return bytes
+}

@@ -10,6 +10,8 @@ export interface FetchTarget {
   readonly partition: number
   /** Offset of the first record that it has not been given. */
   next: bigint
+  /** Of records that it was given and has not handed on. */
+  readonly queuedBytes: number
   /** Has more than it can keep; it is left out until `wake`. */
   readonly full: boolean
   /** @param end the offset that the next record of the partition gets */
@@ -29,6 +31,12 @@ export interface FetcherOptions {
 
 export const fetchBytesMax = 8 << 20
 export const partitionBytesMax = 1 << 20
+/**
+ * What all partitions of one follower have waiting. Past it only those are fetched that have nothing, and little of
+ * each: a follower that is stuck in some partitions goes on in the others.
+ */
+const queuedBytesMax = 32 << 20
+const hungryBytesMax = 64 << 10
 /** A broker that has nothing answers after so long. */
 const waitMs = 500
 /** While somebody is full, so that it is asked for again soon after it has room. */
@@ -53,6 +61,7 @@ export class Fetcher {
   private readonly loops = new Set<number>()
   private sleepers: Array<() => void> = []
   private routing: NodeJS.Timeout | undefined
+  private turns = 0
   private closed = false
 
   constructor (private readonly options: FetcherOptions) {}
@@ -73,7 +82,7 @@ export class Fetcher {
   /** Nothing is given to it from now on. */
   remove (target: FetchTarget): void { this.targets.delete(target) }
 
-  /** A target has room again. */
+  /** A target has room again, or nothing left. */
   wake (): void { for (const wake of this.sleepers.splice(0)) wake() }
 
   close (): void {
@@ -82,6 +91,18 @@ export class Fetcher {
     this.targets.clear()
     this.wake()
     this.options.cluster.endLane(this.options.lane)
+  }
+
+  private get queuedBytes (): number {
+    let bytes = 0
+    for (const target of this.targets) bytes += target.queuedBytes
+    return bytes
+  }
+
+  /** A broker fills its answer in the order of the question: each time another partition is the first one. */
+  private inTurn (targets: readonly FetchTarget[]): FetchTarget[] {
+    const first = targets.length === 0 ? 0 : this.turns++ % targets.length
+    return [...targets.slice(first), ...targets.slice(0, first)]
   }
 
   /** Starts the loops that are missing. */
@@ -109,13 +130,15 @@ export class Fetcher {
     for (;;) {
       const led = [...this.targets].filter(({ partition }) => cluster.leaderOf(topic, partition) === node)
       if (led.length === 0 || this.closed) break
-      const wanting = led.filter(({ full }) => !full)
+      const isCrowded = this.queuedBytes > queuedBytesMax
+      const wanting = this.inTurn(led.filter(({ full, queuedBytes }) => isCrowded ? queuedBytes === 0 : !full))
       if (wanting.length === 0) {
         await new Promise<void>(resolve => this.sleepers.push(resolve))
         continue
       }
       try {
-        const trouble = await this.fetch(node, wanting, wanting.length < led.length ? shortWaitMs : waitMs)
+        const bytesMax = isCrowded ? hungryBytesMax : partitionBytesMax
+        const trouble = await this.fetch(node, wanting, bytesMax, wanting.length < led.length ? shortWaitMs : waitMs)
         if (trouble === 0) {
           health.end('followers', what)
           retryMs = retryMsMin
@@ -137,19 +160,23 @@ export class Fetcher {
   }
 
   /** @returns the first error of a partition that asks for the leaders to be looked up again; 0 for none */
-  private async fetch (node: number, targets: readonly FetchTarget[], waitMs: number): Promise<number> {
+  private async fetch (
+    node: number, targets: readonly FetchTarget[], bytesMax: number, waitMs: number
+  ): Promise<number> {
     const { cluster, topic, lane, failed } = this.options
-    const from = targets.map(({ partition, next }) => ({ topic, partition, offset: next, bytesMax: partitionBytesMax }))
+    const from = targets.map(({ partition, next }) => ({ topic, partition, offset: next, bytesMax }))
     const connection = await cluster.connection(node, lane)
     const answers = await connection.send(fetch, { waitMs, bytesMax: fetchBytesMax, from }, waitMs + answerMs)
     this.answeredAtMs = Date.now()
     const asked = new Map(targets.map((target, i) => [target.partition, { target, offset: from[i]!.offset }]))
+    const several = answers.filter(({ batches }) => batches.length > 0).length > 1
     let trouble = 0
     for (const { partition, errorCode, end, batches } of answers) {
       const { target, offset } = asked.get(partition)!
       if (!this.targets.has(target)) continue
       if (errorCode === 0) {
-        const stored = readBatches(batches, offset)
+        // Of its own, or a partition that waits would keep what all others were given in the same answer.
+        const stored = readBatches(several ? Buffer.from(batches) : batches, offset)
         target.next = stored.next
         target.take(stored, end)
       } else if (errorCode === offsetOutOfRange) {

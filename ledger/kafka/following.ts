@@ -72,10 +72,7 @@ export class KafkaFollowing<T> implements Following {
   commit (partition: number, next: bigint): void {
     if (!this.held.has(partition)) return
     this.commits.set(partition, next)
-    this.committing ??= setTimeout(() => {
-      this.committing = undefined
-      this.flushCommits().catch(err => this.deps.failed('commit failed', err as Error, { topic: this.deps.topic }))
-    }, commitEveryMs)
+    this.commitLater()
   }
 
   reassign (partition: number): Promise<void> {
@@ -123,7 +120,8 @@ export class KafkaFollowing<T> implements Following {
   private async stopOnce (): Promise<void> {
     await this.want([])
     clearTimeout(this.committing)
-    await this.flushCommits().catch(err => this.deps.failed('commit failed', err as Error, { topic: this.deps.topic }))
+    await this.flushCommits().catch(() => {}) // the next owner starts at an older one
+    this.deps.health.end('followers', this.whatCommits)
     await this.membership.leave()
     this.fetcher.close()
     this.ready()
@@ -222,6 +220,21 @@ export class KafkaFollowing<T> implements Following {
     })
     this.steps.set(partition, kept)
     return done
+  }
+
+  private get whatCommits (): string { return `${this.deps.groupId}, commits` }
+
+  /** Until it has succeeded: nobody else may ask for another one. */
+  private commitLater (): void {
+    if (this.stopping) return
+    this.committing ??= setTimeout(() => {
+      this.committing = undefined
+      this.flushCommits().then(() => { this.deps.health.end('followers', this.whatCommits) }, (err: Error) => {
+        if (this.stopping) return
+        this.deps.health.begin('followers', `its place can not be stored: ${err.message}`, this.whatCommits)
+        this.commitLater()
+      })
+    }, commitEveryMs)
   }
 
   private async flushCommits (): Promise<void> {
