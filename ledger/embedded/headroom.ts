@@ -1,12 +1,19 @@
+import { constants } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
+import { pageBytes } from './batch.js'
 
-const chunkBytes = 1 << 20
-const zeros = Buffer.alloc(chunkBytes)
+const chunkBytes = 1 << 18
+/** Direct writes want memory that begins at a page. */
+const zeros = Buffer.from(new WebAssembly.Memory({ initial: chunkBytes >> 16 }).buffer)
 
 /**
  * Keeps written zeros at the end of the data file, ahead of the pages in use. A commit into bytes that exist takes the
  * file system half the time of one that makes the file grow: no journal entry for the new length. They are written in
  * append mode, which can not hit bytes that LMDB has written, whoever of the two is faster.
+ *
+ * And directly, past the page cache, where the file system can do that. Zeros in the cache stand there in large folios:
+ * each page that LMDB changes would then count, and be locked, as four to sixteen, and the next commit would have to
+ * wait until zeros are on the disk.
  *
  * It is also what keeps LMDB from finding out that the disk is full: after a write that failed for want of space it may
  * corrupt its heap, which ends the process, or never answer. A commit begins only where `has` or `reach` say yes.
@@ -17,6 +24,7 @@ export class Headroom {
 
   private constructor (
     private readonly file: FileHandle,
+    private direct: FileHandle | undefined,
     sizeBytes: number,
     private readonly usedBytes: () => number,
     private readonly wantedBytes: number
@@ -26,7 +34,7 @@ export class Headroom {
 
   static async open (path: string, usedBytes: () => number, wantedBytes: number): Promise<Headroom> {
     const file = await open(path, 'a')
-    const headroom = new Headroom(file, (await file.stat()).size, usedBytes, wantedBytes)
+    const headroom = new Headroom(file, await openDirectly(path), (await file.stat()).size, usedBytes, wantedBytes)
     await headroom.reach(0)
     return headroom
   }
@@ -53,6 +61,7 @@ export class Headroom {
   async close (): Promise<void> {
     await this.growing
     await this.file.close()
+    await this.direct?.close()
   }
 
   private grow (bytes: number): Promise<void> {
@@ -66,12 +75,33 @@ export class Headroom {
     try {
       this.sizeBytes = (await this.file.stat()).size
       while (this.sizeBytes < wanted) {
-        await this.file.write(zeros, 0, Math.min(chunkBytes, wanted - this.sizeBytes))
-        await this.file.datasync()
+        await this.write(Math.min(chunkBytes, Math.ceil((wanted - this.sizeBytes) / pageBytes) * pageBytes))
         this.sizeBytes = (await this.file.stat()).size
       }
     } finally {
       this.sizeBytes = (await this.file.stat()).size
     }
   }
+
+  /** Until the disk has said that it has room for them. */
+  private async write (bytes: number): Promise<void> {
+    try {
+      if (this.direct !== undefined) {
+        await this.direct.write(zeros, 0, bytes)
+        return
+      }
+    } catch (err) {
+      if ((err as NodeJS.ErrnoException).code !== 'EINVAL') throw err
+      await this.direct!.close()
+      this.direct = undefined // the file does not end at a page, or the disk has blocks larger than that
+    }
+    await this.file.write(zeros, 0, bytes)
+    await this.file.datasync()
+  }
+}
+
+async function openDirectly (path: string): Promise<FileHandle | undefined> {
+  const { O_WRONLY, O_APPEND, O_DIRECT } = constants
+  if (O_DIRECT === undefined) return undefined
+  return await open(path, O_WRONLY | O_APPEND | O_DIRECT).catch(() => undefined)
 }

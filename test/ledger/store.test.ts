@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -263,4 +263,32 @@ function mountSmall (directory: string): boolean {
   } catch {
     return false
   }
+}
+
+t.test('a commit of one small block', { skip: ioIsCounted() ? false : 'the kernel does not count here' }, async t => {
+  const store = await openStore({ directory: t.testdir() })
+  t.teardown(() => store.close())
+  const log = embeddedLog(store)
+  const stream = noteStream()
+  const taken: number[] = []
+  for (let i = 0; i < 60; i++) {
+    const before = writtenBytes()
+    await log.append(stream, 0, [note(`${i}`)])
+    taken.push(writtenBytes() - before)
+  }
+  const usual = taken.sort((a, b) => a - b)[30]!
+  t.ok(usual <= 6 * 4096, `makes the disk write a handful of pages: ${usual} bytes`)
+})
+
+function ioIsCounted (): boolean {
+  try {
+    return writtenBytes() >= 0
+  } catch {
+    return false
+  }
+}
+
+/** What the kernel takes for written by this process, which goes by what its page cache is made of. */
+function writtenBytes (): number {
+  return Number(/^write_bytes: (\d+)/m.exec(readFileSync('/proc/self/io', 'latin1'))![1])
 }
