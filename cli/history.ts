@@ -10,7 +10,7 @@ import { binaryFormats, historyEncoder, historyFormats, type HistoryFormat } fro
 import { prose } from '../evidence/history/text.js'
 import { earlyMs, historyOf, lateMs, type HistoryFilter, type HistoryRange } from '../evidence/history.js'
 import { parseTime } from '../evidence/moment.js'
-import type { LogReader } from '../ledger/log.js'
+import type { Hole, LogReader } from '../ledger/log.js'
 import { connections } from '../schemas/streams.js'
 import { CommandFailed } from './failure.js'
 import { pastTimeOption } from './moment.js'
@@ -18,7 +18,7 @@ import { addLogOptions, openLogReader, type LogOptions } from './log.js'
 import { addProgressOption, startProgress, type Progress } from './progress.js'
 import { addRangeOptions, rangesOf, type RangeOptions } from './range.js'
 import { parseUserId } from './user-id.js'
-import { print } from './print.js'
+import { complain, print } from './print.js'
 
 interface HistoryOptions extends LogOptions, RangeOptions {
   readonly user?: string
@@ -114,7 +114,7 @@ async function write (
   let rows = 0
   let repeats = 0
   for (const range of ranges) {
-    for await (const block of historyOf(log, range, filter)) {
+    for await (const block of historyOf(log, range, filter, { passed: hole => { tellOfHole(range, hole) } })) {
       const bytes = encoder.add(block.rows)
       if (bytes.length > 0) await to(bytes)
       rows += block.rows.length
@@ -125,6 +125,12 @@ async function write (
   await to(encoder.end())
   progress.end()
   return { rows, repeats }
+}
+
+/** On stderr, for no row of a table can say so. */
+function tellOfHole ({ partition }: HistoryRange, { from, to }: Hole): void {
+  const where = `${partition}@${from} to ${partition}@${to - 1n}`
+  complain(`the rows in connections ${where} are missing: retention deleted them while the others were being read`)
 }
 
 async function writeDirectory (

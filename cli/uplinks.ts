@@ -4,7 +4,7 @@ import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
 import { payloadText } from './payload-text.js'
 import type { JsonPayload } from '../schemas/payload.js'
-import { print, printJson } from './print.js'
+import { complain, print, printJson } from './print.js'
 
 interface UplinksOptions extends GatewayOptions {
   readonly follow?: boolean
@@ -23,6 +23,8 @@ interface Line {
   readonly payload: JsonPayload
   readonly receivedAtMs: number
 }
+
+interface HoleLine { readonly hole: { readonly partition: number, readonly from: string, readonly to: string } }
 
 export function addUplinks (program: Command): void {
   const command = program.command('uplinks')
@@ -48,18 +50,25 @@ async function printUplinks (options: UplinksOptions): Promise<void> {
   try {
     const response = await ask(gatewayUrl(options), `/v1/uplinks?${query}`, { apiKey, signal: stop.signal })
     if (response.headers['ledgerline-gap']) {
-      process.stderr.write('Some uplinks behind this cursor are gone: they were older than the log keeps.\n')
+      complain('some uplinks behind this cursor are gone: retention has deleted them')
     }
     for await (const line of createInterface({ input: response })) {
       if (line === '') continue
+      const told = JSON.parse(line) as Line | HoleLine
       if (options.json) printJson(line)
-      else print(JSON.parse(line) as Line, false, describe)
+      else if ('hole' in told) tellOfHole(told)
+      else print(told, false, describe)
     }
     // A reader of lines takes a connection that broke for the end.
     if (!response.complete && !stop.signal.aborted) throw new Error('the gateway broke off')
   } catch (err) {
     if (!stop.signal.aborted) throw err
   }
+}
+
+function tellOfHole ({ hole: { partition, from, to } }: HoleLine): void {
+  const where = `${partition}@${from} to ${partition}@${BigInt(to) - 1n}`
+  complain(`the uplinks in ${where} are gone: retention has deleted them`)
 }
 
 function describe ({ userId, userSeq, deviceId, service, payload, receivedAtMs }: Line): string {

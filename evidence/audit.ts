@@ -5,6 +5,7 @@ import type { AuditedLog } from './audit/derived.js'
 import { NodeLives } from './audit/node-lives.js'
 import { auditPartition } from './audit/partition.js'
 import type { Violation } from './audit/violation.js'
+import { readWhole } from './whole.js'
 
 export type { Books } from './audit/books.js'
 export type { Violation, ViolationCode } from './audit/violation.js'
@@ -38,6 +39,8 @@ export interface AuditOptions {
  * design.md 1, 4 and 5, judged from the streams `ledger`, `uplinks`, `connections` and `nodes` alone.
  *
  * Memory goes with the users of one partition and with what is open or due, and not with the length of the ledger.
+ *
+ * @throws BlocksGone when retention passes it: the books of what is left would not balance
  */
 export async function audit (log: AuditedLog, options: AuditOptions): Promise<Books> {
   const { ranges = wholeOf(log), fold = productionFold, exact, violation, nowMs = Date.now() } = options
@@ -47,10 +50,15 @@ export async function audit (log: AuditedLog, options: AuditOptions): Promise<Bo
     books.violations[code] = (books.violations[code] ?? 0) + 1
     violation?.({ code, text, positions })
   }
-  const lives = await NodeLives.read(log, report)
+  const whole: AuditedLog = {
+    partitions: stream => log.partitions(stream),
+    bounds: (stream, partition) => log.bounds(stream, partition),
+    read: (stream, partition, range) => readWhole(log, stream, partition, range),
+  }
+  const lives = await NodeLives.read(whole, report)
   books.nodes = lives.counts()
   for (const { partition, from, to } of ranges) {
-    await auditPartition({ partition, log, fold, books, report, exact, lives, nowMs, from, to, blocks })
+    await auditPartition({ partition, log: whole, fold, books, report, exact, lives, nowMs, from, to, blocks })
   }
   return books
 }

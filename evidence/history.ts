@@ -1,4 +1,4 @@
-import type { LogReader } from '../ledger/log.js'
+import type { Hole, LogReader } from '../ledger/log.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { connections } from '../schemas/streams.js'
 import { type HistoryRow, rowOf } from './history/row.js'
@@ -60,16 +60,23 @@ export async function historyRanges (
 /**
  * The connections of a range, in the order of the stream, each once as far as `repeatsKnownMax` goes. Also a repeat of
  * what stands shortly before the range is left out, so that ranges that join give each row once.
+ *
+ * @param passed told of blocks of the range that retention deletes before they are read
  */
 export async function * historyOf (
-  log: LogReader, { partition, from, to }: HistoryRange, filter: HistoryFilter, signal?: AbortSignal
+  log: LogReader, { partition, from, to }: HistoryRange, filter: HistoryFilter,
+  { signal, passed = () => {} }: { readonly signal?: AbortSignal, readonly passed?: (hole: Hole) => void } = {}
 ): AsyncGenerator<HistoryBlock> {
   const { userId, sinceMs = -Infinity, untilMs = Infinity } = filter
   const known = new KnownConnections()
   const key = userId === undefined ? {} : { key: userId }
   const before = from - BigInt(repeatsKnownMax) // each block has a row at least
   const start = before > 0n ? before : 0n
-  for await (const { offset, items } of log.read(connections, partition, { from: start, to, ...key })) {
+  const inRange = (hole: Hole) => { // what is before it was only to be known as a repeat
+    if (hole.to > from) passed({ from: hole.from > from ? hole.from : from, to: hole.to })
+  }
+  const read = { from: start, to, ...key, passed: inRange }
+  for await (const { offset, items } of log.read(connections, partition, read)) {
     if (signal?.aborted) return
     const rows: HistoryRow[] = []
     let repeats = 0

@@ -1,4 +1,4 @@
-import type { LogReader } from '../ledger/log.js'
+import { type LogReader, parsePosition } from '../ledger/log.js'
 import { GatewayError } from '../schemas/errors.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger } from '../schemas/streams.js'
@@ -8,6 +8,7 @@ import { entriesOf } from './entries.js'
 import { surroundingsOf } from './surroundings.js'
 import { EntryFailed, type Subject, trace, type Trace, type TraceRange } from './trace.js'
 import { UplinkSubject } from './uplink.js'
+import { anew } from './whole.js'
 
 /** A downlink by its id, an uplink by its session and seq, or a connection. */
 export type Inquiry =
@@ -30,12 +31,21 @@ export async function inquire (
       `${name}: got a position of partition ${moment.position.partition}, want one of ${own}, where the entries of ` +
       `${userId} are`)
   }
+  return await anew(() => inquireWhole(log, userId, inquiry, range, nowMs))
+}
+
+async function inquireWhole (
+  log: LogReader, userId: string, inquiry: Inquiry, range: TraceRange, nowMs: number
+): Promise<Trace> {
   const { until } = range
   const surroundings = await surroundingsOf(log, userId, until?.type === 'time' ? Math.min(until.atMs, nowMs) : nowMs)
+  const { keptSince } = surroundings
+  const from = keptSince === null ? 0n : parsePosition(keptSince.position).offset
   const setAside = new Set<string>()
   for (;;) {
     try {
-      return await trace(userId, entriesOf(log, userId), subjectOf(inquiry), surroundings, range, setAside)
+      const entries = entriesOf(log, userId, { from })
+      return await trace(userId, entries, subjectOf(inquiry), surroundings, range, setAside)
     } catch (err) {
       if (!(err instanceof EntryFailed)) throw err
       setAside.add(err.position)

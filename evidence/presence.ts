@@ -6,6 +6,7 @@ import { ledger, nodes } from '../schemas/streams.js'
 import { beginningOf } from './beginning.js'
 import { entriesOf } from './entries.js'
 import { ProjectedRows } from './projected.js'
+import { anew, readWhole } from './whole.js'
 
 /** Who was online and which nodes there were at one time, as the production projections have it. */
 export interface PresenceView {
@@ -45,7 +46,11 @@ export async function blocksBefore (log: LogReader, atMs: number): Promise<numbe
   return Math.max(0, Number(blocks))
 }
 
-/** Replays the ledger and the nodes up to a time; memory goes with who was online. */
+/**
+ * Replays the ledger and the nodes up to a time; memory goes with who was online.
+ *
+ * @throws BlocksGone when retention passes it
+ */
 export async function presenceAt (log: LogReader, { atMs, read = () => {} }: PresenceOptions): Promise<PresenceView> {
   const byNode = new Map<string, number>()
   const byPlatform = new Map<string, number>()
@@ -57,7 +62,7 @@ export async function presenceAt (log: LogReader, { atMs, read = () => {} }: Pre
     const table = await ProjectedRows.open(presenceProjection, partition, ({ field }) => field !== 'lastSeen')
     const { first } = await log.bounds(ledger, partition)
     const to = await log.offsetAt(ledger, partition, atMs + clockSkewMsMax)
-    for await (const { offset, items } of log.read(ledger, partition, { from: first, to })) {
+    for await (const { offset, items } of readWhole(log, ledger, partition, { from: first, to })) {
       if (offset === first && first > 0n) knownSinceMs = Math.max(knownSinceMs ?? 0, items[0]?.atMs ?? 0)
       for (const entry of items) if (entry.atMs <= atMs) table.take(entry)
       read()
@@ -89,8 +94,11 @@ export async function presenceOfUserAt (
   log: LogReader, userId: string, atMs: number
 ): Promise<Presence & Pick<PresenceView, 'atMs' | 'knownSinceMs'>> {
   const partition = partitionOf(userId, log.partitions(ledger))
-  const table = await ProjectedRows.open(presenceProjection, partition)
-  for await (const { entry } of entriesOf(log, userId)) if (entry.atMs <= atMs) table.take(entry)
+  const table = await anew(async () => {
+    const rows = await ProjectedRows.open(presenceProjection, partition)
+    for await (const { entry } of entriesOf(log, userId)) if (entry.atMs <= atMs) rows.take(entry)
+    return rows
+  })
   const knownSinceMs = (await beginningOf(log, partition))?.atMs ?? null
   return { atMs, knownSinceMs, ...presenceOf(userId, table.rows.get(userId) ?? new Map()) }
 }

@@ -4,6 +4,7 @@ import { ledger } from '../schemas/streams.js'
 import { type Beginning, beginningOf } from './beginning.js'
 import { entriesOf } from './entries.js'
 import type { Placed } from './trace.js'
+import { anew } from './whole.js'
 
 /** Something of a user that can be traced, with what names it. */
 export type RecentItem = { readonly position: string, readonly atMs: number } & (
@@ -36,6 +37,10 @@ export interface Recent {
  * @param itemsMax how many of them, the newest
  */
 export async function recentOf (log: LogReader, userId: string, itemsMax: number): Promise<Recent> {
+  return await anew(() => recentIn(log, userId, itemsMax))
+}
+
+async function recentIn (log: LogReader, userId: string, itemsMax: number): Promise<Recent> {
   const items: RecentItem[] = []
   const sessions = new Map<string, string>()
   const ends = new Map<string, string>()

@@ -8,6 +8,7 @@ import { type Beginning, beginningOf } from './beginning.js'
 import { entriesOf } from './entries.js'
 import { isBehind, type Moment } from './moment.js'
 import type { Placed } from './trace.js'
+import { anew } from './whole.js'
 
 /** A user's state as the fold had it, without the payloads. */
 export interface StateView {
@@ -71,6 +72,12 @@ export interface QueuedView extends KeptView { readonly seq: number }
 export async function stateAt (log: LogReader, userId: string, moment?: Moment): Promise<StateView> {
   const partition = partitionOf(userId, log.partitions(ledger))
   if (moment?.type === 'position') await checkPosition(log, userId, partition, moment.position)
+  return await anew(() => stateIn(log, userId, partition, moment))
+}
+
+async function stateIn (
+  log: LogReader, userId: string, partition: number, moment: Moment | undefined
+): Promise<StateView> {
   const state = newUser()
   let last: Placed | undefined
   for await (const placed of entriesOf(log, userId)) {

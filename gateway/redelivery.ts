@@ -1,5 +1,6 @@
 import { entriesOf } from '../evidence/entries.js'
 import { findNumbered, type Numbered } from '../evidence/redelivery.js'
+import { anew } from '../evidence/whole.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
 import { piecesOf } from '../ledger/pieces.js'
 import type { Entry } from '../schemas/facts.js'
@@ -46,8 +47,10 @@ export const redeliveriesMax = 1000
 export async function redeliver (log: EventLog, command: RedeliveryCommand): Promise<RedeliveryAnswer> {
   const { userId, fromSeq, toSeq, requestId } = command
   const partition = partitionOf(userId, log.partitions(ledger))
-  const complete = (await log.bounds(ledger, partition)).first === 0n
-  const found = await findNumbered(entriesOf(log, userId), command, complete)
+  const found = await anew(async () => {
+    const { first } = await log.bounds(ledger, partition)
+    return await findNumbered(entriesOf(log, userId, { from: first }), command, first === 0n)
+  })
   const positions = new Map(found.requested)
   const wanted = eachOnce(found.numbered).filter(({ messageId }) => !positions.has(messageId))
   let next = 0

@@ -3,7 +3,7 @@
 
     BLOCKS => FRAME*
     FRAME  => length:uint32 offset:uint64 BODY
-      length => bytes of BODY
+      length => bytes of BODY; 0 says that what was to be read before this offset is deleted by retention
       BODY   => what the stream's encodeBlock gave
 */
 const headerBytes = 12
@@ -11,10 +11,11 @@ const headerBytes = 12
 const bodyBytesMax = 1 << 28
 const chunkBytes = 1 << 17
 const sparesMax = 8
+const nothing = new Uint8Array()
 /** A buffer that one huge block made is given back. */
 const spareBytesMax = 1 << 22
 
-/** A block as it is stored: `Stream.decodeBlock` makes its items of `body`. */
+/** A block as it is stored: `Stream.decodeBlock` makes its items of `body`; without a body it is the end of a hole. */
 export interface StoredBlock {
   readonly offset: bigint
   readonly body: Uint8Array
@@ -48,6 +49,13 @@ export class FrameBuffer {
     return true
   }
 
+  /**
+   * What was to be read before `to` is deleted.
+   *
+   * @returns false where there is no room beside what is there already
+   */
+  addHole (to: bigint): boolean { return this.add(to, nothing) }
+
   /** What has collected; valid until the next `add`. */
   take (): Buffer {
     const chunk = this.#bytes.subarray(0, this.#length)
@@ -64,8 +72,15 @@ export class FrameBuffer {
 /** @throws Error when `chunks` end within a frame */
 export async function * blocksOf (chunks: AsyncIterable<Buffer>): AsyncGenerator<StoredBlock> {
   let bytes: Buffer = Buffer.alloc(0)
+  let more: Buffer[] = []
+  let missing = 0
   for await (const chunk of chunks) {
-    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk])
+    // One large block comes in many chunks: they are joined once, when it is whole.
+    more.push(chunk)
+    missing -= chunk.length
+    if (missing > 0) continue
+    bytes = bytes.length === 0 && more.length === 1 ? chunk : Buffer.concat([bytes, ...more])
+    more = []
     let at = 0
     while (bytes.length - at >= headerBytes) {
       const length = bytes.readUInt32BE(at)
@@ -76,6 +91,7 @@ export async function * blocksOf (chunks: AsyncIterable<Buffer>): AsyncGenerator
       at = end
     }
     bytes = bytes.subarray(at)
+    missing = (bytes.length < headerBytes ? headerBytes : headerBytes + bytes.readUInt32BE(0)) - bytes.length
   }
-  if (bytes.length > 0) throw new Error('the answer ends within a block')
+  if (bytes.length > 0 || more.length > 0) throw new Error('the answer ends within a block')
 }

@@ -90,14 +90,22 @@ export interface ReadRange {
    * the same. Wants a codec that stores the key as the UTF-8 bytes that it is, as all of ours do.
    */
   readonly key?: string
+  /**
+   * Called where retention has deleted blocks that were still to be read, at the beginning of the range too: before the
+   * first block behind them comes, or the end. Must not throw.
+   */
+  readonly passed?: (hole: Hole) => void
 }
+
+/** Blocks that retention deleted before a reader came to them: from `from` up to but without `to`. */
+export interface Hole { readonly from: bigint, readonly to: bigint }
 
 /** A log that hands out its blocks without decoding them. */
 export interface StoredBlocks {
   /**
-   * Blocks from offset `from` up to but without `to`, as frames (frames.ts), many to a chunk. A chunk is valid until
-   * the next one is asked for, and takes a quarter of a millisecond to collect. Bodies are whole and those that
-   * were appended, but nobody has tried to decode them.
+   * Blocks from offset `from` up to but without `to`, and the holes among them, as frames (frames.ts), many to a
+   * chunk. A chunk is valid until the next one is asked for, and takes a quarter of a millisecond to collect. Bodies
+   * are whole and those that were appended, but nobody has tried to decode them.
    */
   readFrames (stream: Stream<any>, partition: number, range: FramesRange): AsyncIterable<Buffer>
 }

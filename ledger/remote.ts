@@ -62,8 +62,13 @@ export async function openRemoteLog ({ get, onDamage }: RemoteLogOptions): Promi
         started = true
         if (!signal) to ??= BigInt(response.headers['ledgerline-to'] as string)
         for await (const { offset, body } of blocksOf(response)) {
-          at = offset + 1n
           failures = 0
+          if (body.length === 0) {
+            if (offset > at) range.passed?.({ from: at, to: offset })
+            at = offset
+            continue
+          }
+          at = offset + 1n
           const items = decoded(stream, partition, offset, body)
           if (items !== undefined) yield { partition, offset, items }
         }

@@ -25,7 +25,8 @@ export class NodeLives {
   static async read (log: AuditedLog, report: Report): Promise<NodeLives> {
     const lives = new NodeLives()
     for (let partition = 0; partition < log.partitions(nodes); partition++) {
-      for await (const { offset, items } of log.read(nodes, partition, { from: 0n })) {
+      const { first } = await log.bounds(nodes, partition)
+      for await (const { offset, items } of log.read(nodes, partition, { from: first })) {
         for (const [index, entry] of items.entries()) {
           const text = lives.#take(entry)
           if (text) report('epoch-went-back', text, [placeIn(nodes, { partition, offset, index })])

@@ -1,6 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { LogReader } from '../../ledger/log.js'
+import type { Hole, LogReader } from '../../ledger/log.js'
 import { connections } from '../../schemas/streams.js'
 import { historyOf, type HistoryFilter, type HistoryRange } from '../history.js'
 import { commitState, draftName, openDirectory, type DirectoryState, type Draft } from './directory-state.js'
@@ -70,7 +70,9 @@ export async function exportDirectory (
       piece = new Piece(directory, format, partition, next)
     }
     try {
-      for await (const block of historyOf(log, { partition, from, to }, { userId, sinceMs: sinceFirst })) {
+      const passed = (hole: Hole) => { exported.blocksGone += Number(hole.to - hole.from) }
+      const filter = { userId, sinceMs: sinceFirst }
+      for await (const block of historyOf(log, { partition, from, to }, filter, { passed })) {
         await piece.add(block.rows)
         exported.repeats += block.repeats
         onBlocks?.(1)

@@ -2,6 +2,7 @@ import type { LogReader } from '../../ledger/log.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import { ledger } from '../../schemas/streams.js'
 import type { Placed } from '../trace.js'
+import { readWhole } from '../whole.js'
 
 /** A piece of one partition of the ledger: blocks from `from` up to but without `to`. */
 export interface ReplayRange { readonly partition: number, readonly from: bigint, readonly to: bigint }
@@ -39,12 +40,16 @@ export async function blocksOf (log: LogReader, ranges: readonly ReplayRange[]):
   return Number(blocks)
 }
 
-/** A partition from the first block that is kept, because a state is made of all that came before. */
+/**
+ * A partition from the first block that is kept, because a state is made of all that came before.
+ *
+ * @throws BlocksGone when retention passes it
+ */
 export async function * replayed (
   log: LogReader, { partition, from, to }: ReplayRange, { userId, read = () => {} }: ReplayOptions
 ): AsyncGenerator<ReplayedBlock> {
   let next = (await log.bounds(ledger, partition)).first
-  for await (const { offset, items } of log.read(ledger, partition, { from: next, to, key: userId })) {
+  for await (const { offset, items } of readWhole(log, ledger, partition, { from: next, to, key: userId })) {
     const entries: Placed[] = []
     for (let index = 0; index < items.length; index++) {
       const entry = items[index]!

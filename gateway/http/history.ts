@@ -1,12 +1,13 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
+import type { HistoryRow } from '../../evidence/history/row.js'
 import { lineOf } from '../../evidence/history/text.js'
 import { type HistoryFilter, historyOf, historyRanges } from '../../evidence/history.js'
 import { parseTime } from '../../evidence/moment.js'
-import type { LogReader } from '../../ledger/log.js'
+import type { Hole, LogReader } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { errorAnswers } from './errors.js'
-import { admitReaders, ndjsonType } from './readers.js'
+import { admitReaders, holeDescription, holeLine, ndjsonType, piecesOf } from './readers.js'
 import { idSchema, textSchema } from './shapes.js'
 
 export interface HistoryOptions {
@@ -26,7 +27,7 @@ const readersMax = 16
 const summary = 'Connections that ended, one JSON object a line'
 const description = 'Those that closed from `since` on and before `until`, in order for each user, each with its whole ' +
   'story (schemas/streams/connections.avsc). A number that nobody knows, for its node was lost, is null. Connections that are still open are not among them: presence has those. ' +
-  'A row that came into the stream more than an hour after its connection had closed may be missing.'
+  `A row that came into the stream more than an hour after its connection had closed may be missing. ${holeDescription}`
 const timeDescription = 'a time such as 2026-11-20T10:00Z, or so long ago: 2h, 30m, 7d'
 
 /** `GET /v1/connections`: the history that `ledgerline history` exports. */
@@ -60,17 +61,26 @@ export async function historyRoutes (app: FastifyInstance, { logReader }: Histor
   })
 }
 
-/** The lines of each block as one chunk; the next block is read when the socket has taken them. */
+/** Piece by piece; the next block is read when the socket has taken them. */
 async function * linesOf (log: LogReader, filter: HistoryFilter, signal: AbortSignal): AsyncGenerator<string> {
   const ranges = await historyRanges(log, filter)
   yield '' // sends the headers: it may take long to the first row
   for (const range of ranges) {
-    for await (const { rows } of historyOf(log, range, filter, signal)) {
-      let lines = ''
-      for (const row of rows) lines += lineOf(row)
-      if (lines !== '') yield lines
+    const holes: string[] = []
+    const passed = (hole: Hole) => { holes.push(holeLine(range.partition, hole)) }
+    for await (const { rows } of historyOf(log, range, filter, { signal, passed })) {
+      yield * holes.splice(0)
+      for (const piece of piecesOf(textOf(rows))) {
+        if (signal.aborted) return
+        yield piece
+      }
     }
+    yield * holes
   }
+}
+
+function * textOf (rows: readonly HistoryRow[]): Generator<string> {
+  for (const row of rows) yield lineOf(row)
 }
 
 /** @throws GatewayError `bad-request` */

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { setImmediate as loopTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { FrameBuffer } from '../../ledger/frames.js'
-import type { FramesRange, LogReader, StoredBlocks } from '../../ledger/log.js'
+import type { FramesRange, Hole, LogReader, StoredBlocks } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import { errorAnswers } from './errors.js'
@@ -36,7 +36,8 @@ const streamSchema = { ...textSchema(128, 1), examples: ['ledger'] }
 
 const summary = 'Blocks of one partition, as they are stored'
 const description = 'Each block is `length:uint32 offset:uint64 body`, big-endian; `length` counts the body, which is ' +
-  'Avro single-object encoding of an array of the stream\'s records. The header `ledgerline-to` tells where the answer ' +
+  'Avro single-object encoding of an array of the stream\'s records. A block without a body is none: it says that what ' +
+  'was to be read before its offset is deleted by retention. The header `ledgerline-to` tells where the answer ' +
   'ends. An answer that is cut goes on with the offset behind its last whole block.'
 
 const partitionsSchema = {
@@ -181,14 +182,25 @@ async function * encoded (
   log: LogReader, stream: Stream<any>, partition: number, range: FramesRange
 ): AsyncGenerator<Buffer> {
   const frames = new FrameBuffer()
+  let gone: bigint | undefined
+  const passed = ({ to }: Hole) => { gone = to }
   try {
-    for await (const { offset, items } of log.read(stream, partition, range)) {
+    for await (const { offset, items } of log.read(stream, partition, { ...range, passed })) {
+      if (gone !== undefined && !frames.addHole(gone)) {
+        yield frames.take()
+        frames.addHole(gone)
+      }
+      gone = undefined
       const body = stream.encodeBlock(items)
       if (frames.add(offset, body)) continue
       yield frames.take()
       frames.add(offset, stream.encodeBlock(items)) // others may have encoded since
     }
     if (!frames.isEmpty) yield frames.take()
+    if (gone !== undefined) {
+      frames.addHole(gone)
+      yield frames.take()
+    }
   } finally {
     frames.release()
   }

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { Hole } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { printable } from '../../schemas/printable.js'
 
@@ -10,6 +11,32 @@ export const ndjsonType = 'application/x-ndjson'
 export function ndjsonLine (value: unknown): string {
   return `${printable(JSON.stringify(value))}\n`
 }
+
+const pieceCharsMax = 1 << 16
+
+/**
+ * Lines put together to pieces, each of which is one write: 64 Ki characters and what the last line has beyond that,
+ * whatever the number of lines. The last piece ends with them.
+ */
+export function * piecesOf (lines: Iterable<string>): Generator<string> {
+  let piece = ''
+  for (const line of lines) {
+    piece += line
+    if (piece.length < pieceCharsMax) continue
+    yield piece
+    piece = ''
+  }
+  if (piece !== '') yield piece
+}
+
+/** The line that says that retention deleted blocks before the reader came to them. */
+export function holeLine (partition: number, { from, to }: Hole, more: object = {}): string {
+  return ndjsonLine({ ...more, hole: { partition, from: `${from}`, to: `${to}` } })
+}
+
+/** Of the answers that have it. */
+export const holeDescription = 'A line `{ hole: { partition, from, to } }` instead of one of these says that retention ' +
+  'deleted the blocks from `from` up to but without `to` before they could be read.'
 
 /**
  * Admits long answers, at most `max` at a time.

@@ -1,13 +1,13 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
-import type { Block, EventLog } from '../../ledger/log.js'
+import type { Block, EventLog, Hole, ReadRange } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { payloadToJson } from '../../schemas/payload.js'
 import type { UplinkAccepted } from '../../schemas/records.js'
 import type { Stream } from '../../schemas/streams.js'
 import { errorAnswers } from './errors.js'
 import { merge } from './merge.js'
-import { admitReaders, ndjsonLine, ndjsonType } from './readers.js'
+import { admitReaders, holeDescription, holeLine, ndjsonLine, ndjsonType, piecesOf } from './readers.js'
 import { serviceSchema } from './shapes.js'
 import { UplinkCursor } from './uplink-cursor.js'
 
@@ -26,12 +26,15 @@ interface UplinksQuery {
 
 /** More requests at the same time are refused with `overloaded`. */
 const readersMax = 64
+/** What one partition has of a turn, as much as one fetch of Kafka: payloads, and of each uplink so much besides. */
+const turnBytes = 4 << 20
+const itemBytes = 256
 
 const summary = 'Accepted uplinks, one JSON object a line'
 const description = 'In order for each user. `cursor` names the place behind its line: give it as `after` to go on ' +
   'there, or `now` for those that are accepted from now on. With `follow` the answer has no end but `limit`, and an ' +
-  'empty line wherever it was silent for 15 s. A header `ledgerline-gap: true` says that lines after the cursor are ' +
-  'gone, for they were older than the log keeps.'
+  `empty line wherever it was silent for 15 s. ${holeDescription} It has a cursor, too. A header ` +
+  '`ledgerline-gap: true` says so of what stood directly behind the cursor.'
 
 const querySchema = {
   type: 'object',
@@ -62,7 +65,7 @@ export async function uplinksRoutes (app: FastifyInstance, source: UplinksOption
   }, async (request, reply) => {
     const signal = begin(reply)
     const { after, service, follow, limit } = request.query
-    const cursor = after === 'now' ? await cursorNow(source) : cursorAfter(source, after)
+    const cursor = await cursorAfter(source, after)
     if (after !== undefined && after !== 'now' && await hasGap(source, cursor)) reply.header('ledgerline-gap', 'true')
     const isFollower = follow === 'true'
     // A follower whose machine vanished sends no FIN, and nothing else would tell.
@@ -74,20 +77,21 @@ export async function uplinksRoutes (app: FastifyInstance, source: UplinksOption
 }
 
 /** @throws GatewayError `bad-request` for what is no cursor of ours */
-function cursorAfter ({ log, stream }: UplinksOptions, after: string | undefined): UplinkCursor {
-  if (after === undefined || after === '') return UplinkCursor.start(log.partitions(stream))
+async function cursorAfter (source: UplinksOptions, after: string | undefined): Promise<UplinkCursor> {
+  if (after === undefined || after === '') return await cursorAt(source, 'first')
+  if (after === 'now') return await cursorAt(source, 'next')
   try {
-    return UplinkCursor.parse(after, log.partitions(stream))
+    return UplinkCursor.parse(after, source.log.partitions(source.stream))
   } catch (cause) {
     throw new GatewayError('bad-request', `querystring/after: got ${JSON.stringify(after.slice(0, 100))}, want now, or a cursor that this gateway gave out`, { cause })
   }
 }
 
-/** Behind all that there is. */
-async function cursorNow ({ log, stream }: UplinksOptions): Promise<UplinkCursor> {
+/** Before all that there is, or behind it. */
+async function cursorAt ({ log, stream }: UplinksOptions, end: 'first' | 'next'): Promise<UplinkCursor> {
   const cursor = UplinkCursor.start(log.partitions(stream))
   for (let partition = 0; partition < log.partitions(stream); partition++) {
-    cursor.move(partition, (await log.bounds(stream, partition)).next, 0)
+    cursor.move(partition, (await log.bounds(stream, partition))[end], 0)
   }
   return cursor
 }
@@ -110,41 +114,109 @@ async function hasGap ({ log, stream }: UplinksOptions, cursor: UplinkCursor): P
   return gap
 }
 
-/** The lines of each block as one chunk, so that a fast reader costs a write a block. */
+/** What a reader is told of one partition, in order: a block of it, or that some are gone. */
+type Told = Block<UplinkAccepted> | { readonly partition: number, readonly hole: Hole }
+
+/** Lines in pieces, so that a fast reader costs few writes, and a slow one holds no more than one of them. */
 async function * uplinkLines (
-  { log, stream }: UplinksOptions,
+  source: UplinksOptions,
   cursor: UplinkCursor,
   { service, isFollower, linesMax, signal }: {
     service: string | undefined, isFollower: boolean, linesMax: number, signal: AbortSignal
   }
 ): AsyncGenerator<string> {
   yield '' // sends the headers: a follower learns that it is connected before the first uplink
-  const blocks = Array.from({ length: log.partitions(stream) }, (_, partition) => {
-    const from = cursor.place(partition).offset
-    return log.read(stream, partition, isFollower ? { from, signal } : { from })
-  })
   let left = linesMax
-  for await (const block of merge(blocks)) {
+  for await (const told of toldOf(source, cursor, isFollower ? signal : undefined)) {
     if (signal.aborted) return
-    const lines = linesOf(block, cursor, service, left)
-    if (lines.length > 0) yield lines.join('')
-    left -= lines.length
+    if ('hole' in told) {
+      cursor.move(told.partition, told.hole.to, 0)
+      yield holeLine(told.partition, told.hole, { cursor: `${cursor}` })
+      continue
+    }
+    const lines = linesOf(told, cursor, service, left)
+    for (const piece of piecesOf(lines.text)) {
+      yield piece
+      if (signal.aborted) return
+    }
+    left -= lines.count
     if (left <= 0) return
   }
 }
 
-/** Moves `cursor` over the block, also where no line comes of it, but not past the last line of `max`. */
+/** What there is, then with `following` what arrives, of each partition as it comes. */
+async function * toldOf (
+  source: UplinksOptions, cursor: UplinkCursor, following: AbortSignal | undefined
+): AsyncGenerator<Told> {
+  const { log, stream } = source
+  const partitions = Array.from({ length: log.partitions(stream) }, (_, partition) => partition)
+  const ends = await Promise.all(partitions.map(async partition => (await log.bounds(stream, partition)).next))
+  yield * storedTold(source, cursor, ends)
+  if (following === undefined) return
+  yield * merge(partitions.map(partition =>
+    withHoles(log, stream, partition, { from: ends[partition]!, signal: following })))
+}
+
+/**
+ * One partition after the other, in turns: a read that waits for its next turn would hold its last block, and blocks of
+ * an older version may be a hundred times as large as those of this one. So a reader holds one at a time.
+ */
+async function * storedTold (
+  { log, stream }: UplinksOptions, cursor: UplinkCursor, ends: readonly bigint[]
+): AsyncGenerator<Told> {
+  for (let left = [...ends.keys()]; left.length > 0;) {
+    const more: number[] = []
+    for (const partition of left) {
+      let bytes = 0
+      const range = { from: cursor.place(partition).offset, to: ends[partition]! }
+      for await (const told of withHoles(log, stream, partition, range)) {
+        yield told
+        if ('items' in told) bytes += bytesOf(told.items)
+        if (bytes < turnBytes) continue
+        more.push(partition)
+        break
+      }
+    }
+    left = more
+  }
+}
+
+function bytesOf (items: readonly UplinkAccepted[]): number {
+  let bytes = 0
+  for (const { payload } of items) bytes += payload.length + itemBytes
+  return bytes
+}
+
+async function * withHoles (
+  log: UplinksOptions['log'], stream: Stream<UplinkAccepted>, partition: number, range: ReadRange
+): AsyncGenerator<Told> {
+  const holes: Hole[] = []
+  for await (const block of log.read(stream, partition, { ...range, passed: hole => { holes.push(hole) } })) {
+    for (const hole of holes.splice(0)) yield { partition, hole }
+    yield block
+  }
+  for (const hole of holes) yield { partition, hole }
+}
+
+/**
+ * Lines that are made as they are taken. They move `cursor` over the block, also where no line comes of it, but not
+ * past the last line of `max`; `count` says how many it were.
+ */
 function linesOf (
-  block: Block<UplinkAccepted>, cursor: UplinkCursor, service: string | undefined, max: number
-): string[] {
-  const { partition, offset, items } = block
+  { partition, offset, items }: Block<UplinkAccepted>, cursor: UplinkCursor, service: string | undefined, max: number
+): { readonly text: Iterable<string>, readonly count: number } {
   const place = cursor.place(partition)
-  const lines: string[] = []
-  for (let index = offset === place.offset ? place.index : 0; index < items.length && lines.length < max; index++) {
-    const isLast = index === items.length - 1
-    cursor.move(partition, isLast ? offset + 1n : offset, isLast ? 0 : index + 1)
-    const uplink = items[index]!
-    if (service === undefined || uplink.service === service) lines.push(lineOf(uplink, cursor))
+  const lines = { text: text(), count: 0 }
+  function * text (): Generator<string> {
+    const start = offset === place.offset ? place.index : 0
+    for (let index = start; index < items.length && lines.count < max; index++) {
+      const isLast = index === items.length - 1
+      cursor.move(partition, isLast ? offset + 1n : offset, isLast ? 0 : index + 1)
+      const uplink = items[index]!
+      if (service !== undefined && uplink.service !== service) continue
+      lines.count++
+      yield lineOf(uplink, cursor)
+    }
   }
   return lines
 }

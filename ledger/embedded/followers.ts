@@ -36,6 +36,7 @@ export class Delivery {
         this.next = this.log.next
         break
       }
+      this.tellOfHole(Number(block.offset))
       this.next = Number(block.offset) + 1
       let outcome: unknown
       try {
@@ -68,6 +69,14 @@ export class Delivery {
     this.log.pruneTail()
     if (!this.busy) return Promise.resolve()
     return new Promise(resolve => { this.whenIdle = resolve })
+  }
+
+  /** Whoever follows keeps retention from what it has yet to take; from 0 on means from whatever is kept. */
+  private tellOfHole (offset: number): void {
+    const to = Math.min(offset, this.log.first)
+    if (this.next === 0 || this.next >= to) return
+    const what = `the blocks from ${this.next} to ${to - 1} were deleted before they were taken`
+    this.failed(new Error(what), BigInt(offset))
   }
 
   private failed (err: unknown, offset: bigint): void {

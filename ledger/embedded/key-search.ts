@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { hashOf } from '../../schemas/partitioning.js'
+import type { Hole } from '../log.js'
 import type { PartitionLog } from './partition.js'
 
 /** How long a search may keep the event loop: it may go over a whole partition beside live traffic. */
@@ -14,17 +15,24 @@ export class KeySearch {
   /** Up to it the index has said that blocks may have the key. */
   private candidatesEnd = 0
 
-  /** @param stopped whether the search is to end where it is */
-  constructor (private readonly log: PartitionLog, key: string, private readonly stopped: () => boolean) {
+  /**
+   * @param stopped whether the search is to end where it is
+   * @param passed told of what retention deleted before it was looked into
+   */
+  constructor (
+    private readonly log: PartitionLog, key: string, private readonly stopped: () => boolean,
+    private readonly passed: (hole: Hole) => void
+  ) {
     this.bytes = Buffer.from(key)
     this.hash = hashOf(key)
   }
 
   /** @returns the first offset from `from` on whose block has the bytes of the key; `to` for none */
   async find (from: number, to: number): Promise<number> {
-    let offset = Math.max(from, this.log.first)
+    let offset = from
     let startedMs = performance.now()
     while (offset < to && !this.stopped()) {
+      offset = kept(this.log, offset, to, this.passed)
       if (offset >= this.candidatesEnd) {
         const { start, end } = this.log.keys.candidates(offset, to, this.hash)
         offset = start
@@ -38,4 +46,16 @@ export class KeySearch {
     }
     return to
   }
+}
+
+/**
+ * Passes over what retention has deleted, and says so.
+ *
+ * @returns the first offset from `at` on, up to `end`, that is kept
+ */
+export function kept (log: PartitionLog, at: number, end: number, passed: (hole: Hole) => void): number {
+  const to = Math.min(log.first, end)
+  if (at >= to) return at
+  passed({ from: BigInt(at), to: BigInt(to) })
+  return to
 }

@@ -46,6 +46,8 @@ export class PartitionLog implements Waiting {
   private tail: Block<unknown>[] = []
   private tailSizes: number[] = []
   private tailBytes = 0
+  /** What was read last, while any reader has it: many who wait at the end read the same block at the same time. */
+  private decoded: WeakRef<Block<unknown>> | undefined
   private readonly arrivals = new Set<() => void>()
 
   constructor (
@@ -178,10 +180,15 @@ export class PartitionLog implements Waiting {
 
   /** @returns undefined where the block was deleted, set aside or can not be taken */
   private readStored (offset: number): Block<unknown> | undefined {
+    const known = this.decoded?.deref()
+    if (known?.offset === BigInt(offset)) return known
     const stored = this.openStored(offset, this.readBytes(offset))
     if (stored === undefined) return undefined
     try {
-      return { partition: this.partition, offset: BigInt(offset), items: this.stream.decodeBlock(stored.body) }
+      const items = this.stream.decodeBlock(stored.body)
+      const block = { partition: this.partition, offset: BigInt(offset), items }
+      this.decoded = new WeakRef(block)
+      return block
     } catch (err) {
       this.deps.setAside(this, offset, stored.body, (err as Error).message)
       return undefined

@@ -2,10 +2,10 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { RootDatabase } from 'lmdb'
 import { downlinksRejected, type Stream } from '../../schemas/streams.js'
 import { FrameBuffer } from '../frames.js'
-import type { Block, FramesRange, LogReader, ReadRange, StoredBlocks } from '../log.js'
+import type { Block, FramesRange, Hole, LogReader, ReadRange, StoredBlocks } from '../log.js'
 import { isRejectedStream } from '../rejected.js'
 import { Catalog, type CatalogEntry } from './catalog.js'
-import { KeySearch } from './key-search.js'
+import { KeySearch, kept } from './key-search.js'
 import { PartitionLog, type PartitionDeps } from './partition.js'
 import { offsetAt } from './stored-times.js'
 
@@ -45,16 +45,25 @@ export class Streams implements LogReader, StoredBlocks {
     return this.blocks(this.logOf(stream, partition), range) as AsyncGenerator<Block<T>>
   }
 
-  async * readFrames (stream: Stream<any>, partition: number, range: FramesRange): AsyncGenerator<Buffer> {
+  async * readFrames (
+    stream: Stream<any>, partition: number, { from, to, key }: FramesRange
+  ): AsyncGenerator<Buffer> {
     const log = this.logOf(stream, partition)
     const { closing } = this.deps
-    const end = Math.min(Number(range.to), log.next)
-    const search = range.key === undefined ? undefined : new KeySearch(log, range.key, () => closing.aborted)
+    const end = Math.min(Number(to), log.next)
     const frames = new FrameBuffer()
+    let gone: bigint | undefined
+    const passed = ({ to }: Hole) => { gone = to }
+    const search = key === undefined ? undefined : new KeySearch(log, key, () => closing.aborted, passed)
     let untilMs = performance.now() + framesTurnMs
     try {
-      for (let at = Number(range.from); at < end && !closing.aborted;) {
-        if (search) at = await search.find(at, end)
+      for (let at = Number(from); at < end && !closing.aborted;) {
+        at = search ? await search.find(at, end) : kept(log, at, end, passed)
+        if (gone !== undefined && !frames.addHole(gone)) {
+          yield frames.take()
+          frames.addHole(gone)
+        }
+        gone = undefined
         const stored = at < end ? log.readNextStored(at) : undefined
         if (stored === undefined || stored.offset >= end) break
         const added = frames.add(BigInt(stored.offset), stored.body)
@@ -117,20 +126,18 @@ export class Streams implements LogReader, StoredBlocks {
   }
 
   private async * blocks (
-    log: PartitionLog, { from, to, signal, key }: ReadRange
+    log: PartitionLog, { from, to, signal, key, passed = () => {} }: ReadRange
   ): AsyncGenerator<Block<unknown>> {
     const { closing } = this.deps
     const end = Math.min(to === undefined ? Infinity : Number(to), signal ? Infinity : log.next)
     const stopped = () => closing.aborted || (signal?.aborted ?? false)
-    const search = key === undefined ? undefined : new KeySearch(log, key, stopped)
+    const search = key === undefined ? undefined : new KeySearch(log, key, stopped, passed)
     let at = Number(from)
     let startedMs = performance.now()
     while (at < end && !stopped()) {
       const known = Math.min(end, log.next)
-      if (search && at < known) {
-        at = await search.find(at, known)
-        if (stopped()) return
-      }
+      at = search && at < known ? await search.find(at, known) : kept(log, at, known, passed)
+      if (search && stopped()) return
       const block = at < known ? log.readNext(at) : undefined
       if (block !== undefined) {
         if (block.offset >= end) return

@@ -198,13 +198,14 @@ export class Fetcher {
  */
 export async function fetchOnce (
   cluster: Cluster, lane: string, topic: string, partition: number, offset: bigint, waitMs: number
-): Promise<StoredRecords> {
+): Promise<StoredRecords & { readonly deleted?: boolean }> {
   const node = await leaderOf(cluster, topic, partition)
   const connection = await cluster.connection(node, lane)
   const from = [{ topic, partition, offset, bytesMax: 4 * partitionBytesMax }]
   const [answer] = await connection.send(fetch, { waitMs, bytesMax: fetchBytesMax, from }, waitMs + answerMs)
   if (answer!.errorCode === offsetOutOfRange) {
-    return { records: [], unreadable: [], next: await offsetOf(cluster, node, topic, partition, 'first') }
+    const next = await offsetOf(cluster, node, topic, partition, 'first')
+    return { records: [], unreadable: [], next, deleted: next > offset }
   }
   if (answer!.errorCode !== 0) throw new Error(`fetch of ${topic}/${partition}: ${errorName(answer!.errorCode)}`)
   return readBatches((answer as Fetched).batches, offset)

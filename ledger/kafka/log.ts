@@ -159,7 +159,7 @@ class Log implements KafkaLog {
   }
 
   async * read<T> (
-    stream: Stream<T>, partition: number, { from, to, signal, key }: ReadRange
+    stream: Stream<T>, partition: number, { from, to, signal, key, passed }: ReadRange
   ): AsyncGenerator<Block<T>> {
     this.checkPartition(stream, partition)
     if (signal?.aborted || this.closing.signal.aborted) return
@@ -168,7 +168,7 @@ class Log implements KafkaLog {
     let startedMs = performance.now()
     const unreadable = ({ offset, bytes, reason }: Unreadable) =>
       this.setAside(stream, partition, offset, bytes, reason)
-    const records = this.reader.records(this.topicOf(stream), partition, { from, to, signal }, unreadable)
+    const records = this.reader.records(this.topicOf(stream), partition, { from, to, signal, passed }, unreadable)
     for await (const { offset, value } of records) {
       let items: readonly T[] = []
       try {

@@ -58,7 +58,7 @@ export class Reader {
 
   /** Records as they are stored, in order; batches that can not be read are handed over. */
   async * records (
-    topic: string, partition: number, { from, to, signal }: ReadRange, unreadable: (batch: Unreadable) => void
+    topic: string, partition: number, { from, to, signal, passed }: ReadRange, unreadable: (batch: Unreadable) => void
   ): AsyncGenerator<StoredRecord> {
     const end = signal ? to ?? endless : least(to, (await this.bounds(topic, partition)).next)
     // One that waits for what arrives would keep the others waiting.
@@ -72,6 +72,7 @@ export class Reader {
       while (next < end && !ending.aborted) {
         const fetched = await this.patiently(fetchNext, ending, signal)
         if (!fetched) return
+        if (fetched.deleted) passed?.({ from: next, to: least(fetched.next, end) })
         for (const batch of fetched.unreadable) unreadable(batch)
         for (const record of fetched.records) {
           if (record.offset >= end || ending.aborted) return

@@ -29,6 +29,12 @@ t.test('the Kafka log', { skip: kafkaMissing() ?? false }, async t => {
   await logContract(t, {
     open: openAt,
     openBounded: (t, stream, pendingBytesMax) => openAt(t, stream, 'one', { pendingBytesMax }),
+    async cut (_log, { name }, partition, to) {
+      const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin()
+      await admin.connect()
+      await admin.deleteTopicRecords({ topic: `test.${name}`, partitions: [{ partition, offset: String(to) }] })
+      await admin.disconnect()
+    },
     async reopen (t, log, stream) {
       await log.close()
       return openAt(t, stream)

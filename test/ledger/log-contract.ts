@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Block, EventLog, Follower } from '../../ledger/log.js'
+import type { Block, EventLog, Follower, Hole, ReadRange } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import { bytesOfValue } from '../../schemas/sizes.js'
@@ -14,6 +14,8 @@ export interface LogSides {
   reopen? (t: Test, log: EventLog, stream: Stream<Note>): Promise<EventLog>
   /** The same as `open`, with this bound on the bytes of appends without an outcome. */
   openBounded? (t: Test, stream: Stream<Note>, pendingBytesMax: number): Promise<EventLog>
+  /** Deletes the blocks of a partition before offset `to`, as retention does. */
+  cut (log: EventLog, stream: Stream<Note>, partition: number, to: bigint): Promise<void>
   /** Whether an append is delivered to a follower as the very objects that were given to it. */
   readonly sameObjects?: boolean
 }
@@ -76,7 +78,7 @@ export async function collect (blocks: AsyncIterable<Block<Note>>): Promise<stri
 
 /** What every side of the `EventLog` port does. */
 export async function logContract (
-  t: Test, { open, reopen, openBounded, sameObjects = false }: LogSides
+  t: Test, { open, reopen, openBounded, cut, sameObjects = false }: LogSides
 ): Promise<void> {
   await t.test('append', async t => {
     const stream = noteStream()
@@ -250,6 +252,33 @@ export async function logContract (
     const log = await open(t, stream)
     const offsets: bigint[] = []
     for (const item of notes(6)) offsets.push((await log.append(stream, 0, [item])).offset)
+
+    await t.test('tells of blocks that were deleted before it came to them', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      const at: bigint[] = []
+      for (const item of notes(9)) at.push((await log.append(stream, 0, [item])).offset)
+      const ending = new AbortController()
+      const ranges: Record<string, Omit<ReadRange, 'passed'>> = {
+        'from before': { from: at[0]! },
+        'of a key': { from: at[1]!, key: 'ada' },
+        'of what is all gone': { from: at[1]!, to: at[3]! },
+        'of what is kept': { from: at[7]! },
+        'that is followed': { from: at[0]!, signal: ending.signal },
+      }
+      await cut(log, stream, 0, at[5]!)
+      for (const [name, range] of Object.entries(ranges)) {
+        const told: string[] = []
+        const passed = ({ from, to }: Hole) => { told.push(`${from} to ${to} are gone`) }
+        for await (const { items } of log.read(stream, 0, { ...range, passed })) {
+          told.push(items[0]!.text)
+          if (range.signal && items[0]!.text === 'n8') ending.abort()
+        }
+        const kept = range.from === at[7] ? ['n7', 'n8'] : range.to ? [] : ['n5', 'n6', 'n7', 'n8']
+        const gone = range.from === at[7] ? [] : [`${range.from} to ${range.to ?? at[5]} are gone`]
+        t.strictSame(told, [...gone, ...kept], name)
+      }
+    })
 
     await t.test('gives the blocks from `from` up to but without `to`', async t => {
       t.strictSame(await collect(log.read(stream, 0, { from: offsets[1]!, to: offsets[4]! })), ['n1', 'n2', 'n3'])

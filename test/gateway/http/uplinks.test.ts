@@ -7,6 +7,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { Test } from 'tap'
 import type { HttpDeps } from '../../../gateway/http/server.js'
+import { piecesOf } from '../../../gateway/http/readers.js'
 import { givenApp, givenUplinks, key, uplink } from './given.js'
 
 const readAll = async (t: Test, uplinks: HttpDeps['uplinks'], query = '') => {
@@ -140,6 +141,41 @@ t.test('Uplinks', async t => {
     t.equal(whole.headers['ledgerline-gap'], undefined)
   })
 
+  t.test('of one block are written in pieces', async t => {
+    const lines = Array.from({ length: 2_000 }, (_, i) => `${'x'.repeat(i % 100 === 0 ? 90_000 : 300)}\n`)
+    const pieces = [...piecesOf(lines)]
+    t.equal(pieces.join(''), lines.join(''))
+    for (const piece of pieces) t.ok(piece.length <= 65_536 + 90_001 && piece.endsWith('\n'))
+    t.ok(pieces.slice(0, -1).every(piece => piece.length >= 65_536), 'of some size, for each is a write')
+    t.strictSame([...piecesOf([])], [])
+  })
+
+  t.test('come from partitions in turns, of which one at a time is being read and holds a block', async t => {
+    const payload = Buffer.alloc(60_000, 'x')
+    const users = Array.from({ length: 8 }, (_, partition) => `user-${partition}`)
+    const uplinks = givenUplinks(users.map(userId =>
+      Array.from({ length: 200 }, (_, i) => [uplink(userId, i + 1, { payload })])))
+    const open: number[] = []
+    const log: typeof uplinks.log = {
+      ...uplinks.log,
+      async * read (stream, partition, range) {
+        for await (const block of uplinks.log.read(stream, partition, range)) {
+          open.push(uplinks.open())
+          yield block
+        }
+      },
+    }
+    const lines = await readAll(t, { ...uplinks, log })
+    t.equal(Math.max(...open), 1)
+    for (const userId of users) {
+      const seqs = lines.filter(line => line.userId === userId).map(line => line.userSeq)
+      t.strictSame(seqs, seqs.map((_, i) => i + 1))
+      t.equal(seqs.length, 200)
+    }
+    const first = new Set(lines.slice(0, 800).map(line => line.userId))
+    t.equal(first.size, 8, 'each has a turn before any has a second')
+  })
+
   const encode = (text: string) => Buffer.from(text).toString('base64url')
   for (const [name, after] of Object.entries({
     'that is no base64url': '***',
@@ -219,8 +255,11 @@ t.test('A follower', async t => {
     const uplinks = givenUplinks([[]])
     const log: typeof uplinks.log = {
       ...uplinks.log,
-      async * read (): AsyncGenerator<any> {
-        for (const items of blocks) yield { partition: 0, offset: BigInt(yielded++), items }
+      async * read (_stream, partition, { from }): AsyncGenerator<any> {
+        for (let i = Number(from); i < blocks.length; i++) {
+          yielded++
+          yield { partition, offset: BigInt(i), items: blocks[i]! }
+        }
       },
     }
     const { app } = givenApp(t, { uplinks: { ...uplinks, log } })
