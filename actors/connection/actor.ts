@@ -8,9 +8,10 @@ import { ping } from './heartbeat.js'
 import { hasLeft, leave, leaving, migrate } from './move.js'
 import { allowed, hasCredit } from './rate.js'
 import { refusedByUser, tellRefusal } from './refusals.js'
+import { askForAnswers } from './repeats.js'
 import { takeRefusals } from './tally.js'
 import { freshToken, tokenRefused, tokenVerified } from './token.js'
-import { acknowledge, notStored, uplink, uplinksLost, windowFull } from './uplinks.js'
+import { acknowledge, isNext, notStored, uplink, uplinksLost, windowFull } from './uplinks.js'
 import type { ActorSystem, Behaviour } from '../system.js'
 import type { Wire } from './wire.js'
 
@@ -47,6 +48,7 @@ function receive (connection: Connection): Connection {
   if (connection.phase === 'open') {
     connection.greeted = true
     tellRefusal(connection)
+    askForAnswers(connection)
     refill(connection)
   }
   connection.wire.flush()
@@ -91,7 +93,8 @@ function handleFrames (connection: Connection): void {
 function mustWait (connection: Connection, frame: Frame): boolean {
   switch (connection.phase) {
     case 'verifying': return true
-    case 'opening': return frame.op === 'uplink' ? !hasCredit(connection) : !leaves(frame)
+    case 'opening':
+      return frame.op === 'uplink' ? !hasCredit(connection) || !isNext(connection, frame.seq) : !leaves(frame)
     default: return false
   }
 }

@@ -2,6 +2,7 @@ import { cutText, skipReasonBytesMax } from '../../schemas/text.js'
 import type { Kept } from '../user/state.js'
 import { closeConnection } from './close.js'
 import type { Connection } from './connection.js'
+import { askUser } from './questions.js'
 import { tallyOf } from './tally.js'
 
 /** Acks after which a report does not wait for its time: the outbox that they free is bounded. */
@@ -71,17 +72,8 @@ export function refill (connection: Connection): void {
 export function resync (connection: Connection): void {
   const { edge } = connection
   connection.resyncAt = edge.ticks()
-  edge.links.toUser({
-    type: 'resync',
-    userId: connection.userId,
-    partition: connection.partition,
-    nodeId: edge.nodeId,
-    connectionId: connection.connectionId,
-    welcomed: connection.phase === 'open',
-    uplinkSeq: connection.ackedUplinkSeq,
-    downlinkSeq: connection.writtenSeq,
-    bytesMax: edge.limits.resumeBytesMax,
-  })
+  const welcomed = connection.phase === 'open'
+  askUser(connection, { welcomed, uplinkSeq: connection.ackedUplinkSeq, bytesMax: edge.limits.resumeBytesMax })
 }
 
 /** True where the client reads too slowly for what it is sent. */

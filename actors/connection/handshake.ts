@@ -6,6 +6,7 @@ import type { Welcome } from '../user/effects.js'
 import { closeConnection, sendAwaySoon } from './close.js'
 import { type Connection, type Identity, newConnectionId } from './connection.js'
 import { downlinkSeqMax } from './limits.js'
+import { placeTold } from './refusals.js'
 import { endOf, isOfAnotherDevice, otherDevice, refusalOf } from './token.js'
 
 /** The first frame. What the client sends behind it waits until its token is verified. */
@@ -68,6 +69,7 @@ export function open (connection: Connection, frame: Connect, identity: Identity
 
 /** The user actor has taken the connection in. */
 export function welcome (connection: Connection, { resumed, uplinkSeq, downlinkSeq, lastSeq, missed }: Welcome): void {
+  if (connection.phase === 'open') placeTold(connection, uplinkSeq)
   if (connection.phase !== 'opening') return
   const { edge } = connection
   const { heartbeatMs, uplinkWindow, frameBytesMax } = edge.limits

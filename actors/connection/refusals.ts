@@ -1,4 +1,5 @@
 import type { Connection } from './connection.js'
+import { askForPlace, askUser } from './questions.js'
 import { waitMs } from './rate.js'
 import { tallyOf } from './tally.js'
 
@@ -8,25 +9,21 @@ import { tallyOf } from './tally.js'
  */
 export interface RefusedRun {
   /** The hole: nothing from it on was accepted. It is mended once this one is given to the ledger. */
-  readonly expectedSeq: number
+  expectedSeq: number
   readonly code: string
   readonly retryAfterMs: number
   /** Highest seq of the attempt. One that is not above it is from the next attempt. */
   upToSeq: number
   /** The client is to be told at the end of the turn. */
   due: boolean
+  /** The user actor was asked whether there is a hole: what is missing here may have come by another connection. */
+  asked: boolean
   /** Until when the client was told to wait, ms of the process. */
   waitsUntilMs: number
 }
 
 /** What a client was told to wait may turn out to be too short by so much. */
 const slackMs = 100
-
-/** True for an uplink that the user actor would refuse, as it did with those before it. */
-export function isBehindHole ({ tally, forwardedSeq }: Connection, seq: number): boolean {
-  const run = tally?.run
-  return run !== undefined && forwardedSeq < run.expectedSeq && seq > run.expectedSeq
-}
 
 /** Refuses an uplink that was not given to the ledger. */
 export function refuseHere (connection: Connection, seq: number, code: 'throttled' | 'gap'): void {
@@ -38,12 +35,34 @@ export function refuseHere (connection: Connection, seq: number, code: 'throttle
   const { run } = tally
   if (!run || run.expectedSeq !== expectedSeq || seq <= run.upToSeq) {
     tally.run = runOf(expectedSeq, code, 0, seq)
+    if (code === 'gap') askFirst(connection, tally.run)
     return
   }
   run.upToSeq = seq
   // What is over its rate has to wait longer with each.
   if (code === 'throttled' && run.code === code) run.due = true
 }
+
+function askFirst (connection: Connection, run: RefusedRun): void {
+  run.due = false
+  run.asked = true
+  askForPlace(connection)
+}
+
+/** From the user actor, of an open connection: the last uplink that its session has. */
+export function placeTold (connection: Connection, uplinkSeq: number): void {
+  const run = connection.tally?.run
+  if (!run?.asked) return
+  run.asked = false
+  run.due = true
+  if (uplinkSeq <= connection.forwardedSeq) return
+  // What was missing came by another connection.
+  connection.forwardedSeq = uplinkSeq
+  askUser(connection, { welcomed: true, uplinkSeq: connection.ackedUplinkSeq, bytesMax: 0 })
+}
+
+/** True while the answer of the user actor is awaited; it may be lost. */
+export function awaitsPlace ({ tally }: Connection): boolean { return tally?.run?.asked === true }
 
 /** The user actor refused an uplink. It does so for each behind a hole. */
 export function refusedByUser (connection: Connection, expectedSeq: number, code: string): void {
@@ -71,7 +90,7 @@ function refuse (connection: Connection, expectedSeq: number, code: string, retr
 }
 
 function runOf (expectedSeq: number, code: string, retryAfterMs: number, upToSeq: number): RefusedRun {
-  return { expectedSeq, code, retryAfterMs, upToSeq, due: true, waitsUntilMs: -Infinity }
+  return { expectedSeq, code, retryAfterMs, upToSeq, due: true, asked: false, waitsUntilMs: -Infinity }
 }
 
 /** At the end of a turn: tells what was refused in it, or before `connected`, unless the client knows. */
@@ -79,8 +98,10 @@ export function tellRefusal (connection: Connection): void {
   const run = connection.tally?.run
   if (!run?.due || connection.phase !== 'open') return
   run.due = false
-  const { expectedSeq, code } = run
-  if (connection.forwardedSeq >= expectedSeq) return // mended in the same turn
+  const expectedSeq = connection.forwardedSeq + 1
+  if (expectedSeq > Math.max(run.expectedSeq, run.upToSeq)) return // all of them came again in the same turn
+  run.expectedSeq = expectedSeq
+  const { code } = run
   const retryAfterMs = code === 'throttled' ? waitMs(connection) : run.retryAfterMs
   const untilMs = performance.now() + retryAfterMs
   if (untilMs <= run.waitsUntilMs + slackMs) return

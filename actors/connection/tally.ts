@@ -1,6 +1,7 @@
 import type { DownlinkSkipped, UplinksRefused } from '../../schemas/facts.js'
 import type { Connection } from './connection.js'
 import type { RefusedRun } from './refusals.js'
+import type { Repeats } from './repeats.js'
 
 /** Uplinks that we refused ourselves for one reason and that the ledger does not know of yet. */
 interface Refusal { readonly code: string, fromSeq: number, toSeq: number, count: number }
@@ -25,6 +26,8 @@ export class Tally {
   refusals: Refusal[] = none
   /** What the client was told last of uplinks that were refused. */
   run: RefusedRun | undefined
+  /** Acked uplinks that came again and are not answered yet. */
+  repeats: Repeats | undefined
   /** Downlinks that the client skipped and that the ledger does not know of yet, in order. */
   skipped: DownlinkSkipped[] = none
 

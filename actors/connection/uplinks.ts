@@ -4,13 +4,17 @@ import type { Uplink } from '../../schemas/frames.js'
 import { serviceBytesMax, textWanted, utf8Fits } from '../../schemas/text.js'
 import { closeConnection, closeUnopened } from './close.js'
 import type { Connection } from './connection.js'
-import { isBehindHole, refusedByLedger, refuseHere } from './refusals.js'
+import { refusedByLedger, refuseHere } from './refusals.js'
+import { answerRepeats, repeated, repeatsAcked } from './repeats.js'
 import { tallyOf } from './tally.js'
 
 /** How long a client waits before it resends what the ledger could not take. */
 const unavailableRetryMs = 1_000
 
-/** Gives an uplink to the ledger, with the others of this turn. Whether it is accepted, the user actor says. */
+/**
+ * Gives an uplink to the ledger, with the others of this turn. Whether it is accepted, the user actor says. What will
+ * not be accepted, or was before, is not stored: it is refused or answered here.
+ */
 export function uplink (connection: Connection, frame: Uplink, atMs: number, inRate: boolean): void {
   const { seq, service, payload, priority } = frame
   if (seq < 1) {
@@ -25,14 +29,23 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
     refuseHere(connection, seq, 'throttled')
     return
   }
-  if (isBehindHole(connection, seq)) {
+  if (seq <= connection.forwardedSeq) {
+    repeated(connection, seq)
+    return
+  }
+  if (!isNext(connection, seq)) {
     refuseHere(connection, seq, 'gap')
     return
   }
   const { connectionId } = connection
   connection.record(atMs, { type: 'UplinkReceived', connectionId, seq, service, payload, priority })
   connection.edge.count.uplinks++
-  if (seq > connection.forwardedSeq) connection.forwardedSeq = seq
+  connection.forwardedSeq = seq
+}
+
+/** True for the uplink behind the last one. Before `connected` nobody knows which one is the first. */
+export function isNext ({ phase, forwardedSeq }: Connection, seq: number): boolean {
+  return seq === forwardedSeq + 1 || (phase === 'opening' && forwardedSeq === 0)
 }
 
 /** The user actor has accepted everything up to `seq`. Where its `welcome` was lost, the next one will say so. */
@@ -44,7 +57,8 @@ export function acknowledge (connection: Connection, seq: number, userSeqs: read
     // An append that had failed for all that we knew.
     if (seq > connection.forwardedSeq) connection.forwardedSeq = seq
     connection.reading.settle(connection)
-  }
+    repeatsAcked(connection, seq, userSeqs)
+  } else if (answerRepeats(connection, seq, userSeqs)) return
   connection.edge.stopwatch.acked(connection)
   connection.wire.write({ op: 'uplinkAck', seq, userSeqs })
   connection.framesOut++

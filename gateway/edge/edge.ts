@@ -5,6 +5,9 @@ import { startConnection } from '../../actors/connection/actor.js'
 import { ledgerRetryMs } from '../../actors/connection/close.js'
 import { resync } from '../../actors/connection/downlinks.js'
 import { leaving } from '../../actors/connection/move.js'
+import { askForPlace } from '../../actors/connection/questions.js'
+import { awaitsPlace } from '../../actors/connection/refusals.js'
+import { askAgain } from '../../actors/connection/repeats.js'
 import type { Wire } from '../../actors/connection/wire.js'
 import type { ConnectionMessage } from '../../actors/links.js'
 import type { ActorSystem } from '../../actors/system.js'
@@ -228,11 +231,14 @@ export class Edge {
   /** A message between edge and user actor may have been lost: asks again. */
   #repair (connection: Connection, now: number): void {
     const waits = connection.phase === 'opening' || connection.forwardedSeq > connection.ackedUplinkSeq ||
-      connection.resyncAt >= 0
+      connection.resyncAt >= 0 || awaitsPlace(connection) || connection.tally?.repeats !== undefined
     if (!waits) connection.waitsSince = -1
     else if (connection.waitsSince < 0) connection.waitsSince = now
     if (!waits || now - connection.waitsSince < repairTicks) return
     connection.waitsSince = now
+    if (awaitsPlace(connection)) askForPlace(connection)
+    const repeats = connection.tally?.repeats
+    if (repeats) askAgain(connection, repeats)
     resync(connection)
   }
 

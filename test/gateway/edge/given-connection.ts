@@ -116,9 +116,12 @@ export function givenConnection (t: Test, limits: Partial<EdgeLimits> = {}, inta
         type: 'welcome', nodeId: 'n1', connectionId, resumed: false, uplinkSeq: 0, downlinkSeq: 0, lastSeq: 0, missed: 0, ...more,
       })
     },
-    acked (seq: number) {
+    /** The user actor says once more which uplinks the session has. */
+    has (uplinkSeq: number) { this.welcome({ uplinkSeq }) },
+    acked (seq: number) { this.tells(seq, []) },
+    tells (seq: number, userSeqs: number[]) {
       const { connectionId } = connection
-      tell({ type: 'ackUplinks', nodeId: 'n1', connectionId, seq, userSeqs: [] })
+      tell({ type: 'ackUplinks', nodeId: 'n1', connectionId, seq, userSeqs })
     },
     refused (expectedSeq: number) {
       const { connectionId } = connection

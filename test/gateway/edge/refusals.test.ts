@@ -1,62 +1,217 @@
+import fc from 'fast-check'
 import t from 'tap'
 import type { ServerFrame } from '../../../schemas/frames.js'
-import { type GivenConnection, openConnection, turn, uplinks } from './given-connection.js'
+import {
+  connect, type GivenConnection, givenConnection, openConnection, turn, uplinks, verified,
+} from './given-connection.js'
 
 function refusals ({ written }: GivenConnection) {
   return written.filter((frame): frame is ServerFrame & { op: 'uplinkRefused' } => frame.op === 'uplinkRefused')
 }
 
 t.test('Uplinks behind a hole', async t => {
-  t.test('are refused once, and those behind them not stored', async t => {
+  t.test('are refused once, and none of them is stored', async t => {
     const client = await openConnection(t)
     client.received(...uplinks(2, 101))
     await turn()
-    client.storeAll()
-    for (let i = 2; i <= 101; i++) client.refused(1)
+    t.match(client.asked, [{ type: 'resync', welcomed: false, uplinkSeq: 0 }], 'the user actor says whether there is one')
+    t.strictSame(refusals(client), [])
+    client.has(0)
     await turn()
     client.received(...uplinks(102, 150))
     await turn()
     client.received(...uplinks(151, 201))
     await turn()
     t.strictSame(refusals(client), [{ op: 'uplinkRefused', expectedSeq: 1, code: 'gap', retryAfterMs: 0 }])
-    t.equal(client.uplinksAppended().at(-1), 101)
+    t.strictSame(client.uplinksAppended(), [])
+    t.equal(client.asked.length, 1)
   })
 
   t.test('are refused again when the client begins again behind the same hole', async t => {
     const client = await openConnection(t)
-    client.received(...uplinks(2, 5))
-    await turn()
-    for (let i = 2; i <= 5; i++) client.refused(1)
-    await turn()
-    client.received(...uplinks(2, 5))
-    await turn()
-    client.received(...uplinks(6, 6))
-    await turn()
+    for (let attempt = 0; attempt < 2; attempt++) {
+      client.received(...uplinks(2, 5))
+      await turn()
+      client.has(0)
+      await turn()
+      client.received(...uplinks(6, 6))
+      await turn()
+    }
     t.strictSame(refusals(client).map(({ expectedSeq }) => expectedSeq), [1, 1])
-    t.strictSame(client.uplinksAppended(), [2, 3, 4, 5])
+    t.strictSame(client.uplinksAppended(), [])
   })
 
   t.test('are taken once it is mended, and a new hole is told', async t => {
     const client = await openConnection(t)
     client.received(...uplinks(2, 3))
     await turn()
-    client.refused(1)
-    client.refused(1)
+    client.has(0)
     await turn()
     client.received(...uplinks(1, 3))
-    client.refused(1)
     await turn()
     client.acked(3)
     await turn()
     client.received(...uplinks(5, 6))
     await turn()
-    client.refused(4)
-    client.refused(4)
+    client.has(3)
     await turn()
-    t.strictSame(client.uplinksAppended(), [2, 3, 1, 2, 3, 5, 6])
+    t.strictSame(client.uplinksAppended(), [1, 2, 3])
     t.strictSame(client.written.slice(1).map(({ op }) => op), ['uplinkRefused', 'uplinkAck', 'uplinkRefused'])
     t.strictSame(refusals(client).map(({ expectedSeq }) => expectedSeq), [1, 4])
   })
+
+  t.test('are asked for where the hole was mended before it could be told', async t => {
+    const client = await openConnection(t)
+    client.received(...uplinks(2, 4), ...uplinks(1, 2))
+    await turn()
+    client.has(0)
+    await turn()
+    t.strictSame(client.uplinksAppended(), [1, 2])
+    t.strictSame(refusals(client).map(({ expectedSeq }) => expectedSeq), [3], 'for 3 and 4 were dropped')
+  })
+
+  t.test('are not behind one where another connection brought what is missing', async t => {
+    const client = await openConnection(t)
+    client.received(...uplinks(3, 3))
+    await turn()
+    client.has(2)
+    await turn()
+    t.match(client.asked.at(-1), { type: 'resync', welcomed: true, uplinkSeq: 0 }, 'for the acks of 1 and 2')
+    t.strictSame(refusals(client).map(({ expectedSeq }) => expectedSeq), [3])
+    client.received(...uplinks(3, 3))
+    await turn()
+    t.strictSame(client.uplinksAppended(), [3])
+  })
+
+  t.test('are asked about again where the answer was lost', async t => {
+    const client = await openConnection(t)
+    client.received(...uplinks(2, 2))
+    await turn()
+    for (let i = 0; i < 3; i++) await client.pass(2_000)
+    t.ok(client.asked.filter(question => question.type === 'resync' && !question.welcomed).length > 1)
+  })
+
+  t.test('wait for connected where they came with connect', async t => {
+    const client = givenConnection(t)
+    client.received(connect, ...uplinks(7, 8), ...uplinks(10, 11))
+    await verified(client)
+    t.strictSame(client.uplinksAppended(), [7, 8], 'which may be the first ones: nobody knows yet')
+    client.storeAll()
+    client.welcome({ uplinkSeq: 6 })
+    await turn()
+    client.acked(8)
+    client.has(8)
+    await turn()
+    t.strictSame(client.uplinksAppended(), [7, 8])
+    t.strictSame(refusals(client).map(({ expectedSeq }) => expectedSeq), [9])
+  })
+})
+
+t.test('A repeated uplink', async t => {
+  t.test('whose append is under way is not stored twice, and its ack is that of the first', async t => {
+    const client = await openConnection(t)
+    client.received(...uplinks(1, 3), ...uplinks(2, 4))
+    await turn()
+    client.received(...uplinks(1, 4))
+    await turn()
+    t.strictSame(client.uplinksAppended(), [1, 2, 3, 4])
+    t.strictSame(client.asked, [])
+    client.acked(4)
+    await turn()
+    t.strictSame(client.written.slice(1).map(({ op }) => op), ['uplinkAck'])
+  })
+
+  t.test('that was acked is answered by the user actor, once for a turn, and not stored', async t => {
+    const client = await openConnection(t)
+    client.received(...uplinks(1, 9))
+    await turn()
+    client.storeAll()
+    client.acked(9)
+    await turn()
+    client.received(...uplinks(7, 9), ...uplinks(5, 6), ...uplinks(10, 10))
+    await turn()
+    t.match(client.asked, [{ type: 'resync', welcomed: true, uplinkSeq: 4 }])
+    t.strictSame(client.uplinksAppended(), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+  })
+
+  t.test('gets its own answer and no other, however many are asked for at once', async t => {
+    const client = await openConnection(t, {}, { welcome: { uplinkSeq: 9 } })
+    for (const seq of [5, 6, 7]) {
+      client.received(...uplinks(seq, seq))
+      await turn()
+    }
+    t.equal(client.asked.length, 1, 'its answer has them all')
+    client.received(...uplinks(3, 3))
+    await turn()
+    client.tells(9, [105, 106, 107, 108, 109])
+    await turn()
+    t.equal(client.written.length, 1, '3 is asked for behind that')
+    client.tells(9, [103, 104, 105, 106, 107, 108, 109])
+    await turn()
+    t.strictSame(client.written.slice(1), [{ op: 'uplinkAck', seq: 7, userSeqs: [103, 104, 105, 106, 107] }])
+    client.received(...uplinks(9, 9))
+    await turn()
+    client.tells(9, [109])
+    await turn()
+    t.strictSame(client.written.slice(2), [{ op: 'uplinkAck', seq: 9, userSeqs: [109] }])
+  })
+
+  t.test('is asked for again where the answer was lost', async t => {
+    const client = await openConnection(t, {}, { welcome: { uplinkSeq: 9 } })
+    client.received(...uplinks(9, 9))
+    await turn()
+    for (let i = 0; i < 3; i++) await client.pass(2_000)
+    t.ok(client.asked.filter(question => question.type === 'resync' && question.uplinkSeq === 8).length > 1)
+  })
+
+  t.test('that was accepted on an earlier connection is not stored either', async t => {
+    const client = await openConnection(t, {}, { welcome: { uplinkSeq: 9 } })
+    client.received(...uplinks(8, 10))
+    await turn()
+    t.match(client.asked, [{ type: 'resync', welcomed: true, uplinkSeq: 7 }])
+    t.strictSame(client.uplinksAppended(), [10])
+  })
+
+  t.test('whose number nobody has to remember gets its ack without', async t => {
+    const client = await openConnection(t, { uplinkWindow: 4 }, { welcome: { uplinkSeq: 9 } })
+    client.received(...uplinks(5, 5))
+    await turn()
+    t.strictSame(client.written.slice(1), [{ op: 'uplinkAck', seq: 5, userSeqs: [] }])
+    t.strictSame([client.asked, client.uplinksAppended()], [[], []])
+  })
+
+  t.test('after a refusal by the ledger is stored, for the first one was not', async t => {
+    const client = await openConnection(t)
+    client.received(...uplinks(1, 3))
+    await turn()
+    client.refuseAll()
+    await turn()
+    client.received(...uplinks(1, 3))
+    await turn()
+    t.strictSame(client.uplinksAppended(), [1, 2, 3, 1, 2, 3])
+  })
+})
+
+t.test('Whatever a client sends, in whatever order, each uplink is stored once, in order', async t => {
+  await fc.assert(fc.asyncProperty(
+    fc.nat(5), fc.array(fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 6 }), { maxLength: 12 }),
+    async (uplinkSeq, reads) => {
+      const client = await openConnection(t, {}, { welcome: { uplinkSeq } })
+      let accepted = uplinkSeq
+      for (const seqs of reads) {
+        client.received(...seqs.flatMap(seq => uplinks(seq, seq)))
+        await turn()
+        client.storeAll()
+        accepted = client.uplinksAppended().at(-1) ?? uplinkSeq
+        client.has(accepted)
+        client.acked(accepted)
+        await turn()
+        const next = reads.flat().includes(accepted + 1)
+        if (!next) t.strictSame(refusals(client).filter(({ expectedSeq }) => expectedSeq > accepted + 1), [])
+      }
+      const stored = client.uplinksAppended()
+      t.strictSame(stored, stored.map((_, i) => uplinkSeq + 1 + i))
+    }), { numRuns: 25 })
 })
 
 t.test('Uplinks that the ledger does not take', async t => {

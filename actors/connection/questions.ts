@@ -1,0 +1,18 @@
+import type { Resync } from '../links.js'
+import type { Connection } from './connection.js'
+
+/** Asks the user actor for what this connection has not seen. Nothing is changed by it. */
+export function askUser (
+  connection: Connection, { welcomed, uplinkSeq, bytesMax }: Pick<Resync, 'welcomed' | 'uplinkSeq' | 'bytesMax'>
+): void {
+  const { edge, userId, partition, connectionId, writtenSeq } = connection
+  const { nodeId } = edge
+  edge.links.toUser({
+    type: 'resync', userId, partition, nodeId, connectionId, welcomed, uplinkSeq, downlinkSeq: writtenSeq, bytesMax,
+  })
+}
+
+/** Which uplinks its session has: the answer is a `Welcome` once more. */
+export function askForPlace (connection: Connection): void {
+  askUser(connection, { welcomed: false, uplinkSeq: connection.ackedUplinkSeq, bytesMax: 0 })
+}
