@@ -4,14 +4,18 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { startGenerator } from '../load/generator.js'
 import { startShares } from '../cluster/shares.js'
+import { processSeconds } from '../load/usage.js'
 import { memoryOf } from '../measure/memory.js'
 import { goingFirst } from '../peers/process.js'
 import { startLedgerline } from '../peers/ledgerline.js'
 
-const lookMs = 100
+const lookMs = 20
+const restMs = 500
 /** A checkpoint comes within a second, a user rests after two, and the checkpoint after that saves what is left. */
 const quietMs = 4_000
-const quietMsMax = 30_000
+const quietMsMax = 60_000
+/** Of a core. One that works is about to write: it may take seconds to encode what it saves. */
+const restShare = 0.2
 /** Latencies are of the gateway as long as so many of the uplinks left on time. */
 const lateMsMax = 10
 
@@ -110,7 +114,7 @@ export function ioOf (pid) {
 }
 
 /**
- * Runs `act` and waits until nothing more has been written for `quietMs`.
+ * Runs `act` and waits until for `quietMs` nothing more has been written and the process has rested.
  *
  * @param {number} pid
  * @param {() => Promise<unknown>} act
@@ -130,12 +134,16 @@ export async function writtenBy (pid, act) {
     steps.push({ atMs: Math.round(changedAtMs - startMs), bytes: now - seen })
     seen = now
   }
-  const timer = setInterval(look, lookMs / 5)
+  const timer = setInterval(look, lookMs)
   try {
     await act()
     changedAtMs = performance.now()
     const endMs = changedAtMs + quietMsMax
-    while (performance.now() - changedAtMs < quietMs && performance.now() < endMs) await wait(lookMs)
+    while (performance.now() - changedAtMs < quietMs && performance.now() < endMs) {
+      const worked = processSeconds(pid)
+      await wait(restMs)
+      if (processSeconds(pid) - worked > restShare * restMs / 1000) changedAtMs = performance.now()
+    }
   } finally {
     clearInterval(timer)
   }

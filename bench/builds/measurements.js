@@ -36,6 +36,7 @@ const others = [
 ]
 const waitingFigures = [
   lower('bytesRatio', 'bytes written, to a user without', 'ratio'),
+  lower('handedRatio', 'bytes handed to the kernel', 'ratio'),
   lower('fullBytes', 'written for it', 'bytes'),
   lower('emptyBytes', 'for one without', 'bytes'),
   ...others,

@@ -46,6 +46,7 @@ export function waiting ({ payloadBytes, ...wanted }) {
               fullBytes: full.bytes,
               emptyBytes: empty.bytes,
               bytesRatio: full.bytes / empty.bytes,
+              handedRatio: full.handedBytes / empty.handedBytes,
               calmP99Ms: calm.p99Ms,
               p99Ms: meanwhile.p99Ms,
               maxMs: meanwhile.maxMs,

@@ -22,16 +22,16 @@ export async function startGenerator (setup, { before = [], core = loadCore } = 
   const ended = new Promise(resolve => child.once('exit', resolve))
   const ask = async (command, options = {}) => {
     child.send({ command, ...options })
-    return answer(child, ended)
+    return answer(child, ended, command)
   }
   await ask('setup', { payloadBytes, ...setup })
   return { pid: child.pid, ask, stop: () => stopChild(child, ended) }
 }
 
-async function answer (child, ended) {
+async function answer (child, ended, command) {
   let timer
   const late = new Promise((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${answerMsMax} ms`)), answerMsMax)
+    timer = setTimeout(() => reject(new Error(`no answer to ${command} within ${answerMsMax} ms`)), answerMsMax)
   })
   const message = new Promise(resolve => child.once('message', resolve))
   const gone = ended.then(code => { throw new Error(`the load generator ended with ${code}`) })

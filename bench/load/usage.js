@@ -40,7 +40,7 @@ export function startUsage (serverPid) {
 }
 
 /** @returns {number | null} user and system time of all threads of a process, from /proc/PID/stat */
-function processSeconds (pid) {
+export function processSeconds (pid) {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
     // The program's name, in brackets, may hold spaces. utime and stime are fields 14 and 15.
