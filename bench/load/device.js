@@ -90,7 +90,7 @@ export class Device {
     let cause = 'lost'
     socket.on('error', () => {})
     socket.on('close', () => { if (socket === this.#socket) this.#closed(cause) })
-    socket.on('drain', () => { this.pump() })
+    socket.on('drain', () => { this.#pumpSoon() })
     socket.once('connect', () => {
       out.put(this.#frame(op.connect, Buffer.concat(
         [...this.#names().map(bytesOf), long(this.#downlinkSeq)])))
@@ -115,13 +115,17 @@ export class Device {
     let burst = burstMax
     while (this.#mayPut(socket) && burst-- > 0) this.#putUplink(this.next++)
     out.flush(socket)
-    if (burst < 0 && !this.#goesOn) {
-      this.#goesOn = true
-      setImmediate(() => {
-        this.#goesOn = false
-        this.pump()
-      })
-    }
+    if (burst < 0) this.#pumpSoon()
+  }
+
+  /** In a later turn: 'drain' may come in the same one, again and again while the kernel takes all. */
+  #pumpSoon () {
+    if (this.#goesOn) return
+    this.#goesOn = true
+    setImmediate(() => {
+      this.#goesOn = false
+      this.pump()
+    })
   }
 
   #mayPut ({ writableLength }) {
