@@ -8,7 +8,8 @@ import { ConfluentFormat, type Failed, RegistryLog } from '../ledger/kafka/regis
 import type { EventLog } from '../ledger/log.js'
 import { rejectedStream } from '../ledger/rejected.js'
 import { streams } from '../ledger/streams.js'
-import { redisTables } from '../projections/tables/redis.js'
+import { byTable } from '../projections/tables/by-table.js'
+import { redisTables, type RedisTables } from '../projections/tables/redis.js'
 import type { TableName } from '../projections/tables/tables.js'
 import type { Health } from '../schemas/conditions.js'
 import { SchemaRegistry } from '../schemas/registry.js'
@@ -60,18 +61,21 @@ async function open (
   const log: EventLog = format ? new RegistryLog(kafka, format) : kafka
   closers.push(() => log.close())
 
-  const { redis, publisher, subscriber } = await connectAll(config.redisUrl!, logger, health, closers)
+  const { redis, control, publisher, subscriber } = await connectAll(config.redisUrl!, logger, health, closers)
 
   const { identity } = kafka
   const endOf = async (stream: Stream<any>, partition: number) => (await log.bounds(stream, partition)).next
-  const tables = redisTables(redis, {
+  const tablesOver = (connection: Redis | Cluster): RedisTables => redisTables(connection, {
     prefix,
     identity,
     partitions: table => log.partitions(tableStreams[table]),
     endOf: (table, partition) => endOf(tableStreams[table], partition),
     onSweepFailed: error => { failed('rows of old generations could not be removed', error as Error, {}) },
   })
-  closers.push(() => { tables.close() })
+  const nodeTables = tablesOver(control)
+  const userTables = tablesOver(redis)
+  const tables = byTable(table => table === 'nodes' ? nodeTables : userTables)
+  for (const each of [nodeTables, userTables]) closers.push(() => { each.close() })
   const snapshots = redisSnapshots(redis, {
     prefix,
     identity,
@@ -117,10 +121,11 @@ async function connectAll (url: string, logger: Logger, health: Health, closers:
     return connection
   }
   const redis = watched(await connectRedis(url, { onError }), 'tables')
-  // Messages must not wait behind the tables' writes.
+  // Leases of nodes, and messages, must not wait behind what clients' traffic writes.
+  const control = watched(await connectRedis(url, { onError }), 'node table')
   const publisher = watched(await connectRedis(url, { onError }), 'links, out')
   const subscriber = watched(await subscriberOf(publisher, { onError }), 'links, in')
-  return { redis, publisher, subscriber }
+  return { redis, control, publisher, subscriber }
 }
 
 /** With its schemas registered; undefined where there is no registry. */

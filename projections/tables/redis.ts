@@ -40,6 +40,9 @@ export interface RedisTables extends RebuildableTables {
 /** The generation of a slice as this process knows it; one that has not begun is what the next `apply` would begin. */
 interface Generation { readonly id: string, readonly begun: boolean }
 
+/** Rows that one call reads: what one script answers with, and keeps Redis for, has a bound. */
+const rowsPerCall = 100
+
 /** Tries of one call that meets a generation it does not know: to learn of it, and to be overtaken once more. */
 const triesMax = 3
 
@@ -175,11 +178,17 @@ class TablesInRedis implements RedisTables {
   async #read (slice: Slice, keys: readonly string[], generation?: string): Promise<Array<Map<string, any>>> {
     for (let tries = 0; tries < triesMax; tries++) {
       const id = generation ?? this.#generationOf(slice).id
-      const names = keys.map(key => this.#keys.row(slice, id, key))
-      const [live, ...rows] = await this.#scripts.tableRead(1 + keys.length, [this.#keys.meta(slice), ...names],
-        [this.#options.identity, id])
+      const rows: Array<Map<string, any>> = []
+      let live = id
+      for (let at = 0; live === id && (at === 0 || at < keys.length); at += rowsPerCall) {
+        const names = keys.slice(at, at + rowsPerCall).map(key => this.#keys.row(slice, id, key))
+        const [found, ...fields] = await this.#scripts.tableRead(1 + names.length, [this.#keys.meta(slice), ...names],
+          [this.#options.identity, id])
+        live = found
+        rows.push(...fields.map(fieldsOf))
+      }
       this.#learn(slice, live)
-      if (live === id) return rows.map(fieldsOf)
+      if (live === id) return rows
       if (live === '' || generation !== undefined) return []
     }
     throw new Error(`${slice.table}, partition ${slice.partition}: its generations change too fast`)

@@ -1,25 +1,14 @@
 import t, { type Test } from 'tap'
-import { connected } from '../gateway/edge/dialects.js'
-import { startTestNode, type TestNode, until } from '../gateway/node.js'
-import { kafkaMissing, startKafka } from './kafka.js'
-import { redisMissing, startRedis } from './redis.js'
+import { alive, connected } from '../gateway/edge/dialects.js'
+import { type TestNode, until } from '../gateway/node.js'
+import { kafkaMissing } from './kafka.js'
+import { everyRole, startCluster } from './nodes.js'
+import { redisMissing } from './redis.js'
 
-const topicPrefix = `frozen-${process.pid}`
-
-t.test('A cluster whose stores are frozen', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 110_000 }, async t => {
-  const [kafka, redis] = await Promise.all([startKafka(t), startRedis(t)])
-  const start = (nodeId: string, roles: string) => startTestNode(t, {
-    KAFKA_BROKERS: kafka.brokers.join(','),
-    REDIS_URL: redis.url,
-    LEDGERLINE_TOPIC_PREFIX: topicPrefix,
-    LEDGERLINE_NODE_ID: nodeId,
-    LEDGERLINE_ROLES: roles,
-    LEDGERLINE_PARTITIONS: '4',
-    LEDGERLINE_LEASE_MS: '1500',
-    LEDGERLINE_DRAIN_MS: '0',
-    LEDGERLINE_STOP_GRACE_MS: '0',
-  })
-  const [edge, other] = await Promise.all([start('edge', 'edge'), start('other', 'edge,users,push,projections,ip-config')])
+t.test('A cluster whose stores are frozen', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 300_000 }, async t => {
+  const cluster = await startCluster(t, `frozen-${process.pid}`)
+  const { kafka, redis } = cluster
+  const [edge, other] = await Promise.all([cluster.start('edge', 'edge'), cluster.start('other', everyRole)])
 
   await t.test('answers with 503, or from an old copy, while Redis is frozen', async t => {
     await frozen(t, redis.pid, async () => {
@@ -47,6 +36,31 @@ t.test('A cluster whose stores are frozen', { skip: kafkaMissing() ?? redisMissi
     })
     await until('it is ready again', async () => (await asked(other, 'GET', '/readyz')).status === 200)
   })
+
+  for (const [store, pid] of [['Redis', redis.pid], ['Kafka', kafka.pids[0]!]] as const) {
+    await t.test(`keeps its nodes and its connections while ${store} is frozen for longer than a lease`, async t => {
+      const { client: bob } = await connected(t, edge, 'TCP', `bob-${store}`)
+      const before = await cluster.facts(['NodeLost', 'ConnectionClosed'])
+      const lines = [edge, other].map(({ logged }) => logged.length)
+      await frozen(t, pid, async () => {
+        for (let i = 0; i < 50; i++) { // work that can not be done just now
+          asked(other, 'POST', '/v1/downlinks', { to, payload: `${i}` }).catch(() => {})
+          await new Promise(resolve => setTimeout(resolve, 120))
+        }
+      })
+      await until('all are ready again', async () =>
+        (await Promise.all([edge, other].map(node => asked(node, 'GET', '/readyz')))).every(({ status }) => status === 200))
+      await new Promise(resolve => setTimeout(resolve, 3_500)) // for every lease to run out twice
+      t.strictSame(await cluster.facts(['NodeLost', 'ConnectionClosed']), before)
+      await alive(t, bob)
+      for (const [i, { logged, nodeId }] of [edge, other].entries()) {
+        const told = logged.slice(lines[i])
+        t.ok(told.length > 0 && told.length < 40, `${nodeId} says why in ${told.length} lines`)
+        const wanted = /^trouble has (begun|ended)$|^group has lost this member$/
+        t.ok(told.every(({ msg }) => wanted.test(msg)), told.map(({ msg }) => msg).join('; '))
+      }
+    })
+  }
 })
 
 const presence = ['GET', '/v1/users/ann/presence'] as const
