@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { derivedBytesMax, type WriteBatch } from '../ledger/embedded/batch.js'
+import type { WriteBatch } from '../ledger/embedded/batch.js'
 import { kind, nameBytesMax } from '../ledger/embedded/keys.js'
 import type { Store } from '../ledger/embedded/store.js'
 import { GatewayError } from '../schemas/errors.js'
@@ -45,7 +45,7 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
   store.register({
     derived: true,
     write (batch) {
-      const end = batch.pageBytes + derivedBytesMax
+      const end = batch.derivedEnd
       inFlight = 0
       for (const save of saves) {
         writeStates(batch, save, end)
@@ -63,7 +63,7 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
         checkpoints.set(partition, Math.max(next, checkpoints.get(partition) ?? 0))
         resolve()
       }
-      if (saves.length > 0) store.request(true)
+      if (saves.length > 0) store.request(false) // at once: the rest has waited for a commit already
     },
     failed () {
       for (const save of saves) save.written = save.stored

@@ -5,6 +5,8 @@ export interface WriteBatch {
   readonly bytes: number
   /** What the file may grow by for them, at most: see `pageBytesOf`. */
   readonly pageBytes: number
+  /** A writer of derived data leaves what is beyond so many page bytes for the next commits, but for one step. */
+  readonly derivedEnd: number
   /** `key` is copied; `value` must stay as it is until the outcome. */
   put (key: Buffer, value: Uint8Array): void
   remove (key: Buffer): void
@@ -17,19 +19,24 @@ export const pageBytes = 4096
 const inlineBytesMax = 2000
 
 /**
- * What each writer of derived data puts into one commit, in page bytes; the rest goes with the next ones. Small commits
- * find room where a large one does not, and they keep no append waiting.
+ * What each writer of derived data puts into one commit, in page bytes: half of what the commit has besides, at least
+ * `busy`; and `idle` where it has nothing else. The rest goes with the next ones. A small value in a place of its own
+ * takes 16 us of a commit and counts for two pages, so a checkpoint of 200 users at once would keep appends waiting for
+ * 4 ms (docs/decisions/0017-the-tail-of-a-commit.md).
  */
-export const derivedBytesMax = 1 << 22
+export const derivedBytes = { busy: 1 << 16, idle: 1 << 18 }
 
 const arenaBytes = 1 << 16
 /** An arena that one huge commit made is given back. */
 const arenaBytesKept = 1 << 22
 
+interface Mark { readonly bytes: number, readonly pageBytes: number, readonly length: number }
+
 /** The writes of one commit, all collected before lmdb takes the first. Values live in an arena that is used again. */
 export class Batch implements WriteBatch {
   bytes = 0
   pageBytes = 0
+  derivedEnd = 0
   private arena = Buffer.allocUnsafeSlow(arenaBytes)
   private used = 0
   /** Pairs of key and value; undefined for one that is removed. */
@@ -41,6 +48,16 @@ export class Batch implements WriteBatch {
     this.bytes = this.pageBytes = this.used = 0
     this.writes = []
     if (this.arena.length > arenaBytesKept) this.arena = Buffer.allocUnsafeSlow(arenaBytes)
+  }
+
+  /** What it has so far, for `cutBack`. */
+  mark (): Mark { return { bytes: this.bytes, pageBytes: this.pageBytes, length: this.writes.length } }
+
+  /** Forgets what came after the mark. */
+  cutBack ({ bytes, pageBytes, length }: Mark): void {
+    this.bytes = bytes
+    this.pageBytes = pageBytes
+    this.writes.length = length
   }
 
   get isEmpty (): boolean { return this.writes.length === 0 }

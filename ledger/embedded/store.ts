@@ -2,7 +2,7 @@ import { statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { open as openLmdb, type RootDatabase } from 'lmdb'
 import { GatewayError } from '../../schemas/errors.js'
-import { Batch, pageBytes, type WriteBatch } from './batch.js'
+import { Batch, derivedBytes, pageBytes, type WriteBatch } from './batch.js'
 import { claimDirectory, claimExclusively, releaseDirectory } from './directory.js'
 import { Headroom } from './headroom.js'
 
@@ -214,9 +214,9 @@ class EmbeddedStore implements Store {
     const waiting = this.waiting
     this.waiting = []
     const startedMs = performance.now()
-    let derivedBytes: number
+    let derived: number
     try {
-      derivedBytes = this.collect()
+      derived = this.collect()
     } catch (err) {
       this.finish(startedMs, waiting, err)
       return
@@ -232,8 +232,8 @@ class EmbeddedStore implements Store {
         this.write(startedMs, waiting)
         return
       }
-      if (derivedBytes > 0) this.short.derived = bytes // the others shall go without it
-      if (bytes > derivedBytes) this.short.others = Math.min(bytes - derivedBytes, refusedBytesMax)
+      if (derived > 0) this.short.derived = bytes // the others shall go without it
+      if (bytes > derived) this.short.others = Math.min(bytes - derived, refusedBytesMax)
       this.full = true
       this.finish(startedMs, waiting, noRoom())
     })
@@ -241,19 +241,26 @@ class EmbeddedStore implements Store {
 
   /** Everybody's writes, but derived ones that do not fit. @returns page bytes of the derived ones */
   private collect (): number {
-    this.batch.start()
-    if (this.short.derived === 0) for (const writer of this.derived) writer.write(this.batch)
-    else if (this.isStopping) this.giveUp(this.derived, noRoom())
-    let derivedBytes = this.batch.pageBytes
-    if (!this.headroom.has(derivedBytes)) {
-      for (const writer of this.derived) writer.failed(noRoom())
-      this.short.derived = derivedBytes
-      derivedBytes = 0
-      this.batch.start()
-      this.findRoom()
+    const { batch } = this
+    batch.start()
+    for (const writer of this.others) writer.write(batch)
+    if (this.short.derived > 0) {
+      if (this.isStopping) this.giveUp(this.derived, noRoom())
+      return 0
     }
-    for (const writer of this.others) writer.write(this.batch)
-    return derivedBytes
+    const others = batch.mark()
+    const each = others.pageBytes > 0 ? Math.max(derivedBytes.busy, others.pageBytes / 2) : derivedBytes.idle
+    for (const writer of this.derived) {
+      batch.derivedEnd = batch.pageBytes + each
+      writer.write(batch)
+    }
+    const bytes = batch.pageBytes - others.pageBytes
+    if (this.headroom.has(bytes)) return bytes
+    for (const writer of this.derived) writer.failed(noRoom())
+    this.short.derived = bytes
+    batch.cutBack(others)
+    this.findRoom()
+    return 0
   }
 
   private write (startedMs: number, waiting: Array<() => void>): void {

@@ -1,9 +1,12 @@
-import { derivedBytesMax, pageBytesOf, type WriteBatch } from '../../ledger/embedded/batch.js'
+import { pageBytesOf, type WriteBatch } from '../../ledger/embedded/batch.js'
 import type { Store } from '../../ledger/embedded/store.js'
 import { tableKey } from './embedded-keys.js'
 import type { TableName, TableWrite } from './tables.js'
 
-/** What one commit takes on. */
+/** What a portion takes on, in page bytes, before there is a next one: as many fields as a busy commit has room for. */
+const portionBytesMax = 1 << 16
+
+/** What goes into one commit together. */
 interface Portion {
   /** JSON by row prefix and field; undefined for a field that is removed. */
   readonly fields: Map<string, Map<string, string | undefined>>
@@ -22,9 +25,9 @@ interface Portion {
  */
 export class WaitingWrites {
   readonly #store: Store
-  /** The first one is in the commit under way where `#isWritten`. */
   readonly #portions: Portion[] = []
-  #isWritten = false
+  /** So many of them are in the commit under way. */
+  #written = 0
 
   constructor (store: Store) {
     this.#store = store
@@ -33,7 +36,7 @@ export class WaitingWrites {
       write: batch => { this.#write(batch) },
       committed: () => { this.#committed() },
       failed: () => {
-        this.#isWritten = false
+        this.#written = 0
         if (this.#portions.some(({ waiting }) => waiting.length > 0)) store.request(true)
       },
       givenUp: err => {
@@ -87,34 +90,37 @@ export class WaitingWrites {
   /** Where the next write goes. */
   #open (): Portion {
     const last = this.#portions.at(-1)
-    const isTaken = this.#isWritten && this.#portions.length === 1
-    if (last && last.pageBytes < derivedBytesMax && !isTaken) return last
+    const isTaken = this.#written === this.#portions.length
+    if (last && last.pageBytes < portionBytesMax && !isTaken) return last
     const portion = { fields: new Map(), positions: new Map(), tables: new Map(), waiting: [], pageBytes: 0 }
     this.#portions.push(portion)
     return portion
   }
 
   #write (batch: WriteBatch): void {
-    const [first] = this.#portions
-    if (!first) return
-    this.#isWritten = true
-    for (const [prefix, fields] of first.fields) {
-      for (const [field, json] of fields) {
-        const key = Buffer.concat([Buffer.from(prefix, 'latin1'), Buffer.from(field)])
-        if (json === undefined) batch.remove(key)
-        else batch.put(key, Buffer.from(json))
-      }
+    while (this.#written < this.#portions.length && (this.#written === 0 || batch.pageBytes < batch.derivedEnd)) {
+      writePortion(batch, this.#portions[this.#written++]!)
     }
-    for (const [key, position] of first.positions) batch.put(Buffer.from(key, 'latin1'), position)
-    for (const [table, json] of first.tables) batch.put(tableKey(table), Buffer.from(json))
   }
 
   #committed (): void {
-    if (!this.#isWritten) return
-    this.#isWritten = false
-    for (const { resolve } of this.#portions.shift()!.waiting) resolve()
-    if (this.#portions.some(({ waiting }) => waiting.length > 0)) this.#store.request(true)
+    for (const { waiting } of this.#portions.splice(0, this.#written)) for (const { resolve } of waiting) resolve()
+    this.#written = 0
+    // At once: it has waited for a commit already.
+    if (this.#portions.some(({ waiting }) => waiting.length > 0)) this.#store.request(false)
   }
+}
+
+function writePortion (batch: WriteBatch, { fields: rows, positions, tables }: Portion): void {
+  for (const [prefix, fields] of rows) {
+    for (const [field, json] of fields) {
+      const key = Buffer.concat([Buffer.from(prefix, 'latin1'), Buffer.from(field)])
+      if (json === undefined) batch.remove(key)
+      else batch.put(key, Buffer.from(json))
+    }
+  }
+  for (const [key, position] of positions) batch.put(Buffer.from(key, 'latin1'), position)
+  for (const [table, json] of tables) batch.put(tableKey(table), Buffer.from(json))
 }
 
 function setField (portion: Portion, prefix: string, write: TableWrite): void {
