@@ -42,6 +42,10 @@ export interface Config {
   readonly frameRate: number
   readonly frameBurst: number
   readonly acceptRate: number
+  /** Bytes a second and burst of one connection, bytes a second of one user on this node; 0 for no limit. */
+  readonly byteRate: number
+  readonly byteBurst: number
+  readonly userByteRate: number
   /** Bytes read from sockets and not dealt with, of all connections of this node. */
   readonly intakeBytesMax: number
   /** How long the embedded log keeps each stream; 0 for ever. */
@@ -101,6 +105,10 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   frameRate: setting('FRAME_RATE', '100', integer(0, 1_000_000), 'frames a second of one connection; 0 for no limit'),
   frameBurst: setting('FRAME_BURST', '200', integer(0, 1_000_000), 'frames at once of one connection; 0 for no limit'),
   acceptRate: setting('ACCEPT_RATE', '200', integer(0, 1_000_000), 'accepts a second of one address; 0 for no limit'),
+  byteRate: setting('BYTE_RATE', '1048576', integer(0, 2 ** 30), 'bytes a second of one connection; 0 for no limit'),
+  byteBurst: setting('BYTE_BURST', '4194304', integer(0, 2 ** 30), 'bytes at once of one connection; 0 for no limit'),
+  userByteRate: setting('USER_BYTE_RATE', '4194304', integer(0, 2 ** 28),
+    'bytes a second of one user on this node; 0 for no limit'),
   intakeBytesMax: setting('INTAKE_BYTES_MAX', '8388608', integer(1 << 20, 2 ** 40),
     'bytes read from clients and not dealt with, of this node'),
   retentionMs: setting('RETENTION_MS', '604800000', integer(0, 315_360_000_000),

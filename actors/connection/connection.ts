@@ -4,6 +4,7 @@ import type { Entry, Fact, LoginPolicy } from '../../schemas/facts.js'
 import { GatewayError, type ErrorCode } from '../../schemas/errors.js'
 import type { ConnectionMessage, Links } from '../links.js'
 import type { Actor } from '../system.js'
+import type { Flow } from './flow.js'
 import { silenceOf } from './heartbeat.js'
 import type { Intake } from './intake.js'
 import type { Move } from './move.js'
@@ -20,6 +21,7 @@ export interface EdgeContext {
   readonly limits: EdgeLimits
   /** What all of them have read and not dealt with. */
   readonly intake: Intake
+  readonly flow: Flow
   readonly links: Links
   /** Coarse clock: units of `tickMs` since the process started. Small integers take no memory of their own. */
   ticks (): number
@@ -184,7 +186,7 @@ export class Connection {
   constructor (wire: Wire, edge: EdgeContext, acceptedAt = edge.ticks()) {
     this.wire = wire
     this.edge = edge
-    this.reading = new Reading(edge.intake)
+    this.reading = new Reading(edge.intake, edge.flow)
     this.acceptedAt = acceptedAt
     this.heardAt = edge.ticks()
     this.silence = silenceOf(edge.limits, 0)

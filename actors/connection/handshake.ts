@@ -49,6 +49,7 @@ export function open (connection: Connection, frame: Connect, identity: Identity
   connection.deviceId = deviceId
   connection.partition = edge.partitionOf(identity.userId)
   connection.expiresAt = endOf(edge, identity)
+  edge.flow.join(connection, identity.userId)
   edge.opened(connection)
   connection.record(Date.now(), {
     type: 'ConnectionOpened',

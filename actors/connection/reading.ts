@@ -1,4 +1,5 @@
 import type { Connection } from './connection.js'
+import type { Flow, UserFlow } from './flow.js'
 import type { Intake } from './intake.js'
 
 /** Why a socket is not read. It is read again once no reason is left. */
@@ -37,7 +38,15 @@ export class Reading {
   /** All three together. */
   heldBytes = 0
 
-  constructor (readonly intake: Intake) {}
+  /** Bytes that it may send now, may be negative; and when it was last topped up, ms of the process: see `Flow`. */
+  allowance: number
+  allowanceAtMs = 0
+  /** Of the user, once that is known, and if users have a rate. */
+  user: UserFlow | undefined = undefined
+
+  constructor (readonly intake: Intake, readonly flow: Flow) {
+    this.allowance = flow.rates.byteBurst
+  }
 
   /** What of it goes without anything more being read. */
   get leavingBytes (): number { return this.heldBytes - this.#partialBytes }
@@ -57,6 +66,9 @@ export class Reading {
     this.#holds &= ~why
     if (this.#holds === 0) connection.wire.resume()
   }
+
+  /** One read brought so many bytes. */
+  hasRead (connection: Connection, bytes: number): void { this.flow.read(connection, bytes) }
 
   /** Whole frames were read, of `bytes` altogether: with all else that their buffers hold in memory. */
   received (connection: Connection, frames: number, bytes: number): void {
@@ -120,6 +132,7 @@ export class Reading {
     this.#ended = true
     this.#holds = 0
     this.intake.left(connection)
+    this.flow.left(connection)
     this.keepsPartial(connection, 0)
     this.settle(connection)
   }

@@ -6,6 +6,7 @@ import { ledgerRetryMs } from '../../actors/connection/close.js'
 import { resync } from '../../actors/connection/downlinks.js'
 import { leaving } from '../../actors/connection/move.js'
 import { askForPlace } from '../../actors/connection/questions.js'
+import { hold } from '../../actors/connection/reading.js'
 import { awaitsPlace } from '../../actors/connection/refusals.js'
 import { askAgain } from '../../actors/connection/repeats.js'
 import type { Wire } from '../../actors/connection/wire.js'
@@ -178,7 +179,7 @@ export class Edge {
     for (const connection of this.#all) {
       switch (connection.phase) {
         case 'open':
-          if (now - connection.heardAt > connection.silence) connection.tell(fail('heartbeat-timeout', 'silent for too long'))
+          if (now - connection.heardAt > connection.silence && !isHeld(connection)) connection.tell(fail('heartbeat-timeout', 'silent for too long'))
           else if (connection.expiresAt <= now) connection.tell(fail('token-expired', 'the token has expired'))
           else {
             this.#move(connection, now)
@@ -248,6 +249,9 @@ export class Edge {
     }
   }
 }
+
+/** What it has sent lies in its socket, for we do not read it. */
+function isHeld ({ reading }: Connection): boolean { return reading.isHeldFor(hold.room | hold.rate) }
 
 function fail (
   code: 'heartbeat-timeout' | 'token-expired' | 'handshake-timeout' | 'migrating', reason: string

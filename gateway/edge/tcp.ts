@@ -133,6 +133,7 @@ class TcpWire implements Wire {
   read (chunk: Buffer): void {
     if (this.#ended) return
     const { reading } = this.#connection
+    reading.hasRead(this.#connection, chunk.length)
     const bytes = this.#partialLength === 0 ? chunk : this.#complete(chunk)
     if (!bytes) {
       reading.keepsPartial(this.#connection, this.#partial.length)

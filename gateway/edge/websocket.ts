@@ -161,6 +161,7 @@ class WebSocketWire implements Wire {
     if (this.#ended) return
     const { reading } = this.#connection
     const { _bufferedBytes, _messageLength } = (this.#ws as unknown as { _receiver: Receiver })._receiver
+    reading.hasRead(this.#connection, bytes)
     reading.keepsPartial(this.#connection, _bufferedBytes + _messageLength)
     if (this.#messageBytes >= 0) reading.received(this.#connection, 0, Math.max(0, bytes - this.#messageBytes))
     this.#messageBytes = -1

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { type EdgeContext, tickMs } from '../../actors/connection/connection.js'
+import { Flow } from '../../actors/connection/flow.js'
 import { Intake } from '../../actors/connection/intake.js'
 import { Stopwatch } from '../../actors/connection/stopwatch.js'
 import type { ActorSystem } from '../../actors/system.js'
@@ -59,6 +60,8 @@ export class EdgeRole implements DrainingEdge {
     const partitions = log.partitions(ledger)
     const tokens = new TokenVerifier(config, health)
     const reports = new Reports((partition, entries) => log.append(ledger, partition, entries, { reserved: true }))
+    const { byteRate, byteBurst, userByteRate } = config
+    const flow = new Flow({ byteRate, byteBurst, userByteRate })
     const context: EdgeContext = {
       nodeId,
       get nodeEpoch () { return identity.epoch },
@@ -73,6 +76,7 @@ export class EdgeRole implements DrainingEdge {
         loginPolicy: config.loginPolicy,
       },
       intake: new Intake(config.intakeBytesMax),
+      flow,
       links,
       ticks: () => Math.trunc(performance.now() / tickMs),
       verify: token => tokens.verify(token),
@@ -110,7 +114,7 @@ export class EdgeRole implements DrainingEdge {
     this.#tokens = tokens
     tokens.start()
     this.#timers = [
-      setInterval(() => { admission.sweep() }, admissionSweepMs),
+      setInterval(() => { admission.sweep(); flow.sweep() }, admissionSweepMs),
       setInterval(() => { descriptors.sweep() }, descriptorsSweepMs),
     ]
   }

@@ -93,6 +93,8 @@ export async function startTestNode (t: Test, environment: Environment = {}): Pr
     LEDGERLINE_JWT_SECRET: jwtSecret,
     LEDGERLINE_ACCEPT_RATE: '0',
     LEDGERLINE_FRAME_RATE: '0',
+    LEDGERLINE_BYTE_RATE: '0',
+    LEDGERLINE_USER_BYTE_RATE: '0',
     LEDGERLINE_NODE_ID: 'n1',
     LEDGERLINE_DATA: dataDir,
     ...environment,

@@ -1,5 +1,6 @@
 import type { Test } from 'tap'
 import type { ConnectionEvent, EdgeContext, EdgeLimits, Identity } from '../../../actors/connection/connection.js'
+import { Flow } from '../../../actors/connection/flow.js'
 import { Intake } from '../../../actors/connection/intake.js'
 import { tickMs } from '../../../actors/connection/connection.js'
 import { Stopwatch } from '../../../actors/connection/stopwatch.js'
@@ -13,6 +14,8 @@ import type { ConnectionClosed, Entry } from '../../../schemas/facts.js'
 import type { Frame, ServerFrame } from '../../../schemas/frames.js'
 import { until } from '../node.js'
 
+const unlimited = new Flow({ byteRate: 0, byteBurst: 0, userByteRate: 0 })
+
 /** Short, for the edge looks at its connections four times in each; the clock of the connections is the test's own. */
 const handshakeMs = 200
 
@@ -20,7 +23,9 @@ const handshakeMs = 200
  * A connection without a node: what it appends is stored when the test says so, its user actor is the test, and so are
  * the verifier of its tokens and the clock that the edge's sweep goes by.
  */
-export function givenConnection (t: Test, limits: Partial<EdgeLimits> = {}, intake = new Intake(1 << 25)) {
+export function givenConnection (
+  t: Test, limits: Partial<EdgeLimits> = {}, intake = new Intake(1 << 25), flow = unlimited
+) {
   const written: ServerFrame[] = []
   const appended: Entry[] = []
   const asked: Question[] = []
@@ -61,6 +66,7 @@ export function givenConnection (t: Test, limits: Partial<EdgeLimits> = {}, inta
       ...limits,
     },
     intake,
+    flow,
     links: { toConnection () {}, toUser (question) { asked.push(question) }, toAsker () {} },
     ticks: () => now,
     verify: token => new Promise((resolve, reject) => { verifying.push({ token, resolve, reject }) }),
@@ -93,7 +99,10 @@ export function givenConnection (t: Test, limits: Partial<EdgeLimits> = {}, inta
     asked,
     verifying,
     tell,
-    received (...frames: Frame[]) { connection.received(frames, bytesOf(frames)) },
+    received (...frames: Frame[]) {
+      connection.reading.hasRead(connection, bytesOf(frames))
+      connection.received(frames, bytesOf(frames))
+    },
     /** A read ended within a frame, of which so many bytes are kept. */
     keepsPartial (bytes: number) { connection.reading.keepsPartial(connection, bytes) },
     /** Its actor fails at a frame. */
@@ -183,9 +192,9 @@ export async function verified (client: GivenConnection, more: Partial<Identity>
 /** One that is open. What it was told so far is `connected`. */
 export async function openConnection (
   t: Test, limits: Partial<EdgeLimits> = {},
-  { token, welcome }: { token?: Partial<Identity>, welcome?: Partial<Welcome> } = {}, intake?: Intake
+  { token, welcome }: { token?: Partial<Identity>, welcome?: Partial<Welcome> } = {}, intake?: Intake, flow?: Flow
 ): Promise<GivenConnection> {
-  const client = givenConnection(t, limits, intake)
+  const client = givenConnection(t, limits, intake, flow)
   client.received(connect)
   await verified(client, token)
   client.storeAll()

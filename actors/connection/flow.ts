@@ -1,0 +1,118 @@
+import type { Connection } from './connection.js'
+import { hold } from './reading.js'
+
+/** How often those that are held are looked at. At the default rates a read is paid for in 64 ms at most. */
+const lookEveryMs = 20
+
+/** Seconds of its rate that a user may send at once. */
+const userBurstS = 4
+
+export interface ByteRates {
+  /** Bytes a second and burst of one connection; 0 for no limit. */
+  readonly byteRate: number
+  readonly byteBurst: number
+  /** Bytes a second that all connections of one user to this node may send; 0 for no limit. */
+  readonly userByteRate: number
+}
+
+/** What all connections of a user share. */
+export interface UserFlow {
+  allowance: number
+  allowanceAtMs: number
+  connections: number
+}
+
+/**
+ * Bytes a second of a connection, and of a user. Whoever sends more is not read for as long as it takes to earn it, so
+ * the kernel holds the client back: nothing that it sent is dropped, and nothing must be sent again. A read may go into
+ * debt, for its size is known only once it is read.
+ */
+export class Flow {
+  readonly #users = new Map<string, UserFlow>()
+  readonly #held = new Set<Connection>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor (readonly rates: ByteRates, readonly nowMs: () => number = () => performance.now()) {}
+
+  /** Users that are remembered: those with a connection, and those that have not earned what they sent. */
+  get users (): number { return this.#users.size }
+
+  /** The connection is this user's from now on. */
+  join (connection: Connection, userId: string): void {
+    if (this.rates.userByteRate === 0) return
+    let user = this.#users.get(userId)
+    if (!user) {
+      const allowance = userBurstS * this.rates.userByteRate
+      user = { allowance, allowanceAtMs: Math.trunc(this.nowMs()), connections: 0 }
+      this.#users.set(userId, user)
+    }
+    user.connections++
+    connection.reading.user = user
+  }
+
+  read (connection: Connection, bytes: number): void {
+    const { byteRate, byteBurst } = this.rates
+    const { reading } = connection
+    const { user } = reading
+    if (user === undefined && byteRate === 0) return
+    const nowMs = Math.trunc(this.nowMs())
+    if (byteRate > 0 && byteBurst > 0) reading.allowance -= bytes
+    if (user) user.allowance -= bytes
+    if (this.#mayRead(connection, nowMs) || this.#held.has(connection)) return
+    this.#held.add(connection)
+    reading.hold(connection, hold.rate)
+    this.#timer ??= setInterval(() => { this.#look() }, lookEveryMs).unref()
+  }
+
+  /** The socket is gone. A user in debt is remembered, so that coming back pays nothing. */
+  left (connection: Connection): void {
+    this.#held.delete(connection)
+    const { user } = connection.reading
+    connection.reading.user = undefined
+    if (user) user.connections--
+    this.#stopIfDone()
+  }
+
+  /** Forgets users who have left and owe nothing; to be called now and then. */
+  sweep (): void {
+    const { userByteRate } = this.rates
+    const nowMs = Math.trunc(this.nowMs())
+    for (const [userId, user] of this.#users) {
+      if (user.connections > 0) continue
+      if (this.#earn(user, userByteRate, userBurstS * userByteRate, nowMs)) this.#users.delete(userId)
+    }
+  }
+
+  #mayRead ({ reading }: Connection, nowMs: number): boolean {
+    const { byteRate, byteBurst, userByteRate } = this.rates
+    if (byteRate > 0 && byteBurst > 0) this.#earn(reading, byteRate, byteBurst, nowMs)
+    if (reading.user) this.#earn(reading.user, userByteRate, userBurstS * userByteRate, nowMs)
+    return reading.allowance >= 0 && (reading.user === undefined || reading.user.allowance >= 0)
+  }
+
+  /** @returns true where it has as much as it may have */
+  #earn (of: { allowance: number, allowanceAtMs: number }, rate: number, burst: number, nowMs: number): boolean {
+    const earned = Math.trunc((nowMs - of.allowanceAtMs) * rate / 1000)
+    if (earned > 0) {
+      of.allowance = Math.min(burst, of.allowance + earned)
+      of.allowanceAtMs = nowMs
+    }
+    return of.allowance === burst
+  }
+
+  #look (): void {
+    const nowMs = Math.trunc(this.nowMs())
+    for (const connection of this.#held) {
+      if (!this.#mayRead(connection, nowMs)) continue
+      this.#held.delete(connection)
+      connection.reading.release(connection, hold.rate)
+    }
+    this.#stopIfDone()
+  }
+
+  #stopIfDone (): void {
+    if (this.#held.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+}
