@@ -37,7 +37,7 @@ export class Closes implements Links {
     else this.#links.toConnection(message)
   }
 
-  /** What ended it first is what it is told. */
+  /** A connection that is closed a second time is told the first code and reason again. */
   #close (message: CloseConnection): void {
     const nowMs = Date.now()
     const due = this.#due.get(message.connectionId)
@@ -66,7 +66,7 @@ export class Closes implements Links {
 
   toAsker (answer: RequestKnown): void { this.#links.toAsker(answer) }
 
-  /** What the ledger says now: some connections may have ended. */
+  /** Forgets the closes of connections that have ended, as these entries of the ledger say. */
   received (entries: readonly Entry[]): void {
     if (this.#due.size === 0) return
     for (const { fact } of entries) {
@@ -74,7 +74,7 @@ export class Closes implements Links {
     }
   }
 
-  /** A node that is gone has its connections closed in the ledger, so no close is told for ever. */
+  /** Tells those again that are due. None is told for ever: the ledger ends the connections of a node that is gone. */
   repeat (nowMs: number): void {
     for (const [connectionId, close] of this.#due) {
       if (nowMs - close.sinceMs > giveUpMs) this.#forget(connectionId)
@@ -85,7 +85,7 @@ export class Closes implements Links {
     }
   }
 
-  /** What is still to be told, for the next owner; undefined where it is what was saved last. */
+  /** The closes that are still to be told, for the next owner; undefined where they are those that were saved last. */
   toSave (): Buffer | undefined {
     if (!this.#changed) return undefined
     this.#changed = false
@@ -101,7 +101,7 @@ function bytesOf ({ nodeId, connectionId, reason }: CloseConnection): number {
   return 128 + nodeId.length + 2 * connectionId.length + reason.length
 }
 
-/** Those of a state of an older version, or of anything else that stands there, are none. */
+/** Empty where an older version, or anybody else, has saved something that is no list of closes. */
 function closesIn (saved: Buffer | undefined): CloseConnection[] {
   if (!saved) return []
   try {

@@ -33,7 +33,7 @@ export class LinkListener {
   constructor (options: LinkListenerOptions) {
     this.#options = options
     options.subscriber.on('smessageBuffer', this.#arrived)
-    // Behind the next reads: after a pause of the whole process what was said during it is still to be heard.
+    // After the next reads: when the whole process was paused, messages of that time are still to be read.
     this.#timer = setInterval(() => { setImmediate(() => { this.#check() }) }, options.helloEveryMs).unref()
   }
 
@@ -47,7 +47,7 @@ export class LinkListener {
     if (!await this.#subscribe(channel)) this.#subscribeLater(channel, token)
   }
 
-  /** What still arrives if Redis is away just now is not for anybody here. */
+  /** Where Redis is away it is not told, and messages may go on arriving: nobody here takes them. */
   async leave (channel: string): Promise<void> {
     if (!this.#channels.delete(channel)) return
     this.#unheard.delete(channel)

@@ -10,7 +10,10 @@ import { put, remove, type TableWrite } from './tables/tables.js'
 
 /* What the writes about one connection become in table `connections` and in the stream `connections`. */
 
-/** What an entry says is written as one of these; what it comes to depends on what the table has. */
+/*
+  A projection may not read the table, so it writes what an entry says as one of these. `Derivation` knows what the
+  table has, and turns them into what is stored.
+*/
 class Opened { constructor (readonly opening: Opening) {} }
 
 class Ended {

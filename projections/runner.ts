@@ -47,7 +47,8 @@ export interface TableLag {
   readonly ms: number
 }
 
-interface Partition<T extends { atMs: number }> {
+/** One partition of the stream, and the writers that keep its part of each table. */
+interface TablesPartition<T extends { atMs: number }> {
   readonly number: number
   writers: TableWriter<T>[]
   /** The first offset not received yet. */
@@ -70,7 +71,7 @@ export class Runner<T extends { atMs: number }> {
   poisoned = 0
 
   readonly #options: Required<RunnerOptions<T>>
-  readonly #partitions = new Map<number, Partition<T>>()
+  readonly #partitions = new Map<number, TablesPartition<T>>()
   readonly #positionTimer: NodeJS.Timeout
   #following: Following | undefined
 
@@ -116,7 +117,7 @@ export class Runner<T extends { atMs: number }> {
       partition.writers.map((writer, i) => this.#lagOf(partition, writer, this.#options.projections[i]!.table)))
   }
 
-  #lagOf (partition: Partition<T>, writer: TableWriter<T>, table: TableName): TableLag {
+  #lagOf (partition: TablesPartition<T>, writer: TableWriter<T>, table: TableName): TableLag {
     const unkept = writer.unkept()
     const sinceMs = partition.behind ? partition.behindSinceMs : unkept[0]?.sinceMs
     return {
@@ -130,7 +131,7 @@ export class Runner<T extends { atMs: number }> {
   }
 
   async #assigned (number: number): Promise<bigint> {
-    const partition: Partition<T> = {
+    const partition: TablesPartition<T> = {
       number,
       writers: [],
       next: 0n,
@@ -167,7 +168,7 @@ export class Runner<T extends { atMs: number }> {
     this.#partitions.delete(number)
   }
 
-  #openWriters (partition: Partition<T>): Promise<TableWriter<T>[]> {
+  #openWriters (partition: TablesPartition<T>): Promise<TableWriter<T>[]> {
     const { projections, tables, appliesMax, now, onFailed } = this.#options
     return Promise.all(projections.map(projection => TableWriter.open<T>({
       projection,
@@ -191,14 +192,14 @@ export class Runner<T extends { atMs: number }> {
    * After a failed apply nobody knows what is stored, and what a projection remembers may be ahead of it. So everything
    * in memory is dropped, and the partition is read again from the stored position up to what was received meanwhile.
    */
-  #recover (partition: Partition<T>, firstWaitMs: number) {
+  #recover (partition: TablesPartition<T>, firstWaitMs: number) {
     if (partition.behind || partition.revoked.signal.aborted) return
     partition.behind = true
     partition.behindSinceMs = this.#options.now()
     partition.recovery = this.#catchUp(partition, firstWaitMs)
   }
 
-  async #catchUp (partition: Partition<T>, firstWaitMs: number) {
+  async #catchUp (partition: TablesPartition<T>, firstWaitMs: number) {
     const { signal } = partition.revoked
     const { retryMs, projections, onFailed, onHealed } = this.#options
     const longer = (waitMs: number) => Math.min(Math.max(2 * waitMs, retryMs), 32 * retryMs)
@@ -217,7 +218,7 @@ export class Runner<T extends { atMs: number }> {
   }
 
   /** Ends with `behind` false, or with a writer failed, or because the partition was revoked. */
-  async #readAgain (partition: Partition<T>) {
+  async #readAgain (partition: TablesPartition<T>) {
     const { log, stream } = this.#options
     const { writers, revoked: { signal } } = partition
     const ended = () => signal.aborted || writers.some(({ failed }) => failed)
@@ -234,7 +235,7 @@ export class Runner<T extends { atMs: number }> {
     partition.behind = false // in the turn that saw nothing missing, so no block is let go after it
   }
 
-  async #room ({ writers }: Partition<T>) {
+  async #room ({ writers }: TablesPartition<T>) {
     await Promise.all(writers.map(writer => writer.room(this.#options.unkeptBytesMax)))
   }
 
@@ -246,6 +247,6 @@ export class Runner<T extends { atMs: number }> {
   }
 }
 
-function firstWanted<T extends { atMs: number }> ({ writers }: Partition<T>): bigint {
+function firstWanted<T extends { atMs: number }> ({ writers }: TablesPartition<T>): bigint {
   return writers.reduce((first, { next }) => next < first ? next : first, writers[0]!.next)
 }

@@ -244,7 +244,7 @@ export class KafkaFollowing<T> implements Following {
     for (const [partition, next] of sent) if (this.commits.get(partition) === next) this.commits.delete(partition)
   }
 
-  /** Those of partitions that are gone: kept any longer they would undo what the next owner commits. */
+  /** Forgets commits of partitions that were given back: sent later, they would undo what the next owner commits. */
   private forgetCommits (): void {
     for (const partition of this.commits.keys()) if (!this.held.has(partition)) this.commits.delete(partition)
   }

@@ -102,7 +102,7 @@ class TablesInRedis implements RedisTables {
       return
     }
     for await (const step of scanKeys(this.#redis, this.#keys, table)) {
-      // Of another generation than the live one nothing is read: asking is what tells which one that is.
+      // The read of a generation that is not the live one gives nothing: whether it is live only Redis can tell.
       const reads = step.map(({ slice, generation, keys }) => this.#read(slice, keys, generation))
       for (const [i, rows] of (await Promise.all(reads)).entries()) yield * filled(step[i]!.slice, step[i]!.keys, rows)
     }
