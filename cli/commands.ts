@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../gateway/setting.js'
 import { addAudit } from './audit.js'
+import { addBackup, addRestore } from './backup.js'
 import { addConnect } from './connect.js'
 import { addDrain } from './drain.js'
 import { CommandFailed } from './failure.js'
@@ -44,6 +45,8 @@ function buildProgram (): Command {
   addReplay(program)
   addRedeliver(program)
   addAudit(program)
+  addBackup(program)
+  addRestore(program)
   return program
 }
 

@@ -9,6 +9,7 @@ import { presenceOf } from '../projections/presence.js'
 import type { Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { downlinksRejected, ledger, nodes, uplinks } from '../schemas/streams.js'
+import { Backups } from './backups.js'
 import type { Config, Role } from './config.js'
 import { followDownlinks } from './downlinks.js'
 import { describeDrain, requestDrain } from './drain-requests.js'
@@ -87,6 +88,8 @@ async function start (
   await checkPorts(given)
   const stores = await openStores(given, logger, health)
   closers.push(() => stores.close())
+  const backups = new Backups(stores.backUp, failed)
+  closers.push(() => backups.idle())
   ending.addEventListener('abort', () => { stores.stopping() })
   closers.push(health.watch('ledger', () => stores.log.health().reason))
   const config = await ensureSecrets(given) // not before: a start that fails leaves nothing behind
@@ -117,7 +120,7 @@ async function start (
   observe(metrics, health, stores, edge, users, projections)
   const readiness = () => readinessOf(health, ending.aborted, edge?.draining === 100)
   const madeUp = new Set<string>()
-  const app = buildApp(config, logger, stores, push, nodeTable, metrics, health, readiness, madeUp)
+  const app = buildApp(config, logger, stores, backups, push, nodeTable, metrics, health, readiness, madeUp)
   app.addHook('onRequest', async (_request, reply) => { if (ending.aborted) reply.header('connection', 'close') })
   edge?.routes(app)
   closers.push(async () => {
@@ -208,8 +211,8 @@ async function takeLeave (
 }
 
 function buildApp (
-  config: Config, logger: Logger, stores: Stores, push: Push, nodeTable: NodeTable, metrics: GatewayMetrics,
-  health: HealthRegistry, readiness: () => Readiness, madeUp: ReadonlySet<string>
+  config: Config, logger: Logger, stores: Stores, backups: Backups, push: Push, nodeTable: NodeTable,
+  metrics: GatewayMetrics, health: HealthRegistry, readiness: () => Readiness, madeUp: ReadonlySet<string>
 ) {
   const { log, tables } = stores
   const partitions = log.partitions(ledger)
@@ -233,6 +236,7 @@ function buildApp (
     state: (userId, at) => stateAt(log, userId, at),
     trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),
     rebuild: (table, signal) => rebuilds.start(table, signal),
+    backup: command => backups.start(command),
     lag: () => lagOf(stores),
     topics: () => topicsOf({ log, settings: stream => topicSettings(config, stream, stores.bytesMax) }),
     async ipConfig (request, host) {

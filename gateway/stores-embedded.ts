@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { localLinks } from '../actors/links.js'
 import { embeddedSnapshots } from '../actors/snapshots-embedded.js'
 import type { RebuildableSnapshots } from '../actors/snapshots.js'
+import { backUp } from '../ledger/embedded/backup.js'
 import { embeddedLog } from '../ledger/embedded/log.js'
 import type { Retention } from '../ledger/embedded/retention.js'
 import { openStore } from '../ledger/embedded/store.js'
@@ -49,6 +50,7 @@ export async function openEmbeddedStores (config: Config, logger: Logger): Promi
       links: localLinks(),
       shared: false,
       bytesMax,
+      backUp: (directory, options) => backUp({ env: store.env, path: config.dataDir }, directory, options),
       groups: () => [], // nobody but this process writes here, so nothing waits in `downlinks`
       commitSeconds: () => store.metrics.commitMs / 1000,
       stopping: () => { store.stopping() },

@@ -3,6 +3,7 @@ import type { RebuildableSnapshots } from '../actors/snapshots.js'
 import type { EventLog } from '../ledger/log.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
 import type { Stream } from '../schemas/streams.js'
+import type { BackUp } from './backups.js'
 
 /** The ports of design.md 3, all of one side and open. What the roles are built on. */
 export interface Stores {
@@ -14,6 +15,8 @@ export interface Stores {
   readonly shared: boolean
   /** How many bytes of blocks a stream may hold, by its name; undefined for no bound of ours. */
   bytesMax? (name: string): number | undefined
+  /** Copies the data directory; absent where there is none. */
+  backUp?: BackUp
   /** Moving average of one commit of the log, seconds. */
   commitSeconds (): number
   /** Groups that keep no store of their own, as far as this process is a member: the first offset not delivered. */

@@ -5,6 +5,8 @@ import type { Logger } from 'pino'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Role } from '../config.js'
 import { requireApiKey } from './auth.js'
+import { backupsRoutes } from './backups.js'
+import type { BackupsOptions } from './backups.js'
 import { connectionsRoutes } from './connections.js'
 import type { ConnectionsOptions } from './connections.js'
 import { withDeadlines } from './deadlines.js'
@@ -46,7 +48,8 @@ import type { UplinksOptions } from './uplinks.js'
 /** All that the routes ask for; gateway/main.ts gives it. */
 export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
-  HealthOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions {
+  HealthOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,
+  BackupsOptions {
   readonly logger: Logger
   /** Of this node: its HTTP side has the routes of these, besides health, metrics and the node table. */
   readonly roles: readonly Role[]
@@ -101,6 +104,7 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
   app.register(nodesRoutes, deps)
   app.register(lagRoutes, deps)
   app.register(topicsRoutes, deps)
+  app.register(backupsRoutes, deps)
   app.register(healthRoutes, deps)
   openApiRoute(app)
   handOnWebSockets(app)

@@ -10,7 +10,8 @@ import type { RootDatabase } from 'lmdb'
 export class StoreError extends Error {
   override readonly name = 'StoreError'
   constructor (
-    readonly code: 'in-use' | 'absent' | 'not-ours' | 'newer-format' | 'not-writable' | 'damaged' | 'partitions-differ',
+    readonly code: 'in-use' | 'absent' | 'not-ours' | 'newer-format' | 'not-writable' | 'damaged' | 'partitions-differ' |
+    'no-room',
     message: string,
     options?: { cause?: unknown }
   ) {
@@ -20,7 +21,7 @@ export class StoreError extends Error {
 
 /** Raised when an older build would misread what this one writes. */
 const format = 1
-const formatFile = 'ledgerline.json'
+export const formatFile = 'ledgerline.json'
 
 /** Directories that this process has open: LMDB's locks tell processes apart, not two opens within one. */
 const claimed = new Set<string>()

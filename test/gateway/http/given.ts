@@ -89,6 +89,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
     rebuild: () => { throw new Error('not here') },
     lag: async () => [],
     topics: async () => [],
+    backup: async () => { throw new Error('not here') },
     ...overrides,
   })
   t.teardown(() => app.close())

@@ -32,6 +32,7 @@ t.test('The OpenAPI document', async t => {
       'GET /v1/users/{userId}/presence',
       'GET /v1/users/{userId}/state',
       'GET /v1/users/{userId}/trace',
+      'POST /v1/backups',
       'POST /v1/downlinks',
       'POST /v1/nodes/{nodeId}/drain',
       'POST /v1/presence',
