@@ -28,7 +28,7 @@ export type HistoryOptions =
  * opened after this one, while this one was open.
  *
  * Where a node is lost nobody knows what it had counted. Its connections' records have what the ledger itself tells, as
- * far back as `blocksBackMax`, and say of the rest that it is unknown.
+ * far back as it is read (`ledgerCounts`), and say of the rest that it is unknown.
  */
 export class History {
   /** Connections that ended without a record, because the ledger did not tell of their opening: it was deleted. */

@@ -41,11 +41,16 @@ export class LedgerCounts {
 }
 
 /**
- * Blocks of a ledger partition that are read back from an end. A connection that opened before them has an unknown
- * number of uplinks, and what was reported before them is unknown. Rejected: to count every uplink in the table while
- * its connection is open, which would make a write of each for the sake of the few whose node is lost.
+ * How far a ledger partition is read back from an end: as many blocks, and as many bytes of them (`Stream.bytesOf`). A
+ * connection that opened before them has an unknown number of uplinks, and what was reported before them is unknown.
+ * Rejected: to count every uplink in the table while its connection is open, which would make a write of each for the
+ * sake of the few whose node is lost.
  */
 export const blocksBackMax = 4096n
+export const bytesBackMax = 64 << 20
+
+/** Blocks whose sizes are looked at together, from the youngest back. */
+const step = 256n
 
 /**
  * Reads what the ledger tells of these connections. It depends on nothing but the ledger and where each one ended.
@@ -57,17 +62,53 @@ export async function ledgerCounts (
 ): Promise<Map<string, LedgerCounts>> {
   const counts = new Map(Array.from(ends.keys(), connectionId => [connectionId, new LedgerCounts()]))
   const open = new Map(ends)
-  const offsets = [...ends.values()]
-  const first = offsets.reduce((least, offset) => offset < least ? offset : least) - blocksBackMax
-  const last = offsets.reduce((most, offset) => offset > most ? offset : most)
-  for await (const { offset, items } of log.read(ledger, partition, { from: first > 0n ? first : 0n, to: last + 1n })) {
+  const firsts = await firstBlocks(log, partition, [...new Set(ends.values())])
+  const from = [...firsts.values()].reduce((least, offset) => offset < least ? offset : least)
+  const last = [...firsts.keys()].reduce((most, offset) => offset > most ? offset : most)
+  for await (const { offset, items } of log.read(ledger, partition, { from, to: last + 1n })) {
     for (const { fact } of items) {
       if (!('connectionId' in fact)) continue
       const end = open.get(fact.connectionId)
-      if (end === undefined || offset < end - blocksBackMax) continue
+      if (end === undefined || offset < firsts.get(end)!) continue
       if (fact.type === 'ConnectionClosed') open.delete(fact.connectionId)
       else counts.get(fact.connectionId)!.add(fact)
     }
   }
   return counts
 }
+
+/** @returns by end: the first block that is read for it */
+async function firstBlocks (
+  log: LogReader, partition: number, ends: readonly bigint[]
+): Promise<Map<bigint, bigint>> {
+  const first = ends.reduce((least, offset) => offset < least ? offset : least)
+  const last = ends.reduce((most, offset) => offset > most ? offset : most)
+  const furthest = back(first, blocksBackMax)
+  /** The youngest first. */
+  const sizes: Array<{ readonly offset: bigint, readonly bytes: number }> = []
+  let bytes = 0
+  for (let to = last; to > furthest && bytes <= bytesBackMax; to = back(to, step)) {
+    const from = back(to, step)
+    const older: typeof sizes = []
+    const range = { from: from > furthest ? from : furthest, to }
+    for await (const { offset, items } of log.read(ledger, partition, range)) {
+      const size = items.reduce((sum, item) => sum + ledger.bytesOf(item), 0)
+      older.push({ offset, bytes: size })
+      if (offset < first) bytes += size
+    }
+    sizes.push(...older.reverse())
+  }
+  return new Map(ends.map(end => {
+    let from = back(end, blocksBackMax)
+    let sum = 0
+    for (const { offset, bytes } of sizes) {
+      if (offset < end) sum += bytes
+      if (sum <= bytesBackMax) continue
+      from = offset + 1n > from ? offset + 1n : from
+      break
+    }
+    return [end, from]
+  }))
+}
+
+function back (from: bigint, blocks: bigint): bigint { return from > blocks ? from - blocks : 0n }

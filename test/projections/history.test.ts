@@ -25,6 +25,8 @@ import { MemoryTables } from './memory-tables.js'
 const logger = pino({ enabled: false })
 const partitions = 2
 
+const mebibyte = new Uint8Array(1 << 20)
+
 t.test('a connection that ended', async t => {
   t.test('has one record with its whole story, in the partition of its user', async t => {
     const world = await embedded(t)
@@ -143,6 +145,18 @@ t.test('a connection that was lost with its node', async t => {
     t.strictSame(await recorded(
       [opened('ann', 'c1')], [report('c1', 1, 1)], ...others, [report('c1', 5, 5), uplink('ann', 'c1')], [lost('c1')]
     ), [{ connectionId: 'c1', uplinks: -1, writtenSeq: 5, ackedSeq: 5, ...nobodyKnows }])
+  })
+
+  t.test('has the same where few blocks before it are many bytes', async t => {
+    const large = (seq: number) => {
+      const entry = uplink('ann', 'c1', seq)
+      return { ...entry, fact: { ...entry.fact, payload: mebibyte } } as Entry
+    }
+    const blocks = Array.from({ length: 80 }, (_, i) => [large(i + 1)])
+    t.strictSame(await recorded([opened('ann', 'c1')], [report('c1', 1, 1)], ...blocks, [report('c1', 5, 5)], [lost('c1')]),
+      [{ connectionId: 'c1', uplinks: -1, writtenSeq: 5, ackedSeq: 5, ...nobodyKnows }])
+    t.strictSame(await recorded([opened('ann', 'c1')], ...blocks.slice(0, 40), [report('c1', 5, 5)], [lost('c1')]),
+      [{ connectionId: 'c1', uplinks: 40, writtenSeq: 5, ackedSeq: 5, ...nobodyKnows }])
   })
 
   t.test('has what its edge has counted, where that one slept and told it first', async t => {
