@@ -32,6 +32,7 @@ t.test('the Kafka log', { skip: kafkaMissing() ?? false }, async t => {
     async cut (_log, { name }, partition, to) {
       const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin()
       await admin.connect()
+      await admin.fetchTopicOffsets(`test.${name}`) // or it knows of no such topic
       await admin.deleteTopicRecords({ topic: `test.${name}`, partitions: [{ partition, offset: String(to) }] })
       await admin.disconnect()
     },

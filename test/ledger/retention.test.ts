@@ -97,6 +97,38 @@ t.test('retention', async t => {
   })
 })
 
+t.test('a group that retention passes is told of as a failure, and goes on behind the hole', async t => {
+  const stream = noteStream()
+  let keptFrom = 0n
+  const failures: Array<{ message: string, offset: bigint | undefined }> = []
+  const { log } = await openedLog(t, t.testdir(), {
+    sweepMs: 3_600_000,
+    streams: { [stream.name]: { retentionMs: -1, keepFrom: () => keptFrom } },
+    onFollowerError: (err, { offset }) => { failures.push({ message: (err as Error).message, offset }) },
+  })
+  const long = 'x'.repeat(100_000) // more than is kept in memory for followers
+  for (let i = 0; i < 4; i++) await log.append(stream, 0, [note(`${i}${long}`)])
+  const seen: bigint[] = []
+  let goOn = () => {}
+  const first = new Promise<void>(resolve => { goOn = resolve })
+  await log.follow(stream, 'slow', {
+    assigned: async () => 1n,
+    received: ({ offset }) => {
+      seen.push(offset)
+      return offset === 1n ? first : undefined
+    },
+    revoked: async () => {},
+  })
+  for (let i = 4; i < 12; i++) await log.append(stream, 0, [note(`${i}${long}`)])
+  keptFrom = 6n
+  await log.sweep()
+  t.strictSame(failures, [])
+  goOn()
+  await until(() => seen.at(-1) === 11n)
+  t.strictSame(seen, [1n, 6n, 7n, 8n, 9n, 10n, 11n])
+  t.strictSame(failures, [{ message: 'the blocks from 2 to 5 were deleted before they were taken', offset: 6n }])
+})
+
 t.test('retention among clocks that lie', async t => {
   const dayMs = 86_400_000
   const startMs = Date.UTC(2026, 5, 1)
