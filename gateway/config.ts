@@ -48,6 +48,8 @@ export interface Config {
   readonly userByteRate: number
   /** Bytes read from sockets and not dealt with, of all connections of this node. */
   readonly intakeBytesMax: number
+  /** What this process may use; 0: what its container allows, or the machine has. */
+  readonly memoryBytesMax: number
   /** How long the embedded log keeps each stream; 0 for ever. */
   readonly retentionMs: number
   /** How many bytes of each stream it keeps; 0 for no bound, undefined for a share of the disk. */
@@ -111,6 +113,8 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
     'bytes a second of one user on this node; 0 for no limit'),
   intakeBytesMax: setting('INTAKE_BYTES_MAX', '8388608', integer(1 << 20, 2 ** 40),
     'bytes read from clients and not dealt with, of this node'),
+  memoryBytesMax: setting('MEMORY_BYTES_MAX', '0', integer(0, 2 ** 46),
+    'memory that this process may use; 0 for what its container allows, or the machine has'),
   retentionMs: setting('RETENTION_MS', '604800000', integer(0, 315_360_000_000),
     'how long the embedded log keeps a stream; 0 for ever'),
   retentionBytes: setting('RETENTION_BYTES', undefined, integer(0, Number.MAX_SAFE_INTEGER),

@@ -261,6 +261,7 @@ function observe (
 ): void {
   metrics.observe({
     connections: () => edge?.connections ?? 0,
+    memoryPressure: () => edge?.memoryPressure ?? 0,
     intakeBytes: () => edge?.intakeBytes ?? 0,
     activeUsers: () => users?.activeUsers() ?? 0,
     commitSeconds: () => stores.commitSeconds(),

@@ -6,6 +6,8 @@ import type { DrainCounters } from './drain.js'
 export interface MetricsSources {
   connections (): number
   activeUsers (): number
+  /** Share of the memory that there may be, 0 to 1. */
+  memoryPressure (): number
   /** Read from sockets and not dealt with. */
   intakeBytes (): number
   /** Blocks that each table is behind the ledger. */
@@ -70,6 +72,8 @@ export class GatewayMetrics {
   observe (sources: MetricsSources): void {
     this.#gauge('connections', 'Open connections', [], gauge => { gauge.set(sources.connections()) })
     this.#gauge('active_users', 'Users with an actor in memory', [], gauge => { gauge.set(sources.activeUsers()) })
+    const share = 'Share of the heap or of the memory that the process may use, whichever is scarcer'
+    this.#gauge('memory_pressure', share, [], gauge => { gauge.set(sources.memoryPressure()) })
     this.#gauge('intake_bytes', 'Bytes read from clients and not dealt with', [], gauge => { gauge.set(sources.intakeBytes()) })
     this.#gauge('commit_seconds', 'Moving average of one commit', [], gauge => { gauge.set(sources.commitSeconds()) })
     this.#gauge('table_lag_blocks', 'Ledger blocks that a table is behind', ['table'], gauge => {

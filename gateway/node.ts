@@ -1,4 +1,3 @@
-import { totalmem } from 'node:os'
 import { performance } from 'node:perf_hooks'
 import type { EventLog } from '../ledger/log.js'
 import { nodeRow, type NodeRow } from '../projections/nodes.js'
@@ -7,6 +6,7 @@ import type { ConditionName, Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import type { NodeFact, NodeStarted } from '../schemas/records.js'
 import { nodes } from '../schemas/streams.js'
+import { memoryBytesMax } from './memory.js'
 
 /** Three reports may be late or lost before others take the node for lost. */
 const reportsPerLease = 3
@@ -158,10 +158,4 @@ export class NodeReporter {
   #clear (): void {
     for (const timer of this.#timers) clearInterval(timer)
   }
-}
-
-/** What a container allows, or the machine has. */
-function memoryBytesMax (): number {
-  const constrained = process.constrainedMemory()
-  return constrained > 0 && constrained < totalmem() ? constrained : totalmem()
 }

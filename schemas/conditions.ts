@@ -39,6 +39,8 @@ const table = {
     'By itself once the log and the tables answer.'),
   descriptors: row(true, 0, 'The process has so few file descriptors left that new clients are sent away.',
     'By itself once clients leave; a higher `nofile`, or a lower `LEDGERLINE_CONNECTIONS_MAX`.'),
+  memory: row(true, 0, 'Memory is short: slow readers are closed, then new clients are sent away, then uplinks refused.',
+    'By itself as what waits is taken; more memory (`--max-old-space-size`, `LEDGERLINE_MEMORY_BYTES_MAX`) or more nodes.'),
   'key-set': row(false, 0, 'The keys that client tokens are checked with can not be had; those had last are in use, for a day.',
     'By itself once the host of `LEDGERLINE_JWKS_URL` answers with a key set.'),
 } as const satisfies Record<string, ConditionDescription>

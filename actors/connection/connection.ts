@@ -32,6 +32,8 @@ export interface EdgeContext {
   append (partition: number, entries: readonly Entry[]): Promise<unknown>
   /** Appends the end of a connection, or what was refused at it, as soon as the ledger takes it. */
   appendLater (partition: number, entry: Entry): void
+  /** Uplinks of a lower priority are refused with `overloaded`: -Infinity for none. */
+  priorityMin (): number
   /** False where the node is full, busy or leaving: `connect` is answered with `redirect`. */
   admits (transport: string): boolean
   /** Alternatives for a client that is sent away. */

@@ -26,7 +26,9 @@ export interface RefusedRun {
 const slackMs = 100
 
 /** Refuses an uplink that was not given to the ledger. */
-export function refuseHere (connection: Connection, seq: number, code: 'throttled' | 'gap'): void {
+export function refuseHere (
+  connection: Connection, seq: number, code: 'throttled' | 'gap' | 'overloaded', retryAfterMs = 0
+): void {
   const tally = tallyOf(connection)
   // Not `seq`: an earlier one may be refused already, or this one be a repeat of what is accepted.
   const expectedSeq = connection.forwardedSeq + 1
@@ -34,7 +36,7 @@ export function refuseHere (connection: Connection, seq: number, code: 'throttle
   connection.edge.reportSoon(connection)
   const { run } = tally
   if (!run || run.expectedSeq !== expectedSeq || seq <= run.upToSeq) {
-    tally.run = runOf(expectedSeq, code, 0, seq)
+    tally.run = runOf(expectedSeq, code, retryAfterMs, seq)
     if (code === 'gap') askFirst(connection, tally.run)
     return
   }

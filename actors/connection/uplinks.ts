@@ -11,6 +11,9 @@ import { tallyOf } from './tally.js'
 /** How long a client waits before it resends what the ledger could not take. */
 const unavailableRetryMs = 1_000
 
+/** What a client waits whose uplinks the node can't bear: not all as long, for there are many. */
+function overloadedRetryMs (): number { return Math.ceil(2_000 * (1 + Math.random())) }
+
 /**
  * Gives an uplink to the ledger, with the others of this turn. Whether it is accepted, the user actor says. What will
  * not be accepted, or was before, is not stored: it is refused or answered here.
@@ -35,6 +38,10 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
   }
   if (!isNext(connection, seq)) {
     refuseHere(connection, seq, 'gap')
+    return
+  }
+  if (priority < connection.edge.priorityMin()) {
+    refuseHere(connection, seq, 'overloaded', overloadedRetryMs())
     return
   }
   const { connectionId } = connection

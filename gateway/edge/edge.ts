@@ -22,6 +22,9 @@ const handshakesMax = 4_096
 /** Of one address; more where it may open more within 3 s. */
 const handshakesOfNetworkMax = 256
 
+/** Who has less queued frees too little to be ended for it. */
+const shedBytesMin = 32 << 10
+
 /** A `Resync` without an answer, or an uplink without an ack, is asked for again after as long. */
 const repairTicks = 2_000 / tickMs
 
@@ -53,6 +56,8 @@ export class Edge {
   readonly #all = new Set<Connection>()
   readonly #byId = new Map<string, Connection>()
   readonly #unrecorded: Array<{ partition: number, entry: Entry }> = []
+  /** Ended because memory is short, and not gone yet. */
+  readonly #shed = new Set<Connection>()
   readonly #timer: NodeJS.Timeout
   /** A sweep that comes so long after the one before is late: this process stood still. */
   readonly #lateTicks: number
@@ -114,6 +119,7 @@ export class Edge {
   closed (connection: Connection, clean: boolean): void {
     this.#all.delete(connection)
     this.#byId.delete(connection.connectionId)
+    this.#shed.delete(connection)
     this.handshakes.delete(connection)
     this.lingerers.delete(connection.wire)
     connection.tell({ type: 'socketClosed', clean })
@@ -130,6 +136,28 @@ export class Edge {
   /** Keeps the end of a connection until the ledger takes it; bounded by the connections that there can be. */
   appendLater (partition: number, entry: Entry): void {
     this.#unrecorded.push({ partition, entry })
+  }
+
+  /**
+   * Ends connections whose clients do not read, those with the most queued bytes first, until half of what all have
+   * queued will be gone. Their clients resume, and get the rest as they read. The next ones only when these are gone.
+   */
+  shedReaders (): void {
+    if (this.#shed.size > 0) return
+    const slow: Connection[] = []
+    let queuedBytes = 0
+    for (const connection of this.#all) {
+      const { phase, wire } = connection
+      if (phase !== 'open' || wire.queuedBytes < shedBytesMin) continue
+      slow.push(connection)
+      queuedBytes += wire.queuedBytes
+    }
+    slow.sort((a, b) => b.wire.queuedBytes - a.wire.queuedBytes)
+    for (let left = queuedBytes, i = 0; i < slow.length && left > queuedBytes / 2; i++) {
+      left -= slow[i]!.wire.queuedBytes
+      this.#shed.add(slow[i]!)
+      slow[i]!.tell({ type: 'fail', code: 'slow-consumer', reason: 'memory is short, and this client reads slowly' })
+    }
   }
 
   /** Ends every connection at once, so that its client resumes elsewhere. */

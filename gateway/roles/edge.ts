@@ -19,6 +19,7 @@ import { isOwn, Reports } from '../edge/reports.js'
 import { listenTcp } from '../edge/tcp.js'
 import { TokenVerifier } from '../edge/token.js'
 import { webSocketRoute } from '../edge/websocket.js'
+import { Memory, processMemory } from '../memory.js'
 import type { GatewayMetrics } from '../metrics.js'
 import type { NodeIdentity } from '../node.js'
 import type { NodeTable } from '../node-table.js'
@@ -47,6 +48,8 @@ export class EdgeRole implements DrainingEdge {
   readonly #nodeId: string
   readonly #tokens: TokenVerifier
   readonly #listeners: Array<() => Promise<void>> = []
+  readonly #memory: Memory
+  readonly #stopMemory: () => void
   #stopping = false
   /** Since it is stopping: among them the ends of its connections. */
   readonly #lastAppends: Array<Promise<unknown>> = []
@@ -87,6 +90,7 @@ export class EdgeRole implements DrainingEdge {
         return appended
       },
       appendLater: (partition, entry) => { edge.appendLater(partition, entry) },
+      priorityMin: () => memory.priorityMin,
       admits: transport => this.#admits(transport),
       alternates: transport => this.#alternates(transport),
       lookAround: async transport => { if (this.#alternates(transport).length === 0) await nodeTable.rows() },
@@ -104,6 +108,14 @@ export class EdgeRole implements DrainingEdge {
       lingerersMax: Math.min(lingerersMax, Math.ceil(descriptors.reserve / 2)),
       ageMaxMs: config.connectionAgeMaxMs,
     })
+    const { use, stop } = processMemory(config.memoryBytesMax)
+    const memory = new Memory(health, edge, use)
+    const stopSampling = memory.start()
+    this.#memory = memory
+    this.#stopMemory = () => {
+      stopSampling()
+      stop()
+    }
     const admission = new Admission(config.acceptRate)
     links.connections = message => edge.toConnection(message)
     this.#edge = edge
@@ -120,6 +132,8 @@ export class EdgeRole implements DrainingEdge {
   }
 
   get connections (): number { return this.#edge.connections }
+
+  get memoryPressure (): number { return this.#memory.pressure }
 
   get intakeBytes (): number { return this.#edge.context.intake.bytes }
 
@@ -155,12 +169,13 @@ export class EdgeRole implements DrainingEdge {
     const late = new Promise(resolve => { setTimeout(resolve, limits.lingerMs).unref() })
     await Promise.race([Promise.allSettled(this.#lastAppends), late])
     for (const timer of this.#timers) clearInterval(timer)
+    this.#stopMemory()
     this.#tokens.stop()
   }
 
   /** A node that is full or leaves takes nobody; one that is busy, or loses only some, takes who has nowhere to go. */
   #admits (transport: string): boolean {
-    if (this.#stopping || this.#edge.isFull || this.draining === 100) return false
+    if (this.#stopping || this.#edge.isFull || this.#memory.refusesConnects || this.draining === 100) return false
     if (this.draining === 0 && !this.#nodeTable.sheds(this.#nodeId)) return true
     return this.#alternates(transport).length === 0
   }

@@ -32,12 +32,14 @@ export function givenConnection (
   let paused = false
   let mayCrash = false
   let now = 0
+  let queuedBytes = 0
+  let priorityMin = -Infinity
   const verifying: Array<{ token: string, resolve: (identity: Identity) => void, reject: (err: unknown) => void }> = []
   const appends: Array<{ resolve: () => void, reject: (error: Error) => void }> = []
   const wire: Wire = {
     transport: 'tcp',
     address: '192.0.2.1:4000',
-    queuedBytes: 0,
+    get queuedBytes () { return queuedBytes },
     bytesIn: 0,
     bytesOut: 0,
     write (frame) { written.push(frame) },
@@ -76,6 +78,7 @@ export function givenConnection (
       return new Promise<void>((resolve, reject) => { appends.push({ resolve, reject }) })
     },
     appendLater (_partition, entry) { appended.push(entry) },
+    priorityMin: () => priorityMin,
     admits: () => true,
     alternates: () => [],
     lookAround: async () => {},
@@ -125,6 +128,11 @@ export function givenConnection (
         type: 'welcome', nodeId: 'n1', connectionId, resumed: false, uplinkSeq: 0, downlinkSeq: 0, lastSeq: 0, missed: 0, ...more,
       })
     },
+    /** Its client reads too slowly. */
+    queues (bytes: number) { queuedBytes = bytes },
+    shedReaders () { edge.shedReaders() },
+    /** Memory is short: uplinks of a lower priority are refused. */
+    bearsFrom (priority: number) { priorityMin = priority },
     /** The user actor says once more which uplinks the session has. */
     has (uplinkSeq: number) { this.welcome({ uplinkSeq }) },
     acked (seq: number) { this.tells(seq, []) },
