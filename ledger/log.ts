@@ -34,12 +34,9 @@ export interface EventLog extends LogReader {
    * Appends `items`, in order, and resolves with the position of the first once they are durable. Appends that arrive
    * while another is in flight wait and are committed together (group commit); those to one partition keep their order.
    *
-   * Blocks have at most 1 MiB. Items that take up to 256 KiB, as `Stream.bytesOf` counts, are neighbours in one block,
-   * so that the position of the first tells that of each. More may be cut into several blocks, of which the last one
-   * tells `derivedFrom`.
-   *
-   * What is more than a block has room for goes into several, in order, and the position is that of the first one: who
-   * wants to know where each item stands appends less at a time (`piecesOf`).
+   * A block has at most 1 MiB. Items that take up to 256 KiB, as `Stream.bytesOf` counts, are neighbours in one block,
+   * so that the position of the first tells that of each: who wants to know that appends no more at a time, by
+   * `piecesOf`. More may go into several blocks, in order, of which the last one tells `derivedFrom`.
    *
    * From the call on the items belong to the log, which may hand these very objects to followers: they own their bytes,
    * and nobody changes them.

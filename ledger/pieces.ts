@@ -1,7 +1,10 @@
 import type { Stream } from '../schemas/streams.js'
 
-/** What one append should have at most: half of what a record or a block may take, which others share with it. */
-export const appendBytesMax = 512 << 10
+/**
+ * What one append should have at most, to stand in one block or record of 1 MiB: texts count one byte a character, and
+ * may take three.
+ */
+export const appendBytesMax = 256 << 10
 
 /**
  * Items in their order, in pieces that fit into one append each. An item that is larger is a piece of its own.

@@ -42,7 +42,7 @@ export interface SweeperDeps {
 }
 
 /** Deleted with one commit, so that no commit takes long because of it. */
-const blocksPerCommit = 256
+const blocksPerCommit = 64
 /** How long looking at times may keep the event loop. */
 const turnMs = 2
 

@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Block, EventLog, Follower, Hole, ReadRange } from '../../ledger/log.js'
+import { formatPosition, type Block, type EventLog, type Follower, type Hole, type ReadRange } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import { bytesOfValue } from '../../schemas/sizes.js'
@@ -96,6 +96,41 @@ export async function logContract (
         }
       }
       t.strictSame(all, Array.from({ length: 50 }, (_, i) => [`${i}a`, `${i}b`, `${i}c`]).flat())
+    })
+
+    await t.test('cuts into several blocks what is more than one, in order, at the place of its first item', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      const long = Array.from({ length: 30 }, (_, i) => note(`${i} ${'x'.repeat(100_000)}`))
+      const [first, many, last] = await Promise.all([
+        log.append(stream, 0, [note('before')]),
+        log.append(stream, 0, long, { derivedFrom: 7n }),
+        log.append(stream, 0, [note('after')]),
+      ])
+      const texts: string[] = []
+      const places: string[] = []
+      for await (const { offset, items } of log.read(stream, 0, { from: 0n })) {
+        t.ok(stream.encodeBlock(items).length <= 1 << 20)
+        for (const [index, { text }] of items.entries()) {
+          texts.push(text)
+          places.push(formatPosition({ partition: 0, offset, index }))
+        }
+      }
+      t.strictSame(texts, ['before', ...long.map(({ text }) => text), 'after'])
+      t.strictSame([first, many, last].map(formatPosition), [places[0], places[1], places.at(-1)])
+      t.equal(await log.derivedFrom(stream, 0), 7n)
+    })
+
+    await t.test('keeps 256 KiB in one block, so that the first position tells all', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      const items = Array.from({ length: 12 }, (_, i) => note(`${i} ${'\u8a9e'.repeat(20_000)}`))
+      const appends = [0, 1, 2].map(() => log.append(stream, 0, items))
+      for (const { offset, index } of await Promise.all(appends)) {
+        for await (const block of log.read(stream, 0, { from: offset, to: offset + 1n })) {
+          t.strictSame(block.items.slice(index, index + items.length), items)
+        }
+      }
     })
 
     await t.test('resolves with positions that only grow', async t => {
