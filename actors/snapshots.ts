@@ -1,9 +1,31 @@
 /** In the place of a user id: nobody's state, but what the partition itself keeps beside those of its users. */
 export const ofPartition = ''
 
+/** Names one part of a user's saved state: one letter for its kind and a number, such as `p17`. ASCII, at most 20 characters. */
+export type PartId = string
+
+/** A user's saved state: its head, and the parts that the head names. */
+export interface SavedState {
+  readonly head: Buffer
+  readonly parts: ReadonlyMap<PartId, Buffer>
+}
+
+/** What has changed of a user's state since it was saved last. */
+export interface StateChanges {
+  readonly head: Buffer
+  /** Parts that no saved head names before this one, and that never change: they may be stored before the head. */
+  readonly added: ReadonlyMap<PartId, Uint8Array>
+  /** Parts that are written anew, together with the head. */
+  readonly changed: ReadonlyMap<PartId, Uint8Array>
+  /** Parts that go, with the head or after it. */
+  readonly gone: readonly PartId[]
+}
+
 /**
- * The port to saved user states and checkpoints (design.md 4, Checkpoint). Rebuilt from the ledger when it is lost.
- * A snapshot is the single-object Avro encoding of one user's state; see `user/snapshot.ts`.
+ * The port to saved user states and checkpoints (design.md 4, Checkpoint). A state is saved in parts, so that a
+ * checkpoint writes what has changed and not what the user has: see `user/parts.ts`.
+ *
+ * A head that is loaded is never older or newer than the parts that come with it.
  */
 export interface Snapshots {
   /**
@@ -15,21 +37,34 @@ export interface Snapshots {
   /**
    * The user's saved state, or undefined.
    *
+   * @param partsOf the parts that are wanted, by the head. A head of an older format names none: it is the whole state
+   * @throws whatever `partsOf` throws
    * @throws SnapshotsLost the store went back; the partition must be assigned again
    * @throws GatewayError `bad-record` nothing can ever be saved under this id: it is longer than a key may be
    */
-  load (partition: number, userId: string): Promise<Buffer | undefined>
+  load (partition: number, userId: string, partsOf: PartsOf): Promise<SavedState | undefined>
 
   /**
-   * Saves the states of the users touched, and the checkpoint with the last of them or after it. Moves only forward: it
+   * Single parts of a saved state, such as payloads that were left out when it was loaded. Those that are not there are
+   * left out of the map.
+   *
+   * @throws SnapshotsLost the store went back; the partition must be assigned again
+   */
+  parts (partition: number, userId: string, ids: readonly PartId[]): Promise<ReadonlyMap<PartId, Buffer>>
+
+  /**
+   * Saves what changed of the users touched, and the checkpoint with the last of it or after it. Moves only forward: it
    * is ignored when the stored checkpoint is already beyond `next`. A save that fails is tried again by the store, in
    * order, so that no later checkpoint moves past it; it rejects only when the store stops, or has lost what it had.
    *
-   * @param next the first offset that these snapshots do not include
+   * @param next the first offset that these changes do not include
+   * @param changes must stay as they are until the promise settles
    * @throws SnapshotsLost the store went back; the partition must be assigned again
    */
-  save (partition: number, next: bigint, states: ReadonlyMap<string, Buffer>): Promise<void>
+  save (partition: number, next: bigint, changes: ReadonlyMap<string, StateChanges>): Promise<void>
 }
+
+export type PartsOf = (head: Buffer) => readonly PartId[]
 
 /** Snapshots that can be looked through and put right by somebody who does not own the partition. */
 export interface RebuildableSnapshots extends Snapshots {
@@ -37,7 +72,13 @@ export interface RebuildableSnapshots extends Snapshots {
   savedTo (partition: number): Promise<bigint>
 
   /** As `load`, for whoever does not own the partition. */
-  saved (partition: number, userId: string): Promise<Buffer | undefined>
+  saved (partition: number, userId: string, partsOf: PartsOf): Promise<SavedState | undefined>
+
+  /** As `parts`, for whoever does not own the partition. */
+  savedParts (partition: number, userId: string, ids: readonly PartId[]): Promise<ReadonlyMap<PartId, Buffer>>
+
+  /** The parts that are stored of a user, whether a head names them or not. */
+  partIds (partition: number, userId: string): Promise<PartId[]>
 
   /** Every user with a saved state, at least once each; those saved or removed meanwhile may be among them. */
   users (partition: number): AsyncIterable<string>
@@ -45,12 +86,13 @@ export interface RebuildableSnapshots extends Snapshots {
   /**
    * Puts these states in place of those saved, undefined to remove one, and takes the partition from its owner: what it
    * remembers may come from a state that was wrong. It meets `SnapshotsLost`, and begins anew from what is saved now.
+   * Parts that are stored and that the state does not have are removed.
    *
    * @param checkpoint what the states are right for
    * @returns false, with nothing changed, where the checkpoint is another one by now
    */
   replace (
-    partition: number, checkpoint: bigint, states: ReadonlyMap<string, Buffer | undefined>
+    partition: number, checkpoint: bigint, states: ReadonlyMap<string, SavedState | undefined>
   ): Promise<boolean>
 }
 
