@@ -1,28 +1,34 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { WriteBatch } from '../ledger/embedded/batch.js'
-import { kind, nameBytesMax } from '../ledger/embedded/keys.js'
+import { checkpointKey, parseSnapshotKey, snapshotKey, snapshotPartKey } from '../ledger/embedded/keys.js'
 import type { Store } from '../ledger/embedded/store.js'
-import { GatewayError } from '../schemas/errors.js'
-import { ofPartition, type RebuildableSnapshots, SnapshotsLost } from './snapshots.js'
+import { type Changes, pickParts, type Waiting, waitingOf } from './snapshots-waiting.js'
+import {
+  type LoadedState, ofPartition, type PartId, type PartsOf, type RebuildableSnapshots, type SavedState, SnapshotsLost,
+} from './snapshots.js'
+
+/** What goes into one commit wholly or not at all: one part that no head names yet, or all else that changes of a user. */
+interface Step { readonly userId: string, readonly changes: Changes, readonly added: PartId | undefined }
 
 interface Save {
   readonly partition: number
   readonly next: number
-  readonly states: ReadonlyMap<string, Buffer | undefined>
-  /** Users of it whose states are stored, and with those in the commit under way. */
+  readonly users: ReadonlyMap<string, Changes>
+  readonly steps: readonly Step[]
+  /** Steps that are stored, and with those in the commit under way. */
   stored: number
   written: number
   resolve (): void
   reject (err: unknown): void
 }
 
-const usersPerTurn = 1000
+const keysPerTurn = 1000
 
 /**
  * Snapshots in the local store. They ride on the commits of the ledger. A save whose commit fails is tried again with
  * the next one, before any later save: a checkpoint must not move past states that were never stored. A large save goes
  * over several commits, its checkpoint with the last one: a state that is ahead of its checkpoint is no harm, for it
- * says up to where it goes.
+ * says up to where it goes. A head is in one commit with all that it needs to be new at the same time.
  */
 export function embeddedSnapshots (store: Store): RebuildableSnapshots {
   const checkpoints = new Map<number, number>()
@@ -48,7 +54,7 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
       const end = batch.derivedEnd
       inFlight = 0
       for (const save of saves) {
-        writeStates(batch, save, end)
+        writeSteps(batch, save, end)
         if (batch.pageBytes >= end) break
         writeCheckpoint(batch, save)
         inFlight++
@@ -78,19 +84,65 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
     return Math.max(checkpointOf(partition), ...waiting.map(({ next }) => next))
   }
 
-  function find (partition: number, userId: string): Buffer | undefined {
-    const save = saves.findLast(save => save.partition === partition && save.states.has(userId))
-    if (save) return save.states.get(userId)
-    return store.env.getBinary(snapshotKey(partition, userId)) as Buffer | undefined
+  function waits (partition: number, userId: string): Waiting | undefined {
+    const mine = saves.filter(save => save.partition === partition).flatMap(({ users }) => users.get(userId) ?? [])
+    return waitingOf(mine)
+  }
+
+  function find (partition: number, userId: string, partsOf: PartsOf): LoadedState | undefined {
+    const waiting = waits(partition, userId)
+    const head = waiting ? waiting.head : store.env.getBinary(snapshotKey(partition, userId)) as Buffer | undefined
+    if (!head) return undefined
+    const wanted = partsOf(head)
+    const parts = pick(partition, userId, waiting, wanted)
+    const others = idsOf(partition, userId, waiting)
+    for (const id of wanted) others.delete(id)
+    return { head, parts, others: [...others] }
+  }
+
+  function pick (
+    partition: number, userId: string, waiting: Waiting | undefined, ids: readonly PartId[]
+  ): Map<PartId, Buffer> {
+    return pickParts(ids, waiting, id => store.env.getBinary(snapshotPartKey(partition, userId, id)) as Buffer | undefined)
+  }
+
+  /** Of all parts, stored or waiting to be. */
+  function idsOf (partition: number, userId: string, waiting: Waiting | undefined): Set<PartId> {
+    const ids = new Set<PartId>()
+    const start = Buffer.from(snapshotPartKey(partition, userId, ''))
+    const end = Buffer.concat([start, Buffer.from([0xff])])
+    for (const key of store.env.getKeys({ start, end })) ids.add(parseSnapshotKey(key).part!)
+    for (const [id, part] of waiting?.parts ?? []) {
+      if (part) ids.add(id)
+      else ids.delete(id)
+    }
+    return ids
+  }
+
+  /** What makes of that which is stored the state that is right. */
+  function differences (partition: number, userId: string, right: SavedState | undefined): Changes {
+    const waiting = waits(partition, userId)
+    const gone = idsOf(partition, userId, waiting)
+    const changed = new Map<PartId, Uint8Array>()
+    for (const [id, part] of right?.parts ?? []) {
+      gone.delete(id)
+      if (pick(partition, userId, waiting, [id]).get(id)?.equals(part) !== true) changed.set(id, part)
+    }
+    return { head: right?.head, added: new Map(), changed, gone: [...gone] }
   }
 
   function checkOwner (partition: number): void {
     if (replaced.has(partition)) throw new SnapshotsLost(`snapshots of partition ${partition}: they were rebuilt`)
   }
 
-  async function put (partition: number, next: number, states: Save['states']): Promise<void> {
+  async function put (partition: number, next: number, users: ReadonlyMap<string, Changes>): Promise<void> {
+    const steps: Step[] = []
+    for (const [userId, changes] of users) {
+      for (const added of changes.added.keys()) steps.push({ userId, changes, added })
+      steps.push({ userId, changes, added: undefined })
+    }
     await new Promise<void>((resolve, reject) => {
-      saves.push({ partition, next, states, stored: 0, written: 0, resolve, reject })
+      saves.push({ partition, next, users, steps, stored: 0, written: 0, resolve, reject })
       store.request(true)
     })
   }
@@ -101,54 +153,85 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
       return BigInt(checkpointOf(partition))
     },
 
-    async load (partition, userId) {
+    async load (partition, userId, partsOf) {
       checkOwner(partition)
-      return find(partition, userId)
+      return find(partition, userId, partsOf)
     },
 
-    async save (partition, next, states) {
-      for (const userId of states.keys()) snapshotKey(partition, userId)
+    async parts (partition, userId, ids) {
       checkOwner(partition)
-      if (Number(next) >= latest(partition)) await put(partition, Number(next), states)
+      return pick(partition, userId, waits(partition, userId), ids)
+    },
+
+    async save (partition, next, changes) {
+      for (const userId of changes.keys()) snapshotKey(partition, userId)
+      checkOwner(partition)
+      if (Number(next) >= latest(partition)) await put(partition, Number(next), changes)
     },
 
     async savedTo (partition) { return BigInt(checkpointOf(partition)) },
 
-    saved: async (partition, userId) => find(partition, userId),
+    saved: async (partition, userId, partsOf) => find(partition, userId, partsOf),
 
-    async * users (partition) {
-      const prefix = snapshotKey(partition, ofPartition)
-      const end = snapshotKey(partition + 1, ofPartition)
-      for (let start = prefix, last: Buffer | undefined; ; start = last) {
-        const keys = [...store.env.getKeys({ start, end, limit: usersPerTurn })]
+    savedParts: async (partition, userId, ids) => pick(partition, userId, waits(partition, userId), ids),
+
+    async * keys (partition) {
+      const end = Buffer.from(snapshotKey(partition + 1, ofPartition))
+      let start: Buffer = Buffer.from(snapshotKey(partition, ofPartition))
+      for (let last: Buffer | undefined; ; start = last) {
+        const keys = [...store.env.getKeys({ start, end, limit: keysPerTurn })]
         for (const key of keys) {
-          if (key.length > prefix.length && (last === undefined || !key.equals(last))) yield key.toString('utf8', prefix.length)
+          const found = parseSnapshotKey(key)
+          if (found.userId !== ofPartition && !(last && key.equals(last))) yield found
         }
         last = keys.at(-1)
-        if (last === undefined || keys.length < usersPerTurn) return
+        if (last === undefined || keys.length < keysPerTurn) return
         await turn()
       }
     },
 
+    async partIds (partition, userIds) {
+      return new Map(Array.from(userIds, userId => {
+        return [userId, [...idsOf(partition, userId, waits(partition, userId))]]
+      }))
+    },
+
     async replace (partition, checkpoint, states) {
-      if (latest(partition) !== Number(checkpoint)) return false
+      if (latest(partition) !== Number(checkpoint)) return new Set()
       replaced.add(partition)
-      await put(partition, Number(checkpoint), states)
-      return true
+      const users = Array.from(states, ([userId, right]) => [userId, differences(partition, userId, right)] as const)
+      await put(partition, Number(checkpoint), new Map(users))
+      return new Set(states.keys())
     },
   }
 }
 
 /** Those that are not stored yet, until the commit has `end` page bytes. */
-function writeStates (batch: WriteBatch, save: Save, end: number): void {
-  let index = 0
-  for (const [userId, state] of save.states) {
-    if (index++ < save.stored) continue
-    if (batch.pageBytes >= end) return
-    const key = snapshotKey(save.partition, userId)
-    if (state) batch.put(key, state)
-    else batch.remove(key)
-    save.written = index
+function writeSteps (batch: WriteBatch, save: Save, end: number): void {
+  const { partition, steps } = save
+  for (let i = save.stored; i < steps.length && batch.pageBytes < end; i++) {
+    const { userId, changes, added } = steps[i]!
+    if (added === undefined) {
+      writeGroup(batch, partition, userId, changes)
+    } else {
+      const isNeighbour = i > save.stored && steps[i - 1]!.userId === userId
+      batch.put(snapshotPartKey(partition, userId, added), changes.added.get(added)!, isNeighbour)
+    }
+    save.written = i + 1
+  }
+}
+
+function writeGroup (batch: WriteBatch, partition: number, userId: string, { head, changed, gone }: Changes): void {
+  if (head) batch.put(snapshotKey(partition, userId), head)
+  else batch.remove(snapshotKey(partition, userId))
+  let isNeighbour = false
+  for (const [id, part] of changed) {
+    batch.put(snapshotPartKey(partition, userId, id), part, isNeighbour)
+    isNeighbour = true
+  }
+  for (const id of gone) {
+    batch.remove(snapshotPartKey(partition, userId, id), isNeighbour)
+    isNeighbour = true
   }
 }
 
@@ -156,21 +239,4 @@ function writeCheckpoint (batch: WriteBatch, { partition, next }: Save): void {
   const checkpoint = batch.room(6)
   checkpoint.writeUIntBE(next, 0, 6)
   batch.put(checkpointKey(partition), checkpoint)
-}
-
-function snapshotKey (partition: number, userId: string): Buffer {
-  const bytes = Buffer.byteLength(userId)
-  if (bytes > nameBytesMax) throw new GatewayError('bad-record', `user id: got ${bytes} bytes, want at most ${nameBytesMax}`)
-  const key = Buffer.allocUnsafe(3 + bytes)
-  key[0] = kind.snapshot
-  key.writeUInt16BE(partition, 1)
-  key.write(userId, 3)
-  return key
-}
-
-function checkpointKey (partition: number): Buffer {
-  const key = Buffer.allocUnsafe(3)
-  key[0] = kind.checkpoint
-  key.writeUInt16BE(partition, 1)
-  return key
 }

@@ -2,7 +2,14 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import { GatewayError } from '../schemas/errors.js'
-import { ofPartition, type RebuildableSnapshots, SnapshotsLost } from './snapshots.js'
+import {
+  callBytesMax, callsOf, earlyField, headField, parseField, parseHead, partField, replacementOf, type Replacement,
+  scriptsOf,
+} from './snapshots-redis-scripts.js'
+import { pickParts, type Waiting, waitingOf } from './snapshots-waiting.js'
+import {
+  type LoadedState, ofPartition, type PartId, type PartsOf, type RebuildableSnapshots, SnapshotsLost, type StateChanges,
+} from './snapshots.js'
 
 export interface RedisSnapshotsOptions {
   /** What every key begins with. Letters, digits, `.`, `_` and `-`. */
@@ -24,7 +31,7 @@ export interface RedisSnapshots extends RebuildableSnapshots {
   close (): void
 }
 
-interface Save { readonly next: bigint, readonly states: ReadonlyMap<string, Buffer> }
+interface Save { readonly next: bigint, readonly changes: ReadonlyMap<string, StateChanges> }
 
 /** What is stored for a partition, as its owner knows it since it asked for the checkpoint. */
 interface Assignment {
@@ -32,6 +39,8 @@ interface Assignment {
   readonly generation: string
   /** The checkpoint read or saved last: what is stored must never be below it again. */
   next: bigint
+  /** Something is stored. */
+  begun: boolean
   /** Set once the store went back, or the checkpoint was asked for again. */
   over: string | undefined
   /** Saves on their way or waiting to be tried again, oldest first. */
@@ -39,52 +48,21 @@ interface Assignment {
   last: Promise<void>
 }
 
-const fieldsPerStep = 1000
+/** What was read in one moment. */
+interface Reading {
+  readonly generation: string
+  readonly next: bigint
+  /** The fields that were asked for. */
+  readonly values: ReadonlyArray<Buffer | null>
+}
+
+const fieldsPerStep = 250
+const partsPerRead = 100
+const stagedMs = 60_000
+/** Left under the key of an older build. */
+const fence = 'The states are in parts now, under another key, and only a newer Ledgerline can use them.'
 
 const none = '' // no generation
-
-/**
- * KEYS: the partition's hash. ARGV: identity, generation, the checkpoint known, the next one, then field and state of
- * each user. Running it twice changes nothing.
- */
-const save = `
-  local stored = redis.call('HMGET', KEYS[1], 'identity', 'generation', 'next')
-  if stored[1] ~= ARGV[1] then
-    if ARGV[3] ~= '0' then return 'lost' end
-    redis.call('UNLINK', KEYS[1])
-  elseif stored[2] ~= ARGV[2] or tonumber(stored[3]) < tonumber(ARGV[3]) then
-    return 'lost'
-  elseif tonumber(stored[3]) > tonumber(ARGV[4]) then
-    return 'ignored'
-  end
-  for i = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-  redis.call('HSET', KEYS[1], 'identity', ARGV[1], 'generation', ARGV[2], 'next', ARGV[4])
-  return 'saved'`
-
-/** KEYS: the partition's hash. ARGV: identity and generation of snapshots to give up. */
-const abandon = `
-  local stored = redis.call('HMGET', KEYS[1], 'identity', 'generation')
-  if stored[1] == ARGV[1] and stored[2] == ARGV[2] then redis.call('UNLINK', KEYS[1]) end`
-
-/**
- * KEYS: the partition's hash. ARGV: identity, the checkpoint that must be stored, a new generation, then for each user
- * field and state, or '' to remove it. With the generation the owner loses what it remembers.
- */
-const replace = `
-  local stored = redis.call('HMGET', KEYS[1], 'identity', 'next')
-  if stored[1] ~= ARGV[1] or stored[2] ~= ARGV[2] then return 0 end
-  for i = 4, #ARGV, 2 do
-    if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[1], ARGV[i])
-    else redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-  end
-  redis.call('HSET', KEYS[1], 'generation', ARGV[3])
-  return 1`
-
-interface Scripts {
-  snapshotsReplace (key: string, argv: ReadonlyArray<string | Buffer>): Promise<0 | 1>
-  snapshotsSave (key: string, argv: ReadonlyArray<string | Buffer>): Promise<'lost' | 'ignored' | 'saved'>
-  snapshotsAbandon (key: string, argv: readonly string[]): Promise<null>
-}
 
 /**
  * Snapshots in Redis: one hash per partition, with the checkpoint and the states side by side, so that they can only be
@@ -92,36 +70,42 @@ interface Scripts {
  *
  * A Redis that lost what it had must not answer "unknown user": the user's numbers would start again from 1. So the
  * store remembers the checkpoint of each partition, and every answer is read together with the stored one.
+ *
+ * Two owners may save at the same time, one of them not knowing that it is none any more. Both make the same state of the
+ * same entries, and what changed since an earlier place makes of any state between the two places the later one. So it is
+ * enough that no user goes back: each head has the `next` that it was saved with.
  */
 export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsOptions): RedisSnapshots {
   const { prefix, identity, endOf, onFailed = () => {}, onSaved = () => {}, retryMs = 100 } = options
   if (!/^[\w.-]+$/.test(prefix)) throw new RangeError(`prefix: got "${prefix}", want letters, digits, ".", "_" and "-"`)
-  redis.defineCommand('snapshotsSave', { numberOfKeys: 1, lua: save })
-  redis.defineCommand('snapshotsAbandon', { numberOfKeys: 1, lua: abandon })
-  redis.defineCommand('snapshotsReplace', { numberOfKeys: 1, lua: replace })
-  const scripts = redis as unknown as Scripts
+  const scripts = scriptsOf(redis)
   const assignments = new Map<number, Assignment>()
   const closed = new AbortController()
 
-  const keyOf = (partition: number) => `{${prefix}.${partition}}:snapshots`
+  const keyOf = (partition: number) => `{${prefix}.${partition}}:states`
+  const olderKeyOf = (partition: number) => `{${prefix}.${partition}}:snapshots`
+  const stagedKeyOf = (partition: number) => `{${prefix}.${partition}}:replacing`
 
-  async function stored (partition: number, userId?: string) {
-    const fields = ['identity', 'generation', 'next', ...(userId === undefined ? [] : [fieldOf(userId)])]
-    const [whose, generation, next, state] = await redis.hmgetBuffer(keyOf(partition), ...fields)
-      .catch((cause: Error) => { throw new GatewayError('not-ready', `Redis: ${cause.message}`, { cause }) })
-    if (whose?.toString() !== identity || !generation || !next) return { generation: none, next: 0n, state: undefined }
-    return { generation: generation.toString(), next: BigInt(next.toString()), state: state ?? undefined }
+  async function read (partition: number, fields: ReadonlyArray<string | Buffer>): Promise<Reading> {
+    const [whose, generation, next, ...values] = await redis
+      .hmgetBuffer(keyOf(partition), 'identity', 'generation', 'next', ...fields).catch(notReady)
+    if (whose?.toString() !== identity || !generation || !next) {
+      return { generation: none, next: 0n, values: fields.map(() => null) }
+    }
+    return { generation: generation.toString(), next: BigInt(next.toString()), values }
   }
 
   async function assigned (partition: number): Promise<Assignment> {
-    let { generation, next } = await stored(partition)
+    await scripts.snapshotsOpen(keyOf(partition), olderKeyOf(partition), [identity, fence]).catch(notReady)
+    let { generation, next } = await read(partition, [])
     if (endOf && next > await endOf(partition)) { // asked for after the checkpoint was read, so it is not behind it
-      await scripts.snapshotsAbandon(keyOf(partition), [identity, generation])
-      ;({ generation, next } = await stored(partition))
+      await scripts.snapshotsAbandon(keyOf(partition), [identity, generation]).catch(notReady)
+      ;({ generation, next } = await read(partition, []))
     }
     const assignment: Assignment = {
       generation: generation || newGeneration(),
       next,
+      begun: generation !== none,
       over: undefined,
       pending: [],
       last: Promise.resolve(),
@@ -137,47 +121,146 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
     throw new SnapshotsLost(`snapshots of partition ${partition}: ${assignment.over}`)
   }
 
-  async function written (partition: number, assignment: Assignment, { next, states }: Save): Promise<void> {
-    const fields = [...states].flatMap(([userId, state]) => [fieldOf(userId), state])
+  /** As `read` for the owner, who must not take what is lost for what never was. */
+  async function readOwn (
+    partition: number, assignment: Assignment, fields: ReadonlyArray<string | Buffer>
+  ): Promise<Reading> {
+    const { next: known, begun } = assignment
+    const reading = await read(partition, fields)
+    const isAnother = reading.generation === none ? begun : reading.generation !== assignment.generation
+    if (reading.next < known || isAnother) {
+      refuse(assignment, partition, `the store went back from ${known} to ${reading.next}`)
+    }
+    return reading
+  }
+
+  /** Calls `send` until all of a save is stored. */
+  async function written (partition: number, assignment: Assignment, { next, changes }: Save): Promise<void> {
+    const calls = callsOf(next, changes)
+    let sent = 0
     for (let waitMs = retryMs; ; waitMs = Math.min(2 * waitMs, 20 * retryMs)) {
-      if (assignment.over !== undefined) refuse(assignment, partition, assignment.over)
-      closed.signal.throwIfAborted()
       try {
-        const known = [identity, assignment.generation, String(assignment.next), String(next)]
-        const outcome = await scripts.snapshotsSave(keyOf(partition), [...known, ...fields])
-        if (outcome === 'lost') break
-        if (next > assignment.next) assignment.next = next
-        return
+        while (sent < calls.length) {
+          if (assignment.over !== undefined) refuse(assignment, partition, assignment.over)
+          closed.signal.throwIfAborted()
+          const outcome = await scripts.snapshotsSave(keyOf(partition), [
+            identity, assignment.generation, String(assignment.next), String(next), assignment.begun ? '0' : '1',
+            sent === calls.length - 1 ? '1' : '0', ...calls[sent]!.args,
+          ])
+          if (outcome === 'lost') refuse(assignment, partition, `the store went back from ${assignment.next}`)
+          if (outcome === 'again') break
+          assignment.begun = true
+          sent = outcome === 'ignored' ? calls.length : sent + 1
+        }
+        if (sent === calls.length) {
+          if (next > assignment.next) assignment.next = next
+          return
+        }
+        sent = 0 // another owner has removed what went ahead
       } catch (error) {
+        if (error instanceof SnapshotsLost) throw error
+        closed.signal.throwIfAborted()
         onFailed(error, partition) // it may have been saved all the same, and is saved again then
       }
       await delay(waitMs, undefined, { signal: closed.signal }).catch(() => {}) // closed: the loop ends
     }
-    refuse(assignment, partition, `the store went back from ${assignment.next}`)
+  }
+
+  async function find (
+    partition: number, userId: string, partsOf: PartsOf, pending: readonly Save[], read: Read
+  ): Promise<LoadedState | undefined> {
+    const mine = pending.filter(({ changes }) => changes.has(userId))
+    const waiting = waitingOf(mine.map(({ changes }) => changes.get(userId)!))
+    const waitingNext = mine.at(-1)?.next ?? -1n
+    const lacking = (ids: readonly PartId[]) => ids.filter(id => waiting?.parts.has(id) !== true)
+    if (waiting) {
+      const wanted = partsOf(waiting.head!)
+      if (lacking(wanted).length === 0) return { head: waiting.head!, parts: pickParts(wanted, waiting, () => undefined), others: [] }
+    }
+    for (;;) {
+      const { values: [value, early] } = await read(partition, [headField(userId), earlyField(userId)])
+      // Where another owner is ahead of what waits here, that will be ignored.
+      const isBehind = waiting !== undefined && (!value || parseHead(value).version <= waitingNext)
+      const head = isBehind ? waiting.head : value && parseHead(value).head
+      if (!head) return undefined
+      const wanted = partsOf(head)
+      const stored = await readParts(partition, userId, isBehind ? lacking(wanted) : wanted, read, now => {
+        if (isBehind) return !now || parseHead(now).version <= waitingNext
+        return now !== null && now.equals(value!)
+      })
+      if (!stored) continue // written meanwhile: these would be parts of another time
+      const names = new Set(wanted)
+      const others = early?.toString('latin1').split(',').filter(id => !names.has(id)) ?? []
+      return { head, parts: isBehind ? pickParts(wanted, waiting, id => stored.get(id)) : stored, others }
+    }
+  }
+
+  /** @returns undefined where the head that was stored at the time of a reading is another one */
+  async function readParts (
+    partition: number, userId: string, ids: readonly PartId[], read: Read, isStill: (head: Buffer | null) => boolean
+  ): Promise<Map<PartId, Buffer> | undefined> {
+    const parts = new Map<PartId, Buffer>()
+    for (let i = 0; i < ids.length; i += partsPerRead) {
+      const some = ids.slice(i, i + partsPerRead)
+      const { values } = await read(partition, [headField(userId), ...some.map(id => partField(userId, id))])
+      if (!isStill(values[0]!)) return undefined
+      for (const [j, id] of some.entries()) if (values[j + 1]) parts.set(id, values[j + 1]!)
+    }
+    return parts
+  }
+
+  async function keysFrom (partition: number, cursor: string): Promise<[string, Buffer[]]> {
+    const [next, fields] = await scripts.snapshotsFieldsBuffer(keyOf(partition), [cursor, String(fieldsPerStep)])
+    return [next.toString(), fields]
+  }
+
+  async function * keys (partition: number) {
+    for (let cursor = '0'; ;) {
+      const [next, fields] = await keysFrom(partition, cursor)
+      for (const field of fields) {
+        const key = parseField(field)
+        if (key && key.userId !== ofPartition) yield key
+      }
+      if (next === '0') return
+      cursor = next
+    }
+  }
+
+  async function partIds (partition: number, userIds: ReadonlySet<string>): Promise<Map<string, PartId[]>> {
+    const ids = new Map(Array.from(userIds, userId => [userId, [] as PartId[]]))
+    for await (const { userId, part } of keys(partition)) if (part !== undefined) ids.get(userId)?.push(part)
+    return ids
+  }
+
+  async function owned (partition: number): Promise<Assignment> {
+    const assignment = assignments.get(partition) ?? await assigned(partition)
+    if (assignment.over !== undefined) refuse(assignment, partition, assignment.over)
+    return assignment
   }
 
   return {
     async checkpoint (partition) { return (await assigned(partition)).next },
 
-    async load (partition, userId) {
-      const assignment = assignments.get(partition) ?? await assigned(partition)
-      if (assignment.over !== undefined) refuse(assignment, partition, assignment.over)
-      const waiting = assignment.pending.findLast(({ states }) => states.has(userId))
-      if (waiting) return waiting.states.get(userId)
-      const known = assignment.next
-      const { generation, next, state } = await stored(partition, userId)
-      if (next < known || (generation !== none && generation !== assignment.generation)) {
-        refuse(assignment, partition, `the store went back from ${known} to ${next}`)
-      }
-      return state
+    async load (partition, userId, partsOf) {
+      const assignment = await owned(partition)
+      const readOwned: Read = (partition, fields) => readOwn(partition, assignment, fields)
+      return await find(partition, userId, partsOf, assignment.pending, readOwned)
     },
 
-    async save (partition, next, states) {
-      const assignment = assignments.get(partition) ?? await assigned(partition)
+    async parts (partition, userId, ids) {
+      const assignment = await owned(partition)
+      const waiting = waitingOf(assignment.pending.flatMap(({ changes }) => changes.get(userId) ?? []))
+      const readOwned: Read = (partition, fields) => readOwn(partition, assignment, fields)
+      const lacking = ids.filter(id => waiting?.parts.has(id) !== true)
+      const parts = await readParts(partition, userId, lacking, readOwned, () => true)
+      return pickParts(ids, waiting, id => parts!.get(id))
+    },
+
+    async save (partition, next, changes) {
+      const assignment = await owned(partition)
       const { pending } = assignment
-      if (assignment.over !== undefined) refuse(assignment, partition, assignment.over)
       if (next < (pending.at(-1)?.next ?? assignment.next)) return
-      const save = { next, states }
+      const save = { next, changes }
       pending.push(save)
       const saved = assignment.last.then(() => written(partition, assignment, save))
         .finally(() => {
@@ -188,32 +271,76 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
       await saved
     },
 
-    async savedTo (partition) { return (await stored(partition)).next },
+    async savedTo (partition) { return (await read(partition, [])).next },
 
-    async saved (partition, userId) { return (await stored(partition, userId)).state },
+    saved: async (partition, userId, partsOf) => await find(partition, userId, partsOf, [], read),
 
-    async * users (partition) {
-      for (let cursor = '0'; ;) {
-        const [next, fields] = await redis.hscan(keyOf(partition), cursor, 'COUNT', fieldsPerStep)
-        for (let i = 0; i < fields.length; i += 2) {
-          if (fields[i]!.startsWith(':') && fields[i] !== fieldOf(ofPartition)) yield fields[i]!.slice(1)
-        }
-        if (next === '0') return
-        cursor = next
-      }
+    async savedParts (partition, userId, ids) {
+      return (await readParts(partition, userId, ids, read, () => true))!
     },
 
+    keys,
+    partIds,
+
     async replace (partition, checkpoint, states) {
-      const fields = [...states].flatMap(([userId, state]) => [fieldOf(userId), state ?? ''])
-      const argv = [identity, String(checkpoint), newGeneration(), ...fields]
-      return await scripts.snapshotsReplace(keyOf(partition), argv) === 1
+      const stored = await partIds(partition, new Set(states.keys()))
+      const replacements = Array.from(states, ([userId, right]) => {
+        return replacementOf(userId, checkpoint, right, stored.get(userId)!)
+      })
+      const replaced = new Set<string>()
+      for (const together of inCalls(replacements)) {
+        if (!await put(partition, checkpoint, together)) break
+        for (const { userId } of together) replaced.add(userId)
+      }
+      return replaced
     },
 
     close () { closed.abort(new Error('the snapshots are closed')) },
   }
+
+  /** What is too large for one call waits beside it, and is moved into its place in one step. */
+  async function put (partition: number, checkpoint: bigint, users: readonly Replacement[]): Promise<boolean> {
+    const stagedKey = stagedKeyOf(partition)
+    const all = users.flatMap(({ put }) => put)
+    const isLarge = users.reduce((sum, { bytes }) => sum + bytes, 0) > callBytesMax
+    await redis.unlink(stagedKey)
+    if (isLarge) {
+      for (let i = 0, bytes = 0, from = 0; i < all.length; i += 2) {
+        bytes += all[i + 1]!.length
+        if (bytes < callBytesMax / 2 && i + 2 < all.length) continue
+        await redis.hset(stagedKey, ...all.slice(from, i + 2))
+        await redis.pexpire(stagedKey, stagedMs)
+        from = i + 2
+        bytes = 0
+      }
+    }
+    const removed = users.flatMap(({ removed }) => removed)
+    const argv = [
+      identity, String(checkpoint), newGeneration(), String(isLarge ? all.length / 2 : 0),
+      String(removed.length), ...removed, ...(isLarge ? [] : all),
+    ]
+    return await scripts.snapshotsReplace(keyOf(partition), stagedKey, argv) === 1
+  }
+}
+
+type Read = (partition: number, fields: ReadonlyArray<string | Buffer>) => Promise<Reading>
+
+function notReady (cause: Error): never { throw new GatewayError('not-ready', `Redis: ${cause.message}`, { cause }) }
+
+/** As many as fit together into a call; one that is larger is alone. */
+function * inCalls (users: readonly Replacement[]): Iterable<Replacement[]> {
+  let together: Replacement[] = []
+  let bytes = 0
+  for (const user of users) {
+    if (together.length > 0 && bytes + user.bytes > callBytesMax) {
+      yield together
+      together = []
+      bytes = 0
+    }
+    together.push(user)
+    bytes += user.bytes
+  }
+  if (together.length > 0) yield together
 }
 
 function newGeneration (): string { return randomBytes(9).toString('base64url') }
-
-/** Apart from the names of the fields that are nobody's state. */
-function fieldOf (userId: string): string { return `:${userId}` }

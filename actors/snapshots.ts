@@ -1,13 +1,22 @@
 /** In the place of a user id: nobody's state, but what the partition itself keeps beside those of its users. */
 export const ofPartition = ''
 
-/** Names one part of a user's saved state: one letter for its kind and a number, such as `p17`. ASCII, at most 20 characters. */
+/** Names one part of a user's saved state: a letter for its kind and a number, such as `p17`. ASCII, 1 to 20 characters. */
 export type PartId = string
 
-/** A user's saved state: its head, and the parts that the head names. */
+/** A user's saved state: its head, and those of the parts it names that were asked for. */
 export interface SavedState {
   readonly head: Buffer
   readonly parts: ReadonlyMap<PartId, Buffer>
+}
+
+/** As it was found in the store. */
+export interface LoadedState extends SavedState {
+  /**
+   * Parts that were seen to be stored and not asked for. One that the state does not know is left from a save that never
+   * came to its end: the owner has it removed with the user's next changes, as one of the `gone`.
+   */
+  readonly others: readonly PartId[]
 }
 
 /** What has changed of a user's state since it was saved last. */
@@ -42,7 +51,7 @@ export interface Snapshots {
    * @throws SnapshotsLost the store went back; the partition must be assigned again
    * @throws GatewayError `bad-record` nothing can ever be saved under this id: it is longer than a key may be
    */
-  load (partition: number, userId: string, partsOf: PartsOf): Promise<SavedState | undefined>
+  load (partition: number, userId: string, partsOf: PartsOf): Promise<LoadedState | undefined>
 
   /**
    * Single parts of a saved state, such as payloads that were left out when it was loaded. Those that are not there are
@@ -64,6 +73,13 @@ export interface Snapshots {
   save (partition: number, next: bigint, changes: ReadonlyMap<string, StateChanges>): Promise<void>
 }
 
+/** One thing that is stored: the head of a user's state, or one part of it. */
+export interface SavedKey {
+  readonly userId: string
+  /** Undefined for the head. */
+  readonly part: PartId | undefined
+}
+
 export type PartsOf = (head: Buffer) => readonly PartId[]
 
 /** Snapshots that can be looked through and put right by somebody who does not own the partition. */
@@ -72,16 +88,19 @@ export interface RebuildableSnapshots extends Snapshots {
   savedTo (partition: number): Promise<bigint>
 
   /** As `load`, for whoever does not own the partition. */
-  saved (partition: number, userId: string, partsOf: PartsOf): Promise<SavedState | undefined>
+  saved (partition: number, userId: string, partsOf: PartsOf): Promise<LoadedState | undefined>
 
   /** As `parts`, for whoever does not own the partition. */
   savedParts (partition: number, userId: string, ids: readonly PartId[]): Promise<ReadonlyMap<PartId, Buffer>>
 
-  /** The parts that are stored of a user, whether a head names them or not. */
-  partIds (partition: number, userId: string): Promise<PartId[]>
+  /**
+   * Every head, and every part whether a head names it or not, at least once each and in no order; those saved or removed
+   * meanwhile may be among them.
+   */
+  keys (partition: number): AsyncIterable<SavedKey>
 
-  /** Every user with a saved state, at least once each; those saved or removed meanwhile may be among them. */
-  users (partition: number): AsyncIterable<string>
+  /** The parts that are stored of these users, whether a head names them or not. */
+  partIds (partition: number, userIds: ReadonlySet<string>): Promise<ReadonlyMap<string, readonly PartId[]>>
 
   /**
    * Puts these states in place of those saved, undefined to remove one, and takes the partition from its owner: what it
@@ -89,11 +108,11 @@ export interface RebuildableSnapshots extends Snapshots {
    * Parts that are stored and that the state does not have are removed.
    *
    * @param checkpoint what the states are right for
-   * @returns false, with nothing changed, where the checkpoint is another one by now
+   * @returns the users whose states are in place: not all where the checkpoint is another one by now
    */
   replace (
     partition: number, checkpoint: bigint, states: ReadonlyMap<string, SavedState | undefined>
-  ): Promise<boolean>
+  ): Promise<ReadonlySet<string>>
 }
 
 /**

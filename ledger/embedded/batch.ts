@@ -7,9 +7,13 @@ export interface WriteBatch {
   readonly pageBytes: number
   /** A writer of derived data leaves what is beyond so many page bytes for the next commits, but for one step. */
   readonly derivedEnd: number
-  /** `key` is copied; `value` must stay as it is until the outcome. */
-  put (key: Buffer, value: Uint8Array): void
-  remove (key: Buffer): void
+  /**
+   * `key` is copied; `value` must stay as it is until the outcome.
+   *
+   * @param isNeighbour the key stands near the last one of this commit, so that most of its way is new already
+   */
+  put (key: Buffer, value: Uint8Array, isNeighbour?: boolean): void
+  remove (key: Buffer, isNeighbour?: boolean): void
   /** Room for a value, valid until the outcome. Cheaper than a buffer of its own per value. */
   room (bytes: number): Buffer
 }
@@ -62,14 +66,14 @@ export class Batch implements WriteBatch {
 
   get isEmpty (): boolean { return this.writes.length === 0 }
 
-  put (key: Buffer, value: Uint8Array): void {
+  put (key: Buffer, value: Uint8Array, isNeighbour = false): void {
     this.bytes += value.length
-    this.pageBytes += pageBytesOf(value.length)
+    this.pageBytes += pageBytesOf(value.length, isNeighbour)
     this.writes.push(Buffer.from(key), value)
   }
 
-  remove (key: Buffer): void {
-    this.pageBytes += pageBytesOf(0)
+  remove (key: Buffer, isNeighbour = false): void {
+    this.pageBytes += pageBytesOf(0, isNeighbour)
     this.writes.push(Buffer.from(key), undefined)
   }
 
@@ -94,8 +98,15 @@ export class Batch implements WriteBatch {
   }
 }
 
-/** No page is changed in place: new copies of the leaf and of the page above it, and a long value's own pages. */
-export function pageBytesOf (valueBytes: number): number {
-  const own = valueBytes > inlineBytesMax ? Math.ceil((valueBytes + 16) / pageBytes) : 0
-  return (2 + own) * pageBytes
+/**
+ * No page is changed in place: new copies of the leaf and of the page above it, and a long value's own pages. Neighbours
+ * share the leaf: each takes its share of one that is half full, and of what LMDB notes of the pages that it frees.
+ */
+export function pageBytesOf (valueBytes: number, isNeighbour = false): number {
+  const own = valueBytes > inlineBytesMax ? Math.ceil((valueBytes + 16) / pageBytes) * pageBytes : 0
+  const inline = own > 0 ? 0 : valueBytes
+  return own + Math.min(2 * pageBytes, isNeighbour ? neighbourBytes + 2 * inline : 2 * pageBytes)
 }
+
+/** Room for a key, and for a value that was as long as an ordinary one and goes. */
+const neighbourBytes = 1024

@@ -19,9 +19,13 @@ export class StoreError extends Error {
   }
 }
 
-/** Raised when an older build would misread what this one writes. */
-const format = 1
+/**
+ * Raised when an older build would misread what this one writes. Format 2 has saved states in parts: a build that knows 1
+ * alone takes their heads for whole states.
+ */
+const format = 2
 export const formatFile = 'ledgerline.json'
+const stampText = JSON.stringify({ program: 'ledgerline', format }) + '\n'
 
 /** Directories that this process has open: LMDB's locks tell processes apart, not two opens within one. */
 const claimed = new Set<string>()
@@ -47,10 +51,28 @@ export function claimDirectory (directory: string, neighbours: readonly string[]
       throw new StoreError('not-ours', `${path}: got a directory with ${foreign.slice(0, 3).join(', ')} in it and no ` +
         `${formatFile}, want an empty one or one of Ledgerline's own`)
     }
-    writeDurably(path, formatFile, JSON.stringify({ program: 'ledgerline', format }) + '\n')
+    writeDurably(path, formatFile, stampText)
   }
   claimed.add(path)
   return path
+}
+
+/**
+ * Marks a directory of an older format as one of this one, before the first thing is written that an older build would
+ * misread. For who has it exclusively: the build that made it may still be running.
+ *
+ * @throws StoreError `not-writable`, such as on a full disk: what is there is as it was
+ */
+export function stampFormat (path: string): void {
+  const stamp = join(path, formatFile)
+  const { format: found } = JSON.parse(readFileSync(stamp, 'utf8'))
+  if (found === format) return
+  try {
+    writeDurably(path, formatFile, stampText)
+  } catch (err) {
+    throw new StoreError('not-writable', `${stamp}: format ${format} can not be noted there (${(err as Error).message})`,
+      { cause: err })
+  }
 }
 
 /**

@@ -1,3 +1,5 @@
+import { GatewayError } from '../../schemas/errors.js'
+
 /*
   One LMDB database holds everything, under binary keys that begin with a kind:
 
@@ -5,7 +7,8 @@
     INDEXED  0x02                                                    -> COMMIT: every block up to it is in an INDEX row
     INDEX    0x02 streamId:uint16 partition:uint16 first:uint48      -> where the blocks from offset `first` on are
     KEPT     0x03 streamId:uint16 partition:uint16                   -> the first offset kept, and bytes deleted so far
-    SNAPSHOT 0x04 partition:uint16 USERID                            -> one saved state
+    SNAPSHOT 0x04 partition:uint16 USERID                            -> the head of one user's saved state
+    PART     0x04 partition:uint16 USERID 0xff PARTID                -> one part of it; UTF-8 has no byte 0xff
     CHECK    0x05 partition:uint16                                   -> checkpoint of the snapshots
     FIELD    0x06 table:uint8 generation:uint16 partition:uint16 length:uint16 KEY FIELD -> one field of a table, JSON
       length => bytes of KEY
@@ -35,13 +38,20 @@ export const kind = {
 
 export const indexedKey = Buffer.from([kind.index])
 
+/** Two names go into one key, and LMDB takes keys of up to 1978 bytes. */
+export const nameBytesMax = 900
+const partIdBytesMax = 20
+
 // Keys are copied by lmdb within the call that takes them, so one buffer per kind serves every call.
 const block = Buffer.alloc(11, kind.block)
 const index = Buffer.alloc(11, kind.index)
 const keys = Buffer.alloc(11, kind.keys)
 const kept = Buffer.alloc(5, kind.kept)
+const checkpoint = Buffer.alloc(3, kind.checkpoint)
+const snapshot = Buffer.alloc(3 + nameBytesMax + 1 + partIdBytesMax, kind.snapshot)
+const partMark = 0xff
 
-/** Valid until the next call, like every key here that holds no name. */
+/** Valid until the next call, like every key here but those of streams. */
 export function blockKey (commit: number, streamId: number, partition: number): Buffer {
   block.writeUIntBE(commit, 1, 6)
   block.writeUInt16BE(streamId, 7)
@@ -73,9 +83,43 @@ export function keptKey (streamId: number, partition: number): Buffer {
   return kept
 }
 
+/**
+ * @param userId '' for what the partition itself keeps
+ * @throws GatewayError `bad-record` it has more than `nameBytesMax` bytes
+ */
+export function snapshotKey (partition: number, userId: string): Buffer {
+  return snapshot.subarray(0, writeSnapshotKey(partition, userId))
+}
+
+/**
+ * @param part of at most 20 bytes; the key of '' stands before those of all parts of the user
+ * @throws GatewayError `bad-record` as `snapshotKey`
+ */
+export function snapshotPartKey (partition: number, userId: string, part: string): Buffer {
+  const end = writeSnapshotKey(partition, userId)
+  snapshot[end] = partMark
+  return snapshot.subarray(0, end + 1 + snapshot.write(part, end + 1, 'latin1'))
+}
+
+function writeSnapshotKey (partition: number, userId: string): number {
+  const bytes = Buffer.byteLength(userId)
+  if (bytes > nameBytesMax) throw new GatewayError('bad-record', `user id: got ${bytes} bytes, want at most ${nameBytesMax}`)
+  snapshot.writeUInt16BE(partition, 1)
+  return 3 + snapshot.write(userId, 3)
+}
+
+/** @returns `part` undefined for the key of a head */
+export function parseSnapshotKey (key: Buffer): { userId: string, part: string | undefined } {
+  const mark = key.indexOf(partMark, 3)
+  if (mark < 0) return { userId: key.toString('utf8', 3), part: undefined }
+  return { userId: key.toString('utf8', 3, mark), part: key.toString('latin1', mark + 1) }
+}
+
+export function checkpointKey (partition: number): Buffer {
+  checkpoint.writeUInt16BE(partition, 1)
+  return checkpoint
+}
+
 export function streamKey (name: string): Buffer {
   return Buffer.concat([Buffer.from([kind.stream]), Buffer.from(name)])
 }
-
-/** Two names go into one key, and LMDB takes keys of up to 1978 bytes. */
-export const nameBytesMax = 900

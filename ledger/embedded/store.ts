@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { open as openLmdb, type RootDatabase } from 'lmdb'
 import { GatewayError } from '../../schemas/errors.js'
 import { Batch, derivedBytes, pageBytes, type WriteBatch } from './batch.js'
-import { claimDirectory, claimExclusively, releaseDirectory } from './directory.js'
+import { claimDirectory, claimExclusively, releaseDirectory, stampFormat } from './directory.js'
 import { Headroom } from './headroom.js'
 
 /**
@@ -83,6 +83,12 @@ export async function openStore (options: StoreOptions): Promise<Store> {
   const path = claimDirectory(options.directory, options.neighbours ?? [])
   try {
     const env = await claimExclusively(path, () => openEnvironment(path))
+    try {
+      stampFormat(path)
+    } catch (err) {
+      await env.close()
+      throw err
+    }
     const headroom = await Headroom.open(join(path, 'data.mdb'), () => usedBytes(env), options.headroomBytes ?? 16 << 20)
     return new EmbeddedStore(env, path, headroom, options)
   } catch (err) {
