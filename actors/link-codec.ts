@@ -4,6 +4,7 @@ import { loadSchema } from '../schemas/avsc-files.js'
 import { GatewayError } from '../schemas/errors.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../schemas/single-object.js'
 import type { ConnectionMessage, Question, RequestKnown, SharedSignal, Signalled } from './links.js'
+import type { Downlink } from './user/effects.js'
 import type { Known } from './user/requests.js'
 
 /*
@@ -315,20 +316,8 @@ function readItem (
   }
 }
 
-const nothing: readonly string[] = []
-
-/** What an edge writes of a downlink. The rest is for user actors, and does not go over the wire. */
-function readDownlink (r: AvroReader) {
-  return {
-    messageId: r.string(),
-    service: r.sharedString(),
-    payload: r.payload(),
-    requestedAtMs: r.long(),
-    expiresAtMs: 0,
-    platforms: nothing,
-    exceptDevices: nothing,
-    devices: nothing,
-  }
+function readDownlink (r: AvroReader): Downlink {
+  return { messageId: r.string(), service: r.sharedString(), payload: r.payload(), requestedAtMs: r.long() }
 }
 
 function writeLong (to: AvroWriter, value: number): void { to.long(value) }

@@ -1,14 +1,16 @@
 import type { Block, EventLog } from '../ledger/log.js'
-import { GatewayError } from '../schemas/errors.js'
 import type { Entry } from '../schemas/facts.js'
 import type { UplinkAccepted } from '../schemas/records.js'
 import { ledger, uplinks } from '../schemas/streams.js'
+import { Checkpointer } from './checkpointer.js'
 import { Closes } from './closes.js'
 import type { AskRequest, Links, LocalEnds, Question } from './links.js'
-import { ofPartition, type Snapshots, SnapshotsLost } from './snapshots.js'
+import { Publisher } from './publisher.js'
+import { ofPartition, type Snapshots, SnapshotsLost, type StateChanges } from './snapshots.js'
 import type { Actor, ActorSystem } from './system.js'
 import { type FoldingBlock, type SavedAs, userActor, type UserMessage } from './user/actor.js'
-import type { Settle } from './user/effects.js'
+import type { DownlinkOutcome } from './user/effects.js'
+import { partsOf } from './user/parts.js'
 import type { UserState } from './user/state.js'
 
 export interface PartitionDeps {
@@ -17,7 +19,7 @@ export interface PartitionDeps {
   readonly system: ActorSystem
   readonly links: Links & Pick<LocalEnds, 'owns' | 'disowns'>
   readonly limits: PartitionLimits
-  settled (settle: Settle): void
+  settled (outcome: DownlinkOutcome): void
   /** An entry failed twice and was left out; whoever is told records it. */
   setAside (entry: Entry, partition: number, offset: bigint, error: Error): void
   /** Nothing of this user is folded any more, and nobody waits for him: whoever is told records it. */
@@ -29,8 +31,11 @@ export interface PartitionDeps {
 }
 
 export interface PartitionLimits {
-  /** Entries folding at once; past it the log waits. */
+  /** Entries folding at once, and their bytes in memory; past either the log waits. */
   readonly foldingMax: number
+  readonly foldingBytesMax: number
+  /** Bytes of uplinks that are accepted and not in their stream; past it the log waits. */
+  readonly unpublishedBytesMax: number
   /** Entries after which a checkpoint is due before its second is over. */
   readonly checkpointEntries: number
   /** A user that nothing happened to for this long is passivated. */
@@ -44,6 +49,8 @@ export interface PartitionLimits {
 
 export const partitionLimits: PartitionLimits = {
   foldingMax: 20_000,
+  foldingBytesMax: 4 << 20,
+  unpublishedBytesMax: 4 << 20,
   checkpointEntries: 5_000,
   passivateAfterMs: 2_000,
   resumeBytesMax: 128 * 1024,
@@ -75,43 +82,41 @@ interface ActiveUser {
   readonly actor: Actor<UserMessage>
   /** Messages in its mailbox or under way. */
   pending: number
-  /** Changed since the last checkpoint. */
+  /** Changed since the checkpointer asked for his changes. */
   dirty: boolean
-  /** In a checkpoint that is not stored yet: the store still has the state before. */
-  saving: boolean
   touchedAtMs: number
 }
 
 /**
  * The user actors of one ledger partition, from its assignment to its revocation: hands each block to the users that it
- * names, publishes what they accept, and saves their states.
+ * names, and what comes of it to the publisher of the stream `uplinks` and to the checkpointer.
  *
- * Blocks are folded side by side by their users, but `uplinks` and checkpoints follow the log: each goes up to the last
- * block before which everything is folded.
+ * Blocks are folded side by side by their users, but both of those follow the log: each goes up to the last block before
+ * which everything is folded.
  */
 export class Partition {
   readonly #users = new Map<string, ActiveUser>()
-  readonly #folding: FoldingBlock[] = []
-  #foldingEntries = 0
-  #wake: (() => void) | undefined
+  readonly #publisher: Publisher
+  readonly #checkpointer: Checkpointer
+  readonly #closes: Closes
 
+  /** Blocks that are not folded by all of their users. */
+  readonly #folding: FoldingUsers[] = []
+  #foldingEntries = 0
+  #foldingBytes = 0
   /** Last block handed to the users, and last one up to which all are folded. */
   #received: bigint
   #folded: bigint
-  /** Uplinks are in their stream up to here; a replay from an older checkpoint leaves them out. */
-  #published: bigint
-  #unpublished: UplinkAccepted[] = []
-  #publishing: Promise<void> | undefined
-  #publishingSinceMs = 0
-
   #entriesSinceCheckpoint = 0
-  #checkpointing: Promise<void> | undefined
-  #saved: bigint
-  #savingSinceMs = 0
+
+  /** The log waits for room. */
+  #room: (() => void) | undefined
+  /** Whoever gives the partition back waits until nothing is folding. */
+  #idle: (() => void) | undefined
+
   /** Users whose state can't be had just now, the one that has waited for longest first, and since when. */
   readonly #waiting = new Map<string, number>()
   #lastError = ''
-  readonly #closes: Closes
   /** Questions about blocks that were not received yet. */
   #early: AskRequest[] = []
   /** Users who are set aside and recorded: after a rest they are found out again. */
@@ -126,8 +131,8 @@ export class Partition {
     const next = await deps.snapshots.checkpoint(partition)
     const { next: end } = await deps.log.bounds(ledger, partition)
     const published = await deps.log.derivedFrom(uplinks, partition)
-    const closes = new Closes(deps.links, await deps.snapshots.load(partition, ofPartition))
-    return new Partition(partition, deps, lost, next, end, published, closes)
+    const own = await deps.snapshots.load(partition, ofPartition, () => [])
+    return new Partition(partition, deps, lost, next, end, published, new Closes(deps.links, own?.head))
   }
 
   private constructor (
@@ -136,19 +141,35 @@ export class Partition {
     readonly end: bigint, published: bigint, closes: Closes
   ) {
     this.#closes = closes
-    this.#saved = next
     this.#received = this.#folded = next - 1n
-    this.#published = published
+    this.#publisher = new Publisher({
+      log: deps.log,
+      partition,
+      setAside: (uplink, error) => { deps.uplinkSetAside(uplink, partition, error) },
+      // The condition `uplinks` tells of it.
+      failed: reason => { this.#lastError = `uplinks can not be published: ${reason}` },
+      progressed: () => { this.#resumeLog() },
+    }, this.#folded, published)
+    this.#checkpointer = new Checkpointer({
+      snapshots: deps.snapshots,
+      partition,
+      next: () => this.#received + 1n,
+      collect: reply => this.#collect(reply),
+      own: () => this.#ownChanges(),
+      published: offset => this.#publisher.until(offset),
+      failed: error => { this.#checkpointFailed(error) },
+    }, next)
   }
 
   /** Takes one block; the next one waits for the promise, if there is one. */
   received (block: Block<Entry>): void | Promise<void> {
     const { items } = block
     this.#closes.received(items)
-    const folding = new Folding(this, block)
+    const folding = new FoldingUsers(this, block)
     this.#received = block.offset
     this.#folding.push(folding)
     this.#foldingEntries += items.length
+    this.#foldingBytes += folding.bytes
     this.#entriesSinceCheckpoint += items.length
     const byUser = groupByUser(items)
     folding.users = byUser.size
@@ -159,9 +180,7 @@ export class Partition {
     }
     if (this.#early.length > 0) for (const question of this.#early.splice(0)) this.ask(question)
     if (this.#entriesSinceCheckpoint >= this.deps.limits.checkpointEntries) this.checkpoint()
-    if (this.#foldingEntries > this.deps.limits.foldingMax || this.#unpublished.length > this.deps.limits.foldingMax) {
-      return new Promise(resolve => { this.#wake = resolve })
-    }
+    if (!this.#hasRoom) return new Promise(resolve => { this.#room = resolve })
   }
 
   /** A question about what was not received yet waits for that; who asks does not wait for ever. */
@@ -181,40 +200,41 @@ export class Partition {
       partition,
       received: this.#received + 1n,
       folded: this.#folded + 1n,
-      published: this.#published + 1n,
-      saved: this.#saved,
-      foldingSinceMs: (this.#folding[0] as Folding | undefined)?.sinceMs ?? this.#waiting.values().next().value ?? 0,
-      publishingSinceMs: this.#publishingSinceMs,
-      savingSinceMs: this.#savingSinceMs,
+      published: this.#publisher.published + 1n,
+      saved: this.#checkpointer.saved,
+      foldingSinceMs: this.#folding[0]?.sinceMs ?? this.#waiting.values().next().value ?? 0,
+      publishingSinceMs: this.#publisher.sinceMs,
+      savingSinceMs: this.#checkpointer.sinceMs,
       lastError: this.#lastError,
     }
   }
 
   /** Called when a block's last user has folded it. */
   blockFolded (): void {
-    const folding = this.#folding as Folding[]
+    const folding = this.#folding
     let done = 0
     while (done < folding.length && folding[done]!.users === 0) {
       const block = folding[done++]!
       this.#folded = block.offset
       this.#foldingEntries -= block.items.length
-      if (block.offset <= this.#published) continue
-      for (const uplink of block.uplinks) this.#unpublished.push(uplink)
+      this.#foldingBytes -= block.bytes
+      this.#publisher.add(block.offset, block.uplinks)
     }
-    if (done > 0) this.#lastError = ''
+    if (done === 0) return
+    this.#lastError = ''
     folding.splice(0, done)
-    if (this.#unpublished.length > 0) this.#publishing ??= this.#publish()
-    else if (this.#folded > this.#published && !this.#publishing) this.#published = this.#folded
+    this.#publisher.publish()
     this.#resumeLog()
+    if (folding.length === 0) this.#idle?.()
   }
 
   /**
-   * Saves the states of the users touched since the last time, and the place that the next owner starts from. Never
+   * Saves what has changed of the users since the last time, and the place that the next owner starts from. Never
    * rejects: what could not be saved is saved by the next one.
    */
   checkpoint (): Promise<void> {
-    this.#checkpointing ??= this.#checkpoint().finally(() => { this.#checkpointing = undefined })
-    return this.#checkpointing
+    this.#entriesSinceCheckpoint = 0
+    return this.#checkpointer.run()
   }
 
   /** Tells edges again what to close. */
@@ -225,7 +245,7 @@ export class Partition {
   /** Ends the actors of users that nothing happened to for a while and whose state is saved. */
   passivateIdle (nowMs: number): void {
     for (const [userId, user] of this.#users) {
-      if (user.dirty || user.saving || user.pending > 0) continue
+      if (user.dirty || user.pending > 0 || this.#checkpointer.holds(userId)) continue
       if (nowMs - user.touchedAtMs < this.deps.limits.passivateAfterMs) continue
       user.actor.stop()
       this.#users.delete(userId)
@@ -234,15 +254,15 @@ export class Partition {
 
   /** Holds the log back no longer: what does not fit is for the next owner. */
   leave (): void {
-    this.#wake?.()
-    this.#wake = undefined
+    this.#room?.()
+    this.#room = undefined
   }
 
   /** Waits until all is folded, published and saved, but not for ever, and stops every actor. */
   async revoke (): Promise<void> {
     this.#revoked = true
     if (!this.#lost) await this.#saveInTime()
-    this.#ended = true
+    this.#end()
     for (const { actor } of this.#users.values()) actor.stop()
     this.#users.clear()
   }
@@ -251,116 +271,66 @@ export class Partition {
     const { revokeMs } = this.deps.limits
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<boolean>(resolve => { timer = setTimeout(resolve, revokeMs, true) })
-    if (await Promise.race([this.#saveAll(), late])) {
-      this.deps.failed('partition given back unsaved', new Error(`not saved in ${revokeMs} ms`), { partition: this.partition })
-    }
+    const isLate = await Promise.race([this.#saveAll(), late])
     clearTimeout(timer)
+    if (!isLate && this.#checkpointer.sinceMs === 0) return
+    const reason = isLate ? `not saved in ${revokeMs} ms` : this.#lastError
+    this.deps.failed('partition given back unsaved', new Error(reason), { partition: this.partition })
   }
 
   async #saveAll (): Promise<false> {
-    while (this.#folding.length > 0) await new Promise<void>(resolve => { this.#wake = resolve })
+    if (this.#folding.length > 0) await new Promise<void>(resolve => { this.#idle = resolve })
     await this.checkpoint()
     await this.checkpoint() // the first one may have been under way already
     return false
   }
 
-  async #checkpoint (): Promise<void> {
-    const next = this.#received + 1n
-    const touched: ActiveUser[] = []
-    for (const user of this.#users.values()) if (user.dirty) touched.push(user)
-    if (touched.length === 0) return
-    this.#entriesSinceCheckpoint = 0
-    this.#savingSinceMs ||= Date.now()
-    const states = new Map<string, Buffer>()
-    try {
-      await new Promise<void>((resolve, reject) => {
-        let replies = 0
-        let missing = 0
-        const reply = (userId: string, snapshot: SavedAs) => {
-          if (snapshot === undefined) missing++
-          else if (snapshot !== 'asItIs') states.set(userId, snapshot)
-          if (++replies < touched.length) return
-          if (missing === 0) resolve()
-          else reject(new Error('a user actor has no state to save'))
-        }
-        for (const user of touched) {
-          user.dirty = false
-          user.saving = true
-          this.#tell(user, { type: 'takeSnapshot', reply })
-        }
+  #end (): void {
+    this.#ended = true
+    this.#publisher.end()
+    this.#idle?.()
+  }
+
+  #collect (reply: (userId: string, changes: SavedAs) => void): number {
+    let asked = 0
+    for (const user of this.#users.values()) {
+      if (!user.dirty) continue
+      asked++
+      user.dirty = false
+      this.#tell(user, {
+        type: 'takeChanges',
+        reply (userId, changes) {
+          if (changes === undefined) user.dirty = true
+          reply(userId, changes)
+        },
       })
-      // A snapshot that is ahead of the uplinks stream would lose what lies between, were we to end now.
-      while (this.#published < next - 1n) {
-        if (this.#ended) return
-        await (this.#publishing ?? nextTurn())
-      }
-      const closes = this.#closes.toSave()
-      if (closes) states.set(ofPartition, closes)
-      await this.deps.snapshots.save(this.partition, next, states)
-      this.#saved = next
-      this.#savingSinceMs = 0
-    } catch (err) {
-      for (const user of touched) user.dirty = true
-      if (states.has(ofPartition)) this.#closes.notSaved()
-      this.#checkLost(err)
-      this.#failed('checkpoint failed', err as Error)
     }
-    for (const user of touched) user.saving = false
+    return asked
   }
 
-  async #publish (): Promise<void> {
-    while (this.#unpublished.length > 0) {
-      const items = this.#unpublished
-      const derivedFrom = this.#folded
-      this.#unpublished = []
-      this.#publishingSinceMs = Date.now()
-      if (!await this.#append(items, derivedFrom)) return // its `derivedFrom` tells the next owner what is missing
-      this.#published = derivedFrom
-      this.#publishingSinceMs = 0
-      this.#resumeLog()
-    }
-    this.#publishing = undefined
-    if (this.#folded > this.#published) this.#published = this.#folded
+  #ownChanges (): ReadonlyMap<string, StateChanges> {
+    const head = this.#closes.toSave()
+    if (!head) return new Map()
+    return new Map([[ofPartition, { head, added: new Map(), changed: new Map(), gone: [] }]])
   }
 
-  /**
-   * Appends to `uplinks` what it will take: what it never will is set aside, and the others must not wait for that.
-   *
-   * @returns false where the partition has ended before
-   */
-  async #append (items: readonly UplinkAccepted[], derivedFrom: bigint | undefined): Promise<boolean> {
-    const { log, uplinkSetAside } = this.deps
-    const options = derivedFrom === undefined ? { lazy: true } : { derivedFrom, lazy: true }
-    for (let waitMs = 50; ; waitMs = Math.min(2 * waitMs, 2_000)) {
-      try {
-        await log.append(uplinks, this.partition, items, options)
-        return true
-      } catch (err) {
-        if (this.#ended) return false
-        if (isForGood(err)) {
-          if (items.length === 1) {
-            uplinkSetAside(items[0]!, this.partition, err as Error)
-            return true
-          }
-          const half = items.length >> 1
-          const first = await this.#append(items.slice(0, half), undefined)
-          return first && await this.#append(items.slice(half), derivedFrom)
-        }
-        // The condition `uplinks` tells of it.
-        this.#lastError = `uplinks can not be published: ${(err as Error).message}`
-        await new Promise(resolve => setTimeout(resolve, waitMs))
-      }
-    }
+  /** The condition `snapshots` tells of it, where it goes on. */
+  #checkpointFailed (error: Error): void {
+    this.#checkLost(error)
+    this.#lastError = `states can not be saved: ${error.message}`
+  }
+
+  get #hasRoom (): boolean {
+    const { foldingMax, foldingBytesMax, unpublishedBytesMax } = this.deps.limits
+    return this.#foldingEntries <= foldingMax && this.#foldingBytes <= foldingBytesMax &&
+      this.#publisher.bytes <= unpublishedBytesMax
   }
 
   #resumeLog (): void {
-    if (!this.#wake) return
-    const { foldingMax } = this.deps.limits
-    const room = this.#foldingEntries <= foldingMax && this.#unpublished.length <= foldingMax
-    if (this.#revoked ? this.#folding.length > 0 : !room) return
-    const wake = this.#wake
-    this.#wake = undefined
-    wake()
+    if (!this.#room || !this.#hasRoom) return
+    const room = this.#room
+    this.#room = undefined
+    room()
   }
 
   /**
@@ -369,9 +339,10 @@ export class Partition {
    */
   #checkLost (error: unknown): void {
     if (!(error instanceof SnapshotsLost) || this.#lost) return
-    this.#lost = this.#ended = true
+    this.#lost = true
     this.deps.failed('snapshots are lost: the partition is folded again', error, { partition: this.partition })
-    this.#wake?.() // the block under way waits for nothing any more
+    this.#end()
+    this.leave() // the block under way waits for nothing any more
     this.lost()
   }
 
@@ -404,7 +375,7 @@ export class Partition {
   #active (userId: string): ActiveUser {
     let user = this.#users.get(userId)
     if (!user) {
-      user = { actor: this.#spawn(userId), pending: 0, dirty: false, saving: false, touchedAtMs: 0 }
+      user = { actor: this.#spawn(userId), pending: 0, dirty: false, touchedAtMs: 0 }
       this.#users.set(userId, user)
     }
     user.touchedAtMs = Date.now()
@@ -419,10 +390,8 @@ export class Partition {
       settled,
       resumeBytesMax: limits.resumeBytesMax,
       isHistory: (entry, block) => block.offset < this.end && Date.now() - entry.atMs > limits.historyAgeMs,
-      load: userId => snapshots.load(partition, userId).catch(err => {
-        this.#checkLost(err)
-        throw err
-      }),
+      load: userId => this.#read(snapshots.load(partition, userId, partsOf)),
+      parts: (userId, ids) => this.#read(snapshots.parts(partition, userId, ids)),
       replay: (userId, after, before) => replayUser(log, partition, userId, after, before),
       setAside: (entry, block, error) => setAside(entry, partition, block.offset, error),
       userSetAside: error => { this.#setUserAside(userId, error) },
@@ -446,6 +415,15 @@ export class Partition {
     return system.spawn<UserState | null, UserMessage>({ receive: counted, crashed }, null)
   }
 
+  async #read<T> (reading: Promise<T>): Promise<T> {
+    try {
+      return await reading
+    } catch (err) {
+      this.#checkLost(err)
+      throw err
+    }
+  }
+
   /** A user has taken one message out of its mailbox and is done with it. */
   #done (userId: string): void {
     const user = this.#users.get(userId)
@@ -454,17 +432,22 @@ export class Partition {
 }
 
 /** A block on its way through the user actors. */
-class Folding implements FoldingBlock {
+class FoldingUsers implements FoldingBlock {
   readonly uplinks: UplinkAccepted[] = []
   readonly offset: bigint
   readonly items: readonly Entry[]
+  /** Of its entries in memory. */
+  readonly bytes: number
   /** Users that have yet to fold it. */
   users = 0
   readonly sinceMs = Date.now()
 
-  constructor (readonly partition: Partition, block: Block<Entry>) {
-    this.offset = block.offset
-    this.items = block.items
+  constructor (readonly partition: Partition, { offset, items }: Block<Entry>) {
+    this.offset = offset
+    this.items = items
+    let bytes = 0
+    for (let i = 0; i < items.length; i++) bytes += ledger.bytesOf(items[i]!)
+    this.bytes = bytes
   }
 
   folded (): void {
@@ -494,13 +477,4 @@ async function * replayUser (log: EventLog, partition: number, userId: string, a
       if (entry.userId === userId) yield { offset: block.offset, entry }
     }
   }
-}
-
-/** A record that can not be encoded, or that no setting of the stream has room for. */
-function isForGood (err: unknown): boolean {
-  return !(err instanceof GatewayError) || err.code === 'payload-too-large'
-}
-
-function nextTurn (): Promise<void> {
-  return new Promise(resolve => setImmediate(resolve))
 }

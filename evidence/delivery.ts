@@ -1,5 +1,5 @@
-import type { Settle } from '../actors/user/effects.js'
-import type { Kept } from '../actors/user/state.js'
+import type { DownlinkOutcome } from '../actors/user/effects.js'
+import type { OutboxMessage } from '../actors/user/messages.js'
 import { errorInWords } from '../schemas/errors.js'
 import { endInWords, type Line, nameOf } from './lines.js'
 import type { Surroundings } from './surroundings.js'
@@ -13,14 +13,14 @@ export interface Delivery {
   readonly requestedAtMs: number
   readonly ttlMs: number
   /** As the fold holds it. */
-  kept: Kept | undefined
+  kept: OutboxMessage | undefined
   /** 0 until it has one. */
   seq: number
   /** The connections that it was sent to, in order. */
   readonly ways: Way[]
   settled?: {
     readonly atMs: number
-    readonly outcome: Settle['outcome']
+    readonly outcome: DownlinkOutcome['outcome']
     /** A code; of one that was skipped, what its client says. */
     readonly reason: string
   }

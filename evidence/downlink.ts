@@ -1,5 +1,6 @@
-import type { Effect, Settle } from '../actors/user/effects.js'
-import { headSeq, type Kept, type Session, type UserState } from '../actors/user/state.js'
+import type { Effect, DownlinkOutcome } from '../actors/user/effects.js'
+import type { OutboxMessage } from '../actors/user/messages.js'
+import { headSeq, type Session, type UserState } from '../actors/user/state.js'
 import { errorInWords } from '../schemas/errors.js'
 import type { DownlinkRedelivered, DownlinkRequested, Entry } from '../schemas/facts.js'
 import { type Delivery, verdictOfDelivery, type Way } from './delivery.js'
@@ -20,7 +21,7 @@ export class DownlinkSubject implements Subject {
   #requested: { readonly atMs: number, readonly ttlMs: number } | undefined
   #repeats = 0
   /** While it waits for the user's first session. */
-  #waits: Kept | undefined
+  #waits: OutboxMessage | undefined
   /** Of a request that never had a session. */
   #settled: { readonly atMs: number, readonly reason: string } | undefined
   readonly #deliveries: Delivery[] = []
@@ -122,7 +123,7 @@ export class DownlinkSubject implements Subject {
     if (deviceId === '') this.#waits = undefined
   }
 
-  #settle ({ deviceId, seq, outcome, reason }: Settle, { atMs, fact }: Entry, step: AddStep): void {
+  #settle ({ deviceId, seq, outcome, reason }: DownlinkOutcome, { atMs, fact }: Entry, step: AddStep): void {
     const delivery = this.#deliveries.find(each => each.deviceId === deviceId && !each.settled && each.seq === seq) ??
       this.#adopted(deviceId)
     const said = fact.type === 'DownlinkSkipped' ? fact.reason : reason
@@ -159,7 +160,7 @@ export class DownlinkSubject implements Subject {
   }
 
   #place (
-    session: Session, index: number, kept: Kept, state: UserState, atMs: number, isNew: boolean, step: AddStep
+    session: Session, index: number, kept: OutboxMessage, state: UserState, atMs: number, isNew: boolean, step: AddStep
   ): void {
     const { deviceId, connectionId } = session
     const mine = this.#deliveries.filter(each => each.deviceId === deviceId)

@@ -68,7 +68,7 @@ export async function findNumbered (
     const head = headSeq(session)
     for (let seq = Math.max(seenSeq + 1, fromSeq, head); seq < session.nextSeq && seq <= toSeq; seq++) {
       const { messageId, service, payload } = session.outbox[seq - head]!
-      numbered.set(seq, { seq, messageId, service, payload })
+      numbered.set(seq, { seq, messageId, service, payload: payload! }) // at hand: the state was never saved
     }
     seenSeq = session.nextSeq - 1
   }

@@ -1,5 +1,6 @@
 import { fold } from '../actors/user/fold.js'
-import { headSeq, type Kept, missedOf, newUser, type Session, type UserState } from '../actors/user/state.js'
+import type { OutboxMessage } from '../actors/user/messages.js'
+import { headSeq, missedOf, newUser, type Session, type UserState } from '../actors/user/state.js'
 import { formatPosition, type LogReader, type Position } from '../ledger/log.js'
 import { GatewayError } from '../schemas/errors.js'
 import { partitionOf } from '../schemas/partitioning.js'
@@ -131,6 +132,6 @@ function sessionView (session: Session, { connections }: UserState): SessionView
   }
 }
 
-function keptView ({ messageId, service, payload, requestedAtMs, expiresAtMs }: Kept): KeptView {
-  return { messageId, service, payloadBytes: payload.byteLength, requestedAtMs, expiresAtMs }
+function keptView ({ messageId, service, payloadBytes, requestedAtMs, expiresAtMs }: OutboxMessage): KeptView {
+  return { messageId, service, payloadBytes, requestedAtMs, expiresAtMs }
 }

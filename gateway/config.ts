@@ -37,6 +37,8 @@ export interface Config {
   readonly silenceMaxMs: number
   readonly frameBytesMax: number
   readonly uplinkWindow: number
+  /** Unacked downlinks of one session, all their fields counted. */
+  readonly outboxBytesMax: number
   readonly connectionsMax: number
   /** Frames a second and burst of one connection, accepts a second of one IP address; 0 for no limit. */
   readonly frameRate: number
@@ -103,6 +105,9 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   // Two of the largest frames fit into the write queue of 1 MiB.
   frameBytesMax: setting('FRAME_BYTES_MAX', '65536', integer(256, 524_288), 'largest frame, opcode and body'),
   uplinkWindow: setting('UPLINK_WINDOW', '256', integer(1, 4_096), 'unacknowledged uplinks of one connection'),
+  // At least one of the largest downlinks, with all that can stand beside its payload, fits into an outbox.
+  outboxBytesMax: setting('OUTBOX_BYTES_MAX', '8388608', integer(1_048_576, 1_073_741_824),
+    'bytes of unacknowledged downlinks of one session'),
   connectionsMax: setting('CONNECTIONS_MAX', '15000', integer(1, 1_000_000), 'connections of this node'),
   frameRate: setting('FRAME_RATE', '100', integer(0, 1_000_000), 'frames a second of one connection; 0 for no limit'),
   frameBurst: setting('FRAME_BURST', '200', integer(0, 1_000_000), 'frames at once of one connection; 0 for no limit'),

@@ -1,5 +1,5 @@
 import type { Snapshots } from '../actors/snapshots.js'
-import { decodeSnapshot } from '../actors/user/snapshot.js'
+import { partsOf, stateOf } from '../actors/user/parts.js'
 import { headSeq, type UserState } from '../actors/user/state.js'
 import { presenceOf } from '../projections/presence.js'
 import type { Tables } from '../projections/tables/tables.js'
@@ -129,8 +129,8 @@ export class DrainReport {
 
   async #lost (departure: Departure): Promise<Lost> {
     try {
-      const bytes = await this.#deps.snapshots.load(departure.partition, departure.userId)
-      return bytes ? lostOf(departure, decodeSnapshot(bytes)) : unknown
+      const saved = await this.#deps.snapshots.load(departure.partition, departure.userId, partsOf)
+      return saved ? lostOf(departure, stateOf(saved)) : unknown
     } catch {
       return unknown
     }

@@ -115,7 +115,9 @@ async function start (
   const edge = has('edge')
     ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health)
     : undefined
-  const push = new Push({ log, tables, links, nodeId: identity.nodeId })
+  const push = new Push({
+    log, tables, links, nodeId: identity.nodeId, outboxBytesMax: config.outboxBytesMax,
+  })
 
   observe(metrics, health, stores, edge, users, projections)
   const readiness = () => readinessOf(health, ending.aborted, edge?.draining === 100)
@@ -232,7 +234,7 @@ function buildApp (
     streams: [...streams, downlinksRejected],
     push: (command, tellsRepeats) => push.push(command, tellsRepeats),
     kick: command => kick({ log, tables }, command),
-    redeliver: command => redeliver(log, command),
+    redeliver: command => redeliver(log, command, config.outboxBytesMax),
     state: (userId, at) => stateAt(log, userId, at),
     trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),
     rebuild: (table, signal) => rebuilds.start(table, signal),

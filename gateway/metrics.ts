@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { EdgeCounters } from '../actors/connection/connection.js'
-import type { Settle } from '../actors/user/effects.js'
+import type { DownlinkOutcome } from '../actors/user/effects.js'
 import type { DrainCounters } from './drain.js'
 
 export interface MetricsSources {
@@ -64,7 +64,7 @@ export class GatewayMetrics {
 
   readonly socketRefused = (code: string): void => { this.#refused.inc({ code }) }
 
-  readonly settled = ({ outcome, reason }: Settle): void => { this.#settled.inc({ outcome, reason }) }
+  readonly settled = ({ outcome, reason }: DownlinkOutcome): void => { this.#settled.inc({ outcome, reason }) }
 
   readonly setAside = (what: SetAside): void => { this.#setAside.inc({ what }) }
 

@@ -16,6 +16,8 @@ export interface PushDeps {
   readonly tables: Tables
   readonly links: Links & Pick<LocalEnds, 'notHere' | 'requestKnown'>
   readonly nodeId: string
+  /** Bytes that an outbox may have: it goes into the facts (docs/decisions/0002-rules-travel-in-facts.md). */
+  readonly outboxBytesMax: number
 }
 
 export interface PushAnswer {
@@ -91,7 +93,15 @@ export class Push {
   async #request (command: DownlinkCommand): Promise<PushedUser[]> {
     const { messageId, service, payload, ttlMs, platforms, exceptDevices, devices, userIds } = command
     const fact: Entry['fact'] = {
-      type: 'DownlinkRequested', messageId, service, payload, ttlMs, platforms, exceptDevices, devices,
+      type: 'DownlinkRequested',
+      messageId,
+      service,
+      payload,
+      ttlMs,
+      platforms,
+      exceptDevices,
+      devices,
+      outboxBytesMax: this.#deps.outboxBytesMax,
     }
     const atMs = Date.now()
     const batches = new Map<number, Batch>()

@@ -41,10 +41,13 @@ export const redeliveriesMax = 1000
  * Sends what a device's session had under some numbers once more. What the ledger has of this very request already is
  * left out, so that a request that failed halfway can be repeated.
  *
+ * @param outboxBytesMax bytes that an outbox may have: it goes into the facts
  * @throws GatewayError `not-found` where the device has no session, or its numbers are no longer known; `bad-request`
  *   where the id was another device's request; `ledger-unavailable` where not all of it could be stored
  */
-export async function redeliver (log: EventLog, command: RedeliveryCommand): Promise<RedeliveryAnswer> {
+export async function redeliver (
+  log: EventLog, command: RedeliveryCommand, outboxBytesMax: number
+): Promise<RedeliveryAnswer> {
   const { userId, fromSeq, toSeq, requestId } = command
   const partition = partitionOf(userId, log.partitions(ledger))
   const found = await anew(async () => {
@@ -54,7 +57,7 @@ export async function redeliver (log: EventLog, command: RedeliveryCommand): Pro
   const positions = new Map(found.requested)
   const wanted = eachOnce(found.numbered).filter(({ messageId }) => !positions.has(messageId))
   let next = 0
-  for (const entries of piecesOf(ledger, wanted.map(downlink => redelivery(downlink, command)))) {
+  for (const entries of piecesOf(ledger, wanted.map(downlink => redelivery(downlink, command, outboxBytesMax)))) {
     const { offset, index } = await log.append(ledger, partition, entries)
     for (let i = 0; i < entries.length; i++) {
       positions.set(wanted[next++]!.messageId, formatPosition({ partition, offset, index: index + i }))
@@ -74,8 +77,11 @@ function eachOnce (downlinks: readonly Numbered[]): Numbered[] {
 }
 
 function redelivery (
-  { seq, messageId, service, payload }: Numbered, { userId, deviceId, requestId, ttlMs }: RedeliveryCommand
+  { seq, messageId, service, payload }: Numbered, { userId, deviceId, requestId, ttlMs }: RedeliveryCommand,
+  outboxBytesMax: number
 ): Entry {
-  const fact: Entry['fact'] = { type: 'DownlinkRedelivered', requestId, deviceId, seq, messageId, service, payload, ttlMs }
+  const fact: Entry['fact'] = {
+    type: 'DownlinkRedelivered', requestId, deviceId, seq, messageId, service, payload, ttlMs, outboxBytesMax,
+  }
   return { userId, atMs: Date.now(), fact }
 }

@@ -66,7 +66,8 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.long(fact.ttlMs)
       to.items(fact.platforms, writeString)
       to.items(fact.exceptDevices, writeString)
-      return to.items(fact.devices, writeString)
+      to.items(fact.devices, writeString)
+      return to.long(fact.outboxBytesMax)
     case 'DeliveryReported':
       to.long(4)
       to.string(fact.connectionId)
@@ -92,7 +93,8 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.string(fact.messageId)
       to.string(fact.service)
       to.payload(fact.payload)
-      return to.long(fact.ttlMs)
+      to.long(fact.ttlMs)
+      return to.long(fact.outboxBytesMax)
     case 'DownlinkSkipped':
       to.long(8)
       to.string(fact.connectionId)
@@ -157,6 +159,7 @@ function readFact (r: AvroReader): Fact {
       platforms: r.items(readString),
       exceptDevices: r.items(readString),
       devices: r.items(readString),
+      outboxBytesMax: r.long(),
     }
     case 'DeliveryReported': return {
       type: 'DeliveryReported',
@@ -187,6 +190,7 @@ function readFact (r: AvroReader): Fact {
       service: r.sharedString(),
       payload: r.payload(),
       ttlMs: r.long(),
+      outboxBytesMax: r.long(),
     }
     case 'DownlinkSkipped': return {
       type: 'DownlinkSkipped',

@@ -102,6 +102,8 @@ export interface DownlinkRequested {
   readonly exceptDevices: readonly string[]
   /** Only sessions of these devices; empty for all. */
   readonly devices: readonly string[]
+  /** Bytes that an outbox may have, as its node was configured: see `ConnectionOpened`. 0 in older entries: no bound. */
+  readonly outboxBytesMax: number
 }
 
 /** What a connection has written and its client acked, coalesced over many downlinks; both only grow. */
@@ -148,6 +150,8 @@ export interface DownlinkRedelivered {
   readonly payload: Uint8Array
   /** How long it is kept for delivery, from the entry's time. */
   readonly ttlMs: number
+  /** As in `DownlinkRequested`. */
+  readonly outboxBytesMax: number
 }
 
 /** A client's application failed at a downlink as often as it may, and goes on without it. Acks what is before it. */

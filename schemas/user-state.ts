@@ -2,22 +2,38 @@ import avsc from 'avsc'
 import { loadHistory, loadSchema } from './avsc-files.js'
 import { GatewayError } from './errors.js'
 import { boundedBy } from './guard.js'
-import { type AvroSchema, fingerprintOf, headerBytes, readHeader, register, registeredSchema, writeHeader } from './single-object.js'
+import {
+  type AvroSchema, fingerprintOf, headerBytes, readHeader, register, registeredSchema, writeHeader,
+} from './single-object.js'
 
-/** A user's state as its snapshot holds it (`user-state.avsc`): plain values and lists. */
-export interface StoredUserState {
+/*
+  The parts of a user's saved state that are Avro records, each behind a single-object header of its own (`user-state/`),
+  and whole states as earlier versions wrote them (`history/user-state-<n>.avsc`).
+*/
+
+/** What names the other parts. Runs of numbers: see `writeRuns` of actors/user/parts.ts. */
+export interface StoredHead {
   offset: number
   userSeq: number
   sessionsBegun: number
-  sessions: StoredSession[]
-  connections: StoredConnection[]
-  requests: string[]
-  remembered: Uint8Array
-  waiting: StoredDownlink[]
-  forgotten: StoredForgotten[]
+  connectionsBegun: number
+  messagesBegun: number
+  requestsFirst: number
+  requestsEnd: number
+  sessions: StoredSessionOutbox[]
+  connections: number[]
+  messages: number[]
+  waiting: number[]
+  forgotten: boolean
 }
 
-export interface StoredSession {
+export interface StoredSessionOutbox {
+  ordinal: number
+  inSession: boolean
+  outbox: number[]
+}
+
+interface SessionFields {
   deviceId: string
   ordinal: number
   platform: string
@@ -32,27 +48,9 @@ export interface StoredSession {
   toldSeq: number
   missed: number
   numbered: number
-  outbox: StoredDownlink[]
 }
 
-export interface StoredDownlink {
-  readonly messageId: string
-  readonly service: string
-  readonly payload: Uint8Array
-  readonly requestedAtMs: number
-  readonly expiresAtMs: number
-  readonly platforms: readonly string[]
-  readonly exceptDevices: readonly string[]
-  readonly devices: readonly string[]
-}
-
-export interface StoredForgotten {
-  deviceId: string
-  atMs: number
-  knownSeq: number
-  lastSeq: number
-  unnumbered: number
-}
+export interface StoredSession extends SessionFields { outbox: number[] }
 
 export interface StoredConnection {
   connectionId: string
@@ -66,46 +64,118 @@ export interface StoredConnection {
   resumed: boolean
 }
 
-for (const record of loadHistory()) register(record)
+interface DownlinkFields {
+  readonly messageId: string
+  readonly service: string
+  readonly requestedAtMs: number
+  readonly expiresAtMs: number
+  readonly platforms: readonly string[]
+  readonly exceptDevices: readonly string[]
+  readonly devices: readonly string[]
+}
 
-const schema = loadSchema('user-state')
-const fingerprint = fingerprintOf(schema)
-const type = avsc.Type.forSchema(schema as any, { wrapUnions: true })
-const readers = new Map([[fingerprint, readerOf(schema)]])
+export interface StoredMessage extends DownlinkFields {
+  readonly payloadBytes: number
+  /** Empty where the payload is a part of its own. */
+  readonly payload: Uint8Array
+}
+
+export interface StoredForgotten {
+  deviceId: string
+  atMs: number
+  knownSeq: number
+  lastSeq: number
+  unnumbered: number
+}
+
+/** A whole state, as the versions before wrote it. */
+export interface WholeState {
+  offset: number
+  userSeq: number
+  sessionsBegun: number
+  sessions: WholeSession[]
+  connections: StoredConnection[]
+  /** Ids as the first version remembered them; empty since there is `remembered`. */
+  requests: string[]
+  remembered: Uint8Array
+  waiting: WholeDownlink[]
+  forgotten: StoredForgotten[]
+}
+
+export interface WholeSession extends SessionFields { outbox: WholeDownlink[] }
+
+export interface WholeDownlink extends DownlinkFields { readonly payload: Uint8Array }
+
+for (const record of loadHistory()) register(record)
 
 let scratch = Buffer.alloc(16 * 1024)
 
-/** @returns a buffer of its own, behind a single-object header */
-export function encodeUserState (state: StoredUserState): Buffer {
-  let end = type.encode(state, scratch, headerBytes)
-  if (end < 0) {
-    scratch = Buffer.allocUnsafeSlow(2 * (scratch.length - end))
-    end = type.encode(state, scratch, headerBytes)
-  }
-  writeHeader(fingerprint, scratch, 0)
-  return Buffer.from(scratch.subarray(0, end))
-}
+/** One record of a saved state, behind a single-object header. */
+class PartCodec<T> {
+  readonly #schema: AvroSchema
+  readonly #type: avsc.Type
+  readonly #fingerprint: bigint
+  readonly #readers = new Map<bigint, (bytes: Buffer) => T>()
 
-/** @throws GatewayError `bad-record` when these are not the bytes of a user's state in a version that is registered */
-export function decodeUserState (bytes: Buffer): StoredUserState {
-  const written = readHeader(bytes)
-  let reader = readers.get(written)
-  if (!reader) {
-    const older = registeredSchema(written)
-    if (!older) throw new GatewayError('bad-record', 'a user state in a schema that this build does not know')
-    readers.set(written, reader = readerOf(older))
+  constructor (schema: AvroSchema) {
+    this.#schema = schema
+    this.#type = avsc.Type.forSchema(schema as any, { wrapUnions: true })
+    this.#fingerprint = fingerprintOf(schema)
   }
-  return reader(bytes)
-}
 
-function readerOf (writer: AvroSchema): (bytes: Buffer) => StoredUserState {
-  const written = avsc.Type.forSchema(writer as any, { wrapUnions: true })
-  const resolver = writer === schema ? undefined : type.createResolver(written)
-  const bounds = boundedBy(written)
-  return bytes => {
-    if (bounds(bytes, headerBytes, bytes.length) !== bytes.length) {
-      throw new GatewayError('bad-record', 'bytes behind a user state')
+  /** @returns a buffer of its own */
+  encode (value: T): Buffer {
+    let end = this.#type.encode(value, scratch, headerBytes)
+    if (end < 0) {
+      scratch = Buffer.allocUnsafeSlow(2 * (scratch.length - end))
+      end = this.#type.encode(value, scratch, headerBytes)
     }
-    return type.decode(bytes, headerBytes, resolver).value
+    writeHeader(this.#fingerprint, scratch, 0)
+    return Buffer.from(scratch.subarray(0, end))
+  }
+
+  /** True where the bytes are such a record, in this form or in an older one. */
+  reads (bytes: Buffer): boolean {
+    const written = readHeader(bytes)
+    return written === this.#fingerprint || nameOf(registeredSchema(written)) === nameOf(this.#schema)
+  }
+
+  /** @throws GatewayError `bad-record` when these are not the bytes of such a record in a version that is registered */
+  decode (bytes: Buffer): T {
+    const written = readHeader(bytes)
+    let reader = this.#readers.get(written)
+    if (!reader) {
+      if (!this.reads(bytes)) {
+        throw new GatewayError('bad-record', 'a user state in a schema that this build does not know')
+      }
+      const writer = written === this.#fingerprint ? this.#schema : registeredSchema(written)!
+      this.#readers.set(written, reader = this.#readerOf(writer))
+    }
+    return reader(bytes)
+  }
+
+  #readerOf (writer: AvroSchema): (bytes: Buffer) => T {
+    const written = avsc.Type.forSchema(writer as any, { wrapUnions: true })
+    const resolver = writer === this.#schema ? undefined : this.#type.createResolver(written)
+    const bounds = boundedBy(written)
+    return bytes => {
+      if (bounds(bytes, headerBytes, bytes.length) !== bytes.length) {
+        throw new GatewayError('bad-record', 'bytes behind a user state')
+      }
+      return this.#type.decode(bytes, headerBytes, resolver).value
+    }
   }
 }
+
+function nameOf (schema: AvroSchema | undefined): unknown {
+  return typeof schema === 'object' && 'name' in schema ? schema['name'] : undefined
+}
+
+export const headCodec = new PartCodec<StoredHead>(loadSchema('user-state/head'))
+export const sessionCodec = new PartCodec<StoredSession>(loadSchema('user-state/session'))
+export const connectionCodec = new PartCodec<StoredConnection>(loadSchema('user-state/connection'))
+export const messageCodec = new PartCodec<StoredMessage>(loadSchema('user-state/message'))
+export const forgottenCodec = new PartCodec<{ sessions: StoredForgotten[] }>(loadSchema('user-state/forgotten'))
+/** Read only. */
+export const wholeCodec: Pick<PartCodec<WholeState>, 'reads' | 'decode'> =
+  new PartCodec<WholeState>(loadSchema('history/user-state-2'))

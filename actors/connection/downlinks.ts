@@ -1,5 +1,5 @@
 import { cutText, skipReasonBytesMax } from '../../schemas/text.js'
-import type { Kept } from '../user/state.js'
+import type { Downlink } from '../user/effects.js'
 import { closeConnection } from './close.js'
 import type { Connection } from './connection.js'
 import { askUser } from './questions.js'
@@ -12,7 +12,7 @@ const unreportedMax = 200
  * Writes a downlink if it is the next one. One that came too early is asked for again once the gap is known; one before
  * `connected`, whose `welcome` was lost, comes again with that.
  */
-export function deliver (connection: Connection, seq: number, downlink: Kept): void {
+export function deliver (connection: Connection, seq: number, downlink: Downlink): void {
   if (connection.phase !== 'open') return
   if (seq > connection.knownSeq) connection.knownSeq = seq
   if (seq !== connection.writtenSeq + 1) return

@@ -1,12 +1,11 @@
 import type { UplinkAccepted } from '../../schemas/records.js'
-import type { Kept } from './state.js'
 
 /**
  * What must be done because of an entry. `settle` changes nothing outside: it records how a downlink or its request
  * ended, for metrics, trace and audit.
  */
 export type Effect =
-  | Welcome | AckUplink | RefuseUplink | Deliver | CloseConnection | PublishUplink | Settle
+  | Welcome | AckUplink | RefuseUplink | Deliver | CloseConnection | PublishUplink | DownlinkOutcome
 
 /** To an edge: answer `connect`. The downlinks after `downlinkSeq`, up to `lastSeq`, follow. */
 export interface Welcome {
@@ -44,7 +43,15 @@ export interface Deliver {
   readonly nodeId: string
   readonly connectionId: string
   readonly seq: number
-  readonly downlink: Kept
+  readonly downlink: Downlink
+}
+
+/** What an edge writes of a downlink. */
+export interface Downlink {
+  readonly messageId: string
+  readonly service: string
+  readonly payload: Uint8Array
+  readonly requestedAtMs: number
 }
 
 /** To an edge: end this connection with this code. */
@@ -62,7 +69,8 @@ export interface PublishUplink {
   readonly uplink: UplinkAccepted
 }
 
-export interface Settle {
+/** How a downlink ended on one device, or its request before it had one. */
+export interface DownlinkOutcome {
   readonly type: 'settle'
   readonly messageId: string
   /** Empty where it never had a session. */

@@ -5,13 +5,14 @@ import type {
 import { contentOf } from './digest.js'
 import type { Effect } from './effects.js'
 import { leastMissed, recallLost, rememberLost } from './forgotten.js'
+import type { OutboxMessage, WholeMessage } from './messages.js'
 import {
-  acknowledge, adoptWaiting, announce, dropAll, enqueue, expire, numberAll, wait,
+  acknowledge, adoptWaiting, announce, dropAll, enqueue, expire, fitAll, numberAll, wait,
 } from './outbox.js'
 import { nameOf, noContent } from './requests.js'
 import {
-  type Connection, connectionsMax, endsUnder, headSeq, type Kept, missedOf, type Session, sessionsMax, uplinkWindowMax,
-  type UserState,
+  type Connection, connectionPart, connectionsMax, endsUnder, headSeq, missedOf, type Session, sessionPart, sessionsMax,
+  uplinkWindowMax, type UserState,
 } from './state.js'
 
 const nothing: Effect[] = []
@@ -44,6 +45,7 @@ function uplinkReceived (state: UserState, entry: Entry, fact: UplinkReceived): 
   if (seq < expected) return [{ type: 'ackUplink', nodeId, connectionId, seq, userSeq: answerTo(session, seq) }]
   if (seq > expected) return [{ type: 'refuseUplink', nodeId, connectionId, expectedSeq: expected, code: 'gap' }]
   session.uplinkSeq = seq
+  session.changed = true
   const userSeq = ++state.userSeq
   remember(session, userSeq)
   return [
@@ -83,18 +85,19 @@ function downlinkRequested (state: UserState, entry: Entry, fact: DownlinkReques
   const { messageId, service, payload } = fact
   const known = state.requests.take(nameOf.downlink(messageId), contentOf(service, payload), entry.atMs)
   if (known !== 'first') return [{ type: 'settle', messageId, deviceId: '', seq: 0, outcome: 'duplicate', reason: known }]
-  const kept = keep(entry, fact, fact)
+  const message = keep(state, entry, fact, fact)
   const effects: Effect[] = []
   if (state.sessions.size === 0) {
-    wait(state, kept, effects)
+    wait(state, message, fact.outboxBytesMax, effects)
     return effects
   }
   let targets = 0
   for (const session of state.sessions.values()) {
-    if (!isFor(kept, session)) continue
+    if (!isFor(message, session)) continue
     targets++
-    sendOrQueue(state, session, kept, effects)
+    sendOrQueue(state, session, message, fact.outboxBytesMax, effects)
   }
+  fitAll(state, message, fact.outboxBytesMax, effects)
   if (targets === 0) {
     effects.push({ type: 'settle', messageId, deviceId: '', seq: 0, outcome: 'dropped', reason: 'no-target' })
   }
@@ -110,38 +113,43 @@ function downlinkRedelivered (state: UserState, entry: Entry, fact: DownlinkRede
   const session = state.sessions.get(deviceId)
   if (!session) return [{ type: 'settle', messageId, deviceId, seq: 0, outcome: 'dropped', reason: 'no-target' }]
   const effects: Effect[] = []
-  sendOrQueue(state, session, keep(entry, fact, unfiltered), effects)
+  const message = keep(state, entry, fact, unfiltered)
+  sendOrQueue(state, session, message, fact.outboxBytesMax, effects)
+  fitAll(state, message, fact.outboxBytesMax, effects)
   return effects
 }
 
 /** Which sessions a downlink is for. */
-type Filters = Pick<Kept, 'platforms' | 'exceptDevices' | 'devices'>
+type Filters = Pick<OutboxMessage, 'platforms' | 'exceptDevices' | 'devices'>
 
 const unfiltered: Filters = { platforms: [], exceptDevices: [], devices: [] }
 
 function keep (
-  { atMs }: Entry, { messageId, service, payload, ttlMs }: DownlinkRequested | DownlinkRedelivered,
+  { messages }: UserState, { atMs }: Entry, { messageId, service, payload, ttlMs }: DownlinkRequested | DownlinkRedelivered,
   { platforms, exceptDevices, devices }: Filters
-): Kept {
-  return {
+): WholeMessage {
+  return messages.begin({
     messageId,
     service,
     // Bytes of its own: the entry's are a view on a whole block, which would be kept for as long as this is.
     payload: Uint8Array.prototype.slice.call(payload),
+    payloadBytes: payload.length,
     requestedAtMs: atMs,
     expiresAtMs: atMs + ttlMs,
     platforms,
     exceptDevices,
     devices,
-  }
+  })
 }
 
-function sendOrQueue (state: UserState, session: Session, kept: Kept, effects: Effect[]): void {
+function sendOrQueue (
+  state: UserState, session: Session, message: WholeMessage, bytesMax: number, effects: Effect[]
+): void {
   const { connectionId } = session
-  enqueue(session, kept, effects)
+  enqueue(state, session, message, bytesMax, effects)
   if (connectionId === '') return
   const { nodeId } = state.connections.get(connectionId)!
-  effects.push({ type: 'deliver', nodeId, connectionId, seq: session.nextSeq - 1, downlink: kept })
+  effects.push({ type: 'deliver', nodeId, connectionId, seq: session.nextSeq - 1, downlink: message })
 }
 
 /** True where the session's device and platform are among those that the request names. */
@@ -159,7 +167,7 @@ function deliveryReported (state: UserState, fact: DeliveryReported): Effect[] {
   const effects: Effect[] = []
   // An ack on this connection came after its `connected`, so the client has read that.
   if (fact.ackedSeq > 0) announce(state, session, connection)
-  acknowledge(session, fact.ackedSeq, effects)
+  acknowledge(state, session, fact.ackedSeq, effects)
   return effects
 }
 
@@ -169,7 +177,7 @@ function downlinkSkipped (state: UserState, { connectionId, seq }: DownlinkSkipp
   if (!session) return nothing
   const effects: Effect[] = []
   announce(state, session, connection)
-  acknowledge(session, seq, effects, seq)
+  acknowledge(state, session, seq, effects, seq)
   return effects
 }
 
@@ -179,7 +187,7 @@ function connectionOpened (state: UserState, entry: Entry, fact: ConnectionOpene
   if (state.connections.has(connectionId)) return nothing
   const known = state.sessions.get(deviceId)
   if (known && fact.downlinkSeq >= known.nextSeq) {
-    note(state, connectionId, connectionOf(fact, known, true))
+    note(state, connectionId, connectionOf(state, fact, known, true))
     const reason = `downlinkSeq ${fact.downlinkSeq} is ahead of ${known.nextSeq - 1}, the highest ever sent`
     return [{ type: 'closeConnection', nodeId, connectionId, code: 'protocol', reason }]
   }
@@ -190,8 +198,8 @@ function connectionOpened (state: UserState, entry: Entry, fact: ConnectionOpene
     }
   }
   const session = known ?? beginSession(state, entry, fact, effects)
-  resumeSession(session, entry, fact, effects)
-  note(state, connectionId, connectionOf(fact, session, known !== undefined))
+  resumeSession(state, session, entry, fact, effects)
+  note(state, connectionId, connectionOf(state, fact, session, known !== undefined))
   effects.push({
     type: 'welcome',
     nodeId,
@@ -225,13 +233,19 @@ function beginSession (state: UserState, entry: Entry, fact: ConnectionOpened, e
     missed,
     outbox: [],
     numbered: 0,
+    outboxBytes: 0,
+    changed: true,
+    outboxChanged: true,
+    saved: false,
   }
   state.sessions.set(fact.deviceId, session)
   adoptWaiting(state, session, isFor)
   return session
 }
 
-function resumeSession (session: Session, entry: Entry, fact: ConnectionOpened, effects: Effect[]): void {
+function resumeSession (
+  state: UserState, session: Session, entry: Entry, fact: ConnectionOpened, effects: Effect[]
+): void {
   if (session.sessionId !== fact.sessionId) {
     session.sessionId = fact.sessionId
     session.uplinkSeq = 0
@@ -241,13 +255,15 @@ function resumeSession (session: Session, entry: Entry, fact: ConnectionOpened, 
   session.platform = fact.platform
   session.connectionId = fact.connectionId
   session.touchedAtMs = entry.atMs
-  acknowledge(session, fact.downlinkSeq, effects)
-  expire(session, entry.atMs, effects)
+  session.changed = true
+  acknowledge(state, session, fact.downlinkSeq, effects)
+  expire(state, session, entry.atMs, effects)
   numberAll(session)
 }
 
-function connectionOf (fact: ConnectionOpened, session: Session, resumed: boolean): Connection {
+function connectionOf (state: UserState, fact: ConnectionOpened, session: Session, resumed: boolean): Connection {
   return {
+    ordinal: ++state.connectionsBegun,
     nodeId: fact.nodeId,
     deviceId: fact.deviceId,
     sessionId: fact.sessionId,
@@ -256,6 +272,8 @@ function connectionOf (fact: ConnectionOpened, session: Session, resumed: boolea
     missed: session.missed,
     downlinkSeq: headSeq(session) - 1,
     open: true,
+    changed: true,
+    saved: false,
   }
 }
 
@@ -265,20 +283,32 @@ function connectionClosed (state: UserState, entry: Entry, fact: ConnectionClose
   if (!connection) {
     // Its opening may still come, late. It must find the connection closed.
     note(state, connectionId, {
-      nodeId: '', deviceId: '', sessionId: '', sessionOrdinal: 0, resumed: false, missed: 0, downlinkSeq: 0, open: false,
+      ordinal: ++state.connectionsBegun,
+      nodeId: '',
+      deviceId: '',
+      sessionId: '',
+      sessionOrdinal: 0,
+      resumed: false,
+      missed: 0,
+      downlinkSeq: 0,
+      open: false,
+      changed: true,
+      saved: false,
     })
     return nothing
   }
   if (!connection.open) return nothing
   connection.open = false
+  connection.changed = true
   const session = sessionOf(state, connection)
   if (!session) return nothing
   const effects: Effect[] = []
   if (fact.told) announce(state, session, connection)
-  acknowledge(session, fact.ackedSeq, effects)
+  acknowledge(state, session, fact.ackedSeq, effects)
   const current = session.connectionId === connectionId || session.connectionId === ''
   if (session.connectionId === connectionId) session.connectionId = ''
   session.touchedAtMs = entry.atMs
+  session.changed = true
   if (fact.endSession && current) endSession(state, session, 'session-ended', effects)
   return effects
 }
@@ -302,12 +332,14 @@ function endConnection (
   const { connectionId } = session
   const { nodeId } = state.connections.get(connectionId)!
   session.connectionId = ''
+  session.changed = true
   effects.push({ type: 'closeConnection', nodeId, connectionId, code, reason })
 }
 
 function endSession (state: UserState, session: Session, reason: string, effects: Effect[]): void {
-  dropAll(session, reason, effects)
+  dropAll(state, session, reason, effects)
   state.sessions.delete(session.deviceId)
+  if (session.saved) state.gone.push(sessionPart(session.ordinal))
 }
 
 /** Makes room for one more session. */
@@ -329,7 +361,11 @@ function sessionOf (state: UserState, connection: Connection): Session | undefin
 function note (state: UserState, connectionId: string, connection: Connection): void {
   const { connections } = state
   connections.set(connectionId, connection)
-  if (connections.size > connectionsMax) connections.delete(leastNeeded(state))
+  if (connections.size <= connectionsMax) return
+  const leastId = leastNeeded(state)
+  const { ordinal, saved } = connections.get(leastId)!
+  connections.delete(leastId)
+  if (saved) state.gone.push(connectionPart(ordinal))
 }
 
 /** The oldest closed connection, or else the oldest that no session uses for its downlinks. */

@@ -30,15 +30,17 @@ function worth ({ connectionId, ackedSeq }: Session): number {
 }
 
 /** Keeps in mind what is lost with a session, which is still as it was. */
-export function rememberLost ({ forgotten }: UserState, session: Session, atMs: number): void {
+export function rememberLost (state: UserState, session: Session, atMs: number): void {
+  const { forgotten } = state
   const lost: Forgotten = {
     atMs,
     knownSeq: Math.max(session.ackedSeq, Math.min(session.toldSeq, session.nextSeq - 1)),
     lastSeq: session.nextSeq - 1,
     unnumbered: session.missed + session.outbox.length - session.numbered,
   }
-  dropOld(forgotten, atMs)
+  if (dropOld(forgotten, atMs)) state.forgottenChanged = true
   if (lostIn(lost, 0) === 0) return
+  state.forgottenChanged = true
   forgotten.delete(session.deviceId)
   forgotten.set(session.deviceId, lost)
   if (forgotten.size > forgottenMax) forgotten.delete(leastOwed(forgotten))
@@ -49,10 +51,11 @@ export function rememberLost ({ forgotten }: UserState, session: Session, atMs: 
  *
  * @param downlinkSeq highest seq that the device says it has processed
  */
-export function recallLost ({ forgotten }: UserState, deviceId: string, downlinkSeq: number): number {
-  const lost = forgotten.get(deviceId)
+export function recallLost (state: UserState, deviceId: string, downlinkSeq: number): number {
+  const lost = state.forgotten.get(deviceId)
   if (!lost) return 0
-  forgotten.delete(deviceId)
+  state.forgotten.delete(deviceId)
+  state.forgottenChanged = true
   return lostIn(lost, downlinkSeq)
 }
 
@@ -61,9 +64,9 @@ function lostIn ({ knownSeq, lastSeq, unnumbered }: Forgotten, downlinkSeq: numb
 }
 
 /** One at a time: an entry that is dated a year ahead must not take them all. */
-function dropOld (forgotten: Map<string, Forgotten>, atMs: number): void {
+function dropOld (forgotten: Map<string, Forgotten>, atMs: number): boolean {
   const [oldest] = forgotten
-  if (oldest && oldest[1].atMs < atMs - keptMs) forgotten.delete(oldest[0])
+  return oldest !== undefined && oldest[1].atMs < atMs - keptMs && forgotten.delete(oldest[0])
 }
 
 /** The oldest whose client never knew of a downlink, or else the oldest. */

@@ -1,23 +1,59 @@
-import type { Effect } from './effects.js'
-import { type Connection, headSeq, type Kept, outboxMax, type Session, type UserState } from './state.js'
+import type { DownlinkOutcome, Effect } from './effects.js'
+import type { OutboxMessage } from './messages.js'
+import { type Connection, headSeq, outboxesFactor, outboxMax, type Session, type UserState } from './state.js'
 
 /*
-  A session's outbox: downlinks from their request until they are acked, expired or dropped, oldest first.
+  A session's outbox: downlinks from their request until they are acked, expired or dropped, oldest first. Nobody else
+  changes it, nor the waiting list.
 
   While a connection is open a downlink gets its seq at once. While the device is offline it waits without one, so that
   what expires meanwhile, wherever it stands, leaves no hole in the numbers. Once it has a seq it may have been written
   to a socket: the number stays with it, and it leaves at the head only. So a hole in the numbers is always one range
   right after the last ack, which is all that `connected` can announce (protocol.md 3, Connected).
+
+  Bounds in bytes come with the entry that adds a downlink (docs/decisions/0002-rules-travel-in-facts.md); 0 is none.
 */
 
-/** Adds a downlink, numbered where a connection is open; past `outboxMax` the oldest is dropped. */
-export function enqueue (session: Session, kept: Kept, effects: Effect[]): void {
-  if (session.outbox.length >= outboxMax) {
-    expire(session, kept.requestedAtMs, effects)
-    while (session.outbox.length >= outboxMax) loseHead(session, 'dropped', 'outbox-full', effects)
+/**
+ * Adds a downlink, numbered where a connection is open. Past a bound those that have expired go first, then the oldest;
+ * one that is larger than all the room there is stays alone.
+ */
+export function enqueue (
+  state: UserState, session: Session, message: OutboxMessage, bytesMax: number, effects: Effect[]
+): void {
+  if (isFull(session, message, bytesMax)) {
+    expire(state, session, message.requestedAtMs, effects)
+    while (isFull(session, message, bytesMax)) loseHead(state, session, 'dropped', 'outbox-full', effects)
   }
-  session.outbox.push(kept)
+  session.outbox.push(message)
+  session.outboxBytes += message.bytes
+  session.outboxChanged = true
+  state.messages.hold(message)
   if (session.connectionId !== '') number(session)
+}
+
+function isFull ({ outbox, outboxBytes }: Session, message: OutboxMessage, bytesMax: number): boolean {
+  if (outbox.length >= outboxMax) return true
+  return bytesMax > 0 && outbox.length > 0 && outboxBytes + message.bytes > bytesMax
+}
+
+/**
+ * Keeps all that the user has within its bound, once `added` is in every outbox that it is for: as long as it is over,
+ * the session with most bytes, of equals the one that began first, loses what has expired, and then its oldest.
+ */
+export function fitAll (state: UserState, added: OutboxMessage, bytesMax: number, effects: Effect[]): void {
+  if (bytesMax === 0) return
+  while (state.messages.bytes > outboxesFactor * bytesMax) {
+    let largest: Session | undefined
+    for (const session of state.sessions.values()) {
+      if (session.outbox.length === 0 || session.outbox[0] === added) continue
+      if (!largest || session.outboxBytes > largest.outboxBytes) largest = session
+    }
+    if (!largest) return
+    const before = effects.length
+    expire(state, largest, added.requestedAtMs, effects)
+    if (effects.length === before) loseHead(state, largest, 'dropped', 'outbox-full', effects)
+  }
 }
 
 /**
@@ -25,33 +61,41 @@ export function enqueue (session: Session, kept: Kept, effects: Effect[]): void 
  *
  * @param skippedSeq the one that the client's application could not process; 0 for none
  */
-export function acknowledge (session: Session, ackedSeq: number, effects: Effect[], skippedSeq = 0): void {
+export function acknowledge (
+  state: UserState, session: Session, ackedSeq: number, effects: Effect[], skippedSeq = 0
+): void {
   if (ackedSeq <= session.ackedSeq || ackedSeq >= session.nextSeq) return
   const first = headSeq(session)
   const count = Math.max(0, ackedSeq - first + 1)
   for (let i = 0; i < count; i++) {
+    const message = session.outbox[i]!
     const isSkipped = first + i === skippedSeq && skippedSeq > 0
-    effects.push(settled(
-      session, session.outbox[i]!, first + i, isSkipped ? 'skipped' : 'acked', isSkipped ? 'skipped' : ''))
+    effects.push(settled(session, message, first + i, isSkipped ? 'skipped' : 'acked', isSkipped ? 'skipped' : ''))
+    left(state, session, message)
   }
   session.outbox.splice(0, count)
   session.numbered -= count
   session.ackedSeq = ackedSeq
+  session.changed = true
 }
 
 /** Drops what is past its time: at the head, and everywhere among those without a number. */
-export function expire (session: Session, nowMs: number, effects: Effect[]): void {
-  while (session.numbered > 0 && session.outbox[0]!.expiresAtMs <= nowMs) loseHead(session, 'expired', 'ttl', effects)
+export function expire (state: UserState, session: Session, nowMs: number, effects: Effect[]): void {
+  while (session.numbered > 0 && session.outbox[0]!.expiresAtMs <= nowMs) {
+    loseHead(state, session, 'expired', 'ttl', effects)
+  }
   const { outbox, numbered } = session
   let to = numbered
   for (let from = numbered; from < outbox.length; from++) {
-    const kept = outbox[from]!
-    if (kept.expiresAtMs > nowMs) {
-      outbox[to++] = kept
+    const message = outbox[from]!
+    if (message.expiresAtMs > nowMs) {
+      outbox[to++] = message
       continue
     }
     session.missed++
-    effects.push(settled(session, kept, 0, 'expired', 'ttl'))
+    session.changed = true
+    effects.push(settled(session, message, 0, 'expired', 'ttl'))
+    left(state, session, message)
   }
   outbox.length = to
 }
@@ -60,46 +104,71 @@ export function expire (session: Session, nowMs: number, effects: Effect[]): voi
 export function numberAll (session: Session): void {
   session.nextSeq += session.outbox.length - session.numbered
   session.numbered = session.outbox.length
+  session.changed = true
 }
 
 /** Drops everything, for a session that ends. */
-export function dropAll (session: Session, reason: string, effects: Effect[]): void {
-  while (session.outbox.length > 0) loseHead(session, 'dropped', reason, effects)
+export function dropAll (state: UserState, session: Session, reason: string, effects: Effect[]): void {
+  while (session.outbox.length > 0) loseHead(state, session, 'dropped', reason, effects)
 }
 
 /** The client has read the `connected` of this connection: what that announced is not announced again. */
 export function announce (state: UserState, session: Session, connection: Connection): void {
-  if (connection.downlinkSeq > session.toldSeq) session.toldSeq = connection.downlinkSeq
+  if (connection.downlinkSeq > session.toldSeq) {
+    session.toldSeq = connection.downlinkSeq
+    session.changed = true
+  }
   const { missed } = connection
   if (missed === 0) return
   session.missed = Math.max(0, session.missed - missed)
+  session.changed = true
   // A connection that opened before this was known announced the same ones: they must not be taken off twice.
   for (const other of state.connections.values()) {
-    if (other.sessionOrdinal === connection.sessionOrdinal) other.missed = Math.max(0, other.missed - missed)
+    if (other.sessionOrdinal !== connection.sessionOrdinal || other.missed === 0) continue
+    other.missed = Math.max(0, other.missed - missed)
+    other.changed = true
   }
 }
 
-/** Keeps a downlink of a user who has no session yet; past `outboxMax` one that has expired goes, else the oldest. */
-export function wait ({ waiting }: UserState, kept: Kept, effects: Effect[]): void {
-  waiting.push(kept)
-  if (waiting.length <= outboxMax) return
-  const expired = waiting.findIndex(({ expiresAtMs }) => expiresAtMs <= kept.requestedAtMs)
-  const [gone] = waiting.splice(Math.max(0, expired), 1)
-  effects.push({
-    type: 'settle',
-    messageId: gone!.messageId,
-    deviceId: '',
-    seq: 0,
-    ...(expired < 0 ? { outcome: 'dropped', reason: 'waiting-full' } : { outcome: 'expired', reason: 'ttl' }),
-  })
+/**
+ * Keeps a downlink of a user who has no session yet; past a bound one that has expired goes, else the oldest. One that is
+ * larger than all the room there is stays alone.
+ */
+export function wait (state: UserState, message: OutboxMessage, bytesMax: number, effects: Effect[]): void {
+  const { waiting } = state
+  waiting.push(message)
+  state.waitingBytes += message.bytes
+  state.messages.hold(message)
+  while (waiting.length > outboxMax || (bytesMax > 0 && waiting.length > 1 && state.waitingBytes > bytesMax)) {
+    const expired = waiting.findIndex(({ expiresAtMs }) => expiresAtMs <= message.requestedAtMs)
+    const [gone] = waiting.splice(Math.max(0, expired), 1)
+    state.waitingBytes -= gone!.bytes
+    state.messages.release(gone!)
+    effects.push({
+      type: 'settle',
+      messageId: gone!.messageId,
+      deviceId: '',
+      seq: 0,
+      ...(expired < 0 ? { outcome: 'dropped', reason: 'waiting-full' } : { outcome: 'expired', reason: 'ttl' }),
+    })
+  }
 }
 
 /** The user's first session gets what waited for one; what is not for it waits on. */
 export function adoptWaiting (
-  state: UserState, session: Session, isFor: (kept: Kept, session: Session) => boolean
+  state: UserState, session: Session, isFor: (message: OutboxMessage, session: Session) => boolean
 ): void {
-  session.outbox = state.waiting.filter(kept => isFor(kept, session))
-  state.waiting = state.waiting.filter(kept => !isFor(kept, session))
+  const { waiting } = state
+  if (waiting.length === 0) return
+  state.waiting = []
+  for (const message of waiting) {
+    if (isFor(message, session)) {
+      session.outbox.push(message)
+      session.outboxBytes += message.bytes
+      state.waitingBytes -= message.bytes
+    } else state.waiting.push(message)
+  }
+  session.outboxChanged = true
 }
 
 /**
@@ -111,37 +180,48 @@ export function adoptWaiting (
  */
 export function missing (
   session: Session, afterSeq: number, bytesMax: number
-): Array<{ seq: number, downlink: Kept }> | undefined {
+): Array<{ seq: number, message: OutboxMessage }> | undefined {
   const first = headSeq(session)
   if (afterSeq + 1 < first) return undefined
-  const downlinks = []
+  const missed = []
   let bytes = 0
   for (let i = afterSeq + 1 - first; i < session.numbered; i++) {
-    const downlink = session.outbox[i]!
-    bytes += downlink.payload.length
-    if (downlinks.length > 0 && bytes > bytesMax) break
-    downlinks.push({ seq: first + i, downlink })
+    const message = session.outbox[i]!
+    bytes += message.payloadBytes
+    if (missed.length > 0 && bytes > bytesMax) break
+    missed.push({ seq: first + i, message })
   }
-  return downlinks
+  return missed
 }
 
 function number (session: Session): void {
   session.nextSeq++
   session.numbered++
+  session.changed = true
 }
 
-function loseHead (session: Session, outcome: 'expired' | 'dropped', reason: string, effects: Effect[]): void {
+function loseHead (
+  state: UserState, session: Session, outcome: 'expired' | 'dropped', reason: string, effects: Effect[]
+): void {
   const numbered = session.numbered > 0
   const seq = numbered ? headSeq(session) : 0
-  const kept = session.outbox.shift()!
+  const message = session.outbox.shift()!
   if (numbered) session.numbered--
   else session.missed++
-  effects.push(settled(session, kept, seq, outcome, reason))
+  session.changed = true
+  effects.push(settled(session, message, seq, outcome, reason))
+  left(state, session, message)
+}
+
+/** It is out of the outbox, or will be at the end of the loop. */
+function left (state: UserState, session: Session, message: OutboxMessage): void {
+  session.outboxBytes -= message.bytes
+  session.outboxChanged = true
+  state.messages.release(message)
 }
 
 function settled (
-  { deviceId }: Session, { messageId }: Kept, seq: number, outcome: 'acked' | 'skipped' | 'expired' | 'dropped',
-  reason: string
+  { deviceId }: Session, { messageId }: OutboxMessage, seq: number, outcome: DownlinkOutcome['outcome'], reason: string
 ): Effect {
   return { type: 'settle', messageId, deviceId, seq, outcome, reason }
 }

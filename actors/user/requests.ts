@@ -1,3 +1,4 @@
+import type { PartId } from '../snapshots.js'
 import { digestOf } from './digest.js'
 
 /** What is known of a request before it is taken. */
@@ -30,6 +31,8 @@ export const noContent = 0
   All little-endian.
 */
 const requestBytes = 24
+/** Requests of one part of a saved state. */
+const chunkSize = 32
 const contentAt = 16
 const timeAt = 20
 
@@ -40,10 +43,25 @@ export const nameOf = {
   kick: (requestId: string): string => `k${requestId}`,
 }
 
+const chunkPart = (chunk: number): PartId => `r${chunk}`
+
+/** The parts with the requests from number `first` up to but without `end`. */
+export function requestParts (first: number, end: number): PartId[] {
+  const parts: PartId[] = []
+  if (first >= end) return parts
+  for (let chunk = chunkOf(first); chunk * chunkSize < end; chunk++) parts.push(chunkPart(chunk))
+  return parts
+}
+
+function chunkOf (number: number): number { return Math.floor(number / chunkSize) }
+
 /**
  * The requests that one user had of late, so that a repeat is known as such: for a day, and at most `requestsMax`. They
  * are kept by digest in one array of bytes, oldest first, behind an index with open addressing: a busy user has
  * thousands, and as objects they would take four times the memory and far longer to save.
+ *
+ * Each has a number, which it never loses, and goes with the 31 others of its chunk into one part of a saved state. So a
+ * save writes the chunks that got new ones, and a chunk of which all are forgotten is removed.
  */
 export class Requests {
   #view = new DataView(new ArrayBuffer(0))
@@ -52,18 +70,71 @@ export class Requests {
   /** Places of the oldest that is remembered and of the next one. */
   #first = 0
   #end = 0
+  /** Number of the request at place 0. */
+  #base = 0
+  /** Number of the first one that is not saved. */
+  #savedEnd = 0
+  readonly #gone: PartId[]
 
-  /** @param bytes as `bytes` gave them */
-  static from (bytes: Uint8Array): Requests {
-    const requests = new Requests()
+  /** @param gone gets the saved parts that nothing names any more */
+  constructor (gone: PartId[] = []) { this.#gone = gone }
+
+  /**
+   * Takes over those of a saved state, in place of the ones that there are.
+   *
+   * @param bytes as `bytes` gave them
+   * @param first number of the first one
+   * @param saved they are in chunks already
+   */
+  restore (bytes: Uint8Array, first: number, saved: boolean): void {
     const count = Math.floor(bytes.length / requestBytes)
     let room = count === 0 ? 0 : 8
     while (room < count) room *= 2
-    requests.#move(room, bytes)
-    return requests
+    this.#move(room, bytes)
+    this.#base = first
+    this.#savedEnd = saved ? first + count : first
+  }
+
+  /**
+   * Takes over the chunks that are saved of those from number `first` up to but without `end`.
+   *
+   * @throws RangeError where one is not as it was saved
+   */
+  restoreParts (parts: ReadonlyMap<PartId, Uint8Array>, first: number, end: number): void {
+    const bytes = new Uint8Array((end - first) * requestBytes)
+    for (const id of requestParts(first, end)) {
+      const chunk = parts.get(id)
+      const before = Number(id.slice(1)) * chunkSize
+      const from = Math.max(first, before)
+      const to = Math.min(end, before + chunkSize)
+      // Those that were forgotten since it was saved stand before the others.
+      const skipped = chunk ? chunk.length - (to - from) * requestBytes : -1
+      if (skipped < 0) throw new RangeError(`requests ${from} to ${to}: their part is missing or too short`)
+      bytes.set(chunk!.subarray(skipped), (from - first) * requestBytes)
+    }
+    this.restore(bytes, first, true)
   }
 
   get size (): number { return this.#end - this.#first }
+  get first (): number { return this.#base + this.#first }
+  get end (): number { return this.#base + this.#end }
+
+  /**
+   * Adds the chunks to `parts` that a save has to write.
+   *
+   * @param all whether they are saved or not
+   */
+  collect (parts: Map<PartId, Uint8Array>, all: boolean): void {
+    const { first, end } = this
+    for (const id of requestParts(all ? first : Math.max(first, this.#savedEnd), end)) {
+      const from = Math.max(this.#first, Number(id.slice(1)) * chunkSize - this.#base)
+      const to = Math.min(this.#end, (Number(id.slice(1)) + 1) * chunkSize - this.#base)
+      parts.set(id, new Uint8Array(this.#view.buffer.slice(from * requestBytes, to * requestBytes)))
+    }
+  }
+
+  /** What `collect` gave is on its way to be saved. */
+  saved (): void { this.#savedEnd = this.end }
 
   /** All that are remembered, oldest first. A view: valid until the next request is taken. */
   get bytes (): Uint8Array {
@@ -104,14 +175,21 @@ export class Requests {
     this.#view.setUint32(at + timeAt, Math.min(Math.max(Math.floor(atMs / 1_000), 0), 0xffffffff), true)
     const slot = this.#find(digest)
     this.#slots[slot] = ++this.#end
-    while (this.size > requestsMax) this.#first++
+    while (this.size > requestsMax) this.#dropOldest()
+  }
+
+  #dropOldest (): void {
+    const { first } = this
+    this.#first++
+    const chunk = chunkOf(first)
+    if (chunk !== chunkOf(first + 1) && chunk * chunkSize < this.#savedEnd) this.#gone.push(chunkPart(chunk))
   }
 
   #forget (): void {
     if (this.size <= clockEntries) return
     let nowS = Infinity
     for (let place = this.#end - clockEntries; place < this.#end; place++) nowS = Math.min(nowS, this.#timeOf(place))
-    while (this.size > clockEntries && this.#timeOf(this.#first) < nowS - keptS) this.#first++
+    while (this.size > clockEntries && this.#timeOf(this.#first) < nowS - keptS) this.#dropOldest()
   }
 
   #timeOf (place: number): number { return this.#view.getUint32(place * requestBytes + timeAt, true) }
@@ -138,6 +216,7 @@ export class Requests {
     bytes.set(requests)
     this.#view = new DataView(bytes.buffer)
     this.#slots = new Uint16Array(2 * room)
+    this.#base += this.#first
     this.#first = 0
     this.#end = requests.length / requestBytes
     const mask = this.#slots.length - 1

@@ -1,7 +1,12 @@
 import type { LoginPolicy } from '../../schemas/facts.js'
+import type { PartId } from '../snapshots.js'
+import { Messages, type OutboxMessage } from './messages.js'
 import { Requests } from './requests.js'
 
-/** Everything that the ledger's entries up to `offset` say about one user. Only the fold changes it. */
+/**
+ * Everything that the ledger's entries up to `offset` say about one user. Only the fold changes it, and it marks what it
+ * changes: the next save writes that alone (parts.ts).
+ */
 export interface UserState {
   /** Highest ledger block that is folded in; -1n for none. An entry at or below it is skipped. */
   offset: bigint
@@ -13,13 +18,27 @@ export interface UserState {
   connections: Map<string, Connection>
   /** What was requested of late, so that a repeat is known as such. */
   requests: Requests
+  /** The downlinks of all outboxes and of the waiting list. */
+  readonly messages: Messages
   /** Downlinks requested while the user had no session at all. At most `outboxMax`. */
-  waiting: Kept[]
+  waiting: OutboxMessage[]
+  /** Of all their fields. */
+  waitingBytes: number
   /** By device, the one forgotten longest ago first: what was lost with its session. At most `forgottenMax`. */
   forgotten: Map<string, Forgotten>
+  forgottenChanged: boolean
   /** Counts sessions ever begun, so that a late report can't touch a later session of the same device. */
   sessionsBegun: number
+  /** Counts connections ever remembered. */
+  connectionsBegun: number
+  /** Saved parts that nothing names any more. */
+  readonly gone: PartId[]
 }
+
+/** The part of a session, of a connection, and of the forgotten sessions in a saved state. */
+export const sessionPart = (ordinal: number): PartId => `s${ordinal}`
+export const connectionPart = (ordinal: number): PartId => `c${ordinal}`
+export const forgottenPart: PartId = 'f0'
 
 /** One device's stay over time, which outlives its connections. */
 export interface Session {
@@ -48,21 +67,16 @@ export interface Session {
   /** Gone for good before they got a number, and not announced yet. */
   missed: number
   /** Oldest first; the first `numbered` of them have a seq, the others get theirs when a connection opens. */
-  outbox: Kept[]
+  outbox: OutboxMessage[]
   numbered: number
-}
+  /** Of all fields of what is in the outbox. */
+  outboxBytes: number
 
-/** A downlink that is kept until it is acked, expired or dropped. */
-export interface Kept {
-  readonly messageId: string
-  readonly service: string
-  readonly payload: Uint8Array
-  readonly requestedAtMs: number
-  readonly expiresAtMs: number
-  /** For sessions that open later: see `DownlinkRequested`. */
-  readonly platforms: readonly string[]
-  readonly exceptDevices: readonly string[]
-  readonly devices: readonly string[]
+  /** Since it was saved: something else than which messages are in the outbox, and those. */
+  changed: boolean
+  outboxChanged: boolean
+  /** Its part is saved, or on its way. */
+  saved: boolean
 }
 
 /** What is left of a session that was forgotten with downlinks in it, so that its device can be told. */
@@ -78,6 +92,8 @@ export interface Forgotten {
 }
 
 export interface Connection {
+  /** Which of the user's connections ever remembered this is. */
+  readonly ordinal: number
   readonly nodeId: string
   readonly deviceId: string
   readonly sessionId: string
@@ -89,10 +105,17 @@ export interface Connection {
   /** Where its `connected` said that the server goes on after. */
   readonly downlinkSeq: number
   open: boolean
+
+  /** Since it was saved. */
+  changed: boolean
+  /** Its part is saved, or on its way. */
+  saved: boolean
 }
 
 /** Bounds of one user's state; what happens on reaching each is in docs/limits.md. */
 export const outboxMax = 1000
+/** All downlinks of a user may have so many times the bytes of one outbox, each counted once. */
+export const outboxesFactor = 4
 export const sessionsMax = 64
 export const forgottenMax = 128
 /** Above `sessionsMax`, so that there is always one which no session uses. */
@@ -100,15 +123,21 @@ export const connectionsMax = 128
 export const uplinkWindowMax = 4096
 
 export function newUser (): UserState {
+  const gone: PartId[] = []
   return {
     offset: -1n,
     userSeq: 0,
     sessions: new Map(),
     connections: new Map(),
-    requests: new Requests(),
+    requests: new Requests(gone),
+    messages: new Messages(gone),
     waiting: [],
+    waitingBytes: 0,
     forgotten: new Map(),
+    forgottenChanged: false,
     sessionsBegun: 0,
+    connectionsBegun: 0,
+    gone,
   }
 }
 

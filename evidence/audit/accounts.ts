@@ -1,6 +1,7 @@
-import type { Effect, Settle } from '../../actors/user/effects.js'
+import type { Effect, DownlinkOutcome } from '../../actors/user/effects.js'
 import { nameOf, noContent } from '../../actors/user/requests.js'
-import type { Kept, UserState } from '../../actors/user/state.js'
+import type { OutboxMessage } from '../../actors/user/messages.js'
+import type { UserState } from '../../actors/user/state.js'
 import type { DownlinkRedelivered, DownlinkRequested, Entry, Fact } from '../../schemas/facts.js'
 import { ledger } from '../../schemas/streams.js'
 import { count } from './books.js'
@@ -105,7 +106,7 @@ export class Accounts {
     }
   }
 
-  #settle ({ messageId, deviceId, outcome, reason }: Settle, place: Place, walk: Walk): void {
+  #settle ({ messageId, deviceId, outcome, reason }: DownlinkOutcome, place: Place, walk: Walk): void {
     if (walk.inRange(place)) {
       const { downlinks } = walk.books
       if (outcome === 'dropped') count(downlinks.dropped, reason)
@@ -166,7 +167,7 @@ function isTargeted (
     (devices.length === 0 || devices.includes(deviceId)) && !exceptDevices.includes(deviceId)
 }
 
-function hashOf (downlinks: readonly Kept[]): number {
+function hashOf (downlinks: readonly OutboxMessage[]): number {
   let hash = 0
   for (const { messageId } of downlinks) hash = hash + hashId(messageId) | 0
   return hash

@@ -1,11 +1,11 @@
-import { decodeSnapshot, encodeSnapshot } from '../../actors/user/snapshot.js'
 import { newUser, type UserState } from '../../actors/user/state.js'
 import { Accounts } from './accounts.js'
 import type { Walk } from './ledger-walk.js'
+import { packed, unpacked } from './packed-state.js'
 import type { DueUplink, Uplinker } from './published.js'
 import type { Place } from './violation.js'
 
-/** Users of a partition whose states are at hand; the others are kept as their snapshots. */
+/** Users of a partition whose states are at hand; the others are kept packed. */
 const activeMax = 50_000
 /** How many leave at once. */
 const leaveAtOnce = 5_000
@@ -32,10 +32,10 @@ export class UserBook implements Uplinker {
 }
 
 /** A user that nothing has happened to for a while. */
-interface Resting { readonly number: number, readonly snapshot: Buffer, readonly owed: number, readonly last: Place }
+interface Resting { readonly number: number, readonly packed: Buffer, readonly owed: number, readonly last: Place }
 
 /**
- * The users of one ledger partition. Of most only the snapshot is kept, as a gateway does it with those who are idle: a
+ * The users of one ledger partition. Of most the state is kept packed, as a gateway saves those who are idle: a
  * few hundred bytes, and what waits in their outboxes. Whoever rests has balanced books, and nothing due.
  */
 export class UserBooks {
@@ -53,7 +53,7 @@ export class UserBooks {
     const resting = this.#resting.get(userId)
     if (!resting) return undefined
     this.#resting.delete(userId)
-    return this.#begin(userId, resting.number, decodeSnapshot(resting.snapshot), resting.last)
+    return this.#begin(userId, resting.number, unpacked(resting.packed), resting.last)
   }
 
   add (userId: string, first: Place): UserBook {
@@ -78,7 +78,7 @@ export class UserBooks {
       book.accounts.check(book.userId, book.state, book.last, this.walk)
       this.#active.delete(book.userId)
       const { number, state, accounts: { owed }, last } = book
-      this.#resting.set(book.userId, { number, snapshot: encodeSnapshot(state), owed, last })
+      this.#resting.set(book.userId, { number, packed: packed(state), owed, last })
       left++
     }
   }

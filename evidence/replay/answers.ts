@@ -26,7 +26,10 @@ function followingWelcome (
   const head = headSeq(session)
   const downlinks = session.outbox.slice(0, session.numbered)
   const deliver = { type: 'deliver', nodeId, connectionId } as const
-  return downlinks.map((downlink, i) => asSent({ ...deliver, seq: head + i, downlink }))
+  return downlinks.map((message, i) => {
+    const downlink = { ...message, payload: message.payload! } // at hand: the state was never saved
+    return asSent({ ...deliver, seq: head + i, downlink })
+  })
 }
 
 /** Without what stays in the outbox, such as whom it is for: that of another version may know of more, or less. */

@@ -1,0 +1,151 @@
+import type { EventLog } from '../ledger/log.js'
+import { GatewayError } from '../schemas/errors.js'
+import type { UplinkAccepted } from '../schemas/records.js'
+import { uplinks } from '../schemas/streams.js'
+
+export interface PublisherDeps {
+  readonly log: Pick<EventLog, 'append'>
+  readonly partition: number
+  /** The stream will never take this one; whoever is told records it. */
+  setAside (uplink: UplinkAccepted, error: Error): void
+  /** An append failed, and is tried again. */
+  failed (reason: string): void
+  /** More of it is in the stream. */
+  progressed (): void
+}
+
+/** What one append takes at most, or one block of the ledger. */
+const appendBytesMax = 1 << 20
+const retryMsMin = 50
+const retryMsMax = 2_000
+
+/** What one block of the ledger adds to the stream. */
+interface Accepted { readonly offset: bigint, readonly items: readonly UplinkAccepted[], readonly bytes: number }
+
+/**
+ * Writes what the users of one partition accept to the stream `uplinks`, in the order of the ledger: whole blocks of the
+ * ledger with each append, so that `derivedFrom` says where the next owner goes on.
+ */
+export class Publisher {
+  readonly #deps: PublisherDeps
+  readonly #queue: Accepted[] = []
+  #bytes = 0
+  /** All up to here is folded, and in the stream; a replay from an older checkpoint leaves the latter out. */
+  #folded: bigint
+  #published: bigint
+  #running = false
+  #ended = false
+  #sinceMs = 0
+  #waiting: { readonly offset: bigint, resolve (isPublished: boolean): void } | undefined
+
+  /** @param published what the stream has already: `derivedFrom` */
+  constructor (deps: PublisherDeps, folded: bigint, published: bigint) {
+    this.#deps = deps
+    this.#folded = folded
+    this.#published = published
+  }
+
+  get published (): bigint { return this.#published }
+  /** Of what is not in the stream yet. */
+  get bytes (): number { return this.#bytes }
+  /** Since when an append has been under way, ms since 1970; 0 for none. */
+  get sinceMs (): number { return this.#sinceMs }
+
+  /** The next block is folded. It goes into the stream with the next `publish`. */
+  add (offset: bigint, items: readonly UplinkAccepted[]): void {
+    this.#folded = offset
+    if (items.length === 0 || offset <= this.#published) return
+    let bytes = 0
+    for (let i = 0; i < items.length; i++) bytes += uplinks.bytesOf(items[i]!)
+    this.#queue.push({ offset, items, bytes })
+    this.#bytes += bytes
+  }
+
+  publish (): void {
+    if (this.#running) return
+    if (this.#queue.length === 0) this.#moveTo(this.#folded)
+    else void this.#run()
+  }
+
+  /** @returns false where the partition ended before all up to `offset` was in the stream */
+  until (offset: bigint): Promise<boolean> {
+    if (this.#published >= offset) return Promise.resolve(true)
+    if (this.#ended) return Promise.resolve(false)
+    return new Promise(resolve => { this.#waiting = { offset, resolve } })
+  }
+
+  /** What is not in the stream yet is the next owner's to publish. */
+  end (): void {
+    this.#ended = true
+    this.#waiting?.resolve(false)
+    this.#waiting = undefined
+  }
+
+  async #run (): Promise<void> {
+    this.#running = true
+    while (this.#queue.length > 0) {
+      const { items, bytes, derivedFrom } = this.#take()
+      this.#sinceMs = Date.now()
+      if (!await this.#append(items, derivedFrom)) return
+      this.#sinceMs = 0
+      this.#bytes -= bytes
+      this.#moveTo(derivedFrom)
+    }
+    this.#running = false
+    this.#moveTo(this.#folded)
+  }
+
+  #take (): { items: readonly UplinkAccepted[], bytes: number, derivedFrom: bigint } {
+    const queue = this.#queue
+    let { bytes } = queue[0]!
+    let end = 1
+    while (end < queue.length && bytes + queue[end]!.bytes <= appendBytesMax) bytes += queue[end++]!.bytes
+    const blocks = queue.splice(0, end)
+    const items = blocks.length === 1 ? blocks[0]!.items : blocks.flatMap(({ items }) => items)
+    return { items, bytes, derivedFrom: queue.length === 0 ? this.#folded : blocks.at(-1)!.offset }
+  }
+
+  #moveTo (offset: bigint): void {
+    if (offset > this.#published) this.#published = offset
+    if (this.#waiting && this.#published >= this.#waiting.offset) {
+      this.#waiting.resolve(true)
+      this.#waiting = undefined
+    }
+    this.#deps.progressed()
+  }
+
+  /**
+   * Appends what the stream will take: what it never will is set aside, and the others must not wait for that.
+   *
+   * @param derivedFrom undefined where more of the same blocks follows
+   * @returns false where the partition has ended before
+   */
+  async #append (items: readonly UplinkAccepted[], derivedFrom: bigint | undefined): Promise<boolean> {
+    const { log, partition, setAside, failed } = this.#deps
+    const options = { lazy: true, reserved: true, ...(derivedFrom === undefined ? {} : { derivedFrom }) }
+    for (let waitMs = retryMsMin; ; waitMs = Math.min(2 * waitMs, retryMsMax)) {
+      try {
+        await log.append(uplinks, partition, items, options)
+        return true
+      } catch (err) {
+        if (this.#ended) return false
+        if (isForGood(err)) {
+          if (items.length === 1) {
+            setAside(items[0]!, err as Error)
+            return true
+          }
+          const half = items.length >> 1
+          const first = await this.#append(items.slice(0, half), undefined)
+          return first && await this.#append(items.slice(half), derivedFrom)
+        }
+        failed((err as Error).message)
+        await new Promise(resolve => setTimeout(resolve, waitMs))
+      }
+    }
+  }
+}
+
+/** A record that can not be encoded, or that no setting of the stream has room for. */
+function isForGood (err: unknown): boolean {
+  return !(err instanceof GatewayError) || err.code === 'payload-too-large'
+}

@@ -1,0 +1,303 @@
+import { GatewayError } from '../../schemas/errors.js'
+import {
+  connectionCodec, forgottenCodec, headCodec, messageCodec, sessionCodec, type StoredHead, type StoredSessionOutbox,
+  wholeCodec,
+} from '../../schemas/user-state.js'
+import type { LoadedState, PartId, SavedState, StateChanges } from '../snapshots.js'
+import { bytesOfAll, inlineBytesMax, type OutboxMessage, messagePart, payloadPart } from './messages.js'
+import { requestParts, requestsMax } from './requests.js'
+import {
+  type Connection, connectionPart, connectionsMax, forgottenPart, newUser, outboxMax, type Session, sessionPart,
+  sessionsMax, type UserState,
+} from './state.js'
+import { differences, stateOfWhole, sums } from './whole-state.js'
+
+/*
+  A state in parts (docs/decisions/0016-states-in-parts.md), so that a save writes what has changed since the last one:
+
+    head           numbers, and which of the other parts there are; written by every save
+    s<ordinal>     a session, without the messages of its outbox
+    c<ordinal>     a connection
+    m<number>      a downlink, with its payload where that is small
+    p<number>      the payload of a downlink otherwise, as it is
+    r<chunk>       32 remembered requests
+    f0             sessions that were forgotten
+
+  All numbers are given by the fold, from entries alone: two owners of a user give the same ones to the same things.
+*/
+
+/** Runs of one session in the head; past it they stand in the part of the session. */
+const headRunsMax = 16
+
+const messagesMax = (sessionsMax + 1) * outboxMax
+
+/** What is to be saved since the last call: the state takes it as saved. @throws what can not be encoded */
+export function changesOf (state: UserState): StateChanges {
+  const parts = encoded(state, false)
+  // What an earlier owner had begun to save may have the number of what is saved now.
+  const gone = state.gone.splice(0).filter(id => !parts.added.has(id) && !parts.changed.has(id))
+  if (state.forgottenChanged && state.forgotten.size === 0) gone.push(forgottenPart)
+  state.forgottenChanged = false
+  state.requests.saved()
+  for (const session of state.sessions.values()) {
+    session.changed = session.outboxChanged = false
+    session.saved = true
+  }
+  for (const connection of state.connections.values()) {
+    connection.changed = false
+    connection.saved = true
+  }
+  for (const message of state.messages) message.saved = true
+  return { ...parts, gone }
+}
+
+/**
+ * The whole state in parts, whatever is saved of it already.
+ *
+ * @throws GatewayError `internal` where payloads were left out when the state was loaded
+ */
+export function savedStateOf (state: UserState): SavedState {
+  const { head, added, changed } = encoded(state, true)
+  const parts = new Map<PartId, Buffer>()
+  for (const [id, bytes] of changed) parts.set(id, inBuffer(bytes))
+  for (const [id, bytes] of added) parts.set(id, inBuffer(bytes))
+  return { head, parts }
+}
+
+/**
+ * The parts that `stateOf` wants beside this head: all but the payloads that are parts of their own.
+ *
+ * @throws GatewayError `bad-record`
+ */
+export function partsOf (head: Buffer): PartId[] {
+  if (isUnsavable(head) || wholeCodec.reads(head)) return []
+  const { sessions, connections, messages, requestsFirst, requestsEnd, forgotten } = headOf(head)
+  const parts = sessions.map(({ ordinal }) => sessionPart(ordinal))
+  for (const ordinal of readRuns(connections, connectionsMax)) parts.push(connectionPart(ordinal))
+  for (const number of readRuns(messages, messagesMax)) parts.push(messagePart(number))
+  parts.push(...requestParts(requestsFirst, requestsEnd))
+  if (forgotten) parts.push(forgottenPart)
+  return parts
+}
+
+/** The payloads of a loaded state that are parts of their own. */
+export function payloadParts (state: UserState): PartId[] {
+  const parts = []
+  for (const { number, payload } of state.messages) if (payload === undefined) parts.push(payloadPart(number))
+  return parts
+}
+
+/**
+ * What folds on as if nothing had been in between. Payloads that are parts of their own and are not among those given
+ * stay where they are. A state that an earlier version saved whole is one of which nothing is saved in parts.
+ *
+ * @throws GatewayError `bad-record` with the reason in words
+ */
+export function stateOf ({ head, parts }: SavedState): UserState {
+  if (isUnsavable(head)) throw new GatewayError('bad-record', head.toString())
+  if (wholeCodec.reads(head)) return stateOfWhole(wholeCodec.decode(head))
+  const stored = headOf(head)
+  const state = newUser()
+  state.offset = BigInt(stored.offset)
+  state.userSeq = stored.userSeq
+  state.sessionsBegun = stored.sessionsBegun
+  state.connectionsBegun = stored.connectionsBegun
+  state.messages.begun = stored.messagesBegun
+  const part = (id: PartId): Buffer => {
+    const bytes = parts.get(id)
+    if (!bytes) throw new GatewayError('bad-record', `part ${id} of a user state is missing`)
+    return bytes
+  }
+  for (const number of readRuns(stored.messages, messagesMax)) {
+    const message = messageCodec.decode(part(messagePart(number)))
+    const payload = message.payload.length === message.payloadBytes ? message.payload : parts.get(payloadPart(number))
+    state.messages.restore(number, { ...message, payload })
+  }
+  for (const outbox of stored.sessions) restoreSession(state, outbox, part(sessionPart(outbox.ordinal)))
+  for (const ordinal of readRuns(stored.connections, connectionsMax)) {
+    const { connectionId, ...connection } = connectionCodec.decode(part(connectionPart(ordinal)))
+    state.connections.set(connectionId, { ordinal, ...connection, changed: false, saved: true })
+  }
+  state.waiting = held(state, stored.waiting)
+  state.waitingBytes = bytesOfAll(state.waiting)
+  state.requests.restoreParts(parts, stored.requestsFirst, stored.requestsEnd)
+  if (stored.forgotten) {
+    for (const { deviceId, ...lost } of forgottenCodec.decode(part(forgottenPart)).sessions) state.forgotten.set(deviceId, lost)
+  }
+  return state
+}
+
+/** As `stateOf`; what else is stored of the user, and nothing names, goes with the next save. */
+export function loadedState (loaded: LoadedState): UserState {
+  const state = stateOf(loaded)
+  const named = new Set(payloadParts(state))
+  for (const id of loaded.others) if (!named.has(id)) state.gone.push(id)
+  return state
+}
+
+/** The head of a state that can not be saved: read as a state, it says why there is none. */
+export function unsavable (reason: string): Buffer {
+  return Buffer.from(unsavableMark + reason.slice(0, reasonCharsMax))
+}
+
+const unsavableMark = 'This state could not be saved: '
+const reasonCharsMax = 500
+
+function isUnsavable (head: Buffer): boolean {
+  return head.toString('latin1', 0, unsavableMark.length) === unsavableMark
+}
+
+/** @param all whether they have changed or not */
+function encoded (state: UserState, all: boolean): Omit<StateChanges, 'gone'> {
+  const added = new Map<PartId, Uint8Array>()
+  const changed = new Map<PartId, Uint8Array>()
+  const sessions: StoredSessionOutbox[] = []
+  for (const session of state.sessions.values()) {
+    const runs = runsOf(session.outbox)
+    const inSession = runs.length > 2 * headRunsMax
+    sessions.push({ ordinal: session.ordinal, inSession, outbox: inSession ? [] : runs })
+    if (!all && session.saved && !session.changed && !(inSession && session.outboxChanged)) continue
+    changed.set(sessionPart(session.ordinal), encodedSession(session, inSession ? runs : []))
+  }
+  for (const [connectionId, connection] of state.connections) {
+    if (!all && connection.saved && !connection.changed) continue
+    changed.set(connectionPart(connection.ordinal), connectionCodec.encode({ ...connection, connectionId }))
+  }
+  for (const message of state.messages) if (all || !message.saved) addMessage(added, message)
+  state.requests.collect(changed, all)
+  const forgotten = state.forgotten.size > 0
+  if (forgotten && (all || state.forgottenChanged)) changed.set(forgottenPart, encodedForgotten(state))
+  const head = headCodec.encode({
+    offset: Number(state.offset),
+    userSeq: state.userSeq,
+    sessionsBegun: state.sessionsBegun,
+    connectionsBegun: state.connectionsBegun,
+    messagesBegun: state.messages.begun,
+    requestsFirst: state.requests.first,
+    requestsEnd: state.requests.end,
+    sessions,
+    connections: writeRuns(state.connections.values(), ({ ordinal }) => ordinal),
+    messages: runsOf(state.messages),
+    waiting: runsOf(state.waiting),
+    forgotten,
+  })
+  return { head, added, changed }
+}
+
+function encodedSession (session: Session, outbox: number[]): Buffer {
+  return sessionCodec.encode({ ...session, answers: differences(session.answers), outbox })
+}
+
+function encodedForgotten ({ forgotten }: UserState): Buffer {
+  return forgottenCodec.encode({ sessions: Array.from(forgotten, ([deviceId, lost]) => ({ deviceId, ...lost })) })
+}
+
+function addMessage (added: Map<PartId, Uint8Array>, message: OutboxMessage): void {
+  const { number, payload, payloadBytes } = message
+  if (payload === undefined) throw new GatewayError('internal', `the payload of ${message.messageId} is not at hand`)
+  const isInline = payloadBytes <= inlineBytesMax
+  added.set(messagePart(number), messageCodec.encode({ ...message, payload: isInline ? inBuffer(payload) : nothing }))
+  if (!isInline) added.set(payloadPart(number), payload)
+}
+
+const nothing = Buffer.alloc(0)
+
+/** avsc takes bytes in a Buffer only, and a payload is whatever view its reader made. */
+function inBuffer (bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function headOf (head: Buffer): StoredHead {
+  const stored = headCodec.decode(head)
+  const { sessions, requestsFirst, requestsEnd } = stored
+  if (sessions.length > sessionsMax) throw new GatewayError('bad-record', `a user state with ${sessions.length} sessions`)
+  if (requestsFirst < 0 || requestsEnd - requestsFirst > requestsMax) {
+    throw new GatewayError('bad-record', `a user state with requests ${requestsFirst} to ${requestsEnd}`)
+  }
+  return stored
+}
+
+function restoreSession (state: UserState, { ordinal, inSession, outbox: runs }: StoredSessionOutbox, part: Buffer): void {
+  const stored = sessionCodec.decode(part)
+  if (stored.ordinal !== ordinal) throw new GatewayError('bad-record', `session ${ordinal} of a user state is ${stored.ordinal}`)
+  const outbox = held(state, inSession ? stored.outbox : runs)
+  state.sessions.set(stored.deviceId, {
+    ...stored,
+    answers: sums(stored.answers),
+    outbox,
+    outboxBytes: bytesOfAll(outbox),
+    changed: false,
+    outboxChanged: false,
+    saved: true,
+  })
+}
+
+function held ({ messages }: UserState, runs: readonly number[]): OutboxMessage[] {
+  return readRuns(runs, outboxMax).map(number => {
+    const message = messages.get(number)
+    if (!message) throw new GatewayError('bad-record', `message ${number} of a user state is nowhere`)
+    messages.hold(message)
+    return message
+  })
+}
+
+function runsOf (messages: Iterable<OutboxMessage>): number[] {
+  return writeRuns(messages, ({ number }) => number)
+}
+
+/**
+ * Numbers as runs: how far each begins behind the end of the one before, and how many follow each other then. Nearly
+ * all lists grow, so few runs and small numbers are enough.
+ */
+function writeRuns<T> (items: Iterable<T>, numberOf: (item: T) => number): number[] {
+  const runs: number[] = []
+  let next = 0
+  for (const item of items) {
+    const number = numberOf(item)
+    if (number === next && runs.length > 0) runs[runs.length - 1]!++
+    else runs.push(number - next, 1)
+    next = number + 1
+  }
+  return runs
+}
+
+/** @throws GatewayError `bad-record` where they are not numbers of parts, at most `max` of them */
+function readRuns (runs: readonly number[], max: number): number[] {
+  const numbers: number[] = []
+  let next = 0
+  for (let i = 0; i < runs.length; i += 2) {
+    const count = runs[i + 1] ?? 0
+    next += runs[i]!
+    if (next < 0 || count < 1 || numbers.length + count > max) {
+      throw new GatewayError('bad-record', 'a user state with runs of numbers that can not be')
+    }
+    for (let n = 0; n < count; n++) numbers.push(next++)
+  }
+  return numbers
+}
+
+/** A state without what may differ between two that fold on alike: marks, and the numbers of messages, connections and requests. */
+export function comparable (state: UserState): unknown {
+  const { offset, userSeq, sessionsBegun, sessions, connections, requests, waiting, forgotten } = state
+  const messages = new Map<OutboxMessage, unknown>()
+  const message = (each: OutboxMessage) => {
+    let plain = messages.get(each)
+    if (!plain) {
+      const { number: _, holders: _holders, saved: _saved, payload, ...rest } = each
+      messages.set(each, plain = { ...rest, payload: payload && inBuffer(payload) })
+    }
+    return plain
+  }
+  return {
+    offset,
+    userSeq,
+    sessionsBegun,
+    sessions: Array.from(sessions.values(), ({ changed: _, outboxChanged: _outboxChanged, saved: _saved, outbox, ...rest }) =>
+      ({ ...rest, outbox: outbox.map(message) })),
+    connections: Array.from(connections, ([connectionId, { ordinal: _, changed: _changed, saved: _saved, ...rest }]) =>
+      ({ connectionId, ...rest })),
+    requests: inBuffer(requests.bytes),
+    waiting: waiting.map(message),
+    forgotten: [...forgotten],
+  }
+}
