@@ -55,6 +55,7 @@ export function requested (messageId: string, with_: Partial<DownlinkRequested> 
     platforms: [],
     exceptDevices: [],
     devices: [],
+    outboxBytesMax: 0,
     ...with_,
   }
 }

@@ -1,3 +1,4 @@
+import { GatewayError } from '../../schemas/errors.js'
 import type { PartId } from '../snapshots.js'
 import { digestOf } from './digest.js'
 
@@ -98,7 +99,7 @@ export class Requests {
   /**
    * Takes over the chunks that are saved of those from number `first` up to but without `end`.
    *
-   * @throws RangeError where one is not as it was saved
+   * @throws GatewayError `bad-record` where one is not as it was saved
    */
   restoreParts (parts: ReadonlyMap<PartId, Uint8Array>, first: number, end: number): void {
     const bytes = new Uint8Array((end - first) * requestBytes)
@@ -109,7 +110,7 @@ export class Requests {
       const to = Math.min(end, before + chunkSize)
       // Those that were forgotten since it was saved stand before the others.
       const skipped = chunk ? chunk.length - (to - from) * requestBytes : -1
-      if (skipped < 0) throw new RangeError(`requests ${from} to ${to}: their part is missing or too short`)
+      if (skipped < 0) throw new GatewayError('bad-record', `part ${id} of a user state is missing or too short`)
       bytes.set(chunk!.subarray(skipped), (from - first) * requestBytes)
     }
     this.restore(bytes, first, true)

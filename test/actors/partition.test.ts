@@ -2,7 +2,7 @@ import t from 'tap'
 import { Partition } from '../../actors/partition.js'
 import { type Snapshots, SnapshotsLost } from '../../actors/snapshots.js'
 import { startUsers } from '../../actors/users.js'
-import { decodeSnapshot } from '../../actors/user/snapshot.js'
+import { partsOf, stateOf } from '../../actors/user/parts.js'
 import type { EventLog } from '../../ledger/log.js'
 import type { Entry } from '../../schemas/facts.js'
 import { GatewayError } from '../../schemas/errors.js'
@@ -19,7 +19,7 @@ t.test('A partition', async t => {
     await users.stop()
     t.strictSame(await published(world.log), ['ann 1=1', 'bob 1=1', 'ann 2=2'])
     t.equal(await world.snapshots.checkpoint(0), (await world.log.bounds(ledger, 0)).next)
-    t.equal(decodeSnapshot((await world.snapshots.load(0, 'ann'))!).userSeq, 2)
+    t.equal(stateOf((await world.snapshots.load(0, 'ann', partsOf))!).userSeq, 2)
     t.strictSame(world.failures, [])
   })
   t.test('goes on from its checkpoint in the next process', async t => {
@@ -226,11 +226,10 @@ t.test('More entries than may fold at once', async t => {
     let release: (() => void) | undefined
     const released = new Promise<void>(resolve => { release = resolve })
     const snapshots: Snapshots = {
-      checkpoint: partition => world.snapshots.checkpoint(partition),
-      save: (...args) => world.snapshots.save(...args),
-      async load (partition, userId) {
+      ...world.snapshots,
+      async load (partition, userId, partsOf) {
         if (userId !== '') await released
-        return await world.snapshots.load(partition, userId)
+        return await world.snapshots.load(partition, userId, partsOf)
       },
     }
     const deps = { ...world.deps, snapshots, limits: { ...limits, foldingMax: 2 } }
@@ -331,7 +330,7 @@ t.test('A close that was not told', async t => {
       partition.repeatCloses(Date.now())
       t.strictSame(second.sent, [close])
       await append(second, of('ann', closed(close.split(' ')[1]!)))
-      await until(async () => (await second.snapshots.load(0, ''))?.toString() === '[]' || await partition.checkpoint())
+      await until(async () => (await second.snapshots.load(0, '', () => []))?.head.toString() === '[]' || await partition.checkpoint())
       const third = await Partition.open(0, second.deps, () => {})
       third.repeatCloses(Date.now())
       t.strictSame(second.sent, [close], 'and by nobody once the connection has ended')
@@ -363,6 +362,7 @@ function losable (snapshots: Snapshots): { snapshots: Snapshots, lose (): void }
         empty = true
         return 0n
       },
+      parts: (...args) => snapshots.parts(...args),
       load: async (...args) => lost ? await refuse() as never : empty ? undefined : await snapshots.load(...args),
       save: async (...args) => lost ? await refuse() as never : empty ? undefined : await snapshots.save(...args),
     },
@@ -398,8 +398,7 @@ function freezable (snapshots: Snapshots): Snapshots & { freeze (): void } {
   let frozen = false
   return {
     freeze () { frozen = true },
-    checkpoint: partition => snapshots.checkpoint(partition),
-    load: (partition, userId) => snapshots.load(partition, userId),
+    ...snapshots,
     async save (...args) { if (!frozen) await snapshots.save(...args) },
   }
 }

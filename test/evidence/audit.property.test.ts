@@ -27,6 +27,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       ttlMs,
       only: fc.nat({ max: 12 }),
       except: fc.nat({ max: 12 }),
+      bytesMax: fc.constantFrom(0, 0, 300, 1_000),
     }),
   },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('read' as const), device, frames: fc.integer({ min: 1, max: 5 }) }) },

@@ -54,7 +54,7 @@ function given () {
   const links = localLinks()
   const sent: ConnectionMessage[] = []
   links.connections = message => sent.push(message) > 0
-  const push = new Push({ log: new MemoryLog<Entry>(), tables, links, nodeId: 'n1' })
+  const push = new Push({ log: new MemoryLog<Entry>(), tables, links, nodeId: 'n1', outboxBytesMax: 1 << 20 })
   let next = 0n
   return {
     push,

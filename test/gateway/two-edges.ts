@@ -78,7 +78,7 @@ export class TwoEdges {
   private constructor (readonly stores: Stores, a: TestEdge, b: TestEdge) {
     this.a = a
     this.b = b
-    this.push = new Push({ ...stores, nodeId: 'a' })
+    this.push = new Push({ ...stores, nodeId: 'a', outboxBytesMax: 1 << 20 })
   }
 
   /** Sends a durable downlink to each of the users. */

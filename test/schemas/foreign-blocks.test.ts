@@ -8,7 +8,7 @@ import {
   fingerprintOf, headerBytes, readHeader, register, writeHeader, type AvroSchema,
 } from '../../schemas/single-object.js'
 import * as streams from '../../schemas/streams.js'
-import { decodeUserState } from '../../schemas/user-state.js'
+import { wholeCodec } from '../../schemas/user-state.js'
 import { mutate } from './mutations.js'
 import { facts } from './stream-samples.js'
 
@@ -106,7 +106,7 @@ t.test('what was written before requests could name devices', async t => {
     const block = foreignBlock(oldForm('ledger-2'),
       [{ userId: 'u1', atMs: 5, fact: { 'ledgerline.DownlinkRequested': request } }])
     t.strictSame(ledger.decodeBlock(block),
-      [{ userId: 'u1', atMs: 5, fact: { type: 'DownlinkRequested', ...request, devices: [] } }])
+      [{ userId: 'u1', atMs: 5, fact: { type: 'DownlinkRequested', ...request, devices: [], outboxBytesMax: 0 } }])
   })
   t.test('is a command for all devices in downlinks', async t => {
     const command = {
@@ -136,9 +136,39 @@ t.test('what was written before requests could name devices', async t => {
     const header = Buffer.alloc(headerBytes)
     writeHeader(fingerprintOf(older), header, 0)
     const type = avsc.Type.forSchema(older as avsc.Schema, { wrapUnions: true })
-    const { waiting } = decodeUserState(Buffer.concat([header, type.toBuffer(state)]))
+    const { waiting } = wholeCodec.decode(Buffer.concat([header, type.toBuffer(state)]))
     t.strictSame(waiting.map(each => ({ ...each })), [{ ...kept, devices: [] }])
   })
+})
+
+t.test('what was written before outboxes had a bound in bytes', async t => {
+  t.test('is a request without one in the ledger', async t => {
+    const request = {
+      messageId: 'm1', service: '', payload: Buffer.from('x'), ttlMs: 1, platforms: [], exceptDevices: [], devices: ['pad'],
+    }
+    const again = { requestId: 'r1', deviceId: 'pad', seq: 3, messageId: 'm1', service: '', payload: Buffer.from('x'), ttlMs: 1 }
+    const block = foreignBlock(loadSchema('history/ledger-3'), [
+      { userId: 'u1', atMs: 5, fact: { 'ledgerline.DownlinkRequested': request } },
+      { userId: 'u1', atMs: 6, fact: { 'ledgerline.DownlinkRedelivered': again } },
+    ])
+    t.strictSame(ledger.decodeBlock(block), [
+      { userId: 'u1', atMs: 5, fact: { type: 'DownlinkRequested', ...request, outboxBytesMax: 0 } },
+      { userId: 'u1', atMs: 6, fact: { type: 'DownlinkRedelivered', ...again, outboxBytesMax: 0 } },
+    ])
+  })
+})
+
+t.test('the parts of saved states are those that are pinned here, or their old form is in schemas/history', async t => {
+  const pinned = {
+    head: 'ac9072d1f714f023',
+    session: '11aa79bae18368eb',
+    connection: 'cebff3176abb9140',
+    message: '947ac4c80cd755c0',
+    forgotten: '77ce9ddca3b3ba9a',
+  }
+  const now = Object.keys(pinned).map(name =>
+    [name, fingerprintOf(loadSchema(`user-state/${name}`)).toString(16).padStart(16, '0')])
+  t.strictSame(Object.fromEntries(now), pinned)
 })
 
 t.test('the schema of each stream is the one that is pinned here, or its old form is in schemas/history', async t => {
@@ -146,7 +176,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     connections: 'be010f06731277fa',
     downlinks: 'c74fe34ed54acc87',
     'downlinks.rejected': '2ede8b97b5b54b01',
-    ledger: 'd34eeb2500ac99be',
+    ledger: '03cc9c16890ea715',
     nodes: '87d378963837e629',
     uplinks: 'a031128c9dd81240',
   }

@@ -54,6 +54,7 @@ export const facts: Fact[] = [
     platforms: ['ios', 'android'],
     exceptDevices: [],
     devices: [],
+    outboxBytesMax: 8388608,
   },
   { type: 'DeliveryReported', connectionId: 'c'.repeat(16), writtenSeq: 9, ackedSeq: 8 },
   { type: 'KickRequested', requestId: 'k1', connectionId: '', reason: 'příliš' },
@@ -67,6 +68,7 @@ export const facts: Fact[] = [
     service: 'chat',
     payload: Buffer.from('again'),
     ttlMs: 604800000,
+    outboxBytesMax: 0,
   },
   { type: 'DownlinkSkipped', connectionId: 'c'.repeat(16), seq: 12, reason: 'no handler' },
 ]

@@ -1,20 +1,21 @@
 import t, { type Test } from 'tap'
 import { type Behaviour, startActors } from '../../../actors/system.js'
 import { type FoldingBlock, type SavedAs, userActor, type UserActorDeps, type UserMessage } from '../../../actors/user/actor.js'
-import type { Settle } from '../../../actors/user/effects.js'
+import type { DownlinkOutcome } from '../../../actors/user/effects.js'
 import type { ConnectionMessage } from '../../../actors/links.js'
-import { decodeSnapshot } from '../../../actors/user/snapshot.js'
+import type { StateChanges } from '../../../actors/snapshots.js'
 import { newUser, type UserState } from '../../../actors/user/state.js'
 import type { Entry, Fact } from '../../../schemas/facts.js'
 import type { UplinkAccepted } from '../../../schemas/records.js'
 import { inShort, of, poison, until } from '../given.js'
 import { closed, opened, requested, uplink } from './history.js'
+import { SavedParts } from './saved-parts.js'
 
 t.test('A user actor', async t => {
   t.test('begins from its snapshot', async t => {
     const first = givenUser(t)
     await first.fold(opened('c1'), uplink('c1', 1), uplink('c1', 2))
-    const second = givenUser(t, { snapshot: await first.snapshot() })
+    const second = givenUser(t, { saved: await first.save() })
     second.offset = first.offset
     await second.fold(uplink('c1', 3))
     t.strictSame(second.published, ['3=3'])
@@ -66,7 +67,7 @@ t.test('An entry that can not be folded', async t => {
 })
 
 t.test('A state that can not be used', async t => {
-  const unreadable = { snapshot: Buffer.from('this was never a state') }
+  const unreadable = { saved: storeOf(Buffer.from('this was never a state')) }
   t.test('sets its user aside where it can not be read: nothing waits for it, and what is saved stays', async t => {
     const user = givenUser(t, unreadable)
     await user.fold(opened('c1'), uplink('c1', 1))
@@ -78,10 +79,10 @@ t.test('A state that can not be used', async t => {
   t.test('sets its user aside where it can not be written, twice; the next owner finds that, not an older state', async t => {
     const user = givenUser(t, { state: { ...newUser(), userSeq: 2 ** 53 } })
     t.equal(await user.savedAs(), undefined, 'it is tried again first')
-    const mark = await user.savedAs()
-    t.match(mark, Buffer)
+    const mark = await user.savedAs() as StateChanges
+    t.match(mark.head, Buffer)
     t.equal(user.aside.length, 1)
-    const next = givenUser(t, { snapshot: mark as Buffer })
+    const next = givenUser(t, { saved: storeOf(mark.head) })
     await next.fold(opened('c1'))
     t.match(next.aside, [/^This state could not be saved: /])
     t.equal(await next.savedAs(), 'asItIs')
@@ -126,7 +127,7 @@ t.test('A snapshot that is asked for', async t => {
   t.test('is refused, and the actor lives on, where the state can not be encoded', async t => {
     const user = givenUser(t)
     await user.fold(opened('c1', { downlinkSeq: Number.MAX_SAFE_INTEGER }))
-    t.equal(await user.snapshot(), undefined)
+    t.equal(await user.savedAs(), undefined)
     t.equal(user.crashed.length, 1)
     await user.fold(uplink('c1', 1))
     t.strictSame(user.published, ['1=1'])
@@ -198,9 +199,10 @@ t.test('A resync', async t => {
   t.test('changes nothing', async t => {
     const user = givenUser(t)
     await user.fold(...history)
-    const before = await user.snapshot()
+    await user.save()
     await user.tell({ ...question, welcomed: false, uplinkSeq: 0, downlinkSeq: 0 })
-    t.strictSame(await user.snapshot(), before)
+    const { added, changed, gone } = await user.savedAs() as StateChanges
+    t.strictSame([added.size, changed.size, gone.length], [0, 0, 0])
   })
 })
 
@@ -214,13 +216,14 @@ interface GivenUser {
   readonly crashed: string[]
   readonly waits: string[]
   readonly aside: string[]
-  readonly settled: Settle[]
+  readonly settled: DownlinkOutcome[]
   block (offset: bigint): FoldingBlock
   /** Folds the facts as one block of the ledger. */
   fold (...facts: Fact[]): Promise<void>
   /** Resolves once the message is handled. */
   tell (message: UserMessage): Promise<void>
-  snapshot (): Promise<Buffer | undefined>
+  /** Saves what has changed, in the store that the actor loads from. */
+  save (): Promise<SavedParts>
   savedAs (): Promise<SavedAs>
   state (): Promise<UserState>
 }
@@ -228,8 +231,8 @@ interface GivenUser {
 /** The actor of user `ann` in a real system, over a ledger in memory. */
 function givenUser (
   t: Test,
-  { deps = {}, snapshot, state = null }:
-  { deps?: Partial<UserActorDeps>, snapshot?: Buffer | undefined, state?: UserState | null } = {}
+  { deps = {}, saved = new SavedParts(), state = null }:
+  { deps?: Partial<UserActorDeps>, saved?: SavedParts, state?: UserState | null } = {}
 ): GivenUser {
   const system = startActors()
   t.teardown(() => { system.stop() })
@@ -238,7 +241,8 @@ function givenUser (
   let handled = 0
   let told = 0
   const receive = userActor('ann', {
-    load: async () => snapshot,
+    load: async () => saved.head && saved.loaded(),
+    parts: async (_userId, ids) => new Map(ids.flatMap(id => saved.parts.has(id) ? [[id, saved.parts.get(id)!]] : [])),
     async * replay (_userId, after, before) {
       for (const replayed of ledger) if (replayed.offset > after && replayed.offset < before) yield replayed
     },
@@ -289,16 +293,23 @@ function givenUser (
       actor.tell(message)
       await until(() => handled >= last)
     },
-    async snapshot () {
-      const taken = await user.savedAs()
-      return taken === 'asItIs' ? undefined : taken
+    async save () {
+      saved.save(await user.savedAs() as StateChanges)
+      return saved
     },
     async savedAs () {
       let taken: SavedAs
-      await user.tell({ type: 'takeSnapshot', reply: (_userId, snapshot) => { taken = snapshot } })
+      await user.tell({ type: 'takeChanges', reply: (_userId, changes) => { taken = changes } })
       return taken
     },
-    async state () { return decodeSnapshot((await user.snapshot())!) },
+    async state () { return (await user.save()).whole() },
   }
   return user
+}
+
+/** A store with this head alone. */
+function storeOf (head: Buffer): SavedParts {
+  const saved = new SavedParts()
+  saved.head = head
+  return saved
 }

@@ -1,9 +1,9 @@
 import { strict as assert } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
-import { decodeSnapshot, encodeSnapshot } from '../../../actors/user/snapshot.js'
 import { forgottenMax, sessionsMax, type UserState } from '../../../actors/user/state.js'
 import { at, closed, effectsOf, given, minute, opened, play, reported, requested } from './history.js'
+import { restored } from './saved-parts.js'
 
 const day = 1_440 * minute
 
@@ -89,7 +89,7 @@ t.test('What went with a forgotten session', async t => {
     }
     t.equal(state.forgotten.size, forgottenMax)
     t.ok(state.forgotten.has('phone'))
-    t.same([...decodeSnapshot(encodeSnapshot(state)).forgotten], [...state.forgotten])
+    t.same([...restored(state).forgotten], [...state.forgotten])
   })
 })
 

@@ -35,7 +35,15 @@ export function refused (connectionId: string, fromSeq = 1): Fact {
 
 export function redelivered (messageId: string, requestId = 'r1', deviceId = 'phone'): DownlinkRedelivered {
   return {
-    type: 'DownlinkRedelivered', requestId, deviceId, seq: 1, messageId, service: '', payload: Buffer.from(messageId), ttlMs: minute,
+    type: 'DownlinkRedelivered',
+    requestId,
+    deviceId,
+    seq: 1,
+    messageId,
+    service: '',
+    payload: Buffer.from(messageId),
+    ttlMs: minute,
+    outboxBytesMax: 0,
   }
 }
 

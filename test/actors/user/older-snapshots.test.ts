@@ -1,10 +1,11 @@
 import avsc from 'avsc'
 import t from 'tap'
 import { requestsMax } from '../../../actors/user/requests.js'
-import { decodeSnapshot, encodeSnapshot } from '../../../actors/user/snapshot.js'
+import { stateOf } from '../../../actors/user/parts.js'
 import { loadSchema } from '../../../schemas/avsc-files.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../../../schemas/single-object.js'
 import { at, effectsOf, kicked, opened, redelivered, requested } from './history.js'
+import { restored } from './saved-parts.js'
 
 const old = loadSchema('history/user-state-1')
 
@@ -50,14 +51,14 @@ function oldSnapshot (requests: string[]): Buffer {
 
 t.test('A state that an older version saved', async t => {
   t.test('is read, and goes on', async t => {
-    const state = decodeSnapshot(oldSnapshot(['kept']))
+    const state = stateOf({ head: oldSnapshot(['kept']), parts: new Map() })
     t.match(state, { offset: 12n, userSeq: 3, waiting: [] })
     t.equal(state.forgotten.size, 0)
     t.strictSame(effectsOf(state, at(1_100_000, opened('c1', { downlinkSeq: 1 }))), ['welcome c1 resumed up 3 down 1..2'])
-    t.match(decodeSnapshot(encodeSnapshot(state)).sessions.get('phone'), { nextSeq: 3, outbox: [{ messageId: 'kept' }] })
+    t.match(restored(state).sessions.get('phone'), { nextSeq: 3, outbox: [{ messageId: 'kept' }] })
   })
   t.test('knows repeats of what it remembers, of every kind', async t => {
-    const state = decodeSnapshot(oldSnapshot(['m1', 'r1/m1', 'a/b/c', 'k1']))
+    const state = stateOf({ head: oldSnapshot(['m1', 'r1/m1', 'a/b/c', 'k1']), parts: new Map() })
     effectsOf(state, at(1_100_000, opened('c1', { downlinkSeq: 1 })))
     for (let i = 0; i < 20; i++) effectsOf(state, at(1_100_000, requested(`new ${i}`)))
     t.strictSame(effectsOf(state, at(1_100_000, requested('m1'))), ['duplicate(duplicate) m1 #0'])
@@ -69,7 +70,7 @@ t.test('A state that an older version saved', async t => {
   t.test('knows the latest repeats, and no more than it has room for, where ids look like paths', async t => {
     const path = '/a'.repeat(100)
     const ids = Array.from({ length: 1_000 }, (_, i) => `${i}${path}`)
-    const state = decodeSnapshot(oldSnapshot(ids))
+    const state = stateOf({ head: oldSnapshot(ids), parts: new Map() })
     t.equal(state.requests.size, requestsMax)
     t.strictSame(effectsOf(state, at(1_100_000, requested(ids.at(-1)!))), [`duplicate(duplicate) ${ids.at(-1)!} #0`])
   })

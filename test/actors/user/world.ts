@@ -1,14 +1,16 @@
 import { strict as assert } from 'node:assert'
-import type { Effect, Settle, Welcome } from '../../../actors/user/effects.js'
+import type { Effect, DownlinkOutcome, Welcome } from '../../../actors/user/effects.js'
 import { fold } from '../../../actors/user/fold.js'
+import type { OutboxMessage } from '../../../actors/user/messages.js'
 import { missing } from '../../../actors/user/outbox.js'
 import { requestsMax } from '../../../actors/user/requests.js'
-import { decodeSnapshot, encodeSnapshot } from '../../../actors/user/snapshot.js'
+import { changesOf } from '../../../actors/user/parts.js'
 import {
-  connectionsMax, headSeq, newUser, outboxMax, type Session, type UserState,
+  connectionsMax, headSeq, newUser, outboxesFactor, outboxMax, type Session, type UserState,
 } from '../../../actors/user/state.js'
 import type { DownlinkRedelivered, DownlinkRequested, Entry, Fact, LoginPolicy } from '../../../schemas/facts.js'
 import { at, closed, kicked, minute, opened, redelivered, refused, reported, requested, skipped, uplink } from './history.js'
+import { assertAlike, SavedParts } from './saved-parts.js'
 
 /** One thing that happens in the world; what it means depends on what went before, so any list of them is a story. */
 export type Step =
@@ -18,7 +20,7 @@ export type Step =
   | { readonly do: 'ack' | 'skip' | 'report' | 'refill' | 'lose', readonly device: number }
   | { readonly do: 'drop', readonly device: number, readonly late: boolean }
   | { readonly do: 'leave', readonly device: number, readonly endSession: boolean }
-  | { readonly do: 'request', readonly count: number, readonly ttlMs: number, readonly only: number, readonly except: number }
+  | { readonly do: 'request', readonly count: number, readonly ttlMs: number, readonly only: number, readonly except: number, readonly bytesMax: number }
   | { readonly do: 'kick', readonly device: number }
   | { readonly do: 'redeliver', readonly device: number, readonly back: number, readonly again: boolean, readonly ttlMs: number }
   | { readonly do: 'refuse', readonly device: number }
@@ -63,7 +65,7 @@ interface Client {
 interface Account {
   /** Message ids; a redelivered one stands there once more. */
   readonly targeted: string[]
-  readonly settled: Settle[]
+  readonly settled: DownlinkOutcome[]
   /** Gone without an ack; `seq` is 0 for none. */
   readonly lost: Array<{ readonly messageId: string, readonly seq: number, told: boolean }>
   ackedSeq: number
@@ -76,6 +78,7 @@ interface Account {
  */
 export class World {
   state: UserState = newUser()
+  readonly saved = new SavedParts()
   readonly entries: Entry[] = []
   /** Entries that may be repeated: a refused uplink is sent again by its client, and then counts. */
   readonly refused = new Set<Entry>()
@@ -100,7 +103,7 @@ export class World {
   #drawn = 0
   readonly #wires = new Map<string, Wire>()
   readonly #ends: Fact[] = []
-  #waiting: Array<{ readonly fact: DownlinkRequested, readonly expiresAtMs: number }> = []
+  #waiting: DownlinkRequested[] = []
   readonly #requested = new Set<string>()
   readonly #announced = new Map<string, Account['lost']>()
   /** Every downlink ever requested, by order: what an operator may want once more. */
@@ -127,7 +130,7 @@ export class World {
       case 'kick': this.append(kicked(`k${++this.#drawn}`, this.clients[step.device]!.wire?.connectionId)); return
       case 'crash': this.#crash(); return
       case 'recordEnds': for (const fact of this.#ends.splice(0)) this.append(fact); return
-      case 'restore': this.state = decodeSnapshot(encodeSnapshot(this.state)); return
+      case 'restore': this.#restore(); return
       case 'wait': this.epochs.at(-1)!.lastWordAtMs = this.#nowMs += step.ms; return
       case 'repeat': this.#repeat(step.back, step.length)
     }
@@ -157,7 +160,7 @@ export class World {
     const before = new Map([...this.state.sessions].map(([deviceId, { ordinal }]) => [deviceId, ordinal]))
     const { fact } = entry
     const effects = fold(this.state, entry)
-    if (fact.type === 'DownlinkRequested' && this.#isFirst(`downlink ${fact.messageId}`)) this.#noteRequest(fact, entry.atMs, before)
+    if (fact.type === 'DownlinkRequested' && this.#isFirst(`downlink ${fact.messageId}`)) this.#noteRequest(fact, before)
     if (fact.type === 'DownlinkRedelivered' && this.#isFirst(`redelivery ${fact.requestId} ${fact.messageId}`)) {
       this.#noteRedelivery(fact)
     }
@@ -169,7 +172,16 @@ export class World {
       this.#check(effect, before)
     }
     this.#checkState()
+    if (!effects.some(effect => effect.type === 'settle' && effect.outcome === 'duplicate')) this.#checkBytes(fact)
     for (const effect of effects) this.#perform(effect)
+  }
+
+  /** The user's actor saves what has changed and ends; the next one has what the store has. */
+  #restore (): void {
+    this.saved.save(changesOf(this.state))
+    const state = this.saved.load()
+    assertAlike(this.saved.whole(), this.state)
+    this.state = state
   }
 
   // Clients.
@@ -289,7 +301,7 @@ export class World {
       this.#end(wire, false, false)
       return
     }
-    for (const { seq, downlink } of downlinks) this.#write(wire, seq, downlink.messageId)
+    for (const { seq, message } of downlinks) this.#write(wire, seq, message.messageId)
   }
 
   #write (wire: Wire, seq: number, messageId: string): void {
@@ -343,12 +355,13 @@ export class World {
 
   // The ledger.
 
-  #request ({ count, ttlMs, only, except }: Step & { do: 'request' }): void {
+  #request ({ count, ttlMs, only, except, bytesMax }: Step & { do: 'request' }): void {
     for (let i = 0; i < count; i++) {
       this.append(requested(`m${++this.#drawn}`, {
         ttlMs,
         platforms: only < platforms.length ? [platforms[only]!] : [],
         exceptDevices: except < devices ? [`d${except}`] : [],
+        outboxBytesMax: bytesMax,
       }))
     }
   }
@@ -385,13 +398,10 @@ export class World {
     if (session) this.#accountOf(session).targeted.push(messageId)
   }
 
-  #noteRequest (fact: DownlinkRequested, atMs: number, sessions: ReadonlyMap<string, number>): void {
+  #noteRequest (fact: DownlinkRequested, sessions: ReadonlyMap<string, number>): void {
     this.#messageIds.push(fact.messageId)
     if (sessions.size === 0) {
-      this.#waiting.push({ fact, expiresAtMs: atMs + fact.ttlMs })
-      if (this.#waiting.length <= outboxMax) return
-      const expired = this.#waiting.findIndex(({ expiresAtMs }) => expiresAtMs <= atMs)
-      this.#waiting.splice(Math.max(0, expired), 1)
+      this.#waiting.push(fact)
       return
     }
     for (const deviceId of sessions.keys()) {
@@ -403,10 +413,10 @@ export class World {
   #accountOf (session: Session): Account {
     let account = this.accounts.get(session.ordinal)
     if (!account) {
-      const adopted = this.#waiting.filter(({ fact }) => isFor(fact, session))
-      this.#waiting = this.#waiting.filter(({ fact }) => !isFor(fact, session))
+      const adopted = this.#waiting.filter(fact => isFor(fact, session))
+      this.#waiting = this.#waiting.filter(fact => !isFor(fact, session))
       account = {
-        targeted: adopted.map(({ fact: { messageId } }) => messageId),
+        targeted: adopted.map(({ messageId }) => messageId),
         settled: [],
         lost: [],
         ackedSeq: 0,
@@ -445,7 +455,13 @@ export class World {
         return
       }
       case 'settle': {
-        if (effect.outcome === 'duplicate' || effect.reason === 'no-target' || effect.deviceId === '') return
+        if (effect.outcome === 'duplicate' || effect.reason === 'no-target') return
+        if (effect.deviceId === '') {
+          const place = this.#waiting.findIndex(({ messageId }) => messageId === effect.messageId)
+          assert(place >= 0, `${effect.messageId} does not wait`)
+          this.#waiting.splice(place, 1)
+          return
+        }
         const ordinal = before.get(effect.deviceId) ?? this.state.sessions.get(effect.deviceId)!.ordinal
         const account = this.accounts.get(ordinal)!
         const { messageId, seq, outcome } = effect
@@ -490,6 +506,34 @@ export class World {
       if (connectionId !== '') assert.equal(numbered, outbox.length, 'online, and a downlink has no number')
     }
     assert(this.state.requests.size <= requestsMax && this.state.connections.size <= connectionsMax)
+  }
+
+  /** What is counted is what there is, and within the bound of the request that came last. */
+  #checkBytes (fact: Fact): void {
+    const { sessions, waiting, waitingBytes, messages } = this.state
+    if (messages.size > 50 && this.entries.length % 97 > 0) return // a look at each, at each entry, takes too long
+    const held = new Map<OutboxMessage, number>()
+    const bytesOf = (outbox: readonly OutboxMessage[]) => {
+      for (const message of outbox) held.set(message, (held.get(message) ?? 0) + 1)
+      return outbox.reduce((sum, { bytes }) => sum + bytes, 0)
+    }
+    for (const { outbox, outboxBytes } of sessions.values()) assert.equal(outboxBytes, bytesOf(outbox))
+    assert.equal(waitingBytes, bytesOf(waiting))
+    const numbers = Array.from(held.keys(), ({ number }) => number).sort((a, b) => a - b)
+    assert.deepEqual(Array.from(messages, ({ number }) => number), numbers)
+    for (const [message, holders] of held) assert.equal(message.holders, holders)
+    assert.equal(messages.bytes, [...held.keys()].reduce((sum, { bytes }) => sum + bytes, 0))
+    if (fact.type !== 'DownlinkRequested' || fact.outboxBytesMax === 0) return
+    const added = [...held.keys()].find(({ messageId, requestedAtMs }) =>
+      messageId === fact.messageId && requestedAtMs === this.#nowMs)
+    if (!added) return // it is for nobody
+    const all = [...sessions.values()].map(({ outbox }) => outbox)
+    for (const outbox of [waiting, ...all]) {
+      if (outbox.at(-1) !== added || outbox.length === 1) continue
+      assert(bytesOf(outbox) <= fact.outboxBytesMax, 'an outbox is over its bound')
+    }
+    const nothingElse = all.every(outbox => outbox.length === 0 || outbox[0] === added)
+    assert(messages.bytes <= outboxesFactor * fact.outboxBytesMax || nothingElse, 'all outboxes are over their bound')
   }
 
   /** Requested = acked + expired + dropped + still in the outbox, for every session that ever was. */

@@ -1,0 +1,97 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { merged } from '../../../actors/checkpointer.js'
+import type { StateChanges } from '../../../actors/snapshots.js'
+import { fold } from '../../../actors/user/fold.js'
+import { changesOf } from '../../../actors/user/parts.js'
+import { newUser, type UserState } from '../../../actors/user/state.js'
+import type { Entry } from '../../../schemas/facts.js'
+import { assertAlike, SavedParts } from './saved-parts.js'
+import { holds, story } from './stories.js'
+import { World } from './world.js'
+
+/** What an owner does after so many entries. */
+const owner = fc.record({
+  after: fc.nat({ max: 40 }),
+  do: fc.oneof(
+    { weight: 4, arbitrary: fc.constant('save' as const) },
+    { weight: 2, arbitrary: fc.constant('collect' as const) },
+    { weight: 2, arbitrary: fc.constant('rest' as const) },
+    { weight: 2, arbitrary: fc.constant('crash' as const) },
+    { weight: 1, arbitrary: fc.constant('crashWhileSaving' as const) }),
+  stored: fc.nat({ max: 3 }),
+})
+const owners = fc.array(owner, { maxLength: 30, size: 'max' })
+
+/** One user through any number of owners, with the ledger to go on from. */
+class Ownership {
+  readonly saved = new SavedParts()
+  state: UserState = newUser()
+  /** Collected and not saved, as a checkpointer keeps it. */
+  #unsaved: StateChanges | undefined
+
+  constructor (readonly entries: readonly Entry[]) {}
+
+  /** Folds up to entry `to`; each is a block of its own. */
+  foldTo (to: number): void {
+    for (let i = Number(this.state.offset) + 1; i < to; i++) {
+      fold(this.state, this.entries[i]!)
+      this.state.offset = BigInt(i)
+    }
+  }
+
+  collect (): void {
+    const changes = changesOf(this.state)
+    this.#unsaved = this.#unsaved ? merged(this.#unsaved, changes) : changes
+  }
+
+  save (): void {
+    this.collect()
+    this.saved.save(this.#unsaved!)
+    this.#unsaved = undefined
+  }
+
+  /** The process ends in the middle of a save: `stored` of the parts that may go ahead of the head are there. */
+  crashWhileSaving (stored: number): void {
+    this.collect()
+    this.saved.save(this.#unsaved!, stored)
+    this.crash()
+  }
+
+  crash (): void {
+    this.#unsaved = undefined
+    this.state = this.saved.load()
+  }
+}
+
+t.test('Parts of a state', async t => {
+  t.test('are the whole state, whatever is saved when, and wherever an owner ends', async () => {
+    holds(fc.tuple(story, owners), ([steps, owners]) => {
+      const world = new World()
+      for (const step of steps) world.step(step)
+      const { entries } = world
+      const user = new Ownership(entries)
+      let place = 0
+      for (const { after, do: what, stored } of owners) {
+        place = Math.min(entries.length, place + after)
+        user.foldTo(place)
+        switch (what) {
+          case 'save': user.save(); break
+          case 'collect': user.collect(); break
+          case 'rest': user.save(); user.state = user.saved.load(); break
+          case 'crash': user.crash(); break
+          case 'crashWhileSaving': user.crashWhileSaving(stored)
+        }
+      }
+      user.foldTo(entries.length)
+      user.save()
+      const through = new Ownership(entries)
+      through.foldTo(entries.length)
+      assertAlike(user.saved.whole(), through.state)
+      // What a crash left is removed by whoever loads the state and saves it.
+      user.state = user.saved.load()
+      user.save()
+      if (user.saved.strays().length > 0) throw new Error(`nothing names ${user.saved.strays().join()}`)
+    }, 300)
+  })
+})
