@@ -1,12 +1,13 @@
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { crc32 } from 'node:zlib'
 import type { LogReader } from '../ledger/log.js'
 import { GatewayError } from '../schemas/errors.js'
 import type { Entry } from '../schemas/facts.js'
 import { ledger } from '../schemas/streams.js'
-import type { RebuildableSnapshots } from './snapshots.js'
+import type { PartId, RebuildableSnapshots, SavedState } from './snapshots.js'
 import { fold } from './user/fold.js'
-import { encodeSnapshot, unsavable } from './user/snapshot.js'
+import { comparable, partsOf, payloadParts, savedStateOf, stateOf, unsavable } from './user/parts.js'
 import { newUser, type UserState } from './user/state.js'
 
 export interface SnapshotsRebuildOptions {
@@ -144,7 +145,7 @@ class Rebuild {
 
   async #wrong (partition: number, states: ReadonlyMap<string, UserState>, userIds: readonly string[]) {
     const saved = await Promise.all(userIds.map(userId => this.#saved(partition, userId)))
-    const wrong = new Map<string, { kind: SnapshotDifference['kind'], right: Buffer | undefined }>()
+    const wrong = new Map<string, { kind: SnapshotDifference['kind'], right: SavedState | undefined }>()
     for (const [i, userId] of userIds.entries()) {
       const state = states.get(userId)
       const right = state && savedForm(state)
@@ -152,14 +153,18 @@ class Rebuild {
       if (found === 'unsavable') continue
       if (right && !found) wrong.set(userId, { kind: 'missing', right })
       else if (!right && found) wrong.set(userId, { kind: 'extra', right })
-      else if (right && found && !right.equals(found)) wrong.set(userId, { kind: 'differing', right })
+      else if (right && found && !isRight(found, right)) wrong.set(userId, { kind: 'differing', right })
     }
     return wrong
   }
 
-  async #saved (partition: number, userId: string): Promise<Buffer | 'unsavable' | undefined> {
+  async #saved (partition: number, userId: string): Promise<SavedState | 'unsavable' | undefined> {
+    const { snapshots } = this.#options
     try {
-      return await this.#options.snapshots.saved(partition, userId)
+      const saved = await snapshots.saved(partition, userId, namedBy)
+      const payloads = saved ? payloadsOf(saved) : []
+      if (!saved || payloads.length === 0) return saved
+      return { ...saved, parts: new Map([...saved.parts, ...await snapshots.savedParts(partition, userId, payloads)]) }
     } catch (err) {
       if (err instanceof GatewayError && err.code === 'bad-record') return 'unsavable'
       throw err
@@ -243,10 +248,37 @@ class Rebuild {
 }
 
 /** As the user's actor would save it. */
-function savedForm (state: UserState): Buffer {
+function savedForm (state: UserState): SavedState {
   try {
-    return encodeSnapshot(state)
+    return savedStateOf(state)
   } catch (err) {
-    return unsavable((err as Error).message)
+    return { head: unsavable((err as Error).message), parts: new Map() }
+  }
+}
+
+/** None of a head that can not be read: the state is wrong then, and gets another one. */
+function namedBy (head: Buffer): PartId[] {
+  try {
+    return partsOf(head)
+  } catch {
+    return []
+  }
+}
+
+function payloadsOf (saved: SavedState): PartId[] {
+  try {
+    return payloadParts(stateOf(saved))
+  } catch {
+    return []
+  }
+}
+
+/** What an earlier version has saved gave other numbers to messages and connections, and is right for all that. */
+function isRight (saved: SavedState, right: SavedState): boolean {
+  if (saved.head.equals(right.head) && right.parts.size === 0) return true
+  try {
+    return isDeepStrictEqual(comparable(stateOf(saved)), comparable(stateOf(right)))
+  } catch {
+    return false
   }
 }
