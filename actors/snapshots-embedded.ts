@@ -7,7 +7,7 @@ import {
   type LoadedState, ofPartition, type PartId, type PartsOf, type RebuildableSnapshots, type SavedState, SnapshotsLost,
 } from './snapshots.js'
 
-/** What goes into one commit wholly or not at all: one part that no head names yet, or all else that changes of a user. */
+/** What goes into one commit: one part that no head names yet, or all else that changes of a user. */
 interface Step { readonly userId: string, readonly changes: Changes, readonly added: PartId | undefined }
 
 interface Save {
@@ -103,7 +103,8 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
   function pick (
     partition: number, userId: string, waiting: Waiting | undefined, ids: readonly PartId[]
   ): Map<PartId, Buffer> {
-    return pickParts(ids, waiting, id => store.env.getBinary(snapshotPartKey(partition, userId, id)) as Buffer | undefined)
+    const stored = (id: PartId) => store.env.getBinary(snapshotPartKey(partition, userId, id)) as Buffer | undefined
+    return pickParts(ids, waiting, stored)
   }
 
   /** Of all parts, stored or waiting to be. */

@@ -11,21 +11,17 @@ import type { PartId, SavedState, StateChanges } from './snapshots.js'
     EARLY => ':' USERID 0xff        -> PARTIDs, with commas: stored ahead of a head that was not stored so far
 */
 
-/** One call takes no more, unless a single user's changes do: while a script runs, Redis answers nobody. */
-export const callBytesMax = 512 * 1024
-
 type Arg = string | Buffer
 
-/** One call of a script for some users. */
+/** What one call of the script `save` does to some users. */
 export interface Call {
   readonly args: Arg[]
   bytes: number
-  readonly userIds: string[]
 }
 
 /**
- * KEYS: the hash; the one of older builds. ARGV: identity, and what is left under the older key. An older build finds no
- * hash there, gets an error for whatever it does, and waits: it would take the numbers of its users for lost.
+ * KEYS: the hash; the one of older builds. ARGV: identity, and what is left under the older key. An older build finds
+ * no hash there, gets an error for whatever it does, and waits: it would begin the numbers of its users anew.
  */
 const open = `
   local kind = redis.call('TYPE', KEYS[2]).ok
@@ -103,7 +99,7 @@ const replace = `
   local stored = redis.call('HMGET', hash, 'identity', 'next')
   if stored[1] ~= ARGV[1] or stored[2] ~= ARGV[2] then return 0 end
   local moved = redis.call('HKEYS', staged)
-  if #moved ~= tonumber(ARGV[4]) then return redis.error_reply('ERR the parts of a state are gone before it was complete') end
+  if #moved ~= tonumber(ARGV[4]) then return redis.error_reply('ERR what was staged is gone') end
   redis.call('HSET', hash, 'generation', ARGV[3])
   local i = 5
   for at = i + 1, i + tonumber(ARGV[i]) do redis.call('HDEL', hash, ARGV[at]) end
@@ -141,7 +137,7 @@ export function scriptsOf (redis: Redis | Cluster): Scripts {
  * The calls of a save, each of `callBytesMax` where it can be. What no head names yet goes ahead of a head that has no
  * room for it in its own call, and that one is taken only where all of it is there.
  */
-export function callsOf (next: bigint, changes: ReadonlyMap<string, StateChanges>): Call[] {
+export function callsOf (next: bigint, changes: ReadonlyMap<string, StateChanges>, callBytesMax: number): Call[] {
   const calls: Call[] = []
   for (const [userId, { head, added, changed, gone }] of changes) {
     const group = partArgs(userId, changed)
@@ -149,18 +145,20 @@ export function callsOf (next: bigint, changes: ReadonlyMap<string, StateChanges
     const together = partArgs(userId, added)
     const isEarly = own + bytesOf(together) > callBytesMax
     if (isEarly) {
-      for (const piece of piecesOf(added)) {
-        const args = ['early', headField(userId), '', earlyField(userId), [...piece.keys()].join(), ...partArgs(userId, piece)]
-        addTo(calls, userId, [...args, '0', '0'])
+      for (const piece of piecesOf(added, callBytesMax / 2)) {
+        const ids = [...piece.keys()].join()
+        addTo(calls, callBytesMax, [
+          'early', headField(userId), '', earlyField(userId), ids, ...partArgs(userId, piece), '0', '0',
+        ])
       }
     }
     const puts = isEarly ? group : [String(added.size + changed.size), ...together.slice(1), ...group.slice(1)]
-    addTo(calls, userId, [
+    addTo(calls, callBytesMax, [
       'group', headField(userId), versioned(next, head), earlyField(userId), '', ...puts,
       ...goneArgs(userId, gone), ...(isEarly ? goneArgs(userId, [...added.keys()]) : ['0']),
     ])
   }
-  if (calls.length === 0) calls.push({ args: [], bytes: 0, userIds: [] })
+  if (calls.length === 0) calls.push({ args: [], bytes: 0 })
   return calls
 }
 
@@ -235,11 +233,11 @@ function goneArgs (userId: string, ids: readonly PartId[]): Arg[] {
   return [String(ids.length), ...ids.map(id => partField(userId, id))]
 }
 
-function * piecesOf (parts: ReadonlyMap<PartId, Uint8Array>): Iterable<Map<PartId, Uint8Array>> {
+function * piecesOf (parts: ReadonlyMap<PartId, Uint8Array>, bytesMax: number): Iterable<Map<PartId, Uint8Array>> {
   let piece = new Map<PartId, Uint8Array>()
   let bytes = 0
   for (const [id, part] of parts) {
-    if (piece.size > 0 && bytes + part.length > pieceBytesMax) {
+    if (piece.size > 0 && bytes + part.length > bytesMax) {
       yield piece
       piece = new Map()
       bytes = 0
@@ -252,15 +250,13 @@ function * piecesOf (parts: ReadonlyMap<PartId, Uint8Array>): Iterable<Map<PartI
 
 /** About what the name of a field takes. */
 const fieldBytes = 256
-const pieceBytesMax = callBytesMax / 2
 
-function addTo (calls: Call[], userId: string, args: readonly Arg[]): void {
+function addTo (calls: Call[], callBytesMax: number, args: readonly Arg[]): void {
   const bytes = bytesOf(args)
   let call = calls.at(-1)
-  if (!call || call.bytes + bytes > callBytesMax) calls.push(call = { args: [], bytes: 0, userIds: [] })
+  if (!call || call.bytes + bytes > callBytesMax) calls.push(call = { args: [], bytes: 0 })
   for (const arg of args) call.args.push(arg)
   call.bytes += bytes
-  call.userIds.push(userId)
 }
 
 function bytesOf (args: readonly Arg[]): number {

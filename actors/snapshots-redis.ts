@@ -3,10 +3,10 @@ import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import { GatewayError } from '../schemas/errors.js'
 import {
-  callBytesMax, callsOf, earlyField, headField, parseField, parseHead, partField, replacementOf, type Replacement,
+  callsOf, earlyField, headField, parseField, parseHead, partField, replacementOf, type Replacement,
   scriptsOf,
 } from './snapshots-redis-scripts.js'
-import { pickParts, type Waiting, waitingOf } from './snapshots-waiting.js'
+import { pickParts, waitingOf } from './snapshots-waiting.js'
 import {
   type LoadedState, ofPartition, type PartId, type PartsOf, type RebuildableSnapshots, SnapshotsLost, type StateChanges,
 } from './snapshots.js'
@@ -24,6 +24,8 @@ export interface RedisSnapshotsOptions {
   readonly onSaved?: (partition: number) => void
   /** First wait before a save is tried again; it doubles up to 20 times that. */
   readonly retryMs?: number
+  /** What one call takes, unless a single user's changes are more: while a script runs, Redis answers nobody. */
+  readonly callBytesMax?: number
 }
 
 export interface RedisSnapshots extends RebuildableSnapshots {
@@ -71,12 +73,13 @@ const none = '' // no generation
  * A Redis that lost what it had must not answer "unknown user": the user's numbers would start again from 1. So the
  * store remembers the checkpoint of each partition, and every answer is read together with the stored one.
  *
- * Two owners may save at the same time, one of them not knowing that it is none any more. Both make the same state of the
- * same entries, and what changed since an earlier place makes of any state between the two places the later one. So it is
- * enough that no user goes back: each head has the `next` that it was saved with.
+ * Two owners may save at the same time, one of them not knowing that it is none any more. Both make the same state of
+ * the same entries, and what changed since an earlier place makes of any state between the two places the later one. So
+ * it is enough that no user goes back: each head has the `next` that it was saved with.
  */
 export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsOptions): RedisSnapshots {
-  const { prefix, identity, endOf, onFailed = () => {}, onSaved = () => {}, retryMs = 100 } = options
+  const { prefix, identity, endOf, onFailed = () => {}, onSaved = () => {} } = options
+  const { retryMs = 100, callBytesMax = 512 * 1024 } = options
   if (!/^[\w.-]+$/.test(prefix)) throw new RangeError(`prefix: got "${prefix}", want letters, digits, ".", "_" and "-"`)
   const scripts = scriptsOf(redis)
   const assignments = new Map<number, Assignment>()
@@ -136,7 +139,7 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
 
   /** Calls `send` until all of a save is stored. */
   async function written (partition: number, assignment: Assignment, { next, changes }: Save): Promise<void> {
-    const calls = callsOf(next, changes)
+    const calls = callsOf(next, changes, callBytesMax)
     let sent = 0
     for (let waitMs = retryMs; ; waitMs = Math.min(2 * waitMs, 20 * retryMs)) {
       try {
@@ -175,7 +178,8 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
     const lacking = (ids: readonly PartId[]) => ids.filter(id => waiting?.parts.has(id) !== true)
     if (waiting) {
       const wanted = partsOf(waiting.head!)
-      if (lacking(wanted).length === 0) return { head: waiting.head!, parts: pickParts(wanted, waiting, () => undefined), others: [] }
+      const parts = pickParts(wanted, waiting, () => undefined)
+      if (lacking(wanted).length === 0) return { head: waiting.head!, parts, others: [] }
     }
     for (;;) {
       const { values: [value, early] } = await read(partition, [headField(userId), earlyField(userId)])
@@ -288,7 +292,7 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
         return replacementOf(userId, checkpoint, right, stored.get(userId)!)
       })
       const replaced = new Set<string>()
-      for (const together of inCalls(replacements)) {
+      for (const together of inCalls(replacements, callBytesMax)) {
         if (!await put(partition, checkpoint, together)) break
         for (const { userId } of together) replaced.add(userId)
       }
@@ -328,7 +332,7 @@ type Read = (partition: number, fields: ReadonlyArray<string | Buffer>) => Promi
 function notReady (cause: Error): never { throw new GatewayError('not-ready', `Redis: ${cause.message}`, { cause }) }
 
 /** As many as fit together into a call; one that is larger is alone. */
-function * inCalls (users: readonly Replacement[]): Iterable<Replacement[]> {
+function * inCalls (users: readonly Replacement[], callBytesMax: number): Iterable<Replacement[]> {
   let together: Replacement[] = []
   let bytes = 0
   for (const user of users) {

@@ -1,7 +1,7 @@
 /** In the place of a user id: nobody's state, but what the partition itself keeps beside those of its users. */
 export const ofPartition = ''
 
-/** Names one part of a user's saved state: a letter for its kind and a number, such as `p17`. ASCII, 1 to 20 characters. */
+/** Names one part of a user's saved state: a letter for its kind and a number. ASCII, 1 to 20 characters. */
 export type PartId = string
 
 /** A user's saved state: its head, and those of the parts it names that were asked for. */
@@ -13,8 +13,8 @@ export interface SavedState {
 /** As it was found in the store. */
 export interface LoadedState extends SavedState {
   /**
-   * Parts that were seen to be stored and not asked for. One that the state does not know is left from a save that never
-   * came to its end: the owner has it removed with the user's next changes, as one of the `gone`.
+   * Parts that were seen to be stored and not asked for. One that the state does not know is left from a save that
+   * never came to its end: the owner has it removed with the user's next changes, as one of the `gone`.
    */
   readonly others: readonly PartId[]
 }
@@ -94,8 +94,8 @@ export interface RebuildableSnapshots extends Snapshots {
   savedParts (partition: number, userId: string, ids: readonly PartId[]): Promise<ReadonlyMap<PartId, Buffer>>
 
   /**
-   * Every head, and every part whether a head names it or not, at least once each and in no order; those saved or removed
-   * meanwhile may be among them.
+   * Every head, and every part whether a head names it or not, at least once each and in no order; those saved or
+   * removed meanwhile may be among them.
    */
   keys (partition: number): AsyncIterable<SavedKey>
 

@@ -99,8 +99,8 @@ export class Batch implements WriteBatch {
 }
 
 /**
- * No page is changed in place: new copies of the leaf and of the page above it, and a long value's own pages. Neighbours
- * share the leaf: each takes its share of one that is half full, and of what LMDB notes of the pages that it frees.
+ * No page is changed in place: new copies of the leaf and of the page above it, and a long value's own pages.
+ * Neighbours share the leaf: each takes its share of one that is half full, and of what is noted of pages that go.
  */
 export function pageBytesOf (valueBytes: number, isNeighbour = false): number {
   const own = valueBytes > inlineBytesMax ? Math.ceil((valueBytes + 16) / pageBytes) * pageBytes : 0

@@ -20,8 +20,8 @@ export class StoreError extends Error {
 }
 
 /**
- * Raised when an older build would misread what this one writes. Format 2 has saved states in parts: a build that knows 1
- * alone takes their heads for whole states.
+ * Raised when an older build would misread what this one writes. Format 2 has saved states in parts: a build that knows
+ * 1 alone takes their heads for whole states.
  */
 const format = 2
 export const formatFile = 'ledgerline.json'
