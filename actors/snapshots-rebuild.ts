@@ -26,6 +26,7 @@ export interface SnapshotsRebuildOptions {
 export interface SnapshotDifference {
   readonly kind: 'missing' | 'extra' | 'differing'
   readonly partition: number
+  /** The user; with `/` and a part where that alone is extra: no head names it. */
   readonly key: string
 }
 
@@ -37,6 +38,8 @@ export interface SnapshotsCompared {
   /** The first `differencesMax`. */
   readonly differences: readonly SnapshotDifference[]
 }
+
+interface Wrong { readonly difference: Omit<SnapshotDifference, 'partition'>, readonly right: SavedState | undefined }
 
 /** The users of a partition whose hash leaves `residue`. */
 interface Slice { readonly modulus: number, readonly residue: number }
@@ -108,56 +111,70 @@ class Rebuild {
   async #compare (
     partition: number, checkpoint: bigint, states: Map<string, UserState>, { modulus, residue }: Slice
   ): Promise<void> {
+    const stored = new Map<string, PartId[]>()
+    for await (const { userId, part } of this.#options.snapshots.keys(partition)) {
+      if (!states.has(userId) && crc32(userId) % modulus !== residue) continue
+      let parts = stored.get(userId)
+      if (!parts) stored.set(userId, parts = [])
+      if (part !== undefined) parts.push(part)
+    }
     const userIds: string[] = []
-    for (const userId of states.keys()) {
+    for (const userId of new Set([...states.keys(), ...stored.keys()])) {
       userIds.push(userId)
-      if (userIds.length >= usersPerStep) await this.#check(partition, checkpoint, states, userIds.splice(0))
+      if (userIds.length >= usersPerStep) await this.#check(partition, checkpoint, states, stored, userIds.splice(0))
     }
-    for await (const userId of this.#options.snapshots.users(partition)) {
-      if (states.has(userId) || crc32(userId) % modulus !== residue) continue
-      userIds.push(userId)
-      if (userIds.length >= usersPerStep) await this.#check(partition, checkpoint, states, userIds.splice(0))
-    }
-    await this.#check(partition, checkpoint, states, userIds)
+    await this.#check(partition, checkpoint, states, stored, userIds)
   }
 
-  /** Compares the states of these users, folded up to `foldedTo`, with those saved, and puts right what is wrong. */
+  /**
+   * Compares the states of these users, folded up to `foldedTo`, with those saved, and puts right what is wrong.
+   *
+   * @param stored the parts of theirs that were seen in the store a while ago
+   */
   async #check (
-    partition: number, foldedTo: bigint, states: Map<string, UserState>, userIds: readonly string[]
+    partition: number, foldedTo: bigint, states: Map<string, UserState>, stored: ReadonlyMap<string, readonly PartId[]>,
+    userIds: readonly string[]
   ): Promise<void> {
     const { snapshots } = this.#options
-    let suspects = new Set((await this.#wrong(partition, states, userIds)).keys())
+    let suspects = new Set((await this.#wrong(partition, states, stored, userIds)).keys())
     for (let tries = 0; suspects.size > 0; tries++) {
       if (tries === triesMax) throw new Error(`partition ${partition}: its checkpoint moves on too fast`)
       const checkpoint = await snapshots.savedTo(partition)
       await this.#foldTail(partition, foldedTo, checkpoint, states, suspects)
       foldedTo = checkpoint
-      const wrong = await this.#wrong(partition, states, [...suspects])
-      const replacements = new Map(Array.from(wrong, ([userId, { right }]) => [userId, right]))
+      const wrong = await this.#wrong(partition, states, await snapshots.partIds(partition, suspects), [...suspects])
       if (wrong.size === 0) return
-      // Those that the owner has saved between the two reads are among them, and then this changes nothing.
-      if (!await snapshots.replace(partition, checkpoint, replacements)) continue
-      for (const [key, { kind }] of wrong) this.#count({ kind, partition, key })
-      suspects = new Set()
+      // Those that the owner has saved between the reads are among them, and then nothing is replaced.
+      const replacements = new Map(Array.from(wrong, ([userId, { right }]) => [userId, right]))
+      const replaced = await snapshots.replace(partition, checkpoint, replacements)
+      for (const userId of replaced) this.#count({ ...wrong.get(userId)!.difference, partition })
+      suspects = new Set([...wrong.keys()].filter(userId => !replaced.has(userId)))
     }
     await this.#pause()
   }
 
-  async #wrong (partition: number, states: ReadonlyMap<string, UserState>, userIds: readonly string[]) {
+  async #wrong (
+    partition: number, states: ReadonlyMap<string, UserState>, stored: ReadonlyMap<string, readonly PartId[]>,
+    userIds: readonly string[]
+  ): Promise<Map<string, Wrong>> {
     const saved = await Promise.all(userIds.map(userId => this.#saved(partition, userId)))
-    const wrong = new Map<string, { kind: SnapshotDifference['kind'], right: SavedState | undefined }>()
+    const wrong = new Map<string, Wrong>()
     for (const [i, userId] of userIds.entries()) {
       const state = states.get(userId)
       const right = state && savedForm(state)
       const found = saved[i]
       if (found === 'unsavable') continue
-      if (right && !found) wrong.set(userId, { kind: 'missing', right })
-      else if (!right && found) wrong.set(userId, { kind: 'extra', right })
-      else if (right && found && !isRight(found, right)) wrong.set(userId, { kind: 'differing', right })
+      const stray = stored.get(userId)?.find(id => found?.parts.has(id) !== true)
+      const add = (kind: SnapshotDifference['kind'], key = userId) => wrong.set(userId, { difference: { kind, key }, right })
+      if (right && !found) add('missing')
+      else if (!right && found) add('extra')
+      else if (right && found && !isRight(found, right)) add('differing')
+      else if (stray !== undefined) add('extra', `${userId}/${stray}`)
     }
     return wrong
   }
 
+  /** With the payloads that are parts of their own. */
   async #saved (partition: number, userId: string): Promise<SavedState | 'unsavable' | undefined> {
     const { snapshots } = this.#options
     try {

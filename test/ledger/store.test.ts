@@ -8,7 +8,9 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { embeddedSnapshots } from '../../actors/snapshots-embedded.js'
 import { embeddedLog } from '../../ledger/embedded/log.js'
+import { openStoredLog } from '../../ledger/embedded/reader.js'
 import { openStore, type StoreOptions } from '../../ledger/embedded/store.js'
+import { states } from '../actors/snapshots-contract.js'
 import { collect, note, notes, noteStream, until } from './log-contract.js'
 
 const headroomBytes = 1 << 20
@@ -44,8 +46,19 @@ t.test('openStore', async t => {
   })
 
   await t.test('refuses a newer format', async t => {
-    const directory = t.testdir({ 'ledgerline.json': '{"program":"ledgerline","format":2}' })
-    await t.rejects(openStore({ directory }), { code: 'newer-format', message: /ledgerline\.json: got format 2, want at most 1/ })
+    const directory = t.testdir({ 'ledgerline.json': '{"program":"ledgerline","format":3}' })
+    await t.rejects(openStore({ directory }), { code: 'newer-format', message: /ledgerline\.json: got format 3, want at most 2/ })
+  })
+
+  await t.test('marks a directory of the format before as one that the build of it must not open', async t => {
+    const directory = t.testdir()
+    const stamp = join(directory, 'ledgerline.json')
+    await (await opened(t, { directory })).close()
+    writeFileSync(stamp, '{"program":"ledgerline","format":1}')
+    await (await openStoredLog(directory)).close()
+    t.match(readFileSync(stamp, 'utf8'), /"format":1/, 'not for who only reads')
+    await opened(t, { directory })
+    t.match(readFileSync(stamp, 'utf8'), /"format":2/)
   })
 
   await t.test('refuses a format that can not be read', async t => {
@@ -186,7 +199,7 @@ t.test('derived writes that the disk has no room for', async t => {
   fill()
   const large = Buffer.alloc(1 << 20, 1)
   let outcome = 'waits'
-  const saved = snapshots.save(0, 1n, new Map([['ann', large]])).then(() => { outcome = 'saved' })
+  const saved = snapshots.save(0, 1n, states(['ann', large])).then(() => { outcome = 'saved' })
   await until(() => !log.health().ok)
   await t.test('do not hold up the ledger', async t => {
     for (let i = 0; i < 3; i++) await log.append(stream, 0, [note(`${i}`)])
@@ -202,12 +215,12 @@ t.test('derived writes that the disk has no room for', async t => {
   })
   await t.test('are given up when the node stops', async t => {
     fill()
-    const waiting = snapshots.save(0, 2n, new Map([['ann', large], ['bob', large]]))
+    const waiting = snapshots.save(0, 2n, states(['ann', large], ['bob', large]))
     waiting.catch(() => {})
     await until(() => !log.health().ok)
     store.stopping()
     await t.rejects(waiting, { code: 'ledger-unavailable' })
-    await t.rejects(snapshots.save(1, 2n, new Map([['cid', large]])), { code: 'ledger-unavailable' })
+    await t.rejects(snapshots.save(1, 2n, states(['cid', large])), { code: 'ledger-unavailable' })
     t.equal(await snapshots.checkpoint(0), 1n)
   })
 })
@@ -217,13 +230,14 @@ t.test('a save of more states than one commit takes', async t => {
   const store = await opened(t, { directory })
   const snapshots = embeddedSnapshots(store)
   const { commits } = store.metrics
-  const states = new Map(Array.from({ length: 12 }, (_, i) => [`u${i}`, Buffer.alloc(1 << 20, i)]))
-  const saved = snapshots.save(0, 7n, states)
-  t.strictSame(await snapshots.load(0, 'u11'), states.get('u11'), 'is read before it is stored')
+  const all = Array.from({ length: 12 }, (_, i): [string, Buffer] => [`u${i}`, Buffer.alloc(1 << 20, i)])
+  const head = async (userId: string) => (await snapshots.load(0, userId, () => []))!.head
+  const saved = snapshots.save(0, 7n, states(...all))
+  t.strictSame(await head('u11'), all[11]![1], 'is read before it is stored')
   await saved
   t.ok(store.metrics.commits - commits > 2, 'goes over several')
   t.equal(await snapshots.checkpoint(0), 7n)
-  for (const [userId, state] of states) t.ok(state.equals((await snapshots.load(0, userId))!), userId)
+  for (const [userId, state] of all) t.ok(state.equals(await head(userId)), userId)
 })
 
 /** A store on a file system of 3 MB; undefined where none can be mounted. */

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { embeddedSnapshots } from '../../../actors/snapshots-embedded.js'
+import { partsOf } from '../../../actors/user/parts.js'
 import { createClient } from '../../../client/node.js'
+import { snapshotPartKey } from '../../../ledger/embedded/keys.js'
 import { openStore } from '../../../ledger/embedded/store.js'
 import { prefixOf } from '../../../projections/tables/embedded-keys.js'
 import type { TableName } from '../../../projections/tables/tables.js'
@@ -41,7 +43,7 @@ t.test('A rebuild', async t => {
   t.teardown(() => rm(directory, { recursive: true, force: true }))
   const env = { LEDGERLINE_DATA: directory, LEDGERLINE_PARTITIONS: `${partitions}` }
   const before = await startTestNode(t, env)
-  for (const userId of ['ann', 'bob', 'eve']) {
+  for (const userId of ['ann', 'bob', 'dan', 'eve']) {
     const client = await connected(t, before, userId)
     await client.send(`hello from ${userId}`)
     await before.push(userId, 'hello')
@@ -61,8 +63,9 @@ t.test('A rebuild', async t => {
   await put('nodes', 'n-ghost', 'started', { epoch: 1, atMs: 1 })
   const snapshots = embeddedSnapshots(store)
   const [annAt, bobAt] = [partitionOf('ann', partitions), partitionOf('bob', partitions)]
-  const others = new Map([['bob', await snapshots.load(annAt, 'ann')], ['ghost', await snapshots.load(annAt, 'ann')]])
-  await snapshots.replace(bobAt, await snapshots.savedTo(bobAt), others)
+  const ofAnn = await snapshots.saved(annAt, 'ann', partsOf)
+  await snapshots.replace(bobAt, await snapshots.savedTo(bobAt), new Map([['bob', ofAnn], ['ghost', ofAnn]]))
+  await store.env.put(snapshotPartKey(partitionOf('dan', partitions), 'dan', 'm999'), Buffer.from('that no head names'))
   await store.close()
 
   const node = await startTestNode(t, env)
@@ -77,8 +80,9 @@ t.test('A rebuild', async t => {
     const { type, compared, differences } = lines.at(-1)
     t.equal(type, 'done', `of ${table} comes to its end while messages go on`)
     if (table === 'snapshots') {
-      t.match(compared, { missing: 0, extra: 1, differing: 1 })
-      t.match(differences, [{ kind: 'differing', key: 'bob' }, { kind: 'extra', key: 'ghost' }])
+      t.match(compared, { missing: 0, extra: 2, differing: 1 })
+      t.strictSame(differences.map(({ kind, key }: Record<string, string>) => `${kind} ${key}`).toSorted(),
+        ['differing bob', 'extra dan/m999', 'extra ghost'])
     } else {
       t.match(compared, { missing: 0, extra: 1, differing: 0 }, 'and finds what is wrong')
       t.match(differences, [{ kind: 'extra', key: /ann|n-ghost/ }], 'where it is')
