@@ -1,45 +1,66 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createClient, inFile } from '../../client/node.js'
 import type { ClientEvents } from '../../client/node.js'
 import { run } from '../cli/given.js'
 import { auditOfDirectory } from '../faults/audit.js'
 import { apiKey, readUplinks, request, startProcess, tokenFor, until } from '../faults/node-process.js'
 
-const older = fileURLToPath(new URL('../../../test/gateway/older-data/', import.meta.url))
+const fixtures = fileURLToPath(new URL('../../../test/gateway/older-data/', import.meta.url))
 
-/* What an older version left behind is from a day long gone: a downlink that waited may have expired meanwhile. */
-t.test('What an older version left behind', { timeout: 120_000 }, async t => {
+/** A node on a copy of what an older version left behind. */
+async function startOlder (t: Test, older: string) {
   const folder = t.testdir()
   const directory = `${folder}/data`
   mkdirSync(directory)
   writeFileSync(`${directory}/data.mdb`, gunzipSync(readFileSync(`${older}data.mdb.gz`)))
   copyFileSync(`${older}ledgerline.json`, `${directory}/ledgerline.json`)
-  const node = await startProcess(t, directory, { LEDGERLINE_RETENTION_MS: '0' })
-  const ledgerline = async (...args: string[]) => await run([...args, '--url', node.http, '--api-key', apiKey], { cwd: folder })
+  const env = { LEDGERLINE_RETENTION_MS: '0' }
+  let node = await startProcess(t, directory, env)
 
-  /** The phone of a user, with the file that its client of the older version kept. */
-  async function comeBack (userId: string) {
-    const file = `${folder}/${userId}-phone`
-    copyFileSync(`${older}${userId}-phone.journal`, file)
+  /** A device of a user, with the file that its client of the older version kept. */
+  async function comeBack (userId: string, deviceId = 'phone') {
+    const file = `${folder}/${userId}-${deviceId}`
+    copyFileSync(`${older}${userId}-${deviceId}.journal`, file)
     const client = createClient({
       ipConfig: `${node.http}/v1/ip-config`,
       getToken: () => tokenFor(userId),
-      deviceId: 'phone',
-      platform: 'phone',
+      deviceId,
+      platform: deviceId,
       storage: inFile(file),
     })
     t.teardown(() => client.close())
     const received: string[] = []
+    const bytes: number[] = []
     let missed = 0
-    client.on('downlink', ({ messageId }) => { received.push(messageId) })
+    client.on('downlink', ({ messageId, payload }) => {
+      received.push(messageId)
+      bytes.push(payload.length)
+    })
     client.on('missed', ({ count }) => { missed += count })
     const connected = client.once('connected')
     client.connect()
-    return { client, connected: await connected as ClientEvents['connected'], received, missed: () => missed }
+    return { client, connected: await connected as ClientEvents['connected'], received, bytes, missed: () => missed }
   }
+
+  return {
+    directory,
+    comeBack,
+    get node () { return node },
+    ledgerline: async (...args: string[]) => await run([...args, '--url', node.http, '--api-key', apiKey], { cwd: folder }),
+    async restart () {
+      t.match(await node.kill('SIGTERM'), { code: 0 })
+      node = await startProcess(t, directory, env)
+    },
+  }
+}
+
+/* What an older version left behind is from a day long gone: a downlink that waited may have expired meanwhile. */
+t.test('What an older version left behind', { timeout: 120_000 }, async t => {
+  const world = await startOlder(t, fixtures)
+  const { directory, comeBack, ledgerline } = world
 
   t.test('goes on: sessions, numbers, and what waits', async t => {
     const ann = await comeBack('ann')
@@ -51,11 +72,12 @@ t.test('What an older version left behind', { timeout: 120_000 }, async t => {
     if (bob.received.length > 0) t.strictSame(bob.received, ['second-offline'])
     else t.equal(bob.missed(), 1)
     t.strictSame(ann.received, [], 'what was acked does not come again')
-    t.equal((await readUplinks(node)).length, 31)
+    t.equal((await readUplinks(world.node)).length, 31)
   })
 
   t.test('knows a repeat of what was requested then', async t => {
-    const { body } = await request(node, '/v1/downlinks', { to: { userIds: ['ann'] }, messageId: 'first-m1', payload: 'again' })
+    const to = { userIds: ['ann'] }
+    const { body } = await request(world.node, '/v1/downlinks', { to, messageId: 'first-m1', payload: 'again' })
     t.match(body, { users: [{ userId: 'ann', status: 'duplicate' }] })
   })
 
@@ -69,7 +91,61 @@ t.test('What an older version left behind', { timeout: 120_000 }, async t => {
   })
 
   t.test('has no end that is not told', async t => {
-    t.match(await node.kill('SIGTERM'), { code: 0 })
+    t.match(await world.node.kill('SIGTERM'), { code: 0 })
+    await auditOfDirectory(t, directory)
+  })
+})
+
+t.test('What the version before states in parts left behind', { timeout: 180_000 }, async t => {
+  const world = await startOlder(t, `${fixtures}whole-states/`)
+  const { directory, comeBack, ledgerline } = world
+
+  t.test('is marked as nothing for that version', async t => {
+    t.match(JSON.parse(readFileSync(`${directory}/ledgerline.json`, 'utf8')), { format: 2 })
+  })
+
+  t.test('goes on: sessions, numbers, what waits, and what is lost', async t => {
+    const ann = await comeBack('ann')
+    t.match(ann.connected, { resumed: true, uplinkSeq: 9, missed: 0 })
+    t.match(await ann.client.send('and on'), { seq: 10, userSeq: 18 })
+    t.strictSame(ann.received, [], 'what was processed does not come again')
+
+    const bob = await comeBack('bob')
+    t.match(bob.connected, { resumed: true, uplinkSeq: 5 })
+    await until(() => bob.received.length + bob.missed() >= 4)
+    if (bob.missed() === 0) {
+      t.strictSame(bob.received, ['waits-1', 'waits-2', 'waits-3', 'waits-4'])
+      t.equal(bob.bytes[1], 60_000)
+    }
+    const fay = await comeBack('fay', 'd0')
+    await until(() => fay.missed() > 0)
+    t.equal(fay.missed(), 1, 'with its device')
+  })
+
+  t.test('and on from what is saved in parts now', async t => {
+    await world.restart()
+    const tablet = await comeBack('bob', 'tablet')
+    await until(() => tablet.received.length + tablet.missed() >= 3)
+    if (tablet.missed() === 0) {
+      t.strictSame(tablet.received, ['waits-1', 'waits-2', 'waits-4'], 'the phone alone has acked them')
+      t.equal(tablet.bytes[1], 60_000)
+    }
+    const to = { userIds: ['dan', 'ann'] }
+    const { body } = await request(world.node, '/v1/downlinks', { to, messageId: 'request-69', payload: 'payload 69' })
+    t.match(body, { users: [{ userId: 'dan', status: 'duplicate' }, { userId: 'ann', status: 'queued' }] })
+  })
+
+  t.test('can be asked about', async t => {
+    const state = await ledgerline('state', 'ann')
+    t.match(state, { code: 0, stdout: /^uplinks accepted: 18$/m }, state.stderr)
+    const replay = await ledgerline('replay')
+    t.match(replay, { code: 0, stdout: /nothing differs/ }, replay.stderr)
+    const rebuild = await ledgerline('rebuild', 'snapshots')
+    t.match(rebuild, { code: 0, stdout: /0 missing, 0 extra, 0 differing/ }, rebuild.stderr)
+  })
+
+  t.test('has no end that is not told', async t => {
+    t.match(await world.node.kill('SIGTERM'), { code: 0 })
     await auditOfDirectory(t, directory)
   })
 })
