@@ -22,8 +22,8 @@ export interface CheckpointerDeps {
 }
 
 /**
- * Saves what has changed of the users of one partition, and the place that its next owner starts from. One checkpoint at
- * a time; what could not be saved goes with the next one.
+ * Saves what has changed of the users of one partition, and the place that its next owner starts from. One checkpoint
+ * at a time; what could not be saved goes with the next one.
  */
 export class Checkpointer {
   readonly #deps: CheckpointerDeps

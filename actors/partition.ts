@@ -91,8 +91,8 @@ interface ActiveUser {
  * The user actors of one ledger partition, from its assignment to its revocation: hands each block to the users that it
  * names, and what comes of it to the publisher of the stream `uplinks` and to the checkpointer.
  *
- * Blocks are folded side by side by their users, but both of those follow the log: each goes up to the last block before
- * which everything is folded.
+ * Blocks are folded side by side by their users, but both of those follow the log: each goes up to the last block
+ * before which everything is folded.
  */
 export class Partition {
   readonly #users = new Map<string, ActiveUser>()

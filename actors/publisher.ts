@@ -23,8 +23,8 @@ const retryMsMax = 2_000
 interface Accepted { readonly offset: bigint, readonly items: readonly UplinkAccepted[], readonly bytes: number }
 
 /**
- * Writes what the users of one partition accept to the stream `uplinks`, in the order of the ledger: whole blocks of the
- * ledger with each append, so that `derivedFrom` says where the next owner goes on.
+ * Writes what the users of one partition accept to the stream `uplinks`, in the order of the ledger: whole blocks of
+ * the ledger with each append, so that `derivedFrom` says where the next owner goes on.
  */
 export class Publisher {
   readonly #deps: PublisherDeps
@@ -64,7 +64,7 @@ export class Publisher {
   publish (): void {
     if (this.#running) return
     if (this.#queue.length === 0) this.#moveTo(this.#folded)
-    else void this.#run()
+    else this.#run()
   }
 
   /** @returns false where the partition ended before all up to `offset` was in the stream */

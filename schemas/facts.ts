@@ -102,7 +102,7 @@ export interface DownlinkRequested {
   readonly exceptDevices: readonly string[]
   /** Only sessions of these devices; empty for all. */
   readonly devices: readonly string[]
-  /** Bytes that an outbox may have, as its node was configured: see `ConnectionOpened`. 0 in older entries: no bound. */
+  /** Bytes that an outbox may have, as the node was configured: a rule, as in `ConnectionOpened`. 0 is no bound. */
   readonly outboxBytesMax: number
 }
 

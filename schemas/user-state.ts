@@ -7,8 +7,8 @@ import {
 } from './single-object.js'
 
 /*
-  The parts of a user's saved state that are Avro records, each behind a single-object header of its own (`user-state/`),
-  and whole states as earlier versions wrote them (`history/user-state-<n>.avsc`).
+  The parts of a user's saved state that are Avro records (`user-state/`), each behind a single-object header of its
+  own, and whole states as earlier versions wrote them (`history/user-state-<n>.avsc`).
 */
 
 /** What names the other parts. Runs of numbers: see `writeRuns` of actors/user/parts.ts. */

@@ -59,8 +59,8 @@ export interface UserActorDeps extends SinkDeps, RecoveryDeps {
 }
 
 /**
- * The shell around one user's fold. State is null until the first message, which loads what is saved, and after a crash:
- * then the next message rebuilds it. So the actor itself never stops before its partition stops it.
+ * The shell around one user's fold. State is null until the first message, which loads what is saved, and after a
+ * crash: then the next message rebuilds it. So the actor itself never stops before its partition stops it.
  */
 export function userActor (userId: string, deps: UserActorDeps) {
   const recovery = new Recovery(userId, deps)

@@ -96,7 +96,7 @@ export function sessionAt (state: UserState, connectionId: string): Session | un
   return session?.connectionId === connectionId ? session : undefined
 }
 
-/** Why a connection that is open to its edge was ended. A kick that its edge did not hear of takes no newer one with it. */
+/** Why a connection that is open to its edge was ended. A kick that got lost takes no newer one with it. */
 function endOf (state: UserState, { deviceId }: Connection): Pick<CloseConnection, 'code' | 'reason'> {
   const current = state.sessions.get(deviceId)?.connectionId ?? ''
   return current === ''

@@ -125,7 +125,8 @@ type Filters = Pick<OutboxMessage, 'platforms' | 'exceptDevices' | 'devices'>
 const unfiltered: Filters = { platforms: [], exceptDevices: [], devices: [] }
 
 function keep (
-  { messages }: UserState, { atMs }: Entry, { messageId, service, payload, ttlMs }: DownlinkRequested | DownlinkRedelivered,
+  { messages }: UserState, { atMs }: Entry,
+  { messageId, service, payload, ttlMs }: DownlinkRequested | DownlinkRedelivered,
   { platforms, exceptDevices, devices }: Filters
 ): WholeMessage {
   return messages.begin({

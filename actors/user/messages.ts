@@ -95,7 +95,7 @@ export class Messages implements Iterable<OutboxMessage> {
 
 /** One object shape, whoever makes it. */
 function messageOf (number: number, fields: MessageFields, saved: boolean): OutboxMessage {
-  const { messageId, service, payload, payloadBytes, requestedAtMs, expiresAtMs, platforms, exceptDevices, devices } = fields
+  const { messageId, service, payload, payloadBytes, platforms, exceptDevices, devices } = fields
   const texts = bytesOf(platforms) + bytesOf(exceptDevices) + bytesOf(devices)
   return {
     number,
@@ -103,8 +103,8 @@ function messageOf (number: number, fields: MessageFields, saved: boolean): Outb
     service,
     payload,
     payloadBytes,
-    requestedAtMs,
-    expiresAtMs,
+    requestedAtMs: fields.requestedAtMs,
+    expiresAtMs: fields.expiresAtMs,
     platforms,
     exceptDevices,
     devices,

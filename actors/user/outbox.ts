@@ -131,15 +131,17 @@ export function announce (state: UserState, session: Session, connection: Connec
 }
 
 /**
- * Keeps a downlink of a user who has no session yet; past a bound one that has expired goes, else the oldest. One that is
- * larger than all the room there is stays alone.
+ * Keeps a downlink of a user who has no session yet; past a bound one that has expired goes, else the oldest. One
+ * that is larger than all the room there is stays alone.
  */
 export function wait (state: UserState, message: OutboxMessage, bytesMax: number, effects: Effect[]): void {
   const { waiting } = state
   waiting.push(message)
   state.waitingBytes += message.bytes
   state.messages.hold(message)
-  while (waiting.length > outboxMax || (bytesMax > 0 && waiting.length > 1 && state.waitingBytes > bytesMax)) {
+  const isOver = () => waiting.length > outboxMax ||
+    (bytesMax > 0 && waiting.length > 1 && state.waitingBytes > bytesMax)
+  while (isOver()) {
     const expired = waiting.findIndex(({ expiresAtMs }) => expiresAtMs <= message.requestedAtMs)
     const [gone] = waiting.splice(Math.max(0, expired), 1)
     state.waitingBytes -= gone!.bytes

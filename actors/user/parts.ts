@@ -7,7 +7,7 @@ import type { LoadedState, PartId, SavedState, StateChanges } from '../snapshots
 import { bytesOfAll, inlineBytesMax, type OutboxMessage, messagePart, payloadPart } from './messages.js'
 import { requestParts, requestsMax } from './requests.js'
 import {
-  type Connection, connectionPart, connectionsMax, forgottenPart, newUser, outboxMax, type Session, sessionPart,
+  connectionPart, connectionsMax, forgottenPart, newUser, outboxMax, type Session, sessionPart,
   sessionsMax, type UserState,
 } from './state.js'
 import { differences, stateOfWhole, sums } from './whole-state.js'
@@ -120,9 +120,11 @@ export function stateOf ({ head, parts }: SavedState): UserState {
   }
   state.waiting = held(state, stored.waiting)
   state.waitingBytes = bytesOfAll(state.waiting)
-  state.requests.restoreParts(parts, stored.requestsFirst, stored.requestsEnd)
+  const wrong = state.requests.restoreParts(parts, stored.requestsFirst, stored.requestsEnd)
+  if (wrong !== undefined) throw new GatewayError('bad-record', `part ${wrong} of a user state is missing or too short`)
   if (stored.forgotten) {
-    for (const { deviceId, ...lost } of forgottenCodec.decode(part(forgottenPart)).sessions) state.forgotten.set(deviceId, lost)
+    const { sessions } = forgottenCodec.decode(part(forgottenPart))
+    for (const { deviceId, ...lost } of sessions) state.forgotten.set(deviceId, lost)
   }
   return state
 }
@@ -217,7 +219,9 @@ function headOf (head: Buffer): StoredHead {
   return stored
 }
 
-function restoreSession (state: UserState, { ordinal, inSession, outbox: runs }: StoredSessionOutbox, part: Buffer): void {
+function restoreSession (
+  state: UserState, { ordinal, inSession, outbox: runs }: StoredSessionOutbox, part: Buffer
+): void {
   const stored = sessionCodec.decode(part)
   if (stored.ordinal !== ordinal) throw new GatewayError('bad-record', `session ${ordinal} of a user state is ${stored.ordinal}`)
   const outbox = held(state, inSession ? stored.outbox : runs)
@@ -276,15 +280,15 @@ function readRuns (runs: readonly number[], max: number): number[] {
   return numbers
 }
 
-/** A state without what may differ between two that fold on alike: marks, and the numbers of messages, connections and requests. */
+/** A state without what may differ between two that fold on alike: marks, and the numbers of parts. */
 export function comparable (state: UserState): unknown {
   const { offset, userSeq, sessionsBegun, sessions, connections, requests, waiting, forgotten } = state
   const messages = new Map<OutboxMessage, unknown>()
   const message = (each: OutboxMessage) => {
     let plain = messages.get(each)
     if (!plain) {
-      const { number: _, holders: _holders, saved: _saved, payload, ...rest } = each
-      messages.set(each, plain = { ...rest, payload: payload && inBuffer(payload) })
+      const payload = each.payload && inBuffer(each.payload)
+      messages.set(each, plain = { ...each, payload, number: undefined, holders: undefined, saved: undefined })
     }
     return plain
   }
@@ -292,10 +296,10 @@ export function comparable (state: UserState): unknown {
     offset,
     userSeq,
     sessionsBegun,
-    sessions: Array.from(sessions.values(), ({ changed: _, outboxChanged: _outboxChanged, saved: _saved, outbox, ...rest }) =>
-      ({ ...rest, outbox: outbox.map(message) })),
-    connections: Array.from(connections, ([connectionId, { ordinal: _, changed: _changed, saved: _saved, ...rest }]) =>
-      ({ connectionId, ...rest })),
+    sessions: Array.from(sessions.values(), ({ outbox, ...rest }) =>
+      ({ ...rest, outbox: outbox.map(message), changed: undefined, outboxChanged: undefined, saved: undefined })),
+    connections: Array.from(connections, ([connectionId, connection]) =>
+      ({ ...connection, connectionId, ordinal: undefined, changed: undefined, saved: undefined })),
     requests: inBuffer(requests.bytes),
     waiting: waiting.map(message),
     forgotten: [...forgotten],

@@ -1,4 +1,3 @@
-import { GatewayError } from '../../schemas/errors.js'
 import type { PartId } from '../snapshots.js'
 import { digestOf } from './digest.js'
 
@@ -61,8 +60,8 @@ function chunkOf (number: number): number { return Math.floor(number / chunkSize
  * are kept by digest in one array of bytes, oldest first, behind an index with open addressing: a busy user has
  * thousands, and as objects they would take four times the memory and far longer to save.
  *
- * Each has a number, which it never loses, and goes with the 31 others of its chunk into one part of a saved state. So a
- * save writes the chunks that got new ones, and a chunk of which all are forgotten is removed.
+ * Each has a number, which it never loses, and goes with the 31 others of its chunk into one part of a saved state.
+ * So a save writes the chunks that got new ones, and a chunk of which all are forgotten is removed.
  */
 export class Requests {
   #view = new DataView(new ArrayBuffer(0))
@@ -99,9 +98,9 @@ export class Requests {
   /**
    * Takes over the chunks that are saved of those from number `first` up to but without `end`.
    *
-   * @throws GatewayError `bad-record` where one is not as it was saved
+   * @returns the first that is not as it was saved; undefined where all are
    */
-  restoreParts (parts: ReadonlyMap<PartId, Uint8Array>, first: number, end: number): void {
+  restoreParts (parts: ReadonlyMap<PartId, Uint8Array>, first: number, end: number): PartId | undefined {
     const bytes = new Uint8Array((end - first) * requestBytes)
     for (const id of requestParts(first, end)) {
       const chunk = parts.get(id)
@@ -110,10 +109,11 @@ export class Requests {
       const to = Math.min(end, before + chunkSize)
       // Those that were forgotten since it was saved stand before the others.
       const skipped = chunk ? chunk.length - (to - from) * requestBytes : -1
-      if (skipped < 0) throw new GatewayError('bad-record', `part ${id} of a user state is missing or too short`)
+      if (skipped < 0) return id
       bytes.set(chunk!.subarray(skipped), (from - first) * requestBytes)
     }
     this.restore(bytes, first, true)
+    return undefined
   }
 
   get size (): number { return this.#end - this.#first }

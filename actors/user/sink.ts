@@ -15,8 +15,8 @@ export interface SinkDeps {
 /** Performs the effects of one message; acks to one connection become one. */
 export class Sink {
   /**
-   * Downlinks that follow a welcome and whose payloads have to be read first. Whoever performs effects looks after those
-   * of each entry, and performs no others before they are sent.
+   * Downlinks that follow a welcome and whose payloads have to be read first. Whoever performs effects looks for them
+   * after those of each entry, and performs no others before they are sent.
    */
   refill: Refill | undefined
   #acks: AckUplinks | undefined

@@ -4,8 +4,8 @@ import { Messages, type OutboxMessage } from './messages.js'
 import { Requests } from './requests.js'
 
 /**
- * Everything that the ledger's entries up to `offset` say about one user. Only the fold changes it, and it marks what it
- * changes: the next save writes that alone (parts.ts).
+ * Everything that the ledger's entries up to `offset` say about one user. Only the fold changes it, and it marks what
+ * it changes: the next save writes that alone (parts.ts).
  */
 export interface UserState {
   /** Highest ledger block that is folded in; -1n for none. An entry at or below it is skipped. */

@@ -20,7 +20,8 @@ export function stateOfWhole (whole: WholeState): UserState {
   state.waiting = held(state, whole.waiting, known)
   state.waitingBytes = bytesOfAll(state.waiting)
   for (const { connectionId, ...connection } of whole.connections) {
-    state.connections.set(connectionId, { ordinal: ++state.connectionsBegun, ...connection, changed: true, saved: false })
+    const ordinal = ++state.connectionsBegun
+    state.connections.set(connectionId, { ordinal, ...connection, changed: true, saved: false })
   }
   for (const { deviceId, ...lost } of whole.forgotten) state.forgotten.set(deviceId, lost)
   state.forgottenChanged = state.forgotten.size > 0
@@ -51,8 +52,8 @@ function keyOf ({ payload: _, ...fields }: WholeDownlink): string {
 }
 
 /**
- * The first versions remember the ids themselves, of all kinds alike and without their times. Each counts as whatever it
- * may have been, and as requested when something last happened that the state has a time of.
+ * The first versions remember the ids themselves, of all kinds alike and without their times. Each counts as whatever
+ * it may have been, and as requested when something last happened that the state has a time of.
  */
 function restoreRequests (state: UserState, { requests: ids, remembered, sessions, waiting }: WholeState): void {
   const { requests } = state

@@ -37,7 +37,7 @@ t.test('A replay into another build\'s fold', async t => {
     })
   })
   await t.test('finds none where the other build keeps more in its outbox than it sends', async t => {
-    const path = await anotherBuild(t, 'fold.js', 'return {\n        messageId,', 'return {\n        note: "x",\n        messageId,')
+    const path = await anotherBuild(t, 'messages.js', 'return {\n        number,', 'return {\n        note: "x",\n        number,')
     t.match(await compared(path), { differingEntries: 0, byKind: {} })
   })
   await t.test('names the entries that are answered otherwise, and both answers', async t => {

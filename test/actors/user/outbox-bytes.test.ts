@@ -70,7 +70,8 @@ t.test('A waiting list that has no room for the bytes of one more', async t => {
 
 t.test('All outboxes of a user', async t => {
   const devices = ['d0', 'd1', 'd2', 'd3', 'd4', 'd5']
-  const away = () => given(...devices.map((deviceId, i) => opened(`c${i}`, { deviceId })), ...devices.map((_, i) => closed(`c${i}`)))
+  const away = () => given(
+    ...devices.map((deviceId, i) => opened(`c${i}`, { deviceId })), ...devices.map((_, i) => closed(`c${i}`)))
   t.test('hold one message for many devices once', async t => {
     const state = away()
     for (let i = 0; i < 3; i++) t.strictSame(effectsOf(state, large(`m${i}`)), [])
@@ -91,7 +92,9 @@ t.test('All outboxes of a user', async t => {
   t.test('lose in the largest what has expired, before what has not', async t => {
     const state = away()
     for (const deviceId of devices.slice(0, 4)) {
-      for (let i = 0; i < 3; i++) effectsOf(state, large(`${deviceId} ${i}`, { devices: [deviceId], ttlMs: i === 2 ? minute : 60 * minute }))
+      for (const [i, ttlMs] of [60 * minute, 60 * minute, minute].entries()) {
+        effectsOf(state, large(`${deviceId} ${i}`, { devices: [deviceId], ttlMs }))
+      }
     }
     for (let i = 0; i < 2; i++) effectsOf(state, at(10 * minute, large(`d4 ${i}`, { devices: ['d4'] })))
     t.strictSame(idsOf(state, 'd0'), ['d0 0', 'd0 1'])

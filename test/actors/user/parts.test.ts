@@ -47,7 +47,8 @@ t.test('What a checkpoint writes', async t => {
     const state = given(...Array.from({ length: sessionsMax }, (_, i) => opened(`c${i}`, { deviceId: `d${i}` })),
       ...Array.from({ length: sessionsMax }, (_, i) => closed(`c${i}`)))
     const saved = save(new SavedParts(), state)
-    for (let i = 0; i < outboxMax; i++) effectsOf(state, requested(`m${i}`, { payload: Buffer.alloc(1_000), ttlMs: day }))
+    const payload = Buffer.alloc(1_000)
+    for (let i = 0; i < outboxMax; i++) effectsOf(state, requested(`m${i}`, { payload, ttlMs: day }))
     save(saved, state)
     t.equal([...saved.written.keys()].filter(id => id.startsWith('p')).length, outboxMax)
     t.ok(saved.bytes < 1.3 * outboxMax * 1_000, `${saved.bytes} bytes`)
@@ -115,7 +116,10 @@ t.test('A saved state', async t => {
   }
   t.test('whose head names more than there can be is no state', async t => {
     const { head } = whole()
-    for (const wrong of [{ messages: [0, 2 ** 40] }, { connections: [0, 129] }, { requestsEnd: 2 ** 40 }, { messages: [-1, 1] }]) {
+    const many = 2 ** 40
+    for (const wrong of [
+      { messages: [0, many] }, { messages: [-1, 1] }, { connections: [0, 129] }, { requestsEnd: many },
+    ]) {
       const bytes = headCodec.encode({ ...headCodec.decode(head!), ...wrong })
       t.throws(() => partsOf(bytes), { code: 'bad-record' }, JSON.stringify(wrong))
     }

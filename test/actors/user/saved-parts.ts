@@ -11,7 +11,7 @@ export class SavedParts {
   written = new Map<PartId, number>()
   bytes = 0
 
-  /** @param partly the process dies before the head is stored, and after so many of the parts that may go ahead of it */
+  /** @param partly the process dies before the head is stored, and after so many of what may go ahead of it */
   save ({ head, added, changed, gone }: StateChanges, partly?: number): void {
     this.written = new Map()
     this.bytes = 0
