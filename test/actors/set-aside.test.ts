@@ -1,11 +1,12 @@
 import t from 'tap'
-import type { Snapshots } from '../../actors/snapshots.js'
+import type { PartId, Snapshots } from '../../actors/snapshots.js'
+import { changesOf } from '../../actors/user/parts.js'
 import { startUsers } from '../../actors/users.js'
 import type { EventLog } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { ledger, uplinks } from '../../schemas/streams.js'
 import { given, of, published, tampered, until } from './given.js'
-import { opened, uplink } from './user/history.js'
+import { given as state, opened, requested, uplink } from './user/history.js'
 
 /** 1,024 bytes: a key of the local store takes 900. */
 const tooLong = '😀'.repeat(256)
@@ -48,6 +49,35 @@ t.test('A saved state that can not be read', async t => {
     t.strictSame(await published(world.log), ['bob 1=1'])
     t.equal((await world.snapshots.load(0, 'ann', () => []))!.head.toString('hex'), 'c30100', 'what is there is kept')
   })
+
+  for (const [what, damage] of [
+    ['cut off', part => part.subarray(0, 5)],
+    ['missing', () => undefined],
+  ] as ReadonlyArray<[string, (part: Buffer) => Buffer | undefined]>) {
+    t.test(`sets its user aside where one part of it is ${what}, whichever it is`, async t => {
+      const { head, added, changed } = changesOf(state(opened('a1'), requested('d1')))
+      const ids = [...added.keys(), ...changed.keys()]
+      t.ok(ids.length > 3)
+      const without = (id: PartId, parts: ReadonlyMap<PartId, Uint8Array>) => new Map([...parts].flatMap(([name, part]) => {
+        const now = name === id ? damage(Buffer.from(part)) : part
+        return now ? [[name, now]] : []
+      }))
+      const world = await given(t, t.testdir())
+      await world.snapshots.save(0, 0n, new Map(ids.map(id => {
+        return [id, { head, added: without(id, added), changed: without(id, changed), gone: [] }]
+      })))
+      const users = await startUsers(world.log, world.deps)
+      const facts = ids.flatMap(id => of(id, uplink('a1', 1)))
+      await world.log.append(ledger, 0, [...facts, ...of('bob', opened('b1'), uplink('b1', 1))])
+      await until(async () => await world.snapshots.checkpoint(0) === 1n)
+      await users.stop()
+      t.strictSame(world.usersAside.map(line => line.split(':')[0]).toSorted(), ids.toSorted())
+      t.strictSame(await published(world.log), ['bob 1=1'])
+      for (const id of ids) {
+        t.strictSame((await world.snapshots.load(0, id, () => []))!.head, head, 'what is there is kept')
+      }
+    })
+  }
 })
 
 t.test('An uplink that its stream will never take', async t => {
