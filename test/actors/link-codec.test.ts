@@ -15,7 +15,6 @@ const head = batchHead('n1')
 
 /** What a node `n2` reads of `n1`: a downlink comes without what only user actors need. */
 const to = { nodeId: 'n2', connectionId: 'c1' }
-const unsent = { expiresAtMs: 0, platforms: [], exceptDevices: [], devices: [] }
 const signal = { service: 'chat', payload: Buffer.from('hi'), encoded: new Map() }
 const samples: LinkMessage[] = [
   { type: 'welcome', ...to, resumed: true, uplinkSeq: 1, downlinkSeq: 2, lastSeq: 3, missed: 2 ** 40 },
@@ -26,7 +25,7 @@ const samples: LinkMessage[] = [
     type: 'deliver',
     ...to,
     seq: 9,
-    downlink: { messageId: 'm1', service: '', payload: Buffer.from([0, 255]), requestedAtMs: 1700000000000, ...unsent },
+    downlink: { messageId: 'm1', service: '', payload: Buffer.from([0, 255]), requestedAtMs: 1700000000000 },
   },
   { type: 'closeConnection', ...to, code: 'kicked', reason: 'ü' },
   { type: 'gone', ...to },
@@ -80,8 +79,7 @@ const anyMessage: fc.Arbitrary<LinkMessage> = fc.oneof(
     type: fc.constant('deliver' as const),
     ...at,
     seq: anySeq,
-    downlink: fc.record({ messageId: anyText, service: anyText, payload: anyPayload, requestedAtMs: anySeq })
-      .map(sent => ({ ...sent, ...unsent })),
+    downlink: fc.record({ messageId: anyText, service: anyText, payload: anyPayload, requestedAtMs: anySeq }),
   }),
   fc.record({
     type: fc.constant('closeConnection' as const),

@@ -152,16 +152,7 @@ async function all (t: Test) {
         const at = kind === 'one Redis' ? url : (await startRedisCluster(t)).url
         const [a, b] = await twoNodes(t, at)
         const to = { nodeId: 'b', connectionId: 'c1' }
-        const downlink = {
-          messageId: 'm1',
-          service: 'chat',
-          payload: Buffer.from('hi'),
-          requestedAtMs: 1,
-          expiresAtMs: 0,
-          platforms: [],
-          exceptDevices: [],
-          devices: [],
-        }
+        const downlink = { messageId: 'm1', service: 'chat', payload: Buffer.from('hi'), requestedAtMs: 1 }
         const messages: ConnectionMessage[] = [
           { type: 'welcome', ...to, resumed: true, uplinkSeq: 1, downlinkSeq: 2, lastSeq: 3, missed: 0 },
           { type: 'deliver', ...to, seq: 3, downlink },
