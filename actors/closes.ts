@@ -85,15 +85,12 @@ export class Closes implements Links {
     }
   }
 
-  /** The closes that are still to be told, for the next owner; undefined where they are those that were saved last. */
+  /** The closes that are still to be told, for the next owner; undefined where they are those that this gave last. */
   toSave (): Buffer | undefined {
     if (!this.#changed) return undefined
     this.#changed = false
     return Buffer.from(JSON.stringify(Array.from(this.#due.values(), ({ message }) => message)))
   }
-
-  /** It was not saved. */
-  notSaved (): void { this.#changed = true }
 }
 
 /** In memory, and more than it takes where it is saved. */

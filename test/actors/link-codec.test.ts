@@ -79,7 +79,8 @@ const anyMessage: fc.Arbitrary<LinkMessage> = fc.oneof(
     type: fc.constant('deliver' as const),
     ...at,
     seq: anySeq,
-    downlink: fc.record({ messageId: anyText, service: anyText, payload: anyPayload, requestedAtMs: anySeq }),
+    downlink: fc.record({ messageId: anyText, service: anyText, payload: anyPayload, requestedAtMs: anySeq })
+      .map(sent => ({ ...sent })), // the prototype of fast-check's own is null
   }),
   fc.record({
     type: fc.constant('closeConnection' as const),

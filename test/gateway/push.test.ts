@@ -128,7 +128,7 @@ class AppendingLog extends MemoryLog<Entry> {
 }
 
 function pushTo (log: AppendingLog): Push {
-  return new Push({ log, tables: new MemoryTables(), links: localLinks(), nodeId: 'n1' })
+  return new Push({ log, tables: new MemoryTables(), links: localLinks(), nodeId: 'n1', outboxBytesMax: 1 << 20 })
 }
 
 function whither ({ connectionId, nodeId }: ConnectionMessage): string { return `${connectionId} at ${nodeId}` }
