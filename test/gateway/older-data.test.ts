@@ -11,13 +11,13 @@ import { apiKey, readUplinks, request, startProcess, tokenFor, until } from '../
 const fixtures = fileURLToPath(new URL('../../../test/gateway/older-data/', import.meta.url))
 
 /** A node on a copy of what an older version left behind. */
-async function startOlder (t: Test, older: string) {
+async function startOlder (t: Test, older: string, partitions: number) {
   const folder = t.testdir()
   const directory = `${folder}/data`
   mkdirSync(directory)
   writeFileSync(`${directory}/data.mdb`, gunzipSync(readFileSync(`${older}data.mdb.gz`)))
   copyFileSync(`${older}ledgerline.json`, `${directory}/ledgerline.json`)
-  const env = { LEDGERLINE_RETENTION_MS: '0' }
+  const env = { LEDGERLINE_RETENTION_MS: '0', LEDGERLINE_PARTITIONS: `${partitions}` }
   let node = await startProcess(t, directory, env)
 
   /** A device of a user, with the file that its client of the older version kept. */
@@ -59,7 +59,7 @@ async function startOlder (t: Test, older: string) {
 
 /* What an older version left behind is from a day long gone: a downlink that waited may have expired meanwhile. */
 t.test('What an older version left behind', { timeout: 120_000 }, async t => {
-  const world = await startOlder(t, fixtures)
+  const world = await startOlder(t, fixtures, 2)
   const { directory, comeBack, ledgerline } = world
 
   t.test('goes on: sessions, numbers, and what waits', async t => {
@@ -97,7 +97,7 @@ t.test('What an older version left behind', { timeout: 120_000 }, async t => {
 })
 
 t.test('What the version before states in parts left behind', { timeout: 180_000 }, async t => {
-  const world = await startOlder(t, `${fixtures}whole-states/`)
+  const world = await startOlder(t, `${fixtures}whole-states/`, 4)
   const { directory, comeBack, ledgerline } = world
 
   t.test('is marked as nothing for that version', async t => {

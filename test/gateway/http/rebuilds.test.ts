@@ -124,14 +124,15 @@ t.test('Lag', async t => {
 })
 
 t.test('Topics', async t => {
-  const node = await startTestNode(t, { LEDGERLINE_PARTITIONS: `${partitions}`, LEDGERLINE_RETENTION_MS: '3600000' })
+  const retention = { LEDGERLINE_RETENTION_MS: '3600000', LEDGERLINE_RETENTION_BYTES: '100000000' }
+  const node = await startTestNode(t, { LEDGERLINE_PARTITIONS: `${partitions}`, ...retention })
   const startMs = Date.now() - 60_000
   const ann = await connected(t, node, 'ann')
   await ann.send('hello')
   const { json } = await node.request('GET', '/v1/topics')
   const { topics } = json as { topics: Array<Record<string, any>> }
   const [ledger] = topics.filter(({ stream }) => stream === 'ledger')
-  t.match(ledger, { topic: null, retentionMs: 3_600_000, retentionBytes: Number })
+  t.match(ledger, { topic: null, retentionMs: 3_600_000, retentionBytes: 100_000_000 })
   t.equal(ledger!['partitions'].length, partitions)
   const [held] = ledger!['partitions'].filter(({ blocks }: any) => blocks > 0)
   t.match(held, { first: '0', next: `${held.blocks}` })
