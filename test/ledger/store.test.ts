@@ -225,6 +225,22 @@ t.test('derived writes that the disk has no room for', async t => {
   })
 })
 
+t.test('a directory of the format before on a full disk', async t => {
+  const disk = await smallDisk(t, { headroomBytes: 1 << 18 })
+  if (!disk) return
+  const { store, directory, fill, free } = disk
+  await store.close()
+  const stamp = join(directory, 'ledgerline.json')
+  writeFileSync(stamp, '{"program":"ledgerline","format":1}')
+  fill()
+  const message = /ledgerline\.json: format 2 can not be noted there/
+  await t.rejects(openStore({ directory, headroomBytes: 1 << 18 }), { code: 'not-writable', message }, 'is refused in words')
+  t.match(readFileSync(stamp, 'utf8'), /"format":1/, 'and left as it is')
+  free()
+  await opened(t, { directory })
+  t.match(readFileSync(stamp, 'utf8'), /"format":2/)
+})
+
 t.test('a save of more states than one commit takes', async t => {
   const directory = t.testdir()
   const store = await opened(t, { directory })
@@ -257,6 +273,7 @@ async function smallDisk (t: Test, options: Omit<StoreOptions, 'directory'>) {
   let size = 3
   return {
     store,
+    directory,
     filler,
     fill: () => { fill(filler) },
     free () { execFileSync('mount', ['-o', `remount,size=${size += 7}m`, directory]) },
