@@ -1,6 +1,6 @@
 import type { PartitionProgress } from '../actors/partition.js'
 import type { LogReader } from '../ledger/log.js'
-import type { Health } from '../schemas/conditions.js'
+import type { ConditionName, Health } from '../schemas/conditions.js'
 import { ledger } from '../schemas/streams.js'
 
 const lookEveryMs = 5_000
@@ -15,7 +15,7 @@ export interface PartitionWatchDeps {
 
 /**
  * Sees partitions that do not move while their ledger does: blocks that no user takes, accepted uplinks that do not get
- * into their stream, and blocks that do not even arrive.
+ * into their stream, states that are not saved, and blocks that do not even arrive.
  */
 export class PartitionWatch {
   readonly #deps: PartitionWatchDeps
@@ -48,6 +48,7 @@ export class PartitionWatch {
       const { partition, received } = progress
       this.#tell('users', progress, nowMs, progress.foldingSinceMs, await this.#missing(progress))
       this.#tell('uplinks', progress, nowMs, progress.publishingSinceMs, '')
+      this.#tell('snapshots', progress, nowMs, progress.savingSinceMs, '')
       const { next: end } = await this.#deps.log.bounds(ledger, partition)
       seen.set(partition, { received, end })
     }))
@@ -66,10 +67,10 @@ export class PartitionWatch {
   }
 
   #tell (
-    name: 'users' | 'uplinks', { partition, lastError }: PartitionProgress, nowMs: number, sinceMs: number, missing: string
+    name: 'users' | 'uplinks' | 'snapshots', { partition, lastError }: PartitionProgress, nowMs: number, sinceMs: number, missing: string
   ): void {
     const { health } = this.#deps
-    const what = `partition ${partition}`
+    const what = whatOf(name, partition)
     const isSlow = sinceMs > 0 && nowMs - sinceMs > slowMs
     if (missing !== '') health.begin(name, missing, what)
     else if (isSlow) health.begin(name, lastError || `waits since ${new Date(sinceMs).toISOString()}`, what)
@@ -77,7 +78,11 @@ export class PartitionWatch {
   }
 
   #ended (partition: number): void {
-    this.#deps.health.end('users', `partition ${partition}`)
-    this.#deps.health.end('uplinks', `partition ${partition}`)
+    for (const name of ['users', 'uplinks', 'snapshots'] as const) this.#deps.health.end(name, whatOf(name, partition))
   }
+}
+
+/** The store of states tells of its own tries under the name of the partition. */
+function whatOf (name: ConditionName, partition: number): string {
+  return name === 'snapshots' ? `checkpoint of partition ${partition}` : `partition ${partition}`
 }

@@ -3,14 +3,16 @@ import type { PartitionProgress } from '../../actors/partition.js'
 import { PartitionWatch } from '../../gateway/partition-watch.js'
 
 t.test('PartitionWatch', async t => {
-  t.test('tells of blocks that no user takes, and of uplinks that are not published, until they are', async t => {
+  t.test('tells of blocks that no user takes, of uplinks that are not published and of states that are not saved, until they are', async t => {
     const world = given(t)
-    world.progress = { ...world.progress, foldingSinceMs: 1_000, publishingSinceMs: 1_000, lastError: 'no disk' }
+    world.progress = { ...world.progress, foldingSinceMs: 1_000, publishingSinceMs: 1_000, savingSinceMs: 1_000, lastError: 'no disk' }
     await world.watch.look(2_000)
     t.strictSame(world.lasting(), [])
     await world.watch.look(60_000)
-    t.strictSame(world.lasting(), ['uplinks partition 3: no disk', 'users partition 3: no disk'])
-    world.progress = { ...world.progress, foldingSinceMs: 0, publishingSinceMs: 0 }
+    t.strictSame(world.lasting(), [
+      'snapshots checkpoint of partition 3: no disk', 'uplinks partition 3: no disk', 'users partition 3: no disk',
+    ])
+    world.progress = { ...world.progress, foldingSinceMs: 0, publishingSinceMs: 0, savingSinceMs: 0 }
     await world.watch.look(61_000)
     t.strictSame(world.lasting(), [])
   })
