@@ -7,8 +7,17 @@ import {
   type LoadedState, ofPartition, type PartId, type PartsOf, type RebuildableSnapshots, type SavedState, SnapshotsLost,
 } from './snapshots.js'
 
-/** What goes into one commit: one part that no head names yet, or all else that changes of a user. */
-interface Step { readonly userId: string, readonly changes: Changes, readonly added: PartId | undefined }
+/**
+ * What goes into one commit: a part that no head names yet, the head with what changed with it, or a part that no head
+ * names any more.
+ */
+interface Step {
+  readonly what: 'added' | 'head' | 'gone'
+  readonly userId: string
+  readonly changes: Changes
+  /** '' for the head. */
+  readonly id: PartId
+}
 
 interface Save {
   readonly partition: number
@@ -139,8 +148,9 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
   async function put (partition: number, next: number, users: ReadonlyMap<string, Changes>): Promise<void> {
     const steps: Step[] = []
     for (const [userId, changes] of users) {
-      for (const added of changes.added.keys()) steps.push({ userId, changes, added })
-      steps.push({ userId, changes, added: undefined })
+      for (const id of changes.added.keys()) steps.push({ what: 'added', userId, changes, id })
+      steps.push({ what: 'head', userId, changes, id: '' })
+      for (const id of changes.gone) steps.push({ what: 'gone', userId, changes, id })
     }
     await new Promise<void>((resolve, reject) => {
       saves.push({ partition, next, users, steps, stored: 0, written: 0, resolve, reject })
@@ -211,29 +221,21 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
 function writeSteps (batch: WriteBatch, save: Save, end: number): void {
   const { partition, steps } = save
   for (let i = save.stored; i < steps.length && batch.pageBytes < end; i++) {
-    const { userId, changes, added } = steps[i]!
-    if (added === undefined) {
-      writeGroup(batch, partition, userId, changes)
-    } else {
-      const isNeighbour = i > save.stored && steps[i - 1]!.userId === userId
-      batch.put(snapshotPartKey(partition, userId, added), changes.added.get(added)!, isNeighbour)
-    }
+    const { what, userId, changes, id } = steps[i]!
+    const isNeighbour = i > save.stored && steps[i - 1]!.userId === userId
+    if (what === 'head') writeHead(batch, partition, userId, changes, isNeighbour)
+    else if (what === 'added') batch.put(snapshotPartKey(partition, userId, id), changes.added.get(id)!, isNeighbour)
+    else batch.remove(snapshotPartKey(partition, userId, id), isNeighbour)
     save.written = i + 1
   }
 }
 
-function writeGroup (batch: WriteBatch, partition: number, userId: string, { head, changed, gone }: Changes): void {
-  if (head) batch.put(snapshotKey(partition, userId), head)
-  else batch.remove(snapshotKey(partition, userId))
-  let isNeighbour = false
-  for (const [id, part] of changed) {
-    batch.put(snapshotPartKey(partition, userId, id), part, isNeighbour)
-    isNeighbour = true
-  }
-  for (const id of gone) {
-    batch.remove(snapshotPartKey(partition, userId, id), isNeighbour)
-    isNeighbour = true
-  }
+function writeHead (
+  batch: WriteBatch, partition: number, userId: string, { head, changed }: Changes, isNeighbour: boolean
+): void {
+  if (head) batch.put(snapshotKey(partition, userId), head, isNeighbour)
+  else batch.remove(snapshotKey(partition, userId), isNeighbour)
+  for (const [id, part] of changed) batch.put(snapshotPartKey(partition, userId, id), part, true)
 }
 
 function writeCheckpoint (batch: WriteBatch, { partition, next }: Save): void {

@@ -1,14 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import { GatewayError } from '../schemas/errors.js'
-import {
-  callsOf, earlyField, headField, parseField, parseHead, partField, replacementOf, type Replacement,
-  scriptsOf,
-} from './snapshots-redis-scripts.js'
+import { newGeneration, redisReplacements } from './snapshots-redis-replace.js'
+import { callsOf, earlyField, headField, parseHead, partField, scriptsOf } from './snapshots-redis-scripts.js'
 import { pickParts, waitingOf } from './snapshots-waiting.js'
 import {
-  type LoadedState, ofPartition, type PartId, type PartsOf, type RebuildableSnapshots, SnapshotsLost, type StateChanges,
+  type LoadedState, type PartId, type PartsOf, type RebuildableSnapshots, SnapshotsLost, type StateChanges,
 } from './snapshots.js'
 
 export interface RedisSnapshotsOptions {
@@ -58,9 +55,7 @@ interface Reading {
   readonly values: ReadonlyArray<Buffer | null>
 }
 
-const fieldsPerStep = 250
 const partsPerRead = 100
-const stagedMs = 60_000
 /** Left under the key of an older build. */
 const fence = 'The states are in parts now, under another key, and only a newer Ledgerline can use them.'
 
@@ -213,29 +208,6 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
     return parts
   }
 
-  async function keysFrom (partition: number, cursor: string): Promise<[string, Buffer[]]> {
-    const [next, fields] = await scripts.snapshotsFieldsBuffer(keyOf(partition), [cursor, String(fieldsPerStep)])
-    return [next.toString(), fields]
-  }
-
-  async function * keys (partition: number) {
-    for (let cursor = '0'; ;) {
-      const [next, fields] = await keysFrom(partition, cursor)
-      for (const field of fields) {
-        const key = parseField(field)
-        if (key && key.userId !== ofPartition) yield key
-      }
-      if (next === '0') return
-      cursor = next
-    }
-  }
-
-  async function partIds (partition: number, userIds: ReadonlySet<string>): Promise<Map<string, PartId[]>> {
-    const ids = new Map(Array.from(userIds, userId => [userId, [] as PartId[]]))
-    for await (const { userId, part } of keys(partition)) if (part !== undefined) ids.get(userId)?.push(part)
-    return ids
-  }
-
   async function owned (partition: number): Promise<Assignment> {
     const assignment = assignments.get(partition) ?? await assigned(partition)
     if (assignment.over !== undefined) refuse(assignment, partition, assignment.over)
@@ -283,68 +255,12 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
       return (await readParts(partition, userId, ids, read, () => true))!
     },
 
-    keys,
-    partIds,
-
-    async replace (partition, checkpoint, states) {
-      const stored = await partIds(partition, new Set(states.keys()))
-      const replacements = Array.from(states, ([userId, right]) => {
-        return replacementOf(userId, checkpoint, right, stored.get(userId)!)
-      })
-      const replaced = new Set<string>()
-      for (const together of inCalls(replacements, callBytesMax)) {
-        if (!await put(partition, checkpoint, together)) break
-        for (const { userId } of together) replaced.add(userId)
-      }
-      return replaced
-    },
+    ...redisReplacements(redis, scripts, { keyOf, stagedKeyOf, identity, callBytesMax }),
 
     close () { closed.abort(new Error('the snapshots are closed')) },
-  }
-
-  /** What is too large for one call waits beside it, and is moved into its place in one step. */
-  async function put (partition: number, checkpoint: bigint, users: readonly Replacement[]): Promise<boolean> {
-    const stagedKey = stagedKeyOf(partition)
-    const all = users.flatMap(({ put }) => put)
-    const isLarge = users.reduce((sum, { bytes }) => sum + bytes, 0) > callBytesMax
-    await redis.unlink(stagedKey)
-    if (isLarge) {
-      for (let i = 0, bytes = 0, from = 0; i < all.length; i += 2) {
-        bytes += all[i + 1]!.length
-        if (bytes < callBytesMax / 2 && i + 2 < all.length) continue
-        await redis.hset(stagedKey, ...all.slice(from, i + 2))
-        await redis.pexpire(stagedKey, stagedMs)
-        from = i + 2
-        bytes = 0
-      }
-    }
-    const removed = users.flatMap(({ removed }) => removed)
-    const argv = [
-      identity, String(checkpoint), newGeneration(), String(isLarge ? all.length / 2 : 0),
-      String(removed.length), ...removed, ...(isLarge ? [] : all),
-    ]
-    return await scripts.snapshotsReplace(keyOf(partition), stagedKey, argv) === 1
   }
 }
 
 type Read = (partition: number, fields: ReadonlyArray<string | Buffer>) => Promise<Reading>
 
 function notReady (cause: Error): never { throw new GatewayError('not-ready', `Redis: ${cause.message}`, { cause }) }
-
-/** As many as fit together into a call; one that is larger is alone. */
-function * inCalls (users: readonly Replacement[], callBytesMax: number): Iterable<Replacement[]> {
-  let together: Replacement[] = []
-  let bytes = 0
-  for (const user of users) {
-    if (together.length > 0 && bytes + user.bytes > callBytesMax) {
-      yield together
-      together = []
-      bytes = 0
-    }
-    together.push(user)
-    bytes += user.bytes
-  }
-  if (together.length > 0) yield together
-}
-
-function newGeneration (): string { return randomBytes(9).toString('base64url') }

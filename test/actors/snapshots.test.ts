@@ -18,6 +18,7 @@ async function opened (t: Test, directory: string, commits: 'sync' | 'async' = '
 function watched (store: Store) {
   const seen = { bytes: 0, pageBytes: 0, commits: 0 }
   store.register({
+    derived: true, // asked after the snapshots
     write (batch) {
       if (batch.pageBytes === 0) return
       seen.bytes += batch.bytes
@@ -33,6 +34,7 @@ function watched (store: Store) {
 /** Fails commits that have something to write. */
 function failing (store: Store, isFailing: () => boolean): void {
   store.register({
+    derived: true, // asked after the snapshots
     write (batch) { if (batch.pageBytes > 0 && isFailing()) throw new Error('no space') },
     committed () {},
     failed () {},
@@ -168,7 +170,7 @@ t.test('what a save writes goes with what changed', async t => {
     const seen = watched(store)
     await snapshots.save(0, 20n, new Map([['ann', change('20', { gone: ids.flatMap(i => [`m${i}`, `p${i}`]) })]]))
     t.ok(seen.pageBytes < 4 << 20, `${seen.pageBytes} bytes of pages`)
-    t.equal(seen.commits, 1)
+    t.ok(seen.commits > 1, 'and goes over several commits')
     t.strictSame((await snapshots.partIds(0, new Set(['ann']))).get('ann')!.filter(id => !/^m20/.test(id)), ['s1'])
   })
 })
