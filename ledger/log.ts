@@ -36,7 +36,8 @@ export interface EventLog extends LogReader {
    *
    * A block has at most 1 MiB. Items that take up to 256 KiB, as `Stream.bytesOf` counts, are neighbours in one block,
    * so that the position of the first tells that of each: who wants to know that appends no more at a time, by
-   * `piecesOf`. More may go into several blocks, in order, of which the last one tells `derivedFrom`.
+   * `piecesOf`. More may go into several blocks, in order, of which the last one tells `derivedFrom`; what others
+   * append meanwhile may stand between them.
    *
    * From the call on the items belong to the log, which may hand these very objects to followers: they own their bytes,
    * and nobody changes them.

@@ -102,11 +102,9 @@ export async function logContract (
       const stream = noteStream()
       const log = await open(t, stream)
       const long = Array.from({ length: 30 }, (_, i) => note(`${i} ${'x'.repeat(100_000)}`))
-      const [first, many, last] = await Promise.all([
-        log.append(stream, 0, [note('before')]),
-        log.append(stream, 0, long, { derivedFrom: 7n }),
-        log.append(stream, 0, [note('after')]),
-      ])
+      const first = await log.append(stream, 0, [note('before')])
+      const many = await log.append(stream, 0, long, { derivedFrom: 7n })
+      const last = await log.append(stream, 0, [note('after')])
       const texts: string[] = []
       const places: string[] = []
       for await (const { offset, items } of log.read(stream, 0, { from: 0n })) {
