@@ -68,15 +68,15 @@ export class Sweeper {
     })
   }
 
-  /** By bytes alone, where a stream holds too many; called as often as some were appended. */
+  /** By bytes alone, of each stream that holds too many; called as often as some were appended. */
   relieve (): void {
     if (this.relieving) return
-    for (const stream of this.deps.streams()) {
-      if (excessOf(stream) <= 0) continue
-      this.relieving = true
-      this.next(() => this.deleteExcess(stream)).catch(() => {}).finally(() => { this.relieving = false })
-      return
-    }
+    const excessive = [...this.deps.streams()].filter(stream => excessOf(stream) > 0)
+    if (excessive.length === 0) return
+    this.relieving = true
+    this.next(async () => {
+      for (const stream of excessive) await this.deleteExcess(stream)
+    }).catch(() => {}).finally(() => { this.relieving = false })
   }
 
   /** One after the other: two would delete the same blocks. */
