@@ -10,6 +10,9 @@ const quietBytesMax = 16 * 1024
 /** One part in so many is for finishing frames. */
 const finishingShare = 4
 
+/** A frame for so many bytes of the bound is too many: their objects would fill the heap. */
+const bytesForFrame = 64
+
 /** How long those that wait for room stay unread at most, where nothing of what is held goes by itself. */
 const turnEveryMs = 50
 
@@ -23,6 +26,13 @@ export class Intake {
   #bytes = 0
   /** Of them in frames that are not whole, which go only once more is read. */
   #partialBytes = 0
+  /** Frames that were read and not dealt with, and how many a read brought at most, of late. */
+  #frames = 0
+  #readFrames = 1
+  /** Nobody is read, for there are too many frames. */
+  #shut = false
+  /** All connections of the node. */
+  everybody: () => Iterable<Connection> = () => []
   readonly #waiting = new Set<Connection>()
   #dealing = false
   #timer: NodeJS.Timeout | undefined
@@ -48,6 +58,28 @@ export class Intake {
   /** `bytes` more, or fewer, of those are in frames that are not whole. */
   tookPartial (bytes: number): void { this.#partialBytes += bytes }
 
+  /**
+   * A read may become fifteen times as much when it is full of the smallest frames, so one read of each connection is
+   * too much to pass the bound by: past the bound of frames nobody is read at all.
+   */
+  tookFrames (frames: number): void {
+    this.#frames += frames
+    if (frames > this.#readFrames) this.#readFrames = frames
+    if (this.#frames <= this.#framesMax || this.#shut) return
+    this.#shut = true
+    for (const connection of this.everybody()) {
+      const { reading, phase } = connection
+      if (phase === 'closing' || phase === 'closed' || reading.isHeldFor(hold.room)) continue
+      this.#waiting.add(connection)
+      reading.hold(connection, hold.room)
+    }
+    this.#timer ??= setInterval(() => { this.#dealAnyway() }, turnEveryMs).unref()
+  }
+
+  gaveFrames (frames: number): void { this.#frames -= frames }
+
+  get #framesMax (): number { return this.bytesMax / bytesForFrame }
+
   gave (bytes: number): void {
     this.#bytes -= bytes
     if (this.#waiting.size === 0 || this.#dealing) return
@@ -66,12 +98,17 @@ export class Intake {
     // A part is always for finishing frames, or many that are not whole would keep each other waiting.
     const leavingBytes = this.#bytes - this.#partialBytes
     let room = Math.max(this.bytesMax - this.#bytes, this.bytesMax / finishingShare - leavingBytes)
+    if (this.#shut && this.#frames > this.#framesMax / 2) return
+    this.#shut = false
+    let reads = (this.#framesMax - this.#frames) / this.#readFrames
+    this.#readFrames = Math.max(1, this.#readFrames >> 1)
     for (const connection of this.#waiting) {
-      if (room < readBytesMax) break
+      if (room < readBytesMax || reads < 1) break
       const { reading } = connection
       // Half of what holds it, or it would be held again by its next read.
       if (reading.leavingBytes > quietBytesMax && 2 * reading.leavingBytes > room) continue
       room -= readBytesMax
+      reads--
       this.#readAgain(connection)
     }
     this.#stopIfDone()
@@ -89,6 +126,7 @@ export class Intake {
 
   #stopIfDone (): void {
     if (this.#waiting.size > 0) return
+    this.#shut = false
     clearInterval(this.#timer)
     this.#timer = undefined
   }

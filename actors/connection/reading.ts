@@ -18,6 +18,7 @@ const frameObjectsBytes = 256
 /** What one append has in memory, until its outcome is known and its last uplink is acked or refused. */
 export interface AppendedBytes {
   readonly bytes: number
+  readonly frames: number
   /** Its last uplink; 0 for none. */
   readonly uplinkSeq: number
   hasOutcome: boolean
@@ -33,6 +34,7 @@ export class Reading {
   #holds = 0
   #partialBytes = 0
   #waitingBytes = 0
+  #waitingFrames = 0
   #appended: AppendedBytes[] = none
   #ended = false
   /** All three together. */
@@ -74,7 +76,9 @@ export class Reading {
   received (connection: Connection, frames: number, bytes: number): void {
     const taken = bytes + frames * frameObjectsBytes
     this.#waitingBytes += taken
+    this.#waitingFrames += frames
     this.#add(connection, taken)
+    this.intake.tookFrames(frames)
   }
 
   /** A frame that is not whole yet takes `bytes`. */
@@ -91,13 +95,22 @@ export class Reading {
     const bytes = this.#waitingBytes
     if (bytes === 0) return
     this.#waitingBytes = 0
+    this.intake.gaveFrames(this.#waitingFrames)
+    this.#waitingFrames = 0
     this.#add(connection, -bytes)
   }
 
   /** The same of a turn that ends with an append; where frames are left, all stays counted until they are done, too. */
   appended ({ forwardedSeq, frames }: Connection): AppendedBytes {
-    const appended = { bytes: frames.length === 0 ? this.#waitingBytes : 0, uplinkSeq: forwardedSeq, hasOutcome: false }
+    const isAll = frames.length === 0
+    const appended = {
+      bytes: isAll ? this.#waitingBytes : 0,
+      frames: isAll ? this.#waitingFrames : 0,
+      uplinkSeq: forwardedSeq,
+      hasOutcome: false,
+    }
     this.#waitingBytes -= appended.bytes
+    this.#waitingFrames -= appended.frames
     if (this.#appended.length === 0) this.#appended = [appended]
     else this.#appended.push(appended)
     return appended
@@ -114,16 +127,19 @@ export class Reading {
     const { forwardedSeq, ackedUplinkSeq } = connection
     let done = 0
     let bytes = 0
+    let frames = 0
     while (done < appended.length) {
-      const { hasOutcome, uplinkSeq, bytes: its } = appended[done]!
+      const { hasOutcome, uplinkSeq, bytes: its, frames: objects } = appended[done]!
       // One above what is forwarded was refused since.
       if (!hasOutcome || (uplinkSeq > ackedUplinkSeq && uplinkSeq <= forwardedSeq && !this.#ended)) break
       bytes += its
+      frames += objects
       done++
     }
     if (done === 0) return
     if (done === appended.length) this.#appended = none
     else appended.splice(0, done)
+    this.intake.gaveFrames(frames)
     if (bytes > 0) this.#add(connection, -bytes)
   }
 

@@ -80,6 +80,7 @@ export class Edge {
       ticks: context.ticks,
       putOut: connection => { this.#putOut(connection) },
     })
+    context.intake.everybody = () => this.#all
     this.#lateTicks = 2 * everyMs / tickMs
     this.#sweptAt = context.ticks()
     this.#timer = setInterval(() => { this.#sweep() }, everyMs)

@@ -98,6 +98,7 @@ export function givenConnection (
   const connection = edge.accept(wire, wire.address, context.ticks())
   const tell = (event: ConnectionEvent) => { connection.tell(event) }
   return {
+    connection,
     written,
     asked,
     verifying,

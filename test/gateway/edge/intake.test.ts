@@ -81,6 +81,20 @@ t.test('What is read and not dealt with', async t => {
     t.equal(intake.bytes, 0)
   })
 
+  t.test('is not read at all where it would be too many objects, until half of them are gone', async t => {
+    const { intake, clients } = await given(t, 2)
+    intake.everybody = () => clients.map(({ connection }) => connection)
+    const [busy, quiet] = clients
+    const frames = bytesMax / 64 + 1
+    busy!.received(...uplinks(1, frames))
+    t.ok(busy!.isPaused() && quiet!.isPaused())
+    await turn()
+    busy!.storeAll()
+    busy!.acked(frames)
+    await until('both are read again', () => !busy!.isPaused() && !quiet!.isPaused())
+    t.equal(intake.bytes, 0)
+  })
+
   t.test('is let go of when the connection leaves, refused or not', async t => {
     const { intake, clients: [first, second] } = await given(t, 2)
     await sendAll(first!, 0, 5)
