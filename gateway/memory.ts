@@ -111,16 +111,15 @@ export function memoryBytesMax (): number {
   return constrained > 0 && constrained < totalmem() ? constrained : totalmem()
 }
 
-const pageBytes = 4096
-
 /** Without what is mapped from files, such as the log: the system takes that back when it needs it. */
 function residentBytes (): number {
   try {
-    const [, resident, shared] = readFileSync('/proc/self/statm', 'latin1').split(' ').map(Number)
-    return (resident! - shared!) * pageBytes
+    const [, kib] = /^RssAnon:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? []
+    if (kib !== undefined) return Number(kib) * 1024
   } catch {
-    return process.memoryUsage.rss()
+    // No such file: not Linux.
   }
+  return process.memoryUsage.rss()
 }
 
 function mib (bytes: number): number { return Math.round(bytes / 1024 / 1024) }

@@ -6,6 +6,8 @@
 /** Bytes of UTF-8. A key of a table or a saved state is an id and a few bytes, and LMDB bounds keys. */
 export const idBytesMax = 256
 export const serviceBytesMax = 256
+/** Several tokens of a connection may wait for their keys. */
+export const tokenBytesMax = 16_384
 export const platformBytesMax = 64
 export const clientBytesMax = 128
 /** Of why a client skipped a downlink; a longer one is cut. */

@@ -1,6 +1,6 @@
 import type { Connect } from '../../schemas/frames.js'
 import {
-  clientBytesMax, idWanted, isId, isTextWithin, platformBytesMax, textWanted,
+  clientBytesMax, idWanted, isId, isTextWithin, platformBytesMax, textWanted, tokenBytesMax, utf8Fits,
 } from '../../schemas/text.js'
 import type { Welcome } from '../user/effects.js'
 import { closeConnection, sendAwaySoon } from './close.js'
@@ -100,7 +100,8 @@ export function welcome (connection: Connection, { resumed, uplinkSeq, downlinkS
 }
 
 function wrongField (frame: Connect): string | undefined {
-  const { deviceId, sessionId, platform, client, downlinkSeq } = frame
+  const { token, deviceId, sessionId, platform, client, downlinkSeq } = frame
+  if (!utf8Fits(token, tokenBytesMax)) return `token: ${textWanted(tokenBytesMax)}`
   if (!isId(deviceId)) return `deviceId: ${idWanted}`
   if (!isId(sessionId)) return `sessionId: ${idWanted}`
   if (!isTextWithin(platform, platformBytesMax)) return `platform: ${textWanted(platformBytesMax)}`

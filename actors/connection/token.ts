@@ -1,4 +1,5 @@
 import { type ErrorCode, GatewayError } from '../../schemas/errors.js'
+import { textWanted, tokenBytesMax, utf8Fits } from '../../schemas/text.js'
 import { closeConnection } from './close.js'
 import { type Connection, type EdgeContext, type Identity, never, tickMs } from './connection.js'
 
@@ -22,6 +23,10 @@ export function freshToken (connection: Connection, token: string): void {
     return
   }
   connection.answersConnected()
+  if (!utf8Fits(token, tokenBytesMax)) {
+    closeConnection(connection, 'bad-frame', `token: ${textWanted(tokenBytesMax)}`)
+    return
+  }
   if (connection.tokenCheck) {
     connection.tokenCheck.next = token
     return

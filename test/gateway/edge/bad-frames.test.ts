@@ -167,7 +167,7 @@ for (const dialect of dialects) {
     t.test('a connect of wrong fields', async t => {
       const wrong: Array<Partial<Sent>> = [
         { downlinkSeq: -1 }, { downlinkSeq: Number.MAX_SAFE_INTEGER }, { downlinkSeq: 2 ** 53 },
-        { deviceId: '' }, { deviceId: 'd'.repeat(257) }, { deviceId: '😀'.repeat(65) }, { deviceId: 'a\u001bb' },
+        { token: 't'.repeat(16_385) }, { deviceId: '' }, { deviceId: 'd'.repeat(257) }, { deviceId: '😀'.repeat(65) }, { deviceId: 'a\u001bb' },
         { sessionId: '' }, { sessionId: 's'.repeat(257) }, { platform: 'p'.repeat(65) }, { client: 'c'.repeat(129) },
       ]
       for (const fields of wrong) {
