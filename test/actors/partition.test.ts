@@ -220,8 +220,11 @@ t.test('An idle user', async t => {
   })
 })
 
-t.test('More entries than may fold at once', async t => {
-  t.test('make the log wait until there is room again', async t => {
+for (const [what, bound] of [
+  ['entries', { foldingMax: 2 }],
+  ['bytes', { foldingBytesMax: 2 * ledger.bytesOf(of('ann', opened('a1'))[0]!) }],
+] as const) {
+  t.test(`More ${what} than may fold at once make the log wait until there is room again`, async t => {
     const world = await given(t, t.testdir())
     let release: (() => void) | undefined
     const released = new Promise<void>(resolve => { release = resolve })
@@ -232,12 +235,13 @@ t.test('More entries than may fold at once', async t => {
         return await world.snapshots.load(partition, userId, partsOf)
       },
     }
-    const deps = { ...world.deps, snapshots, limits: { ...limits, foldingMax: 2 } }
+    const deps = { ...world.deps, snapshots, limits: { ...limits, ...bound } }
     const partition = await Partition.open(0, deps, () => {})
     t.teardown(() => partition.revoke())
     const block = (offset: bigint, items: Entry[]) => ({ partition: 0, offset, items })
     t.equal(partition.received(block(0n, of('ann', opened('a1'), uplink('a1', 1)))), undefined, 'up to the bound it does not')
-    const wait = partition.received(block(1n, of('ann', uplink('a1', 2))))
+    const large = { ...uplink('a1', 2), payload: Buffer.alloc(1_000) } as Entry['fact']
+    const wait = partition.received(block(1n, of('ann', large)))
     t.ok(wait instanceof Promise)
     let resumed = false
     const resuming = (wait as Promise<void>).then(() => { resumed = true })
@@ -248,6 +252,24 @@ t.test('More entries than may fold at once', async t => {
     await until(() => world.sent.length === 3)
     t.strictSame(world.sent, ['welcome a1 up 0 down 0..0', 'ack a1 1=1', 'ack a1 2=2'])
   })
+}
+
+t.test('More bytes of uplinks than may wait for their stream make the log wait', async t => {
+  const world = await given(t, t.testdir())
+  const gate = new Gate(world.log)
+  const deps = { ...world.deps, log: gate.log, limits: { ...limits, unpublishedBytesMax: 5_000 } }
+  const partition = await Partition.open(0, deps, () => {})
+  t.teardown(() => partition.revoke())
+  const large = (seq: number) => of('ann', { ...uplink('a1', seq), payload: Buffer.alloc(3_000) } as Entry['fact'])
+  t.equal(partition.received({ partition: 0, offset: 0n, items: [...of('ann', opened('a1')), ...large(1)] }), undefined)
+  await until(() => gate.waiting > 0)
+  t.equal(partition.received({ partition: 0, offset: 1n, items: large(2) }), undefined, 'what folds is little')
+  await until(() => world.sent.length === 3)
+  const wait = partition.received({ partition: 0, offset: 2n, items: of('ann', uplink('a1', 3)) })
+  t.ok(wait instanceof Promise)
+  gate.open()
+  await wait
+  await until(async () => (await published(world.log)).length === 3)
 })
 
 t.test('A store of snapshots that went back', async t => {
