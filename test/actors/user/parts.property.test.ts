@@ -12,7 +12,7 @@ import { World } from './world.js'
 
 /** What an owner does after so many entries. */
 const owner = fc.record({
-  after: fc.nat({ max: 40 }),
+  after: fc.nat({ max: 8 }),
   do: fc.oneof(
     { weight: 4, arbitrary: fc.constant('save' as const) },
     { weight: 2, arbitrary: fc.constant('collect' as const) },
@@ -21,7 +21,7 @@ const owner = fc.record({
     { weight: 1, arbitrary: fc.constant('crashWhileSaving' as const) }),
   stored: fc.nat({ max: 3 }),
 })
-const owners = fc.array(owner, { maxLength: 30, size: 'max' })
+const owners = fc.array(owner, { minLength: 20, maxLength: 80, size: 'max' })
 
 /** One user through any number of owners, with the ledger to go on from. */
 class Ownership {
@@ -49,6 +49,7 @@ class Ownership {
     this.collect()
     this.saved.save(this.#unsaved!)
     this.#unsaved = undefined
+    assertAlike(this.saved.whole(), this.state)
   }
 
   /** The process ends in the middle of a save: `stored` of the parts that may go ahead of the head are there. */
