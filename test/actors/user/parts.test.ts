@@ -2,8 +2,9 @@ import t from 'tap'
 import { changesOf, partsOf, stateOf, unsavable } from '../../../actors/user/parts.js'
 import { outboxMax, sessionsMax, type UserState } from '../../../actors/user/state.js'
 import { headCodec } from '../../../schemas/user-state.js'
-import { at, closed, effectsOf, given, minute, opened, reported, requested, uplink } from './history.js'
-import { SavedParts } from './saved-parts.js'
+import type { Fact } from '../../../schemas/facts.js'
+import { at, closed, effectsOf, given, kicked, minute, opened, reported, requested, skipped, uplink } from './history.js'
+import { assertAlike, SavedParts } from './saved-parts.js'
 
 const day = 1_440 * minute
 const kb60 = Buffer.alloc(60_000, 7)
@@ -81,6 +82,37 @@ t.test('What a checkpoint writes', async t => {
     t.strictSame([...saved.written.keys()], [])
     t.ok(saved.bytes < 100, `${saved.bytes} bytes`)
   })
+})
+
+t.test('After each entry by itself, what is saved is the state, and nothing else is', async t => {
+  const many = (count: number, make: (i: number) => Fact) => Array.from({ length: count }, (_, i) => make(i))
+  const large = Buffer.alloc(600)
+  const entries: Array<[number, Fact]> = [
+    [0, requested('w1')], [0, requested('w2', { platforms: ['another'] })],
+    [0, opened('c1')], [0, uplink('c1', 1)], [0, requested('m1')], [0, requested('m2')], [0, requested('m3', { payload: large })],
+    [0, requested('m4')], [0, reported('c1', 1)], [0, reported('c1', 2)], [0, reported('c1', 3)], [0, skipped('c1', 4)],
+    [0, reported('c1', 5)], [0, requested('m5', { ttlMs: 1 })], [0, closed('c1')], [1, requested('m6', { ttlMs: 1 })],
+    [minute, opened('c2', { downlinkSeq: 5 })], [minute, requested('m7')], [minute, reported('c2', 7)],
+    [minute, closed('c2', { told: false })], [minute, requested('m8', { ttlMs: 1 })],
+    [2 * minute, opened('c3', { downlinkSeq: 7 })], [2 * minute, opened('c4', { downlinkSeq: 7 })],
+    [2 * minute, closed('c4', { told: true })], [2 * minute, opened('c5')], [2 * minute, kicked('k1')],
+    [2 * minute, closed('c9')], [2 * minute, opened('c6', { sessionId: 'another' })], [2 * minute, closed('c6', { endSession: true })],
+    ...many(3, i => requested(`n${i}`)).map((fact): [number, Fact] => [2 * minute, fact]),
+    ...many(sessionsMax + 2, i => opened(`x${i}`, { deviceId: `d${i}` })).map((fact): [number, Fact] => [3 * minute, fact]),
+    [3 * minute, requested('all')], [3 * minute, opened('y0', { deviceId: 'd0' })],
+    ...many(140, i => opened(`z${i}`, { deviceId: 'd5' })).map((fact): [number, Fact] => [4 * minute, fact]),
+    ...many(100, i => requested(`q${i}`, { devices: [`d${9 + i % 3}`] })).map((fact): [number, Fact] => [4 * minute, fact]),
+    ...many(60, i => kicked(`k${i}`, 'none')).map((fact): [number, Fact] => [4 * minute + 2 * day, fact]),
+    [60 * day, opened('late', { deviceId: 'later' })], [60 * day, opened('later', { deviceId: 'latest' })],
+  ]
+  const state = given()
+  const saved = new SavedParts()
+  for (const [i, [atMs, fact]] of entries.entries()) {
+    effectsOf(state, at(atMs, fact))
+    save(saved, state)
+    t.doesNotThrow(() => { assertAlike(saved.whole(), state) }, `${i} ${fact.type}`)
+    if (saved.strays().length > 0) t.fail(`${i} ${fact.type}: nothing names ${saved.strays().join()}`)
+  }
 })
 
 t.test('A message that goes before it was saved is never written', async t => {
