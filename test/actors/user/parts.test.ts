@@ -86,23 +86,27 @@ t.test('What a checkpoint writes', async t => {
 
 t.test('After each entry by itself, what is saved is the state, and nothing else is', async t => {
   const many = (count: number, make: (i: number) => Fact) => Array.from({ length: count }, (_, i) => make(i))
+  const all = (atMs: number, facts: Fact[]) => facts.map((fact): [number, Fact] => [atMs, fact])
   const large = Buffer.alloc(600)
   const entries: Array<[number, Fact]> = [
     [0, requested('w1')], [0, requested('w2', { platforms: ['another'] })],
-    [0, opened('c1')], [0, uplink('c1', 1)], [0, requested('m1')], [0, requested('m2')], [0, requested('m3', { payload: large })],
+    [0, opened('c1')], [0, uplink('c1', 1)], [0, requested('m1')], [0, requested('m2')],
+    [0, requested('m3', { payload: large })],
     [0, requested('m4')], [0, reported('c1', 1)], [0, reported('c1', 2)], [0, reported('c1', 3)], [0, skipped('c1', 4)],
     [0, reported('c1', 5)], [0, requested('m5', { ttlMs: 1 })], [0, closed('c1')], [1, requested('m6', { ttlMs: 1 })],
-    [minute, opened('c2', { downlinkSeq: 5 })], [minute, requested('m7')], [minute, reported('c2', 7)],
+    [minute, opened('c2', { downlinkSeq: 5 })], [minute, reported('c2', 5)], [minute, requested('m7')],
+    [minute, reported('c2', 7)],
     [minute, closed('c2', { told: false })], [minute, requested('m8', { ttlMs: 1 })],
     [2 * minute, opened('c3', { downlinkSeq: 7 })], [2 * minute, opened('c4', { downlinkSeq: 7 })],
     [2 * minute, closed('c4', { told: true })], [2 * minute, opened('c5')], [2 * minute, kicked('k1')],
-    [2 * minute, closed('c9')], [2 * minute, opened('c6', { sessionId: 'another' })], [2 * minute, closed('c6', { endSession: true })],
-    ...many(3, i => requested(`n${i}`)).map((fact): [number, Fact] => [2 * minute, fact]),
-    ...many(sessionsMax + 2, i => opened(`x${i}`, { deviceId: `d${i}` })).map((fact): [number, Fact] => [3 * minute, fact]),
+    [2 * minute, closed('c9')], [2 * minute, opened('c6', { sessionId: 'another' })],
+    [2 * minute, closed('c6', { endSession: true })],
+    ...all(2 * minute, many(3, i => requested(`n${i}`))),
+    ...all(3 * minute, many(sessionsMax + 2, i => opened(`x${i}`, { deviceId: `d${i}` }))),
     [3 * minute, requested('all')], [3 * minute, opened('y0', { deviceId: 'd0' })],
-    ...many(140, i => opened(`z${i}`, { deviceId: 'd5' })).map((fact): [number, Fact] => [4 * minute, fact]),
-    ...many(100, i => requested(`q${i}`, { devices: [`d${9 + i % 3}`] })).map((fact): [number, Fact] => [4 * minute, fact]),
-    ...many(60, i => kicked(`k${i}`, 'none')).map((fact): [number, Fact] => [4 * minute + 2 * day, fact]),
+    ...all(4 * minute, many(140, i => opened(`z${i}`, { deviceId: 'd5' }))),
+    ...all(4 * minute, many(100, i => requested(`q${i}`, { devices: [`d${9 + i % 3}`] }))),
+    ...all(4 * minute + 2 * day, many(60, i => kicked(`k${i}`, 'none'))),
     [60 * day, opened('late', { deviceId: 'later' })], [60 * day, opened('later', { deviceId: 'latest' })],
   ]
   const state = given()
