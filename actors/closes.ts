@@ -15,7 +15,7 @@ interface Close { readonly message: CloseConnection, readonly sinceMs: number, s
  * has ended, by the next owner of the partition too. A lost one would leave the socket open, of a connection that gets
  * no downlinks any more.
  */
-export class Closes implements Links {
+export class UnconfirmedCloses implements Links {
   readonly #links: Links
   /** By connection id. */
   readonly #due = new Map<string, Close>()

@@ -3,8 +3,9 @@ import type { Entry } from '../schemas/facts.js'
 import type { UplinkAccepted } from '../schemas/records.js'
 import { ledger, uplinks } from '../schemas/streams.js'
 import { Checkpointer } from './checkpointer.js'
-import { Closes } from './closes.js'
-import type { AskRequest, Links, LocalEnds, Question } from './links.js'
+import { UnconfirmedCloses } from './closes.js'
+import { EarlyQuestions } from './early-questions.js'
+import type { Links, LocalEnds, Question } from './links.js'
 import { Publisher } from './publisher.js'
 import { ofPartition, type Snapshots, SnapshotsLost, type StateChanges } from './snapshots.js'
 import type { Actor, ActorSystem } from './system.js'
@@ -58,9 +59,6 @@ export const partitionLimits: PartitionLimits = {
   revokeMs: 5_000,
 }
 
-/** Questions that wait for blocks to be received; past it one is not answered. */
-const questionsMax = 10_000
-
 /** How far a partition is, for those who watch it. Positions are the first offsets that are not done yet. */
 export interface PartitionProgress {
   readonly partition: number
@@ -98,7 +96,7 @@ export class Partition {
   readonly #users = new Map<string, ActiveUser>()
   readonly #publisher: Publisher
   readonly #checkpointer: Checkpointer
-  readonly #closes: Closes
+  readonly #closes: UnconfirmedCloses
 
   /** Blocks that are not folded by all of their users. */
   readonly #folding: FoldingUsers[] = []
@@ -118,7 +116,7 @@ export class Partition {
   readonly #waiting = new Map<string, number>()
   #lastError = ''
   /** Questions about blocks that were not received yet. */
-  #early: AskRequest[] = []
+  readonly #early = new EarlyQuestions()
   /** Users who are set aside and recorded: after a rest they are found out again. */
   readonly #aside = new Set<string>()
 
@@ -132,13 +130,13 @@ export class Partition {
     const { next: end } = await deps.log.bounds(ledger, partition)
     const published = await deps.log.derivedFrom(uplinks, partition)
     const own = await deps.snapshots.load(partition, ofPartition, () => [])
-    return new Partition(partition, deps, lost, next, end, published, new Closes(deps.links, own?.head))
+    return new Partition(partition, deps, lost, next, end, published, new UnconfirmedCloses(deps.links, own?.head))
   }
 
   private constructor (
     readonly partition: number, readonly deps: PartitionDeps, readonly lost: () => void, readonly next: bigint,
     /** What is appended from here on is new, whatever the clock of the node that dated it. */
-    readonly end: bigint, published: bigint, closes: Closes
+    readonly end: bigint, published: bigint, closes: UnconfirmedCloses
   ) {
     this.#closes = closes
     this.#received = this.#folded = next - 1n
@@ -178,7 +176,7 @@ export class Partition {
       user.dirty = true
       this.#tell(user, { type: 'entries', block: folding, entries })
     }
-    if (this.#early.length > 0) for (const question of this.#early.splice(0)) this.ask(question)
+    if (this.#early.size > 0) for (const question of this.#early.take()) this.ask(question)
     if (this.#entriesSinceCheckpoint >= this.deps.limits.checkpointEntries) this.checkpoint()
     if (!this.#hasRoom) return new Promise(resolve => { this.#room = resolve })
   }
@@ -187,7 +185,7 @@ export class Partition {
   ask (question: Question): void {
     if (this.#revoked) return
     if (question.type === 'askRequest' && question.asOf > this.#received + 1n) {
-      if (this.#early.length < questionsMax) this.#early.push(question)
+      this.#early.add(question)
     } else this.#tell(this.#active(question.userId), question)
   }
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Closes } from '../../actors/closes.js'
+import { UnconfirmedCloses } from '../../actors/closes.js'
 import { localLinks } from '../../actors/links.js'
 import type { CloseConnection } from '../../actors/user/effects.js'
 import { closed } from '../projections/given.js'
@@ -11,7 +11,7 @@ t.test('closes that their edge has not confirmed', async t => {
     const links = localLinks()
     const told: string[] = []
     links.connections = ({ connectionId }) => told.push(connectionId) > 0
-    return { told, closes: new Closes(links, saved) }
+    return { told, closes: new UnconfirmedCloses(links, saved) }
   }
 
   t.test('are told until the ledger has their end, by the next owner too', async t => {
