@@ -395,6 +395,7 @@ export class Partition {
       userSetAside: error => { this.#setUserAside(userId, error) },
       failed: (error, entry) => { this.#failed('entry failed', error, { userId, fact: entry.fact.type }) },
       crashed: error => { this.#failed('user actor crashed', error, { userId }) },
+      unreadable: error => { this.#failed('payloads of a user can not be read', error, { userId }) },
       waits: error => { this.#waits(userId, error) },
       waited: () => { this.#waiting.delete(userId) },
       ended: () => this.#ended,

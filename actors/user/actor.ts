@@ -1,7 +1,7 @@
 import type { Entry } from '../../schemas/facts.js'
 import type { UplinkAccepted } from '../../schemas/records.js'
 import type { Question, Resync } from '../links.js'
-import type { StateChanges } from '../snapshots.js'
+import type { PartId, StateChanges } from '../snapshots.js'
 import { type Refill, resync, send, tellKnown } from './answers.js'
 import type { Effect } from './effects.js'
 import { fold } from './fold.js'
@@ -51,6 +51,8 @@ export interface UserActorDeps extends SinkDeps, RecoveryDeps {
   failed (error: Error, entry: Entry): void
   /** A defect of ours that no entry is to blame for. The next message finds the state rebuilt. */
   crashed (error: Error): void
+  /** Payloads of downlinks that wait are not there or can not be read; the user goes on without a refill. */
+  unreadable (error: Error): void
   /**
    * True for an entry so old that whoever waits for an answer to it has asked again with `Resync`, or is gone. A replay
    * of days sends no acks and downlinks of those days.
@@ -106,10 +108,8 @@ export function userActor (userId: string, deps: UserActorDeps) {
     }
   }
 
-  function refuse (nodeId: string, connectionId: string): void {
-    deps.links.toConnection({
-      type: 'closeConnection', nodeId, connectionId, code: 'internal', reason: 'the state of this user can not be used',
-    })
+  function refuse (nodeId: string, connectionId: string, reason = 'the state of this user can not be used'): void {
+    deps.links.toConnection({ type: 'closeConnection', nodeId, connectionId, code: 'internal', reason })
   }
 
   async function begin (message: UserMessage): Promise<UserState | null> {
@@ -174,13 +174,26 @@ export function userActor (userId: string, deps: UserActorDeps) {
 
   function answer (state: UserState, question: Resync): UserState | Promise<UserState> {
     const refill = resync(state, question, deps.links)
-    if (refill && refill.unread.length > 0) return readAndSend(refill).then(() => state)
+    if (refill && refill.unread.length > 0) return readAndSend(state, refill).then(() => state)
     if (refill) send(refill, deps.links)
     return state
   }
 
-  async function readAndSend (refill: Refill): Promise<void> {
-    send(refill, deps.links, await recovery.patiently(() => recovery.payloads(refill.unread)))
+  /**
+   * The state is whole without the payloads, so it goes on where they can't be read: only the connection that was to
+   * have them ends, and with it the session's place does not move past them.
+   */
+  async function readAndSend (state: UserState, refill: Refill): Promise<void> {
+    let payloads: ReadonlyMap<PartId, Buffer> | undefined
+    try {
+      payloads = await recovery.patiently(() => recovery.payloads(state, refill.unread))
+    } catch (err) {
+      if (!(err instanceof Unusable)) throw err
+      deps.unreadable(err)
+      refuse(refill.nodeId, refill.connectionId, 'a downlink that waits can not be read')
+      return
+    }
+    if (payloads) send(refill, deps.links, payloads) // else it asks again
   }
 
   function foldEntries (state: UserState, message: Entries, from: number): UserState | Promise<UserState> {
@@ -196,7 +209,7 @@ export function userActor (userId: string, deps: UserActorDeps) {
           return retry(message, i, err as Error)
         }
         for (let k = 0; k < effects.length; k++) sink.perform(effects[k]!)
-        if (sink.refill) return readAndSend(sink.refill).then(() => foldEntries(state, message, i + 1))
+        if (sink.refill) return readAndSend(state, sink.refill).then(() => foldEntries(state, message, i + 1))
       }
       sink.flush()
       state.offset = block.offset
@@ -217,7 +230,7 @@ export function userActor (userId: string, deps: UserActorDeps) {
       const sink = new Sink(state, block.uplinks, deps, deps.isHistory(entry, block))
       for (const effect of fold(state, entry)) sink.perform(effect)
       sink.flush()
-      if (sink.refill) await readAndSend(sink.refill)
+      if (sink.refill) await readAndSend(state, sink.refill)
       return foldEntries(state, message, index + 1)
     } catch (err) {
       if (err instanceof Unusable || deps.ended()) throw err

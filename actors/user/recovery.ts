@@ -71,15 +71,19 @@ export class Recovery {
   }
 
   /**
-   * Payloads that were left out when the state was loaded.
+   * Payloads that were left out when `state` was loaded.
    *
+   * @returns undefined where another owner of the partition is ahead and has removed some: what they belong to was
+   * acked, or is gone, by an entry that is still to come here
    * @throws Unusable where one is not there, though its message is
    */
-  async payloads (ids: readonly PartId[]): Promise<ReadonlyMap<PartId, Buffer>> {
+  async payloads (state: UserState, ids: readonly PartId[]): Promise<ReadonlyMap<PartId, Buffer> | undefined> {
     const payloads = await this.deps.parts(this.userId, ids)
     const missing = ids.find(id => !payloads.has(id))
-    if (missing !== undefined) throw new Unusable(new Error(`part ${missing} of a user state is missing`))
-    return payloads
+    if (missing === undefined) return payloads
+    const saved = await this.load()
+    if (saved.offset > state.offset) return undefined
+    throw new Unusable(new Error(`part ${missing} of the saved state is missing`))
   }
 
   /** The state after all blocks below `before` and then `entries`: what is saved plus replay, without effects. */

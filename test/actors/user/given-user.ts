@@ -21,6 +21,7 @@ export interface GivenUser {
   readonly crashed: string[]
   readonly waits: string[]
   readonly aside: string[]
+  readonly unreadable: string[]
   readonly settled: DownlinkOutcome[]
   block (offset: bigint): FoldingBlock
   /** Folds the facts as one block of the ledger. */
@@ -57,6 +58,7 @@ export function givenUser (
     userSetAside: ({ message }) => { user.aside.push(message) },
     failed: ({ message }) => { user.failed.push(message) },
     crashed: ({ message }) => { user.crashed.push(message) },
+    unreadable: ({ message }) => { user.unreadable.push(message) },
     waits: ({ message }) => { user.waits.push(message) },
     waited: () => { user.waits.push('over') },
     ended: () => false,
@@ -80,6 +82,7 @@ export function givenUser (
     get published () { return accepted.map(({ seq, userSeq }) => `${seq}=${userSeq}`) },
     setAside: [],
     aside: [],
+    unreadable: [],
     failed: [],
     crashed: [],
     waits: [],

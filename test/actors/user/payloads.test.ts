@@ -1,7 +1,7 @@
 import t from 'tap'
 import { newUser } from '../../../actors/user/state.js'
 import { inShort, of } from '../given.js'
-import { closed, opened, requested, uplink } from './history.js'
+import { closed, opened, reported, requested, uplink } from './history.js'
 import { givenUser } from './given-user.js'
 
 const large = (messageId: string, fill: number) => requested(messageId, { payload: Buffer.alloc(5_000, fill) })
@@ -62,15 +62,46 @@ t.test('Large payloads that are in the store', async t => {
     t.strictSame(user.waits, ['away', 'away', 'over'])
     t.strictSame(user.sent.slice(-2), ['deliver c2 3 m3', 'ack c2 1=1'])
   })
-  t.test('set their user aside where they are gone', async t => {
+  t.test('end the connection that was to have them where they are gone, and nothing else is lost', async t => {
     const saved = await resting(t)
     saved.parts.delete('p3')
     const user = givenUser(t, { saved, deps: { resumeBytesMax: 1_000_000 } })
     user.offset = 1n
-    await user.fold(opened('c2'))
-    t.strictSame(user.aside, ['part p3 of a user state is missing'])
-    t.equal(user.sent.at(-1), 'close c2 internal')
-    t.strictSame(user.crashed, [])
+    await user.fold(opened('c2'), uplink('c2', 1), requested('m4'))
+    t.strictSame(user.unreadable, ['part p3 of the saved state is missing'])
+    t.ok(user.sent.includes('close c2 internal'))
+    t.strictSame([user.aside, user.crashed, user.setAside], [[], [], []])
+    const again = givenUser(t, { saved: await user.save() })
+    again.offset = user.offset
+    await again.fold(closed('c2'), opened('c3', { deviceId: 'pad' }), uplink('c3', 1))
+    t.strictSame(again.published, ['1=2'], 'the number of the uplink before is not given out again')
+    t.ok([...(await again.state()).messages].some(({ messageId }) => messageId === 'm4'))
+  })
+  t.test('are not sent where an owner who is ahead has removed them, for an entry still to come acks them', async t => {
+    const saved = await resting(t)
+    const ahead = givenUser(t, { saved })
+    ahead.offset = 1n
+    await ahead.fold(opened('c2'), reported('c2', 3))
+    const stored = (_userId: string, ids: readonly string[]) =>
+      Promise.resolve(new Map(ids.flatMap(id => saved.parts.has(id) ? [[id, saved.parts.get(id)!]] : [])))
+    const behind = givenUser(t, {
+      saved: await resting(t),
+      deps: {
+        resumeBytesMax: 1_000_000,
+        load: async () => saved.loaded(),
+        parts: stored,
+      }
+    })
+    await behind.tell({
+      type: 'askRequest', userId: 'ann', partition: 0, nodeId: 'n1', askId: 1, messageId: 'm9', content: 1, asOf: 0n,
+    })
+    await ahead.save()
+    behind.offset = 1n
+    await behind.fold(opened('c2'))
+    t.strictSame(behind.sent, ['welcome c2 up 0 down 0..3'])
+    t.strictSame([behind.aside, behind.unreadable], [[], []])
+    await behind.fold(reported('c2', 3), uplink('c2', 1))
+    t.strictSame(behind.published, ['1=1'])
   })
   t.test('of a partition that ended meanwhile set no entry aside', async t => {
     const saved = await resting(t)
