@@ -137,6 +137,8 @@ class EmbeddedStore implements Store {
   private readonly short = { derived: 0, others: 0 }
   /** The disk was asked for it and has no room. */
   private full = false
+  /** The commit under way has what derived writers gave it. */
+  private hasDerived = false
   private isStopping = false
   private state: 'open' | 'closing' | 'closed' = 'open'
   private closing: Promise<void> | undefined
@@ -250,6 +252,7 @@ class EmbeddedStore implements Store {
     const { batch } = this
     batch.start()
     for (const writer of this.others) writer.write(batch)
+    this.hasDerived = false
     if (this.short.derived > 0) {
       if (this.isStopping) this.giveUp(this.derived, noRoom())
       return 0
@@ -261,7 +264,8 @@ class EmbeddedStore implements Store {
       writer.write(batch)
     }
     const bytes = batch.pageBytes - others.pageBytes
-    if (this.headroom.has(bytes)) return bytes
+    this.hasDerived = this.headroom.has(bytes)
+    if (this.hasDerived) return bytes
     for (const writer of this.derived) writer.failed(noRoom())
     this.short.derived = bytes
     batch.cutBack(others)
@@ -298,7 +302,8 @@ class EmbeddedStore implements Store {
     }
     if (err === undefined) {
       this.failure = undefined
-      for (const writer of this.derived) writer.committed()
+      // Those who were left out have nothing to go on with: each would ask for the next commit, and so for ever.
+      if (this.hasDerived) for (const writer of this.derived) writer.committed()
       for (const writer of this.others) writer.committed()
     } else {
       this.metrics.commitsFailed++

@@ -207,8 +207,15 @@ t.test('derived writes that the disk has no room for', async t => {
     t.equal(outcome, 'waits')
     t.match(log.health(), { ok: false, reason: /the disk is full/ })
   })
+  await t.test('ask for no commit of their own until there is room', async t => {
+    await store.settled()
+    const { commits } = store.metrics
+    for (let turns = 0; turns < 1_000; turns++) await new Promise(setImmediate)
+    t.ok(store.metrics.commits - commits < 20, `${store.metrics.commits - commits} commits in 1,000 turns`)
+  })
   await t.test('are stored once there is room', async t => {
     free()
+    await until(() => outcome === 'saved')
     await saved
     t.equal(await snapshots.checkpoint(0), 1n)
     await until(() => log.health().ok)
