@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { pageBytes } from './batch.js'
 
-const chunkBytes = 1 << 18
+const chunkBytes = 1 << 20
 /** Direct writes want memory that begins at a page. */
 const zeros = Buffer.from(new WebAssembly.Memory({ initial: chunkBytes >> 16 }).buffer)
 

@@ -12,7 +12,7 @@ export interface Waiting {
  * What one commit takes on of appends; the rest goes with the next one, so that no commit keeps the others waiting for
  * long.
  */
-export const commitBytesMax = 1 << 22
+export const commitBytesMax = 1 << 20
 /** Whoever had no room so often goes with the next commit, whatever that makes of its size. */
 const passedOverMax = 2
 
