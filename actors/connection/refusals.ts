@@ -30,9 +30,10 @@ export function refuseHere (
   connection: Connection, seq: number, code: 'throttled' | 'gap' | 'overloaded', retryAfterMs = 0
 ): void {
   const tally = tallyOf(connection)
-  // Not `seq`: an earlier one may be refused already, or this one be a repeat of what is accepted.
+  // Not always `seq`: an earlier one may be refused already, or this one be a repeat of what is accepted. Behind a hole
+  // it is: what is missing never came, and whoever looks for it must not read that it was refused.
   const expectedSeq = connection.forwardedSeq + 1
-  tally.refused(code, Math.min(expectedSeq, seq), seq, 1)
+  tally.refused(code, code === 'gap' ? seq : Math.min(expectedSeq, seq), seq, 1)
   connection.edge.reportSoon(connection)
   const { run } = tally
   if (!run || run.expectedSeq !== expectedSeq || seq <= run.upToSeq) {

@@ -75,7 +75,7 @@ export async function killedFaults (t: Test, directory: string): Promise<Judged[
   const { client } = await stored!.connect()
   stored!.plantUplinks(1, users, 'unpublished')
   handedOn!.plantUplinks(1, users, 'accepted')
-  resent!.plantUplinks(1, users, 'accepted/duplicate')
+  resent!.plantUplinks(1, users, 'accepted')
   await dieBeforeWriting(running, () => { client.sendAll(uplinks(1, users)) })
   await judgeStopped(stored!)
 

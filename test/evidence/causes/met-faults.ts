@@ -117,7 +117,7 @@ const ordinary: readonly MetFault[] = [
     async meet (place) {
       const { client } = await place.connect()
       client.sendAll([...uplinks(1, 3), ...uplinks(1, 3)])
-      place.plantUplinks(1, 3, 'accepted/duplicate')
+      place.plantUplinks(1, 3, 'accepted')
     },
   },
   {
