@@ -93,6 +93,6 @@ t.test('the log of a command', async t => {
 
   await t.test('is refused where the data directory is of a newer Ledgerline', async t => {
     const data = t.testdir({ 'ledgerline.json': '{"program":"ledgerline","format":99}' })
-    await t.rejects(openLogReader({ data }), { name: 'CommandFailed', exitCode: 1, message: /got format 99, want at most 1/ })
+    await t.rejects(openLogReader({ data }), { name: 'CommandFailed', exitCode: 1, message: /got format 99, want at most 2/ })
   })
 })

@@ -7,6 +7,9 @@ import { nobodyWatches } from '../../schemas/conditions.js'
 import { kafkaMissing, startKafka } from './kafka.js'
 import { redisMissing, startRedis } from './redis.js'
 
+/** Of 1 MiB each: far more than Redis takes while a report goes there and back. */
+const writesBefore = 100
+
 t.test('What nodes say of themselves', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 110_000 }, async t => {
   const [kafka, redis] = await Promise.all([startKafka(t), startRedis(t)])
   const config = readConfig({
@@ -23,14 +26,13 @@ t.test('What nodes say of themselves', { skip: kafkaMissing() ?? redisMissing() 
     const ended: string[] = []
     const note = (what: string) => () => { ended.push(what) }
     const value = 'x'.repeat(1 << 20)
-    const writes = Array.from({ length: 30 }, (_, i) =>
+    const writes = Array.from({ length: writesBefore }, (_, i) =>
       tables.apply('presence', 0, [put('ann', `${i}`, value)], { next: BigInt(i + 1), atMs: 1 })
         .catch(() => {}).finally(note('presence'))) // on a busy machine some take too long
     const look = tables.get('nodes', 0, 'n1')
     const report = tables.apply('nodes', 0, [put('n1', 'epoch', 2)], { next: 2n, atMs: 2 })
     await Promise.all([...writes, look.finally(note('look')), report.finally(note('report'))])
     t.strictSame(await look, new Map([['epoch', 1]]))
-    t.not(ended.at(-1), 'report')
-    t.ok(ended.indexOf('report') < 20, `${ended.indexOf('report')} of 30 writes came first`)
+    t.not(ended.at(-1), 'report', 'on the same connection it would come last')
   })
 })

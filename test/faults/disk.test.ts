@@ -183,9 +183,9 @@ t.test('A disk that pushes of large payloads to many users have filled', { skip:
 
 t.test('A node that dies on a full disk', { skip: cannotMount }, async t => {
   t.test('has lost nothing when it is started with space again', async t => {
-    const directory = mounted(t, 'size=16m')
+    const directory = mounted(t, 'size=64m')
     const ballast = join(directory, 'lost+found')
-    writeFileSync(ballast, Buffer.alloc(8 * mib))
+    writeFileSync(ballast, Buffer.alloc(56 * mib))
     const node = await startProcess(t, directory)
     const ann = new BusyClient({ userId: 'ann', deviceId: 'tcp', transport: 'tcp', outstanding: 4 })
     t.teardown(() => { ann.stop() })
