@@ -36,11 +36,11 @@ async function push (gateway, count, perSecond) {
 async function checkpoints (since, act) {
   const atMs = Date.now()
   await act()
-  // A build may store a part of a state in a commit before that of its checkpoint.
-  const saving = (await since(atMs)).filter(({ puts }) => puts.snapshot > 0)
-  const checkpoints = saving.filter(({ puts }) => puts.checkpoint > 0).length
+  const commits = await since(atMs)
+  // A build may store parts of a state in commits before that of its checkpoint, which then has the checkpoint alone.
+  const checkpoints = commits.filter(({ puts }) => puts.checkpoint > 0).length
   if (checkpoints === 0) throw new Error('no checkpoint was seen')
-  const sizes = saving.map(({ bytes }) => bytes.snapshot)
+  const sizes = commits.filter(({ puts }) => puts.snapshot > 0).map(({ bytes }) => bytes.snapshot)
   return {
     bytes: sizes.reduce((sum, size) => sum + size, 0) / checkpoints,
     bytesMax: Math.max(...sizes),
