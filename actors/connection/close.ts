@@ -80,7 +80,7 @@ export function socketClosed (connection: Connection, clean: boolean): void {
 /** Its actor has stopped, so no turn will record the end of this connection: the edge does. */
 export function recordCrash (connection: Connection): void {
   const { edge, partition } = connection
-  connection.told = false
+  connection.hasReadConnected = false
   recordClosed(connection, 'internal', 'the connection actor crashed', false)
   connection.phase = 'closed'
   connection.reading.end(connection)
@@ -94,10 +94,10 @@ export function recordCrash (connection: Connection): void {
 
 /** Adds `ConnectionClosed` to this turn, behind what the client sent in it, if its opening is in the ledger. */
 function recordClosed (connection: Connection, code: ErrorCode, reason: string, endSession: boolean): void {
-  const { edge, phase, tally, told } = connection
+  const { edge, phase, tally, hasReadConnected } = connection
   edge.count.closed(code)
   if (phase !== 'open' && phase !== 'opening') return
-  const read = told && phase === 'open'
+  const read = hasReadConnected && phase === 'open'
   const atMs = Date.now()
   for (const refused of takeRefusals(connection)) connection.record(atMs, refused)
   for (const skipped of takeSkipped(connection)) connection.record(atMs, skipped)

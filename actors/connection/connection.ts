@@ -112,7 +112,7 @@ const none: never[] = []
 /** Unit of the coarse clock. */
 export const tickMs = 100
 
-/** A tick that no node lives to see. */
+/** Later than any tick that a node reaches: what is due then never happens. */
 export const never = 0x3fffffff
 
 /**
@@ -168,7 +168,7 @@ export class Connection {
   /** Its `connected` was written in an earlier turn, so that what comes now may be an answer to it. */
   greeted = false
   /** The client sent what it sends only when it has read its `connected`; uplinks may have been on their way before. */
-  told = false
+  hasReadConnected = false
   /** While a token that it has sent since is verified. */
   tokenCheck: TokenCheck | undefined = undefined
 
@@ -256,7 +256,7 @@ export class Connection {
 
   /** A frame came that a client sends when it has read its `connected`: what that said need not be said again. */
   answersConnected (): void {
-    if (this.greeted) this.told = true
+    if (this.greeted) this.hasReadConnected = true
   }
 
   /** Until what it sent is dealt with. */

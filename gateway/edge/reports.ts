@@ -72,7 +72,7 @@ export class Reports {
       batch.reported.push({ connection, skipped })
       for (const fact of skipped) batch.entries.push({ userId, atMs, fact })
       // Until the client has acked something, it is only what our own `connected` said.
-      const acked = connection.told ? ackedSeq : 0
+      const acked = connection.hasReadConnected ? ackedSeq : 0
       batch.entries.push({ userId, atMs, fact: { type: 'DeliveryReported', connectionId, writtenSeq, ackedSeq: acked } })
     }
     for (const [partition, { reported, entries }] of byPartition) {
