@@ -14,6 +14,7 @@ function given () {
   const edge = {
     ticks: () => 0,
     limits: { frameBurst: 0 },
+    flow: { rates: { byteBurst: 0 } },
     appendLater (_partition: number, { fact }: Entry) { later.push(fact) },
   } as unknown as EdgeContext
   const connection = new Connection({} as Wire, edge)
