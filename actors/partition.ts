@@ -82,6 +82,8 @@ interface ActiveUser {
   pending: number
   /** Changed since the checkpointer asked for his changes. */
   dirty: boolean
+  /** Answers the checkpointer, while he has not. */
+  give: ((changes: SavedAs) => void) | undefined
   touchedAtMs: number
 }
 
@@ -117,6 +119,8 @@ export class Partition {
   #lastError = ''
   /** Questions about blocks that were not received yet. */
   readonly #early = new EarlyQuestions()
+  /** Users whose actor stopped with what he had: a checkpoint would pass over it. */
+  readonly #stopped = new Set<string>()
   /** Users who are set aside and recorded: after a rest they are found out again. */
   readonly #aside = new Set<string>()
 
@@ -291,19 +295,19 @@ export class Partition {
 
   #collect (reply: (userId: string, changes: SavedAs) => void): number {
     let asked = 0
-    for (const user of this.#users.values()) {
+    for (const userId of this.#stopped) reply(userId, undefined)
+    for (const [userId, user] of this.#users) {
       if (!user.dirty) continue
       asked++
       user.dirty = false
-      this.#tell(user, {
-        type: 'takeChanges',
-        reply (userId, changes) {
-          if (changes === undefined) user.dirty = true
-          reply(userId, changes)
-        },
-      })
+      user.give = changes => {
+        user.give = undefined
+        if (changes === undefined) user.dirty = true
+        reply(userId, changes)
+      }
+      this.#tell(user, { type: 'takeChanges', reply: (_userId, changes) => { user.give?.(changes) } })
     }
-    return asked
+    return asked + this.#stopped.size
   }
 
   #ownChanges (): ReadonlyMap<string, StateChanges> {
@@ -373,7 +377,7 @@ export class Partition {
   #active (userId: string): ActiveUser {
     let user = this.#users.get(userId)
     if (!user) {
-      user = { actor: this.#spawn(userId), pending: 0, dirty: false, touchedAtMs: 0 }
+      user = { actor: this.#spawn(userId), pending: 0, dirty: false, give: undefined, touchedAtMs: 0 }
       this.#users.set(userId, user)
     }
     user.touchedAtMs = Date.now()
@@ -408,8 +412,11 @@ export class Partition {
       return next
     }
     const crashed = (_state: UserState | null, _message: UserMessage, error: Error) => {
-      this.#failed('user actor stopped', error, { userId })
+      const user = this.#users.get(userId)
       this.#users.delete(userId)
+      this.#stopped.add(userId)
+      user?.give?.(undefined) // what its mailbox held is dropped
+      this.#failed('user actor stopped', error, { userId })
     }
     return system.spawn<UserState | null, UserMessage>({ receive: counted, crashed }, null)
   }

@@ -5,6 +5,7 @@ import {
 } from '../../schemas/user-state.js'
 import type { LoadedState, PartId, SavedState, StateChanges } from '../snapshots.js'
 import { bytesOfAll, inlineBytesMax, type OutboxMessage, messagePart, payloadPart } from './messages.js'
+import { endedSince } from './rebuilt.js'
 import { requestParts, requestsMax } from './requests.js'
 import {
   connectionPart, connectionsMax, forgottenPart, newUser, outboxMax, type Session, sessionPart,
@@ -34,8 +35,11 @@ const messagesMax = (sessionsMax + 1) * outboxMax
 /** What is to be saved since the last call: the state takes it as saved. @throws what can not be encoded */
 export function changesOf (state: UserState): StateChanges {
   const parts = encoded(state, false)
+  const ended = state.gone.splice(0)
+  if (state.rebuiltFrom) ended.push(...endedSince(state, state.rebuiltFrom))
+  state.rebuiltFrom = undefined
   // What an earlier owner had begun to save may have the number of what is saved now.
-  const gone = state.gone.splice(0).filter(id => !parts.added.has(id) && !parts.changed.has(id))
+  const gone = [...new Set(ended)].filter(id => !parts.added.has(id) && !parts.changed.has(id))
   if (state.forgottenChanged && state.forgotten.size === 0) gone.push(forgottenPart)
   state.forgottenChanged = false
   state.requests.saved()

@@ -3,6 +3,7 @@ import type { Entry } from '../../schemas/facts.js'
 import type { LoadedState, PartId } from '../snapshots.js'
 import { fold } from './fold.js'
 import { loadedState } from './parts.js'
+import { savedNumbersOf } from './rebuilt.js'
 import { newUser, type UserState } from './state.js'
 
 export interface RecoveryDeps {
@@ -92,6 +93,7 @@ export class Recovery {
     const poison = new Set<string>()
     for (;;) {
       const state = await this.load()
+      state.rebuiltFrom = savedNumbersOf(state)
       const failed = await this.#refold(state, before, entries, poison)
       if (failed === undefined) return state
       poison.add(failed)

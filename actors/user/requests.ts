@@ -119,6 +119,8 @@ export class Requests {
   get size (): number { return this.#end - this.#first }
   get first (): number { return this.#base + this.#first }
   get end (): number { return this.#base + this.#end }
+  /** Number of the first one that is not saved. */
+  get savedEnd (): number { return this.#savedEnd }
 
   /**
    * Adds the chunks to `parts` that a save has to write.

@@ -1,6 +1,7 @@
 import type { LoginPolicy } from '../../schemas/facts.js'
 import type { PartId } from '../snapshots.js'
 import { Messages, type OutboxMessage } from './messages.js'
+import type { SavedNumbers } from './rebuilt.js'
 import { Requests } from './requests.js'
 
 /**
@@ -33,6 +34,8 @@ export interface UserState {
   connectionsBegun: number
   /** Saved parts that nothing names any more. */
   readonly gone: PartId[]
+  /** What was saved, where the state was rebuilt from it and none was given since: what came later may be saved too. */
+  rebuiltFrom: SavedNumbers | undefined
 }
 
 /** The part of a session, of a connection, and of the forgotten sessions in a saved state. */
@@ -138,6 +141,7 @@ export function newUser (): UserState {
     sessionsBegun: 0,
     connectionsBegun: 0,
     gone,
+    rebuiltFrom: undefined,
   }
 }
 

@@ -38,6 +38,33 @@ t.test('A partition', async t => {
   })
 })
 
+t.test('An actor that stops while it is asked for what to save ends the checkpoint, and no later one passes over it', async t => {
+  const world = await given(t, t.testdir())
+  const failed: string[] = []
+  const deps: typeof world.deps = {
+    ...world.deps,
+    links: { ...world.deps.links, toAsker: () => { throw new Error('a defect') } },
+    failed (what, { message }) {
+      failed.push(`${what}: ${message}`)
+      if (what === 'user actor crashed') throw new Error('a second one')
+    },
+  }
+  const partition = await Partition.open(0, deps, () => {})
+  t.teardown(() => partition.revoke())
+  partition.received({ partition: 0, offset: 0n, items: of('ann', uplink('a1', 1)) })
+  await until(() => partition.progress.folded === 1n)
+  partition.ask({
+    type: 'askRequest', userId: 'ann', partition: 0, nodeId: 'n1', askId: 1, asOf: 0n, messageId: 'm1', content: 1,
+  })
+  await partition.checkpoint()
+  t.strictSame(failed, ['user actor crashed: a defect', 'user actor stopped: a second one'])
+  partition.received({ partition: 0, offset: 1n, items: of('bob', uplink('b1', 1)) })
+  await until(() => partition.progress.folded === 2n)
+  await partition.checkpoint()
+  t.equal(partition.progress.saved, 0n)
+  t.match(partition.progress.lastError, 'states can not be saved: 1 user actors have no state to save')
+})
+
 t.test('A crash', async t => {
   for (const [what, keep] of [['before any checkpoint', 0], ['after an older checkpoint', 1]] as const) {
     t.test(`${what} publishes nothing twice and loses nothing`, async t => {

@@ -1,10 +1,13 @@
 import t from 'tap'
+import { merged } from '../../../actors/checkpointer.js'
 import type { ConnectionMessage } from '../../../actors/links.js'
 import type { StateChanges } from '../../../actors/snapshots.js'
 import { newUser } from '../../../actors/user/state.js'
+import type { Fact } from '../../../schemas/facts.js'
 import { of, poison } from '../given.js'
-import { closed, opened, requested, uplink } from './history.js'
+import { closed, opened, reported, requested, uplink } from './history.js'
 import { givenUser, type GivenUser, storeOf } from './given-user.js'
+import { SavedParts } from './saved-parts.js'
 
 t.test('A user actor', async t => {
   t.test('begins from its snapshot', async t => {
@@ -119,6 +122,21 @@ t.test('A snapshot that can not be loaded for a while', async t => {
 })
 
 t.test('A snapshot that is asked for', async t => {
+  t.test('of a state that was rebuilt takes back what was given before, and has ended', async t => {
+    const user = givenUser(t)
+    const large = { ...requested('m1'), payload: Buffer.alloc(2_000) } as Fact
+    await user.fold(opened('c1'), large)
+    const kept = await user.savedAs() as StateChanges
+    t.ok(kept.added.has('p1'))
+    await user.fold(reported('c1', 1), poison('c1', 1, 1))
+    t.equal(user.failed.length, 1)
+    const saved = new SavedParts()
+    saved.save(merged(kept, await user.savedAs() as StateChanges))
+    t.strictSame([...saved.parts.keys()].sort(), ['c1', 'r0', 's1'])
+    t.strictSame(saved.strays(), [])
+    await user.fold(requested('m2'))
+    t.strictSame((await user.savedAs() as StateChanges).gone, [], 'once')
+  })
   t.test('is refused, and the actor lives on, where the state can not be encoded', async t => {
     const user = givenUser(t)
     await user.fold(opened('c1', { downlinkSeq: Number.MAX_SAFE_INTEGER }))

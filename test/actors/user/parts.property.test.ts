@@ -4,6 +4,7 @@ import { merged } from '../../../actors/checkpointer.js'
 import type { StateChanges } from '../../../actors/snapshots.js'
 import { fold } from '../../../actors/user/fold.js'
 import { changesOf } from '../../../actors/user/parts.js'
+import { savedNumbersOf } from '../../../actors/user/rebuilt.js'
 import { newUser, type UserState } from '../../../actors/user/state.js'
 import type { Entry } from '../../../schemas/facts.js'
 import { assertAlike, SavedParts } from './saved-parts.js'
@@ -18,6 +19,7 @@ const owner = fc.record({
     { weight: 2, arbitrary: fc.constant('collect' as const) },
     { weight: 2, arbitrary: fc.constant('rest' as const) },
     { weight: 2, arbitrary: fc.constant('crash' as const) },
+    { weight: 2, arbitrary: fc.constant('rebuild' as const) },
     { weight: 1, arbitrary: fc.constant('crashWhileSaving' as const) }),
   stored: fc.nat({ max: 3 }),
 })
@@ -59,6 +61,13 @@ class Ownership {
     this.crash()
   }
 
+  /** The actor crashes, and what was collected is kept. */
+  rebuild (to: number): void {
+    this.state = this.saved.load()
+    this.state.rebuiltFrom = savedNumbersOf(this.state)
+    this.foldTo(to)
+  }
+
   crash (): void {
     this.#unsaved = undefined
     this.state = this.saved.load()
@@ -66,6 +75,25 @@ class Ownership {
 }
 
 t.test('Parts of a state', async t => {
+  t.test('are all named by a head, whatever was collected when the actor crashed', async () => {
+    const collecting = fc.array(fc.record({ after: fc.nat({ max: 8 }), do: fc.constantFrom('save', 'collect', 'rebuild') }),
+      { minLength: 20, maxLength: 80, size: 'max' })
+    holds(fc.tuple(story, collecting), ([steps, turns]) => {
+      const world = new World()
+      for (const step of steps) world.step(step)
+      const user = new Ownership(world.entries)
+      let place = 0
+      for (const { after, do: what } of turns) {
+        place = Math.min(world.entries.length, place + after)
+        user.foldTo(place)
+        if (what === 'save') user.save()
+        else if (what === 'collect') user.collect()
+        else user.rebuild(place)
+      }
+      user.save()
+      if (user.saved.strays().length > 0) throw new Error(`nothing names ${user.saved.strays().join()}`)
+    }, 300)
+  })
   t.test('are the whole state, whatever is saved when, and wherever an owner ends', async () => {
     holds(fc.tuple(story, owners), ([steps, owners]) => {
       const world = new World()
@@ -81,6 +109,7 @@ t.test('Parts of a state', async t => {
           case 'collect': user.collect(); break
           case 'rest': user.save(); user.state = user.saved.load(); break
           case 'crash': user.crash(); break
+          case 'rebuild': user.rebuild(place); break
           case 'crashWhileSaving': user.crashWhileSaving(stored)
         }
       }
