@@ -8,7 +8,7 @@ import type { PartId, SavedState, StateChanges } from './snapshots.js'
     HEAD => ':' USERID              -> 0x01 VERSION ':' and the head; of an older build, the whole state alone
       VERSION => decimal: the `next` of the save that wrote it. A save that is behind it leaves the user as he is.
     PART => ':' USERID 0xff PARTID  -> one part
-    EARLY => ':' USERID 0xff        -> PARTIDs, with commas: stored ahead of a head that was not stored so far
+    EARLY => ':' USERID 0xff        -> PARTIDs, with commas: stored ahead of a head, and by no head's save since then
 */
 
 type Arg = string | Buffer
@@ -73,12 +73,26 @@ const save = `
       for at = puts, putsEnd, 2 do redis.call('HSET', hash, ARGV[at], ARGV[at + 1]) end
       if kind == 'early' then
         local noted = redis.call('HGET', hash, early)
-        if not noted then redis.call('HSET', hash, early, ids)
-        elseif not string.find(noted, ids, 1, true) then redis.call('HSET', hash, early, noted .. ',' .. ids) end
+        local known = ',' .. (noted or '') .. ','
+        for id in string.gmatch(ids, '[^,]+') do
+          if not string.find(known, ',' .. id .. ',', 1, true) then noted = (noted and noted .. ',' or '') .. id end
+        end
+        redis.call('HSET', hash, early, noted)
       else
         redis.call('HSET', hash, field, head)
         for at = gone, goneEnd do redis.call('HDEL', hash, ARGV[at]) end
-        redis.call('HDEL', hash, early)
+        local noted = redis.call('HGET', hash, early)
+        if noted then
+          local own, kept = {}, {}
+          for at = puts, putsEnd, 2 do own[ARGV[at]] = true end
+          for at = needed, neededEnd do own[ARGV[at]] = true end
+          for id in string.gmatch(noted, '[^,]+') do
+            -- What is left is of another owner: his head comes later, or never.
+            if not own[early .. id] and redis.call('HEXISTS', hash, early .. id) == 1 then kept[#kept + 1] = id end
+          end
+          if #kept > 0 then redis.call('HSET', hash, early, table.concat(kept, ','))
+          else redis.call('HDEL', hash, early) end
+        end
       end
     end
   end

@@ -186,6 +186,42 @@ async function all (t: Test) {
     })
   })
 
+  t.test('parts that an owner stored ahead of a head that never came', async t => {
+    const redis = await connectedRedis(t, server.url)
+    const first = await snapshotsAt(t, server.url, { callBytesMax: 200 }, redis)
+    const { options } = made.get(first)!
+    await first.save(0, 1n, new Map([['ann', change('1')]]))
+    /** Dies in the middle: its parts are there, and not its head. */
+    const dying = async (next: bigint, ids: string[]) => {
+      const redis = await connectedRedis(t, server.url)
+      const owner = await snapshotsAt(t, server.url, options, redis)
+      await owner.checkpoint(0)
+      const { script } = tapped(redis)
+      let calls = 0
+      script.before = async () => {
+        if (++calls <= ids.length) return
+        owner.close()
+        throw new Error('it never went')
+      }
+      const added = Object.fromEntries(ids.map(id => [id, 'x'.repeat(150)]))
+      await t.rejects(owner.save(0, next, new Map([['ann', change(`${next}`, { added })]])), /closed/)
+    }
+    const others = async (owner = first) => [...(await owner.load(0, 'ann', partsOf))!.others].sort()
+    await dying(2n, ['p10', 'p11'])
+    await dying(2n, ['p1', 'p10'])
+    t.strictSame(await others(), ['p1', 'p10', 'p11'], 'are told of, whatever their names have in common')
+    const added = { p1: 'y'.repeat(150), p2: 'y'.repeat(150) }
+    await first.save(0, 3n, new Map([['ann', change('3 p1 p2', { added })]]))
+    t.strictSame(await others(), ['p10', 'p11'], 'are told of after the head of another, which names some')
+    const next = await snapshotsAt(t, server.url, options)
+    await next.checkpoint(0)
+    await next.save(0, 4n, new Map([['ann', change('4 p1 p2', { gone: await others(next) })]]))
+    t.strictSame(await others(next), [], 'until they are removed')
+    t.strictSame((await next.partIds(0, new Set(['ann']))).get('ann')!.toSorted(), ['p1', 'p2'])
+    const { prefix } = options
+    t.equal((await redis.hkeys(`{${prefix}.0}:states`)).filter(key => key.startsWith(':ann')).length, 3, 'with the note')
+  })
+
   t.test('a head that is replaced while its parts are read', async t => {
     const redis = await connectedRedis(t, server.url)
     const snapshots = await snapshotsAt(t, server.url, {}, redis)
