@@ -104,17 +104,6 @@ class LmdbLog implements EmbeddedLog, Writer {
       blocksAppended: 0, entriesAppended: 0, blocksSetAside: 0, get pendingBytes () { return pending.bytes },
     }
     this.now = options.now ?? Date.now
-    this.streams = new Streams(store.env, {
-      closing: this.closing.signal,
-      now: this.now,
-      partitionsOf: name => options.streams?.[name]?.partitions ?? options.partitions ?? 8,
-      opened: log => { this.checkLast(log) },
-      setAside: this.setAside.bind(this),
-      released: ({ share }, { bytes, own }) => { this.pending.release(share, bytes, own) },
-    })
-    this.checkPartitions()
-    store.register(this)
-    store.onClose(() => this.close())
     this.sweeper = new Sweeper({
       streams: () => this.keptStreams(),
       trim: trim => this.trim(trim),
@@ -122,6 +111,20 @@ class LmdbLog implements EmbeddedLog, Writer {
       now: this.now,
       steady: options.steady ?? (() => performance.now()),
     })
+    this.streams = new Streams(store.env, {
+      closing: this.closing.signal,
+      now: this.now,
+      partitionsOf: name => options.streams?.[name]?.partitions ?? options.partitions ?? 8,
+      opened: log => {
+        this.checkLast(log)
+        this.sweeper.opened(log)
+      },
+      setAside: this.setAside.bind(this),
+      released: ({ share }, { bytes, own }) => { this.pending.release(share, bytes, own) },
+    })
+    this.checkPartitions()
+    store.register(this)
+    store.onClose(() => this.close())
     this.sweeping = setInterval(() => { this.sweep().catch(() => {}) }, options.sweepMs ?? 60_000)
     this.sweeping.unref()
   }

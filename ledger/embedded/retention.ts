@@ -52,15 +52,23 @@ export class Sweeper {
   private readonly ages = new Map<PartitionLog, Age>()
   private running: Promise<void> = Promise.resolve()
   private relieving = false
+  /** Of the newest block of each partition as it was opened, the latest. */
+  private newestMs: number | undefined
 
   constructor (private readonly deps: SweeperDeps) {
     this.clock = new RetentionClock(deps.now, deps.steady)
   }
 
+  /** Called for each partition before anything is appended: its blocks tell how late it is at least. */
+  opened (log: PartitionLog): void {
+    const atMs = log.next > log.first ? log.timeAt(log.next - 1) : undefined
+    if (atMs !== undefined) this.newestMs = Math.max(this.newestMs ?? 0, atMs)
+  }
+
   /** By age and by bytes. */
   sweep (): Promise<void> {
     return this.next(async () => {
-      const nowMs = this.clock.read()
+      const nowMs = this.clock.read(this.newestMs)
       for (const stream of this.deps.streams()) {
         await this.deleteOld(stream, nowMs)
         await this.deleteExcess(stream)

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { embeddedLog, type EmbeddedLogOptions } from '../../ledger/embedded/log.js'
+import { RetentionClock } from '../../ledger/embedded/retention-clock.js'
 import { rejectedRecord, rejectedStream } from '../../ledger/rejected.js'
 import { openStore } from '../../ledger/embedded/store.js'
 import { collect, collector, note, notes, noteStream, until } from './log-contract.js'
@@ -197,6 +198,52 @@ t.test('retention among clocks that lie', async t => {
     clock.set(honestMs + 100 * dayMs)
     await log.sweep()
     clock.pass(1.1 * dayMs)
+    await log.sweep()
+    t.equal((await kept()).length, 1, 'a clock that stays ahead is believed after a day')
+  })
+
+  await t.test('keeps up on a host that sleeps every night', async t => {
+    const clock = clocks()
+    const retention = new RetentionClock(clock.now, clock.steady)
+    retention.read()
+    let behindMs = 0
+    for (let day = 0; day < 60; day++) {
+      for (let hour = 0; hour < 16; hour++) {
+        clock.pass(dayMs / 24)
+        behindMs = Math.max(behindMs, clock.now() - retention.read())
+      }
+      clock.set(clock.now() + dayMs / 3)
+    }
+    t.ok(behindMs < 2 * dayMs, `${behindMs / dayMs} days behind`)
+    const rightMs = clock.now()
+    clock.set(rightMs + 365 * dayMs)
+    t.ok(retention.read() < rightMs, 'and still takes no year that has not stood')
+    clock.set(rightMs + 60_000)
+    clock.pass(2 * dayMs)
+    t.ok(retention.read() <= clock.now())
+  })
+
+  await t.test('deletes nothing because the clock was a year ahead at the start', async t => {
+    const directory = t.testdir()
+    const stream = noteStream()
+    const clock = clocks()
+    const options = { ...clock, streams: { [stream.name]: { retentionMs: 7 * dayMs } }, sweepMs: 3_600_000 }
+    const { log: before, store } = await openedLog(t, directory, options)
+    for (let i = 0; i < 10; i++) {
+      await before.append(stream, 0, [note(`${i}`)])
+      clock.pass(dayMs)
+    }
+    await store.close()
+    clock.set(clock.now() + 365 * dayMs)
+    const { log } = await openedLog(t, directory, options)
+    await log.append(stream, 0, [note('ahead')])
+    const kept = async () => (await collect(log.read(stream, 0, { from: 0n }))).map(Number)
+    await log.sweep()
+    t.strictSame(await kept().then(notes => notes.slice(0, -1)), [3, 4, 5, 6, 7, 8, 9])
+    clock.pass(0.9 * dayMs)
+    await log.sweep()
+    t.ok((await kept()).length > 5)
+    clock.pass(0.2 * dayMs)
     await log.sweep()
     t.equal((await kept()).length, 1, 'a clock that stays ahead is believed after a day')
   })
