@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { constants, PerformanceObserver } from 'node:perf_hooks'
 import { getHeapStatistics } from 'node:v8'
@@ -19,6 +19,9 @@ export const watermarks = {
 const slack = 0.05
 
 const sampleEveryMs = 250
+
+/** Twice what the kernel writes of a process. */
+const statusBytesMax = 4096
 
 /** What is in use and what there may be, bytes. */
 export interface MemoryUse {
@@ -99,9 +102,13 @@ export function processMemory (bytesMax: number): { use: () => MemoryUse, stop: 
   observer.observe({ entryTypes: ['gc'] })
   const heapBytesMax = getHeapStatistics().heap_size_limit
   const residentBytesMax = bytesMax || memoryBytesMax()
+  const resident = residentMemory()
   return {
-    use: () => ({ heapBytes, heapBytesMax, residentBytes: residentBytes(), residentBytesMax }),
-    stop: () => { observer.disconnect() },
+    use: () => ({ heapBytes, heapBytesMax, residentBytes: resident.bytes(), residentBytesMax }),
+    stop () {
+      observer.disconnect()
+      resident.close()
+    },
   }
 }
 
@@ -111,15 +118,26 @@ export function memoryBytesMax (): number {
   return constrained > 0 && constrained < totalmem() ? constrained : totalmem()
 }
 
-/** Without what is mapped from files, such as the log: the system takes that back when it needs it. */
-function residentBytes (): number {
+/**
+ * Bytes of this process without what is mapped from files, such as the log: the system takes that back when it needs
+ * it.
+ * The file is opened once: a node whose clients have taken all descriptors must be able to look at its memory.
+ */
+function residentMemory (): { bytes: () => number, close: () => void } {
+  let status: number
   try {
-    const [, kib] = /^RssAnon:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? []
-    if (kib !== undefined) return Number(kib) * 1024
+    status = openSync('/proc/self/status', 'r')
   } catch {
-    // No such file: not Linux.
+    return { bytes: () => process.memoryUsage.rss(), close: () => {} } // not Linux, where that takes no descriptor
   }
-  return process.memoryUsage.rss()
+  const text = Buffer.alloc(statusBytesMax)
+  return {
+    bytes () {
+      const length = readSync(status, text, 0, text.length, 0)
+      return Number(/^RssAnon:\s+(\d+) kB/m.exec(text.toString('latin1', 0, length))?.[1] ?? 0) * 1024
+    },
+    close: () => { closeSync(status) },
+  }
 }
 
 function mib (bytes: number): number { return Math.round(bytes / 1024 / 1024) }

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import t from 'tap'
 import { Memory, type MemoryUse, processMemory } from '../../gateway/memory.js'
 import type { Health } from '../../schemas/conditions.js'
@@ -59,4 +60,16 @@ t.test('What the process uses is less than it may', async t => {
   const bounded = processMemory(1 << 30)
   t.teardown(bounded.stop)
   t.equal(bounded.use().residentBytesMax, 1 << 30)
+})
+
+t.test('is known while the process has no descriptor left', { skip: process.platform !== 'linux' }, async t => {
+  const script = `
+    import { openSync } from 'node:fs'
+    import { processMemory } from ${JSON.stringify(new URL('../../gateway/memory.js', import.meta.url).href)}
+    const { use } = processMemory(0)
+    try { for (;;) openSync('/dev/null') } catch {}
+    process.exit(use().residentBytes > 1e6 ? 0 : 1)`
+  const node = [process.execPath, '--input-type=module', '-e', script]
+  const { status, stderr } = spawnSync('/bin/sh', ['-c', 'ulimit -n 64 && exec "$@"', 'sh', ...node], { encoding: 'utf8' })
+  t.equal(status, 0, stderr)
 })
