@@ -3,6 +3,7 @@ import { isAbsolute, join } from 'node:path'
 import { backupToken } from '../schemas/backup-token.js'
 import { GatewayError } from '../schemas/errors.js'
 import type { BackedUp, BackupTold } from '../ledger/embedded/backup.js'
+import { EventQueue } from './event-queue.js'
 
 /** A line of the answer to `POST /v1/backups`. */
 export type BackupEvent =
@@ -41,28 +42,29 @@ export class Backups {
       throw new GatewayError('bad-request', 'this node keeps nothing itself: back up Kafka and Redis')
     }
     if (this.#running) throw new GatewayError('not-ready', 'another backup is running')
-    const events = new EventQueue()
+    const events = new EventQueue<BackupEvent>()
     // Before the first wait: two that come together must not both find that none runs.
-    const copied = checkToken(directory, token).then(async () => {
-      events.begin()
-      return await backUp(directory, {
-        withSecrets,
-        told: {
-          started: bytesMax => { events.push({ type: 'started', bytesMax }) },
-          progress: bytes => { events.push({ type: 'progress', bytes }) },
-        },
-      })
-    })
+    const checked = checkToken(directory, token)
+    const copied = checked.then(() => backUp(directory, {
+      withSecrets,
+      told: {
+        started: bytesMax => { events.put({ type: 'started', bytesMax }) },
+        progress: bytes => { events.put({ type: 'progress', bytes }) },
+      },
+    }))
     const startedMs = performance.now()
     this.#running = copied.then(
       ({ bytes, secrets }) => {
-        events.end({ type: 'done', bytes, seconds: (performance.now() - startedMs) / 1_000, secrets })
+        events.put({ type: 'done', bytes, seconds: (performance.now() - startedMs) / 1_000, secrets })
       },
       (err: NodeJS.ErrnoException) => {
         if (!(err instanceof GatewayError)) this.failed('a backup failed', err, { directory })
-        events.end({ type: 'failed', code: err.code ?? 'internal', message: err.message })
-      }).finally(() => { this.#running = undefined })
-    await Promise.race([events.begun, copied]) // what is wrong with the request is its answer, and no line of it
+        events.put({ type: 'failed', code: err.code ?? 'internal', message: err.message })
+      }).finally(() => {
+      this.#running = undefined
+      events.end()
+    })
+    await checked // what is wrong with the request is its answer, and no line of it
     return events
   }
 
@@ -94,33 +96,3 @@ async function checkToken (directory: string, token: string): Promise<void> {
 function codeOf (err: unknown): string | undefined { return (err as NodeJS.ErrnoException).code }
 
 function wrong (what: string): GatewayError { return new GatewayError('bad-request', `body/directory: ${what}`) }
-
-/** What has happened and was not told yet; of progress, the last. */
-class EventQueue implements AsyncIterable<BackupEvent> {
-  begin!: () => void
-  readonly begun = new Promise<void>(resolve => { this.begin = resolve })
-  readonly #events: BackupEvent[] = []
-  #ended = false
-  #wake = () => {}
-
-  push (event: BackupEvent): void {
-    if (event.type === 'progress' && this.#events.at(-1)?.type === 'progress') this.#events.pop()
-    this.#events.push(event)
-    this.#wake()
-  }
-
-  end (event: BackupEvent): void {
-    this.push(event)
-    this.#ended = true
-    this.#wake()
-  }
-
-  async * [Symbol.asyncIterator] (): AsyncGenerator<BackupEvent> {
-    for (;;) {
-      const event = this.#events.shift()
-      if (event) yield event
-      else if (this.#ended) return
-      else await new Promise<void>(resolve => { this.#wake = resolve })
-    }
-  }
-}

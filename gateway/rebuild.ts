@@ -2,6 +2,7 @@ import { rebuildSnapshots } from '../actors/snapshots-rebuild.js'
 import { rebuild } from '../projections/rebuild.js'
 import { rebuildPlans } from '../projections/rebuild-projections.js'
 import { GatewayError, type ErrorCode } from '../schemas/errors.js'
+import { EventQueue } from './event-queue.js'
 import type { Stores } from './stores.js'
 
 export const rebuildable = ['presence', 'routing', 'nodes', 'connections', 'snapshots'] as const
@@ -50,7 +51,7 @@ export class Rebuilds {
   start (table: Rebuildable, signal: AbortSignal): AsyncIterable<RebuildEvent> {
     if (this.#running.has(table)) throw new GatewayError('not-ready', `${table} is being rebuilt already`)
     this.#running.add(table)
-    const events = new Events()
+    const events = new EventQueue<RebuildEvent>()
     this.#run(table, signal, events)
       .catch((error: Error) => {
         if (!signal.aborted) this.failed('a table could not be rebuilt', error, { table })
@@ -64,7 +65,7 @@ export class Rebuilds {
     return events
   }
 
-  async #run (table: Rebuildable, signal: AbortSignal, events: Events): Promise<void> {
+  async #run (table: Rebuildable, signal: AbortSignal, events: EventQueue<RebuildEvent>): Promise<void> {
     const tally = new Tally(events)
     const onRead = tally.read.bind(tally)
     const { log, tables, snapshots } = this.stores
@@ -95,7 +96,7 @@ class Tally {
   #isReading = true
   readonly #startMs = performance.now()
 
-  constructor (readonly events: Events) {}
+  constructor (readonly events: EventQueue<RebuildEvent>) {}
 
   get seconds (): number { return (performance.now() - this.#startMs) / 1000 }
 
@@ -118,33 +119,6 @@ class Tally {
       blocksTotal: Math.max(this.blocksTotal, this.#blocks),
       entries: this.entries,
       entriesPerSecond: Math.round(this.entries / this.seconds),
-    }
-  }
-}
-
-/** What was told and not taken yet. Of the progress only the last: nobody is to make up for the others. */
-class Events implements AsyncIterable<RebuildEvent> {
-  readonly #waiting: RebuildEvent[] = []
-  #ended = false
-  #wake = () => {}
-
-  put (event: RebuildEvent): void {
-    if (event.type === 'progress' && this.#waiting.at(-1)?.type === 'progress') this.#waiting.pop()
-    this.#waiting.push(event)
-    this.#wake()
-  }
-
-  end (): void {
-    this.#ended = true
-    this.#wake()
-  }
-
-  async * [Symbol.asyncIterator] (): AsyncGenerator<RebuildEvent> {
-    for (;;) {
-      const event = this.#waiting.shift()
-      if (event) yield event
-      else if (this.#ended) return
-      else await new Promise<void>(resolve => { this.#wake = resolve })
     }
   }
 }

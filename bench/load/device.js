@@ -4,21 +4,9 @@
 */
 import { connect } from 'node:net'
 import { out } from './outgoing.js'
-import { token } from './protocols/ledgerline.js'
+import { op, token } from './protocols/ledgerline.js'
 import { bytesOf, long, readVarint, readVarintAt, varintBytes } from './protocols/varint.js'
 
-const op = {
-  connect: 1,
-  connected: 2,
-  uplink: 3,
-  uplinkAck: 4,
-  uplinkRefused: 5,
-  downlink: 6,
-  downlinkAck: 7,
-  redirect: 12,
-  kick: 13,
-  error: 14,
-}
 const backoffMs = 1_000
 /** What may wait in this process for one device; the kernel has as much again. */
 const writableBytesMax = 128 << 10

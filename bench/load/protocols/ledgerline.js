@@ -7,7 +7,7 @@ import { out } from '../outgoing.js'
 import { clientFrame, mask, overWebSocket, payloadOffset } from '../websocket.js'
 import { bytesOf, long, readVarint, varintBytes } from './varint.js'
 
-const op = {
+export const op = {
   connect: 1,
   connected: 2,
   uplink: 3,
