@@ -137,11 +137,12 @@ export interface UplinkLine {
   readonly sessionId: string
   readonly seq: number
   readonly payload: string
+  readonly cursor: string
 }
 
-/** Everything that `GET /v1/uplinks` has. */
-export async function readUplinks (node: { http: string }): Promise<UplinkLine[]> {
-  const { text } = await request(node, '/v1/uplinks')
+/** Everything that `GET /v1/uplinks` has behind a cursor. */
+export async function readUplinks (node: { http: string }, after = ''): Promise<UplinkLine[]> {
+  const { text } = await request(node, `/v1/uplinks?after=${after}`)
   return text.split('\n').filter(line => line !== '').map(line => JSON.parse(line))
 }
 
