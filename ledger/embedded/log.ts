@@ -14,7 +14,7 @@ import { Pending } from '../pending.js'
 import { Sweeper, writeTrim, type KeptStream, type Retention, type Trim } from './retention.js'
 import type { Store, Writer } from './store.js'
 import { Streams } from './streams.js'
-import { deal } from './turns.js'
+import { commitBytesMax, deal } from './turns.js'
 
 export interface EmbeddedLogOptions {
   /** Partitions of a stream that is created and not named in `streams`. */
@@ -216,10 +216,10 @@ class LmdbLog implements EmbeddedLog, Writer {
     const waiting = this.waiting
     this.waiting = []
     for (const log of waiting) log.waits = false
-    const left = deal(waiting, (log, bytesMax) => {
+    const left = deal(waiting, commitBytesMax, (log, bytesMax, isTurn) => {
       catalog.writeEntry(batch, this.streams.of(log.stream).entry)
       this.written.push(log) // before it writes: a put may throw, and then it has failed with the others
-      const blocks = log.write(batch, catalog.nextCommit, atMs, bytesMax)
+      const blocks = log.write(batch, catalog.nextCommit, atMs, bytesMax, isTurn)
       if (blocks === 0) this.written.pop()
       else if (blocks > this.commitsWritten) this.commitsWritten = blocks
     })

@@ -4,6 +4,7 @@ import type { Stream } from '../../schemas/streams.js'
 import type { Block, Position } from '../log.js'
 import type { WriteBatch } from './batch.js'
 import { blockBytesMax, openBlock, sealBlock, type OpenedBlock } from './block.js'
+import { AppendQueue } from './append-queue.js'
 import { type Appended, type CutBlock, Cutter, type Placed } from './cut.js'
 import { blockKey } from './keys.js'
 import type { Delivery } from './followers.js'
@@ -40,8 +41,7 @@ export class PartitionLog implements Waiting {
   /** It is among those who wait for a turn. */
   waits = false
   passedOver = 0
-  queuedBytes = 0
-  private queue: Append[] = []
+  private readonly queue: AppendQueue
   private inFlight: { blocks: readonly CutBlock[], placed: ReadonlyArray<Placed<Append>> } | undefined
   private tail: Block<unknown>[] = []
   private tailSizes: number[] = []
@@ -56,28 +56,30 @@ export class PartitionLog implements Waiting {
     readonly partition: number,
     readonly index: PartitionIndex,
     private readonly deps: PartitionDeps
-  ) {}
+  ) {
+    this.queue = new AppendQueue(stream)
+  }
 
   get next (): number { return this.index.next }
   get first (): number { return this.index.first }
   get keys (): KeyIndex { return this.index.keys }
 
-  get headBytes (): number { return this.queue[0]?.bytes ?? 0 }
+  get queuedBytes (): number { return this.queue.bytes }
+  get lightBytes (): number { return this.queue.lightBytes }
+  get headBytes (): number { return this.queue.headBytes }
 
-  enqueue (append: Append): void {
-    this.queue.push(append)
-    this.queuedBytes += append.bytes
-  }
+  enqueue (append: Append): void { this.queue.push(append) }
 
   /**
    * Puts what is queued into the commit, up to `bytesMax` or a block, and an append that is more than that whole: as
    * several blocks, each under a commit number of its own, from `commit` on.
    *
+   * @param isTurn see `AppendQueue.take`
    * @returns how many blocks; 0 where there was nothing that could be encoded
    */
-  write (batch: WriteBatch, commit: number, atMs: number, bytesMax: number): number {
+  write (batch: WriteBatch, commit: number, atMs: number, bytesMax: number, isTurn: boolean): number {
     const cutter = new Cutter<Append>(this.stream, batch, (append, err) => { this.refuse(append, err) })
-    cutter.add(this.take(Math.min(bytesMax, blockBytesMax)))
+    cutter.add(this.queue.take(Math.min(bytesMax, blockBytesMax), isTurn))
     const { blocks, placed } = cutter
     this.inFlight = { blocks, placed }
     for (let i = 0; i < blocks.length; i++) {
@@ -126,8 +128,7 @@ export class PartitionLog implements Waiting {
 
   /** Rejects what no commit has begun to write. */
   refuseQueued (err: GatewayError): void {
-    this.queuedBytes = 0
-    for (const append of this.queue.splice(0)) this.refuse(append, err)
+    for (const append of this.queue.takeAll()) this.refuse(append, err)
   }
 
   /** Resolves at the next block, or when `wakeReaders` is called. */
@@ -219,19 +220,6 @@ export class PartitionLog implements Waiting {
     const { env } = this.deps
     const bytes = env.getBinaryFast(blockKey(commit, this.streamId, this.partition)) as Buffer | undefined
     return bytes?.subarray(0, (env as unknown as { lastSize: number }).lastSize)
-  }
-
-  private take (bytesMax: number): Append[] {
-    let bytes = 0
-    let count = 0
-    while (count < this.queue.length && (count === 0 || bytes + this.queue[count]!.bytes <= bytesMax)) {
-      bytes += this.queue[count++]!.bytes
-    }
-    this.queuedBytes -= bytes
-    if (count < this.queue.length) return this.queue.splice(0, count)
-    const all = this.queue
-    this.queue = []
-    return all
   }
 
   private refuse (append: Append, err: unknown): void {

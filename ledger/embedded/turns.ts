@@ -1,6 +1,8 @@
 /** Somebody with appends that wait. */
 export interface Waiting {
-  /** What the first of its appends takes; 0 where none waits. */
+  /** What it has that waits for nobody's turn: see `AppendQueue`. */
+  readonly lightBytes: number
+  /** What the first of the other appends takes; 0 where none waits. */
   readonly headBytes: number
   /** What all of them take. */
   readonly queuedBytes: number
@@ -8,10 +10,7 @@ export interface Waiting {
   passedOver: number
 }
 
-/**
- * What one commit takes on of appends; the rest goes with the next one, so that no commit keeps the others waiting for
- * long.
- */
+/** What one commit takes on of appends at most; see `CommitSize`. */
 export const commitBytesMax = 1 << 20
 /** Whoever had no room so often goes with the next commit, whatever that makes of its size. */
 const passedOverMax = 2
@@ -21,32 +20,33 @@ const passedOverMax = 2
  * one leaves of its share the others have: who has little waits for nobody, and who has much for itself. An append that
  * is larger than a share goes as long as there is room; who was passed over comes first then.
  *
- * @param serve writes what waits, up to so many bytes or one append
+ * @param bytesMax what the commit takes on; the rest goes with the next one, so that none keeps the others for long
+ * @param serve writes what waits, up to so many bytes or one append; `isTurn` is false where nothing but its
+ *   `lightBytes` is to go
  * @returns who has more, in the order of the next turn
  */
-export function deal<W extends Waiting> (waiting: readonly W[], serve: (served: W, bytesMax: number) => void): W[] {
+export function deal<W extends Waiting> (
+  waiting: readonly W[], bytesMax: number, serve: (served: W, bytesMax: number, isTurn: boolean) => void
+): W[] {
   let queuedBytes = 0
   for (const { queuedBytes: bytes } of waiting) queuedBytes += bytes
   const passed: W[] = []
   const served: W[] = []
-  const crowded = queuedBytes > commitBytesMax
-  const share = commitBytesMax / waiting.length
-  let room = commitBytesMax
+  const crowded = queuedBytes > bytesMax
+  const share = bytesMax / waiting.length
+  let room = bytesMax
   let left = waiting.length
   for (const one of crowded ? [...waiting].sort(byNeed) : waiting) {
-    const bytesMax = crowded ? Math.max(share, room / left) : commitBytesMax
+    const mayHave = crowded ? Math.max(share, room / left) : bytesMax
     left--
-    const { headBytes, queuedBytes } = one
-    const fits = headBytes <= Math.max(bytesMax, room) || room === commitBytesMax
-    if (!fits && one.passedOver < passedOverMax) {
-      one.passedOver++
-      passed.push(one)
-      continue
-    }
-    one.passedOver = 0
-    serve(one, bytesMax)
+    const { headBytes, lightBytes, queuedBytes } = one
+    const fits = headBytes <= Math.max(mayHave, room) || room === bytesMax
+    const isTurn = fits || one.passedOver >= passedOverMax
+    one.passedOver = isTurn ? 0 : one.passedOver + 1
+    if (isTurn || lightBytes > 0) serve(one, mayHave, isTurn)
     room = Math.max(0, room - queuedBytes + one.queuedBytes)
-    if (one.headBytes > 0) served.push(one)
+    if (!isTurn) passed.push(one)
+    else if (one.queuedBytes > 0) served.push(one)
   }
   return [...passed, ...served]
 }

@@ -7,13 +7,16 @@ import { note, noteStream } from './log-contract.js'
 /** Appends of so many bytes each, in a queue. */
 class Queue implements Waiting {
   passedOver = 0
+  lightBytes = 0
   constructor (readonly name: string, readonly appends: number[]) {}
   get headBytes () { return this.appends[0] ?? 0 }
-  get queuedBytes () { return this.appends.reduce((sum, bytes) => sum + bytes, 0) }
+  get queuedBytes () { return this.appends.reduce((sum, bytes) => sum + bytes, this.lightBytes) }
 
   /** As a partition does: up to `bytesMax` and a block, and at least one. */
-  take (bytesMax: number): number {
-    let taken = 0
+  take (bytesMax: number, isTurn: boolean): number {
+    let taken = this.lightBytes
+    this.lightBytes = 0
+    if (!isTurn) return taken
     while (this.appends.length > 0 && (taken === 0 || taken + this.headBytes <= Math.min(bytesMax, 1 << 20))) {
       taken += this.appends.shift()!
     }
@@ -24,9 +27,9 @@ class Queue implements Waiting {
 function times (count: number, bytes: number): number[] { return new Array<number>(count).fill(bytes) }
 
 /** One commit: what it has of each. */
-function commit (waiting: Queue[]): { left: Queue[], taken: Record<string, number> } {
+function commit (waiting: Queue[], bytesMax = commitBytesMax): { left: Queue[], taken: Record<string, number> } {
   const taken: Record<string, number> = {}
-  const left = deal(waiting, (queue, bytesMax) => { taken[queue.name] = queue.take(bytesMax) })
+  const left = deal(waiting, bytesMax, (queue, itsMax, isTurn) => { taken[queue.name] = queue.take(itsMax, isTurn) })
   return { left, taken }
 }
 
@@ -58,6 +61,14 @@ t.test('deal', async t => {
     const quiet = Array.from({ length: 99 }, (_, i) => new Queue(`q${i}`, [10]))
     const { taken } = commit([new Queue('busy', times(100_000, 100)), ...quiet])
     t.ok(taken.busy! > 1_000_000, `${taken.busy}`)
+  })
+
+  await t.test('takes what is light of one whose turn it is not', async t => {
+    const queues = Array.from({ length: 4 }, (_, i) => new Queue(`q${i}`, times(4, 1 << 20)))
+    queues[3]!.lightBytes = 10
+    const { left, taken } = commit(queues)
+    t.strictSame(Object.values(taken).sort((a, b) => b - a), [1 << 20, 10])
+    t.equal(left.length, 4)
   })
 
   await t.test('passes nobody over more than twice, however large what it has', async t => {
@@ -94,6 +105,27 @@ t.test('an append to a quiet partition, or to another stream, beside five busy p
   await Promise.all(loads)
   t.ok(Math.max(...commits) <= 3, `goes with the commit after the one under way: ${commits.join()}`)
   t.equal(failed, 0)
+})
+
+t.test('a small append beside a user of the same partition who sends much, and beside many of them', async t => {
+  const store = await openStore({ directory: t.testdir(), headroomBytes: 1 << 20 })
+  t.teardown(() => store.close())
+  const log = embeddedLog(store, { partitions: 8 })
+  const stream = noteStream()
+  const long = 'x'.repeat(100_000)
+  const stopped = new AbortController()
+  const loads = Array.from({ length: 8 * 10 }, async (_, i) => {
+    while (!stopped.signal.aborted) await log.append(stream, i % 8, [note(long, `greedy-${i >> 4}`)])
+  })
+  const commits: number[] = []
+  for (let i = 0; i < 40; i++) {
+    const before = store.metrics.commits
+    await log.append(stream, i % 8, [note('ten bytes.')])
+    commits.push(store.metrics.commits - before)
+  }
+  stopped.abort()
+  await Promise.all(loads)
+  t.ok(Math.max(...commits) <= 2, `goes with the commit after the one under way: ${commits.join()}`)
 })
 
 t.test('a busy partition leaves room for the appends of others, and waits for itself', async t => {
