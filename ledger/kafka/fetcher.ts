@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Health } from '../../schemas/conditions.js'
 import type { Cluster } from './cluster.js'
 import { fetch, type Fetched } from './record-apis.js'
-import { readBatches, type StoredRecords } from './record-batch.js'
+import { batchBytesMax, readBatches, type StoredRecords } from './record-batch.js'
 import { errorName, listOffsets } from './wire.js'
 
 /** A partition that wants its records, one fetch after the other. */
@@ -171,12 +171,14 @@ export class Fetcher {
     const asked = new Map(targets.map((target, i) => [target.partition, { target, offset: from[i]!.offset }]))
     const several = answers.filter(({ batches }) => batches.length > 0).length > 1
     let trouble = 0
-    for (const { partition, errorCode, end, batches } of answers) {
+    let inflatedBytesMax = batchBytesMax
+    for (const { partition, errorCode, end, aborted, batches } of answers) {
       const { target, offset } = asked.get(partition)!
       if (!this.targets.has(target)) continue
       if (errorCode === 0) {
         // Of its own, or a partition that waits would keep what all others were given in the same answer.
-        const stored = readBatches(several ? Buffer.from(batches) : batches, offset)
+        const stored = readBatches(several ? Buffer.from(batches) : batches, offset, { aborted, inflatedBytesMax })
+        inflatedBytesMax -= stored.inflatedBytes
         target.next = stored.next
         target.take(stored, end)
       } else if (errorCode === offsetOutOfRange) {
@@ -205,10 +207,11 @@ export async function fetchOnce (
   const [answer] = await connection.send(fetch, { waitMs, bytesMax: fetchBytesMax, from }, waitMs + answerMs)
   if (answer!.errorCode === offsetOutOfRange) {
     const next = await offsetOf(cluster, node, topic, partition, 'first')
-    return { records: [], unreadable: [], next, deleted: next > offset }
+    return { records: [], unreadable: [], next, epoch: -1, inflatedBytes: 0, deleted: next > offset }
   }
   if (answer!.errorCode !== 0) throw new Error(`fetch of ${topic}/${partition}: ${errorName(answer!.errorCode)}`)
-  return readBatches((answer as Fetched).batches, offset)
+  const { aborted, batches } = answer as Fetched
+  return readBatches(batches, offset, { aborted })
 }
 
 /** @throws Error while the partition has no leader */

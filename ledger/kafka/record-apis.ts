@@ -1,4 +1,5 @@
 import { KafkaReader, KafkaWriter } from './bytes.js'
+import type { Aborted } from './transactions.js'
 import { apiKey, type Api } from './wire.js'
 
 export interface PartitionBatch { readonly topic: string, readonly partition: number, readonly batch: Buffer }
@@ -55,12 +56,13 @@ export interface Fetched {
   readonly topic: string
   readonly partition: number
   readonly errorCode: number
-  /** The offset that the next record gets, as far as readers may see. */
+  /** The offset that the next record gets. What a transaction that is open yet holds back stands before it, unseen. */
   readonly end: bigint
+  readonly aborted: readonly Aborted[]
   readonly batches: Buffer
 }
 
-/** Waits up to `waitMs` for a first byte. Aborted transactions are not left out: nobody here writes in transactions. */
+/** Waits up to `waitMs` for a first byte. Transactions that were given up are named; `readBatches` leaves them out. */
 export const fetch: Api<{ waitMs: number, bytesMax: number, from: readonly FetchFrom[] }, Fetched[]> = {
   name: 'Fetch',
   key: apiKey('Fetch'),
@@ -98,9 +100,9 @@ export const fetch: Api<{ waitMs: number, bytesMax: number, from: readonly Fetch
         const errorCode = reader.int16()
         const end = reader.int64()
         reader.pos += 16 // the last stable offset and the first one kept
-        reader.array(() => { reader.pos += 16 }) // aborted transactions
+        const aborted = reader.array((): Aborted => ({ producerId: reader.int64(), firstOffset: reader.int64() }))
         reader.pos += 4 // a replica to prefer
-        fetched.push({ topic, partition, errorCode, end, batches: reader.block() })
+        fetched.push({ topic, partition, errorCode, end, aborted, batches: reader.block() })
       })
     })
     return fetched

@@ -1,6 +1,7 @@
-import { gunzipSync } from 'node:zlib'
 import { KafkaReader, KafkaWriter, varintBytes } from './bytes.js'
-import { crc32c } from './wire.js'
+import { decompress } from './compression.js'
+import { crc32c } from './crc32c.js'
+import { Transactions, type Aborted } from './transactions.js'
 
 /*
   RecordBatch => baseOffset:int64 length:int32 leaderEpoch:int32 magic:int8 crc:uint32 attributes:int16
@@ -8,11 +9,15 @@ import { crc32c } from './wire.js'
                  producerId:int64 producerEpoch:int16 baseSequence:int32 records:int32 Record*
   Record      => length:varint attributes:int8 timestampDelta:varlong offsetDelta:varint
                  key:varbytes value:varbytes headers:varint (name:varbytes value:varbytes)*
-    length    => bytes after it
-    crc       => CRC-32C from attributes on
+    length     => bytes after it
+    crc        => CRC-32C from attributes on
+    attributes => bits 0 to 2: compression of the records, 4: in a transaction, 5: of the broker, not for readers
 */
 const headerBytes = 61
+/** What every format has had, up to the magic. */
+const prefixBytes = 17
 const lengthAt = 8
+const epochAt = 12
 const magicAt = 16
 const crcAt = 17
 const attributesAt = 21
@@ -21,9 +26,10 @@ const producerIdAt = 43
 const sequenceAt = 53
 const countAt = 57
 const compressionMask = 0x07
-const gzip = 1
-const controlMask = 0x20
-const inflatedBytesMax = 64 << 20
+/** What a compressed batch may become, and those of one answer: a few bytes can say "gigabytes of zeros". */
+export const batchBytesMax = 32 << 20
+/** Each becomes an object of a hundred bytes, and takes seven in the batch. */
+const recordsMax = 1 << 19
 
 export type Headers = ReadonlyArray<readonly [name: string, value: Buffer]>
 
@@ -101,43 +107,90 @@ export interface StoredRecords {
   readonly unreadable: readonly Unreadable[]
   /** The offset after the last whole batch; `from` when there is none. */
   readonly next: bigint
+  /** Under which leader the last whole batch was written; -1 when there is none. */
+  readonly epoch: number
+  /** What compressed batches have become. */
+  readonly inflatedBytes: number
+}
+
+export interface ReadOptions {
+  /** Those that the broker named in the same answer. */
+  readonly aborted?: readonly Aborted[]
+  /** What compressed batches may become; one that comes when that is used up is left for the next fetch. */
+  readonly inflatedBytesMax?: number
 }
 
 /** Records from offset `from` on; a batch that the answer cuts off at its end is left for the next fetch. */
-export function readBatches (bytes: Buffer, from: bigint): StoredRecords {
+export function readBatches (
+  bytes: Buffer, from: bigint, { aborted = [], inflatedBytesMax = batchBytesMax }: ReadOptions = {}
+): StoredRecords {
   const records: StoredRecord[] = []
   const unreadable: Unreadable[] = []
+  const transactions = new Transactions(aborted)
   let next = from
-  for (let at = 0; at + headerBytes <= bytes.length;) {
+  let epoch = -1
+  let inflatedBytes = 0
+  for (let at = 0; at + prefixBytes <= bytes.length;) {
     const end = at + lengthAt + 4 + bytes.readInt32BE(at + lengthAt)
-    if (end > bytes.length || end < at + headerBytes) break
+    if (end > bytes.length || end < at + prefixBytes) break
     const batch = bytes.subarray(at, end)
     at = end
     const base = batch.readBigInt64BE(0)
-    const after = base + BigInt(batch.readInt32BE(lastDeltaAt)) + 1n
+    const problem = problemOf(batch)
+    const after = problem === undefined ? lastOf(batch, base) + 1n : afterBroken(batch, base, from, bytes.subarray(at))
     if (after <= from) continue
-    next = after
     const read = records.length
     try {
-      readBatch(batch, base, from, records)
+      if (problem !== undefined) throw new RangeError(problem)
+      if (transactions.counts(batch, lastOf(batch, base))) {
+        if (codecOf(batch) !== 0 && inflatedBytes >= inflatedBytesMax) break
+        inflatedBytes += readBatch(batch, base, from, records)
+      }
     } catch (err) {
       records.length = read
       unreadable.push({ offset: base, bytes: batch, reason: (err as Error).message })
     }
+    next = after
+    epoch = batch.readInt32BE(epochAt)
   }
-  return { records, unreadable, next }
+  return { records, unreadable, next, epoch, inflatedBytes }
 }
 
-function readBatch (batch: Buffer, base: bigint, from: bigint, into: StoredRecord[]): void {
-  if (batch[magicAt] !== 2) throw new RangeError(`record format ${batch[magicAt]}, want 2`)
-  const attributes = batch.readInt16BE(attributesAt)
-  if (attributes & controlMask) return
-  const compression = attributes & compressionMask
-  if (compression > gzip) throw new RangeError(`compression ${compression}, want none or gzip`)
-  const reader = compression === 0
-    ? new KafkaReader(batch, headerBytes)
-    : new KafkaReader(gunzipSync(batch.subarray(headerBytes), { maxOutputLength: inflatedBytesMax }))
+/**
+ * The broker has checked a batch when it took it, and nobody what a disk made of it since: our blocks have no checksum
+ * of their own here, and records of others none at all.
+ */
+function problemOf (batch: Buffer): string | undefined {
+  if (batch[magicAt] !== 2) return `record format ${batch[magicAt]}, want 2`
+  if (batch.length < headerBytes) return `a batch of ${batch.length} bytes`
+  const crc = crc32c(batch.subarray(attributesAt))
+  const stored = batch.readUInt32BE(crcAt)
+  if (crc !== stored) return `its checksum is wrong: got ${hex(stored)}, want ${hex(crc)}`
+}
+
+function hex (crc: number): string { return crc.toString(16).padStart(8, '0') }
+
+/** The offset behind a batch of which no field can be trusted: as few records as possible may be lost with it. */
+function afterBroken (batch: Buffer, base: bigint, from: bigint, behind: Buffer): bigint {
+  const least = (base > from ? base : from) + 1n
+  const told = batch.length < headerBytes ? 0n : lastOf(batch, base) + 1n
+  if (told > least && told - base === BigInt(batch.readInt32BE(countAt))) return told
+  const following = behind.length < 8 ? 0n : behind.readBigInt64BE(0)
+  // Where nothing is behind it yet, the broker gives the same batch once more for an offset in it.
+  return following > least ? following : least
+}
+
+function lastOf (batch: Buffer, base: bigint): bigint { return base + BigInt(batch.readInt32BE(lastDeltaAt)) }
+
+function codecOf (batch: Buffer): number { return batch.readInt16BE(attributesAt) & compressionMask }
+
+/** @returns the bytes that a compressed batch has become, 0 for one that is not */
+function readBatch (batch: Buffer, base: bigint, from: bigint, into: StoredRecord[]): number {
+  const codec = codecOf(batch)
+  const inflated = codec === 0 ? undefined : decompress(codec, batch.subarray(headerBytes), batchBytesMax)
+  const reader = inflated ? new KafkaReader(inflated) : new KafkaReader(batch, headerBytes)
   const count = batch.readInt32BE(countAt)
+  if (count > recordsMax) throw new RangeError(`got ${count} records, want at most ${recordsMax}`)
   for (let i = 0; i < count; i++) {
     const end = reader.varint() + reader.pos
     reader.int8()
@@ -149,6 +202,7 @@ function readBatch (batch: Buffer, base: bigint, from: bigint, into: StoredRecor
     if (reader.pos !== end) throw new RangeError('a record of another length than it says')
     if (offset >= from) into.push({ offset, key, value, headers })
   }
+  return inflated ? inflated.length : 0
 }
 
 function readHeaders (reader: KafkaReader): Headers {

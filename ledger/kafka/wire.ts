@@ -33,9 +33,6 @@ const { errorCodes } = require('kafkajs/src/protocol/error') as {
   errorCodes: ReadonlyArray<{ readonly type: string, readonly code: number }>
 }
 
-/** CRC-32C of `bytes`, unsigned. */
-export const crc32c = require('kafkajs/src/protocol/recordBatch/crc32C') as (bytes: Uint8Array) => number
-
 /** What a member tells its group, and what the group's leader tells a member. */
 export const { MemberMetadata: memberMetadata, MemberAssignment: memberAssignment } =
   require('kafkajs/src/consumer/assignerProtocol') as {

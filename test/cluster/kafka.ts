@@ -16,6 +16,8 @@ export interface TestKafka {
   readonly brokers: string[]
   /** Of the processes, in the order of `brokers`; a stopped one's is its last. Send SIGSTOP and SIGCONT to these. */
   readonly pids: number[]
+  /** Where each keeps its partitions, in the order of `brokers`: `<topic>-<partition>/00000000000000000000.log`. */
+  readonly directories: readonly string[]
   /** Resolves when the process is gone. SIGTERM is a controlled shutdown, SIGKILL a crash. */
   stopBroker (i: number, signal?: NodeJS.Signals): Promise<void>
   /** Runs a stopped broker again, with its data and on its port; resolves when it serves. */
@@ -93,6 +95,7 @@ export async function startKafka (
   for (const node of nodes) await waitForBrokers(node, brokers)
   return {
     brokers: nodes.map(({ address }) => address),
+    directories: ports.map(({ id }) => join(directory, `${id}`)),
     get pids () { return nodes.map(({ process }) => process!.pid) },
     stopBroker: async (i, signal = 'SIGTERM') => await nodes[i]!.process!.end(signal),
     startBroker: async i => await startNode(nodes[i]!),

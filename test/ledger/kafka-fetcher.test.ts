@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import type { Cluster } from '../../ledger/kafka/cluster.js'
 import { Delivery } from '../../ledger/kafka/delivery.js'
 import { Fetcher } from '../../ledger/kafka/fetcher.js'
-import { batchWriter } from '../../ledger/kafka/record-batch.js'
+import { batchWriter, stamp } from '../../ledger/kafka/record-batch.js'
 import { nobodyWatches } from '../../schemas/conditions.js'
 import { until } from './log-contract.js'
 
@@ -37,7 +37,7 @@ function following (t: Test, partitions: number) {
       async send (_api: unknown, { from }: Question) {
         await new Promise(resolve => setImmediate(resolve))
         return from.slice(0, 8).map(({ topic, partition, offset, bytesMax }) =>
-          ({ topic, partition, errorCode: 0, end: offset + 9n, batches: batchAt(offset, bytesMax) }))
+          ({ topic, partition, errorCode: 0, end: offset + 9n, aborted: [], batches: batchAt(offset, bytesMax) }))
       },
     }),
   } as unknown as Cluster
@@ -65,6 +65,7 @@ function batchAt (offset: bigint, bytes: number): Buffer {
   batchWriter.start()
   for (let i = 0; i < 4; i++) batchWriter.add(i, null, Buffer.alloc(bytes >> 2), [])
   const batch = Buffer.from(batchWriter.finish(4, 1))
+  stamp(batch, { producerId: -1n, producerEpoch: -1, sequence: -1 })
   batch.writeBigInt64BE(offset, 0)
   return batch
 }
