@@ -1,8 +1,13 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Connection, NoAnswer, UnsupportedBroker, nameOf, parseAddress, type Address } from './connection.js'
+import { TopicBook } from './topic-book.js'
 import { check, findCoordinator, metadata, type Metadata } from './wire.js'
 
 const connectMs = 2_000
 const questionMs = 3_000
+/** Between two looks for who leads what, while errors ask for them; the first comes at once. */
+const lookMsMin = 100
+const lookMsMax = 1_000
 
 /** Which broker leads which partition, and the connections to them. */
 export class Cluster {
@@ -11,12 +16,14 @@ export class Cluster {
   brokers = 0
   private controller = -1
   private nodes = new Map<number, Address>()
-  private readonly leaders = new Map<string, number[]>()
-  private readonly topics = new Set<string>()
+  readonly topics = new TopicBook()
   private readonly connections = new Map<string, Promise<Connection>>()
   private readonly failedAtMs = new Map<string, number>()
   private readonly bootstrap: readonly Address[]
   private refreshing: Promise<void> | undefined
+  private looking: Promise<void> | undefined
+  private lookMs = lookMsMin
+  private lookedAtMs = -Infinity
   private closed = false
 
   /** @throws RangeError when a broker is not HOST:PORT */
@@ -24,16 +31,12 @@ export class Cluster {
     this.bootstrap = brokers.map(parseAddress)
   }
 
-  /** Topics whose leaders `refresh` asks for. */
-  know (topics: readonly string[]): void { for (const topic of topics) this.topics.add(topic) }
-
   /** How many partitions the topic has; 0 where it is not known. */
-  partitions (topic: string): number { return this.leaders.get(topic)?.length ?? 0 }
+  partitions (topic: string): number { return this.topics.partitions(topic) }
 
   /** The node that leads the partition; undefined while there is none, or none is known. */
   leaderOf (topic: string, partition: number): number | undefined {
-    const leader = this.leaders.get(topic)?.[partition]
-    return leader === undefined || leader < 0 ? undefined : leader
+    return this.topics.leaderOf(topic, partition)
   }
 
   get controllerNode (): number { return this.controller }
@@ -57,6 +60,23 @@ export class Cluster {
   refresh (): Promise<void> {
     this.refreshing ??= this.refreshOnce().finally(() => { this.refreshing = undefined })
     return this.refreshing
+  }
+
+  /**
+   * Asks again who leads what, for somebody whom an error has told that it may have changed: soon, one at a time and
+   * not too often, however many errors there are. Never rejects.
+   */
+  look (): Promise<void> {
+    this.looking ??= this.lookOnce().finally(() => { this.looking = undefined })
+    return this.looking
+  }
+
+  private async lookOnce (): Promise<void> {
+    const quietMs = performance.now() - this.lookedAtMs
+    this.lookMs = quietMs > 2 * lookMsMax ? lookMsMin : Math.min(2 * this.lookMs, lookMsMax)
+    if (quietMs < this.lookMs) await sleep(this.lookMs - quietMs)
+    if (!this.closed) await this.refresh().catch(() => {}) // told by those who need it
+    this.lookedAtMs = performance.now()
   }
 
   /** What the brokers say about topics, known here or not. */
@@ -127,17 +147,12 @@ export class Cluster {
   }
 
   private async refreshOnce (): Promise<void> {
-    const { brokers, clusterId, controllerId, topicMetadata } = await this.describe([...this.topics])
+    const { brokers, clusterId, controllerId, topicMetadata } = await this.describe(this.topics.names)
     this.id = clusterId
     this.brokers = brokers.length
     this.controller = controllerId
     this.nodes = new Map(brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]))
-    for (const { topic, topicErrorCode, partitionMetadata } of topicMetadata) {
-      if (topicErrorCode !== 0) continue
-      const leaders = this.leaders.get(topic) ?? []
-      for (const { partitionId, leader } of partitionMetadata) leaders[partitionId] = leader
-      this.leaders.set(topic, leaders)
-    }
+    this.topics.learn(topicMetadata)
   }
 
   /** Every broker there is, those that failed last at the end. */

@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Health } from '../../schemas/conditions.js'
 import type { Cluster } from './cluster.js'
+import { offsetOf } from './offsets.js'
 import { fetch, type Fetched } from './record-apis.js'
 import { batchBytesMax, readBatches, type StoredRecords } from './record-batch.js'
-import { errorName, listOffsets } from './wire.js'
+import { judge, judgeError, tell, tellCode } from './verdicts.js'
+import { errorName, KafkaError } from './wire.js'
 
 /** A partition that wants its records, one fetch after the other. */
 export interface FetchTarget {
@@ -26,6 +28,8 @@ export interface FetcherOptions {
   /** For whom it fetches. */
   readonly groupId: string
   readonly health: Health
+  /** What permanent errors are asked again after, ms. */
+  readonly slowMs: number
   failed (what: string, error: Error, fields: object): void
 }
 
@@ -46,9 +50,28 @@ const retryMsMin = 50
 const retryMsMax = 2_000
 /** Partitions are assigned one after the other; the first fetch should have them all. */
 const gatherMs = 5
-const questionMs = 3_000
 
 const offsetOutOfRange = 1
+
+/**
+ * How a partition is getting on.
+ *
+ * | State | Means | Left by |
+ * | --- | --- | --- |
+ * | `flowing` | in each fetch, while its target has room | an error |
+ * | `placing` | its offset is not there: it is looked up where to go on | the answer |
+ * | `waiting` | an error that passes | its own clock |
+ * | `refused` | an error that a person has to mend | its own clock, slowly |
+ */
+interface Flow {
+  readonly target: FetchTarget
+  state: 'flowing' | 'placing' | 'waiting' | 'refused'
+  /** When it is asked for again, by `performance.now`. */
+  untilMs: number
+  retryMs: number
+  /** Which of all the answers that had something for it came last: those that got nothing for longest are first. */
+  served: number
+}
 
 /**
  * Long polls, one loop for each broker that leads some of the targets. A broker that does not answer loses its
@@ -57,30 +80,33 @@ const offsetOutOfRange = 1
 export class Fetcher {
   /** When a broker answered last, ms since 1970. */
   answeredAtMs = Date.now()
-  private readonly targets = new Set<FetchTarget>()
+  private readonly flows = new Map<FetchTarget, Flow>()
   private readonly loops = new Set<number>()
   private sleepers: Array<() => void> = []
   private routing: NodeJS.Timeout | undefined
-  private turns = 0
+  private answers = 0
   private closed = false
 
   constructor (private readonly options: FetcherOptions) {}
 
   /** Whether somebody should be getting answers. */
   get active (): boolean {
-    for (const { full } of this.targets) if (!full) return true
+    for (const { full } of this.flows.keys()) if (!full) return true
     return false
   }
 
   add (target: FetchTarget): void {
     if (!this.active) this.answeredAtMs = Date.now()
-    this.targets.add(target)
+    this.flows.set(target, { target, state: 'flowing', untilMs: 0, retryMs: retryMsMin, served: 0 })
     this.wake()
     this.route(gatherMs)
   }
 
   /** Nothing is given to it from now on. */
-  remove (target: FetchTarget): void { this.targets.delete(target) }
+  remove (target: FetchTarget): void {
+    this.flows.delete(target)
+    this.tellWell(target)
+  }
 
   /** A target has room again, or nothing left. */
   wake (): void { for (const wake of this.sleepers.splice(0)) wake() }
@@ -88,21 +114,15 @@ export class Fetcher {
   close (): void {
     this.closed = true
     clearTimeout(this.routing)
-    this.targets.clear()
+    for (const target of [...this.flows.keys()]) this.remove(target)
     this.wake()
     this.options.cluster.endLane(this.options.lane)
   }
 
   private get queuedBytes (): number {
     let bytes = 0
-    for (const target of this.targets) bytes += target.queuedBytes
+    for (const target of this.flows.keys()) bytes += target.queuedBytes
     return bytes
-  }
-
-  /** A broker fills its answer in the order of the question: each time another partition is the first one. */
-  private inTurn (targets: readonly FetchTarget[]): FetchTarget[] {
-    const first = targets.length === 0 ? 0 : this.turns++ % targets.length
-    return [...targets.slice(first), ...targets.slice(0, first)]
   }
 
   /** Starts the loops that are missing. */
@@ -111,10 +131,11 @@ export class Fetcher {
     this.routing ??= setTimeout(() => {
       this.routing = undefined
       const { cluster, topic } = this.options
-      for (const { partition } of this.targets) {
-        const node = cluster.leaderOf(topic, partition)
+      for (const flow of this.flows.values()) {
+        const node = cluster.leaderOf(topic, flow.target.partition)
         if (node === undefined) {
-          cluster.refresh().catch(() => {}).finally(() => this.route(retryMsMax / 10))
+          this.tell(flow.target, 'has no leader')
+          cluster.look().then(() => { this.route(retryMsMin) })
         } else if (!this.loops.has(node)) {
           this.loops.add(node)
           this.loop(node).catch(err => this.options.failed('fetch loop ended', err as Error, { topic, node }))
@@ -128,68 +149,142 @@ export class Fetcher {
     const what = `${groupId}, broker ${node}`
     let retryMs = retryMsMin
     for (;;) {
-      const led = [...this.targets].filter(({ partition }) => cluster.leaderOf(topic, partition) === node)
+      const led = [...this.flows.values()].filter(({ target }) => cluster.leaderOf(topic, target.partition) === node)
       if (led.length === 0 || this.closed) break
       const isCrowded = this.queuedBytes > queuedBytesMax
-      const wanting = this.inTurn(led.filter(({ full, queuedBytes }) => isCrowded ? queuedBytes === 0 : !full))
+      const room = led.filter(({ target: { full, queuedBytes } }) => isCrowded ? queuedBytes === 0 : !full)
+      const nowMs = performance.now()
+      // A broker fills its answer in the order of the question.
+      const wanting = room.filter(({ untilMs }) => untilMs <= nowMs).sort((a, b) => a.served - b.served)
       if (wanting.length === 0) {
-        await new Promise<void>(resolve => this.sleepers.push(resolve))
+        await this.rest(Math.min(...room.map(({ untilMs }) => untilMs)) - nowMs)
         continue
       }
       try {
         const bytesMax = isCrowded ? hungryBytesMax : partitionBytesMax
-        const trouble = await this.fetch(node, wanting, bytesMax, wanting.length < led.length ? shortWaitMs : waitMs)
-        if (trouble === 0) {
-          health.end('followers', what)
-          retryMs = retryMsMin
-          continue
-        }
-        health.begin('followers', `${topic}: ${errorName(trouble)}`, what)
+        await this.fetch(node, wanting, bytesMax, room.length < led.length ? shortWaitMs : waitMs)
+        health.end('followers', what)
+        retryMs = retryMsMin
       } catch (err) {
         if (this.closed) break
-        health.begin('followers', `${topic}: ${(err as Error).message}`, what)
+        health.begin('followers', `${topic}: ${tell((err as Error).message, judgeError(err))}`, what)
+        await sleep(retryMs)
+        retryMs = Math.min(2 * retryMs, retryMsMax)
+        await cluster.look()
+        this.route(0)
       }
-      await sleep(retryMs)
-      retryMs = Math.min(2 * retryMs, retryMsMax)
-      await cluster.refresh().catch(() => {})
-      this.route(0)
     }
     health.end('followers', what) // whoever leads the partitions now has a loop of its own
     this.loops.delete(node)
     this.route(0)
   }
 
-  /** @returns the first error of a partition that asks for the leaders to be looked up again; 0 for none */
-  private async fetch (
-    node: number, targets: readonly FetchTarget[], bytesMax: number, waitMs: number
-  ): Promise<number> {
-    const { cluster, topic, lane, failed } = this.options
-    const from = targets.map(({ partition, next }) => ({ topic, partition, offset: next, bytesMax }))
+  /** Until somebody has room, and at most so long. */
+  private rest (ms: number): Promise<void> {
+    return new Promise(resolve => {
+      const timer = Number.isFinite(ms) ? setTimeout(() => this.wake(), ms) : undefined
+      this.sleepers.push(() => {
+        clearTimeout(timer)
+        resolve()
+      })
+    })
+  }
+
+  private async fetch (node: number, flows: readonly Flow[], bytesMax: number, waitMs: number): Promise<void> {
+    const { cluster, topic, lane } = this.options
+    const from = flows.map(({ target: { partition, next } }) => ({ topic, partition, offset: next, bytesMax }))
     const connection = await cluster.connection(node, lane)
-    const answers = await connection.send(fetch, { waitMs, bytesMax: fetchBytesMax, from }, waitMs + answerMs)
+    const question = { waitMs, bytesMax: fetchBytesMax, from }
+    const { partitions } = await connection.send(fetch, question, waitMs + answerMs)
     this.answeredAtMs = Date.now()
-    const asked = new Map(targets.map((target, i) => [target.partition, { target, offset: from[i]!.offset }]))
-    const several = answers.filter(({ batches }) => batches.length > 0).length > 1
-    let trouble = 0
+    this.answers++
+    const asked = new Map(flows.map((flow, i) => [flow.target.partition, { flow, offset: from[i]!.offset }]))
+    const several = partitions.filter(({ batches }) => batches.length > 0).length > 1
     let inflatedBytesMax = batchBytesMax
-    for (const { partition, errorCode, end, aborted, batches } of answers) {
-      const { target, offset } = asked.get(partition)!
-      if (!this.targets.has(target)) continue
+    for (const { partition, errorCode, end, aborted, batches } of partitions) {
+      const { flow, offset } = asked.get(partition)!
+      const { target } = flow
+      if (this.flows.get(target) !== flow) continue
       if (errorCode === 0) {
+        if (batches.length > 0) flow.served = this.answers
+        this.flowsAgain(flow)
         // Of its own, or a partition that waits would keep what all others were given in the same answer.
         const stored = readBatches(several ? Buffer.from(batches) : batches, offset, { aborted, inflatedBytesMax })
         inflatedBytesMax -= stored.inflatedBytes
         target.next = stored.next
         target.take(stored, end)
       } else if (errorCode === offsetOutOfRange) {
-        const first = await offsetOf(cluster, node, topic, partition, 'first')
-        failed('records are gone', new Error(`got offset ${offset}, want ${first} or later`), { topic, partition })
-        target.next = first
+        flow.state = 'placing'
+        flow.untilMs = Infinity
+        this.place(node, flow, offset)
       } else {
-        trouble ||= errorCode
+        this.errs(flow, errorCode)
       }
     }
-    return trouble
+  }
+
+  private flowsAgain (flow: Flow): void {
+    if (flow.state === 'flowing') return
+    flow.state = 'flowing'
+    flow.retryMs = retryMsMin
+    flow.untilMs = 0
+    this.tellWell(flow.target)
+  }
+
+  /** Its own trouble: the others of the same broker are not kept by it. */
+  private errs (flow: Flow, errorCode: number): void {
+    const { cluster, topic, health, slowMs } = this.options
+    const { target } = flow
+    const { verdict, moved } = judge(errorCode)
+    const isPermanent = verdict === 'permanent'
+    flow.state = isPermanent ? 'refused' : 'waiting'
+    flow.untilMs = performance.now() + (isPermanent ? slowMs : flow.retryMs)
+    flow.retryMs = Math.min(2 * flow.retryMs, retryMsMax)
+    if (isPermanent) {
+      this.tellWell(target)
+      health.begin('refused', tellCode(`fetch of ${topic}/${target.partition}`, errorCode), this.nameOf(target))
+    } else {
+      this.tell(target, errorName(errorCode))
+    }
+    if (moved) cluster.look().then(() => { this.route(0) })
+  }
+
+  /** Retention, or a log that went back, has passed the place: goes on with what is there. */
+  private async place (node: number, flow: Flow, offset: bigint): Promise<void> {
+    const { cluster, topic, failed } = this.options
+    const { target } = flow
+    const { partition } = target
+    try {
+      await cluster.look() // one that is another topic of this name is not read
+      if (cluster.topics.troubleOf(topic) !== '') return
+      const first = await offsetOf(cluster, node, topic, partition, 'first')
+      failed('records are gone', new Error(`got offset ${offset}, want ${first} or later`), { topic, partition })
+      if (this.flows.get(target) !== flow) return
+      target.next = first
+      this.flowsAgain(flow)
+    } catch (err) {
+      if (this.flows.get(target) !== flow) return
+      flow.state = 'waiting'
+      flow.untilMs = performance.now() + flow.retryMs
+      flow.retryMs = Math.min(2 * flow.retryMs, retryMsMax)
+      this.tell(target, (err as Error).message)
+    }
+    this.wake()
+  }
+
+  private nameOf ({ partition }: FetchTarget): string {
+    return `${this.options.groupId}, fetch of partition ${partition}`
+  }
+
+  private tell (target: FetchTarget, reason: string): void {
+    const { health, topic } = this.options
+    health.begin('followers', `${topic}/${target.partition}: ${reason}`, this.nameOf(target))
+  }
+
+  private tellWell (target: FetchTarget): void {
+    const { health } = this.options
+    health.end('followers', this.nameOf(target))
+    health.end('refused', this.nameOf(target))
   }
 }
 
@@ -204,35 +299,25 @@ export async function fetchOnce (
   const node = await leaderOf(cluster, topic, partition)
   const connection = await cluster.connection(node, lane)
   const from = [{ topic, partition, offset, bytesMax: 4 * partitionBytesMax }]
-  const [answer] = await connection.send(fetch, { waitMs, bytesMax: fetchBytesMax, from }, waitMs + answerMs)
+  const question = { waitMs, bytesMax: fetchBytesMax, from }
+  const { partitions: [answer] } = await connection.send(fetch, question, waitMs + answerMs)
   if (answer!.errorCode === offsetOutOfRange) {
     const next = await offsetOf(cluster, node, topic, partition, 'first')
     return { records: [], unreadable: [], next, epoch: -1, inflatedBytes: 0, deleted: next > offset }
   }
-  if (answer!.errorCode !== 0) throw new Error(`fetch of ${topic}/${partition}: ${errorName(answer!.errorCode)}`)
+  if (answer!.errorCode !== 0) throw new KafkaError(answer!.errorCode, `fetch of ${topic}/${partition}`)
   const { aborted, batches } = answer as Fetched
   return readBatches(batches, offset, { aborted })
 }
 
 /** @throws Error while the partition has no leader */
 export async function leaderOf (cluster: Cluster, topic: string, partition: number): Promise<number> {
+  const trouble = cluster.topics.troubleOf(topic)
+  if (trouble !== '') throw new Error(trouble)
   const known = cluster.leaderOf(topic, partition)
   if (known !== undefined) return known
-  await cluster.refresh()
+  await cluster.look()
   const leader = cluster.leaderOf(topic, partition)
   if (leader === undefined) throw new Error(`${topic}/${partition} has no leader`)
   return leader
-}
-
-/** @param which an end, or ms since 1970 for the first record at or after it: -1n where there is none */
-export async function offsetOf (
-  cluster: Cluster, node: number, topic: string, partition: number, which: 'first' | 'next' | number
-): Promise<bigint> {
-  const connection = await cluster.connection(node, 'questions')
-  const timestamp = which === 'first' ? -2 : which === 'next' ? -1 : which
-  const question = { topics: [{ topic, partitions: [{ partition, timestamp }] }] }
-  const { responses } = await connection.send(listOffsets, question, questionMs)
-  const { errorCode, offset } = responses[0]!.partitions[0]!
-  if (errorCode !== 0) throw new Error(`offsets of ${topic}/${partition}: ${errorName(errorCode)}`)
-  return BigInt(offset)
 }

@@ -17,6 +17,8 @@ export interface FollowingDeps<T> {
   decode (value: Uint8Array): readonly T[]
   rejected (partition: number, offset: bigint, bytes: Uint8Array, reason: string): void
   readonly health: Health
+  /** What permanent errors are asked again after, ms. */
+  readonly slowMs: number
   failed (what: string, error: Error, fields: object): void
 }
 
@@ -45,8 +47,8 @@ export class KafkaFollowing<T> implements Following {
   private stopping: Promise<void> | undefined
 
   constructor (private readonly deps: FollowingDeps<T>) {
-    const { cluster, topic, lane, groupId, sessionTimeoutMs, health, failed } = deps
-    this.fetcher = new Fetcher({ cluster, topic, lane, groupId, health, failed })
+    const { cluster, topic, lane, groupId, sessionTimeoutMs, health, slowMs, failed } = deps
+    this.fetcher = new Fetcher({ cluster, topic, lane, groupId, health, slowMs, failed })
     this.membership = new Membership({
       cluster,
       groupId,
@@ -98,7 +100,9 @@ export class KafkaFollowing<T> implements Following {
   }
 
   health (): { ok: boolean, reason: string } {
-    const { topic, groupId, sessionTimeoutMs } = this.deps
+    const { cluster, topic, groupId, sessionTimeoutMs } = this.deps
+    const trouble = cluster.topics.troubleOf(topic)
+    if (trouble !== '') return { ok: false, reason: trouble }
     const nowMs = Date.now()
     const fetchMs = nowMs - this.fetcher.answeredAtMs
     if (this.fetcher.active && fetchMs > silentMsMax) {

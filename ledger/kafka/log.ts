@@ -26,6 +26,8 @@ export interface KafkaLogOptions {
   readonly sendDeadlineMs?: number
   /** Bytes of appends without an outcome, all fields counted; an append that passes its share is refused. */
   readonly pendingBytesMax?: number
+  /** What only a person can mend is tried again after so long. */
+  readonly slowMs?: number
   /** How long a member of a group may be silent before its partitions go to others. */
   readonly sessionTimeoutMs?: number
   /** Creates no topic and appends nothing, not even what it sets aside. */
@@ -66,6 +68,7 @@ export interface PartitionLag {
 
 /** How long a reader may keep the event loop. */
 const turnMs = 4
+const slowMsDefault = 10_000
 const deliverMs = 2_000
 const setAsideMax = 10_000
 const rejectedBytesMax = 1 << 20
@@ -114,6 +117,7 @@ class Log implements KafkaLog {
       sendDeadlineMs: options.sendDeadlineMs ?? 5_000,
       pendingBytesMax: options.pendingBytesMax ?? 64 << 20,
       health: options.health ?? nobodyWatches,
+      slowMs: options.slowMs ?? slowMsDefault,
       failed: options.failed,
     })
     this.reader = new Reader(cluster, this.closing.signal)
@@ -134,7 +138,8 @@ class Log implements KafkaLog {
   async follow<T> (stream: Stream<T>, group: string, follower: Follower<T>): Promise<Following> {
     if (this.closing.signal.aborted) throw closed()
     this.partitions(stream)
-    const { topicPrefix, sessionTimeoutMs = 6_000, failed, health = nobodyWatches } = this.options
+    const { topicPrefix, sessionTimeoutMs = 6_000, slowMs = slowMsDefault, failed } = this.options
+    const { health = nobodyWatches } = this.options
     const topic = this.topicOf(stream)
     const following = new KafkaFollowing<T>({
       cluster: this.cluster,
@@ -146,6 +151,7 @@ class Log implements KafkaLog {
       decode: decoderOf(stream, this.format),
       rejected: (partition, offset, bytes, reason) => this.setAside(stream, partition, offset, bytes, reason),
       health,
+      slowMs,
       failed,
     })
     this.followings.set(following, { stream: stream.name, topic, group })

@@ -13,12 +13,21 @@ export interface Append {
   /** Its first record in the batch, and its first item in that record; set when it is encoded. */
   delta: number
   index: number
+  /** Why what must be stored before it was not; it may not be stored either then. */
+  failedBefore? (): Error | undefined
   resolve (position: Position): void
   reject (err: Error): void
 }
 
 /** What one record of a block stream aims at, and one request has for one partition. */
-export const recordBytesMax = 1 << 20
+const recordBytesMax = 1 << 20
+
+export interface CutLimits {
+  /** Of a batch as it is sent: what the topic takes. */
+  readonly bytesMax: number
+  /** It is one item, and a batch with it alone is larger. It is out of the queue. */
+  tooLarge (append: Append, bytes: number): void
+}
 
 /** Appends that go to the broker together, with the very same bytes however often they are sent. */
 export interface Outgoing {
@@ -33,25 +42,76 @@ export interface Outgoing {
 }
 
 /**
- * Takes appends from the front of `queue` and encodes them: one record for a block stream, one for each item otherwise.
- * Appends that can not be encoded are rejected.
+ * Takes appends from the front of `queue` and encodes them: one record for a block stream, one for each item otherwise;
+ * as many as a batch has room for. Appends that can not be encoded are rejected.
  *
  * @returns undefined when all that was taken was rejected
  */
 export function cut<T> (
-  queue: Append[], stream: Stream<T>, format: RecordFormat, stampNow: Stamp, bytesMax = recordBytesMax
+  queue: Append[], stream: Stream<T>, format: RecordFormat, stampNow: Stamp, { bytesMax, tooLarge }: CutLimits
 ): Outgoing | undefined {
-  let count = 0
-  for (let bytes = 0; count < queue.length && (count === 0 || bytes + queue[count]!.bytes <= bytesMax); count++) {
-    bytes += queue[count]!.bytes
+  for (let aimBytes = Math.min(recordBytesMax, bytesMax); ;) {
+    const appends = taken(queue, aimBytes)
+    if (appends.length === 0) return undefined
+    const outgoing = isRecordStream(stream) ? records(appends, stream, format) : block(appends, stream)
+    if (!outgoing) return undefined
+    const startedMs = Date.now()
+    const bytes = batchWriter.finish(outgoing.records, startedMs)
+    if (bytes.length <= bytesMax) {
+      stamp(bytes, stampNow)
+      return { ...outgoing, bytes, stamp: stampNow, startedMs, maybeStored: false }
+    }
+    // Texts take more than was counted for them.
+    const [first] = outgoing.appends as [Append]
+    if (outgoing.appends.length > 1) queue.unshift(...outgoing.appends)
+    else if (first.items.length > 1) queue.unshift(...halves(stream, first))
+    else tooLarge(first, bytes.length)
+    aimBytes = Math.max(1, aimBytes >> 1)
   }
-  const appends = queue.splice(0, count)
-  const outgoing = isRecordStream(stream) ? records(appends, stream, format) : block(appends, stream)
-  if (!outgoing) return undefined
-  const startedMs = Date.now()
-  const bytes = batchWriter.finish(outgoing.records, startedMs)
-  stamp(bytes, stampNow)
-  return { ...outgoing, bytes, stamp: stampNow, startedMs, maybeStored: false }
+}
+
+function taken (queue: Append[], bytesMax: number): Append[] {
+  const appends: Append[] = []
+  for (let bytes = 0, next = queue[0]; next !== undefined; next = queue[0]) {
+    const failure = next.failedBefore?.()
+    bytes += next.bytes
+    if (failure) next.reject(failure)
+    else if (appends.length === 0 || bytes <= bytesMax) appends.push(next)
+    else break
+    queue.shift()
+  }
+  return appends
+}
+
+/** Two appends that settle as the one that they were: what says that all of it is there goes with the second. */
+export function halves (stream: Stream<any>, { items, derivedFrom, atMs, failedBefore, ...whole }: Append): Append[] {
+  const middle = items.length >> 1
+  let failure: Error | undefined
+  let position: Position | undefined
+  let left = 2
+  const settled = () => {
+    if (--left > 0) return
+    if (failure) whole.reject(failure)
+    else whole.resolve(position!)
+  }
+  const half = (items: readonly any[], derivedFrom: bigint): Append => ({
+    items,
+    bytes: bytesOf(stream, items),
+    derivedFrom,
+    atMs,
+    delta: 0,
+    index: 0,
+    failedBefore: () => failure ?? failedBefore?.(),
+    resolve: stored => {
+      position ??= stored
+      settled()
+    },
+    reject: err => {
+      failure ??= err
+      settled()
+    },
+  })
+  return [half(items.slice(0, middle), -1n), half(items.slice(middle), derivedFrom)]
 }
 
 type Placed = Pick<Outgoing, 'appends' | 'records'>

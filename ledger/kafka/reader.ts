@@ -2,13 +2,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { GatewayError } from '../../schemas/errors.js'
 import type { ReadRange } from '../log.js'
 import type { Cluster } from './cluster.js'
-import { fetchOnce, leaderOf, offsetOf } from './fetcher.js'
+import { fetchOnce, leaderOf } from './fetcher.js'
+import { offsetOf } from './offsets.js'
 import { derivedFromOf } from './outgoing.js'
 import type { StoredRecord, Unreadable } from './record-batch.js'
+import { judgeError, tell } from './verdicts.js'
 
 const waitMs = 500
 /** How long a read tries before it gives up, unless it has a signal. */
 const retryForMs = 30_000
+const retryMsMax = 2_000
+/** For what a person has to mend. */
+const slowMs = 10_000
 const derivedLookBack = [64n, 1_000n]
 /** Above every offset. */
 const endless = 1n << 63n
@@ -98,18 +103,21 @@ export class Reader {
     ask: () => Promise<T>, ending?: AbortSignal, signal?: AbortSignal
   ): Promise<T | undefined> {
     const giveUpMs = Date.now() + retryForMs
-    for (let pauseMs = 50; ; pauseMs = Math.min(2 * pauseMs, 2_000)) {
+    for (let pauseMs = 50; ; pauseMs = Math.min(2 * pauseMs, retryMsMax)) {
       try {
         return await ask()
       } catch (cause) {
         if (ending?.aborted) return undefined
         if (this.closing.aborted) throw unavailable('the log is closed')
-        if (!signal && Date.now() > giveUpMs) {
-          throw unavailable(`Kafka does not answer: ${(cause as Error).message}`, cause)
+        const judgement = judgeError(cause)
+        const isPermanent = judgement.verdict === 'permanent'
+        if (!signal && (isPermanent || Date.now() > giveUpMs)) {
+          throw unavailable(`Kafka does not answer: ${tell((cause as Error).message, judgement)}`, cause)
         }
+        if (isPermanent) pauseMs = slowMs
       }
       await sleep(pauseMs, undefined, ending ? { signal: ending } : {}).catch(() => {})
-      await this.cluster.refresh().catch(() => {})
+      await this.cluster.look()
     }
   }
 }

@@ -13,8 +13,11 @@ export interface Produced {
 
 const writer = new KafkaWriter()
 
+/** What each of the two answers: for each partition, and how long the broker wants no request on this connection. */
+export interface Answered<Partition> { readonly throttleMs: number, readonly partitions: readonly Partition[] }
+
 /** Appends batches, at most one for each partition; answered when every replica in sync has them. */
-export const produce: Api<{ timeoutMs: number, batches: readonly PartitionBatch[] }, Produced[]> = {
+export const produce: Api<{ timeoutMs: number, batches: readonly PartitionBatch[] }, Answered<Produced>> = {
   name: 'Produce',
   key: apiKey('Produce'),
   version: 7,
@@ -41,7 +44,7 @@ export const produce: Api<{ timeoutMs: number, batches: readonly PartitionBatch[
         reader.pos += 16 // its time and the first offset kept
       })
     })
-    return produced
+    return { throttleMs: reader.int32(), partitions: produced }
   },
 }
 
@@ -63,7 +66,7 @@ export interface Fetched {
 }
 
 /** Waits up to `waitMs` for a first byte. Transactions that were given up are named; `readBatches` leaves them out. */
-export const fetch: Api<{ waitMs: number, bytesMax: number, from: readonly FetchFrom[] }, Fetched[]> = {
+export const fetch: Api<{ waitMs: number, bytesMax: number, from: readonly FetchFrom[] }, Answered<Fetched>> = {
   name: 'Fetch',
   key: apiKey('Fetch'),
   version: 11,
@@ -91,7 +94,8 @@ export const fetch: Api<{ waitMs: number, bytesMax: number, from: readonly Fetch
 
   decode (bytes) {
     const reader = new KafkaReader(bytes)
-    reader.pos += 10 // throttle time, an error of sessions and a session
+    const throttleMs = reader.int32()
+    reader.pos += 6 // an error of sessions and a session
     const fetched: Fetched[] = []
     reader.array(() => {
       const topic = reader.string()
@@ -105,7 +109,7 @@ export const fetch: Api<{ waitMs: number, bytesMax: number, from: readonly Fetch
         fetched.push({ topic, partition, errorCode, end, aborted, batches: reader.block() })
       })
     })
-    return fetched
+    return { throttleMs, partitions: fetched }
   },
 }
 

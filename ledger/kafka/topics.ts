@@ -47,7 +47,7 @@ export async function reach (cluster: Cluster, brokers: readonly string[]): Prom
 export async function ensureTopics (cluster: Cluster, wanted: readonly WantedTopic[]): Promise<void> {
   const names = wanted.map(({ topic }) => topic)
   const { topicMetadata } = await cluster.describe(names)
-  cluster.know(names)
+  cluster.topics.know(names)
   const absent = wanted.filter(({ topic }) =>
     topicMetadata.some(found => found.topic === topic && found.topicErrorCode === unknownTopic))
   if (absent.length > 0) await create(cluster, absent)
@@ -65,7 +65,7 @@ export async function ensureTopics (cluster: Cluster, wanted: readonly WantedTop
  * @throws Error when there is none of them
  */
 export async function findTopics (cluster: Cluster, names: readonly string[]): Promise<void> {
-  cluster.know(names)
+  cluster.topics.know(names)
   await cluster.refresh()
   if (names.every(topic => cluster.partitions(topic) === 0)) {
     throw new Error(`Kafka has none of the topics ${names.join(', ')}; LEDGERLINE_TOPIC_PREFIX names others`)

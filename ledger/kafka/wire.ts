@@ -17,6 +17,12 @@ export interface Api<Question, Answer> {
   decode (bytes: Buffer): Promise<Answer> | Answer
 }
 
+/** How long the broker that gave this answer wants no other request on the connection. */
+export function throttleMsOf (answer: unknown): number {
+  const { throttleMs, clientSideThrottleTime } = answer as { throttleMs?: number, clientSideThrottleTime?: number }
+  return throttleMs ?? clientSideThrottleTime ?? 0
+}
+
 interface KafkajsMessage {
   readonly request: { encode (): Promise<{ readonly buffer: Buffer }> }
   readonly response: { decode (bytes: Buffer): Promise<any> }
@@ -73,6 +79,8 @@ export interface Metadata {
   readonly topicMetadata: ReadonlyArray<{
     readonly topicErrorCode: number
     readonly topic: string
+    /** What tells a topic from another one of its name; empty where the broker, older than 2.8, has none. */
+    readonly topicId?: string
     readonly partitionMetadata: ReadonlyArray<{ readonly partitionId: number, readonly leader: number }>
   }>
 }
@@ -124,7 +132,7 @@ export const createTopics = api<
  */
 export const listOffsets = api<
   { topics: ReadonlyArray<OfTopic<{ partition: number, timestamp: number }>> },
-  { readonly responses: ReadonlyArray<OfTopic<Failable & { readonly offset: string }>> }
+  { readonly responses: ReadonlyArray<OfTopic<Failable & { readonly partition: number, readonly offset: string }>> }
 >('ListOffsets', 3)
 
 export const findCoordinator = api<

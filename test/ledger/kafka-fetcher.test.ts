@@ -3,7 +3,7 @@ import type { Cluster } from '../../ledger/kafka/cluster.js'
 import { Delivery } from '../../ledger/kafka/delivery.js'
 import { Fetcher } from '../../ledger/kafka/fetcher.js'
 import { batchWriter, stamp } from '../../ledger/kafka/record-batch.js'
-import { nobodyWatches } from '../../schemas/conditions.js'
+import { TopicBook } from '../../ledger/kafka/topic-book.js'
 import { until } from './log-contract.js'
 
 interface Question {
@@ -11,8 +11,8 @@ interface Question {
 }
 
 t.test('a follower of many partitions', async t => {
-  t.test('that is stuck holds a bounded number of bytes, and those of it that are not stuck go on', async t => {
-    const { deliveries, release } = following(t, 64)
+  await t.test('that is stuck holds a bounded number of bytes, and those of it that are not stuck go on', async t => {
+    const { deliveries, release } = following(t, 64, { stuck: partition => partition > 0 })
     const [free, ...stuck] = deliveries
     await until(() => stuck.every(({ queuedBytes }) => queuedBytes > 0))
     const { delivered } = free!
@@ -23,33 +23,115 @@ t.test('a follower of many partitions', async t => {
     release()
     await until(() => stuck.every(({ delivered }) => delivered > 20n))
   })
+
+  await t.test('far behind gives each of them its turn, on each of two brokers in step', async t => {
+    const { deliveries } = following(t, 32, { brokers: 2, answered: 1 })
+    await until(() => deliveries.some(({ delivered }) => delivered > 40n))
+    const least = deliveries.reduce((least, { delivered }) => delivered < least ? delivered : least, 1n << 60n)
+    t.ok(least > 20n, `one has come to ${least}, another one to 40`)
+  })
+
+  await t.test('asks for one that has an error by a clock of its own, the others go on at full speed', async t => {
+    let errorCode = 56
+    const { deliveries, asked, lasting } = following(t, 8, { errorOf: partition => partition === 3 ? errorCode : 0 })
+    const others = deliveries.filter(({ partition }) => partition !== 3)
+    await until(() => others.every(({ delivered }) => delivered > 400n))
+    t.ok(asked(3) < 20, `asked ${asked(3)} times for it`)
+    t.match([...lasting], [['followers test, fetch of partition 3', 'test/3: KAFKA_STORAGE_ERROR']])
+    errorCode = 0
+    await until(() => deliveries[3]!.delivered > 10n)
+    t.equal(lasting.size, 0)
+  })
+
+  await t.test('asks slowly for one that it may not read, and says what to do', async t => {
+    let errorCode = 29
+    const { deliveries, asked, lasting } = following(t, 4, {
+      errorOf: partition => partition === 0 ? errorCode : 0, slowMs: 200,
+    })
+    await until(() => deliveries[1]!.delivered > 200n)
+    t.ok(asked(0) < 10, `asked ${asked(0)} times`)
+    t.match([...lasting], [
+      ['refused test, fetch of partition 0', 'fetch of test/0: TOPIC_AUTHORIZATION_FAILED: grant READ'],
+    ])
+    errorCode = 0
+    await until(() => deliveries[0]!.delivered > 10n)
+    t.equal(lasting.size, 0)
+  })
+
+  await t.test('goes on in the others while it is looked up where to go on in one', async t => {
+    let isPlaced = false
+    const { deliveries } = following(t, 4, {
+      errorOf: partition => partition === 2 && !isPlaced ? 1 : 0,
+      offsets: async () => {
+        await until(() => deliveries[0]!.delivered > 100n)
+        isPlaced = true
+        return 7
+      },
+    })
+    await until(() => deliveries[2]!.delivered > 7n)
+  })
 })
 
-/** All but the first partition stand at their first record until `release`. Partitions have no end. */
-function following (t: Test, partitions: number) {
+interface Options {
+  /** Stands at its first record until `release`. */
+  readonly stuck?: (partition: number) => boolean
+  readonly brokers?: number
+  /** Partitions that one answer has room for. */
+  readonly answered?: number
+  readonly errorOf?: (partition: number) => number
+  readonly offsets?: () => Promise<number>
+  readonly slowMs?: number
+}
+
+/** Partitions have no end. */
+function following (t: Test, partitions: number, options: Options = {}) {
+  const { stuck = () => false, brokers = 1, answered = 8, errorOf = () => 0, offsets, slowMs = 10_000 } = options
   let release = () => {}
   const released = new Promise<void>(resolve => { release = resolve })
+  const topics = new TopicBook()
+  const questions = new Map<number, number>()
+  const lasting = new Map<string, string>()
   const cluster = {
-    leaderOf: () => 1,
-    refresh: async () => {},
+    topics,
+    leaderOf: (_topic: string, partition: number) => partition % brokers,
+    look: async () => {},
     endLane () {},
     connection: async () => ({
       async send (_api: unknown, { from }: Question) {
+        if (!from) {
+          const offset = await offsets!()
+          return { responses: [{ topic: 'test', partitions: [{ partition: 2, errorCode: 0, offset }] }] }
+        }
         await new Promise(resolve => setImmediate(resolve))
-        return from.slice(0, 8).map(({ topic, partition, offset, bytesMax }) =>
-          ({ topic, partition, errorCode: 0, end: offset + 9n, aborted: [], batches: batchAt(offset, bytesMax) }))
+        for (const { partition } of from) questions.set(partition, (questions.get(partition) ?? 0) + 1)
+        const failing = from.filter(({ partition }) => errorOf(partition) !== 0).map(({ topic, partition }) =>
+          ({ topic, partition, errorCode: errorOf(partition), end: -1n, aborted: [], batches: Buffer.alloc(0) }))
+        const full = from.filter(({ partition }) => errorOf(partition) === 0).slice(0, answered)
+          .map(({ topic, partition, offset, bytesMax }) => {
+            const batches = batchAt(offset, options.stuck ? bytesMax : bytesMax >> 4)
+            return { topic, partition, errorCode: 0, end: offset + 9n, aborted: [], batches }
+          })
+        return { throttleMs: 0, partitions: [...failing, ...full] }
       },
     }),
   } as unknown as Cluster
-  const failed = (what: string, err: Error) => { t.fail(what, err) }
   const fetcher = new Fetcher({
-    cluster, topic: 'test', lane: 'test', groupId: 'test', health: nobodyWatches, failed,
+    cluster,
+    topic: 'test',
+    lane: 'test',
+    groupId: 'test',
+    health: {
+      begin: (name, reason, what) => { lasting.set(`${name} ${what}`, reason) },
+      end: (name, what) => { lasting.delete(`${name} ${what}`) },
+    },
+    slowMs,
+    failed: (what, err) => { t.comment(what, err) },
   })
   t.teardown(() => { fetcher.close() })
   const deliveries = Array.from({ length: partitions }, (_, partition) => new Delivery<string>(partition, 0n, {
     follower: {
       async assigned () { return 0n },
-      received: () => partition === 0 ? undefined : released,
+      received: () => stuck(partition) ? released : undefined,
       async revoked () {},
     },
     decode: () => ['item'],
@@ -58,7 +140,7 @@ function following (t: Test, partitions: number) {
     failed: err => { t.fail(`${err as Error}`) },
   }))
   for (const delivery of deliveries) fetcher.add(delivery)
-  return { deliveries, release }
+  return { deliveries, release, lasting, asked: (partition: number) => questions.get(partition) ?? 0 }
 }
 
 function batchAt (offset: bigint, bytes: number): Buffer {

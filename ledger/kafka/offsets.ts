@@ -1,0 +1,89 @@
+import type { Cluster } from './cluster.js'
+import { check, listOffsets } from './wire.js'
+
+const questionMs = 3_000
+
+interface Asked {
+  readonly topic: string
+  readonly partition: number
+  readonly timestamp: number
+  resolve (offset: bigint): void
+  reject (err: unknown): void
+}
+
+/** What is asked of one broker, one request at a time: what collects meanwhile goes together. */
+class Questions {
+  private waiting: Asked[] = []
+  private busy = false
+
+  constructor (private readonly cluster: Cluster, private readonly node: number) {}
+
+  ask (topic: string, partition: number, timestamp: number): Promise<bigint> {
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ topic, partition, timestamp, resolve, reject })
+      if (!this.busy) this.run()
+    })
+  }
+
+  private async run (): Promise<void> {
+    this.busy = true
+    await Promise.resolve() // with those who ask in the same turn
+    while (this.waiting.length > 0) {
+      const asked = this.take()
+      try {
+        await this.send(asked)
+      } catch (err) {
+        for (const { reject } of asked) reject(err)
+      }
+    }
+    this.busy = false
+  }
+
+  /** A request has a partition once; what is asked of it besides goes with the next one. */
+  private take (): Asked[] {
+    const taken = new Map<string, Asked>()
+    const left: Asked[] = []
+    for (const asked of this.waiting) {
+      const key = `${asked.topic}/${asked.partition}`
+      if (taken.has(key)) left.push(asked)
+      else taken.set(key, asked)
+    }
+    this.waiting = left
+    return [...taken.values()]
+  }
+
+  private async send (asked: readonly Asked[]): Promise<void> {
+    const byTopic = new Map<string, Asked[]>()
+    for (const each of asked) byTopic.set(each.topic, [...byTopic.get(each.topic) ?? [], each])
+    const topics = [...byTopic].map(([topic, partitions]) => ({ topic, partitions }))
+    const connection = await this.cluster.connection(this.node, 'questions')
+    const { responses } = await connection.send(listOffsets, { topics }, questionMs)
+    const answers = new Map(responses.flatMap(({ topic, partitions }) =>
+      partitions.map(answer => [`${topic}/${answer.partition}`, answer])))
+    for (const { topic, partition, resolve, reject } of asked) {
+      try {
+        const answer = answers.get(`${topic}/${partition}`) ?? { errorCode: -1, offset: '-1' }
+        check(answer, `offsets of ${topic}/${partition}`)
+        resolve(BigInt(answer.offset))
+      } catch (err) {
+        reject(err)
+      }
+    }
+  }
+}
+
+const questions = new WeakMap<Cluster, Map<number, Questions>>()
+
+/**
+ * @param which an end, or ms since 1970 for the first record at or after it: -1n where there is none
+ * @throws NoAnswer or KafkaError
+ */
+export function offsetOf (
+  cluster: Cluster, node: number, topic: string, partition: number, which: 'first' | 'next' | number
+): Promise<bigint> {
+  let ofCluster = questions.get(cluster)
+  if (!ofCluster) questions.set(cluster, ofCluster = new Map())
+  let ofNode = ofCluster.get(node)
+  if (!ofNode) ofCluster.set(node, ofNode = new Questions(cluster, node))
+  return ofNode.ask(topic, partition, which === 'first' ? -2 : which === 'next' ? -1 : which)
+}

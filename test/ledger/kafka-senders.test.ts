@@ -1,0 +1,152 @@
+import t, { type Test } from 'tap'
+import { Appender } from '../../ledger/kafka/appender.js'
+import type { Cluster } from '../../ledger/kafka/cluster.js'
+import { NoAnswer } from '../../ledger/kafka/connection.js'
+import { singleObjectFormat } from '../../ledger/kafka/format.js'
+import { readBatches } from '../../ledger/kafka/record-batch.js'
+import { produce, type PartitionBatch } from '../../ledger/kafka/record-apis.js'
+import { TopicBook } from '../../ledger/kafka/topic-book.js'
+import { note, noteStream, until } from './log-contract.js'
+
+const topic = 'test.notes'
+
+/** What the broker answers for a partition: an error code, or an error instead of an answer. */
+type Script = (partition: number, batch: Buffer) => number | Error
+
+t.test('appends to Kafka', async t => {
+  await t.test('to one partition that has an error take nothing from its neighbours', async t => {
+    let isFailing = true
+    const { appender, requests, lasting, append } = given(t, partition => partition === 0 && isFailing ? 19 : 0)
+    const waiting = append(0, 'late')
+    await until(() => requests.filter(([first]) => first?.partition === 0).length === 1)
+    for (let i = 0; i < 200; i++) await append(1, `${i}`)
+    const tries = requests.flat().filter(({ partition }) => partition === 0).length
+    t.ok(tries < 10, `${tries} tries of one beside 200 appends to the other`)
+    t.strictSame([...lasting], [['appends test.notes/0', 'test.notes/0: NOT_ENOUGH_REPLICAS']])
+    t.equal(appender.health().ok, true)
+    isFailing = false
+    t.match(await waiting, { partition: 0 })
+    t.equal(lasting.size, 0)
+  })
+
+  await t.test('that a broker has too few replicas for do not ask who leads, those of a moved partition seldom', async t => {
+    let errorCode = 19
+    const { looks, requests, append } = given(t, () => errorCode)
+    append(0, 'a').catch(() => {})
+    await until(() => requests.length > 3)
+    t.equal(looks(), 0)
+    errorCode = 6
+    await until(() => looks() > 0)
+  })
+
+  await t.test('that are denied are refused at once and told with what to do, and taken again once that was done', async t => {
+    let isDenied = true
+    const { requests, lasting, append } = given(t, partition => partition === 0 && isDenied ? 29 : 0, { slowMs: 50 })
+    await t.rejects(append(0, 'a'), { code: 'ledger-unavailable', message: /TOPIC_AUTHORIZATION_FAILED: grant READ, WRITE/ })
+    await t.rejects(append(0, 'b'), { code: 'ledger-unavailable', message: /TOPIC_AUTHORIZATION_FAILED/ })
+    t.match([...lasting], [['refused test.notes/0', /^test\.notes\/0: TOPIC_AUTHORIZATION_FAILED: grant/]])
+    t.match(await append(1, 'c'), { partition: 1 })
+    const empty = () => requests.flat().filter(({ batch }) => batch.length === 0).length
+    await until(() => empty() > 1)
+    t.equal(lasting.size, 1, 'a probe that is denied changes nothing')
+    isDenied = false
+    await until(() => lasting.size === 0)
+    t.match(await append(0, 'd'), { partition: 0 })
+    t.strictSame(texts(requests.flat().filter(({ partition }) => partition === 0)), ['a', 'd'], 'without what was refused')
+  })
+
+  await t.test('that a compacted topic refuses are tried with the next append, which ends it when it is stored', async t => {
+    let isCompacted = true
+    const { lasting, append } = given(t, () => isCompacted ? 87 : 0, { slowMs: 20 })
+    await t.rejects(append(0, 'a'), { message: /INVALID_RECORD: set cleanup\.policy of the topic to delete/ })
+    for (let i = 0; i < 20; i++) {
+      await t.rejects(append(0, 'b'))
+      await new Promise(resolve => setTimeout(resolve, 5))
+    }
+    t.equal(lasting.size, 1, 'it has begun once, and has not ended')
+    isCompacted = false
+    for (let i = 0; lasting.size > 0 && i < 500; i++) {
+      await append(0, 'c').catch(() => {})
+      await new Promise(resolve => setTimeout(resolve, 5))
+    }
+    t.equal(lasting.size, 0)
+  })
+
+  await t.test('whose outcome is not known are sent again after a denial, and never refused', async t => {
+    const answers: Array<number | Error> = [new NoAnswer('late', true), 29, 0, 0]
+    const { requests, append } = given(t, (_, batch) => batch.length === 0 ? 87 : answers.shift()!, { slowMs: 20 })
+    t.match(await append(0, 'a'), { partition: 0, offset: 0n })
+    t.strictSame(texts(requests.flat()), ['a', 'a', 'a'])
+  })
+
+  await t.test('are refused after the deadline where no broker can have them', async t => {
+    const { append, appender } = given(t, () => new NoAnswer('refused', false), { sendDeadlineMs: 200 })
+    await t.rejects(append(0, 'a'), { code: 'ledger-unavailable', message: /test\.notes\/0: refused/ })
+    await until(() => !appender.health().ok)
+    await t.rejects(append(0, 'b'), { code: 'ledger-unavailable' })
+  })
+})
+
+interface Options { readonly slowMs?: number, readonly sendDeadlineMs?: number }
+
+/** An appender whose one broker answers by the script, and stores what it says 0 to. */
+function given (t: Test, script: Script, { slowMs = 10_000, sendDeadlineMs = 5_000 }: Options = {}) {
+  const topics = new TopicBook()
+  topics.know([topic])
+  topics.learn([{
+    topic,
+    topicErrorCode: 0,
+    partitionMetadata: Array.from({ length: 4 }, (_, partitionId) => ({ partitionId, leader: 1 })),
+  }])
+  const requests: PartitionBatch[][] = []
+  const ends = [0n, 0n, 0n, 0n]
+  let looks = 0
+  const answer = ({ partition, batch }: PartitionBatch) => {
+    const scripted = script(partition, batch)
+    if (scripted instanceof Error) throw scripted
+    const errorCode = scripted === 0 && batch.length === 0 ? 87 : scripted
+    return { topic, partition, errorCode, baseOffset: errorCode === 0 ? ends[partition]!++ : -1n }
+  }
+  const cluster = {
+    topics,
+    partitions: (name: string) => topics.partitions(name),
+    leaderOf: (name: string, partition: number) => topics.leaderOf(name, partition),
+    look: async () => { looks++ },
+    connection: async () => ({
+      async send (api: unknown, { batches }: { batches: PartitionBatch[] }) {
+        await new Promise(resolve => setImmediate(resolve))
+        if (api !== produce) return { errorCode: 0, producerId: '1', producerEpoch: 0 }
+        requests.push(batches)
+        return { throttleMs: 0, partitions: batches.map(answer) }
+      },
+    }),
+  } as unknown as Cluster
+  const lasting = new Map<string, string>()
+  const stream = noteStream()
+  const appender = new Appender({
+    cluster,
+    format: singleObjectFormat,
+    sendDeadlineMs,
+    pendingBytesMax: 1 << 20,
+    slowMs,
+    health: {
+      begin: (name, reason, what) => { lasting.set(`${name} ${what}`, reason) },
+      end: (name, what) => { lasting.delete(`${name} ${what}`) },
+    },
+    failed: (what, err) => { t.fail(what, err) },
+  })
+  t.teardown(() => appender.close())
+  return {
+    appender,
+    requests,
+    lasting,
+    looks: () => looks,
+    append: (partition: number, text: string) => appender.append(stream, topic, partition, [note(text)]),
+  }
+}
+
+function texts (batches: readonly PartitionBatch[]): string[] {
+  const { decodeBlock } = noteStream()
+  return batches.flatMap(({ batch }) => readBatches(batch, 0n).records)
+    .flatMap(({ value }) => decodeBlock(value!).map(({ text }) => text))
+}
