@@ -1,4 +1,5 @@
 import type { EventLog } from '../ledger/log.js'
+import { appendBytesMax } from '../ledger/pieces.js'
 import { GatewayError } from '../schemas/errors.js'
 import type { UplinkAccepted } from '../schemas/records.js'
 import { uplinks } from '../schemas/streams.js'
@@ -14,8 +15,6 @@ export interface PublisherDeps {
   progressed (): void
 }
 
-/** What one append takes at most, or one block of the ledger. */
-const appendBytesMax = 1 << 20
 const retryMsMin = 50
 const retryMsMax = 2_000
 
@@ -95,6 +94,7 @@ export class Publisher {
     this.#moveTo(this.#folded)
   }
 
+  /** At most what one append should have, or one block of the ledger: a commit has to take it in one piece. */
   #take (): { items: readonly UplinkAccepted[], bytes: number, derivedFrom: bigint } {
     const queue = this.#queue
     let { bytes } = queue[0]!

@@ -13,6 +13,12 @@ const finishingShare = 4
 /** A frame for so many bytes of the bound is too many: their objects would fill the heap. */
 const bytesForFrame = 64
 
+/**
+ * Of those that wait, what one turn of the event loop reads: a megabyte. To read as much as there may be room for takes
+ * more than 10 ms, for which all others would wait.
+ */
+const turnReadsMax = 16
+
 /** How long those that wait for room stay unread at most, where nothing of what is held goes by itself. */
 const turnEveryMs = 50
 
@@ -82,13 +88,17 @@ export class Intake {
 
   gave (bytes: number): void {
     this.#bytes -= bytes
-    if (this.#waiting.size === 0 || this.#dealing) return
-    this.#dealing = true
-    setImmediate(() => { this.#deal() })
+    if (this.#waiting.size > 0) this.#dealSoon()
   }
 
   left (connection: Connection): void {
     if (this.#waiting.delete(connection)) this.#stopIfDone()
+  }
+
+  #dealSoon (): void {
+    if (this.#dealing) return
+    this.#dealing = true
+    setImmediate(() => { this.#deal() })
   }
 
   /** Lets those be read again for which there is room, whoever has waited for longest first. */
@@ -102,8 +112,13 @@ export class Intake {
     this.#shut = false
     let reads = (this.#framesMax - this.#frames) / this.#readFrames
     this.#readFrames = Math.max(1, this.#readFrames >> 1)
+    let turnReads = turnReadsMax
     for (const connection of this.#waiting) {
       if (room < readBytesMax || reads < 1) break
+      if (turnReads-- === 0) {
+        this.#dealSoon()
+        break
+      }
       const { reading } = connection
       // Half of what holds it, or it would be held again by its next read.
       if (reading.leavingBytes > quietBytesMax && 2 * reading.leavingBytes > room) continue

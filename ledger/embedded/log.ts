@@ -6,6 +6,7 @@ import type {
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import type { WriteBatch } from './batch.js'
 import { blockBytesMax, blockHeaderBytes, openBlock, sealBlock } from './block.js'
+import { CommitSize } from './commit-size.js'
 import { StoreError } from './directory.js'
 import { Group, type Committed, type FollowerErrorHandler } from './followers.js'
 import { blockKey, kind } from './keys.js'
@@ -14,7 +15,7 @@ import { Pending } from '../pending.js'
 import { Sweeper, writeTrim, type KeptStream, type Retention, type Trim } from './retention.js'
 import type { Store, Writer } from './store.js'
 import { Streams } from './streams.js'
-import { commitBytesMax, deal } from './turns.js'
+import { deal } from './turns.js'
 
 export interface EmbeddedLogOptions {
   /** Partitions of a stream that is created and not named in `streams`. */
@@ -91,7 +92,12 @@ class LmdbLog implements EmbeddedLog, Writer {
   private commits = new Map<string, bigint>()
   private writtenCommits = new Map<string, bigint>()
   private readonly pending: Pending
+  private readonly commitSize = new CommitSize()
+  /** When the commit under way began, by the steady clock, and whether there was more than it took. */
+  private beganMs = 0
+  private isFull = false
   private readonly now: () => number
+  private readonly steady: () => number
   private readonly sweeper: Sweeper
   private readonly sweeping: NodeJS.Timeout
   private bytesUnswept = 0
@@ -104,12 +110,13 @@ class LmdbLog implements EmbeddedLog, Writer {
       blocksAppended: 0, entriesAppended: 0, blocksSetAside: 0, get pendingBytes () { return pending.bytes },
     }
     this.now = options.now ?? Date.now
+    this.steady = options.steady ?? (() => performance.now())
     this.sweeper = new Sweeper({
       streams: () => this.keptStreams(),
       trim: trim => this.trim(trim),
       stopped: () => this.closing.signal.aborted,
       now: this.now,
-      steady: options.steady ?? (() => performance.now()),
+      steady: this.steady,
     })
     this.streams = new Streams(store.env, {
       closing: this.closing.signal,
@@ -216,7 +223,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     const waiting = this.waiting
     this.waiting = []
     for (const log of waiting) log.waits = false
-    const left = deal(waiting, commitBytesMax, (log, bytesMax, isTurn) => {
+    const left = deal(waiting, this.commitSize.bytesMax, (log, bytesMax, isTurn) => {
       catalog.writeEntry(batch, this.streams.of(log.stream).entry)
       this.written.push(log) // before it writes: a put may throw, and then it has failed with the others
       const blocks = log.write(batch, catalog.nextCommit, atMs, bytesMax, isTurn)
@@ -225,6 +232,8 @@ class LmdbLog implements EmbeddedLog, Writer {
     })
     for (const log of left) this.waitFor(log)
     if (left.length > 0) this.store.request(false)
+    this.isFull = left.length > 0
+    this.beganMs = this.steady()
     this.writeTombstones(batch, atMs)
     this.writeCommits(batch)
     // A block may go only once the index knows its offset, or the next open would give that offset away again.
@@ -237,6 +246,7 @@ class LmdbLog implements EmbeddedLog, Writer {
 
   committed (): void {
     const { written, writtenTrims, metrics } = this
+    this.commitSize.committed(this.steady() - this.beganMs, this.isFull)
     const commit = this.streams.catalog.nextCommit
     this.streams.catalog.committed(this.commitsWritten)
     this.written = []

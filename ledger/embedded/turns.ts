@@ -10,8 +10,6 @@ export interface Waiting {
   passedOver: number
 }
 
-/** What one commit takes on of appends at most; see `CommitSize`. */
-export const commitBytesMax = 1 << 20
 /** Whoever had no room so often goes with the next commit, whatever that makes of its size. */
 const passedOverMax = 2
 

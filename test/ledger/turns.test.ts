@@ -1,7 +1,8 @@
 import t from 'tap'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
-import { commitBytesMax, deal, type Waiting } from '../../ledger/embedded/turns.js'
+import { commitBytesMax } from '../../ledger/embedded/commit-size.js'
+import { deal, type Waiting } from '../../ledger/embedded/turns.js'
 import { note, noteStream } from './log-contract.js'
 
 /** Appends of so many bytes each, in a queue. */

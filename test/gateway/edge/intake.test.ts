@@ -8,8 +8,10 @@ import { type GivenConnection, openConnection, turn, uplinks } from './given-con
 const bytesMax = 1 << 20
 
 /** `count` connections that share the room of one node. */
-async function given (t: Test, count: number): Promise<{ intake: Intake, clients: GivenConnection[] }> {
-  const intake = new Intake(bytesMax)
+async function given (
+  t: Test, count: number, intakeBytesMax = bytesMax
+): Promise<{ intake: Intake, clients: GivenConnection[] }> {
+  const intake = new Intake(intakeBytesMax)
   const clients: GivenConnection[] = []
   for (let i = 0; i < count; i++) clients.push(await openConnection(t, {}, {}, intake))
   await turn()
@@ -79,6 +81,26 @@ t.test('What is read and not dealt with', async t => {
     t.ok(least >= 20, `${least} of each at least`)
     t.ok(Math.max(...sent) <= 2 * least, `the luckiest sent ${Math.max(...sent)}, all others ${least}`)
     t.equal(intake.bytes, 0)
+  })
+
+  t.test('is read again a megabyte a turn, however much room there is at once', async t => {
+    const { intake, clients } = await given(t, 60, 8 << 20)
+    const sent: number[] = []
+    for (const client of clients) sent.push(await sendAll(client, 0, 200))
+    t.ok(clients.every(client => client.isPaused()))
+    for (const [i, client] of clients.entries()) {
+      client.storeAll()
+      client.acked(sent[i]!)
+    }
+    const isRead = () => clients.filter(client => !client.isPaused()).length
+    const inTurns: number[] = []
+    while (isRead() < clients.length) {
+      const before = isRead()
+      await new Promise(resolve => setImmediate(resolve))
+      inTurns.push(isRead() - before)
+    }
+    t.ok(Math.max(...inTurns) <= 16, inTurns.join())
+    t.equal(intake.waiting, 0)
   })
 
   t.test('is not read at all where it would be too many objects, until half of them are gone', async t => {
