@@ -55,7 +55,8 @@ function exitCodeOf (err: unknown): number {
   if (err instanceof CommanderError) return err.exitCode === 0 ? 0 : 2 // it has spoken for itself
   const message = err instanceof Error ? err.message : String(err)
   complain(message)
-  if (err instanceof ConfigError) return 2
+  // Kafka, Redis or the registry is reached, and does not let us in as we are configured.
+  if (err instanceof ConfigError || (err as NodeJS.ErrnoException | null)?.code === 'misconfigured') return 2
   return err instanceof CommandFailed ? err.exitCode : 1
 }
 

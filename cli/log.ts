@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
-import { readEnvironment, settings } from '../gateway/config.js'
+import { readEnvironment, readStoreConfig, settings } from '../gateway/config.js'
+import { kafkaAccess } from '../gateway/kafka-access.js'
 import { type Environment, readSetting } from '../gateway/setting.js'
 import type { LogReader } from '../ledger/log.js'
 import { openRemoteLog } from '../ledger/remote.js'
@@ -71,9 +72,9 @@ async function openTopics (env: Environment): Promise<OpenedLog> {
   const [{ openKafkaLog }, { ConfluentFormat, RegistryLog }, { SchemaRegistry }] = await Promise.all([
     import('../ledger/kafka/log.js'), import('../ledger/kafka/registry.js'), import('../schemas/registry.js'),
   ])
-  const brokers = readSetting(settings.kafkaBrokers, env)!
+  const stores = readStoreConfig(env)
+  const { kafkaBrokers: brokers, schemaRegistryUrl } = stores
   const topicPrefix = readSetting(settings.topicPrefix, env)!
-  const schemaRegistryUrl = readSetting(settings.schemaRegistryUrl, env)
   const failed = () => {} // it is tried again, and then the read itself fails
   const records = streams.filter(({ blocks }) => !blocks)
   const format = schemaRegistryUrl === undefined
@@ -82,7 +83,8 @@ async function openTopics (env: Environment): Promise<OpenedLog> {
   const log = await openKafkaLog({
     brokers,
     topicPrefix,
-    clientId: 'ledgerline-reader',
+    ...kafkaAccess(stores),
+    clientId: stores.kafkaClientId ?? 'ledgerline-reader',
     streams: streams.map(stream => ({ stream, partitions: 0 })),
     readOnly: true,
     format,

@@ -20,6 +20,8 @@ export function startFailure (err: unknown, config: Config): CommandFailed | und
     const where = `${name(settings.dataDir)}: no space left on the disk of ${config.dataDir}`
     return new CommandFailed(where, { cause: err })
   }
+  // Kafka, Redis or the registry is there, and what it wants is said in the message.
+  if (code === 'misconfigured') return new CommandFailed(err.message, { exitCode: 2, cause: err })
   if (code === 'partitions-differ') {
     return new CommandFailed(`${name(settings.partitions)}: ${err.message}`, { exitCode: 2, cause: err })
   }

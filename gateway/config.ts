@@ -4,12 +4,14 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { findMisspelt } from './misspelt.js'
 import {
-  allOrSomeOf, brokerList, ConfigError, directory, type Environment, integer, keyList, oneOf, pattern, readSetting,
-  redis, secret, setting, type Setting, tokenSecret, url,
+  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, oneOf, pattern, readSetting, secret, setting,
+  type Setting, tokenSecret, url,
 } from './setting.js'
+import { kafkaAccess } from './kafka-access.js'
+import { type StoreConfig, storeSettings } from './store-settings.js'
 
 /** What one node runs with; read once at start, never changed (docs/operations.md). */
-export interface Config {
+export interface Config extends StoreConfig {
   /** Absolute. */
   readonly dataDir: string
   readonly host: string
@@ -56,9 +58,6 @@ export interface Config {
   readonly retentionMs: number
   /** How many bytes of each stream it keeps; 0 for no bound, undefined for a share of the disk. */
   readonly retentionBytes: number | undefined
-  readonly kafkaBrokers: readonly string[]
-  readonly redisUrl: string | undefined
-  readonly schemaRegistryUrl: string | undefined
   readonly topicPrefix: string
   /** Of each stream that this node creates; a stream keeps the count that it was created with. */
   readonly partitions: number
@@ -124,10 +123,7 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
     'how long the embedded log keeps a stream; 0 for ever'),
   retentionBytes: setting('RETENTION_BYTES', undefined, integer(0, Number.MAX_SAFE_INTEGER),
     'how many bytes of a stream the embedded log keeps; 0 for no bound, a share of the disk where it is not set'),
-  kafkaBrokers: setting('KAFKA_BROKERS', '', brokerList(), 'brokers of the cluster\'s log, comma-separated'),
-  redisUrl: secret(setting('REDIS_URL', undefined, redis(), 'tables and links of the cluster')),
-  schemaRegistryUrl: secret(setting('SCHEMA_REGISTRY_URL', undefined, url('http', 'https'),
-    'Confluent-compatible registry')),
+  ...storeSettings,
   topicPrefix: setting('TOPIC_PREFIX', 'ledgerline',
     pattern('1 to 100 of letters, digits, "." and "-"', /^[a-z0-9.-]{1,100}$/i), 'Kafka topics are named PREFIX.STREAM'),
   partitions: setting('PARTITIONS', '8', integer(1, 1_024), 'partitions of a stream that does not exist yet'),
@@ -176,16 +172,32 @@ function readEnvFile (path: string): Environment {
  * @throws ConfigError at the first setting that is not what is wanted
  */
 export function readConfig (env: Environment, options: Environment = {}): Config {
-  const values: Partial<Record<keyof Config, unknown>> = {}
-  for (const key of Object.keys(settings) as (keyof Config)[]) {
-    values[key] = readSetting<unknown>(settings[key], env, options)
-  }
-  const config = values as unknown as Config
+  const config = readAll(settings, env, options)
   refuseContradictions(config)
   return config
 }
 
-function refuseContradictions ({ jwtSecret, jwksUrl, kafkaBrokers, redisUrl, roles: given }: Config): void {
+/**
+ * Where the stores are, for commands that read them and have no node.
+ *
+ * @throws ConfigError
+ */
+export function readStoreConfig (env: Environment): StoreConfig {
+  const config = readAll<StoreConfig>(storeSettings, env)
+  kafkaAccess(config)
+  return config
+}
+
+function readAll<T extends object> (
+  of: { readonly [K in keyof T]-?: Setting<T[K]> }, env: Environment, options: Environment = {}
+): T {
+  const values: Partial<Record<keyof T, unknown>> = {}
+  for (const key of Object.keys(of) as (keyof T)[]) values[key] = readSetting<unknown>(of[key], env, options)
+  return values as T
+}
+
+function refuseContradictions (config: Config): void {
+  const { jwtSecret, jwksUrl, kafkaBrokers, redisUrl, roles: given } = config
   if (jwtSecret !== undefined && jwksUrl !== undefined) {
     throw new ConfigError('LEDGERLINE_JWT_SECRET and LEDGERLINE_JWKS_URL: got both, want one of them')
   }
@@ -197,6 +209,7 @@ function refuseContradictions ({ jwtSecret, jwksUrl, kafkaBrokers, redisUrl, rol
     const got = given.join(',')
     throw new ConfigError(`LEDGERLINE_ROLES: got ${got}, want all: without KAFKA_BROKERS one process has every role`)
   }
+  kafkaAccess(config)
 }
 
 function hostNodeId (): string {

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import { redisUrl } from './redis-url.js'
 
 /* What a setting is: a variable of the environment, what it may hold, and how that is read. */
 
@@ -55,7 +56,7 @@ export function wrong (variable: string, got: string, want: string, cause?: unkn
 }
 
 export function setting<T> (name: string, fallback: string | undefined, reader: Reader<T>, help: string): Setting<T> {
-  const shared = ['KAFKA_BROKERS', 'REDIS_URL', 'SCHEMA_REGISTRY_URL'].includes(name) // names that other tools know
+  const shared = /^(KAFKA|REDIS|SCHEMA_REGISTRY)_/.test(name) // names that other tools know
   return { variable: shared ? name : `LEDGERLINE_${name}`, fallback, help, secret: false, ...reader }
 }
 
@@ -78,6 +79,30 @@ export function directory (): Reader<string> {
   return { want: 'the path of a directory', parse: path => resolve(path) }
 }
 
+export function path (): Reader<string> {
+  return { want: 'the path of a file', parse: text => resolve(text) }
+}
+
+export function onOff (): Reader<boolean> {
+  return { want: 'true or false', parse: text => text === 'true' ? true : text === 'false' ? false : undefined }
+}
+
+export function hostName (): Reader<string> {
+  return pattern('a host name or an IP address', /^[\w.:-]{1,255}$/)
+}
+
+/** No character of these has a meaning in the message of SASL that they go in. */
+export function pairs (): Reader<Readonly<Record<string, string>>> {
+  return {
+    want: 'comma-separated NAME=VALUE, of letters, digits, ".", "_" and "-"',
+    parse (text) {
+      const items = splitList(text).map(item => /^([a-z]+)=([\w.-]+)$/i.exec(item))
+      if (!items.every(item => item !== null)) return undefined
+      return Object.fromEntries(items.map(([, name, value]) => [name!, value!]))
+    },
+  }
+}
+
 export function oneOf<T extends string> (names: readonly T[]): Reader<T> {
   return { want: `one of ${names.join(', ')}`, parse: text => names.find(name => name === text) }
 }
@@ -90,14 +115,11 @@ export function url (...schemes: string[]): Reader<string> {
   }
 }
 
-/** Several hosts are those of a Redis Cluster; with Sentinel the path names the master. */
 export function redis (): Reader<string> {
-  const host = String.raw`[\w.-]+(?::\d{1,5})?`
-  const hosts = `(?:[^@/\\s]*@)?${host}(?:,${host})*`
-  const form = new RegExp(`^(?:rediss?://${hosts}(?:/\\d*)?|rediss?\\+sentinel://${hosts}/[\\w.-]+)$`)
   return {
-    want: 'redis://HOST:PORT, several HOST:PORT for a Redis Cluster, or redis+sentinel://HOST:PORT,.../MASTER; rediss for TLS',
-    parse: text => form.test(text) ? text : undefined,
+    want: 'redis://HOST:PORT/DB, redis+cluster://HOST:PORT,..., or redis+sentinel://HOST:PORT,.../MASTER/DB; ' +
+      'rediss for TLS; USER:PASSWORD@ before the first HOST',
+    parse: text => redisUrl(text) === undefined ? undefined : text,
   }
 }
 
@@ -129,7 +151,7 @@ export function keyList (): Reader<readonly string[]> {
 }
 
 export function brokerList (): Reader<readonly string[]> {
-  return { want: 'comma-separated HOST:PORT', parse: listOf(/^[\w.[\]:-]+:\d{1,5}$/) }
+  return { want: 'comma-separated HOST:PORT', parse: listOf(/^(?:[\w.-]+|\[[\da-f:.]+\]):\d{1,5}$/i) }
 }
 
 function listOf (regexp: RegExp) {

@@ -16,6 +16,7 @@ import { SchemaRegistry } from '../schemas/registry.js'
 import { downlinks, ledger, nodes, type Stream } from '../schemas/streams.js'
 import type { Config } from './config.js'
 import { downlinksGroup } from './downlinks.js'
+import { kafkaAccess, sendsPasswordInClear } from './kafka-access.js'
 import { connectRedis, subscriberOf } from './redis.js'
 import type { Stores } from './stores.js'
 
@@ -48,10 +49,16 @@ async function open (
   const { topicPrefix: prefix, nodeId, partitions, retentionMs } = config
   const retention = retentionMs > 0 ? { retentionMs } : {} // 0 is for ever
   const format = await formatOf(config, failed)
+  if (sendsPasswordInClear(config)) {
+    logger.warn({ settings: 'KAFKA_SASL_MECHANISM, KAFKA_SSL' }, 'the login to Kafka can be read by whoever is on the way')
+  }
   const kafka = await openKafkaLog({
+    ...kafkaAccess(config),
     brokers: config.kafkaBrokers,
     topicPrefix: prefix,
-    clientId: nodeId,
+    clientId: config.kafkaClientId ?? nodeId,
+    sendDeadlineMs: config.kafkaRequestTimeoutMs,
+    sessionTimeoutMs: config.kafkaSessionTimeoutMs,
     streams: streams.map(stream => ({ stream, partitions, ...retention })),
     format: format ?? singleObjectFormat,
     onRejected: rejected => { logger.error(rejected, 'a stored record was set aside') },

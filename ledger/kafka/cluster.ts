@@ -1,13 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Connection, NoAnswer, UnsupportedBroker, nameOf, parseAddress, type Address } from './connection.js'
+import { nameOf, parseAddress, type Address } from './address.js'
+import { Connection, type Admission } from './connection.js'
+import { NoAnswer, NotAdmitted, UnsupportedBroker } from './no-answer.js'
 import { TopicBook } from './topic-book.js'
-import { check, findCoordinator, metadata, type Metadata } from './wire.js'
+import { check, findCoordinator, metadata, saslHandshake, unsupportedMechanism, type Metadata } from './wire.js'
 
-const connectMs = 2_000
+const connectMsDefault = 2_000
 const questionMs = 3_000
 /** Between two looks for who leads what, while errors ask for them; the first comes at once. */
 const lookMsMin = 100
 const lookMsMax = 1_000
+
+export interface ClusterOptions extends Admission {
+  /** For one connection, and for each step of a login. */
+  readonly connectMs?: number
+}
 
 /** Which broker leads which partition, and the connections to them. */
 export class Cluster {
@@ -27,7 +34,7 @@ export class Cluster {
   private closed = false
 
   /** @throws RangeError when a broker is not HOST:PORT */
-  constructor (brokers: readonly string[], private readonly clientId: string) {
+  constructor (brokers: readonly string[], private readonly options: ClusterOptions) {
     this.bootstrap = brokers.map(parseAddress)
   }
 
@@ -55,7 +62,7 @@ export class Cluster {
   /**
    * Asks any broker who leads what.
    *
-   * @throws NoAnswer or UnsupportedBroker of the last broker when none has answered
+   * @throws NoAnswer, NotAdmitted or UnsupportedBroker when none has answered
    */
   refresh (): Promise<void> {
     this.refreshing ??= this.refreshOnce().finally(() => { this.refreshing = undefined })
@@ -90,7 +97,7 @@ export class Cluster {
       } catch (err) {
         if (err instanceof UnsupportedBroker) throw err
         this.failedAtMs.set(nameOf(address), Date.now())
-        last = err
+        if (!(last instanceof NotAdmitted)) last = await this.loginWanted(address, err)
       }
     }
     throw last
@@ -136,13 +143,27 @@ export class Cluster {
       if (!connection.closed) return connection
       if (this.connections.get(key) !== known) return this.connectionTo(address, lane)
     }
-    const opening = Connection.open(address, this.clientId, connectMs)
+    const opening = Connection.open(address, this.options, this.options.connectMs ?? connectMsDefault)
     this.connections.set(key, opening)
     try {
       return await opening
     } catch (err) {
       if (this.connections.get(key) === opening) this.connections.delete(key)
       throw err
+    }
+  }
+
+  /** A broker that wants a login closes the connection at any other question, without a word. */
+  private async loginWanted (address: Address, err: unknown): Promise<unknown> {
+    if (this.options.sasl || this.closed || !(err instanceof NoAnswer && err.sent)) return err
+    try {
+      const connection = await this.connectionTo(address, 'questions')
+      const { errorCode, enabledMechanisms } = await connection.send(saslHandshake, { mechanism: 'none' }, questionMs)
+      if (errorCode !== unsupportedMechanism || enabledMechanisms.length === 0) return err
+      return new NotAdmitted(`Kafka broker ${nameOf(address)} wants a login: ` +
+        `set KAFKA_SASL_MECHANISM to one of ${enabledMechanisms.join(', ')}`)
+    } catch {
+      return err
     }
   }
 

@@ -1,21 +1,24 @@
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
+import { nameOf, type Address } from './address.js'
+import { NoAnswer, NotAdmitted, UnsupportedBroker } from './no-answer.js'
 import { fetch, produce } from './record-apis.js'
+import { credentialsOf, login, type Ask, type Credentials, type Sasl } from './sasl.js'
+import { looksLikeTls, refusalOf, socketTo, type Ssl } from './socket.js'
 import * as wire from './wire.js'
 import { apiVersions, type Api } from './wire.js'
 
-export interface Address { readonly host: string, readonly port: number }
-
-/** The broker did not answer; where `sent`, nobody knows what it has done. */
-export class NoAnswer extends Error {
-  override readonly name = 'NoAnswer'
-  constructor (message: string, readonly sent: boolean, options?: ErrorOptions) { super(message, options) }
+/** How a client of Kafka comes, with kafkajs's names. */
+export interface Admission {
+  readonly clientId: string
+  /** Plain TCP where it is left out. */
+  readonly ssl?: Ssl
+  readonly sasl?: Sasl
 }
-
-/** The broker speaks other versions than we do; trying again is of no use. */
-export class UnsupportedBroker extends Error { override readonly name = 'UnsupportedBroker' }
 
 interface Pending {
   readonly timer: NodeJS.Timeout
+  /** False while the request is held back. */
+  sent: boolean
   resolve (answer: Buffer): void
   reject (err: Error): void
 }
@@ -26,7 +29,13 @@ const wanted: ReadonlyArray<Api<any, any>> = [
 ]
 const copiedBytesMax = 1 << 16
 const answerBytesMax = 128 << 20
-const keepAliveMs = 30_000
+
+/** A session is renewed after this share of it, by chance: those that began together are not renewed together. */
+const renewShareMin = 0.8
+const renewShareMax = 0.9
+/** A broker takes a second login after a second (KIP-368). */
+const renewMsMin = 1_200
+const credentialsRetryMs = 1_000
 
 /**
  * One socket to one broker. A broker answers the requests of a connection in order, so one that waits (a fetch, a join)
@@ -34,6 +43,9 @@ const keepAliveMs = 30_000
  *
  * A request that is not answered by its deadline ends the connection, and with it every other one: what would still
  * come is of unknown age.
+ *
+ * Where the broker bounds how long a login lasts, the first request after most of that time has it renewed. Requests
+ * are held back meanwhile, in their order, for a broker that awaits a login takes nothing else.
  */
 export class Connection {
   private readonly pending = new Map<number, Pending>()
@@ -42,25 +54,37 @@ export class Connection {
   private buffered = 0
   private missing = 4
   private ended: Error | undefined
+  /** Requests that wait for the login, in order; undefined where none is under way. */
+  private held: Array<() => void> | undefined
+  /** Of `performance.now`. */
+  private renewAtMs = Infinity
+  private sessionEndsMs = Infinity
 
   /**
-   * @param deadlineMs for connecting and for the question which versions the broker speaks, each
-   * @throws NoAnswer when there is no connection by then, or UnsupportedBroker
+   * @param deadlineMs for connecting, to learn which versions the broker speaks, and for each step of a login
+   * @throws NoAnswer when there is no connection by then, NotAdmitted, or UnsupportedBroker
    */
-  static async open (address: Address, clientId: string, deadlineMs: number): Promise<Connection> {
-    const connection = new Connection(address, clientId, await socketTo(address, deadlineMs))
+  static async open (address: Address, admission: Admission, deadlineMs: number): Promise<Connection> {
+    const { sasl, ssl } = admission
+    const credentials = sasl && await credentialsOf(sasl)
+    const connection = new Connection(address, admission, deadlineMs, await socketTo(address, ssl, deadlineMs))
     try {
       await connection.checkVersions(deadlineMs)
+      if (credentials) await connection.login(credentials)
     } catch (err) {
       connection.destroy(err as Error)
-      throw err
+      const why = connection.ended?.cause
+      throw why instanceof NotAdmitted ? why : err
     }
     return connection
   }
 
-  private constructor (readonly address: Address, private readonly clientId: string, private readonly socket: Socket) {
+  private constructor (
+    readonly address: Address, private readonly admission: Admission, private readonly deadlineMs: number,
+    private readonly socket: Socket
+  ) {
     socket.on('data', chunk => this.take(chunk))
-    socket.on('error', err => this.destroy(err))
+    socket.on('error', err => this.destroy(refusalOf(err, address) ?? err))
     socket.on('close', () => this.destroy(new Error('the broker closed the connection')))
   }
 
@@ -71,18 +95,65 @@ export class Connection {
    * @throws NoAnswer
    */
   async send<Question, Answer> (
-    { name, key, version, encode, decode }: Api<Question, Answer>, question: Question, deadlineMs: number
+    api: Api<Question, Answer>, question: Question, deadlineMs: number
   ): Promise<Answer> {
-    const body = await encode(question)
+    const body = await api.encode(question)
+    const now = performance.now()
+    if (now >= this.renewAtMs) this.renew()
+    if (now >= this.sessionEndsMs) this.held ??= []
+    return api.decode(await this.request(api, body, deadlineMs, this.held))
+  }
+
+  /** @param held what it waits in; undefined: it goes at once */
+  private async request (
+    { name, key, version }: Api<any, any>, body: Buffer, deadlineMs: number, held?: Array<() => void>
+  ): Promise<Buffer> {
     if (this.ended) throw new NoAnswer(`${name}: ${this.ended.message}`, false, { cause: this.ended })
     const id = this.correlationId = (this.correlationId + 1) & 0x7fffffff
-    const answer = await new Promise<Buffer>((resolve, reject) => {
+    return new Promise<Buffer>((resolve, reject) => {
       const late = () => this.destroy(new Error(`no answer within ${deadlineMs} ms`))
-      const refuse = (cause: Error) => reject(new NoAnswer(`${name}: ${cause.message}`, true, { cause }))
-      this.pending.set(id, { timer: setTimeout(late, deadlineMs), resolve, reject: refuse })
-      this.write(key, version, id, body)
+      const pending: Pending = {
+        timer: setTimeout(late, deadlineMs),
+        sent: false,
+        resolve,
+        reject: cause => reject(new NoAnswer(`${name}: ${cause.message}`, pending.sent, { cause })),
+      }
+      this.pending.set(id, pending)
+      const write = () => {
+        pending.sent = true
+        this.write(key, version, id, body)
+      }
+      if (held) held.push(write)
+      else write()
     })
-    return decode(answer)
+  }
+
+  /** The session ends soon, or has ended in silence. While a token can't be had, it goes on to its end. */
+  private async renew (): Promise<void> {
+    this.renewAtMs = Infinity
+    try {
+      await this.login(await credentialsOf(this.admission.sasl!))
+    } catch (err) {
+      const now = performance.now()
+      const mayLater = this.held === undefined && now + credentialsRetryMs < this.sessionEndsMs
+      if (mayLater) this.renewAtMs = now + credentialsRetryMs
+      else this.destroy(err as Error)
+    }
+  }
+
+  /** @throws NoAnswer, or NotAdmitted; the connection is of no use then */
+  private async login (credentials: Credentials): Promise<void> {
+    const held = this.held ??= []
+    const ask: Ask = async (api, question) =>
+      api.decode(await this.request(api, await api.encode(question), this.deadlineMs))
+    const startedMs = performance.now()
+    const lifetimeMs = await login(ask, credentials, nameOf(this.address))
+    const lastsMs = lifetimeMs === 0 ? Infinity : lifetimeMs
+    const share = renewShareMin + (renewShareMax - renewShareMin) * Math.random()
+    this.renewAtMs = startedMs + Math.max(renewMsMin, lastsMs * share)
+    this.sessionEndsMs = startedMs + lastsMs
+    this.held = undefined
+    for (const write of held) if (!this.ended) write()
   }
 
   destroy (cause: Error): void {
@@ -98,7 +169,7 @@ export class Connection {
   }
 
   private write (key: number, version: number, id: number, body: Buffer): void {
-    const nameBytes = Buffer.byteLength(this.clientId)
+    const nameBytes = Buffer.byteLength(this.admission.clientId)
     const start = 14 + nameBytes
     // One write of a copy is cheaper than two pieces while the copy is small.
     const whole = body.length <= copiedBytesMax
@@ -108,7 +179,7 @@ export class Connection {
     header.writeInt16BE(version, 6)
     header.writeInt32BE(id, 8)
     header.writeInt16BE(nameBytes, 12)
-    header.write(this.clientId, 14)
+    header.write(this.admission.clientId, 14)
     if (whole) header.set(body, start)
     this.socket.write(header)
     if (!whole) this.socket.write(body)
@@ -120,6 +191,7 @@ export class Connection {
     while (this.buffered >= this.missing && !this.ended) {
       const bytes = this.chunks.length === 1 ? this.chunks[0]! : Buffer.concat(this.chunks, this.buffered)
       this.chunks = [bytes]
+      if (looksLikeTls(bytes)) return this.destroy(speaksTls(nameOf(this.address)))
       const size = bytes.readInt32BE(0)
       if (size < 4 || size > answerBytesMax) return this.destroy(new Error(`an answer of ${size} bytes`))
       this.missing = 4 + size
@@ -152,30 +224,6 @@ export class Connection {
   }
 }
 
-/** @throws RangeError when `text` is not HOST:PORT */
-export function parseAddress (text: string): Address {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text)
-  if (!match) throw new RangeError(`Kafka broker: got ${JSON.stringify(text)}, want HOST:PORT`)
-  return { host: (match[1] ?? match[2])!, port: Number(match[3]) }
-}
-
-export function nameOf ({ host, port }: Address): string { return `${host}:${port}` }
-
-function socketTo (address: Address, deadlineMs: number): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const { host, port } = address
-    const socket = connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs })
-    const refuse = (err: Error) => {
-      clearTimeout(timer)
-      socket.destroy()
-      reject(new NoAnswer(`${nameOf(address)}: ${err.message}`, false, { cause: err }))
-    }
-    const timer = setTimeout(() => refuse(new Error(`no connection within ${deadlineMs} ms`)), deadlineMs)
-    socket.once('error', refuse)
-    socket.once('connect', () => {
-      clearTimeout(timer)
-      socket.off('error', refuse)
-      resolve(socket)
-    })
-  })
+function speaksTls (broker: string): NotAdmitted {
+  return new NotAdmitted(`Kafka broker ${broker} speaks TLS: set KAFKA_SSL=true`)
 }

@@ -1,5 +1,5 @@
 import type { Cluster } from './cluster.js'
-import { NoAnswer } from './connection.js'
+import { NoAnswer } from './no-answer.js'
 import type { ProducerIds } from './producer-ids.js'
 import { produce, type PartitionBatch } from './record-apis.js'
 import type { PartitionSender } from './sender.js'

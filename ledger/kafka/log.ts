@@ -5,7 +5,7 @@ import type { Stream } from '../../schemas/streams.js'
 import type { AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange } from '../log.js'
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import { Appender, type AppendMetrics } from './appender.js'
-import { Cluster } from './cluster.js'
+import { Cluster, type ClusterOptions } from './cluster.js'
 import { decodeCopy } from './delivery.js'
 import { KafkaFollowing } from './following.js'
 import { decoderOf, singleObjectFormat, type RecordFormat } from './format.js'
@@ -13,12 +13,11 @@ import { Reader } from './reader.js'
 import type { Unreadable } from './record-batch.js'
 import { ensureTopics, findTopics, reach } from './topics.js'
 
-export interface KafkaLogOptions {
+export interface KafkaLogOptions extends ClusterOptions {
   /** HOST:PORT of some brokers; the others are learned from them. */
   readonly brokers: readonly string[]
   /** A topic is `<prefix>.<stream>`, a group `<prefix>.<group>.<stream>`. */
   readonly topicPrefix: string
-  readonly clientId: string
   readonly streams: readonly KafkaStream[]
   /** Of the public streams; Avro single-object encoding where it is left out. */
   readonly format?: RecordFormat
@@ -76,10 +75,11 @@ const rejectedBytesMax = 1 << 20
 /**
  * The streams in Kafka. Creates the topics that are absent, unless it is for reading alone.
  *
- * @throws Error naming the brokers when none answers within 10 s, UnsupportedBroker when one speaks other versions
+ * @throws Error naming the brokers when none answers within 10 s, UnsupportedBroker when one speaks other versions,
+ *   NotAdmitted when they let us in no further
  */
 export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog> {
-  const cluster = new Cluster(options.brokers, options.clientId)
+  const cluster = new Cluster(options.brokers, options)
   try {
     await reach(cluster, options.brokers)
     if (options.readOnly) {

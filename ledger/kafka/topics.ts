@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { UnsupportedBroker } from './connection.js'
 import type { Cluster } from './cluster.js'
+import { NotAdmitted, UnsupportedBroker } from './no-answer.js'
 import { createTopics, errorName } from './wire.js'
 
 export interface WantedTopic {
@@ -23,14 +23,14 @@ export const messageBytesMax = 8 << 20
 /**
  * Waits for a broker.
  *
- * @throws Error naming the addresses when none answers within 10 s, UnsupportedBroker at once
+ * @throws Error naming the addresses when none answers within 10 s, UnsupportedBroker or NotAdmitted at once
  */
 export async function reach (cluster: Cluster, brokers: readonly string[]): Promise<void> {
   for (const end = Date.now() + reachMs; ; await sleep(250)) {
     try {
       return await cluster.refresh()
     } catch (err) {
-      if (err instanceof UnsupportedBroker) throw err
+      if (err instanceof UnsupportedBroker || err instanceof NotAdmitted) throw err
       if (Date.now() < end) continue
       throw new Error(`Kafka: no broker of ${brokers.join(', ')} answered within ${reachMs / 1000} s: ` +
         (err as Error).message, { cause: err })

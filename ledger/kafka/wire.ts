@@ -53,6 +53,29 @@ export const { MemberMetadata: memberMetadata, MemberAssignment: memberAssignmen
     }
   }
 
+/** What logs in (RFC 4616, 5802, 7628); each takes what kafkajs calls `sasl`, and what sends. */
+export type SaslMechanism = 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
+
+interface SaslStep {
+  readonly request: { encode (): Promise<Buffer> }
+  /** Absent where the answer says nothing. */
+  readonly response?: { decode (bytes: Buffer): Promise<any>, parse (decoded: any): Promise<any> }
+}
+
+type Authenticator = (sasl: object) => (of: {
+  readonly host: string
+  readonly port: number
+  readonly logger: { debug (): void, error (): void }
+  saslAuthenticate (step: SaslStep): Promise<unknown>
+}) => { authenticate (): Promise<void> }
+
+export const authenticators: Readonly<Record<SaslMechanism, Authenticator>> = {
+  PLAIN: require('kafkajs/src/broker/saslAuthenticator/plain'),
+  'SCRAM-SHA-256': require('kafkajs/src/broker/saslAuthenticator/scram256'),
+  'SCRAM-SHA-512': require('kafkajs/src/broker/saslAuthenticator/scram512'),
+  OAUTHBEARER: require('kafkajs/src/broker/saslAuthenticator/oauthBearer'),
+}
+
 const names = new Map(errorCodes.map(({ code, type }) => [code, type]))
 
 /** Kafka's name for an error, as in its protocol guide. */
@@ -118,6 +141,20 @@ interface Sync {
 interface Offered { readonly apiKey: number, readonly minVersion: number, readonly maxVersion: number }
 
 export const apiVersions = api<object, Failable & { readonly apiVersions: readonly Offered[] }>('ApiVersions', 0)
+
+/** Of `saslHandshake`: the answer names those that are supported. */
+export const unsupportedMechanism = 33
+
+export const saslHandshake = api<
+  { mechanism: string }, Failable & { readonly enabledMechanisms: readonly string[] }
+>('SaslHandshake', 1)
+
+/** The bytes of the answer have their length before them; the session is given in ms, 0 where it does not end. */
+export const saslAuthenticate = api<{ authBytes: Buffer }, Failable & {
+  readonly errorMessage: string | null
+  readonly authBytes: Buffer
+  readonly sessionLifetimeMs: string
+}>('SaslAuthenticate', 1)
 
 export const metadata = api<{ topics: readonly string[], allowAutoTopicCreation: false }, Metadata>('Metadata', 6)
 

@@ -2,6 +2,9 @@ import { join } from 'node:path'
 
 export interface Ports { readonly id: number, readonly broker: number, readonly controller: number }
 
+/** A further port of each broker, such as one with TLS; its settings begin with `listener.name.<name>.`. */
+export interface Listener { readonly name: string, readonly protocol: 'SSL' | 'SASL_SSL' | 'SASL_PLAINTEXT', readonly port: number }
+
 /** For a quick start and a small process. Logged is only what went wrong, and the line that says "started". */
 export function javaOptions (jarsDirectory: string): string[] {
   return [
@@ -22,9 +25,11 @@ export function javaOptions (jarsDirectory: string): string[] {
  * @param ports of all nodes; each is broker and controller
  * @param directory of its data
  * @param properties settings over those here
+ * @param listeners besides the one for everybody
  */
 export function brokerProperties (
-  ports: readonly Ports[], id: number, directory: string, properties: Readonly<Record<string, string>> = {}
+  ports: readonly Ports[], id: number, directory: string, properties: Readonly<Record<string, string>> = {},
+  listeners: readonly Listener[] = []
 ): string {
   const { broker, controller } = ports.find(each => each.id === id)!
   const replicas = ports.length
@@ -34,7 +39,13 @@ export function brokerProperties (
     'node.id': id,
     'controller.quorum.voters': ports.map(each => `${each.id}@127.0.0.1:${each.controller}`).join(','),
     'controller.listener.names': 'CONTROLLER',
-    listeners: `PLAINTEXT://127.0.0.1:${broker},CONTROLLER://127.0.0.1:${controller}`,
+    listeners: [
+      `PLAINTEXT://127.0.0.1:${broker}`, `CONTROLLER://127.0.0.1:${controller}`,
+      ...listeners.map(({ name, port }) => `${name.toUpperCase()}://127.0.0.1:${port}`),
+    ].join(),
+    'listener.security.protocol.map': [
+      'PLAINTEXT:PLAINTEXT', 'CONTROLLER:PLAINTEXT', ...listeners.map(({ name, protocol }) => `${name.toUpperCase()}:${protocol}`),
+    ].join(),
     'log.dirs': directory,
     'default.replication.factor': replicas,
     'min.insync.replicas': inSyncMin,

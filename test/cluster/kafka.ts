@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Kafka, logLevel } from 'kafkajs'
 import { directoryOf, downloadOnce, isDownloaded, runJava, runMaven } from './download.js'
-import { brokerProperties, javaOptions, type Ports } from './kafka-settings.js'
+import { brokerProperties, javaOptions, type Listener, type Ports } from './kafka-settings.js'
 import { findExecutable, findPort, type ServerProcess, startProcess, type Teardown } from './server-process.js'
 
 /** The release that the tests run on; `docker-compose.yml` names the same. */
@@ -67,10 +67,13 @@ async function format (home: string, id: number): Promise<void> {
  * Starts Kafka and waits until every broker knows all of them.
  *
  * @param options.properties brokers' settings over those of `kafka-settings.ts`
+ * @param options.listeners further ports, of a single broker
  * @throws when a broker ends or does not serve within a minute; the message has what it wrote last
  */
 export async function startKafka (
-  t: Teardown, { brokers = 1, properties = {} }: { brokers?: 1 | 3, properties?: Record<string, string> } = {}
+  t: Teardown, { brokers = 1, properties = {}, listeners = [] }: {
+    brokers?: 1 | 3, properties?: Record<string, string>, listeners?: readonly Listener[]
+  } = {}
 ): Promise<TestKafka> {
   const directory = await mkdtemp(join(tmpdir(), 'ledgerline-kafka-'))
   const nodes: Node[] = []
@@ -86,7 +89,7 @@ export async function startKafka (
   for (const { id, broker } of ports) {
     const data = join(directory, `${id}`)
     await cp(formattedIn(directoryOf(server), id), data, { recursive: true })
-    await writeFile(`${data}.properties`, brokerProperties(ports, id, data, properties))
+    await writeFile(`${data}.properties`, brokerProperties(ports, id, data, properties, listeners))
     nodes.push({ address: `127.0.0.1:${broker}`, propertiesPath: `${data}.properties`, process: undefined })
   }
   // All of them, also where one fails: the teardown must find no start under way.
@@ -101,6 +104,11 @@ export async function startKafka (
     startBroker: async i => await startNode(nodes[i]!),
     stop,
   }
+}
+
+/** Runs one of Kafka's own tools, by the name of its class. */
+export async function runKafkaTool (...args: string[]): Promise<void> {
+  await runJava(...javaOptions(jarsIn(directoryOf(server))), ...args)
 }
 
 async function startNode (node: Node): Promise<void> {

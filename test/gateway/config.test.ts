@@ -1,7 +1,8 @@
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { readConfig, readEnvironment, settings } from '../../gateway/config.js'
+import { readConfig, readEnvironment, readStoreConfig, settings } from '../../gateway/config.js'
+import { kafkaAccess } from '../../gateway/kafka-access.js'
 import { ensureSecrets } from '../../gateway/secrets.js'
 import { ConfigError, flagOf } from '../../gateway/setting.js'
 
@@ -220,5 +221,45 @@ t.test('ensureSecrets', async t => {
         name: 'ConfigError', message: new RegExp(`${file}: got something else, want .* at least`),
       })
     }
+  })
+})
+
+t.test('the way to Kafka', async t => {
+  const cluster = { KAFKA_BROKERS: 'a:9093', REDIS_URL: 'redis://a' }
+  const files = t.testdir({ empty: '', text: 'no certificate', password: 'secret\n' })
+  const login = { KAFKA_SASL_MECHANISM: 'PLAIN', KAFKA_SASL_USERNAME: 'ann', KAFKA_SASL_PASSWORD: 'secret' }
+  const refused: Array<[Record<string, string>, RegExp]> = [
+    [{ KAFKA_SSL: 'yes' }, /^KAFKA_SSL \(--kafka-ssl\): got "yes", want true or false/],
+    [{ KAFKA_SSL_CA_FILE: `${files}/none` }, /^KAFKA_SSL_CA_FILE .* want a file with certificates in PEM \(ENOENT\)/],
+    [{ KAFKA_SSL_CA_FILE: `${files}/text` }, /^KAFKA_SSL_CA_FILE .* want a file with certificates in PEM/],
+    [{ KAFKA_SSL_KEY_FILE: `${files}/text` }, /^KAFKA_SSL_CERT_FILE .* the file that belongs to KAFKA_SSL_KEY_FILE/],
+    [{ KAFKA_SSL: 'false', KAFKA_SSL_CA_FILE: `${files}/text` }, /^KAFKA_SSL .* got false, want true, for KAFKA_SSL_CA_FILE/],
+    [{ KAFKA_SASL_USERNAME: 'ann' }, /^KAFKA_SASL_MECHANISM .* want one of PLAIN, .* for KAFKA_SASL_USERNAME is set/],
+    [{ KAFKA_SASL_MECHANISM: 'scram' }, /^KAFKA_SASL_MECHANISM .* want one of PLAIN, SCRAM-SHA-256/],
+    [{ ...login, KAFKA_SASL_USERNAME: '' }, /^KAFKA_SASL_USERNAME .* got nothing/],
+    [{ ...login, KAFKA_SASL_PASSWORD: '' }, /^KAFKA_SASL_PASSWORD .* want .* or KAFKA_SASL_PASSWORD_FILE/],
+    [{ ...login, KAFKA_SASL_PASSWORD_FILE: `${files}/password` }, /got both, want one of them/],
+    [{ ...login, KAFKA_SASL_PASSWORD: '', KAFKA_SASL_PASSWORD_FILE: `${files}/empty` }, /^KAFKA_SASL_PASSWORD_FILE .* not empty/],
+    [{ ...login, KAFKA_SASL_TOKEN_URL: 'https://a/token' }, /^KAFKA_SASL_TOKEN_URL .* of no use with KAFKA_SASL_MECHANISM=PLAIN/],
+    [{ KAFKA_SASL_MECHANISM: 'OAUTHBEARER' }, /^KAFKA_SASL_TOKEN_URL .* or KAFKA_SASL_TOKEN_FILE/],
+    [{ KAFKA_SASL_MECHANISM: 'OAUTHBEARER', KAFKA_SASL_TOKEN_URL: 'https://a/token' }, /^KAFKA_SASL_USERNAME/],
+    [{ KAFKA_SASL_MECHANISM: 'OAUTHBEARER', KAFKA_SASL_TOKEN_FILE: `${files}/none` }, /^KAFKA_SASL_TOKEN_FILE .* \(ENOENT\)/],
+    [{ KAFKA_SASL_EXTENSIONS: 'a' }, /^KAFKA_SASL_EXTENSIONS .* want comma-separated NAME=VALUE/],
+    [{ KAFKA_SASL_MECHANISM: 'AWS_MSK_IAM' }, /^KAFKA_SASL_AWS_REGION/],
+    [{ KAFKA_SASL_MECHANISM: 'AWS_MSK_IAM', KAFKA_SASL_AWS_REGION: 'eu-west-1', KAFKA_SSL: 'false' }, /^KAFKA_SSL .* got false/],
+  ]
+  for (const [env, message] of refused) {
+    t.throws(() => readConfig({ ...cluster, ...env }), { name: 'ConfigError', message }, JSON.stringify(env))
+    t.throws(() => readStoreConfig(env), { name: 'ConfigError', message }, 'by commands as well')
+  }
+  t.throws(() => readConfig({ ...cluster, ...login, KAFKA_SASL_PASSWORD: 'x'.repeat(257) }), { message: /^(?!.*xxx)/ })
+
+  const options = (env: Record<string, string>) => kafkaAccess(readConfig({ ...cluster, ...env }))
+  t.strictSame(options({}), { connectMs: 2_000 }, 'is plain TCP by default')
+  t.match(options({ KAFKA_SSL: 'true', KAFKA_SSL_SERVER_NAME: 'kafka' }), { ssl: { servername: 'kafka' } })
+  t.ok(options({ KAFKA_SSL_SERVER_NAME: 'kafka' }).ssl, 'is TLS where something of TLS is set')
+  t.match(options(login), { sasl: { mechanism: 'PLAIN', username: 'ann' }, ssl: undefined })
+  t.match(options({ KAFKA_SASL_MECHANISM: 'AWS_MSK_IAM', KAFKA_SASL_AWS_REGION: 'eu-west-1' }), {
+    sasl: { mechanism: 'OAUTHBEARER' }, ssl: {},
   })
 })

@@ -4,7 +4,8 @@ import { open, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { CompressionTypes, Kafka, logLevel } from 'kafkajs'
-import { Connection, parseAddress } from '../../ledger/kafka/connection.js'
+import { parseAddress } from '../../ledger/kafka/address.js'
+import { Connection } from '../../ledger/kafka/connection.js'
 import { singleObjectFormat } from '../../ledger/kafka/format.js'
 import { openKafkaLog, type KafkaLog } from '../../ledger/kafka/log.js'
 import { fetch } from '../../ledger/kafka/record-apis.js'
@@ -88,7 +89,7 @@ t.test('what others write to Kafka', { skip: kafkaMissing() ?? false }, async t 
 
   /** The codec that the attributes of the first batch name. */
   async function codecIn (topic: string): Promise<string | undefined> {
-    const connection = await Connection.open(parseAddress(broker), 'test', 5_000)
+    const connection = await Connection.open(parseAddress(broker), { clientId: 'test' }, 5_000)
     const from = [{ topic, partition: 0, offset: 0n, bytesMax: 1 << 20 }]
     const { partitions: [answer] } = await connection.send(fetch, { waitMs: 0, bytesMax: 1 << 20, from }, 5_000)
     connection.destroy(new Error('done'))

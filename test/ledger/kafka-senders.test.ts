@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { Appender } from '../../ledger/kafka/appender.js'
 import type { Cluster } from '../../ledger/kafka/cluster.js'
-import { NoAnswer } from '../../ledger/kafka/connection.js'
+import { NoAnswer } from '../../ledger/kafka/no-answer.js'
 import { singleObjectFormat } from '../../ledger/kafka/format.js'
 import { readBatches } from '../../ledger/kafka/record-batch.js'
 import { produce, type PartitionBatch } from '../../ledger/kafka/record-apis.js'

@@ -1,0 +1,71 @@
+import {
+  brokerList, hostName, integer, oneOf, onOff, pairs, path, pattern, redis, secret, setting, type Setting, url,
+} from './setting.js'
+
+/* Where the stores of a cluster are, and how a node is admitted to them. All roles and commands read the same. */
+
+export const saslMechanisms = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'OAUTHBEARER', 'AWS_MSK_IAM'] as const
+export type SaslMechanismSetting = typeof saslMechanisms[number]
+
+export interface StoreConfig {
+  readonly kafkaBrokers: readonly string[]
+  /** Undefined: where something else of KAFKA_SSL is set, or the login is by AWS IAM. */
+  readonly kafkaSsl: boolean | undefined
+  readonly kafkaSslCaFile: string | undefined
+  readonly kafkaSslCertFile: string | undefined
+  readonly kafkaSslKeyFile: string | undefined
+  readonly kafkaSslKeyPassword: string | undefined
+  readonly kafkaSslServerName: string | undefined
+  readonly kafkaSaslMechanism: SaslMechanismSetting | undefined
+  readonly kafkaSaslUsername: string | undefined
+  readonly kafkaSaslPassword: string | undefined
+  readonly kafkaSaslPasswordFile: string | undefined
+  readonly kafkaSaslTokenUrl: string | undefined
+  readonly kafkaSaslTokenScope: string | undefined
+  readonly kafkaSaslTokenFile: string | undefined
+  readonly kafkaSaslExtensions: Readonly<Record<string, string>> | undefined
+  readonly kafkaSaslAwsRegion: string | undefined
+  /** Undefined: the node's id. */
+  readonly kafkaClientId: string | undefined
+  readonly kafkaConnectTimeoutMs: number
+  readonly kafkaRequestTimeoutMs: number
+  readonly kafkaSessionTimeoutMs: number
+  readonly redisUrl: string | undefined
+  readonly schemaRegistryUrl: string | undefined
+}
+
+const login = pattern('1 to 256 characters', /^.{1,256}$/s)
+
+export const storeSettings: { readonly [K in keyof StoreConfig]-?: Setting<StoreConfig[K]> } = {
+  kafkaBrokers: setting('KAFKA_BROKERS', '', brokerList(), 'brokers of the cluster\'s log, comma-separated'),
+  kafkaSsl: setting('KAFKA_SSL', undefined, onOff(),
+    'TLS to the brokers; true where one of KAFKA_SSL_... is set, or the login is AWS_MSK_IAM, else false'),
+  kafkaSslCaFile: setting('KAFKA_SSL_CA_FILE', undefined, path(), 'whom to trust: CA certificates in PEM'),
+  kafkaSslCertFile: setting('KAFKA_SSL_CERT_FILE', undefined, path(), 'certificate of this client, PEM'),
+  kafkaSslKeyFile: setting('KAFKA_SSL_KEY_FILE', undefined, path(), 'its private key, PEM'),
+  kafkaSslKeyPassword: secret(setting('KAFKA_SSL_KEY_PASSWORD', undefined, login, 'password of the key\'s file')),
+  kafkaSslServerName: setting('KAFKA_SSL_SERVER_NAME', undefined, hostName(),
+    'whom the brokers\' certificates are for; by default the host of each'),
+  kafkaSaslMechanism: setting('KAFKA_SASL_MECHANISM', undefined, oneOf(saslMechanisms), 'login to the brokers, none by default'),
+  kafkaSaslUsername: setting('KAFKA_SASL_USERNAME', undefined, login, 'user; with a token URL the client id'),
+  kafkaSaslPassword: secret(setting('KAFKA_SASL_PASSWORD', undefined, login, 'its password; with a token URL the client secret')),
+  kafkaSaslPasswordFile: setting('KAFKA_SASL_PASSWORD_FILE', undefined, path(), 'file with the password, read at each login'),
+  kafkaSaslTokenUrl: setting('KAFKA_SASL_TOKEN_URL', undefined, url('http', 'https'),
+    'OAUTHBEARER: where tokens come from (OAuth 2 client credentials)'),
+  kafkaSaslTokenScope: setting('KAFKA_SASL_TOKEN_SCOPE', undefined, login, 'OAUTHBEARER: scope to ask for'),
+  kafkaSaslTokenFile: setting('KAFKA_SASL_TOKEN_FILE', undefined, path(), 'OAUTHBEARER: file with a token, read at each login'),
+  kafkaSaslExtensions: setting('KAFKA_SASL_EXTENSIONS', undefined, pairs(),
+    'OAUTHBEARER: what else the brokers want to know, NAME=VALUE,...'),
+  kafkaSaslAwsRegion: setting('KAFKA_SASL_AWS_REGION', undefined, pattern('a region such as eu-west-1', /^[a-z\d-]{1,64}$/),
+    'AWS_MSK_IAM: region of the brokers; by default AWS_REGION'),
+  kafkaClientId: setting('KAFKA_CLIENT_ID', undefined, pattern('1 to 249 of letters, digits, ".", "_" and "-"', /^[\w.-]{1,249}$/),
+    'what brokers know this client by (quotas, logs); by default the node id'),
+  kafkaConnectTimeoutMs: setting('KAFKA_CONNECT_TIMEOUT_MS', '2000', integer(100, 60_000),
+    'for a connection to a broker, and for each step of a login'),
+  kafkaRequestTimeoutMs: setting('KAFKA_REQUEST_TIMEOUT_MS', '5000', integer(500, 60_000), 'for an append to be answered'),
+  kafkaSessionTimeoutMs: setting('KAFKA_SESSION_TIMEOUT_MS', '6000', integer(1_000, 600_000),
+    'a node that a group has not heard of for so long gives up its partitions'),
+  redisUrl: secret(setting('REDIS_URL', undefined, redis(), 'tables and links of the cluster')),
+  schemaRegistryUrl: secret(setting('SCHEMA_REGISTRY_URL', undefined, url('http', 'https'),
+    'Confluent-compatible registry')),
+}
