@@ -12,6 +12,7 @@ import { decoderOf, singleObjectFormat, type RecordFormat } from './format.js'
 import { Reader } from './reader.js'
 import type { Unreadable } from './record-batch.js'
 import { ensureTopics, findTopics, reach } from './topics.js'
+import { checkWire } from './wire-check.js'
 
 export interface KafkaLogOptions extends ClusterOptions {
   /** HOST:PORT of some brokers; the others are learned from them. */
@@ -79,6 +80,7 @@ const rejectedBytesMax = 1 << 20
  *   NotAdmitted when they let us in no further
  */
 export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog> {
+  await checkWire()
   const cluster = new Cluster(options.brokers, options)
   try {
     await reach(cluster, options.brokers)

@@ -2,8 +2,8 @@ import { createRequire } from 'node:module'
 
 /*
   What we use of kafkajs, and the one file that imports it: the codecs of Kafka's requests. They are no part of its
-  public interface, so package.json pins the version. Its connections, producer and consumer are not used
-  (docs/decisions/0008-kafka-without-its-consumer.md).
+  public interface, so package.json pins the version, and `checkWire` (wire-check.ts) tries them when a log is opened.
+  Its connections, producer and consumer are not used (docs/decisions/0008-kafka-without-its-consumer.md).
 */
 
 /** One request of Kafka's protocol in one version. */
@@ -24,34 +24,51 @@ export function throttleMsOf (answer: unknown): number {
 }
 
 interface KafkajsMessage {
-  readonly request: { encode (): Promise<{ readonly buffer: Buffer }> }
+  readonly request: {
+    readonly apiKey: number
+    readonly apiVersion: number
+    encode (): Promise<{ readonly buffer: Buffer }>
+  }
   readonly response: { decode (bytes: Buffer): Promise<any> }
 }
 
 interface KafkajsRequests {
-  readonly [name: string]: { protocol (of: { version: number }): (question: any) => KafkajsMessage }
+  readonly [name: string]: { protocol (of: { version: number }): ((question: any) => KafkajsMessage) | undefined }
 }
 
 const require = createRequire(import.meta.url)
-const { requests } = require('kafkajs/src/protocol/requests') as { requests: KafkajsRequests }
-const apiKeys = require('kafkajs/src/protocol/requests/apiKeys') as Readonly<Record<string, number>>
-const { errorCodes } = require('kafkajs/src/protocol/error') as {
+const { requests } = internal<{ requests: KafkajsRequests }>('protocol/requests')
+const apiKeys = internal<Readonly<Record<string, number>>>('protocol/requests/apiKeys')
+const { errorCodes } = internal<{
   errorCodes: ReadonlyArray<{ readonly type: string, readonly code: number }>
-}
+}>('protocol/error')
 
 /** What a member tells its group, and what the group's leader tells a member. */
-export const { MemberMetadata: memberMetadata, MemberAssignment: memberAssignment } =
-  require('kafkajs/src/consumer/assignerProtocol') as {
-    MemberMetadata: {
-      encode (of: { version: number, topics: readonly string[], userData: Buffer }): Buffer
-      decode (bytes: Buffer): { topics: string[], userData: Buffer | null }
-    }
-    MemberAssignment: {
-      encode (of: { version: number, assignment: Record<string, readonly number[]>, userData: Buffer }): Buffer
-      /** null for no bytes */
-      decode (bytes: Buffer): { assignment: Record<string, number[]>, userData: Buffer | null } | null
-    }
+export const { MemberMetadata: memberMetadata, MemberAssignment: memberAssignment } = internal<{
+  MemberMetadata: {
+    encode (of: { version: number, topics: readonly string[], userData: Buffer }): Buffer
+    decode (bytes: Buffer): { topics: string[], userData: Buffer | null }
   }
+  MemberAssignment: {
+    encode (of: { version: number, assignment: Record<string, readonly number[]>, userData: Buffer }): Buffer
+    /** null for no bytes */
+    decode (bytes: Buffer): { assignment: Record<string, number[]>, userData: Buffer | null } | null
+  }
+}>('consumer/assignerProtocol')
+
+function internal<T> (path: string): T {
+  try {
+    return require(`kafkajs/src/${path}`) as T
+  } catch (cause) {
+    throw otherKafkajs(`it has no src/${path}`, cause)
+  }
+}
+
+/** @param what is other than we know it */
+export function otherKafkajs (what: string, cause?: unknown): Error {
+  const { version } = require('kafkajs/package.json') as { version: string }
+  return new Error(`kafkajs ${version}: ${what}. Install the one that package-lock.json names: npm ci`, { cause })
+}
 
 /** What logs in (RFC 4616, 5802, 7628); each takes what kafkajs calls `sasl`, and what sends. */
 export type SaslMechanism = 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
@@ -70,10 +87,10 @@ type Authenticator = (sasl: object) => (of: {
 }) => { authenticate (): Promise<void> }
 
 export const authenticators: Readonly<Record<SaslMechanism, Authenticator>> = {
-  PLAIN: require('kafkajs/src/broker/saslAuthenticator/plain'),
-  'SCRAM-SHA-256': require('kafkajs/src/broker/saslAuthenticator/scram256'),
-  'SCRAM-SHA-512': require('kafkajs/src/broker/saslAuthenticator/scram512'),
-  OAUTHBEARER: require('kafkajs/src/broker/saslAuthenticator/oauthBearer'),
+  PLAIN: internal('broker/saslAuthenticator/plain'),
+  'SCRAM-SHA-256': internal('broker/saslAuthenticator/scram256'),
+  'SCRAM-SHA-512': internal('broker/saslAuthenticator/scram512'),
+  OAUTHBEARER: internal('broker/saslAuthenticator/oauthBearer'),
 }
 
 const names = new Map(errorCodes.map(({ code, type }) => [code, type]))
@@ -203,13 +220,25 @@ export const initProducerId = api<
 export function apiKey (name: string): number { return apiKeys[name]! }
 
 function api<Question, Answer> (name: string, version: number): Api<Question, Answer> {
-  const message = requests[name]!.protocol({ version })
-  const { response } = message({ topics: [], members: [], groupProtocols: [], groupAssignment: [] })
+  const { message, response } = messageOf(name, version)
   return {
     name,
     key: apiKey(name),
     version,
     encode: async question => (await message(question).request.encode()).buffer,
     decode: bytes => response.decode(bytes),
+  }
+}
+
+function messageOf (name: string, version: number) {
+  try {
+    const message = requests[name]!.protocol({ version })!
+    const { request, response } = message({ topics: [], members: [], groupProtocols: [], groupAssignment: [] })
+    if (request.apiKey !== apiKey(name) || request.apiVersion !== version) {
+      throw new Error(`got version ${request.apiVersion} of request ${request.apiKey}`)
+    }
+    return { message, response }
+  } catch (cause) {
+    throw otherKafkajs(`it does not make version ${version} of ${name} (${(cause as Error).message})`, cause)
   }
 }
