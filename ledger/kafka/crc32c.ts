@@ -1,6 +1,10 @@
+import { createRequire } from 'node:module'
+
 /*
-  CRC-32C (Castagnoli), of which node:zlib has no function: its `crc32` has another polynomial. Sixteen bytes a step,
-  each with a table of its own: 1.5 GB/s, where a table for single bytes, as kafkajs has it, gives 0.45.
+  CRC-32C (Castagnoli), of which node:zlib has no function: its `crc32` has another polynomial. The processor has an
+  instruction for it, which @node-rs/crc32 uses: 4 to 6 GB/s. Where that has no build for the platform, and for few
+  bytes, which cost less than the way there, sixteen bytes a step, each with a table of its own: 1.5 GB/s. A table for
+  single bytes, as kafkajs has it, gives 0.45.
 */
 const polynomial = 0x82f63b78
 const slices = 16
@@ -14,8 +18,23 @@ for (let byte = 0; byte < 256; byte++) {
 }
 for (let i = 256; i < table.length; i++) table[i] = (table[i - 256]! >>> 8) ^ table[table[i - 256]! & 0xff]!
 
+const native = nativeCrc32c()
+const nativeBytesMin = 512
+
 /** CRC-32C of `bytes`, unsigned. */
 export function crc32c (bytes: Uint8Array): number {
+  return native && bytes.length >= nativeBytesMin ? native(bytes) : crc32cByTables(bytes)
+}
+
+function nativeCrc32c (): ((bytes: Uint8Array) => number) | undefined {
+  try {
+    return createRequire(import.meta.url)('@node-rs/crc32').crc32c
+  } catch {
+    return undefined // the tables do
+  }
+}
+
+export function crc32cByTables (bytes: Uint8Array): number {
   const whole = bytes.length - bytes.length % slices
   let crc = -1
   let at = 0

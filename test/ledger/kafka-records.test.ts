@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createRequire } from 'node:module'
 import { gzipSync } from 'node:zlib'
-import { crc32c } from '../../ledger/kafka/crc32c.js'
+import { crc32c, crc32cByTables } from '../../ledger/kafka/crc32c.js'
 import { batchWriter, readBatches, stamp, type Headers, type StoredRecords } from '../../ledger/kafka/record-batch.js'
 
 const require = createRequire(import.meta.url)
@@ -147,10 +147,11 @@ t.test('a batch of records', async t => {
   })
 
   await t.test('has the checksum that kafkajs makes of it, however long it is', async t => {
-    const bytes = Buffer.from(Array.from({ length: 300 }, (_, i) => (i * 7919) >> 3 & 0xff))
+    const bytes = Buffer.from(Array.from({ length: 700 }, (_, i) => (i * 7919) >> 3 & 0xff))
     t.equal(crc32c(Buffer.from('123456789')), 0xe3069283, 'the check value of the algorithm')
-    for (let length = 0; length < bytes.length; length++) {
-      t.equal(crc32c(bytes.subarray(length)), kafkajsCrc32c(bytes.subarray(length)))
+    for (let start = 0; start < bytes.length; start++) {
+      const part = bytes.subarray(start)
+      t.strictSame([crc32c(part), crc32cByTables(part)], [kafkajsCrc32c(part), kafkajsCrc32c(part)])
     }
   })
 
