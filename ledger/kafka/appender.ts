@@ -172,8 +172,8 @@ export class Appender {
   private laneOf (node: number): BrokerLane {
     let lane = this.lanes.get(node)
     if (!lane) {
-      const { cluster, sendDeadlineMs, failed } = this.options
-      lane = new BrokerLane(node, { cluster, producerIds: this.producerIds, sendDeadlineMs, failed })
+      const { cluster, sendDeadlineMs, health, failed } = this.options
+      lane = new BrokerLane(node, { cluster, producerIds: this.producerIds, sendDeadlineMs, health, failed })
       this.lanes.set(node, lane)
     }
     return lane

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { nameOf, type Address } from './address.js'
 import { NoAnswer, NotAdmitted, UnsupportedBroker } from './no-answer.js'
 import { fetch, produce } from './record-apis.js'
+import { RequestTurns } from './request-turns.js'
 import { credentialsOf, login, type Ask, type Credentials, type Sasl } from './sasl.js'
 import { looksLikeTls, refusalOf, socketTo, type Ssl } from './socket.js'
 import * as wire from './wire.js'
@@ -28,6 +29,9 @@ const wanted: ReadonlyArray<Api<any, any>> = [
   wire.syncGroup, wire.heartbeat, wire.leaveGroup, wire.offsetCommit, wire.offsetFetch, wire.initProducerId,
 ]
 const copiedBytesMax = 1 << 16
+const underWayMax = 8
+/** Longer than any window that quotas are measured in. */
+const throttleMsMax = 60_000
 const answerBytesMax = 128 << 20
 
 /** A session is renewed after this share of it, by chance: those that began together are not renewed together. */
@@ -59,6 +63,7 @@ export class Connection {
   /** Of `performance.now`. */
   private renewAtMs = Infinity
   private sessionEndsMs = Infinity
+  private readonly turns = new RequestTurns(underWayMax)
 
   /**
    * @param deadlineMs for connecting, to learn which versions the broker speaks, and for each step of a login
@@ -91,17 +96,26 @@ export class Connection {
   get closed (): boolean { return this.ended !== undefined }
 
   /**
-   * @param deadlineMs ends the connection when no answer has come by then
+   * @param deadlineMs from when it is written, which waits for its turn and for as long as the broker has asked for:
+   *   ends the connection when no answer has come by then
    * @throws NoAnswer
    */
   async send<Question, Answer> (
     api: Api<Question, Answer>, question: Question, deadlineMs: number
   ): Promise<Answer> {
     const body = await api.encode(question)
-    const now = performance.now()
-    if (now >= this.renewAtMs) this.renew()
-    if (now >= this.sessionEndsMs) this.held ??= []
-    return api.decode(await this.request(api, body, deadlineMs, this.held))
+    await this.turns.take()
+    try {
+      const now = performance.now()
+      if (now >= this.renewAtMs) this.renew()
+      if (now >= this.sessionEndsMs) this.held ??= []
+      const answer = await api.decode(await this.request(api, body, deadlineMs, this.held))
+      const throttleMs = wire.throttleMsOf(answer)
+      if (throttleMs > 0) this.turns.quiet(Math.min(throttleMs, throttleMsMax))
+      return answer
+    } finally {
+      this.turns.done()
+    }
   }
 
   /** @param held what it waits in; undefined: it goes at once */
@@ -166,6 +180,7 @@ export class Connection {
     }
     this.pending.clear()
     this.chunks = []
+    this.turns.end()
   }
 
   private write (key: number, version: number, id: number, body: Buffer): void {

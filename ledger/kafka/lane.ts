@@ -1,3 +1,4 @@
+import type { Health } from '../../schemas/conditions.js'
 import type { Cluster } from './cluster.js'
 import { NoAnswer } from './no-answer.js'
 import type { ProducerIds } from './producer-ids.js'
@@ -9,11 +10,14 @@ export interface LaneDeps {
   readonly cluster: Pick<Cluster, 'connection'>
   readonly producerIds: Pick<ProducerIds, 'current'>
   readonly sendDeadlineMs: number
+  readonly health: Health
   failed (what: string, error: Error, fields: object): void
 }
 
 const requestBytesMax = 4 << 20
 const lazyMs = 5
+/** Without being throttled, until that counts as over. */
+const calmMs = 5_000
 
 /** What goes to one broker: one request at a time, with the batches of all partitions that became ready meanwhile. */
 export class BrokerLane {
@@ -21,6 +25,8 @@ export class BrokerLane {
   private readonly ready = new Set<PartitionSender>()
   private busy = false
   private closed = false
+  /** When the broker has last asked for a pause, by `performance.now`; undefined where that is over. */
+  private throttledAtMs: number | undefined
   private turn: NodeJS.Immediate | undefined
   private timer: NodeJS.Timeout | undefined
 
@@ -42,6 +48,7 @@ export class BrokerLane {
     this.closed = true
     clearTimeout(this.timer)
     clearImmediate(this.turn)
+    if (this.throttledAtMs !== undefined) this.deps.health.end('throttled', `appends, broker ${this.node}`)
   }
 
   private async run (): Promise<void> {
@@ -92,11 +99,26 @@ export class BrokerLane {
       outgoing!.maybeStored = true
       batches.push({ topic, partition, batch: outgoing!.bytes })
     }
-    const { partitions } = await connection.send(produce, { timeoutMs: sendDeadlineMs, batches }, sendDeadlineMs)
+    const question = { timeoutMs: sendDeadlineMs, batches }
+    const { partitions, throttleMs } = await connection.send(produce, question, sendDeadlineMs)
+    if (throttleMs > 0 || this.throttledAtMs !== undefined) this.tellThrottled(throttleMs)
     const byName = new Map(partitions.map(answer => [`${answer.topic}/${answer.partition}`, answer]))
     for (const sender of senders) {
       const { topic, partition, name } = sender
       sender.answered(byName.get(name) ?? { topic, partition, errorCode: -1, baseOffset: -1n })
+    }
+  }
+
+  private tellThrottled (throttleMs: number): void {
+    const { health } = this.deps
+    const what = `appends, broker ${this.node}`
+    const nowMs = performance.now()
+    if (throttleMs > 0) {
+      this.throttledAtMs = nowMs
+      health.begin('throttled', `broker ${this.node} wants no append for ${throttleMs} ms`, what)
+    } else if (nowMs - this.throttledAtMs! >= calmMs) {
+      this.throttledAtMs = undefined
+      health.end('throttled', what)
     }
   }
 }

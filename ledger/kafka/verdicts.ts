@@ -1,4 +1,4 @@
-import { NoAnswer, NotAdmitted, UnsupportedBroker } from './no-answer.js'
+import { NoAnswer, NotAdmitted, NotSetUp, UnsupportedBroker } from './no-answer.js'
 import { errorName, KafkaError } from './wire.js'
 
 /**
@@ -90,6 +90,7 @@ export function judge (errorCode: number): Judgement { return table.get(errorCod
 export function judgeError (err: unknown): Judgement {
   if (err instanceof KafkaError) return judge(err.code)
   if (err instanceof UnsupportedBroker) return permanent(versions)
+  if (err instanceof NotAdmitted || err instanceof NotSetUp) return permanent('') // its message says what to do
   if (err instanceof NotAdmitted) return permanent('') // it says itself what to do
   return err instanceof NoAnswer ? moving(err.sent ? 'unknown' : 'not-stored') : again('unknown')
 }
