@@ -103,12 +103,12 @@ export class Cluster {
     throw last
   }
 
-  /** The node that keeps the group. @throws KafkaError while there is none */
-  async coordinatorOf (groupId: string): Promise<number> {
+  /** The node that keeps the group, or the transactional id. @throws KafkaError while there is none */
+  async coordinatorOf (groupId: string, of: 'group' | 'transaction' = 'group'): Promise<number> {
     const address = this.candidates()[0]!
     try {
       const connection = await this.connectionTo(address, 'questions')
-      const answer = await connection.send(findCoordinator, { groupId }, questionMs)
+      const answer = await connection.send(findCoordinator, { groupId, coordinatorType: of === 'group' ? 0 : 1 }, questionMs)
       check(answer, `coordinator of ${groupId}`)
       return answer.coordinator.nodeId
     } catch (err) {

@@ -27,6 +27,7 @@ interface Pending {
 const wanted: ReadonlyArray<Api<any, any>> = [
   produce, fetch, wire.metadata, wire.createTopics, wire.listOffsets, wire.findCoordinator, wire.joinGroup,
   wire.syncGroup, wire.heartbeat, wire.leaveGroup, wire.offsetCommit, wire.offsetFetch, wire.initProducerId,
+  wire.addPartitionsToTxn, wire.endTxn,
 ]
 const copiedBytesMax = 1 << 16
 const underWayMax = 8

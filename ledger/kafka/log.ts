@@ -5,13 +5,15 @@ import type { Stream } from '../../schemas/streams.js'
 import type { AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange } from '../log.js'
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import { Appender, type AppendMetrics } from './appender.js'
+import type { Changelog } from '../changelog.js'
+import { changelogTopic, kafkaChangelog } from './changelog.js'
 import { Cluster, type ClusterOptions } from './cluster.js'
 import { decodeCopy } from './delivery.js'
 import { KafkaFollowing } from './following.js'
 import { decoderOf, singleObjectFormat, type RecordFormat } from './format.js'
 import { Reader } from './reader.js'
 import type { Unreadable } from './record-batch.js'
-import { ensureTopics, findTopics, reach } from './topics.js'
+import { ensureTopics, findTopics, reach, type WantedTopic } from './topics.js'
 import { checkWire } from './wire-check.js'
 
 export interface KafkaLogOptions extends ClusterOptions {
@@ -30,6 +32,8 @@ export interface KafkaLogOptions extends ClusterOptions {
   readonly slowMs?: number
   /** How long a member of a group may be silent before its partitions go to others. */
   readonly sessionTimeoutMs?: number
+  /** Names of the changelogs, each with as many partitions as the first of the streams. */
+  readonly changelogs?: readonly string[]
   /** Creates no topic and appends nothing, not even what it sets aside. */
   readonly readOnly?: boolean
   /** A stored record was skipped: it can not be decoded, and stands in `<stream>.rejected`. Must not throw. */
@@ -54,6 +58,8 @@ export interface KafkaLog extends EventLog {
   readonly metrics: Readonly<AppendMetrics> & { readonly rejected: number }
   /** What names the streams for ever: two logs with the same identity hold the same entries. */
   readonly identity: string
+  /** One of `changelogs`. */
+  changelog (name: string): Changelog
   /** Of the partitions that this process has in the group, as of their last fetch. */
   lag (group: string): PartitionLag[]
 }
@@ -88,8 +94,10 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
       await findTopics(cluster, options.streams.map(({ stream }) => `${options.topicPrefix}.${stream.name}`))
       return new Log(cluster, options)
     }
-    const topics = options.streams.flatMap(({ stream, ...settings }) => [stream, rejectedStream(stream)]
+    const topics: WantedTopic[] = options.streams.flatMap(({ stream, ...settings }) => [stream, rejectedStream(stream)]
       .map(({ name }) => ({ topic: `${options.topicPrefix}.${name}`, ...settings })))
+    topics.push(...(options.changelogs ?? []).map(name =>
+      changelogTopic(`${options.topicPrefix}.${name}`, options.streams[0]!.partitions)))
     await ensureTopics(cluster, topics.filter(({ topic }, i) => topics.findIndex(other => other.topic === topic) === i))
   } catch (err) {
     cluster.close()
@@ -204,6 +212,10 @@ class Log implements KafkaLog {
   async derivedFrom (stream: Stream<any>, partition: number): Promise<bigint> {
     this.checkPartition(stream, partition)
     return this.reader.derivedFrom(this.topicOf(stream), partition)
+  }
+
+  changelog (name: string): Changelog {
+    return kafkaChangelog(this.cluster, this.reader, `${this.options.topicPrefix}.${name}`)
   }
 
   health (): { ok: boolean, reason: string } {

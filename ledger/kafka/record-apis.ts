@@ -16,15 +16,23 @@ const writer = new KafkaWriter()
 /** What each of the two answers: for each partition, and how long the broker wants no request on this connection. */
 export interface Answered<Partition> { readonly throttleMs: number, readonly partitions: readonly Partition[] }
 
+interface ProduceQuestion {
+  /** Absent for batches that are of no transaction. */
+  readonly transactionalId?: string
+  readonly timeoutMs: number
+  readonly batches: readonly PartitionBatch[]
+}
+
 /** Appends batches, at most one for each partition; answered when every replica in sync has them. */
-export const produce: Api<{ timeoutMs: number, batches: readonly PartitionBatch[] }, Answered<Produced>> = {
+export const produce: Api<ProduceQuestion, Answered<Produced>> = {
   name: 'Produce',
   key: apiKey('Produce'),
   version: 7,
 
-  encode ({ timeoutMs, batches }) {
+  encode ({ transactionalId, timeoutMs, batches }) {
     writer.start()
-    writer.int16(-1) // no transaction
+    if (transactionalId === undefined) writer.int16(-1)
+    else writer.string(transactionalId)
     writer.int16(-1) // acks of all
     writer.int32(timeoutMs)
     byTopic(batches, ({ partition, batch }) => {

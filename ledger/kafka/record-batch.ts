@@ -26,6 +26,7 @@ const producerIdAt = 43
 const sequenceAt = 53
 const countAt = 57
 const compressionMask = 0x07
+const transactionalMask = 0x10
 /** What a compressed batch may become, and those of one answer: a few bytes can say "gigabytes of zeros". */
 export const batchBytesMax = 32 << 20
 /** Each becomes an object of a hundred bytes, and takes seven in the batch. */
@@ -56,7 +57,7 @@ export const batchWriter = {
   },
 
   /** @param delta index of the record within the batch */
-  add (delta: number, key: Uint8Array | null, value: Uint8Array, headers: Headers): void {
+  add (delta: number, key: Uint8Array | null, value: Uint8Array | null, headers: Headers): void {
     let length = 2 + varintBytes(delta) + sized(key) + sized(value) + varintBytes(headers.length)
     for (const [name, header] of headers) length += sized(bytesOf(name)) + sized(header)
     writer.varint(length)
@@ -86,6 +87,12 @@ export const batchWriter = {
 }
 
 const emptyHeader = Buffer.alloc(headerBytes)
+
+/** Makes a finished batch, which is not stamped yet, one of a transaction. */
+export function transactional (batch: Buffer): Buffer {
+  batch.writeInt16BE(transactionalMask, attributesAt)
+  return batch
+}
 
 /** Puts the stamp and the checksum into a finished batch; again when another producer has to send it. */
 export function stamp (batch: Buffer, { producerId, producerEpoch, sequence }: Stamp): void {

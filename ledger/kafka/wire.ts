@@ -189,8 +189,9 @@ export const listOffsets = api<
   { readonly responses: ReadonlyArray<OfTopic<Failable & { readonly partition: number, readonly offset: string }>> }
 >('ListOffsets', 3)
 
+/** `coordinatorType` 0 asks for that of a group, 1 for that of a transactional id, which `groupId` is then. */
 export const findCoordinator = api<
-  { groupId: string }, Failable & { readonly coordinator: { readonly nodeId: number } }
+  { groupId: string, coordinatorType: 0 | 1 }, Failable & { readonly coordinator: { readonly nodeId: number } }
 >('GroupCoordinator', 2)
 export const joinGroup = api<Join, Joined>('JoinGroup', 5)
 export const syncGroup = api<Sync, Failable & { readonly memberAssignment: Buffer }>('SyncGroup', 3)
@@ -216,6 +217,25 @@ export const initProducerId = api<
   { transactionalId: null, transactionTimeout: number },
   Failable & { readonly producerId: string, readonly producerEpoch: number }
 >('InitProducerId', 1)
+
+export const initTransactions = api<
+  { transactionalId: string, transactionTimeout: number },
+  Failable & { readonly producerId: string, readonly producerEpoch: number }
+>('InitProducerId', 1)
+
+interface Transaction {
+  readonly transactionalId: string
+  readonly producerId: string
+  readonly producerEpoch: number
+}
+
+export const addPartitionsToTxn = api<
+  Transaction & { topics: ReadonlyArray<OfTopic<number>> },
+  { readonly errors: ReadonlyArray<{ readonly partitionErrors: readonly Failable[] }> }
+>('AddPartitionsToTxn', 1)
+
+/** `transactionResult` true commits, false aborts. */
+export const endTxn = api<Transaction & { transactionResult: boolean }, Failable>('EndTxn', 1)
 
 export function apiKey (name: string): number { return apiKeys[name]! }
 
