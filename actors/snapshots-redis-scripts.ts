@@ -123,6 +123,23 @@ const replace = `
   redis.call('UNLINK', staged)
   return 1`
 
+/**
+ * KEYS: the hash; a draft of all of it. ARGV: identity, generation and checkpoint of the draft; generation and
+ * checkpoint that the hash must still have for the draft to take its place, empty where it was not there.
+ */
+const adopt = `
+  local hash, draft = KEYS[1], KEYS[2]
+  local stored = redis.call('HMGET', hash, 'generation', 'next')
+  if (stored[1] or '') ~= ARGV[4] or (stored[2] or '') ~= ARGV[5] then
+    redis.call('UNLINK', draft)
+    return 0
+  end
+  redis.call('HSET', draft, 'identity', ARGV[1], 'generation', ARGV[2], 'next', ARGV[3])
+  redis.call('PERSIST', draft)
+  redis.call('UNLINK', hash)
+  redis.call('RENAME', draft, hash)
+  return 1`
+
 /** KEYS: the hash. ARGV: cursor and count. As HSCAN, without the values. */
 const fields = `
   local found = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
@@ -134,6 +151,7 @@ export interface Scripts {
   snapshotsOpen (key: string, olderKey: string, argv: readonly Arg[]): Promise<null>
   snapshotsReplace (key: string, stagedKey: string, argv: readonly Arg[]): Promise<0 | 1>
   snapshotsSave (key: string, argv: readonly Arg[]): Promise<'lost' | 'ignored' | 'again' | 'saved'>
+  snapshotsAdopt (key: string, draftKey: string, argv: readonly Arg[]): Promise<0 | 1>
   snapshotsAbandon (key: string, argv: readonly Arg[]): Promise<null>
   snapshotsFieldsBuffer (key: string, argv: readonly Arg[]): Promise<[Buffer, Buffer[]]>
 }
@@ -142,6 +160,7 @@ export function scriptsOf (redis: Redis | Cluster): Scripts {
   redis.defineCommand('snapshotsOpen', { numberOfKeys: 2, lua: open })
   redis.defineCommand('snapshotsSave', { numberOfKeys: 1, lua: save })
   redis.defineCommand('snapshotsAbandon', { numberOfKeys: 1, lua: abandon })
+  redis.defineCommand('snapshotsAdopt', { numberOfKeys: 2, lua: adopt })
   redis.defineCommand('snapshotsReplace', { numberOfKeys: 2, lua: replace })
   redis.defineCommand('snapshotsFields', { numberOfKeys: 1, lua: fields })
   return redis as unknown as Scripts
@@ -229,7 +248,8 @@ const userMark = 0x3a // ':'
 const partMark = 0xff // never in UTF-8
 const versionMark = 0x01
 
-function versioned (next: bigint, head: Buffer): Buffer {
+/** The value of a head: with the `next` of the save that wrote it. */
+export function versioned (next: bigint, head: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`\x01${next}:`), head])
 }
 

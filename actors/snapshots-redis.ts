@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Cluster, Redis } from 'ioredis'
 import { GatewayError } from '../schemas/errors.js'
+import { type Copyable, redisCopies } from './snapshots-redis-fill.js'
 import { newGeneration, redisReplacements } from './snapshots-redis-replace.js'
 import { callsOf, earlyField, headField, parseHead, partField, scriptsOf } from './snapshots-redis-scripts.js'
 import { pickParts, waitingOf } from './snapshots-waiting.js'
@@ -25,7 +26,7 @@ export interface RedisSnapshotsOptions {
   readonly callBytesMax?: number
 }
 
-export interface RedisSnapshots extends RebuildableSnapshots {
+export interface RedisSnapshots extends RebuildableSnapshots, Copyable {
   /** Saves that wait for Redis are rejected. The connection is the caller's. */
   close (): void
 }
@@ -256,6 +257,7 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
     },
 
     ...redisReplacements(redis, scripts, { keyOf, stagedKeyOf, identity, callBytesMax }),
+    ...redisCopies(redis, scripts, { keyOf, identity, callBytesMax }),
 
     close () { closed.abort(new Error('the snapshots are closed')) },
   }

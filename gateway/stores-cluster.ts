@@ -1,6 +1,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import { redisLinks } from '../actors/links-redis.js'
+import { clusterSnapshots } from '../actors/snapshots-cluster.js'
 import { redisSnapshots } from '../actors/snapshots-redis.js'
 import { isRecordStream, singleObjectFormat } from '../ledger/kafka/format.js'
 import { openKafkaLog } from '../ledger/kafka/log.js'
@@ -19,6 +20,9 @@ import { downlinksGroup } from './downlinks.js'
 import { kafkaAccess, sendsPasswordInClear } from './kafka-access.js'
 import { connectRedis, subscriberOf } from './redis.js'
 import type { Stores } from './stores.js'
+
+/** The changelog that saved states are at home in. */
+const statesName = 'states'
 
 const tableStreams: Readonly<Record<TableName, Stream<any>>> = {
   presence: ledger, routing: ledger, connections: ledger, nodes,
@@ -60,6 +64,7 @@ async function open (
     sendDeadlineMs: config.kafkaRequestTimeoutMs,
     sessionTimeoutMs: config.kafkaSessionTimeoutMs,
     streams: streams.map(stream => ({ stream, partitions, ...retention })),
+    changelogs: [{ name: statesName, like: ledger }],
     format: format ?? singleObjectFormat,
     onRejected: rejected => { logger.error(rejected, 'a stored record was set aside') },
     health,
@@ -83,12 +88,25 @@ async function open (
   const userTables = tablesOver(redis)
   const tables = byTable(table => table === 'nodes' ? nodeTables : userTables)
   for (const each of [nodeTables, userTables]) closers.push(() => { each.close() })
-  const snapshots = redisSnapshots(redis, {
-    prefix,
+  const onFailed = (error: unknown, partition: number) => {
+    health.begin('snapshots', (error as Error).message, `partition ${partition}`)
+  }
+  const snapshots = clusterSnapshots({
+    changelog: kafka.changelog(statesName),
+    copy: redisSnapshots(redis, {
+      prefix,
+      identity,
+      endOf: partition => endOf(ledger, partition),
+      onFailed,
+      onSaved: partition => { health.end('snapshots', `partition ${partition}`) },
+    }),
     identity,
     endOf: partition => endOf(ledger, partition),
-    onFailed: (error, partition) => { health.begin('snapshots', (error as Error).message, `partition ${partition}`) },
-    onSaved: partition => { health.end('snapshots', `partition ${partition}`) },
+    onFailed,
+    onFilled: (partition, what, ms) => {
+      const from = what === 'copy' ? 'Redis from Kafka' : 'Kafka from Redis'
+      logger.info({ partition, ms: Math.round(ms) }, `saved states were copied to ${from}`)
+    },
   })
   closers.push(() => { snapshots.close() })
   const links = await redisLinks({ publisher, subscriber, prefix, nodeId, health, failed })

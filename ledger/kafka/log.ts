@@ -13,7 +13,7 @@ import { KafkaFollowing } from './following.js'
 import { decoderOf, singleObjectFormat, type RecordFormat } from './format.js'
 import { Reader } from './reader.js'
 import type { Unreadable } from './record-batch.js'
-import { ensureTopics, findTopics, reach, type WantedTopic } from './topics.js'
+import { ensureTopics, findTopics, reach } from './topics.js'
 import { checkWire } from './wire-check.js'
 
 export interface KafkaLogOptions extends ClusterOptions {
@@ -32,8 +32,8 @@ export interface KafkaLogOptions extends ClusterOptions {
   readonly slowMs?: number
   /** How long a member of a group may be silent before its partitions go to others. */
   readonly sessionTimeoutMs?: number
-  /** Names of the changelogs, each with as many partitions as the first of the streams. */
-  readonly changelogs?: readonly string[]
+  /** Changelogs, each with as many partitions as the stream that it is for. */
+  readonly changelogs?: ReadonlyArray<{ readonly name: string, readonly like: Stream<any> }>
   /** Creates no topic and appends nothing, not even what it sets aside. */
   readonly readOnly?: boolean
   /** A stored record was skipped: it can not be decoded, and stands in `<stream>.rejected`. Must not throw. */
@@ -94,11 +94,11 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
       await findTopics(cluster, options.streams.map(({ stream }) => `${options.topicPrefix}.${stream.name}`))
       return new Log(cluster, options)
     }
-    const topics: WantedTopic[] = options.streams.flatMap(({ stream, ...settings }) => [stream, rejectedStream(stream)]
+    const topics = options.streams.flatMap(({ stream, ...settings }) => [stream, rejectedStream(stream)]
       .map(({ name }) => ({ topic: `${options.topicPrefix}.${name}`, ...settings })))
-    topics.push(...(options.changelogs ?? []).map(name =>
-      changelogTopic(`${options.topicPrefix}.${name}`, options.streams[0]!.partitions)))
     await ensureTopics(cluster, topics.filter(({ topic }, i) => topics.findIndex(other => other.topic === topic) === i))
+    await ensureTopics(cluster, (options.changelogs ?? []).map(({ name, like }) =>
+      changelogTopic(`${options.topicPrefix}.${name}`, cluster.partitions(`${options.topicPrefix}.${like.name}`))))
   } catch (err) {
     cluster.close()
     throw err

@@ -21,12 +21,13 @@ t.test('a changelog in Kafka', { skip: kafkaMissing() ?? false }, async t => {
   let names = 0
 
   async function changelogOf (t: Test, name = `kept${++names}`) {
+    const stream = noteStream()
     const log = await openKafkaLog({
       brokers,
       topicPrefix: 'test',
       clientId: 'one',
-      streams: [{ stream: noteStream(), partitions: 2 }],
-      changelogs: [name],
+      streams: [{ stream, partitions: 2 }],
+      changelogs: [{ name, like: stream }],
       failed: (what, err, fields) => t.comment(what, err.message, fields),
     })
     t.teardown(() => log.close())

@@ -1,0 +1,127 @@
+import t, { type Test } from 'tap'
+import { clusterSnapshots } from '../../actors/snapshots-cluster.js'
+import { redisSnapshots } from '../../actors/snapshots-redis.js'
+import type { RebuildableSnapshots } from '../../actors/snapshots.js'
+import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { connectedRedis, redisMissing, startRedis } from '../cluster/redis.js'
+import { noteStream } from '../ledger/log-contract.js'
+import { change, found, headOf, snapshotsContract, states } from './snapshots-contract.js'
+
+const missing = kafkaMissing() ?? redisMissing()
+if (missing) {
+  t.plan(0, missing)
+} else {
+  await all(t)
+}
+
+interface Place { readonly prefix: string, readonly identity: string, readonly end: bigint }
+
+async function all (t: Test) {
+  const [{ brokers }, { url }] = await Promise.all([startKafka(t), startRedis(t)])
+  const redis = await connectedRedis(t, url)
+  const lost = { name: 'SnapshotsLost' }
+  const made = new Map<RebuildableSnapshots, Place>()
+  let prefixes = 0
+
+  async function open (t: Test, more: Partial<Place> = {}) {
+    const place = { prefix: `c${++prefixes}`, identity: 'a log', end: 1n << 40n, ...more }
+    const { prefix, identity, end } = place
+    const stream = noteStream()
+    const kafka = await openKafkaLog({
+      brokers,
+      topicPrefix: prefix,
+      clientId: 'one',
+      streams: [{ stream, partitions: 8 }],
+      changelogs: [{ name: 'states', like: stream }],
+      failed: () => {},
+    })
+    const endOf = async () => end
+    const snapshots = clusterSnapshots({
+      changelog: kafka.changelog('states'),
+      copy: redisSnapshots(redis, { prefix, identity, endOf, retryMs: 5 }),
+      identity,
+      endOf,
+      retryMs: 5,
+    })
+    t.teardown(async () => {
+      snapshots.close()
+      await kafka.close()
+    })
+    made.set(snapshots, place)
+    return snapshots
+  }
+
+  snapshotsContract(t, 'at home in Kafka, with a copy in Redis', {
+    open,
+    reopen: (t, snapshots) => open(t, made.get(snapshots)!),
+  })
+
+  t.test('a Redis that has lost everything', async t => {
+    const snapshots = await open(t)
+    await snapshots.checkpoint(0)
+    await snapshots.save(0, 10n, new Map([
+      ['ada', change('a10 m1 m2', { added: { m1: 'one', m2: 'two' } })],
+      ['bob', change('b10 m1', { added: { m1: 'his' } })],
+    ]))
+    await snapshots.save(0, 20n, new Map([['ada', change('a20 m2', { changed: { m2: 'too' }, gone: ['m1'] })]]))
+    await redis.call('FLUSHALL')
+    await t.rejects(headOf(snapshots, 0, 'ada'), lost, 'is noticed')
+    t.equal(await snapshots.checkpoint(0), 20n, 'is filled when the partition is assigned again')
+    t.strictSame(await found(snapshots, 0, 'ada'), ['a20 m2', { m2: 'too' }])
+    t.strictSame(await found(snapshots, 0, 'bob'), ['b10 m1', { m1: 'his' }])
+    await snapshots.save(0, 30n, states(['eve', 'e30']))
+    t.equal(await (await open(t, made.get(snapshots)!)).checkpoint(0), 30n)
+  })
+
+  t.test('a Redis that has gone back, as a replica does that takes over', async t => {
+    const snapshots = await open(t)
+    await snapshots.save(0, 10n, states(['ada', 'a10'], ['eve', 'e10']))
+    const key = `{${made.get(snapshots)!.prefix}.0}:states`
+    const copy = await redis.dumpBuffer(key)
+    await snapshots.save(0, 20n, states(['ada', 'a20'], ['bob', 'b20']))
+    await redis.restore(key, 0, copy, 'REPLACE')
+    await t.rejects(snapshots.save(0, 30n, states(['ada', 'a30'])), lost, 'is noticed')
+    t.equal(await snapshots.checkpoint(0), 30n, 'is filled with what was on its way, too')
+    t.equal(await headOf(snapshots, 0, 'ada'), 'a30')
+    t.equal(await headOf(snapshots, 0, 'bob'), 'b20')
+    t.equal(await headOf(snapshots, 0, 'eve'), 'e10')
+  })
+
+  t.test('an owner whose successor has begun', async t => {
+    const old = await open(t)
+    await old.save(0, 10n, states(['ada', 'a10']))
+    const successor = await open(t, made.get(old)!)
+    t.equal(await successor.checkpoint(0), 10n)
+    await t.rejects(old.save(0, 20n, states(['ada', 'old'])), lost, 'saves nothing')
+    await successor.save(0, 15n, states(['ada', 'a15']))
+    t.equal(await headOf(successor, 0, 'ada'), 'a15')
+  })
+
+  t.test('states that Redis has from a version that had no other home', async t => {
+    const prefix = 'older'
+    const before = redisSnapshots(redis, { prefix, identity: 'a log' })
+    await before.save(1, 10n, new Map([['ada', change('a10 m1', { added: { m1: 'one' } })]]))
+    before.close()
+    const snapshots = await open(t, { prefix })
+    t.equal(await snapshots.checkpoint(1), 10n)
+    await redis.call('FLUSHALL')
+    t.equal(await snapshots.checkpoint(1), 10n, 'have one from then on')
+    t.strictSame(await found(snapshots, 1, 'ada'), ['a10 m1', { m1: 'one' }])
+  })
+
+  t.test('states of a ledger that is gone', async t => {
+    const foreign = await open(t, { identity: 'another log' })
+    await foreign.save(0, 10n, states(['ada', 'theirs'], ['eve', 'theirs']))
+    const snapshots = await open(t, { ...made.get(foreign)!, identity: 'a log' })
+    t.equal(await snapshots.checkpoint(0), 0n, 'count as not there')
+    await snapshots.save(0, 5n, states(['ada', 'ours']))
+    await redis.call('FLUSHALL')
+    t.equal(await snapshots.checkpoint(0), 5n)
+    t.equal(await headOf(snapshots, 0, 'ada'), 'ours')
+    t.equal(await headOf(snapshots, 0, 'eve'), undefined)
+    const cut = await open(t, { ...made.get(foreign)!, identity: 'a log', end: 4n })
+    t.equal(await cut.checkpoint(0), 0n, 'as do those beyond its end')
+    t.equal(await headOf(cut, 0, 'ada'), undefined)
+  })
+}
