@@ -7,6 +7,7 @@ import type { Reader } from './reader.js'
 import { produce } from './record-apis.js'
 import { batchWriter, stamp, transactional, type Unreadable } from './record-batch.js'
 import type { WantedTopic } from './topics.js'
+import { judgeError, tell } from './verdicts.js'
 import { addPartitionsToTxn, type Api, endTxn, initTransactions, KafkaError } from './wire.js'
 
 /** What one batch takes, below the 1 MB that a topic of somebody else may allow. */
@@ -146,7 +147,7 @@ class Writer implements ChangelogWriter {
       const question = {
         transactionalId: this.transactionalId, timeoutMs: answerMs, batches: [{ topic, partition, batch }],
       }
-      const [answer] = await connection.send(produce, question, 2 * answerMs)
+      const { partitions: [answer] } = await connection.send(produce, question, 2 * answerMs)
       const { errorCode } = answer!
       if (errorCode !== 0 && errorCode !== duplicateSequence) {
         throw new KafkaError(errorCode, `${topic}/${partition}`)
@@ -185,8 +186,10 @@ class Writer implements ChangelogWriter {
           throw new ChangelogFenced(`${this.topic}/${this.partition}: another node writes it now`, { cause: err })
         }
         if (err instanceof KafkaError && err.code === invalidState) throw err
-        if (performance.now() > end) {
-          throw new GatewayError('ledger-unavailable', `${this.topic}: ${(err as Error).message}`, { cause: err })
+        const judgement = judgeError(err)
+        if (judgement.verdict === 'permanent' || performance.now() > end) {
+          const reason = tell((err as Error).message, judgement)
+          throw new GatewayError('ledger-unavailable', reason, { cause: err })
         }
       }
       await sleep(waitMs)

@@ -64,6 +64,7 @@ const table = new Map<number, Judgement>([
   [47, again('wrong-producer')], // its epoch
   [49, again('wrong-producer')], // its id
   [51, again('not-stored')],
+  [53, permanent(access('WRITE and DESCRIBE on the transactional id'))],
   [54, permanent('configure an authorizer, or no ACLs')],
   [56, moving('unknown')], // the disk of the broker
   [57, moving('unknown')],
