@@ -57,10 +57,33 @@ const samples: readonly Sample[] = [
   },
   {
     api: wire.findCoordinator,
-    question: { groupId: 'g' },
-    asked: '000167' + '00',
+    question: { groupId: 'g', coordinatorType: 1 },
+    asked: '000167' + '01',
     answer: '00000000' + '000f' + 'ffff' + '00000002' + '000168' + '00002384',
     told: { errorCode: 15, coordinator: { nodeId: 2 } },
+  },
+  {
+    api: wire.initTransactions,
+    question: { transactionalId: 't', transactionTimeout: 9 },
+    asked: '000174' + '00000009',
+    answer: '00000000' + '0000' + '0000000000000007' + '0003',
+    told: { errorCode: 0, producerId: '7', producerEpoch: 3 },
+  },
+  {
+    api: wire.addPartitionsToTxn,
+    question: {
+      transactionalId: 't', producerId: '7', producerEpoch: 3, topics: [{ topic: 'u', partitions: [5] }],
+    },
+    asked: '000174' + '0000000000000007' + '0003' + '00000001' + '000175' + '00000001' + '00000005',
+    answer: '00000000' + '00000001' + '000175' + '00000001' + '00000005' + '0033',
+    told: { errors: [{ partitionErrors: [{ errorCode: 51 }] }] },
+  },
+  {
+    api: wire.endTxn,
+    question: { transactionalId: 't', producerId: '7', producerEpoch: 3, transactionResult: true },
+    asked: '000174' + '0000000000000007' + '0003' + '01',
+    answer: '00000000' + '0030',
+    told: { errorCode: 48 },
   },
   {
     api: wire.joinGroup,
