@@ -3,12 +3,20 @@
 declare module 'nact/lib/actor.js' {
   export class Actor {
     constructor (...args: unknown[])
+    readonly name: string
+    readonly parent: { readonly childReferences: Map<string, unknown> }
     stopped: boolean
+    busy: boolean
     children: ReadonlyMap<string, unknown>
     childReferences: ReadonlyMap<string, unknown>
+    reference: object
+    path: object
+    /** Only `push`, `shift` and `toArray` are called. */
+    mailbox: object
     immediate: NodeJS.Immediate | undefined
     dispatch (message: unknown, sender: unknown): void
     stop (): void
+    processNext (): void
     createContext (sender: unknown): object
     afterMessage (): void
   }

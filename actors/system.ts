@@ -1,3 +1,4 @@
+import Mailbox from 'denque'
 import { start, stop } from 'nact'
 import { Actor as BaseActor } from 'nact/lib/actor.js'
 import systemMap from 'nact/lib/system-map.js'
@@ -47,16 +48,26 @@ export function startActors (): ActorSystem {
 
 /**
  * nact's actor without what ours have no use for: they have no children, and read no context, of which nact makes one
- * for every message.
+ * for every message. Nobody looks for them by a reference or a path. And few ever have mail that waits.
  */
 class LeanActor<M> extends BaseActor implements Actor<M> {
   constructor (...args: unknown[]) {
     super(...args)
     this.children = this.childReferences = childless
+    this.parent.childReferences.delete(this.name)
+    this.reference = this.path = nowhere
+    this.mailbox = noMail
   }
 
   tell (message: M): void {
-    if (!this.stopped) this.dispatch(message, nobody)
+    if (this.stopped) return
+    if (this.busy && this.mailbox === noMail) this.mailbox = new Mailbox()
+    this.dispatch(message, nobody)
+  }
+
+  override processNext (): void {
+    super.processNext()
+    if (!this.busy) this.mailbox = noMail
   }
 
   override stop (): void {
@@ -70,6 +81,9 @@ class LeanActor<M> extends BaseActor implements Actor<M> {
 }
 
 const childless: ReadonlyMap<string, unknown> = new Map()
+const nowhere = {}
+/** Of all actors whose mailbox is empty: nothing is ever put into it. */
+const noMail = new Mailbox<unknown>()
 const noContext = {}
 const nobody = {}
 
