@@ -1,17 +1,18 @@
 import type { Entry } from '../../schemas/facts.js'
-import type { Frame } from '../../schemas/frames.js'
-import { closeConnection, recordCrash, sendAway, socketClosed } from './close.js'
-import { Connection, type ConnectionEvent, type EdgeContext, wake } from './connection.js'
+import type { ClientFrame, Uplink } from '../../schemas/frames.js'
+import { closeConnection, closeUnopened, recordCrash, sendAway, socketClosed } from './close.js'
+import { Connection, type ConnectionEvent, type EdgeContext, type Incoming, wake } from './connection.js'
 import { deliver, downlinkAcked, downlinkSkipped, fallenBehind, refill } from './downlinks.js'
 import { connect, open, welcome } from './handshake.js'
 import { ping } from './heartbeat.js'
-import { hasLeft, leave, leaving, migrate } from './move.js'
-import { allowed, hasCredit } from './rate.js'
-import { refusedByUser, tellRefusal } from './refusals.js'
+import { finishLeaving, leave, migrate } from './move.js'
+import { eventRules, frameRules, turnRules } from './phases.js'
+import { take } from './rate.js'
+import { placeTold, refusedByUser, tellRefusal } from './refusals.js'
 import { askForAnswers } from './repeats.js'
 import { takeRefusals } from './tally.js'
-import { freshToken, tokenRefused, tokenVerified } from './token.js'
-import { acknowledge, isNext, notStored, uplink, uplinksLost, windowFull } from './uplinks.js'
+import { freshToken, tokenRefused, tokenVerified, tryAgain } from './token.js'
+import { acknowledge, mayBeEarly, notStored, uplink, uplinksLost } from './uplinks.js'
 import type { ActorSystem, Behaviour } from '../system.js'
 import type { Wire } from './wire.js'
 
@@ -38,131 +39,121 @@ const behaviour: Behaviour<Connection, typeof wake> = {
 
 /** One turn: everything that has collected, then one append and one write. */
 function receive (connection: Connection): Connection {
-  connection.woken = false
-  if (connection.events.length > 0) {
+  connection.wokeUp()
+  if (connection.hasEvents) {
     for (const event of connection.takeEvents()) handleEvent(connection, event)
   }
-  if (connection.phase !== 'verifying') handleFrames(connection)
-  if (connection.entries.length > 0) append(connection)
-  else if (connection.frames.length === 0 && connection.phase !== 'verifying') connection.reading.handled(connection)
-  if (connection.phase === 'open') {
-    connection.greeted = true
+  if (connection.hasFrames) handleFrames(connection)
+  if (connection.hasEntries) append(connection)
+  else if (!connection.hasFrames && turnRules.letsGo[connection.phase]) connection.reading.handled(connection)
+  if (turnRules.answers[connection.phase]) {
+    connection.cursor.greet()
     tellRefusal(connection)
     askForAnswers(connection)
     refill(connection)
   }
   connection.wire.flush()
-  if (connection.phase === 'open' && fallenBehind(connection)) {
+  if (turnRules.answers[connection.phase] && fallenBehind(connection)) {
     closeConnection(connection, 'slow-consumer', 'the write queue passed its bound')
-    append(connection)
   }
-  if (connection.leavesAt === leaving && hasLeft(connection)) append(connection)
-  if (windowFull(connection) || (connection.leavesAt === leaving && connection.phase === 'open')) connection.hold()
-  // Frames are left where they must wait: no more are read until they are handled.
-  else if (connection.phase !== 'verifying' && !connection.frameError && connection.frames.length === 0) {
-    connection.release()
-  }
+  if (turnRules.finishes[connection.phase]) finishLeaving(connection)
+  if (connection.hasEntries) append(connection)
+  readOn(connection)
   return connection
 }
 
+/** Frames are left where they must wait: no more are read until they are handled. */
+function readOn (connection: Connection): void {
+  const reads = turnRules.reads[connection.phase]
+  const { window, edge } = connection
+  if (reads === 'no' || (reads === 'room' && window.isFull(edge.limits.uplinkWindow))) connection.hold()
+  else if (!connection.hasFrames) connection.release()
+}
+
 function handleFrames (connection: Connection): void {
-  if (connection.frames.length > 0) {
-    const atMs = Date.now()
-    connection.heardAt = connection.edge.ticks()
-    const frames = connection.takeFrames()
-    for (let i = 0; i < frames.length; i++) {
-      if (connection.phase === 'closing' || connection.phase === 'closed') return
-      if (mustWait(connection, frames[i]!)) {
-        connection.frames = frames.slice(i)
-        return
-      }
-      connection.framesIn++
-      handleFrame(connection, frames[i]!, atMs)
+  const atMs = Date.now()
+  connection.life.heard(connection.edge.ticks())
+  const frames = connection.takeFrames()
+  for (let i = 0; i < frames.length; i++) {
+    const frame = frames[i]!
+    const rule = frameRules[frame.op][connection.phase]
+    if (rule === 'ignore') return
+    if (rule === 'wait' || (rule === 'early' && !mayBeEarly(connection, frame as Uplink))) {
+      connection.putBack(frames, i)
+      return
     }
-  }
-  const { frameError } = connection
-  if (frameError && connection.phase !== 'verifying') {
-    closeConnection(connection, frameError.code, frameError.message)
-  }
-}
-
-/**
- * Behind `connect` everything waits until the token is verified. After that uplinks go to the ledger with the opening,
- * for their acks can't overtake its `connected`; what we would answer ourselves waits for that.
- */
-function mustWait (connection: Connection, frame: Frame): boolean {
-  switch (connection.phase) {
-    case 'verifying': return true
-    case 'opening':
-      return frame.op === 'uplink' ? !hasCredit(connection) || !isNext(connection, frame.seq) : !leaves(frame)
-    default: return false
+    if (typeof rule === 'object') {
+      connection.countFrame()
+      closeConnection(connection, rule.code, rule.reason)
+    } else handleFrame(connection, frame as Handled, atMs)
   }
 }
 
-/** Ends the connection, so it need not wait for `connected`: a goodbye, or a token that comes too early. */
-function leaves ({ op }: Frame): boolean { return op === 'disconnect' || op === 'token' }
+/** What the table lets through. */
+type Handled = Extract<Incoming, ClientFrame | { op: 'unreadable' }>
 
-function handleFrame (connection: Connection, frame: Frame, atMs: number): void {
-  if (connection.phase === 'new') {
-    if (frame.op === 'connect') connect(connection, frame)
-    else closeConnection(connection, 'protocol', 'the first frame must be connect')
+function handleFrame (connection: Connection, frame: Handled, atMs: number): void {
+  if (frame.op === 'unreadable') {
+    closeConnection(connection, frame.error.code, frame.error.message)
     return
   }
-  const inRate = allowed(connection)
-  if (connection.phase === 'closing') return
+  connection.countFrame()
+  if (frame.op === 'connect') { // not of the rate, which is that of a client that was let in
+    connect(connection, frame)
+    return
+  }
+  const allowed = take(connection)
+  if (allowed === 'closed') return
   switch (frame.op) {
-    case 'uplink': uplink(connection, frame, atMs, inRate); return
+    case 'uplink': uplink(connection, frame, atMs, allowed === 'in'); return
     case 'downlinkAck': downlinkAcked(connection, frame.seq); return
     case 'downlinkSkipped': downlinkSkipped(connection, frame.seq, frame.reason); return
     case 'ping': ping(connection, frame); return
     case 'token': freshToken(connection, frame.token); return
-    case 'disconnect': closeConnection(connection, 'disconnected', '', { endSession: frame.endSession }); return
-    case 'connect': closeConnection(connection, 'protocol', 'a second connect'); return
-    default: closeConnection(connection, 'protocol', `${frame.op} is not for clients to send`)
+    case 'disconnect': closeConnection(connection, 'disconnected', '', { endSession: frame.endSession })
   }
 }
 
 function handleEvent (connection: Connection, event: ConnectionEvent): void {
-  if (event.type === 'socketClosed') {
-    // What it sent before it left counts.
-    if (connection.phase === 'open' || connection.phase === 'opening') handleFrames(connection)
-    socketClosed(connection, event.clean)
-    return
-  }
-  if (connection.phase === 'closing' || connection.phase === 'closed') return
+  const rule = eventRules[event.type][connection.phase]
+  if (rule === 'ignore') return
   switch (event.type) {
     case 'ackUplinks': acknowledge(connection, event.seq, event.userSeqs); return
     case 'deliver': deliver(connection, event.seq, event.downlink); return
     case 'signal':
-      if (connection.phase !== 'open') return
-      connection.wire.writeSignal(event.signal)
-      connection.framesOut++
+      connection.writeSignal(event.signal)
       connection.edge.count.signals++
       return
-    case 'stored': connection.unstored -= event.entries; return
+    case 'stored': connection.window.settle(event.entries); return
     case 'notStored': notStored(connection, event.entries, event.error); return
+    case 'notOpened': closeUnopened(connection); return
     case 'refuseUplink': refusedByUser(connection, event.expectedSeq, event.code); return
     case 'verified': open(connection, event.connect, event.identity); return
-    case 'welcome': welcome(connection, event); return
+    case 'welcome':
+      if (rule === 'again') placeTold(connection, event.uplinkSeq)
+      else welcome(connection, event)
+      return
     case 'tokenVerified': tokenVerified(connection, event.identity); return
     case 'tokenRefused': tokenRefused(connection, event.token, event.refusal); return
+    case 'tokenDue': tryAgain(connection, event.token); return
     case 'closeConnection': closeConnection(connection, event.code, event.reason); return
     case 'sendAway': sendAway(connection); return
     case 'fail': closeConnection(connection, event.code, event.reason, { retryAfterMs: event.retryAfterMs ?? 0 }); return
     case 'migrate': migrate(connection, event); return
     case 'leave': leave(connection); return
-    case 'gone':
-      if (connection.phase !== 'open') return
-      closeConnection(connection, 'slow-consumer', 'downlinks that it has not been sent are gone')
-      break
-    case 'drained': // the turn itself asks for more
+    case 'stay': connection.life.stay(); return
+    case 'gone': closeConnection(connection, 'slow-consumer', 'downlinks that it has not been sent are gone'); return
+    case 'socketClosed':
+      // What it sent before it left counts.
+      if (rule === 'after' && connection.hasFrames) handleFrames(connection)
+      socketClosed(connection, event.clean)
   }
 }
 
 function append (connection: Connection): void {
   const { edge, partition } = connection
   const entries = connection.takeEntries()
-  connection.unstored += entries.length
+  connection.window.append(entries.length)
   edge.stopwatch.appended(connection)
   const bytes = connection.reading.appended(connection)
   edge.append(partition, entries).then(
@@ -176,6 +167,7 @@ function append (connection: Connection): void {
       connection.reading.hasOutcome(connection, bytes)
       const last = entries[entries.length - 1]!
       if (last.fact.type === 'ConnectionClosed') endLater(connection, entries, last, error)
+      else if (entries[0]!.fact.type === 'ConnectionOpened') connection.tell({ type: 'notOpened' })
       else connection.tell({ type: 'notStored', entries, error })
     })
 }
@@ -193,5 +185,5 @@ function endLater (connection: Connection, entries: readonly Entry[], closed: En
 /** Only a connection that is held needs a turn for it. */
 function stored (connection: Connection, entries: number): void {
   if (connection.reading.isHeld) connection.tell({ type: 'stored', entries })
-  else connection.unstored -= entries
+  else connection.window.settle(entries)
 }

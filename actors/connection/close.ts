@@ -20,23 +20,19 @@ export interface CloseOptions {
 export function closeConnection (
   connection: Connection, code: ErrorCode, reason: string, { endSession = false, retryAfterMs = 0 }: CloseOptions = {}
 ): void {
-  if (connection.phase === 'closing' || connection.phase === 'closed') return
-  const { wire } = connection
   // A goodbye is an answer too.
-  if (code === 'disconnected') connection.answersConnected()
+  if (code === 'disconnected') connection.cursor.answered()
   recordClosed(connection, code, reason, endSession)
-  if (code === 'kicked' || code === 'superseded') wire.write({ op: 'kick', code, reason })
-  else if (code !== 'disconnected') wire.write({ op: 'error', code, message: reason, retryAfterMs })
+  if (code === 'kicked' || code === 'superseded') connection.write({ op: 'kick', code, reason })
+  else if (code !== 'disconnected') connection.write({ op: 'error', code, message: reason, retryAfterMs })
   finish(connection, errors[code].close ?? normalClosure, code)
 }
 
 /** Its opening was refused by the ledger, which has nothing to be told of it then. */
 export function closeUnopened (connection: Connection): void {
-  if (connection.phase !== 'opening') return
-  const { wire, edge } = connection
   const code = 'ledger-unavailable'
-  edge.count.closed(code)
-  wire.write({ op: 'error', code, message: 'the ledger can not be written', retryAfterMs: ledgerRetryMs() })
+  connection.edge.count.closed(code)
+  connection.write({ op: 'error', code, message: 'the ledger can not be written', retryAfterMs: ledgerRetryMs() })
   finish(connection, errors[code].close ?? normalClosure, code)
 }
 
@@ -48,30 +44,25 @@ export function sendAwaySoon (connection: Connection): void {
 
 export function sendAway (connection: Connection): void {
   const { wire, edge } = connection
-  if (connection.phase === 'closing' || connection.phase === 'closed') return
   edge.count.closed('redirected')
-  wire.write({
+  connection.write({
     op: 'redirect', endpoints: edge.alternates(wire.transport), retryAfterMs: edge.sentAwayMs(), code: 'redirected',
   })
   finish(connection, errors.redirected.close ?? normalClosure, 'redirected')
 }
 
-function finish (connection: Connection, closeCode: number, code: string): void {
-  connection.framesOut++
-  connection.phase = 'closing'
-  connection.phaseAt = connection.edge.ticks()
-  connection.wire.flush()
-  connection.wire.end(closeCode, code)
+function finish ({ life, edge, wire }: Connection, closeCode: number, code: string): void {
+  life.close(edge.ticks())
+  wire.flush()
+  wire.end(closeCode, code)
 }
 
 /** The socket is gone, whoever began it. */
 export function socketClosed (connection: Connection, clean: boolean): void {
-  const code = clean ? 'disconnected' : 'connection-lost'
-  if (connection.phase !== 'closing' && connection.phase !== 'closed') {
-    // That it closed cleanly does not say that it has read what we wrote.
-    recordClosed(connection, code, '', false)
-  }
-  connection.phase = 'closed'
+  const { life } = connection
+  // That it closed cleanly does not say that it has read what we wrote.
+  if (!life.isOver) recordClosed(connection, clean ? 'disconnected' : 'connection-lost', '', false)
+  life.end()
   connection.reading.end(connection)
   connection.edge.stopwatch.letGo(connection)
   connection.actor.stop()
@@ -80,9 +71,9 @@ export function socketClosed (connection: Connection, clean: boolean): void {
 /** Its actor has stopped, so no turn will record the end of this connection: the edge does. */
 export function recordCrash (connection: Connection): void {
   const { edge, partition } = connection
-  connection.hasReadConnected = false
+  connection.cursor.doubt()
   recordClosed(connection, 'internal', 'the connection actor crashed', false)
-  connection.phase = 'closed'
+  connection.life.end()
   connection.reading.end(connection)
   connection.reading.handled(connection)
   edge.stopwatch.letGo(connection)
@@ -94,10 +85,9 @@ export function recordCrash (connection: Connection): void {
 
 /** Adds `ConnectionClosed` to this turn, behind what the client sent in it, if its opening is in the ledger. */
 function recordClosed (connection: Connection, code: ErrorCode, reason: string, endSession: boolean): void {
-  const { edge, phase, tally, hasReadConnected } = connection
+  const { edge, life, cursor, tally } = connection
   edge.count.closed(code)
-  if (phase !== 'open' && phase !== 'opening') return
-  const read = hasReadConnected && phase === 'open'
+  if (!life.isInLedger) return
   const atMs = Date.now()
   for (const refused of takeRefusals(connection)) connection.record(atMs, refused)
   for (const skipped of takeSkipped(connection)) connection.record(atMs, skipped)
@@ -107,9 +97,9 @@ function recordClosed (connection: Connection, code: ErrorCode, reason: string, 
     code,
     reason,
     endSession,
-    told: read,
-    writtenSeq: connection.writtenSeq,
-    ackedSeq: read ? connection.ackedSeq : unreadAckedSeq(connection),
+    told: cursor.isRead,
+    writtenSeq: cursor.writtenSeq,
+    ackedSeq: cursor.isRead ? cursor.ackedSeq : unreadAckedSeq(connection),
     framesIn: connection.framesIn,
     framesOut: connection.framesOut,
     bytesIn: connection.wire.bytesIn,

@@ -1,17 +1,22 @@
 import { randomFillSync } from 'node:crypto'
-import type { ClientFrame, Frame } from '../../schemas/frames.js'
+import type { ClientFrame, Frame, ServerFrame } from '../../schemas/frames.js'
 import type { Entry, Fact, LoginPolicy } from '../../schemas/facts.js'
 import { GatewayError, type ErrorCode } from '../../schemas/errors.js'
-import type { ConnectionMessage, Links } from '../links.js'
+import type { ConnectionMessage, Links, SharedSignal } from '../links.js'
 import type { Actor } from '../system.js'
+import { DownlinkCursor } from './cursor.js'
 import type { Flow } from './flow.js'
 import { silenceOf } from './heartbeat.js'
 import type { Intake } from './intake.js'
+import { Lifetime } from './lifetime.js'
 import type { Move } from './move.js'
+import type { Phase } from './phases.js'
+import { FrameAllowance } from './rate.js'
 import { hold, Reading } from './reading.js'
 import type { Sample, Stopwatch } from './stopwatch.js'
 import type { Tally } from './tally.js'
 import type { TokenCheck, TokenRefusal } from './token.js'
+import { UplinkWindow } from './window.js'
 import type { Wire } from './wire.js'
 
 /** What all connection actors of an edge share. */
@@ -88,10 +93,10 @@ export interface EdgeCounters {
   closed (code: string): void
 }
 
-/** Where a connection is in its life. Frames are handled from `opening` on, before that they wait. */
-export type Phase = 'new' | 'verifying' | 'opening' | 'open' | 'closing' | 'closed'
+/** What its client sends. Nothing is read behind a frame that can't be read. */
+export type Incoming = Frame | { readonly op: 'unreadable', readonly error: GatewayError }
 
-/** What reaches a connection besides the frames of its client. */
+/** What reaches a connection besides the frames of its client; phases.ts says when it is heeded. */
 export type ConnectionEvent =
   | ConnectionMessage
   | { readonly type: 'verified', readonly connect: ClientFrame & { op: 'connect' }, readonly identity: Identity }
@@ -99,6 +104,9 @@ export type ConnectionEvent =
   | { readonly type: 'fail', readonly code: ErrorCode, readonly reason: string, readonly retryAfterMs?: number }
   | { readonly type: 'tokenVerified', readonly identity: Identity }
   | { readonly type: 'tokenRefused', readonly token: string, readonly refusal: TokenRefusal }
+  /** The token that was being verified is to be tried again. */
+  | { readonly type: 'tokenDue', readonly token: string }
+  | { readonly type: 'notOpened' }
   | { readonly type: 'notStored', readonly entries: readonly Entry[], readonly error: Error }
   | { readonly type: 'stored', readonly entries: number }
   | { readonly type: 'socketClosed', readonly clean: boolean }
@@ -106,157 +114,141 @@ export type ConnectionEvent =
   | Move
   /** It is to end as soon as what is under way is finished. */
   | { readonly type: 'leave' }
+  /** It was asked to go, or is being ended for not having gone, and may stay. */
+  | { readonly type: 'stay' }
 
 const none: never[] = []
 
-/** Unit of the coarse clock. */
-export const tickMs = 100
-
-/** Later than any tick that a node reaches: what is due then never happens. */
-export const never = 0x3fffffff
-
 /**
- * One open socket and all that its actor knows. What arrives is put into `frames` and `events`; one message in the
+ * One open socket and all that its actor knows. What arrives is collected as frames and events; one message in the
  * actor's mailbox covers all that has collected by the time it is handled, so the mailbox itself holds at most one.
+ *
+ * What has rules is in parts, each of which alone writes its fields. Their numbers are small integers: another number
+ * takes memory of its own.
  */
 export class Connection {
-  phase: Phase = 'new'
   readonly wire: Wire
   readonly edge: EdgeContext
   actor!: Actor<typeof wake>
-  woken = false
-  frames: Frame[] = none
-  events: ConnectionEvent[] = none
+  #woken = false
+  #frames: Incoming[] = none
+  #events: ConnectionEvent[] = none
   /** What this turn adds to the ledger, in order; one append at its end. */
-  entries: Entry[] = none
-  /** What ended the reading: everything before it is handled first. */
-  frameError: GatewayError | undefined = undefined
+  #entries: Entry[] = none
 
   connectionId = ''
   userId = ''
   deviceId = ''
   partition = 0
-  /** When the token ends, ticks; far away for one that does not. */
-  expiresAt = never
-  /** When it is ended for not having gone where it was asked to, ticks; `leaving` while it is being ended (move.ts). */
-  leavesAt = never
 
-  readonly acceptedAt: number
-  /** When the client was last heard of, and for how long it may be silent from then on, ticks. */
-  heardAt: number
-  silence: number
-  /** When its opening or closing began, ticks. */
-  phaseAt = 0
-
-  /** Highest uplink seq given to the ledger and highest acked; the difference is the window in use. */
-  forwardedSeq = 0
-  ackedUplinkSeq = 0
-  /** Entries given to the ledger and not durable yet. */
-  unstored = 0
+  readonly life: Lifetime
   readonly reading: Reading
-
-  /** Downlinks: highest seq written, acked, known to exist, and last reported to the ledger. */
-  writtenSeq = 0
-  ackedSeq = 0
-  knownSeq = 0
-  reportedWrittenSeq = 0
-  reportedAckedSeq = 0
-  /** Since when an answer to a `Resync` is awaited, ticks; -1 for none. */
-  resyncAt = -1
-  /** Since when the sweep sees it wait for its user actor, ticks; -1 for not. */
-  waitsSince = -1
-  /** Its `connected` was written in an earlier turn, so that what comes now may be an answer to it. */
-  greeted = false
-  /** The client sent what it sends only when it has read its `connected`; uplinks may have been on their way before. */
-  hasReadConnected = false
+  readonly allowance: FrameAllowance
+  readonly window = new UplinkWindow()
+  readonly cursor = new DownlinkCursor()
   /** While a token that it has sent since is verified. */
   tokenCheck: TokenCheck | undefined = undefined
-
-  /** Frames that it may send now, may be negative; and when it was last topped up, ms of the process. */
-  allowance: number
-  allowanceAtMs = 0
-
-  framesIn = 0
-  framesOut = 0
-
   /** The uplink that is being timed. */
   sample: Sample | undefined = undefined
-
   /** What its end will tell; undefined until there is something. */
   tally: Tally | undefined = undefined
+
+  #framesIn = 0
+  #framesOut = 0
 
   constructor (wire: Wire, edge: EdgeContext, acceptedAt = edge.ticks()) {
     this.wire = wire
     this.edge = edge
-    this.reading = new Reading(edge.intake, edge.flow)
-    this.acceptedAt = acceptedAt
-    this.heardAt = edge.ticks()
-    this.silence = silenceOf(edge.limits, 0)
-    this.allowance = edge.limits.frameBurst
+    this.life = new Lifetime(acceptedAt, edge.ticks(), silenceOf(edge.limits, 0))
+    this.reading = new Reading(edge.flow.rates.byteBurst)
+    this.allowance = new FrameAllowance(edge.limits)
   }
+
+  get phase (): Phase { return this.life.phase }
+  get acceptedAt (): number { return this.life.acceptedAt }
+
+  get framesIn (): number { return this.#framesIn }
+  get framesOut (): number { return this.#framesOut }
+
+  /** Frames and events wait for the turn that handles them. */
+  get hasFrames (): boolean { return this.#frames.length > 0 }
+  get hasEvents (): boolean { return this.#events.length > 0 }
+  get hasEntries (): boolean { return this.#entries.length > 0 }
 
   /**
    * From the wire: the frames of one read, in order.
    *
    * @param bytes all that they keep in memory
    */
-  received (frames: Frame[], bytes: number): void {
+  received (frames: Incoming[], bytes: number): void {
     this.reading.received(this, frames.length, bytes)
-    this.frames = this.frames.length === 0 ? frames : this.frames.concat(frames)
-    if (this.frames.length > this.edge.limits.uplinkWindow) this.hold()
-    this.wakeUp()
+    this.#frames = this.#frames.length === 0 ? frames : this.#frames.concat(frames)
+    this.#collected()
   }
 
   /** The same for one frame. */
   receivedOne (frame: Frame, bytes: number): void {
     this.reading.received(this, 1, bytes)
-    if (this.frames.length === 0) this.frames = [frame]
-    else this.frames.push(frame)
-    if (this.frames.length > this.edge.limits.uplinkWindow) this.hold()
-    this.wakeUp()
+    this.#add(frame)
+    this.#collected()
   }
 
   /** From the wire: a frame that can't be read. Nothing behind it is. */
   receivedBadFrame (error: GatewayError): void {
-    this.frameError ??= error
+    this.#add({ op: 'unreadable', error })
     this.hold()
     this.wakeUp()
   }
 
   tell (event: ConnectionEvent): void {
-    if (this.events.length === 0) this.events = [event]
-    else this.events.push(event)
+    if (this.#events.length === 0) this.#events = [event]
+    else this.#events.push(event)
     this.wakeUp()
   }
 
-  takeFrames (): Frame[] {
-    const { frames } = this
-    this.frames = none
+  /** A turn begins. */
+  wokeUp (): void { this.#woken = false }
+
+  takeFrames (): Incoming[] {
+    const frames = this.#frames
+    this.#frames = none
     return frames
   }
 
+  /** Those from the one at `index` on wait for a later turn. */
+  putBack (frames: Incoming[], index: number): void {
+    this.#frames = index === 0 ? frames : frames.slice(index)
+  }
+
   takeEvents (): ConnectionEvent[] {
-    const { events } = this
-    this.events = none
+    const events = this.#events
+    this.#events = none
     return events
   }
 
   takeEntries (): Entry[] {
-    const { entries } = this
-    this.entries = none
+    const entries = this.#entries
+    this.#entries = none
     return entries
   }
 
   /** Adds a fact to what this turn appends. */
   record (atMs: number, fact: Fact): void {
     const entry = { userId: this.userId, atMs, fact }
-    if (this.entries.length === 0) this.entries = [entry]
-    else this.entries.push(entry)
+    if (this.#entries.length === 0) this.#entries = [entry]
+    else this.#entries.push(entry)
   }
 
-  /** A frame came that a client sends when it has read its `connected`: what that said need not be said again. */
-  answersConnected (): void {
-    if (this.greeted) this.hasReadConnected = true
+  countFrame (): void { this.#framesIn++ }
+
+  write (frame: ServerFrame): void {
+    this.wire.write(frame)
+    this.#framesOut++
+  }
+
+  writeSignal (signal: SharedSignal): void {
+    this.wire.writeSignal(signal)
+    this.#framesOut++
   }
 
   /** Until what it sent is dealt with. */
@@ -265,13 +257,23 @@ export class Connection {
   release (): void { this.reading.release(this, hold.turn) }
 
   wakeUp (): void {
-    if (this.woken) return
-    this.woken = true
+    if (this.#woken) return
+    this.#woken = true
     this.actor.tell(wake)
+  }
+
+  #add (frame: Incoming): void {
+    if (this.#frames.length === 0) this.#frames = [frame]
+    else this.#frames.push(frame)
+  }
+
+  #collected (): void {
+    if (this.#frames.length > this.edge.limits.uplinkWindow) this.hold()
+    this.wakeUp()
   }
 }
 
-/** The only message in a connection actor's mailbox: look at `frames` and `events`. */
+/** The only message in a connection actor's mailbox: look at frames and events. */
 export const wake = { type: 'wake' } as const
 
 const idBytes = Buffer.allocUnsafe(12 * 256)

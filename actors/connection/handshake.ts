@@ -6,7 +6,6 @@ import type { Welcome } from '../user/effects.js'
 import { closeConnection, sendAwaySoon } from './close.js'
 import { type Connection, type Identity, newConnectionId } from './connection.js'
 import { downlinkSeqMax } from './limits.js'
-import { placeTold } from './refusals.js'
 import { endOf, isOfAnotherDevice, otherDevice, refusalOf } from './token.js'
 
 /** The first frame. What the client sends behind it waits until its token is verified. */
@@ -17,12 +16,11 @@ export function connect (connection: Connection, frame: Connect): void {
     closeConnection(connection, 'bad-frame', wrong)
     return
   }
+  connection.life.verify()
   if (!edge.admits(connection.wire.transport)) {
-    connection.phase = 'verifying'
     sendAwaySoon(connection)
     return
   }
-  connection.phase = 'verifying'
   connection.hold()
   edge.verify(frame.token).then(
     identity => { connection.tell({ type: 'verified', connect: frame, identity }) },
@@ -31,7 +29,7 @@ export function connect (connection: Connection, frame: Connect): void {
 
 /** The token is good: tells the ledger. The user actor answers with `welcome`. */
 export function open (connection: Connection, frame: Connect, identity: Identity): void {
-  const { edge, wire } = connection
+  const { edge, wire, life } = connection
   const { deviceId, platform, client, sessionId, downlinkSeq } = frame
   if (isOfAnotherDevice(identity, deviceId)) {
     closeConnection(connection, 'bad-token', otherDevice)
@@ -42,13 +40,11 @@ export function open (connection: Connection, frame: Connect, identity: Identity
     sendAwaySoon(connection)
     return
   }
-  connection.phase = 'opening'
-  connection.phaseAt = edge.ticks()
+  life.open(edge.ticks(), endOf(edge, identity))
   connection.connectionId = newConnectionId()
   connection.userId = identity.userId
   connection.deviceId = deviceId
   connection.partition = edge.partitionOf(identity.userId)
-  connection.expiresAt = endOf(edge, identity)
   edge.flow.join(connection, identity.userId)
   edge.opened(connection)
   connection.record(Date.now(), {
@@ -70,20 +66,13 @@ export function open (connection: Connection, frame: Connect, identity: Identity
 
 /** The user actor has taken the connection in. */
 export function welcome (connection: Connection, { resumed, uplinkSeq, downlinkSeq, lastSeq, missed }: Welcome): void {
-  if (connection.phase === 'open') placeTold(connection, uplinkSeq)
-  if (connection.phase !== 'opening') return
-  const { edge } = connection
+  const { edge, life, window, cursor, reading } = connection
   const { heartbeatMs, uplinkWindow, frameBytesMax } = edge.limits
-  connection.phase = 'open'
-  connection.ackedUplinkSeq = uplinkSeq
-  if (connection.forwardedSeq < uplinkSeq) connection.forwardedSeq = uplinkSeq
-  connection.reading.settle(connection)
-  connection.writtenSeq = connection.ackedSeq = downlinkSeq
-  connection.reportedWrittenSeq = connection.reportedAckedSeq = downlinkSeq
-  connection.knownSeq = lastSeq
-  connection.resyncAt = lastSeq > downlinkSeq ? edge.ticks() : -1
-  connection.framesOut++
-  connection.wire.write({
+  life.welcome()
+  window.place(uplinkSeq)
+  cursor.place(downlinkSeq, lastSeq)
+  reading.settle(connection)
+  connection.write({
     op: 'connected',
     connectionId: connection.connectionId,
     nodeId: edge.nodeId,

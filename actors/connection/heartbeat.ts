@@ -1,7 +1,8 @@
 import type { Ping } from '../../schemas/frames.js'
 import { closeConnection } from './close.js'
-import { type Connection, type EdgeLimits, tickMs } from './connection.js'
+import type { Connection, EdgeLimits } from './connection.js'
 import { downlinkAcked } from './downlinks.js'
+import { tickMs } from './lifetime.js'
 
 /** A client is taken for lost after so many times what it may be silent: a ping and its repeat may be late. */
 const patience = 2.5
@@ -12,11 +13,10 @@ export function ping (connection: Connection, { downlinkSeq, silentMs }: Ping): 
     closeConnection(connection, 'protocol', `silentMs of ${silentMs} is below 0`)
     return
   }
-  connection.silence = silenceOf(connection.edge.limits, silentMs)
-  connection.answersConnected()
+  connection.life.allow(silenceOf(connection.edge.limits, silentMs))
+  connection.cursor.answered()
   if (downlinkSeq !== 0) downlinkAcked(connection, downlinkSeq)
-  connection.wire.write({ op: 'pong', uplinkSeq: connection.ackedUplinkSeq })
-  connection.framesOut++
+  connection.write({ op: 'pong', uplinkSeq: connection.window.ackedSeq })
 }
 
 /**

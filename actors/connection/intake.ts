@@ -74,8 +74,8 @@ export class Intake {
     if (this.#frames <= this.#framesMax || this.#shut) return
     this.#shut = true
     for (const connection of this.everybody()) {
-      const { reading, phase } = connection
-      if (phase === 'closing' || phase === 'closed' || reading.isHeldFor(hold.room)) continue
+      const { reading, life } = connection
+      if (life.isOver || reading.isHeldFor(hold.room)) continue
       this.#waiting.add(connection)
       reading.hold(connection, hold.room)
     }

@@ -1,5 +1,5 @@
 import { closeConnection } from './close.js'
-import { type Connection, never } from './connection.js'
+import type { Connection } from './connection.js'
 
 /** Asks a client to go on elsewhere. */
 export interface Move {
@@ -11,31 +11,19 @@ export interface Move {
   readonly leavesAt: number
 }
 
-/** In `leavesAt`: it is being ended, and only what is under way is still finished. */
-export const leaving = -1
-
 /** Writes `migrate`. The client connects elsewhere, and the user actor or the client itself ends this connection. */
 export function migrate (connection: Connection, { withinMs, reason, leavesAt }: Move): void {
-  const { phase, wire, edge } = connection
-  if (phase !== 'open' || connection.leavesAt === leaving) return
-  connection.leavesAt = leavesAt
-  wire.write({ op: 'migrate', withinMs, endpoints: edge.alternates(wire.transport), reason })
-  connection.framesOut++
+  const { wire, edge, life } = connection
+  life.ask(leavesAt)
+  connection.write({ op: 'migrate', withinMs, endpoints: edge.alternates(wire.transport), reason })
 }
 
 /** Reads no more from now on, and closes with `migrating` once what was read is stored and acked. */
-export function leave (connection: Connection): void {
-  if (connection.leavesAt === leaving) return
-  connection.leavesAt = leaving
-  connection.phaseAt = connection.edge.ticks()
-}
+export function leave ({ life, edge }: Connection): void { life.leave(edge.ticks()) }
 
-/** Ends the connection in the turn that finishes its last work. @returns true where it did */
-export function hasLeft (connection: Connection): boolean {
-  if (connection.phase !== 'open' || connection.leavesAt !== leaving) return false
-  const { forwardedSeq, ackedUplinkSeq, unstored, frames } = connection
-  if (forwardedSeq > ackedUplinkSeq || unstored > 0 || frames.length > 0) return false
+/** Ends the connection in the turn that finishes its last work. */
+export function finishLeaving (connection: Connection): void {
+  const { window, hasFrames } = connection
+  if (window.awaitsAck || !window.isStored || hasFrames) return
   closeConnection(connection, 'migrating', 'this node takes its leave')
-  connection.leavesAt = never
-  return true
 }

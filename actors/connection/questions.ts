@@ -5,14 +5,13 @@ import type { Connection } from './connection.js'
 export function askUser (
   connection: Connection, { welcomed, uplinkSeq, bytesMax }: Pick<Resync, 'welcomed' | 'uplinkSeq' | 'bytesMax'>
 ): void {
-  const { edge, userId, partition, connectionId, writtenSeq } = connection
-  const { nodeId } = edge
-  edge.links.toUser({
+  const { edge: { nodeId, links }, userId, partition, connectionId, cursor: { writtenSeq } } = connection
+  links.toUser({
     type: 'resync', userId, partition, nodeId, connectionId, welcomed, uplinkSeq, downlinkSeq: writtenSeq, bytesMax,
   })
 }
 
 /** Which uplinks its session has: the answer is a `Welcome` once more. */
 export function askForPlace (connection: Connection): void {
-  askUser(connection, { welcomed: false, uplinkSeq: connection.ackedUplinkSeq, bytesMax: 0 })
+  askUser(connection, { welcomed: false, uplinkSeq: connection.window.ackedSeq, bytesMax: 0 })
 }

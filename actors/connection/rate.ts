@@ -1,24 +1,68 @@
 import { closeConnection } from './close.js'
-import type { Connection } from './connection.js'
+import type { Connection, EdgeLimits } from './connection.js'
 
 /** Seconds of the full rate that a client may be in debt before its connection is closed. */
 const debtS = 10
 
 /**
- * Takes one frame from the connection's allowance, which grows by `frameRate` a second up to `frameBurst`. Refused
- * frames count too, so a client that waits as told comes back into credit, and one that hammers on runs into debt and
- * is closed with `rate-limited`.
- *
- * @returns false where the client is over its rate
+ * Frames that a client may send now: `frameRate` more each second, up to `frameBurst`. Refused frames count too, so a
+ * client that waits as told comes back into credit, and one that hammers on runs into debt and is closed with
+ * `rate-limited`. Counted in thousandths, which a millisecond brings a whole number of.
  */
-export function allowed (connection: Connection): boolean {
-  const { frameRate, frameBurst } = connection.edge.limits
-  if (frameRate === 0 || frameBurst === 0) return true
-  spend(connection)
-  if (isBroke(connection)) {
-    closeConnection(connection, 'rate-limited', tooMany(connection), { retryAfterMs: debtMs(connection) })
+export class FrameAllowance {
+  /** May be negative. */
+  #left: number
+  /** When it was last topped up, ms of the process. */
+  #atMs = 0
+
+  constructor ({ frameBurst }: EdgeLimits) { this.#left = 1000 * frameBurst }
+
+  spend ({ frameRate, frameBurst }: EdgeLimits): void {
+    const nowMs = Math.trunc(performance.now())
+    const grown = this.#left + (nowMs - this.#atMs) * frameRate
+    this.#left = Math.min(1000 * frameBurst, grown) - 1000
+    this.#atMs = nowMs
   }
-  return connection.allowance >= 0
+
+  get isOver (): boolean { return this.#left < 0 }
+
+  /** There is a frame left. */
+  get hasCredit (): boolean { return this.#left >= 1000 }
+
+  isBroke ({ frameRate, frameBurst }: EdgeLimits): boolean {
+    return this.#left < -1000 * (debtS * frameRate + frameBurst)
+  }
+
+  /** Until its debt would be paid, ms. */
+  debtMs ({ frameRate }: EdgeLimits): number { return Math.ceil(-this.#left / frameRate) }
+
+  /**
+   * How long until it has credit for as many frames as it is over, ms: for those it will resend, all at once. Credit
+   * for nothing, or for one, would only have them refused again.
+   */
+  waitMs ({ frameRate, frameBurst }: EdgeLimits): number {
+    const wanted = Math.min(1000 * frameBurst, 1000 - this.#left)
+    return Math.max(1, Math.ceil((wanted - this.#left) / frameRate))
+  }
+}
+
+/** True where frames are counted at all. */
+function isLimited ({ frameRate, frameBurst }: EdgeLimits): boolean { return frameRate !== 0 && frameBurst !== 0 }
+
+/**
+ * Takes one frame from the connection's allowance. A client that is too deep in debt is closed for it.
+ *
+ * @returns `over` for a frame that it has no allowance for
+ */
+export function take (connection: Connection): 'in' | 'over' | 'closed' {
+  const { edge: { limits }, allowance } = connection
+  if (!isLimited(limits)) return 'in'
+  allowance.spend(limits)
+  if (allowance.isBroke(limits)) {
+    closeConnection(connection, 'rate-limited', tooMany(limits), { retryAfterMs: allowance.debtMs(limits) })
+    return 'closed'
+  }
+  return allowance.isOver ? 'over' : 'in'
 }
 
 /**
@@ -26,48 +70,21 @@ export function allowed (connection: Connection): boolean {
  *
  * @returns false where the connection is being closed for it
  */
-export function allowedControl (connection: Connection): boolean {
-  const { ticks, limits: { frameRate, frameBurst } } = connection.edge
-  connection.heardAt = ticks()
-  if (frameRate === 0 || frameBurst === 0) return true
-  spend(connection)
-  if (!isBroke(connection)) return true
-  connection.tell({ type: 'fail', code: 'rate-limited', reason: tooMany(connection), retryAfterMs: debtMs(connection) })
+export function takeControl (connection: Connection): boolean {
+  const { edge: { ticks, limits }, life, allowance } = connection
+  life.heard(ticks())
+  if (!isLimited(limits)) return true
+  allowance.spend(limits)
+  if (!allowance.isBroke(limits)) return true
+  connection.tell({
+    type: 'fail', code: 'rate-limited', reason: tooMany(limits), retryAfterMs: allowance.debtMs(limits),
+  })
   return false
 }
 
-function spend (connection: Connection): void {
-  const { frameRate, frameBurst } = connection.edge.limits
-  const nowMs = Math.trunc(performance.now())
-  const grown = connection.allowance + (nowMs - connection.allowanceAtMs) * frameRate / 1000
-  connection.allowance = Math.min(frameBurst, grown) - 1
-  connection.allowanceAtMs = nowMs
-}
-
-function isBroke ({ allowance, edge }: Connection): boolean {
-  const { frameRate, frameBurst } = edge.limits
-  return allowance < -debtS * frameRate - frameBurst
-}
-
-/** Until its debt would be paid, ms. */
-function debtMs ({ allowance, edge }: Connection): number {
-  return Math.ceil(-allowance * 1000 / edge.limits.frameRate)
-}
-
-function tooMany ({ edge }: Connection): string { return `more than ${edge.limits.frameRate} frames a second` }
-
 /** True where one more frame is within what the connection had left at its last one. */
-export function hasCredit ({ allowance, edge }: Connection): boolean {
-  const { frameRate, frameBurst } = edge.limits
-  return frameRate === 0 || frameBurst === 0 || allowance >= 1
+export function hasCredit ({ allowance, edge: { limits } }: Connection): boolean {
+  return !isLimited(limits) || allowance.hasCredit
 }
 
-/**
- * How long until the connection has credit for as many frames as it is over, ms: for those it will resend, all at once.
- * Credit for nothing, or for one, would only have them refused again.
- */
-export function waitMs ({ allowance, edge }: Connection): number {
-  const { frameRate, frameBurst } = edge.limits
-  const wanted = Math.min(frameBurst, 1 - allowance)
-  return Math.max(1, Math.ceil((wanted - allowance) * 1000 / frameRate))
-}
+function tooMany ({ frameRate }: EdgeLimits): string { return `more than ${frameRate} frames a second` }

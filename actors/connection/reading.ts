@@ -1,6 +1,5 @@
 import type { Connection } from './connection.js'
-import type { Flow, UserFlow } from './flow.js'
-import type { Intake } from './intake.js'
+import type { UserFlow } from './flow.js'
 
 /** Why a socket is not read. It is read again once no reason is left. */
 export const hold = {
@@ -46,9 +45,7 @@ export class Reading {
   /** Of the user, once that is known, and if users have a rate. */
   user: UserFlow | undefined = undefined
 
-  constructor (readonly intake: Intake, readonly flow: Flow) {
-    this.allowance = flow.rates.byteBurst
-  }
+  constructor (byteBurst: number) { this.allowance = byteBurst }
 
   /** What of it goes without anything more being read. */
   get leavingBytes (): number { return this.heldBytes - this.#partialBytes }
@@ -70,7 +67,7 @@ export class Reading {
   }
 
   /** One read brought so many bytes. */
-  hasRead (connection: Connection, bytes: number): void { this.flow.read(connection, bytes) }
+  hasRead (connection: Connection, bytes: number): void { connection.edge.flow.read(connection, bytes) }
 
   /** Whole frames were read, of `bytes` altogether: with all else that their buffers hold in memory. */
   received (connection: Connection, frames: number, bytes: number): void {
@@ -78,7 +75,7 @@ export class Reading {
     this.#waitingBytes += taken
     this.#waitingFrames += frames
     this.#add(connection, taken)
-    this.intake.tookFrames(frames)
+    connection.edge.intake.tookFrames(frames)
   }
 
   /** A frame that is not whole yet takes `bytes`. */
@@ -86,7 +83,7 @@ export class Reading {
     const more = bytes - this.#partialBytes
     if (more === 0) return
     this.#partialBytes = bytes
-    this.intake.tookPartial(more)
+    connection.edge.intake.tookPartial(more)
     this.#add(connection, more)
   }
 
@@ -95,18 +92,18 @@ export class Reading {
     const bytes = this.#waitingBytes
     if (bytes === 0) return
     this.#waitingBytes = 0
-    this.intake.gaveFrames(this.#waitingFrames)
+    connection.edge.intake.gaveFrames(this.#waitingFrames)
     this.#waitingFrames = 0
     this.#add(connection, -bytes)
   }
 
   /** The same of a turn that ends with an append; where frames are left, all stays counted until they are done, too. */
-  appended ({ forwardedSeq, frames }: Connection): AppendedBytes {
-    const isAll = frames.length === 0
+  appended ({ window, hasFrames }: Connection): AppendedBytes {
+    const isAll = !hasFrames
     const appended = {
       bytes: isAll ? this.#waitingBytes : 0,
       frames: isAll ? this.#waitingFrames : 0,
-      uplinkSeq: forwardedSeq,
+      uplinkSeq: window.givenSeq,
       hasOutcome: false,
     }
     this.#waitingBytes -= appended.bytes
@@ -124,14 +121,15 @@ export class Reading {
   /** Acks and refusals have come: lets go of the appends that they answer, in order. */
   settle (connection: Connection): void {
     const appended = this.#appended
-    const { forwardedSeq, ackedUplinkSeq } = connection
+    if (appended.length === 0) return
+    const { givenSeq, ackedSeq } = connection.window
     let done = 0
     let bytes = 0
     let frames = 0
     while (done < appended.length) {
       const { hasOutcome, uplinkSeq, bytes: its, frames: objects } = appended[done]!
-      // One above what is forwarded was refused since.
-      if (!hasOutcome || (uplinkSeq > ackedUplinkSeq && uplinkSeq <= forwardedSeq && !this.#ended)) break
+      // One above what is given was refused since.
+      if (!hasOutcome || (uplinkSeq > ackedSeq && uplinkSeq <= givenSeq && !this.#ended)) break
       bytes += its
       frames += objects
       done++
@@ -139,7 +137,7 @@ export class Reading {
     if (done === 0) return
     if (done === appended.length) this.#appended = none
     else appended.splice(0, done)
-    this.intake.gaveFrames(frames)
+    connection.edge.intake.gaveFrames(frames)
     if (bytes > 0) this.#add(connection, -bytes)
   }
 
@@ -147,15 +145,15 @@ export class Reading {
   end (connection: Connection): void {
     this.#ended = true
     this.#holds = 0
-    this.intake.left(connection)
-    this.flow.left(connection)
+    connection.edge.intake.left(connection)
+    connection.edge.flow.left(connection)
     this.keepsPartial(connection, 0)
     this.settle(connection)
   }
 
   #add (connection: Connection, bytes: number): void {
     this.heldBytes += bytes
-    if (bytes < 0) this.intake.gave(-bytes)
-    else this.intake.took(connection, bytes)
+    if (bytes < 0) connection.edge.intake.gave(-bytes)
+    else connection.edge.intake.took(connection, bytes)
   }
 }

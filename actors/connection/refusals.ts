@@ -1,6 +1,5 @@
 import type { Connection } from './connection.js'
 import { askForPlace, askUser } from './questions.js'
-import { waitMs } from './rate.js'
 import { tallyOf } from './tally.js'
 
 /**
@@ -32,7 +31,7 @@ export function refuseHere (
   const tally = tallyOf(connection)
   // Not always `seq`: an earlier one may be refused already, or this one be a repeat of what is accepted. Behind a hole
   // it is: what is missing never came, and whoever looks for it must not read that it was refused.
-  const expectedSeq = connection.forwardedSeq + 1
+  const expectedSeq = connection.window.givenSeq + 1
   tally.refused(code, code === 'gap' ? seq : Math.min(expectedSeq, seq), seq, 1)
   connection.edge.reportSoon(connection)
   const { run } = tally
@@ -52,16 +51,15 @@ function askFirst (connection: Connection, run: RefusedRun): void {
   askForPlace(connection)
 }
 
-/** From the user actor, of an open connection: the last uplink that its session has. */
+/** From the user actor, that was asked: the last uplink that the session has. */
 export function placeTold (connection: Connection, uplinkSeq: number): void {
   const run = connection.tally?.run
   if (!run?.asked) return
   run.asked = false
   run.due = true
-  if (uplinkSeq <= connection.forwardedSeq) return
-  // What was missing came by another connection.
-  connection.forwardedSeq = uplinkSeq
-  askUser(connection, { welcomed: true, uplinkSeq: connection.ackedUplinkSeq, bytesMax: 0 })
+  const { window } = connection
+  // What was missing may have come by another connection.
+  if (window.passOver(uplinkSeq)) askUser(connection, { welcomed: true, uplinkSeq: window.ackedSeq, bytesMax: 0 })
 }
 
 /** True while the answer of the user actor is awaited; it may be lost. */
@@ -70,7 +68,7 @@ export function awaitsPlace ({ tally }: Connection): boolean { return tally?.run
 /** The user actor refused an uplink. It does so for each behind a hole. */
 export function refusedByUser (connection: Connection, expectedSeq: number, code: string): void {
   // From before the hole was mended, or one that the client was told of.
-  if (expectedSeq <= connection.ackedUplinkSeq || connection.tally?.run?.expectedSeq === expectedSeq) return
+  if (expectedSeq <= connection.window.ackedSeq || connection.tally?.run?.expectedSeq === expectedSeq) return
   refuse(connection, expectedSeq, code, 0)
 }
 
@@ -80,14 +78,15 @@ export function refusedByLedger (
 ): void {
   const run = connection.tally?.run
   // The append behind one that failed.
-  if (run && connection.forwardedSeq < run.expectedSeq && expectedSeq >= run.expectedSeq) return
+  if (run && connection.window.givenSeq < run.expectedSeq && expectedSeq >= run.expectedSeq) return
   refuse(connection, expectedSeq, code, retryAfterMs)
 }
 
 /** Nothing from `expectedSeq` on was accepted, so nothing of it is under way any more. */
 function refuse (connection: Connection, expectedSeq: number, code: string, retryAfterMs: number): void {
-  tallyOf(connection).run = runOf(expectedSeq, code, retryAfterMs, Math.max(connection.forwardedSeq, expectedSeq))
-  connection.forwardedSeq = expectedSeq - 1
+  const { window } = connection
+  tallyOf(connection).run = runOf(expectedSeq, code, retryAfterMs, Math.max(window.givenSeq, expectedSeq))
+  window.takeBack(expectedSeq)
   connection.reading.settle(connection)
   connection.edge.stopwatch.letGo(connection)
 }
@@ -99,17 +98,17 @@ function runOf (expectedSeq: number, code: string, retryAfterMs: number, upToSeq
 /** At the end of a turn: tells what was refused in it, or before `connected`, unless the client knows. */
 export function tellRefusal (connection: Connection): void {
   const run = connection.tally?.run
-  if (!run?.due || connection.phase !== 'open') return
+  if (!run?.due) return
   run.due = false
-  const expectedSeq = connection.forwardedSeq + 1
+  const expectedSeq = connection.window.givenSeq + 1
   if (expectedSeq > Math.max(run.expectedSeq, run.upToSeq)) return // all of them came again in the same turn
   run.expectedSeq = expectedSeq
   const { code } = run
-  const retryAfterMs = code === 'throttled' ? waitMs(connection) : run.retryAfterMs
+  const { edge } = connection
+  const retryAfterMs = code === 'throttled' ? connection.allowance.waitMs(edge.limits) : run.retryAfterMs
   const untilMs = performance.now() + retryAfterMs
   if (untilMs <= run.waitsUntilMs + slackMs) return
   run.waitsUntilMs = untilMs
-  connection.edge.count.uplinksRefused++
-  connection.wire.write({ op: 'uplinkRefused', expectedSeq, code, retryAfterMs })
-  connection.framesOut++
+  edge.count.uplinksRefused++
+  connection.write({ op: 'uplinkRefused', expectedSeq, code, retryAfterMs })
 }

@@ -14,9 +14,9 @@ export interface Repeats {
 
 /** An uplink that the ledger was given before. The ack of one that is under way covers its repeat. */
 export function repeated (connection: Connection, seq: number): void {
-  const { ackedUplinkSeq, edge } = connection
-  if (seq > ackedUplinkSeq) return
-  if (seq <= ackedUplinkSeq - edge.limits.uplinkWindow) { // nobody has to remember its number
+  const { window: { ackedSeq }, edge } = connection
+  if (seq > ackedSeq) return
+  if (seq <= ackedSeq - edge.limits.uplinkWindow) { // nobody has to remember its number
     answer(connection, seq, [])
     return
   }
@@ -70,6 +70,5 @@ export function repeatsAcked ({ tally }: Connection, seq: number, userSeqs: read
 }
 
 function answer (connection: Connection, seq: number, userSeqs: readonly number[]): void {
-  connection.wire.write({ op: 'uplinkAck', seq, userSeqs: userSeqs as number[] })
-  connection.framesOut++
+  connection.write({ op: 'uplinkAck', seq, userSeqs })
 }

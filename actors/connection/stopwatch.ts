@@ -25,9 +25,10 @@ export class Stopwatch {
   /** The connection's turn ends with an append. */
   appended (connection: Connection): void {
     if (++this.#appends % oneOf !== 0 || connection.sample || this.#samples >= samplesMax) return
-    if (connection.forwardedSeq <= connection.ackedUplinkSeq) return
+    const { window } = connection
+    if (!window.awaitsAck) return
     this.#samples++
-    connection.sample = { seq: connection.forwardedSeq, appendedAtMs: performance.now(), storedAtMs: 0 }
+    connection.sample = { seq: window.givenSeq, appendedAtMs: performance.now(), storedAtMs: 0 }
   }
 
   stored (connection: Connection): void {
@@ -37,7 +38,7 @@ export class Stopwatch {
 
   acked (connection: Connection): void {
     const { sample } = connection
-    if (!sample || connection.ackedUplinkSeq < sample.seq) return
+    if (!sample || connection.window.ackedSeq < sample.seq) return
     this.letGo(connection)
     const nowMs = performance.now()
     const storedAtMs = sample.storedAtMs || nowMs

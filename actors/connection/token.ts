@@ -1,7 +1,8 @@
 import { type ErrorCode, GatewayError } from '../../schemas/errors.js'
 import { textWanted, tokenBytesMax, utf8Fits } from '../../schemas/text.js'
 import { closeConnection } from './close.js'
-import { type Connection, type EdgeContext, type Identity, never, tickMs } from './connection.js'
+import type { Connection, EdgeContext, Identity } from './connection.js'
+import { never, tickMs } from './lifetime.js'
 
 /** A token that came while the connection is open is being verified; kept for as long as that takes. */
 export interface TokenCheck {
@@ -18,11 +19,11 @@ export interface TokenRefusal {
 
 /** Nothing waits for it: the connection lasts as its old token says until this one is verified. */
 export function freshToken (connection: Connection, token: string): void {
-  if (!connection.greeted) {
+  if (!connection.cursor.isGreeted) {
     closeConnection(connection, 'protocol', 'a token before connected')
     return
   }
-  connection.answersConnected()
+  connection.cursor.answered()
   if (!utf8Fits(token, tokenBytesMax)) {
     closeConnection(connection, 'bad-frame', `token: ${textWanted(tokenBytesMax)}`)
     return
@@ -44,7 +45,7 @@ function check (connection: Connection, token: string): void {
 
 /** The token takes the place of the old one, if it is of the same user and device. */
 export function tokenVerified (connection: Connection, identity: Identity): void {
-  const { userId, deviceId, edge, wire } = connection
+  const { userId, deviceId, edge, life } = connection
   if (identity.userId !== userId) {
     closeConnection(connection, 'bad-token', 'the token is of another user')
     return
@@ -53,10 +54,9 @@ export function tokenVerified (connection: Connection, identity: Identity): void
     closeConnection(connection, 'bad-token', otherDevice)
     return
   }
-  connection.expiresAt = endOf(edge, identity)
+  life.renew(endOf(edge, identity))
   const { expiresAtMs } = identity
-  wire.write({ op: 'tokenAccepted', expiresAtMs: Number.isSafeInteger(expiresAtMs) ? expiresAtMs : 0 })
-  connection.framesOut++
+  connection.write({ op: 'tokenAccepted', expiresAtMs: Number.isSafeInteger(expiresAtMs) ? expiresAtMs : 0 })
   goOn(connection)
 }
 
@@ -71,11 +71,14 @@ export function tokenRefused (connection: Connection, token: string, refusal: To
     goOn(connection)
     return
   }
-  setTimeout(() => {
-    const { next } = connection.tokenCheck ?? {}
-    if (connection.tokenCheck) connection.tokenCheck.next = undefined
-    if (connection.phase === 'open') check(connection, next ?? token)
-  }, retryAfterMs).unref()
+  setTimeout(() => { connection.tell({ type: 'tokenDue', token }) }, retryAfterMs).unref()
+}
+
+/** Tries the token again, or the one that has come since. */
+export function tryAgain (connection: Connection, token: string): void {
+  const { next } = connection.tokenCheck ?? {}
+  connection.tokenCheck = { next: undefined }
+  check(connection, next ?? token)
 }
 
 function goOn (connection: Connection): void {

@@ -2,8 +2,9 @@ import { GatewayError } from '../../schemas/errors.js'
 import type { Entry } from '../../schemas/facts.js'
 import type { Uplink } from '../../schemas/frames.js'
 import { serviceBytesMax, textWanted, utf8Fits } from '../../schemas/text.js'
-import { closeConnection, closeUnopened } from './close.js'
+import { closeConnection } from './close.js'
 import type { Connection } from './connection.js'
+import { hasCredit } from './rate.js'
 import { refusedByLedger, refuseHere } from './refusals.js'
 import { answerRepeats, repeated, repeatsAcked } from './repeats.js'
 import { tallyOf } from './tally.js'
@@ -20,6 +21,7 @@ function overloadedRetryMs (): number { return Math.ceil(2_000 * (1 + Math.rando
  */
 export function uplink (connection: Connection, frame: Uplink, atMs: number, inRate: boolean): void {
   const { seq, service, payload, priority } = frame
+  const { window, edge } = connection
   if (seq < 1) {
     closeConnection(connection, 'protocol', `uplink seq ${seq} is below 1`)
     return
@@ -32,52 +34,45 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
     refuseHere(connection, seq, 'throttled')
     return
   }
-  if (seq <= connection.forwardedSeq) {
+  if (seq <= window.givenSeq) {
     repeated(connection, seq)
     return
   }
-  if (!isNext(connection, seq)) {
+  if (!window.isNext(seq)) {
     refuseHere(connection, seq, 'gap')
     return
   }
-  if (priority < connection.edge.priorityMin()) {
+  if (priority < edge.priorityMin()) {
     refuseHere(connection, seq, 'overloaded', overloadedRetryMs())
     return
   }
   const { connectionId } = connection
   connection.record(atMs, { type: 'UplinkReceived', connectionId, seq, service, payload, priority })
-  connection.edge.count.uplinks++
-  connection.forwardedSeq = seq
+  edge.count.uplinks++
+  window.give(seq)
 }
 
-/** True for the uplink behind the last one. Before `connected` nobody knows which one is the first. */
-export function isNext ({ phase, forwardedSeq }: Connection, seq: number): boolean {
-  return seq === forwardedSeq + 1 || (phase === 'opening' && forwardedSeq === 0)
+/** True for one that goes to the ledger whatever `connected` will say, without an answer of ours. */
+export function mayBeEarly (connection: Connection, { seq }: Uplink): boolean {
+  return hasCredit(connection) && connection.window.isNext(seq)
 }
 
 /** The user actor has accepted everything up to `seq`. Where its `welcome` was lost, the next one will say so. */
 export function acknowledge (connection: Connection, seq: number, userSeqs: readonly number[]): void {
-  if (connection.phase !== 'open') return
-  if (seq > connection.ackedUplinkSeq) {
-    tallyOf(connection).uplinks += seq - connection.ackedUplinkSeq
-    connection.ackedUplinkSeq = seq
-    // An append that had failed for all that we knew.
-    if (seq > connection.forwardedSeq) connection.forwardedSeq = seq
-    connection.reading.settle(connection)
+  const { window, reading, edge } = connection
+  const count = window.ack(seq)
+  if (count > 0) {
+    tallyOf(connection).uplinks += count
+    reading.settle(connection)
     repeatsAcked(connection, seq, userSeqs)
   } else if (answerRepeats(connection, seq, userSeqs)) return
-  connection.edge.stopwatch.acked(connection)
-  connection.wire.write({ op: 'uplinkAck', seq, userSeqs })
-  connection.framesOut++
+  edge.stopwatch.acked(connection)
+  connection.write({ op: 'uplinkAck', seq, userSeqs })
 }
 
-/** An append failed: nothing of it was written. A connection can't go on without its own opening. */
+/** An append failed, and the opening was not in it: nothing of it was written. */
 export function notStored (connection: Connection, entries: readonly Entry[], error: Error): void {
   for (const { fact } of entries) {
-    if (fact.type === 'ConnectionOpened') {
-      closeUnopened(connection)
-      return
-    }
     if (fact.type === 'UplinkReceived') {
       const code = uplinksLost(connection, entries, error)
       connection.edge.reportSoon(connection)
@@ -94,10 +89,4 @@ export function uplinksLost (connection: Connection, entries: readonly Entry[], 
     if (fact.type === 'UplinkReceived') tallyOf(connection).refused(code, fact.seq, fact.seq, 1)
   }
   return code
-}
-
-/** True where as many uplinks as the client was told are unacknowledged: it is not read until acks come. */
-export function windowFull (connection: Connection): boolean {
-  const { uplinkWindow } = connection.edge.limits
-  return connection.forwardedSeq - connection.ackedUplinkSeq >= uplinkWindow || connection.unstored >= uplinkWindow
 }

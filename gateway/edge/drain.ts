@@ -1,4 +1,5 @@
-import { type Connection, never, tickMs } from '../../actors/connection/connection.js'
+import type { Connection } from '../../actors/connection/connection.js'
+import { tickMs } from '../../actors/connection/lifetime.js'
 import { type Edge, finishMs } from './edge.js'
 
 /** What is left of the time is for those asked last: to spread their going, and as much again to connect. */
@@ -70,7 +71,7 @@ export class EdgeDrain {
   /** Those that have gone since the last call. */
   takeDeparted (): Departure[] {
     const departed = this.#gone.map(({ connection, askedAtMs, endedAtMs }) => {
-      const { userId, deviceId, partition, connectionId, forwardedSeq, writtenSeq, ackedSeq, acceptedAt } = connection
+      const { userId, deviceId, partition, connectionId, acceptedAt, window, cursor } = connection
       const openedAtMs = Date.now() - (this.#edge.context.ticks() - acceptedAt) * tickMs
       return {
         userId,
@@ -81,9 +82,9 @@ export class EdgeDrain {
         askedAtMs,
         endedAtMs,
         closed: endedAtMs >= this.#endingAtMs,
-        uplinkSeq: forwardedSeq,
-        writtenSeq,
-        ackedSeq,
+        uplinkSeq: window.givenSeq,
+        writtenSeq: cursor.writtenSeq,
+        ackedSeq: cursor.ackedSeq,
       }
     })
     this.#gone = []
@@ -99,7 +100,7 @@ export class EdgeDrain {
     const leavesAt = this.#edge.context.ticks() + Math.ceil((this.#options.nowMs + withinMs - nowMs) / tickMs)
     while (this.#queue.length > 0 && this.#askedCount < this.#total * share) {
       const connection = this.#queue.pop()!
-      if (connection.phase !== 'open') {
+      if (!connection.life.isOpen) {
         this.#total--
         continue
       }
@@ -113,7 +114,7 @@ export class EdgeDrain {
   async end (): Promise<void> {
     this.#endingAtMs = Date.now()
     for (const connection of this.#queue.splice(0)) {
-      if (connection.phase === 'open') this.#asked.set(connection, 0)
+      if (connection.life.isOpen) this.#asked.set(connection, 0)
       else this.#total--
     }
     for (const connection of this.#asked.keys()) connection.tell({ type: 'leave' })
@@ -133,7 +134,7 @@ export class EdgeDrain {
   /** Asks and ends nobody any more; whoever was asked may stay. */
   stop (): void {
     this.#queue.length = 0
-    for (const connection of this.#asked.keys()) if (connection.phase === 'open') connection.leavesAt = never
+    for (const connection of this.#asked.keys()) connection.tell({ type: 'stay' })
     this.#asked.clear()
     this.#edge.onClosed = undefined
   }

@@ -1,10 +1,8 @@
-import {
-  Connection, type ConnectionEvent, type EdgeContext, never, tickMs,
-} from '../../actors/connection/connection.js'
+import type { Connection, ConnectionEvent, EdgeContext } from '../../actors/connection/connection.js'
 import { startConnection } from '../../actors/connection/actor.js'
 import { ledgerRetryMs } from '../../actors/connection/close.js'
 import { resync } from '../../actors/connection/downlinks.js'
-import { leaving } from '../../actors/connection/move.js'
+import { tickMs } from '../../actors/connection/lifetime.js'
 import { askForPlace } from '../../actors/connection/questions.js'
 import { hold } from '../../actors/connection/reading.js'
 import { awaitsPlace } from '../../actors/connection/refusals.js'
@@ -92,7 +90,7 @@ export class Edge {
   get isFull (): boolean { return this.#byId.size >= this.bounds.connectionsMax }
 
   /** Those that are open, at this moment. */
-  get open (): Connection[] { return [...this.#all].filter(({ phase }) => phase === 'open') }
+  get open (): Connection[] { return [...this.#all].filter(({ life }) => life.isOpen) }
 
   /** True while somebody is on the way in. */
   get isOpening (): boolean {
@@ -148,8 +146,8 @@ export class Edge {
     const slow: Connection[] = []
     let queuedBytes = 0
     for (const connection of this.#all) {
-      const { phase, wire } = connection
-      if (phase !== 'open' || wire.queuedBytes < shedBytesMin) continue
+      const { life, wire } = connection
+      if (!life.isOpen || wire.queuedBytes < shedBytesMin) continue
       slow.push(connection)
       queuedBytes += wire.queuedBytes
     }
@@ -169,7 +167,7 @@ export class Edge {
   /** Ends every connection, those that are open once what they have sent is acked; waits until the sockets are gone. */
   async stop (): Promise<void> {
     for (const connection of this.#all) {
-      connection.tell(connection.phase === 'open' ? { type: 'leave' } : fail('migrating', 'the node stops'))
+      connection.tell(connection.life.isOpen ? { type: 'leave' } : fail('migrating', 'the node stops'))
     }
     const startMs = Date.now()
     let overdue = false
@@ -204,32 +202,34 @@ export class Edge {
     if (isLate) return
     const { limits } = this.context
     const acceptedBefore = now - limits.handshakeMs / tickMs
-    const closingBefore = now - limits.lingerMs / tickMs
+    const lingerTicks = limits.lingerMs / tickMs
     for (const connection of this.#all) {
-      switch (connection.phase) {
+      const { life } = connection
+      switch (life.phase) {
         case 'open':
-          if (now - connection.heardAt > connection.silence && !isHeld(connection)) connection.tell(fail('heartbeat-timeout', 'silent for too long'))
-          else if (connection.expiresAt <= now) connection.tell(fail('token-expired', 'the token has expired'))
+        case 'leaving':
+          if (life.isSilent(now) && !isHeld(connection)) connection.tell(fail('heartbeat-timeout', 'silent for too long'))
+          else if (life.isExpired(now)) connection.tell(fail('token-expired', 'the token has expired'))
           else {
             this.#move(connection, now)
             this.#repair(connection, now)
           }
           break
         case 'closing':
-          if (connection.phaseAt < closingBefore) connection.wire.destroy()
+          if (life.ticksOfPhase(now) > lingerTicks) connection.wire.destroy()
           break
         case 'opening': this.#open(connection, now); break
         case 'closed': break
         default:
-          if (connection.acceptedAt < acceptedBefore) connection.tell(fail('handshake-timeout', 'no connect in time'))
+          if (life.acceptedAt < acceptedBefore) connection.tell(fail('handshake-timeout', 'no connect in time'))
       }
     }
   }
 
   /** A `connect` that can't be stored or answered is not its client's fault, who is told so while it still listens. */
   #open (connection: Connection, now: number): void {
-    const isStored = connection.unstored === 0
-    if (now - connection.phaseAt <= (isStored ? welcomeTicks : storeTicks)) {
+    const { isStored } = connection.window
+    if (connection.life.ticksOfPhase(now) <= (isStored ? welcomeTicks : storeTicks)) {
       this.#repair(connection, now)
       return
     }
@@ -239,11 +239,11 @@ export class Edge {
 
   /** Ends a connection that was asked to move and has not, and asks one that is of age. */
   #move (connection: Connection, now: number): void {
-    const { leavesAt, acceptedAt } = connection
-    if (leavesAt === leaving) {
-      if (connection.phaseAt + finishMs / tickMs < now) connection.tell(fail('migrating', 'asked to move, and stayed'))
-    } else if (leavesAt <= now) connection.tell({ type: 'leave' })
-    else if (leavesAt === never && this.bounds.ageMaxMs > 0 && now - acceptedAt >= this.#ageMax(connection)) {
+    const { life } = connection
+    if (life.phase === 'leaving') {
+      if (life.ticksOfPhase(now) > finishMs / tickMs) connection.tell(fail('migrating', 'asked to move, and stayed'))
+    } else if (life.mustLeave(now)) connection.tell({ type: 'leave' })
+    else if (!life.isAsked && this.bounds.ageMaxMs > 0 && now - life.acceptedAt >= this.#ageMax(connection)) {
       const withinMs = Math.ceil(Math.min(agedWithinMsMax, this.bounds.ageMaxMs / 4))
       // As long again to connect, for the one that goes last.
       const leavesAt = now + Math.ceil(2 * withinMs / tickMs)
@@ -260,15 +260,12 @@ export class Edge {
 
   /** A message between edge and user actor may have been lost: asks again. */
   #repair (connection: Connection, now: number): void {
-    const waits = connection.phase === 'opening' || connection.forwardedSeq > connection.ackedUplinkSeq ||
-      connection.resyncAt >= 0 || awaitsPlace(connection) || connection.tally?.repeats !== undefined
-    if (!waits) connection.waitsSince = -1
-    else if (connection.waitsSince < 0) connection.waitsSince = now
-    if (!waits || now - connection.waitsSince < repairTicks) return
-    connection.waitsSince = now
+    const { life, window, cursor, tally } = connection
+    const waits = life.phase === 'opening' || window.awaitsAck || cursor.isAsked || awaitsPlace(connection) ||
+      tally?.repeats !== undefined
+    if (!life.waits(waits, now, repairTicks)) return
     if (awaitsPlace(connection)) askForPlace(connection)
-    const repeats = connection.tally?.repeats
-    if (repeats) askAgain(connection, repeats)
+    if (tally?.repeats) askAgain(connection, tally.repeats)
     resync(connection)
   }
 

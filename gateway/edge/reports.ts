@@ -1,4 +1,3 @@
-import { reportIsDue } from '../../actors/connection/downlinks.js'
 import type { Connection } from '../../actors/connection/connection.js'
 import { takeRefusals, takeSkipped, tallyOf } from '../../actors/connection/tally.js'
 import type { DownlinkSkipped, Entry } from '../../schemas/facts.js'
@@ -40,7 +39,7 @@ export class Reports {
       this.#refusalsTimer ??= setTimeout(() => { this.#tellRefusals() }, refusalsEveryMs).unref()
     }
     this.#due.add(connection)
-    if (reportIsDue(connection)) {
+    if (connection.cursor.isReportDue) {
       this.#due.delete(connection)
       this.#send([connection])
       return
@@ -60,20 +59,18 @@ export class Reports {
     const byPartition = new Map<number, { reported: Reported[], entries: Entry[] }>()
     const atMs = Date.now()
     for (const connection of connections) {
-      const { connectionId, userId, writtenSeq, ackedSeq, partition } = connection
+      const { connectionId, userId, partition, life, cursor } = connection
       // The end of a connection reports for itself.
-      if (connection.phase !== 'open') continue
-      if (writtenSeq === connection.reportedWrittenSeq && ackedSeq === connection.reportedAckedSeq) continue
-      connection.reportedWrittenSeq = writtenSeq
-      connection.reportedAckedSeq = ackedSeq
+      if (!life.isOpen || !cursor.report()) continue
       let batch = byPartition.get(partition)
       if (!batch) byPartition.set(partition, batch = { reported: [], entries: [] })
       const skipped = takeSkipped(connection)
       batch.reported.push({ connection, skipped })
       for (const fact of skipped) batch.entries.push({ userId, atMs, fact })
       // Until the client has acked something, it is only what our own `connected` said.
-      const acked = connection.hasReadConnected ? ackedSeq : 0
-      batch.entries.push({ userId, atMs, fact: { type: 'DeliveryReported', connectionId, writtenSeq, ackedSeq: acked } })
+      const ackedSeq = cursor.isRead ? cursor.ackedSeq : 0
+      const { writtenSeq } = cursor
+      batch.entries.push({ userId, atMs, fact: { type: 'DeliveryReported', connectionId, writtenSeq, ackedSeq } })
     }
     for (const [partition, { reported, entries }] of byPartition) {
       this.append(partition, entries).catch(() => { this.#again(reported) })
@@ -83,13 +80,13 @@ export class Reports {
   /** Nothing of it was stored: the next report says it all again. */
   #again (reported: Reported[]): void {
     for (const { connection, skipped } of reported) {
-      if (connection.phase === 'open') {
+      if (connection.life.isOpen) {
         if (skipped.length > 0) tallyOf(connection).skipped = [...skipped, ...tallyOf(connection).skipped]
       } else {
         const { userId, partition } = connection // its end has told the rest
         for (const fact of skipped) connection.edge.appendLater(partition, { userId, atMs: Date.now(), fact })
       }
-      connection.reportedWrittenSeq = connection.reportedAckedSeq = -1
+      connection.cursor.reportAgain()
       this.#due.add(connection)
     }
     this.#timer ??= setTimeout(() => { this.flush() }, 10 * reportEveryMs)
@@ -106,7 +103,7 @@ export class Reports {
       this.append(partition, facts.map(fact => ({ userId, atMs, fact }))).catch(() => {
         // It may be why they were refused. They are told with the next ones; but after the end of a connection there is
         // no more to come.
-        if (connection.phase === 'closing' || connection.phase === 'closed') {
+        if (connection.life.isOver) {
           for (const fact of facts) connection.edge.appendLater(partition, { userId, atMs, fact })
           return
         }

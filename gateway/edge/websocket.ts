@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { WebSocket } from 'ws'
 import type { Connection } from '../../actors/connection/connection.js'
-import { allowedControl } from '../../actors/connection/rate.js'
+import { takeControl } from '../../actors/connection/rate.js'
 import type { Wire } from '../../actors/connection/wire.js'
 import type { SharedSignal } from '../../actors/links.js'
 import { GatewayError } from '../../schemas/errors.js'
@@ -202,7 +202,7 @@ class WebSocketWire implements Wire {
   }
 
   #inRate (): boolean {
-    this.#ended = !allowedControl(this.#connection)
+    this.#ended = !takeControl(this.#connection)
     return !this.#ended
   }
 }

@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import type { ConnectionEvent, EdgeContext, EdgeLimits, Identity } from '../../../actors/connection/connection.js'
 import { Flow } from '../../../actors/connection/flow.js'
 import { Intake } from '../../../actors/connection/intake.js'
-import { tickMs } from '../../../actors/connection/connection.js'
+import { tickMs } from '../../../actors/connection/lifetime.js'
 import { Stopwatch } from '../../../actors/connection/stopwatch.js'
 import type { Wire } from '../../../actors/connection/wire.js'
 import type { Question } from '../../../actors/links.js'
@@ -112,7 +112,7 @@ export function givenConnection (
     /** Its actor fails at a frame. */
     crash () {
       mayCrash = true
-      connection.received([{ get op (): never { throw new Error('planted') } } as unknown as Frame], 0)
+      connection.received([{ op: 'downlinkAck', get seq (): never { throw new Error('planted') } }], 0)
     },
     isPaused: () => paused,
     letIn (more: Partial<Identity> = {}) { verifying.shift()!.resolve(identity(more)) },

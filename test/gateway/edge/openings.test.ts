@@ -113,3 +113,17 @@ t.test('What was missed', async t => {
     }
   })
 })
+
+t.test('An ack that was lost and came when it was asked for is not asked for again', async t => {
+  const client = await openConnection(t)
+  client.received(...uplinks(1, 1))
+  await turn()
+  client.storeAll()
+  await client.pass(2_000)
+  await client.pass(2_000)
+  t.match(client.asked, [{ type: 'resync', welcomed: true, uplinkSeq: 0 }])
+  client.acked(1)
+  await turn()
+  for (let i = 0; i < 3; i++) await client.pass(2_000)
+  t.equal(client.asked.length, 1)
+})

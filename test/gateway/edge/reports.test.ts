@@ -18,7 +18,7 @@ function given () {
     appendLater (_partition: number, { fact }: Entry) { later.push(fact) },
   } as unknown as EdgeContext
   const connection = new Connection({} as Wire, edge)
-  connection.phase = 'open'
+  connection.life.welcome()
   connection.connectionId = 'c1'
   const reports = new Reports(async (_partition, entries) => {
     ledger.attempts++
@@ -61,7 +61,7 @@ t.test('Refused uplinks', async t => {
     const { later, ledger, connection, refuse } = given()
     ledger.isAway = true
     refuse('ledger-unavailable', 5)
-    connection.phase = 'closed'
+    connection.life.end()
     await until('they are kept', () => later.length > 0)
     t.strictSame(later, [{ ...refused, code: 'ledger-unavailable', fromSeq: 5, toSeq: 5, count: 1 }])
     t.equal(ledger.attempts, 1)

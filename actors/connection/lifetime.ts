@@ -1,0 +1,103 @@
+import type { Phase } from './phases.js'
+
+/** Unit of the coarse clock. */
+export const tickMs = 100
+
+/** Later than any tick that a node reaches: what is due then never happens. */
+export const never = 0x3fffffff
+
+/** The phase of a connection, and the times that end it. All times are ticks, and `now` is that of the call. */
+export class Lifetime {
+  #phase: Phase = 'new'
+  readonly acceptedAt: number
+  /** When its opening, leaving or closing began. */
+  #phaseAt = 0
+  /** When the client was last heard of, and for how long it may be silent from then on. */
+  #heardAt: number
+  #silence: number
+  #expiresAt = never
+  #leavesAt = never
+  #waitsSince = -1
+
+  constructor (acceptedAt: number, now: number, silence: number) {
+    this.acceptedAt = acceptedAt
+    this.#heardAt = now
+    this.#silence = silence
+  }
+
+  get phase (): Phase { return this.#phase }
+
+  /** Its client was told `connected`, and no end. */
+  get isOpen (): boolean { return this.#phase === 'open' || this.#phase === 'leaving' }
+
+  /** It has ended, whether the socket is gone or not. */
+  get isOver (): boolean { return this.#phase === 'closing' || this.#phase === 'closed' }
+
+  /** Its opening is in the ledger or on its way, and its end is not. */
+  get isInLedger (): boolean { return this.#phase === 'opening' || this.isOpen }
+
+  /** `connect` has come. */
+  verify (): void { this.#phase = 'verifying' }
+
+  /** The token is good until `expiresAt`. */
+  open (now: number, expiresAt: number): void {
+    this.#phase = 'opening'
+    this.#phaseAt = now
+    this.#expiresAt = expiresAt
+  }
+
+  welcome (): void { this.#phase = 'open' }
+
+  leave (now: number): void {
+    this.#phase = 'leaving'
+    this.#phaseAt = now
+  }
+
+  /** It was asked to go, and may stay. */
+  stay (): void {
+    if (this.#phase === 'leaving') this.#phase = 'open'
+    this.#leavesAt = never
+  }
+
+  close (now: number): void {
+    this.#phase = 'closing'
+    this.#phaseAt = now
+  }
+
+  end (): void { this.#phase = 'closed' }
+
+  /** For how long it has been opening, leaving or closing. */
+  ticksOfPhase (now: number): number { return now - this.#phaseAt }
+
+  heard (now: number): void { this.#heardAt = now }
+
+  /** The client means to be silent for so long. */
+  allow (silence: number): void { this.#silence = silence }
+
+  isSilent (now: number): boolean { return now - this.#heardAt > this.#silence }
+
+  /** It has another token. */
+  renew (expiresAt: number): void { this.#expiresAt = expiresAt }
+
+  isExpired (now: number): boolean { return this.#expiresAt <= now }
+
+  /** It is asked to go elsewhere, and ended if it is still here at `leavesAt`. */
+  ask (leavesAt: number): void { this.#leavesAt = leavesAt }
+
+  get isAsked (): boolean { return this.#leavesAt !== never }
+
+  mustLeave (now: number): boolean { return this.#leavesAt <= now }
+
+  /**
+   * Told at each sweep whether it waits for its user actor.
+   *
+   * @returns true where it has for `patience`, and then not before as long again
+   */
+  waits (waits: boolean, now: number, patience: number): boolean {
+    if (!waits) this.#waitsSince = -1
+    else if (this.#waitsSince < 0) this.#waitsSince = now
+    if (!waits || now - this.#waitsSince < patience) return false
+    this.#waitsSince = now
+    return true
+  }
+}

@@ -1,0 +1,122 @@
+/* eslint-disable @stylistic/no-multi-spaces, @stylistic/space-in-parens -- it is a table */
+import type { ErrorCode } from '../../schemas/errors.js'
+import type { ServerFrame } from '../../schemas/frames.js'
+import type { ConnectionEvent, Incoming } from './connection.js'
+
+/** Where a connection is in its life. `leaving`: it is being ended, and only what is under way is still finished. */
+export const phases = ['new', 'verifying', 'opening', 'open', 'leaving', 'closing', 'closed'] as const
+
+export type Phase = typeof phases[number]
+
+/** What is done with a frame or an event in a phase. */
+export type Rule =
+  | 'handle'
+  /** Nothing is done with it, nor with what came behind it, before a later turn. */
+  | 'wait'
+  /** As `handle` for an uplink that needs no answer of ours; any other waits for `connected`. */
+  | 'early'
+  /** Handled as the repeat that was asked for. */
+  | 'again'
+  /** Handled once the frames are that came before it. */
+  | 'after'
+  | 'ignore'
+  | Ending
+
+/** The connection is closed. */
+export interface Ending { readonly code: ErrorCode, readonly reason: string }
+
+export type Row<T> = Readonly<Record<Phase, T>>
+
+/*
+  Behind `connect` everything waits until the token is verified. After that uplinks go to the ledger with the opening,
+  for their acks can't overtake its `connected`; what we would answer ourselves waits for that. What ends the connection
+  waits for nothing: a goodbye, a token that comes too early, a frame that can't be read.
+
+  While it is leaving no more is read, and what was read is handled as before.
+*/
+const notFirst = ending('the first frame must be connect')
+const second = ending('a second connect')
+
+const clientFrames = {
+  //                      new         verifying   opening     open        leaving     closing     closed
+  connect: rule(          'handle',   'wait',     'wait',     second,     second,     'ignore',   'ignore'),
+  uplink: rule(           notFirst,   'wait',     'early',    'handle',   'handle',   'ignore',   'ignore'),
+  downlinkAck: rule(      notFirst,   'wait',     'wait',     'handle',   'handle',   'ignore',   'ignore'),
+  downlinkSkipped: rule(  notFirst,   'wait',     'wait',     'handle',   'handle',   'ignore',   'ignore'),
+  ping: rule(             notFirst,   'wait',     'wait',     'handle',   'handle',   'ignore',   'ignore'),
+  token: rule(            notFirst,   'wait',     'handle',   'handle',   'handle',   'ignore',   'ignore'),
+  disconnect: rule(       notFirst,   'wait',     'handle',   'handle',   'handle',   'ignore',   'ignore'),
+  unreadable: rule(       'handle',   'wait',     'handle',   'handle',   'handle',   'ignore',   'ignore'),
+}
+
+function notForClients (op: ServerFrame['op']): Row<Rule> {
+  const ours = ending(`${op} is not for clients to send`)
+  return rule(            notFirst,   'wait',     'wait',     ours,       ours,       'ignore',   'ignore')
+}
+
+/** What is done with what a client sends. */
+export const frameRules: Readonly<Record<Incoming['op'], Row<Rule>>> = {
+  ...clientFrames,
+  connected: notForClients('connected'),
+  uplinkAck: notForClients('uplinkAck'),
+  uplinkRefused: notForClients('uplinkRefused'),
+  downlink: notForClients('downlink'),
+  pong: notForClients('pong'),
+  signal: notForClients('signal'),
+  migrate: notForClients('migrate'),
+  redirect: notForClients('redirect'),
+  kick: notForClients('kick'),
+  error: notForClients('error'),
+  tokenAccepted: notForClients('tokenAccepted'),
+}
+
+/**
+ * What is done with what others tell. From the user actor: what comes before `connected` is lost, and said again with
+ * the `welcome` that is asked for then. `drained` is news for the turn alone, which asks for more downlinks.
+ */
+export const eventRules: Readonly<Record<ConnectionEvent['type'], Row<Rule>>> = {
+  //                      new         verifying   opening     open        leaving     closing     closed
+  socketClosed: rule(     'handle',   'handle',   'after',    'after',    'after',    'handle',   'ignore'),
+  closeConnection: rule(  'handle',   'handle',   'handle',   'handle',   'handle',   'ignore',   'ignore'),
+  fail: rule(             'handle',   'handle',   'handle',   'handle',   'handle',   'ignore',   'ignore'),
+  verified: rule(         'ignore',   'handle',   'ignore',   'ignore',   'ignore',   'ignore',   'ignore'),
+  sendAway: rule(         'ignore',   'handle',   'ignore',   'ignore',   'ignore',   'ignore',   'ignore'),
+  notOpened: rule(        'ignore',   'ignore',   'handle',   'ignore',   'ignore',   'ignore',   'ignore'),
+  welcome: rule(          'ignore',   'ignore',   'handle',   'again',    'again',    'ignore',   'ignore'),
+  refuseUplink: rule(     'ignore',   'ignore',   'handle',   'handle',   'handle',   'ignore',   'ignore'),
+  stored: rule(           'ignore',   'ignore',   'handle',   'handle',   'handle',   'ignore',   'ignore'),
+  notStored: rule(        'ignore',   'ignore',   'handle',   'handle',   'handle',   'ignore',   'ignore'),
+  ackUplinks: rule(       'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
+  deliver: rule(          'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
+  signal: rule(           'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
+  gone: rule(             'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
+  tokenVerified: rule(    'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
+  tokenRefused: rule(     'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
+  tokenDue: rule(         'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
+  migrate: rule(          'ignore',   'ignore',   'ignore',   'handle',   'ignore',   'ignore',   'ignore'),
+  leave: rule(            'ignore',   'ignore',   'ignore',   'handle',   'ignore',   'ignore',   'ignore'),
+  stay: rule(             'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
+  drained: rule(          'ignore',   'ignore',   'ignore',   'ignore',   'ignore',   'ignore',   'ignore'),
+}
+
+/**
+ * What the end of a turn does. `answers`: it tells what was collected, refusals and questions, and looks whether the
+ * client reads. `finishes`: it ends the connection once nothing is under way. `letsGo`: frames that were handled are no
+ * longer counted as read; a `connect` is until its token is verified. `reads`: the socket is read on, where it says
+ * `room` as long as the window is not full.
+ */
+export const turnRules = {
+  //                      new         verifying   opening     open        leaving     closing     closed
+  answers: row(           false,      false,      false,      true,       true,       false,      false),
+  finishes: row(          false,      false,      false,      false,      true,       false,      false),
+  letsGo: row(            true,       false,      true,       true,       true,       true,       true),
+  reads: row(             'room',     'no',       'room',     'room',     'no',       'yes',      'yes'),
+} as const
+
+function row<T> (atNew: T, verifying: T, opening: T, open: T, leaving: T, closing: T, closed: T): Row<T> {
+  return { new: atNew, verifying, opening, open, leaving, closing, closed }
+}
+
+function rule (...of: [Rule, Rule, Rule, Rule, Rule, Rule, Rule]): Row<Rule> { return row<Rule>(...of) }
+
+function ending (reason: string): Ending { return { code: 'protocol', reason } }
