@@ -8,6 +8,7 @@ import {
   type Setting, tokenSecret, url,
 } from './setting.js'
 import { kafkaAccess } from './kafka-access.js'
+import { redisAccess } from './redis-access.js'
 import { type StoreConfig, storeSettings } from './store-settings.js'
 
 /** What one node runs with; read once at start, never changed (docs/operations.md). */
@@ -185,6 +186,7 @@ export function readConfig (env: Environment, options: Environment = {}): Config
 export function readStoreConfig (env: Environment): StoreConfig {
   const config = readAll<StoreConfig>(storeSettings, env)
   kafkaAccess(config)
+  redisAccess(config)
   return config
 }
 
@@ -210,6 +212,7 @@ function refuseContradictions (config: Config): void {
     throw new ConfigError(`LEDGERLINE_ROLES: got ${got}, want all: without KAFKA_BROKERS one process has every role`)
   }
   kafkaAccess(config)
+  redisAccess(config)
 }
 
 function hostNodeId (): string {

@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs'
 import type { Admission } from '../ledger/kafka/connection.js'
 import type { Sasl } from '../ledger/kafka/sasl.js'
 import { mskToken } from './msk-token.js'
 import { oauthToken } from './oauth-token.js'
-import { ConfigError, flagOf, wrong } from './setting.js'
+import { exactlyOneOf, named, renewedFile, wanted } from './secret-file.js'
+import { ConfigError } from './setting.js'
 import { type SaslMechanismSetting, saslMechanisms, type StoreConfig, storeSettings } from './store-settings.js'
 import { clientTls } from './tls-files.js'
 
@@ -72,7 +72,7 @@ function saslOf (config: StoreConfig): Sasl | undefined {
   }
   const { some, also } = needs[mechanism]
   const groups = config.kafkaSaslTokenUrl === undefined ? some : [...some, ...ofToken]
-  for (const group of groups) exactlyOne(config, group)
+  for (const group of groups) exactlyOneOf(config, group, 'kafkaSaslMechanism')
   const useless = set.find(key => ![...groups.flat(), ...also].includes(key))
   if (useless !== undefined) {
     throw new ConfigError(`${named(useless)}: of no use with KAFKA_SASL_MECHANISM=${mechanism}`)
@@ -86,7 +86,7 @@ function saslOf (config: StoreConfig): Sasl | undefined {
   const { kafkaSaslTokenFile: file, kafkaSaslTokenUrl: url, kafkaSaslTokenScope: scope } = config
   const token = file === undefined
     ? oauthToken({ url: url!, clientId: username!, clientSecret: password, scope })
-    : renewedFile('KAFKA_SASL_TOKEN_FILE', file)
+    : renewedFile('kafkaSaslTokenFile', config)
   return {
     mechanism,
     oauthBearerProvider: async () => ({ value: await token(), ...(extensions === undefined ? {} : { extensions }) }),
@@ -94,38 +94,8 @@ function saslOf (config: StoreConfig): Sasl | undefined {
 }
 
 function passwordOf (config: StoreConfig): () => Promise<string> {
-  const { kafkaSaslPassword: password, kafkaSaslPasswordFile: file } = config
-  return file === undefined ? async () => password! : renewedFile('KAFKA_SASL_PASSWORD_FILE', file)
-}
-
-/** Read once now, so that a start fails, and then each time. */
-function renewedFile (variable: string, path: string): () => Promise<string> {
-  contentOf(variable, path)
-  return async () => contentOf(variable, path)
-}
-
-function contentOf (variable: string, path: string): string {
-  let content: string
-  try {
-    content = readFileSync(path, 'utf8').trim()
-  } catch (err) {
-    throw wrong(variable, path, `a file that can be read (${(err as NodeJS.ErrnoException).code})`, err)
-  }
-  if (content === '') throw wrong(variable, path, 'a file that is not empty')
-  return content
-}
-
-function exactlyOne (config: StoreConfig, group: readonly Key[]): void {
-  const set = group.filter(key => config[key] !== undefined)
-  if (set.length === 0) throw wanted(group[0]!, group.map(named).join(' or '), 'kafkaSaslMechanism')
-  if (set.length > 1) throw new ConfigError(`${set.map(named).join(' and ')}: got both, want one of them`)
-}
-
-function wanted (key: Key, want: string, because: Key, got = 'nothing'): ConfigError {
-  return new ConfigError(`${named(key)}: got ${got}, want ${want}, for ${storeSettings[because].variable} is set`)
-}
-
-function named (key: Key): string {
-  const { variable } = storeSettings[key]
-  return `${variable} (--${flagOf(variable)})`
+  const { kafkaSaslPassword: password } = config
+  if (password !== undefined || config.kafkaSaslPasswordFile === undefined) return async () => password!
+  const read = renewedFile('kafkaSaslPasswordFile', config)
+  return async () => read()
 }

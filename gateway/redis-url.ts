@@ -62,6 +62,8 @@ function decoded (parts: string[]): string[] | undefined {
   }
 }
 
-export function nameOf ({ host, port }: RedisNode): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+/** The hosts of a URL, without user and password; for messages. */
+export function redisNames (url: string): string {
+  return (redisUrl(url)?.nodes ?? [])
+    .map(({ host, port }) => host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`).join(',')
 }

@@ -1,7 +1,9 @@
 import { Cluster, Redis, type CommonRedisOptions } from 'ioredis'
-import { nameOf, type ParsedRedisUrl, redisUrl } from './redis-url.js'
+import type { RedisAccess } from './redis-access.js'
+import { refusalOf } from './redis-refusals.js'
+import { type ParsedRedisUrl, redisNames, redisUrl } from './redis-url.js'
 
-export interface RedisOptions {
+export interface RedisOptions extends RedisAccess {
   /** A command without an answer by then fails; it may take effect all the same. */
   readonly commandTimeoutMs?: number
   /** Bound of one attempt to connect. */
@@ -16,14 +18,14 @@ export interface RedisOptions {
  * A connection to Redis, connected. It reconnects by itself for ever; commands meanwhile fail at once, for nothing is
  * queued: whoever writes keeps what is not written, and knows in which order it goes.
  *
- * @throws when Redis can not be reached within `firstConnectMs`; the message names the hosts and no password
+ * @throws when Redis can not be reached within `firstConnectMs`, and RedisNotAdmitted at once when it lets nobody in
+ *   who comes like this; the message names the hosts and no password
  */
 export async function connectRedis (url: string, options: RedisOptions = {}): Promise<Redis | Cluster> {
   const parsed = redisUrl(url)
   if (!parsed) throw new Error('not the URL of a Redis')
   const { onError = () => {}, firstConnectMs = 10_000 } = options
-  const where = parsed.nodes.map(nameOf).join(',')
-  return await connected(unconnected(parsed, options), where, firstConnectMs, onError)
+  return await connected(unconnected(parsed, options), redisNames(url), firstConnectMs, onError)
 }
 
 /**
@@ -52,8 +54,11 @@ const patient = {
 }
 
 function unconnected (parsed: ParsedRedisUrl, options: RedisOptions): Redis | Cluster {
-  const { kind, nodes, tls, username, password, db, masterName } = parsed
-  const { commandTimeoutMs = 2_000, connectTimeoutMs = 5_000 } = options
+  const { kind, nodes, tls, db, masterName } = parsed
+  const { commandTimeoutMs = 2_000, connectTimeoutMs = 5_000, sentinelUsername, sentinelPassword } = options
+  const username = parsed.username ?? options.username
+  const password = parsed.password ?? options.password
+  const secure = tls ? { tls: options.tls ?? {} } : {}
   const node: CommonRedisOptions & { tls?: object } = {
     commandTimeout: commandTimeoutMs,
     connectTimeout: connectTimeoutMs,
@@ -66,7 +71,7 @@ function unconnected (parsed: ParsedRedisUrl, options: RedisOptions): Redis | Cl
     reconnectOnError: err => err.message.startsWith('READONLY'),
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
-    ...(tls ? { tls: {} } : {}),
+    ...secure,
   }
   const queueless = { enableOfflineQueue: false, lazyConnect: true }
   if (kind === 'cluster') {
@@ -74,6 +79,8 @@ function unconnected (parsed: ParsedRedisUrl, options: RedisOptions): Redis | Cl
       ...queueless,
       clusterRetryStrategy: backoff,
       redisOptions: node,
+      // Names are resolved by each connection, which can tell whom the certificate must be for.
+      dnsLookup: (address, callback) => { callback(null, address) },
       // Fail at once, as without a cluster. A command that is sent again after a while is overtaken by later ones.
       retryDelayOnFailover: 0,
       retryDelayOnClusterDown: 0,
@@ -88,9 +95,17 @@ function unconnected (parsed: ParsedRedisUrl, options: RedisOptions): Redis | Cl
     sentinels: [...nodes],
     name: masterName!,
     enableTLSForSentinelMode: tls,
+    ...(tls ? { sentinelTLS: options.tls ?? {} } : {}),
+    ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
+    ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
     sentinelCommandTimeout: commandTimeoutMs,
     sentinelRetryStrategy: backoff,
   })
+}
+
+function isTls (redis: Redis | Cluster): boolean {
+  const options: { tls?: unknown, redisOptions?: { tls?: unknown } } = redis.options
+  return options.tls !== undefined || options.redisOptions?.tls !== undefined
 }
 
 function backoff (attempt: number): number {
@@ -101,9 +116,12 @@ async function connected<T extends Redis | Cluster> (
   redis: T, where: string, withinMs: number, onError: (error: Error) => void
 ): Promise<T> {
   let cause: Error | undefined
+  let refuse = (_refusal: Error) => {}
   const failed = (error: Error) => {
     cause = error.message === 'Connection is closed.' ? cause ?? error : error
-    onError(error)
+    const refusal = refusalOf(error, where)
+    if (refusal) refuse(refusal)
+    onError(refusal ?? error)
   }
   redis.on('error', failed) // without a listener it would be printed to the console
   if (redis instanceof Cluster) {
@@ -116,15 +134,24 @@ async function connected<T extends Redis | Cluster> (
   }
   redis.connect().catch(() => {}) // it goes on trying, and says why in `error`
   await new Promise<void>((resolve, reject) => {
-    const timer = setTimeout(() => {
+    const giveUp = (why: Error) => {
+      clearTimeout(timer)
       redis.disconnect()
-      reject(new Error(`Redis at ${where}: not reached within ${withinMs} ms`, { cause }))
+      reject(why)
+    }
+    const timer = setTimeout(() => {
+      const hint = isTls(redis) && /ETIMEDOUT|ECONNRESET/.test((cause as NodeJS.ErrnoException | undefined)?.code ?? '')
+        ? ', which is how a port without TLS answers, too'
+        : ''
+      const why = cause === undefined ? '' : `: ${cause.message}${hint}`
+      giveUp(new Error(`Redis at ${where}: not reached within ${withinMs} ms${why}`, { cause }))
     }, withinMs)
+    refuse = giveUp
     redis.once('ready', () => {
       clearTimeout(timer)
       resolve()
     })
-  })
+  }).finally(() => { refuse = () => {} })
   if (redis instanceof Cluster) await Promise.all(redis.nodes('master').map(async node => await node.ping()))
   return redis
 }

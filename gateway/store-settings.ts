@@ -31,6 +31,18 @@ export interface StoreConfig {
   readonly kafkaRequestTimeoutMs: number
   readonly kafkaSessionTimeoutMs: number
   readonly redisUrl: string | undefined
+  readonly redisSslCaFile: string | undefined
+  readonly redisSslCertFile: string | undefined
+  readonly redisSslKeyFile: string | undefined
+  readonly redisSslKeyPassword: string | undefined
+  readonly redisSslServerName: string | undefined
+  /** These are for those who can't have them in the URL. */
+  readonly redisUsername: string | undefined
+  readonly redisPassword: string | undefined
+  readonly redisPasswordFile: string | undefined
+  readonly redisSentinelUsername: string | undefined
+  readonly redisSentinelPassword: string | undefined
+  readonly redisSentinelPasswordFile: string | undefined
   readonly schemaRegistryUrl: string | undefined
 }
 
@@ -66,6 +78,18 @@ export const storeSettings: { readonly [K in keyof StoreConfig]-?: Setting<Store
   kafkaSessionTimeoutMs: setting('KAFKA_SESSION_TIMEOUT_MS', '6000', integer(1_000, 600_000),
     'a node that a group has not heard of for so long gives up its partitions'),
   redisUrl: secret(setting('REDIS_URL', undefined, redis(), 'tables and links of the cluster')),
+  redisSslCaFile: setting('REDIS_SSL_CA_FILE', undefined, path(), 'with rediss: whom to trust, CA certificates in PEM'),
+  redisSslCertFile: setting('REDIS_SSL_CERT_FILE', undefined, path(), 'with rediss: certificate of this client, PEM'),
+  redisSslKeyFile: setting('REDIS_SSL_KEY_FILE', undefined, path(), 'its private key, PEM'),
+  redisSslKeyPassword: secret(setting('REDIS_SSL_KEY_PASSWORD', undefined, login, 'password of the key\'s file')),
+  redisSslServerName: setting('REDIS_SSL_SERVER_NAME', undefined, hostName(),
+    'whom the certificates of Redis are for; by default the host of each'),
+  redisUsername: setting('REDIS_USERNAME', undefined, login, 'ACL user, where it is not in the URL'),
+  redisPassword: secret(setting('REDIS_PASSWORD', undefined, login, 'password, where it is not in the URL')),
+  redisPasswordFile: setting('REDIS_PASSWORD_FILE', undefined, path(), 'file with it, read at start'),
+  redisSentinelUsername: setting('REDIS_SENTINEL_USERNAME', undefined, login, 'ACL user of the sentinels'),
+  redisSentinelPassword: secret(setting('REDIS_SENTINEL_PASSWORD', undefined, login, 'password of the sentinels')),
+  redisSentinelPasswordFile: setting('REDIS_SENTINEL_PASSWORD_FILE', undefined, path(), 'file with it, read at start'),
   schemaRegistryUrl: secret(setting('SCHEMA_REGISTRY_URL', undefined, url('http', 'https'),
     'Confluent-compatible registry')),
 }

@@ -18,7 +18,11 @@ import { downlinks, ledger, nodes, type Stream } from '../schemas/streams.js'
 import type { Config } from './config.js'
 import { downlinksGroup } from './downlinks.js'
 import { kafkaAccess, sendsPasswordInClear } from './kafka-access.js'
+import { redisAccess } from './redis-access.js'
+import { checkRedis } from './redis-refusals.js'
 import { connectRedis, subscriberOf } from './redis.js'
+import { redisNames } from './redis-url.js'
+import { watchWrites } from './redis-writes.js'
 import type { Stores } from './stores.js'
 
 /** The changelog that saved states are at home in. */
@@ -73,7 +77,7 @@ async function open (
   const log: EventLog = format ? new RegistryLog(kafka, format) : kafka
   closers.push(() => log.close())
 
-  const { redis, control, publisher, subscriber } = await connectAll(config.redisUrl!, logger, health, closers)
+  const { redis, control, publisher, subscriber } = await connectAll(config, logger, health, closers)
 
   const { identity } = kafka
   const endOf = async (stream: Stream<any>, partition: number) => (await log.bounds(stream, partition)).next
@@ -128,8 +132,10 @@ async function open (
   }
 }
 
-/** What is closed by `closers`, and tells `health` while it is not connected. */
-async function connectAll (url: string, logger: Logger, health: Health, closers: Array<() => unknown>) {
+/** What is closed by `closers`, and tells `health` while it is not connected, or to a replica. */
+async function connectAll (config: Config, logger: Logger, health: Health, closers: Array<() => unknown>) {
+  const { topicPrefix: prefix } = config
+  const url = config.redisUrl!
   let lastError = ''
   const onError = (error: Error) => {
     lastError = error.message
@@ -145,11 +151,23 @@ async function connectAll (url: string, logger: Logger, health: Health, closers:
     })
     return connection
   }
-  const redis = watched(await connectRedis(url, { onError }), 'tables')
+  const options = { ...redisAccess(config), onError }
+  const redis = watched(await connectRedis(url, options), 'tables')
+  await checkRedis(redis, prefix, redisNames(url))
   // Leases of nodes, and messages, must not wait behind what clients' traffic writes.
-  const control = watched(await connectRedis(url, { onError }), 'node table')
-  const publisher = watched(await connectRedis(url, { onError }), 'links, out')
-  const subscriber = watched(await subscriberOf(publisher, { onError }), 'links, in')
+  const control = watched(await connectRedis(url, options), 'node table')
+  const publisher = watched(await connectRedis(url, options), 'links, out')
+  const subscriber = watched(await subscriberOf(publisher, options), 'links, in')
+  const master = 'the master of Redis'
+  const unwatch = watchWrites(publisher, {
+    prefix,
+    demoted: reason => {
+      health.begin('redis', `connected to a replica, which was the master: ${reason}`, master)
+      subscriber.disconnect(true)
+    },
+    writable: () => { health.end('redis', master) },
+  })
+  closers.push(unwatch)
   return { redis, control, publisher, subscriber }
 }
 

@@ -63,12 +63,19 @@ export async function startRedis (t: Teardown, { args = [] }: { args?: readonly 
   }
 }
 
-/** Three masters that share all slots, without replicas. */
-export async function startRedisCluster (t: Teardown): Promise<TestRedisCluster> {
+/**
+ * Three masters that share all slots, without replicas.
+ *
+ * @param options.args further arguments of each
+ * @param options.password that `args` gives them
+ */
+export async function startRedisCluster (
+  t: Teardown, { args = () => [], password }: { args?: (i: number) => readonly string[], password?: string } = {}
+): Promise<TestRedisCluster> {
   const masters: Array<{ port: number, busPort: number }> = []
   for (let i = 0; i < 3; i++) {
     const busPort = await findPort()
-    const { port } = await startRedis(t, { args: ['--cluster-enabled', 'yes', '--cluster-port', `${busPort}`] })
+    const { port } = await startRedis(t, { args: ['--cluster-enabled', 'yes', '--cluster-port', `${busPort}`, ...args(i)] })
     masters.push({ port, busPort })
   }
   for (const [i, { port }] of masters.entries()) {
@@ -81,9 +88,9 @@ export async function startRedisCluster (t: Teardown): Promise<TestRedisCluster>
       for (const other of masters.slice(0, i)) {
         await client.call('CLUSTER', 'MEET', '127.0.0.1', other.port, other.busPort)
       }
-    })
+    }, password)
   }
-  for (const { port } of masters) await withClient(port, waitForCluster)
+  for (const { port } of masters) await withClient(port, waitForCluster, password)
   const hosts = masters.map(({ port }) => `127.0.0.1:${port}`)
   return { url: `redis://${hosts.join()}`, urls: hosts.map(host => `redis://${host}`) }
 }
@@ -103,8 +110,8 @@ async function waitForCluster (client: Redis): Promise<void> {
   }
 }
 
-async function withClient<T> (port: number, use: (client: Redis) => Promise<T>): Promise<T> {
-  const client = new Redis({ host: '127.0.0.1', port })
+async function withClient<T> (port: number, use: (client: Redis) => Promise<T>, password?: string): Promise<T> {
+  const client = new Redis({ host: '127.0.0.1', port, ...(password === undefined ? {} : { password }) })
   try {
     return await use(client)
   } finally {

@@ -111,7 +111,8 @@ t.test('readConfig', async t => {
 
   t.test('reads where Redis is', async t => {
     const kafka = { KAFKA_BROKERS: 'a:9092' }
-    for (const url of ['redis://a', 'rediss://u:p@a:1/2', 'redis://a:1,b:2', 'redis+sentinel://a:1,b:2/main']) {
+    for (const url of ['redis://a', 'rediss://u:p@a:1/2', 'redis://a:1,b:2', 'redis+cluster://a:1', 'rediss+cluster://[::1]:7000,b',
+      'redis://[2001:db8::1]:6379/3', 'redis+sentinel://a:1,b:2/main', 'redis+sentinel://:p@[::1],b:2/my%20main/3']) {
       t.equal(readConfig({ ...kafka, REDIS_URL: url }).redisUrl, url)
     }
   })
@@ -262,4 +263,24 @@ t.test('the way to Kafka', async t => {
   t.match(options({ KAFKA_SASL_MECHANISM: 'AWS_MSK_IAM', KAFKA_SASL_AWS_REGION: 'eu-west-1' }), {
     sasl: { mechanism: 'OAUTHBEARER' }, ssl: {},
   })
+})
+
+t.test('the way to Redis', async t => {
+  const cluster = { KAFKA_BROKERS: 'a:9093', REDIS_URL: 'redis://a' }
+  const files = t.testdir({ text: 'no certificate' })
+  const refused: Array<[Record<string, string>, RegExp]> = [
+    [{ REDIS_URL: 'redis://a/b' }, /^REDIS_URL .* want redis:\/\/HOST:PORT\/DB, redis\+cluster/],
+    [{ REDIS_SSL_CA_FILE: `${files}/text` }, /^REDIS_URL: got a URL without TLS/],
+    [{ REDIS_URL: 'rediss://a', REDIS_SSL_CA_FILE: `${files}/text` }, /^REDIS_SSL_CA_FILE .* want a file with certificates/],
+    [{ REDIS_URL: 'redis://:p@a', REDIS_PASSWORD: 'p' }, /^REDIS_URL and REDIS_PASSWORD: got a password in both/],
+    [{ REDIS_URL: 'redis://u:p@a', REDIS_USERNAME: 'u' }, /^REDIS_URL and REDIS_USERNAME: got a user in both/],
+    [{ REDIS_USERNAME: 'u' }, /^REDIS_PASSWORD: got nothing/],
+    [{ REDIS_PASSWORD: 'p', REDIS_PASSWORD_FILE: `${files}/text` }, /got both, want one of them/],
+    [{ REDIS_PASSWORD_FILE: `${files}/none` }, /^REDIS_PASSWORD_FILE .* \(ENOENT\)/],
+    [{ REDIS_SENTINEL_PASSWORD: 'p' }, /^REDIS_SENTINEL_PASSWORD: of no use without redis\+sentinel/],
+    [{ REDIS_URL: 'redis+sentinel://a/m', REDIS_SENTINEL_USERNAME: 'u' }, /^REDIS_SENTINEL_PASSWORD: got nothing/],
+  ]
+  for (const [env, message] of refused) {
+    t.throws(() => readConfig({ ...cluster, ...env }), { name: 'ConfigError', message }, JSON.stringify(env))
+  }
 })
