@@ -2,9 +2,8 @@ import { fsyncSync, openSync, closeSync, statfsSync, statSync } from 'node:fs'
 import { chmod, copyFile, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RootDatabase } from 'lmdb'
-import { pageBytes } from './batch.js'
 import { claimExclusively, claimToRead, formatFile, releaseDirectory, StoreError } from './directory.js'
-import { openEnvironment } from './store.js'
+import { openEnvironment, usedBytes } from './environment.js'
 
 /** Where a backup comes from: a data directory that this process has open. */
 export interface BackupSource {
@@ -169,9 +168,3 @@ function checkRoom (from: string, to: string, bytes: number): void {
 function inMiB (bytes: number): string { return `${Math.ceil(bytes / 1_048_576).toLocaleString('en-US')} MiB` }
 
 function sizeOf (file: string): number { return statSync(file, { throwIfNoEntry: false })?.size ?? 0 }
-
-/** Pages in use and free ones between them: to tell them apart the list of free ones would have to be walked. */
-function usedBytes (env: RootDatabase<Buffer, Buffer>): number {
-  const { lastPageNumber } = (env as unknown as { env: { info (): { lastPageNumber: number } } }).env.info()
-  return (lastPageNumber + 1) * pageBytes
-}

@@ -34,7 +34,8 @@ const arenaBytes = 1 << 16
 /** An arena that one huge commit made is given back. */
 const arenaBytesKept = 1 << 22
 
-interface Mark { readonly bytes: number, readonly pageBytes: number, readonly length: number }
+/** A place in a batch. */
+export interface Mark { readonly bytes: number, readonly pageBytes: number, readonly length: number }
 
 /** The writes of one commit, all collected before lmdb takes the first. Values live in an arena that is used again. */
 export class Batch implements WriteBatch {

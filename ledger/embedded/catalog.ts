@@ -65,7 +65,10 @@ export class Catalog {
     this.creating.push(entry)
   }
 
-  /** Every few hundred commits, or `now`: rows for the blocks before this commit that are in none yet. */
+  /**
+   * Every few hundred commits, or `now`: rows for the blocks before this commit that are in none yet. Told of the
+   * outcome by `indexWritten`, before `committed`, or by `indexFailed`.
+   */
   writeIndex (batch: WriteBatch, now: boolean): void {
     if (!now && this.sinceIndexed < indexEvery && !this.keysFull()) return
     for (const index of this.indexes.values()) index.writeRow(batch)
@@ -75,6 +78,15 @@ export class Catalog {
     this.indexing = true
   }
 
+  indexWritten (): void {
+    if (!this.indexing) return
+    for (const index of this.indexes.values()) index.rowWritten()
+    this.sinceIndexed = 0
+    this.indexing = false
+  }
+
+  indexFailed (): void { this.indexing = false }
+
   /**
    * Comes before the blocks of the commit are added to their indexes.
    *
@@ -83,19 +95,12 @@ export class Catalog {
    */
   committed (commits: number): void {
     for (const entry of this.creating) entry.stored = true
-    if (this.indexing) {
-      for (const index of this.indexes.values()) index.rowWritten()
-      this.sinceIndexed = 0
-    }
     this.nextCommit += commits
     this.sinceIndexed += commits
     this.failed()
   }
 
-  failed (): void {
-    this.creating = []
-    this.indexing = false
-  }
+  failed (): void { this.creating = [] }
 
   private keysFull (): boolean {
     for (const { keys } of this.indexes.values()) if (keys.full) return true

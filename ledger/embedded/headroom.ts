@@ -7,6 +7,20 @@ const chunkBytes = 1 << 20
 const zeros = Buffer.from(new WebAssembly.Memory({ initial: chunkBytes >> 16 }).buffer)
 
 /**
+ * What a commit leaves of the headroom. What is derived may go deeper than appends, for retention waits until it is
+ * stored; and deletions deeper than that. The last part stays in any case, for what no estimate of a commit knows.
+ */
+export const reserves = { others: 1 / 4, derived: 1 / 8, relief: 1 / 16 }
+
+/** Of the data file. */
+export interface Pages {
+  /** Up to the last page that was ever used. */
+  usedBytes (): number
+  /** Pages among them that nothing uses any more. */
+  freeBytes (): number
+}
+
+/**
  * Keeps written zeros at the end of the data file, ahead of the pages in use. A commit into bytes that exist takes the
  * file system half the time of one that makes the file grow: no journal entry for the new length. They are written in
  * append mode, which can not hit bytes that LMDB has written, whoever of the two is faster.
@@ -16,44 +30,73 @@ const zeros = Buffer.from(new WebAssembly.Memory({ initial: chunkBytes >> 16 }).
  * wait until zeros are on the disk.
  *
  * It is also what keeps LMDB from finding out that the disk is full: after a write that failed for want of space it may
- * corrupt its heap, which ends the process, or never answer. A commit begins only where `has` or `reach` say yes.
+ * corrupt its heap, which ends the process, or never answer. A commit begins only where `has` or `reach` say yes, and
+ * that is only where the file has bytes for all that it may grow by.
  */
 export class Headroom {
   private sizeBytes: number
   private growing: Promise<void> | undefined
+  /** As of the last commit. */
+  private usedBytes = 0
+  /** Pages inside the file that were free after each of the last commits. */
+  private recent: number[] = []
+  /** So many free ones lie too far apart for what is written, or are still read. */
+  private uselessBytes = 0
 
   private constructor (
     private readonly file: FileHandle,
     private direct: FileHandle | undefined,
     sizeBytes: number,
-    private readonly usedBytes: () => number,
+    private readonly pages: Pages,
     private readonly wantedBytes: number
   ) {
     this.sizeBytes = sizeBytes
   }
 
-  static async open (path: string, usedBytes: () => number, wantedBytes: number): Promise<Headroom> {
+  static async open (path: string, pages: Pages, wantedBytes: number): Promise<Headroom> {
     const file = await open(path, 'a')
-    const headroom = new Headroom(file, await openDirectly(path), (await file.stat()).size, usedBytes, wantedBytes)
+    const headroom = new Headroom(file, await openDirectly(path), (await file.stat()).size, pages, wantedBytes)
     await headroom.reach(0)
     return headroom
   }
 
-  /** True where the file has `bytes` for a commit, and a reserve for what no estimate of a commit knows. */
-  has (bytes: number): boolean {
-    return this.sizeBytes - this.usedBytes() >= bytes + this.wantedBytes / 4
+  /**
+   * True where the file has `bytes` for a commit, and that part of the reserve behind them; or less of it, where enough
+   * pages inside the file are free, such as those that retention has made so. A commit takes them first. How many of
+   * them a long value finds side by side nobody knows, so it must be able to do without.
+   */
+  has (bytes: number, reserve: number = reserves.others): boolean {
+    const left = this.sizeBytes - this.pages.usedBytes() - bytes
+    const least = this.wantedBytes * reserves.relief
+    return left >= this.wantedBytes * reserve ||
+      (left >= least && this.pages.freeBytes() - this.uselessBytes >= 2 * bytes + least)
+  }
+
+  /** After each commit: where the file has grown all the same, the pages that were free then are of no use. */
+  committed (): void {
+    const usedBytes = this.pages.usedBytes()
+    const grew = usedBytes > this.usedBytes
+    this.usedBytes = usedBytes
+    if (this.sizeBytes - usedBytes >= this.wantedBytes / 2) {
+      this.recent = []
+      return
+    }
+    const freeBytes = this.pages.freeBytes()
+    this.recent = [...this.recent.slice(-2), freeBytes]
+    // What a commit makes free can be used by the one after the next.
+    this.uselessBytes = Math.min(grew ? Infinity : this.uselessBytes, ...this.recent)
   }
 
   /** Grows the file where it has to be, and says as `has` does what came of it: false where the disk is full. */
-  async reach (bytes: number): Promise<boolean> {
+  async reach (bytes: number, reserve: number = reserves.others): Promise<boolean> {
     while (this.growing !== undefined) await this.growing
-    if (!this.has(bytes)) await this.grow(bytes)
-    return this.has(bytes)
+    if (!this.has(bytes, reserve)) await this.grow(bytes)
+    return this.has(bytes, reserve)
   }
 
   /** Grows the file in the background where less than half of what is wanted is left. */
   keep (): void {
-    if (this.growing === undefined && this.sizeBytes < this.usedBytes() + this.wantedBytes / 2) {
+    if (this.growing === undefined && this.sizeBytes < this.pages.usedBytes() + this.wantedBytes / 2) {
       this.grow(0).catch(() => {}) // it never rejects
     }
   }
@@ -65,7 +108,7 @@ export class Headroom {
   }
 
   private grow (bytes: number): Promise<void> {
-    this.growing = this.append(this.usedBytes() + this.wantedBytes + bytes)
+    this.growing = this.append(this.pages.usedBytes() + this.wantedBytes + bytes)
       .catch(() => {}) // as far as the disk let it: what there is says the size of the file
       .finally(() => { this.growing = undefined })
     return this.growing

@@ -12,9 +12,10 @@ import { Group, type Committed, type FollowerErrorHandler } from './followers.js
 import { blockKey, kind } from './keys.js'
 import type { PartitionLog } from './partition.js'
 import { Pending } from '../pending.js'
-import { Sweeper, writeTrim, type KeptStream, type Retention, type Trim } from './retention.js'
+import { Sweeper, type KeptStream, type Retention } from './retention.js'
 import type { Store, Writer } from './store.js'
 import { Streams } from './streams.js'
+import { Trims } from './trims.js'
 import { deal } from './turns.js'
 
 export interface EmbeddedLogOptions {
@@ -83,11 +84,9 @@ class LmdbLog implements EmbeddedLog, Writer {
   /** Who has something to write, in the order of their turns. */
   private waiting: PartitionLog[] = []
   private tombstones: Array<{ log: PartitionLog, offset: number }> = []
-  private trims: Trim[] = []
   private written: PartitionLog[] = []
   /** Commit numbers that the commit under way takes. */
   private commitsWritten = 0
-  private writtenTrims: Trim[] = []
   /** By key, in binary: committed and not yet written, and written by the commit under way. */
   private commits = new Map<string, bigint>()
   private writtenCommits = new Map<string, bigint>()
@@ -99,6 +98,7 @@ class LmdbLog implements EmbeddedLog, Writer {
   private readonly now: () => number
   private readonly steady: () => number
   private readonly sweeper: Sweeper
+  private readonly trims: Trims
   private readonly sweeping: NodeJS.Timeout
   private bytesUnswept = 0
   private ended: Promise<void> | undefined
@@ -113,7 +113,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.steady = options.steady ?? (() => performance.now())
     this.sweeper = new Sweeper({
       streams: () => this.keptStreams(),
-      trim: trim => this.trim(trim),
+      trim: trim => this.trims.run(trim),
       stopped: () => this.closing.signal.aborted,
       now: this.now,
       steady: this.steady,
@@ -130,6 +130,7 @@ class LmdbLog implements EmbeddedLog, Writer {
       released: ({ share }, { bytes, own }) => { this.pending.release(share, bytes, own) },
     })
     this.checkPartitions()
+    this.trims = new Trims(store, this.streams.catalog)
     store.register(this)
     store.onClose(() => this.close())
     this.sweeping = setInterval(() => { this.sweep().catch(() => {}) }, options.sweepMs ?? 60_000)
@@ -236,24 +237,17 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.beganMs = this.steady()
     this.writeTombstones(batch, atMs)
     this.writeCommits(batch)
-    // A block may go only once the index knows its offset, or the next open would give that offset away again.
-    this.streams.catalog.writeIndex(batch, this.trims.length > 0)
-    for (const trim of this.trims) writeTrim(trim, batch)
-    this.writtenTrims = this.trims
-    this.trims = []
     this.bytesUnswept += batch.bytes
   }
 
   committed (): void {
-    const { written, writtenTrims, metrics } = this
+    const { written, metrics } = this
     this.commitSize.committed(this.steady() - this.beganMs, this.isFull)
     const commit = this.streams.catalog.nextCommit
     this.streams.catalog.committed(this.commitsWritten)
     this.written = []
-    this.writtenTrims = []
     this.writtenCommits = new Map()
     this.commitsWritten = 0
-    for (const { log, first, bytes } of writtenTrims) log.index.firstWritten(first, bytes)
     for (const log of written) {
       const { blocks, entries } = log.committed(commit)
       metrics.blocksAppended += blocks
@@ -269,7 +263,6 @@ class LmdbLog implements EmbeddedLog, Writer {
     const { written } = this
     this.streams.catalog.failed()
     this.written = []
-    this.writtenTrims = []
     this.commitsWritten = 0
     this.commits = new Map([...this.writtenCommits, ...this.commits])
     this.writtenCommits = new Map()
@@ -281,6 +274,7 @@ class LmdbLog implements EmbeddedLog, Writer {
       log.passedOver = 0
       log.refuseQueued(err)
     }
+    this.sweeper.pressed()
   }
 
   private waitFor (log: PartitionLog): void {
@@ -296,13 +290,6 @@ class LmdbLog implements EmbeddedLog, Writer {
     }
     const { rejected: retention } = this.options
     if (retention) for (const { logs } of this.streams.rejected()) yield { logs, retention }
-  }
-
-  private async trim (trim: Trim): Promise<boolean> {
-    this.trims.push(trim)
-    this.store.request(true)
-    await this.store.settled()
-    return trim.log.first >= trim.first
   }
 
   private committedBy (streamId: number, group: string): Committed {

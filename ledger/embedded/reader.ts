@@ -2,8 +2,8 @@ import type { LogReader, StoredBlocks } from '../log.js'
 import { isRejectedStream } from '../rejected.js'
 import type { Catalog } from './catalog.js'
 import { claimExclusively, claimToRead, releaseDirectory } from './directory.js'
+import { openEnvironment } from './environment.js'
 import type { DamageHandler } from './log.js'
-import { openEnvironment } from './store.js'
 import { Streams } from './streams.js'
 
 export interface StoredLog extends LogReader, StoredBlocks {

@@ -1,9 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { WriteBatch } from './batch.js'
-import { blockKey } from './keys.js'
 import type { PartitionLog } from './partition.js'
 import { RetentionClock } from './retention-clock.js'
 import { canBe } from './stored-times.js'
+import type { Trim } from './trims.js'
 
 export interface Retention {
   /** Blocks older than this are deleted. */
@@ -20,15 +19,6 @@ export interface KeptStream {
   readonly retention: Retention
 }
 
-/** A deletion of the oldest blocks of one partition. */
-export interface Trim {
-  readonly log: PartitionLog
-  readonly commits: readonly number[]
-  /** The first offset kept after it. */
-  readonly first: number
-  readonly bytes: number
-}
-
 export interface SweeperDeps {
   /** All that may be deleted from, as they are now. */
   streams (): Iterable<KeptStream>
@@ -43,6 +33,7 @@ export interface SweeperDeps {
 
 /** Deleted with one commit, so that no commit takes long because of it. */
 const blocksPerCommit = 64
+const pressedEveryMs = 2_000
 /** How long looking at times may keep the event loop. */
 const turnMs = 2
 
@@ -52,6 +43,7 @@ export class Sweeper {
   private readonly ages = new Map<PartitionLog, Age>()
   private running: Promise<void> = Promise.resolve()
   private relieving = false
+  private pressedMs = -Infinity
   /** Of the newest block of each partition as it was opened, the latest. */
   private newestMs: number | undefined
 
@@ -85,6 +77,14 @@ export class Sweeper {
     this.next(async () => {
       for (const stream of excessive) await this.deleteExcess(stream)
     }).catch(() => {}).finally(() => { this.relieving = false })
+  }
+
+  /** A commit has failed, mostly because the disk is full: what may go should not wait for the next minute. */
+  pressed (): void {
+    const nowMs = this.deps.steady()
+    if (nowMs - this.pressedMs < pressedEveryMs || this.deps.stopped()) return
+    this.pressedMs = nowMs
+    this.sweep().catch(() => {})
   }
 
   /** One after the other: two would delete the same blocks. */
@@ -151,11 +151,6 @@ function trimOf (log: PartitionLog, end: number, bytesMax: number): Trim | undef
     bytes += size
   }
   return first > log.first ? { log, commits, first, bytes } : undefined
-}
-
-export function writeTrim ({ log, commits, first, bytes }: Trim, batch: WriteBatch): void {
-  for (const commit of commits) batch.remove(blockKey(commit, log.streamId, log.partition))
-  log.index.writeFirst(batch, first, bytes)
 }
 
 /** How far the blocks of one partition are too old. Each is looked at once, whatever the number of sweeps. */

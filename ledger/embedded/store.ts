@@ -1,10 +1,11 @@
-import { statfsSync } from 'node:fs'
 import { join } from 'node:path'
-import { open as openLmdb, type RootDatabase } from 'lmdb'
+import type { RootDatabase } from 'lmdb'
 import { GatewayError } from '../../schemas/errors.js'
-import { Batch, derivedBytes, pageBytes, type WriteBatch } from './batch.js'
+import { Batch, derivedBytes, type Mark, type WriteBatch } from './batch.js'
 import { claimDirectory, claimExclusively, releaseDirectory, stampFormat } from './directory.js'
-import { Headroom } from './headroom.js'
+import { freeBytes, openEnvironment, reasonOf, textOf, usedBytes } from './environment.js'
+import { Headroom, reserves } from './headroom.js'
+import { Shortage } from './shortage.js'
 
 /**
  * The LMDB environment in the data directory, and the one commit loop that everything embedded shares: streams, tables
@@ -37,6 +38,11 @@ export interface Writer {
    * asked again when there is room; so it keeps what has failed.
    */
   readonly derived?: boolean
+  /**
+   * What it writes makes room. Where the disk has none, it goes into a commit of its own that may take the reserve of
+   * the file, and nobody else's does.
+   */
+  readonly relief?: boolean
   /** Puts what it has into the commit that begins now. May leave something for the next one by requesting it. */
   write (batch: WriteBatch): void
   /** All of it is on the disk. */
@@ -67,13 +73,19 @@ export interface StoreOptions {
   readonly neighbours?: readonly string[]
 }
 
-const mapBytes = 2 ** 40 // address space, not memory; a map that never grows is never mapped anew
-const probeMs = 500
+const failedLazyMs = 500
 const averageOver = 32
-/** One huge append that finds no room keeps others waiting for no more than this. */
-const refusedBytesMax = 1 << 22
 const headroomEveryBytes = 1 << 20
 const headroomEveryCommits = 64
+
+interface Collected {
+  /** The end of what makes room. */
+  readonly relief: Mark
+  /** The end of what is not derived. */
+  readonly others: Mark
+  /** Page bytes. */
+  readonly derivedBytes: number
+}
 
 /**
  * @throws StoreError when the directory can not be used: in use by another process, not ours, of a newer format, not
@@ -89,7 +101,8 @@ export async function openStore (options: StoreOptions): Promise<Store> {
       await env.close()
       throw err
     }
-    const headroom = await Headroom.open(join(path, 'data.mdb'), () => usedBytes(env), options.headroomBytes ?? 16 << 20)
+    const pages = { usedBytes: () => usedBytes(env), freeBytes: () => freeBytes(env) }
+    const headroom = await Headroom.open(join(path, 'data.mdb'), pages, options.headroomBytes ?? 16 << 20)
     return new EmbeddedStore(env, path, headroom, options)
   } catch (err) {
     releaseDirectory(path)
@@ -97,35 +110,16 @@ export async function openStore (options: StoreOptions): Promise<Store> {
   }
 }
 
-/** @param path of a directory that is claimed */
-export function openEnvironment (path: string, { readOnly = false } = {}): RootDatabase<Buffer, Buffer> {
-  // Without overlappingSync a commit is LMDB's own: pages, fdatasync, then the meta page through O_DSYNC.
-  return openLmdb<Buffer, Buffer>({
-    path,
-    readOnly,
-    noSubdir: false, // or lmdb takes a directory with a dot in its name for a file
-    pageSize: pageBytes,
-    encoding: 'binary',
-    keyEncoding: 'binary',
-    overlappingSync: false,
-    eventTurnBatching: false,
-    mapSize: mapBytes,
-    maxReaders: 32,
-    noMemInit: true,
-    permissionsMode: 0o600,
-  } as Parameters<typeof openLmdb>[0]) as RootDatabase<Buffer, Buffer>
-}
-
 class EmbeddedStore implements Store {
   readonly metrics: StoreMetrics = { commits: 0, commitsFailed: 0, commitMs: 0 }
-  private readonly derived: Writer[] = []
+  private readonly relief: Writer[] = []
   private readonly others: Writer[] = []
+  private readonly derived: Writer[] = []
   private readonly closeTasks: Array<() => Promise<void>> = []
   private readonly batch: Batch
   private readonly lazyCommitMs: number
   private immediate: NodeJS.Immediate | undefined
   private timer: NodeJS.Timeout | undefined
-  private probe: NodeJS.Timeout | undefined
   private committing = false
   private bytesSinceKept = 0
   /** Something was requested since the commit in flight collected its writes; urgent: not only lazily. */
@@ -133,12 +127,11 @@ class EmbeddedStore implements Store {
   private urgent = false
   private waiting: Array<() => void> = []
   private failure: GatewayError | undefined
-  /** What derived writes, and the others, want and the file does not have; 0 where they lack nothing. */
-  private readonly short = { derived: 0, others: 0 }
-  /** The disk was asked for it and has no room. */
-  private full = false
-  /** The commit under way has what derived writers gave it. */
-  private hasDerived = false
+  private readonly shortage: Shortage
+  /** Who has something in the commit under way, in the order in which they are told of its outcome. */
+  private taking: Writer[] = []
+  /** The others were refused. */
+  private relieving = false
   private isStopping = false
   private state: 'open' | 'closing' | 'closed' = 'open'
   private closing: Promise<void> | undefined
@@ -153,17 +146,22 @@ class EmbeddedStore implements Store {
     private readonly options: StoreOptions
   ) {
     this.batch = new Batch(env)
-    cutChain(env)
+    const found = (derivedToo: boolean) => { if (derivedToo || this.failure || this.isStopping) this.request(false) }
+    this.shortage = new Shortage(headroom, found, () => { this.probe() })
     this.lazyCommitMs = options.lazyCommitMs ?? 20
   }
 
-  register (writer: Writer): void { (writer.derived ? this.derived : this.others).push(writer) }
+  register (writer: Writer): void {
+    if (writer.relief) this.relief.push(writer)
+    else if (writer.derived) this.derived.push(writer)
+    else this.others.push(writer)
+  }
 
   onClose (task: () => Promise<void>): void { this.closeTasks.push(task) }
 
   health (): { ok: boolean, reason: string } {
     if (this.state !== 'open') return { ok: false, reason: 'the store is closed' }
-    const failure = this.full ? noRoom() : this.failure
+    const failure = this.shortage.isFull ? noRoom() : this.failure
     return failure ? { ok: false, reason: failure.message } : { ok: true, reason: '' }
   }
 
@@ -194,18 +192,18 @@ class EmbeddedStore implements Store {
     await this.settled()
     this.state = 'closing'
     this.unschedule()
-    clearTimeout(this.probe)
+    this.shortage.close()
     await this.headroom.close()
     await this.env.close()
     this.state = 'closed'
-    this.giveUp([...this.derived, ...this.others], new GatewayError('ledger-unavailable', 'the store is closed'))
+    this.giveUp([...this.derived, ...this.others, ...this.relief], new GatewayError('ledger-unavailable', 'the store is closed'))
     releaseDirectory(this.path)
   }
 
   /** In the check phase, after every socket that is readable in this turn was read: what they append is one commit. */
   private schedule (): void {
     if (this.urgent) this.immediate ??= setImmediate(this.commitTurn)
-    else this.timer ??= setTimeout(this.commitTurn, this.failure ? probeMs : this.lazyCommitMs)
+    else this.timer ??= setTimeout(this.commitTurn, this.failure ? failedLazyMs : this.lazyCommitMs)
   }
 
   private unschedule (): void {
@@ -222,55 +220,84 @@ class EmbeddedStore implements Store {
     const waiting = this.waiting
     this.waiting = []
     const startedMs = performance.now()
-    let derived: number
+    let collected: Collected
     try {
-      derived = this.collect()
+      collected = this.collect()
     } catch (err) {
       this.finish(startedMs, waiting, err)
       return
     }
-    // After a refusal all wait for as much room, or some of a client's uplinks would find it, and leave gaps.
-    const bytes = Math.max(this.batch.pageBytes, this.short.others)
+    const { relief, others, derivedBytes } = collected
+    const withoutDerived = relief.pageBytes + this.shortage.neededBy(others.pageBytes - relief.pageBytes)
+    const bytes = withoutDerived + derivedBytes
     if (this.headroom.has(bytes)) {
       this.write(startedMs, waiting)
       return
     }
     this.headroom.reach(bytes).then(hasRoom => {
-      if (hasRoom) {
+      if (hasRoom || this.headroom.has(withoutDerived)) {
+        if (derivedBytes > 0 && !this.headroom.has(bytes, reserves.derived)) this.leaveOutDerived(others)
         this.write(startedMs, waiting)
-        return
+      } else {
+        this.refuseOthers(startedMs, waiting, collected)
       }
-      if (derived > 0) this.short.derived = bytes // the others shall go without it
-      if (bytes > derived) this.short.others = Math.min(bytes - derived, refusedBytesMax)
-      this.full = true
-      this.finish(startedMs, waiting, noRoom())
     })
   }
 
-  /** Everybody's writes, but derived ones that do not fit. @returns page bytes of the derived ones */
-  private collect (): number {
+  /** Everybody's writes, but derived ones that do not fit. */
+  private collect (): Collected {
     const { batch } = this
     batch.start()
+    this.relieving = false
+    for (const writer of this.relief) writer.write(batch)
+    const relief = batch.mark()
     for (const writer of this.others) writer.write(batch)
-    this.hasDerived = false
-    if (this.short.derived > 0) {
-      if (this.isStopping) this.giveUp(this.derived, noRoom())
-      return 0
-    }
+    this.taking = [...this.relief, ...this.others]
     const others = batch.mark()
-    const each = others.pageBytes > 0 ? Math.max(derivedBytes.busy, others.pageBytes / 2) : derivedBytes.idle
+    this.collectDerived(others.pageBytes)
+    return { relief, others, derivedBytes: batch.pageBytes - others.pageBytes }
+  }
+
+  private collectDerived (besides: number): void {
+    const { batch } = this
+    if (this.shortage.hasDerived) {
+      if (this.isStopping) this.giveUp(this.derived, noRoom())
+      return
+    }
+    const mark = batch.mark()
+    const each = besides > 0 ? Math.max(derivedBytes.busy, besides / 2) : derivedBytes.idle
     for (const writer of this.derived) {
       batch.derivedEnd = batch.pageBytes + each
       writer.write(batch)
     }
-    const bytes = batch.pageBytes - others.pageBytes
-    this.hasDerived = this.headroom.has(bytes)
-    if (this.hasDerived) return bytes
+    this.taking = [...this.derived, ...this.taking]
+    const bytes = batch.pageBytes - mark.pageBytes
+    if (bytes > 0 && !this.headroom.has(bytes, reserves.derived)) this.leaveOutDerived(mark)
+  }
+
+  private leaveOutDerived (mark: Mark): void {
+    const bytes = this.batch.pageBytes - mark.pageBytes
+    // Those who are left out have nothing to go on with: each would ask for the next commit, and so for ever.
+    this.taking = this.taking.slice(this.derived.length)
     for (const writer of this.derived) writer.failed(noRoom())
-    this.short.derived = bytes
-    batch.cutBack(others)
-    this.findRoom()
-    return 0
+    this.batch.cutBack(mark)
+    this.shortage.leaveOut(bytes)
+  }
+
+  /** What makes room, and what retention waits for, may have the reserve. */
+  private refuseOthers (startedMs: number, waiting: Array<() => void>, { relief, others }: Collected): void {
+    this.shortage.refuse(others.pageBytes - relief.pageBytes)
+    for (const writer of this.derived) writer.failed(noRoom()) // they are asked again
+    if (this.shortage.isShort) this.fail(noRoom(), this.others)
+    this.batch.cutBack(relief)
+    this.relieving = true
+    this.taking = [...this.relief]
+    this.collectDerived(relief.pageBytes)
+    if (this.headroom.has(this.batch.pageBytes, reserves.relief)) {
+      this.write(startedMs, waiting)
+    } else {
+      this.finish(startedMs, waiting, noRoom())
+    }
   }
 
   private write (startedMs: number, waiting: Array<() => void>): void {
@@ -295,19 +322,17 @@ class EmbeddedStore implements Store {
     this.metrics.commitMs += (performance.now() - startedMs - this.metrics.commitMs) / averageOver
     this.metrics.commits++
     this.committing = false
+    this.headroom.committed()
     this.bytesSinceKept += this.batch.bytes
     if (this.bytesSinceKept > headroomEveryBytes || this.metrics.commits % headroomEveryCommits === 0) {
       this.bytesSinceKept = 0
       this.headroom.keep()
     }
     if (err === undefined) {
-      this.failure = undefined
-      // Those who were left out have nothing to go on with: each would ask for the next commit, and so for ever.
-      if (this.hasDerived) for (const writer of this.derived) writer.committed()
-      for (const writer of this.others) writer.committed()
+      if (!this.relieving) this.failure = undefined
+      for (const writer of this.taking) writer.committed()
     } else {
-      this.metrics.commitsFailed++
-      this.fail(err)
+      this.fail(err, this.relieving ? this.taking : [...this.derived, ...this.others, ...this.relief])
     }
     for (const resolve of waiting) resolve()
     if (this.requested || this.waiting.length > 0) {
@@ -316,91 +341,30 @@ class EmbeddedStore implements Store {
     }
   }
 
-  private fail (err: unknown): void {
+  private fail (err: unknown, writers: readonly Writer[]): void {
+    this.metrics.commitsFailed++
     if (err instanceof GatewayError) {
       this.failure = err
     } else {
-      // LMDB reports a page that fits only in part as an input/output error.
-      const text = diskFull(this.path) ? 'the disk is full' : err instanceof Error ? err.message : String(err)
+      const text = textOf(err, this.path)
       this.failure = new GatewayError('ledger-unavailable', `the local store can not be written: ${text}`, { cause: err })
     }
-    for (const writer of this.derived) writer.failed(this.failure)
-    for (const writer of this.others) writer.failed(this.failure)
+    for (const writer of writers) writer.failed(this.failure)
     if (this.isStopping) this.giveUp(this.derived, this.failure)
-    this.probeLater()
+    this.shortage.lookLater()
   }
 
   private giveUp (writers: readonly Writer[], err: GatewayError): void {
     for (const writer of writers) writer.givenUp?.(err)
   }
 
-  /** Nobody appends to a store that refuses, so it finds out by itself that there is space again. */
-  private probeLater (): void {
-    clearTimeout(this.probe)
-    this.probe = setTimeout(() => {
-      if (this.state !== 'open') return
-      if (this.short.derived > 0 || this.short.others > 0) this.findRoom()
-      else if (this.failure) this.request(false)
-    }, probeMs)
-    this.probe.unref()
+  private probe (): void {
+    if (this.state !== 'open') return
+    if (this.shortage.isShort) this.shortage.find()
+    else if (this.failure) this.request(false)
   }
-
-  /** Asks the disk for what is lacking, and whoever lacked it for their writes where it has that. */
-  private findRoom (): void {
-    this.roomFor(this.short.derived).then(async hasRoom => {
-      if (hasRoom) this.short.derived = 0
-      if (await this.roomFor(this.short.others)) this.short.others = 0
-      this.full = this.short.derived > 0 || this.short.others > 0
-      if (this.full) this.probeLater()
-      if (hasRoom || this.failure || this.isStopping) this.request(false)
-    })
-  }
-
-  private async roomFor (bytes: number): Promise<boolean> { return bytes === 0 || await this.headroom.reach(bytes) }
 }
 
 function noRoom (): GatewayError {
   return new GatewayError('ledger-unavailable', 'the local store can not be written: the disk is full')
-}
-
-/**
- * lmdb keeps what is known of each write in a list, and each such object holds the next one when it is long out of the
- * list. Once V8 takes one of them for old, its collections of the young generation find all that come after it alive:
- * every commit then leaves garbage that only a collection of everything removes
- * (docs/decisions/0013-promoted-garbage.md).
- */
-function cutChain (env: RootDatabase<Buffer, Buffer>): void {
-  let passed: Link | undefined
-  env.on('aftercommit', ({ next }: { next: Link }) => {
-    if (passed !== undefined && passed !== next) passed.next = passed.nextTxn = null
-    passed = next
-  })
-}
-
-/** The first write of a transaction. */
-interface Link { next: unknown, nextTxn?: unknown }
-
-/** lmdb rejects a put with "see commitError", a promise that rejects with the reason. */
-async function reasonOf (err: unknown): Promise<unknown> {
-  try {
-    await (err as { commitError?: Promise<unknown> }).commitError
-    return err
-  } catch (reason) {
-    return reason
-  }
-}
-
-function diskFull (path: string): boolean {
-  try {
-    const { bavail, bsize } = statfsSync(path)
-    return bavail * bsize < 1 << 20
-  } catch {
-    return false
-  }
-}
-
-/** The native environment knows; `getStats` would walk the list of free pages as well. */
-function usedBytes (env: RootDatabase<Buffer, Buffer>): number {
-  const { lastPageNumber } = (env as unknown as { env: { info (): { lastPageNumber: number } } }).env.info()
-  return (lastPageNumber + 1) * pageBytes
 }

@@ -1,7 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
@@ -14,9 +13,9 @@ import { BusyClient } from './busy-client.js'
 import {
   apiKey, type Failed, jwtSecret, type NodeProcess, readUplinks, request, startProcess, tryProcess, until,
 } from './node-process.js'
+import { cannotMount, mounted } from './small-disk.js'
 
 const mib = 1 << 20
-const cannotMount = canMount() ? false : 'it takes root, and the right to mount a tmpfs'
 
 t.test('A data directory that can not be used', async t => {
   t.test('ends the command with code 2 and names the variable when a file is in its place', async t => {
@@ -291,28 +290,4 @@ async function checkUplinks (t: Test, node: NodeProcess, clients: readonly BusyC
     t.strictSame(mine.map(({ seq }) => seq), Array.from({ length: acked.size }, (_, i) => i + 1))
     t.strictSame(mine.filter(({ seq, userSeq }) => acked.get(seq) !== 0 && acked.get(seq) !== userSeq), [])
   }
-}
-
-function canMount (): boolean {
-  const directory = mkdtempSync(join(tmpdir(), 'ledgerline-'))
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', directory], { stdio: 'ignore' })
-    execFileSync('umount', [directory], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  } finally {
-    rmdirSync(directory)
-  }
-}
-
-/** A small disk of its own. */
-function mounted (t: Test, options: string): string {
-  const directory = mkdtempSync(join(tmpdir(), 'ledgerline-'))
-  execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', directory])
-  t.teardown(() => {
-    execFileSync('umount', ['--lazy', directory])
-    rmdirSync(directory)
-  })
-  return directory
 }
