@@ -14,7 +14,7 @@ import { redisTables, type RedisTables } from '../projections/tables/redis.js'
 import type { TableName } from '../projections/tables/tables.js'
 import type { Health } from '../schemas/conditions.js'
 import { SchemaRegistry } from '../schemas/registry.js'
-import { downlinks, ledger, nodes, type Stream } from '../schemas/streams.js'
+import { connections, downlinks, ledger, nodes, uplinks, type Stream } from '../schemas/streams.js'
 import type { Config } from './config.js'
 import { downlinksGroup } from './downlinks.js'
 import { kafkaAccess, sendsPasswordInClear } from './kafka-access.js'
@@ -24,6 +24,9 @@ import { connectRedis, subscriberOf } from './redis.js'
 import { redisNames } from './redis-url.js'
 import { watchWrites } from './redis-writes.js'
 import type { Stores } from './stores.js'
+
+/** What is derived from a partition of the ledger goes to the partition of the same number. */
+const ofUsers: ReadonlyArray<Stream<any>> = [uplinks, connections]
 
 /** The changelog that saved states are at home in. */
 const statesName = 'states'
@@ -67,7 +70,8 @@ async function open (
     clientId: config.kafkaClientId ?? nodeId,
     sendDeadlineMs: config.kafkaRequestTimeoutMs,
     sessionTimeoutMs: config.kafkaSessionTimeoutMs,
-    streams: streams.map(stream => ({ stream, partitions, ...retention })),
+    streams: streams.map(stream =>
+      ({ stream, partitions, ...retention, ...(ofUsers.includes(stream) ? { like: ledger } : {}) })),
     changelogs: [{ name: statesName, like: ledger }],
     format: format ?? singleObjectFormat,
     onRejected: rejected => { logger.error(rejected, 'a stored record was set aside') },

@@ -13,7 +13,8 @@ import { KafkaFollowing } from './following.js'
 import { decoderOf, singleObjectFormat, type RecordFormat } from './format.js'
 import { Reader } from './reader.js'
 import type { Unreadable } from './record-batch.js'
-import { ensureTopics, findTopics, reach } from './topics.js'
+import { checkGroup } from './groups.js'
+import { ensureTopics, findTopics, reach, type WantedTopic } from './topics.js'
 import { checkWire } from './wire-check.js'
 
 export interface KafkaLogOptions extends ClusterOptions {
@@ -48,6 +49,8 @@ export interface KafkaStream {
   readonly stream: Stream<any>
   /** Of a topic that is created; one that exists keeps its own. */
   readonly partitions: number
+  /** The stream that it must have as many partitions as, whatever `partitions` says. */
+  readonly like?: Stream<any>
   /** For ever where it is left out. */
   readonly retentionMs?: number
   /** Further settings of a topic that is created. */
@@ -83,7 +86,7 @@ const rejectedBytesMax = 1 << 20
  * The streams in Kafka. Creates the topics that are absent, unless it is for reading alone.
  *
  * @throws Error naming the brokers when none answers within 10 s, UnsupportedBroker when one speaks other versions,
- *   NotAdmitted when they let us in no further
+ *   NotAdmitted when they let us in no further, NotSetUp when topics are not as they must be, or are denied
  */
 export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog> {
   await checkWire()
@@ -94,11 +97,14 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
       await findTopics(cluster, options.streams.map(({ stream }) => `${options.topicPrefix}.${stream.name}`))
       return new Log(cluster, options)
     }
-    const topics = options.streams.flatMap(({ stream, ...settings }) => [stream, rejectedStream(stream)]
-      .map(({ name }) => ({ topic: `${options.topicPrefix}.${name}`, ...settings })))
+    const nameOf = (name: string) => `${options.topicPrefix}.${name}`
+    const topics = options.streams.flatMap(({ stream, like, ...settings }): WantedTopic[] => [
+      { topic: nameOf(stream.name), ...settings, ...(like ? { like: nameOf(like.name) } : {}) },
+      { topic: nameOf(rejectedStream(stream).name), ...settings },
+    ])
     await ensureTopics(cluster, topics.filter(({ topic }, i) => topics.findIndex(other => other.topic === topic) === i))
-    await ensureTopics(cluster, (options.changelogs ?? []).map(({ name, like }) =>
-      changelogTopic(`${options.topicPrefix}.${name}`, cluster.partitions(`${options.topicPrefix}.${like.name}`))))
+    await ensureTopics(cluster, (options.changelogs ?? []).map(({ name, like }) => (
+      { ...changelogTopic(nameOf(name), cluster.partitions(nameOf(like.name))), like: nameOf(like.name) })))
   } catch (err) {
     cluster.close()
     throw err
@@ -148,6 +154,7 @@ class Log implements KafkaLog {
   async follow<T> (stream: Stream<T>, group: string, follower: Follower<T>): Promise<Following> {
     if (this.closing.signal.aborted) throw closed()
     this.partitions(stream)
+    await checkGroup(this.cluster, `${this.options.topicPrefix}.${group}.${stream.name}`)
     const { topicPrefix, sessionTimeoutMs = 6_000, slowMs = slowMsDefault, failed } = this.options
     const { health = nobodyWatches } = this.options
     const topic = this.topicOf(stream)

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cluster } from './cluster.js'
-import { NotAdmitted, UnsupportedBroker } from './no-answer.js'
-import { createTopics, errorName } from './wire.js'
+import { NotAdmitted, NotSetUp, UnsupportedBroker } from './no-answer.js'
+import { createTopics, errorName, type Metadata } from './wire.js'
 
 export interface WantedTopic {
   readonly topic: string
@@ -9,6 +9,8 @@ export interface WantedTopic {
   /** How long records are kept; for ever where it is left out. */
   readonly retentionMs?: number
   readonly config?: Readonly<Record<string, string>>
+  /** The topic that it must have as many partitions as, for what belongs together is in partitions of one number. */
+  readonly like?: string
 }
 
 const replicasMax = 3
@@ -16,6 +18,8 @@ const reachMs = 10_000
 const createMs = 30_000
 const alreadyExists = 36
 const unknownTopic = 3
+const topicDenied = 29
+const clusterDenied = 31
 
 /** Above what one block may take, so that the broker never refuses one that we cut. */
 export const messageBytesMax = 8 << 20
@@ -42,11 +46,27 @@ export async function reach (cluster: Cluster, brokers: readonly string[]): Prom
  * Creates the topics that are absent, and waits until each partition of all has a leader. A topic that exists stays as
  * it is.
  *
- * @throws Error when the cluster refuses to create one, or a partition stays without a leader
+ * @throws NotSetUp when one may not be seen or created, or has another number of partitions than the one it is `like`;
+ *   Error when the cluster refuses to create one for another reason, or a partition stays without a leader
  */
 export async function ensureTopics (cluster: Cluster, wanted: readonly WantedTopic[]): Promise<void> {
+  await ensureAll(cluster, wanted.filter(({ like }) => like === undefined))
+  const dependent = wanted.flatMap(({ like, ...topic }) =>
+    like === undefined ? [] : [{ ...topic, like, partitions: cluster.partitions(like) }])
+  await ensureAll(cluster, dependent)
+  for (const { topic, like, partitions } of dependent) {
+    const got = cluster.partitions(topic)
+    if (got === partitions) continue
+    throw new NotSetUp(`Kafka topic ${topic} has ${got} partitions, want ${partitions}, as ${like} has, ` +
+      'for a user is in the same partition of both: delete it to have it created anew, or set another LEDGERLINE_TOPIC_PREFIX')
+  }
+}
+
+async function ensureAll (cluster: Cluster, wanted: readonly WantedTopic[]): Promise<void> {
+  if (wanted.length === 0) return
   const names = wanted.map(({ topic }) => topic)
   const { topicMetadata } = await cluster.describe(names)
+  refuseDenied(topicMetadata)
   cluster.topics.know(names)
   const absent = wanted.filter(({ topic }) =>
     topicMetadata.some(found => found.topic === topic && found.topicErrorCode === unknownTopic))
@@ -66,6 +86,7 @@ export async function ensureTopics (cluster: Cluster, wanted: readonly WantedTop
  */
 export async function findTopics (cluster: Cluster, names: readonly string[]): Promise<void> {
   cluster.topics.know(names)
+  refuseDenied((await cluster.describe(names)).topicMetadata)
   await cluster.refresh()
   if (names.every(topic => cluster.partitions(topic) === 0)) {
     throw new Error(`Kafka has none of the topics ${names.join(', ')}; LEDGERLINE_TOPIC_PREFIX names others`)
@@ -91,9 +112,24 @@ async function create (cluster: Cluster, wanted: readonly WantedTopic[]): Promis
   const { topicErrors } = await connection.send(createTopics, { topics, timeout: createMs }, createMs)
   for (const { topic, errorCode, errorMessage } of topicErrors) {
     if (errorCode === 0 || errorCode === alreadyExists) continue // another process was faster
+    if (errorCode === topicDenied || errorCode === clusterDenied) {
+      const { partitions } = wanted.find(each => each.topic === topic)!
+      throw new NotSetUp(`Kafka topic ${topic} is not there, and this user may not create it: ` +
+        `create it with ${partitions} partitions, or grant CREATE on topics ${prefixOf(topic)}*`)
+    }
     throw new Error(`Kafka topic ${topic}: not created, ${errorName(errorCode)}, ${errorMessage ?? 'no reason given'}`)
   }
 }
+
+function refuseDenied (topics: Metadata['topicMetadata']): void {
+  const denied = topics.find(({ topicErrorCode }) => topicErrorCode === topicDenied)
+  if (denied === undefined) return
+  throw new NotSetUp(`Kafka topic ${denied.topic}: this user may not see it: ` +
+    `grant DESCRIBE, READ and WRITE on topics ${prefixOf(denied.topic)}* (docs/operations.md, Managed Kafka and Redis)`)
+}
+
+/** Of PREFIX.STREAM and PREFIX.STREAM.rejected. */
+function prefixOf (topic: string): string { return topic.replace(/[^.]+(\.rejected)?$/, '') }
 
 function hasLeaders (cluster: Cluster, topic: string): boolean {
   const partitions = cluster.partitions(topic)

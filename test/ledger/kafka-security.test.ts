@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { copyFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
+import { createRequire } from 'node:module'
 import { type AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
@@ -16,6 +17,10 @@ import type { Stream } from '../../schemas/streams.js'
 import { keyPassword } from '../cluster/certificates.js'
 import { passwords, secureKafkaMissing, sessionMs, startSecureKafka } from '../cluster/secure-kafka.js'
 import { collect, collector, note, notes, noteStream, until } from './log-contract.js'
+
+// Node finds no names of these in kafkajs.
+const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, Kafka, logLevel, ResourcePatternTypes } =
+  createRequire(import.meta.url)('kafkajs') as typeof import('kafkajs')
 
 t.test('Kafka that lets in only whom it knows', { skip: secureKafkaMissing() ?? false }, async t => {
   const { kafka, certificates, mtls, login, clear } = await startSecureKafka(t)
@@ -173,6 +178,42 @@ t.test('Kafka that lets in only whom it knows', { skip: secureKafkaMissing() ?? 
     t.equal(connection.closed, false, 'also when it was silent for longer than that')
   })
 
+  await t.test('what a user may not do is said at once, with what to grant', async t => {
+    const asBob = { ...byScram, KAFKA_SASL_USERNAME: 'bob', KAFKA_SASL_PASSWORD: passwords.bob }
+    const stream = noteStream()
+    await (await open(t, byScram, stream)).close()
+    const admin = new Kafka({ brokers: [plain!], logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    t.teardown(() => admin.disconnect())
+    const grant = (resourceType: number, ...operations: number[]) => admin.createAcls({
+      acl: operations.map(operation => ({
+        resourceType,
+        resourceName: 'test.',
+        resourcePatternType: ResourcePatternTypes.PREFIXED,
+        principal: 'User:bob',
+        host: '*',
+        operation,
+        permissionType: AclPermissionTypes.ALLOW,
+      })),
+    })
+    const { TOPIC, GROUP } = AclResourceTypes
+    const { DESCRIBE, READ, WRITE } = AclOperationTypes
+    await t.rejects(open(t, asBob, stream), {
+      code: 'misconfigured', message: /^Kafka topic test\.notes-\S+: this user may not see it: grant DESCRIBE, READ and WRITE on topics test\.\*/,
+    })
+    await grant(TOPIC, DESCRIBE, READ, WRITE)
+    await t.rejects(retried(() => open(t, asBob, noteStream()), /may not see it/), {
+      code: 'misconfigured', message: /is not there, and this user may not create it: create it with 1 partitions, or grant CREATE/,
+    })
+    const log = await open(t, asBob, stream)
+    await t.rejects(log.follow(stream, 'group', collector()), {
+      code: 'misconfigured', message: /^Kafka group test\.group\.\S+: this user may not be a member: grant READ on groups test\.\*/,
+    })
+    await grant(GROUP, READ)
+    const following = await retried(() => log.follow(stream, 'group', collector()), /may not be a member/)
+    await following.stop()
+  })
+
   await t.test('a certificate that was renewed is used for the next connection', async t => {
     const directory = t.testdir()
     const files = { ca: `${directory}/ca`, cert: `${directory}/cert`, key: `${directory}/key` }
@@ -193,6 +234,18 @@ t.test('Kafka that lets in only whom it knows', { skip: secureKafkaMissing() ?? 
     await (await connect()).close()
   })
 })
+
+/** ACLs reach the brokers a little later than whoever gave them. */
+async function retried<T> (attempt: () => Promise<T>, meanwhile: RegExp): Promise<T> {
+  for (let i = 0; ; i++) {
+    try {
+      return await attempt()
+    } catch (err) {
+      if (i >= 100 || !meanwhile.test((err as Error).message)) throw err
+      await new Promise(resolve => setTimeout(resolve, 50))
+    }
+  }
+}
 
 /** An issuer of tokens that knows one client. */
 async function startTokens (t: Test) {

@@ -54,6 +54,33 @@ t.test('the Kafka log', { skip: kafkaMissing() ?? false }, async t => {
     t.match(log.identity, /\/test$/)
   })
 
+  await t.test('refuses a topic that has another number of partitions than the one that it goes with', async t => {
+    const [ledger, derived] = [noteStream(), noteStream()]
+    await openAt(t, ledger)
+    const open = (partitions: number) => openKafkaLog({
+      brokers,
+      topicPrefix: 'test',
+      clientId: 'other',
+      streams: [{ stream: ledger, partitions }, { stream: derived, partitions, like: ledger }],
+      failed: () => {},
+    })
+    const log = await open(7)
+    t.teardown(() => log.close())
+    t.equal(log.partitions(derived), 4, 'and creates it like that one')
+    await log.close()
+    const fewer = noteStream()
+    await (await openKafkaLog({
+      brokers, topicPrefix: 'test', clientId: 'other', streams: [{ stream: fewer, partitions: 1 }], failed: () => {},
+    })).close()
+    await t.rejects(openKafkaLog({
+      brokers,
+      topicPrefix: 'test',
+      clientId: 'other',
+      streams: [{ stream: ledger, partitions: 4 }, { stream: fewer, partitions: 4, like: ledger }],
+      failed: () => {},
+    }), { code: 'misconfigured', message: /^Kafka topic test\.\S+ has 1 partitions, want 4, as test\.\S+ has, .* delete it/ })
+  })
+
   await t.test('that is open for reading alone reads, appends nothing and makes no topic', async t => {
     const stream = noteStream()
     const log = await openAt(t, stream)
