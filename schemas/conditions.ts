@@ -35,6 +35,8 @@ const table = {
     'By itself once the ledger takes it.'),
   followers: row(true, 5_000, 'This node can not follow a stream: its group does not answer, or its place is not known.',
     'By itself once Kafka and Redis answer; access to the group and the topic, where that is denied.'),
+  'cut-back': row(false, 0, 'The log lost entries of a partition that were read from it, and others take their place: a follower stands still.',
+    'A person: what the follower has stored is removed, and made anew from the log ("A log that was cut back").'),
   reports: row(true, 5_000, 'This node can not report to the others, who take it for lost after its lease.',
     'By itself once the log takes its reports.'),
   'node-table': row(false, 5_000, 'The node table can not be read: endpoints come from an old copy.',

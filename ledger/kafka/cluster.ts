@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { nameOf, parseAddress, type Address } from './address.js'
 import { Connection, type Admission } from './connection.js'
 import { NoAnswer, NotAdmitted, UnsupportedBroker } from './no-answer.js'
+import { metadata } from './leader-apis.js'
 import { TopicBook } from './topic-book.js'
-import { check, findCoordinator, metadata, saslHandshake, unsupportedMechanism, type Metadata } from './wire.js'
+import { check, findCoordinator, saslHandshake, unsupportedMechanism, type Metadata } from './wire.js'
 
 const connectMsDefault = 2_000
 const questionMs = 3_000
@@ -45,6 +46,9 @@ export class Cluster {
   leaderOf (topic: string, partition: number): number | undefined {
     return this.topics.leaderOf(topic, partition)
   }
+
+  /** Which election that one has won; -1 while none is known. */
+  leaderEpochOf (topic: string, partition: number): number { return this.topics.leaderEpochOf(topic, partition) }
 
   get controllerNode (): number { return this.controller }
 
@@ -93,7 +97,7 @@ export class Cluster {
       if (this.closed) break
       try {
         const connection = await this.connectionTo(address, 'questions')
-        return await connection.send(metadata, { topics, allowAutoTopicCreation: false }, questionMs)
+        return await connection.send(metadata, { topics }, questionMs)
       } catch (err) {
         if (err instanceof UnsupportedBroker) throw err
         this.failedAtMs.set(nameOf(address), Date.now())

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { nameOf, type Address } from './address.js'
 import { NoAnswer, NotAdmitted, UnsupportedBroker } from './no-answer.js'
+import { metadata, offsetForLeaderEpoch } from './leader-apis.js'
 import { fetch, produce } from './record-apis.js'
 import { RequestTurns } from './request-turns.js'
 import { credentialsOf, login, type Ask, type Credentials, type Sasl } from './sasl.js'
@@ -25,7 +26,8 @@ interface Pending {
 }
 
 const wanted: ReadonlyArray<Api<any, any>> = [
-  produce, fetch, wire.metadata, wire.createTopics, wire.listOffsets, wire.findCoordinator, wire.joinGroup,
+  produce, fetch, metadata, offsetForLeaderEpoch,
+  wire.createTopics, wire.listOffsets, wire.findCoordinator, wire.joinGroup,
   wire.syncGroup, wire.heartbeat, wire.leaveGroup, wire.offsetCommit, wire.offsetFetch, wire.initProducerId,
   wire.addPartitionsToTxn, wire.endTxn,
 ]

@@ -1,5 +1,6 @@
 import type { Block, Follower } from '../log.js'
 import type { FetchTarget } from './fetcher.js'
+import type { Parting, Place } from './places.js'
 import type { StoredRecord, StoredRecords } from './record-batch.js'
 
 export interface DeliveryDeps<T> {
@@ -9,6 +10,8 @@ export interface DeliveryDeps<T> {
   drained (): void
   /** A record that nobody can take; it is skipped. */
   rejected (offset: bigint, bytes: Uint8Array, reason: string): void
+  /** What was fetched from there on is not in the log any more. */
+  parted (parting: Parting): void
   failed (err: unknown, offset: bigint): void
 }
 
@@ -20,6 +23,7 @@ const turnMs = 4
 export class Delivery<T> implements FetchTarget {
   /** The offset after the last record in the queue. */
   next: bigint
+  epoch: number
   /** The offset after the last record that the follower has taken. */
   delivered: bigint
   /** The offset that the next record of the partition gets, as of the last fetch. */
@@ -32,9 +36,15 @@ export class Delivery<T> implements FetchTarget {
   private whenIdle: (() => void) | undefined
   private readonly go = (): void => { this.busy = false; this.pump() }
 
-  constructor (readonly partition: number, from: bigint, private readonly deps: DeliveryDeps<T>) {
-    this.next = this.delivered = this.end = from
+  constructor (readonly partition: number, { next, epoch }: Place, private readonly deps: DeliveryDeps<T>) {
+    this.next = this.delivered = this.end = next
+    this.epoch = epoch
   }
+
+  /** How far the follower has come. The epoch may be a later one: that is as good for telling logs apart. */
+  get place (): Place { return { next: this.delivered, epoch: this.epoch } }
+
+  parted (parting: Parting): void { this.deps.parted(parting) }
 
   get full (): boolean { return this.queuedBytes > queuedBytesMax }
 

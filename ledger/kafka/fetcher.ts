@@ -2,22 +2,27 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Health } from '../../schemas/conditions.js'
 import type { Cluster } from './cluster.js'
 import { offsetOf } from './offsets.js'
-import { fetch, type Fetched } from './record-apis.js'
+import { partingAt, partingOf, type Parting } from './places.js'
+import { fetch } from './record-apis.js'
 import { batchBytesMax, readBatches, type StoredRecords } from './record-batch.js'
 import { judge, judgeError, tell, tellCode } from './verdicts.js'
-import { errorName, KafkaError } from './wire.js'
+import { errorName } from './wire.js'
 
 /** A partition that wants its records, one fetch after the other. */
 export interface FetchTarget {
   readonly partition: number
   /** Offset of the first record that it has not been given. */
   next: bigint
+  /** Of the leader under which the last record was written that it was given; -1 where that is not known. */
+  epoch: number
   /** Of records that it was given and has not handed on. */
   readonly queuedBytes: number
   /** Has more than it can keep; it is left out until `wake`. */
   readonly full: boolean
   /** @param end the offset that the next record of the partition gets */
   take (stored: StoredRecords, end: bigint): void
+  /** What it was given from `at` on is not in the log any more. It is not fetched for again. */
+  parted (parting: Parting): void
 }
 
 export interface FetcherOptions {
@@ -45,13 +50,13 @@ const hungryBytesMax = 64 << 10
 const waitMs = 500
 /** While somebody is full, so that it is asked for again soon after it has room. */
 const shortWaitMs = 20
-const answerMs = 5_000
+export const answerMs = 5_000
 const retryMsMin = 50
 const retryMsMax = 2_000
 /** Partitions are assigned one after the other; the first fetch should have them all. */
 const gatherMs = 5
 
-const offsetOutOfRange = 1
+export const offsetOutOfRange = 1
 
 /**
  * How a partition is getting on.
@@ -59,7 +64,7 @@ const offsetOutOfRange = 1
  * | State | Means | Left by |
  * | --- | --- | --- |
  * | `flowing` | in each fetch, while its target has room | an error |
- * | `placing` | its offset is not there: it is looked up where to go on | the answer |
+ * | `placing` | its leader is a new one, or has no such offset: it is looked up where to go on | the answer |
  * | `waiting` | an error that passes | its own clock |
  * | `refused` | an error that a person has to mend | its own clock, slowly |
  */
@@ -71,6 +76,8 @@ interface Flow {
   retryMs: number
   /** Which of all the answers that had something for it came last: those that got nothing for longest are first. */
   served: number
+  /** The epoch of the leader whose log is known to have what the target was given. */
+  leaderEpoch: number
 }
 
 /**
@@ -97,7 +104,7 @@ export class Fetcher {
 
   add (target: FetchTarget): void {
     if (!this.active) this.answeredAtMs = Date.now()
-    this.flows.set(target, { target, state: 'flowing', untilMs: 0, retryMs: retryMsMin, served: 0 })
+    this.flows.set(target, { target, state: 'flowing', untilMs: 0, retryMs: retryMsMin, served: 0, leaderEpoch: -1 })
     this.wake()
     this.route(gatherMs)
   }
@@ -155,7 +162,8 @@ export class Fetcher {
       const room = led.filter(({ target: { full, queuedBytes } }) => isCrowded ? queuedBytes === 0 : !full)
       const nowMs = performance.now()
       // A broker fills its answer in the order of the question.
-      const wanting = room.filter(({ untilMs }) => untilMs <= nowMs).sort((a, b) => a.served - b.served)
+      const due = room.filter(({ untilMs }) => untilMs <= nowMs).sort((a, b) => a.served - b.served)
+      const wanting = due.filter(flow => this.isLedBy(node, flow))
       if (wanting.length === 0) {
         await this.rest(Math.min(...room.map(({ untilMs }) => untilMs)) - nowMs)
         continue
@@ -192,7 +200,8 @@ export class Fetcher {
 
   private async fetch (node: number, flows: readonly Flow[], bytesMax: number, waitMs: number): Promise<void> {
     const { cluster, topic, lane } = this.options
-    const from = flows.map(({ target: { partition, next } }) => ({ topic, partition, offset: next, bytesMax }))
+    const from = flows.map(({ target: { partition, next }, leaderEpoch }) =>
+      ({ topic, partition, offset: next, bytesMax, leaderEpoch }))
     const connection = await cluster.connection(node, lane)
     const question = { waitMs, bytesMax: fetchBytesMax, from }
     const { partitions } = await connection.send(fetch, question, waitMs + answerMs)
@@ -212,11 +221,10 @@ export class Fetcher {
         const stored = readBatches(several ? Buffer.from(batches) : batches, offset, { aborted, inflatedBytesMax })
         inflatedBytesMax -= stored.inflatedBytes
         target.next = stored.next
+        if (stored.epoch >= 0) target.epoch = stored.epoch
         target.take(stored, end)
       } else if (errorCode === offsetOutOfRange) {
-        flow.state = 'placing'
-        flow.untilMs = Infinity
-        this.place(node, flow, offset)
+        this.place(flow, () => this.replace(node, flow, offset))
       } else {
         this.errs(flow, errorCode)
       }
@@ -249,18 +257,33 @@ export class Fetcher {
     if (moved) cluster.look().then(() => { this.route(0) })
   }
 
-  /** Retention, or a log that went back, has passed the place: goes on with what is there. */
-  private async place (node: number, flow: Flow, offset: bigint): Promise<void> {
-    const { cluster, topic, failed } = this.options
+  /** Whether its leader has what the target was given: one that was elected since it was asked last is asked first. */
+  private isLedBy (node: number, flow: Flow): boolean {
+    const { cluster, topic } = this.options
+    const { partition, next, epoch } = flow.target
+    const leaderEpoch = cluster.leaderEpochOf(topic, partition)
+    if (flow.leaderEpoch === leaderEpoch) return true
+    if (epoch < 0) {
+      flow.leaderEpoch = leaderEpoch
+      return true
+    }
+    this.place(flow, async () => {
+      const parting = await partingOf(cluster, node, topic, partition, { next, epoch })
+      if (parting === undefined) flow.leaderEpoch = leaderEpoch
+      return parting
+    })
+    return false
+  }
+
+  /** Looks where to go on: the target goes on there, or is told that it can not. */
+  private async place (flow: Flow, look: () => Promise<Parting | undefined>): Promise<void> {
     const { target } = flow
-    const { partition } = target
+    flow.state = 'placing'
+    flow.untilMs = Infinity
     try {
-      await cluster.look() // one that is another topic of this name is not read
-      if (cluster.topics.troubleOf(topic) !== '') return
-      const first = await offsetOf(cluster, node, topic, partition, 'first')
-      failed('records are gone', new Error(`got offset ${offset}, want ${first} or later`), { topic, partition })
+      const parting = await look()
       if (this.flows.get(target) !== flow) return
-      target.next = first
+      if (parting !== undefined) return target.parted(parting)
       this.flowsAgain(flow)
     } catch (err) {
       if (this.flows.get(target) !== flow) return
@@ -268,8 +291,22 @@ export class Fetcher {
       flow.untilMs = performance.now() + flow.retryMs
       flow.retryMs = Math.min(2 * flow.retryMs, retryMsMax)
       this.tell(target, (err as Error).message)
+      if (judgeError(err).moved) this.options.cluster.look().then(() => { this.route(0) })
     }
     this.wake()
+  }
+
+  /** Retention has passed the offset, or the log went back behind it. */
+  private async replace (node: number, { target }: Flow, offset: bigint): Promise<Parting | undefined> {
+    const { cluster, topic, failed } = this.options
+    const { partition, epoch } = target
+    await cluster.look() // one that is another topic of this name is not read
+    const trouble = cluster.topics.troubleOf(topic)
+    if (trouble !== '') throw new Error(trouble)
+    const first = await offsetOf(cluster, node, topic, partition, 'first')
+    if (offset >= first) return await partingAt(cluster, node, topic, partition, { next: offset, epoch })
+    failed('records are gone', new Error(`got offset ${offset}, want ${first} or later`), { topic, partition })
+    target.next = first
   }
 
   private nameOf ({ partition }: FetchTarget): string {
@@ -286,38 +323,4 @@ export class Fetcher {
     health.end('followers', this.nameOf(target))
     health.end('refused', this.nameOf(target))
   }
-}
-
-/**
- * One fetch of one partition by whoever leads it.
- *
- * @throws NoAnswer or KafkaError when it has to be tried again
- */
-export async function fetchOnce (
-  cluster: Cluster, lane: string, topic: string, partition: number, offset: bigint, waitMs: number
-): Promise<StoredRecords & { readonly deleted?: boolean }> {
-  const node = await leaderOf(cluster, topic, partition)
-  const connection = await cluster.connection(node, lane)
-  const from = [{ topic, partition, offset, bytesMax: 4 * partitionBytesMax }]
-  const question = { waitMs, bytesMax: fetchBytesMax, from }
-  const { partitions: [answer] } = await connection.send(fetch, question, waitMs + answerMs)
-  if (answer!.errorCode === offsetOutOfRange) {
-    const next = await offsetOf(cluster, node, topic, partition, 'first')
-    return { records: [], unreadable: [], next, epoch: -1, inflatedBytes: 0, deleted: next > offset }
-  }
-  if (answer!.errorCode !== 0) throw new KafkaError(answer!.errorCode, `fetch of ${topic}/${partition}`)
-  const { aborted, batches } = answer as Fetched
-  return readBatches(batches, offset, { aborted })
-}
-
-/** @throws Error while the partition has no leader */
-export async function leaderOf (cluster: Cluster, topic: string, partition: number): Promise<number> {
-  const trouble = cluster.topics.troubleOf(topic)
-  if (trouble !== '') throw new Error(trouble)
-  const known = cluster.leaderOf(topic, partition)
-  if (known !== undefined) return known
-  await cluster.look()
-  const leader = cluster.leaderOf(topic, partition)
-  if (leader === undefined) throw new Error(`${topic}/${partition} has no leader`)
-  return leader
 }

@@ -4,7 +4,10 @@ import type { Follower, Following } from '../log.js'
 import type { Cluster } from './cluster.js'
 import { Delivery } from './delivery.js'
 import { Fetcher } from './fetcher.js'
+import { Keeping } from './keeping.js'
 import { Membership } from './membership.js'
+import { leaderOf } from './offsets.js'
+import { cutBack, partingOf, type Parting, type Place } from './places.js'
 
 export interface FollowingDeps<T> {
   readonly cluster: Cluster
@@ -26,9 +29,12 @@ export interface FollowingDeps<T> {
 interface Held<T> {
   readonly left: AbortController
   delivery: Delivery<T> | undefined
+  /** Where the log was found to be another one than it was; until it is known where to go on. */
+  parting: Parting | undefined
 }
 
-const commitEveryMs = 1_000
+/** How often it is looked how far the follower has come. */
+const placeEveryMs = 1_000
 const retryMsMin = 50
 const retryMsMax = 5_000
 const silentMsMax = 15_000
@@ -38,8 +44,8 @@ export class KafkaFollowing<T> implements Following {
   private readonly held = new Map<number, Held<T>>()
   private wanted: ReadonlySet<number> = new Set()
   private readonly steps = new Map<number, Promise<void>>()
-  private readonly commits = new Map<number, bigint>()
-  private committing: NodeJS.Timeout | undefined
+  private readonly keeping: Keeping
+  private readonly looking: NodeJS.Timeout
   private readonly fetcher: Fetcher
   private readonly membership: Membership
   private ready!: () => void
@@ -60,9 +66,18 @@ export class KafkaFollowing<T> implements Following {
       assigned: (partitions, complete) => this.assigned(partitions, complete),
       lost: async () => {
         await this.want([])
-        this.forgetCommits()
+        this.forget()
       },
     })
+    this.keeping = new Keeping({
+      groupId,
+      health,
+      load: partition => this.membership.kept(partition),
+      store: kept => this.membership.keep(kept),
+    })
+    this.looking = setInterval(() => {
+      for (const [partition, { delivery }] of this.held) if (delivery) this.keeping.came(partition, delivery.place)
+    }, placeEveryMs)
   }
 
   /** Resolves once the first assignment is complete. */
@@ -72,9 +87,7 @@ export class KafkaFollowing<T> implements Following {
   }
 
   commit (partition: number, next: bigint): void {
-    if (!this.held.has(partition)) return
-    this.commits.set(partition, next)
-    this.commitLater()
+    if (this.held.has(partition)) this.keeping.commit(partition, next)
   }
 
   reassign (partition: number): Promise<void> {
@@ -122,10 +135,9 @@ export class KafkaFollowing<T> implements Following {
   }
 
   private async stopOnce (): Promise<void> {
+    clearInterval(this.looking)
     await this.want([])
-    clearTimeout(this.committing)
-    await this.flushCommits().catch(() => {}) // the next owner starts at an older one
-    this.deps.health.end('followers', this.whatCommits)
+    await this.keeping.end()
     await this.membership.leave()
     this.fetcher.close()
     this.ready()
@@ -136,8 +148,8 @@ export class KafkaFollowing<T> implements Following {
     const given = [...this.held.keys()].some(partition => !partitions.includes(partition))
     this.want(partitions).then(async () => {
       if (given && !this.stopping) {
-        await this.flushCommits().catch(() => {}) // whoever gets them starts at an older one
-        this.forgetCommits()
+        await this.keeping.flush().catch(() => {}) // whoever gets them starts at an older one
+        this.forget()
         this.membership.rejoin()
       }
       if (complete) this.ready()
@@ -157,7 +169,7 @@ export class KafkaFollowing<T> implements Following {
     if (this.wanted.has(partition)) {
       if (held && !held.left.signal.aborted) return
       if (held) await this.takeBack(partition, held)
-      const fresh: Held<T> = { left: new AbortController(), delivery: undefined }
+      const fresh: Held<T> = { left: new AbortController(), delivery: undefined, parting: undefined }
       this.held.set(partition, fresh)
       await this.take(partition, fresh)
     } else if (held) {
@@ -167,7 +179,7 @@ export class KafkaFollowing<T> implements Following {
   }
 
   private async take (partition: number, held: Held<T>): Promise<void> {
-    const from = await this.positionOf(partition, held.left.signal)
+    const from = await this.placeOf(partition, held)
     if (from === undefined) return
     const { follower, decode, rejected } = this.deps
     const delivery: Delivery<T> = new Delivery<T>(partition, from, {
@@ -175,6 +187,10 @@ export class KafkaFollowing<T> implements Following {
       decode,
       drained: () => this.fetcher.wake(),
       rejected: (offset, bytes, reason) => rejected(partition, offset, bytes, reason),
+      parted: parting => {
+        held.parting = parting
+        this.reassign(partition).catch(err => this.failed(err, partition, parting.at))
+      },
       failed: (err, offset) => this.failed(err, partition, offset),
     })
     held.delivery = delivery
@@ -187,6 +203,7 @@ export class KafkaFollowing<T> implements Following {
     this.fetcher.remove(delivery)
     this.deps.follower.leaving?.(partition)
     await delivery.stop()
+    this.keeping.came(partition, delivery.place)
     held.delivery = undefined
     try {
       await this.deps.follower.revoked(partition)
@@ -196,15 +213,17 @@ export class KafkaFollowing<T> implements Following {
   }
 
   /** Asks until the group and the follower know; it may be that the follower's own store is away for a while. */
-  private async positionOf (partition: number, signal: AbortSignal): Promise<bigint | undefined> {
-    const { health, groupId, follower } = this.deps
+  private async placeOf (partition: number, held: Held<T>): Promise<Place | undefined> {
+    const { health, groupId } = this.deps
+    const { signal } = held.left
     const what = `${groupId}, partition ${partition}`
     try {
       for (let waitMs = retryMsMin; !signal.aborted; waitMs = Math.min(2 * waitMs, retryMsMax)) {
         try {
-          const committed = this.commits.get(partition) ?? await this.membership.committed(partition)
-          if (signal.aborted) return undefined
-          return await follower.assigned(partition, committed)
+          const place = await this.askPlace(partition, held)
+          if (place !== 'gone') return place
+          health.end('followers', what)
+          health.begin('cut-back', this.tellHeld(partition, held.parting!), what)
         } catch (err) {
           health.begin('followers', `it is not known where to go on: ${(err as Error).message}`, what)
         }
@@ -213,7 +232,41 @@ export class KafkaFollowing<T> implements Following {
       return undefined
     } finally {
       health.end('followers', what)
+      health.end('cut-back', what)
     }
+  }
+
+  /** @returns undefined where the partition is given back, `gone` where the follower would go on in what is gone */
+  private async askPlace (partition: number, held: Held<T>): Promise<Place | undefined | 'gone'> {
+    const { cluster, topic, groupId, follower, failed } = this.deps
+    const { committed, place } = await this.keeping.of(partition)
+    if (place) {
+      const node = await leaderOf(cluster, topic, partition)
+      held.parting = await partingOf(cluster, node, topic, partition, place) ?? held.parting
+    }
+    if (held.left.signal.aborted) return undefined
+    const { parting } = held
+    if (!parting) {
+      const next = await follower.assigned(partition, committed)
+      return { next, epoch: place && next <= place.next ? place.epoch : -1 }
+    }
+    const next = await follower.assigned(partition, parting.at < committed ? parting.at : committed)
+    if (next > parting.at) {
+      await follower.revoked(partition)
+      return 'gone'
+    }
+    const from = { next, epoch: parting.epoch }
+    this.keeping.goBack(partition, from)
+    held.parting = undefined
+    const told = cutBack(topic, partition, place?.next, parting.at)
+    failed('the log was cut back', new Error(told), { topic, group: groupId, partition, from: next })
+    return from
+  }
+
+  private tellHeld (partition: number, { at }: Parting): string {
+    const { topic, groupId } = this.deps
+    return `${cutBack(topic, partition, undefined, at)}; ${groupId} has stored what it made of it, and stands still ` +
+      'until that is removed and made anew: docs/operations.md, "A log that was cut back"'
   }
 
   /** One after the other for each partition. */
@@ -226,32 +279,7 @@ export class KafkaFollowing<T> implements Following {
     return done
   }
 
-  private get whatCommits (): string { return `${this.deps.groupId}, commits` }
-
-  /** Until it has succeeded: nobody else may ask for another one. */
-  private commitLater (): void {
-    if (this.stopping) return
-    this.committing ??= setTimeout(() => {
-      this.committing = undefined
-      this.flushCommits().then(() => { this.deps.health.end('followers', this.whatCommits) }, (err: Error) => {
-        if (this.stopping) return
-        this.deps.health.begin('followers', `its place can not be stored: ${err.message}`, this.whatCommits)
-        this.commitLater()
-      })
-    }, commitEveryMs)
-  }
-
-  private async flushCommits (): Promise<void> {
-    if (this.commits.size === 0) return
-    const sent = new Map(this.commits)
-    await this.membership.commit(sent)
-    for (const [partition, next] of sent) if (this.commits.get(partition) === next) this.commits.delete(partition)
-  }
-
-  /** Forgets commits of partitions that were given back: sent later, they would undo what the next owner commits. */
-  private forgetCommits (): void {
-    for (const partition of this.commits.keys()) if (!this.held.has(partition)) this.commits.delete(partition)
-  }
+  private forget (): void { this.keeping.forget(partition => this.held.has(partition)) }
 
   private failed (err: unknown, partition: number, offset: bigint | undefined): void {
     const { failed, topic, groupId } = this.deps

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Health } from '../../schemas/conditions.js'
 import { assign, type Claim } from './assignment.js'
 import type { Cluster } from './cluster.js'
+import { formatPlace, parsePlace, type Place } from './places.js'
 import {
   check, heartbeat, joinGroup, KafkaError, leaveGroup, memberAssignment, memberMetadata, offsetCommit,
   offsetFetch, syncGroup, type Api,
@@ -20,6 +21,14 @@ export interface MembershipDeps {
   lost (): Promise<void>
   readonly health: Health
   failed (what: string, error: Error, fields: object): void
+}
+
+/** What a group keeps of a partition. */
+export interface Kept {
+  /** What the follower has committed; 0n for nothing. */
+  readonly committed: bigint
+  /** How far it has come, committed or not: tells a log that was cut back, see places.ts. */
+  readonly place: Place | undefined
 }
 
 const protocol = 'ledgerline-sticky'
@@ -63,21 +72,22 @@ export class Membership {
     this.wake.abort()
   }
 
-  /** @returns 0n where the group has committed nothing; @throws NoAnswer or KafkaError */
-  async committed (partition: number): Promise<bigint> {
+  /** @throws NoAnswer or KafkaError */
+  async kept (partition: number): Promise<Kept> {
     const { groupId, topic } = this.deps
     const answer = await this.ask(offsetFetch, { groupId, topics: [{ topic, partitions: [{ partition }] }] })
     check(answer, 'OffsetFetch')
     const [found] = answer.responses[0]!.partitions
     check(found!, 'OffsetFetch')
     const offset = BigInt(found!.offset)
-    return offset < 0n ? 0n : offset
+    return { committed: offset < 0n ? 0n : offset, place: parsePlace(found!.metadata) }
   }
 
   /** @throws NoAnswer or KafkaError where it was not kept */
-  async commit (offsets: ReadonlyMap<number, bigint>): Promise<void> {
+  async keep (kept: ReadonlyMap<number, Kept>): Promise<void> {
     const { groupId, topic } = this.deps
-    const partitions = [...offsets].map(([partition, next]) => ({ partition, offset: `${next}` }))
+    const partitions = [...kept].map(([partition, { committed, place }]) =>
+      ({ partition, offset: `${committed}`, metadata: place ? formatPlace(place) : '' }))
     const question = {
       groupId, groupGenerationId: this.generation, memberId: this.memberId, topics: [{ topic, partitions }],
     }

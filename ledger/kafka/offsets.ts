@@ -87,3 +87,15 @@ export function offsetOf (
   if (!ofNode) ofCluster.set(node, ofNode = new Questions(cluster, node))
   return ofNode.ask(topic, partition, which === 'first' ? -2 : which === 'next' ? -1 : which)
 }
+
+/** @throws Error while the partition has no leader */
+export async function leaderOf (cluster: Cluster, topic: string, partition: number): Promise<number> {
+  const trouble = cluster.topics.troubleOf(topic)
+  if (trouble !== '') throw new Error(trouble)
+  const known = cluster.leaderOf(topic, partition)
+  if (known !== undefined) return known
+  await cluster.look()
+  const leader = cluster.leaderOf(topic, partition)
+  if (leader === undefined) throw new Error(`${topic}/${partition} has no leader`)
+  return leader
+}

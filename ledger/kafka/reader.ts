@@ -2,9 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { GatewayError } from '../../schemas/errors.js'
 import type { ReadRange } from '../log.js'
 import type { Cluster } from './cluster.js'
-import { fetchOnce, leaderOf } from './fetcher.js'
-import { offsetOf } from './offsets.js'
+import { CutBack, fetchOnce } from './fetch-once.js'
+import { leaderOf, offsetOf } from './offsets.js'
 import { derivedFromOf } from './outgoing.js'
+import type { Place } from './places.js'
 import type { StoredRecord, Unreadable } from './record-batch.js'
 import { judgeError, tell } from './verdicts.js'
 
@@ -72,18 +73,20 @@ export class Reader {
     const abort = () => { if (signal) this.cluster.endLane(lane) }
     ending.addEventListener('abort', abort)
     try {
-      let next = from
-      const fetchNext = () => fetchOnce(this.cluster, lane, topic, partition, next, signal ? waitMs : 0)
-      while (next < end && !ending.aborted) {
+      let place: Place = { next: from, epoch: -1 }
+      let leaderEpoch = -1
+      const fetchNext = () => fetchOnce(this.cluster, lane, topic, partition, place, leaderEpoch, signal ? waitMs : 0)
+      while (place.next < end && !ending.aborted) {
         const fetched = await this.patiently(fetchNext, ending, signal)
         if (!fetched) return
-        if (fetched.deleted) passed?.({ from: next, to: least(fetched.next, end) })
+        if (fetched.deleted) passed?.({ from: place.next, to: least(fetched.next, end) })
         for (const batch of fetched.unreadable) unreadable(batch)
         for (const record of fetched.records) {
           if (record.offset >= end || ending.aborted) return
           yield record
         }
-        next = fetched.next
+        place = { next: fetched.next, epoch: fetched.epoch < 0 ? place.epoch : fetched.epoch }
+        leaderEpoch = fetched.leaderEpoch
       }
     } finally {
       ending.removeEventListener('abort', abort)
@@ -109,6 +112,7 @@ export class Reader {
       } catch (cause) {
         if (ending?.aborted) return undefined
         if (this.closing.aborted) throw unavailable('the log is closed')
+        if (cause instanceof CutBack) throw unavailable(cause.message, cause)
         const judgement = judgeError(cause)
         const isPermanent = judgement.verdict === 'permanent'
         if (!signal && (isPermanent || Date.now() > giveUpMs)) {

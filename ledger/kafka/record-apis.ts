@@ -61,6 +61,8 @@ export interface FetchFrom {
   readonly partition: number
   readonly offset: bigint
   readonly bytesMax: number
+  /** The leader that this is for: one of another epoch refuses. -1 for any. */
+  readonly leaderEpoch: number
 }
 
 export interface Fetched {
@@ -88,9 +90,9 @@ export const fetch: Api<{ waitMs: number, bytesMax: number, from: readonly Fetch
     writer.int8(1) // what is committed
     writer.int32(0) // no session: each fetch names its partitions
     writer.int32(-1)
-    byTopic(from, ({ partition, offset, bytesMax }) => {
+    byTopic(from, ({ partition, offset, bytesMax, leaderEpoch }) => {
       writer.int32(partition)
-      writer.int32(-1) // any leader epoch
+      writer.int32(leaderEpoch)
       writer.int64(offset)
       writer.int64(-1n)
       writer.int32(bytesMax)

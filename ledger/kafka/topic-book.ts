@@ -4,6 +4,8 @@ import type { Metadata } from './wire.js'
 interface Known {
   /** Of each partition; -1 for none. As long as the topic had partitions when it was seen first, unless it may grow. */
   leaders: number[]
+  /** Of each leader; -1 where it is not known. */
+  epochs: number[]
   id: string
   /** Partitions that it has by now. */
   partitions: number
@@ -30,7 +32,7 @@ export class TopicBook {
     for (const name of mayGrow) this.mayGrow.add(name)
     for (const name of names) {
       if (this.topics.has(name)) continue
-      this.topics.set(name, { leaders: [], id: '', partitions: 0, trouble: '', bytesMax: defaultBatchBytesMax })
+      this.topics.set(name, { leaders: [], epochs: [], id: '', partitions: 0, trouble: '', bytesMax: defaultBatchBytesMax })
     }
   }
 
@@ -50,6 +52,8 @@ export class TopicBook {
     return leader === undefined || leader < 0 ? undefined : leader
   }
 
+  leaderEpochOf (topic: string, partition: number): number { return this.topics.get(topic)?.epochs[partition] ?? -1 }
+
   troubleOf (topic: string): string { return this.topics.get(topic)?.trouble ?? '' }
 
   learn (metadata: Metadata['topicMetadata']): void {
@@ -65,8 +69,14 @@ export class TopicBook {
       known.partitions = partitionMetadata.length
       const count = this.mayGrow.has(topic) ? known.partitions : known.leaders.length || known.partitions
       const leaders = new Array<number>(count).fill(-1)
-      for (const { partitionId, leader } of partitionMetadata) if (partitionId < count) leaders[partitionId] = leader
+      const epochs = new Array<number>(count).fill(-1)
+      for (const { partitionId, leader, leaderEpoch = -1 } of partitionMetadata) {
+        if (partitionId >= count) continue
+        leaders[partitionId] = leader
+        epochs[partitionId] = leaderEpoch
+      }
       known.leaders = leaders
+      known.epochs = epochs
     }
   }
 

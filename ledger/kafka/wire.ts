@@ -121,7 +121,12 @@ export interface Metadata {
     readonly topic: string
     /** What tells a topic from another one of its name; empty where the broker, older than 2.8, has none. */
     readonly topicId?: string
-    readonly partitionMetadata: ReadonlyArray<{ readonly partitionId: number, readonly leader: number }>
+    readonly partitionMetadata: ReadonlyArray<{
+      readonly partitionId: number
+      readonly leader: number
+      /** Grows with each election. */
+      readonly leaderEpoch?: number
+    }>
   }>
 }
 
@@ -173,8 +178,6 @@ export const saslAuthenticate = api<{ authBytes: Buffer }, Failable & {
   readonly sessionLifetimeMs: string
 }>('SaslAuthenticate', 1)
 
-export const metadata = api<{ topics: readonly string[], allowAutoTopicCreation: false }, Metadata>('Metadata', 6)
-
 export const createTopics = api<
   { topics: readonly NewTopic[], timeout: number },
   { readonly topicErrors: ReadonlyArray<Failable & { readonly topic: string, readonly errorMessage: string | null }> }
@@ -203,14 +206,16 @@ export const offsetCommit = api<
     groupId: string
     groupGenerationId: number
     memberId: string
-    topics: ReadonlyArray<OfTopic<{ partition: number, offset: string }>>
+    topics: ReadonlyArray<OfTopic<{ partition: number, offset: string, metadata?: string }>>
   },
   { readonly responses: ReadonlyArray<OfTopic<Failable & { readonly partition: number }>> }
 >('OffsetCommit', 5)
 
 export const offsetFetch = api<
   { groupId: string, topics: ReadonlyArray<OfTopic<{ partition: number }>> },
-  Failable & { readonly responses: ReadonlyArray<OfTopic<Failable & { readonly offset: string }>> }
+  Failable & {
+    readonly responses: ReadonlyArray<OfTopic<Failable & { readonly offset: string, readonly metadata: string | null }>>
+  }
 >('OffsetFetch', 4)
 
 export const initProducerId = api<

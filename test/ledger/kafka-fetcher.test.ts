@@ -94,6 +94,7 @@ function following (t: Test, partitions: number, options: Options = {}) {
   const cluster = {
     topics,
     leaderOf: (_topic: string, partition: number) => partition % brokers,
+    leaderEpochOf: () => 0,
     look: async () => {},
     endLane () {},
     connection: async () => ({
@@ -128,7 +129,8 @@ function following (t: Test, partitions: number, options: Options = {}) {
     failed: (what, err) => { t.comment(what, err) },
   })
   t.teardown(() => { fetcher.close() })
-  const deliveries = Array.from({ length: partitions }, (_, partition) => new Delivery<string>(partition, 0n, {
+  const start = { next: 0n, epoch: -1 }
+  const deliveries = Array.from({ length: partitions }, (_, partition) => new Delivery<string>(partition, start, {
     follower: {
       async assigned () { return 0n },
       received: () => stuck(partition) ? released : undefined,
@@ -137,6 +139,7 @@ function following (t: Test, partitions: number, options: Options = {}) {
     decode: () => ['item'],
     drained: () => { fetcher.wake() },
     rejected: (_offset, _bytes, reason) => { t.fail(reason) },
+    parted: ({ at }) => { t.fail(`parted at ${at}`) },
     failed: err => { t.fail(`${err as Error}`) },
   }))
   for (const delivery of deliveries) fetcher.add(delivery)

@@ -90,7 +90,7 @@ t.test('what others write to Kafka', { skip: kafkaMissing() ?? false }, async t 
   /** The codec that the attributes of the first batch name. */
   async function codecIn (topic: string): Promise<string | undefined> {
     const connection = await Connection.open(parseAddress(broker), { clientId: 'test' }, 5_000)
-    const from = [{ topic, partition: 0, offset: 0n, bytesMax: 1 << 20 }]
+    const from = [{ topic, partition: 0, offset: 0n, bytesMax: 1 << 20, leaderEpoch: -1 }]
     const { partitions: [answer] } = await connection.send(fetch, { waitMs: 0, bytesMax: 1 << 20, from }, 5_000)
     connection.destroy(new Error('done'))
     return ['none', ...codecs][answer!.batches[22]! & 7]

@@ -11,7 +11,7 @@ import type { Environment } from '../../gateway/setting.js'
 import { parseAddress } from '../../ledger/kafka/address.js'
 import { Connection } from '../../ledger/kafka/connection.js'
 import { openKafkaLog, type KafkaLog } from '../../ledger/kafka/log.js'
-import { metadata } from '../../ledger/kafka/wire.js'
+import { metadata } from '../../ledger/kafka/leader-apis.js'
 import { type Health, nobodyWatches } from '../../schemas/conditions.js'
 import type { Stream } from '../../schemas/streams.js'
 import { keyPassword } from '../cluster/certificates.js'
@@ -170,11 +170,11 @@ t.test('Kafka that lets in only whom it knows', { skip: secureKafkaMissing() ?? 
     t.teardown(() => connection.destroy(new Error('the test is over')))
     const end = Date.now() + 2.5 * sessionMs
     const ask = async () => {
-      while (Date.now() < end) await connection.send(metadata, { topics: [], allowAutoTopicCreation: false }, 5_000)
+      while (Date.now() < end) await connection.send(metadata, { topics: [] }, 5_000)
     }
     await Promise.all(Array.from({ length: 10 }, ask))
     await new Promise(resolve => setTimeout(resolve, 1.5 * sessionMs))
-    await connection.send(metadata, { topics: [], allowAutoTopicCreation: false }, 5_000)
+    await connection.send(metadata, { topics: [] }, 5_000)
     t.equal(connection.closed, false, 'also when it was silent for longer than that')
   })
 
