@@ -32,10 +32,8 @@ export interface LogReader {
 export interface EventLog extends LogReader {
   /**
    * Appends `items`, in order, and resolves with the position of the first once they are durable. Appends that arrive
-   * while another is in flight wait and are committed together (group commit). Those to one partition keep their order
-   * where they are about the same key (`Stream.key`), or have several keys and are not `reserved`; in a stream that is
-   * derived (`derivedFrom`), all do. Nothing overtakes an earlier one that is `reserved` and has several keys. Beyond
-   * that the order is free: who appends little need not wait for who appends much.
+   * while another is in flight wait and are committed together (group commit). Those to one partition keep their order,
+   * but for those of different sources (`AppendOptions.source`).
    *
    * A block has at most 1 MiB. Items that take up to 256 KiB, as `Stream.bytesOf` counts, are neighbours in one block,
    * so that the position of the first tells that of each: who wants to know that appends no more at a time, by
@@ -80,6 +78,12 @@ export interface AppendOptions {
    * of `pendingBytesMax` that is kept from what clients and services send.
    */
   readonly reserved?: boolean
+  /**
+   * Whose it is: of a client's, his user id. Where more waits than one commit takes, sources take turns, and who has
+   * little waits for nobody. So its place among those of other sources, and of none, is free, but for one thing:
+   * nothing overtakes what is `reserved` and has no source. A log may keep the order of all.
+   */
+  readonly source?: string
 }
 
 export interface ReadRange {

@@ -33,7 +33,10 @@ export interface EdgeContext {
   /** @throws GatewayError with how long the client is to wait, where that is known */
   verify (token: string): Promise<Identity>
   partitionOf (userId: string): number
-  /** @throws GatewayError `ledger-unavailable` nothing was written */
+  /**
+   * @param entries of one user
+   * @throws GatewayError `ledger-unavailable` nothing was written
+   */
   append (partition: number, entries: readonly Entry[]): Promise<unknown>
   /** Appends the end of a connection, or what was refused at it, as soon as the ledger takes it. */
   appendLater (partition: number, entry: Entry): void

@@ -96,8 +96,14 @@ export class Reports {
     clearTimeout(this.#refusalsTimer)
     this.#refusalsTimer = undefined
     const atMs = Date.now()
-    for (const connection of this.#refusing) {
+    const refusing = [...this.#refusing]
+    this.#refusing.clear()
+    for (const connection of refusing) {
       const { userId, partition } = connection
+      if (connection.phase === 'opening') {
+        this.add(connection) // a report may overtake what the connection itself appends, and its opening comes first
+        continue
+      }
       const facts = takeRefusals(connection) // none where its end has told them
       if (facts.length === 0) continue
       this.append(partition, facts.map(fact => ({ userId, atMs, fact }))).catch(() => {
@@ -111,6 +117,5 @@ export class Reports {
         this.add(connection)
       })
     }
-    this.#refusing.clear()
   }
 }

@@ -86,7 +86,8 @@ export class EdgeRole implements DrainingEdge {
       verify: token => tokens.verify(token),
       partitionOf: userId => partitionOf(userId, partitions),
       append: (partition, entries) => {
-        const appended = log.append(ledger, partition, entries, { reserved: entries.every(isOwn) })
+        const options = { reserved: entries.every(isOwn), source: entries[0]!.userId }
+        const appended = log.append(ledger, partition, entries, options)
         if (this.#stopping) this.#lastAppends.push(appended)
         return appended
       },

@@ -1,41 +1,41 @@
-import type { Stream } from '../../schemas/streams.js'
 import type { Append } from './partition.js'
 
 /** Up to so many bytes in the queue nobody is told apart: one commit takes all of it. */
 const plainBytesMax = 32 << 10
-/** A key with no more than this goes ahead of those that have more. */
+/** A source with no more than this goes ahead of those that have more. */
 export const lightBytesMax = 8 << 10
-/** What a key with more is given in its turn. */
+/** What a source with more is given in its turn. */
 const turnBytes = 64 << 10
 
-/** Appends that are about one key, in their order. */
+/** Appends of one source, in their order. */
 interface Line {
-  readonly key: string
+  readonly source: string
   readonly appends: Append[]
   bytes: number
   /** What it may have in its turn beyond what it had; grows with every turn in which its next append did not fit. */
   credit: number
 }
 
-/** Several keys in one append, or a stream that is derived: they wait in one line. */
-const mixed = ''
+/** Appends without a source wait in one line. */
+const nobody = ''
 
 /**
- * Appends of one partition that no commit has begun to write. Those about one key (`Stream.key`: a user) keep their
- * order, and so do those about several; where there is more than one commit takes, keys take turns:
+ * Appends of one partition that no commit has begun to write. Those of one source keep their order, and so do those
+ * without one; where there is more than one commit takes, sources take turns:
  *
- * - first what the gateway itself tells of several keys, such as a report of what connections acked: it is little, and
- *   nothing about any of them may overtake it;
- * - then keys that have little, up to half of the room while others wait;
+ * - first what is reserved and has no source, such as a report of what connections acked: it is little, and what comes
+ *   later from one of them must not overtake it;
+ * - then sources that have little, up to half of the room while others wait;
  * - then the others in turns of 64 KiB, so that who sends much waits for himself.
+ *
+ * Where no append has a source, as in streams that are derived from another, all keep their order.
  */
 export class AppendQueue {
   bytes = 0
   /** In order of arrival, while it is so little that nobody is told apart. */
   #plain: Append[] = []
   #isSorted = false
-  /** A stream that is derived from another keeps the order of that, whoever it is about. */
-  #isDerived = false
+  #hasSources = false
   #first: Append[] = []
   #firstBytes = 0
   readonly #lines = new Map<string, Line>()
@@ -44,23 +44,27 @@ export class AppendQueue {
   #lightBytes = 0
   readonly #heavy = new Set<Line>()
 
-  constructor (private readonly stream: Pick<Stream<any>, 'key'>) {}
+  /** What waits for nobody's turn: all of a little, or that of sources that have little. */
+  get lightBytes (): number {
+    if (this.#isSorted) return this.#firstBytes + this.#lightBytes
+    return this.bytes <= plainBytesMax ? this.bytes : 0
+  }
 
-  /** What goes ahead: all there is, or that of keys that have little. */
-  get lightBytes (): number { return this.#isSorted ? this.#firstBytes + this.#lightBytes : this.bytes }
-
-  /** What the next append of those takes that take turns; 0 for none. */
-  get headBytes (): number { return this.#heavy.values().next().value?.appends[0]!.bytes ?? 0 }
+  /** What the first of the other appends takes; 0 for none. */
+  get headBytes (): number {
+    if (this.#isSorted) return this.#heavy.values().next().value?.appends[0]!.bytes ?? 0
+    return this.bytes <= plainBytesMax ? 0 : this.#plain[0]!.bytes
+  }
 
   push (append: Append): void {
     this.bytes += append.bytes
-    if (append.derivedFrom >= 0) this.#isDerived = true
     if (this.#isSorted) {
       this.#sort(append)
       return
     }
     this.#plain.push(append)
-    if (this.bytes <= plainBytesMax) return
+    if (append.source !== nobody) this.#hasSources = true
+    if (this.bytes <= plainBytesMax || !this.#hasSources) return
     this.#isSorted = true
     for (const one of this.#plain.splice(0)) this.#sort(one)
   }
@@ -92,6 +96,7 @@ export class AppendQueue {
       const all = this.#plain
       this.#plain = []
       this.bytes = 0
+      this.#hasSources = false
       return all
     }
     const { taken, bytes } = takeFrom(this.#plain, bytesMax)
@@ -101,20 +106,20 @@ export class AppendQueue {
 
   #took (bytes: number): void {
     this.bytes -= bytes
-    if (this.#lines.size === 0 && this.#first.length === 0) this.#isSorted = false
+    if (this.#lines.size === 0 && this.#first.length === 0) this.#isSorted = this.#hasSources = false
   }
 
   #sort (append: Append): void {
-    const key = this.#keyOf(append)
-    if (key === mixed && append.own && !this.#isDerived) {
+    const { source } = append
+    if (source === nobody && append.own) {
       this.#first.push(append)
       this.#firstBytes += append.bytes
       return
     }
-    let line = this.#lines.get(key)
+    let line = this.#lines.get(source)
     if (line === undefined) {
-      line = { key, appends: [], bytes: 0, credit: 0 }
-      this.#lines.set(key, line)
+      line = { source, appends: [], bytes: 0, credit: 0 }
+      this.#lines.set(source, line)
       this.#light.add(line)
     }
     line.appends.push(append)
@@ -125,13 +130,6 @@ export class AppendQueue {
     this.#light.delete(line)
     this.#lightBytes -= line.bytes
     this.#heavy.add(line)
-  }
-
-  #keyOf ({ items }: Append): string {
-    if (this.#isDerived) return mixed
-    const key = this.stream.key(items[0])
-    for (let i = 1; i < items.length; i++) if (this.stream.key(items[i]) !== key) return mixed
-    return key
   }
 
   #takeFirst (taken: Append[], bytesMax: number): number {
@@ -150,7 +148,7 @@ export class AppendQueue {
       this.#lightBytes -= line.bytes
       taken.push(...line.appends)
       this.#light.delete(line)
-      this.#lines.delete(line.key)
+      this.#lines.delete(line.source)
     }
     return bytes
   }
@@ -175,7 +173,7 @@ export class AppendQueue {
       }
       this.#heavy.delete(line)
       if (appends.length > 0) this.#heavy.add(line)
-      else this.#lines.delete(line.key)
+      else this.#lines.delete(line.source)
     }
     return bytes
   }

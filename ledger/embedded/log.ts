@@ -142,7 +142,7 @@ class LmdbLog implements EmbeddedLog, Writer {
   append<T> (
     stream: Stream<T>, partition: number, items: readonly T[], options: AppendOptions = {}
   ): Promise<Position> {
-    const { derivedFrom = -1n, lazy = false, reserved: own = false } = options
+    const { derivedFrom = -1n, lazy = false, reserved: own = false, source = '' } = options
     if (this.closing.signal.aborted) return Promise.reject(closed())
     if (items.length === 0) return Promise.reject(new RangeError(`append to ${stream.name}: got no items, want some`))
     let bytes = 0
@@ -155,7 +155,7 @@ class LmdbLog implements EmbeddedLog, Writer {
       return Promise.reject(err)
     }
     return new Promise((resolve, reject) => {
-      log.enqueue({ items, bytes, own, derivedFrom: Number(derivedFrom), resolve, reject })
+      log.enqueue({ items, bytes, own, source, derivedFrom: Number(derivedFrom), resolve, reject })
       this.waitFor(log)
       this.store.request(lazy)
     })

@@ -17,6 +17,8 @@ import type { Waiting } from './turns.js'
 export interface Append extends Appended {
   /** The gateway itself must write it. */
   readonly own: boolean
+  /** See `AppendOptions.source`; empty for none. */
+  readonly source: string
   resolve (position: Position): void
   reject (err: unknown): void
 }
@@ -41,7 +43,7 @@ export class PartitionLog implements Waiting {
   /** It is among those who wait for a turn. */
   waits = false
   passedOver = 0
-  private readonly queue: AppendQueue
+  private readonly queue = new AppendQueue()
   private inFlight: { blocks: readonly CutBlock[], placed: ReadonlyArray<Placed<Append>> } | undefined
   private tail: Block<unknown>[] = []
   private tailSizes: number[] = []
@@ -56,9 +58,7 @@ export class PartitionLog implements Waiting {
     readonly partition: number,
     readonly index: PartitionIndex,
     private readonly deps: PartitionDeps
-  ) {
-    this.queue = new AppendQueue(stream)
-  }
+  ) {}
 
   get next (): number { return this.index.next }
   get first (): number { return this.index.first }

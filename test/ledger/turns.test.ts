@@ -116,12 +116,12 @@ t.test('a small append beside a user of the same partition who sends much, and b
   const long = 'x'.repeat(100_000)
   const stopped = new AbortController()
   const loads = Array.from({ length: 8 * 10 }, async (_, i) => {
-    while (!stopped.signal.aborted) await log.append(stream, i % 8, [note(long, `greedy-${i >> 4}`)])
+    while (!stopped.signal.aborted) await log.append(stream, i % 8, [note(long)], { source: `greedy-${i >> 4}` })
   })
   const commits: number[] = []
   for (let i = 0; i < 40; i++) {
     const before = store.metrics.commits
-    await log.append(stream, i % 8, [note('ten bytes.')])
+    await log.append(stream, i % 8, [note('ten bytes.')], { source: 'quiet' })
     commits.push(store.metrics.commits - before)
   }
   stopped.abort()

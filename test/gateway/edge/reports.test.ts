@@ -57,6 +57,18 @@ t.test('Refused uplinks', async t => {
     t.strictSame(appended, [{ ...refused, code: 'ledger-unavailable', fromSeq: 5, toSeq: 6, count: 2 }])
   })
 
+  t.test('are not told before the opening of their connection is stored, which they could overtake', async t => {
+    const { appended, connection, refuse } = given()
+    connection.life.open(0, 0)
+    refuse('overloaded', 5)
+    const other = given()
+    other.refuse('overloaded', 1)
+    await until('others of that second are told', () => other.appended.length > 0)
+    t.strictSame(appended, [])
+    connection.life.welcome()
+    await until('they are told', () => appended.length > 0)
+  })
+
   t.test('of a connection that has ended meanwhile are kept as its end is', async t => {
     const { later, ledger, connection, refuse } = given()
     ledger.isAway = true
