@@ -2,17 +2,20 @@ import type { Block, EventLog } from '../ledger/log.js'
 import type { Entry } from '../schemas/facts.js'
 import type { UplinkAccepted } from '../schemas/records.js'
 import { ledger, uplinks } from '../schemas/streams.js'
+import { ActiveUsers, replayUser } from './active-users.js'
 import { Checkpointer } from './checkpointer.js'
 import { UnconfirmedCloses } from './closes.js'
 import { EarlyQuestions } from './early-questions.js'
+import { Folding } from './folding.js'
 import type { Links, LocalEnds, Question } from './links.js'
+import type { PartitionLimits } from './partition-limits.js'
 import { Publisher } from './publisher.js'
 import { ofPartition, type Snapshots, SnapshotsLost, type StateChanges } from './snapshots.js'
-import type { Actor, ActorSystem } from './system.js'
-import { type FoldingBlock, type SavedAs, userActor, type UserMessage } from './user/actor.js'
+import type { StoppedUsers } from './stopped-users.js'
+import type { ActorSystem } from './system.js'
+import type { UserActorDeps } from './user/actor.js'
 import type { DownlinkOutcome } from './user/effects.js'
 import { partsOf } from './user/parts.js'
-import type { UserState } from './user/state.js'
 
 export interface PartitionDeps {
   readonly log: EventLog
@@ -31,34 +34,6 @@ export interface PartitionDeps {
   failed (what: string, error: Error, fields: object): void
 }
 
-export interface PartitionLimits {
-  /** Entries folding at once, and their bytes in memory; past either the log waits. */
-  readonly foldingMax: number
-  readonly foldingBytesMax: number
-  /** Bytes of uplinks that are accepted and not in their stream; past it the log waits. */
-  readonly unpublishedBytesMax: number
-  /** Entries after which a checkpoint is due before its second is over. */
-  readonly checkpointEntries: number
-  /** A user that nothing happened to for this long is passivated. */
-  readonly passivateAfterMs: number
-  readonly resumeBytesMax: number
-  /** Of what was there when the partition came, what is older is history: see `UserActorDeps.isHistory`. */
-  readonly historyAgeMs: number
-  /** How long giving the partition back may take. What is not saved by then, the next owner folds again. */
-  readonly revokeMs: number
-}
-
-export const partitionLimits: PartitionLimits = {
-  foldingMax: 20_000,
-  foldingBytesMax: 4 << 20,
-  unpublishedBytesMax: 4 << 20,
-  checkpointEntries: 5_000,
-  passivateAfterMs: 2_000,
-  resumeBytesMax: 128 * 1024,
-  historyAgeMs: 60_000,
-  revokeMs: 5_000,
-}
-
 /** How far a partition is, for those who watch it. Positions are the first offsets that are not done yet. */
 export interface PartitionProgress {
   readonly partition: number
@@ -75,18 +50,6 @@ export interface PartitionProgress {
   readonly lastError: string
 }
 
-/** A user actor while it is active. */
-interface ActiveUser {
-  readonly actor: Actor<UserMessage>
-  /** Messages in its mailbox or under way. */
-  pending: number
-  /** Changed since the checkpointer asked for his changes. */
-  dirty: boolean
-  /** Answers the checkpointer, while he has not. */
-  give: ((changes: SavedAs) => void) | undefined
-  touchedAtMs: number
-}
-
 /**
  * The user actors of one ledger partition, from its assignment to its revocation: hands each block to the users that it
  * names, and what comes of it to the publisher of the stream `uplinks` and to the checkpointer.
@@ -95,15 +58,12 @@ interface ActiveUser {
  * before which everything is folded.
  */
 export class Partition {
-  readonly #users = new Map<string, ActiveUser>()
+  readonly #users: ActiveUsers
+  readonly #folding = new Folding(() => { this.#blockFolded() })
   readonly #publisher: Publisher
   readonly #checkpointer: Checkpointer
   readonly #closes: UnconfirmedCloses
 
-  /** Blocks that are not folded by all of their users. */
-  readonly #folding: FoldingUsers[] = []
-  #foldingEntries = 0
-  #foldingBytes = 0
   /** Last block handed to the users, and last one up to which all are folded. */
   #received: bigint
   #folded: bigint
@@ -119,31 +79,41 @@ export class Partition {
   #lastError = ''
   /** Questions about blocks that were not received yet. */
   readonly #early = new EarlyQuestions()
-  /** Users whose actor stopped with what he had: a checkpoint would pass over it. */
-  readonly #stopped = new Set<string>()
   /** Users who are set aside and recorded: after a rest they are found out again. */
   readonly #aside = new Set<string>()
 
   #revoked = false
   #ended = false
-  #lost = false
+  #isLost = false
 
-  /** @param lost called once where the store of snapshots has gone back: the partition must be assigned again */
-  static async open (partition: number, deps: PartitionDeps, lost: () => void): Promise<Partition> {
+  /**
+   * @param stopped of earlier assignments to this process
+   * @param lost called once where nothing of this assignment may be saved any more: it is to be assigned again
+   */
+  static async open (
+    partition: number, deps: PartitionDeps, stopped: StoppedUsers, lost: () => void
+  ): Promise<Partition> {
     const next = await deps.snapshots.checkpoint(partition)
     const { next: end } = await deps.log.bounds(ledger, partition)
     const published = await deps.log.derivedFrom(uplinks, partition)
     const own = await deps.snapshots.load(partition, ofPartition, () => [])
-    return new Partition(partition, deps, lost, next, end, published, new UnconfirmedCloses(deps.links, own?.head))
+    const closes = new UnconfirmedCloses(deps.links, own?.head)
+    return new Partition(partition, deps, stopped, lost, next, end, published, closes)
   }
 
   private constructor (
-    readonly partition: number, readonly deps: PartitionDeps, readonly lost: () => void, readonly next: bigint,
+    readonly partition: number, readonly deps: PartitionDeps, readonly stopped: StoppedUsers, readonly lost: () => void,
+    readonly next: bigint,
     /** What is appended from here on is new, whatever the clock of the node that dated it. */
     readonly end: bigint, published: bigint, closes: UnconfirmedCloses
   ) {
     this.#closes = closes
     this.#received = this.#folded = next - 1n
+    this.#users = new ActiveUsers({
+      system: deps.system,
+      actorDeps: userId => this.#actorDeps(userId),
+      stopped: (userId, error) => { this.#actorStopped(userId, error) },
+    })
     this.#publisher = new Publisher({
       log: deps.log,
       partition,
@@ -156,7 +126,7 @@ export class Partition {
       snapshots: deps.snapshots,
       partition,
       next: () => this.#received + 1n,
-      collect: reply => this.#collect(reply),
+      collect: reply => this.#users.collect(reply),
       own: () => this.#ownChanges(),
       published: offset => this.#publisher.until(offset),
       failed: error => { this.#checkpointFailed(error) },
@@ -165,21 +135,13 @@ export class Partition {
 
   /** Takes one block; the next one waits for the promise, if there is one. */
   received (block: Block<Entry>): void | Promise<void> {
+    if (this.#isLost) return // the next assignment folds it
     const { items } = block
     this.#closes.received(items)
-    const folding = new FoldingUsers(this, block)
     this.#received = block.offset
-    this.#folding.push(folding)
-    this.#foldingEntries += items.length
-    this.#foldingBytes += folding.bytes
     this.#entriesSinceCheckpoint += items.length
-    const byUser = groupByUser(items)
-    folding.users = byUser.size
-    for (const [userId, entries] of byUser) {
-      const user = this.#active(userId)
-      user.dirty = true
-      this.#tell(user, { type: 'entries', block: folding, entries })
-    }
+    const { folding, byUser } = this.#folding.add(block)
+    for (const [userId, entries] of byUser) this.#users.fold(userId, folding, entries)
     if (this.#early.size > 0) for (const question of this.#early.take()) this.ask(question)
     if (this.#entriesSinceCheckpoint >= this.deps.limits.checkpointEntries) this.checkpoint()
     if (!this.#hasRoom) return new Promise(resolve => { this.#room = resolve })
@@ -187,10 +149,10 @@ export class Partition {
 
   /** A question about what was not received yet waits for that; who asks does not wait for ever. */
   ask (question: Question): void {
-    if (this.#revoked) return
+    if (this.#revoked || this.#isLost) return
     if (question.type === 'askRequest' && question.asOf > this.#received + 1n) {
       this.#early.add(question)
-    } else this.#tell(this.#active(question.userId), question)
+    } else this.#users.ask(question)
   }
 
   /** Users with an actor just now. */
@@ -204,30 +166,24 @@ export class Partition {
       folded: this.#folded + 1n,
       published: this.#publisher.published + 1n,
       saved: this.#checkpointer.saved,
-      foldingSinceMs: this.#folding[0]?.sinceMs ?? this.#waiting.values().next().value ?? 0,
+      foldingSinceMs: this.#folding.sinceMs ?? this.#waiting.values().next().value ?? 0,
       publishingSinceMs: this.#publisher.sinceMs,
       savingSinceMs: this.#checkpointer.sinceMs,
       lastError: this.#lastError,
     }
   }
 
-  /** Called when a block's last user has folded it. */
-  blockFolded (): void {
-    const folding = this.#folding
-    let done = 0
-    while (done < folding.length && folding[done]!.users === 0) {
-      const block = folding[done++]!
-      this.#folded = block.offset
-      this.#foldingEntries -= block.items.length
-      this.#foldingBytes -= block.bytes
-      this.#publisher.add(block.offset, block.uplinks)
+  #blockFolded (): void {
+    const done = this.#folding.takeDone()
+    if (done.length === 0) return
+    for (const { offset, uplinks } of done) {
+      this.#folded = offset
+      this.#publisher.add(offset, uplinks)
     }
-    if (done === 0) return
     this.#lastError = ''
-    folding.splice(0, done)
     this.#publisher.publish()
     this.#resumeLog()
-    if (folding.length === 0) this.#idle?.()
+    if (this.#folding.isEmpty) this.#idle?.()
   }
 
   /**
@@ -236,7 +192,7 @@ export class Partition {
    */
   checkpoint (): Promise<void> {
     this.#entriesSinceCheckpoint = 0
-    return this.#checkpointer.run()
+    return this.#checkpointer.run().then(() => { this.stopped.saved(this.#checkpointer.saved) })
   }
 
   /** Tells edges again what to close. */
@@ -246,12 +202,7 @@ export class Partition {
 
   /** Ends the actors of users that nothing happened to for a while and whose state is saved. */
   passivateIdle (nowMs: number): void {
-    for (const [userId, user] of this.#users) {
-      if (user.dirty || user.pending > 0 || this.#checkpointer.holds(userId)) continue
-      if (nowMs - user.touchedAtMs < this.deps.limits.passivateAfterMs) continue
-      user.actor.stop()
-      this.#users.delete(userId)
-    }
+    this.#users.passivateIdle(nowMs, this.deps.limits.passivateAfterMs, userId => this.#checkpointer.holds(userId))
   }
 
   /** Holds the log back no longer: what does not fit is for the next owner. */
@@ -263,10 +214,9 @@ export class Partition {
   /** Waits until all is folded, published and saved, but not for ever, and stops every actor. */
   async revoke (): Promise<void> {
     this.#revoked = true
-    if (!this.#lost) await this.#saveInTime()
+    if (!this.#isLost) await this.#saveInTime()
     this.#end()
-    for (const { actor } of this.#users.values()) actor.stop()
-    this.#users.clear()
+    this.#users.stop()
   }
 
   async #saveInTime (): Promise<void> {
@@ -281,7 +231,7 @@ export class Partition {
   }
 
   async #saveAll (): Promise<false> {
-    if (this.#folding.length > 0) await new Promise<void>(resolve => { this.#idle = resolve })
+    if (!this.#folding.isEmpty) await new Promise<void>(resolve => { this.#idle = resolve })
     await this.checkpoint()
     await this.checkpoint() // the first one may have been under way already
     return false
@@ -291,23 +241,6 @@ export class Partition {
     this.#ended = true
     this.#publisher.end()
     this.#idle?.()
-  }
-
-  #collect (reply: (userId: string, changes: SavedAs) => void): number {
-    let asked = 0
-    for (const userId of this.#stopped) reply(userId, undefined)
-    for (const [userId, user] of this.#users) {
-      if (!user.dirty) continue
-      asked++
-      user.dirty = false
-      user.give = changes => {
-        user.give = undefined
-        if (changes === undefined) user.dirty = true
-        reply(userId, changes)
-      }
-      this.#tell(user, { type: 'takeChanges', reply: (_userId, changes) => { user.give?.(changes) } })
-    }
-    return asked + this.#stopped.size
   }
 
   #ownChanges (): ReadonlyMap<string, StateChanges> {
@@ -324,7 +257,7 @@ export class Partition {
 
   get #hasRoom (): boolean {
     const { foldingMax, foldingBytesMax, unpublishedBytesMax } = this.deps.limits
-    return this.#foldingEntries <= foldingMax && this.#foldingBytes <= foldingBytesMax &&
+    return this.#folding.entries <= foldingMax && this.#folding.bytes <= foldingBytesMax &&
       this.#publisher.bytes <= unpublishedBytesMax
   }
 
@@ -335,14 +268,25 @@ export class Partition {
     room()
   }
 
-  /**
-   * What the store has lost would make known users look new. Nothing of this assignment is saved any more; the next one
-   * folds everything again from what the store has then.
-   */
+  /** What the store has lost would make known users look new. */
   #checkLost (error: unknown): void {
-    if (!(error instanceof SnapshotsLost) || this.#lost) return
-    this.#lost = true
-    this.deps.failed('snapshots are lost: the partition is folded again', error, { partition: this.partition })
+    if (error instanceof SnapshotsLost) this.#giveUp('snapshots are lost: the partition is folded again', error)
+  }
+
+  /**
+   * The user's next actor would load what is saved, which is older, and number his uplinks anew. His block would never
+   * be folded, and no checkpoint may pass over it.
+   */
+  #actorStopped (userId: string, error: Error): void {
+    this.stopped.stopped(userId, this.#received, error)
+    this.#giveUp('user actor stopped: the partition is folded again', error, { userId })
+  }
+
+  /** Nothing of this assignment is saved any more; the next one folds everything again from what the store has then. */
+  #giveUp (what: string, error: Error, fields: object = {}): void {
+    if (this.#isLost) return
+    this.#isLost = true
+    this.#failed(what, error, fields)
     this.#end()
     this.leave() // the block under way waits for nothing any more
     this.lost()
@@ -369,28 +313,14 @@ export class Partition {
     this.deps.userSetAside(userId, this.partition, this.#folded + 1n, error)
   }
 
-  #tell (user: ActiveUser, message: UserMessage): void {
-    user.pending++
-    user.actor.tell(message)
-  }
-
-  #active (userId: string): ActiveUser {
-    let user = this.#users.get(userId)
-    if (!user) {
-      user = { actor: this.#spawn(userId), pending: 0, dirty: false, give: undefined, touchedAtMs: 0 }
-      this.#users.set(userId, user)
-    }
-    user.touchedAtMs = Date.now()
-    return user
-  }
-
-  #spawn (userId: string): Actor<UserMessage> {
-    const { log, snapshots, system, limits, settled, setAside } = this.deps
+  #actorDeps (userId: string): UserActorDeps {
+    const { log, snapshots, limits, settled, setAside } = this.deps
     const { partition } = this
-    const receive = userActor(userId, {
+    return {
       links: this.#closes,
       settled,
       resumeBytesMax: limits.resumeBytesMax,
+      unfit: this.stopped.reason(userId),
       isHistory: (entry, block) => block.offset < this.end && Date.now() - entry.atMs > limits.historyAgeMs,
       load: userId => this.#read(snapshots.load(partition, userId, partsOf)),
       parts: (userId, ids) => this.#read(snapshots.parts(partition, userId, ids)),
@@ -403,22 +333,7 @@ export class Partition {
       waits: error => { this.#waits(userId, error) },
       waited: () => { this.#waiting.delete(userId) },
       ended: () => this.#ended,
-    })
-    const done = () => { this.#done(userId) }
-    const counted = (state: UserState | null, message: UserMessage) => {
-      const next = receive(state, message)
-      if (next instanceof Promise) return next.finally(done)
-      done()
-      return next
     }
-    const crashed = (_state: UserState | null, _message: UserMessage, error: Error) => {
-      const user = this.#users.get(userId)
-      this.#users.delete(userId)
-      this.#stopped.add(userId)
-      user?.give?.(undefined) // what its mailbox held is dropped
-      this.#failed('user actor stopped', error, { userId })
-    }
-    return system.spawn<UserState | null, UserMessage>({ receive: counted, crashed }, null)
   }
 
   async #read<T> (reading: Promise<T>): Promise<T> {
@@ -427,60 +342,6 @@ export class Partition {
     } catch (err) {
       this.#checkLost(err)
       throw err
-    }
-  }
-
-  /** A user has taken one message out of its mailbox and is done with it. */
-  #done (userId: string): void {
-    const user = this.#users.get(userId)
-    if (user) user.pending--
-  }
-}
-
-/** A block on its way through the user actors. */
-class FoldingUsers implements FoldingBlock {
-  readonly uplinks: UplinkAccepted[] = []
-  readonly offset: bigint
-  readonly items: readonly Entry[]
-  /** Of its entries in memory. */
-  readonly bytes: number
-  /** Users that have yet to fold it. */
-  users = 0
-  readonly sinceMs = Date.now()
-
-  constructor (readonly partition: Partition, { offset, items }: Block<Entry>) {
-    this.offset = offset
-    this.items = items
-    let bytes = 0
-    for (let i = 0; i < items.length; i++) bytes += ledger.bytesOf(items[i]!)
-    this.bytes = bytes
-  }
-
-  folded (): void {
-    if (--this.users === 0) this.partition.blockFolded()
-  }
-}
-
-function groupByUser (items: readonly Entry[]): Map<string, Entry[]> {
-  const byUser = new Map<string, Entry[]>()
-  let lastUser = ''
-  let entries: Entry[] | undefined
-  for (let i = 0; i < items.length; i++) {
-    const entry = items[i]!
-    if (entry.userId !== lastUser || !entries) {
-      lastUser = entry.userId
-      entries = byUser.get(lastUser)
-      if (!entries) byUser.set(lastUser, entries = [])
-    }
-    entries.push(entry)
-  }
-  return byUser
-}
-
-async function * replayUser (log: EventLog, partition: number, userId: string, after: bigint, before: bigint) {
-  for await (const block of log.read(ledger, partition, { from: after + 1n, to: before, key: userId })) {
-    for (const entry of block.items) {
-      if (entry.userId === userId) yield { offset: block.offset, entry }
     }
   }
 }

@@ -43,6 +43,8 @@ export interface TakeChanges {
 export type SavedAs = StateChanges | 'asItIs' | undefined
 
 export interface UserActorDeps extends SinkDeps, RecoveryDeps {
+  /** Why nothing of this user is to be folded, though his state may be read; undefined for an ordinary one. */
+  readonly unfit: Error | undefined
   /** Records an entry that failed twice; the user goes on without it. */
   setAside (entry: Entry, block: FoldingBlock, error: Error): void
   /** Records that nothing of this user is folded any more: his state can not be read or written, now or later. */
@@ -80,6 +82,7 @@ export function userActor (userId: string, deps: UserActorDeps) {
   ): UserState | null | Promise<UserState | null> {
     if (aside) return passOver(message)
     if (state !== null) return handled(state, message)
+    if (deps.unfit) return setUserAside(message, deps.unfit, unsaved(deps.unfit))
     return begin(message).catch((err: Error) => {
       if (!(err instanceof Unusable)) return null // the partition has ended, and with it the wait for the state
       return setUserAside(message, err)
@@ -155,9 +158,7 @@ export function userActor (userId: string, deps: UserActorDeps) {
         unwritten = true
         throw err
       }
-      // What is saved is older than the checkpoint will be: nobody may take it for his state.
-      const head = unsavable((err as Error).message)
-      return setUserAside(message, err as Error, { head, added: new Map(), changed: new Map(), gone: [] })
+      return setUserAside(message, err as Error, unsaved(err as Error))
     }
     message.reply(userId, changes)
     return state
@@ -238,4 +239,9 @@ export function userActor (userId: string, deps: UserActorDeps) {
       return foldEntries(await rebuilt(), message, index + 1)
     }
   }
+}
+
+/** What is saved is older than the checkpoint will be: nobody may take it for his state. */
+function unsaved ({ message }: Error): StateChanges {
+  return { head: unsavable(message), added: new Map(), changed: new Map(), gone: [] }
 }

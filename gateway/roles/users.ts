@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
-import { type PartitionDeps, partitionLimits } from '../../actors/partition.js'
+import type { PartitionDeps } from '../../actors/partition.js'
+import { partitionLimits } from '../../actors/partition-limits.js'
 import type { ActorSystem } from '../../actors/system.js'
 import { startUsers, type Users } from '../../actors/users.js'
 import { type Rejected, rejectedRecord, rejectedStream } from '../../ledger/rejected.js'

@@ -1,6 +1,7 @@
 import type { Test } from 'tap'
 import { type ConnectionMessage, localLinks } from '../../actors/links.js'
-import { partitionLimits, type PartitionDeps } from '../../actors/partition.js'
+import type { PartitionDeps } from '../../actors/partition.js'
+import { partitionLimits } from '../../actors/partition-limits.js'
 import { embeddedSnapshots } from '../../actors/snapshots-embedded.js'
 import type { Snapshots } from '../../actors/snapshots.js'
 import { startActors } from '../../actors/system.js'

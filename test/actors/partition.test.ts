@@ -1,13 +1,14 @@
 import t from 'tap'
 import { Partition } from '../../actors/partition.js'
 import { type Snapshots, SnapshotsLost } from '../../actors/snapshots.js'
+import { StoppedUsers } from '../../actors/stopped-users.js'
 import { startUsers } from '../../actors/users.js'
 import { partsOf, stateOf } from '../../actors/user/parts.js'
 import type { EventLog } from '../../ledger/log.js'
 import type { Entry } from '../../schemas/facts.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { ledger, uplinks } from '../../schemas/streams.js'
-import { given, type Given, limits, of, poison, published, tampered, until } from './given.js'
+import { given, type Given, inShort, limits, of, poison, published, tampered, until } from './given.js'
 import { closed, kicked, opened, requested, uplink } from './user/history.js'
 
 t.test('A partition', async t => {
@@ -38,31 +39,98 @@ t.test('A partition', async t => {
   })
 })
 
-t.test('An actor that stops while it is asked for what to save ends the checkpoint, and no later one passes over it', async t => {
-  const world = await given(t, t.testdir())
-  const failed: string[] = []
-  const deps: typeof world.deps = {
+/** What `world` has, but the actor of whoever `stops` says stops at a message for one of his connections. */
+function stopping (world: Given, stops: (message: string) => boolean): typeof world.deps {
+  return {
     ...world.deps,
-    links: { ...world.deps.links, toAsker: () => { throw new Error('a defect') } },
-    failed (what, { message }) {
-      failed.push(`${what}: ${message}`)
+    links: {
+      ...world.deps.links,
+      toConnection (message) {
+        if (stops(inShort(message))) throw new Error('a defect')
+        world.deps.links.toConnection(message)
+      },
+    },
+    failed (what, error, fields) {
+      world.deps.failed(what, error, fields)
       if (what === 'user actor crashed') throw new Error('a second one')
     },
   }
-  const partition = await Partition.open(0, deps, () => {})
-  t.teardown(() => partition.revoke())
-  partition.received({ partition: 0, offset: 0n, items: of('ann', uplink('a1', 1)) })
-  await until(() => partition.progress.folded === 1n)
-  partition.ask({
-    type: 'askRequest', userId: 'ann', partition: 0, nodeId: 'n1', askId: 1, asOf: 0n, messageId: 'm1', content: 1,
+}
+
+t.test('A user actor that stops', async t => {
+  t.test('has its partition assigned again: his next one would go on from what is saved', async t => {
+    const world = await given(t, t.testdir())
+    let stops = true
+    const deps = stopping(world, message => {
+      if (message !== 'ack a1 3=3' || !stops) return false
+      stops = false
+      return true
+    })
+    const users = await startUsers(world.log, deps)
+    await append(world, of('ann', opened('a1'), uplink('a1', 1)), of('bob', opened('b1'), uplink('b1', 1)))
+    await until(async () => await world.snapshots.checkpoint(0) === 1n)
+    await append(world, of('ann', uplink('a1', 2)))
+    await until(() => world.sent.includes('ack a1 2=2'))
+    await append(world, of('ann', uplink('a1', 3)), of('bob', uplink('b1', 2)))
+    await append(world, of('ann', uplink('a1', 4)))
+    await until(() => world.sent.includes('ack a1 4=4'))
+    await users.stop()
+    t.strictSame(world.failures, [
+      'user actor crashed: a defect', 'user actor stopped: the partition is folded again: a second one',
+    ])
+    t.strictSame(new Set(await published(world.log)),
+      new Set(['ann 1=1', 'bob 1=1', 'ann 2=2', 'ann 3=3', 'bob 2=2', 'ann 4=4']))
+    t.equal(await world.snapshots.checkpoint(0), 4n)
+    t.strictSame(world.usersAside, [])
   })
-  await partition.checkpoint()
-  t.strictSame(failed, ['user actor crashed: a defect', 'user actor stopped: a second one'])
-  partition.received({ partition: 0, offset: 1n, items: of('bob', uplink('b1', 1)) })
-  await until(() => partition.progress.folded === 2n)
-  await partition.checkpoint()
-  t.equal(partition.progress.saved, 0n)
-  t.match(partition.progress.lastError, 'states can not be saved: 1 user actors have no state to save')
+
+  t.test('again at the same place is set aside, and the others go on', async t => {
+    const directory = t.testdir()
+    const world = await given(t, directory)
+    const users = await startUsers(world.log, stopping(world, message => message.startsWith('ack a1 2=')))
+    await append(world, of('ann', opened('a1'), uplink('a1', 1)), of('bob', opened('b1')))
+    await until(() => world.sent.includes('ack a1 1=1'))
+    await append(world, of('ann', uplink('a1', 2)), of('bob', uplink('b1', 1)))
+    await append(world, of('ann', uplink('a1', 3)), of('bob', uplink('b1', 2)))
+    await until(() => world.usersAside.length > 0)
+    await append(world, of('bob', uplink('b1', 3)))
+    await until(() => world.sent.includes('ack b1 3=3'))
+    await users.stop()
+    t.equal(world.failures.filter(failure => failure.startsWith('user actor stopped')).length, 2)
+    t.strictSame(world.usersAside, ['ann: a second one'])
+    t.equal(await world.snapshots.checkpoint(0), 4n)
+
+    const second = await reopened(t, world, directory)
+    const later = await startUsers(second.log, second.deps)
+    await append(second, of('ann', opened('a2')), of('bob', uplink('b1', 4)))
+    await until(() => second.sent.includes('ack b1 4=4'))
+    await later.stop()
+    t.match(second.usersAside, [/ann: .*a second one/], 'by the next owner too')
+    t.ok(second.sent.includes('close a2 internal'))
+  })
+
+  t.test('at a question ends the checkpoint that asks him for what to save', async t => {
+    const world = await given(t, t.testdir())
+    const deps: typeof world.deps = {
+      ...stopping(world, () => false),
+      links: { ...world.deps.links, toAsker: () => { throw new Error('a defect') } },
+    }
+    let lost = 0
+    const partition = await Partition.open(0, deps, new StoppedUsers(), () => { lost++ })
+    t.teardown(() => partition.revoke())
+    partition.received({ partition: 0, offset: 0n, items: of('ann', uplink('a1', 1)) })
+    await until(() => partition.progress.folded === 1n)
+    partition.ask({
+      type: 'askRequest', userId: 'ann', partition: 0, nodeId: 'n1', askId: 1, asOf: 0n, messageId: 'm1', content: 1,
+    })
+    await partition.checkpoint()
+    t.equal(lost, 1)
+    partition.received({ partition: 0, offset: 1n, items: of('bob', uplink('b1', 1)) })
+    await partition.checkpoint()
+    t.equal(partition.progress.folded, 1n, 'what comes behind is for the next assignment')
+    t.equal(partition.progress.saved, 0n)
+    t.equal(lost, 1)
+  })
 })
 
 t.test('A crash', async t => {
@@ -263,7 +331,7 @@ for (const [what, bound] of [
       },
     }
     const deps = { ...world.deps, snapshots, limits: { ...limits, ...bound } }
-    const partition = await Partition.open(0, deps, () => {})
+    const partition = await Partition.open(0, deps, new StoppedUsers(), () => {})
     t.teardown(() => partition.revoke())
     const block = (offset: bigint, items: Entry[]) => ({ partition: 0, offset, items })
     t.equal(partition.received(block(0n, of('ann', opened('a1'), uplink('a1', 1)))), undefined, 'up to the bound it does not')
@@ -285,7 +353,7 @@ t.test('More bytes of uplinks than may wait for their stream make the log wait',
   const world = await given(t, t.testdir())
   const gate = new Gate(world.log)
   const deps = { ...world.deps, log: gate.log, limits: { ...limits, unpublishedBytesMax: 5_000 } }
-  const partition = await Partition.open(0, deps, () => {})
+  const partition = await Partition.open(0, deps, new StoppedUsers(), () => {})
   t.teardown(() => partition.revoke())
   const large = (seq: number) => of('ann', { ...uplink('a1', seq), payload: Buffer.alloc(3_000) } as Entry['fact'])
   t.equal(partition.received({ partition: 0, offset: 0n, items: [...of('ann', opened('a1')), ...large(1)] }), undefined)
@@ -380,7 +448,7 @@ t.test('A close that was not told', async t => {
       t.strictSame(second.sent, [close])
       await append(second, of('ann', closed(close.split(' ')[1]!)))
       await until(async () => (await second.snapshots.load(0, '', () => []))?.head.toString() === '[]' || await partition.checkpoint())
-      const third = await Partition.open(0, second.deps, () => {})
+      const third = await Partition.open(0, second.deps, new StoppedUsers(), () => {})
       third.repeatCloses(Date.now())
       t.strictSame(second.sent, [close], 'and by nobody once the connection has ended')
     })
@@ -432,7 +500,8 @@ async function reopened (t: Parameters<typeof given>[0], first: Given, directory
 async function followed (
   { log, deps }: Given, number: number, changed: Partial<typeof limits> = {}
 ): Promise<Partition> {
-  const partition = await Partition.open(number, { ...deps, log, limits: { ...limits, ...changed } }, () => {})
+  const changedDeps = { ...deps, log, limits: { ...limits, ...changed } }
+  const partition = await Partition.open(number, changedDeps, new StoppedUsers(), () => {})
   const follower = {
     assigned: async () => partition.next,
     received: (block: any) => partition.received(block),

@@ -54,6 +54,7 @@ export function givenUser (
     },
     links: { toConnection: message => { user.sent.push(inShort(message)) }, toUser: () => {}, toAsker: () => {} },
     settled: settle => { user.settled.push(settle) },
+    unfit: undefined,
     setAside: (_entry, _block, { message }) => { user.setAside.push(message) },
     userSetAside: ({ message }) => { user.aside.push(message) },
     failed: ({ message }) => { user.failed.push(message) },

@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 import { localLinks } from '../../../actors/links.js'
-import { partitionLimits } from '../../../actors/partition.js'
+import { partitionLimits } from '../../../actors/partition-limits.js'
 import { embeddedSnapshots } from '../../../actors/snapshots-embedded.js'
 import { startActors } from '../../../actors/system.js'
 import { startUsers } from '../../../actors/users.js'
