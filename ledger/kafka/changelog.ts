@@ -19,12 +19,16 @@ const answerMs = 5_000
 const giveUpMs = 10_000
 const retryMsMin = 20
 const retryMsMax = 1_000
-const lane = 'changelog'
+/** The requests of a lane wait for each other. */
+const lanes = 4
 /** Markers of transactions stand among the changes. */
 const lookBack = [8n, 512n]
 
-/** Somebody else has the transactional id by now; brokers older than 2.8 say the first. */
-const fencedCodes = new Set([47, 90])
+/**
+ * Somebody else has the transactional id by now, or the brokers have forgotten it, as they do after a week without a
+ * write: in any case whoever wants to write has to open the partition anew, and learns what stands there.
+ */
+const fencedCodes = new Set([45, 47, 49, 59, 90])
 const duplicateSequence = 46
 const invalidState = 48
 
@@ -51,6 +55,9 @@ export function kafkaChangelog (cluster: Cluster, reader: Reader, topic: string)
 
 class Writer implements ChangelogWriter {
   private readonly transactionalId: string
+  private readonly lane: string
+  /** The broker that keeps the transactional id, as long as it says so. */
+  private coordinator: number | undefined
   private producerId = 0n
   private producerEpoch = 0
   private sequence = 0
@@ -64,6 +71,7 @@ class Writer implements ChangelogWriter {
     private readonly topic: string, private readonly partition: number
   ) {
     this.transactionalId = `${topic}.${partition}`
+    this.lane = `changelog ${partition % lanes}`
   }
 
   /** Ends what others have begun, and keeps them from beginning anything else. */
@@ -143,7 +151,7 @@ class Writer implements ChangelogWriter {
     const batch = transactional(batchWriter.finish(changes.length, Date.now()))
     stamp(batch, { producerId, producerEpoch, sequence })
     await this.patiently(async () => {
-      const connection = await cluster.connection(await leaderOf(cluster, topic, partition), lane)
+      const connection = await cluster.connection(await leaderOf(cluster, topic, partition), this.lane)
       const question = {
         transactionalId: this.transactionalId, timeoutMs: answerMs, batches: [{ topic, partition, batch }],
       }
@@ -162,13 +170,16 @@ class Writer implements ChangelogWriter {
   ): Promise<Answer> {
     const { cluster, transactionalId } = this
     return await this.patiently(async () => {
-      const node = await cluster.coordinatorOf(transactionalId, 'transaction')
-      const connection = await cluster.connection(node, lane)
+      this.coordinator ??= await cluster.coordinatorOf(transactionalId, 'transaction')
+      const connection = await cluster.connection(this.coordinator, this.lane)
       const answer = await connection.send(api, question, answerMs)
       const code = codeOf(answer)
       if (code !== 0) throw new KafkaError(code, `${api.name} of ${transactionalId}`)
       return answer
-    }, () => cluster.refresh())
+    }, async () => {
+      this.coordinator = undefined
+      await cluster.refresh()
+    })
   }
 
   /**
