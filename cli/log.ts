@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { readEnvironment, readStoreConfig, settings } from '../gateway/config.js'
 import { kafkaAccess } from '../gateway/kafka-access.js'
+import { registryAccess } from '../gateway/registry-access.js'
 import { type Environment, readSetting } from '../gateway/setting.js'
 import type { LogReader } from '../ledger/log.js'
 import { openRemoteLog } from '../ledger/remote.js'
@@ -79,7 +80,8 @@ async function openTopics (env: Environment): Promise<OpenedLog> {
   const records = streams.filter(({ blocks }) => !blocks)
   const format = schemaRegistryUrl === undefined
     ? undefined
-    : await ConfluentFormat.open(new SchemaRegistry(schemaRegistryUrl), topicPrefix, records, failed)
+    : await ConfluentFormat.open(
+      new SchemaRegistry(schemaRegistryUrl, registryAccess(stores)), topicPrefix, records, failed)
   const log = await openKafkaLog({
     brokers,
     topicPrefix,

@@ -9,6 +9,7 @@ import {
 } from './setting.js'
 import { kafkaAccess } from './kafka-access.js'
 import { redisAccess } from './redis-access.js'
+import { registryAccess } from './registry-access.js'
 import { type StoreConfig, storeSettings } from './store-settings.js'
 
 /** What one node runs with; read once at start, never changed (docs/operations.md). */
@@ -187,6 +188,7 @@ export function readStoreConfig (env: Environment): StoreConfig {
   const config = readAll<StoreConfig>(storeSettings, env)
   kafkaAccess(config)
   redisAccess(config)
+  registryAccess(config)
   return config
 }
 
@@ -213,6 +215,7 @@ function refuseContradictions (config: Config): void {
   }
   kafkaAccess(config)
   redisAccess(config)
+  registryAccess(config)
 }
 
 function hostNodeId (): string {

@@ -44,6 +44,14 @@ export interface StoreConfig {
   readonly redisSentinelPassword: string | undefined
   readonly redisSentinelPasswordFile: string | undefined
   readonly schemaRegistryUrl: string | undefined
+  readonly schemaRegistrySslCaFile: string | undefined
+  readonly schemaRegistrySslCertFile: string | undefined
+  readonly schemaRegistrySslKeyFile: string | undefined
+  readonly schemaRegistrySslKeyPassword: string | undefined
+  readonly schemaRegistrySslServerName: string | undefined
+  readonly schemaRegistryUsername: string | undefined
+  readonly schemaRegistryPassword: string | undefined
+  readonly schemaRegistryPasswordFile: string | undefined
 }
 
 const login = pattern('1 to 256 characters', /^.{1,256}$/s)
@@ -92,4 +100,15 @@ export const storeSettings: { readonly [K in keyof StoreConfig]-?: Setting<Store
   redisSentinelPasswordFile: setting('REDIS_SENTINEL_PASSWORD_FILE', undefined, path(), 'file with it, read at start'),
   schemaRegistryUrl: secret(setting('SCHEMA_REGISTRY_URL', undefined, url('http', 'https'),
     'Confluent-compatible registry')),
+  schemaRegistrySslCaFile: setting('SCHEMA_REGISTRY_SSL_CA_FILE', undefined, path(),
+    'with https: whom to trust, CA certificates in PEM'),
+  schemaRegistrySslCertFile: setting('SCHEMA_REGISTRY_SSL_CERT_FILE', undefined, path(), 'certificate of this client, PEM'),
+  schemaRegistrySslKeyFile: setting('SCHEMA_REGISTRY_SSL_KEY_FILE', undefined, path(), 'its private key, PEM'),
+  schemaRegistrySslKeyPassword: secret(setting('SCHEMA_REGISTRY_SSL_KEY_PASSWORD', undefined, login,
+    'password of the key\'s file')),
+  schemaRegistrySslServerName: setting('SCHEMA_REGISTRY_SSL_SERVER_NAME', undefined, hostName(),
+    'whom the registry\'s certificate is for; by default its host'),
+  schemaRegistryUsername: setting('SCHEMA_REGISTRY_USERNAME', undefined, login, 'user, or API key, where it is not in the URL'),
+  schemaRegistryPassword: secret(setting('SCHEMA_REGISTRY_PASSWORD', undefined, login, 'its password, or API secret')),
+  schemaRegistryPasswordFile: setting('SCHEMA_REGISTRY_PASSWORD_FILE', undefined, path(), 'file with it, read at start'),
 }

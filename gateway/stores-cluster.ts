@@ -23,6 +23,7 @@ import { checkRedis } from './redis-refusals.js'
 import { connectRedis, subscriberOf } from './redis.js'
 import { redisNames } from './redis-url.js'
 import { watchWrites } from './redis-writes.js'
+import { registryAccess } from './registry-access.js'
 import type { Stores } from './stores.js'
 
 /** What is derived from a partition of the ledger goes to the partition of the same number. */
@@ -176,10 +177,10 @@ async function connectAll (config: Config, logger: Logger, health: Health, close
 }
 
 /** With its schemas registered; undefined where there is no registry. */
-async function formatOf (
-  { schemaRegistryUrl, topicPrefix }: Config, failed: Failed
-): Promise<ConfluentFormat | undefined> {
+async function formatOf (config: Config, failed: Failed): Promise<ConfluentFormat | undefined> {
+  const { schemaRegistryUrl, topicPrefix } = config
   if (schemaRegistryUrl === undefined) return undefined
   const records = [...streams, ...streams.map(rejectedStream)].filter(isRecordStream)
-  return await ConfluentFormat.open(new SchemaRegistry(schemaRegistryUrl), topicPrefix, records, failed)
+  const registry = new SchemaRegistry(schemaRegistryUrl, registryAccess(config))
+  return await ConfluentFormat.open(registry, topicPrefix, records, failed)
 }

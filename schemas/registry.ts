@@ -1,5 +1,17 @@
+import { request as requestPlain } from 'node:http'
+import { request as requestTls } from 'node:https'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { SecureContext } from 'node:tls'
 import type { AvroSchema } from './single-object.js'
+
+/** How a client of the registry comes, besides what its URL says. */
+export interface RegistryAccess {
+  /** With `https`; by default the authorities that Node.js knows are trusted. */
+  readonly tls?: { readonly secureContext: SecureContext, readonly servername?: string }
+  readonly username?: string
+  readonly password?: string
+}
 
 /**
  * A schema registry with Confluent's REST interface. What it is asked, below its base URL:
@@ -12,14 +24,18 @@ import type { AvroSchema } from './single-object.js'
 export class SchemaRegistry {
   /** Without credentials, for messages. */
   readonly url: string
+  readonly #tls: RegistryAccess['tls']
   readonly #headers: Record<string, string> = { accept: mediaType, 'content-type': mediaType }
 
   /** @param url may have a path, and credentials for basic authentication */
-  constructor (url: string) {
+  constructor (url: string, access: RegistryAccess = {}) {
+    this.#tls = access.tls
     const { origin, pathname, username, password } = new URL(url)
     this.url = `${origin}${pathname.replace(/\/+$/, '')}`
-    if (username === '' && password === '') return
-    const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+    const user = access.username ?? decodeURIComponent(username)
+    const secret = access.password ?? decodeURIComponent(password)
+    if (user === '' && secret === '') return
+    const credentials = `${user}:${secret}`
     this.#headers['authorization'] = `Basic ${Buffer.from(credentials).toString('base64')}`
   }
 
@@ -27,7 +43,8 @@ export class SchemaRegistry {
    * The id of `schema`, which is registered as a version of `subject` unless it is one already. A registry that does
    * not answer is asked again for a while.
    *
-   * @throws Error naming the registry, and what it says: that the schema is incompatible, or that it does not answer
+   * @throws Error naming the registry, and what it says: that the schema is incompatible, or that it does not answer;
+   *   RegistryRefuses at once where a person must mend how we come
    */
   async register (subject: string, schema: AvroSchema): Promise<number> {
     for (const end = Date.now() + registerMs; ; await sleep(retryMs)) {
@@ -35,6 +52,7 @@ export class SchemaRegistry {
         return await this.#registerOnce(encodeURIComponent(subject), JSON.stringify({ schema: JSON.stringify(schema) }))
       } catch (err) {
         if (err instanceof RegistryAway && Date.now() < end) continue
+        if (err instanceof RegistryRefuses) throw new RegistryRefuses(`schema registry ${this.url}: ${err.message}`)
         throw new Error(`schema registry ${this.url}: ${subject}: ${(err as Error).message}`, { cause: err })
       }
     }
@@ -42,7 +60,7 @@ export class SchemaRegistry {
 
   /**
    * @returns undefined where the registry has no schema of this id
-   * @throws RegistryAway when it does not answer, or not as a registry does
+   * @throws RegistryAway when it does not answer, or not as a registry does; RegistryRefuses
    */
   async schema (id: number): Promise<RegisteredSchema | undefined> {
     const answer = await this.#ask(`/schemas/ids/${id}`)
@@ -71,24 +89,47 @@ export class SchemaRegistry {
     return idOf(registered)
   }
 
-  /** @throws RegistryAway when there is no answer, or one that says to come back later */
+  async #exchange (path: string, body: string | undefined): Promise<Answer> {
+    const url = new URL(this.url + path)
+    const options = {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: { ...this.#headers, ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }) },
+      signal: AbortSignal.timeout(requestMs),
+      agent: false as const, // questions are rare, and certificates are renewed
+    }
+    return await new Promise<Answer>((resolve, reject) => {
+      const request = url.protocol === 'https:'
+        ? requestTls(url, { ...options, ...this.#tls })
+        : requestPlain(url, options)
+      request.once('error', reject)
+      request.once('response', response => {
+        text(response).then(said => { resolve(answerOf(response.statusCode!, said)) }, reject)
+      })
+      request.end(body)
+    })
+  }
+
+  /** @throws RegistryAway when there is no answer, or one that says to come back later; RegistryRefuses */
   async #ask (path: string, body?: string): Promise<Answer> {
     let answer: Answer
     try {
-      const response = await fetch(this.url + path, {
-        method: body === undefined ? 'GET' : 'POST',
-        headers: this.#headers,
-        signal: AbortSignal.timeout(requestMs),
-        ...(body === undefined ? {} : { body }),
-      })
-      answer = answerOf(response.status, await response.text())
+      answer = await this.#exchange(path, body)
     } catch (err) {
-      const { message, cause } = err as Error
-      throw new RegistryAway(cause instanceof Error ? `${message}: ${cause.message}` : message, { cause: err })
+      const { message, code = '' } = err as NodeJS.ErrnoException
+      const reason = tlsReasons.find(([pattern]) => pattern.test(code))?.[1]
+      if (reason !== undefined) throw new RegistryRefuses(`${reason} (${code})`, { cause: err })
+      throw new RegistryAway(message, { cause: err })
     }
+    if (answer.status === 401 || answer.status === 403) throw new RegistryRefuses(`${answer.reason}: ${login}`)
     if (answer.status >= 500 || answer.status === 429) throw new RegistryAway(answer.reason)
     return answer
   }
+}
+
+/** The registry lets nobody in who comes like this: what to change, in words. */
+export class RegistryRefuses extends Error {
+  override readonly name = 'RegistryRefuses'
+  readonly code = 'misconfigured'
 }
 
 /** As the registry has it; anybody who may write there has written it. */
@@ -102,6 +143,16 @@ export interface RegisteredSchema {
 export class RegistryAway extends Error {
   override readonly name = 'RegistryAway'
 }
+
+const login = 'check user and password in SCHEMA_REGISTRY_URL, or SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD'
+const tlsReasons: ReadonlyArray<readonly [RegExp, string]> = [
+  [/SELF_SIGNED|UNABLE_TO_GET_ISSUER|UNABLE_TO_VERIFY|CERT_UNTRUSTED|CERT_SIGNATURE_FAILURE/,
+    'its certificate is not trusted: name that of its CA in SCHEMA_REGISTRY_SSL_CA_FILE'],
+  [/CERT_HAS_EXPIRED|CERT_NOT_YET_VALID/, 'its certificate is not valid now, or our clock is wrong'],
+  [/ERR_TLS_CERT_ALTNAME_INVALID/, 'its certificate is for another name: set SCHEMA_REGISTRY_SSL_SERVER_NAME'],
+  [/ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)/, 'it does not speak TLS on this port: begin the URL with http'],
+  [/ERR_SSL_.*ALERT/, 'it wants a client certificate that it trusts: see SCHEMA_REGISTRY_SSL_CERT_FILE'],
+]
 
 interface Answer {
   readonly status: number
