@@ -1,7 +1,7 @@
 /** A step of the clock that is more than a correction of a clock that runs. */
 const leapMs = 3_600_000
 /** How long a clock must stand by a leap ahead before it is believed. */
-const leapStandsMs = 86_400_000
+export const leapStandsMs = 86_400_000
 
 /**
  * The time by which the age of blocks is told: what is deleted because a clock was a year ahead for a minute does not

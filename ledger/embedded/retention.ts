@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { PartitionLog } from './partition.js'
-import { RetentionClock } from './retention-clock.js'
-import { canBe } from './stored-times.js'
+import { leapStandsMs, RetentionClock } from './retention-clock.js'
+import { canBe, newestTime } from './stored-times.js'
 import type { Trim } from './trims.js'
 
 export interface Retention {
@@ -44,8 +44,9 @@ export class Sweeper {
   private running: Promise<void> = Promise.resolve()
   private relieving = false
   private pressedMs = -Infinity
-  /** Of the newest block of each partition as it was opened, the latest. */
+  /** When the newest block was stored, as the partitions were opened: where older ones bear it out, and elsewhere. */
   private newestMs: number | undefined
+  private youngMs: number | undefined
 
   constructor (private readonly deps: SweeperDeps) {
     this.clock = new RetentionClock(deps.now, deps.steady)
@@ -53,14 +54,18 @@ export class Sweeper {
 
   /** Called for each partition before anything is appended: its blocks tell how late it is at least. */
   opened (log: PartitionLog): void {
-    const atMs = log.next > log.first ? log.timeAt(log.next - 1) : undefined
-    if (atMs !== undefined) this.newestMs = Math.max(this.newestMs ?? 0, atMs)
+    const blocks = { first: log.first, next: log.next, timeAt: (offset: number) => log.timeAt(offset) }
+    const newest = newestTime(blocks, leapStandsMs)
+    if (!newest) return
+    const { atMs, since } = newest
+    if (since) this.newestMs = Math.max(this.newestMs ?? 0, atMs)
+    else this.youngMs = Math.max(this.youngMs ?? 0, atMs)
   }
 
   /** By age and by bytes. */
   sweep (): Promise<void> {
     return this.next(async () => {
-      const nowMs = this.clock.read(this.newestMs)
+      const nowMs = this.clock.read(this.newestMs ?? this.youngMs)
       for (const stream of this.deps.streams()) {
         await this.deleteOld(stream, nowMs)
         await this.deleteExcess(stream)

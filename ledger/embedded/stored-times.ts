@@ -54,6 +54,37 @@ export function offsetAt (blocks: TimedBlocks, atMs: number, nowMs: number): num
   return low
 }
 
+/**
+ * When the newest block was stored. Where the clock has leapt ahead and not gone on for `standsMs` since, as far as the
+ * blocks tell: as long after the last block before the leap as it has gone on. A step of more than `standsMs` between
+ * two blocks is taken for a leap; it may as well be a time in which nothing was stored, and then this is too early.
+ *
+ * @returns `since` is false where there is no block from `standsMs` before the newest one, so that nothing bears it out
+ */
+export function newestTime (
+  { first, next, timeAt }: TimedBlocks, standsMs: number
+): { atMs: number, since: boolean } | undefined {
+  const newestMs = next > first ? timeAt(next - 1) : undefined
+  if (newestMs === undefined) return undefined
+  /** The last block that was stored so long before, and the first one after it. */
+  let before: number | undefined
+  let after = newestMs
+  for (let low = first, high = next - 1; low < high;) {
+    let middle = low + high >>> 1
+    let atMs: number | undefined
+    while ((atMs = timeAt(middle)) === undefined && middle > low) middle--
+    if (atMs !== undefined && atMs >= newestMs - standsMs) {
+      after = atMs
+      high = middle
+    } else {
+      before = atMs ?? before
+      low = (low + high >>> 1) + 1
+    }
+  }
+  if (before === undefined) return { atMs: newestMs, since: false }
+  return { atMs: after - before > standsMs ? before + newestMs - after : newestMs, since: true }
+}
+
 /** The times that can be; all of them where that leaves none at either end: then it is our own clock that is wrong. */
 function believed (blocks: TimedBlocks, nowMs: number): (offset: number) => number | undefined {
   const timeAt = (offset: number) => {

@@ -248,6 +248,39 @@ t.test('retention among clocks that lie', async t => {
     t.equal((await kept()).length, 1, 'a clock that stays ahead is believed after a day')
   })
 
+  await t.test('deletes nothing because the newest blocks are of a clock that was a year ahead', async t => {
+    const directory = t.testdir()
+    const stream = noteStream()
+    const clock = clocks()
+    const options = { ...clock, streams: { [stream.name]: { retentionMs: 7 * dayMs } }, sweepMs: 3_600_000 }
+    const { log: before, store } = await openedLog(t, directory, options)
+    for (let i = 0; i < 10; i++) {
+      await before.append(stream, 0, [note(`${i}`)])
+      clock.pass(dayMs)
+    }
+    clock.set(clock.now() + 365 * dayMs)
+    await before.append(stream, 0, [note('ahead')])
+    await before.append(stream, 1, [note('ahead, and nothing before')])
+    await store.close()
+    const kept = async (log: typeof before) =>
+      (await collect(log.read(stream, 0, { from: 0n }))).map(Number).slice(0, -1)
+
+    const { log, store: second } = await openedLog(t, directory, options)
+    await log.bounds(stream, 0)
+    await log.sweep()
+    t.strictSame(await kept(log), [3, 4, 5, 6, 7, 8, 9], 'as old as they are without the leap')
+    await second.close()
+    clock.set(clock.now() - 365 * dayMs)
+    const { log: third } = await openedLog(t, directory, options)
+    await third.append(stream, 0, [note('right')])
+    for (let days = 0; days < 3; days++) {
+      await third.sweep()
+      clock.pass(dayMs)
+    }
+    await third.sweep()
+    t.strictSame((await kept(third)).slice(0, 3), [6, 7, 8], 'and goes on once the clock is right')
+  })
+
   await t.test('does not mislead who looks for a time', async t => {
     const { log, stream } = await thirtyDays(t, i => [150, 200].includes(i) ? yearAhead : i === 75 ? 1_000 : undefined)
     for (let i = 0; i < 300; i += 10) {
