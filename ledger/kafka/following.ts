@@ -180,6 +180,8 @@ export class KafkaFollowing<T> implements Following {
 
   private async take (partition: number, held: Held<T>): Promise<void> {
     const from = await this.placeOf(partition, held)
+    if (from === 'gone') return this.standStill(partition, held)
+    this.deps.health.end('cut-back', this.nameOf(partition))
     if (from === undefined) return
     const { follower, decode, rejected } = this.deps
     const delivery: Delivery<T> = new Delivery<T>(partition, from, {
@@ -213,17 +215,14 @@ export class KafkaFollowing<T> implements Following {
   }
 
   /** Asks until the group and the follower know; it may be that the follower's own store is away for a while. */
-  private async placeOf (partition: number, held: Held<T>): Promise<Place | undefined> {
-    const { health, groupId } = this.deps
+  private async placeOf (partition: number, held: Held<T>): Promise<Place | undefined | 'gone'> {
+    const { health } = this.deps
     const { signal } = held.left
-    const what = `${groupId}, partition ${partition}`
+    const what = this.nameOf(partition)
     try {
       for (let waitMs = retryMsMin; !signal.aborted; waitMs = Math.min(2 * waitMs, retryMsMax)) {
         try {
-          const place = await this.askPlace(partition, held)
-          if (place !== 'gone') return place
-          health.end('followers', what)
-          health.begin('cut-back', this.tellHeld(partition, held.parting!), what)
+          return await this.askPlace(partition, held)
         } catch (err) {
           health.begin('followers', `it is not known where to go on: ${(err as Error).message}`, what)
         }
@@ -232,7 +231,6 @@ export class KafkaFollowing<T> implements Following {
       return undefined
     } finally {
       health.end('followers', what)
-      health.end('cut-back', what)
     }
   }
 
@@ -263,11 +261,22 @@ export class KafkaFollowing<T> implements Following {
     return from
   }
 
-  private tellHeld (partition: number, { at }: Parting): string {
-    const { topic, groupId } = this.deps
-    return `${cutBack(topic, partition, undefined, at)}; ${groupId} has stored what it made of it, and stands still ` +
+  /** The follower is asked again now and then, and nobody waits for it: there are other partitions to follow. */
+  private standStill (partition: number, held: Held<T>): void {
+    const { topic, groupId, health } = this.deps
+    const what = this.nameOf(partition)
+    const told = `${cutBack(topic, partition, undefined, held.parting!.at)}; ` +
+      `${groupId} has stored what it made of it, and stands still ` +
       'until that is removed and made anew: docs/operations.md, "A log that was cut back"'
+    health.begin('cut-back', told, what)
+    const { signal } = held.left
+    sleep(retryMsMax, undefined, { signal }).catch(() => {}).then(() => this.step(partition, async () => {
+      if (signal.aborted) health.end('cut-back', what)
+      else if (!held.delivery) await this.take(partition, held)
+    })).catch(err => this.failed(err, partition, undefined))
   }
+
+  private nameOf (partition: number): string { return `${this.deps.groupId}, partition ${partition}` }
 
   /** One after the other for each partition. */
   private step (partition: number, task: () => Promise<void>): Promise<void> {
