@@ -6,7 +6,7 @@ import { deliver, downlinkAcked, downlinkSkipped, fallenBehind, refill } from '.
 import { connect, open, welcome } from './handshake.js'
 import { ping } from './heartbeat.js'
 import { finishLeaving, leave, migrate } from './move.js'
-import { eventRules, frameRules, turnRules } from './phases.js'
+import { eventRules, frameRules, type Rule, turnEnds } from './phases.js'
 import { take } from './rate.js'
 import { placeTold, refusedByUser, tellRefusal } from './refusals.js'
 import { askForAnswers } from './repeats.js'
@@ -44,39 +44,54 @@ function receive (connection: Connection): Connection {
     for (const event of connection.takeEvents()) handleEvent(connection, event)
   }
   if (connection.hasFrames) handleFrames(connection)
+  const { life } = connection
+  const { answers, letsGo } = turnEnds[life.at]!
   if (connection.hasEntries) append(connection)
-  else if (!connection.hasFrames && turnRules.letsGo[connection.phase]) connection.reading.handled(connection)
-  if (turnRules.answers[connection.phase]) {
-    connection.cursor.greet()
-    tellRefusal(connection)
-    askForAnswers(connection)
-    refill(connection)
-  }
+  else if (letsGo && !connection.hasFrames) connection.reading.handled(connection)
+  if (answers) answer(connection)
   connection.wire.flush()
-  if (turnRules.answers[connection.phase] && fallenBehind(connection)) {
+  if (answers && fallenBehind(connection)) {
     closeConnection(connection, 'slow-consumer', 'the write queue passed its bound')
   }
-  if (turnRules.finishes[connection.phase]) finishLeaving(connection)
+  if (turnEnds[life.at]!.finishes) finishLeaving(connection)
   if (connection.hasEntries) append(connection)
   readOn(connection)
   return connection
 }
 
+function answer (connection: Connection): void {
+  connection.cursor.greet()
+  if (connection.tally) {
+    tellRefusal(connection)
+    askForAnswers(connection)
+  }
+  refill(connection)
+}
+
 /** Frames are left where they must wait: no more are read until they are handled. */
 function readOn (connection: Connection): void {
-  const reads = turnRules.reads[connection.phase]
-  const { window, edge } = connection
+  const { window, edge, life } = connection
+  const { reads } = turnEnds[life.at]!
   if (reads === 'no' || (reads === 'room' && window.isFull(edge.limits.uplinkWindow))) connection.hold()
   else if (!connection.hasFrames) connection.release()
 }
 
 function handleFrames (connection: Connection): void {
+  const { life, edge } = connection
   const atMs = Date.now()
-  connection.life.heard(connection.edge.ticks())
+  life.heard(edge.ticks())
   const frames = connection.takeFrames()
+  let op = ''
+  let at = -1
+  let rule: Rule = 'ignore'
   for (let i = 0; i < frames.length; i++) {
     const frame = frames[i]!
-    const rule = frameRules[frame.op][connection.phase]
+    // Most frames of a read are of one kind.
+    if (frame.op !== op || life.at !== at) {
+      op = frame.op
+      at = life.at
+      rule = frameRules[frame.op][at]!
+    }
     if (rule === 'ignore') return
     if (rule === 'wait' || (rule === 'early' && !mayBeEarly(connection, frame as Uplink))) {
       connection.putBack(frames, i)
@@ -115,7 +130,7 @@ function handleFrame (connection: Connection, frame: Handled, atMs: number): voi
 }
 
 function handleEvent (connection: Connection, event: ConnectionEvent): void {
-  const rule = eventRules[event.type][connection.phase]
+  const rule = eventRules[event.type][connection.life.at]
   if (rule === 'ignore') return
   switch (event.type) {
     case 'ackUplinks': acknowledge(connection, event.seq, event.userSeqs); return

@@ -1,4 +1,4 @@
-import type { Phase } from './phases.js'
+import { type Phase, phaseAt, phases } from './phases.js'
 
 /** Unit of the coarse clock. */
 export const tickMs = 100
@@ -8,7 +8,7 @@ export const never = 0x3fffffff
 
 /** The phase of a connection, and the times that end it. All times are ticks, and `now` is that of the call. */
 export class Lifetime {
-  #phase: Phase = 'new'
+  #at: number = phaseAt.new
   readonly acceptedAt: number
   /** When its opening, leaving or closing began. */
   #phaseAt = 0
@@ -25,46 +25,49 @@ export class Lifetime {
     this.#silence = silence
   }
 
-  get phase (): Phase { return this.#phase }
+  get phase (): Phase { return phases[this.#at]! }
+
+  /** The number of the phase. */
+  get at (): number { return this.#at }
 
   /** Its client was told `connected`, and no end. */
-  get isOpen (): boolean { return this.#phase === 'open' || this.#phase === 'leaving' }
+  get isOpen (): boolean { return this.#at === phaseAt.open || this.#at === phaseAt.leaving }
 
   /** It has ended, whether the socket is gone or not. */
-  get isOver (): boolean { return this.#phase === 'closing' || this.#phase === 'closed' }
+  get isOver (): boolean { return this.#at === phaseAt.closing || this.#at === phaseAt.closed }
 
   /** Its opening is in the ledger or on its way, and its end is not. */
-  get isInLedger (): boolean { return this.#phase === 'opening' || this.isOpen }
+  get isInLedger (): boolean { return this.#at === phaseAt.opening || this.isOpen }
 
   /** `connect` has come. */
-  verify (): void { this.#phase = 'verifying' }
+  verify (): void { this.#at = phaseAt.verifying }
 
   /** The token is good until `expiresAt`. */
   open (now: number, expiresAt: number): void {
-    this.#phase = 'opening'
+    this.#at = phaseAt.opening
     this.#phaseAt = now
     this.#expiresAt = expiresAt
   }
 
-  welcome (): void { this.#phase = 'open' }
+  welcome (): void { this.#at = phaseAt.open }
 
   leave (now: number): void {
-    this.#phase = 'leaving'
+    this.#at = phaseAt.leaving
     this.#phaseAt = now
   }
 
   /** It was asked to go, and may stay. */
   stay (): void {
-    if (this.#phase === 'leaving') this.#phase = 'open'
+    if (this.#at === phaseAt.leaving) this.#at = phaseAt.open
     this.#leavesAt = never
   }
 
   close (now: number): void {
-    this.#phase = 'closing'
+    this.#at = phaseAt.closing
     this.#phaseAt = now
   }
 
-  end (): void { this.#phase = 'closed' }
+  end (): void { this.#at = phaseAt.closed }
 
   /** For how long it has been opening, leaving or closing. */
   ticksOfPhase (now: number): number { return now - this.#phaseAt }
