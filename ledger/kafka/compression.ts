@@ -114,8 +114,9 @@ const zstdMagic = 0xfd2fb528
 /** Node has it from 22.15 on. */
 function zstd (bytes: Buffer, bytesMax: number): Buffer {
   const { zstdDecompressSync } = zlib as Zstd
-  if (zstdDecompressSync) return zstdDecompressSync(bytes, { maxOutputLength: bytesMax })
-  return zstdWithoutNode(bytes, bytesMax)
+  if (!zstdDecompressSync) return zstdWithoutNode(bytes, bytesMax)
+  checkZstd(bytes, bytesMax)
+  return zstdDecompressSync(bytes, { maxOutputLength: bytesMax })
 }
 
 /** Exported for a test on a Node that has no need of it. */
@@ -123,9 +124,7 @@ export function zstdWithoutNode (bytes: Buffer, bytesMax: number): Buffer {
   const { Decompress } = require('fzstd') as {
     Decompress: new (took: (chunk: Uint8Array) => void) => { push (bytes: Uint8Array, isLast: boolean): void }
   }
-  // The decoder makes room for what the frame says that it looks back on, whatever that is.
-  if (bytes.readUInt32LE(0) !== zstdMagic) throw new RangeError('does not start as a frame does')
-  if (zstdWindow(bytes) > Math.max(bytesMax, zstdWindowBytesMax)) throw tooLarge(bytesMax)
+  checkZstd(bytes, bytesMax)
   const chunks: Uint8Array[] = []
   let length = 0
   const stream = new Decompress(chunk => {
@@ -137,7 +136,13 @@ export function zstdWithoutNode (bytes: Buffer, bytesMax: number): Buffer {
   return Buffer.concat(chunks, length)
 }
 
-/** What the decoder can look back on. */
+/** A decoder makes room for what the frame says that it looks back on, whatever that is. */
+function checkZstd (bytes: Buffer, bytesMax: number): void {
+  if (bytes.readUInt32LE(0) !== zstdMagic) throw new RangeError('does not start as a frame does')
+  if (zstdWindow(bytes) > Math.max(bytesMax, zstdWindowBytesMax)) throw tooLarge(bytesMax)
+}
+
+/** What fzstd can look back on. */
 const zstdWindowBytesMax = 1 << 25
 
 function zstdWindow (bytes: Buffer): number {
