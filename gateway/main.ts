@@ -92,6 +92,7 @@ async function start (
   closers.push(() => backups.idle())
   ending.addEventListener('abort', () => { stores.stopping() })
   closers.push(health.watch('ledger', () => stores.log.health().reason))
+  closers.push(health.watch('disk', () => stores.slowDisk()))
   const config = await ensureSecrets(given) // not before: a start that fails leaves nothing behind
   const { log, tables, links } = stores
   const identity = await identify(config.nodeId, log, tables)

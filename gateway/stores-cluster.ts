@@ -131,6 +131,7 @@ async function open (
       stream: downlinks,
       partitions: new Map(kafka.lag(downlinksGroup).map(({ partition, next }) => [partition, next])),
     }],
+    slowDisk: () => '',
     commitSeconds: () => kafka.metrics.appendMs / Math.max(1, kafka.metrics.appends) / 1000,
     stopping () {}, // every wait on Kafka and Redis has its deadline
     close,

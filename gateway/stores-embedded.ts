@@ -15,6 +15,9 @@ import type { Config } from './config.js'
 import { streamBytesMax } from './disk-share.js'
 import type { Stores } from './stores.js'
 
+/** A commit that takes as long is worth a word: an ordinary one takes less than 10 ms. */
+const slowMs = 2_000
+
 /** What keeps the ledger from being deleted until it holds it. */
 const ledgerTables: readonly TableName[] = ['presence', 'routing', 'connections']
 
@@ -53,6 +56,7 @@ export async function openEmbeddedStores (config: Config, logger: Logger): Promi
       backUp: (directory, options) => backUp({ env: store.env, path: config.dataDir }, directory, options),
       groups: () => [], // nobody but this process writes here, so nothing waits in `downlinks`
       commitSeconds: () => store.metrics.commitMs / 1000,
+      slowDisk: () => store.commitMs() < slowMs ? '' : `a commit to ${config.dataDir} takes longer than ${slowMs / 1000} s`,
       stopping: () => { store.stopping() },
       async close () {
         await log.close()

@@ -19,6 +19,8 @@ export interface Stores {
   backUp?: BackUp
   /** Moving average of one commit of the log, seconds. */
   commitSeconds (): number
+  /** Why commits to the local disk are slow, in words; empty where they are not, or there is no such disk. */
+  slowDisk (): string
   /** Groups that keep no store of their own, as far as this process is a member: the first offset not delivered. */
   groups (): readonly FollowingGroup[]
   /** The node stops: what can't be stored now and can be had from the ledger again is not waited for. */

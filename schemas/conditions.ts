@@ -13,6 +13,8 @@ export interface ConditionDescription {
 const table = {
   ledger: row(true, 0, 'The log takes no appends, or followers get no answer from it.',
     'By itself once Kafka answers again; on one node, room on the disk.'),
+  disk: row(false, 0, 'Commits of the embedded log take seconds, and acks and answers wait for them.',
+    'By itself once the disk is faster, or has less to do.'),
   appends: row(false, 5_000, 'Appends to some partitions of the log are tried again, and what is behind them waits.',
     'By itself once the brokers that lead these partitions answer.'),
   refused: row(false, 0, 'Kafka refuses appends to, or fetches of, some partitions for a reason that does not pass by itself.',

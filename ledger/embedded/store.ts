@@ -23,6 +23,8 @@ export interface Store {
   settled (): Promise<void>
   /** False while commits fail or lack room; tried again every `probeMs` and with every request. */
   health (): { ok: boolean, reason: string }
+  /** How long the commit under way has taken so far or, where that is longer, the last one took. */
+  commitMs (): number
   /** The node stops: derived writes that can't be stored now are given up, for the ledger has what they come from. */
   stopping (): void
   /** Runs `task` before the environment closes; last registered, first run. */
@@ -121,6 +123,8 @@ class EmbeddedStore implements Store {
   private immediate: NodeJS.Immediate | undefined
   private timer: NodeJS.Timeout | undefined
   private committing = false
+  private startedMs = 0
+  private lastMs = 0
   private bytesSinceKept = 0
   /** Something was requested since the commit in flight collected its writes; urgent: not only lazily. */
   private requested = false
@@ -187,6 +191,8 @@ class EmbeddedStore implements Store {
     return this.closing
   }
 
+  commitMs (): number { return Math.max(this.lastMs, this.committing ? performance.now() - this.startedMs : 0) }
+
   private async closeOnce (): Promise<void> {
     for (const task of this.closeTasks.reverse()) await task()
     await this.settled()
@@ -219,7 +225,7 @@ class EmbeddedStore implements Store {
     this.requested = this.urgent = false
     const waiting = this.waiting
     this.waiting = []
-    const startedMs = performance.now()
+    const startedMs = this.startedMs = performance.now()
     let collected: Collected
     try {
       collected = this.collect()
@@ -319,7 +325,8 @@ class EmbeddedStore implements Store {
   }
 
   private finish (startedMs: number, waiting: Array<() => void>, err?: unknown): void {
-    this.metrics.commitMs += (performance.now() - startedMs - this.metrics.commitMs) / averageOver
+    this.lastMs = performance.now() - startedMs
+    this.metrics.commitMs += (this.lastMs - this.metrics.commitMs) / averageOver
     this.metrics.commits++
     this.committing = false
     this.headroom.committed()
