@@ -25,6 +25,7 @@ import { redisNames } from './redis-url.js'
 import { watchWrites } from './redis-writes.js'
 import { registryAccess } from './registry-access.js'
 import type { Stores } from './stores.js'
+import { checkTopics } from './topic-record.js'
 
 /** What is derived from a partition of the ledger goes to the partition of the same number. */
 const ofUsers: ReadonlyArray<Stream<any>> = [uplinks, connections]
@@ -71,8 +72,13 @@ async function open (
     clientId: config.kafkaClientId ?? nodeId,
     sendDeadlineMs: config.kafkaRequestTimeoutMs,
     sessionTimeoutMs: config.kafkaSessionTimeoutMs,
-    streams: streams.map(stream =>
-      ({ stream, partitions, ...retention, ...(ofUsers.includes(stream) ? { like: ledger } : {}) })),
+    streams: streams.map(stream => ({
+      stream,
+      partitions,
+      ...retention,
+      ...(ofUsers.includes(stream) ? { like: ledger } : {}),
+      mayGrow: stream === downlinks,
+    })),
     changelogs: [{ name: statesName, like: ledger }],
     format: format ?? singleObjectFormat,
     onRejected: rejected => { logger.error(rejected, 'a stored record was set aside') },
@@ -84,6 +90,7 @@ async function open (
 
   const { redis, control, publisher, subscriber } = await connectAll(config, logger, health, closers)
 
+  await checkTopics(control, prefix, kafka.topics())
   const { identity } = kafka
   const endOf = async (stream: Stream<any>, partition: number) => (await log.bounds(stream, partition)).next
   const tablesOver = (connection: Redis | Cluster): RedisTables => redisTables(connection, {

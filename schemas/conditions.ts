@@ -19,6 +19,8 @@ const table = {
     'By itself once the brokers that lead these partitions answer.'),
   refused: row(false, 0, 'Kafka refuses appends to, or fetches of, some partitions for a reason that does not pass by itself.',
     'A person, by what its reason names; it is tried again every 10 s. Where it is the ledger, the node is not ready.'),
+  topics: row(false, 0, 'A topic is not what this gateway needs: it grew, is another one than it was, or is compacted.',
+    'A person, by what its reason names. Where it is another topic, the node is not ready until it is started again.'),
   throttled: row(false, 5_000, 'A broker holds this node to a quota: its requests wait for as long as the broker says.',
     'By itself when the load goes down; a higher quota of its user or client id (`kafka-configs --entity-type users`).'),
   redis: row(true, 1_000, 'There is no connection to Redis.', 'By itself once Redis answers again.'),

@@ -42,6 +42,30 @@ export class KafkaReader {
     return length < 0 ? null : this.view(length)
   }
 
+  /** A varint without a sign, as lengths and counts of later requests are, which are one more than they say. */
+  uvarint (): number {
+    let value = 0
+    for (let shift = 0; shift < 35; shift += 7) {
+      const byte = this.bytes.readUInt8(this.pos++)
+      value |= (byte & 0x7f) << shift
+      if (byte < 0x80) return value >>> 0
+    }
+    throw new RangeError('varint of more than 32 bits')
+  }
+
+  /** Empty for null. */
+  compactString (): string { return this.view(Math.max(0, this.uvarint() - 1)).toString() }
+
+  compactArray<T> (item: () => T): T[] { return Array.from({ length: Math.max(0, this.uvarint() - 1) }, item) }
+
+  /** Fields of versions to come. */
+  skipTags (): void {
+    for (let left = this.uvarint(); left > 0; left--) {
+      this.uvarint()
+      this.view(this.uvarint())
+    }
+  }
+
   view (length: number): Buffer {
     const end = this.pos + length
     if (end > this.bytes.length) throw new RangeError(`${end - this.bytes.length} bytes are missing`)
@@ -89,6 +113,20 @@ export class KafkaWriter {
     let zigzag = ((value << 1) ^ (value >> 31)) >>> 0
     for (; zigzag > 0x7f; zigzag >>>= 7) this.bytes[this.pos++] = (zigzag & 0x7f) | 0x80
     this.bytes[this.pos++] = zigzag
+  }
+
+  uvarint (value: number): void {
+    this.room(5)
+    let left = value >>> 0
+    for (; left > 0x7f; left >>>= 7) this.bytes[this.pos++] = (left & 0x7f) | 0x80
+    this.bytes[this.pos++] = left
+  }
+
+  compactString (value: string): void {
+    const length = Buffer.byteLength(value)
+    this.uvarint(length + 1)
+    this.room(length)
+    this.pos += this.bytes.write(value, this.pos)
   }
 
   varBytes (bytes: Uint8Array | null): void {

@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { nameOf, parseAddress, type Address } from './address.js'
 import { Connection, type Admission } from './connection.js'
+import { metadataWithIds } from './metadata.js'
 import { NoAnswer, NotAdmitted, UnsupportedBroker } from './no-answer.js'
 import { metadata } from './leader-apis.js'
 import { TopicBook } from './topic-book.js'
-import { check, findCoordinator, saslHandshake, unsupportedMechanism, type Metadata } from './wire.js'
+import { check, describeConfigs, findCoordinator, saslHandshake, unsupportedMechanism, type Metadata } from './wire.js'
 
 const connectMsDefault = 2_000
 const questionMs = 3_000
@@ -91,13 +92,32 @@ export class Cluster {
   }
 
   /** What the brokers say about topics, known here or not. */
-  async describe (topics: readonly string[]): Promise<Metadata> {
+  describe (topics: readonly string[]): Promise<Metadata> {
+    return this.ask(connection => connection.send(connection.speaks(metadataWithIds) ? metadataWithIds : metadata,
+      { topics }, questionMs))
+  }
+
+  /**
+   * Settings of topics, by topic; those of a topic that may not be described are left out.
+   *
+   * @throws NoAnswer, NotAdmitted or UnsupportedBroker when no broker has answered
+   */
+  async settings (topics: readonly string[], names: readonly string[]): Promise<Map<string, Map<string, string>>> {
+    const resources = topics.map(name => ({ type: 2 as const, name, configNames: names }))
+    const question = { resources, includeSynonyms: false as const }
+    const answer = await this.ask(connection => connection.send(describeConfigs, question, questionMs))
+    return new Map(answer.resources.filter(({ errorCode }) => errorCode === 0).map(({ resourceName, configEntries }) =>
+      [resourceName, new Map(configEntries.map(({ configName, configValue }) => [configName, configValue ?? '']))]))
+  }
+
+  /** Any broker, until one has answered. */
+  private async ask<T> (question: (connection: Connection) => Promise<T>): Promise<T> {
     let last: unknown = new NoAnswer('the log is closed', false)
     for (const address of this.candidates()) {
       if (this.closed) break
       try {
         const connection = await this.connectionTo(address, 'questions')
-        return await connection.send(metadata, { topics }, questionMs)
+        return await question(connection)
       } catch (err) {
         if (err instanceof UnsupportedBroker) throw err
         this.failedAtMs.set(nameOf(address), Date.now())

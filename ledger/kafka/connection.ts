@@ -66,6 +66,7 @@ export class Connection {
   /** Of `performance.now`. */
   private renewAtMs = Infinity
   private sessionEndsMs = Infinity
+  private offered: readonly wire.Offered[] = []
   private readonly turns = new RequestTurns(underWayMax)
 
   /**
@@ -229,12 +230,20 @@ export class Connection {
     pending.resolve(bytes)
   }
 
+  /** Whether the broker has a request that can be done without. */
+  speaks ({ key, version }: Api<any, any>): boolean {
+    const offered = this.offered.find(({ apiKey }) => apiKey === key)
+    return offered !== undefined && offered.minVersion <= version && version <= offered.maxVersion
+  }
+
   private async checkVersions (deadlineMs: number): Promise<void> {
     const answer = await this.send(apiVersions, {}, deadlineMs)
     wire.check(answer, 'ApiVersions')
-    for (const { name, key, version } of wanted) {
-      const offered = answer.apiVersions.find(({ apiKey }) => apiKey === key)
-      if (offered && offered.minVersion <= version && version <= offered.maxVersion) continue
+    this.offered = answer.apiVersions
+    for (const api of wanted) {
+      if (this.speaks(api)) continue
+      const { name, key, version } = api
+      const offered = this.offered.find(({ apiKey }) => apiKey === key)
       const got = offered ? `${offered.minVersion} to ${offered.maxVersion}` : 'none'
       throw new UnsupportedBroker(`Kafka broker ${nameOf(this.address)}: got versions ${got} of ${name}, ` +
         `want ${version}; Kafka 2.4 or later speaks it`)

@@ -14,6 +14,7 @@ import { decoderOf, singleObjectFormat, type RecordFormat } from './format.js'
 import { Reader } from './reader.js'
 import type { Unreadable } from './record-batch.js'
 import { checkGroup } from './groups.js'
+import { TopicWatch } from './topic-watch.js'
 import { ensureTopics, findTopics, reach, type WantedTopic } from './topics.js'
 import { checkWire } from './wire-check.js'
 
@@ -29,7 +30,7 @@ export interface KafkaLogOptions extends ClusterOptions {
   readonly sendDeadlineMs?: number
   /** Bytes of appends without an outcome, all fields counted; an append that passes its share is refused. */
   readonly pendingBytesMax?: number
-  /** What only a person can mend is tried again after so long. */
+  /** What only a person can mend is tried again after so long, and topics are looked at. */
   readonly slowMs?: number
   /** How long a member of a group may be silent before its partitions go to others. */
   readonly sessionTimeoutMs?: number
@@ -55,6 +56,8 @@ export interface KafkaStream {
   readonly retentionMs?: number
   /** Further settings of a topic that is created. */
   readonly config?: Readonly<Record<string, string>>
+  /** Its entries need not stay in the partition that they were placed in. */
+  readonly mayGrow?: boolean
 }
 
 export interface KafkaLog extends EventLog {
@@ -63,8 +66,17 @@ export interface KafkaLog extends EventLog {
   readonly identity: string
   /** One of `changelogs`. */
   changelog (name: string): Changelog
+  /** What there is of each topic whose entries stay where they were placed, for a record that outlives the process. */
+  topics (): KafkaTopic[]
   /** Of the partitions that this process has in the group, as of their last fetch. */
   lag (group: string): PartitionLag[]
+}
+
+export interface KafkaTopic {
+  readonly topic: string
+  /** Another one of the same name has another id; empty where the brokers are older than 2.8. */
+  readonly id: string
+  readonly partitions: number
 }
 
 export interface PartitionLag {
@@ -97,19 +109,32 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
       await findTopics(cluster, options.streams.map(({ stream }) => `${options.topicPrefix}.${stream.name}`))
       return new Log(cluster, options)
     }
+    const wanted = wantedOf(options)
+    await ensureTopics(cluster, wanted)
     const nameOf = (name: string) => `${options.topicPrefix}.${name}`
-    const topics = options.streams.flatMap(({ stream, like, ...settings }): WantedTopic[] => [
-      { topic: nameOf(stream.name), ...settings, ...(like ? { like: nameOf(like.name) } : {}) },
-      { topic: nameOf(rejectedStream(stream).name), ...settings },
-    ])
-    await ensureTopics(cluster, topics.filter(({ topic }, i) => topics.findIndex(other => other.topic === topic) === i))
     await ensureTopics(cluster, (options.changelogs ?? []).map(({ name, like }) => (
       { ...changelogTopic(nameOf(name), cluster.partitions(nameOf(like.name))), like: nameOf(like.name) })))
+    const watch = new TopicWatch({
+      cluster, wanted, health: options.health ?? nobodyWatches, everyMs: options.slowMs ?? slowMsDefault,
+    })
+    await watch.start()
+    return new Log(cluster, options, watch)
   } catch (err) {
     cluster.close()
     throw err
   }
-  return new Log(cluster, options)
+}
+
+/** What was set aside stands anywhere. */
+function wantedOf ({ streams, topicPrefix }: KafkaLogOptions): WantedTopic[] {
+  const wanted = new Map<string, WantedTopic>()
+  for (const { stream, like, mayGrow = false, ...settings } of streams) {
+    const topic = `${topicPrefix}.${stream.name}`
+    const rejected = `${topicPrefix}.${rejectedStream(stream).name}`
+    wanted.set(topic, { topic, ...settings, mayGrow, ...(like ? { like: `${topicPrefix}.${like.name}` } : {}) })
+    if (!wanted.has(rejected)) wanted.set(rejected, { topic: rejected, ...settings, mayGrow: true })
+  }
+  return [...wanted.values()]
 }
 
 class Log implements KafkaLog {
@@ -124,7 +149,9 @@ class Log implements KafkaLog {
   private followers = 0
   private ended: Promise<void> | undefined
 
-  constructor (private readonly cluster: Cluster, private readonly options: KafkaLogOptions) {
+  constructor (
+    private readonly cluster: Cluster, private readonly options: KafkaLogOptions, private readonly watch?: TopicWatch
+  ) {
     this.identity = `${cluster.id}/${options.topicPrefix}`
     this.format = options.format ?? singleObjectFormat
     this.appender = new Appender({
@@ -225,7 +252,16 @@ class Log implements KafkaLog {
     return kafkaChangelog(this.cluster, this.reader, `${this.options.topicPrefix}.${name}`)
   }
 
+  topics (): KafkaTopic[] {
+    return wantedOf(this.options).filter(({ mayGrow }) => !mayGrow).map(({ topic }) =>
+      ({ topic, id: this.cluster.topics.id(topic), partitions: this.cluster.topics.grownTo(topic) }))
+  }
+
   health (): { ok: boolean, reason: string } {
+    for (const topic of this.cluster.topics.names) {
+      const reason = this.cluster.topics.troubleOf(topic)
+      if (reason !== '') return { ok: false, reason }
+    }
     const appends = this.appender.health()
     if (!appends.ok) return appends
     for (const following of this.followings.keys()) {
@@ -246,6 +282,7 @@ class Log implements KafkaLog {
   }
 
   private async closeOnce (): Promise<void> {
+    this.watch?.stop()
     await this.appender.flush()
     await Promise.all([...this.followings].map(async ([following, { topic }]) => {
       await Promise.all(following.lag().map(({ partition }) =>

@@ -1,4 +1,5 @@
 import type { Cluster } from './cluster.js'
+import { NotSetUp } from './no-answer.js'
 import { check, listOffsets } from './wire.js'
 
 const questionMs = 3_000
@@ -91,7 +92,7 @@ export function offsetOf (
 /** @throws Error while the partition has no leader */
 export async function leaderOf (cluster: Cluster, topic: string, partition: number): Promise<number> {
   const trouble = cluster.topics.troubleOf(topic)
-  if (trouble !== '') throw new Error(trouble)
+  if (trouble !== '') throw new NotSetUp(trouble)
   const known = cluster.leaderOf(topic, partition)
   if (known !== undefined) return known
   await cluster.look()

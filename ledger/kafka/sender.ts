@@ -126,7 +126,7 @@ export class PartitionSender {
       if (this.state !== 'sent') return
       const trouble = this.deps.cluster.topics.troubleOf(this.topic)
       if (trouble === '') this.stored(baseOffset)
-      else this.refuse(trouble)
+      else this.refuse(trouble, true, true)
     })
   }
 
@@ -144,15 +144,18 @@ export class PartitionSender {
     this.deps.health.end('refused', this.name)
   }
 
-  /** @param probeTells whether a probe shows that the reason is gone; else the next append is the one to show it */
-  private refuse (reason: string, probeTells = true): void {
+  /**
+   * @param probeTells whether a probe shows that the reason is gone; else the next append is the one to show it
+   * @param isGone the topic is, and whoever may have had a batch with it
+   */
+  private refuse (reason: string, probeTells = true, isGone = false): void {
     this.refusal = reason
     this.probeTells = probeTells
     this.trouble = reason
     this.deps.health.end('appends', this.name)
     this.deps.health.begin('refused', reason, this.name)
     this.state = 'refused'
-    this.rejectAll(unavailable(reason), false)
+    this.rejectAll(unavailable(reason), isGone)
     this.later(this.deps.slowMs, () => { this.ask() })
   }
 
@@ -160,7 +163,7 @@ export class PartitionSender {
   private route (lazy: boolean): void {
     const { cluster } = this.deps
     const trouble = cluster.topics.troubleOf(this.topic)
-    if (trouble !== '') return this.refuse(trouble)
+    if (trouble !== '') return this.refuse(trouble, true, true)
     const node = cluster.topics.leaderOf(this.topic, this.partition)
     if (node === undefined) return this.retry('has no leader', true)
     this.state = 'ready'
@@ -243,6 +246,7 @@ export class PartitionSender {
   private rejectTooLarge (append: Append, bytes: number): void {
     const what = `${this.topic}: one item takes ${bytes} bytes, ` +
       `max.message.bytes is ${this.deps.cluster.topics.batchBytesMax(this.topic)}`
+    this.deps.cluster.topics.itemRefused(this.topic, bytes)
     append.reject(new GatewayError('payload-too-large', what))
   }
 

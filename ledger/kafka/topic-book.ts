@@ -12,6 +12,8 @@ interface Known {
   /** Why nothing may be read from it or written to it any more. */
   trouble: string
   bytesMax: number
+  /** Of the largest item that was refused for its size. */
+  refusedBytes: number
 }
 
 /** Of a topic whose setting is not known: Kafka's own default. */
@@ -32,7 +34,9 @@ export class TopicBook {
     for (const name of mayGrow) this.mayGrow.add(name)
     for (const name of names) {
       if (this.topics.has(name)) continue
-      this.topics.set(name, { leaders: [], epochs: [], id: '', partitions: 0, trouble: '', bytesMax: defaultBatchBytesMax })
+      this.topics.set(name, {
+        leaders: [], epochs: [], id: '', partitions: 0, trouble: '', bytesMax: defaultBatchBytesMax, refusedBytes: 0,
+      })
     }
   }
 
@@ -86,6 +90,15 @@ export class TopicBook {
   setBatchBytesMax (topic: string, bytesMax: number): void {
     const known = this.topics.get(topic)
     if (known) known.bytesMax = bytesMax
+  }
+
+  /** Of the largest item that was refused, as a batch of its own; 0 for none. */
+  refusedBytes (topic: string): number { return this.topics.get(topic)?.refusedBytes ?? 0 }
+
+  /** One item alone is so large. */
+  itemRefused (topic: string, bytes: number): void {
+    const known = this.topics.get(topic)
+    if (known) known.refusedBytes = Math.max(known.refusedBytes, bytes)
   }
 
   /** A batch of so many bytes was refused. */

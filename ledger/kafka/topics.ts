@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cluster } from './cluster.js'
 import { NotAdmitted, NotSetUp, UnsupportedBroker } from './no-answer.js'
-import { createTopics, errorName, type Metadata } from './wire.js'
+import { judge, judgeError, tellCode } from './verdicts.js'
+import { createTopics, type Metadata, type NewTopic } from './wire.js'
 
 export interface WantedTopic {
   readonly topic: string
@@ -11,17 +12,20 @@ export interface WantedTopic {
   readonly config?: Readonly<Record<string, string>>
   /** The topic that it must have as many partitions as, for what belongs together is in partitions of one number. */
   readonly like?: string
+  /** Its entries need not stay in the partition that they were placed in. */
+  readonly mayGrow?: boolean
 }
 
 const replicasMax = 3
 const reachMs = 10_000
 const createMs = 30_000
+const createPauseMs = 250
 const alreadyExists = 36
 const unknownTopic = 3
 const topicDenied = 29
 const clusterDenied = 31
 
-/** Above what one block may take, so that the broker never refuses one that we cut. */
+/** Of a topic that is created: above what one block may take. */
 export const messageBytesMax = 8 << 20
 
 /**
@@ -67,7 +71,7 @@ async function ensureAll (cluster: Cluster, wanted: readonly WantedTopic[]): Pro
   const names = wanted.map(({ topic }) => topic)
   const { topicMetadata } = await cluster.describe(names)
   refuseDenied(topicMetadata)
-  cluster.topics.know(names)
+  cluster.topics.know(names, new Set(wanted.filter(({ mayGrow }) => mayGrow).map(({ topic }) => topic)))
   const absent = wanted.filter(({ topic }) =>
     topicMetadata.some(found => found.topic === topic && found.topicErrorCode === unknownTopic))
   if (absent.length > 0) await create(cluster, absent)
@@ -108,17 +112,43 @@ async function create (cluster: Cluster, wanted: readonly WantedTopic[]): Promis
       ...config,
     }).map(([name, value]) => ({ name, value })),
   }))
-  const connection = await cluster.connection(cluster.controllerNode, 'questions')
-  const { topicErrors } = await connection.send(createTopics, { topics, timeout: createMs }, createMs)
-  for (const { topic, errorCode, errorMessage } of topicErrors) {
-    if (errorCode === 0 || errorCode === alreadyExists) continue // another process was faster
-    if (errorCode === topicDenied || errorCode === clusterDenied) {
-      const { partitions } = wanted.find(each => each.topic === topic)!
-      throw new NotSetUp(`Kafka topic ${topic} is not there, and this user may not create it: ` +
-        `create it with ${partitions} partitions, or grant CREATE on topics ${prefixOf(topic)}*`)
-    }
-    throw new Error(`Kafka topic ${topic}: not created, ${errorName(errorCode)}, ${errorMessage ?? 'no reason given'}`)
+  let left = topics
+  for (const end = Date.now() + createMs; ; await sleep(createPauseMs)) {
+    const refusals = await createOnce(cluster, left)
+    if (refusals.size === 0) return
+    left = topics.filter(({ topic }) => refusals.has(topic))
+    if (Date.now() > end) throw new Error(`Kafka: not created: ${[...refusals.values()].join('; ')}`)
+    await cluster.refresh().catch(() => {}) // another one may be the controller
   }
+}
+
+/**
+ * @returns why topics were not created that may be when they are asked for again
+ * @throws NotSetUp for those that never will be
+ */
+async function createOnce (
+  cluster: Pick<Cluster, 'connection' | 'controllerNode'>, topics: readonly NewTopic[]
+): Promise<Map<string, string>> {
+  const refusals = new Map<string, string>()
+  try {
+    const connection = await cluster.connection(cluster.controllerNode, 'questions')
+    const { topicErrors } = await connection.send(createTopics, { topics, timeout: createMs }, createMs)
+    for (const { topic, errorCode, errorMessage } of topicErrors) {
+      if (errorCode === 0 || errorCode === alreadyExists) continue // another process was faster
+      if (errorCode === topicDenied || errorCode === clusterDenied) {
+        const { numPartitions } = topics.find(each => each.topic === topic)!
+        throw new NotSetUp(`Kafka topic ${topic} is not there, and this user may not create it: ` +
+          `create it with ${numPartitions} partitions, or grant CREATE on topics ${prefixOf(topic)}*`)
+      }
+      const what = `${tellCode(`topic ${topic}`, errorCode)} (${errorMessage ?? 'no reason given'})`
+      if (judge(errorCode).verdict === 'permanent') throw new NotSetUp(`Kafka ${what}`)
+      refusals.set(topic, what)
+    }
+  } catch (err) {
+    if (judgeError(err).verdict === 'permanent') throw err
+    for (const { topic } of topics) refusals.set(topic, (err as Error).message)
+  }
+  return refusals
 }
 
 function refuseDenied (topics: Metadata['topicMetadata']): void {

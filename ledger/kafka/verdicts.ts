@@ -45,7 +45,7 @@ const table = new Map<number, Judgement>([
   [18, tooLarge('raise segment.bytes of the topic')],
   [19, again('not-stored')], // too few replicas
   [20, again('unknown')], // too few of them, when it was stored already
-  [29, permanent(access('READ, WRITE and DESCRIBE on the topic'))],
+  [29, permanent(access('READ, WRITE, DESCRIBE and, where it is to be created, CREATE on the topic'))],
   [30, permanent(access('READ on the group'))],
   [31, permanent(access('IDEMPOTENT_WRITE on the cluster, or WRITE on a topic'))],
   [32, permanent('set message.timestamp.type of the topic to CreateTime, and look at the clocks')],

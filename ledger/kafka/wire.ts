@@ -130,7 +130,7 @@ export interface Metadata {
   }>
 }
 
-interface NewTopic {
+export interface NewTopic {
   readonly topic: string
   readonly numPartitions: number
   readonly replicationFactor: number
@@ -160,7 +160,7 @@ interface Sync {
   readonly groupAssignment: ReadonlyArray<{ readonly memberId: string, readonly memberAssignment: Buffer }>
 }
 
-interface Offered { readonly apiKey: number, readonly minVersion: number, readonly maxVersion: number }
+export interface Offered { readonly apiKey: number, readonly minVersion: number, readonly maxVersion: number }
 
 export const apiVersions = api<object, Failable & { readonly apiVersions: readonly Offered[] }>('ApiVersions', 0)
 
@@ -177,6 +177,17 @@ export const saslAuthenticate = api<{ authBytes: Buffer }, Failable & {
   readonly authBytes: Buffer
   readonly sessionLifetimeMs: string
 }>('SaslAuthenticate', 1)
+
+/** Of topics alone, whose type is 2. */
+export const describeConfigs = api<
+  { resources: ReadonlyArray<{ type: 2, name: string, configNames: readonly string[] }>, includeSynonyms: false },
+  {
+    readonly resources: ReadonlyArray<Failable & {
+      readonly resourceName: string
+      readonly configEntries: ReadonlyArray<{ readonly configName: string, readonly configValue: string | null }>
+    }>
+  }
+>('DescribeConfigs', 2)
 
 export const createTopics = api<
   { topics: readonly NewTopic[], timeout: number },

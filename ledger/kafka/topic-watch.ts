@@ -1,0 +1,75 @@
+import type { Health } from '../../schemas/conditions.js'
+import type { Cluster } from './cluster.js'
+import type { WantedTopic } from './topics.js'
+import { defaultBatchBytesMax } from './topic-book.js'
+
+const sizeSetting = 'max.message.bytes'
+const policySetting = 'cleanup.policy'
+
+export interface TopicWatchDeps {
+  readonly cluster: Pick<Cluster, 'topics' | 'refresh' | 'settings'>
+  readonly wanted: readonly WantedTopic[]
+  readonly health: Health
+  readonly everyMs: number
+}
+
+/** Looks now and then at what others may do to our topics: how large a batch they take, what is no longer as it was. */
+export class TopicWatch {
+  private timer: NodeJS.Timeout | undefined
+  private closed = false
+
+  constructor (private readonly deps: TopicWatchDeps) {}
+
+  /** @throws where no broker answers */
+  async start (): Promise<void> {
+    await this.look()
+    this.later()
+  }
+
+  stop (): void {
+    this.closed = true
+    clearTimeout(this.timer)
+    for (const { topic } of this.deps.wanted) this.deps.health.end('topics', topic)
+  }
+
+  private later (): void {
+    if (this.closed) return
+    this.timer = setTimeout(() => {
+      this.deps.cluster.refresh().then(() => this.look()).catch(() => {}).finally(() => this.later())
+    }, this.deps.everyMs).unref()
+  }
+
+  private async look (): Promise<void> {
+    const { cluster, wanted, health } = this.deps
+    const settings = await cluster.settings(wanted.map(({ topic }) => topic), [sizeSetting, policySetting])
+    if (this.closed) return
+    for (const { topic } of wanted) {
+      const of = settings.get(topic)
+      if (of) cluster.topics.setBatchBytesMax(topic, Number(of.get(sizeSetting)) || defaultBatchBytesMax)
+      const trouble = this.troubleOf(topic, of?.get(policySetting) ?? '')
+      if (trouble === '') health.end('topics', topic)
+      else health.begin('topics', trouble, topic)
+    }
+  }
+
+  private troubleOf (topic: string, policy: string): string {
+    const { topics } = this.deps.cluster
+    if (topics.troubleOf(topic) !== '') return topics.troubleOf(topic)
+    const [had, has] = [topics.partitions(topic), topics.grownTo(topic)]
+    if (has > had) {
+      return `topic ${topic} grew from ${had} to ${has} partitions: what it holds was placed by ${had}, so it ` +
+        'goes on with those while the nodes run. A node that starts will refuse: choose another LEDGERLINE_TOPIC_PREFIX before'
+    }
+    if (policy.includes('compact')) {
+      return `topic ${topic} has cleanup.policy=${policy}, which loses what it holds: ` +
+        `kafka-configs --alter --topic ${topic} --add-config cleanup.policy=delete`
+    }
+    const wantedBytes = topics.refusedBytes(topic)
+    if (wantedBytes > topics.batchBytesMax(topic)) {
+      const bytesMax = topics.batchBytesMax(topic)
+      return `topic ${topic} takes ${bytesMax} bytes, one item that was refused has ${wantedBytes}: ` +
+        `kafka-configs --alter --topic ${topic} --add-config ${sizeSetting}=${2 * wantedBytes}`
+    }
+    return ''
+  }
+}
