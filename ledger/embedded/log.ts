@@ -6,7 +6,6 @@ import type {
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import type { WriteBatch } from './batch.js'
 import { blockBytesMax, blockHeaderBytes, openBlock, sealBlock } from './block.js'
-import { CommitSize } from './commit-size.js'
 import { StoreError } from './directory.js'
 import { Group, type Committed, type FollowerErrorHandler } from './followers.js'
 import { blockKey, kind } from './keys.js'
@@ -91,12 +90,7 @@ class LmdbLog implements EmbeddedLog, Writer {
   private commits = new Map<string, bigint>()
   private writtenCommits = new Map<string, bigint>()
   private readonly pending: Pending
-  private readonly commitSize = new CommitSize()
-  /** When the commit under way began, by the steady clock, and whether there was more than it took. */
-  private beganMs = 0
-  private isFull = false
   private readonly now: () => number
-  private readonly steady: () => number
   private readonly sweeper: Sweeper
   private readonly trims: Trims
   private readonly sweeping: NodeJS.Timeout
@@ -110,13 +104,12 @@ class LmdbLog implements EmbeddedLog, Writer {
       blocksAppended: 0, entriesAppended: 0, blocksSetAside: 0, get pendingBytes () { return pending.bytes },
     }
     this.now = options.now ?? Date.now
-    this.steady = options.steady ?? (() => performance.now())
     this.sweeper = new Sweeper({
       streams: () => this.keptStreams(),
       trim: trim => this.trims.run(trim),
       stopped: () => this.closing.signal.aborted,
       now: this.now,
-      steady: this.steady,
+      steady: options.steady ?? (() => performance.now()),
     })
     this.streams = new Streams(store.env, {
       closing: this.closing.signal,
@@ -224,7 +217,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     const waiting = this.waiting
     this.waiting = []
     for (const log of waiting) log.waits = false
-    const left = deal(waiting, this.commitSize.bytesMax, (log, bytesMax, isTurn) => {
+    const left = deal(waiting, (log, bytesMax, isTurn) => {
       catalog.writeEntry(batch, this.streams.of(log.stream).entry)
       this.written.push(log) // before it writes: a put may throw, and then it has failed with the others
       const blocks = log.write(batch, catalog.nextCommit, atMs, bytesMax, isTurn)
@@ -233,8 +226,6 @@ class LmdbLog implements EmbeddedLog, Writer {
     })
     for (const log of left) this.waitFor(log)
     if (left.length > 0) this.store.request(false)
-    this.isFull = left.length > 0
-    this.beganMs = this.steady()
     this.writeTombstones(batch, atMs)
     this.writeCommits(batch)
     this.bytesUnswept += batch.bytes
@@ -242,7 +233,6 @@ class LmdbLog implements EmbeddedLog, Writer {
 
   committed (): void {
     const { written, metrics } = this
-    this.commitSize.committed(this.steady() - this.beganMs, this.isFull)
     const commit = this.streams.catalog.nextCommit
     this.streams.catalog.committed(this.commitsWritten)
     this.written = []

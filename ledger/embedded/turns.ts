@@ -10,6 +10,11 @@ export interface Waiting {
   passedOver: number
 }
 
+/**
+ * What one commit takes on of appends; the rest goes with the next one, so that no commit keeps the others waiting for
+ * long.
+ */
+export const commitBytesMax = 1 << 20
 /** Whoever had no room so often goes with the next commit, whatever that makes of its size. */
 const passedOverMax = 2
 
@@ -18,27 +23,26 @@ const passedOverMax = 2
  * one leaves of its share the others have: who has little waits for nobody, and who has much for itself. An append that
  * is larger than a share goes as long as there is room; who was passed over comes first then.
  *
- * @param bytesMax what the commit takes on; the rest goes with the next one, so that none keeps the others for long
  * @param serve writes what waits, up to so many bytes or one append; `isTurn` is false where nothing but its
  *   `lightBytes` is to go
  * @returns who has more, in the order of the next turn
  */
 export function deal<W extends Waiting> (
-  waiting: readonly W[], bytesMax: number, serve: (served: W, bytesMax: number, isTurn: boolean) => void
+  waiting: readonly W[], serve: (served: W, bytesMax: number, isTurn: boolean) => void
 ): W[] {
   let queuedBytes = 0
   for (const { queuedBytes: bytes } of waiting) queuedBytes += bytes
   const passed: W[] = []
   const served: W[] = []
-  const crowded = queuedBytes > bytesMax
-  const share = bytesMax / waiting.length
-  let room = bytesMax
+  const crowded = queuedBytes > commitBytesMax
+  const share = commitBytesMax / waiting.length
+  let room = commitBytesMax
   let left = waiting.length
   for (const one of crowded ? [...waiting].sort(byNeed) : waiting) {
-    const mayHave = crowded ? Math.max(share, room / left) : bytesMax
+    const mayHave = crowded ? Math.max(share, room / left) : commitBytesMax
     left--
     const { headBytes, lightBytes, queuedBytes } = one
-    const fits = headBytes <= Math.max(mayHave, room) || room === bytesMax
+    const fits = headBytes <= Math.max(mayHave, room) || room === commitBytesMax
     const isTurn = fits || one.passedOver >= passedOverMax
     one.passedOver = isTurn ? 0 : one.passedOver + 1
     if (isTurn || lightBytes > 0) serve(one, mayHave, isTurn)

@@ -1,8 +1,7 @@
 import t from 'tap'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
-import { commitBytesMax } from '../../ledger/embedded/commit-size.js'
-import { deal, type Waiting } from '../../ledger/embedded/turns.js'
+import { commitBytesMax, deal, type Waiting } from '../../ledger/embedded/turns.js'
 import { note, noteStream } from './log-contract.js'
 
 /** Appends of so many bytes each, in a queue. */
@@ -28,9 +27,9 @@ class Queue implements Waiting {
 function times (count: number, bytes: number): number[] { return new Array<number>(count).fill(bytes) }
 
 /** One commit: what it has of each. */
-function commit (waiting: Queue[], bytesMax = commitBytesMax): { left: Queue[], taken: Record<string, number> } {
+function commit (waiting: Queue[]): { left: Queue[], taken: Record<string, number> } {
   const taken: Record<string, number> = {}
-  const left = deal(waiting, bytesMax, (queue, itsMax, isTurn) => { taken[queue.name] = queue.take(itsMax, isTurn) })
+  const left = deal(waiting, (queue, bytesMax, isTurn) => { taken[queue.name] = queue.take(bytesMax, isTurn) })
   return { left, taken }
 }
 
