@@ -1,10 +1,10 @@
 import type { EventLog, Following } from '../ledger/log.js'
 import type { Health } from '../schemas/conditions.js'
-import type { GatewayError } from '../schemas/errors.js'
+import { GatewayError } from '../schemas/errors.js'
 import type { DownlinkCommand } from '../schemas/records.js'
 import { downlinks, downlinksRejected } from '../schemas/streams.js'
 import { refusalOf } from './downlink-command.js'
-import type { PushAnswer } from './push.js'
+import type { PushAnswer, PushedUser } from './push.js'
 
 /** Who follows the `downlinks` stream. */
 export const downlinksGroup = 'push'
@@ -14,6 +14,8 @@ const underWayMax = 256
 const underWayBytesMax = 4 << 20
 const retryMsMin = 100
 const retryMsMax = 5_000
+/** Of a command that is set aside where a record has no room for all of it. */
+const evidenceBytesMax = 8 << 10
 
 export interface DownlinksDeps {
   readonly log: EventLog
@@ -103,11 +105,13 @@ class CommandsUnderWay {
   /** Never rejects. Until it succeeds nothing behind it is committed. */
   async #send (command: DownlinkCommand, position: string): Promise<void> {
     const { deps } = this
+    let left = command
     for (let waitMs = retryMsMin; !this.#ended; waitMs = Math.min(2 * waitMs, retryMsMax)) {
       try {
-        const refusal = refusalOf(command, deps.frameBytesMax)
-        if (refusal) await this.#reject(command, refusal)
-        if (refusal || await this.#stored(command)) break
+        const refusal = refusalOf(left, deps.frameBytesMax)
+        if (refusal) await this.#reject(left, refusal)
+        else left = { ...left, userIds: await this.#notStored(left) }
+        if (refusal || left.userIds.length === 0) break
         deps.health.begin('downlinks', 'the ledger did not take the request of each user', position)
       } catch (err) {
         deps.health.begin('downlinks', (err as Error).message, position)
@@ -117,10 +121,30 @@ class CommandsUnderWay {
     deps.health.end('downlinks', position)
   }
 
-  /** False where some user's request could not be stored: all are sent again, and known by their id. */
-  async #stored (command: DownlinkCommand): Promise<boolean> {
-    const { users } = await this.deps.push(command)
-    return users.every(({ status }) => status !== 'rejected')
+  /**
+   * Those that are too large for the ledger never get smaller: they are set aside. Whose request is stored is not asked
+   * for again.
+   *
+   * @returns users whose request could not be stored yet
+   */
+  async #notStored (command: DownlinkCommand): Promise<string[]> {
+    const users = await this.#pushed(command)
+    const tooLarge = users.filter(({ code }) => code === 'payload-too-large').map(({ userId }) => userId)
+    if (tooLarge.length > 0) {
+      const error = new GatewayError('payload-too-large', 'no block of the ledger has room for it')
+      await this.#reject({ ...command, userIds: tooLarge }, error)
+    }
+    return users.filter(({ status, code }) => status === 'rejected' && code !== 'payload-too-large')
+      .map(({ userId }) => userId)
+  }
+
+  async #pushed (command: DownlinkCommand): Promise<readonly PushedUser[]> {
+    try {
+      return (await this.deps.push(command)).users
+    } catch (err) {
+      if (!(err instanceof GatewayError && err.code === 'payload-too-large')) throw err
+      return command.userIds.map(userId => ({ userId, status: 'rejected', code: err.code }))
+    }
   }
 
   async #reject (command: DownlinkCommand, { code, message }: GatewayError): Promise<void> {
@@ -132,6 +156,13 @@ class CommandsUnderWay {
       reason: message,
       rejectedAtMs: Date.now(),
     }
-    await log.append(downlinksRejected, 0, [record], { reserved: true })
+    try {
+      await log.append(downlinksRejected, 0, [record], { reserved: true })
+    } catch (err) {
+      // The stream has no room for all of it either: then for what tells which one it was.
+      if (!(err instanceof GatewayError && err.code === 'payload-too-large')) throw err
+      const short = { ...record, command: record.command.subarray(0, evidenceBytesMax) }
+      await log.append(downlinksRejected, 0, [short], { reserved: true })
+    }
   }
 }

@@ -4,6 +4,7 @@ import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
 import type { EventLog } from '../../ledger/log.js'
 import type { Health } from '../../schemas/conditions.js'
+import { GatewayError } from '../../schemas/errors.js'
 import type { DownlinkCommand } from '../../schemas/records.js'
 import { downlinks, downlinksRejected } from '../../schemas/streams.js'
 import { until } from '../faults/node-process.js'
@@ -24,6 +25,44 @@ t.test('Commands of the stream downlinks', async t => {
     t.strictSame([...following.lasting], ['downlinks 0@0'], 'that it waits is told')
     await until(() => pushed.length === 5)
     t.strictSame(pushed.toSorted(), ['m1', 'm2', 'm2', 'm2', 'm3'])
+    await until(() => following.lasting.size === 0)
+  })
+
+  t.test('are pushed again to those users only whose request was not stored', async t => {
+    const { log } = await given(t)
+    const pushed: string[][] = []
+    const following = await follow(t, log, async ({ messageId, userIds }) => {
+      pushed.push([...userIds])
+      const isFirst = pushed.length === 1
+      const statusOf = (userId: string) => isFirst && userId === 'bob' ? 'rejected' as const : 'queued' as const
+      return { messageId, users: userIds.map(userId => ({ userId, status: statusOf(userId) })) }
+    })
+    await log.append(downlinks, 0, [command('m1', { userIds: ['ada', 'bob', 'cy'] })])
+    await until(() => pushed.length === 2)
+    await until(() => following.lasting.size === 0)
+    t.strictSame(pushed, [['ada', 'bob', 'cy'], ['bob']])
+  })
+
+  t.test('that the ledger has no room for are set aside, and do not keep those behind them', async t => {
+    const { log } = await given(t)
+    const pushed: string[] = []
+    const following = await follow(t, log, async command => {
+      pushed.push(command.messageId)
+      if (command.messageId !== 'large') return queued(command)
+      if (command.userIds.length === 1) throw new GatewayError('payload-too-large', 'too large')
+      const [first, second] = command.userIds as [string, string]
+      const refused = { userId: second, status: 'rejected' as const, code: 'payload-too-large' }
+      return { messageId: 'large', users: [{ userId: first, status: 'queued' as const }, refused] }
+    })
+    const large = [command('large', { userIds: ['ada', 'bob'] }), command('large', { userIds: ['cy'] })]
+    await log.append(downlinks, 0, [...large, command('m2')])
+    const rejected: string[] = []
+    for await (const { items } of log.read(downlinksRejected, 0, { from: 0n, signal: AbortSignal.timeout(10_000) })) {
+      rejected.push(...items.map(({ userId, code }) => `${userId} ${code}`))
+      if (rejected.length === 2) break
+    }
+    t.strictSame(rejected.sort(), ['bob payload-too-large', 'cy payload-too-large'])
+    t.strictSame(pushed.toSorted(), ['large', 'large', 'm2'])
     await until(() => following.lasting.size === 0)
   })
 
