@@ -1,7 +1,5 @@
 import type { Append } from './partition.js'
 
-/** Up to so many bytes in the queue nobody is told apart: one commit takes all of it. */
-const plainBytesMax = 32 << 10
 /** A source with no more than this goes ahead of those that have more. */
 export const lightBytesMax = 8 << 10
 /** What a source with more is given in its turn. */
@@ -21,7 +19,7 @@ const nobody = ''
 
 /**
  * Appends of one partition that no commit has begun to write. Those of one source keep their order, and so do those
- * without one; where there is more than one commit takes, sources take turns:
+ * without one; where there is more than a commit has room for, sources take turns:
  *
  * - first what is reserved and has no source, such as a report of what connections acked: it is little, and what comes
  *   later from one of them must not overtake it;
@@ -32,7 +30,7 @@ const nobody = ''
  */
 export class AppendQueue {
   bytes = 0
-  /** In order of arrival, while it is so little that nobody is told apart. */
+  /** In order of arrival: sources are told apart only once a commit has no room for all of it. */
   #plain: Append[] = []
   #isSorted = false
   #hasSources = false
@@ -44,16 +42,20 @@ export class AppendQueue {
   #lightBytes = 0
   readonly #heavy = new Set<Line>()
 
-  /** What waits for nobody's turn: all of a little, or that of sources that have little. */
-  get lightBytes (): number {
-    if (this.#isSorted) return this.#firstBytes + this.#lightBytes
-    return this.bytes <= plainBytesMax ? this.bytes : 0
-  }
+  /** Of what waits for nobody's turn; known once sources are told apart. */
+  get lightBytes (): number { return this.#firstBytes + this.#lightBytes }
 
   /** What the first of the other appends takes; 0 for none. */
   get headBytes (): number {
-    if (this.#isSorted) return this.#heavy.values().next().value?.appends[0]!.bytes ?? 0
-    return this.bytes <= plainBytesMax ? 0 : this.#plain[0]!.bytes
+    if (!this.#isSorted) return this.#plain[0]?.bytes ?? 0
+    return this.#heavy.values().next().value?.appends[0]!.bytes ?? 0
+  }
+
+  /** To be called where not all that waits has room: its sources are told apart. */
+  tellApart (): void {
+    if (this.#isSorted || !this.#hasSources) return
+    this.#isSorted = true
+    for (const one of this.#plain.splice(0)) this.#sort(one)
   }
 
   push (append: Append): void {
@@ -64,9 +66,6 @@ export class AppendQueue {
     }
     this.#plain.push(append)
     if (append.source !== nobody) this.#hasSources = true
-    if (this.bytes <= plainBytesMax || !this.#hasSources) return
-    this.#isSorted = true
-    for (const one of this.#plain.splice(0)) this.#sort(one)
   }
 
   /**
@@ -75,6 +74,7 @@ export class AppendQueue {
    * @param isTurn false where those that take turns are to have nothing this time
    */
   take (bytesMax: number, isTurn = true): Append[] {
+    if (this.bytes > bytesMax) this.tellApart()
     if (!this.#isSorted) return this.#takePlain(bytesMax)
     const taken: Append[] = []
     let bytes = this.#takeFirst(taken, bytesMax)

@@ -68,6 +68,8 @@ export class PartitionLog implements Waiting {
   get lightBytes (): number { return this.queue.lightBytes }
   get headBytes (): number { return this.queue.headBytes }
 
+  tellApart (): void { this.queue.tellApart() }
+
   enqueue (append: Append): void { this.queue.push(append) }
 
   /**

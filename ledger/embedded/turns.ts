@@ -6,6 +6,8 @@ export interface Waiting {
   readonly headBytes: number
   /** What all of them take. */
   readonly queuedBytes: number
+  /** Called where not all of what waits has room: sources within it are told apart. */
+  tellApart (): void
   /** Commits that had no room for it since it was served last. */
   passedOver: number
 }
@@ -35,6 +37,7 @@ export function deal<W extends Waiting> (
   const passed: W[] = []
   const served: W[] = []
   const crowded = queuedBytes > commitBytesMax
+  if (crowded) for (const one of waiting) one.tellApart()
   const share = commitBytesMax / waiting.length
   let room = commitBytesMax
   let left = waiting.length

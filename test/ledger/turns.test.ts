@@ -8,6 +8,7 @@ import { note, noteStream } from './log-contract.js'
 class Queue implements Waiting {
   passedOver = 0
   lightBytes = 0
+  tellApart () {}
   constructor (readonly name: string, readonly appends: number[]) {}
   get headBytes () { return this.appends[0] ?? 0 }
   get queuedBytes () { return this.appends.reduce((sum, bytes) => sum + bytes, this.lightBytes) }
