@@ -1,5 +1,6 @@
 import { json as readJson } from 'node:stream/consumers'
 import type { Command } from 'commander'
+import type { Trouble } from '../gateway/health.js'
 import type { FollowerLag, PartitionLag } from '../gateway/lag.js'
 import { columns } from './columns.js'
 import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
@@ -19,9 +20,10 @@ export function addLag (program: Command): void {
 
 async function lag (options: LagOptions): Promise<void> {
   const response = await ask(gatewayUrl(options), '/v1/lag', { apiKey: await findApiKey(options) })
-  const { followers } = await readJson(response) as { followers: FollowerLag[] }
-  if (options.json) followers.forEach(printJson)
-  else print(followers, false, describe)
+  const { followers, troubles } = await readJson(response) as { followers: FollowerLag[], troubles: Trouble[] }
+  if (options.json) return followers.forEach(printJson)
+  print(followers, false, describe)
+  print({ followers, troubles }, false, describeTroubles)
 }
 
 /** One line for each follower, and one for each partition in which it is behind. */
@@ -36,6 +38,16 @@ function describe (followers: readonly FollowerLag[]): string {
       ]),
     ]),
   ])
+}
+
+/** One line for each reason why somebody is behind, or not known of. */
+function describeTroubles (
+  { followers, troubles }: { readonly followers: readonly FollowerLag[], readonly troubles: readonly Trouble[] }
+): string {
+  return [
+    ...followers.filter(({ unknown }) => unknown !== '').map(({ follower, unknown }) => `${follower}: ${unknown}\n`),
+    ...troubles.map(({ condition, reason, heals }) => `${condition}: ${reason}. ${heals}\n`),
+  ].join('')
 }
 
 function countOf (partitions: readonly PartitionLag[]): string {

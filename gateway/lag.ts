@@ -1,4 +1,5 @@
 import type { EventLog } from '../ledger/log.js'
+import { GatewayError } from '../schemas/errors.js'
 import { ledger, nodes, type Stream, uplinks } from '../schemas/streams.js'
 import type { TableName } from '../projections/tables/tables.js'
 import { timeOf } from './item-time.js'
@@ -14,6 +15,8 @@ export interface FollowerLag {
   readonly blocks: number
   /** Of the partition that is furthest behind. */
   readonly ms: number
+  /** Why some of the partitions are left out; empty where none is. */
+  readonly unknown: string
 }
 
 export interface PartitionLag {
@@ -53,9 +56,16 @@ export async function lagOf ({ log, tables, snapshots, groups }: Stores): Promis
 async function followerLag (
   log: EventLog, follower: string, stream: Stream<any>, positionOf: (partition: number) => Promise<bigint | undefined>
 ): Promise<FollowerLag> {
+  let unknown = ''
   const lags = await Promise.all(Array.from({ length: log.partitions(stream) }, async (_, partition) => {
-    const position = await positionOf(partition)
-    return position === undefined ? undefined : await partitionLag(log, stream, partition, position)
+    try {
+      const position = await positionOf(partition)
+      return position === undefined ? undefined : await partitionLag(log, stream, partition, position)
+    } catch (err) {
+      // Of one that may not be read, say; the others are told all the same.
+      if (!(err instanceof GatewayError)) throw err
+      unknown ||= err.message
+    }
   }))
   const partitions = lags.filter(lag => lag !== undefined)
   return {
@@ -64,6 +74,7 @@ async function followerLag (
     partitions,
     blocks: partitions.reduce((sum, { blocks }) => sum + blocks, 0),
     ms: partitions.reduce((most, { ms }) => Math.max(most, ms ?? 0), 0),
+    unknown,
   }
 }
 

@@ -38,27 +38,26 @@ const readinessSchema = {
   },
 }
 
+/** One condition that lasts. */
+export const troubleSchema = {
+  type: 'object',
+  required: ['condition', 'what', 'reason', 'sinceMs', 'heals', 'stops'],
+  properties: {
+    condition: { type: 'string', description: 'one of docs/operations.md' },
+    what: { type: 'string', description: 'which of its kind; empty where there is one only' },
+    reason: { type: 'string' },
+    sinceMs: { type: 'integer', description: 'ms since 1970' },
+    heals: { type: 'string', description: 'what ends it' },
+    stops: { type: 'boolean', description: 'the node is not ready because of it' },
+  },
+}
+
 const healthSchema = {
   type: 'object',
   required: ['ready', 'troubles', 'total'],
   properties: {
     ready: { type: 'boolean' },
-    troubles: {
-      type: 'array',
-      description: 'what lasts, oldest first; 200 at most',
-      items: {
-        type: 'object',
-        required: ['condition', 'what', 'reason', 'sinceMs', 'heals', 'stops'],
-        properties: {
-          condition: { type: 'string', description: 'one of docs/operations.md' },
-          what: { type: 'string', description: 'which of its kind; empty where there is one only' },
-          reason: { type: 'string' },
-          sinceMs: { type: 'integer', description: 'ms since 1970' },
-          heals: { type: 'string', description: 'what ends it' },
-          stops: { type: 'boolean', description: 'the node is not ready because of it' },
-        },
-      },
-    },
+    troubles: { type: 'array', description: 'what lasts, oldest first; 200 at most', items: troubleSchema },
     total: { type: 'integer', description: 'with those that are not listed' },
   },
 }

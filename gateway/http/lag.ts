@@ -1,22 +1,32 @@
 import type { FastifyInstance } from 'fastify'
 import type { FollowerLag } from '../lag.js'
+import type { ConditionName } from '../../schemas/conditions.js'
+import type { HealthAnswer } from '../health.js'
 import { errorAnswers } from './errors.js'
+import { troubleSchema } from './health.js'
 
 export interface LagOptions {
   readonly lag: () => Promise<readonly FollowerLag[]>
+  readonly health: () => HealthAnswer
 }
+
+/** Why somebody may be behind. */
+const ofStreams: ReadonlySet<ConditionName> = new Set([
+  'ledger', 'appends', 'refused', 'topics', 'throttled', 'followers', 'users', 'uplinks', 'connections', 'downlinks',
+])
 
 const count = { type: 'integer', minimum: 0 }
 const offset = { type: 'string', pattern: '^\\d+$' }
 
 const followerSchema = {
   type: 'object',
-  required: ['follower', 'stream', 'partitions', 'blocks', 'ms'],
+  required: ['follower', 'stream', 'partitions', 'blocks', 'ms', 'unknown'],
   properties: {
     follower: { type: 'string', description: 'users, a table, `stream NAME`, or `group NAME`' },
     stream: { type: 'string', description: 'what it follows' },
     blocks: { ...count, description: 'that it is behind, over all partitions' },
     ms: { ...count, description: 'age of the oldest entry that is not done; 0 when all is' },
+    unknown: { type: 'string', description: 'why some of its partitions are left out; empty where none is' },
     partitions: {
       type: 'array',
       items: {
@@ -36,7 +46,7 @@ const followerSchema = {
 }
 
 /** `GET /v1/lag`: who is behind, and by how much. */
-export async function lagRoutes (app: FastifyInstance, { lag }: LagOptions): Promise<void> {
+export async function lagRoutes (app: FastifyInstance, { lag, health }: LagOptions): Promise<void> {
   app.get('/v1/lag', {
     schema: {
       summary: 'Who is behind the streams, and by how much',
@@ -44,11 +54,17 @@ export async function lagRoutes (app: FastifyInstance, { lag }: LagOptions): Pro
       response: {
         200: {
           type: 'object',
-          required: ['followers'],
-          properties: { followers: { type: 'array', items: followerSchema } },
+          required: ['followers', 'troubles'],
+          properties: {
+            followers: { type: 'array', items: followerSchema },
+            troubles: { type: 'array', description: 'what is wrong with streams on this node', items: troubleSchema },
+          },
         },
         ...errorAnswers('unauthorized', 'ledger-unavailable'),
       },
     },
-  }, async () => ({ followers: await lag() }))
+  }, async () => {
+    const followers = await lag()
+    return { followers, troubles: health().troubles.filter(({ condition }) => ofStreams.has(condition)) }
+  })
 }
