@@ -4,6 +4,7 @@ import { ConfigError } from '../gateway/setting.js'
 import { addAudit } from './audit.js'
 import { addBackup, addRestore } from './backup.js'
 import { addConnect } from './connect.js'
+import { addDoctor } from './doctor.js'
 import { addDrain } from './drain.js'
 import { CommandFailed } from './failure.js'
 import { addPresence } from './presence.js'
@@ -39,6 +40,7 @@ function buildProgram (): Command {
   addLag(program)
   addTopics(program)
   addHistory(program)
+  addDoctor(program)
   addDrain(program)
   addState(program)
   addPresence(program)

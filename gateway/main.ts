@@ -24,7 +24,7 @@ import { GatewayMetrics } from './metrics.js'
 import { identify, type NodeIdentity, NodeReporter } from './node.js'
 import { NodeTable } from './node-table.js'
 import { endConnections } from './orphans.js'
-import { checkPorts } from './ports.js'
+import { acceptBacklog, checkPorts } from './ports.js'
 import { Push } from './push.js'
 import { isWildcard, reachable } from './reachable.js'
 import { Rebuilds } from './rebuild.js'
@@ -132,7 +132,7 @@ async function start (
     await edge?.stop()
     await closed
   })
-  await app.listen({ host: config.host, port: config.httpPort, backlog: 4096 })
+  await app.listen({ host: config.host, port: config.httpPort, backlog: acceptBacklog })
   const http = `http://${urlHost(config.host)}:${(app.server.address() as { port: number }).port}`
   const tcp = edge ? `tcp://${urlHost(config.host)}:${await edge.listen()}` : ''
 

@@ -2,6 +2,9 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { Config } from './config.js'
 
+/** The kernel's queue of connections not yet accepted; Linux cuts it to net.core.somaxconn. */
+export const acceptBacklog = 4096
+
 /**
  * Finds out whether the node will be able to listen, before it opens or writes anything.
  *

@@ -16,6 +16,7 @@ import type { Health } from '../schemas/conditions.js'
 import { SchemaRegistry } from '../schemas/registry.js'
 import { connections, downlinks, ledger, nodes, uplinks, type Stream } from '../schemas/streams.js'
 import type { Config } from './config.js'
+import { statesName } from './doctor/kafka.js'
 import { downlinksGroup } from './downlinks.js'
 import { kafkaAccess, sendsPasswordInClear } from './kafka-access.js'
 import { redisAccess } from './redis-access.js'
@@ -29,9 +30,6 @@ import { checkTopics } from './topic-record.js'
 
 /** What is derived from a partition of the ledger goes to the partition of the same number. */
 const ofUsers: ReadonlyArray<Stream<any>> = [uplinks, connections]
-
-/** The changelog that saved states are at home in. */
-const statesName = 'states'
 
 const tableStreams: Readonly<Record<TableName, Stream<any>>> = {
   presence: ledger, routing: ledger, connections: ledger, nodes,

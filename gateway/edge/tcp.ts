@@ -9,10 +9,8 @@ import type { Door, Refusal } from './door.js'
 import type { Edge } from './edge.js'
 import { type Encoder, tcpEncoder } from './encoders.js'
 import { networkOf } from './network.js'
+import { acceptBacklog } from '../ports.js'
 import { lengthBytes, takeFrames } from './tcp-frames.js'
-
-/** The kernel's queue of connections not yet accepted; Linux cuts it to net.core.somaxconn. */
-const backlog = 4096
 
 export interface TcpListener {
   readonly port: number
@@ -26,7 +24,7 @@ export async function listenTcp (
   const server = createServer()
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen({ host, port, backlog }, resolve)
+    server.listen({ host, port, backlog: acceptBacklog }, resolve)
   })
   takeHandles(server, edge, door)
   return {

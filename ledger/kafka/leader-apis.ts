@@ -41,8 +41,13 @@ export const metadata: Api<{ topics: readonly string[] }, Metadata & { readonly 
 
 function partitionOf (reader: KafkaReader) {
   reader.int16() // an error, such as that there is no leader
-  const partition = { partitionId: reader.int32(), leader: reader.int32(), leaderEpoch: reader.int32() }
-  for (let lists = 0; lists < 3; lists++) reader.array(() => reader.int32()) // replicas, those in sync, those away
+  const partition = {
+    partitionId: reader.int32(),
+    leader: reader.int32(),
+    leaderEpoch: reader.int32(),
+    replicas: reader.array(() => reader.int32()).length,
+  }
+  for (let lists = 0; lists < 2; lists++) reader.array(() => reader.int32()) // those in sync, those away
   return partition
 }
 

@@ -45,8 +45,13 @@ export const metadataWithIds: Api<{ topics: readonly string[] }, Metadata & { re
       reader.int8() // Kafka's own
       const partitionMetadata = reader.compactArray(() => {
         reader.int16()
-        const partition = { partitionId: reader.int32(), leader: reader.int32(), leaderEpoch: reader.int32() }
-        for (let replicas = 0; replicas < 3; replicas++) reader.compactArray(() => reader.int32())
+        const partition = {
+          partitionId: reader.int32(),
+          leader: reader.int32(),
+          leaderEpoch: reader.int32(),
+          replicas: reader.compactArray(() => reader.int32()).length,
+        }
+        for (let lists = 0; lists < 2; lists++) reader.compactArray(() => reader.int32()) // those in sync, those away
         reader.skipTags()
         return partition
       })

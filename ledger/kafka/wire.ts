@@ -126,6 +126,8 @@ export interface Metadata {
       readonly leader: number
       /** Grows with each election. */
       readonly leaderEpoch?: number
+      /** How many brokers are to have it. */
+      readonly replicas?: number
     }>
   }>
 }

@@ -1,0 +1,133 @@
+import { type Inspected, type InspectedTopic, inspectKafka } from '../../ledger/kafka/inspect.js'
+import { rejectedStream } from '../../ledger/rejected.js'
+import { streams } from '../../ledger/streams.js'
+import { connections, downlinks, ledger, nodes, uplinks } from '../../schemas/streams.js'
+import type { Config } from '../config.js'
+import { downlinksGroup } from '../downlinks.js'
+import { kafkaAccess } from '../kafka-access.js'
+import { type Finding, Findings } from './finding.js'
+
+const brokersMin = 3
+const replicasMin = 3
+/** Kafka's own default: what a node appends is cut to what the topic takes, and less makes many small requests. */
+const messageBytesMin = 1_048_588
+const dayMs = 86_400_000
+const grant = 'kafka-acls --add --allow-principal USER --resource-pattern-type prefixed'
+const unknownTopic = 'UNKNOWN_TOPIC_OR_PARTITION'
+
+/** The changelog that saved states are at home in. */
+export const statesName = 'states'
+
+/** Looks at what a node needs of Kafka. Changes nothing; what can't be reached is a finding. */
+export async function kafkaFindings (config: Config): Promise<Finding[]> {
+  const { topicPrefix: prefix, kafkaBrokers: brokers } = config
+  const names = [...streams, ...streams.map(rejectedStream)].map(({ name }) => name)
+  const topics = [...new Set([...names, statesName])].map(name => `${prefix}.${name}`)
+  const groups = [`users.${ledger.name}`, `lifecycle.${nodes.name}`, `${downlinksGroup}.${downlinks.name}`]
+    .map(name => `${prefix}.${name}`)
+  const findings = new Findings('kafka')
+  try {
+    judge(findings, prefix, await inspectKafka({
+      ...kafkaAccess(config), clientId: config.kafkaClientId ?? config.nodeId, brokers, topics, groups,
+    }))
+  } catch (err) {
+    findings.judge('connection', (err as Error).message, false, {
+      verdict: 'fatal',
+      wanted: 'brokers that answer, and let this node in',
+      why: 'The ledger is there.',
+      fix: 'see KAFKA_BROKERS, KAFKA_SSL and KAFKA_SASL_MECHANISM in docs/operations.md, Managed Kafka and Redis',
+    })
+  }
+  return findings.all
+}
+
+function judge (findings: Findings, prefix: string, { brokers, topics, deniedGroups }: Inspected): void {
+  findings.judge('brokers', `${brokers}`, brokers >= brokersMin, {
+    wanted: `at least ${brokersMin}`,
+    why: 'With fewer, the loss of one stops the ledger or loses what it had alone.',
+    fix: 'add brokers, then raise the replication of the topics',
+  })
+  const ledgerPartitions = topics.find(({ topic }) => topic === `${prefix}.${ledger.name}`)?.partitions ?? 0
+  for (const topic of topics) judgeTopic(findings, prefix, topic, ledgerPartitions)
+  for (const sentence of deniedGroups) {
+    findings.judge('groups', sentence, false, {
+      verdict: 'fatal',
+      wanted: 'READ on the groups of this prefix',
+      why: 'A node that may not be a member waits for its partitions for ever.',
+      fix: `${grant} --operation READ --group ${prefix}.`,
+    })
+  }
+  if (deniedGroups.length === 0) findings.ok('groups', 'this user may be a member')
+}
+
+function judgeTopic (
+  findings: Findings, prefix: string, { topic, error, partitions, replicas, settings }: InspectedTopic,
+  ledgerPartitions: number
+): void {
+  if (error === unknownTopic) {
+    findings.ok(topic, 'not there yet: the first node creates it, where its user may')
+    return
+  }
+  if (error !== '') {
+    findings.judge(topic, error, false, {
+      verdict: 'fatal',
+      wanted: 'READ, WRITE and DESCRIBE',
+      why: 'A node reads and writes it.',
+      fix: `${grant} --operation ALL --topic ${prefix}.`,
+    })
+    return
+  }
+  const before = findings.all.length
+  const alter = (setting: string) =>
+    `kafka-configs --alter --entity-type topics --entity-name ${topic} --add-config ${setting}`
+  const check = (isGood: boolean, found: string, wish: Parameters<Findings['judge']>[3]) => {
+    if (!isGood) findings.judge(topic, found, false, wish)
+  }
+  const isOfUsers = [uplinks.name, connections.name, statesName].some(name => topic === `${prefix}.${name}`)
+  check(!isOfUsers || ledgerPartitions === 0 || partitions === ledgerPartitions, `${partitions} partitions`, {
+    verdict: 'fatal',
+    wanted: `${ledgerPartitions}, as the ledger has`,
+    why: 'All that is a user\'s is in the partition of the same number.',
+    fix: 'delete it while it is empty, or choose another LEDGERLINE_TOPIC_PREFIX',
+  })
+  check(replicas >= replicasMin, `${replicas} replicas`, {
+    wanted: `${replicasMin}`,
+    why: 'What is acknowledged must outlive a broker.',
+    fix: 'kafka-reassign-partitions --execute, with three brokers for each partition',
+  })
+  const policy = settings.get('cleanup.policy')
+  const wantedPolicy = topic === `${prefix}.${statesName}` ? 'compact' : 'delete'
+  check(policy === undefined || policy === wantedPolicy, `cleanup.policy=${policy}`, {
+    verdict: 'fatal',
+    wanted: wantedPolicy,
+    why: wantedPolicy === 'compact'
+      ? 'The states of users who were quiet for long would be deleted.'
+      : 'Compaction keeps one record of each key, and loses the others.',
+    fix: alter(`cleanup.policy=${wantedPolicy}`),
+  })
+  const inSync = Number(settings.get('min.insync.replicas') ?? 2)
+  check(replicas < replicasMin || inSync >= 2, `min.insync.replicas=${inSync}`, {
+    wanted: '2',
+    why: 'An append is acknowledged with one copy, and lost with its broker.',
+    fix: alter('min.insync.replicas=2'),
+  })
+  check(inSync <= replicas || !settings.has('min.insync.replicas'), `min.insync.replicas=${inSync} of ${replicas}`, {
+    verdict: 'fatal',
+    wanted: `at most ${replicas}`,
+    why: 'Every append is refused.',
+    fix: alter(`min.insync.replicas=${Math.max(1, replicas - 1)}`),
+  })
+  const bytes = Number(settings.get('max.message.bytes') ?? messageBytesMin)
+  check(bytes >= messageBytesMin, `max.message.bytes=${bytes}`, {
+    wanted: `at least ${messageBytesMin}`,
+    why: 'Appends are cut to it, and an item that is larger is refused.',
+    fix: alter(`max.message.bytes=${messageBytesMin}`),
+  })
+  const retention = Number(settings.get('retention.ms') ?? -1)
+  check(topic !== `${prefix}.${ledger.name}` || retention < 0 || retention >= dayMs, `retention.ms=${retention}`, {
+    wanted: 'a day or more',
+    why: 'A follower that is away for longer misses what was deleted, and nothing older can be explained.',
+    fix: alter('retention.ms=604800000'),
+  })
+  if (findings.all.length === before) findings.ok(topic, `${partitions} partitions, ${replicas} replicas`)
+}
