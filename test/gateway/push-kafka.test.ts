@@ -1,0 +1,70 @@
+import t from 'tap'
+import { Kafka, logLevel } from 'kafkajs'
+import { followDownlinks } from '../../gateway/downlinks.js'
+import { Push, type PushDeps } from '../../gateway/push.js'
+import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { nobodyWatches } from '../../schemas/conditions.js'
+import { downlinks, downlinksRejected, ledger } from '../../schemas/streams.js'
+import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { until } from '../faults/node-process.js'
+
+t.setTimeout(110_000)
+
+t.test('A command of the stream downlinks', { skip: kafkaMissing() ?? false }, async t => {
+  const { brokers } = await startKafka(t)
+  const admin = new Kafka({ brokers, logLevel: logLevel.NOTHING }).admin()
+  await admin.connect()
+  t.teardown(() => admin.disconnect())
+  const configEntries = [{ name: 'max.message.bytes', value: '1000012' }]
+  const names = [ledger, downlinks, downlinksRejected].map(({ name }) => `test.${name}`)
+  await admin.createTopics({
+    waitForLeaders: false, topics: names.map(topic => ({ topic, numPartitions: 4, configEntries })),
+  })
+  const log = await openKafkaLog({
+    brokers,
+    topicPrefix: 'test',
+    clientId: 'test',
+    streams: [ledger, downlinks, downlinksRejected].map(stream => ({ stream, partitions: 4 })),
+    failed: (what, err) => { t.comment(what, err.message) },
+  })
+  t.teardown(() => log.close())
+  const push = new Push({ log, links: {}, nodeId: 'n', outboxBytesMax: 8 << 20 } as unknown as PushDeps)
+  let pushes = 0
+  await followDownlinks({
+    log,
+    frameBytesMax: 1 << 16,
+    health: nobodyWatches,
+    push: command => {
+      pushes++
+      return push.push(command)
+    },
+  })
+
+  await t.test('of 63 KiB to 1,000 users, on topics that take 1 MB, arrives once with each of them', async t => {
+    const userIds = Array.from({ length: 1_000 }, (_, i) => `user ${i}`)
+    await log.append(downlinks, 0, [{
+      messageId: 'm',
+      service: 'news',
+      payload: Buffer.alloc(63 << 10, 'x'),
+      delivery: 'durable',
+      ttlMs: 60_000,
+      platforms: [],
+      exceptDevices: [],
+      devices: [],
+      userIds,
+    }])
+    const requested: string[] = []
+    const nexts = [0n, 0n, 0n, 0n]
+    await until(async () => {
+      for (const [partition, from] of nexts.entries()) {
+        for await (const { items, offset } of log.read(ledger, partition, { from })) {
+          requested.push(...items.map(({ userId }) => userId))
+          nexts[partition] = offset + 1n
+        }
+      }
+      return requested.length >= userIds.length
+    }, 50)
+    t.strictSame(requested.sort(), [...userIds].sort())
+    t.equal(pushes, 1)
+  })
+})
