@@ -186,6 +186,11 @@ export function readConfig (env: Environment, options: Environment = {}): Config
  */
 export function readStoreConfig (env: Environment): StoreConfig {
   const config = readAll<StoreConfig>(storeSettings, env)
+  const { kafkaMinInsyncReplicas: inSync = 1, kafkaReplicationFactor: replicas = inSync } = config
+  if (inSync > replicas) {
+    const want = `at most ${replicas} (KAFKA_REPLICATION_FACTOR)`
+    throw new ConfigError(`KAFKA_MIN_INSYNC_REPLICAS: got ${inSync}, want ${want}`)
+  }
   kafkaAccess(config)
   redisAccess(config)
   registryAccess(config)

@@ -103,6 +103,27 @@ export function pairs (): Reader<Readonly<Record<string, string>>> {
   }
 }
 
+/** A number for each of some names. */
+export function numbersOf<T extends string> (
+  names: readonly T[], min: number, max: number
+): Reader<Readonly<Partial<Record<T, number>>>> {
+  const { parse: parseNumber } = integer(min, max)
+  return {
+    want: `comma-separated NAME=NUMBER, of ${names.join(', ')}, each from ${min} to ${max}`,
+    parse (text) {
+      const numbers: Partial<Record<T, number>> = {}
+      for (const item of splitList(text)) {
+        const [, given, value] = /^([a-z]+)=(\d+)$/.exec(item) ?? []
+        const name = names.find(name => name === given)
+        const number = value === undefined ? undefined : parseNumber(value)
+        if (name === undefined || number === undefined) return undefined
+        numbers[name] = number
+      }
+      return numbers
+    },
+  }
+}
+
 export function oneOf<T extends string> (names: readonly T[]): Reader<T> {
   return { want: `one of ${names.join(', ')}`, parse: text => names.find(name => name === text) }
 }

@@ -1,11 +1,16 @@
 import {
-  brokerList, hostName, integer, oneOf, onOff, pairs, path, pattern, redis, secret, setting, type Setting, url,
+  brokerList, hostName, integer, numbersOf, oneOf, onOff, pairs, path, pattern, redis, secret, setting, type Setting,
+  url,
 } from './setting.js'
 
 /* Where the stores of a cluster are, and how a node is admitted to them. All roles and commands read the same. */
 
 export const saslMechanisms = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'OAUTHBEARER', 'AWS_MSK_IAM'] as const
 export type SaslMechanismSetting = typeof saslMechanisms[number]
+
+const streamNames = ['ledger', 'uplinks', 'connections', 'nodes', 'downlinks'] as const
+/** The others have as many as the ledger. */
+const ownPartitions = ['ledger', 'nodes', 'downlinks'] as const
 
 export interface StoreConfig {
   readonly kafkaBrokers: readonly string[]
@@ -30,6 +35,15 @@ export interface StoreConfig {
   readonly kafkaConnectTimeoutMs: number
   readonly kafkaRequestTimeoutMs: number
   readonly kafkaSessionTimeoutMs: number
+  readonly kafkaTopics: 'create' | 'check'
+  /** Of topics that are created; undefined: 3, or as many as there are brokers. */
+  readonly kafkaReplicationFactor: number | undefined
+  /** Of topics that are created; undefined: 2 where they have three replicas. */
+  readonly kafkaMinInsyncReplicas: number | undefined
+  readonly kafkaMessageBytesMax: number
+  /** By stream, over LEDGERLINE_PARTITIONS and LEDGERLINE_RETENTION_MS. */
+  readonly kafkaPartitions: Readonly<Partial<Record<string, number>>>
+  readonly kafkaRetentionMs: Readonly<Partial<Record<string, number>>>
   readonly redisUrl: string | undefined
   readonly redisSslCaFile: string | undefined
   readonly redisSslCertFile: string | undefined
@@ -85,6 +99,18 @@ export const storeSettings: { readonly [K in keyof StoreConfig]-?: Setting<Store
   kafkaRequestTimeoutMs: setting('KAFKA_REQUEST_TIMEOUT_MS', '5000', integer(500, 60_000), 'for an append to be answered'),
   kafkaSessionTimeoutMs: setting('KAFKA_SESSION_TIMEOUT_MS', '6000', integer(1_000, 600_000),
     'a node that a group has not heard of for so long gives up its partitions'),
+  kafkaTopics: setting('KAFKA_TOPICS', 'create', oneOf(['create', 'check']),
+    'what a node does about topics that are not there: create them, or say which and not start'),
+  kafkaReplicationFactor: setting('KAFKA_REPLICATION_FACTOR', undefined, integer(1, 32_767),
+    'of topics that are created; by default 3, or as many as there are brokers'),
+  kafkaMinInsyncReplicas: setting('KAFKA_MIN_INSYNC_REPLICAS', undefined, integer(1, 32_767),
+    'of topics that are created; by default 2 where they have three replicas'),
+  kafkaMessageBytesMax: setting('KAFKA_MESSAGE_BYTES_MAX', '8388608', integer(131_072, 1_073_741_824),
+    'max.message.bytes of topics that are created'),
+  kafkaPartitions: setting('KAFKA_PARTITIONS', '', numbersOf(ownPartitions, 1, 1_024),
+    'partitions of single streams, STREAM=COUNT,...; the others have LEDGERLINE_PARTITIONS'),
+  kafkaRetentionMs: setting('KAFKA_RETENTION_MS', '', numbersOf(streamNames, 1_000, 315_360_000_000),
+    'how long single streams are kept, STREAM=MS,...; the others LEDGERLINE_RETENTION_MS'),
   redisUrl: secret(setting('REDIS_URL', undefined, redis(), 'tables and links of the cluster')),
   redisSslCaFile: setting('REDIS_SSL_CA_FILE', undefined, path(), 'with rediss: whom to trust, CA certificates in PEM'),
   redisSslCertFile: setting('REDIS_SSL_CERT_FILE', undefined, path(), 'with rediss: certificate of this client, PEM'),

@@ -58,7 +58,10 @@ async function open (
   closers: Array<() => unknown>, close: () => Promise<void>
 ): Promise<Stores> {
   const { topicPrefix: prefix, nodeId, partitions, retentionMs } = config
-  const retention = retentionMs > 0 ? { retentionMs } : {} // 0 is for ever
+  const retentionOf = (stream: string) => {
+    const ms = config.kafkaRetentionMs[stream] ?? retentionMs
+    return ms > 0 ? { retentionMs: ms } : {} // 0 is for ever
+  }
   const format = await formatOf(config, failed)
   if (sendsPasswordInClear(config)) {
     logger.warn({ settings: 'KAFKA_SASL_MECHANISM, KAFKA_SSL' }, 'the login to Kafka can be read by whoever is on the way')
@@ -72,12 +75,18 @@ async function open (
     sessionTimeoutMs: config.kafkaSessionTimeoutMs,
     streams: streams.map(stream => ({
       stream,
-      partitions,
-      ...retention,
+      partitions: config.kafkaPartitions[stream.name] ?? partitions,
+      ...retentionOf(stream.name),
       ...(ofUsers.includes(stream) ? { like: ledger } : {}),
       mayGrow: stream === downlinks,
     })),
     changelogs: [{ name: statesName, like: ledger }],
+    topics: {
+      checkOnly: config.kafkaTopics === 'check',
+      replicationFactor: config.kafkaReplicationFactor,
+      minInsyncReplicas: config.kafkaMinInsyncReplicas,
+      messageBytesMax: config.kafkaMessageBytesMax,
+    },
     format: format ?? singleObjectFormat,
     onRejected: rejected => { logger.error(rejected, 'a stored record was set aside') },
     health,

@@ -15,7 +15,7 @@ import { Reader } from './reader.js'
 import type { Unreadable } from './record-batch.js'
 import { checkGroup } from './groups.js'
 import { TopicWatch } from './topic-watch.js'
-import { ensureTopics, findTopics, reach, type WantedTopic } from './topics.js'
+import { ensureTopics, findTopics, reach, type TopicPolicy, type WantedTopic } from './topics.js'
 import { checkWire } from './wire-check.js'
 
 export interface KafkaLogOptions extends ClusterOptions {
@@ -36,6 +36,8 @@ export interface KafkaLogOptions extends ClusterOptions {
   readonly sessionTimeoutMs?: number
   /** Changelogs, each with as many partitions as the stream that it is for. */
   readonly changelogs?: ReadonlyArray<{ readonly name: string, readonly like: Stream<any> }>
+  /** How topics come to be that are not there. */
+  readonly topics?: TopicPolicy
   /** Creates no topic and appends nothing, not even what it sets aside. */
   readonly readOnly?: boolean
   /** A stored record was skipped: it can not be decoded, and stands in `<stream>.rejected`. Must not throw. */
@@ -110,10 +112,11 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
       return new Log(cluster, options)
     }
     const wanted = wantedOf(options)
-    await ensureTopics(cluster, wanted)
+    await ensureTopics(cluster, wanted, options.topics)
     const nameOf = (name: string) => `${options.topicPrefix}.${name}`
-    await ensureTopics(cluster, (options.changelogs ?? []).map(({ name, like }) => (
-      { ...changelogTopic(nameOf(name), cluster.partitions(nameOf(like.name))), like: nameOf(like.name) })))
+    const changelogs = (options.changelogs ?? []).map(({ name, like }) => (
+      { ...changelogTopic(nameOf(name), cluster.partitions(nameOf(like.name))), like: nameOf(like.name) }))
+    await ensureTopics(cluster, changelogs, options.topics)
     const watch = new TopicWatch({
       cluster, wanted, health: options.health ?? nobodyWatches, everyMs: options.slowMs ?? slowMsDefault,
     })

@@ -16,6 +16,18 @@ export interface WantedTopic {
   readonly mayGrow?: boolean
 }
 
+/** How topics come to be that are not there. */
+export interface TopicPolicy {
+  /** True where a node says which are absent, and creates none. */
+  readonly checkOnly?: boolean
+  /** By default 3, or as many as there are brokers. */
+  readonly replicationFactor?: number | undefined
+  /** By default 2 where there are three replicas. */
+  readonly minInsyncReplicas?: number | undefined
+  /** By default above what one block may take. */
+  readonly messageBytesMax?: number | undefined
+}
+
 const replicasMax = 3
 const reachMs = 10_000
 const createMs = 30_000
@@ -25,8 +37,7 @@ const unknownTopic = 3
 const topicDenied = 29
 const clusterDenied = 31
 
-/** Of a topic that is created: above what one block may take. */
-export const messageBytesMax = 8 << 20
+const messageBytesDefault = 8 << 20
 
 /**
  * Waits for a broker.
@@ -50,14 +61,17 @@ export async function reach (cluster: Cluster, brokers: readonly string[]): Prom
  * Creates the topics that are absent, and waits until each partition of all has a leader. A topic that exists stays as
  * it is.
  *
- * @throws NotSetUp when one may not be seen or created, or has another number of partitions than the one it is `like`;
- *   Error when the cluster refuses to create one for another reason, or a partition stays without a leader
+ * @throws NotSetUp when one is absent and `checkOnly` is set, may not be seen or created, or has another number of
+ *   partitions than the one it is `like`; Error when the cluster refuses to create one for another reason, or a
+ *   partition stays without a leader
  */
-export async function ensureTopics (cluster: Cluster, wanted: readonly WantedTopic[]): Promise<void> {
-  await ensureAll(cluster, wanted.filter(({ like }) => like === undefined))
+export async function ensureTopics (
+  cluster: Cluster, wanted: readonly WantedTopic[], policy: TopicPolicy = {}
+): Promise<void> {
+  await ensureAll(cluster, wanted.filter(({ like }) => like === undefined), policy)
   const dependent = wanted.flatMap(({ like, ...topic }) =>
     like === undefined ? [] : [{ ...topic, like, partitions: cluster.partitions(like) }])
-  await ensureAll(cluster, dependent)
+  await ensureAll(cluster, dependent, policy)
   for (const { topic, like, partitions } of dependent) {
     const got = cluster.partitions(topic)
     if (got === partitions) continue
@@ -66,7 +80,7 @@ export async function ensureTopics (cluster: Cluster, wanted: readonly WantedTop
   }
 }
 
-async function ensureAll (cluster: Cluster, wanted: readonly WantedTopic[]): Promise<void> {
+async function ensureAll (cluster: Cluster, wanted: readonly WantedTopic[], policy: TopicPolicy): Promise<void> {
   if (wanted.length === 0) return
   const names = wanted.map(({ topic }) => topic)
   const { topicMetadata } = await cluster.describe(names)
@@ -74,7 +88,8 @@ async function ensureAll (cluster: Cluster, wanted: readonly WantedTopic[]): Pro
   cluster.topics.know(names, new Set(wanted.filter(({ mayGrow }) => mayGrow).map(({ topic }) => topic)))
   const absent = wanted.filter(({ topic }) =>
     topicMetadata.some(found => found.topic === topic && found.topicErrorCode === unknownTopic))
-  if (absent.length > 0) await create(cluster, absent)
+  if (absent.length > 0 && policy.checkOnly) throw notThere(absent)
+  if (absent.length > 0) await create(cluster, absent, policy)
   for (const end = Date.now() + createMs; ; await sleep(50)) {
     await cluster.refresh()
     const leaderless = names.find(topic => !hasLeaders(cluster, topic))
@@ -97,18 +112,29 @@ export async function findTopics (cluster: Cluster, names: readonly string[]): P
   }
 }
 
-async function create (cluster: Cluster, wanted: readonly WantedTopic[]): Promise<void> {
-  const replicationFactor = Math.min(replicasMax, cluster.brokers)
+function notThere (absent: readonly WantedTopic[]): NotSetUp {
+  const topics = absent.map(({ topic, partitions, config = {} }) => {
+    const settings = Object.entries({ partitions, ...config }).map(([name, value]) => `${name}=${value}`)
+    return `${topic} (${settings.join(', ')})`
+  })
+  return new NotSetUp(`Kafka topics are not there, and KAFKA_TOPICS=check leaves them to you: create ${topics.join('; ')}`)
+}
+
+async function create (
+  cluster: Cluster, wanted: readonly WantedTopic[], { minInsyncReplicas, messageBytesMax, ...policy }: TopicPolicy
+): Promise<void> {
+  const replicationFactor = policy.replicationFactor ?? Math.min(replicasMax, cluster.brokers)
+  const inSync = minInsyncReplicas ?? (replicationFactor >= replicasMax ? 2 : undefined)
   const topics = wanted.map(({ topic, partitions, retentionMs, config = {} }) => ({
     topic,
     numPartitions: partitions,
     replicationFactor,
     configEntries: Object.entries({
       'retention.ms': `${retentionMs ?? -1}`,
-      'max.message.bytes': `${messageBytesMax}`,
+      'max.message.bytes': `${messageBytesMax ?? messageBytesDefault}`,
       // Producers outside may compress as they like: the broker undoes it, so that each reader here can read it.
       'compression.type': 'uncompressed',
-      ...(replicationFactor === replicasMax ? { 'min.insync.replicas': '2' } : {}),
+      ...(inSync === undefined ? {} : { 'min.insync.replicas': `${inSync}` }),
       ...config,
     }).map(([name, value]) => ({ name, value })),
   }))

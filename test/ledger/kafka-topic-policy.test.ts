@@ -1,0 +1,59 @@
+import { Kafka, logLevel } from 'kafkajs'
+import t from 'tap'
+import { inspectKafka } from '../../ledger/kafka/inspect.js'
+import { openKafkaLog, type KafkaLogOptions } from '../../ledger/kafka/log.js'
+import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { noteStream } from './log-contract.js'
+
+t.test('topics that are not there', { skip: kafkaMissing() ?? false }, async t => {
+  const { brokers } = await startKafka(t)
+  const stream = noteStream()
+  const optionsOf = (topicPrefix: string, more: Partial<KafkaLogOptions>): KafkaLogOptions => ({
+    brokers,
+    topicPrefix,
+    clientId: 'one',
+    streams: [{ stream, partitions: 3 }],
+    changelogs: [{ name: 'states', like: stream }],
+    failed: () => {},
+    ...more,
+  })
+  const name = (topicPrefix: string) => `${topicPrefix}.${stream.name}`
+
+  await t.test('are told and not created where they are only to be checked', async t => {
+    const options = optionsOf('checked', { topics: { checkOnly: true } })
+    await t.rejects(openKafkaLog(options), {
+      code: 'misconfigured',
+      message: /^Kafka topics are not there, and KAFKA_TOPICS=check .* create checked\.\S+ \(partitions=3\)/,
+    })
+    const { topics } = await inspectKafka({ brokers, clientId: 'one', topics: [name('checked')], groups: [] })
+    t.equal(topics[0]!.error, 'UNKNOWN_TOPIC_OR_PARTITION')
+
+    const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    await admin.createTopics({
+      topics: [name('checked'), `${name('checked')}.rejected`].map(topic => ({ topic, numPartitions: 3 })),
+    })
+    await t.rejects(openKafkaLog(options), /create checked\.states \(partitions=3, cleanup\.policy=compact/)
+    await admin.createTopics({
+      topics: [{
+        topic: 'checked.states', numPartitions: 3, configEntries: [{ name: 'cleanup.policy', value: 'compact' }],
+      }],
+    })
+    await admin.disconnect()
+    const log = await openKafkaLog(options)
+    t.equal(log.partitions(stream), 3, 'and opened once somebody has created them')
+    await log.close()
+  })
+
+  await t.test('are created as they are wanted', async t => {
+    const policy = { replicationFactor: 1, minInsyncReplicas: 1, messageBytesMax: 200_000 }
+    await (await openKafkaLog(optionsOf('made', { topics: policy }))).close()
+    const { topics } = await inspectKafka({
+      brokers, clientId: 'one', topics: [name('made'), 'made.states'], groups: [],
+    })
+    t.match(topics.map(({ partitions, replicas, settings }) => [
+      partitions, replicas, settings.get('max.message.bytes'), settings.get('min.insync.replicas'),
+      settings.get('cleanup.policy'),
+    ]), [[3, 1, '200000', '1', 'delete'], [3, 1, '200000', '1', 'compact']])
+  })
+})
