@@ -33,7 +33,8 @@ export async function fullDiskFaults (t: Test): Promise<Judged[]> {
   client.sendAll(Array.from({ length: uplinks }, (_, i) => ({ op: 'uplink', seq: i + 1, payload: 'x'.repeat(60_000) })))
   const first = await client.next()
   t.match(first, { op: 'uplinkRefused', code: 'ledger-unavailable' })
-  refused.plantUplinks(first.expectedSeq, uplinks, 'ledger-unavailable')
+  // Those behind it are refused with it or, where they are read later, because it is missing.
+  refused.plantUplinks(first.expectedSeq, first.expectedSeq, 'ledger-unavailable')
   rmSync(ballast)
   const isTold = ({ type, toSeq }: { type: string, toSeq?: number }) => type === 'UplinksRefused' && toSeq === uplinks
   await until(async () => (await factsOf(node, 'ann')).some(isTold), 100)
