@@ -93,6 +93,7 @@ async function start (
   ending.addEventListener('abort', () => { stores.stopping() })
   closers.push(health.watch('ledger', () => stores.log.health().reason))
   closers.push(health.watch('disk', () => stores.slowDisk()))
+  closers.push(health.watch('redis-latency', () => stores.slowRedis()))
   const config = await ensureSecrets(given) // not before: a start that fails leaves nothing behind
   const { log, tables, links } = stores
   const identity = await identify(config.nodeId, log, tables)

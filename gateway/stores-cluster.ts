@@ -20,6 +20,7 @@ import { statesName } from './doctor/kafka.js'
 import { downlinksGroup } from './downlinks.js'
 import { kafkaAccess, sendsPasswordInClear } from './kafka-access.js'
 import { redisAccess } from './redis-access.js'
+import { RedisLatency } from './redis-latency.js'
 import { checkRedis } from './redis-refusals.js'
 import { connectRedis, subscriberOf } from './redis.js'
 import { redisNames } from './redis-url.js'
@@ -97,6 +98,8 @@ async function open (
 
   const { redis, control, publisher, subscriber } = await connectAll(config, logger, health, closers)
 
+  const latency = new RedisLatency(control)
+  closers.push(() => { latency.stop() })
   await checkTopics(control, prefix, kafka.topics())
   const { identity } = kafka
   const endOf = async (stream: Stream<any>, partition: number) => (await log.bounds(stream, partition)).next
@@ -146,6 +149,7 @@ async function open (
       partitions: new Map(kafka.lag(downlinksGroup).map(({ partition, next }) => [partition, next])),
     }],
     slowDisk: () => '',
+    slowRedis: () => latency.reason(),
     commitSeconds: () => kafka.metrics.appendMs / Math.max(1, kafka.metrics.appends) / 1000,
     stopping () {}, // every wait on Kafka and Redis has its deadline
     close,

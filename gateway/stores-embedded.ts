@@ -56,6 +56,7 @@ export async function openEmbeddedStores (config: Config, logger: Logger): Promi
       backUp: (directory, options) => backUp({ env: store.env, path: config.dataDir }, directory, options),
       groups: () => [], // nobody but this process writes here, so nothing waits in `downlinks`
       commitSeconds: () => store.metrics.commitMs / 1000,
+      slowRedis: () => '',
       slowDisk: () => store.commitMs() < slowMs ? '' : `a commit to ${config.dataDir} takes longer than ${slowMs / 1000} s`,
       stopping: () => { store.stopping() },
       async close () {

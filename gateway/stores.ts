@@ -21,6 +21,8 @@ export interface Stores {
   commitSeconds (): number
   /** Why commits to the local disk are slow, in words; empty where they are not, or there is no such disk. */
   slowDisk (): string
+  /** The same of Redis. */
+  slowRedis (): string
   /** Groups that keep no store of their own, as far as this process is a member: the first offset not delivered. */
   groups (): readonly FollowingGroup[]
   /** The node stops: what can't be stored now and can be had from the ledger again is not waited for. */

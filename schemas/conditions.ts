@@ -24,6 +24,8 @@ const table = {
   throttled: row(false, 5_000, 'A broker holds this node to a quota: its requests wait for as long as the broker says.',
     'By itself when the load goes down; a higher quota of its user or client id (`kafka-configs --entity-type users`).'),
   redis: row(true, 1_000, 'There is no connection to Redis.', 'By itself once Redis answers again.'),
+  'redis-latency': row(false, 0, 'Redis takes seconds to answer, and connects, acks and presence wait for it.',
+    'By itself once Redis is faster, or has less to do.'),
   links: row(true, 5_000, 'A channel between nodes is not heard, so acks and downlinks may not arrive.',
     'By itself: it is subscribed anew until its own messages come back.'),
   users: row(true, 10_000, 'A partition of the ledger has entries and its users do not take them.',
