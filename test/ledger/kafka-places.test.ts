@@ -233,7 +233,7 @@ t.test('requests about leaders', async t => {
       clusterId: 'c',
       controllerId: 2,
       topicMetadata: [{
-        topicErrorCode: 0, topic: 't', partitionMetadata: [{ partitionId: 5, leader: 2, leaderEpoch: 7 }],
+        topicErrorCode: 0, topic: 't', partitionMetadata: [{ partitionId: 5, leader: 2, leaderEpoch: 7, replicas: 2 }],
       }],
     })
     const ends = '00000009' + '00000001' + '000174' + '00000001' + '004a' + '00000005' + '00000006' + '0000000000000008'

@@ -106,13 +106,14 @@ t.test('The public streams', { skip: missing }, async t => {
     const topic = 'ledgerline.uplinks'
     await until(async () => (await kcat(broker, topic)).length >= sent, 200)
 
-    await t.test('have a topic each, and one for what is rejected', async t => {
+    await t.test('have a topic each, and one for what is rejected; saved states have one, too', async t => {
       const admin = outside.admin()
       await admin.connect()
       t.teardown(() => admin.disconnect())
       const topics = (await admin.listTopics()).filter(name => name.startsWith('ledgerline.')).sort()
-      t.strictSame(topics, ['connections', 'downlinks', 'ledger', 'nodes', 'uplinks']
-        .flatMap(stream => [`ledgerline.${stream}`, `ledgerline.${stream}.rejected`]))
+      const ofStreams = ['connections', 'downlinks', 'ledger', 'nodes', 'uplinks']
+        .flatMap(stream => [`ledgerline.${stream}`, `ledgerline.${stream}.rejected`])
+      t.strictSame(topics, [...ofStreams, 'ledgerline.states'].sort())
     })
 
     await t.test('are read by kcat, each record with its key, headers and schema', async t => {
