@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ChangelogFenced, type Changelog } from '../ledger/changelog.js'
+import { GatewayError } from '../schemas/errors.js'
 import { SnapshotsHome } from './snapshots-home.js'
 import type { RedisSnapshots } from './snapshots-redis.js'
 import { type RebuildableSnapshots, SnapshotsLost, type StateChanges } from './snapshots.js'
@@ -11,8 +12,6 @@ export interface ClusterSnapshotsOptions {
   readonly copy: RedisSnapshots
   /** Names the ledger. States made of another one count as not there. */
   readonly identity: string
-  /** The first offset that the partition does not have yet. */
-  readonly endOf: (partition: number) => Promise<bigint>
   /** A save failed, and is tried again. */
   readonly onFailed?: (error: unknown, partition: number) => void
   /** The copy of a partition was made anew, or the home of what was there before it. */
@@ -34,13 +33,13 @@ interface Assignment {
  * where it is behind: in a time that goes with the users of the partition, not with the length of the ledger.
  */
 export function clusterSnapshots (
-  { changelog, copy, identity, endOf, onFailed = () => {}, onFilled = () => {}, retryMs = 100 }: ClusterSnapshotsOptions
+  { changelog, copy, identity, onFailed = () => {}, onFilled = () => {}, retryMs = 100 }: ClusterSnapshotsOptions
 ): RebuildableSnapshots & { close (): void } {
   const assignments = new Map<number, Assignment>()
   const closed = new AbortController()
 
   async function assigned (partition: number): Promise<Assignment> {
-    const home = await SnapshotsHome.open(changelog, partition, identity, endOf)
+    const home = await SnapshotsHome.open(changelog, partition, identity)
     const copied = await copy.checkpoint(partition)
     const startMs = performance.now()
     if (home.isNew && copied > 0n) {
@@ -48,7 +47,10 @@ export function clusterSnapshots (
       onFilled(partition, 'home', performance.now() - startMs)
     } else if (home.next !== copied) {
       await copy.fill(partition, home.next, home.read())
-      await copy.checkpoint(partition)
+      // It may be lost again by now, and a copy that is empty must not say that it knows nobody.
+      if (await copy.checkpoint(partition) !== home.next) {
+        throw new GatewayError('not-ready', `Redis: the states of partition ${partition} are gone again`)
+      }
       onFilled(partition, 'copy', performance.now() - startMs)
     }
     const assignment: Assignment = { home, pending: new Set(), writing: Promise.resolve() }
@@ -123,7 +125,7 @@ export function clusterSnapshots (
     partIds: copy.partIds,
 
     async replace (partition, checkpoint, states) {
-      const home = await SnapshotsHome.open(changelog, partition, identity, endOf)
+      const home = await SnapshotsHome.open(changelog, partition, identity)
       if (home.next !== checkpoint) return new Set()
       const stored = await copy.partIds(partition, new Set(states.keys()))
       await home.replace(states, stored)

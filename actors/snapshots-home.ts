@@ -24,17 +24,14 @@ const writeBytesMax = 16 << 20
  */
 export class SnapshotsHome {
   /**
-   * Takes the partition from its owner before.
-   *
-   * @param end the first offset that the ledger does not have yet: states beyond it are of one that is gone
+   * Takes the partition from its owner before. States may be beyond the end of a ledger that was cut back: they are
+   * kept, and the partition stands still until somebody decides.
    */
-  static async open (
-    changelog: Changelog, partition: number, identity: string, end: (partition: number) => Promise<bigint>
-  ): Promise<SnapshotsHome> {
+  static async open (changelog: Changelog, partition: number, identity: string): Promise<SnapshotsHome> {
     const writer = await changelog.open(partition)
     const text = await writer.last(placeKey)
     const place = text ? JSON.parse(text.toString()) as Place : undefined
-    if (place?.identity === identity && BigInt(place.next) <= await end(partition)) {
+    if (place?.identity === identity) {
       return new SnapshotsHome(writer, identity, BigInt(place.from), BigInt(place.next), false)
     }
     return new SnapshotsHome(writer, identity, await writer.next(), 0n, true)

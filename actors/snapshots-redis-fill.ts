@@ -1,5 +1,6 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { Change } from '../ledger/changelog.js'
+import { GatewayError } from '../schemas/errors.js'
 import { newGeneration } from './snapshots-redis-replace.js'
 import { parseField, type Scripts } from './snapshots-redis-scripts.js'
 
@@ -16,10 +17,15 @@ export interface Copyable {
    * written there meanwhile. Whoever owned the partition meets `SnapshotsLost`.
    *
    * @param next the checkpoint of it
+   * @throws GatewayError `not-ready` somebody else has written there, or the draft was lost: nothing has changed
    */
   fill (partition: number, next: bigint, changes: AsyncIterable<Change>): Promise<void>
 
-  /** Every field of a state, heads and parts, at least once each and in no order. */
+  /**
+   * Every field of a state, heads and parts, at least once each and in no order.
+   *
+   * @throws GatewayError `not-ready` at the end, where what is stored is no longer what it was at the beginning
+   */
   fields (partition: number): AsyncIterable<Change>
 }
 
@@ -30,19 +36,25 @@ const draftMs = 600_000
 export function redisCopies (
   redis: Redis | Cluster, scripts: Scripts, { keyOf, identity, callBytesMax }: Place
 ): Copyable {
+  /** Generation and checkpoint, empty where there is none. */
+  async function placeOf (partition: number): Promise<string[]> {
+    const place = await redis.hmget(keyOf(partition), 'generation', 'next')
+    return place.map(value => value ?? '')
+  }
+
   return {
     async fill (partition, next, changes) {
       const generation = newGeneration()
-      const before = await redis.hmget(keyOf(partition), 'generation', 'next')
+      const before = await placeOf(partition)
       const draft = `${keyOf(partition)}:draft:${generation}`
       let puts = new Map<string, Change>()
       let bytes = 0
+      let flushes = 0
       const flush = async () => {
         const put = [...puts.values()].flatMap(({ key, value }) => value ? [key, value] : [])
         const gone = [...puts.values()].flatMap(({ key, value }) => value ? [] : [key])
-        if (put.length > 0) await redis.hset(draft, ...put)
-        if (gone.length > 0) await redis.hdel(draft, ...gone as unknown as string[])
-        await redis.pexpire(draft, draftMs)
+        const argv = [`${flushes}`, `${++flushes}`, `${draftMs}`, `${put.length}`, ...put, ...gone]
+        if (await scripts.snapshotsDraft(draft, argv) === 0) throw changed(partition)
         puts = new Map()
         bytes = 0
       }
@@ -52,20 +64,26 @@ export function redisCopies (
         if (bytes >= callBytesMax) await flush()
       }
       if (puts.size > 0) await flush()
-      await scripts.snapshotsAdopt(keyOf(partition), draft, [
-        identity, generation, `${next}`, ...before.map(value => value ?? ''),
-      ])
+      const argv = [identity, generation, `${next}`, ...before, `${flushes}`]
+      if (await scripts.snapshotsAdopt(keyOf(partition), draft, argv) === 0) throw changed(partition)
     },
 
     async * fields (partition) {
+      const before = await placeOf(partition)
       for (let cursor = '0'; ;) {
         const [next, found] = await redis.hscanBuffer(keyOf(partition), cursor, 'COUNT', fieldsPerStep)
         for (let i = 0; i < found.length; i += 2) {
           if (parseField(found[i]!)) yield { key: found[i]!, value: found[i + 1]! }
         }
         cursor = next.toString()
-        if (cursor === '0') return
+        if (cursor === '0') break
       }
+      if (`${await placeOf(partition)}` !== `${before}`) throw changed(partition)
     },
   }
+}
+
+/** The draft was lost with a part of what it had, or the states have changed under whoever copies them. */
+function changed (partition: number): GatewayError {
+  return new GatewayError('not-ready', `Redis: the states of partition ${partition} have changed while they were copied`)
 }

@@ -124,16 +124,34 @@ const replace = `
   return 1`
 
 /**
+ * KEYS: a draft. ARGV: how many of these calls it has had, and has with this one; how long it is kept, ms; how many
+ * arguments come with fields and values; those, and then fields that go. A draft that has had another number has lost
+ * something, and 0 is returned; the same call twice changes nothing.
+ */
+const draft = `
+  local draft, last = KEYS[1], 4 + tonumber(ARGV[4])
+  local had = redis.call('HGET', draft, 'calls') or '0'
+  if had ~= ARGV[1] and had ~= ARGV[2] then return 0 end
+  for at = 5, last, 2 do redis.call('HSET', draft, ARGV[at], ARGV[at + 1]) end
+  for at = last + 1, #ARGV do redis.call('HDEL', draft, ARGV[at]) end
+  redis.call('HSET', draft, 'calls', ARGV[2])
+  redis.call('PEXPIRE', draft, ARGV[3])
+  return 1`
+
+/**
  * KEYS: the hash; a draft of all of it. ARGV: identity, generation and checkpoint of the draft; generation and
- * checkpoint that the hash must still have for the draft to take its place, empty where it was not there.
+ * checkpoint that the hash must still have for the draft to take its place, empty where it was not there; how many
+ * calls the draft must have had.
  */
 const adopt = `
   local hash, draft = KEYS[1], KEYS[2]
   local stored = redis.call('HMGET', hash, 'generation', 'next')
-  if (stored[1] or '') ~= ARGV[4] or (stored[2] or '') ~= ARGV[5] then
+  if (stored[1] or '') ~= ARGV[4] or (stored[2] or '') ~= ARGV[5]
+      or (redis.call('HGET', draft, 'calls') or '0') ~= ARGV[6] then
     redis.call('UNLINK', draft)
     return 0
   end
+  redis.call('HDEL', draft, 'calls')
   redis.call('HSET', draft, 'identity', ARGV[1], 'generation', ARGV[2], 'next', ARGV[3])
   redis.call('PERSIST', draft)
   redis.call('UNLINK', hash)
@@ -151,6 +169,7 @@ export interface Scripts {
   snapshotsOpen (key: string, olderKey: string, argv: readonly Arg[]): Promise<null>
   snapshotsReplace (key: string, stagedKey: string, argv: readonly Arg[]): Promise<0 | 1>
   snapshotsSave (key: string, argv: readonly Arg[]): Promise<'lost' | 'ignored' | 'again' | 'saved'>
+  snapshotsDraft (draftKey: string, argv: readonly Arg[]): Promise<0 | 1>
   snapshotsAdopt (key: string, draftKey: string, argv: readonly Arg[]): Promise<0 | 1>
   snapshotsAbandon (key: string, argv: readonly Arg[]): Promise<null>
   snapshotsFieldsBuffer (key: string, argv: readonly Arg[]): Promise<[Buffer, Buffer[]]>
@@ -160,6 +179,7 @@ export function scriptsOf (redis: Redis | Cluster): Scripts {
   redis.defineCommand('snapshotsOpen', { numberOfKeys: 2, lua: open })
   redis.defineCommand('snapshotsSave', { numberOfKeys: 1, lua: save })
   redis.defineCommand('snapshotsAbandon', { numberOfKeys: 1, lua: abandon })
+  redis.defineCommand('snapshotsDraft', { numberOfKeys: 1, lua: draft })
   redis.defineCommand('snapshotsAdopt', { numberOfKeys: 2, lua: adopt })
   redis.defineCommand('snapshotsReplace', { numberOfKeys: 2, lua: replace })
   redis.defineCommand('snapshotsFields', { numberOfKeys: 1, lua: fields })

@@ -41,12 +41,10 @@ const kafka = await openKafkaLog({
   changelogs: [{ name: 'states', like: ledger }],
   failed: (what, error) => { console.error(what, error.message) },
 })
-const endOf = async () => BigInt(Number.MAX_SAFE_INTEGER)
 const snapshots = clusterSnapshots({
   changelog: kafka.changelog('states'),
-  copy: redisSnapshots(redis, { prefix: 'refill', identity: kafka.identity, endOf }),
+  copy: redisSnapshots(redis, { prefix: 'refill', identity: kafka.identity }),
   identity: kafka.identity,
-  endOf,
 })
 try {
   const savedMs = await timed(save)

@@ -122,12 +122,10 @@ async function open (
     copy: redisSnapshots(redis, {
       prefix,
       identity,
-      endOf: partition => endOf(ledger, partition),
       onFailed,
       onSaved: partition => { health.end('snapshots', `partition ${partition}`) },
     }),
     identity,
-    endOf: partition => endOf(ledger, partition),
     onFailed,
     onFilled: (partition, what, ms) => {
       const from = what === 'copy' ? 'Redis from Kafka' : 'Kafka from Redis'

@@ -3,20 +3,23 @@ import { GatewayError } from '../../schemas/errors.js'
 import { ChangelogFenced, type Change, type Changelog, type ChangelogWriter } from '../changelog.js'
 import type { Cluster } from './cluster.js'
 import { leaderOf } from './offsets.js'
+import { NotSetUp } from './no-answer.js'
 import type { Reader } from './reader.js'
 import { produce } from './record-apis.js'
 import { batchWriter, stamp, transactional, type Unreadable } from './record-batch.js'
+import { policyTrouble } from './topic-watch.js'
 import type { WantedTopic } from './topics.js'
 import { judgeError, tell } from './verdicts.js'
 import { addPartitionsToTxn, type Api, endTxn, initTransactions, KafkaError } from './wire.js'
 
 /** What one batch takes, below the 1 MB that a topic of somebody else may allow. */
 const batchBytesMax = 768 << 10
+const batchOverhead = 1 << 10
 const recordBytes = 32
 /** How long a transaction may be under way before the brokers abort it. */
 const transactionMs = 60_000
 const answerMs = 5_000
-const giveUpMs = 10_000
+const giveUpMsDefault = 10_000
 const retryMsMin = 20
 const retryMsMax = 1_000
 /** The requests of a lane wait for each other. */
@@ -40,13 +43,28 @@ export function changelogTopic (topic: string, partitions: number): WantedTopic 
 }
 
 /**
+ * A topic that deletes by age would lose the keys that nobody writes for long.
+ *
+ * @throws NotSetUp where one of them does
+ */
+export async function refuseDeleting (cluster: Cluster, topics: readonly WantedTopic[]): Promise<void> {
+  const settings = await cluster.settings(topics.map(({ topic }) => topic), ['cleanup.policy'])
+  for (const { topic } of topics) {
+    const trouble = policyTrouble(topic, settings.get(topic)?.get('cleanup.policy'), 'compact')
+    if (trouble !== '') throw new NotSetUp(`Kafka ${trouble}`)
+  }
+}
+
+/**
  * A changelog in a compacted topic. Each partition has a transactional id: the broker refuses a writer who slept
  * through a change of owners, and readers see all of a call of `write` or nothing.
  */
-export function kafkaChangelog (cluster: Cluster, reader: Reader, topic: string): Changelog {
+export function kafkaChangelog (
+  cluster: Cluster, reader: Reader, topic: string, giveUpMs = giveUpMsDefault
+): Changelog {
   return {
     async open (partition) {
-      const writer = new Writer(cluster, reader, topic, partition)
+      const writer = new Writer(cluster, reader, topic, partition, giveUpMs)
       await writer.begin()
       return writer
     },
@@ -68,7 +86,7 @@ class Writer implements ChangelogWriter {
 
   constructor (
     private readonly cluster: Cluster, private readonly reader: Reader,
-    private readonly topic: string, private readonly partition: number
+    private readonly topic: string, private readonly partition: number, private readonly giveUpMs: number
   ) {
     this.transactionalId = `${topic}.${partition}`
     this.lane = `changelog ${partition % lanes}`
@@ -94,7 +112,8 @@ class Writer implements ChangelogWriter {
     this.isVisible = false
     const topics = [{ topic, partitions: [partition] }]
     await this.coordinate(addPartitionsToTxn, { ...this.producer, topics })
-    for (const piece of piecesOf(changes)) await this.produce(piece)
+    const bytesMax = Math.min(batchBytesMax, this.cluster.topics.batchBytesMax(topic) - batchOverhead)
+    for (const piece of piecesOf(changes, bytesMax)) await this.produce(piece)
     await this.end(true)
     this.underWay = false
   }
@@ -150,6 +169,9 @@ class Writer implements ChangelogWriter {
     changes.forEach(({ key, value }, i) => { batchWriter.add(i, key, value, []) })
     const batch = transactional(batchWriter.finish(changes.length, Date.now()))
     stamp(batch, { producerId, producerEpoch, sequence })
+    // Before it is known to be stored: a batch of the next transaction under a sequence that was used would be taken
+    // for this one, and dropped. Where it was not stored, the broker misses it, and the partition is opened anew.
+    this.sequence = (sequence + changes.length) % 2 ** 31
     await this.patiently(async () => {
       const connection = await cluster.connection(await leaderOf(cluster, topic, partition), this.lane)
       const question = {
@@ -161,7 +183,6 @@ class Writer implements ChangelogWriter {
         throw new KafkaError(errorCode, `${topic}/${partition}`)
       }
     }, () => cluster.refresh())
-    this.sequence = (sequence + changes.length) % 2 ** 31
   }
 
   /** Asks whoever keeps the transactional id. */
@@ -188,7 +209,7 @@ class Writer implements ChangelogWriter {
    * @throws ChangelogFenced, GatewayError `ledger-unavailable` after a while
    */
   private async patiently<T> (attempt: () => Promise<T>, between: () => Promise<void>): Promise<T> {
-    const end = performance.now() + giveUpMs
+    const end = performance.now() + this.giveUpMs
     for (let waitMs = retryMsMin; ; waitMs = Math.min(2 * waitMs, retryMsMax)) {
       try {
         return await attempt()
@@ -221,12 +242,12 @@ function codeOf ({ errorCode = 0, errors = [] }: CoordinatorAnswer): number {
   return all.find(each => each.errorCode !== 0)?.errorCode ?? 0
 }
 
-function * piecesOf (changes: readonly Change[]): Generator<readonly Change[]> {
+function * piecesOf (changes: readonly Change[], bytesMax: number): Generator<readonly Change[]> {
   let start = 0
   let bytes = 0
   for (const [i, { key, value }] of changes.entries()) {
     const more = key.length + (value?.length ?? 0) + recordBytes
-    if (i > start && bytes + more > batchBytesMax) {
+    if (i > start && bytes + more > bytesMax) {
       yield changes.slice(start, i)
       start = i
       bytes = 0

@@ -6,7 +6,7 @@ import type { AppendOptions, Block, EventLog, Follower, Following, Position, Rea
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import { Appender, type AppendMetrics } from './appender.js'
 import type { Changelog } from '../changelog.js'
-import { changelogTopic, kafkaChangelog } from './changelog.js'
+import { changelogTopic, kafkaChangelog, refuseDeleting } from './changelog.js'
 import { Cluster, type ClusterOptions } from './cluster.js'
 import { decodeCopy } from './delivery.js'
 import { KafkaFollowing } from './following.js'
@@ -117,8 +117,12 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
     const changelogs = (options.changelogs ?? []).map(({ name, like }) => (
       { ...changelogTopic(nameOf(name), cluster.partitions(nameOf(like.name))), like: nameOf(like.name) }))
     await ensureTopics(cluster, changelogs, options.topics)
+    await refuseDeleting(cluster, changelogs)
     const watch = new TopicWatch({
-      cluster, wanted, health: options.health ?? nobodyWatches, everyMs: options.slowMs ?? slowMsDefault,
+      cluster,
+      wanted: [...wanted, ...changelogs],
+      health: options.health ?? nobodyWatches,
+      everyMs: options.slowMs ?? slowMsDefault,
     })
     await watch.start()
     return new Log(cluster, options, watch)

@@ -43,26 +43,23 @@ export class TopicWatch {
     const { cluster, wanted, health } = this.deps
     const settings = await cluster.settings(wanted.map(({ topic }) => topic), [sizeSetting, policySetting])
     if (this.closed) return
-    for (const { topic } of wanted) {
+    for (const { topic, config } of wanted) {
       const of = settings.get(topic)
       if (of) cluster.topics.setBatchBytesMax(topic, Number(of.get(sizeSetting)) || defaultBatchBytesMax)
-      const trouble = this.troubleOf(topic, of?.get(policySetting) ?? '')
+      const policy = of?.get(policySetting)
+      const trouble = this.troubleOf(topic) || policyTrouble(topic, policy, config?.[policySetting])
       if (trouble === '') health.end('topics', topic)
       else health.begin('topics', trouble, topic)
     }
   }
 
-  private troubleOf (topic: string, policy: string): string {
+  private troubleOf (topic: string): string {
     const { topics } = this.deps.cluster
     if (topics.troubleOf(topic) !== '') return topics.troubleOf(topic)
     const [had, has] = [topics.partitions(topic), topics.grownTo(topic)]
     if (has > had) {
       return `topic ${topic} grew from ${had} to ${has} partitions: what it holds was placed by ${had}, so it ` +
         'goes on with those while the nodes run. A node that starts will refuse: choose another LEDGERLINE_TOPIC_PREFIX before'
-    }
-    if (policy.includes('compact')) {
-      return `topic ${topic} has cleanup.policy=${policy}, which loses what it holds: ` +
-        `kafka-configs --alter --topic ${topic} --add-config cleanup.policy=delete`
     }
     const wantedBytes = topics.refusedBytes(topic)
     if (wantedBytes > topics.batchBytesMax(topic)) {
@@ -72,4 +69,16 @@ export class TopicWatch {
     }
     return ''
   }
+}
+
+/**
+ * Compaction keeps one record of each key of a stream, and deletion by age loses keys of a changelog.
+ *
+ * @param policy undefined where it may not be seen
+ */
+export function policyTrouble (topic: string, policy: string | undefined, wanted = 'delete'): string {
+  const isGood = policy === undefined || (wanted === 'compact' ? policy === wanted : !policy.includes('compact'))
+  if (isGood) return ''
+  return `topic ${topic} has cleanup.policy=${policy}, which loses what it holds: ` +
+    `kafka-configs --alter --topic ${topic} --add-config cleanup.policy=${wanted}`
 }

@@ -30,12 +30,12 @@ const versions = 'run Kafka 2.4 or later, with its message format of 0.11 or lat
 const table = new Map<number, Judgement>([
   [-1, again('unknown')], // the broker does not know what went wrong
   [2, again('not-stored')], // a batch that arrived damaged
-  [3, moving('not-stored')], // no such topic, yet or any more
+  [3, moving('unknown')], // no such topic, yet or any more; or it was appended, and the replica has moved since
   [5, moving('not-stored')], // no leader
-  [6, moving('not-stored')], // another leader
+  [6, moving('unknown')], // another leader, perhaps only since it was appended
   [7, again('unknown')], // the replicas took too long
   [8, moving('not-stored')],
-  [9, moving('not-stored')],
+  [9, moving('unknown')],
   [10, tooLarge('raise max.message.bytes of the topic')],
   [13, moving('unknown')],
   [14, again('not-stored')], // the coordinator loads its groups, moves, is somewhere else

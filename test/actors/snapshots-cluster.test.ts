@@ -15,7 +15,7 @@ if (missing) {
   await all(t)
 }
 
-interface Place { readonly prefix: string, readonly identity: string, readonly end: bigint }
+interface Place { readonly prefix: string, readonly identity: string }
 
 async function all (t: Test) {
   const [{ brokers }, { url }] = await Promise.all([startKafka(t), startRedis(t)])
@@ -25,8 +25,8 @@ async function all (t: Test) {
   let prefixes = 0
 
   async function open (t: Test, more: Partial<Place> = {}) {
-    const place = { prefix: `c${++prefixes}`, identity: 'a log', end: 1n << 40n, ...more }
-    const { prefix, identity, end } = place
+    const place = { prefix: `c${++prefixes}`, identity: 'a log', ...more }
+    const { prefix, identity } = place
     const stream = noteStream()
     const kafka = await openKafkaLog({
       brokers,
@@ -36,12 +36,10 @@ async function all (t: Test) {
       changelogs: [{ name: 'states', like: stream }],
       failed: () => {},
     })
-    const endOf = async () => end
     const snapshots = clusterSnapshots({
       changelog: kafka.changelog('states'),
-      copy: redisSnapshots(redis, { prefix, identity, endOf, retryMs: 5 }),
+      copy: redisSnapshots(redis, { prefix, identity, retryMs: 5 }),
       identity,
-      endOf,
       retryMs: 5,
     })
     t.teardown(async () => {
@@ -120,8 +118,50 @@ async function all (t: Test) {
     t.equal(await snapshots.checkpoint(0), 5n)
     t.equal(await headOf(snapshots, 0, 'ada'), 'ours')
     t.equal(await headOf(snapshots, 0, 'eve'), undefined)
-    const cut = await open(t, { ...made.get(foreign)!, identity: 'a log', end: 4n })
-    t.equal(await cut.checkpoint(0), 0n, 'as do those beyond its end')
-    t.equal(await headOf(cut, 0, 'ada'), undefined)
+  })
+
+  t.test('a Redis that loses its states while they are copied', async t => {
+    const fields = (count: number) => Array.from({ length: count }, (_, i) =>
+      ({ key: Buffer.from(`:user${i}`), value: Buffer.from(`\x0120:${'x'.repeat(100)}`) }))
+    const copyOf = (prefix: string) => redisSnapshots(redis, { prefix, identity: 'a log', callBytesMax: 500 })
+    async function * during (work: () => Promise<unknown>) {
+      for (const [i, field] of fields(20).entries()) {
+        if (i === 10) await work()
+        yield field
+      }
+    }
+    const changed = { code: 'not-ready' }
+
+    await t.test('into it: what is left is not taken for all of it', async t => {
+      const prefix = 'draft'
+      const copy = copyOf(prefix)
+      await t.rejects(copy.fill(0, 20n, during(async () => {
+        for (const key of await redis.keys(`{${prefix}.0}:states:draft:*`)) await redis.unlink(key)
+      })), changed)
+      t.equal(await copy.checkpoint(0), 0n)
+      await copy.fill(0, 20n, during(async () => {}))
+      t.equal(await copy.checkpoint(0), 20n)
+      t.equal((await redis.hkeys(`{${prefix}.0}:states`)).filter(key => key.startsWith(':user')).length, 20)
+    })
+
+    await t.test('into it, those that it had: they are not replaced unseen', async t => {
+      const prefix = 'before'
+      const copy = copyOf(prefix)
+      await copy.save(0, 10n, states(['ada', 'a10']))
+      await t.rejects(copy.fill(0, 20n, during(async () => await redis.unlink(`{${prefix}.0}:states`))), changed)
+      t.equal(await copy.checkpoint(0), 0n)
+    })
+
+    await t.test('out of it: what was read is not taken for all of it', async t => {
+      const prefix = 'source'
+      const copy = copyOf(prefix)
+      await copy.save(0, 10n, states(...Array.from({ length: 2_000 }, (_, i) => [`u${i}`, 'h'] as [string, string])))
+      let read = 0
+      await t.rejects(async () => {
+        for await (const { value } of copy.fields(0)) {
+          if (value && read++ === 100) await redis.unlink(`{${prefix}.0}:states`)
+        }
+      }, changed)
+    })
   })
 }
