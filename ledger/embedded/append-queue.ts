@@ -19,7 +19,7 @@ const nobody = ''
 
 /**
  * Appends of one partition that no commit has begun to write. Those of one source keep their order, and so do those
- * without one; where there is more than a commit has room for, sources take turns:
+ * without one; where somebody would wait for more than two commits, sources take turns:
  *
  * - first what is reserved and has no source, such as a report of what connections acked: it is little, and what comes
  *   later from one of them must not overtake it;
@@ -30,7 +30,7 @@ const nobody = ''
  */
 export class AppendQueue {
   bytes = 0
-  /** In order of arrival: sources are told apart only once a commit has no room for all of it. */
+  /** In order of arrival, until sources are told apart. */
   #plain: Append[] = []
   #isSorted = false
   #hasSources = false
@@ -51,7 +51,7 @@ export class AppendQueue {
     return this.#heavy.values().next().value?.appends[0]!.bytes ?? 0
   }
 
-  /** To be called where not all that waits has room: its sources are told apart. */
+  /** To be called where there is much: its sources are told apart until all of it is taken. */
   tellApart (): void {
     if (this.#isSorted || !this.#hasSources) return
     this.#isSorted = true
@@ -74,7 +74,6 @@ export class AppendQueue {
    * @param isTurn false where those that take turns are to have nothing this time
    */
   take (bytesMax: number, isTurn = true): Append[] {
-    if (this.bytes > bytesMax) this.tellApart()
     if (!this.#isSorted) return this.#takePlain(bytesMax)
     const taken: Append[] = []
     let bytes = this.#takeFirst(taken, bytesMax)

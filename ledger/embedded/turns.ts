@@ -6,7 +6,7 @@ export interface Waiting {
   readonly headBytes: number
   /** What all of them take. */
   readonly queuedBytes: number
-  /** Called where not all of what waits has room: sources within it are told apart. */
+  /** Called where somebody would wait for more than two commits: sources within it are told apart. */
   tellApart (): void
   /** Commits that had no room for it since it was served last. */
   passedOver: number
@@ -17,6 +17,8 @@ export interface Waiting {
  * long.
  */
 export const commitBytesMax = 1 << 20
+/** With less than this nobody waits for more than two commits in the order of arrival, which costs nothing. */
+const apartBytes = 2 * commitBytesMax
 /** Whoever had no room so often goes with the next commit, whatever that makes of its size. */
 const passedOverMax = 2
 
@@ -37,7 +39,7 @@ export function deal<W extends Waiting> (
   const passed: W[] = []
   const served: W[] = []
   const crowded = queuedBytes > commitBytesMax
-  if (crowded) for (const one of waiting) one.tellApart()
+  if (queuedBytes > apartBytes) for (const one of waiting) one.tellApart()
   const share = commitBytesMax / waiting.length
   let room = commitBytesMax
   let left = waiting.length
