@@ -4,3 +4,6 @@ import {
 
 /** Every stream of a log. Each has a `<stream>.rejected` beside it. */
 export const streams: ReadonlyArray<RecordStream<any>> = [ledger, uplinks, connections, nodes, downlinks]
+
+/** The changelog that the saved states of a cluster are at home in. */
+export const statesName = 'states'

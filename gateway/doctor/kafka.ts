@@ -1,6 +1,6 @@
 import { type Inspected, type InspectedTopic, inspectKafka } from '../../ledger/kafka/inspect.js'
 import { rejectedStream } from '../../ledger/rejected.js'
-import { streams } from '../../ledger/streams.js'
+import { statesName, streams } from '../../ledger/streams.js'
 import { connections, downlinks, ledger, nodes, uplinks } from '../../schemas/streams.js'
 import type { Config } from '../config.js'
 import { downlinksGroup } from '../downlinks.js'
@@ -14,9 +14,6 @@ const messageBytesMin = 1_048_588
 const dayMs = 86_400_000
 const grant = 'kafka-acls --add --allow-principal USER --resource-pattern-type prefixed'
 const unknownTopic = 'UNKNOWN_TOPIC_OR_PARTITION'
-
-/** The changelog that saved states are at home in. */
-export const statesName = 'states'
 
 /** Looks at what a node needs of Kafka. Changes nothing; what can't be reached is a finding. */
 export async function kafkaFindings (config: Config): Promise<Finding[]> {

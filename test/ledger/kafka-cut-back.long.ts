@@ -6,23 +6,8 @@ import type { Block, Following } from '../../ledger/log.js'
 import type { UplinkAccepted } from '../../schemas/records.js'
 import { uplinks } from '../../schemas/streams.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { accepted } from './accepted.js'
 import { until } from './log-contract.js'
-
-function accepted (userSeq: number): UplinkAccepted {
-  return {
-    userId: 'ada',
-    userSeq,
-    deviceId: 'phone',
-    platform: 'ios',
-    sessionId: 's',
-    seq: userSeq,
-    connectionId: 'c',
-    service: 'chat',
-    payload: Buffer.from(`${userSeq}`),
-    priority: 0,
-    receivedAtMs: 1_700_000_000_000,
-  }
-}
 
 /** Follows with a store of its own, which a test may set back as an operator does, or by what the group keeps. */
 class Consumer {

@@ -10,31 +10,17 @@ import { singleObjectFormat } from '../../ledger/kafka/format.js'
 import { openKafkaLog, type KafkaLog } from '../../ledger/kafka/log.js'
 import { fetch } from '../../ledger/kafka/record-apis.js'
 import { rejectedStream } from '../../ledger/rejected.js'
-import type { UplinkAccepted } from '../../schemas/records.js'
 import { uplinks, type RecordStream } from '../../schemas/streams.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
 import { findExecutable } from '../cluster/server-process.js'
+import { accepted as acceptedUplink } from './accepted.js'
 import { until } from './log-contract.js'
 
 const run = promisify(execFile)
 const codecs = ['gzip', 'snappy', 'lz4', 'zstd']
 const kcatMissing = findExecutable('kcat') === undefined ? 'needs kcat: apt-get install kcat' : false
 
-function accepted (userSeq: number): UplinkAccepted {
-  return {
-    userId: 'ada',
-    userSeq,
-    deviceId: 'phone',
-    platform: 'ios',
-    sessionId: 's',
-    seq: userSeq,
-    connectionId: 'c',
-    service: 'chat',
-    payload: Buffer.from(`hello ${userSeq} `.repeat(100)),
-    priority: 0,
-    receivedAtMs: 1_700_000_000_000,
-  }
-}
+const accepted = (userSeq: number) => acceptedUplink(userSeq, `hello ${userSeq} `.repeat(100))
 
 const recordOf = (userSeq: number) => Buffer.from(singleObjectFormat.encode(uplinks, accepted(userSeq)))
 const ten = Array.from({ length: 10 }, (_, i) => i + 1)

@@ -5,29 +5,15 @@ import { CompressionTypes, Kafka, logLevel } from 'kafkajs'
 import { singleObjectFormat, traceparentOf } from '../../ledger/kafka/format.js'
 import { openKafkaLog } from '../../ledger/kafka/log.js'
 import { rejectedStream } from '../../ledger/rejected.js'
-import type { UplinkAccepted } from '../../schemas/records.js'
 import { headerBytes } from '../../schemas/single-object.js'
 import { uplinks, type RecordStream } from '../../schemas/streams.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { accepted as acceptedUplink } from './accepted.js'
 import { until } from './log-contract.js'
 
 const topic = 'test.uplinks'
 
-function accepted (userSeq: number): UplinkAccepted {
-  return {
-    userId: 'ada',
-    userSeq,
-    deviceId: 'phone',
-    platform: 'ios',
-    sessionId: 's',
-    seq: userSeq,
-    connectionId: 'c',
-    service: 'chat',
-    payload: Buffer.from(`hello ${userSeq}`),
-    priority: 0,
-    receivedAtMs: 1_700_000_000_000,
-  }
-}
+const accepted = (userSeq: number) => acceptedUplink(userSeq, `hello ${userSeq}`)
 
 async function read<T> (log: Awaited<ReturnType<typeof openKafkaLog>>, stream: RecordStream<T>): Promise<T[]> {
   const items: T[] = []
