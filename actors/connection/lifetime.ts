@@ -6,7 +6,10 @@ export const tickMs = 100
 /** Later than any tick that a node reaches: what is due then never happens. */
 export const never = 0x3fffffff
 
-/** The phase of a connection, and the times that end it. All times are ticks, and `now` is that of the call. */
+/**
+ * The phase of a connection, and the times that end it. All times are ticks, and `now` is that of the call. What is due
+ * at a tick is done after it: the tick that its time was counted from had begun before.
+ */
 export class Lifetime {
   #at: number = phaseAt.new
   readonly acceptedAt: number
@@ -82,14 +85,14 @@ export class Lifetime {
   /** It has another token. */
   renew (expiresAt: number): void { this.#expiresAt = expiresAt }
 
-  isExpired (now: number): boolean { return this.#expiresAt <= now }
+  isExpired (now: number): boolean { return this.#expiresAt < now }
 
-  /** It is asked to go elsewhere, and ended if it is still here at `leavesAt`. */
+  /** It is asked to go elsewhere, and ended if it is still here after `leavesAt`. */
   ask (leavesAt: number): void { this.#leavesAt = leavesAt }
 
   get isAsked (): boolean { return this.#leavesAt !== never }
 
-  mustLeave (now: number): boolean { return this.#leavesAt <= now }
+  mustLeave (now: number): boolean { return this.#leavesAt < now }
 
   /**
    * Told at each sweep whether it waits for its user actor.
