@@ -101,7 +101,7 @@ export class Publisher {
     let end = 1
     while (end < queue.length && bytes + queue[end]!.bytes <= appendBytesMax) bytes += queue[end++]!.bytes
     const blocks = queue.splice(0, end)
-    const items = blocks.length === 1 ? blocks[0]!.items : blocks.flatMap(({ items }) => items)
+    const items = blocks.length === 1 ? blocks[0]!.items : itemsOf(blocks)
     return { items, bytes, derivedFrom: queue.length === 0 ? this.#folded : blocks.at(-1)!.offset }
   }
 
@@ -143,6 +143,15 @@ export class Publisher {
       }
     }
   }
+}
+
+function itemsOf (blocks: readonly Accepted[]): UplinkAccepted[] {
+  const all: UplinkAccepted[] = []
+  for (let i = 0; i < blocks.length; i++) {
+    const { items } = blocks[i]!
+    for (let k = 0; k < items.length; k++) all.push(items[k]!)
+  }
+  return all
 }
 
 /** A record that can not be encoded, or that no setting of the stream has room for. */
