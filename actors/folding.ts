@@ -1,6 +1,7 @@
 import type { Block } from '../ledger/log.js'
 import type { Entry } from '../schemas/facts.js'
 import type { UplinkAccepted } from '../schemas/records.js'
+import { bytesOfAll } from '../schemas/sizes.js'
 import { ledger } from '../schemas/streams.js'
 import type { FoldingBlock } from './user/actor.js'
 
@@ -53,12 +54,10 @@ class BlockOfUsers implements FoldingBlock {
   readonly sinceMs = Date.now()
 
   /** @param users that have yet to fold it */
-  constructor (readonly folding: Folding, { offset, items }: Block<Entry>, public users: number) {
+  constructor (readonly folding: Folding, { offset, items, bytes }: Block<Entry>, public users: number) {
     this.offset = offset
     this.items = items
-    let bytes = 0
-    for (let i = 0; i < items.length; i++) bytes += ledger.bytesOf(items[i]!)
-    this.bytes = bytes
+    this.bytes = bytes ?? bytesOfAll(ledger, items)
   }
 
   folded (): void {

@@ -2,6 +2,7 @@ import type { EventLog } from '../ledger/log.js'
 import { appendBytesMax } from '../ledger/pieces.js'
 import { GatewayError } from '../schemas/errors.js'
 import type { UplinkAccepted } from '../schemas/records.js'
+import { bytesOfAll } from '../schemas/sizes.js'
 import { uplinks } from '../schemas/streams.js'
 
 export interface PublisherDeps {
@@ -54,8 +55,7 @@ export class Publisher {
   add (offset: bigint, items: readonly UplinkAccepted[]): void {
     this.#folded = offset
     if (items.length === 0 || offset <= this.#published) return
-    let bytes = 0
-    for (let i = 0; i < items.length; i++) bytes += uplinks.bytesOf(items[i]!)
+    const bytes = bytesOfAll(uplinks, items)
     this.#queue.push({ offset, items, bytes })
     this.#bytes += bytes
   }
@@ -85,7 +85,7 @@ export class Publisher {
     while (this.#queue.length > 0) {
       const { items, bytes, derivedFrom } = this.#take()
       this.#sinceMs = Date.now()
-      if (!await this.#append(items, derivedFrom)) return
+      if (!await this.#append(items, derivedFrom, bytes)) return
       this.#sinceMs = 0
       this.#bytes -= bytes
       this.#moveTo(derivedFrom)
@@ -118,11 +118,15 @@ export class Publisher {
    * Appends what the stream will take: what it never will is set aside, and the others must not wait for that.
    *
    * @param derivedFrom undefined where more of the same blocks follows
+   * @param bytes what the items take, where it is known
    * @returns false where the partition has ended before
    */
-  async #append (items: readonly UplinkAccepted[], derivedFrom: bigint | undefined): Promise<boolean> {
+  async #append (
+    items: readonly UplinkAccepted[], derivedFrom: bigint | undefined, bytes?: number
+  ): Promise<boolean> {
     const { log, partition, setAside, failed } = this.#deps
-    const options = { lazy: true, reserved: true, ...(derivedFrom === undefined ? {} : { derivedFrom }) }
+    const known = { ...(derivedFrom === undefined ? {} : { derivedFrom }), ...(bytes === undefined ? {} : { bytes }) }
+    const options = { lazy: true, reserved: true, ...known }
     for (let waitMs = retryMsMin; ; waitMs = Math.min(2 * waitMs, retryMsMax)) {
       try {
         await log.append(uplinks, partition, items, options)

@@ -84,6 +84,8 @@ export interface AppendOptions {
    * nothing overtakes what is `reserved` and has no source. A log may keep the order of all.
    */
   readonly source?: string
+  /** What the items take in memory, as `Stream.bytesOf` counts, from a caller that has counted them. */
+  readonly bytes?: number
 }
 
 export interface ReadRange {
@@ -122,6 +124,8 @@ export interface Block<T> {
   readonly partition: number
   readonly offset: bigint
   readonly items: readonly T[]
+  /** What the items take in memory, as `Stream.bytesOf` counts, where the log knows it from their appends. */
+  readonly bytes?: number
 }
 
 /** A place in a stream: partition, block offset, index within the block. Written `3@1021.4`. */

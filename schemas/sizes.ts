@@ -36,3 +36,10 @@ export function bytesOfValue (value: unknown): number {
   for (const field of Object.values(value)) bytes += bytesOfValue(field)
   return bytes
 }
+
+/** What items take in memory while they wait, as a stream counts them. */
+export function bytesOfAll<T> ({ bytesOf }: { bytesOf (item: T): number }, items: readonly T[]): number {
+  let bytes = 0
+  for (let i = 0; i < items.length; i++) bytes += bytesOf(items[i]!)
+  return bytes
+}

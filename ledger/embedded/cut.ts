@@ -23,6 +23,8 @@ export interface CutBlock {
   readonly items: readonly unknown[]
   /** Its encoded items, behind room for a header. */
   readonly bytes: Buffer
+  /** What the items take in memory, as `Stream.bytesOf` says; undefined where that was not counted for them alone. */
+  itemBytes: number | undefined
   /** -1 for none. */
   derivedFrom: number
 }
@@ -61,13 +63,15 @@ export class Cutter<A extends Appended> {
       return
     }
     let index = 0
+    let itemBytes = 0
     let derivedFrom = -1
     for (const append of appends) {
       this.placed.push({ append, block: this.blocks.length, index })
       index += append.items.length
+      itemBytes += append.bytes
       if (append.derivedFrom > derivedFrom) derivedFrom = append.derivedFrom
     }
-    this.blocks.push({ items, bytes, derivedFrom })
+    this.blocks.push({ items, bytes, itemBytes, derivedFrom })
   }
 
   private addOne (append: A): void {
@@ -81,8 +85,10 @@ export class Cutter<A extends Appended> {
       return
     }
     this.placed.push({ append, block: first, index: 0 })
+    const last = this.blocks.at(-1)!
     // With the last one: it says that all of the append is there.
-    this.blocks.at(-1)!.derivedFrom = append.derivedFrom
+    last.derivedFrom = append.derivedFrom
+    if (this.blocks.length === first + 1) last.itemBytes = append.bytes
   }
 
   /** Items of one append that are more than a block. */
@@ -104,7 +110,7 @@ export class Cutter<A extends Appended> {
   private addItems (items: readonly unknown[]): void {
     const bytes = this.encoded(items)
     if (bytes !== undefined) {
-      this.blocks.push({ items, bytes, derivedFrom: -1 })
+      this.blocks.push({ items, bytes, itemBytes: undefined, derivedFrom: -1 })
       return
     }
     if (items.length === 1) {

@@ -1,4 +1,5 @@
 import { GatewayError } from '../../schemas/errors.js'
+import { bytesOfAll } from '../../schemas/sizes.js'
 import type { Stream } from '../../schemas/streams.js'
 import type {
   AppendOptions, Block, EventLog, Follower, Following, FramesRange, Position, ReadRange, StoredBlocks,
@@ -136,10 +137,9 @@ class LmdbLog implements EmbeddedLog, Writer {
     stream: Stream<T>, partition: number, items: readonly T[], options: AppendOptions = {}
   ): Promise<Position> {
     const { derivedFrom = -1n, lazy = false, reserved: own = false, source = '' } = options
+    const { bytes = bytesOfAll(stream, items) } = options
     if (this.closing.signal.aborted) return Promise.reject(closed())
     if (items.length === 0) return Promise.reject(new RangeError(`append to ${stream.name}: got no items, want some`))
-    let bytes = 0
-    for (let i = 0; i < items.length; i++) bytes += stream.bytesOf(items[i]!)
     let log: PartitionLog
     try {
       log = this.streams.logOf(stream, partition)

@@ -98,12 +98,13 @@ export class PartitionLog implements Waiting {
     const first = this.next
     let entries = 0
     for (let i = 0; i < blocks.length; i++) {
-      const { items, bytes, derivedFrom } = blocks[i]!
+      const { items, bytes, itemBytes, derivedFrom } = blocks[i]!
       this.index.add(commit + i, bytes.length, derivedFrom)
       this.keys.add(items, this.stream.key)
       entries += items.length
       if (this.deliveries.length > 0) {
-        this.keepInTail({ partition: this.partition, offset: BigInt(first + i), items }, bytes.length)
+        const block = { partition: this.partition, offset: BigInt(first + i), items }
+        this.keepInTail(itemBytes === undefined ? block : { ...block, bytes: itemBytes }, bytes.length)
       }
     }
     for (let i = 0; i < placed.length; i++) {

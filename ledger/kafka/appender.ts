@@ -1,4 +1,5 @@
 import type { Health } from '../../schemas/conditions.js'
+import { bytesOfAll } from '../../schemas/sizes.js'
 import { ledger, type Stream } from '../../schemas/streams.js'
 import type { AppendOptions, Position } from '../log.js'
 import { Pending } from '../pending.js'
@@ -6,7 +7,7 @@ import { appendBytesMax, piecesOf } from '../pieces.js'
 import type { Cluster } from './cluster.js'
 import type { RecordFormat } from './format.js'
 import { BrokerLane } from './lane.js'
-import { bytesOf, type Outgoing } from './outgoing.js'
+import { type Outgoing } from './outgoing.js'
 import { ProducerIds } from './producer-ids.js'
 import { probe } from './probe.js'
 import { PartitionSender, unavailable, type SenderDeps } from './sender.js'
@@ -78,7 +79,7 @@ export class Appender {
     if (!(partition >= 0 && partition <= last)) {
       return Promise.reject(new RangeError(`stream ${stream.name}: got partition ${partition}, want 0 to ${last}`))
     }
-    const bytes = bytesOf(stream, items)
+    const { bytes = bytesOfAll(stream, items) } = options
     if (bytes > appendBytesMax && items.length > 1) return this.appendPieces(stream, topic, partition, items, options)
     const sender = this.senderOf(stream, topic, partition)
     const refusal = this.refusalOf(sender)
@@ -116,12 +117,12 @@ export class Appender {
     stream: Stream<T>, topic: string, partition: number, items: readonly T[], options: AppendOptions
   ): Promise<Position> {
     const pieces = piecesOf(stream, items)
-    const { derivedFrom, ...ofEach } = options
+    const { derivedFrom, bytes: _, ...ofEach } = options
     const append = (piece: readonly T[]) => this.append(stream, topic, partition, piece, ofEach)
     if (derivedFrom === undefined) return (await Promise.all(pieces.map(append)))[0]!
     const first = await append(pieces[0]!)
     for (const piece of pieces.slice(1, -1)) await append(piece)
-    await this.append(stream, topic, partition, pieces.at(-1)!, options)
+    await this.append(stream, topic, partition, pieces.at(-1)!, { ...ofEach, derivedFrom })
     return first
   }
 

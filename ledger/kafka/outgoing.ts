@@ -1,3 +1,4 @@
+import { bytesOfAll } from '../../schemas/sizes.js'
 import type { Stream } from '../../schemas/streams.js'
 import type { Position } from '../log.js'
 import { isRecordStream, recordHeaders, type RecordFormat } from './format.js'
@@ -96,7 +97,7 @@ export function halves (stream: Stream<any>, { items, derivedFrom, atMs, failedB
   }
   const half = (items: readonly any[], derivedFrom: bigint): Append => ({
     items,
-    bytes: bytesOf(stream, items),
+    bytes: bytesOfAll(stream, items),
     derivedFrom,
     atMs,
     delta: 0,
@@ -186,10 +187,4 @@ function derivedFromHeader (offset: bigint): [string, Buffer] { return [derivedF
 export function derivedFromOf (headers: Headers): bigint {
   const text = headers.find(([name]) => name === derivedFromName)?.[1].toString()
   return text !== undefined && /^\d{1,18}$/.test(text) ? BigInt(text) : -1n
-}
-
-export function bytesOf<T> (stream: Stream<T>, items: readonly T[]): number {
-  let bytes = 0
-  for (let i = 0; i < items.length; i++) bytes += stream.bytesOf(items[i]!)
-  return bytes
 }

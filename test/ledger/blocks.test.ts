@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { blockBytesMax } from '../../ledger/embedded/block.js'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
+import type { Block } from '../../ledger/log.js'
 import { collect, note, noteStream, type Note } from './log-contract.js'
 
 async function openedLog (t: Test, directory = t.testdir()) {
@@ -124,4 +125,23 @@ t.test('a block that was set aside is kept as far as a block has room for', asyn
   await again.store.settled()
   const { next } = await again.log.bounds({ ...stream, name: `${stream.name}.rejected` }, 0)
   t.equal(next, 1n)
+})
+
+t.test('a follower is told what the items of a block take, where they are its alone', async t => {
+  const { log } = await openedLog(t)
+  const stream = noteStream()
+  const blocks: Array<Block<Note>> = []
+  const following = await log.follow(stream, 'readers', {
+    assigned: async () => 0n,
+    received: block => { blocks.push(block) },
+    revoked: async () => {},
+  })
+  t.teardown(() => following.stop())
+  await Promise.all([log.append(stream, 0, longNotes(3, 10)), log.append(stream, 0, longNotes(2, 20))])
+  await log.append(stream, 0, longNotes(1000, 5000))
+  await log.append(stream, 0, longNotes(1, 7))
+  while (blocks.at(-1)?.items.length !== 1) await new Promise(resolve => setTimeout(resolve, 5))
+  const known = blocks.filter(({ bytes }) => bytes !== undefined)
+  t.ok(known.length >= 2)
+  for (const { items, bytes } of known) t.equal(bytes, items.reduce((sum, item) => sum + stream.bytesOf(item), 0))
 })

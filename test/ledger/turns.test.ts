@@ -42,6 +42,11 @@ t.test('deal', async t => {
     t.strictSame(left, [])
   })
 
+  await t.test('cuts nothing in two that is a little more than a commit, of many who have little', async t => {
+    const queues = Array.from({ length: 8 }, (_, i) => new Queue(`q${i}`, times(1000, 250)))
+    t.strictSame(commit(queues).left, [])
+  })
+
   await t.test('keeps a commit within its bytes, and takes something of each that is busy', async t => {
     const queues = Array.from({ length: 24 }, (_, i) => new Queue(`q${i}`, times(10_000, 1000)))
     const { left, taken } = commit(queues)
