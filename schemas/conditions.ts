@@ -17,7 +17,7 @@ const table = {
     'By itself once the disk is faster, or has less to do.'),
   appends: row(false, 5_000, 'Appends to some partitions of the log are tried again, and what is behind them waits.',
     'By itself once the brokers that lead these partitions answer.'),
-  refused: row(false, 0, 'Kafka refuses appends to, or fetches of, some partitions for a reason that does not pass by itself.',
+  refused: row(false, 0, 'Kafka refuses appends to, or fetches of, some partitions, or would, for a reason that does not pass by itself.',
     'A person, by what its reason names; it is tried again every 10 s. Where it is the ledger, the node is not ready.'),
   topics: row(false, 0, 'A topic is not what this gateway needs: it grew, is another one than it was, or is compacted.',
     'A person, by what its reason names. Where it is another topic, the node is not ready until it is started again.'),

@@ -1,4 +1,5 @@
 import { type Inspected, type InspectedTopic, inspectKafka } from '../../ledger/kafka/inspect.js'
+import { needsOf } from '../../ledger/kafka/rights.js'
 import { rejectedStream } from '../../ledger/rejected.js'
 import { statesName, streams } from '../../ledger/streams.js'
 import { connections, downlinks, ledger, nodes, uplinks } from '../../schemas/streams.js'
@@ -19,13 +20,19 @@ const unknownTopic = 'UNKNOWN_TOPIC_OR_PARTITION'
 export async function kafkaFindings (config: Config): Promise<Finding[]> {
   const { topicPrefix: prefix, kafkaBrokers: brokers } = config
   const names = [...streams, ...streams.map(rejectedStream)].map(({ name }) => name)
-  const topics = [...new Set([...names, statesName])].map(name => `${prefix}.${name}`)
+  const topics = [...new Set([...names, statesName])]
+    .map(name => ({ topic: `${prefix}.${name}`, needs: needsOf(name) }))
   const groups = [`users.${ledger.name}`, `lifecycle.${nodes.name}`, `${downlinksGroup}.${downlinks.name}`]
     .map(name => `${prefix}.${name}`)
   const findings = new Findings('kafka')
   try {
     judge(findings, prefix, await inspectKafka({
-      ...kafkaAccess(config), clientId: config.kafkaClientId ?? config.nodeId, brokers, topics, groups,
+      ...kafkaAccess(config),
+      clientId: config.kafkaClientId ?? config.nodeId,
+      brokers,
+      topics,
+      groups,
+      transactionalIds: [`${prefix}.${statesName}.0`],
     }))
   } catch (err) {
     findings.judge('connection', (err as Error).message, false, {
@@ -38,7 +45,9 @@ export async function kafkaFindings (config: Config): Promise<Finding[]> {
   return findings.all
 }
 
-function judge (findings: Findings, prefix: string, { brokers, topics, deniedGroups }: Inspected): void {
+function judge (
+  findings: Findings, prefix: string, { brokers, topics, deniedGroups, deniedRights }: Inspected
+): void {
   findings.judge('brokers', `${brokers}`, brokers >= brokersMin, {
     wanted: `at least ${brokersMin}`,
     why: 'With fewer, the loss of one stops the ledger or loses what it had alone.',
@@ -54,6 +63,17 @@ function judge (findings: Findings, prefix: string, { brokers, topics, deniedGro
       fix: `${grant} --operation READ --group ${prefix}.`,
     })
   }
+  for (const sentence of deniedRights) {
+    findings.judge('rights', sentence, false, {
+      verdict: 'fatal',
+      wanted: 'READ and WRITE on the topics of this prefix, DESCRIBE and WRITE on its transactional ids',
+      why: 'A node that lacks one does not start.',
+      fix: sentence.includes('transactional id')
+        ? `${grant} --operation DESCRIBE --operation WRITE --transactional-id ${prefix}.${statesName}.`
+        : `${grant} --operation READ --operation WRITE --topic ${prefix}.`,
+    })
+  }
+  if (deniedRights.length === 0) findings.ok('rights', 'nothing is denied that a node does with its topics')
   if (deniedGroups.length === 0) findings.ok('groups', 'this user may be a member')
 }
 

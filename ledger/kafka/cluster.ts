@@ -91,10 +91,15 @@ export class Cluster {
     this.lookedAtMs = performance.now()
   }
 
-  /** What the brokers say about topics, known here or not. */
-  describe (topics: readonly string[]): Promise<Metadata> {
-    return this.ask(connection => connection.send(connection.speaks(metadataWithIds) ? metadataWithIds : metadata,
-      { topics }, questionMs))
+  /**
+   * What the brokers say about topics, known here or not.
+   *
+   * @param rights with what this user may do, where they are new enough to tell
+   */
+  describe (topics: readonly string[], rights = false): Promise<Metadata> {
+    return this.ask(connection => connection.speaks(metadataWithIds)
+      ? connection.send(metadataWithIds, { topics, rights }, questionMs)
+      : connection.send(metadata, { topics }, questionMs))
   }
 
   /**

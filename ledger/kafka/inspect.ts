@@ -1,5 +1,6 @@
 import { Cluster, type ClusterOptions } from './cluster.js'
 import { checkGroup } from './groups.js'
+import { deniedTopics, deniedTransactions, type NeedsOfTopic } from './rights.js'
 import { reach } from './topics.js'
 import { checkWire } from './wire-check.js'
 import { errorName } from './wire.js'
@@ -7,8 +8,10 @@ import { errorName } from './wire.js'
 export interface InspectOptions extends ClusterOptions {
   /** HOST:PORT. */
   readonly brokers: readonly string[]
-  readonly topics: readonly string[]
+  readonly topics: readonly NeedsOfTopic[]
   readonly groups: readonly string[]
+  /** One of each kind. */
+  readonly transactionalIds: readonly string[]
 }
 
 /** What the brokers say of what a node needs; nothing is changed. */
@@ -17,6 +20,8 @@ export interface Inspected {
   readonly topics: readonly InspectedTopic[]
   /** Why this user may not be a member of a group; one sentence each. */
   readonly deniedGroups: readonly string[]
+  /** What else this user lacks; one sentence each. */
+  readonly deniedRights: readonly string[]
 }
 
 export interface InspectedTopic {
@@ -39,12 +44,15 @@ export async function inspectKafka (options: InspectOptions): Promise<Inspected>
   const cluster = new Cluster(options.brokers, options)
   try {
     await reach(cluster, options.brokers)
-    const { topicMetadata } = await cluster.describe(options.topics)
+    const names = options.topics.map(({ topic }) => topic)
+    const { topicMetadata } = await cluster.describe(names)
     const there = topicMetadata.filter(({ topicErrorCode }) => topicErrorCode === 0).map(({ topic }) => topic)
     const settings = await cluster.settings(there, settingNames)
+    const denied = [...(await deniedTopics(cluster, options.topics)).values()]
+    for (const id of options.transactionalIds) denied.push(await deniedTransactions(cluster, id))
     return {
       brokers: cluster.brokers,
-      topics: inOrder(options.topics, topicMetadata).map(({ topic, topicErrorCode, partitionMetadata }) => ({
+      topics: inOrder(names, topicMetadata).map(({ topic, topicErrorCode, partitionMetadata }) => ({
         topic,
         error: topicErrorCode === 0 ? '' : errorName(topicErrorCode),
         partitions: partitionMetadata.length,
@@ -52,6 +60,7 @@ export async function inspectKafka (options: InspectOptions): Promise<Inspected>
         settings: settings.get(topic) ?? new Map(),
       })),
       deniedGroups: await deniedOf(cluster, options.groups),
+      deniedRights: denied.filter(sentence => sentence !== ''),
     }
   } finally {
     cluster.close()

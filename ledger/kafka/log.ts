@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { type Health, nobodyWatches } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
-import type { Stream } from '../../schemas/streams.js'
+import { ledger, type Stream } from '../../schemas/streams.js'
 import type { AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange } from '../log.js'
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import { Appender, type AppendMetrics } from './appender.js'
@@ -14,6 +14,7 @@ import { decoderOf, singleObjectFormat, type RecordFormat } from './format.js'
 import { Reader } from './reader.js'
 import type { Unreadable } from './record-batch.js'
 import { checkGroup } from './groups.js'
+import { checkRights, needsOf } from './rights.js'
 import { TopicWatch } from './topic-watch.js'
 import { ensureTopics, findTopics, reach, type TopicPolicy, type WantedTopic } from './topics.js'
 import { checkWire } from './wire-check.js'
@@ -118,6 +119,8 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
       { ...changelogTopic(nameOf(name), cluster.partitions(nameOf(like.name))), like: nameOf(like.name) }))
     await ensureTopics(cluster, changelogs, options.topics)
     await refuseDeleting(cluster, changelogs)
+    // The transactional id of one partition stands for all: rights are granted to what they begin with.
+    await checkRights(cluster, [...wanted, ...changelogs], changelogs.map(({ topic }) => `${topic}.0`))
     const watch = new TopicWatch({
       cluster,
       wanted: [...wanted, ...changelogs],
@@ -137,9 +140,12 @@ function wantedOf ({ streams, topicPrefix }: KafkaLogOptions): WantedTopic[] {
   const wanted = new Map<string, WantedTopic>()
   for (const { stream, like, mayGrow = false, ...settings } of streams) {
     const topic = `${topicPrefix}.${stream.name}`
-    const rejected = `${topicPrefix}.${rejectedStream(stream).name}`
-    wanted.set(topic, { topic, ...settings, mayGrow, ...(like ? { like: `${topicPrefix}.${like.name}` } : {}) })
-    if (!wanted.has(rejected)) wanted.set(rejected, { topic: rejected, ...settings, mayGrow: true })
+    const { name: rejectedName } = rejectedStream(stream)
+    const rejected = `${topicPrefix}.${rejectedName}`
+    const goesWith = like ? { like: `${topicPrefix}.${like.name}` } : {}
+    wanted.set(topic, { topic, ...settings, mayGrow, needs: needsOf(stream.name), ...goesWith })
+    if (wanted.has(rejected)) continue
+    wanted.set(rejected, { topic: rejected, ...settings, mayGrow: true, needs: needsOf(rejectedName) })
   }
   return [...wanted.values()]
 }
@@ -269,6 +275,8 @@ class Log implements KafkaLog {
       const reason = this.cluster.topics.troubleOf(topic)
       if (reason !== '') return { ok: false, reason }
     }
+    const denied = this.watch?.deniedOf(this.topicOf(ledger)) ?? ''
+    if (denied !== '') return { ok: false, reason: denied }
     const appends = this.appender.health()
     if (!appends.ok) return appends
     for (const following of this.followings.keys()) {

@@ -3,13 +3,22 @@ import { apiKey, type Api, type Metadata } from './wire.js'
 
 const noId = Buffer.alloc(16)
 
+/** What a broker answers for what it does not tell. */
+const notTold = -(2 ** 31)
+
+interface Question {
+  readonly topics: readonly string[]
+  /** Whether it is to tell what this user may do. */
+  readonly rights?: boolean
+}
+
 /** As `metadata`, with the ids of topics: Kafka 2.8 or later, whose later requests have shorter lengths and tags. */
-export const metadataWithIds: Api<{ topics: readonly string[] }, Metadata & { readonly throttleMs: number }> = {
+export const metadataWithIds: Api<Question, Metadata & { readonly throttleMs: number }> = {
   name: 'Metadata',
   key: apiKey('Metadata'),
   version: 10,
 
-  encode ({ topics }) {
+  encode ({ topics, rights = false }) {
     const writer = new KafkaWriter()
     writer.start()
     writer.int8(0) // no tags of the header
@@ -20,8 +29,8 @@ export const metadataWithIds: Api<{ topics: readonly string[] }, Metadata & { re
       writer.int8(0)
     }
     writer.int8(0) // creates none
-    writer.int8(0) // nor tells who may do what
-    writer.int8(0)
+    writer.int8(0) // nor tells who may do what with the cluster
+    writer.int8(rights ? 1 : 0)
     writer.int8(0)
     return writer.finish()
   },
@@ -55,9 +64,15 @@ export const metadataWithIds: Api<{ topics: readonly string[] }, Metadata & { re
         reader.skipTags()
         return partition
       })
-      reader.int32()
+      const operations = reader.int32()
       reader.skipTags()
-      return { topicErrorCode, topic, topicId: id.equals(noId) ? '' : id.toString('base64url'), partitionMetadata }
+      return {
+        topicErrorCode,
+        topic,
+        topicId: id.equals(noId) ? '' : id.toString('base64url'),
+        ...(operations === notTold ? {} : { operations }),
+        partitionMetadata,
+      }
     })
     return { throttleMs, brokers, clusterId, controllerId, topicMetadata }
   },

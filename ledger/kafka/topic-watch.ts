@@ -1,5 +1,6 @@
 import type { Health } from '../../schemas/conditions.js'
 import type { Cluster } from './cluster.js'
+import { deniedTopics } from './rights.js'
 import type { WantedTopic } from './topics.js'
 import { defaultBatchBytesMax } from './topic-book.js'
 
@@ -7,18 +8,25 @@ const sizeSetting = 'max.message.bytes'
 const policySetting = 'cleanup.policy'
 
 export interface TopicWatchDeps {
-  readonly cluster: Pick<Cluster, 'topics' | 'refresh' | 'settings'>
+  readonly cluster: Pick<Cluster, 'topics' | 'refresh' | 'settings' | 'describe'>
   readonly wanted: readonly WantedTopic[]
   readonly health: Health
   readonly everyMs: number
 }
 
-/** Looks now and then at what others may do to our topics: how large a batch they take, what is no longer as it was. */
+/**
+ * Looks now and then at what others may do to our topics: how large a batch they take, what is no longer as it was,
+ * which right was taken away.
+ */
 export class TopicWatch {
   private timer: NodeJS.Timeout | undefined
   private closed = false
+  private denied: ReadonlyMap<string, string> = new Map()
 
   constructor (private readonly deps: TopicWatchDeps) {}
+
+  /** Which right to the topic this user lacks, as of the last look; empty for none. */
+  deniedOf (topic: string): string { return this.denied.get(topic) ?? '' }
 
   /** @throws where no broker answers */
   async start (): Promise<void> {
@@ -29,7 +37,10 @@ export class TopicWatch {
   stop (): void {
     this.closed = true
     clearTimeout(this.timer)
-    for (const { topic } of this.deps.wanted) this.deps.health.end('topics', topic)
+    for (const { topic } of this.deps.wanted) {
+      this.deps.health.end('topics', topic)
+      this.deps.health.end('refused', topic)
+    }
   }
 
   private later (): void {
@@ -42,7 +53,9 @@ export class TopicWatch {
   private async look (): Promise<void> {
     const { cluster, wanted, health } = this.deps
     const settings = await cluster.settings(wanted.map(({ topic }) => topic), [sizeSetting, policySetting])
+    const denied = await deniedTopics(cluster, wanted)
     if (this.closed) return
+    this.denied = denied
     for (const { topic, config } of wanted) {
       const of = settings.get(topic)
       if (of) cluster.topics.setBatchBytesMax(topic, Number(of.get(sizeSetting)) || defaultBatchBytesMax)
@@ -50,6 +63,9 @@ export class TopicWatch {
       const trouble = this.troubleOf(topic) || policyTrouble(topic, policy, config?.[policySetting])
       if (trouble === '') health.end('topics', topic)
       else health.begin('topics', trouble, topic)
+      const lacks = denied.get(topic)
+      if (lacks === undefined) health.end('refused', topic)
+      else health.begin('refused', lacks, topic)
     }
   }
 

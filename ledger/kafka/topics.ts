@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cluster } from './cluster.js'
 import { NotAdmitted, NotSetUp, UnsupportedBroker } from './no-answer.js'
+import { type NeedsOfTopic, prefixOf } from './rights.js'
 import { judge, judgeError, tellCode } from './verdicts.js'
 import { createTopics, type Metadata, type NewTopic } from './wire.js'
 
-export interface WantedTopic {
-  readonly topic: string
+export interface WantedTopic extends NeedsOfTopic {
   readonly partitions: number
   /** How long records are kept; for ever where it is left out. */
   readonly retentionMs?: number
@@ -183,9 +183,6 @@ function refuseDenied (topics: Metadata['topicMetadata']): void {
   throw new NotSetUp(`Kafka topic ${denied.topic}: this user may not see it: ` +
     `grant DESCRIBE, READ and WRITE on topics ${prefixOf(denied.topic)}* (docs/operations.md, Managed Kafka and Redis)`)
 }
-
-/** Of PREFIX.STREAM and PREFIX.STREAM.rejected. */
-function prefixOf (topic: string): string { return topic.replace(/[^.]+(\.rejected)?$/, '') }
 
 function hasLeaders (cluster: Cluster, topic: string): boolean {
   const partitions = cluster.partitions(topic)

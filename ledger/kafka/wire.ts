@@ -121,6 +121,8 @@ export interface Metadata {
     readonly topic: string
     /** What tells a topic from another one of its name; empty where the broker, older than 2.8, has none. */
     readonly topicId?: string
+    /** What this user may do, a bit for each operation; absent where the broker does not tell, or was not asked. */
+    readonly operations?: number
     readonly partitionMetadata: ReadonlyArray<{
       readonly partitionId: number
       readonly leader: number

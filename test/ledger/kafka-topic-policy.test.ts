@@ -25,7 +25,9 @@ t.test('topics that are not there', { skip: kafkaMissing() ?? false }, async t =
       code: 'misconfigured',
       message: /^Kafka topics are not there, and KAFKA_TOPICS=check .* create checked\.\S+ \(partitions=3\)/,
     })
-    const { topics } = await inspectKafka({ brokers, clientId: 'one', topics: [name('checked')], groups: [] })
+    const { topics } = await inspectKafka({
+      brokers, clientId: 'one', topics: [{ topic: name('checked') }], groups: [], transactionalIds: [],
+    })
     t.equal(topics[0]!.error, 'UNKNOWN_TOPIC_OR_PARTITION')
 
     const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin()
@@ -49,7 +51,11 @@ t.test('topics that are not there', { skip: kafkaMissing() ?? false }, async t =
     const policy = { replicationFactor: 1, minInsyncReplicas: 1, messageBytesMax: 200_000 }
     await (await openKafkaLog(optionsOf('made', { topics: policy }))).close()
     const { topics } = await inspectKafka({
-      brokers, clientId: 'one', topics: [name('made'), 'made.states'], groups: [],
+      brokers,
+      clientId: 'one',
+      topics: [name('made'), 'made.states'].map(topic => ({ topic })),
+      groups: [],
+      transactionalIds: [],
     })
     t.match(topics.map(({ partitions, replicas, settings }) => [
       partitions, replicas, settings.get('max.message.bytes'), settings.get('min.insync.replicas'),
