@@ -108,7 +108,7 @@ export const storeSettings: { readonly [K in keyof StoreConfig]-?: Setting<Store
   kafkaMessageBytesMax: setting('KAFKA_MESSAGE_BYTES_MAX', '8388608', integer(131_072, 1_073_741_824),
     'max.message.bytes of topics that are created'),
   kafkaPartitions: setting('KAFKA_PARTITIONS', '', numbersOf(ownPartitions, 1, 1_024),
-    'partitions of single streams, STREAM=COUNT,...; the others have LEDGERLINE_PARTITIONS'),
+    'partitions of single streams, STREAM=COUNT,...; the others have LEDGERLINE_PARTITIONS, and nodes has 1'),
   kafkaRetentionMs: setting('KAFKA_RETENTION_MS', '', numbersOf(streamNames, 1_000, 315_360_000_000),
     'how long single streams are kept, STREAM=MS,...; the others LEDGERLINE_RETENTION_MS'),
   redisUrl: secret(setting('REDIS_URL', undefined, redis(), 'tables and links of the cluster')),

@@ -31,6 +31,9 @@ import { checkTopics } from './topic-record.js'
 /** What is derived from a partition of the ledger goes to the partition of the same number. */
 const ofUsers: ReadonlyArray<Stream<any>> = [uplinks, connections]
 
+/** Of a new cluster. Nodes say little, and whoever looks at all of them has one place to look at. */
+const nodesPartitions = 1
+
 const tableStreams: Readonly<Record<TableName, Stream<any>>> = {
   presence: ledger, routing: ledger, connections: ledger, nodes,
 }
@@ -57,7 +60,7 @@ async function open (
   config: Config, logger: Logger, health: Health, failed: (what: string, error: Error, fields: object) => void,
   closers: Array<() => unknown>, close: () => Promise<void>
 ): Promise<Stores> {
-  const { topicPrefix: prefix, nodeId, partitions, retentionMs } = config
+  const { topicPrefix: prefix, nodeId, retentionMs } = config
   const retentionOf = (stream: string) => {
     const ms = config.kafkaRetentionMs[stream] ?? retentionMs
     return ms > 0 ? { retentionMs: ms } : {} // 0 is for ever
@@ -75,7 +78,7 @@ async function open (
     sessionTimeoutMs: config.kafkaSessionTimeoutMs,
     streams: streams.map(stream => ({
       stream,
-      partitions: config.kafkaPartitions[stream.name] ?? partitions,
+      partitions: config.kafkaPartitions[stream.name] ?? (stream === nodes ? nodesPartitions : config.partitions),
       ...retentionOf(stream.name),
       ...(ofUsers.includes(stream) ? { like: ledger } : {}),
       mayGrow: stream === downlinks,

@@ -90,7 +90,7 @@ export class History {
     const tables = this.#tables
     return {
       get: (table, partition, key) => tables.get(table, partition, key),
-      scan: table => tables.scan(table),
+      scan: (table, partition) => tables.scan(table, partition),
       position: (table, partition) => tables.position(table, partition),
       apply: (table, partition, writes, step) => this.#apply(table, partition, writes, step),
     }

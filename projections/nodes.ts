@@ -68,8 +68,7 @@ export class NewestFacts implements Memory<NodeEntry> {
 
   static async load (tables: TableReader, partition: number, endedMax = endedNodesMax) {
     const newest = new NewestFacts(endedMax)
-    for await (const row of tables.scan('nodes')) {
-      if (row.partition !== partition) continue
+    for await (const row of tables.scan('nodes', partition)) {
       const kinds = new Map<Field, Version>()
       for (const [field, { epoch, atMs }] of row.fields) kinds.set(field as Field, { epoch, atMs })
       newest.#nodes.set(row.key, kinds)

@@ -63,7 +63,7 @@ function connectionsPlan (): RebuildPlan {
     },
     through: draft => ({
       get: (table, partition, key) => draft.get(table, partition, key),
-      scan: table => draft.scan(table),
+      scan: (table, partition) => draft.scan(table, partition),
       position: (table, partition) => draft.position(table, partition),
       async apply (table, partition, writes, step) {
         const openings = await openingsOf(draft, partition, writes)

@@ -5,7 +5,7 @@ import type { Cluster } from './cluster.js'
 import { formatPlace, parsePlace, type Place } from './places.js'
 import {
   check, heartbeat, joinGroup, KafkaError, leaveGroup, memberAssignment, memberMetadata, offsetCommit,
-  offsetFetch, syncGroup, type Api,
+  offsetFetch, syncGroup, type Api, type FetchedOffset,
 } from './wire.js'
 
 export interface MembershipDeps {
@@ -59,6 +59,9 @@ export class Membership {
   private wake = new AbortController()
   private running: Promise<void> | undefined
   private readonly lane: string
+  /** Partitions that are asked for in this turn, and the answer that comes for them. */
+  private readonly wanted = new Set<number>()
+  private fetched: Promise<Map<number, FetchedOffset>> = Promise.resolve(new Map())
 
   constructor (private readonly deps: MembershipDeps) {
     this.lane = `group ${deps.groupId} ${++memberships}`
@@ -72,15 +75,30 @@ export class Membership {
     this.wake.abort()
   }
 
-  /** @throws NoAnswer or KafkaError */
+  /**
+   * What is asked in one turn goes in one request: a member is given all of its partitions at once.
+   *
+   * @throws NoAnswer or KafkaError
+   */
   async kept (partition: number): Promise<Kept> {
+    if (this.wanted.size === 0) {
+      this.fetched = new Promise(resolve => { setImmediate(resolve) }).then(() => this.fetchKept())
+    }
+    this.wanted.add(partition)
+    const found = (await this.fetched).get(partition)
+    if (!found) throw new Error(`OffsetFetch: the group tells nothing of partition ${partition}`)
+    check(found, 'OffsetFetch')
+    const offset = BigInt(found.offset)
+    return { committed: offset < 0n ? 0n : offset, place: parsePlace(found.metadata) }
+  }
+
+  private async fetchKept (): Promise<Map<number, FetchedOffset>> {
     const { groupId, topic } = this.deps
-    const answer = await this.ask(offsetFetch, { groupId, topics: [{ topic, partitions: [{ partition }] }] })
+    const partitions = [...this.wanted].map(partition => ({ partition }))
+    this.wanted.clear()
+    const answer = await this.ask(offsetFetch, { groupId, topics: [{ topic, partitions }] })
     check(answer, 'OffsetFetch')
-    const [found] = answer.responses[0]!.partitions
-    check(found!, 'OffsetFetch')
-    const offset = BigInt(found!.offset)
-    return { committed: offset < 0n ? 0n : offset, place: parsePlace(found!.metadata) }
+    return new Map(answer.responses.flatMap(({ partitions }) => partitions).map(found => [found.partition, found]))
   }
 
   /** @throws NoAnswer or KafkaError where it was not kept */

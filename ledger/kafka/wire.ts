@@ -226,11 +226,15 @@ export const offsetCommit = api<
   { readonly responses: ReadonlyArray<OfTopic<Failable & { readonly partition: number }>> }
 >('OffsetCommit', 5)
 
+export interface FetchedOffset extends Failable {
+  readonly partition: number
+  readonly offset: string
+  readonly metadata: string | null
+}
+
 export const offsetFetch = api<
   { groupId: string, topics: ReadonlyArray<OfTopic<{ partition: number }>> },
-  Failable & {
-    readonly responses: ReadonlyArray<OfTopic<Failable & { readonly offset: string, readonly metadata: string | null }>>
-  }
+  Failable & { readonly responses: ReadonlyArray<OfTopic<FetchedOffset>> }
 >('OffsetFetch', 4)
 
 export const initProducerId = api<

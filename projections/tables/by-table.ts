@@ -4,7 +4,7 @@ import type { RebuildableTables, TableName } from './tables.js'
 export function byTable (tablesOf: (table: TableName) => RebuildableTables): RebuildableTables {
   return {
     get: (table, partition, key) => tablesOf(table).get(table, partition, key),
-    scan: table => tablesOf(table).scan(table),
+    scan: (table, partition) => tablesOf(table).scan(table, partition),
     apply: (table, partition, writes, position) => tablesOf(table).apply(table, partition, writes, position),
     position: (table, partition) => tablesOf(table).position(table, partition),
     draft: table => tablesOf(table).draft(table),

@@ -27,6 +27,14 @@ export function prefixOf (
 
 const namesAt = 8
 
+/** What all rows of one partition begin with. */
+export function partitionPrefix (table: TableName, generation: number, partition: number): Buffer {
+  const prefix = Buffer.alloc(6)
+  tablePrefix(kind.field, table, generation).copy(prefix)
+  prefix.writeUInt16BE(partition, 4)
+  return prefix
+}
+
 export function prefixIn (row: Buffer): string { return row.toString('latin1', 0, namesAt + row.readUInt16BE(6)) }
 
 export function namesIn (prefix: string): { partition: number, key: string } {

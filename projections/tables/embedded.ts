@@ -3,7 +3,7 @@ import { kind } from '../../ledger/embedded/keys.js'
 import type { Store } from '../../ledger/embedded/store.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { Generations } from './embedded-generations.js'
-import { after, namesIn, prefixIn, prefixOf, tablePrefix } from './embedded-keys.js'
+import { after, namesIn, prefixIn, prefixOf, partitionPrefix, tablePrefix } from './embedded-keys.js'
 import { WaitingWrites } from './embedded-writes.js'
 import { RowCache } from './row-cache.js'
 import {
@@ -46,7 +46,7 @@ class TablesInStore implements EmbeddedTables {
     return fields
   }
 
-  scan (table: TableName) { return this.#scan(table, this.#generations.live(table)) }
+  scan (table: TableName, partition?: number) { return this.#scan(table, this.#generations.live(table), partition) }
 
   async apply (table: TableName, partition: number, writes: readonly TableWrite[], step: TableStep): Promise<void> {
     const generation = this.#generations.live(table)
@@ -72,7 +72,7 @@ class TablesInStore implements EmbeddedTables {
     let adopted = false
     return {
       get: async (_table, partition, key) => this.#row(table, generation, partition, key),
-      scan: () => this.#scan(table, generation),
+      scan: (_table, partition) => this.#scan(table, generation, partition),
       position: async (_table, partition) => this.#generations.position(table, generation, partition),
       apply: async (_table, partition, writes, step) => {
         if (this.#take(table, generation, partition, writes, step)) await this.#writes.kept()
@@ -120,8 +120,10 @@ class TablesInStore implements EmbeddedTables {
     return fields
   }
 
-  async * #scan (table: TableName, generation: number) {
-    const all = tablePrefix(kind.field, table, generation)
+  async * #scan (table: TableName, generation: number, partition?: number) {
+    const all = partition === undefined
+      ? tablePrefix(kind.field, table, generation)
+      : partitionPrefix(table, generation, partition)
     const unseen = this.#writes.prefixes(all.toString('latin1'))
     for (let from: Buffer | undefined = all; from !== undefined;) {
       const prefixes = new Set<string>()

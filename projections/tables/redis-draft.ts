@@ -48,10 +48,11 @@ class RedisDraft implements Draft {
     return fields!
   }
 
-  async * scan (): AsyncIterable<Row> {
+  async * scan (_table: TableName, only?: number): AsyncIterable<Row> {
     const { redis, keys, table, partitions } = this.#deps
     if (indexed.has(table)) {
       for (let partition = 0; partition < partitions; partition++) {
+        if (partition !== (only ?? partition)) continue
         const slice = { table, partition }
         const found = await redis.smembers(keys.index(slice, this.#generation))
         yield * filled(slice, found, await this.#read(partition, found))
@@ -60,7 +61,7 @@ class RedisDraft implements Draft {
     }
     for await (const step of scanKeys(redis, keys, table)) {
       for (const { slice, generation, keys: found } of step) {
-        if (generation !== this.#generation) continue
+        if (generation !== this.#generation || slice.partition !== (only ?? slice.partition)) continue
         yield * filled(slice, found, await this.#read(slice.partition, found))
       }
     }

@@ -44,17 +44,32 @@ const apply = `${liveGeneration}
     'next:' .. ARGV[2], ARGV[5], 'atMs:' .. ARGV[2], ARGV[6])
   return {'kept'}`
 
-/** KEYS: the table's hash, rows. ARGV: identity, generation. Answers the live generation; if that one, the rows. */
-const read = `${liveGeneration}
-  local answer = {live}
-  if live == '' or live ~= ARGV[2] then return answer end
-  for i = 2, #KEYS do answer[i] = redis.call('HGETALL', KEYS[i]) end
-  return answer`
-
-/** KEYS: the table's hash, the index. ARGV: identity, generation. Answers as `read`, with the keys of the rows. */
-const list = `${liveGeneration}
-  if live == '' or live ~= ARGV[2] then return {live} end
-  return {live, redis.call('SMEMBERS', KEYS[2])}`
+/**
+ * Answers questions, each about one table's part of one partition.
+ *
+ * KEYS: for each its hash and what else it reads. ARGV: the identity; then for each its kind, a generation, and how
+ * many keys it has besides the hash. An answer begins with the live generation. Where that is the one asked for, `rows`
+ * has the rows behind it, and `list` the keys in the index; `position` has that of the live one, whichever it is.
+ */
+const read = `
+  local answers, at = {}, 1
+  for i = 2, #ARGV, 3 do
+    local meta, count = KEYS[at], tonumber(ARGV[i + 2])
+    local known = redis.call('HMGET', meta, 'identity', 'live')
+    local live = known[1] == ARGV[1] and known[2] or ''
+    local answer = {live}
+    if live ~= '' and ARGV[i] == 'position' then
+      local position = redis.call('HMGET', meta, 'next:' .. live, 'atMs:' .. live)
+      answer[2], answer[3] = position[1] or '0', position[2] or '0'
+    elseif live ~= '' and live == ARGV[i + 1] then
+      for j = 1, count do
+        answer[1 + j] = redis.call(ARGV[i] == 'list' and 'SMEMBERS' or 'HGETALL', KEYS[at + j])
+      end
+    end
+    answers[#answers + 1] = answer
+    at = at + 1 + count
+  end
+  return answers`
 
 /** KEYS: the table's hash. ARGV: a generation. Gives the table up, unless another generation has begun meanwhile. */
 const abandon = `
@@ -121,10 +136,12 @@ const isKnown = `${nowMs}
 
 type Args = ReadonlyArray<string | number>
 
+/** The live generation, '' for none, and what `read` has behind it. */
+export type ReadAnswer = [live: string, ...found: Array<string | string[]>]
+
 export interface TableScripts {
   tableApply (keyCount: number, keys: Args, argv: Args): Promise<['kept'] | ['behind' | 'generation', string]>
-  tableRead (keyCount: number, keys: Args, argv: Args): Promise<[string, ...string[][]]>
-  tableList (keyCount: number, keys: Args, argv: Args): Promise<[string, string[]?]>
+  tableRead (keyCount: number, keys: Args, argv: Args): Promise<ReadAnswer[]>
   tableAbandon (keyCount: number, keys: Args, argv: Args): Promise<null>
   draftBegin (keyCount: number, keys: Args, argv: Args): Promise<0 | 1>
   draftApply (keyCount: number, keys: Args, argv: Args): Promise<['kept'] | ['behind' | 'generation', string]>
@@ -136,7 +153,6 @@ export interface TableScripts {
 export function tableScripts (redis: Redis | Cluster): TableScripts {
   redis.defineCommand('tableApply', { lua: apply })
   redis.defineCommand('tableRead', { lua: read })
-  redis.defineCommand('tableList', { lua: list })
   redis.defineCommand('tableAbandon', { lua: abandon })
   redis.defineCommand('draftBegin', { lua: draftBegin })
   redis.defineCommand('draftApply', { lua: draftApply })

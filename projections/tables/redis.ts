@@ -5,7 +5,8 @@ import { newGeneration, TableKeys, type Slice } from './redis-keys.js'
 import { scanKeys } from './redis-scan.js'
 import { tableScripts, type TableScripts } from './redis-scripts.js'
 import { sweep } from './redis-sweep.js'
-import { changesOf, fieldsOf, filled, indexed, type Row } from './redis-rows.js'
+import { rowsPerCall, TableReads } from './redis-reads.js'
+import { changesOf, filled, indexed, type Row } from './redis-rows.js'
 import { beginDraft } from './redis-draft.js'
 import {
   type Draft, GenerationReplaced, type RebuildableTables, type TableName, type TablePosition, type TableStep,
@@ -40,9 +41,6 @@ export interface RedisTables extends RebuildableTables {
 /** The generation of a slice as this process knows it; one that has not begun is what the next `apply` would begin. */
 interface Generation { readonly id: string, readonly begun: boolean }
 
-/** Rows that one call reads: what one script answers with, and keeps Redis for, has a bound. */
-const rowsPerCall = 100
-
 /** Tries of one call that meets a generation it does not know: to learn of it, and to be overtaken once more. */
 const triesMax = 3
 
@@ -63,6 +61,7 @@ class TablesInRedis implements RedisTables {
   readonly #scripts: TableScripts
   readonly #options: RedisTablesOptions
   readonly #keys: TableKeys
+  readonly #reads: TableReads
   /** By the key of the slice's hash. */
   readonly #generations = new Map<string, Generation>()
   /** Slices whose position was compared with the end of the log. */
@@ -77,6 +76,7 @@ class TablesInRedis implements RedisTables {
     this.#scripts = tableScripts(redis)
     this.#options = options
     this.#keys = new TableKeys(options.prefix)
+    this.#reads = new TableReads(redis, this.#scripts, this.#keys, options.identity)
   }
 
   async get (table: TableName, partition: number, key: string): Promise<ReadonlyMap<string, any>> {
@@ -84,27 +84,30 @@ class TablesInRedis implements RedisTables {
     return fields ?? new Map()
   }
 
-  async * scan (table: TableName): AsyncIterable<Row> {
+  async * scan (table: TableName, partition?: number): AsyncIterable<Row> {
     try {
-      yield * this.#scan(table)
+      yield * this.#scan(table, partition)
     } catch (cause) {
       throw unanswered(cause as Error)
     }
   }
 
-  async * #scan (table: TableName): AsyncIterable<Row> {
+  async * #scan (table: TableName, only?: number): AsyncIterable<Row> {
     if (indexed.has(table)) {
-      for (let partition = 0; partition < this.#options.partitions(table); partition++) {
-        const slice = { table, partition }
-        const keys = await this.#list(slice)
-        yield * filled(slice, keys, await this.#read(slice, keys))
-      }
+      const all = Array.from({ length: this.#options.partitions(table) }, (_, partition) => partition)
+      const slices = all.filter(partition => partition === (only ?? partition)).map(partition => ({ table, partition }))
+      const keys = await Promise.all(slices.map(slice => this.#list(slice)))
+      const rows = await Promise.all(slices.map((slice, i) => this.#read(slice, keys[i]!)))
+      for (const [i, slice] of slices.entries()) yield * filled(slice, keys[i]!, rows[i]!)
       return
     }
     for await (const step of scanKeys(this.#redis, this.#keys, table)) {
       // The read of a generation that is not the live one gives nothing: whether it is live only Redis can tell.
-      const reads = step.map(({ slice, generation, keys }) => this.#read(slice, keys, generation))
-      for (const [i, rows] of (await Promise.all(reads)).entries()) yield * filled(step[i]!.slice, step[i]!.keys, rows)
+      const wanted = step.filter(({ slice: { partition } }) => partition === (only ?? partition))
+      const reads = wanted.map(({ slice, generation, keys }) => this.#read(slice, keys, generation))
+      for (const [i, rows] of (await Promise.all(reads)).entries()) {
+        yield * filled(wanted[i]!.slice, wanted[i]!.keys, rows)
+      }
     }
   }
 
@@ -166,12 +169,9 @@ class TablesInRedis implements RedisTables {
   close (): void { this.#closed.abort() }
 
   async #position (slice: Slice): Promise<TablePosition> {
-    const stored = await answered(this.#redis.hgetall(this.#keys.meta(slice)))
-    const live = stored.identity === this.#options.identity ? stored.live ?? '' : ''
+    const { live, next, atMs } = await answered(this.#reads.position(slice))
     this.#learn(slice, live)
-    const generation = this.#generationOf(slice).id
-    if (live === '') return { next: 0n, atMs: 0, generation }
-    return { next: BigInt(stored[`next:${live}`] ?? 0), atMs: Number(stored[`atMs:${live}`] ?? 0), generation }
+    return { next, atMs, generation: this.#generationOf(slice).id }
   }
 
   /** @returns the fields of the rows, in order; none at all when `generation` is not the live one */
@@ -180,12 +180,10 @@ class TablesInRedis implements RedisTables {
       const id = generation ?? this.#generationOf(slice).id
       const rows: Array<Map<string, any>> = []
       let live = id
-      for (let at = 0; live === id && (at === 0 || at < keys.length); at += rowsPerCall) {
-        const names = keys.slice(at, at + rowsPerCall).map(key => this.#keys.row(slice, id, key))
-        const [found, ...fields] = await this.#scripts.tableRead(1 + names.length, [this.#keys.meta(slice), ...names],
-          [this.#options.identity, id])
-        live = found
-        rows.push(...fields.map(fieldsOf))
+      for (let at = 0; live === id && at < keys.length; at += rowsPerCall) {
+        const found = await this.#reads.rows(slice, id, keys.slice(at, at + rowsPerCall))
+        live = found.live
+        rows.push(...found.rows)
       }
       this.#learn(slice, live)
       if (live === id) return rows
@@ -197,10 +195,9 @@ class TablesInRedis implements RedisTables {
   async #list (slice: Slice): Promise<string[]> {
     for (let tries = 0; tries < triesMax; tries++) {
       const { id } = this.#generationOf(slice)
-      const names = [this.#keys.meta(slice), this.#keys.index(slice, id)]
-      const [live, keys] = await this.#scripts.tableList(2, names, [this.#options.identity, id])
+      const { live, keys } = await this.#reads.list(slice, id)
       this.#learn(slice, live)
-      if (live === id) return keys ?? []
+      if (live === id) return keys
       if (live === '') return []
     }
     throw new Error(`${slice.table}, partition ${slice.partition}: its generations change too fast`)

@@ -9,8 +9,10 @@ export interface Tables {
   /** All fields under `key`; empty where there are none. Sees every write that `apply` has taken, durable or not. */
   get (table: TableName, partition: number, key: string): Promise<ReadonlyMap<string, any>>
 
-  /** Every key of the table with its fields. */
-  scan (table: TableName): AsyncIterable<{ partition: number, key: string, fields: ReadonlyMap<string, any> }>
+  /** Every key of the table, or of one partition of it, with its fields. */
+  scan (
+    table: TableName, partition?: number
+  ): AsyncIterable<{ partition: number, key: string, fields: ReadonlyMap<string, any> }>
 
   /**
    * Applies the writes and the position in one atomic step, in order; ignored when the stored position is already at

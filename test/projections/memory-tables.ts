@@ -17,10 +17,10 @@ export class MemoryTables implements Tables {
     return new Map(this.#table(table, partition).rows.get(key))
   }
 
-  async * scan (table: TableName) {
+  async * scan (table: TableName, only?: number) {
     for (const [id, { rows }] of [...this.#tables]) {
       const [name, partition] = id.split('/')
-      if (name !== table) continue
+      if (name !== table || Number(partition) !== (only ?? Number(partition))) continue
       for (const [key, fields] of [...rows]) yield { partition: Number(partition), key, fields: new Map(fields) }
     }
   }

@@ -93,6 +93,32 @@ async function all (t: Test) {
     t.strictSame(await redis.smembers(`${meta}:${live}`), ['n1'], 'leaves the index')
   })
 
+  t.test('what is asked in one turn', async t => {
+    const client = await connectedRedis(t, server.url) as Redis
+    const tables = await tablesAt(t, server.url)
+    const scripts = async () => [...(await client.info('commandstats')).matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)]
+      .reduce((sum, [, calls]) => sum + Number(calls), 0)
+    const all = Array.from({ length: 9 }, (_, partition) => partition)
+    await Promise.all(all.map(partition => tables.apply('presence', partition, [put('ada', 'c', partition)], at(partition + 1))))
+    await tables.apply('presence', 0, Array.from({ length: 300 }, (_, i) => put(`k${i}`, 'c', i)), at(2))
+    const before = await scripts()
+    const [positions, rows] = await Promise.all([
+      Promise.all(all.map(partition => tables.position('presence', partition))),
+      Promise.all(all.map(partition => tables.get('presence', partition, 'ada'))),
+    ])
+    t.equal(await scripts() - before, 1, 'goes in one call')
+    t.strictSame(positions.map(({ next }) => next), [2n, 2n, 3n, 4n, 5n, 6n, 7n, 8n, 9n], 'and each has its answer')
+    t.strictSame(rows, all.map(partition => new Map([['c', partition]])))
+    const many = await Promise.all(Array.from({ length: 300 }, (_, i) => tables.get('presence', 0, `k${i}`)))
+    t.strictSame(many, Array.from({ length: 300 }, (_, i) => new Map([['c', i]])))
+    t.equal(await scripts() - before, 4, 'or in some, where a script would read too much')
+
+    await client.set(`{${made.get(tables)!.options.prefix}.3}:presence`, 'of somebody else')
+    const outcomes = await Promise.allSettled(all.map(partition => tables.position('presence', partition)))
+    t.strictSame(outcomes.map(({ status }) => status === 'fulfilled'), all.map(partition => partition !== 3),
+      'without one that fails for itself taking the others with it')
+  })
+
   t.test('two processes that begin a table at once', async t => {
     const one = await tablesAt(t, server.url)
     const other = await tablesAt(t, server.url, made.get(one)!.options)

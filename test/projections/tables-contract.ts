@@ -10,9 +10,11 @@ export interface TableSides {
 
 export function at (next: number) { return { next: BigInt(next), atMs: next * 1000 } }
 
-export async function scanned (tables: Tables, table: TableName): Promise<Record<string, unknown>> {
+export async function scanned (
+  tables: Tables, table: TableName, only?: number
+): Promise<Record<string, unknown>> {
   const rows: Record<string, unknown> = {}
-  for await (const { partition, key, fields } of tables.scan(table)) {
+  for await (const { partition, key, fields } of tables.scan(table, only)) {
     rows[`${partition}/${key}`] = Object.fromEntries(fields)
   }
   return rows
@@ -98,5 +100,9 @@ export function tablesContract (t: Test, name: string, { open, reopen }: TableSi
     t.strictSame(rows['7/k17'], { a: 17, b: -17 }, 'with its fields')
     t.equal(Object.keys(rows['7/one'] as object).length, 400, 'however many they are')
     t.strictSame(rows['8/k1'], { a: 'other' })
+    await tables.apply('nodes', 0, [put('n1', 'state', 'up')], at(1))
+    await tables.apply('nodes', 1, [put('n2', 'state', 'up')], at(1))
+    t.strictSame(await scanned(tables, 'routing', 8), { '8/k1': { a: 'other' } }, 'gives those of one partition alone')
+    t.strictSame(await scanned(tables, 'nodes', 1), { '1/n2': { state: 'up' } })
   })
 }
