@@ -85,6 +85,12 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
       inFlight = 0
       if (saves.length > 0) store.request(true)
     },
+    // Its owner saves what has become of it meanwhile, which may be less; those behind it have their turn before that.
+    leftOut (err) {
+      for (const { reject } of saves.splice(0, inFlight + 1)) reject(err)
+      for (const save of saves) save.written = save.stored
+      inFlight = 0
+    },
     givenUp (err) { for (const save of saves.splice(0)) save.reject(err) },
   })
 

@@ -7,10 +7,11 @@ const chunkBytes = 1 << 20
 const zeros = Buffer.from(new WebAssembly.Memory({ initial: chunkBytes >> 16 }).buffer)
 
 /**
- * What a commit leaves of the headroom. What is derived may go deeper than appends, for retention waits until it is
- * stored; and deletions deeper than that. The last part stays in any case, for what no estimate of a commit knows.
+ * What a commit leaves of the headroom. What the gateway itself must write, such as acks of downlinks, may go deeper
+ * than appends of clients and services; what is derived deeper than that, for retention waits until it is stored; and
+ * deletions deepest. The last part stays in any case, for what no estimate of a commit knows.
  */
-export const reserves = { others: 1 / 4, derived: 1 / 8, relief: 1 / 16 }
+export const reserves = { others: 1 / 4, own: 3 / 16, derived: 1 / 8, relief: 1 / 16 }
 
 /** Of the data file. */
 export interface Pages {

@@ -249,20 +249,22 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.sweeper.relieve()
   }
 
-  failed (err: GatewayError): void {
-    const { written } = this
+  failed (err: GatewayError): void { this.refuse(err, false) }
+
+  refused (err: GatewayError): void { this.refuse(err, true) }
+
+  private refuse (err: GatewayError, keepsOwn: boolean): void {
     this.streams.catalog.failed()
     this.written = []
     this.commitsWritten = 0
     this.commits = new Map([...this.writtenCommits, ...this.commits])
     this.writtenCommits = new Map()
-    for (const log of written) log.failed(err)
-    // Nor may those wait that the commit did not come to, because a write before them did not fit: it never will.
     this.waiting = []
     for (const log of this.streams.logs()) {
       log.waits = false
       log.passedOver = 0
-      log.refuseQueued(err)
+      log.refuseAll(err, keepsOwn)
+      if (log.queuedBytes > 0) this.waitFor(log)
     }
     this.sweeper.pressed()
   }

@@ -123,15 +123,17 @@ export class PartitionLog implements Waiting {
     if (this.arrivals.size > 0) this.wakeReaders()
   }
 
-  failed (err: GatewayError): void {
-    const placed = this.inFlight?.placed ?? []
+  /**
+   * Rejects what a commit has failed to write, and what waits behind it, for nothing may overtake what was refused; or
+   * puts what the gateway itself must write back into the queue.
+   */
+  refuseAll (err: GatewayError, keepsOwn: boolean): void {
+    const written = this.inFlight?.placed.map(({ append }) => append) ?? []
     this.inFlight = undefined
-    for (const { append } of placed) this.refuse(append, err)
-  }
-
-  /** Rejects what no commit has begun to write. */
-  refuseQueued (err: GatewayError): void {
-    for (const append of this.queue.takeAll()) this.refuse(append, err)
+    for (const append of [...written, ...this.queue.takeAll()]) {
+      if (keepsOwn && append.own) this.queue.push(append)
+      else this.refuse(append, err)
+    }
   }
 
   /** Resolves at the next block, or when `wakeReaders` is called. */

@@ -8,13 +8,16 @@ const probeMs = 500
 export class Shortage {
   /** What derived writes want and the file does not have; 0 where they lack nothing. */
   private derivedBytes = 0
+  private triedMs = 0
+  /** Derived writes wait that were not tried since. */
+  private derivedWaits = false
   private othersBytes = 0
   /** The disk was asked for it and has no room. */
   private full = false
   private probe: NodeJS.Timeout | undefined
 
   /**
-   * @param found some of what lacked room has it now
+   * @param found some of what lacked room has it now, or is to be tried again
    * @param look called every now and then while a store refuses: `find`, where it lacks room
    */
   constructor (
@@ -33,7 +36,21 @@ export class Shortage {
   /** Derived writes are left out, for want of room in the file; whether the disk has it is to be found out. */
   leaveOut (derivedBytes: number): void {
     this.derivedBytes = derivedBytes
+    this.triedMs = performance.now()
     this.find()
+  }
+
+  /** What they want may have become less: acks let go of downlinks that were to be saved. */
+  mayTryDerived (): boolean {
+    this.derivedWaits = performance.now() - this.triedMs < probeMs
+    return !this.derivedWaits
+  }
+
+  /** They have found room. */
+  takeDerived (): void {
+    this.derivedBytes = 0
+    this.derivedWaits = false
+    this.full &&= this.isShort
   }
 
   /** The disk has no room for appends of so many bytes; what is derived may have it. */
@@ -55,7 +72,7 @@ export class Shortage {
       if (await this.roomFor(this.othersBytes, reserves.others)) this.othersBytes = 0
       this.full = this.isShort
       if (this.full) this.lookLater()
-      this.found(hasRoom)
+      this.found(hasRoom || this.derivedWaits)
     })
   }
 

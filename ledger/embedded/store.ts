@@ -51,6 +51,13 @@ export interface Writer {
   committed (): void
   /** None of it is. */
   failed (err: GatewayError): void
+  /**
+   * The disk has no room for all of it. What the gateway itself must write may have some of the reserve: it keeps that,
+   * lets go of the rest as in `failed`, and is asked again at once. Absent: `failed`.
+   */
+  refused? (err: GatewayError): void
+  /** Of what is derived: the disk has no room for it, and is looked at every now and then. Absent: `failed`. */
+  leftOut? (err: GatewayError): void
   /** It will not be asked again: whatever still waits has failed. */
   givenUp? (err: GatewayError): void
 }
@@ -268,7 +275,7 @@ class EmbeddedStore implements Store {
     const { batch } = this
     if (this.shortage.hasDerived) {
       if (this.isStopping) this.giveUp(this.derived, noRoom())
-      return
+      if (this.isStopping || !this.shortage.mayTryDerived()) return
     }
     const mark = batch.mark()
     const each = besides > 0 ? Math.max(derivedBytes.busy, besides / 2) : derivedBytes.idle
@@ -278,32 +285,51 @@ class EmbeddedStore implements Store {
     }
     this.taking = [...this.derived, ...this.taking]
     const bytes = batch.pageBytes - mark.pageBytes
-    if (bytes > 0 && !this.headroom.has(bytes, reserves.derived)) this.leaveOutDerived(mark)
+    if (bytes === 0) return
+    if (this.headroom.has(bytes, reserves.derived)) this.shortage.takeDerived()
+    else this.leaveOutDerived(mark)
   }
 
   private leaveOutDerived (mark: Mark): void {
     const bytes = this.batch.pageBytes - mark.pageBytes
     // Those who are left out have nothing to go on with: each would ask for the next commit, and so for ever.
     this.taking = this.taking.slice(this.derived.length)
-    for (const writer of this.derived) writer.failed(noRoom())
+    const isFull = this.shortage.isFull // or the file only has to grow
+    for (const writer of this.derived) {
+      if (isFull && writer.leftOut) writer.leftOut(noRoom())
+      else writer.failed(noRoom())
+    }
     this.batch.cutBack(mark)
     this.shortage.leaveOut(bytes)
   }
 
-  /** What makes room, and what retention waits for, may have the reserve. */
+  /** What makes room, what we ourselves must write, and what retention waits for, may have the reserve. */
   private refuseOthers (startedMs: number, waiting: Array<() => void>, { relief, others }: Collected): void {
     this.shortage.refuse(others.pageBytes - relief.pageBytes)
     for (const writer of this.derived) writer.failed(noRoom()) // they are asked again
-    if (this.shortage.isShort) this.fail(noRoom(), this.others)
+    if (this.shortage.isShort) this.fail(noRoom(), this.others, true)
     this.batch.cutBack(relief)
     this.relieving = true
     this.taking = [...this.relief]
-    this.collectDerived(relief.pageBytes)
+    this.collectOwn(relief)
+    this.collectDerived(this.batch.pageBytes)
     if (this.headroom.has(this.batch.pageBytes, reserves.relief)) {
       this.write(startedMs, waiting)
     } else {
       this.finish(startedMs, waiting, noRoom())
     }
+  }
+
+  /** Acks free the payloads that fill the disk, and retention waits for the stream that is derived from the ledger. */
+  private collectOwn (relief: Mark): void {
+    const { batch } = this
+    for (const writer of this.others) writer.write(batch)
+    if (this.headroom.has(batch.pageBytes, reserves.own)) {
+      this.taking = [...this.relief, ...this.others]
+      return
+    }
+    for (const writer of this.others) writer.failed(noRoom())
+    batch.cutBack(relief)
   }
 
   private write (startedMs: number, waiting: Array<() => void>): void {
@@ -348,7 +374,8 @@ class EmbeddedStore implements Store {
     }
   }
 
-  private fail (err: unknown, writers: readonly Writer[]): void {
+  /** @param keepsOwn see `Writer.refused` */
+  private fail (err: unknown, writers: readonly Writer[], keepsOwn = false): void {
     this.metrics.commitsFailed++
     if (err instanceof GatewayError) {
       this.failure = err
@@ -356,7 +383,10 @@ class EmbeddedStore implements Store {
       const text = textOf(err, this.path)
       this.failure = new GatewayError('ledger-unavailable', `the local store can not be written: ${text}`, { cause: err })
     }
-    for (const writer of writers) writer.failed(this.failure)
+    for (const writer of writers) {
+      if (keepsOwn && writer.refused) writer.refused(this.failure)
+      else writer.failed(this.failure)
+    }
     if (this.isStopping) this.giveUp(this.derived, this.failure)
     this.shortage.lookLater()
   }

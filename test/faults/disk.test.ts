@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
+import { WebSocket } from 'ws'
 import { audit } from '../../evidence/audit.js'
 import { readConfig } from '../../gateway/config.js'
 import { startNode } from '../../gateway/main.js'
@@ -11,7 +13,7 @@ import { openStoredLog } from '../../ledger/embedded/reader.js'
 import { auditOfDirectory } from './audit.js'
 import { BusyClient } from './busy-client.js'
 import {
-  apiKey, type Failed, jwtSecret, type NodeProcess, readUplinks, request, startProcess, tryProcess, until,
+  apiKey, type Failed, jwtSecret, type NodeProcess, readUplinks, request, startProcess, tokenFor, tryProcess, until,
 } from './node-process.js'
 import { cannotMount, mounted } from './small-disk.js'
 
@@ -180,6 +182,29 @@ t.test('A disk that pushes of large payloads to many users have filled', { skip:
   })
 })
 
+t.test('A disk that unacked downlinks have filled', { skip: cannotMount }, async t => {
+  const directory = mounted(t, 'size=28m')
+  const node = await startProcess(t, directory)
+  const clients = await Promise.all(Array.from({ length: 6 }, (_, i) => openWithoutAcks(t, node, `u${i}`)))
+  const userIds = clients.map(({ userId }) => userId)
+  const push = async (messageId: string, length: number) =>
+    (await request(node, '/v1/downlinks', { to: { userIds }, messageId, payload: 'x'.repeat(length) })).status
+  for (let i = 0; await push(`m${i}`, 50_000) !== 503;) i++
+  await until(async () => (await request(node, '/readyz')).status === 503)
+  await t.test('has room again once their clients ack them', async t => {
+    for (const client of clients) client.ack()
+    await until(async () => {
+      for (const client of clients) client.ack() // what came since
+      return (await request(node, '/readyz')).status === 200
+    }, 100)
+    t.equal(await push('again', 50_000), 202)
+  })
+  await t.test('leaves books that balance', async t => {
+    t.strictSame(await node.kill('SIGTERM'), { code: 0, signal: null })
+    await auditOfDirectory(t, directory)
+  })
+})
+
 t.test('A node that dies on a full disk', { skip: cannotMount }, async t => {
   t.test('has lost nothing when it is started with space again', async t => {
     const directory = mounted(t, 'size=64m')
@@ -257,6 +282,24 @@ t.test('A last block that the disk has damaged', async t => {
     t.equal(unjudged.blocks, 1)
   })
 })
+
+/** A client that processes downlinks, and says so only when it is asked to. */
+async function openWithoutAcks (t: Test, node: NodeProcess, userId: string) {
+  const socket = new WebSocket(`${node.http.replace('http', 'ws')}/v1/connect`)
+  t.teardown(() => { socket.terminate() })
+  await once(socket, 'open')
+  let cursor = 0
+  const connected = new Promise<void>(resolve => {
+    socket.on('message', data => {
+      const frame = JSON.parse(String(data))
+      if (frame.op === 'downlink') cursor = frame.seq
+      if (frame.op === 'connected') resolve()
+    })
+  })
+  socket.send(JSON.stringify({ op: 'connect', token: await tokenFor(userId), deviceId: 'd', sessionId: 's' }))
+  await connected
+  return { userId, ack () { socket.send(JSON.stringify({ op: 'downlinkAck', seq: cursor })) } }
+}
 
 /** Sends a downlink, large or small by turns: the room that is left may be too little for one of them only. */
 function pushTo (node: NodeProcess, userId: string, messageId: string, i: number) {
