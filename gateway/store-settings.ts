@@ -34,6 +34,7 @@ export interface StoreConfig {
   readonly kafkaClientId: string | undefined
   readonly kafkaConnectTimeoutMs: number
   readonly kafkaRequestTimeoutMs: number
+  readonly kafkaGroupInstanceId: string | undefined
   readonly kafkaSessionTimeoutMs: number
   readonly kafkaTopics: 'create' | 'check'
   /** Of topics that are created; undefined: 3, or as many as there are brokers. */
@@ -97,6 +98,9 @@ export const storeSettings: { readonly [K in keyof StoreConfig]-?: Setting<Store
   kafkaConnectTimeoutMs: setting('KAFKA_CONNECT_TIMEOUT_MS', '2000', integer(100, 60_000),
     'for a connection to a broker, and for each step of a login'),
   kafkaRequestTimeoutMs: setting('KAFKA_REQUEST_TIMEOUT_MS', '5000', integer(500, 60_000), 'for an append to be answered'),
+  kafkaGroupInstanceId: setting('KAFKA_GROUP_INSTANCE_ID', undefined,
+    pattern('1 to 249 of letters, digits, ".", "_" and "-", not "." or ".."', /^(?!\.{1,2}$)[\w.-]{1,249}$/),
+    'of this node alone: groups know it again after a restart within KAFKA_SESSION_TIMEOUT_MS; none by default'),
   kafkaSessionTimeoutMs: setting('KAFKA_SESSION_TIMEOUT_MS', '6000', integer(1_000, 600_000),
     'a node that a group has not heard of for so long gives up its partitions'),
   kafkaTopics: setting('KAFKA_TOPICS', 'create', oneOf(['create', 'check']),

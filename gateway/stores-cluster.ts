@@ -76,6 +76,7 @@ async function open (
     clientId: config.kafkaClientId ?? nodeId,
     sendDeadlineMs: config.kafkaRequestTimeoutMs,
     sessionTimeoutMs: config.kafkaSessionTimeoutMs,
+    groupInstanceId: config.kafkaGroupInstanceId,
     streams: streams.map(stream => ({
       stream,
       partitions: config.kafkaPartitions[stream.name] ?? (stream === nodes ? nodesPartitions : config.partitions),

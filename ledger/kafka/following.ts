@@ -16,6 +16,7 @@ export interface FollowingDeps<T> {
   /** Names its connections; of no other follower in the process. */
   readonly lane: string
   readonly sessionTimeoutMs: number
+  readonly instanceId?: string | undefined
   readonly follower: Follower<T>
   decode (value: Uint8Array): readonly T[]
   rejected (partition: number, offset: bigint, bytes: Uint8Array, reason: string): void
@@ -53,13 +54,15 @@ export class KafkaFollowing<T> implements Following {
   private stopping: Promise<void> | undefined
 
   constructor (private readonly deps: FollowingDeps<T>) {
-    const { cluster, topic, lane, groupId, sessionTimeoutMs, health, slowMs, failed } = deps
+    const { cluster, topic, lane, groupId, sessionTimeoutMs, instanceId, health, slowMs, failed } = deps
     this.fetcher = new Fetcher({ cluster, topic, lane, groupId, health, slowMs, failed })
     this.membership = new Membership({
       cluster,
       groupId,
       topic,
       sessionTimeoutMs,
+      instanceId,
+      slowMs,
       health,
       failed,
       owned: () => [...this.held.keys()],
@@ -116,6 +119,7 @@ export class KafkaFollowing<T> implements Following {
     const { cluster, topic, groupId, sessionTimeoutMs } = this.deps
     const trouble = cluster.topics.troubleOf(topic)
     if (trouble !== '') return { ok: false, reason: trouble }
+    if (this.membership.refusal !== '') return { ok: false, reason: this.membership.refusal }
     const nowMs = Date.now()
     const fetchMs = nowMs - this.fetcher.answeredAtMs
     if (this.fetcher.active && fetchMs > silentMsMax) {

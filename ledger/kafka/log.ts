@@ -35,6 +35,8 @@ export interface KafkaLogOptions extends ClusterOptions {
   readonly slowMs?: number
   /** How long a member of a group may be silent before its partitions go to others. */
   readonly sessionTimeoutMs?: number
+  /** By which groups know this process again after a restart; of no other one. See `Membership`. */
+  readonly groupInstanceId?: string | undefined
   /** Changelogs, each with as many partitions as the stream that it is for. */
   readonly changelogs?: ReadonlyArray<{ readonly name: string, readonly like: Stream<any> }>
   /** How topics come to be that are not there. */
@@ -195,7 +197,7 @@ class Log implements KafkaLog {
     if (this.closing.signal.aborted) throw closed()
     this.partitions(stream)
     await checkGroup(this.cluster, `${this.options.topicPrefix}.${group}.${stream.name}`)
-    const { topicPrefix, sessionTimeoutMs = 6_000, slowMs = slowMsDefault, failed } = this.options
+    const { topicPrefix, sessionTimeoutMs = 6_000, groupInstanceId, slowMs = slowMsDefault, failed } = this.options
     const { health = nobodyWatches } = this.options
     const topic = this.topicOf(stream)
     const following = new KafkaFollowing<T>({
@@ -204,6 +206,7 @@ class Log implements KafkaLog {
       groupId: `${topicPrefix}.${group}.${stream.name}`,
       lane: `follower ${++this.followers}`,
       sessionTimeoutMs,
+      instanceId: groupInstanceId,
       follower,
       decode: decoderOf(stream, this.format),
       rejected: (partition, offset, bytes, reason) => this.setAside(stream, partition, offset, bytes, reason),

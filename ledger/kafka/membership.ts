@@ -3,6 +3,7 @@ import type { Health } from '../../schemas/conditions.js'
 import { assign, type Claim } from './assignment.js'
 import type { Cluster } from './cluster.js'
 import { formatPlace, parsePlace, type Place } from './places.js'
+import { judgeError, tell } from './verdicts.js'
 import {
   check, heartbeat, joinGroup, KafkaError, leaveGroup, memberAssignment, memberMetadata, offsetCommit,
   offsetFetch, syncGroup, type Api, type FetchedOffset,
@@ -13,6 +14,10 @@ export interface MembershipDeps {
   readonly groupId: string
   readonly topic: string
   readonly sessionTimeoutMs: number
+  /** By which the group knows the member again after a restart; without one it is a new member at each start. */
+  readonly instanceId?: string | undefined
+  /** What permanent errors are asked again after, ms. */
+  readonly slowMs: number
   /** What the member has, or is giving back, now. */
   owned (): number[]
   /** @param complete no partition of the group is on its way from one member to another */
@@ -46,10 +51,16 @@ const fencedInstance = 82
 /**
  * A place in a consumer group, kept by heartbeats: joins, shares out the partitions where it is the group's leader, and
  * joins again when the group changes or when it has given back what it was to give.
+ *
+ * A member with an instance id does not tell the group that it stops: what it had waits for it, for as long as a
+ * session lasts, and the others notice nothing where it is back by then. Where another process has come under the same
+ * id, this one gives all back and stays away: joining again would only drive the other one out.
  */
 export class Membership {
   /** When the group has last answered as it should, ms since 1970. */
   confirmedAtMs = Date.now()
+  /** Why it is no member until a person has acted; empty where nothing is refused. */
+  refusal = ''
   private memberId = ''
   private generation = -1
   private coordinator: number | undefined
@@ -113,13 +124,13 @@ export class Membership {
     for (const answer of responses[0]!.partitions) check(answer, 'OffsetCommit')
   }
 
-  /** Ends the heartbeats and tells the group, so that it need not wait for the session to time out. */
+  /** Ends the heartbeats and tells a group that is not to wait for this member to come back. */
   async leave (): Promise<void> {
     this.stopped = true
     this.answered()
     this.wake.abort()
-    const { groupId, cluster } = this.deps
-    if (this.memberId) {
+    const { groupId, cluster, instanceId } = this.deps
+    if (this.memberId && instanceId === undefined) {
       await this.ask(leaveGroup, { groupId, memberId: this.memberId }).catch(() => {}) // the session times out then
     }
     cluster.endLane(this.lane)
@@ -127,8 +138,8 @@ export class Membership {
   }
 
   private async run (): Promise<void> {
-    let retryMs = retryMsMin
-    while (!this.stopped) {
+    let retryMs: number | undefined = retryMsMin
+    while (!this.stopped && retryMs !== undefined) {
       try {
         await this.join()
         this.answered()
@@ -141,33 +152,53 @@ export class Membership {
     }
   }
 
-  private async recover (err: Error, retryMs: number): Promise<number> {
+  /** @returns how long to wait after the next error that passes by itself; undefined where it is not to join again */
+  private async recover (err: Error, retryMs: number): Promise<number | undefined> {
     const code = err instanceof KafkaError ? err.code : undefined
     if (code === rebalanceInProgress) return retryMs
     if (code === unknownMember || code === illegalGeneration || code === fencedInstance) {
       this.deps.failed('group has lost this member', err, { group: this.deps.groupId })
       this.memberId = ''
       this.generation = -1
+      if (code === fencedInstance) this.trouble(err)
       await this.deps.lost()
-      return retryMs
+      return code === fencedInstance ? undefined : retryMs
     }
-    this.silent(err)
+    this.trouble(err)
     this.coordinator = undefined
-    await sleep(retryMs)
-    await this.deps.cluster.refresh().catch(() => {})
+    await this.pause(this.refusal === '' ? retryMs : this.deps.slowMs)
+    if (judgeError(err).moved) await this.deps.cluster.look()
     return Math.min(2 * retryMs, retryMsMax)
   }
 
-  private silent (err: Error): void {
-    if (!this.stopped) this.deps.health.begin('followers', `the group does not answer: ${err.message}`, this.deps.groupId)
+  private trouble (err: Error): void {
+    if (this.stopped) return
+    const { health, groupId } = this.deps
+    const judgement = judgeError(err)
+    const told = tell(err.message, judgement)
+    this.refusal = judgement.verdict === 'permanent' ? `group ${groupId}: ${told}` : ''
+    if (this.refusal === '') health.begin('followers', `the group does not answer: ${told}`, groupId)
+    else health.begin('refused', this.refusal, groupId)
+    health.end(this.refusal === '' ? 'refused' : 'followers', groupId)
   }
 
   private answered (): void {
-    this.deps.health.end('followers', this.deps.groupId)
+    const { health, groupId } = this.deps
+    this.refusal = ''
+    health.end('followers', groupId)
+    health.end('refused', groupId)
+  }
+
+  /** Or until `rejoin` or `leave`. */
+  private async pause (ms: number): Promise<void> {
+    if (this.stopped) return
+    this.wake = new AbortController()
+    await sleep(ms, undefined, { signal: this.wake.signal }).catch(() => {})
   }
 
   private async join (): Promise<void> {
     const { groupId, topic, sessionTimeoutMs, cluster, owned } = this.deps
+    const { instanceId: groupInstanceId } = this.deps
     this.again = false
     const claim = { version: 1, topics: [topic], userData: encodeClaim(owned(), this.generation) }
     const question = {
@@ -175,6 +206,7 @@ export class Membership {
       sessionTimeout: sessionTimeoutMs,
       rebalanceTimeout: sessionTimeoutMs,
       protocolType: 'consumer' as const,
+      groupInstanceId,
       groupProtocols: [{ name: protocol, metadata: memberMetadata.encode(claim) }],
     }
     const joinMs = 2 * sessionTimeoutMs + questionMs // the broker waits for members that do not come back
@@ -187,7 +219,8 @@ export class Membership {
     const { memberId, generationId, leaderId, members } = joined
     this.memberId = memberId
     const groupAssignment = leaderId === memberId ? share(members, topic, cluster.partitions(topic)) : []
-    const synced = await this.askHere(syncGroup, { groupId, generationId, memberId, groupAssignment }, joinMs)
+    const mine = { groupId, generationId, memberId, groupInstanceId }
+    const synced = await this.askHere(syncGroup, { ...mine, groupAssignment }, joinMs)
     check(synced, 'SyncGroup')
     this.generation = generationId
     this.confirmedAtMs = Date.now()
@@ -199,26 +232,33 @@ export class Membership {
 
   /** Returns when it is time to join again. */
   private async keepAlive (): Promise<void> {
-    const { groupId, sessionTimeoutMs } = this.deps
+    const { groupId, sessionTimeoutMs, instanceId: groupInstanceId } = this.deps
     // The answer to a heartbeat tells of the next round, for which somebody waits without a partition.
     const everyMs = this.complete ? sessionTimeoutMs / 5 : nextRoundMs
     for (let waitMs = everyMs; !this.stopped && !this.again;) {
-      this.wake = new AbortController()
-      await sleep(waitMs, undefined, { signal: this.wake.signal }).catch(() => {})
+      await this.pause(waitMs)
       if (this.stopped || this.again) return
       try {
-        const question = { groupId, groupGenerationId: this.generation, memberId: this.memberId }
+        const question = {
+          groupId, groupGenerationId: this.generation, memberId: this.memberId, groupInstanceId,
+        }
         check(await this.askHere(heartbeat, question, questionMs), 'Heartbeat')
         this.answered()
         this.confirmedAtMs = Date.now()
         waitMs = everyMs
       } catch (err) {
         if (err instanceof KafkaError && isFinal(err.code)) throw err
-        // The coordinator is away or has moved. It keeps the group in Kafka, so the member need not join again.
-        this.silent(err as Error)
+        this.trouble(err as Error)
         this.coordinator = undefined
+        if (this.refusal !== '') {
+          // Access may be back before the session ends; after that there is no place to keep.
+          if (Date.now() - this.confirmedAtMs > sessionTimeoutMs) throw err
+          waitMs = everyMs
+          continue
+        }
+        // The coordinator is away or has moved. It keeps the group in Kafka, so the member need not join again.
         waitMs = everyMs / 4
-        await this.deps.cluster.refresh().catch(() => {})
+        if (judgeError(err).moved) await this.deps.cluster.look()
       }
     }
   }

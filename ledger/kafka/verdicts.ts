@@ -45,6 +45,9 @@ const table = new Map<number, Judgement>([
   [18, tooLarge('raise segment.bytes of the topic')],
   [19, again('not-stored')], // too few replicas
   [20, again('unknown')], // too few of them, when it was stored already
+  [22, again('not-stored')], // the member of a group has an old generation, or is none: it joins again
+  [25, again('not-stored')],
+  [27, again('not-stored')], // the group shares out its partitions
   [29, permanent(access('READ, WRITE, DESCRIBE and, where it is to be created, CREATE on the topic'))],
   [30, permanent(access('READ on the group'))],
   [31, permanent(access('IDEMPOTENT_WRITE on the cluster, or WRITE on a topic'))],
@@ -76,6 +79,9 @@ const table = new Map<number, Judgement>([
   [76, permanent(settings)],
   [77, moving('not-stored')],
   [78, again('not-stored')],
+  [79, again('not-stored')],
+  [82, permanent('another process has come under the same KAFKA_GROUP_INSTANCE_ID, and has the partitions: ' +
+    'give each node its own, and start this one again')],
   [87, permanent('set cleanup.policy of the topic to delete (kafka-configs --alter --add-config cleanup.policy=delete)')],
   [89, { ...again('not-stored'), verdict: 'throttled' }],
   [100, moving('not-stored')], // another topic of this name

@@ -147,6 +147,8 @@ interface Join {
   readonly rebalanceTimeout: number
   readonly memberId: string
   readonly protocolType: 'consumer'
+  /** By which the group knows the member again after a restart (KIP-345), as in the next two. */
+  readonly groupInstanceId?: string | undefined
   readonly groupProtocols: ReadonlyArray<{ readonly name: string, readonly metadata: Buffer }>
 }
 
@@ -161,6 +163,7 @@ interface Sync {
   readonly groupId: string
   readonly generationId: number
   readonly memberId: string
+  readonly groupInstanceId?: string | undefined
   readonly groupAssignment: ReadonlyArray<{ readonly memberId: string, readonly memberAssignment: Buffer }>
 }
 
@@ -213,7 +216,9 @@ export const findCoordinator = api<
 >('GroupCoordinator', 2)
 export const joinGroup = api<Join, Joined>('JoinGroup', 5)
 export const syncGroup = api<Sync, Failable & { readonly memberAssignment: Buffer }>('SyncGroup', 3)
-export const heartbeat = api<{ groupId: string, groupGenerationId: number, memberId: string }, Failable>('Heartbeat', 3)
+export const heartbeat = api<
+  { groupId: string, groupGenerationId: number, memberId: string, groupInstanceId?: string | undefined }, Failable
+>('Heartbeat', 3)
 export const leaveGroup = api<{ groupId: string, memberId: string }, Failable>('LeaveGroup', 3)
 
 export const offsetCommit = api<
