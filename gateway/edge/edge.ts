@@ -60,7 +60,8 @@ export class Edge {
   /** A sweep that comes so long after the one before is late: this process stood still. */
   readonly #lateTicks: number
   #sweptAt: number
-  #wasLate = false
+  /** A late sweep goes on after what lies in the sockets has been read. */
+  #reading: NodeJS.Immediate | undefined
   readonly handshakes: Handshakes<Connection>
   readonly lingerers: Lingerers
   /** Told of each connection whose socket is gone, while somebody wants to know. */
@@ -181,6 +182,7 @@ export class Edge {
     for (const connection of this.#all) connection.wire.destroy()
     this.lingerers.destroyAll()
     clearInterval(this.#timer)
+    clearImmediate(this.#reading)
     this.#recordEnds()
   }
 
@@ -194,12 +196,17 @@ export class Edge {
     this.#recordEnds()
     this.lingerers.sweep()
     const now = this.context.ticks()
-    // What came while this process stood still is in the sockets, and is read before the next sweep. Twice in a row it
-    // is no pause but load, and then who is silent must go all the same.
-    const isLate = now - this.#sweptAt > this.#lateTicks && !this.#wasLate
+    const isLate = now - this.#sweptAt > this.#lateTicks
     this.#sweptAt = now
-    this.#wasLate = isLate
-    if (isLate) return
+    // Between two immediates all sockets are polled: what came while this process stood still is read before anybody is
+    // taken for silent, and under load who is silent goes all the same.
+    if (isLate) this.#reading = setImmediate(() => { this.#reading = setImmediate(() => { this.#judge() }) })
+    else this.#judge()
+  }
+
+  /** Ends connections whose time is over, and goes on with those that wait. */
+  #judge (): void {
+    const now = this.context.ticks()
     const { limits } = this.context
     const acceptedBefore = now - limits.handshakeMs / tickMs
     const lingerTicks = limits.lingerMs / tickMs
@@ -243,7 +250,7 @@ export class Edge {
     if (life.phase === 'leaving') {
       if (life.ticksOfPhase(now) > finishMs / tickMs) connection.tell(fail('migrating', 'asked to move, and stayed'))
     } else if (life.mustLeave(now)) connection.tell({ type: 'leave' })
-    else if (!life.isAsked && this.bounds.ageMaxMs > 0 && now - life.acceptedAt >= this.#ageMax(connection)) {
+    else if (!life.isAsked && this.bounds.ageMaxMs > 0 && now - life.acceptedAt > this.#ageMax(connection)) {
       const withinMs = Math.ceil(Math.min(agedWithinMsMax, this.bounds.ageMaxMs / 4))
       // As long again to connect, for the one that goes last.
       const leavesAt = now + Math.ceil(2 * withinMs / tickMs)
@@ -255,7 +262,7 @@ export class Edge {
   #ageMax ({ connectionId }: Connection): number {
     const drawn = connectionId.charCodeAt(0) * 64 + connectionId.charCodeAt(1) * 8 + connectionId.charCodeAt(2)
     const permille = 1000 - ageJitter + drawn * 7 % (2 * ageJitter + 1)
-    return this.bounds.ageMaxMs * permille / 1000 / tickMs
+    return Math.ceil(this.bounds.ageMaxMs * permille / 1000 / tickMs)
   }
 
   /** A message between edge and user actor may have been lost: asks again. */

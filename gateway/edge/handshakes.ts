@@ -69,7 +69,7 @@ export class Handshakes<T extends Newcomer> {
 
   #isYoung ({ acceptedAt }: T): boolean {
     const { ticks, tickMs } = this.options
-    return (ticks() - acceptedAt) * tickMs < graceMs
+    return (ticks() - acceptedAt) * tickMs <= graceMs // it may have come at the end of its tick
   }
 }
 

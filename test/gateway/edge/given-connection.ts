@@ -95,6 +95,10 @@ export function givenConnection (
     connectionsMax: 10, acceptRate: 0, lingerersMax: 10, ageMaxMs: 0,
   })
   t.teardown(() => edge.stop())
+  let sweeps = 0
+  const { lingerers } = edge
+  const sweep = lingerers.sweep.bind(lingerers)
+  lingerers.sweep = () => { sweeps++; sweep() }
   const connection = edge.accept(wire, wire.address, context.ticks())
   const tell = (event: ConnectionEvent) => { connection.tell(event) }
   return {
@@ -158,7 +162,8 @@ export function givenConnection (
     /** Time goes on, and the edge has looked at its connections since. */
     async pass (ms: number): Promise<void> {
       now += ms / tickMs
-      await new Promise(resolve => setTimeout(resolve, handshakeMs))
+      const before = sweeps
+      await until('the edge has looked', () => sweeps > before)
       await turn()
     },
   }

@@ -23,7 +23,7 @@ t.test('A socket in its handshake', async t => {
     const { clock, putOut, handshakes, open } = given({ networkMax: 3 })
     open('other', 'b')
     for (const name of ['a1', 'a2', 'a3']) open(name, 'a')
-    clock.ticks += 10
+    clock.ticks += 11
     t.ok(handshakes.hasRoom('a'))
     open('a4', 'a')
     open('a5', 'a')
@@ -34,7 +34,7 @@ t.test('A socket in its handshake', async t => {
   t.test('is put out for one of another address when there are too many of all', async t => {
     const { clock, putOut, handshakes, open } = given({ max: 3 })
     for (const name of ['a1', 'a2', 'a3']) open(name, 'a')
-    clock.ticks += 10
+    clock.ticks += 11
     t.ok(handshakes.hasRoom('b'))
     open('b1', 'b')
     t.strictSame(putOut, ['a1'])
@@ -44,7 +44,7 @@ t.test('A socket in its handshake', async t => {
     const { clock, handshakes, open } = given({ max: 3, networkMax: 2 })
     open('a1', 'a')
     open('a2', 'a')
-    clock.ticks += 9
+    clock.ticks += 10
     t.notOk(handshakes.hasRoom('a'))
     t.ok(handshakes.hasRoom('b'))
     open('b1', 'b')
