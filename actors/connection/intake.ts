@@ -131,7 +131,7 @@ export class Intake {
 
   /** Nothing was dealt with for a while, so nobody says that there is room: what is held may all be parts of frames. */
   #dealAnyway (): void {
-    if (performance.now() - this.#dealtAtMs >= turnEveryMs) this.#deal()
+    if (performance.now() - this.#dealtAtMs >= turnEveryMs) this.#dealSoon()
   }
 
   #readAgain (connection: Connection): void {
