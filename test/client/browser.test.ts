@@ -1,13 +1,13 @@
 import t from 'tap'
 import { readUplinks, request, startProcess, tokenFor } from '../faults/node-process.js'
-import { freePort } from './given.js'
+import { findPort } from '../cluster/server-process.js'
 import { browserMissing, givenBrowser, until } from './page.js'
 
 const kinds = ['memory', 'json', 'indexedDb', 'localStorage']
 
-t.test('In a browser', { skip: browserMissing, timeout: 110_000 }, async t => {
+t.test('In a browser', { skip: browserMissing, timeout: 230_000 }, async t => {
   const directory = t.testdir({ data: {}, profile: {}, bundle: {} })
-  const httpPort = String(await freePort())
+  const httpPort = String(await findPort())
   const start = async () => await startProcess(t, `${directory}/data`, { LEDGERLINE_HTTP_PORT: httpPort })
   let node = await start()
   const { open: openPage } = await givenBrowser(t, `${directory}/profile`, `${directory}/bundle`)

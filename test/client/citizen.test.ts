@@ -344,6 +344,7 @@ t.test('getToken', async t => {
       },
     })
     const beforeMs = performance.now()
+    await sleep(1) // a timer counts from the begin of its turn, which is now a later one
     const lost = client.connect().once('disconnected')
     t.match(await lost, { code: 'no-token', reason: 'maintenance', willReconnect: true, retryInMs: 150 })
     await edge.peer()

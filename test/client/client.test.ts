@@ -86,12 +86,14 @@ t.test('A client', async t => {
   t.test('acks a downlink once its listener is done', async t => {
     const edge = await givenEdge(t)
     const client = givenClient(t, [edge.url]).connect()
-    let done = () => {}
-    client.on('downlink', async () => await new Promise<void>(resolve => { done = resolve }))
+    const begun = new Promise<() => void>(resolve => {
+      client.on('downlink', async () => await new Promise<void>(_resolve => { resolve(_resolve) }))
+    })
     const peer = await edge.peer()
     await peer.accept()
     peer.send(downlink(1))
     const acked = peer.next('downlinkAck')
+    const done = await begun
     t.equal(await Promise.race([acked, sleep(50, 'nothing')]), 'nothing')
     done()
     t.match(await acked, { seq: 1 })
@@ -227,14 +229,15 @@ t.test('A client', async t => {
 
   t.test('goes where a redirect sends it', async t => {
     const [full, other] = [await givenEdge(t), await givenEdge(t)]
-    givenClient(t, [full.url], { random: () => 0.99 }).connect() // it would wait for most of a second otherwise
+    // it would wait for most of a second otherwise
+    const client = givenClient(t, [full.url], { random: () => 0.99 }).connect()
+    const lost = client.once('disconnected')
     const peer = await full.peer()
     await peer.next('connect')
     peer.send({ op: 'redirect', endpoints: [other.url], retryAfterMs: 60_000, code: 'redirected' })
     peer.end()
-    const beforeMs = performance.now()
+    t.match(await lost, { code: 'redirected', retryInMs: 0 })
     await (await other.peer()).accept()
-    t.ok(performance.now() - beforeMs < 500)
   })
 
   t.test('follows three redirects in a row, and waits then', async t => {
@@ -259,10 +262,10 @@ t.test('A client', async t => {
     const lost = new Promise(resolve => client.on('disconnected', resolve))
     first.cut()
     await lost
-    const beforeMs = performance.now()
+    t.equal(client.state, 'waiting')
     client.networkChanged()
+    t.equal(client.state, 'connecting')
     await edge.peer()
-    t.ok(performance.now() - beforeMs < 900)
   })
 
   t.test('pings at once, and no connection is lost, when it is told so while it has one', async t => {

@@ -102,7 +102,7 @@ t.test('The lock of a file', async t => {
     t.equal(existsSync(path), true, 'and leaves it to its new owner')
   })
 
-  t.test('keeps processes apart that take it in turn, also when one is killed', { timeout: 60_000 }, async t => {
+  t.test('keeps processes apart that take it in turn, also when one is killed', { timeout: 230_000 }, async t => {
     const folder = t.testdir()
     const [path, log] = [`${folder}/ann`, `${folder}/log`]
     writeFileSync(log, '')

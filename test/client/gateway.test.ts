@@ -8,14 +8,14 @@ import { createClient } from '../../client/node.js'
 import type { Client } from '../../client/node.js'
 import { randomFrom, readUplinks, request, startProcess, tokenFor, until } from '../faults/node-process.js'
 import type { NodeProcess } from '../faults/node-process.js'
-import { freePort } from './given.js'
+import { findPort } from '../cluster/server-process.js'
 
 const seed = Number(process.env['LEDGERLINE_TEST_SEED'] ?? Math.trunc(Math.random() * 2 ** 31))
 t.comment(`LEDGERLINE_TEST_SEED=${seed} repeats the moments of the kills`)
 
 /** A gateway that comes back at the same addresses. */
 async function givenGateway (t: Test, directory: string) {
-  const [http, tcp] = [String(await freePort()), String(await freePort())]
+  const [http, tcp] = [String(await findPort()), String(await findPort())]
   const start = async () =>
     await startProcess(t, directory, { LEDGERLINE_HTTP_PORT: http, LEDGERLINE_TCP_PORT: tcp })
   const gateway = {
@@ -60,7 +60,7 @@ async function published (node: NodeProcess, userId: string, last: number): Prom
   return payloads
 }
 
-t.test('Clients of a gateway that is killed again and again', { timeout: 100_000 }, async t => {
+t.test('Clients of a gateway that is killed again and again', { timeout: 230_000 }, async t => {
   const random = randomFrom(seed)
   const gateway = await givenGateway(t, t.testdir())
   const users = Array.from({ length: 9 }, (_, i) => `user${i}`)
@@ -123,7 +123,7 @@ t.test('Clients of a gateway that is killed again and again', { timeout: 100_000
   }
 })
 
-t.test('An application that is killed again and again, with a file', { timeout: 100_000 }, async t => {
+t.test('An application that is killed again and again, with a file', { timeout: 230_000 }, async t => {
   const random = randomFrom(seed + 1)
   const directory = t.testdir({ gateway: {}, app: {} })
   const gateway = await givenGateway(t, `${directory}/gateway`)

@@ -30,7 +30,7 @@ export const use = [client.send('x').then(({ userSeq }) => userSeq), stores, new
 export const wrong: number = client
 `
 
-t.test('The package', { timeout: 110_000 }, async t => {
+t.test('The package', { timeout: 230_000 }, async t => {
   const folder = t.testdir({ node_modules: { '@types': {} } })
   /** As `npm install` leaves it: packed, unpacked, and beside its dependencies. */
   buildBundle(join(root, 'dist/client'))

@@ -25,7 +25,7 @@ function renderersOf (profile: string): number[] {
     .map(({ pid }) => Number(pid))
 }
 
-t.test('A page', { skip: browserMissing, timeout: 110_000 }, async t => {
+t.test('A page', { skip: browserMissing, timeout: 230_000 }, async t => {
   const directory = t.testdir({ data: {}, profile: {}, bundle: {} })
   // Clients are silent for 500 ms at most, so the server closes what is frozen after a little more than a second.
   const node = await startProcess(t, `${directory}/data`, { LEDGERLINE_HEARTBEAT_MS: '1000' })

@@ -9,21 +9,21 @@ async function tokenFor (seconds: number): Promise<string> {
     .setExpirationTime(Math.floor(Date.now() / 1000) + seconds).sign(Buffer.from(jwtSecret))
 }
 
-t.test('A client that stays with a gateway', async t => {
+t.test('A client that stays with a gateway', { jobs: 3 }, async t => { // they wait, mostly
   const gateway = await startProcess(t, t.testdir(), {
-    LEDGERLINE_CLOCK_TOLERANCE_MS: '0', LEDGERLINE_HEARTBEAT_MS: '300',
+    LEDGERLINE_CLOCK_TOLERANCE_MS: '0', LEDGERLINE_HEARTBEAT_MS: '1000',
   })
 
   t.test('outlives its token', async t => {
     let asked = 0
     const client = createClient({
-      endpoints: gateway.tcp, deviceId: 'phone', getToken: async () => await tokenFor(asked++ === 0 ? 4 : 3600),
+      endpoints: gateway.tcp, deviceId: 'phone', getToken: async () => await tokenFor(asked++ === 0 ? 10 : 3600),
     })
     t.teardown(() => client.close())
     const lost: string[] = []
     client.on('disconnected', ({ code, reason }) => { lost.push(`${code} ${reason}`) })
     await client.connect().ready()
-    await sleep(6_000)
+    await sleep(11_500)
     t.match(await client.send('still here'), { seq: 1 })
     t.strictSame([lost, asked], [[], 2])
   })
@@ -59,13 +59,13 @@ t.test('A client that stays with a gateway', async t => {
       deviceId: 'watch',
       getToken: () => token,
       heartbeat: 'adaptive',
-      storage: { ...inMemory(), open: async () => new Map([['heartbeat/', '900']]) },
+      storage: { ...inMemory(), open: async () => new Map([['heartbeat/', '3000']]) },
     })
     t.teardown(() => client.close())
     const lost: string[] = []
     client.on('disconnected', ({ code, reason }) => { lost.push(`${code} ${reason}`) })
     await client.connect().ready()
-    await sleep(4_000)
+    await sleep(7_000)
     t.strictSame(lost, [], 'which is longer than 2.5 heartbeats')
   })
 })

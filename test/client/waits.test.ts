@@ -84,10 +84,10 @@ t.test('A client that is told to wait', async t => {
     const lost = client.once('disconnected')
     const peer = await edge.peer()
     await peer.next('connect')
+    const beforeMs = performance.now()
     peer.send({ op: 'error', code: 'ledger-unavailable', message: '', retryAfterMs: 400 })
     peer.end()
     await lost
-    const beforeMs = performance.now()
     client.networkChanged()
     t.equal(client.state, 'waiting')
     await edge.peer()

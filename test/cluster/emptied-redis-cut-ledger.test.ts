@@ -7,7 +7,7 @@ import { kafkaMissing, startKafka } from './kafka.js'
 import { redisMissing, startRedis } from './redis.js'
 
 t.test('A cluster whose ledger was cut by retention and whose Redis has lost everything', {
-  skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 110_000,
+  skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 230_000,
 }, async t => {
   const [{ brokers }, { url }] = await Promise.all([startKafka(t), startRedis(t)])
   const prefix = `cut-${process.pid}`

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { freePort } from '../client/given.js'
+import { findPort } from '../cluster/server-process.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
 import { redisMissing, startRedis } from '../cluster/redis.js'
 import { auditOfDirectory, auditOfTopics } from './audit.js'
@@ -29,7 +29,7 @@ t.test('500 applications on the SDK, at a cluster', { skip: missing, timeout: 40
   const times = new Map((Object.keys(layout) as Name[]).map(name => [name, new TimeOfDay(directory, name)]))
   // Nodes come back where they were, as the last good list has it.
   const ports = new Map<Name, readonly string[]>()
-  for (const name of Object.keys(layout) as Name[]) ports.set(name, [`${await freePort()}`, `${await freePort()}`])
+  for (const name of Object.keys(layout) as Name[]) ports.set(name, [`${await findPort()}`, `${await findPort()}`])
   const start = async (...names: Name[]) => {
     await Promise.all(names.map(async name => {
       const [http, tcp] = ports.get(name)!
@@ -139,7 +139,7 @@ t.test('500 applications on the SDK, at a cluster', { skip: missing, timeout: 40
 t.test('500 applications on the SDK, at the embedded gateway', { timeout: 400_000 }, async t => {
   const directory = t.testdir()
   const time = new TimeOfDay(directory, 'n1')
-  const [http, tcp] = [`${await freePort()}`, `${await freePort()}`]
+  const [http, tcp] = [`${await findPort()}`, `${await findPort()}`]
   const start = async () => await startProcess(t, `${directory}/data`, {
     LEDGERLINE_HTTP_PORT: http,
     LEDGERLINE_TCP_PORT: tcp,

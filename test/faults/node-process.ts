@@ -125,7 +125,7 @@ export async function request (
     method: body ? 'POST' : 'GET',
     headers: { authorization: `Bearer ${apiKey}`, ...(body ? { 'content-type': 'application/json' } : {}) },
     ...(body ? { body: JSON.stringify(body) } : {}),
-    signal: AbortSignal.timeout(30_000),
+    signal: AbortSignal.timeout(60_000),
   })
   const text = await response.text()
   return { status: response.status, text, body: text.startsWith('{') && !text.includes('\n') ? JSON.parse(text) : undefined }

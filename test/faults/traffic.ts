@@ -171,7 +171,7 @@ export async function checkAll (t: Test, node: { readonly http: string }, traffi
       const expected = open.map(({ connected }) => connected?.connectionId).sort()
       let found: string[] = []
       // In a cluster the table follows a moment later.
-      for (const end = Date.now() + 10_000; Date.now() < end && String(found) !== String(expected);) {
+      for (const end = Date.now() + 60_000; Date.now() < end && String(found) !== String(expected);) {
         const { body } = await request(node, `/v1/users/${userId}/presence`)
         found = body.sessions.map(({ connectionId }: any) => connectionId).sort()
       }

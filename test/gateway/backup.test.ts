@@ -19,7 +19,7 @@ function clientOf (t: Test, { http }: NodeProcess, userId: string, journal: stri
   return client
 }
 
-t.test('A backup', { timeout: 120_000 }, async t => {
+t.test('A backup', { timeout: 230_000 }, async t => {
   t.test('under traffic has all that was acknowledged before, and makes a gateway elsewhere', async t => {
     const folder = t.testdir({ data: {} })
     const node = await startProcess(t, `${folder}/data`)

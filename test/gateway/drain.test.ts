@@ -13,11 +13,14 @@ import { freshMs } from '../../gateway/node-table.js'
 import { startTestNode } from './node.js'
 import { type TestEdge, TwoEdges } from './two-edges.js'
 
+/** Who is asked last has a quarter of it to go, and another one to arrive: enough where the machine is slow. */
+const inTimeMs = 10_000
+
 t.test('A drain', async t => {
   t.test('has every client go on elsewhere, without a gap, and says where each is', async t => {
     const edges = await TwoEdges.start(t)
     const { clients, stop } = await busyOn(t, edges, edges.a, 20)
-    const { drainId } = await edges.requestDrain('a', 100, 3_000)
+    const { drainId } = await edges.requestDrain('a', 100, inTimeMs)
     const report = await edges.drained('a', drainId)
     t.match(report, { total: 20, asked: 20, left: 20, closed: 0, resumed: 20, uplinksLost: 0, downlinksLost: 0 })
     const sent = await stop()
@@ -44,7 +47,7 @@ t.test('A drain', async t => {
     const seen = new Set<number>()
     const sampling = setInterval(() => { seen.add(edges.a.role.connections) }, 20)
     t.teardown(() => { clearInterval(sampling) })
-    await edges.a.drains.leave(4_000)
+    await edges.a.drains.leave(inTimeMs)
     clearInterval(sampling)
     t.equal(edges.b.role.connections, 40)
     t.match(await edges.drained('a'), { total: 20, asked: 20, left: 20, closed: 0, resumed: 20, uplinksLost: 0 })
@@ -59,7 +62,7 @@ t.test('A drain', async t => {
   t.test('of a part has so many go, and the node go on', async t => {
     const edges = await TwoEdges.start(t)
     const { clients } = await busyOn(t, edges, edges.a, 10)
-    const { drainId } = await edges.requestDrain('a', 25, 2_000)
+    const { drainId } = await edges.requestDrain('a', 25, inTimeMs)
     const none = { closed: 0, uplinksLost: 0, downlinksLost: 0 }
     t.match(await edges.drained('a', drainId), { total: 3, left: 3, resumed: 3, ...none })
     t.equal(clients.filter(({ moves }) => moves === 1).length, 3)
@@ -123,11 +126,11 @@ t.test('A drain', async t => {
   t.test('that is ended leaves in peace who has not gone', async t => {
     const edges = await TwoEdges.start(t)
     const client = await Stubborn.open(t, edges.a)
-    await edges.requestDrain('a', 100, 2_500)
+    await edges.requestDrain('a', 100, 5_000)
     await until(() => client.frames.some(({ op }) => op === 'migrate'))
     await edges.requestDrain('a', 0, 1_000)
     await until(() => edges.a.role.draining === 0)
-    await new Promise(resolve => setTimeout(resolve, 3_000))
+    await new Promise(resolve => setTimeout(resolve, 5_000))
     t.equal(client.ended, false)
     t.equal(await edges.a.state(), 'up')
   })
@@ -188,7 +191,7 @@ t.test('A node that stops', async t => {
   t.test('drains first, and its report stays', async t => {
     const edges = await TwoEdges.start(t)
     const { clients } = await busyOn(t, edges, edges.a, 10)
-    await edges.a.drains.leave(4_000)
+    await edges.a.drains.leave(inTimeMs)
     t.match(await edges.drained('a'), { total: 10, left: 10, closed: 0, resumed: 10, uplinksLost: 0, downlinksLost: 0 })
     t.ok(clients.every(({ moves, cuts }) => moves === 1 && cuts === 0))
   })
@@ -218,12 +221,12 @@ t.test('A node on its own', async t => {
 t.test('A connection of age', async t => {
   t.test('is asked to move, and closed where it does not', async t => {
     const edges = await TwoEdges.start(t, { LEDGERLINE_CONNECTION_AGE_MAX_MS: '2000', LEDGERLINE_HEARTBEAT_MS: '1000' })
+    const beforeMs = performance.now()
     const client = await Stubborn.open(t, edges.a)
-    const openedAtMs = Date.now()
     const beats = setInterval(() => { client.send({ op: 'ping', downlinkSeq: 0, silentMs: 0 }) }, 500)
     t.teardown(() => { clearInterval(beats) })
     await until(() => client.frames.some(({ op }) => op === 'migrate'))
-    t.ok(Date.now() - openedAtMs >= 1_500, 'not before four fifths of the age')
+    t.ok(performance.now() - beforeMs >= 1_600, 'not before four fifths of the age')
     t.match(client.frames.find(({ op }) => op === 'migrate'), { withinMs: 500, endpoints: [edges.b.tcp] })
     await until(() => client.ended)
     t.match(client.frames.at(-1), { op: 'error', code: 'migrating' })

@@ -18,12 +18,12 @@ const burst = `
   const mib = () => Math.round(process.memoryUsage().heapTotal / 2 ** 20)
   const before = mib()
   const given = setInterval(() => {
-    if (mib() > before / 2 && performance.now() < 30_000) return
+    if (mib() > before / 2 && performance.now() < 200_000) return
     clearInterval(given)
     console.log(JSON.stringify({ before, after: mib() }))
   }, 100)`
 
-t.test('A process that has become idle gives back what a burst took', { timeout: 90_000 }, async t => {
+t.test('A process that has become idle gives back what a burst took', { timeout: 230_000 }, async t => {
   const { stdout } = await promisify(execFile)(process.execPath,
     ['--max-semi-space-size=32', '--input-type=module', '--eval', burst])
   const { before, after } = JSON.parse(stdout)

@@ -74,8 +74,12 @@ t.test('Lifecycle', async t => {
     await world.report('n1')
     for (const nodeId of ['n2', 'n3', 'n4', 'n5']) await world.tell(nodeId, 5, start)
     await world.watch()
-    await until(async () => (await world.lost()).length >= 2)
-    t.equal((await world.lost()).length, 2)
+    let lost: string[] = []
+    await until(async () => {
+      lost = await world.lost()
+      return lost.length > 0
+    })
+    t.equal(lost.length, 2)
     await until(async () => (await world.lost()).length === 4)
   })
 

@@ -12,7 +12,7 @@ import type { Environment } from '../../gateway/setting.js'
 import { type RunningNode, startNode } from '../../gateway/main.js'
 
 /** How long a test waits for what must come: long, for a machine may be busy, and all is well long before. */
-const patienceMs = 30_000
+const patienceMs = 60_000
 
 export const jwtSecret = 'the secret of every node in the tests'
 

@@ -58,7 +58,7 @@ async function startOlder (t: Test, older: string, partitions: number) {
 }
 
 /* What an older version left behind is from a day long gone: a downlink that waited may have expired meanwhile. */
-t.test('What an older version left behind', { timeout: 120_000 }, async t => {
+t.test('What an older version left behind', { timeout: 230_000 }, async t => {
   const world = await startOlder(t, fixtures, 2)
   const { directory, comeBack, ledgerline } = world
 
@@ -96,7 +96,7 @@ t.test('What an older version left behind', { timeout: 120_000 }, async t => {
   })
 })
 
-t.test('What the version before states in parts left behind', { timeout: 180_000 }, async t => {
+t.test('What the version before states in parts left behind', { timeout: 230_000 }, async t => {
   const world = await startOlder(t, `${fixtures}whole-states/`, 4)
   const { directory, comeBack, ledgerline } = world
 

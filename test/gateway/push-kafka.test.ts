@@ -8,7 +8,7 @@ import { downlinks, downlinksRejected, ledger } from '../../schemas/streams.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
 import { until } from '../faults/node-process.js'
 
-t.setTimeout(110_000)
+t.setTimeout(230_000)
 
 t.test('A command of the stream downlinks', { skip: kafkaMissing() ?? false }, async t => {
   const { brokers } = await startKafka(t)

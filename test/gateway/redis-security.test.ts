@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { connect, createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { type Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { readStoreConfig } from '../../gateway/config.js'
@@ -14,6 +13,7 @@ import type { Environment } from '../../gateway/setting.js'
 import { keyPassword, makeCertificates, opensslMissing, type Issued } from '../cluster/certificates.js'
 import { redisMissing, startRedis, startRedisCluster } from '../cluster/redis.js'
 import { findPort, startProcess } from '../cluster/server-process.js'
+import { until } from './node.js'
 
 const skip = redisMissing() ?? opensslMissing() ?? false
 
@@ -193,7 +193,7 @@ t.test('who only publishes leaves a master that becomes a replica', { skip }, as
   t.teardown(() => { clearInterval(publishing) })
   t.strictSame((await heard).slice(0, 2), ['test:channel', 'hello'], 'and is heard by those of the new one')
   clearInterval(publishing)
-  for (let i = 0; i < 500 && events.at(-1) !== 'writable'; i++) await delay(10)
+  await until('it is writable', () => events.at(-1) === 'writable')
   t.match(events.filter(event => event !== 'writable')[0], /^READONLY/, 'it tells of it')
   t.equal(events.at(-1), 'writable', 'and of the end')
 })

@@ -9,6 +9,7 @@ import { connectRedis, subscriberOf } from '../../gateway/redis.js'
 import { redisUrl } from '../../gateway/redis-url.js'
 import { redisMissing, startRedis, startRedisCluster } from '../cluster/redis.js'
 import { findPort, startProcess } from '../cluster/server-process.js'
+import { until } from './node.js'
 
 const none = { tls: false, username: undefined, password: undefined, db: 0, masterName: undefined }
 
@@ -57,7 +58,7 @@ t.test('a Redis that can not be reached', async t => {
 
 t.test('a connection', { skip: redisMissing() ?? false }, async t => {
   const server = await startRedis(t)
-  const redis = await connectRedis(`${server.url}/1`, { commandTimeoutMs: 200 })
+  const redis = await connectRedis(`${server.url}/1`, { commandTimeoutMs: 1_000 })
   t.teardown(() => redis.disconnect())
   t.type(redis, Redis)
 
@@ -73,22 +74,22 @@ t.test('a connection', { skip: redisMissing() ?? false }, async t => {
   await t.rejects(redis.get('key'), /timed out/, 'waits so long for an answer and no longer')
   const late = redis.get('key')
   await t.rejects(late)
-  for (let i = 0; i < 500 && redis.status === 'ready'; i++) await delay(10)
+  await until('the end is seen', () => redis.status !== 'ready')
   await t.rejects(redis.get('key'), /isn't writeable/, 'queues nothing once it sees that Redis is away')
   process.kill(server.pid, 'SIGCONT')
-  for (let i = 0; i < 500 && redis.status !== 'ready'; i++) await delay(10)
+  await until('it is back', () => redis.status === 'ready')
   t.equal(await redis.get('key'), 'value', 'comes back by itself')
 
   const restarted = server.restart()
-  for (let i = 0; i < 500 && redis.status === 'ready'; i++) await delay(10)
+  await until('the end is seen', () => redis.status !== 'ready')
   await t.rejects(redis.get('key'), 'fails at once while it is gone')
   await restarted
-  for (let i = 0; i < 500 && (redis.status !== 'ready' || subscriber.status !== 'ready'); i++) await delay(10)
+  await until('both are back', () => redis.status === 'ready' && subscriber.status === 'ready')
   t.equal(await redis.get('key'), 'value')
-  for (let i = 0; i < 100 && messages.length < 2; i++) {
+  await until('it is subscribed again', async () => {
     await redis.spublish('a channel', 'second')
-    await delay(20)
-  }
+    return messages.length >= 2
+  })
   t.strictSame(messages.slice(0, 2), ['first', 'second'], 'subscribes again')
 })
 
@@ -106,7 +107,7 @@ t.test('a connection to a cluster', { skip: redisMissing() ?? false }, async t =
   const channels = ['a', 'b', 'c', 'd']
   for (const channel of channels) await subscriber.ssubscribe(channel)
   for (const channel of channels) await redis.spublish(channel, 'hello')
-  for (let i = 0; i < 200 && messages.length < channels.length; i++) await delay(10)
+  await until('all have come', () => messages.length >= channels.length)
   t.strictSame(messages.sort(), channels.map(channel => `${channel} hello`), 'takes sharded channels of any slot')
 })
 
@@ -127,6 +128,6 @@ t.test('a connection by way of Sentinel', { skip: redisMissing() ?? false }, asy
   await asked.call('SENTINEL', 'REMOVE', 'main')
   await asked.call('SENTINEL', 'MONITOR', 'main', '127.0.0.1', masters[1].port, 1)
   await masters[0].stop()
-  for (let i = 0; i < 500 && await redis.get('key').catch(() => 'away') !== null; i++) await delay(10)
+  await until('it is led there', async () => await redis.get('key').catch(() => 'away') === null)
   t.equal(await redis.get('key'), null, 'and to the next master when that one is gone')
 })

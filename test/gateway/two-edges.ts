@@ -67,6 +67,7 @@ export class TwoEdges {
       edge.url = url ?? edge.tcp
       await edge.announce(t)
       t.teardown(() => edge.role.stop())
+      t.teardown(() => edge.drains.leave(0)) // or it would go on, over stores that are closed
     }
     await until(async () => {
       await Promise.all([a.nodeTable.rows(), b.nodeTable.rows()])

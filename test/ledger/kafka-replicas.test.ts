@@ -4,7 +4,7 @@ import { openKafkaLog } from '../../ledger/kafka/log.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
 import { note, noteStream, until } from './log-contract.js'
 
-t.setTimeout(110_000)
+t.setTimeout(230_000)
 
 t.test('a Kafka that has too few replicas for one topic', { skip: kafkaMissing() ?? false }, async t => {
   const kafka = await startKafka(t, { brokers: 3 })

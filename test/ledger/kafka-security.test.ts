@@ -241,7 +241,7 @@ async function retried<T> (attempt: () => Promise<T>, meanwhile: RegExp): Promis
     try {
       return await attempt()
     } catch (err) {
-      if (i >= 100 || !meanwhile.test((err as Error).message)) throw err
+      if (i >= 1_000 || !meanwhile.test((err as Error).message)) throw err
       await new Promise(resolve => setTimeout(resolve, 50))
     }
   }

@@ -12,7 +12,7 @@ import { collect, collector, note, noteStream, until, type Note } from './log-co
 const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs
 const everybody = { principal: 'User:ANONYMOUS', host: '*' }
 
-t.setTimeout(110_000)
+t.setTimeout(230_000)
 
 t.test('a Kafka that somebody else runs', { skip: kafkaMissing() ?? false }, async t => {
   const { brokers } = await startKafka(t, {

@@ -29,7 +29,7 @@ const committing = (directory: string) => `
   console.log(process.memoryUsage().heapUsed - before)
   await store.close()`
 
-t.test('Commits leave nothing behind that only a collection of the whole heap removes', { timeout: 120_000 }, async t => {
+t.test('Commits leave nothing behind that only a collection of the whole heap removes', { timeout: 230_000 }, async t => {
   const { stdout } = await promisify(execFile)(process.execPath,
     ['--expose-gc', '--input-type=module', '--eval', committing(t.testdir())])
   t.ok(Number(stdout) < 100 * commits, `${Number(stdout)} bytes after ${commits} commits`)

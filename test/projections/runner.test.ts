@@ -17,7 +17,7 @@ import { MemoryTables } from './memory-tables.js'
 const both = [presence, routing]
 
 async function until (what: () => boolean | Promise<boolean>) {
-  for (let i = 0; i < 500 && !await what(); i++) await delay(2)
+  for (const end = performance.now() + 60_000; performance.now() < end && !await what();) await delay(2)
   assert.ok(await what(), 'it never came to be')
 }
 
@@ -220,15 +220,13 @@ t.test('a store that fails', async t => {
 
   t.test('does not keep the runner from stopping while it is away', async t => {
     const { log, tables } = given()
-    const runner = await Runner.start({ ...options(log, tables, both), retryMs: 10_000 })
+    const runner = await Runner.start({ ...options(log, tables, both), retryMs: 600_000 })
     tables.failures = Infinity
     log.add([opened('ann', 'c1')])
     await log.pump()
     await delay(1)
     t.match(runner.lag(), [{ blocks: 1 }, { blocks: 1 }])
-    const beforeMs = performance.now()
     await runner.stop()
-    t.ok(performance.now() - beforeMs < 5000)
     t.equal((await tables.position('routing', 0)).next, 0n)
   })
 

@@ -112,7 +112,7 @@ export async function killedFaults (t: Test, directory: string): Promise<Judged[
 
 async function dieBeforeWriting (running: NodeProcess, provoke: () => void): Promise<void> {
   process.kill(running.pid, 'SIGUSR2')
-  await new Promise(resolve => setTimeout(resolve, 200))
+  await until('it is told', () => running.lines.some(({ msg }) => msg === 'dies when it writes'))
   provoke()
   let gone = false
   running.exit.then(() => { gone = true }, () => {})

@@ -2,7 +2,7 @@ import { endsWith, type Speaker, TcpSpeaker, uplinks } from '../../gateway/edge/
 import { until } from '../../gateway/node.js'
 import type { MetFault, Place } from './met.js'
 
-const heartbeatMs = 200
+const heartbeatMs = 1_000
 
 /** A client that has read a downlink and not acked it. */
 async function given (place: Place, expected: string): Promise<{ client: Speaker, connectionId: string }> {
@@ -81,7 +81,7 @@ const ordinary: readonly MetFault[] = [
     fault: 'the token expires',
     async meet (place) {
       const { t, node, userId } = place
-      const exp = Math.trunc(Date.now() / 1000) + 2
+      const exp = Math.trunc(Date.now() / 1000) + 4
       const { client } = await place.connect({ token: await node.token(userId, { exp }) })
       await place.push('m', 'unacked/token-expired')
       t.match(await client.next(), { op: 'downlink' })

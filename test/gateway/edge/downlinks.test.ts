@@ -114,10 +114,10 @@ for (const dialect of dialects) {
 
     t.test('that was sent, not acked and then expired is announced too', async t => {
       const { client: first } = await connected(t, node, dialect, 'unacked')
-      for (let i = 0; i < 2; i++) await node.push('unacked', 'soon gone', { ttlMs: 300 })
+      for (let i = 0; i < 2; i++) await node.push('unacked', 'soon gone', { ttlMs: 1_500 })
       for (const seq of [1, 2]) t.match(await first.next(), { seq })
       await node.gone(() => { first.destroy() })
-      await new Promise(resolve => setTimeout(resolve, 320))
+      await new Promise(resolve => setTimeout(resolve, 1_520))
       const { client, welcome } = await connected(t, node, dialect, 'unacked')
       t.match(welcome, { downlinkSeq: 2, missed: 2 })
       await node.push('unacked', 'next')
