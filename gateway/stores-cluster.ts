@@ -4,7 +4,7 @@ import { redisLinks } from '../actors/links-redis.js'
 import { clusterSnapshots } from '../actors/snapshots-cluster.js'
 import { redisSnapshots } from '../actors/snapshots-redis.js'
 import { isRecordStream, singleObjectFormat } from '../ledger/kafka/format.js'
-import { openKafkaLog } from '../ledger/kafka/log.js'
+import { type KafkaLog, openKafkaLog } from '../ledger/kafka/log.js'
 import { ConfluentFormat, type Failed, RegistryLog } from '../ledger/kafka/registry.js'
 import type { EventLog } from '../ledger/log.js'
 import { rejectedStream } from '../ledger/rejected.js'
@@ -27,6 +27,7 @@ import { watchWrites } from './redis-writes.js'
 import { registryAccess } from './registry-access.js'
 import type { Stores } from './stores.js'
 import { checkTopics } from './topic-record.js'
+import { retentionMsOf } from './topics.js'
 
 /** What is derived from a partition of the ledger goes to the partition of the same number. */
 const ofUsers: ReadonlyArray<Stream<any>> = [uplinks, connections]
@@ -60,9 +61,9 @@ async function open (
   config: Config, logger: Logger, health: Health, failed: (what: string, error: Error, fields: object) => void,
   closers: Array<() => unknown>, close: () => Promise<void>
 ): Promise<Stores> {
-  const { topicPrefix: prefix, nodeId, retentionMs } = config
+  const { topicPrefix: prefix, nodeId } = config
   const retentionOf = (stream: string) => {
-    const ms = config.kafkaRetentionMs[stream] ?? retentionMs
+    const ms = retentionMsOf(config, stream)
     return ms > 0 ? { retentionMs: ms } : {} // 0 is for ever
   }
   const format = await formatOf(config, failed)
@@ -83,6 +84,7 @@ async function open (
       ...retentionOf(stream.name),
       ...(ofUsers.includes(stream) ? { like: ledger } : {}),
       mayGrow: stream === downlinks,
+      keepsAll: stream === ledger,
     })),
     changelogs: [{ name: statesName, like: ledger }],
     topics: {
@@ -144,6 +146,7 @@ async function open (
     snapshots,
     links,
     shared: true,
+    ...cuttingOf(kafka, control, retentionOf(ledger.name)),
     groups: () => [{
       group: downlinksGroup,
       stream: downlinks,
@@ -154,6 +157,27 @@ async function open (
     commitSeconds: () => kafka.metrics.appendMs / Math.max(1, kafka.metrics.appends) / 1000,
     stopping () {}, // every wait on Kafka and Redis has its deadline
     close,
+  }
+}
+
+/**
+ * What the brokers would delete without asking anybody.
+ *
+ * @param redis whose clock tells when ours is ahead
+ */
+function cuttingOf (
+  log: KafkaLog, redis: Redis | Cluster, { retentionMs }: { retentionMs?: number }
+): Pick<Stores, 'cutting'> {
+  if (retentionMs === undefined) return {}
+  return {
+    cutting: {
+      log,
+      retentionMs,
+      async nowMs () {
+        const [seconds] = await redis.time()
+        return Math.min(Date.now(), Number(seconds) * 1_000)
+      },
+    },
   }
 }
 

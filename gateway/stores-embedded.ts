@@ -9,17 +9,15 @@ import type { Retention } from '../ledger/embedded/retention.js'
 import { openStore } from '../ledger/embedded/store.js'
 import { streams } from '../ledger/streams.js'
 import { embeddedTables } from '../projections/tables/embedded.js'
-import type { TableName, Tables } from '../projections/tables/tables.js'
+import type { Tables } from '../projections/tables/tables.js'
 import { ledger, nodes } from '../schemas/streams.js'
 import type { Config } from './config.js'
 import { streamBytesMax } from './disk-share.js'
+import { neededFrom } from './ledger-needs.js'
 import type { Stores } from './stores.js'
 
 /** A commit that takes as long is worth a word: an ordinary one takes less than 10 ms. */
 const slowMs = 2_000
-
-/** What keeps the ledger from being deleted until it holds it. */
-const ledgerTables: readonly TableName[] = ['presence', 'routing', 'connections']
 
 /**
  * Everything in one LMDB environment in the data directory.
@@ -81,15 +79,11 @@ function secretFiles (dataDir: string): string[] {
 
 /** What keeps blocks of a stream from being deleted, whatever their age: nothing, where only outsiders read it. */
 function keptFor (name: string, snapshots: RebuildableSnapshots, tables: Tables): Pick<Retention, 'keepFrom'> {
-  const next = async (table: TableName, partition: number) => (await tables.position(table, partition)).next
-  if (name === nodes.name) return { keepFrom: partition => next('nodes', partition) }
+  if (name === nodes.name) return { keepFrom: async partition => (await tables.position('nodes', partition)).next }
   if (name !== ledger.name) return {}
   return {
     async keepFrom (partition) {
-      const nexts = await Promise.all([
-        snapshots.savedTo(partition), ...ledgerTables.map(table => next(table, partition)),
-      ])
-      return nexts.reduce((a, b) => a < b ? a : b)
+      return (await neededFrom(partition, await snapshots.savedTo(partition), tables)).next
     },
   }
 }

@@ -4,6 +4,7 @@ import type { EventLog } from '../ledger/log.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
 import type { Stream } from '../schemas/streams.js'
 import type { BackUp } from './backups.js'
+import type { LedgerCutting } from './ledger-cut.js'
 
 /** The ports of design.md 3, all of one side and open. What the roles are built on. */
 export interface Stores {
@@ -17,6 +18,8 @@ export interface Stores {
   bytesMax? (name: string): number | undefined
   /** Copies the data directory; absent where there is none. */
   backUp?: BackUp
+  /** Absent where the log itself deletes what is old of the ledger, or nothing of it ever is. */
+  readonly cutting?: LedgerCutting
   /** Moving average of one commit of the log, seconds. */
   commitSeconds (): number
   /** Why commits to the local disk are slow, in words; empty where they are not, or there is no such disk. */

@@ -33,17 +33,25 @@ export interface TopicsDeps {
   settings (stream: Stream<any>): Pick<Topic, 'topic' | 'retentionMs' | 'retentionBytes'>
 }
 
+/** How long entries of a stream are kept in a cluster, ms; 0 for ever. */
+export function retentionMsOf ({ kafkaRetentionMs, retentionMs }: Config, name: string): number {
+  return kafkaRetentionMs[name] ?? retentionMs
+}
+
 /**
  * In Kafka these are what a topic is created with; one that was there keeps its own.
  *
  * @param bytesMax what a stream of the embedded log may hold
  */
 export function topicSettings (
-  { kafkaBrokers, topicPrefix, retentionMs }: Config, { name }: Stream<any>,
+  config: Config, { name }: Stream<any>,
   bytesMax: (name: string) => number | undefined = () => undefined
 ): ReturnType<TopicsDeps['settings']> {
-  const topic = kafkaBrokers.length > 0 ? `${topicPrefix}.${name}` : null
-  return { topic, retentionMs: retentionMs || null, retentionBytes: bytesMax(name) ?? null }
+  const { kafkaBrokers, topicPrefix, retentionMs } = config
+  const isCluster = kafkaBrokers.length > 0
+  const topic = isCluster ? `${topicPrefix}.${name}` : null
+  const keptMs = isCluster ? retentionMsOf(config, name) : retentionMs
+  return { topic, retentionMs: keptMs || null, retentionBytes: bytesMax(name) ?? null }
 }
 
 /** Every stream, and those of what was set aside that hold something. */

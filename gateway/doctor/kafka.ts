@@ -1,3 +1,5 @@
+import { changelogConfig } from '../../ledger/kafka/changelog.js'
+import { alter, deletionTroubles } from '../../ledger/kafka/topic-settings.js'
 import { type Inspected, type InspectedTopic, inspectKafka } from '../../ledger/kafka/inspect.js'
 import { needsOf } from '../../ledger/kafka/rights.js'
 import { rejectedStream } from '../../ledger/rejected.js'
@@ -12,7 +14,6 @@ const brokersMin = 3
 const replicasMin = 3
 /** Kafka's own default: what a node appends is cut to what the topic takes, and less makes many small requests. */
 const messageBytesMin = 1_048_588
-const dayMs = 86_400_000
 const grant = 'kafka-acls --add --allow-principal USER --resource-pattern-type prefixed'
 const unknownTopic = 'UNKNOWN_TOPIC_OR_PARTITION'
 
@@ -33,6 +34,7 @@ export async function kafkaFindings (config: Config): Promise<Finding[]> {
       topics,
       groups,
       transactionalIds: [`${prefix}.${statesName}.0`],
+      deletedFrom: [`${prefix}.${ledger.name}`],
     }))
   } catch (err) {
     findings.judge('connection', (err as Error).message, false, {
@@ -46,7 +48,7 @@ export async function kafkaFindings (config: Config): Promise<Finding[]> {
 }
 
 function judge (
-  findings: Findings, prefix: string, { brokers, topics, deniedGroups, deniedRights }: Inspected
+  findings: Findings, prefix: string, { brokers, topics, deniedGroups, deniedRights, deniedDeletions }: Inspected
 ): void {
   findings.judge('brokers', `${brokers}`, brokers >= brokersMin, {
     wanted: `at least ${brokersMin}`,
@@ -75,6 +77,13 @@ function judge (
   }
   if (deniedRights.length === 0) findings.ok('rights', 'nothing is denied that a node does with its topics')
   if (deniedGroups.length === 0) findings.ok('groups', 'this user may be a member')
+  for (const sentence of deniedDeletions) {
+    findings.judge('deletion', sentence, false, {
+      wanted: `DELETE on ${prefix}.${ledger.name}`,
+      why: 'Nodes delete what is old of the ledger: without it, it grows for ever.',
+      fix: `kafka-acls --add --allow-principal USER --operation Delete --topic ${prefix}.${ledger.name}`,
+    })
+  }
 }
 
 function judgeTopic (
@@ -95,8 +104,6 @@ function judgeTopic (
     return
   }
   const before = findings.all.length
-  const alter = (setting: string) =>
-    `kafka-configs --alter --entity-type topics --entity-name ${topic} --add-config ${setting}`
   const check = (isGood: boolean, found: string, wish: Parameters<Findings['judge']>[3]) => {
     if (!isGood) findings.judge(topic, found, false, wish)
   }
@@ -112,39 +119,30 @@ function judgeTopic (
     why: 'What is acknowledged must outlive a broker.',
     fix: 'kafka-reassign-partitions --execute, with three brokers for each partition',
   })
-  const policy = settings.get('cleanup.policy')
-  const wantedPolicy = topic === `${prefix}.${statesName}` ? 'compact' : 'delete'
-  check(policy === undefined || policy === wantedPolicy, `cleanup.policy=${policy}`, {
-    verdict: 'fatal',
-    wanted: wantedPolicy,
-    why: wantedPolicy === 'compact'
-      ? 'The states of users who were quiet for long would be deleted.'
-      : 'Compaction keeps one record of each key, and loses the others.',
-    fix: alter(`cleanup.policy=${wantedPolicy}`),
-  })
+  const isOfStates = topic === `${prefix}.${statesName}`
+  const rules = {
+    topic, keepsAll: topic === `${prefix}.${ledger.name}`, ...(isOfStates ? { config: changelogConfig } : {}),
+  }
+  for (const { found, wanted, why, fix, fatal } of deletionTroubles(rules, settings)) {
+    findings.judge(topic, found, false, { verdict: fatal ? 'fatal' : 'warning', wanted, why, fix })
+  }
   const inSync = Number(settings.get('min.insync.replicas') ?? 2)
   check(replicas < replicasMin || inSync >= 2, `min.insync.replicas=${inSync}`, {
     wanted: '2',
     why: 'An append is acknowledged with one copy, and lost with its broker.',
-    fix: alter('min.insync.replicas=2'),
+    fix: alter(topic, 'min.insync.replicas=2'),
   })
   check(inSync <= replicas || !settings.has('min.insync.replicas'), `min.insync.replicas=${inSync} of ${replicas}`, {
     verdict: 'fatal',
     wanted: `at most ${replicas}`,
     why: 'Every append is refused.',
-    fix: alter(`min.insync.replicas=${Math.max(1, replicas - 1)}`),
+    fix: alter(topic, `min.insync.replicas=${Math.max(1, replicas - 1)}`),
   })
   const bytes = Number(settings.get('max.message.bytes') ?? messageBytesMin)
   check(bytes >= messageBytesMin, `max.message.bytes=${bytes}`, {
     wanted: `at least ${messageBytesMin}`,
     why: 'Appends are cut to it, and an item that is larger is refused.',
-    fix: alter(`max.message.bytes=${messageBytesMin}`),
-  })
-  const retention = Number(settings.get('retention.ms') ?? -1)
-  check(topic !== `${prefix}.${ledger.name}` || retention < 0 || retention >= dayMs, `retention.ms=${retention}`, {
-    wanted: 'a day or more',
-    why: 'A follower that is away for longer misses what was deleted, and nothing older can be explained.',
-    fix: alter('retention.ms=604800000'),
+    fix: alter(topic, `max.message.bytes=${messageBytesMin}`),
   })
   if (findings.all.length === before) findings.ok(topic, `${partitions} partitions, ${replicas} replicas`)
 }

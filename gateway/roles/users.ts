@@ -6,6 +6,7 @@ import { startUsers, type Users } from '../../actors/users.js'
 import { type Rejected, rejectedRecord, rejectedStream } from '../../ledger/rejected.js'
 import { ledger, type Stream, uplinks } from '../../schemas/streams.js'
 import type { Health } from '../../schemas/conditions.js'
+import { LedgerCut } from '../ledger-cut.js'
 import type { GatewayMetrics, SetAside } from '../metrics.js'
 import { PartitionWatch } from '../partition-watch.js'
 import type { Stores } from '../stores.js'
@@ -14,7 +15,7 @@ const nothing = new Uint8Array(0)
 
 /** Owns this node's share of the ledger's partitions and runs the user actors of it. */
 export async function startUsersRole (
-  { log, snapshots, links }: Stores, system: ActorSystem, metrics: GatewayMetrics, logger: Logger,
+  { log, snapshots, tables, links, cutting }: Stores, system: ActorSystem, metrics: GatewayMetrics, logger: Logger,
   health: Health
 ): Promise<Users> {
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
@@ -54,11 +55,15 @@ export async function startUsersRole (
   }
   const users = await startUsers(log, deps)
   links.users = question => { users.ask(question) }
-  const watch = new PartitionWatch({ log, health, progress: () => users.progress() })
+  const progress = () => users.progress()
+  const watch = new PartitionWatch({ log, health, progress })
+  const cut = cutting && new LedgerCut({ ...cutting, tables, health, progress })
+  cut?.start()
   return {
     ...users,
     async stop () {
       await watch.stop()
+      await cut?.stop()
       await users.stop()
     },
   }

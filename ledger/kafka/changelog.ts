@@ -3,11 +3,10 @@ import { GatewayError } from '../../schemas/errors.js'
 import { ChangelogFenced, type Change, type Changelog, type ChangelogWriter } from '../changelog.js'
 import type { Cluster } from './cluster.js'
 import { leaderOf } from './offsets.js'
-import { NotSetUp } from './no-answer.js'
 import type { Reader } from './reader.js'
 import { produce } from './record-apis.js'
 import { batchWriter, stamp, transactional, type Unreadable } from './record-batch.js'
-import { policyTrouble } from './topic-watch.js'
+import { policySetting } from './topic-settings.js'
 import type { WantedTopic } from './topics.js'
 import { judgeError, tell } from './verdicts.js'
 import { addPartitionsToTxn, type Api, endTxn, initTransactions, KafkaError } from './wire.js'
@@ -35,24 +34,16 @@ const fencedCodes = new Set([45, 47, 49, 59, 90])
 const duplicateSequence = 46
 const invalidState = 48
 
-/** A topic of our own, of which the brokers keep the last record of each key for ever. */
-export function changelogTopic (topic: string, partitions: number): WantedTopic {
+export const changelogConfig: Readonly<Record<string, string>> = {
+  [policySetting]: 'compact',
   // Compaction leaves the segment that is written to alone: small ones keep what has to be read again short.
-  const config = { 'cleanup.policy': 'compact', 'segment.bytes': `${64 << 20}`, 'min.cleanable.dirty.ratio': '0.3' }
-  return { topic, partitions, config }
+  'segment.bytes': `${64 << 20}`,
+  'min.cleanable.dirty.ratio': '0.3',
 }
 
-/**
- * A topic that deletes by age would lose the keys that nobody writes for long.
- *
- * @throws NotSetUp where one of them does
- */
-export async function refuseDeleting (cluster: Cluster, topics: readonly WantedTopic[]): Promise<void> {
-  const settings = await cluster.settings(topics.map(({ topic }) => topic), ['cleanup.policy'])
-  for (const { topic } of topics) {
-    const trouble = policyTrouble(topic, settings.get(topic)?.get('cleanup.policy'), 'compact')
-    if (trouble !== '') throw new NotSetUp(`Kafka ${trouble}`)
-  }
+/** A topic of our own, of which the brokers keep the last record of each key for ever. */
+export function changelogTopic (topic: string, partitions: number): WantedTopic {
+  return { topic, partitions, config: changelogConfig }
 }
 
 /**

@@ -27,7 +27,7 @@ interface Pending {
 
 const wanted: ReadonlyArray<Api<any, any>> = [
   produce, fetch, metadata, offsetForLeaderEpoch,
-  wire.createTopics, wire.listOffsets, wire.findCoordinator, wire.joinGroup,
+  wire.createTopics, wire.listOffsets, wire.deleteRecords, wire.findCoordinator, wire.joinGroup,
   wire.syncGroup, wire.heartbeat, wire.leaveGroup, wire.offsetCommit, wire.offsetFetch, wire.initProducerId,
   wire.addPartitionsToTxn, wire.endTxn,
 ]

@@ -1,6 +1,8 @@
 import { Cluster, type ClusterOptions } from './cluster.js'
+import { deleteTo } from './cutting.js'
 import { checkGroup } from './groups.js'
 import { deniedTopics, deniedTransactions, type NeedsOfTopic } from './rights.js'
+import { policySetting, retentionSettings } from './topic-settings.js'
 import { reach } from './topics.js'
 import { checkWire } from './wire-check.js'
 import { errorName } from './wire.js'
@@ -9,6 +11,8 @@ export interface InspectOptions extends ClusterOptions {
   /** HOST:PORT. */
   readonly brokers: readonly string[]
   readonly topics: readonly NeedsOfTopic[]
+  /** Those of which a node deletes records. */
+  readonly deletedFrom: readonly string[]
   readonly groups: readonly string[]
   /** One of each kind. */
   readonly transactionalIds: readonly string[]
@@ -22,6 +26,8 @@ export interface Inspected {
   readonly deniedGroups: readonly string[]
   /** What else this user lacks; one sentence each. */
   readonly deniedRights: readonly string[]
+  /** Why this user may not delete records of a topic that is there; one sentence each. */
+  readonly deniedDeletions: readonly string[]
 }
 
 export interface InspectedTopic {
@@ -36,7 +42,7 @@ export interface InspectedTopic {
 }
 
 /** Settings that the topics of a node are judged by. */
-const settingNames = ['cleanup.policy', 'max.message.bytes', 'min.insync.replicas', 'retention.ms']
+const settingNames = [policySetting, 'max.message.bytes', 'min.insync.replicas', ...retentionSettings]
 
 /** @throws Error where no broker answers within 10 s; UnsupportedBroker, NotAdmitted */
 export async function inspectKafka (options: InspectOptions): Promise<Inspected> {
@@ -50,6 +56,11 @@ export async function inspectKafka (options: InspectOptions): Promise<Inspected>
     const settings = await cluster.settings(there, settingNames)
     const denied = [...(await deniedTopics(cluster, options.topics)).values()]
     for (const id of options.transactionalIds) denied.push(await deniedTransactions(cluster, id))
+    // One that is compacted takes no deletion, which its policy tells.
+    const deletedFrom = options.deletedFrom.filter(topic =>
+      there.includes(topic) && settings.get(topic)?.get(policySetting)?.includes('compact') !== true)
+    cluster.topics.know(deletedFrom)
+    cluster.topics.learn(topicMetadata)
     return {
       brokers: cluster.brokers,
       topics: inOrder(names, topicMetadata).map(({ topic, topicErrorCode, partitionMetadata }) => ({
@@ -59,8 +70,9 @@ export async function inspectKafka (options: InspectOptions): Promise<Inspected>
         replicas: Math.min(...partitionMetadata.map(({ replicas = 0 }) => replicas)),
         settings: settings.get(topic) ?? new Map(),
       })),
-      deniedGroups: await deniedOf(cluster, options.groups),
+      deniedGroups: await deniedOf(options.groups, group => checkGroup(cluster, group)),
       deniedRights: denied.filter(sentence => sentence !== ''),
+      deniedDeletions: await deniedOf(deletedFrom, topic => deleteTo(cluster, topic, 0, 0n)),
     }
   } finally {
     cluster.close()
@@ -71,8 +83,8 @@ function inOrder<T extends { readonly topic: string }> (names: readonly string[]
   return [...topics].sort((a, b) => names.indexOf(a.topic) - names.indexOf(b.topic))
 }
 
-async function deniedOf (cluster: Cluster, groups: readonly string[]): Promise<string[]> {
+async function deniedOf (names: readonly string[], attempt: (name: string) => Promise<void>): Promise<string[]> {
   const denied: string[] = []
-  for (const group of groups) await checkGroup(cluster, group).catch((err: Error) => { denied.push(err.message) })
+  for (const name of names) await attempt(name).catch((err: Error) => { denied.push(err.message) })
   return denied
 }

@@ -6,15 +6,18 @@ import type { AppendOptions, Block, EventLog, Follower, Following, Position, Rea
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import { Appender, type AppendMetrics } from './appender.js'
 import type { Changelog } from '../changelog.js'
-import { changelogTopic, kafkaChangelog, refuseDeleting } from './changelog.js'
+import { changelogTopic, kafkaChangelog } from './changelog.js'
 import { Cluster, type ClusterOptions } from './cluster.js'
+import { deleteTo } from './cutting.js'
 import { decodeCopy } from './delivery.js'
 import { KafkaFollowing } from './following.js'
 import { decoderOf, singleObjectFormat, type RecordFormat } from './format.js'
+import type { Found } from './offsets.js'
 import { Reader } from './reader.js'
 import type { Unreadable } from './record-batch.js'
 import { checkGroup } from './groups.js'
 import { checkRights, needsOf } from './rights.js'
+import { retentionSettings } from './topic-settings.js'
 import { TopicWatch } from './topic-watch.js'
 import { ensureTopics, findTopics, reach, type TopicPolicy, type WantedTopic } from './topics.js'
 import { checkWire } from './wire-check.js'
@@ -59,6 +62,8 @@ export interface KafkaStream {
   readonly like?: Stream<any>
   /** For ever where it is left out. */
   readonly retentionMs?: number
+  /** Nothing of it goes but by `deleteTo`; what is set aside of it does, after `retentionMs`. */
+  readonly keepsAll?: boolean
   /** Further settings of a topic that is created. */
   readonly config?: Readonly<Record<string, string>>
   /** Its entries need not stay in the partition that they were placed in. */
@@ -71,6 +76,19 @@ export interface KafkaLog extends EventLog {
   readonly identity: string
   /** One of `changelogs`. */
   changelog (name: string): Changelog
+  /**
+   * The first record that was stored at or after a time, as who appended it says; undefined where there is none.
+   *
+   * @param atMs ms since 1970
+   * @throws GatewayError `ledger-unavailable`
+   */
+  firstSince (stream: Stream<any>, partition: number, atMs: number): Promise<Found | undefined>
+  /**
+   * Deletes what stands before an offset. Up to 0 it deletes nothing, and tells whether it may.
+   *
+   * @throws NotSetUp where a person has to change something first, Error where a later try may do better
+   */
+  deleteTo (stream: Stream<any>, partition: number, to: bigint): Promise<void>
   /** What there is of each topic whose entries stay where they were placed, for a record that outlives the process. */
   topics (): KafkaTopic[]
   /** Of the partitions that this process has in the group, as of their last fetch. */
@@ -120,7 +138,6 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
     const changelogs = (options.changelogs ?? []).map(({ name, like }) => (
       { ...changelogTopic(nameOf(name), cluster.partitions(nameOf(like.name))), like: nameOf(like.name) }))
     await ensureTopics(cluster, changelogs, options.topics)
-    await refuseDeleting(cluster, changelogs)
     // The transactional id of one partition stands for all: rights are granted to what they begin with.
     await checkRights(cluster, [...wanted, ...changelogs], changelogs.map(({ topic }) => `${topic}.0`))
     const watch = new TopicWatch({
@@ -140,12 +157,20 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
 /** What was set aside stands anywhere. */
 function wantedOf ({ streams, topicPrefix }: KafkaLogOptions): WantedTopic[] {
   const wanted = new Map<string, WantedTopic>()
-  for (const { stream, like, mayGrow = false, ...settings } of streams) {
+  for (const { stream, like, mayGrow = false, keepsAll = false, ...settings } of streams) {
     const topic = `${topicPrefix}.${stream.name}`
     const { name: rejectedName } = rejectedStream(stream)
     const rejected = `${topicPrefix}.${rejectedName}`
-    const goesWith = like ? { like: `${topicPrefix}.${like.name}` } : {}
-    wanted.set(topic, { topic, ...settings, mayGrow, needs: needsOf(stream.name), ...goesWith })
+    const kept = { config: { ...settings.config, ...Object.fromEntries(retentionSettings.map(name => [name, '-1'])) } }
+    wanted.set(topic, {
+      topic,
+      ...settings,
+      ...(keepsAll ? kept : {}),
+      keepsAll,
+      mayGrow,
+      needs: needsOf(stream.name),
+      ...(like ? { like: `${topicPrefix}.${like.name}` } : {}),
+    })
     if (wanted.has(rejected)) continue
     wanted.set(rejected, { topic: rejected, ...settings, mayGrow: true, needs: needsOf(rejectedName) })
   }
@@ -262,6 +287,16 @@ class Log implements KafkaLog {
   async derivedFrom (stream: Stream<any>, partition: number): Promise<bigint> {
     this.checkPartition(stream, partition)
     return this.reader.derivedFrom(this.topicOf(stream), partition)
+  }
+
+  firstSince (stream: Stream<any>, partition: number, atMs: number): Promise<Found | undefined> {
+    this.checkPartition(stream, partition)
+    return this.reader.firstSince(this.topicOf(stream), partition, atMs)
+  }
+
+  async deleteTo (stream: Stream<any>, partition: number, to: bigint): Promise<void> {
+    this.checkPartition(stream, partition)
+    await deleteTo(this.cluster, this.topicOf(stream), partition, to)
   }
 
   changelog (name: string): Changelog {

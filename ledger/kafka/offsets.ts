@@ -4,11 +4,14 @@ import { check, listOffsets } from './wire.js'
 
 const questionMs = 3_000
 
+/** Of a record, and when it was appended, ms since 1970 by who did; -1 for both where there is none. */
+export interface Found { readonly offset: bigint, readonly atMs: number }
+
 interface Asked {
   readonly topic: string
   readonly partition: number
   readonly timestamp: number
-  resolve (offset: bigint): void
+  resolve (found: Found): void
   reject (err: unknown): void
 }
 
@@ -19,7 +22,7 @@ class Questions {
 
   constructor (private readonly cluster: Cluster, private readonly node: number) {}
 
-  ask (topic: string, partition: number, timestamp: number): Promise<bigint> {
+  ask (topic: string, partition: number, timestamp: number): Promise<Found> {
     return new Promise((resolve, reject) => {
       this.waiting.push({ topic, partition, timestamp, resolve, reject })
       if (!this.busy) this.run()
@@ -63,9 +66,9 @@ class Questions {
       partitions.map(answer => [`${topic}/${answer.partition}`, answer])))
     for (const { topic, partition, resolve, reject } of asked) {
       try {
-        const answer = answers.get(`${topic}/${partition}`) ?? { errorCode: -1, offset: '-1' }
+        const answer = answers.get(`${topic}/${partition}`) ?? { errorCode: -1, offset: '-1', timestamp: '-1' }
         check(answer, `offsets of ${topic}/${partition}`)
-        resolve(BigInt(answer.offset))
+        resolve({ offset: BigInt(answer.offset), atMs: Number(answer.timestamp) })
       } catch (err) {
         reject(err)
       }
@@ -79,14 +82,27 @@ const questions = new WeakMap<Cluster, Map<number, Questions>>()
  * @param which an end, or ms since 1970 for the first record at or after it: -1n where there is none
  * @throws NoAnswer or KafkaError
  */
-export function offsetOf (
+export async function offsetOf (
   cluster: Cluster, node: number, topic: string, partition: number, which: 'first' | 'next' | number
 ): Promise<bigint> {
+  const timestamp = which === 'first' ? -2 : which === 'next' ? -1 : which
+  return (await recordAt(cluster, node, topic, partition, timestamp)).offset
+}
+
+/**
+ * The first record at or after a time.
+ *
+ * @param timestamp ms since 1970
+ * @throws NoAnswer or KafkaError
+ */
+export function recordAt (
+  cluster: Cluster, node: number, topic: string, partition: number, timestamp: number
+): Promise<Found> {
   let ofCluster = questions.get(cluster)
   if (!ofCluster) questions.set(cluster, ofCluster = new Map())
   let ofNode = ofCluster.get(node)
   if (!ofNode) ofCluster.set(node, ofNode = new Questions(cluster, node))
-  return ofNode.ask(topic, partition, which === 'first' ? -2 : which === 'next' ? -1 : which)
+  return ofNode.ask(topic, partition, timestamp)
 }
 
 /** @throws Error while the partition has no leader */

@@ -3,7 +3,7 @@ import { GatewayError } from '../../schemas/errors.js'
 import type { ReadRange } from '../log.js'
 import type { Cluster } from './cluster.js'
 import { CutBack, fetchOnce } from './fetch-once.js'
-import { leaderOf, offsetOf } from './offsets.js'
+import { type Found, leaderOf, offsetOf, recordAt } from './offsets.js'
 import { derivedFromOf } from './outgoing.js'
 import type { Place } from './places.js'
 import type { StoredRecord, Unreadable } from './record-batch.js'
@@ -37,12 +37,16 @@ export class Reader {
   }
 
   /** By the times of records: who appended them stamped them, us or another producer. */
-  offsetAt (topic: string, partition: number, atMs: number): Promise<bigint> {
+  firstSince (topic: string, partition: number, atMs: number): Promise<Found | undefined> {
     return this.patiently(async () => {
       const node = await leaderOf(this.cluster, topic, partition)
-      const found = await offsetOf(this.cluster, node, topic, partition, Math.max(0, Math.ceil(atMs)))
-      return found >= 0n ? found : await offsetOf(this.cluster, node, topic, partition, 'next')
+      const found = await recordAt(this.cluster, node, topic, partition, Math.max(0, Math.ceil(atMs)))
+      return found.offset >= 0n ? found : undefined
     })
+  }
+
+  async offsetAt (topic: string, partition: number, atMs: number): Promise<bigint> {
+    return (await this.firstSince(topic, partition, atMs))?.offset ?? (await this.bounds(topic, partition)).next
   }
 
   /** Looks at the last records only: one that is lower than the truth makes the deriver repeat itself, no more. */

@@ -1,11 +1,12 @@
 import type { Health } from '../../schemas/conditions.js'
 import type { Cluster } from './cluster.js'
+import { NotSetUp } from './no-answer.js'
 import { deniedTopics } from './rights.js'
-import type { WantedTopic } from './topics.js'
 import { defaultBatchBytesMax } from './topic-book.js'
+import { alter, deletionTroubles, policySetting, retentionSettings, tellTrouble } from './topic-settings.js'
+import type { WantedTopic } from './topics.js'
 
 const sizeSetting = 'max.message.bytes'
-const policySetting = 'cleanup.policy'
 
 export interface TopicWatchDeps {
   readonly cluster: Pick<Cluster, 'topics' | 'refresh' | 'settings' | 'describe'>
@@ -28,9 +29,9 @@ export class TopicWatch {
   /** Which right to the topic this user lacks, as of the last look; empty for none. */
   deniedOf (topic: string): string { return this.denied.get(topic) ?? '' }
 
-  /** @throws where no broker answers */
+  /** @throws NotSetUp where a changelog loses what nobody has written for long, Error where no broker answers */
   async start (): Promise<void> {
-    await this.look()
+    await this.look(true)
     this.later()
   }
 
@@ -50,17 +51,22 @@ export class TopicWatch {
     }, this.deps.everyMs).unref()
   }
 
-  private async look (): Promise<void> {
+  private async look (isStart = false): Promise<void> {
     const { cluster, wanted, health } = this.deps
-    const settings = await cluster.settings(wanted.map(({ topic }) => topic), [sizeSetting, policySetting])
+    const names = [sizeSetting, policySetting, ...retentionSettings]
+    const settings = await cluster.settings(wanted.map(({ topic }) => topic), names)
     const denied = await deniedTopics(cluster, wanted)
     if (this.closed) return
     this.denied = denied
-    for (const { topic, config } of wanted) {
+    for (const each of wanted) {
+      const { topic, config } = each
       const of = settings.get(topic)
       if (of) cluster.topics.setBatchBytesMax(topic, Number(of.get(sizeSetting)) || defaultBatchBytesMax)
-      const policy = of?.get(policySetting)
-      const trouble = this.troubleOf(topic) || policyTrouble(topic, policy, config?.[policySetting])
+      const [deletion] = of ? deletionTroubles(each, of) : []
+      if (isStart && deletion && config?.[policySetting] === 'compact') {
+        throw new NotSetUp(`Kafka ${tellTrouble(topic, deletion)}`)
+      }
+      const trouble = this.troubleOf(topic) || (deletion ? tellTrouble(topic, deletion) : '')
       if (trouble === '') health.end('topics', topic)
       else health.begin('topics', trouble, topic)
       const lacks = denied.get(topic)
@@ -81,20 +87,8 @@ export class TopicWatch {
     if (wantedBytes > topics.batchBytesMax(topic)) {
       const bytesMax = topics.batchBytesMax(topic)
       return `topic ${topic} takes ${bytesMax} bytes, one item that was refused has ${wantedBytes}: ` +
-        `kafka-configs --alter --topic ${topic} --add-config ${sizeSetting}=${2 * wantedBytes}`
+        alter(topic, `${sizeSetting}=${2 * wantedBytes}`)
     }
     return ''
   }
-}
-
-/**
- * Compaction keeps one record of each key of a stream, and deletion by age loses keys of a changelog.
- *
- * @param policy undefined where it may not be seen
- */
-export function policyTrouble (topic: string, policy: string | undefined, wanted = 'delete'): string {
-  const isGood = policy === undefined || (wanted === 'compact' ? policy === wanted : !policy.includes('compact'))
-  if (isGood) return ''
-  return `topic ${topic} has cleanup.policy=${policy}, which loses what it holds: ` +
-    `kafka-configs --alter --topic ${topic} --add-config cleanup.policy=${wanted}`
 }

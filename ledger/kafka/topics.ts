@@ -14,6 +14,8 @@ export interface WantedTopic extends NeedsOfTopic {
   readonly like?: string
   /** Its entries need not stay in the partition that they were placed in. */
   readonly mayGrow?: boolean
+  /** Brokers delete nothing of it by themselves. */
+  readonly keepsAll?: boolean
 }
 
 /** How topics come to be that are not there. */

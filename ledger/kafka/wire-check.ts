@@ -53,7 +53,14 @@ const samples: readonly Sample[] = [
     question: { topics: [{ topic: 't', partitions: [{ partition: 5, timestamp: -2 }] }] },
     asked: 'ffffffff' + '01' + '00000001' + '000174' + '00000001' + '00000005' + 'fffffffffffffffe',
     answer: '00000000' + '00000001' + '000174' + '00000001' + '00000005' + '0006' + 'ffffffffffffffff' + '0000000000000007',
-    told: { responses: [{ topic: 't', partitions: [{ partition: 5, errorCode: 6, offset: '7' }] }] },
+    told: { responses: [{ topic: 't', partitions: [{ partition: 5, errorCode: 6, timestamp: '-1', offset: '7' }] }] },
+  },
+  {
+    api: wire.deleteRecords,
+    question: { topics: [{ topic: 't', partitions: [{ partition: 5, offset: '6' }] }], timeout: 9 },
+    asked: '00000001' + '000174' + '00000001' + '00000005' + '0000000000000006' + '00000009',
+    answer: '00000000' + '00000001' + '000174' + '00000001' + '00000005' + '0000000000000006' + '001d',
+    told: { topics: [{ topic: 't', partitions: [{ partition: 5, errorCode: 29 }] }] },
   },
   {
     api: wire.findCoordinator,

@@ -207,8 +207,21 @@ export const createTopics = api<
  */
 export const listOffsets = api<
   { topics: ReadonlyArray<OfTopic<{ partition: number, timestamp: number }>> },
-  { readonly responses: ReadonlyArray<OfTopic<Failable & { readonly partition: number, readonly offset: string }>> }
+  {
+    /** With the time of the record that was found; -1 for an end. */
+    readonly responses: ReadonlyArray<OfTopic<Failable & {
+      readonly partition: number
+      readonly timestamp: string
+      readonly offset: string
+    }>>
+  }
 >('ListOffsets', 3)
+
+/** Deletes what stands before `offset`, which does nothing where that is gone already. */
+export const deleteRecords = api<
+  { topics: ReadonlyArray<OfTopic<{ partition: number, offset: string }>>, timeout: number },
+  { readonly topics: ReadonlyArray<OfTopic<Failable & { readonly partition: number }>> }
+>('DeleteRecords', 1)
 
 /** `coordinatorType` 0 asks for that of a group, 1 for that of a transactional id, which `groupId` is then. */
 export const findCoordinator = api<

@@ -2,7 +2,10 @@ import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
+import { readConfig } from '../../gateway/config.js'
+import { kafkaFindings } from '../../gateway/doctor/kafka.js'
 import { run, start } from '../cli/given.js'
+import { until } from '../gateway/node.js'
 import { redisMissing, startRedis } from './redis.js'
 import { passwords, secureKafkaMissing, startSecureKafka } from './secure-kafka.js'
 import { findPort } from './server-process.js'
@@ -14,7 +17,12 @@ const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, Kafka, logLevel
 t.test('A node that may do only what docs/operations.md says', { skip: secureKafkaMissing() ?? redisMissing() ?? false }, async t => {
   const { kafka, certificates, login } = await startSecureKafka(t)
   const { ca, server, client } = certificates
-  await grant(kafka.brokers[0]!)
+  const { CREATE, DESCRIBE, READ, WRITE } = AclOperationTypes
+  const { GROUP, TOPIC, TRANSACTIONAL_ID } = AclResourceTypes
+  await grant(kafka.brokers[0]!, [
+    [TOPIC, 'ledgerline.', [DESCRIBE, READ, WRITE, CREATE]], [GROUP, 'ledgerline.', [READ]],
+    [TRANSACTIONAL_ID, 'ledgerline.states.', [DESCRIBE, WRITE]],
+  ])
   const tlsPort = await findPort()
   await startRedis(t, {
     args: ['--tls-port', `${tlsPort}`, '--tls-cert-file', server.cert, '--tls-key-file', server.key, '--tls-ca-cert-file', ca,
@@ -40,14 +48,28 @@ t.test('A node that may do only what docs/operations.md says', { skip: secureKaf
     LEDGERLINE_JWT_SECRET: 's'.repeat(32),
   }
 
+  const healthOf = async (url: string) =>
+    await (await fetch(`${url}/v1/health`, { headers: { authorization: `Bearer ${env.LEDGERLINE_API_KEYS}` } })).json()
+
+  await t.test('says so where it may not delete what is old of the ledger', async t => {
+    const url = await started(t, env)
+    await until('the trouble is told', async () => (await healthOf(url)).troubles.length > 0)
+    const [trouble] = (await healthOf(url)).troubles
+    t.match(trouble, { condition: 'retention', stops: false, reason: /grant DELETE on it \(kafka-acls --add/ })
+    const findings = await kafkaFindings(readConfig(env))
+    t.match(findings.filter(({ verdict, subject }) => verdict === 'warning' && subject === 'deletion'),
+      [{ found: /may not delete its records/, fix: /--operation Delete --topic ledgerline\.ledger$/ }], 'as does doctor')
+  })
+
+  await grant(kafka.brokers[0]!, [[AclResourceTypes.TOPIC, 'ledgerline.ledger', [AclOperationTypes.DELETE]]])
   await t.test('works', async t => {
     const url = await started(t, env)
     const cwd = t.testdir()
     const commands = { cwd, env: { LEDGERLINE_API_KEYS: env.LEDGERLINE_API_KEYS } }
     t.match(await run(['push', 'ann', 'hello', '--url', url], commands), { code: 0 })
     t.match(await run(['state', 'ann', '--at', 'now', '--url', url], commands), { code: 0 }, 'and reads what it has stored')
-    const health = await fetch(`${url}/v1/health`, { headers: { authorization: `Bearer ${env.LEDGERLINE_API_KEYS}` } })
-    t.match(await health.json(), { ready: true, troubles: [] })
+    t.match(await healthOf(url), { ready: true, troubles: [] })
+    t.strictSame((await kafkaFindings(readConfig(env))).filter(({ verdict, subject }) => verdict !== 'ok' && subject === 'deletion'), [])
   })
 
   for (const [name, wrong, message] of [
@@ -82,15 +104,11 @@ async function started (t: Test, env: Record<string, string>): Promise<string> {
   throw new Error('the node has ended')
 }
 
-async function grant (broker: string): Promise<void> {
+async function grant (
+  broker: string, granted: ReadonlyArray<[type: number, prefix: string, operations: number[]]>
+): Promise<void> {
   const admin = new Kafka({ brokers: [broker], logLevel: logLevel.NOTHING }).admin()
   await admin.connect()
-  const { CREATE, DESCRIBE, READ, WRITE } = AclOperationTypes
-  const { GROUP, TOPIC, TRANSACTIONAL_ID } = AclResourceTypes
-  const granted: Array<[number, string, number[]]> = [
-    [TOPIC, 'ledgerline.', [DESCRIBE, READ, WRITE, CREATE]], [GROUP, 'ledgerline.', [READ]],
-    [TRANSACTIONAL_ID, 'ledgerline.states.', [DESCRIBE, WRITE]],
-  ]
   await admin.createAcls({
     acl: granted.flatMap(([resourceType, resourceName, operations]) => operations.map(operation => ({
       resourceType,

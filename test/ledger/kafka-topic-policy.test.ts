@@ -26,7 +26,7 @@ t.test('topics that are not there', { skip: kafkaMissing() ?? false }, async t =
       message: /^Kafka topics are not there, and KAFKA_TOPICS=check .* create checked\.\S+ \(partitions=3\)/,
     })
     const { topics } = await inspectKafka({
-      brokers, clientId: 'one', topics: [{ topic: name('checked') }], groups: [], transactionalIds: [],
+      brokers, clientId: 'one', topics: [{ topic: name('checked') }], groups: [], transactionalIds: [], deletedFrom: [],
     })
     t.equal(topics[0]!.error, 'UNKNOWN_TOPIC_OR_PARTITION')
 
@@ -56,6 +56,7 @@ t.test('topics that are not there', { skip: kafkaMissing() ?? false }, async t =
       topics: [name('made'), 'made.states'].map(topic => ({ topic })),
       groups: [],
       transactionalIds: [],
+      deletedFrom: [],
     })
     t.match(topics.map(({ partitions, replicas, settings }) => [
       partitions, replicas, settings.get('max.message.bytes'), settings.get('min.insync.replicas'),

@@ -43,11 +43,11 @@ t.test('what a node needs of Kafka', { skip: kafkaMissing() ?? false }, async t 
       return told.length === 5
     })
     t.match(told, [
-      { subject: 'odd.ledger', verdict: 'fatal', found: 'cleanup.policy=compact', wanted: 'delete', fix: /odd\.ledger --add-config cleanup\.policy=delete/ },
-      { subject: 'odd.ledger', verdict: 'warning', found: 'retention.ms=1000' },
+      { subject: 'odd.ledger', verdict: 'fatal', found: 'cleanup.policy=compact', wanted: 'cleanup.policy=delete', fix: /odd\.ledger --add-config cleanup\.policy=delete/ },
+      { subject: 'odd.ledger', verdict: 'warning', found: 'retention.ms=1000', fix: /odd\.ledger --add-config retention\.ms=-1$/ },
       { subject: 'odd.uplinks', verdict: 'fatal', found: '1 partitions', wanted: '4, as the ledger has' },
       { subject: 'odd.uplinks', verdict: 'warning', found: 'max.message.bytes=1000' },
-      { subject: 'odd.states', verdict: 'fatal', found: 'cleanup.policy=delete', wanted: 'compact' },
+      { subject: 'odd.states', verdict: 'fatal', found: 'cleanup.policy=delete', wanted: 'cleanup.policy=compact' },
     ])
   })
 
