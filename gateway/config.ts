@@ -5,7 +5,7 @@ import { parseEnv } from 'node:util'
 import { findMisspelt } from './misspelt.js'
 import {
   allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, oneOf, pattern, readSetting, secret, setting,
-  type Setting, tokenSecret, url,
+  type Setting, tokenSecret, urlWithoutLogin,
 } from './setting.js'
 import { kafkaAccess } from './kafka-access.js'
 import { redisAccess } from './redis-access.js'
@@ -90,11 +90,11 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   nodeId: setting('NODE_ID', hostNodeId(), name64, 'name of this node, unique in the cluster'),
   region: setting('REGION', 'local', name64, 'region of this node; ip-config prefers the client\'s own'),
   roles: setting('ROLES', 'all', allOrSomeOf(roles), 'what this node does, comma-separated'),
-  publicWsUrl: setting('PUBLIC_WS_URL', undefined, url('ws', 'wss'), 'what ip-config hands to WebSocket clients'),
-  publicTcpUrl: setting('PUBLIC_TCP_URL', undefined, url('tcp', 'tls'), 'what ip-config hands to TCP clients'),
+  publicWsUrl: setting('PUBLIC_WS_URL', undefined, urlWithoutLogin('ws', 'wss'), 'what ip-config hands to WebSocket clients'),
+  publicTcpUrl: setting('PUBLIC_TCP_URL', undefined, urlWithoutLogin('tcp', 'tls'), 'what ip-config hands to TCP clients'),
   jwtSecret: secret(setting('JWT_SECRET', undefined, tokenSecret(),
     'HS256 secret of client tokens; generated where neither it nor the JWKS URL is set')),
-  jwksUrl: setting('JWKS_URL', undefined, url('http', 'https'), 'keys of client tokens: RS256, ES256 or EdDSA'),
+  jwksUrl: setting('JWKS_URL', undefined, urlWithoutLogin('http', 'https'), 'keys of client tokens: RS256, ES256 or EdDSA'),
   jwtAudience: setting('JWT_AUDIENCE', undefined, pattern('a name or a URL', /^\S{1,256}$/), 'wanted aud of client tokens'),
   clockToleranceMs: setting('CLOCK_TOLERANCE_MS', '30000', integer(0, 600_000),
     'by how much the clocks of those who issue tokens may differ'),

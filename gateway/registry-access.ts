@@ -18,6 +18,9 @@ export function registryAccess (config: StoreConfig): RegistryAccess {
   if (url !== undefined && !url.startsWith('https:') && usesFiles) {
     throw new ConfigError('SCHEMA_REGISTRY_URL: got http, want https, for SCHEMA_REGISTRY_SSL_... is set')
   }
+  if (url !== undefined && !isDecodable(url)) {
+    throw new ConfigError('SCHEMA_REGISTRY_URL: got a login with a "%" that begins no character, want "%25" for it')
+  }
   const password = passwordOf(config)
   if (url !== undefined && new URL(url).username !== '' && (username ?? password) !== undefined) {
     throw new ConfigError('SCHEMA_REGISTRY_URL and SCHEMA_REGISTRY_USERNAME: got a user in both, want one of them')
@@ -30,6 +33,16 @@ export function registryAccess (config: StoreConfig): RegistryAccess {
       ? { tls: clientTls({ prefix: 'SCHEMA_REGISTRY_SSL', caFile, certFile, keyFile, keyPassword, serverName }) }
       : {}),
     ...(username === undefined ? {} : { username, password: password! }),
+  }
+}
+
+function isDecodable (url: string): boolean {
+  const { username, password } = new URL(url)
+  try {
+    decodeURIComponent(`${username}:${password}`)
+    return true
+  } catch {
+    return false
   }
 }
 

@@ -46,7 +46,10 @@ export function readSetting<T> (setting: Setting<T>, env: Environment, options: 
   const given = options[setting.variable]?.trim() || env[setting.variable]?.trim() || setting.fallback
   if (given === undefined) return undefined
   const value = setting.parse(given)
-  if (value === undefined) throw wrong(setting.variable, setting.secret ? 'something else' : given, setting.want)
+  if (value === undefined) {
+    const shown = setting.secret ? 'something else' : given.replace(/:\/\/[^/?#]*@/, '://…@')
+    throw wrong(setting.variable, shown, setting.want)
+  }
   return value
 }
 
@@ -133,6 +136,20 @@ export function url (...schemes: string[]): Reader<string> {
   return {
     want: `a URL that starts with ${starts.join(' or ')}`,
     parse: text => starts.some(start => text.startsWith(start)) && URL.canParse(text) ? text : undefined,
+  }
+}
+
+/** Of one that is asked without a login, or handed to others: a login in it would do nothing but be seen. */
+export function urlWithoutLogin (...schemes: string[]): Reader<string> {
+  const { want, parse } = url(...schemes)
+  return {
+    want: `${want}, without user and password`,
+    parse (text) {
+      const found = parse(text)
+      if (found === undefined) return undefined
+      const { username, password } = new URL(found)
+      return username === '' && password === '' ? found : undefined
+    },
   }
 }
 

@@ -1,6 +1,6 @@
 import {
   brokerList, hostName, integer, numbersOf, oneOf, onOff, pairs, path, pattern, redis, secret, setting, type Setting,
-  url,
+  url, urlWithoutLogin,
 } from './setting.js'
 
 /* Where the stores of a cluster are, and how a node is admitted to them. All roles and commands read the same. */
@@ -85,7 +85,7 @@ export const storeSettings: { readonly [K in keyof StoreConfig]-?: Setting<Store
   kafkaSaslUsername: setting('KAFKA_SASL_USERNAME', undefined, login, 'user; with a token URL the client id'),
   kafkaSaslPassword: secret(setting('KAFKA_SASL_PASSWORD', undefined, login, 'its password; with a token URL the client secret')),
   kafkaSaslPasswordFile: setting('KAFKA_SASL_PASSWORD_FILE', undefined, path(), 'file with the password, read at each login'),
-  kafkaSaslTokenUrl: setting('KAFKA_SASL_TOKEN_URL', undefined, url('http', 'https'),
+  kafkaSaslTokenUrl: setting('KAFKA_SASL_TOKEN_URL', undefined, urlWithoutLogin('http', 'https'),
     'OAUTHBEARER: where tokens come from (OAuth 2 client credentials)'),
   kafkaSaslTokenScope: setting('KAFKA_SASL_TOKEN_SCOPE', undefined, login, 'OAUTHBEARER: scope to ask for'),
   kafkaSaslTokenFile: setting('KAFKA_SASL_TOKEN_FILE', undefined, path(), 'OAUTHBEARER: file with a token, read at each login'),

@@ -68,9 +68,10 @@ t.test('readConfig', async t => {
     LEDGERLINE_NODE_ID: ['a b', 'a'.repeat(65)],
     LEDGERLINE_ROLES: ['edges', 'edge,all', ','],
     LEDGERLINE_LOGIN_POLICY: ['devices'],
-    LEDGERLINE_PUBLIC_WS_URL: ['http://a', 'ws://'],
+    LEDGERLINE_PUBLIC_WS_URL: ['http://a', 'ws://', 'wss://user:seen@a'],
     LEDGERLINE_PUBLIC_TCP_URL: ['a:9100'],
-    LEDGERLINE_JWKS_URL: ['file:///etc/keys'],
+    LEDGERLINE_JWKS_URL: ['file:///etc/keys', 'https://user:seen@a/jwks', 'https://:seen@a', 'ldap://user:seen@a'],
+    KAFKA_SASL_TOKEN_URL: ['https://user:seen@a/token'],
     LEDGERLINE_API_KEYS: ['two words in a long key', 'kéy of the twenty chars', 'k', 'k'.repeat(19), `${'k'.repeat(20)},short`],
     LEDGERLINE_JWT_SECRET: ['s', 's'.repeat(31), 'é'.repeat(15)],
     LEDGERLINE_CLOCK_TOLERANCE_MS: ['-1', '600001'],
@@ -94,6 +95,11 @@ t.test('readConfig', async t => {
     t.throws(() => readConfig({ LEDGERLINE_JWT_SECRET: 'hush' }), { message: /^(?!.*hush)/ })
     t.throws(() => readConfig({ LEDGERLINE_API_KEYS: 'hush hush' }), { message: /^(?!.*hush)/ })
     t.throws(() => readConfig({ REDIS_URL: 'hush' }), { message: /^(?!.*hush)/ })
+    for (const variable of ['LEDGERLINE_JWKS_URL', 'LEDGERLINE_PUBLIC_WS_URL', 'KAFKA_SASL_TOKEN_URL']) {
+      for (const url of ['https://ann:hush@a/b', 'https://hush@a', 'ldap://ann:hush@a']) {
+        t.throws(() => readConfig({ [variable]: url }), { name: 'ConfigError', message: /^(?!.*hush).*…@a/ }, url)
+      }
+    }
   })
 
   t.test('refuses one half of a cluster', async t => {
@@ -263,6 +269,14 @@ t.test('the way to Kafka', async t => {
   t.match(options({ KAFKA_SASL_MECHANISM: 'AWS_MSK_IAM', KAFKA_SASL_AWS_REGION: 'eu-west-1' }), {
     sasl: { mechanism: 'OAUTHBEARER' }, ssl: {},
   })
+})
+
+t.test('the way to the schema registry', async t => {
+  const cluster = { KAFKA_BROKERS: 'a:9093', REDIS_URL: 'redis://a' }
+  t.throws(() => readConfig({ ...cluster, SCHEMA_REGISTRY_URL: 'https://ann:hush%zz@a' }), {
+    name: 'ConfigError', message: /^SCHEMA_REGISTRY_URL: (?!.*hush).*"%25"/,
+  })
+  t.equal(readConfig({ ...cluster, SCHEMA_REGISTRY_URL: 'https://ann:a%25b@a' }).schemaRegistryUrl, 'https://ann:a%25b@a')
 })
 
 t.test('the way to Redis', async t => {
