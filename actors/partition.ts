@@ -188,9 +188,11 @@ export class Partition {
 
   /**
    * Saves what has changed of the users since the last time, and the place that the next owner starts from. Never
-   * rejects: what could not be saved is saved by the next one.
+   * rejects: what could not be saved is saved by the next one. Nothing of an assignment that is lost is saved: a user
+   * whose actor has stopped would not be among those who are asked, and his entries be passed over.
    */
   checkpoint (): Promise<void> {
+    if (this.#isLost) return Promise.resolve()
     this.#entriesSinceCheckpoint = 0
     return this.#checkpointer.run().then(() => { this.stopped.saved(this.#checkpointer.saved) })
   }

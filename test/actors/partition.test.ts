@@ -131,6 +131,27 @@ t.test('A user actor that stops', async t => {
     t.equal(partition.progress.saved, 0n)
     t.equal(lost, 1)
   })
+
+  t.test('at a question leaves nothing to the next checkpoint, which would not have what he has folded', async t => {
+    const world = await given(t, t.testdir())
+    const deps: typeof world.deps = {
+      ...stopping(world, () => false),
+      links: { ...world.deps.links, toAsker: () => { throw new Error('a defect') } },
+    }
+    let lost = 0
+    const partition = await Partition.open(0, deps, new StoppedUsers(), () => { lost++ })
+    t.teardown(() => partition.revoke())
+    const items = [...of('ann', opened('a1'), uplink('a1', 1)), ...of('bob', opened('b1'))]
+    await append(world, items)
+    partition.received({ partition: 0, offset: 0n, items })
+    await until(() => partition.progress.published === 1n)
+    partition.ask({
+      type: 'askRequest', userId: 'ann', partition: 0, nodeId: 'n1', askId: 1, asOf: 0n, messageId: 'm1', content: 1,
+    })
+    await until(() => lost === 1)
+    await partition.checkpoint()
+    t.equal(await world.snapshots.checkpoint(0), 0n)
+  })
 })
 
 t.test('A crash', async t => {
