@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { EventLog } from '../ledger/log.js'
-import { openRoutes, routesOf, routingKey } from '../projections/routing.js'
-import type { Tables } from '../projections/tables/tables.js'
+import { connectionOf, routesOf, routingKey } from '../projections/routing.js'
+import type { IndexedTables } from '../projections/tables/tables.js'
 import type { Entry } from '../schemas/facts.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger } from '../schemas/streams.js'
 
 export interface KickDeps {
   readonly log: EventLog
-  readonly tables: Tables
+  readonly tables: IndexedTables
 }
 
 /** At least one of the two ids is there. */
@@ -37,7 +37,7 @@ export async function kick (deps: KickDeps, { userId, connectionId, reason }: Ki
   const { log, tables } = deps
   const partitions = log.partitions(ledger)
   const found = userId === ''
-    ? await whoseIs(tables, connectionId)
+    ? await whoseIs(tables, partitions, connectionId)
     : routesOf(await tables.get('routing', partitionOf(userId, partitions), routingKey(userId)))
       .map(route => ({ userId, connectionId: route.connectionId }))
   const connections = connectionId === '' ? found : found.filter(route => route.connectionId === connectionId)
@@ -53,10 +53,8 @@ export async function kick (deps: KickDeps, { userId, connectionId, reason }: Ki
   return { connections }
 }
 
-/** Whoever knows a connection and not its user pays with a walk over the table. */
-async function whoseIs (tables: Tables, connectionId: string): Promise<Kicked[]> {
-  for await (const route of openRoutes(tables.scan('routing'))) {
-    if (route.connectionId === connectionId) return [{ userId: route.userId, connectionId }]
-  }
-  return []
+/** Nothing of a connection's id says in which partition its user is: each of them is asked. */
+async function whoseIs (tables: IndexedTables, partitions: number, connectionId: string): Promise<Kicked[]> {
+  const open = await connectionOf(tables, Array.from({ length: partitions }, (_, i) => i), connectionId)
+  return open ? [{ userId: open.userId, connectionId }] : []
 }

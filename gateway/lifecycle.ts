@@ -1,6 +1,6 @@
 import type { EventLog, Following } from '../ledger/log.js'
 import { nodeRows, type NodeRow } from '../projections/nodes.js'
-import type { TablePosition, Tables } from '../projections/tables/tables.js'
+import type { IndexedTables, TablePosition } from '../projections/tables/tables.js'
 import type { Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger, nodes } from '../schemas/streams.js'
@@ -12,7 +12,7 @@ const sweepEveryMs = 500
 
 export interface LifecycleDeps {
   readonly log: EventLog
-  readonly tables: Tables
+  readonly tables: IndexedTables
   readonly identity: NodeIdentity
   readonly leaseMs: number
   readonly health: Health
@@ -167,7 +167,7 @@ export class Lifecycle {
     if (ready.size === 0) return // the next sweep looks again
     const provenTo = (nodeId: string) => this.#leases.provenTo(partitionOf(nodeId, log.partitions(nodes)))
     const orphans = new Orphans(view, this.#unknown, performance.now(), provenTo)
-    await endConnections(log, tables, route => ready.has(route.partition) && orphans.has(route), 'its node is gone')
+    await endConnections(log, tables, [...ready], node => orphans.has(node), 'its node is gone')
     for (const partition of ready) ends.delete(partition)
     if (ends.size > 0) return
     orphans.forgetFound()

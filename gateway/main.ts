@@ -107,7 +107,8 @@ async function start (
   if (!stores.shared) {
     // Sockets do not outlive their process: whatever the table still shows open was opened by an earlier one.
     await projections?.caughtUp()
-    await endConnections(log, tables, () => true, 'the node has started again')
+    const partitions = Array.from({ length: log.partitions(ledger) }, (_, partition) => partition)
+    await endConnections(log, tables, partitions, () => true, 'the node has started again')
   }
 
   const nodeTable = new NodeTable(tables, log.partitions(nodes), config.heartbeatMs, health)

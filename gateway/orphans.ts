@@ -1,7 +1,7 @@
 import type { EventLog } from '../ledger/log.js'
 import type { NodeRow } from '../projections/nodes.js'
-import { openRoutes, type OpenRoute, type Route } from '../projections/routing.js'
-import type { Tables } from '../projections/tables/tables.js'
+import { connectionsOf, type NodeLife } from '../projections/routing.js'
+import type { IndexedTables } from '../projections/tables/tables.js'
 import { unknownCounts } from '../schemas/counts.js'
 import type { Entry } from '../schemas/facts.js'
 import { ledger } from '../schemas/streams.js'
@@ -20,7 +20,7 @@ export function isLiving (state: NodeRow['state']): boolean {
 }
 
 /**
- * Whether the node of a connection is gone for good, and the connection with it. That a node or an epoch has ended must
+ * Whether a node is gone for good, and its connections with it. That a node or an epoch has ended must
  * be said by its row: what is absent from a table proves nothing, for the table may be half read. A node without a row
  * counts as gone once it has been missed for a minute and the table is shown to be whole since.
  */
@@ -40,7 +40,7 @@ export class Orphans {
     this.#firstLiving = new Map(view.map(({ nodeId, epoch, state }) => [nodeId, isLiving(state) ? epoch : epoch + 1]))
   }
 
-  has ({ nodeId, nodeEpoch }: Route): boolean {
+  has ({ nodeId, nodeEpoch }: NodeLife): boolean {
     const first = this.#firstLiving.get(nodeId)
     if (first !== undefined) return nodeEpoch < first
     const sinceMs = this.unknown.get(nodeId)
@@ -50,20 +50,23 @@ export class Orphans {
     return isGone
   }
 
-  /** All routes were judged: nodes that are known by now, and those without a connection, are missed no longer. */
+  /** All were judged: nodes that are known by now, and those without a connection, are missed no longer. */
   forgetFound (): void {
     for (const nodeId of this.unknown.keys()) if (!this.#missed.has(nodeId)) this.unknown.delete(nodeId)
   }
 }
 
-/** Closes in the ledger those connections that the routing table shows open and `isOver` says are not. */
+/**
+ * Closes in the ledger all connections that the routing table shows open on nodes of which `isOver` says that they are.
+ *
+ * @param partitions of the ledger, in which to do so
+ */
 export async function endConnections (
-  log: EventLog, tables: Tables, isOver: (route: OpenRoute) => boolean, reason: string
+  log: EventLog, tables: IndexedTables, partitions: readonly number[], isOver: (node: NodeLife) => boolean,
+  reason: string
 ): Promise<void> {
   const byPartition = new Map<number, Entry[]>()
-  for await (const route of openRoutes(tables.scan('routing'))) {
-    if (!isOver(route)) continue
-    const { partition, userId, connectionId } = route
+  for await (const { partition, userId, connectionId } of connectionsOf(tables, partitions, isOver)) {
     const entries = byPartition.get(partition) ?? []
     byPartition.set(partition, entries)
     entries.push(nodeLost(userId, connectionId, reason))

@@ -1,4 +1,5 @@
 import { isSlot } from './closed.js'
+import { isIndexRow } from './tables/route-index.js'
 import type { Draft, TableName, Tables } from './tables/tables.js'
 
 /** One field in which the live table is not what its stream makes of it. */
@@ -31,6 +32,8 @@ export interface ComparisonDeps {
   readonly draft: Draft
   /** Partitions whose stream has lost its beginning: there the ring of closed connections has other numbers. */
   readonly cut: ReadonlySet<number>
+  /** Partitions in which the live table's index is not kept, for an earlier version writes there. */
+  readonly unindexed: ReadonlySet<number>
   /** Resolves when both have taken all that was in the stream at the call. */
   settle (partitions: readonly number[]): Promise<void>
   /** Lets others have their turn, if they waited for a while. */
@@ -91,10 +94,15 @@ export class Comparison {
       const moved: Suspect[] = []
       for (const { partition, key, differences: before } of suspects) {
         const rows = await Promise.all([live.get(table, partition, key), draft.get(table, partition, key)])
+        // Fields that differ by now only are on their way: a row by node changes all the time.
         const now = this.#between(partition, key, ...rows)
-        const stable = now.filter(difference => before.some(other => isSame(difference, other)))
-        if (stable.length === now.length) for (const difference of stable) this.#count(difference)
-        else moved.push({ partition, key, differences: now })
+          .filter(({ field }) => before.some(other => other.field === field))
+        const changed: Difference[] = []
+        for (const difference of now) {
+          if (before.some(other => isSame(difference, other))) this.#count(difference)
+          else changed.push(difference)
+        }
+        if (changed.length > 0) moved.push({ partition, key, differences: changed })
       }
       suspects = moved
     }
@@ -110,7 +118,9 @@ export class Comparison {
     partition: number, key: string, live: ReadonlyMap<string, any>, rebuilt: ReadonlyMap<string, any>
   ): Difference[] {
     const differences: Difference[] = []
-    const isCut = this.#deps.cut.has(partition)
+    const { table, cut, unindexed } = this.#deps
+    if (unindexed.has(partition) && isIndexRow(table, key)) return differences
+    const isCut = cut.has(partition)
     for (const [field, value] of rebuilt) {
       if (isCut && isSlot(value)) continue
       if (!live.has(field)) differences.push({ kind: 'missing', partition, key, field, rebuilt: value })

@@ -9,6 +9,7 @@ import { presence } from './presence.js'
 import type { Route } from './routing.js'
 import { routing } from './routing.js'
 import type { PlacedProjection } from './table-writer.js'
+import { isIndexRow } from './tables/route-index.js'
 import { put, type Draft, type TableName, type Tables, type TableWrite } from './tables/tables.js'
 
 /** How one table is built from its stream alone. */
@@ -100,7 +101,7 @@ export async function seed (
   const waiting = new Map<number, TableWrite[]>()
   for await (const { partition, key, fields } of live.scan(plan.projection.table)) {
     const before = atMs.get(partition)
-    if (before === undefined) continue
+    if (before === undefined || isIndexRow(plan.projection.table, key)) continue
     const writes = waiting.get(partition) ?? []
     waiting.set(partition, writes)
     for (const [field, value] of plan.older(fields, before)) writes.push(put(key, field, value))

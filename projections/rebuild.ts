@@ -74,6 +74,7 @@ class Rebuild {
         live: tables,
         draft: this.#draft,
         cut: new Set(cut.keys()),
+        unindexed: new Set(await tables.index(table, this.#partitions)),
         settle: partitions => this.#settle(partitions),
         pause: () => this.#pause(),
       }).run()

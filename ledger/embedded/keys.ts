@@ -13,7 +13,7 @@ import { GatewayError } from '../../schemas/errors.js'
     FIELD    0x06 table:uint8 generation:uint16 partition:uint16 length:uint16 KEY FIELD -> one field of a table, JSON
       length => bytes of KEY
     TABLE    0x07 table:uint8                                        -> JSON { generation }
-    POSITION 0x08 table:uint8 generation:uint16 partition:uint16     -> JSON { next, atMs }: how far a table is
+    POSITION 0x08 table:uint8 generation:uint16 partition:uint16     -> JSON { next, atMs, indexed }: how far a table is
     COMMITTED 0x09 streamId:uint16 partition:uint16 GROUP            -> next:uint48: what the group has committed
     KEYS     0x0a streamId:uint16 partition:uint16 first:uint48      -> the keys of the blocks from `first` on
     BLOCK    0x10 commit:uint48 streamId:uint16 partition:uint16     -> one block

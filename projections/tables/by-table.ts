@@ -7,6 +7,7 @@ export function byTable (tablesOf: (table: TableName) => RebuildableTables): Reb
     scan: (table, partition) => tablesOf(table).scan(table, partition),
     apply: (table, partition, writes, position) => tablesOf(table).apply(table, partition, writes, position),
     position: (table, partition) => tablesOf(table).position(table, partition),
+    index: (table, partitions) => tablesOf(table).index(table, partitions),
     draft: table => tablesOf(table).draft(table),
   }
 }

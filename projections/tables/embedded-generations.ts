@@ -5,14 +5,18 @@ import {
   after, generationsMax, positionKey, positionsOf, tableKey, tableNames, tablePrefix,
 } from './embedded-keys.js'
 import type { WaitingWrites } from './embedded-writes.js'
+import { hasIndex } from './route-index.js'
 import type { TableName, TablePosition } from './tables.js'
 
 /** The row of a table: its live generation, and others that may have rows: a draft, and what is being removed. */
 interface GenerationsRow { readonly generation: number, readonly others?: readonly number[] }
 
+/** How far a generation is, and whether its index is whole: an earlier version does not say so, and has none. */
+interface Stored { readonly next: bigint, readonly atMs: number, readonly indexed: boolean }
+
 interface Given { readonly table: TableName, readonly generation: number }
 
-const start = { next: 0n, atMs: 0 }
+const start: Stored = { next: 0n, atMs: 0, indexed: true }
 const removalsPerCommit = 1000
 
 /**
@@ -23,7 +27,7 @@ export class Generations {
   readonly #store: Store
   readonly #writes: WaitingWrites
   readonly #rows = new Map<TableName, GenerationsRow>()
-  readonly #positions = new Map<string, { next: bigint, atMs: number }>()
+  readonly #positions = new Map<string, Stored>()
   /** Whose rows are being removed. */
   readonly #givenUp: Given[] = []
 
@@ -60,22 +64,44 @@ export class Generations {
   }
 
   position (table: TableName, generation: number, partition: number): TablePosition {
-    const key = positionKey(table, generation, partition)
-    let position = this.#positions.get(key)
-    if (!position) {
-      const row = this.#store.env.getBinary(Buffer.from(key, 'latin1'))
-      const stored = row ? JSON.parse(row.toString()) : undefined
-      position = stored ? { next: BigInt(stored.next), atMs: stored.atMs } : start
-      this.#positions.set(key, position)
-    }
-    return { ...position, generation: `${generation}` }
+    const { next, atMs } = this.#stored(positionKey(table, generation, partition))
+    return { next, atMs, generation: `${generation}` }
+  }
+
+  /** Whether all that was ever written to the partition came with what keeps its index. */
+  isIndexed (table: TableName, generation: number, partition: number): boolean {
+    return !hasIndex(table) || this.#stored(positionKey(table, generation, partition)).indexed
   }
 
   /** @returns what is to be stored of it, with the writes that led there: its key and its value */
   move (table: TableName, generation: number, partition: number, { next, atMs }: TablePosition): [string, Buffer] {
     const key = positionKey(table, generation, partition)
-    this.#positions.set(key, { next, atMs })
-    return [key, Buffer.from(`{"next":"${next}","atMs":${atMs}}`)]
+    return this.#put(key, table, { next, atMs, indexed: this.#stored(key).indexed })
+  }
+
+  /** The index is whole as of now. As `move`. */
+  completed (table: TableName, generation: number, partition: number): [string, Buffer] {
+    const key = positionKey(table, generation, partition)
+    return this.#put(key, table, { ...this.#stored(key), indexed: true })
+  }
+
+  #stored (key: string): Stored {
+    let position = this.#positions.get(key)
+    if (!position) {
+      const row = this.#store.env.getBinary(Buffer.from(key, 'latin1'))
+      const stored = row ? JSON.parse(row.toString()) : undefined
+      position = stored
+        ? { next: BigInt(stored.next), atMs: stored.atMs, indexed: stored.indexed === true }
+        : start
+      this.#positions.set(key, position)
+    }
+    return position
+  }
+
+  #put (key: string, table: TableName, position: Stored): [string, Buffer] {
+    this.#positions.set(key, position)
+    const { next, atMs, indexed } = position
+    return [key, Buffer.from(`{"next":"${next}","atMs":${atMs}${hasIndex(table) && indexed ? ',"indexed":true' : ''}}`)]
   }
 
   #remove (batch: WriteBatch): void {

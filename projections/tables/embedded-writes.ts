@@ -78,6 +78,24 @@ export class WaitingWrites {
     }
   }
 
+  /** @returns what the field will be, undefined inside where it is removed; undefined where nothing waits for it */
+  waiting (prefix: string, field: string): { readonly json: string | undefined } | undefined {
+    for (let i = this.#portions.length - 1; i >= 0; i--) {
+      const fields = this.#portions[i]!.fields.get(prefix)
+      if (fields?.has(field)) return { json: fields.get(field) }
+    }
+    return undefined
+  }
+
+  /** Fields of the row that will have a value, and something waits for. */
+  * waitingFields (prefix: string): Iterable<string> {
+    for (const { fields } of this.#portions) {
+      for (const field of fields.get(prefix)?.keys() ?? []) {
+        if (this.waiting(prefix, field)!.json !== undefined) yield field
+      }
+    }
+  }
+
   /** Of rows that something waits for. */
   prefixes (startsWith: string): Set<string> {
     const prefixes = new Set<string>()

@@ -5,10 +5,11 @@ import { GatewayError } from '../../schemas/errors.js'
 import { Generations } from './embedded-generations.js'
 import { after, namesIn, prefixIn, prefixOf, partitionPrefix, tablePrefix } from './embedded-keys.js'
 import { WaitingWrites } from './embedded-writes.js'
+import { bucketPrefix, bucketsMax, hasIndex, isIndexRow, nodePrefix, nodesKey, userPrefix, withIndex } from './route-index.js'
 import { RowCache } from './row-cache.js'
 import {
-  type Draft, GenerationReplaced, type RebuildableTables, type TableName, type TablePosition, type TableStep,
-  type TableWrite,
+  type Draft, GenerationReplaced, put, type RebuildableTables, remove, type TableName, type TablePosition,
+  type TableStep, type TableWrite,
 } from './tables.js'
 
 export interface EmbeddedTables extends RebuildableTables {
@@ -17,6 +18,8 @@ export interface EmbeddedTables extends RebuildableTables {
 }
 
 const rowsPerTurn = 500
+/** Of an index that is made anew, before they are waited for. */
+const indexWritesMax = 2_000
 /** Of rows kept in memory as `get` gave them. */
 const rowsCachedBytesMax = 16 << 20
 
@@ -28,6 +31,8 @@ class TablesInStore implements EmbeddedTables {
   readonly #writes: WaitingWrites
   readonly #generations: Generations
   readonly #drafts = new Set<TableName>()
+  /** Indexes are made anew one after the other. */
+  #indexing: Promise<void> = Promise.resolve()
   /** A signal to 200 users would otherwise be 200 walks through the tree, 10 us each, which was most of its cost. */
   readonly #cache = new RowCache(rowsCachedBytesMax)
 
@@ -54,13 +59,26 @@ class TablesInStore implements EmbeddedTables {
       throw new GenerationReplaced(table, partition)
     }
     if (!this.#take(table, generation, partition, writes, step)) return
-    for (const { key } of writes) this.#cache.delete(rowName(table, partition, key))
     // A position alone is worth no commit of its own: where it is lost, what led to it is read again, for nothing.
     if (writes.length > 0) await this.#writes.kept()
   }
 
   async position (table: TableName, partition: number): Promise<TablePosition> {
     return this.#generations.position(table, this.#generations.live(table), partition)
+  }
+
+  async index (table: TableName, partitions: readonly number[]): Promise<readonly number[]> {
+    const made = this.#indexing.then(async () => {
+      for (const partition of partitions) {
+        const generation = this.#generations.live(table)
+        if (!this.#generations.isIndexed(table, generation, partition)) {
+          await this.#makeIndex(table, generation, partition)
+        }
+      }
+    })
+    this.#indexing = made.catch(() => {})
+    await made
+    return []
   }
 
   async reset (table: TableName): Promise<void> { await this.#replace(table, this.#generations.begin(table)) }
@@ -78,7 +96,7 @@ class TablesInStore implements EmbeddedTables {
         if (this.#take(table, generation, partition, writes, step)) await this.#writes.kept()
       },
       seed: async (partition, writes) => {
-        this.#writes.put(writes.map(write => prefixOf(table, generation, partition, write)), writes)
+        this.#put(table, generation, partition, this.#withIndex(table, generation, partition, writes))
         await this.#writes.kept()
       },
       adopt: async (partitions, behindMax) => {
@@ -156,9 +174,79 @@ class TablesInStore implements EmbeddedTables {
     if (from !== undefined && taken < from) {
       throw new Error(`${table}, partition ${partition}: got a step from ${from} on, want one from ${taken} on`)
     }
-    const prefixes = writes.map(write => prefixOf(table, generation, partition, write)) // a bad key refuses all of it
-    this.#writes.put(prefixes, writes, this.#generations.move(table, generation, partition, step))
+    const all = this.#withIndex(table, generation, partition, writes)
+    this.#put(table, generation, partition, all, () => this.#generations.move(table, generation, partition, step))
     return true
+  }
+
+  /** @param positionOf not called where a bad key refuses all of it */
+  #put (
+    table: TableName, generation: number, partition: number, writes: readonly TableWrite[],
+    positionOf?: () => [string, Buffer]
+  ): void {
+    const prefixes = writes.map(write => prefixOf(table, generation, partition, write))
+    this.#writes.put(prefixes, writes, positionOf?.())
+    for (const { key } of writes) this.#cache.delete(rowName(table, partition, key))
+  }
+
+  #withIndex (
+    table: TableName, generation: number, partition: number, writes: readonly TableWrite[]
+  ): readonly TableWrite[] {
+    if (!hasIndex(table)) return writes
+    const rowOf = (key: string, field = '') => prefixOf(table, generation, partition, { key, field })
+    return withIndex(writes, {
+      value: (key, field) => this.#field(rowOf(key, field), field),
+      hasOther: (key, isGone) => this.#hasOther(rowOf(key), isGone),
+    })
+  }
+
+  #field (prefix: string, field: string): unknown {
+    const waiting = this.#writes.waiting(prefix, field)
+    const json = waiting
+      ? waiting.json
+      : this.#store.env.getBinary(Buffer.concat([Buffer.from(prefix, 'latin1'), Buffer.from(field)]))?.toString()
+    return json === undefined ? undefined : JSON.parse(json)
+  }
+
+  #hasOther (prefix: string, isGone: (field: string) => boolean): boolean {
+    for (const field of this.#writes.waitingFields(prefix)) if (!isGone(field)) return true
+    const first = Buffer.from(prefix, 'latin1')
+    for (const key of this.#store.env.getKeys({ start: first, end: after(first) })) {
+      const field = key.toString('utf8', first.length)
+      if (!isGone(field) && !this.#writes.waiting(prefix, field)) return true
+    }
+    return false
+  }
+
+  /** Of the rows that an earlier version has written, while steps are applied as ever. */
+  async #makeIndex (table: TableName, generation: number, partition: number): Promise<void> {
+    this.#dropIndex(table, generation, partition)
+    let unkept = 0
+    for await (const { key } of this.#scan(table, generation, partition)) {
+      if (this.#generations.live(table) !== generation) return // rebuilt: the new one has its own
+      if (!key.startsWith(userPrefix)) continue
+      // Read in the turn that writes: a step may have come since the scan has read it.
+      const same = Array.from(this.#row(table, generation, partition, key), ([field, value]) => put(key, field, value))
+      const writes = this.#withIndex(table, generation, partition, same).filter(write => isIndexRow(table, write.key))
+      this.#put(table, generation, partition, writes)
+      unkept += writes.length
+      if (unkept < indexWritesMax) continue
+      await this.#writes.kept()
+      unkept = 0
+    }
+    this.#writes.put([], [], this.#generations.completed(table, generation, partition))
+    await this.#writes.kept()
+  }
+
+  /** What an earlier version took no notice of. All of it in one turn, so that no step sees half of it. */
+  #dropIndex (table: TableName, generation: number, partition: number): void {
+    const nodes = this.#row(table, generation, partition, nodesKey)
+    const keys = [nodesKey, ...Array.from(nodes.keys(), node => nodePrefix + node)]
+    for (let bucket = 0; bucket < bucketsMax; bucket++) keys.push(`${bucketPrefix}${bucket}`)
+    for (const key of keys) {
+      const fields = this.#row(table, generation, partition, key)
+      this.#put(table, generation, partition, Array.from(fields.keys(), field => remove(key, field)))
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import { GatewayError } from '../../schemas/errors.js'
 import { newGeneration, type TableKeys } from './redis-keys.js'
-import { changesOf, fieldsOf, filled, indexed, type Row } from './redis-rows.js'
+import { changesOf, fieldsOf, filled, keptBeside, listed, type Row } from './redis-rows.js'
 import { scanKeys } from './redis-scan.js'
 import type { TableScripts } from './redis-scripts.js'
 import type { Draft, TableName, TablePosition, TableStep, TableWrite } from './tables.js'
@@ -37,7 +37,8 @@ class RedisDraft implements Draft {
   async begin (): Promise<void> {
     const { scripts, identity, table, partitions } = this.#deps
     for (let partition = 0; partition < partitions; partition++) {
-      if (await scripts.draftBegin(1, [this.#meta(partition)], [identity, this.#generation, keptMs])) continue
+      const argv = [identity, this.#generation, keptMs, keptBeside(table)]
+      if (await scripts.draftBegin(1, [this.#meta(partition)], argv)) continue
       await this.#forget()
       throw new GatewayError('not-ready', `${table} is being rebuilt already, or was by a node that died a minute ago`)
     }
@@ -50,11 +51,11 @@ class RedisDraft implements Draft {
 
   async * scan (_table: TableName, only?: number): AsyncIterable<Row> {
     const { redis, keys, table, partitions } = this.#deps
-    if (indexed.has(table)) {
+    if (listed.has(table)) {
       for (let partition = 0; partition < partitions; partition++) {
         if (partition !== (only ?? partition)) continue
         const slice = { table, partition }
-        const found = await redis.smembers(keys.index(slice, this.#generation))
+        const found = await redis.smembers(keys.list(slice, this.#generation))
         yield * filled(slice, found, await this.#read(partition, found))
       }
       return
@@ -114,9 +115,9 @@ class RedisDraft implements Draft {
     const { scripts, keys, identity, table } = this.#deps
     const slice = { table, partition }
     const { rows, changes } = changesOf(table, writes)
-    const index = indexed.has(table) ? keys.index(slice, this.#generation) : keys.meta(slice)
-    const names = [keys.meta(slice), index, ...rows.map(row => keys.row(slice, this.#generation, row))]
-    const argv = [identity, this.#generation, keptMs, ...step, indexed.has(table) ? 1 : 0, ...changes]
+    const list = listed.has(table) ? keys.list(slice, this.#generation) : keys.meta(slice)
+    const names = [keys.meta(slice), list, ...rows.map(row => keys.row(slice, this.#generation, row))]
+    const argv = [identity, this.#generation, keptMs, ...step, keptBeside(table), ...changes]
     const [status, stored] = await scripts.draftApply(names.length, names, argv)
     if (status === 'generation') throw new Error(`${table}, partition ${partition}: its draft is gone`)
     if (status === 'behind') {

@@ -6,15 +6,17 @@ import type { TableName } from './tables.js'
 
     {<prefix>.<partition>}:<table>                       hash: identity, live, next:<generation>, atMs:<generation>;
                                                                draft, the generation that is being built, and
-                                                               draftUntil, ms since 1970, when it is given up
-    {<prefix>.<partition>}:<table>:<generation>          set: the keys of the rows, where the table has an index
+                                                               draftUntil, ms since 1970, when it is given up;
+                                                               index:<generation>, fill:<generation> and
+                                                               filler:<generation>, see redis-index.ts
+    {<prefix>.<partition>}:<table>:<generation>          set: the keys of the rows of a small table
     {<prefix>.<partition>}:<table>:<generation>:<key>    hash: field -> JSON
 */
 
 /** One table's part of one partition. */
 export interface Slice { readonly table: TableName, readonly partition: number }
 
-/** One key that belongs to a generation; `key` is undefined for an index. */
+/** One key that belongs to a generation; `key` is undefined for a list of keys. */
 export interface OwnedKey extends Slice { readonly generation: string, readonly key: string | undefined }
 
 /** @throws RangeError for a prefix that would break hash tags or patterns */
@@ -30,7 +32,7 @@ export class TableKeys {
 
   meta ({ table, partition }: Slice): string { return `{${this.#prefix}.${partition}}:${table}` }
 
-  index (slice: Slice, generation: string): string { return `${this.meta(slice)}:${generation}` }
+  list (slice: Slice, generation: string): string { return `${this.meta(slice)}:${generation}` }
 
   row (slice: Slice, generation: string, key: string): string { return `${this.meta(slice)}:${generation}:${key}` }
 

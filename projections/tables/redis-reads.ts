@@ -51,16 +51,17 @@ export class TableReads {
     return { live, rows: found.map(flat => fieldsOf(flat as string[])) }
   }
 
-  /** As `rows`, for the keys of all rows of a table that has an index. */
+  /** As `rows`, for the keys of all rows of a table whose keys are listed. */
   async list (slice: Slice, generation: string): Promise<{ live: string, keys: string[] }> {
-    const names = [this.#keys.meta(slice), this.#keys.index(slice, generation)]
+    const names = [this.#keys.meta(slice), this.#keys.list(slice, generation)]
     const [live, keys = []] = await this.#ask(slice, 'list', generation, names, listCost)
     return { live, keys: keys as string[] }
   }
 
-  async position (slice: Slice): Promise<{ live: string, next: bigint, atMs: number }> {
-    const [live, next, atMs] = await this.#ask(slice, 'position', '', [this.#keys.meta(slice)], positionCost)
-    return { live, next: BigInt(next as string ?? 0), atMs: Number(atMs ?? 0) }
+  /** `hasIndex` says whether the index was kept up to there. */
+  async position (slice: Slice): Promise<{ live: string, next: bigint, atMs: number, hasIndex: boolean }> {
+    const [live, next, atMs, index] = await this.#ask(slice, 'position', '', [this.#keys.meta(slice)], positionCost)
+    return { live, next: BigInt(next as string ?? 0), atMs: Number(atMs ?? 0), hasIndex: index === next }
   }
 
   #ask (

@@ -1,12 +1,16 @@
 import type { Slice } from './redis-keys.js'
+import { hasIndex } from './route-index.js'
 import { keyBytesMax, type TableName, type TableWrite } from './tables.js'
 
 /* Rows as they are in Redis, and as their readers have them. */
 
 export type Row = Readonly<{ partition: number, key: string, fields: ReadonlyMap<string, any> }>
 
-/** Small tables whose rows somebody reads all the time: they have an index, and need no SCAN over everybody's keys. */
-export const indexed: ReadonlySet<TableName> = new Set(['nodes'])
+/** Small tables whose rows somebody reads all the time: a set has their keys, so they need no SCAN over everybody's. */
+export const listed: ReadonlySet<TableName> = new Set(['nodes'])
+
+/** What else the scripts that write rows keep: nothing, a set of the keys, or the index of route-index.ts. */
+export function keptBeside (table: TableName): 0 | 1 | 2 { return listed.has(table) ? 1 : hasIndex(table) ? 2 : 0 }
 
 export function * filled ({ partition }: Slice, keys: readonly string[], rows: Array<Map<string, any>>): Iterable<Row> {
   for (const [i, fields] of rows.entries()) if (fields.size > 0) yield { partition, key: keys[i]!, fields }

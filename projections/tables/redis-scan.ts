@@ -8,7 +8,7 @@ const keysPerStep = 1000
 export interface FoundKeys {
   readonly slice: Slice
   readonly generation: string
-  /** As Redis has them, the index included. */
+  /** As Redis has them, the list of keys included. */
   readonly names: string[]
   /** Of rows, as the table has them. */
   readonly keys: string[]

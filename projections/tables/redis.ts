@@ -2,12 +2,14 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Cluster, Redis } from 'ioredis'
 import { GatewayError } from '../../schemas/errors.js'
 import { newGeneration, TableKeys, type Slice } from './redis-keys.js'
+import { completeIndex } from './redis-index.js'
 import { scanKeys } from './redis-scan.js'
 import { tableScripts, type TableScripts } from './redis-scripts.js'
 import { sweep } from './redis-sweep.js'
 import { rowsPerCall, TableReads } from './redis-reads.js'
-import { changesOf, filled, indexed, type Row } from './redis-rows.js'
+import { changesOf, filled, keptBeside, listed, type Row } from './redis-rows.js'
 import { beginDraft } from './redis-draft.js'
+import { hasIndex } from './route-index.js'
 import {
   type Draft, GenerationReplaced, type RebuildableTables, type TableName, type TablePosition, type TableStep,
   type TableWrite,
@@ -93,7 +95,7 @@ class TablesInRedis implements RedisTables {
   }
 
   async * #scan (table: TableName, only?: number): AsyncIterable<Row> {
-    if (indexed.has(table)) {
+    if (listed.has(table)) {
       const all = Array.from({ length: this.#options.partitions(table) }, (_, partition) => partition)
       const slices = all.filter(partition => partition === (only ?? partition)).map(partition => ({ table, partition }))
       const keys = await Promise.all(slices.map(slice => this.#list(slice)))
@@ -121,7 +123,7 @@ class TablesInRedis implements RedisTables {
       if (isReplaced) throw new GenerationReplaced(table, partition)
       const [status, stored] = await this.#scripts.tableApply(2 + rows.length, this.#keysOf(slice, generation, rows), [
         this.#options.identity, generation.id, generation.begun ? 0 : 1,
-        String(step.from ?? 0n), String(step.next), step.atMs, indexed.has(table) ? 1 : 0, ...changes,
+        String(step.from ?? 0n), String(step.next), step.atMs, keptBeside(table), ...changes,
       ])
       if (status === 'behind') {
         throw new Error(`${table}, partition ${partition}: got a step from ${step.from} on, want one from ${stored} on`)
@@ -149,6 +151,15 @@ class TablesInRedis implements RedisTables {
       }
     }
     return stored
+  }
+
+  async index (table: TableName, partitions: readonly number[]): Promise<readonly number[]> {
+    if (!hasIndex(table)) return []
+    const { identity } = this.#options
+    const deps = {
+      redis: this.#redis, scripts: this.#scripts, reads: this.#reads, keys: this.#keys, identity, table,
+    }
+    return await answered(completeIndex(deps, partitions))
   }
 
   async draft (table: TableName): Promise<Draft> {
@@ -205,8 +216,8 @@ class TablesInRedis implements RedisTables {
 
   #keysOf (slice: Slice, { id }: Generation, rows: readonly string[]): string[] {
     const meta = this.#keys.meta(slice)
-    const index = indexed.has(slice.table) ? this.#keys.index(slice, id) : meta
-    return [meta, index, ...rows.map(row => this.#keys.row(slice, id, row))]
+    const list = listed.has(slice.table) ? this.#keys.list(slice, id) : meta
+    return [meta, list, ...rows.map(row => this.#keys.row(slice, id, row))]
   }
 
   #generationOf (slice: Slice): Generation {

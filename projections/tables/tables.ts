@@ -53,8 +53,19 @@ export class GenerationReplaced extends Error {
   }
 }
 
+/** Tables in which the connections of a node, and whose a connection is, are found without a walk (route-index.ts). */
+export interface IndexedTables extends Tables {
+  /**
+   * Sees to it that the rows which others are found by are whole. An earlier version, which does not write them, may
+   * have had a partition in between: there they are made anew, by one walk over the table.
+   *
+   * @returns those of `partitions` in which an earlier version is still at work: only a walk finds all there
+   */
+  index (table: TableName, partitions: readonly number[]): Promise<readonly number[]>
+}
+
 /** Tables that can be built anew while the live ones are read and written. */
-export interface RebuildableTables extends Tables {
+export interface RebuildableTables extends IndexedTables {
   /**
    * Begins a generation of the table beside the live one, at position 0 and empty.
    *

@@ -7,7 +7,7 @@ import { identify, type NodeIdentity, NodeReporter } from '../../gateway/node.js
 import { startProjectionsRole } from '../../gateway/roles/projections.js'
 import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import type { Stores } from '../../gateway/stores.js'
-import type { Tables } from '../../projections/tables/tables.js'
+import type { IndexedTables } from '../../projections/tables/tables.js'
 import { nobodyWatches } from '../../schemas/conditions.js'
 import type { Entry } from '../../schemas/facts.js'
 import { partitionOf } from '../../schemas/partitioning.js'
@@ -146,9 +146,10 @@ t.test('Lifecycle', async t => {
     const row = await tables.get('nodes', sleeping, nodeId)
     const position = await tables.position('nodes', sleeping)
     await world.tell(nodeId, 5, reported(1))
-    const asleep: Tables = {
+    const asleep: IndexedTables = {
       get: (...args) => tables.get(...args),
       apply: (...args) => tables.apply(...args),
+      index: (...args) => tables.index(...args),
       async * scan (table) {
         for await (const each of tables.scan(table)) yield each.key === nodeId ? { ...each, fields: row } : each
       },
@@ -219,14 +220,15 @@ t.test('NodeReporter', async t => {
 const start = { ...started, leaseMs } as NodeFact & { type: 'NodeStarted' }
 
 /** Tables whose nodes can be gone, or half there, as after FLUSHALL. */
-function emptyable (tables: Tables) {
-  const emptied: { state: 'whole' | 'half' | 'empty', scans: number, tables: Tables } = {
+function emptyable (tables: IndexedTables) {
+  const emptied: { state: 'whole' | 'half' | 'empty', scans: number, tables: IndexedTables } = {
     state: 'whole',
     /** Of the nodes. */
     scans: 0,
     tables: {
       get: (...args) => tables.get(...args),
       apply: (...args) => tables.apply(...args),
+      index: (...args) => tables.index(...args),
       async * scan (table) {
         if (table === 'nodes') emptied.scans++
         for await (const row of tables.scan(table)) {
@@ -303,7 +305,7 @@ async function given (t: Test) {
       })
       t.teardown(() => reporter.stop())
     },
-    async watch (watched: Tables = tables) {
+    async watch (watched: IndexedTables = tables) {
       const lifecycle = await Lifecycle.start({ log, tables: watched, identity, leaseMs, health: nobodyWatches })
       t.teardown(() => lifecycle.stop())
     },

@@ -59,7 +59,7 @@ t.test('a slow disk takes ends of connections and reports of nodes when clients 
     tellOfNode(log, { nodeId: 'n1', epoch: 1 }, {
       type: 'NodeReported', connections: 1, eventLoopUtilization: 0, rssBytes: 1, memoryBytesMax: 2,
     }),
-    endConnections(log, tables, () => true, 'its node is gone'),
+    endConnections(log, tables, [0], () => true, 'its node is gone'),
   ])
   await new Promise(resolve => setImmediate(resolve))
   release()

@@ -2,9 +2,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Redis, type Cluster } from 'ioredis'
 import t, { type Test } from 'tap'
 import { presence } from '../../projections/presence.js'
-import { routing } from '../../projections/routing.js'
+import { connectionOf, connectionsOf, routing } from '../../projections/routing.js'
 import { Runner } from '../../projections/runner.js'
 import { redisTables, type RedisTablesOptions } from '../../projections/tables/redis.js'
+import { isIndexRow } from '../../projections/tables/route-index.js'
 import { put, remove, type Tables } from '../../projections/tables/tables.js'
 import type { Entry } from '../../schemas/facts.js'
 import { connectedRedis, redisMissing, startRedis, startRedisCluster } from '../cluster/redis.js'
@@ -12,7 +13,7 @@ import { until } from '../faults/node-process.js'
 import { followedBy } from './followed-by.js'
 import { closed, opened } from './given.js'
 import { MemoryLog } from './memory-log.js'
-import { at, scanned, tablesContract } from './tables-contract.js'
+import { at, indexIn, scanned, tablesContract } from './tables-contract.js'
 
 const missing = redisMissing()
 if (missing) {
@@ -63,6 +64,83 @@ async function all (t: Test) {
     await t.rejects(foreign.apply('presence', 0, [], { ...at(6), from: 5n }), /want one from 0 on/)
     await foreign.apply('presence', 0, [put('eve', 'theirs', 1)], { ...at(1), from: 0n })
     t.strictSame(await scanned(foreign, 'presence'), { '0/eve': { theirs: 1 } }, 'and what they had does not come back')
+  })
+
+  for (const [name, url] of urls) {
+    t.test(`routes ${name} that an earlier version has written`, async t => {
+      const redis = await connectedRedis(t, url)
+      const tables = await tablesAt(t, url, {}, redis)
+      const { prefix } = made.get(tables)!.options
+      const route = { nodeId: 'n1', nodeEpoch: 5, platform: 'ios', deviceId: 'phone' }
+      const users = Array.from({ length: 500 }, (_, i) => put(`user:u${i}`, `c${i}`, route))
+      for (const partition of [1, 2]) await tables.apply('routing', partition, users, at(1))
+      const meta = `{${prefix}.1}:routing`
+      const live = (await redis.hget(meta, 'live'))!
+      /** It knows of no index: it writes rows and the position. */
+      const before = async (next: number, userId: string, connectionId: string, gone: number) => {
+        await redis.hset(`${meta}:${live}:user:${userId}`, connectionId, JSON.stringify({ ...route, nodeId: 'n2' }))
+        await redis.hdel(`${meta}:${live}:user:u${gone}`, `c${gone}`)
+        await redis.hset(meta, `next:${live}`, next, `atMs:${live}`, next * 1000)
+      }
+      await before(2, 'eve', 'c-eve', 7)
+      const unseen = await indexIn(tables, 1)
+      t.notSame(unseen.found, unseen.walked, 'are not in the index')
+      await tables.apply('routing', 1, [put('user:zoe', 'c-zoe', route), remove('user:u8', 'c8')], at(3))
+      const making = Promise.all([tables.index('routing', [1, 2]), tables.index('routing', [2, 1])])
+      await tables.apply('routing', 1, [put('user:yan', 'c-yan', route), remove('user:u499', 'c499')], at(4))
+      await making
+      t.strictSame(await tables.index('routing', [1, 2]), [], 'until somebody asks for it')
+      const { found, walked } = await indexIn(tables, 1)
+      t.strictSame(sorted(found), sorted(walked))
+      t.equal(Object.keys(found['node:n1/5']!).length, 499)
+      await tables.apply('routing', 1, [remove('user:u9', 'c9')], at(5))
+      t.strictSame(await connectionOf(tables, [1, 2], 'c-eve'), { partition: 1, userId: 'eve', connectionId: 'c-eve' })
+
+      // While it is filled the partition goes to the earlier version and comes back.
+      await before(6, 'max', 'c-max', 10)
+      const masters = redis instanceof Redis ? [redis] : redis.nodes('master')
+      let isBack = false
+      for (const master of masters) {
+        master.scan = (async (...args: Parameters<Redis['scan']>) => {
+          if (!isBack) await before(7, 'ida', 'c-ida', 11)
+          isBack = true
+          return await Redis.prototype.scan.apply(master, args)
+        }) as Redis['scan']
+      }
+      await tables.apply('routing', 1, [], at(6))
+      t.strictSame(await tables.index('routing', [1, 2]), [1], 'or are known to be found by a walk alone')
+      await before(8, 'pia', 'c-pia', 12)
+      isBack = false
+      t.strictSame(await connectionOf(tables, [1, 2], 'c-pia'), { partition: 1, userId: 'pia', connectionId: 'c-pia' })
+      const found2: string[] = []
+      isBack = false
+      for await (const { userId } of connectionsOf(tables, [1, 2], ({ nodeId }) => nodeId === 'n2')) found2.push(userId)
+      t.strictSame(found2.sort(), ['eve', 'ida', 'max', 'pia'])
+      t.strictSame(await tables.index('routing', [1, 2]), [], 'for as long as it is there')
+      const after = await indexIn(tables, 1)
+      t.strictSame(sorted(after.found), sorted(after.walked))
+    })
+  }
+
+  t.test('what a lost node had open among many users in Redis', async t => {
+    const redis = await connectedRedis(t, server.url) as Redis
+    const tables = await tablesAt(t, server.url, {}, redis)
+    const users = Array.from({ length: 5_000 }, (_, i) =>
+      put(`user:u${i}`, `c${i}`, { nodeId: i < 50 ? 'lost' : `n${i % 10}`, nodeEpoch: 1, platform: 'ios', deviceId: 'd' }))
+    await tables.apply('routing', 0, users, at(1))
+    const calls = async () => {
+      const stats = await redis.info('commandstats')
+      const of = (command: string) => Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
+      return { rows: of('hgetall'), scans: of('scan') }
+    }
+    const before = await calls()
+    const found = []
+    for await (const { userId } of connectionsOf(tables, [0, 1], ({ nodeId }) => nodeId === 'lost')) found.push(userId)
+    const after = await calls()
+    t.equal(found.length, 50)
+    t.equal(after.scans - before.scans, 0, 'is found without a walk')
+    // Two positions, the names of nodes in one partition that has begun and in one that has not, the row of the node.
+    t.ok(after.rows - before.rows <= 5, `by five rows, not ${after.rows - before.rows}`)
   })
 
   t.test('a position beyond the end of the log', async t => {
@@ -178,7 +256,7 @@ async function all (t: Test) {
       const wanted = [fresh.dump('presence'), fresh.dump('routing')]
       let found: unknown
       for (const end = performance.now() + 60_000; performance.now() < end;) {
-        found = await Promise.all([scanned(tables, 'presence'), scanned(tables, 'routing')]).catch(error => error)
+        found = await Promise.all([scanned(tables, 'presence'), routesIn(tables)]).catch(error => error)
         if (JSON.stringify(sorted(found)) === JSON.stringify(sorted(wanted))) break
         await delay(20)
       }
@@ -246,6 +324,12 @@ async function all (t: Test) {
     await healed()
     t.ok(errors.length > 0)
   })
+}
+
+/** What the projection has written. */
+async function routesIn (tables: Tables): Promise<Record<string, unknown>> {
+  const rows = Object.entries(await scanned(tables, 'routing'))
+  return Object.fromEntries(rows.filter(([name]) => !isIndexRow('routing', name.slice(name.indexOf('/') + 1))))
 }
 
 /** With the names in order, whatever order a hash has them in. */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { openRoutes, routesOf, routing, routingKey } from '../../projections/routing.js'
+import { connectionOf, connectionsOf, routesOf, routing, routingKey } from '../../projections/routing.js'
+import type { IndexedTables } from '../../projections/tables/tables.js'
 import { closed, opened, story, uplink, withRepeats } from './given.js'
 import { followedBy } from './followed-by.js'
 
@@ -57,21 +58,60 @@ t.test('any order of opens and closes, with any repeats', async t => {
   })
 })
 
-t.test('openRoutes', async t => {
-  t.test('has those of each node and epoch, whoever the user is', async t => {
-    const { tables } = await followedBy([routing], [[
-      opened('ann', 'c1', { nodeId: 'n1', nodeEpoch: 1 }),
-      opened('ann', 'c2', { nodeId: 'n2', nodeEpoch: 1 }),
-      opened('bob', 'c3', { nodeId: 'n1', nodeEpoch: 2 }),
-      opened('cleo', 'c4', { nodeId: 'n1', nodeEpoch: 3 }),
-      closed('dan', 'c5'),
-    ]])
-    const ofNode = (await all(openRoutes(tables.scan('routing')))).filter(({ nodeId }) => nodeId === 'n1')
-    t.strictSame(ofNode.filter(({ nodeEpoch }) => nodeEpoch <= 2)
-      .map(({ partition, userId, connectionId, nodeEpoch }) => ({ partition, userId, connectionId, nodeEpoch })), [
-      { partition: 0, userId: 'ann', connectionId: 'c1', nodeEpoch: 1 },
-      { partition: 0, userId: 'bob', connectionId: 'c3', nodeEpoch: 2 },
+/** Nothing of them is walked over; what is read is told. */
+function watched (tables: IndexedTables): { tables: IndexedTables, read: string[] } {
+  const read: string[] = []
+  return {
+    read,
+    tables: {
+      get (table, partition, key) {
+        read.push(key)
+        return tables.get(table, partition, key)
+      },
+      scan () { throw new Error('walked over the table') },
+      apply: (...args) => tables.apply(...args),
+      position: (...args) => tables.position(...args),
+      index: (...args) => tables.index(...args),
+    },
+  }
+}
+
+async function ofMany () {
+  const others = Array.from({ length: 500 }, (_, i) => opened(`u${i}`, `x${i}`, { nodeId: 'n3', nodeEpoch: 1 }))
+  const { tables } = await followedBy([routing], [[
+    opened('ann', 'c1', { nodeId: 'n1', nodeEpoch: 1 }),
+    opened('ann', 'c2', { nodeId: 'n2', nodeEpoch: 1 }),
+    opened('bob', 'c3', { nodeId: 'n1', nodeEpoch: 2 }),
+    opened('cleo', 'c4', { nodeId: 'n1', nodeEpoch: 3 }),
+    opened('dan', 'c5', { nodeId: 'n1', nodeEpoch: 1 }),
+    closed('dan', 'c5'),
+    ...others,
+  ]])
+  return watched(tables)
+}
+
+t.test('connectionsOf', async t => {
+  t.test('has those of the wanted nodes and epochs, whoever the user is, and reads no rows of others', async t => {
+    const { tables, read } = await ofMany()
+    const isWanted = ({ nodeId, nodeEpoch }: { nodeId: string, nodeEpoch: number }) => nodeId === 'n1' && nodeEpoch <= 2
+    t.strictSame(await all(connectionsOf(tables, [0], isWanted)), [
+      { partition: 0, userId: 'ann', connectionId: 'c1' },
+      { partition: 0, userId: 'bob', connectionId: 'c3' },
     ])
-    t.equal(ofNode.length, 3)
+    t.strictSame(read, ['nodes', 'node:n1/1', 'node:n1/2'])
+  })
+})
+
+t.test('connectionOf', async t => {
+  t.test('says whose a connection is, by one row of each partition', async t => {
+    const { tables, read } = await ofMany()
+    t.strictSame(await connectionOf(tables, [0, 1, 2], 'c4'), { partition: 0, userId: 'cleo', connectionId: 'c4' })
+    t.equal(read.length, 3)
+  })
+
+  t.test('knows none that is closed, or never was', async t => {
+    const { tables } = await ofMany()
+    t.equal(await connectionOf(tables, [0], 'c5'), undefined)
+    t.equal(await connectionOf(tables, [0], 'toString'), undefined)
   })
 })

@@ -1,11 +1,17 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
 import type { Test } from 'tap'
-import { put, remove, type TableName, type Tables } from '../../projections/tables/tables.js'
+import { connectionOf, connectionsOf, routing } from '../../projections/routing.js'
+import { bucketOf, isIndexRow, nodeOf } from '../../projections/tables/route-index.js'
+import { type IndexedTables, put, remove, type TableName, type Tables } from '../../projections/tables/tables.js'
+import { followedBy } from './followed-by.js'
+import { story, withRepeats } from './given.js'
 
 export interface TableSides {
   /** Empty tables, closed by a teardown of `t`. */
-  open (t: Test): Promise<Tables>
+  open (t: Test): Promise<IndexedTables>
   /** Closes the tables and opens the same ones again. */
-  reopen (t: Test, tables: Tables): Promise<Tables>
+  reopen (t: Test, tables: Tables): Promise<IndexedTables>
 }
 
 export function at (next: number) { return { next: BigInt(next), atMs: next * 1000 } }
@@ -19,6 +25,28 @@ export async function scanned (
   }
   return rows
 }
+
+/** Of one partition of `routing`: the rows that others are found by, as they are and as a walk has them. */
+export async function indexIn (tables: Tables, partition: number) {
+  const found: Record<string, Record<string, unknown>> = {}
+  const walked: Record<string, Record<string, unknown>> = {}
+  const enter = (key: string, field: string, value: unknown) => { (walked[key] ??= {})[field] = value }
+  for await (const { partition: its, key, fields } of tables.scan('routing')) {
+    if (its !== partition) continue
+    if (isIndexRow('routing', key)) found[key] = Object.fromEntries(fields)
+    if (!key.startsWith('user:')) continue
+    for (const [connectionId, route] of fields) {
+      const node = nodeOf(route)
+      if (node === undefined) continue
+      enter(bucketOf(connectionId), connectionId, key.slice(5))
+      enter(`node:${node}`, connectionId, key.slice(5))
+      enter('nodes', node, 1)
+    }
+  }
+  return { found, walked }
+}
+
+const route = (nodeId: string, nodeEpoch: number) => ({ nodeId, nodeEpoch, platform: 'ios', deviceId: 'phone' })
 
 /** What every side of the `Tables` port does. */
 export function tablesContract (t: Test, name: string, { open, reopen }: TableSides): void {
@@ -104,5 +132,51 @@ export function tablesContract (t: Test, name: string, { open, reopen }: TableSi
     await tables.apply('nodes', 1, [put('n2', 'state', 'up')], at(1))
     t.strictSame(await scanned(tables, 'routing', 8), { '8/k1': { a: 'other' } }, 'gives those of one partition alone')
     t.strictSame(await scanned(tables, 'nodes', 1), { '1/n2': { state: 'up' } })
+  })
+
+  t.test(`the index ${name}`, async t => {
+    const tables = await open(t)
+
+    t.test('is what a walk finds, after any order of opens and closes, with any repeats', async t => {
+      let partition = 0
+      await fc.assert(fc.asyncProperty(withRepeats(story), async ({ blocks }) => {
+        partition++
+        const { tables: { applies } } = await followedBy([routing], blocks)
+        await Promise.all(applies.flatMap(({ writes, step }) =>
+          Array.from({ length: step.next % 3n === 0n ? 2 : 1 }, () => tables.apply('routing', partition, writes, step))))
+        const { found, walked } = await indexIn(tables, partition)
+        assert.deepEqual(found, walked)
+      }), { numRuns: 25 })
+      t.strictSame(await tables.index('routing', [0, 1, partition]), [])
+    })
+
+    t.test('follows what a write overwrites, in one step and over several', async t => {
+      const names = ['', 'é', 'añ', 'a😀', '😀b', 'c/1', 'c"1', '-_'].map((id, i) => [`user:${id}/${i}`, id + i] as const)
+      await tables.apply('routing', 80, names.map(([key, id]) => put(key, id, route('n"1/é', 1.7e12))), at(1))
+      const first = await indexIn(tables, 80)
+      t.strictSame(first.found, first.walked)
+      t.strictSame(Object.keys(first.found['node:n"1/é/1700000000000']!).length, names.length)
+      const [[key, id], [other, otherId], [third, thirdId]] = [names[0]!, names[1]!, names[2]!]
+      await tables.apply('routing', 80, [
+        put(key, id, route('n2', 1)), put(key, id, route('n3', 1)), remove(other, otherId), remove(other, otherId),
+        put(third, thirdId, { of: 'a shape that nobody knows' }), put('closed:0', '1', [0, 'c']), put('user:x', 'c9', 5),
+      ], at(2))
+      const second = await indexIn(tables, 80)
+      t.strictSame(second.found, second.walked)
+      t.strictSame(second.found.nodes, { 'n"1/é/1700000000000': 1, 'n3/1': 1 })
+      await tables.apply('routing', 80, names.map(([key, id]) => remove(key, id)), at(3))
+      t.strictSame((await indexIn(tables, 80)).found, {}, 'and goes with the rows')
+    })
+
+    t.test('finds whose a connection is, and those of a node', async t => {
+      const users = [put('user:ann', 'c81', route('n81', 7)), put('user:bob', 'c82', route('n82', 7))]
+      await tables.apply('routing', 81, users, at(1))
+      const ann = { partition: 81, userId: 'ann', connectionId: 'c81' }
+      t.strictSame(await connectionOf(tables, [80, 81], 'c81'), ann)
+      t.equal(await connectionOf(tables, [80], 'c81'), undefined)
+      const found = []
+      for await (const each of connectionsOf(tables, [80, 81], ({ nodeId }) => nodeId === 'n81')) found.push(each)
+      t.strictSame(found, [ann])
+    })
   })
 }

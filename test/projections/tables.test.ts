@@ -1,8 +1,10 @@
 import t, { type Test } from 'tap'
 import { openStore, type Store } from '../../ledger/embedded/store.js'
+import { connectionOf } from '../../projections/routing.js'
 import { embeddedTables } from '../../projections/tables/embedded.js'
-import { put, type Tables } from '../../projections/tables/tables.js'
-import { at, scanned, tablesContract } from './tables-contract.js'
+import { positionKey, prefixOf } from '../../projections/tables/embedded-keys.js'
+import { put, remove, type Tables } from '../../projections/tables/tables.js'
+import { at, indexIn, scanned, tablesContract } from './tables-contract.js'
 
 async function opened (t: Test, directory: string, commits: 'sync' | 'async' = 'sync') {
   const store = await openStore({ directory, commits, headroomBytes: 1 << 20 })
@@ -96,4 +98,38 @@ t.test('a step whose commit fails is stored with the next one', async t => {
   await store.close()
   const again = await opened(t, directory)
   t.strictSame(await scanned(again.tables, 'presence'), { '0/ada': { c1: 1 }, '0/bob': { c2: 2 } })
+})
+
+t.test('routes that an earlier version has written', async t => {
+  const directory = t.testdir()
+  const route = { nodeId: 'n1', nodeEpoch: 5, platform: 'ios', deviceId: 'phone' }
+  const { store, tables } = await opened(t, directory)
+  const users = Array.from({ length: 3_000 }, (_, i) => put(`user:u${i}`, `c${i}`, route))
+  await tables.apply('routing', 1, users, at(1))
+  await tables.apply('routing', 2, users, at(1))
+  // It knows of no index: it wrote rows and the position, without a word of the rest.
+  const written = (key: string, field: string) =>
+    Buffer.concat([Buffer.from(prefixOf('routing', 0, 1, { key, field }), 'latin1'), Buffer.from(field)])
+  await store.settled()
+  await store.env.remove(written('user:u7', 'c7'))
+  await store.env.put(written('user:eve', 'c-eve'), Buffer.from(JSON.stringify({ ...route, nodeId: 'n2' })))
+  await store.env.put(Buffer.from(positionKey('routing', 0, 1), 'latin1'), Buffer.from('{"next":"2","atMs":2000}'))
+  await store.close()
+
+  const again = (await opened(t, directory)).tables
+  const unseen = await indexIn(again, 1)
+  t.notSame(unseen.found, unseen.walked, 'are not in the index')
+  const applied = again.apply('routing', 1, [put('user:zoe', 'c-zoe', route), remove('user:u8', 'c8')], at(3))
+  const making = again.index('routing', [1, 2])
+  await again.apply('routing', 1, [put('user:yan', 'c-yan', route), remove('user:u2999', 'c2999')], at(4))
+  t.strictSame(await making, [])
+  await applied
+  const { found, walked } = await indexIn(again, 1)
+  t.strictSame(found, walked, 'until somebody asks for it')
+  t.equal(Object.keys(found['node:n1/5']!).length, 2_999)
+  t.strictSame(await connectionOf(again, [1], 'c-eve'), { partition: 1, userId: 'eve', connectionId: 'c-eve' })
+
+  await again.apply('routing', 1, [put('user:xia', 'c-xia', route)], at(5))
+  t.match(await again.position('routing', 1), at(5))
+  t.strictSame(await connectionOf(again, [1], 'c-xia'), { partition: 1, userId: 'xia', connectionId: 'c-xia' })
 })
