@@ -33,8 +33,12 @@ export class TestCluster {
   readonly prefix = `faults-${process.pid}-${++clusters}`
   readonly #env: Record<string, string>
 
-  static async start (t: Test, { brokers = 1 as 1 | 3, env = {} } = {}): Promise<TestCluster> {
-    const [kafka, redis] = await Promise.all([startKafka(t, { brokers }), startRedis(t)])
+  /** @param options.redis by default one of its own; `env` may name another way to it */
+  static async start (t: Test, options: {
+    brokers?: 1 | 3, env?: Record<string, string>, redis?: TestRedis
+  } = {}): Promise<TestCluster> {
+    const { brokers = 1, env = {} } = options
+    const [kafka, redis] = await Promise.all([startKafka(t, { brokers }), options.redis ?? startRedis(t)])
     const cluster = new TestCluster(t, kafka, redis, env)
     await cluster.startNodes(...Object.keys(layout) as NodeName[])
     await cluster.traffic.flows()
