@@ -45,7 +45,8 @@ function describeTroubles (
   { followers, troubles }: { readonly followers: readonly FollowerLag[], readonly troubles: readonly Trouble[] }
 ): string {
   return [
-    ...followers.filter(({ unknown }) => unknown !== '').map(({ follower, unknown }) => `${follower}: ${unknown}\n`),
+    ...followers.flatMap(({ follower, standing }) =>
+      standing.map(({ partition, reason }) => `${follower}, partition ${partition}: ${reason}\n`)),
     ...troubles.map(({ condition, reason, heals }) => `${condition}: ${reason}. ${heals}\n`),
   ].join('')
 }

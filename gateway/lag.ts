@@ -1,6 +1,7 @@
+import type { StandingPartition } from '../ledger/kafka/log.js'
 import type { EventLog } from '../ledger/log.js'
 import { GatewayError } from '../schemas/errors.js'
-import { ledger, nodes, type Stream, uplinks } from '../schemas/streams.js'
+import { connections, ledger, nodes, type Stream, uplinks } from '../schemas/streams.js'
 import type { TableName } from '../projections/tables/tables.js'
 import { timeOf } from './item-time.js'
 import type { Stores } from './stores.js'
@@ -17,6 +18,8 @@ export interface FollowerLag {
   readonly ms: number
   /** Why some of the partitions are left out; empty where none is. */
   readonly unknown: string
+  /** Partitions that stand still on this node, or that the log tells nothing of, each with why. */
+  readonly standing: ReadonlyArray<{ readonly partition: number, readonly reason: string }>
 }
 
 export interface PartitionLag {
@@ -32,10 +35,15 @@ export interface PartitionLag {
 }
 
 const countedBlocksMax = 64
-const ledgerTables: readonly TableName[] = ['presence', 'routing', 'connections']
+const ledgerTables: readonly TableName[] = ['presence', 'routing']
+/** For the name of a group, where nobody follows. */
+const appends = ''
 
 /** Everybody who follows a stream of this log, on whatever node; groups as far as this node is a member. */
-export async function lagOf ({ log, tables, snapshots, groups }: Stores): Promise<FollowerLag[]> {
+export async function lagOf ({ log, tables, snapshots, groups, standing }: Stores): Promise<FollowerLag[]> {
+  const still = standing()
+  const of = (stream: Stream<any>, ...names: readonly string[]) => still.filter(({ stream: name, group }) =>
+    name === stream.name && names.includes(group ?? appends))
   const done = (table: TableName) => async (partition: number) => (await tables.position(table, partition)).next
   const derived = async (partition: number) => {
     // Where nothing comes of the entries, the checkpoint tells that nothing is missing.
@@ -43,19 +51,28 @@ export async function lagOf ({ log, tables, snapshots, groups }: Stores): Promis
     return to + 1n > checkpoint ? to + 1n : checkpoint
   }
   return await Promise.all([
-    followerLag(log, 'users', ledger, partition => snapshots.savedTo(partition)),
-    followerLag(log, `stream ${uplinks.name}`, ledger, derived),
-    ...ledgerTables.map(table => followerLag(log, table, ledger, done(table))),
-    followerLag(log, 'nodes', nodes, done('nodes')),
+    followerLag(log, 'users', ledger, partition => snapshots.savedTo(partition), of(ledger, 'users')),
+    followerLag(log, `stream ${uplinks.name}`, ledger, derived, [...of(ledger, 'users'), ...of(uplinks, appends)]),
+    ...ledgerTables.map(table => followerLag(log, table, ledger, done(table), of(ledger, 'projections'))),
+    // What is written to this stream is the table's, too.
+    followerLag(log, 'connections', ledger, done('connections'), [
+      ...of(ledger, 'history'), ...of(connections, appends),
+    ]),
+    followerLag(log, 'nodes', nodes, done('nodes'), of(nodes, 'projections')),
     ...groups().map(({ group, stream, partitions }) =>
-      followerLag(log, `group ${group}`, stream, async partition => partitions.get(partition))),
+      followerLag(log, `group ${group}`, stream, async partition => partitions.get(partition), of(stream, group))),
   ])
 }
 
-/** @param positionOf undefined for a partition that this node knows nothing of */
+/**
+ * @param positionOf undefined for a partition that this node knows nothing of
+ * @param still what keeps the follower from its partitions
+ */
 async function followerLag (
-  log: EventLog, follower: string, stream: Stream<any>, positionOf: (partition: number) => Promise<bigint | undefined>
+  log: EventLog, follower: string, stream: Stream<any>, positionOf: (partition: number) => Promise<bigint | undefined>,
+  still: readonly StandingPartition[]
 ): Promise<FollowerLag> {
+  const reasons = new Map<number, string>()
   let unknown = ''
   const lags = await Promise.all(Array.from({ length: log.partitions(stream) }, async (_, partition) => {
     try {
@@ -65,8 +82,11 @@ async function followerLag (
       // Of one that may not be read, say; the others are told all the same.
       if (!(err instanceof GatewayError)) throw err
       unknown ||= err.message
+      reasons.set(partition, err.message)
     }
   }))
+  // Why it gets nothing says more than why its end is not known.
+  for (const { partition, reason } of still) reasons.set(partition, reason)
   const partitions = lags.filter(lag => lag !== undefined)
   return {
     follower,
@@ -75,6 +95,8 @@ async function followerLag (
     blocks: partitions.reduce((sum, { blocks }) => sum + blocks, 0),
     ms: partitions.reduce((most, { ms }) => Math.max(most, ms ?? 0), 0),
     unknown,
+    standing: [...reasons].map(([partition, reason]) => ({ partition, reason }))
+      .sort((a, b) => a.partition - b.partition),
   }
 }
 

@@ -152,6 +152,7 @@ async function open (
       stream: downlinks,
       partitions: new Map(kafka.lag(downlinksGroup).map(({ partition, next }) => [partition, next])),
     }],
+    standing: () => kafka.standing(),
     slowDisk: () => '',
     slowRedis: () => latency.reason(),
     commitSeconds: () => kafka.metrics.appendMs / Math.max(1, kafka.metrics.appends) / 1000,

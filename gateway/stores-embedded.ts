@@ -52,6 +52,7 @@ export async function openEmbeddedStores (config: Config, logger: Logger): Promi
       shared: false,
       bytesMax,
       backUp: (directory, options) => backUp({ env: store.env, path: config.dataDir }, directory, options),
+      standing: () => [],
       groups: () => [], // nobody but this process writes here, so nothing waits in `downlinks`
       commitSeconds: () => store.metrics.commitMs / 1000,
       slowRedis: () => '',

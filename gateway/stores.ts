@@ -1,5 +1,6 @@
 import type { LocalEnds, Links } from '../actors/links.js'
 import type { RebuildableSnapshots } from '../actors/snapshots.js'
+import type { StandingPartition } from '../ledger/kafka/log.js'
 import type { EventLog } from '../ledger/log.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
 import type { Stream } from '../schemas/streams.js'
@@ -28,6 +29,8 @@ export interface Stores {
   slowRedis (): string
   /** Groups that keep no store of their own, as far as this process is a member: the first offset not delivered. */
   groups (): readonly FollowingGroup[]
+  /** Partitions of the log that stand still for this process. */
+  standing (): readonly StandingPartition[]
   /** The node stops: what can't be stored now and can be had from the ledger again is not waited for. */
   stopping (): void
   /** Flushes and closes them all. The roles have stopped before. */

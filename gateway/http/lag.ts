@@ -12,7 +12,8 @@ export interface LagOptions {
 
 /** Why somebody may be behind. */
 const ofStreams: ReadonlySet<ConditionName> = new Set([
-  'ledger', 'appends', 'refused', 'topics', 'throttled', 'followers', 'users', 'uplinks', 'connections', 'downlinks',
+  'ledger', 'appends', 'refused', 'topics', 'throttled', 'followers', 'cut-back', 'users', 'snapshots', 'uplinks', 'tables',
+  'connections', 'downlinks',
 ])
 
 const count = { type: 'integer', minimum: 0 }
@@ -20,13 +21,22 @@ const offset = { type: 'string', pattern: '^\\d+$' }
 
 const followerSchema = {
   type: 'object',
-  required: ['follower', 'stream', 'partitions', 'blocks', 'ms', 'unknown'],
+  required: ['follower', 'stream', 'partitions', 'blocks', 'ms', 'unknown', 'standing'],
   properties: {
     follower: { type: 'string', description: 'users, a table, `stream NAME`, or `group NAME`' },
     stream: { type: 'string', description: 'what it follows' },
     blocks: { ...count, description: 'that it is behind, over all partitions' },
     ms: { ...count, description: 'age of the oldest entry that is not done; 0 when all is' },
     unknown: { type: 'string', description: 'why some of its partitions are left out; empty where none is' },
+    standing: {
+      type: 'array',
+      description: 'partitions that stand still on this node, or that the log tells nothing of',
+      items: {
+        type: 'object',
+        required: ['partition', 'reason'],
+        properties: { partition: count, reason: { type: 'string', description: 'why' } },
+      },
+    },
     partitions: {
       type: 'array',
       items: {

@@ -141,6 +141,14 @@ export class Appender {
     return { ok: true, reason: '' }
   }
 
+  /** Partitions that take no appends, each with why. */
+  standing (): Array<{ stream: string, partition: number, reason: string }> {
+    return [...this.senders.values()].flatMap(({ stream: { name }, partition, refusal, trouble }) => {
+      const reason = refusal ?? trouble
+      return reason === '' ? [] : [{ stream: name, partition, reason }]
+    })
+  }
+
   /** Resolves when all that was appended has an outcome, or after two deadlines. */
   async flush (): Promise<void> {
     if (this.pending === 0) return

@@ -78,6 +78,8 @@ interface Flow {
   served: number
   /** The epoch of the leader whose log is known to have what the target was given. */
   leaderEpoch: number
+  /** Why it is given nothing; empty while it flows. */
+  reason: string
 }
 
 /**
@@ -104,7 +106,9 @@ export class Fetcher {
 
   add (target: FetchTarget): void {
     if (!this.active) this.answeredAtMs = Date.now()
-    this.flows.set(target, { target, state: 'flowing', untilMs: 0, retryMs: retryMsMin, served: 0, leaderEpoch: -1 })
+    this.flows.set(target, {
+      target, state: 'flowing', untilMs: 0, retryMs: retryMsMin, served: 0, leaderEpoch: -1, reason: '',
+    })
     this.wake()
     this.route(gatherMs)
   }
@@ -114,6 +118,9 @@ export class Fetcher {
     this.flows.delete(target)
     this.tellWell(target)
   }
+
+  /** Why the target is given nothing; empty where it is, or would be. */
+  reasonOf (target: FetchTarget): string { return this.flows.get(target)?.reason ?? '' }
 
   /** A target has room again, or nothing left. */
   wake (): void { for (const wake of this.sleepers.splice(0)) wake() }
@@ -141,7 +148,7 @@ export class Fetcher {
       for (const flow of this.flows.values()) {
         const node = cluster.leaderOf(topic, flow.target.partition)
         if (node === undefined) {
-          this.tell(flow.target, 'has no leader')
+          this.tell(flow, 'has no leader')
           cluster.look().then(() => { this.route(retryMsMin) })
         } else if (!this.loops.has(node)) {
           this.loops.add(node)
@@ -232,7 +239,8 @@ export class Fetcher {
   }
 
   private flowsAgain (flow: Flow): void {
-    if (flow.state === 'flowing') return
+    if (flow.state === 'flowing' && flow.reason === '') return
+    flow.reason = ''
     flow.state = 'flowing'
     flow.retryMs = retryMsMin
     flow.untilMs = 0
@@ -250,9 +258,10 @@ export class Fetcher {
     flow.retryMs = Math.min(2 * flow.retryMs, retryMsMax)
     if (isPermanent) {
       this.tellWell(target)
-      health.begin('refused', tellCode(`fetch of ${topic}/${target.partition}`, errorCode), this.nameOf(target))
+      flow.reason = tellCode(`fetch of ${topic}/${target.partition}`, errorCode)
+      health.begin('refused', flow.reason, this.nameOf(target))
     } else {
-      this.tell(target, errorName(errorCode))
+      this.tell(flow, errorName(errorCode))
     }
     if (moved) cluster.look().then(() => { this.route(0) })
   }
@@ -290,7 +299,7 @@ export class Fetcher {
       flow.state = 'waiting'
       flow.untilMs = performance.now() + flow.retryMs
       flow.retryMs = Math.min(2 * flow.retryMs, retryMsMax)
-      this.tell(target, (err as Error).message)
+      this.tell(flow, (err as Error).message)
       if (judgeError(err).moved) this.options.cluster.look().then(() => { this.route(0) })
     }
     this.wake()
@@ -313,9 +322,10 @@ export class Fetcher {
     return `${this.options.groupId}, fetch of partition ${partition}`
   }
 
-  private tell (target: FetchTarget, reason: string): void {
+  private tell (flow: Flow, reason: string): void {
     const { health, topic } = this.options
-    health.begin('followers', `${topic}/${target.partition}: ${reason}`, this.nameOf(target))
+    flow.reason = `${topic}/${flow.target.partition}: ${reason}`
+    health.begin('followers', flow.reason, this.nameOf(flow.target))
   }
 
   private tellWell (target: FetchTarget): void {

@@ -32,6 +32,8 @@ interface Held<T> {
   delivery: Delivery<T> | undefined
   /** Where the log was found to be another one than it was; until it is known where to go on. */
   parting: Parting | undefined
+  /** Why it is not delivered, before anything can be fetched for it; empty for nothing. */
+  reason: string
 }
 
 /** How often it is looked how far the follower has come. */
@@ -138,6 +140,14 @@ export class KafkaFollowing<T> implements Following {
       delivery ? [{ partition, next: delivery.delivered, end: delivery.end }] : [])
   }
 
+  /** Partitions of this member that get nothing, each with why. */
+  standing (): Array<{ partition: number, reason: string }> {
+    return [...this.held].flatMap(([partition, { delivery, reason }]) => {
+      const why = delivery ? this.fetcher.reasonOf(delivery) : reason
+      return why === '' ? [] : [{ partition, reason: why }]
+    })
+  }
+
   private async stopOnce (): Promise<void> {
     clearInterval(this.looking)
     await this.want([])
@@ -173,7 +183,7 @@ export class KafkaFollowing<T> implements Following {
     if (this.wanted.has(partition)) {
       if (held && !held.left.signal.aborted) return
       if (held) await this.takeBack(partition, held)
-      const fresh: Held<T> = { left: new AbortController(), delivery: undefined, parting: undefined }
+      const fresh: Held<T> = { left: new AbortController(), delivery: undefined, parting: undefined, reason: '' }
       this.held.set(partition, fresh)
       await this.take(partition, fresh)
     } else if (held) {
@@ -186,6 +196,7 @@ export class KafkaFollowing<T> implements Following {
     const from = await this.placeOf(partition, held)
     if (from === 'gone') return this.standStill(partition, held)
     this.deps.health.end('cut-back', this.nameOf(partition))
+    held.reason = ''
     if (from === undefined) return
     const { follower, decode, rejected } = this.deps
     const delivery: Delivery<T> = new Delivery<T>(partition, from, {
@@ -228,7 +239,8 @@ export class KafkaFollowing<T> implements Following {
         try {
           return await this.askPlace(partition, held)
         } catch (err) {
-          health.begin('followers', `it is not known where to go on: ${(err as Error).message}`, what)
+          held.reason = `it is not known where to go on: ${(err as Error).message}`
+          health.begin('followers', held.reason, what)
         }
         await sleep(waitMs, undefined, { signal }).catch(() => {})
       }
@@ -269,10 +281,10 @@ export class KafkaFollowing<T> implements Following {
   private standStill (partition: number, held: Held<T>): void {
     const { topic, groupId, health } = this.deps
     const what = this.nameOf(partition)
-    const told = `${cutBack(topic, partition, undefined, held.parting!.at)}; ` +
+    held.reason = `${cutBack(topic, partition, undefined, held.parting!.at)}; ` +
       `${groupId} has stored what it made of it, and stands still ` +
       'until that is removed and made anew: docs/operations.md, "A log that was cut back"'
-    health.begin('cut-back', told, what)
+    health.begin('cut-back', held.reason, what)
     const { signal } = held.left
     sleep(retryMsMax, undefined, { signal }).catch(() => {}).then(() => this.step(partition, async () => {
       if (signal.aborted) health.end('cut-back', what)

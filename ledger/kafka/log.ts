@@ -93,6 +93,18 @@ export interface KafkaLog extends EventLog {
   topics (): KafkaTopic[]
   /** Of the partitions that this process has in the group, as of their last fetch. */
   lag (group: string): PartitionLag[]
+  /** Partitions that stand still for this process, as far as it follows them or appends to them. */
+  standing (): StandingPartition[]
+}
+
+/** A partition that goes on for no follower of the group, or takes no appends. */
+export interface StandingPartition {
+  readonly stream: string
+  readonly partition: number
+  /** Which group does not get on; undefined for appends. */
+  readonly group: string | undefined
+  /** Why, as of now. */
+  readonly reason: string
 }
 
 export interface KafkaTopic {
@@ -327,6 +339,12 @@ class Log implements KafkaLog {
   lag (group: string): PartitionLag[] {
     return [...this.followings].flatMap(([following, of]) =>
       of.group === group ? following.lag().map(lag => ({ stream: of.stream, ...lag })) : [])
+  }
+
+  standing (): StandingPartition[] {
+    const followers = [...this.followings].flatMap(([following, { stream, group }]) =>
+      following.standing().map(standing => ({ stream, group, ...standing })))
+    return [...followers, ...this.appender.standing().map(standing => ({ ...standing, group: undefined }))]
   }
 
   close (): Promise<void> {

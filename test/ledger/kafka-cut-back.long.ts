@@ -131,10 +131,12 @@ t.test('a leader that was elected without having all', { skip: kafkaMissing() ??
     await until(() => lasting.has('test.table.uplinks, partition 0'))
     t.match(lasting.get('test.table.uplinks, partition 0'), /^test\.uplinks\/0 was cut back: .* docs\/operations\.md/)
     t.strictSame(table.seen, numbers(1, 8))
+    t.match(log.standing(), [{ stream: 'uplinks', partition: 0, group: 'table', reason: /was cut back: .* stands still/ }])
     table.stored = 0n
     await until(() => table.seen.length >= 18)
     t.strictSame(table.seen, [...numbers(1, 8), ...kept])
     t.equal(lasting.size, 0)
+    t.strictSame(log.standing(), [])
   })
 
   await t.test('is noticed by one that was away meanwhile', async t => {

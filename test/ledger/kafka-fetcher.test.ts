@@ -58,6 +58,18 @@ t.test('a follower of many partitions', async t => {
     t.equal(lasting.size, 0)
   })
 
+  await t.test('tells of one that has no leader for as long as it has none', async t => {
+    let hasLeader = false
+    const { deliveries, lasting, reasonOf } = following(t, 2, { isLed: partition => partition !== 1 || hasLeader })
+    await until(() => deliveries[0]!.delivered > 100n && lasting.size > 0)
+    t.match([...lasting], [['followers test, fetch of partition 1', 'test/1: has no leader']])
+    t.strictSame([reasonOf(0), reasonOf(1)], ['', 'test/1: has no leader'])
+    hasLeader = true
+    await until(() => deliveries[1]!.delivered > 10n)
+    t.equal(lasting.size, 0)
+    t.equal(reasonOf(1), '')
+  })
+
   await t.test('goes on in the others while it is looked up where to go on in one', async t => {
     let isPlaced = false
     const { deliveries } = following(t, 4, {
@@ -81,11 +93,13 @@ interface Options {
   readonly errorOf?: (partition: number) => number
   readonly offsets?: () => Promise<number>
   readonly slowMs?: number
+  readonly isLed?: (partition: number) => boolean
 }
 
 /** Partitions have no end. */
 function following (t: Test, partitions: number, options: Options = {}) {
   const { stuck = () => false, brokers = 1, answered = 8, errorOf = () => 0, offsets, slowMs = 10_000 } = options
+  const { isLed = () => true } = options
   let release = () => {}
   const released = new Promise<void>(resolve => { release = resolve })
   const topics = new TopicBook()
@@ -93,7 +107,7 @@ function following (t: Test, partitions: number, options: Options = {}) {
   const lasting = new Map<string, string>()
   const cluster = {
     topics,
-    leaderOf: (_topic: string, partition: number) => partition % brokers,
+    leaderOf: (_topic: string, partition: number) => isLed(partition) ? partition % brokers : undefined,
     leaderEpochOf: () => 0,
     look: async () => {},
     endLane () {},
@@ -143,7 +157,13 @@ function following (t: Test, partitions: number, options: Options = {}) {
     failed: err => { t.fail(`${err as Error}`) },
   }))
   for (const delivery of deliveries) fetcher.add(delivery)
-  return { deliveries, release, lasting, asked: (partition: number) => questions.get(partition) ?? 0 }
+  return {
+    deliveries,
+    release,
+    lasting,
+    asked: (partition: number) => questions.get(partition) ?? 0,
+    reasonOf: (partition: number) => fetcher.reasonOf(deliveries[partition]!),
+  }
 }
 
 function batchAt (offset: bigint, bytes: number): Buffer {

@@ -90,6 +90,7 @@ t.test('a Kafka that somebody else runs', { skip: kafkaMissing() ?? false }, asy
     await t.rejects(log.append(stream, 0, [note('a')]), { message: /INVALID_RECORD: set cleanup\.policy of the topic to delete/ })
     t.match([...lasting.keys()], [`topics test.${stream.name}`, `refused test.${stream.name}/0`], 'from the start on')
     t.match([...lasting.values()], [/cleanup.policy=compact\. Compaction keeps .* Type: kafka-configs --alter/])
+    t.match(log.standing(), [{ stream: stream.name, partition: 0, group: undefined, reason: /INVALID_RECORD/ }])
     await admin.alterConfigs({
       validateOnly: false,
       resources: [{ type: 2, name: `test.${stream.name}`, configEntries: [{ name: 'cleanup.policy', value: 'delete' }] }],
@@ -134,6 +135,7 @@ t.test('a Kafka that somebody else runs', { skip: kafkaMissing() ?? false }, asy
     const name = `test.${denied.name}.group.${denied.name}`
     await until(() => [...lasting.keys()].some(key => key.startsWith('refused') && key.includes('fetch of partition')))
     t.match([...lasting.values()].join(), /TOPIC_AUTHORIZATION_FAILED: grant READ/, name)
+    t.match(log.standing().map(({ stream, group }) => [stream, group]), [[denied.name, 'group']])
     await log.append(granted, 0, [note('read')])
     await until(() => other.texts().length === 1)
     await log.append(denied, 0, [note('later')])
