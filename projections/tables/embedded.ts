@@ -209,12 +209,12 @@ class TablesInStore implements EmbeddedTables {
   }
 
   #hasOther (prefix: string, isGone: (field: string) => boolean): boolean {
-    for (const field of this.#writes.waitingFields(prefix)) if (!isGone(field)) return true
     const first = Buffer.from(prefix, 'latin1')
     for (const key of this.#store.env.getKeys({ start: first, end: after(first) })) {
       const field = key.toString('utf8', first.length)
       if (!isGone(field) && !this.#writes.waiting(prefix, field)) return true
     }
+    for (const field of this.#writes.waitingFields(prefix)) if (!isGone(field)) return true
     return false
   }
 

@@ -68,14 +68,17 @@ export interface RowsBefore {
 export function withIndex (writes: readonly TableWrite[], before: RowsBefore): TableWrite[] {
   const step = new IndexedStep(before)
   for (const write of writes) step.take(write)
-  return step.writes
+  return step.end()
 }
 
 class IndexedStep {
-  readonly writes: TableWrite[] = []
+  readonly #writes: TableWrite[] = []
   readonly #before: RowsBefore
   /** By key and field, of what this step has written; undefined for what it has removed. */
   readonly #written = new Map<string, Map<string, unknown>>()
+  /** Nodes that are named by now, and those that a connection was removed from. */
+  readonly #named = new Set<string>()
+  readonly #left = new Set<string>()
 
   constructor (before: RowsBefore) { this.#before = before }
 
@@ -91,15 +94,23 @@ class IndexedStep {
     this.#write(write)
   }
 
+  /** Whether a node has any left is asked once, for many may go in one step. */
+  end (): TableWrite[] {
+    for (const node of this.#left) if (!this.#hasFields(nodePrefix + node)) this.#write(remove(nodesKey, node))
+    return this.#writes
+  }
+
   #enter (node: string, connectionId: string, userId: string): void {
     this.#write(put(bucketOf(connectionId), connectionId, userId))
     this.#write(put(nodePrefix + node, connectionId, userId))
+    if (this.#named.has(node)) return
+    this.#named.add(node)
     if (this.#value(nodesKey, node) === undefined) this.#write(put(nodesKey, node, 1))
   }
 
   #leave (node: string, connectionId: string): void {
     this.#write(remove(nodePrefix + node, connectionId))
-    if (!this.#hasFields(nodePrefix + node)) this.#write(remove(nodesKey, node))
+    this.#left.add(node)
   }
 
   #value (key: string, field: string): unknown {
@@ -114,7 +125,7 @@ class IndexedStep {
   }
 
   #write (write: TableWrite): void {
-    this.writes.push(write)
+    this.#writes.push(write)
     let row = this.#written.get(write.key)
     if (!row) this.#written.set(write.key, row = new Map())
     row.set(write.field, write.type === 'put' ? write.value : undefined)
