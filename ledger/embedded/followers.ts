@@ -73,7 +73,7 @@ export class Delivery {
 
   /** Whoever follows keeps retention from what it has yet to take; from 0 on means from whatever is kept. */
   private tellOfHole (offset: number): void {
-    const to = Math.min(offset, this.log.first)
+    const to = Math.min(offset, this.log.firstStaying)
     if (this.next === 0 || this.next >= to) return
     const what = `the blocks from ${this.next} to ${to - 1} were deleted before they were taken`
     this.failed(new Error(what), BigInt(offset))

@@ -49,12 +49,12 @@ export class KeySearch {
 }
 
 /**
- * Passes over what retention has deleted, and says so.
+ * Passes over what retention has deleted, or is deleting just now, and says so.
  *
  * @returns the first offset from `at` on, up to `end`, that is kept
  */
 export function kept (log: PartitionLog, at: number, end: number, passed: (hole: Hole) => void): number {
-  const to = Math.min(log.first, end)
+  const to = Math.min(log.firstStaying, end)
   if (at >= to) return at
   passed({ from: BigInt(at), to: BigInt(to) })
   return to

@@ -24,6 +24,8 @@ export class PartitionIndex {
   next = 0
   derivedFrom = -1
   readonly keys: KeyIndex
+  /** What the commit under way makes `first`; `first` where there is none. */
+  private firstNext = 0
   private bytesAppended = 0
   private bytesDeleted = 0
   /** Commits of the offsets from `next - unwritten.length` on. */
@@ -40,7 +42,7 @@ export class PartitionIndex {
     this.keys = new KeyIndex(env, streamId, partition)
     const kept = env.getBinary(keptKey(streamId, partition)) as Buffer | undefined
     if (kept) {
-      this.first = kept.readUIntBE(0, 6)
+      this.first = this.firstNext = kept.readUIntBE(0, 6)
       this.bytesDeleted = kept.readUIntBE(6, 6)
     }
     const last = this.rowAt(2 ** 48 - 1)
@@ -52,6 +54,9 @@ export class PartitionIndex {
   }
 
   get bytesKept (): number { return this.bytesAppended - this.bytesDeleted }
+
+  /** The first block that nothing deletes: those before it are gone from the store a while before `first` says so. */
+  get firstStaying (): number { return this.firstNext }
 
   /** The block `next` is in `commit`; `keys` gets to know apart what is in it. */
   add (commit: number, bytes: number, derivedFrom: number): void {
@@ -97,6 +102,7 @@ export class PartitionIndex {
 
   /** Puts the deletion of everything before `first` except the blocks themselves, which hold `bytes`. */
   writeFirst (batch: WriteBatch, first: number, bytes: number): void {
+    this.firstNext = first
     const kept = batch.room(12)
     kept.writeUIntBE(first, 0, 6)
     kept.writeUIntBE(this.bytesDeleted + bytes, 6, 6)
@@ -120,6 +126,8 @@ export class PartitionIndex {
     this.bytesDeleted += bytes
     this.cached = undefined
   }
+
+  firstFailed (): void { this.firstNext = this.first }
 
   /** The row with the highest first offset up to `offset`. */
   private rowAt (offset: number): { first: number, row: Buffer } | undefined {

@@ -62,6 +62,7 @@ export class PartitionLog implements Waiting {
 
   get next (): number { return this.index.next }
   get first (): number { return this.index.first }
+  get firstStaying (): number { return this.index.firstStaying }
   get keys (): KeyIndex { return this.index.keys }
 
   get queuedBytes (): number { return this.queue.bytes }

@@ -61,6 +61,7 @@ export class Trims implements Writer {
 
   failed (): void {
     this.catalog.indexFailed()
+    for (const { log } of this.written) log.index.firstFailed()
     this.written = []
   }
 }

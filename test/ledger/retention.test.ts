@@ -1,7 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { embeddedLog, type EmbeddedLogOptions } from '../../ledger/embedded/log.js'
 import { RetentionClock } from '../../ledger/embedded/retention-clock.js'
+import type { Hole } from '../../ledger/log.js'
 import { rejectedRecord, rejectedStream } from '../../ledger/rejected.js'
 import { openStore } from '../../ledger/embedded/store.js'
 import { collect, collector, note, notes, noteStream, until } from './log-contract.js'
@@ -98,6 +99,49 @@ t.test('retention', async t => {
     await log.sweep()
     t.strictSame(await log.bounds(stream, 0), { first: 3n, next: 10n })
   })
+})
+
+t.test('who reads while blocks are being deleted is told of each that he does not get', async t => {
+  const [read, followed] = [noteStream(), noteStream()]
+  let keptFrom = 0n
+  const failures: string[] = []
+  const retention = { retentionMs: -1, keepFrom: () => keptFrom }
+  const { log } = await openedLog(t, t.testdir(), {
+    sweepMs: 3_600_000,
+    streams: { [read.name]: retention, [followed.name]: retention },
+    onFollowerError: err => { failures.push((err as Error).message) },
+  })
+  const long = 'x'.repeat(5_000) // in all more than is kept in memory
+  for (let i = 0; i < 300; i++) {
+    await Promise.all([read, followed].map(stream => log.append(stream, 0, [note(`${i} ${long}`)])))
+  }
+  const seen: bigint[] = []
+  await log.follow(followed, 'slow', {
+    assigned: async () => 1n,
+    async received ({ offset }) {
+      seen.push(offset)
+      await turn()
+    },
+    revoked: async () => {},
+  })
+  keptFrom = 290n
+  const sweeping = log.sweep()
+  const told: Array<{ from: bigint, to: bigint }> = []
+  const passed = (hole: Hole) => { told.push(hole) }
+  for await (const { offset } of log.read(read, 0, { from: 0n, passed })) {
+    told.push({ from: offset, to: offset + 1n })
+    await turn()
+  }
+  await sweeping
+  t.ok(told.length < 300, 'some were deleted before they were read')
+  t.strictSame(told.map(({ from }) => from), [0n, ...told.slice(0, -1).map(({ to }) => to)])
+  t.equal(told.at(-1)!.to, 300n)
+  await until(() => seen.at(-1) === 299n)
+  const holes = seen.flatMap((offset, i) => {
+    const wanted = i > 0 ? seen[i - 1]! + 1n : 1n
+    return offset > wanted ? [`${wanted} to ${offset - 1n}`] : []
+  })
+  t.strictSame(failures, holes.map(hole => `the blocks from ${hole} were deleted before they were taken`))
 })
 
 t.test('a group that retention passes is told of as a failure, and goes on behind the hole', async t => {
