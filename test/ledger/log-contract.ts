@@ -487,15 +487,20 @@ export async function logContract (
       const stream = noteStream()
       const log = await open(t, stream)
       const trace: string[] = []
+      let release = () => {}
+      const held = new Promise<void>(resolve => { release = resolve })
       const following = await log.follow(stream, 'leaving', {
         async assigned () { return 0n },
-        async received () { trace.push('received'); await sleep(30); trace.push('done') },
+        async received () { trace.push('received'); await held; trace.push('done') },
         async revoked (partition) { if (partition === 0) trace.push('revoked') },
       })
       await log.append(stream, 0, [note('a')])
       await until(() => trace.length > 0)
       await log.append(stream, 0, [note('b')])
-      await following.stop()
+      const stopped = following.stop()
+      await sleep(30)
+      release()
+      await stopped
       await log.append(stream, 0, [note('c')])
       t.strictSame(trace, ['received', 'done', 'revoked'])
     })

@@ -81,7 +81,7 @@ const ordinary: readonly MetFault[] = [
     fault: 'the token expires',
     async meet (place) {
       const { t, node, userId } = place
-      const exp = Math.trunc(Date.now() / 1000) + 4
+      const exp = Math.trunc(Date.now() / 1000) + 8
       const { client } = await place.connect({ token: await node.token(userId, { exp }) })
       await place.push('m', 'unacked/token-expired')
       t.match(await client.next(), { op: 'downlink' })
