@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { findMisspelt } from './misspelt.js'
 import {
-  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, oneOf, pattern, readSetting, secret, setting,
-  type Setting, tokenSecret, urlWithoutLogin,
+  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, oneOf, path, pattern, readSetting, secret,
+  setting, type Setting, tokenSecret, urlWithoutLogin,
 } from './setting.js'
 import { kafkaAccess } from './kafka-access.js'
 import { redisAccess } from './redis-access.js'
@@ -23,6 +23,12 @@ export interface Config extends StoreConfig {
   readonly nodeId: string
   readonly region: string
   readonly roles: readonly Role[]
+  /** Files, PEM: with a certificate both listeners speak TLS. */
+  readonly tlsCert: string | undefined
+  readonly tlsKey: string | undefined
+  readonly tlsKeyPassword: string | undefined
+  /** Whoever has an API key must show a certificate of one of these, too. */
+  readonly tlsClientCa: string | undefined
   /** What ip-config hands to clients; undefined: made from the listeners. */
   readonly publicWsUrl: string | undefined
   readonly publicTcpUrl: string | undefined
@@ -87,6 +93,13 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   host: setting('HOST', '127.0.0.1', pattern('a host name or an IP address', /^[\w.:%-]{1,255}$/), 'address to listen on'),
   httpPort: setting('HTTP_PORT', '8080', integer(0, 65_535), 'port of HTTP and WebSocket; 0 picks a free one'),
   tcpPort: setting('TCP_PORT', '9100', integer(0, 65_535), 'port of raw TCP; 0 picks a free one'),
+  tlsCert: setting('TLS_CERT', undefined, path(),
+    'certificate of both listeners, PEM, with its intermediate ones: they speak TLS then'),
+  tlsKey: setting('TLS_KEY', undefined, path(), 'its private key, PEM'),
+  tlsKeyPassword: secret(setting('TLS_KEY_PASSWORD', undefined, pattern('1 to 256 characters', /^.{1,256}$/s),
+    'password of the key\'s file')),
+  tlsClientCa: setting('TLS_CLIENT_CA', undefined, path(),
+    'CA certificates, PEM: requests with an API key want a client certificate of one of them'),
   nodeId: setting('NODE_ID', hostNodeId(), name64, 'name of this node, unique in the cluster'),
   region: setting('REGION', 'local', name64, 'region of this node; ip-config prefers the client\'s own'),
   roles: setting('ROLES', 'all', allOrSomeOf(roles), 'what this node does, comma-separated'),

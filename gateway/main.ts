@@ -34,11 +34,15 @@ import { type Projections, startProjectionsRole } from './roles/projections.js'
 import { startUsersRole } from './roles/users.js'
 import { ensureSecrets } from './secrets.js'
 import { openEmbeddedStores } from './stores-embedded.js'
+import { ServerTls } from './server-tls.js'
 import type { Stores } from './stores.js'
 import { topicSettings, topicsOf } from './topics.js'
 
 export interface RunningNode {
-  /** Where it listens: `http://host:port`, and `tcp://host:port` or empty without the role `edge`. */
+  /**
+   * Where it listens: `http://host:port`, and `tcp://host:port` or empty without the role `edge`. With a certificate
+   * `https` and `tls`.
+   */
   readonly http: string
   readonly tcp: string
   readonly nodeId: string
@@ -85,6 +89,8 @@ async function start (
   const health = new HealthRegistry(logger)
   closers.push(() => { health.stop() })
 
+  const tls = ServerTls.of(given, health)
+  closers.push(() => { tls?.stop() })
   await checkPorts(given)
   const stores = await openStores(given, logger, health)
   closers.push(() => stores.close())
@@ -116,7 +122,7 @@ async function start (
   const refreshing = setInterval(() => nodeTable.rows(), nodeTableMaxMs)
   closers.push(() => { clearInterval(refreshing) })
   const edge = has('edge')
-    ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health)
+    ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health, tls)
     : undefined
   const push = new Push({
     log, tables, links, nodeId: identity.nodeId, outboxBytesMax: config.outboxBytesMax,
@@ -125,7 +131,7 @@ async function start (
   observe(metrics, health, stores, edge, users, projections)
   const readiness = () => readinessOf(health, ending.aborted, edge?.draining === 100)
   const madeUp = new Set<string>()
-  const app = buildApp(config, logger, stores, backups, push, nodeTable, metrics, health, readiness, madeUp)
+  const app = buildApp(config, logger, stores, backups, push, nodeTable, metrics, health, readiness, madeUp, tls)
   app.addHook('onRequest', async (_request, reply) => { if (ending.aborted) reply.header('connection', 'close') })
   edge?.routes(app)
   closers.push(async () => {
@@ -135,8 +141,9 @@ async function start (
     await closed
   })
   await app.listen({ host: config.host, port: config.httpPort, backlog: acceptBacklog })
-  const http = `http://${urlHost(config.host)}:${(app.server.address() as { port: number }).port}`
-  const tcp = edge ? `tcp://${urlHost(config.host)}:${await edge.listen()}` : ''
+  const [httpScheme, tcpScheme] = tls ? ['https', 'tls'] : ['http', 'tcp']
+  const http = `${httpScheme}://${urlHost(config.host)}:${(app.server.address() as { port: number }).port}`
+  const tcp = edge ? `${tcpScheme}://${urlHost(config.host)}:${await edge.listen()}` : ''
 
   const wsUrl = edge ? config.publicWsUrl ?? `${http.replace('http', 'ws')}/v1/connect` : ''
   const tcpUrl = edge ? config.publicTcpUrl ?? tcp : ''
@@ -217,8 +224,13 @@ async function takeLeave (
 
 function buildApp (
   config: Config, logger: Logger, stores: Stores, backups: Backups, push: Push, nodeTable: NodeTable,
-  metrics: GatewayMetrics, health: HealthRegistry, readiness: () => Readiness, madeUp: ReadonlySet<string>
+  metrics: GatewayMetrics, health: HealthRegistry, readiness: () => Readiness, madeUp: ReadonlySet<string>,
+  tls: ServerTls | undefined
 ) {
+  const tlsFailed = (err: Error): void => {
+    metrics.tlsFailed('http')
+    logger.debug({ err }, 'a client did not get through TLS')
+  }
   const { log, tables } = stores
   const partitions = log.partitions(ledger)
   const rebuilds = new Rebuilds(stores, (what, err, fields) => { logger.error({ err, ...fields }, what) })
@@ -232,6 +244,7 @@ function buildApp (
     readiness,
     health: () => health.answer(),
     uplinks: { log, stream: uplinks },
+    secure: tls && { tls, tlsFailed },
     socketLimits: config.acceptRate === 0 ? { strangersMax: Infinity } : {},
     logReader: log,
     streams: [...streams, downlinksRejected],

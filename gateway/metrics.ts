@@ -34,6 +34,7 @@ export class GatewayMetrics {
 
   readonly #settled: Counter
   readonly #refused: Counter
+  readonly #tlsFailed: Counter
   readonly #setAside: Counter
   readonly #log: Histogram
   readonly #access: Histogram
@@ -41,6 +42,7 @@ export class GatewayMetrics {
   constructor () {
     const closed = this.#counter('connections_closed_total', 'Connections ended, by code (docs/errors.md)', ['code'])
     this.#refused = this.#counter('sockets_refused_total', 'Sockets that were not let in at their accept, by code', ['code'])
+    this.#tlsFailed = this.#counter('tls_handshakes_failed_total', 'Clients that did not get through TLS', ['listener'])
     this.#settled = this.#counter('downlinks_settled_total', 'How durable downlinks ended', ['outcome', 'reason'])
     this.#setAside = this.#counter('set_aside_total', 'What no user actor could take: entries, users, uplinks', ['what'])
     this.edge = {
@@ -63,6 +65,8 @@ export class GatewayMetrics {
   }
 
   readonly socketRefused = (code: string): void => { this.#refused.inc({ code }) }
+
+  readonly tlsFailed = (listener: 'http' | 'tcp'): void => { this.#tlsFailed.inc({ listener }) }
 
   readonly settled = ({ outcome, reason }: DownlinkOutcome): void => { this.#settled.inc({ outcome, reason }) }
 

@@ -19,5 +19,7 @@ function withHost (endpoint: string, host: string): string {
   if (!asked || asked.hostname === '') return endpoint
   const [, scheme, port, path] = /^([a-z]+):\/\/.*:(\d+)(.*)$/.exec(endpoint)!
   // TCP has a port of its own, of which the request tells nothing.
-  return scheme === 'tcp' ? `tcp://${asked.hostname}:${port}${path}` : `${scheme}://${asked.host}${path}`
+  return scheme === 'tcp' || scheme === 'tls'
+    ? `${scheme}://${asked.hostname}:${port}${path}`
+    : `${scheme}://${asked.host}${path}`
 }

@@ -1,17 +1,31 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createSecureContext, type SecureContext } from 'node:tls'
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { wrong } from './setting.js'
 
-/** The files that a client's TLS is made of, in PEM, and what begins the names of their variables (`KAFKA_SSL`). */
+/** The variables that name the files of one side's TLS, and hold the password of its key. */
+export interface TlsVariables {
+  readonly ca: string
+  readonly cert: string
+  readonly key: string
+  readonly password: string
+}
+
+/** The files that one side's TLS is made of, in PEM. */
 export interface TlsFiles {
-  readonly prefix: string
-  /** Instead of the certificate authorities that Node.js knows. */
+  readonly variables: TlsVariables
+  /** Whom to trust: of a client, instead of the certificate authorities that Node.js knows. */
   readonly caFile: string | undefined
-  /** Of the client, with its intermediate ones; none without its key. */
+  /** Of this side, with its intermediate ones; none without its key. */
   readonly certFile: string | undefined
   readonly keyFile: string | undefined
   readonly keyPassword: string | undefined
+}
+
+/** The same of a client of ours. */
+export interface ClientTlsFiles extends Omit<TlsFiles, 'variables'> {
+  /** What begins the names of its variables, such as `KAFKA_SSL`. */
+  readonly prefix: string
   /** Whom the server's certificate must be for; undefined: the host that is connected to. */
   readonly serverName: string | undefined
 }
@@ -28,30 +42,39 @@ export interface ClientTls {
  *
  * @throws ConfigError naming the variable where a file can't be read, or does not hold what it should
  */
-export function clientTls (files: TlsFiles): ClientTls {
+export function clientTls ({ prefix, serverName, ...given }: ClientTlsFiles): ClientTls {
+  const variables = {
+    ca: `${prefix}_CA_FILE`, cert: `${prefix}_CERT_FILE`, key: `${prefix}_KEY_FILE`, password: `${prefix}_KEY_PASSWORD`,
+  }
+  const files = { variables, ...given }
   let known = contentsOf(files)
-  let context = contextOf(files, known)
+  let context = createSecureContext(pemOf(files, known))
   return {
     get secureContext () {
       try {
         const now = contentsOf(files)
-        if (now.every((text, i) => text === known[i])) return context
-        context = contextOf(files, now)
+        if (isSame(now, known)) return context
+        context = createSecureContext(pemOf(files, now))
         known = now
       } catch {} // half of a renewal
       return context
     },
-    ...(files.serverName === undefined ? {} : { servername: files.serverName }),
+    ...(serverName === undefined ? {} : { servername: serverName }),
   }
 }
 
-type Contents = readonly [ca: string | undefined, cert: string | undefined, key: string | undefined]
+export type Contents = readonly [ca: string | undefined, cert: string | undefined, key: string | undefined]
 
-function contentsOf ({ prefix, caFile, certFile, keyFile }: TlsFiles): Contents {
+export function isSame (some: Contents, others: Contents): boolean {
+  return some.every((text, i) => text === others[i])
+}
+
+/** @throws ConfigError naming the variable where a file can't be read */
+export function contentsOf ({ variables, caFile, certFile, keyFile }: TlsFiles): Contents {
   return [
-    contentOf(`${prefix}_CA_FILE`, caFile, certificates),
-    contentOf(`${prefix}_CERT_FILE`, certFile, certificates),
-    contentOf(`${prefix}_KEY_FILE`, keyFile, privateKey),
+    contentOf(variables.ca, caFile, certificates),
+    contentOf(variables.cert, certFile, certificates),
+    contentOf(variables.key, keyFile, privateKey),
   ]
 }
 
@@ -66,32 +89,38 @@ function contentOf (variable: string, path: string | undefined, want: string): s
   }
 }
 
-function contextOf (files: TlsFiles, [ca, cert, key]: Contents): SecureContext {
-  const { prefix, caFile, certFile, keyFile, keyPassword } = files
-  if (ca !== undefined) parsed(`${prefix}_CA_FILE`, caFile!, certificates, () => new X509Certificate(ca))
+/**
+ * What a secure context is made of.
+ *
+ * @throws ConfigError naming the variable of a file that does not hold what it should
+ */
+export function pemOf (files: TlsFiles, [ca, cert, key]: Contents): SecureContextOptions {
+  const { variables, caFile, certFile, keyFile, keyPassword } = files
+  if (ca !== undefined) parsed(variables.ca, caFile!, certificates, () => new X509Certificate(ca))
   if ((cert === undefined) !== (key === undefined)) {
-    const [set, absent] = cert === undefined ? ['KEY', 'CERT'] : ['CERT', 'KEY']
-    throw wrong(`${prefix}_${absent}_FILE`, '', `the file that belongs to ${prefix}_${set}_FILE`)
+    const [set, absent] = cert === undefined ? [variables.key, variables.cert] : [variables.cert, variables.key]
+    throw wrong(absent, '', `the file that belongs to ${set}`)
   }
   if (cert !== undefined) {
-    const certificate = parsed(`${prefix}_CERT_FILE`, certFile!, certificates, () => new X509Certificate(cert))
+    const certificate = parsed(variables.cert, certFile!, certificates, () => new X509Certificate(cert))
     const secret = keyOf(files, key!)
     if (!certificate.checkPrivateKey(secret)) {
-      throw wrong(`${prefix}_KEY_FILE`, keyFile!, `the key of the first certificate in ${prefix}_CERT_FILE`)
+      throw wrong(variables.key, keyFile!, `the key of the first certificate in ${variables.cert}`)
     }
   }
-  return createSecureContext({ ca, cert, key, passphrase: keyPassword })
+  return { ca, cert, key, passphrase: keyPassword }
 }
 
-function keyOf ({ prefix, keyFile, keyPassword }: TlsFiles, key: string): KeyObject {
+function keyOf ({ variables, keyFile, keyPassword }: TlsFiles, key: string): KeyObject {
   const open = () => createPrivateKey({ key, ...(keyPassword === undefined ? {} : { passphrase: keyPassword }) })
+  const want = `the password of ${variables.key}`
+  // Node says so in several ways, by what OpenSSL did before.
+  if (keyPassword === undefined && key.includes('ENCRYPTED')) throw wrong(variables.password, '', want)
   try {
     return open()
   } catch (err) {
-    const { code = '', message } = err as NodeJS.ErrnoException
-    if (code === 'ERR_MISSING_PASSPHRASE') throw wrong(`${prefix}_KEY_PASSWORD`, '', `the password of ${prefix}_KEY_FILE`)
-    if (/decrypt|passphrase/i.test(message)) throw wrong(`${prefix}_KEY_PASSWORD`, 'another', `the password of ${prefix}_KEY_FILE`)
-    return parsed(`${prefix}_KEY_FILE`, keyFile!, privateKey, open)
+    if (/decrypt|passphrase/i.test((err as Error).message)) throw wrong(variables.password, 'another', want)
+    return parsed(variables.key, keyFile!, privateKey, open)
   }
 }
 

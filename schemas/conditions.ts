@@ -57,6 +57,8 @@ const table = {
     'By itself as what waits is taken; more memory (`--max-old-space-size`, `LEDGERLINE_MEMORY_BYTES_MAX`) or more nodes.'),
   'key-set': row(false, 0, 'The keys that client tokens are checked with can not be had; those had last are in use, for a day.',
     'By itself once the host of `LEDGERLINE_JWKS_URL` answers with a key set.'),
+  certificate: row(false, 0, 'The certificate of the listeners ends soon, or has, or what should take its place can not be used.',
+    'By itself once good files are where `LEDGERLINE_TLS_CERT` and `LEDGERLINE_TLS_KEY` say.'),
 } as const satisfies Record<string, ConditionDescription>
 
 export type ConditionName = keyof typeof table

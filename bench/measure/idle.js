@@ -30,7 +30,8 @@ export function idle (ctx) {
   })
 }
 
-async function memoryAtRest (server, settleMs) {
+/** @returns what `memoryOf` says of a server once its garbage is gone and it takes no more */
+export async function memoryAtRest (server, settleMs) {
   await wait(settleMs)
   let memory = memoryOf(server.pid)
   for (let i = 0, calm = 0; server.collects && i < collectionsMax && calm < calmCollections; i++) {

@@ -1,16 +1,28 @@
 import { createServer, type Server, Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import type { Connection } from '../../actors/connection/connection.js'
 import { readBytesMax } from '../../actors/connection/intake.js'
 import type { Wire } from '../../actors/connection/wire.js'
 import type { SharedSignal } from '../../actors/links.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Frame, ServerFrame } from '../../schemas/frames.js'
+import type { ServerTls } from '../server-tls.js'
 import type { Door, Refusal } from './door.js'
 import type { Edge } from './edge.js'
 import { type Encoder, tcpEncoder } from './encoders.js'
+import { startReading, stopReading } from './handle.js'
 import { networkOf } from './network.js'
 import { acceptBacklog } from '../ports.js'
 import { lengthBytes, takeFrames } from './tcp-frames.js'
+
+export interface TcpOptions {
+  readonly host: string
+  readonly port: number
+  /** Its clients speak TLS. */
+  readonly tls: ServerTls | undefined
+  /** A client did not get through its TLS handshake. */
+  tlsFailed (error: Error): void
+}
 
 export interface TcpListener {
   readonly port: number
@@ -18,15 +30,14 @@ export interface TcpListener {
 }
 
 /** Accepts raw TCP clients. Handlers are shared functions and state is in one object: nothing is made per read. */
-export async function listenTcp (
-  edge: Edge, door: Door, { host, port }: { host: string, port: number }
-): Promise<TcpListener> {
+export async function listenTcp (edge: Edge, door: Door, options: TcpOptions): Promise<TcpListener> {
+  const { host, port } = options
   const server = createServer()
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen({ host, port, backlog: acceptBacklog }, resolve)
   })
-  takeHandles(server, edge, door)
+  takeHandles(server, edge, door, options)
   return {
     port: (server.address() as { port: number }).port,
     stop: () => new Promise(resolve => { server.close(() => { resolve() }) }),
@@ -41,9 +52,9 @@ export async function listenTcp (
  * against 4.3 KB (docs/decisions/0007-one-read-buffer.md). Accepted sockets take no `onread` option, so they are made
  * here, as net.js would make them.
  *
- * And one that is refused without a word costs no more than its handle.
+ * And one that is refused without a word costs no more than its handle. Under TLS each socket reads by itself.
  */
-function takeHandles (server: Server, edge: Edge, door: Door): void {
+function takeHandles (server: Server, edge: Edge, door: Door, { tls, tlsFailed }: TcpOptions): void {
   const { frameBytesMax } = edge.context.limits
   const onread = { buffer: Buffer.allocUnsafeSlow(readBytesMax), callback: onRead }
   const { _handle: listening } = server as any
@@ -58,11 +69,23 @@ function takeHandles (server: Server, edge: Edge, door: Door): void {
       return
     }
     handle.setNoDelay(true)
-    const socket = new Socket({ handle, allowHalfOpen: true, onread } as ConstructorParameters<typeof Socket>[0])
+    const accepted = { handle, allowHalfOpen: true, ...(tls ? {} : { onread }) }
+    const plain = new Socket(accepted as ConstructorParameters<typeof Socket>[0])
+    const socket = tls ? secured(plain, tls, tlsFailed) : plain
     if (refusal) turnAway(socket, refusal, edge)
     else attach(socket, new TcpWire(socket, edge, network, frameBytesMax))
     socket.resume()
   }
+}
+
+/** What it writes before the handshake is over waits for that. */
+function secured (plain: Socket, { context: secureContext }: ServerTls, failed: (error: Error) => void): TLSSocket {
+  const socket = new TLSSocket(plain, { isServer: true, secureContext })
+  const onFailure = (error: Error): void => { failed(error) }
+  socket.once('error', onFailure)
+  socket.once('secure', () => { socket.off('error', onFailure) })
+  socket.on('data', onTlsData)
+  return socket
 }
 
 /** Says why, and is gone as soon as its client has read it, or has had a moment to. */
@@ -116,14 +139,21 @@ class TcpWire implements Wire {
     if (bytes && this.#socket.writable) this.#socket.write(bytes)
   }
 
-  pause (): void { this.#socket.pause() }
-  resume (): void { this.#socket.resume() }
+  pause (): void {
+    this.#socket.pause()
+    stopReading(this.#socket)
+  }
+
+  resume (): void {
+    this.#socket.resume()
+    startReading(this.#socket)
+  }
 
   end (): void {
     this.#ended = true
     this.#socket.end()
     // Reads on and drops it: closing on unread bytes would make the kernel reset, and our last frame with it.
-    this.#socket.resume()
+    this.resume()
   }
 
   destroy (): void { this.#socket.destroy() }
@@ -208,6 +238,7 @@ function onRead (this: Socket, bytes: number, buffer: Uint8Array): boolean {
   (this as Partial<WiredSocket>).wire?.read(Buffer.from(buffer.subarray(0, bytes)))
   return true
 }
+function onTlsData (this: Socket, chunk: Buffer): void { (this as Partial<WiredSocket>).wire?.read(chunk) }
 function onEnd (this: Socket): void { (this as WiredSocket).wire.finished() }
 function onDrain (this: Socket): void { (this as WiredSocket).wire.drained() }
 function onError (this: Socket): void { /* 'close' follows and says that there was one */ }

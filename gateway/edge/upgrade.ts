@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Socket } from 'node:net'
 import { GatewayError } from '../../schemas/errors.js'
 import { HttpError } from '../http/errors.js'
+import { acceptedSocket } from '../http/sockets.js'
 import type { Door } from './door.js'
 import { networkOf } from './network.js'
 
@@ -49,12 +50,13 @@ export class AcceptTimes {
 
   constructor (app: FastifyInstance, readonly now: () => number) {
     app.server.on('connection', (socket: Socket) => { this.#ticks.set(socket, now()) })
-    app.addHook('onResponse', async ({ raw: { socket } }) => { this.#ticks.set(socket, now()) })
+    app.addHook('onResponse', async ({ raw: { socket } }) => { this.#ticks.set(acceptedSocket(socket), now()) })
   }
 
   take (socket: Socket): number {
-    const ticks = this.#ticks.get(socket) ?? this.now()
-    this.#ticks.delete(socket)
+    const accepted = acceptedSocket(socket)
+    const ticks = this.#ticks.get(accepted) ?? this.now()
+    this.#ticks.delete(accepted)
     return ticks
   }
 }

@@ -13,6 +13,7 @@ import type { ServerFrame } from '../../schemas/frames.js'
 import type { Door } from './door.js'
 import type { Edge } from './edge.js'
 import { type Encoder, webSocketEncoder, webSocketJsonEncoder } from './encoders.js'
+import { startReading, stopReading } from './handle.js'
 import { networkOf } from './network.js'
 import { AcceptTimes, avroProtocol, checkUpgrade, chooseProtocol } from './upgrade.js'
 
@@ -115,23 +116,19 @@ class WebSocketWire implements Wire {
     if (bytes) this.#socket.write(bytes)
   }
 
-  /** At once: a stream that is paused would read on into a buffer of its own, of 64 KB and one read. */
   pause (): void {
     this.#ws.pause()
-    const handle = handleOf(this.#socket)
-    if (!handle?.reading || this.#closing) return
-    handle.reading = false
-    handle.readStop()
+    if (!this.#closing) stopReading(this.#socket)
   }
 
   resume (): void {
     this.#ws.resume()
-    this.#readOn()
+    startReading(this.#socket)
   }
 
   closes (): void {
     this.#closing = true
-    this.#readOn()
+    startReading(this.#socket)
   }
 
   end (closeCode: number, reason: string): void {
@@ -194,13 +191,6 @@ class WebSocketWire implements Wire {
   drained (): void { this.#connection.tell({ type: 'drained' }) }
   closed (clean: boolean): void { this.#edge.closed(this.#connection, clean) }
 
-  #readOn (): void {
-    const handle = handleOf(this.#socket)
-    if (!handle || handle.reading) return
-    handle.reading = true
-    handle.readStart()
-  }
-
   #inRate (): boolean {
     this.#ended = !takeControl(this.#connection)
     return !this.#ended
@@ -209,12 +199,6 @@ class WebSocketWire implements Wire {
 
 /** What ws keeps of a message that is not whole: of its frame, and of the fragments before that. */
 interface Receiver { readonly _bufferedBytes: number, readonly _messageLength: number }
-
-interface Handle { reading: boolean, readStop (): void, readStart (): void }
-
-function handleOf (socket: Socket): Handle | null | undefined {
-  return (socket as unknown as { _handle?: Handle | null })._handle
-}
 
 /** What ws means by its close codes. */
 const brokenRules: Readonly<Record<number, string>> = {

@@ -1,7 +1,10 @@
 import { createServer, IncomingMessage } from 'node:http'
-import type { RequestListener, Server } from 'node:http'
+import type { RequestListener, Server, ServerOptions } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { networkOf } from '../edge/network.js'
+import type { ServerTls } from '../server-tls.js'
 import { endWithError, HttpError } from './errors.js'
 
 /** What a socket of the HTTP port may hold. Most of it is open to everybody, so nothing here asks for a key. */
@@ -84,20 +87,33 @@ function asksForWebSocket (upgrade: string | undefined): boolean {
   return upgrade !== undefined && /(?:^|,)\s*websocket\s*(?:,|$)/i.test(upgrade)
 }
 
+/** TLS of the HTTP port. */
+export interface HttpTls {
+  readonly tls: ServerTls
+  /** A client did not get through its TLS handshake. */
+  tlsFailed (error: Error): void
+}
+
+/** The socket that was accepted: with TLS, the one below that of the requests. */
+export function acceptedSocket (socket: Socket): Socket {
+  return (socket as Socket & { _parent?: Socket | null })._parent ?? socket
+}
+
 /** A server whose sockets keep within `limits`, whatever their peers do. */
-export function boundedServer (handler: RequestListener, limits: SocketLimits): Server {
+export function boundedServer (handler: RequestListener, limits: SocketLimits, secure?: HttpTls): Server {
   const { requestMs, keptAliveMs, unreadMs, pipelinedMax, strangersMax } = limits
   const sockets = new Set<Socket>()
   const byAddress = new Map<string, Set<Socket>>()
 
-  const server = createServer({
+  const options = {
     IncomingMessage: Request,
     headersTimeout: requestMs,
     requestTimeout: requestMs,
     keepAliveTimeout: keptAliveMs,
     connectionsCheckingInterval: Math.max(50, requestMs / 10),
     requireHostHeader: false, // that answer would not be JSON; requireHttp11 gives it
-  }, (request, response) => {
+  }
+  const onRequest: RequestListener = (request, response) => {
     const { socket } = request
     const visitor = visitors.get(socket)!
     // The parser hands out every request of one read at once, and keeps each until it is answered.
@@ -113,10 +129,15 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits): 
     })
     if (asksForWebSocket(request.headers.upgrade)) response.shouldKeepAlive = false
     handler(request, response)
-  })
+  }
+  const server = secure ? tlsServer(options, requestMs, secure, onRequest) : createServer(options, onRequest)
 
   socketsOf.set(server, sockets)
-  server.on('connection', socket => {
+  const forget = (socket: Socket): void => {
+    sockets.delete(socket)
+    visitors.get(socket)?.strangers?.delete(socket)
+  }
+  const admit = (socket: Socket): void => {
     const address = networkOf(socket.remoteAddress ?? '')
     const strangers = byAddress.get(address) ?? new Set()
     byAddress.set(address, strangers)
@@ -124,13 +145,20 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits): 
     sockets.add(socket)
     strangers.add(socket)
     socket.once('close', () => {
-      sockets.delete(socket)
-      strangers.delete(socket)
+      forget(socket)
       if (strangers.size === 0 && byAddress.get(address) === strangers) byAddress.delete(address)
     })
     if (strangers.size > strangersMax) oldestIdle(strangers).destroy()
     if (closing.has(server)) socket.setTimeout(requestMs) // Node's own clock has stopped
-  })
+  }
+  server.on('connection', admit)
+  if (secure) {
+    server.on('secureConnection', (socket: TLSSocket) => {
+      admit(socket)
+      // It stands for the one below it from now on.
+      forget(acceptedSocket(socket))
+    })
+  }
 
   server.setTimeout(unreadMs, socket => {
     // An answer may take its time to be made, and a follower's may have nothing to say.
@@ -146,6 +174,21 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits): 
 
   server.on('connect', (_request, socket) => {
     endWithError(socket, new HttpError(405, 'method-not-allowed', 'this is no proxy'))
+  })
+  return server
+}
+
+function tlsServer (
+  options: ServerOptions, handshakeTimeout: number, { tls, tlsFailed }: HttpTls, onRequest: RequestListener
+): Server {
+  const client = tls.wantsClientCertificate ? { requestCert: true, rejectUnauthorized: false } : {}
+  const server = createTlsServer({ ...options, ...tls.options, ...client, handshakeTimeout }, onRequest)
+  tls.onRenewal(renewed => { server.setSecureContext(renewed) })
+  // By default it would be answered as a request that can't be read.
+  server.removeAllListeners('tlsClientError')
+  server.on('tlsClientError', (error, socket) => {
+    tlsFailed(error)
+    socket.destroy()
   })
   return server
 }

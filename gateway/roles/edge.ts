@@ -24,6 +24,7 @@ import { Memory, processMemory } from '../memory.js'
 import type { GatewayMetrics } from '../metrics.js'
 import type { NodeIdentity } from '../node.js'
 import type { NodeTable } from '../node-table.js'
+import type { ServerTls } from '../server-tls.js'
 import type { Stores } from '../stores.js'
 
 const limits = { handshakeMs: 10_000, writeQueueBytesMax: 1 << 20, resumeBytesMax: 256 << 10, lingerMs: 2_000 }
@@ -57,8 +58,9 @@ export class EdgeRole implements DrainingEdge {
   draining = 0
 
   constructor (
-    { log, links }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable, metrics: GatewayMetrics,
-    readonly config: Config, logger: Logger, health: Health
+    { log, links }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable,
+    readonly metrics: GatewayMetrics, readonly config: Config, readonly logger: Logger, health: Health,
+    readonly tls: ServerTls | undefined
   ) {
     const { nodeId } = identity
     const partitions = log.partitions(ledger)
@@ -144,7 +146,11 @@ export class EdgeRole implements DrainingEdge {
   /** @returns the port of the TCP listener */
   async listen (): Promise<number> {
     const { host, tcpPort: port } = this.config
-    const tcp = await listenTcp(this.#edge, this.#door, { host, port })
+    const tlsFailed = (err: Error): void => {
+      this.metrics.tlsFailed('tcp')
+      this.logger.debug({ err }, 'a client did not get through TLS')
+    }
+    const tcp = await listenTcp(this.#edge, this.#door, { host, port, tls: this.tls, tlsFailed })
     this.#listeners.push(() => tcp.stop())
     return tcp.port
   }

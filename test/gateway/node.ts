@@ -1,8 +1,11 @@
 import { SignJWT } from 'jose'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { request as requestTls } from 'node:https'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import pino from 'pino'
 import type { Test } from 'tap'
 import { WebSocket } from 'ws'
@@ -22,7 +25,8 @@ export class TestNode {
   readonly logged: Array<{ level: number, msg: string }>
   readonly #running: RunningNode
 
-  constructor (running: RunningNode, logged: Array<{ level: number, msg: string }>) {
+  /** @param ca whom its clients trust, where it speaks TLS: PEM */
+  constructor (running: RunningNode, logged: Array<{ level: number, msg: string }>, readonly ca?: string) {
     this.#running = running
     this.logged = logged
   }
@@ -57,10 +61,26 @@ export class TestNode {
   async request (method: string, path: string, body?: unknown): Promise<Answer> {
     const headers: Record<string, string> = { authorization: 'Bearer the-key-of-a-test-node' }
     if (body !== undefined) headers['content-type'] = 'application/json'
+    if (this.ca !== undefined) return await this.#requestTls(this.ca, method, path, headers, body)
     const response = await fetch(this.http + path, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) })
     const text = await response.text()
     const isJson = response.headers.get('content-type')?.startsWith('application/json;') ?? false
     return { status: response.status, text, json: isJson ? JSON.parse(text) : undefined }
+  }
+
+  async #requestTls (
+    ca: string, method: string, path: string, headers: Record<string, string>, body: unknown
+  ): Promise<Answer> {
+    return await new Promise((resolve, reject) => {
+      const request = requestTls(this.http + path, { method, headers, ca }, response => {
+        let text = ''
+        response.setEncoding('utf8').on('data', (part: string) => { text += part }).on('error', reject).on('end', () => {
+          const isJson = response.headers['content-type']?.startsWith('application/json;') ?? false
+          resolve({ status: response.statusCode!, text, json: isJson ? JSON.parse(text) : undefined })
+        })
+      })
+      request.on('error', reject).end(body ? JSON.stringify(body) : undefined)
+    })
   }
 
   /** How many connections have ended, with this code or with any; their ends are on the way to the ledger. */
@@ -82,7 +102,10 @@ export interface Answer { readonly status: number, readonly json: unknown, reado
 
 export interface Pushed { readonly userId: string, readonly status: string }
 
-/** Starts a node that the test's end stops. By default no limit of rates, for all clients here have one address. */
+/**
+ * Starts a node that the test's end stops. By default no limit of rates, for all clients here have one address. Where
+ * it has a certificate, that of its authority stands beside it as `ca.crt`.
+ */
 export async function startTestNode (t: Test, environment: Environment = {}): Promise<TestNode> {
   const dataDir = await mkdtemp(join(tmpdir(), 'ledgerline-test-'))
   t.teardown(() => rm(dataDir, { recursive: true, force: true }))
@@ -103,7 +126,8 @@ export async function startTestNode (t: Test, environment: Environment = {}): Pr
   const log = pino({ level: 'warn' }, { write (line: string) { logged.push(JSON.parse(line)) } })
   const running = await startNode(await ensureSecrets(config), log)
   t.teardown(() => running.stop())
-  return new TestNode(running, logged)
+  const { LEDGERLINE_TLS_CERT: cert } = environment
+  return new TestNode(running, logged, cert === undefined ? undefined : readFileSync(join(dirname(cert), 'ca.crt'), 'utf8'))
 }
 
 /** @param secret another one than the node's makes the signature wrong */
@@ -158,11 +182,16 @@ export class TcpClient {
   /** Set by a reset, also one that comes after the server's FIN. */
   #failure: Error | undefined
 
-  static async open (t: Test, node: TestNode): Promise<TcpClient> {
-    const socket = connect({ host: '127.0.0.1', port: node.tcpPort, allowHalfOpen: true, noDelay: true })
+  /** @param tls for a node that speaks TLS */
+  static async open (t: Test, node: TestNode, tls: ConnectionOptions = {}): Promise<TcpClient> {
+    const to = { host: '127.0.0.1', port: node.tcpPort, allowHalfOpen: true, noDelay: true }
+    const socket = node.ca === undefined
+      ? connect(to)
+      : connectTls({ ca: node.ca, ...tls, socket: connect(to), servername: 'localhost' })
     t.teardown(() => { socket.destroy() })
     const client = new TcpClient(socket)
-    await new Promise<void>((resolve, reject) => { socket.once('connect', resolve).once('error', reject) })
+    const opened = node.ca === undefined ? 'connect' : 'secureConnect'
+    await new Promise<void>((resolve, reject) => { socket.once(opened, resolve).once('error', reject) })
     return client
   }
 
@@ -218,7 +247,9 @@ export class WebSocketClient {
 
   static async open (t: Test, node: TestNode, protocol?: string): Promise<WebSocketClient> {
     const url = `${node.http.replace('http', 'ws')}/v1/connect`
-    const ws = new WebSocket(url, protocol === undefined ? [] : [protocol], { perMessageDeflate: false })
+    const ws = new WebSocket(url, protocol === undefined ? [] : [protocol], {
+      perMessageDeflate: false, ...(node.ca === undefined ? {} : { ca: node.ca }),
+    })
     t.teardown(() => { ws.terminate() })
     const client = new WebSocketClient(ws)
     await new Promise<void>((resolve, reject) => { ws.once('open', resolve).once('error', reject) })

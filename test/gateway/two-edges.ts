@@ -55,7 +55,8 @@ export class TwoEdges {
       const identity = { nodeId, epoch: Date.now() }
       const nodeTable = new NodeTable(stores.tables, stores.log.partitions(nodes), 60_000, nobodyWatches)
       const metrics = new GatewayMetrics()
-      const edge = new EdgeRole(stores, system, identity, nodeTable, metrics, config(nodeId), logger, nobodyWatches)
+      const edge = new EdgeRole(
+        stores, system, identity, nodeTable, metrics, config(nodeId), logger, nobodyWatches, undefined)
       const { connections } = stores.links
       return { identity, nodeTable, metrics, edge, connections, tcpPort: await edge.listen() }
     }

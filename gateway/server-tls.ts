@@ -1,0 +1,120 @@
+import { randomBytes, X509Certificate } from 'node:crypto'
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
+import type { Health } from '../schemas/conditions.js'
+import type { Config } from './config.js'
+import { wrong } from './setting.js'
+import { type Contents, contentsOf, isSame, pemOf, type TlsFiles } from './tls-files.js'
+
+export interface ServerTlsOptions {
+  /** How often the files are looked at, ms; 10 s by default. */
+  readonly everyMs?: number
+  readonly nowMs?: () => number
+}
+
+/** A certificate that ends so soon should have been renewed. */
+const expiresSoonMs = 7 * 86_400_000
+
+const variables = {
+  cert: 'LEDGERLINE_TLS_CERT',
+  key: 'LEDGERLINE_TLS_KEY',
+  password: 'LEDGERLINE_TLS_KEY_PASSWORD',
+  ca: 'LEDGERLINE_TLS_CLIENT_CA',
+}
+
+/**
+ * The certificate of this node's listeners. Its files are read again when they change, and at SIGHUP: connections that
+ * are open keep what they have, new ones get the new one. While the files do not fit together, or are away, those read
+ * last stay in use, and the condition `certificate` says why.
+ *
+ * Sessions are resumed by tickets, whose keys are this process's and outlive the certificate.
+ */
+export class ServerTls {
+  /** Whether the routes that want an API key want a certificate of one of these authorities, too. */
+  readonly wantsClientCertificate: boolean
+  readonly #files: TlsFiles
+  readonly #health: Health
+  readonly #nowMs: () => number
+  readonly #ticketKeys = randomBytes(48)
+  readonly #renewed: Array<(options: SecureContextOptions) => void> = []
+  readonly #stop: () => void
+  #known: Contents
+  #options: SecureContextOptions
+  #context: SecureContext
+
+  /** @throws ConfigError naming the variable where a file can't be read, or does not hold what it should */
+  private constructor (files: TlsFiles, health: Health, { everyMs = 10_000, nowMs = Date.now }: ServerTlsOptions) {
+    this.#files = files
+    this.#health = health
+    this.#nowMs = nowMs
+    this.wantsClientCertificate = files.caFile !== undefined
+    this.#known = contentsOf(files)
+    this.#options = this.#optionsOf(this.#known)
+    this.#context = createSecureContext(this.#options)
+    this.#judge('')
+    const look = () => { this.look() }
+    const timer = setInterval(look, everyMs).unref()
+    process.on('SIGHUP', look)
+    this.#stop = () => {
+      clearInterval(timer)
+      process.off('SIGHUP', look)
+    }
+  }
+
+  /**
+   * @returns undefined where no certificate is configured
+   * @throws ConfigError as the constructor does
+   */
+  static of (config: Config, health: Health, options: ServerTlsOptions = {}): ServerTls | undefined {
+    const { tlsCert: certFile, tlsKey: keyFile, tlsKeyPassword: keyPassword, tlsClientCa: caFile } = config
+    if (certFile === undefined && keyFile === undefined && caFile === undefined) return undefined
+    if (certFile === undefined && keyFile === undefined) {
+      throw wrong(variables.cert, '', `the file of a certificate, for ${variables.ca} is set`)
+    }
+    return new ServerTls({ variables, caFile, certFile, keyFile, keyPassword }, health, options)
+  }
+
+  /** For a connection that is accepted now. */
+  get context (): SecureContext { return this.#context }
+
+  /** What the context is made of. */
+  get options (): SecureContextOptions { return this.#options }
+
+  /** @param renewed called with what the next contexts are made of */
+  onRenewal (renewed: (options: SecureContextOptions) => void): void { this.#renewed.push(renewed) }
+
+  /** Reads the files, and takes what they hold if it is new and good. */
+  look (): void {
+    let trouble = ''
+    try {
+      const now = contentsOf(this.#files)
+      if (!isSame(now, this.#known)) {
+        this.#options = this.#optionsOf(now)
+        this.#context = createSecureContext(this.#options)
+        this.#known = now
+        for (const renewed of this.#renewed) renewed(this.#options)
+      }
+    } catch (err) {
+      trouble = `the one read last stays in use: ${(err as Error).message}`
+    }
+    this.#judge(trouble)
+  }
+
+  stop (): void {
+    this.#stop()
+    this.#health.end('certificate')
+  }
+
+  #optionsOf (contents: Contents): SecureContextOptions {
+    const pem = pemOf(this.#files, contents)
+    return { ...pem, minVersion: 'TLSv1.2', ticketKeys: this.#ticketKeys, sessionIdContext: 'ledgerline' }
+  }
+
+  #judge (trouble: string): void {
+    const { validTo } = new X509Certificate(this.#options.cert as string)
+    const left = Date.parse(validTo) - this.#nowMs()
+    if (trouble !== '') this.#health.begin('certificate', trouble)
+    else if (left <= 0) this.#health.begin('certificate', `it has expired: it was good until ${validTo}`)
+    else if (left < expiresSoonMs) this.#health.begin('certificate', `it expires soon: it is good until ${validTo}`)
+    else this.#health.end('certificate')
+  }
+}
