@@ -21,7 +21,7 @@ const calmMs = 5_000
 
 /** What goes to one broker: one request at a time, with the batches of all partitions that became ready meanwhile. */
 export class BrokerLane {
-  /** In the order in which they go; one that goes again is the last one. */
+  /** In the order in which they go, the urgent ones ahead of the others; one that goes again is the last one. */
   private readonly ready = new Set<PartitionSender>()
   private busy = false
   private closed = false
@@ -80,14 +80,17 @@ export class BrokerLane {
   private async collect (senders: PartitionSender[]): Promise<void> {
     const producer = await this.deps.producerIds.current(this.node)
     let bytes = 0
-    for (const sender of this.ready) {
-      if (bytes >= requestBytesMax) break
-      this.ready.delete(sender)
-      if (!sender.leave(this.node)) continue
-      const outgoing = sender.batch(producer)
-      if (!outgoing) continue
-      bytes += outgoing.bytes.length
-      senders.push(sender)
+    for (const isUrgent of [true, false]) {
+      for (const sender of this.ready) {
+        if (bytes >= requestBytesMax) break
+        if (sender.isUrgent !== isUrgent) continue
+        this.ready.delete(sender)
+        if (!sender.leave(this.node)) continue
+        const outgoing = sender.batch(producer)
+        if (!outgoing) continue
+        bytes += outgoing.bytes.length
+        senders.push(sender)
+      }
     }
   }
 

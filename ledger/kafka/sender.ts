@@ -1,6 +1,6 @@
 import type { Health } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
-import type { Stream } from '../../schemas/streams.js'
+import { nodes, type Stream } from '../../schemas/streams.js'
 import type { Share } from '../pending.js'
 import type { Cluster } from './cluster.js'
 import type { RecordFormat } from './format.js'
@@ -53,6 +53,11 @@ const invalidRecord = 87
  * until it has one: the producer id and the sequence in it let the broker drop the copy if the first one did arrive.
  */
 export class PartitionSender {
+  /**
+   * What nodes say of themselves does not wait behind what their clients send: it is little, and a node whose reports
+   * are late is taken for lost.
+   */
+  readonly isUrgent: boolean
   /** Bytes of all that has no outcome. */
   readonly share: Share = { sent: 0, own: 0 }
   /** The offset after the last acked record. */
@@ -76,7 +81,9 @@ export class PartitionSender {
 
   constructor (
     readonly stream: Stream<any>, readonly topic: string, readonly partition: number, private readonly deps: SenderDeps
-  ) {}
+  ) {
+    this.isUrgent = stream.name === nodes.name
+  }
 
   get name (): string { return `${this.topic}/${this.partition}` }
 

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import { tellOfNode } from '../../gateway/node.js'
 import { Appender } from '../../ledger/kafka/appender.js'
 import type { Cluster } from '../../ledger/kafka/cluster.js'
 import { NoAnswer } from '../../ledger/kafka/no-answer.js'
@@ -6,9 +7,11 @@ import { singleObjectFormat } from '../../ledger/kafka/format.js'
 import { readBatches } from '../../ledger/kafka/record-batch.js'
 import { produce, type PartitionBatch } from '../../ledger/kafka/record-apis.js'
 import { TopicBook } from '../../ledger/kafka/topic-book.js'
+import type { EventLog } from '../../ledger/log.js'
 import { note, noteStream, until } from './log-contract.js'
 
 const topic = 'test.notes'
+const nodesTopic = 'test.nodes'
 
 /** What the broker answers for a partition: an error code, or an error instead of an answer. */
 type Script = (partition: number, batch: Buffer) => number | Error
@@ -79,6 +82,24 @@ t.test('appends to Kafka', async t => {
     t.strictSame(texts(requests.flat()), ['a', 'a', 'a'])
   })
 
+  await t.test('of what nodes say of themselves have room, and go ahead, however much clients have waiting', async t => {
+    const { appender, requests, append } = given(t, () => 0)
+    const text = 'x'.repeat(20_000)
+    const outcomes = Array.from({ length: 200 }, (_, i) => append(i % 4, text).then(() => 'stored', () => 'refused'))
+    const log = {
+      partitions: () => 1,
+      append: (...[stream, partition, items, options]: Parameters<EventLog['append']>) =>
+        appender.append(stream, nodesTopic, partition, items, options),
+    } as unknown as EventLog
+    await t.rejects(append(3, text), { code: 'ledger-unavailable' }, 'where clients find none')
+    await tellOfNode(log, { nodeId: 'n1', epoch: 1 }, {
+      type: 'NodeReported', connections: 1, eventLoopUtilization: 0, rssBytes: 1, memoryBytesMax: 2,
+    })
+    t.equal(requests.length, 1, 'with the very next request')
+    t.equal(requests[0]![0]!.topic, nodesTopic, 'at its beginning')
+    t.ok((await Promise.all(outcomes)).includes('refused'))
+  })
+
   await t.test('are refused after the deadline where no broker can have them', async t => {
     const { append, appender } = given(t, () => new NoAnswer('refused', false), { sendDeadlineMs: 200 })
     await t.rejects(append(0, 'a'), { code: 'ledger-unavailable', message: /test\.notes\/0: refused/ })
@@ -92,16 +113,16 @@ interface Options { readonly slowMs?: number, readonly sendDeadlineMs?: number }
 /** An appender whose one broker answers by the script, and stores what it says 0 to. */
 function given (t: Test, script: Script, { slowMs = 10_000, sendDeadlineMs = 5_000 }: Options = {}) {
   const topics = new TopicBook()
-  topics.know([topic])
-  topics.learn([{
+  topics.know([topic, nodesTopic])
+  topics.learn([topic, nodesTopic].map(topic => ({
     topic,
     topicErrorCode: 0,
     partitionMetadata: Array.from({ length: 4 }, (_, partitionId) => ({ partitionId, leader: 1 })),
-  }])
+  })))
   const requests: PartitionBatch[][] = []
   const ends = [0n, 0n, 0n, 0n]
   let looks = 0
-  const answer = ({ partition, batch }: PartitionBatch) => {
+  const answer = ({ topic, partition, batch }: PartitionBatch) => {
     const scripted = script(partition, batch)
     if (scripted instanceof Error) throw scripted
     const errorCode = scripted === 0 && batch.length === 0 ? 87 : scripted
