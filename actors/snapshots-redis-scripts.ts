@@ -228,9 +228,11 @@ export function replacementOf (
   userId: string, checkpoint: bigint, right: SavedState | undefined, stored: readonly PartId[]
 ): Replacement {
   const gone = stored.filter(id => right?.parts.has(id) !== true).map(id => partField(userId, id))
-  if (!right) return { userId, removed: [headField(userId), earlyField(userId), ...gone], put: [], bytes: 0 }
-  const put = [headField(userId), versioned(checkpoint, right.head), ...partArgs(userId, right.parts).slice(1)]
-  return { userId, removed: [earlyField(userId), ...gone], put, bytes: bytesOf(put) }
+  const put = right
+    ? [headField(userId), versioned(checkpoint, right.head), ...partArgs(userId, right.parts).slice(1)]
+    : []
+  const removed = [...right ? [] : [headField(userId)], earlyField(userId), ...gone]
+  return { userId, removed, put, bytes: bytesOf(removed) + bytesOf(put) }
 }
 
 /** Apart from the names of the fields that are nobody's state. */

@@ -334,6 +334,20 @@ async function all (t: Test) {
     t.equal(await redis.exists(`{${prefix}.0}:replacing`), 0)
   })
 
+  t.test('states that are removed', async t => {
+    const redis = await connectedRedis(t, server.url) as Redis
+    const snapshots = await snapshotsAt(t, server.url, { callBytesMax: 500 }, redis)
+    const users = Array.from({ length: 100 }, (_, i) => `user-${i}`)
+    await snapshots.save(0, 5n, new Map(users.map(userId => [userId, change('5 p1', { added: { p1: 'part' } })])))
+    const scripts = async () => [...(await redis.info('commandstats')).matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)]
+      .reduce((sum, [, calls]) => sum + Number(calls), 0)
+    const before = await scripts()
+    const replaced = await snapshots.replace(0, 5n, new Map(users.map(userId => [userId, undefined])))
+    t.ok(await scripts() - before >= 6, 'are so in several calls where they are many')
+    t.equal(replaced.size, 100)
+    for await (const key of snapshots.keys(0)) t.fail('all of them', key)
+  })
+
   t.test('a save while Redis is frozen', async t => {
     const frozen = await startRedis(t)
     const failures: unknown[] = []
