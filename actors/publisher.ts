@@ -66,10 +66,10 @@ export class Publisher {
     else this.#run()
   }
 
-  /** @returns false where the partition ended before all up to `offset` was in the stream */
+  /** @returns false where the partition has ended, whatever the stream has: it may be ahead of what is folded */
   until (offset: bigint): Promise<boolean> {
-    if (this.#published >= offset) return Promise.resolve(true)
     if (this.#ended) return Promise.resolve(false)
+    if (this.#published >= offset) return Promise.resolve(true)
     return new Promise(resolve => { this.#waiting = { offset, resolve } })
   }
 

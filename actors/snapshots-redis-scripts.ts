@@ -99,11 +99,6 @@ const save = `
   if ARGV[6] == '1' then redis.call('HSET', hash, 'next', ARGV[4]) end
   return 'saved'`
 
-/** KEYS: the hash. ARGV: identity and generation of snapshots to give up. */
-const abandon = `
-  local stored = redis.call('HMGET', KEYS[1], 'identity', 'generation')
-  if stored[1] == ARGV[1] and stored[2] == ARGV[2] then redis.call('UNLINK', KEYS[1]) end`
-
 /**
  * KEYS: the hash; one with parts that are too large for one call. ARGV: identity, the checkpoint that must be stored, a
  * new generation, then what `replacementsOf` makes of the users. With the generation the owner loses what it remembers.
@@ -171,14 +166,12 @@ export interface Scripts {
   snapshotsSave (key: string, argv: readonly Arg[]): Promise<'lost' | 'ignored' | 'again' | 'saved'>
   snapshotsDraft (draftKey: string, argv: readonly Arg[]): Promise<0 | 1>
   snapshotsAdopt (key: string, draftKey: string, argv: readonly Arg[]): Promise<0 | 1>
-  snapshotsAbandon (key: string, argv: readonly Arg[]): Promise<null>
   snapshotsFieldsBuffer (key: string, argv: readonly Arg[]): Promise<[Buffer, Buffer[]]>
 }
 
 export function scriptsOf (redis: Redis | Cluster): Scripts {
   redis.defineCommand('snapshotsOpen', { numberOfKeys: 2, lua: open })
   redis.defineCommand('snapshotsSave', { numberOfKeys: 1, lua: save })
-  redis.defineCommand('snapshotsAbandon', { numberOfKeys: 1, lua: abandon })
   redis.defineCommand('snapshotsDraft', { numberOfKeys: 1, lua: draft })
   redis.defineCommand('snapshotsAdopt', { numberOfKeys: 2, lua: adopt })
   redis.defineCommand('snapshotsReplace', { numberOfKeys: 2, lua: replace })

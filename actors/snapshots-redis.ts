@@ -14,8 +14,6 @@ export interface RedisSnapshotsOptions {
   readonly prefix: string
   /** Names the ledger. Snapshots made of another one count as not there. */
   readonly identity: string
-  /** The first offset that the partition does not have yet. A checkpoint beyond it is of a ledger that is gone. */
-  readonly endOf?: (partition: number) => Promise<bigint>
   /** A save failed, and is tried again. */
   readonly onFailed?: (error: unknown, partition: number) => void
   /** A save that may have failed before has succeeded, or is given up. */
@@ -74,7 +72,7 @@ const none = '' // no generation
  * it is enough that no user goes back: each head has the `next` that it was saved with.
  */
 export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsOptions): RedisSnapshots {
-  const { prefix, identity, endOf, onFailed = () => {}, onSaved = () => {} } = options
+  const { prefix, identity, onFailed = () => {}, onSaved = () => {} } = options
   const { retryMs = 100, callBytesMax = 512 * 1024 } = options
   if (!/^[\w.-]+$/.test(prefix)) throw new RangeError(`prefix: got "${prefix}", want letters, digits, ".", "_" and "-"`)
   const scripts = scriptsOf(redis)
@@ -96,11 +94,7 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
 
   async function assigned (partition: number): Promise<Assignment> {
     await scripts.snapshotsOpen(keyOf(partition), olderKeyOf(partition), [identity, fence]).catch(notReady)
-    let { generation, next } = await read(partition, [])
-    if (endOf && next > await endOf(partition)) { // asked for after the checkpoint was read, so it is not behind it
-      await scripts.snapshotsAbandon(keyOf(partition), [identity, generation]).catch(notReady)
-      ;({ generation, next } = await read(partition, []))
-    }
+    const { generation, next } = await read(partition, [])
     const assignment: Assignment = {
       generation: generation || newGeneration(),
       next,

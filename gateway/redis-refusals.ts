@@ -61,8 +61,10 @@ export async function checkRedis (redis: Redis | Cluster, prefix: string, where:
 /** Of a key that is there only to see whether writes are taken. */
 export function probeKey (prefix: string): string { return `${prefix}:probe` }
 
-function grants (prefix: string): string {
-  return `ACL SETUSER NAME ~${prefix}:* ~{${prefix}.* &${prefix}:* +@all -@admin -@dangerous +info +role`
+/** The command that gives a user what a node needs, and besides it `more`. */
+export function grants (prefix: string, user = 'NAME', more = ''): string {
+  const command = `ACL SETUSER ${user} ~${prefix}:* ~{${prefix}.* &${prefix}:* +@all -@admin -@dangerous +info +role`
+  return more === '' ? command : `${command} ${more}`
 }
 
 async function versionOf (redis: Redis | Cluster): Promise<string> {

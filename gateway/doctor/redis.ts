@@ -1,4 +1,5 @@
 import { Cluster, type Redis } from 'ioredis'
+import { grants } from '../redis-refusals.js'
 import { type Finding, Findings, type Wish } from './finding.js'
 
 /** Sharded pub/sub came with it. */
@@ -9,8 +10,8 @@ const roundTrips = 10
 const skewMsMax = 1_000
 
 const safeEviction = 'noeviction'
-/** Commands of the class `@dangerous` that only look, and the one that tells what a user may. */
-const asked = '+info +role +config|get +acl|whoami +acl|dryrun'
+/** What only looks, and the one that tells what a user may: of the classes that a node does without. */
+const asked = '+config|get +acl|whoami +acl|dryrun'
 
 /** Every command that a node sends, with arguments that it could have; `ACL DRYRUN` says whether the user may. */
 const commandsOf = (prefix: string): ReadonlyArray<readonly string[]> => [
@@ -121,7 +122,7 @@ async function lookAtAccess (redis: Redis, prefix: string, findings: Findings): 
     verdict: 'fatal',
     wanted: `all that a node sends, on keys ~{${prefix}.*, ~${prefix}:* and channels &${prefix}:*`,
     why: `${what} fails without it.`,
-    fix: `ACL SETUSER ${user} ~{${prefix}.* ~${prefix}:* &${prefix}:* +@all -@dangerous ${asked}`,
+    fix: grants(prefix, user, asked),
   })
   let user: string
   try {

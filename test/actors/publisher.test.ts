@@ -62,6 +62,12 @@ function given (t: Test, published = -1n) {
 }
 
 t.test('A publisher', async t => {
+  t.test('that has ended lets nobody save, though the stream may be ahead of what is folded', async t => {
+    const { publisher } = given(t, 10n)
+    t.equal(await publisher.until(5n), true)
+    publisher.end()
+    t.equal(await publisher.until(5n), false)
+  })
   t.test('appends whole blocks, in room that is kept for them, and says how far it is', async t => {
     const world = given(t)
     world.publisher.add(0n, [accepted(1), accepted(2)])

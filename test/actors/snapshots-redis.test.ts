@@ -90,18 +90,6 @@ async function all (t: Test) {
     await t.rejects(headOf(foreign, 0, 'eve'), lost)
   })
 
-  t.test('a checkpoint beyond the end of the log', async t => {
-    const before = await snapshotsAt(t, server.url)
-    await before.save(0, 10n, states(['ada', 'a10']))
-    const { options } = made.get(before)!
-    const whole = await snapshotsAt(t, server.url, { ...options, endOf: async () => 10n })
-    t.equal(await whole.checkpoint(0), 10n)
-    const cut = await snapshotsAt(t, server.url, { ...options, endOf: async () => 9n })
-    t.equal(await cut.checkpoint(0), 0n, 'is that of a log that is gone')
-    t.equal(await headOf(cut, 0, 'ada'), undefined)
-    await t.rejects(headOf(whole, 0, 'ada'), lost)
-  })
-
   t.test('an owner whose successor began before it saved anything', async t => {
     const old = await snapshotsAt(t, server.url)
     const older = await snapshotsAt(t, server.url, made.get(old)!.options)
