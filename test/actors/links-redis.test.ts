@@ -185,6 +185,22 @@ async function all (t: Test) {
       await until(() => b.heard.length === 100)
       t.equal(publishes, 1)
     })
+    t.test('of one tick that are many bytes are several publishes, none of which is longer than a message too many', async t => {
+      const [a, b] = await twoNodes(t)
+      const lengths: number[] = []
+      const { spublish } = a.publisher
+      a.publisher.spublish = (...args: any[]) => {
+        lengths.push(args[1].length)
+        return (spublish as any).apply(a.publisher, args)
+      }
+      for (let i = 0; i < 100; i++) {
+        a.links.toConnection({ type: 'signal', nodeId: 'b', connectionId: 'c1', signal: signalOf(60_000) })
+      }
+      await until(() => b.heard.length === 100)
+      t.equal(a.links.metrics.dropped, 0)
+      t.ok(lengths.length >= 6_000_000 / (640 << 10), `${lengths.length} publishes`)
+      t.ok(lengths.every(length => length < 640 << 10), `${lengths.join()} bytes`)
+    })
     t.test('of one signal carry it once, and arrive with one object', async t => {
       const [a, b] = await twoNodes(t)
       const signal = signalOf(400_000) // ten of them would be many batches
