@@ -5,6 +5,8 @@ export interface WriteBatch {
   readonly bytes: number
   /** What the file may grow by for them, at most: see `pageBytesOf`. */
   readonly pageBytes: number
+  /** What appends should have in this commit, in bytes as they count in memory; one goes whatever its size. */
+  readonly appendsMax: number
   /** A writer of derived data leaves what is beyond so many page bytes for the next commits, but for one step. */
   readonly derivedEnd: number
   /**
@@ -41,6 +43,7 @@ export interface Mark { readonly bytes: number, readonly pageBytes: number, read
 export class Batch implements WriteBatch {
   bytes = 0
   pageBytes = 0
+  appendsMax = Infinity
   derivedEnd = 0
   private arena = Buffer.allocUnsafeSlow(arenaBytes)
   private used = 0
@@ -51,6 +54,7 @@ export class Batch implements WriteBatch {
 
   start (): void {
     this.bytes = this.pageBytes = this.used = 0
+    this.appendsMax = Infinity
     this.writes = []
     if (this.arena.length > arenaBytesKept) this.arena = Buffer.allocUnsafeSlow(arenaBytes)
   }

@@ -67,10 +67,15 @@ export class Headroom {
    * them a long value finds side by side nobody knows, so it must be able to do without.
    */
   has (bytes: number, reserve: number = reserves.others): boolean {
-    const left = this.sizeBytes - this.pages.usedBytes() - bytes
+    return bytes <= this.room(reserve)
+  }
+
+  /** The most that `has` takes for a commit with that part of the reserve behind it; may be below 0. */
+  room (reserve: number): number {
+    const left = this.sizeBytes - this.pages.usedBytes()
     const least = this.wantedBytes * reserves.relief
-    return left >= this.wantedBytes * reserve ||
-      (left >= least && this.pages.freeBytes() - this.uselessBytes >= 2 * bytes + least)
+    const ofFree = (this.pages.freeBytes() - this.uselessBytes - least) / 2
+    return Math.max(left - this.wantedBytes * reserve, Math.min(left - least, ofFree))
   }
 
   /** After each commit: where the file has grown all the same, the pages that were free then are of no use. */

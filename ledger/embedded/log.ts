@@ -223,7 +223,7 @@ class LmdbLog implements EmbeddedLog, Writer {
       const blocks = log.write(batch, catalog.nextCommit, atMs, bytesMax, isTurn)
       if (blocks === 0) this.written.pop()
       else if (blocks > this.commitsWritten) this.commitsWritten = blocks
-    })
+    }, batch.appendsMax)
     for (const log of left) this.waitFor(log)
     if (left.length > 0) this.store.request(false)
     this.writeTombstones(batch, atMs)

@@ -86,6 +86,8 @@ const failedLazyMs = 500
 const averageOver = 32
 const headroomEveryBytes = 1 << 20
 const headroomEveryCommits = 64
+/** Of the room that there is, what appends are given: the rest is for the pages that they do not fill. */
+const pagesShare = 3 / 4
 
 interface Collected {
   /** The end of what makes room. */
@@ -323,6 +325,8 @@ class EmbeddedStore implements Store {
   /** Acks free the payloads that fill the disk, and retention waits for the stream that is derived from the ledger. */
   private collectOwn (relief: Mark): void {
     const { batch } = this
+    // Not all of it may fit; what is left asks for the next commit, as long as there is room for something.
+    batch.appendsMax = Math.max(0, this.headroom.room(reserves.own) - relief.pageBytes) * pagesShare
     for (const writer of this.others) writer.write(batch)
     if (this.headroom.has(batch.pageBytes, reserves.own)) {
       this.taking = [...this.relief, ...this.others]

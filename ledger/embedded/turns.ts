@@ -32,25 +32,28 @@ const passedOverMax = 2
  *
  * @param serve writes what waits, up to so many bytes or one append; `isTurn` is false where nothing but its
  *   `lightBytes` is to go
+ * @param roomBytes what the store has room for, where that is less than a commit takes
  * @returns who has more, in the order of the next turn
  */
 export function deal<W extends Waiting> (
-  waiting: readonly W[], serve: (served: W, bytesMax: number, isTurn: boolean) => void
+  waiting: readonly W[], serve: (served: W, bytesMax: number, isTurn: boolean) => void, roomBytes = Infinity
 ): W[] {
+  const bytesMax = Math.min(commitBytesMax, roomBytes)
+  const wholeMax = Math.min(wholeBytesMax, roomBytes)
   let queuedBytes = 0
   for (const { queuedBytes: bytes } of waiting) queuedBytes += bytes
   const passed: W[] = []
   const served: W[] = []
-  const crowded = queuedBytes > wholeBytesMax
+  const crowded = queuedBytes > wholeMax
   if (crowded) for (const one of waiting) one.tellApart()
-  const share = commitBytesMax / waiting.length
-  let room = commitBytesMax
+  const share = bytesMax / waiting.length
+  let room = bytesMax
   let left = waiting.length
   for (const one of crowded ? [...waiting].sort(byNeed) : waiting) {
-    const mayHave = crowded ? Math.max(share, room / left) : wholeBytesMax
+    const mayHave = crowded ? Math.max(share, room / left) : wholeMax
     left--
     const { headBytes, lightBytes, queuedBytes } = one
-    const fits = headBytes <= Math.max(mayHave, room) || room === commitBytesMax
+    const fits = headBytes <= Math.max(mayHave, room) || room === bytesMax
     const isTurn = fits || one.passedOver >= passedOverMax
     one.passedOver = isTurn ? 0 : one.passedOver + 1
     if (isTurn || lightBytes > 0) serve(one, mayHave, isTurn)

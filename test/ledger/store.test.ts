@@ -211,6 +211,10 @@ for (const commits of ['sync', 'async'] as const) {
     t.strictSame(await collect(log.read(stream, 2, { from: 0n })), ['accepted'])
     t.equal(await log.derivedFrom(stream, 2), 7n)
     t.match(log.health(), { ok: false, reason: /the disk is full/ })
+    const reserved = { reserved: true }
+    const many = await Promise.allSettled([0, 1, 2, 3, 0].map(p => log.append(stream, p, [filling], reserved)))
+    const stored = many.filter(({ status }) => status === 'fulfilled').length
+    t.ok(stored > 0 && stored < many.length, 'goes as far as there is room, not all or nothing')
     let taken = 0
     while (await log.append(stream, 3, [filling], { reserved: true }).then(() => true, () => false)) taken++
     t.ok(taken < 10, 'is no way to fill the rest')
