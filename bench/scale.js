@@ -44,6 +44,7 @@ const usersPerSave = 500
 const busyUsers = 1_000
 const requestsOfBusy = 1_000
 const answers = 2_000
+const startsMax = 5
 const prefix = 'ledgerline'
 
 const dataDir = mkdtempSync(join(tmpdir(), 'ledgerline-scale-'))
@@ -54,9 +55,9 @@ const figures = {}
 try {
   figures['memory of an idle user with a session, bytes'] = await memoryOf('idle', users, () => {})
   figures[`memory of one with ${requestsOfBusy} requests remembered, bytes`] = await memoryOf('busy', busyUsers, remember)
-  const first = await timedStart()
-  figures['first start, with its topics, ms'] = first.ms
-  await first.node.stop()
+  const startMs = performance.now()
+  await (await firstStart()).stop()
+  figures['first start, with its topics, ms'] = Math.round(performance.now() - startMs)
   const { node, ms, evalsha, hgetall, kafka } = await timedStart()
   Object.assign(figures, {
     'start, ms': ms, 'start: EVALSHA': evalsha, 'start: HGETALL': hgetall, 'start: requests to Kafka': kafka,
@@ -68,11 +69,11 @@ try {
   await reports.stop()
   await node.stop()
 } finally {
+  console.table(figures) // those that there are, also where a later one failed
   redis.disconnect()
   await stop()
   rmSync(dataDir, { recursive: true, force: true })
 }
-console.table(figures)
 process.exit()
 
 /** @param more what an ordinary user goes through besides */
@@ -114,6 +115,17 @@ function user (more) {
 function remember (take, session) {
   for (let i = 0; i < requestsOfBusy; i++) take(requested(randomUUID()))
   take({ type: 'DeliveryReported', ...session, ackedSeq: requestsOfBusy, writtenSeq: requestsOfBusy })
+}
+
+/** A broker that is busy creates topics for longer than a start waits: whoever runs nodes starts them again. */
+async function firstStart () {
+  for (let tries = 1; ; tries++) {
+    try {
+      return (await timedStart()).node
+    } catch (err) {
+      if (tries === startsMax || !err.message.includes('has no leader')) throw err
+    }
+  }
 }
 
 async function timedStart () {
