@@ -2,8 +2,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { ChangelogFenced, type Changelog } from '../ledger/changelog.js'
 import { GatewayError } from '../schemas/errors.js'
 import { SnapshotsHome } from './snapshots-home.js'
+import { parseField } from './snapshots-redis-scripts.js'
 import type { RedisSnapshots } from './snapshots-redis.js'
 import { type RebuildableSnapshots, SnapshotsLost, type StateChanges } from './snapshots.js'
+import { wholeInParts } from './user/parts.js'
 
 export interface ClusterSnapshotsOptions {
   /** Where states are at home. */
@@ -19,6 +21,9 @@ export interface ClusterSnapshotsOptions {
   /** First wait before a save is tried again; it doubles up to 20 times that. */
   readonly retryMs?: number
 }
+
+/** A whole state of more may be more than the home takes of one record, whose bound is not less than twice that. */
+const wholeBytesMax = 64 << 10
 
 interface Assignment {
   readonly home: SnapshotsHome
@@ -38,11 +43,29 @@ export function clusterSnapshots (
   const assignments = new Map<number, Assignment>()
   const closed = new AbortController()
 
+  /** What versions before saved whole has no bound in bytes; in parts it has. */
+  async function splitLarge (partition: number, copied: bigint): Promise<void> {
+    const large = new Set<string>()
+    for await (const { key, value } of copy.fields(partition)) {
+      const field = parseField(key)
+      if (field && field.part === undefined && value!.length > wholeBytesMax) large.add(field.userId)
+    }
+    for (const userId of large) {
+      const whole = await copy.saved(partition, userId, () => [])
+      const state = whole && wholeInParts(whole.head)
+      if (state) await copy.replace(partition, copied, new Map([[userId, state]]))
+    }
+    if (large.size > 0 && await copy.checkpoint(partition) !== copied) {
+      throw new GatewayError('not-ready', `Redis: the states of partition ${partition} have changed`)
+    }
+  }
+
   async function assigned (partition: number): Promise<Assignment> {
     const home = await SnapshotsHome.open(changelog, partition, identity)
     const copied = await copy.checkpoint(partition)
     const startMs = performance.now()
     if (home.isNew && copied > 0n) {
+      await splitLarge(partition, copied)
       await home.seed(copied, copy.fields(partition))
       onFilled(partition, 'home', performance.now() - startMs)
     } else if (home.next !== copied) {

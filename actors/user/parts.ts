@@ -133,6 +133,16 @@ export function stateOf ({ head, parts }: SavedState): UserState {
   return state
 }
 
+/** In parts, what an earlier version saved whole; undefined for any other head, and for one that can not be read. */
+export function wholeInParts (head: Buffer): SavedState | undefined {
+  if (isUnsavable(head) || !wholeCodec.reads(head)) return undefined
+  try {
+    return savedStateOf(stateOf({ head, parts: new Map() }))
+  } catch {
+    return undefined
+  }
+}
+
 /** As `stateOf`; what else is stored of the user, and nothing names, goes with the next save. */
 export function loadedState (loaded: LoadedState): UserState {
   const state = stateOf(loaded)

@@ -1,12 +1,28 @@
+import avsc from 'avsc'
 import t, { type Test } from 'tap'
 import { clusterSnapshots } from '../../actors/snapshots-cluster.js'
 import { redisSnapshots } from '../../actors/snapshots-redis.js'
 import type { RebuildableSnapshots } from '../../actors/snapshots.js'
+import { partsOf, payloadParts, stateOf } from '../../actors/user/parts.js'
 import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { loadSchema } from '../../schemas/avsc-files.js'
+import { fingerprintOf, headerBytes, writeHeader } from '../../schemas/single-object.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
 import { connectedRedis, redisMissing, startRedis } from '../cluster/redis.js'
 import { noteStream } from '../ledger/log-contract.js'
 import { change, found, headOf, snapshotsContract, states } from './snapshots-contract.js'
+
+/** As the version before parts wrote it, of a user for whom these wait. */
+function wholeState (payloads: readonly Buffer[]): Buffer {
+  const schema = loadSchema('history/user-state-1')
+  const header = Buffer.alloc(headerBytes)
+  writeHeader(fingerprintOf(schema), header, 0)
+  const waiting = payloads.map((payload, i) => ({
+    messageId: `m${i}`, service: '', payload, requestedAtMs: 1, expiresAtMs: 2, platforms: [], exceptDevices: [],
+  }))
+  const state = { offset: 7, userSeq: 3, sessionsBegun: 0, sessions: [], connections: [], requests: [], waiting }
+  return Buffer.concat([header, avsc.Type.forSchema(schema as avsc.Schema, { wrapUnions: true }).toBuffer(state)])
+}
 
 const missing = kafkaMissing() ?? redisMissing()
 if (missing) {
@@ -34,6 +50,7 @@ async function all (t: Test) {
       clientId: 'one',
       streams: [{ stream, partitions: 8 }],
       changelogs: [{ name: 'states', like: stream }],
+      topics: { messageBytesMax: 200_000 },
       failed: () => {},
     })
     const snapshots = clusterSnapshots({
@@ -106,6 +123,28 @@ async function all (t: Test) {
     await redis.call('FLUSHALL')
     t.equal(await snapshots.checkpoint(1), 10n, 'have one from then on')
     t.strictSame(await found(snapshots, 1, 'ada'), ['a10 m1', { m1: 'one' }])
+  })
+
+  t.test('a state that an older version saved whole and that no record has room for', async t => {
+    const prefix = 'whole'
+    const identity = 'a log'
+    const before = redisSnapshots(redis, { prefix, identity })
+    const whole = wholeState(Array.from({ length: 40 }, (_, i) => Buffer.alloc(10_000, i)))
+    t.ok(whole.length > 400_000)
+    await before.save(1, 10n, new Map([['ada', { head: whole, added: new Map(), changed: new Map(), gone: [] }]]))
+    await before.save(1, 11n, states(['bob', 'b11']))
+    before.close()
+    const snapshots = await open(t, { prefix })
+    t.equal(await snapshots.checkpoint(1), 11n, 'does not keep its partition from being copied')
+    await redis.call('FLUSHALL')
+    t.equal(await snapshots.checkpoint(1), 11n)
+    t.equal(await headOf(snapshots, 1, 'bob'), 'b11')
+    const loaded = await snapshots.load(1, 'ada', partsOf)
+    const state = stateOf(loaded!)
+    t.equal(state.userSeq, 3)
+    const payloads = await snapshots.parts(1, 'ada', payloadParts(state))
+    t.strictSame([...payloads.values()].map(payload => payload[0]).sort((a, b) => a! - b!),
+      Array.from({ length: 40 }, (_, i) => i), 'is there in parts, with all that waits in it')
   })
 
   t.test('states of a ledger that is gone', async t => {
