@@ -63,4 +63,23 @@ t.test('topics that are not there', { skip: kafkaMissing() ?? false }, async t =
       settings.get('cleanup.policy'),
     ]), [[3, 1, '200000', '1', 'delete'], [3, 1, '200000', '1', 'compact']])
   })
+
+  await t.test('are told where they delete by themselves what must be kept', async t => {
+    const id = 'deleting'
+    const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    t.teardown(() => admin.disconnect())
+    const options = optionsOf(id, { streams: [{ stream, partitions: 3, keepsAll: true }] })
+    await (await openKafkaLog(options)).close()
+    const alter = async (topic: string, name: string, value: string) => await admin.alterConfigs({
+      validateOnly: false, resources: [{ type: 2, name: topic, configEntries: [{ name, value }] }],
+    })
+    await alter(name(id), 'retention.ms', '1000')
+    const told: string[] = []
+    const health = { begin: (_name: string, reason: string) => { told.push(reason) }, end () {} }
+    await (await openKafkaLog({ ...options, health })).close()
+    t.match(told, [/has retention\.ms=1000\. .* Type: kafka-configs .* --add-config retention\.ms=-1$/])
+    await alter(`${id}.states`, 'cleanup.policy', 'delete')
+    await t.rejects(openKafkaLog(options), { code: 'misconfigured', message: /cleanup\.policy=delete\. The states of users/ })
+  })
 })
