@@ -21,6 +21,7 @@ interface Step {
 
 interface Save {
   readonly partition: number
+  /** -1 where nothing but parts is removed. */
   readonly next: number
   readonly users: ReadonlyMap<string, Changes>
   readonly steps: readonly Step[]
@@ -87,8 +88,10 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
     },
     // Its owner saves what has become of it meanwhile, which may be less; those behind it have their turn before that.
     leftOut (err) {
-      for (const { reject } of saves.splice(0, inFlight + 1)) reject(err)
+      const refused = saves.splice(0, inFlight + 1)
+      for (const { reject } of refused) reject(err)
       for (const save of saves) save.written = save.stored
+      saves.unshift(...refused.flatMap(removalOf))
       inFlight = 0
     },
     givenUp (err) { for (const save of saves.splice(0)) save.reject(err) },
@@ -229,11 +232,29 @@ function writeSteps (batch: WriteBatch, save: Save, end: number): void {
   for (let i = save.stored; i < steps.length && batch.pageBytes < end; i++) {
     const { what, userId, changes, id } = steps[i]!
     const isNeighbour = i > save.stored && steps[i - 1]!.userId === userId
-    if (what === 'head') writeHead(batch, partition, userId, changes, isNeighbour)
-    else if (what === 'added') batch.put(snapshotPartKey(partition, userId, id), changes.added.get(id)!, isNeighbour)
-    else batch.remove(snapshotPartKey(partition, userId, id), isNeighbour)
+    if (what === 'head') {
+      writeHead(batch, partition, userId, changes, isNeighbour)
+    } else if (what === 'added') {
+      batch.put(snapshotPartKey(partition, userId, id), changes.added.get(id)!, isNeighbour)
+      batch.hasBulk = true
+    } else {
+      batch.remove(snapshotPartKey(partition, userId, id), isNeighbour)
+    }
     save.written = i + 1
   }
+}
+
+/** What removes the parts of a save that was given up: no head names them, and nobody knows of them. */
+function removalOf (given: Save): Save[] {
+  if (given.next < 0) return [{ ...given, written: given.stored }]
+  let unnamed: Step[] = []
+  for (const step of given.steps.slice(0, given.stored)) {
+    if (step.what === 'head') unnamed = []
+    else if (step.what === 'added') unnamed.push({ ...step, what: 'gone' })
+  }
+  if (unnamed.length === 0) return []
+  const { partition } = given
+  return [{ partition, next: -1, users: new Map(), steps: unnamed, stored: 0, written: 0, resolve () {}, reject () {} }]
 }
 
 function writeHead (
@@ -245,6 +266,7 @@ function writeHead (
 }
 
 function writeCheckpoint (batch: WriteBatch, { partition, next }: Save): void {
+  if (next < 0) return
   const checkpoint = batch.room(6)
   checkpoint.writeUIntBE(next, 0, 6)
   batch.put(checkpointKey(partition), checkpoint)

@@ -9,6 +9,8 @@ export interface WriteBatch {
   readonly appendsMax: number
   /** A writer of derived data leaves what is beyond so many page bytes for the next commits, but for one step. */
   readonly derivedEnd: number
+  /** Set by who has put in what may be as much as all that fills the disk, and is worth nothing once that was acked. */
+  hasBulk: boolean
   /**
    * `key` is copied; `value` must stay as it is until the outcome.
    *
@@ -37,7 +39,12 @@ const arenaBytes = 1 << 16
 const arenaBytesKept = 1 << 22
 
 /** A place in a batch. */
-export interface Mark { readonly bytes: number, readonly pageBytes: number, readonly length: number }
+export interface Mark {
+  readonly bytes: number
+  readonly pageBytes: number
+  readonly length: number
+  readonly hasBulk: boolean
+}
 
 /** The writes of one commit, all collected before lmdb takes the first. Values live in an arena that is used again. */
 export class Batch implements WriteBatch {
@@ -45,6 +52,7 @@ export class Batch implements WriteBatch {
   pageBytes = 0
   appendsMax = Infinity
   derivedEnd = 0
+  hasBulk = false
   private arena = Buffer.allocUnsafeSlow(arenaBytes)
   private used = 0
   /** Pairs of key and value; undefined for one that is removed. */
@@ -54,19 +62,23 @@ export class Batch implements WriteBatch {
 
   start (): void {
     this.bytes = this.pageBytes = this.used = 0
+    this.hasBulk = false
     this.appendsMax = Infinity
     this.writes = []
     if (this.arena.length > arenaBytesKept) this.arena = Buffer.allocUnsafeSlow(arenaBytes)
   }
 
   /** What it has so far, for `cutBack`. */
-  mark (): Mark { return { bytes: this.bytes, pageBytes: this.pageBytes, length: this.writes.length } }
+  mark (): Mark {
+    return { bytes: this.bytes, pageBytes: this.pageBytes, length: this.writes.length, hasBulk: this.hasBulk }
+  }
 
   /** Forgets what came after the mark. */
-  cutBack ({ bytes, pageBytes, length }: Mark): void {
+  cutBack ({ bytes, pageBytes, length, hasBulk }: Mark): void {
     this.bytes = bytes
     this.pageBytes = pageBytes
     this.writes.length = length
+    this.hasBulk = hasBulk
   }
 
   get isEmpty (): boolean { return this.writes.length === 0 }

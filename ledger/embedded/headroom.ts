@@ -8,8 +8,9 @@ const zeros = Buffer.from(new WebAssembly.Memory({ initial: chunkBytes >> 16 }).
 
 /**
  * What a commit leaves of the headroom. What the gateway itself must write, such as acks of downlinks, may go deeper
- * than appends of clients and services; what is derived deeper than that, for retention waits until it is stored; and
- * deletions deepest. The last part stays in any case, for what no estimate of a commit knows.
+ * than appends of clients and services; what is derived deeper than that, for retention waits until it is stored, but
+ * not payloads of downlinks, which acks let go of; and deletions deepest. The last part stays in any case, for what no
+ * estimate of a commit knows.
  */
 export const reserves = { others: 1 / 4, own: 3 / 16, derived: 1 / 8, relief: 1 / 16 }
 

@@ -8,6 +8,8 @@ const probeMs = 500
 export class Shortage {
   /** What derived writes want and the file does not have; 0 where they lack nothing. */
   private derivedBytes = 0
+  /** What of the headroom they must leave. */
+  private derivedReserve: number = reserves.derived
   private triedMs = 0
   /** Derived writes wait that were not tried since. */
   private derivedWaits = false
@@ -34,8 +36,9 @@ export class Shortage {
   neededBy (othersBytes: number): number { return Math.max(othersBytes, this.othersBytes) }
 
   /** Derived writes are left out, for want of room in the file; whether the disk has it is to be found out. */
-  leaveOut (derivedBytes: number): void {
+  leaveOut (derivedBytes: number, reserve: number): void {
     this.derivedBytes = derivedBytes
+    this.derivedReserve = reserve
     this.triedMs = performance.now()
     this.find()
   }
@@ -67,7 +70,7 @@ export class Shortage {
 
   /** Asks the disk for what is lacking. */
   find (): void {
-    this.roomFor(this.derivedBytes, reserves.derived).then(async hasRoom => {
+    this.roomFor(this.derivedBytes, this.derivedReserve).then(async hasRoom => {
       if (hasRoom) this.derivedBytes = 0
       if (await this.roomFor(this.othersBytes, reserves.others)) this.othersBytes = 0
       this.full = this.isShort

@@ -251,7 +251,7 @@ class EmbeddedStore implements Store {
     }
     this.headroom.reach(bytes).then(hasRoom => {
       if (hasRoom || this.headroom.has(withoutDerived)) {
-        if (derivedBytes > 0 && !this.headroom.has(bytes, reserves.derived)) this.leaveOutDerived(others)
+        if (derivedBytes > 0 && !this.headroom.has(bytes, this.derivedReserve)) this.leaveOutDerived(others)
         this.write(startedMs, waiting)
       } else {
         this.refuseOthers(startedMs, waiting, collected)
@@ -288,12 +288,16 @@ class EmbeddedStore implements Store {
     this.taking = [...this.derived, ...this.taking]
     const bytes = batch.pageBytes - mark.pageBytes
     if (bytes === 0) return
-    if (this.headroom.has(bytes, reserves.derived)) this.shortage.takeDerived()
+    if (this.headroom.has(bytes, this.derivedReserve)) this.shortage.takeDerived()
     else this.leaveOutDerived(mark)
   }
 
+  /** Payloads that wait to be saved must leave the room of the acks that let go of them. */
+  private get derivedReserve (): number { return this.batch.hasBulk ? reserves.own : reserves.derived }
+
   private leaveOutDerived (mark: Mark): void {
     const bytes = this.batch.pageBytes - mark.pageBytes
+    const reserve = this.derivedReserve
     // Those who are left out have nothing to go on with: each would ask for the next commit, and so for ever.
     this.taking = this.taking.slice(this.derived.length)
     const isFull = this.shortage.isFull // or the file only has to grow
@@ -302,7 +306,7 @@ class EmbeddedStore implements Store {
       else writer.failed(noRoom())
     }
     this.batch.cutBack(mark)
-    this.shortage.leaveOut(bytes)
+    this.shortage.leaveOut(bytes, reserve)
   }
 
   /** What makes room, what we ourselves must write, and what retention waits for, may have the reserve. */

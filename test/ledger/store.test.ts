@@ -10,7 +10,7 @@ import { embeddedSnapshots } from '../../actors/snapshots-embedded.js'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStoredLog } from '../../ledger/embedded/reader.js'
 import { openStore, type StoreOptions } from '../../ledger/embedded/store.js'
-import { states } from '../actors/snapshots-contract.js'
+import { change, states } from '../actors/snapshots-contract.js'
 import { collect, note, notes, noteStream, until } from './log-contract.js'
 
 const headroomBytes = 1 << 20
@@ -224,6 +224,27 @@ for (const commits of ['sync', 'async'] as const) {
     t.pass('and saved states still have some')
   })
 }
+
+t.test('payloads that wait to be saved on a full disk', async t => {
+  const disk = await smallDisk(t, { headroomBytes: 1 << 20 })
+  if (!disk) return
+  const { store, fill } = disk
+  const snapshots = embeddedSnapshots(store)
+  const log = embeddedLog(store, { partitions: 4 })
+  const stream = noteStream()
+  await log.append(stream, 0, [note('before')])
+  fill()
+  const awake = setInterval(() => {}, 1_000) // the store does not keep a process alive to look for room
+  t.teardown(() => { clearInterval(awake) })
+  const added = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`p${i}`, 'x'.repeat(50_000)]))
+  await t.rejects(snapshots.save(0, 1n, new Map([['ann', change('1', { added })]])), { code: 'ledger-unavailable' })
+  const acks = Array.from({ length: 3 }, (_, i) => log.append(stream, i, [note('an ack')], { reserved: true }))
+  t.strictSame((await Promise.allSettled(acks)).map(({ status }) => status), ['fulfilled', 'fulfilled', 'fulfilled'],
+    'leave the room of the acks that let go of them')
+  while (!await snapshots.save(0, 2n, states(['ann', Buffer.from('little')])).then(() => true, () => false)) await sleep(20)
+  t.strictSame((await snapshots.partIds(0, new Set(['ann']))).get('ann'), [], 'and those that were stored are gone')
+  await until(() => log.health().ok)
+})
 
 t.test('derived writes that the disk has no room for', async t => {
   const disk = await smallDisk(t, { headroomBytes: 1 << 18 })
