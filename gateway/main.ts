@@ -89,7 +89,12 @@ async function start (
   const health = new HealthRegistry(logger)
   closers.push(() => { health.stop() })
 
-  const tls = ServerTls.of(given, health)
+  const tls = ServerTls.of(given, health, {
+    failed (listener, err) {
+      metrics.tlsFailed(listener)
+      logger.debug({ err }, 'a client did not get through TLS')
+    },
+  })
   closers.push(() => { tls?.stop() })
   await checkPorts(given)
   const stores = await openStores(given, logger, health)
@@ -227,10 +232,6 @@ function buildApp (
   metrics: GatewayMetrics, health: HealthRegistry, readiness: () => Readiness, madeUp: ReadonlySet<string>,
   tls: ServerTls | undefined
 ) {
-  const tlsFailed = (err: Error): void => {
-    metrics.tlsFailed('http')
-    logger.debug({ err }, 'a client did not get through TLS')
-  }
   const { log, tables } = stores
   const partitions = log.partitions(ledger)
   const rebuilds = new Rebuilds(stores, (what, err, fields) => { logger.error({ err, ...fields }, what) })
@@ -244,7 +245,7 @@ function buildApp (
     readiness,
     health: () => health.answer(),
     uplinks: { log, stream: uplinks },
-    secure: tls && { tls, tlsFailed },
+    tls,
     socketLimits: config.acceptRate === 0 ? { strangersMax: Infinity } : {},
     logReader: log,
     streams: [...streams, downlinksRejected],

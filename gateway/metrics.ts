@@ -2,6 +2,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import type { EdgeCounters } from '../actors/connection/connection.js'
 import type { DownlinkOutcome } from '../actors/user/effects.js'
 import type { DrainCounters } from './drain.js'
+import type { Listener } from './server-tls.js'
 
 export interface MetricsSources {
   connections (): number
@@ -66,7 +67,7 @@ export class GatewayMetrics {
 
   readonly socketRefused = (code: string): void => { this.#refused.inc({ code }) }
 
-  readonly tlsFailed = (listener: 'http' | 'tcp'): void => { this.#tlsFailed.inc({ listener }) }
+  readonly tlsFailed = (listener: Listener): void => { this.#tlsFailed.inc({ listener }) }
 
   readonly settled = ({ outcome, reason }: DownlinkOutcome): void => { this.#settled.inc({ outcome, reason }) }
 

@@ -6,10 +6,15 @@ import { wrong } from './setting.js'
 import { type Contents, contentsOf, isSame, pemOf, type TlsFiles } from './tls-files.js'
 
 export interface ServerTlsOptions {
+  /** Told of each client that did not get through its handshake. */
+  failed? (listener: Listener, error: Error): void
   /** How often the files are looked at, ms; 10 s by default. */
   readonly everyMs?: number
   readonly nowMs?: () => number
 }
+
+/** Whom a client came to. */
+export type Listener = 'http' | 'tcp'
 
 /** A certificate that ends so soon should have been renewed. */
 const expiresSoonMs = 7 * 86_400_000
@@ -31,6 +36,7 @@ const variables = {
 export class ServerTls {
   /** Whether the routes that want an API key want a certificate of one of these authorities, too. */
   readonly wantsClientCertificate: boolean
+  readonly failed: (listener: Listener, error: Error) => void
   readonly #files: TlsFiles
   readonly #health: Health
   readonly #nowMs: () => number
@@ -42,7 +48,10 @@ export class ServerTls {
   #context: SecureContext
 
   /** @throws ConfigError naming the variable where a file can't be read, or does not hold what it should */
-  private constructor (files: TlsFiles, health: Health, { everyMs = 10_000, nowMs = Date.now }: ServerTlsOptions) {
+  private constructor (
+    files: TlsFiles, health: Health, { failed = () => {}, everyMs = 10_000, nowMs = Date.now }: ServerTlsOptions
+  ) {
+    this.failed = failed
     this.#files = files
     this.#health = health
     this.#nowMs = nowMs

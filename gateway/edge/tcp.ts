@@ -20,8 +20,6 @@ export interface TcpOptions {
   readonly port: number
   /** Its clients speak TLS. */
   readonly tls: ServerTls | undefined
-  /** A client did not get through its TLS handshake. */
-  tlsFailed (error: Error): void
 }
 
 export interface TcpListener {
@@ -54,7 +52,7 @@ export async function listenTcp (edge: Edge, door: Door, options: TcpOptions): P
  *
  * And one that is refused without a word costs no more than its handle. Under TLS each socket reads by itself.
  */
-function takeHandles (server: Server, edge: Edge, door: Door, { tls, tlsFailed }: TcpOptions): void {
+function takeHandles (server: Server, edge: Edge, door: Door, { tls }: TcpOptions): void {
   const { frameBytesMax } = edge.context.limits
   const onread = { buffer: Buffer.allocUnsafeSlow(readBytesMax), callback: onRead }
   const { _handle: listening } = server as any
@@ -71,7 +69,7 @@ function takeHandles (server: Server, edge: Edge, door: Door, { tls, tlsFailed }
     handle.setNoDelay(true)
     const accepted = { handle, allowHalfOpen: true, ...(tls ? {} : { onread }) }
     const plain = new Socket(accepted as ConstructorParameters<typeof Socket>[0])
-    const socket = tls ? secured(plain, tls, tlsFailed) : plain
+    const socket = tls ? secured(plain, tls) : plain
     if (refusal) turnAway(socket, refusal, edge)
     else attach(socket, new TcpWire(socket, edge, network, frameBytesMax))
     socket.resume()
@@ -79,9 +77,9 @@ function takeHandles (server: Server, edge: Edge, door: Door, { tls, tlsFailed }
 }
 
 /** What it writes before the handshake is over waits for that. */
-function secured (plain: Socket, { context: secureContext }: ServerTls, failed: (error: Error) => void): TLSSocket {
-  const socket = new TLSSocket(plain, { isServer: true, secureContext })
-  const onFailure = (error: Error): void => { failed(error) }
+function secured (plain: Socket, tls: ServerTls): TLSSocket {
+  const socket = new TLSSocket(plain, { isServer: true, secureContext: tls.context })
+  const onFailure = (error: Error): void => { tls.failed('tcp', error) }
   socket.once('error', onFailure)
   socket.once('secure', () => { socket.off('error', onFailure) })
   socket.on('data', onTlsData)

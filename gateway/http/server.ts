@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Role } from '../config.js'
+import type { ServerTls } from '../server-tls.js'
 import { requireApiKey } from './auth.js'
 import { backupsRoutes } from './backups.js'
 import type { BackupsOptions } from './backups.js'
@@ -34,7 +35,7 @@ import { redeliveriesRoutes } from './redeliveries.js'
 import type { RedeliveriesOptions } from './redeliveries.js'
 import { ajvRules } from './shapes.js'
 import { boundedServer, connectPath, endIdle, socketLimits, strangersIdleMs, vouchFor } from './sockets.js'
-import type { HttpTls, SocketLimits } from './sockets.js'
+import type { SocketLimits } from './sockets.js'
 import { stateRoutes } from './state.js'
 import type { StateOptions } from './state.js'
 import { describeInvalid, parseJsonStrictly, refuseUnknownParameters, requireHttp11 } from './strict.js'
@@ -57,7 +58,7 @@ export interface HttpDeps extends
   /** Of this program, for the OpenAPI document. */
   readonly version: string
   /** The port speaks TLS. */
-  readonly secure?: HttpTls | undefined
+  readonly tls?: ServerTls | undefined
   readonly uplinks: UplinksOptions
   readonly socketLimits?: Partial<SocketLimits>
   /** For how long an answer of lines may have nothing to say; 15 s by default. */
@@ -71,7 +72,7 @@ export interface HttpDeps extends
 export function buildHttp (given: HttpDeps): FastifyInstance {
   const deps = withDeadlines(given)
   const app = fastify({
-    serverFactory: handler => boundedServer(handler, { ...socketLimits, ...deps.socketLimits }, deps.secure),
+    serverFactory: handler => boundedServer(handler, { ...socketLimits, ...deps.socketLimits }, deps.tls),
     loggerInstance: deps.logger,
     logController: new LogController({ disableRequestLogging: true }),
     // A payload may be escaped to six times its bytes, and a thousand user ids come with it.
@@ -94,7 +95,7 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
   refuseUnknownParameters(app)
   keepLinesAwake(app, deps.silentMs ?? 15_000)
   tellIdleTimes(app)
-  app.addHook('onRequest', requireApiKey(deps.apiKeys, deps.secure?.tls.wantsClientCertificate))
+  app.addHook('onRequest', requireApiKey(deps.apiKeys, deps.tls?.wantsClientCertificate))
   app.register(fastifySwagger, openApi(deps.version))
   for (const [role, routes] of Object.entries(routesOfRoles)) {
     app.register(async scope => {

@@ -87,20 +87,13 @@ function asksForWebSocket (upgrade: string | undefined): boolean {
   return upgrade !== undefined && /(?:^|,)\s*websocket\s*(?:,|$)/i.test(upgrade)
 }
 
-/** TLS of the HTTP port. */
-export interface HttpTls {
-  readonly tls: ServerTls
-  /** A client did not get through its TLS handshake. */
-  tlsFailed (error: Error): void
-}
-
 /** The socket that was accepted: with TLS, the one below that of the requests. */
 export function acceptedSocket (socket: Socket): Socket {
   return (socket as Socket & { _parent?: Socket | null })._parent ?? socket
 }
 
 /** A server whose sockets keep within `limits`, whatever their peers do. */
-export function boundedServer (handler: RequestListener, limits: SocketLimits, secure?: HttpTls): Server {
+export function boundedServer (handler: RequestListener, limits: SocketLimits, tls?: ServerTls): Server {
   const { requestMs, keptAliveMs, unreadMs, pipelinedMax, strangersMax } = limits
   const sockets = new Set<Socket>()
   const byAddress = new Map<string, Set<Socket>>()
@@ -130,7 +123,7 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits, s
     if (asksForWebSocket(request.headers.upgrade)) response.shouldKeepAlive = false
     handler(request, response)
   }
-  const server = secure ? tlsServer(options, requestMs, secure, onRequest) : createServer(options, onRequest)
+  const server = tls ? tlsServer(options, requestMs, tls, onRequest) : createServer(options, onRequest)
 
   socketsOf.set(server, sockets)
   const forget = (socket: Socket): void => {
@@ -152,7 +145,7 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits, s
     if (closing.has(server)) socket.setTimeout(requestMs) // Node's own clock has stopped
   }
   server.on('connection', admit)
-  if (secure) {
+  if (tls) {
     server.on('secureConnection', (socket: TLSSocket) => {
       admit(socket)
       // It stands for the one below it from now on.
@@ -179,7 +172,7 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits, s
 }
 
 function tlsServer (
-  options: ServerOptions, handshakeTimeout: number, { tls, tlsFailed }: HttpTls, onRequest: RequestListener
+  options: ServerOptions, handshakeTimeout: number, tls: ServerTls, onRequest: RequestListener
 ): Server {
   const client = tls.wantsClientCertificate ? { requestCert: true, rejectUnauthorized: false } : {}
   const server = createTlsServer({ ...options, ...tls.options, ...client, handshakeTimeout }, onRequest)
@@ -187,7 +180,7 @@ function tlsServer (
   // By default it would be answered as a request that can't be read.
   server.removeAllListeners('tlsClientError')
   server.on('tlsClientError', (error, socket) => {
-    tlsFailed(error)
+    tls.failed('http', error)
     socket.destroy()
   })
   return server

@@ -58,9 +58,8 @@ export class EdgeRole implements DrainingEdge {
   draining = 0
 
   constructor (
-    { log, links }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable,
-    readonly metrics: GatewayMetrics, readonly config: Config, readonly logger: Logger, health: Health,
-    readonly tls: ServerTls | undefined
+    { log, links }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable, metrics: GatewayMetrics,
+    readonly config: Config, logger: Logger, health: Health, readonly tls: ServerTls | undefined
   ) {
     const { nodeId } = identity
     const partitions = log.partitions(ledger)
@@ -146,11 +145,7 @@ export class EdgeRole implements DrainingEdge {
   /** @returns the port of the TCP listener */
   async listen (): Promise<number> {
     const { host, tcpPort: port } = this.config
-    const tlsFailed = (err: Error): void => {
-      this.metrics.tlsFailed('tcp')
-      this.logger.debug({ err }, 'a client did not get through TLS')
-    }
-    const tcp = await listenTcp(this.#edge, this.#door, { host, port, tls: this.tls, tlsFailed })
+    const tcp = await listenTcp(this.#edge, this.#door, { host, port, tls: this.tls })
     this.#listeners.push(() => tcp.stop())
     return tcp.port
   }
