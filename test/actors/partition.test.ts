@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { Partition } from '../../actors/partition.js'
 import { type Snapshots, SnapshotsLost } from '../../actors/snapshots.js'
 import { StoppedUsers } from '../../actors/stopped-users.js'
@@ -38,6 +38,24 @@ t.test('A partition', async t => {
     t.strictSame(await published(second.log), ['ann 1=1', 'ann 2=2'])
   })
 })
+
+/** A partition whose user ann stops when she is asked something. */
+async function stoppingAtQuestions (t: Test) {
+  const world = await given(t, t.testdir())
+  const deps: Given['deps'] = {
+    ...stopping(world, () => false),
+    links: { ...world.deps.links, toAsker: () => { throw new Error('a defect') } },
+  }
+  let lost = 0
+  const partition = await Partition.open(0, deps, new StoppedUsers(), () => { lost++ })
+  t.teardown(() => partition.revoke())
+  const ask = () => {
+    partition.ask({
+      type: 'askRequest', userId: 'ann', partition: 0, nodeId: 'n1', askId: 1, asOf: 0n, messageId: 'm1', content: 1,
+    })
+  }
+  return { world, partition, ask, lost: () => lost }
+}
 
 /** What `world` has, but the actor of whoever `stops` says stops at a message for one of his connections. */
 function stopping (world: Given, stops: (message: string) => boolean): typeof world.deps {
@@ -110,45 +128,27 @@ t.test('A user actor that stops', async t => {
   })
 
   t.test('at a question ends the checkpoint that asks him for what to save', async t => {
-    const world = await given(t, t.testdir())
-    const deps: typeof world.deps = {
-      ...stopping(world, () => false),
-      links: { ...world.deps.links, toAsker: () => { throw new Error('a defect') } },
-    }
-    let lost = 0
-    const partition = await Partition.open(0, deps, new StoppedUsers(), () => { lost++ })
-    t.teardown(() => partition.revoke())
+    const { partition, lost, ask } = await stoppingAtQuestions(t)
     partition.received({ partition: 0, offset: 0n, items: of('ann', uplink('a1', 1)) })
     await until(() => partition.progress.folded === 1n)
-    partition.ask({
-      type: 'askRequest', userId: 'ann', partition: 0, nodeId: 'n1', askId: 1, asOf: 0n, messageId: 'm1', content: 1,
-    })
+    ask()
     await partition.checkpoint()
-    t.equal(lost, 1)
+    t.equal(lost(), 1)
     partition.received({ partition: 0, offset: 1n, items: of('bob', uplink('b1', 1)) })
     await partition.checkpoint()
     t.equal(partition.progress.folded, 1n, 'what comes behind is for the next assignment')
     t.equal(partition.progress.saved, 0n)
-    t.equal(lost, 1)
+    t.equal(lost(), 1)
   })
 
   t.test('at a question leaves nothing to the next checkpoint, which would not have what he has folded', async t => {
-    const world = await given(t, t.testdir())
-    const deps: typeof world.deps = {
-      ...stopping(world, () => false),
-      links: { ...world.deps.links, toAsker: () => { throw new Error('a defect') } },
-    }
-    let lost = 0
-    const partition = await Partition.open(0, deps, new StoppedUsers(), () => { lost++ })
-    t.teardown(() => partition.revoke())
+    const { world, partition, lost, ask } = await stoppingAtQuestions(t)
     const items = [...of('ann', opened('a1'), uplink('a1', 1)), ...of('bob', opened('b1'))]
     await append(world, items)
     partition.received({ partition: 0, offset: 0n, items })
     await until(() => partition.progress.published === 1n)
-    partition.ask({
-      type: 'askRequest', userId: 'ann', partition: 0, nodeId: 'n1', askId: 1, asOf: 0n, messageId: 'm1', content: 1,
-    })
-    await until(() => lost === 1)
+    ask()
+    await until(() => lost() === 1)
     await partition.checkpoint()
     t.equal(await world.snapshots.checkpoint(0), 0n)
   })

@@ -6,6 +6,7 @@ import { openKafkaLog } from '../../ledger/kafka/log.js'
 import { statesName, streams } from '../../ledger/streams.js'
 import { ledger } from '../../schemas/streams.js'
 import { until } from '../faults/node-process.js'
+import { lastingConditions } from '../lasting.js'
 import { kafkaMissing, startKafka } from './kafka.js'
 
 const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs
@@ -24,7 +25,7 @@ t.test('A right that the user of a node lacks', { skip: kafkaMissing() ?? false,
   const { READ, WRITE } = AclOperationTypes
 
   async function open (t: Test, topicPrefix: string) {
-    const lasting = new Map<string, string>()
+    const { lasting, health } = lastingConditions()
     const log = await openKafkaLog({
       brokers,
       topicPrefix,
@@ -32,10 +33,7 @@ t.test('A right that the user of a node lacks', { skip: kafkaMissing() ?? false,
       streams: streams.map(stream => ({ stream, partitions: 1 })),
       changelogs: [{ name: statesName, like: ledger }],
       slowMs: 100,
-      health: {
-        begin: (name, reason, what = '') => { lasting.set(`${name} ${what}`, reason) },
-        end: (name, what = '') => { lasting.delete(`${name} ${what}`) },
-      },
+      health,
       failed: (what, err) => { t.comment(what, err.message) },
     })
     t.teardown(() => log.close())

@@ -5,6 +5,7 @@ import { type KafkaLog, openKafkaLog } from '../../ledger/kafka/log.js'
 import { Membership } from '../../ledger/kafka/membership.js'
 import { KafkaError } from '../../ledger/kafka/wire.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { lastingConditions } from '../lasting.js'
 import { collector, note, noteStream, until } from './log-contract.js'
 
 t.setTimeout(110_000)
@@ -19,7 +20,7 @@ class Node {
   static async start (
     t: Test, brokers: readonly string[], topicPrefix: string, groupInstanceId?: string
   ): Promise<Node> {
-    const lasting = new Map<string, string>()
+    const { lasting, health } = lastingConditions()
     const log = await openKafkaLog({
       brokers,
       topicPrefix,
@@ -27,10 +28,7 @@ class Node {
       streams: [{ stream, partitions: 4 }],
       sessionTimeoutMs: 15_000, // longer than a restart takes on a busy machine
       groupInstanceId,
-      health: {
-        begin: (name, reason, what = '') => { lasting.set(`${name} ${what}`, reason) },
-        end: (name, what = '') => { lasting.delete(`${name} ${what}`) },
-      },
+      health,
       failed: (what, err) => { t.comment(what, err.message) },
     })
     t.teardown(() => log.close())

@@ -2,6 +2,7 @@ import t from 'tap'
 import { Kafka, logLevel } from 'kafkajs'
 import { openKafkaLog } from '../../ledger/kafka/log.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { lastingConditions } from '../lasting.js'
 import { note, noteStream, until } from './log-contract.js'
 
 t.setTimeout(230_000)
@@ -21,17 +22,14 @@ t.test('a Kafka that has too few replicas for one topic', { skip: kafkaMissing()
       configEntries: [{ name: 'min.insync.replicas', value }],
     })),
   })
-  const lasting = new Map<string, string>()
+  const { lasting, health } = lastingConditions()
   const log = await openKafkaLog({
     brokers,
     topicPrefix: 'test',
     clientId: 'test',
     streams: [short, enough].map(stream => ({ stream, partitions: 1 })),
     sendDeadlineMs: 60_000,
-    health: {
-      begin: (name, reason, what = '') => { lasting.set(`${name} ${what}`, reason) },
-      end: (name, what = '') => { lasting.delete(`${name} ${what}`) },
-    },
+    health,
     failed: (what, err) => { t.comment(what, err.message) },
   })
   t.teardown(() => log.close())

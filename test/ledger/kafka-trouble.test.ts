@@ -7,6 +7,7 @@ import { openKafkaLog, type KafkaLogOptions } from '../../ledger/kafka/log.js'
 import type { Api } from '../../ledger/kafka/wire.js'
 import type { Stream } from '../../schemas/streams.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { lastingConditions } from '../lasting.js'
 import { collect, collector, note, noteStream, until, type Note } from './log-contract.js'
 
 const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs
@@ -27,17 +28,14 @@ t.test('a Kafka that somebody else runs', { skip: kafkaMissing() ?? false }, asy
   t.teardown(() => admin.disconnect())
 
   async function open (t: Test, streams: ReadonlyArray<Stream<Note>>, options: Partial<KafkaLogOptions> = {}) {
-    const lasting = new Map<string, string>()
+    const { lasting, health } = lastingConditions()
     const log = await openKafkaLog({
       brokers,
       topicPrefix: 'test',
       clientId: 'test',
       streams: streams.map(stream => ({ stream, partitions: 2 })),
       slowMs: 200,
-      health: {
-        begin: (name, reason, what = '') => { lasting.set(`${name} ${what}`, reason) },
-        end: (name, what = '') => { lasting.delete(`${name} ${what}`) },
-      },
+      health,
       failed: (what, err) => { t.comment(what, err.message) },
       ...options,
     })
@@ -156,17 +154,14 @@ t.test('topics that somebody else changes', { skip: kafkaMissing() ?? false }, a
   t.teardown(() => admin.disconnect())
 
   async function open (t: Test, streams: KafkaLogOptions['streams']) {
-    const lasting = new Map<string, string>()
+    const { lasting, health } = lastingConditions()
     const log = await openKafkaLog({
       brokers,
       topicPrefix: 'test',
       clientId: 'test',
       streams,
       slowMs: 200,
-      health: {
-        begin: (name, reason, what = '') => { lasting.set(`${name} ${what}`, reason) },
-        end: (name, what = '') => { lasting.delete(`${name} ${what}`) },
-      },
+      health,
       failed: (what, err) => { t.comment(what, err.message) },
     })
     t.teardown(() => log.close())
