@@ -3,7 +3,7 @@ import type {
   KickRequested, UplinkReceived,
 } from '../../schemas/facts.js'
 import { contentOf } from './digest.js'
-import type { Effect } from './effects.js'
+import type { CloseConnection, Effect } from './effects.js'
 import { leastMissed, recallLost, rememberLost } from './forgotten.js'
 import type { OutboxMessage, WholeMessage } from './messages.js'
 import {
@@ -195,7 +195,7 @@ function connectionOpened (state: UserState, entry: Entry, fact: ConnectionOpene
   const effects: Effect[] = []
   for (const older of state.sessions.values()) {
     if (older.connectionId !== '' && endsUnder(fact.loginPolicy, older, fact)) {
-      endConnection(state, older, older.deviceId === deviceId ? 'superseded' : 'kicked', 'login policy', effects)
+      makeWay(state, older, entry, deviceId, effects)
     }
   }
   const session = known ?? beginSession(state, entry, fact, effects)
@@ -326,9 +326,24 @@ function kickRequested (state: UserState, entry: Entry, fact: KickRequested): Ef
   return effects
 }
 
+/**
+ * Ends what the login policy ends. A client may have given up on the new connection while the ledger was slow to take
+ * its opening, and have opened this one since, by another node: it must come back then, so it is told nothing terminal.
+ * Where it is the clocks of two nodes that differ, it comes back once for nothing.
+ */
+function makeWay (
+  state: UserState, session: Session, opening: Entry, deviceId: string, effects: Effect[]
+): void {
+  if (session.touchedAtMs > opening.atMs) {
+    endConnection(state, session, 'internal', 'a connection that was asked for earlier was stored late', effects)
+  } else {
+    endConnection(state, session, session.deviceId === deviceId ? 'superseded' : 'kicked', 'login policy', effects)
+  }
+}
+
 /** Takes the session's connection from it; the edge closes the socket and reports `ConnectionClosed`. */
 function endConnection (
-  state: UserState, session: Session, code: 'superseded' | 'kicked', reason: string, effects: Effect[]
+  state: UserState, session: Session, code: CloseConnection['code'], reason: string, effects: Effect[]
 ): void {
   const { connectionId } = session
   const { nodeId } = state.connections.get(connectionId)!

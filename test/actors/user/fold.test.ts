@@ -76,13 +76,19 @@ t.test('ConnectionOpened', async t => {
   })
   t.test('kicks every other connection under policy user', async t => {
     const state = given(opened('c1'), opened('c2', { deviceId: 'mac', platform: 'mac' }))
-    t.strictSame(effectsOf(state, opened('c3', { deviceId: 'pad', loginPolicy: 'user' })),
+    t.strictSame(effectsOf(state, at(minute, opened('c3', { deviceId: 'pad', loginPolicy: 'user' }))),
       ['close c1 kicked', 'close c2 kicked', 'welcome c3 new up 0 down 0'])
   })
   t.test('ends no other device under policy none, and still supersedes its own', async t => {
     const state = given(opened('c1'), opened('c2', { deviceId: 'pad' }))
     t.strictSame(effectsOf(state, opened('c3', { loginPolicy: 'none' })),
       ['close c1 superseded', 'welcome c3 resumed up 0 down 0'])
+  })
+  t.test('whose entry is older than the connection that it ends sends nobody away for ever', async t => {
+    const state = given(at(2_000, opened('c2')), at(2_000, opened('c3', { deviceId: 'pad' })))
+    t.strictSame(effectsOf(state, at(1_000, opened('c1', { loginPolicy: 'user' }))),
+      ['close c2 internal', 'close c3 internal', 'welcome c1 resumed up 0 down 0'])
+    t.strictSame(effectsOf(state, at(3_000, opened('c4'))), ['close c1 superseded', 'welcome c4 resumed up 0 down 0'])
   })
   t.test('that is repeated late does not bring its closed connection back', async t => {
     const state = given(opened('c1'), closed('c1'))
