@@ -186,19 +186,13 @@ export class Connection {
   received (frames: Incoming[], bytes: number): void {
     this.reading.received(this, frames.length, bytes)
     this.#frames = this.#frames.length === 0 ? frames : this.#frames.concat(frames)
-    this.#collected()
-  }
-
-  /** The same for one frame. */
-  receivedOne (frame: Frame, bytes: number): void {
-    this.reading.received(this, 1, bytes)
-    this.#add(frame)
-    this.#collected()
+    if (this.#frames.length > this.edge.limits.uplinkWindow) this.hold()
+    this.wakeUp()
   }
 
   /** From the wire: a frame that can't be read. Nothing behind it is. */
   receivedBadFrame (error: GatewayError): void {
-    this.#add({ op: 'unreadable', error })
+    this.#frames = [...this.#frames, { op: 'unreadable', error }]
     this.hold()
     this.wakeUp()
   }
@@ -263,16 +257,6 @@ export class Connection {
     if (this.#woken) return
     this.#woken = true
     this.actor.tell(wake)
-  }
-
-  #add (frame: Incoming): void {
-    if (this.#frames.length === 0) this.#frames = [frame]
-    else this.#frames.push(frame)
-  }
-
-  #collected (): void {
-    if (this.#frames.length > this.edge.limits.uplinkWindow) this.hold()
-    this.wakeUp()
   }
 }
 

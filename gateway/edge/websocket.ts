@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { WebSocket } from 'ws'
-import type { Connection } from '../../actors/connection/connection.js'
+import type { Connection, Incoming } from '../../actors/connection/connection.js'
 import { takeControl } from '../../actors/connection/rate.js'
 import type { Wire } from '../../actors/connection/wire.js'
 import type { SharedSignal } from '../../actors/links.js'
@@ -16,6 +16,8 @@ import { type Encoder, webSocketEncoder, webSocketJsonEncoder } from './encoders
 import { startReading, stopReading } from './handle.js'
 import { networkOf } from './network.js'
 import { AcceptTimes, avroProtocol, checkUpgrade, chooseProtocol } from './upgrade.js'
+
+const none: never[] = []
 
 /** Control frames of RFC 6455 are at most 125 bytes long, so their header is two bytes. */
 const pongOpcode = 0x8a
@@ -85,8 +87,9 @@ class WebSocketWire implements Wire {
   readonly #json: boolean
   /** Pings that this turn has to answer. */
   #pongs: Buffer[] | undefined
-  /** Bytes of the messages that the read under way has brought; -1 for no message. */
-  #messageBytes = -1
+  /** What the read under way has brought. */
+  #frames: Incoming[] = none
+  #messageBytes = 0
   #ended = false
   /** The closing handshake is on: what the client still sends is read, or the kernel would answer it with a reset. */
   #closing = false
@@ -142,14 +145,14 @@ class WebSocketWire implements Wire {
 
   read (data: Buffer, isBinary: boolean): void {
     if (this.#ended) return
-    this.#messageBytes = Math.max(0, this.#messageBytes) + data.length
     try {
       if (isBinary === this.#json) throw new GatewayError('bad-frame', wrongKind(isBinary))
-      this.#connection.receivedOne(
-        this.#json ? decodeFrameJson(data.toString()) : decodeFrame(data, 0, data.length), data.length)
+      const frame = this.#json ? decodeFrameJson(data.toString()) : decodeFrame(data, 0, data.length)
+      if (this.#frames.length === 0) this.#frames = [frame]
+      else this.#frames.push(frame)
+      this.#messageBytes += data.length
     } catch (err) {
-      this.#ended = true
-      this.#connection.receivedBadFrame(err as GatewayError)
+      this.#bad(err as GatewayError)
     }
   }
 
@@ -160,8 +163,7 @@ class WebSocketWire implements Wire {
     const { _bufferedBytes, _messageLength } = (this.#ws as unknown as { _receiver: Receiver })._receiver
     reading.hasRead(this.#connection, bytes)
     reading.keepsPartial(this.#connection, _bufferedBytes + _messageLength)
-    if (this.#messageBytes >= 0) reading.received(this.#connection, 0, Math.max(0, bytes - this.#messageBytes))
-    this.#messageBytes = -1
+    if (this.#frames.length > 0) this.#pass(bytes)
   }
 
   pinged (data: Buffer): void {
@@ -182,14 +184,29 @@ class WebSocketWire implements Wire {
 
   /** From ws: nothing more can be read from this client. */
   broken (closeCode: number): void {
-    if (this.#ended) return
-    this.#ended = true
-    const what = brokenRules[closeCode] ?? 'not a WebSocket message'
-    this.#connection.receivedBadFrame(new GatewayError('bad-frame', what))
+    if (!this.#ended) this.#bad(new GatewayError('bad-frame', brokenRules[closeCode] ?? 'not a WebSocket message'))
   }
 
   drained (): void { this.#connection.tell({ type: 'drained' }) }
-  closed (clean: boolean): void { this.#edge.closed(this.#connection, clean) }
+
+  closed (clean: boolean): void {
+    // ws reads what its socket still has when that closes, and tells of no read then.
+    if (this.#frames.length > 0) this.#pass(0)
+    this.#edge.closed(this.#connection, clean)
+  }
+
+  /** The connection is given the frames of one read. They are views on its buffer, and keep `bytes` of it at least. */
+  #pass (bytes: number): void {
+    this.#connection.received(this.#frames, Math.max(bytes, this.#messageBytes))
+    this.#frames = none
+    this.#messageBytes = 0
+  }
+
+  #bad (error: GatewayError): void {
+    this.#ended = true
+    if (this.#frames.length > 0) this.#pass(0)
+    this.#connection.receivedBadFrame(error)
+  }
 
   #inRate (): boolean {
     this.#ended = !takeControl(this.#connection)
