@@ -1,10 +1,11 @@
 import { join } from 'node:path'
 import type { RootDatabase } from 'lmdb'
 import { GatewayError } from '../../schemas/errors.js'
-import { Batch, derivedBytes, type Mark, type WriteBatch } from './batch.js'
+import { Batch, type WriteBatch } from './batch.js'
+import { type Collected, CommitContents, giveUp, noRoom } from './commit-contents.js'
 import { claimDirectory, claimExclusively, releaseDirectory, stampFormat } from './directory.js'
 import { freeBytes, openEnvironment, reasonOf, textOf, usedBytes } from './environment.js'
-import { Headroom, reserves } from './headroom.js'
+import { Headroom } from './headroom.js'
 import { Shortage } from './shortage.js'
 
 /**
@@ -86,18 +87,6 @@ const failedLazyMs = 500
 const averageOver = 32
 const headroomEveryBytes = 1 << 20
 const headroomEveryCommits = 64
-/** Of the room that there is, what appends are given: the rest is for the pages that they do not fill. */
-const pagesShare = 3 / 4
-
-interface Collected {
-  /** The end of what makes room. */
-  readonly relief: Mark
-  /** The end of what is not derived. */
-  readonly others: Mark
-  /** Page bytes. */
-  readonly derivedBytes: number
-}
-
 /**
  * @throws StoreError when the directory can not be used: in use by another process, not ours, of a newer format, not
  * writable, or its data file is damaged
@@ -123,9 +112,7 @@ export async function openStore (options: StoreOptions): Promise<Store> {
 
 class EmbeddedStore implements Store {
   readonly metrics: StoreMetrics = { commits: 0, commitsFailed: 0, commitMs: 0 }
-  private readonly relief: Writer[] = []
-  private readonly others: Writer[] = []
-  private readonly derived: Writer[] = []
+  private readonly contents: CommitContents
   private readonly closeTasks: Array<() => Promise<void>> = []
   private readonly batch: Batch
   private readonly lazyCommitMs: number
@@ -141,11 +128,6 @@ class EmbeddedStore implements Store {
   private waiting: Array<() => void> = []
   private failure: GatewayError | undefined
   private readonly shortage: Shortage
-  /** Who has something in the commit under way, in the order in which they are told of its outcome. */
-  private taking: Writer[] = []
-  /** The others were refused. */
-  private relieving = false
-  private isStopping = false
   private state: 'open' | 'closing' | 'closed' = 'open'
   private closing: Promise<void> | undefined
   private readonly commitTurn = (): void => { this.immediate = undefined; this.commit() }
@@ -159,16 +141,15 @@ class EmbeddedStore implements Store {
     private readonly options: StoreOptions
   ) {
     this.batch = new Batch(env)
-    const found = (derivedToo: boolean) => { if (derivedToo || this.failure || this.isStopping) this.request(false) }
+    const found = (derivedToo: boolean): void => {
+      if (derivedToo || this.failure || this.contents.isStopping) this.request(false)
+    }
     this.shortage = new Shortage(headroom, found, () => { this.probe() })
+    this.contents = new CommitContents(this.batch, headroom, this.shortage)
     this.lazyCommitMs = options.lazyCommitMs ?? 20
   }
 
-  register (writer: Writer): void {
-    if (writer.relief) this.relief.push(writer)
-    else if (writer.derived) this.derived.push(writer)
-    else this.others.push(writer)
-  }
+  register (writer: Writer): void { this.contents.register(writer) }
 
   onClose (task: () => Promise<void>): void { this.closeTasks.push(task) }
 
@@ -191,7 +172,7 @@ class EmbeddedStore implements Store {
   }
 
   stopping (): void {
-    this.isStopping = true
+    this.contents.isStopping = true
     this.request(false)
   }
 
@@ -211,7 +192,7 @@ class EmbeddedStore implements Store {
     await this.headroom.close()
     await this.env.close()
     this.state = 'closed'
-    this.giveUp([...this.derived, ...this.others, ...this.relief], new GatewayError('ledger-unavailable', 'the store is closed'))
+    giveUp(this.contents.writers, new GatewayError('ledger-unavailable', 'the store is closed'))
     releaseDirectory(this.path)
   }
 
@@ -237,7 +218,7 @@ class EmbeddedStore implements Store {
     const startedMs = this.startedMs = performance.now()
     let collected: Collected
     try {
-      collected = this.collect()
+      collected = this.contents.collect()
     } catch (err) {
       this.finish(startedMs, waiting, err)
       return
@@ -251,93 +232,20 @@ class EmbeddedStore implements Store {
     }
     this.headroom.reach(bytes).then(hasRoom => {
       if (hasRoom || this.headroom.has(withoutDerived)) {
-        if (derivedBytes > 0 && !this.headroom.has(bytes, this.derivedReserve)) this.leaveOutDerived(others)
+        if (derivedBytes > 0) this.contents.leaveOutDerivedUnless(bytes, others)
         this.write(startedMs, waiting)
       } else {
-        this.refuseOthers(startedMs, waiting, collected)
+        this.relieve(startedMs, waiting, collected)
       }
     })
   }
 
-  /** Everybody's writes, but derived ones that do not fit. */
-  private collect (): Collected {
-    const { batch } = this
-    batch.start()
-    this.relieving = false
-    for (const writer of this.relief) writer.write(batch)
-    const relief = batch.mark()
-    for (const writer of this.others) writer.write(batch)
-    this.taking = [...this.relief, ...this.others]
-    const others = batch.mark()
-    this.collectDerived(others.pageBytes)
-    return { relief, others, derivedBytes: batch.pageBytes - others.pageBytes }
-  }
-
-  private collectDerived (besides: number): void {
-    const { batch } = this
-    if (this.shortage.hasDerived) {
-      if (this.isStopping) this.giveUp(this.derived, noRoom())
-      if (this.isStopping || !this.shortage.mayTryDerived()) return
-    }
-    const mark = batch.mark()
-    const each = besides > 0 ? Math.max(derivedBytes.busy, besides / 2) : derivedBytes.idle
-    for (const writer of this.derived) {
-      batch.derivedEnd = batch.pageBytes + each
-      writer.write(batch)
-    }
-    this.taking = [...this.derived, ...this.taking]
-    const bytes = batch.pageBytes - mark.pageBytes
-    if (bytes === 0) return
-    if (this.headroom.has(bytes, this.derivedReserve)) this.shortage.takeDerived()
-    else this.leaveOutDerived(mark)
-  }
-
-  /** Payloads that wait to be saved must leave the room of the acks that let go of them. */
-  private get derivedReserve (): number { return this.batch.hasBulk ? reserves.own : reserves.derived }
-
-  private leaveOutDerived (mark: Mark): void {
-    const bytes = this.batch.pageBytes - mark.pageBytes
-    const reserve = this.derivedReserve
-    // Those who are left out have nothing to go on with: each would ask for the next commit, and so for ever.
-    this.taking = this.taking.slice(this.derived.length)
-    const isFull = this.shortage.isFull // or the file only has to grow
-    for (const writer of this.derived) {
-      if (isFull && writer.leftOut) writer.leftOut(noRoom())
-      else writer.failed(noRoom())
-    }
-    this.batch.cutBack(mark)
-    this.shortage.leaveOut(bytes, reserve)
-  }
-
-  /** What makes room, what we ourselves must write, and what retention waits for, may have the reserve. */
-  private refuseOthers (startedMs: number, waiting: Array<() => void>, { relief, others }: Collected): void {
-    this.shortage.refuse(others.pageBytes - relief.pageBytes)
-    for (const writer of this.derived) writer.failed(noRoom()) // they are asked again
-    if (this.shortage.isShort) this.fail(noRoom(), this.others, true)
-    this.batch.cutBack(relief)
-    this.relieving = true
-    this.taking = [...this.relief]
-    this.collectOwn(relief)
-    this.collectDerived(this.batch.pageBytes)
-    if (this.headroom.has(this.batch.pageBytes, reserves.relief)) {
-      this.write(startedMs, waiting)
-    } else {
-      this.finish(startedMs, waiting, noRoom())
-    }
-  }
-
-  /** Acks free the payloads that fill the disk, and retention waits for the stream that is derived from the ledger. */
-  private collectOwn (relief: Mark): void {
-    const { batch } = this
-    // Not all of it may fit; what is left asks for the next commit, as long as there is room for something.
-    batch.appendsMax = Math.max(0, this.headroom.room(reserves.own) - relief.pageBytes) * pagesShare
-    for (const writer of this.others) writer.write(batch)
-    if (this.headroom.has(batch.pageBytes, reserves.own)) {
-      this.taking = [...this.relief, ...this.others]
-      return
-    }
-    for (const writer of this.others) writer.failed(noRoom())
-    batch.cutBack(relief)
+  /** The disk has no room for all: who has some of the reserve is asked again. */
+  private relieve (startedMs: number, waiting: Array<() => void>, collected: Collected): void {
+    this.contents.refuse(collected)
+    if (this.shortage.isShort) this.fail(noRoom(), this.contents.others, true)
+    if (this.contents.collectRelief(collected.relief)) this.write(startedMs, waiting)
+    else this.finish(startedMs, waiting, noRoom())
   }
 
   private write (startedMs: number, waiting: Array<() => void>): void {
@@ -370,10 +278,10 @@ class EmbeddedStore implements Store {
       this.headroom.keep()
     }
     if (err === undefined) {
-      if (!this.relieving) this.failure = undefined
-      for (const writer of this.taking) writer.committed()
+      if (!this.contents.relieving) this.failure = undefined
+      for (const writer of this.contents.taking) writer.committed()
     } else {
-      this.fail(err, this.relieving ? this.taking : [...this.derived, ...this.others, ...this.relief])
+      this.fail(err, this.contents.relieving ? this.contents.taking : this.contents.writers)
     }
     for (const resolve of waiting) resolve()
     if (this.requested || this.waiting.length > 0) {
@@ -395,12 +303,8 @@ class EmbeddedStore implements Store {
       if (keepsOwn && writer.refused) writer.refused(this.failure)
       else writer.failed(this.failure)
     }
-    if (this.isStopping) this.giveUp(this.derived, this.failure)
+    this.contents.hasFailed(this.failure)
     this.shortage.lookLater()
-  }
-
-  private giveUp (writers: readonly Writer[], err: GatewayError): void {
-    for (const writer of writers) writer.givenUp?.(err)
   }
 
   private probe (): void {
@@ -408,8 +312,4 @@ class EmbeddedStore implements Store {
     if (this.shortage.isShort) this.shortage.find()
     else if (this.failure) this.request(false)
   }
-}
-
-function noRoom (): GatewayError {
-  return new GatewayError('ledger-unavailable', 'the local store can not be written: the disk is full')
 }
