@@ -43,6 +43,9 @@ const moveBeginPart = 0.8
 const probeMs = 3_000
 const probeAwakeMs = 10_000
 
+/** A server whose ledger is slow may take a `connect` so long after the client has given up on it. */
+const lateOpeningMs = 120_000
+
 const unreachable: ConnectionEnd = {
   code: 'connection-lost', reason: '', terminal: false, isKick: false, retryAfterMs: 0, endpoints: [], lastedMs: 0,
 }
@@ -67,6 +70,8 @@ export class Connector {
   #cancelRetry: (() => void) | undefined
   #notBeforeMs = -Infinity
   #move: { readonly from: string, readonly byMs: number, readonly backoff: Backoff, cancel: () => void } | undefined
+  /** When the last move ended without an answer, with the connection that is open still. */
+  #unansweredAtMs = -Infinity
 
   constructor (options: ConnectorOptions) {
     this.#options = options
@@ -144,6 +149,7 @@ export class Connector {
     }
     if (connection !== this.#current) return
     this.#attempts = this.#failures = this.#redirects = 0
+    this.#unansweredAtMs = -Infinity
     this.#downSinceMs = -1
     this.#isExpired = false
     this.#options.opened(connection, frame, from)
@@ -155,6 +161,7 @@ export class Connector {
     if (end.code === 'token-expired') this.#isExpired = true
     if (connection === this.#next) {
       this.#next = undefined
+      this.#unansweredAtMs = this.#options.clock.nowMs()
       if (this.#current === undefined) this.#lost(end)
       else this.#moveFailed(end)
     } else if (connection === this.#current) {
@@ -164,6 +171,7 @@ export class Connector {
         this.#options.ahead()
         return this.#lost({ ...end, terminal: false })
       }
+      if (end.code === 'superseded' && this.#isOwnLateOpening()) return this.#lost({ ...end, terminal: false })
       // The successor goes on. That it supersedes this connection is what we wanted.
       if (this.#next === undefined || (end.terminal && end.code !== 'superseded')) this.#lost(end)
     }
@@ -226,6 +234,11 @@ export class Connector {
   #stopMove (): void {
     this.#move?.cancel()
     this.#move = undefined
+  }
+
+  /** The server has taken, late, the `connect` of a move that we had given up: no other client has taken our place. */
+  #isOwnLateOpening (): boolean {
+    return this.#next === undefined && this.#options.clock.nowMs() - this.#unansweredAtMs < lateOpeningMs
   }
 
   #isSentElsewhere ({ endpoints }: ConnectionEnd): boolean {

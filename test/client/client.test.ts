@@ -370,6 +370,29 @@ t.test('A client', async t => {
     await (await old.peer()).accept()
   })
 
+  t.test('comes back where a move that it had given up is taken late, and supersedes the connection it stayed with', async t => {
+    const [old, other] = [await givenEdge(t), await givenEdge(t)]
+    const client = givenClient(t, [old.url], { random: () => 0.7 }).connect()
+    const ended: unknown[] = []
+    client.on('disconnected', ({ code, willReconnect }) => { ended.push([code, willReconnect]) })
+    const first = await old.peer()
+    await first.accept()
+    first.send({ op: 'migrate', withinMs: 100, endpoints: [other.url], reason: 'deploy' })
+    const second = await other.peer()
+    await second.next('connect')
+    second.cut()
+    await sleep(50) // so that the client has seen it
+    first.send({ op: 'kick', code: 'superseded', reason: 'newer' })
+    first.end()
+    const third = await Promise.race([old.peer(), other.peer()])
+    await third.accept()
+    t.strictSame(ended.splice(0), [['superseded', true]])
+    const gone = client.once('disconnected')
+    third.send({ op: 'kick', code: 'superseded', reason: 'newer' })
+    third.end()
+    t.match(await gone, { code: 'superseded', willReconnect: false }, 'once: another client is another matter')
+  })
+
   t.test('tells getToken when the last token had expired', async t => {
     const edge = await givenEdge(t)
     const asked: boolean[] = []

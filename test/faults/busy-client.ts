@@ -45,6 +45,8 @@ export class BusyClient {
   /** While it is asked to go elsewhere: the connection there, before its `connected`. */
   #next: Line | undefined
   #moving: NodeJS.Timeout | undefined
+  /** A connection to go to ended before its `connected`: the server may take its opening yet. */
+  #mayBeSuperseded = false
   /** Where it was told to connect. */
   #where: Where | undefined
   /** What its last `connect` said. */
@@ -188,7 +190,7 @@ export class BusyClient {
     switch (frame.op) {
       case 'migrate': this.#migrate(frame); return
       // The user actor tells both ends at once: this one may hear first that the other has taken its place.
-      case 'kick': if (frame.code === 'superseded' && this.#next) return; break
+      case 'kick': if (frame.code === 'superseded' && (this.#next || this.#mayBeSuperseded)) return; break
       case 'connected': this.#resumed(frame); return
       case 'uplinkAck': this.#uplinksAcked(frame.seq, frame.userSeqs); return
       case 'uplinkRefused': this.#refused(frame); return
@@ -212,6 +214,7 @@ export class BusyClient {
     if (!resumed && this.connections > 0) this.complaints.push('the session is not known any more')
     this.connected = frame
     this.connections++
+    this.#mayBeSuperseded = false
     this.#accept(uplinkSeq, [])
     for (const item of this.#outbox) this.#send(item)
     this.#opened?.(frame)
@@ -262,7 +265,10 @@ export class BusyClient {
   }
 
   #closed (line: Line): void {
-    if (line === this.#next) this.#next = undefined
+    if (line === this.#next) {
+      this.#next = undefined
+      this.#mayBeSuperseded = true
+    }
     if (line !== this.#line) return
     this.#line = undefined
     if (this.connected && !this.#next) this.cuts++
