@@ -21,8 +21,8 @@ interface Step {
 
 interface Save {
   readonly partition: number
-  /** -1 where nothing but parts is removed. */
-  readonly next: number
+  /** The checkpoint that it brings; none where nothing but parts is removed. */
+  readonly next: number | undefined
   readonly users: ReadonlyMap<string, Changes>
   readonly steps: readonly Step[]
   /** Steps that are stored, and with those in the commit under way. */
@@ -76,7 +76,7 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
       inFlight = 0
       if (saves[0]) saves[0].stored = saves[0].written
       for (const { partition, next, resolve } of done) {
-        checkpoints.set(partition, Math.max(next, checkpoints.get(partition) ?? 0))
+        if (next !== undefined) checkpoints.set(partition, Math.max(next, checkpoints.get(partition) ?? 0))
         resolve()
       }
       if (saves.length > 0) store.request(false) // at once: the rest has waited for a commit already
@@ -99,7 +99,7 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
 
   function latest (partition: number): number {
     const waiting = saves.filter(save => save.partition === partition)
-    return Math.max(checkpointOf(partition), ...waiting.map(({ next }) => next))
+    return Math.max(checkpointOf(partition), ...waiting.map(({ next }) => next ?? 0))
   }
 
   function waits (partition: number, userId: string): Waiting | undefined {
@@ -246,7 +246,7 @@ function writeSteps (batch: WriteBatch, save: Save, end: number): void {
 
 /** What removes the parts of a save that was given up: no head names them, and nobody knows of them. */
 function removalOf (given: Save): Save[] {
-  if (given.next < 0) return [{ ...given, written: given.stored }]
+  if (given.next === undefined) return [{ ...given, written: given.stored }]
   let unnamed: Step[] = []
   for (const step of given.steps.slice(0, given.stored)) {
     if (step.what === 'head') unnamed = []
@@ -254,7 +254,9 @@ function removalOf (given: Save): Save[] {
   }
   if (unnamed.length === 0) return []
   const { partition } = given
-  return [{ partition, next: -1, users: new Map(), steps: unnamed, stored: 0, written: 0, resolve () {}, reject () {} }]
+  return [{
+    partition, next: undefined, users: new Map(), steps: unnamed, stored: 0, written: 0, resolve () {}, reject () {},
+  }]
 }
 
 function writeHead (
@@ -266,7 +268,7 @@ function writeHead (
 }
 
 function writeCheckpoint (batch: WriteBatch, { partition, next }: Save): void {
-  if (next < 0) return
+  if (next === undefined) return
   const checkpoint = batch.room(6)
   checkpoint.writeUIntBE(next, 0, 6)
   batch.put(checkpointKey(partition), checkpoint)

@@ -1,5 +1,5 @@
 import type { PartitionProgress } from '../actors/partition.js'
-import { canBe } from '../ledger/embedded/stored-times.js'
+import { canBe } from '../ledger/clock.js'
 import { NotSetUp } from '../ledger/kafka/no-answer.js'
 import type { KafkaLog } from '../ledger/kafka/log.js'
 import type { Tables } from '../projections/tables/tables.js'

@@ -1,4 +1,5 @@
 import { changelogConfig } from '../../ledger/kafka/changelog.js'
+import { grantDelete } from '../../ledger/kafka/cutting.js'
 import { alter, deletionTroubles } from '../../ledger/kafka/topic-settings.js'
 import { type Inspected, type InspectedTopic, inspectKafka } from '../../ledger/kafka/inspect.js'
 import { needsOf } from '../../ledger/kafka/rights.js'
@@ -81,7 +82,7 @@ function judge (
     findings.judge('deletion', sentence, false, {
       wanted: `DELETE on ${prefix}.${ledger.name}`,
       why: 'Nodes delete what is old of the ledger: without it, it grows for ever.',
-      fix: `kafka-acls --add --allow-principal USER --operation Delete --topic ${prefix}.${ledger.name}`,
+      fix: grantDelete(`${prefix}.${ledger.name}`),
     })
   }
 }

@@ -1,7 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises'
+import { canBe } from '../clock.js'
 import type { PartitionLog } from './partition.js'
 import { leapStandsMs, RetentionClock } from './retention-clock.js'
-import { canBe, newestTime } from './stored-times.js'
+import { newestTime } from './stored-times.js'
 import type { Trim } from './trims.js'
 
 export interface Retention {

@@ -4,6 +4,8 @@
   several blocks, and a time that can't be counts for nothing.
 */
 
+import { canBe } from '../clock.js'
+
 /** What is asked here of one partition. */
 export interface TimedBlocks {
   readonly first: number
@@ -12,20 +14,11 @@ export interface TimedBlocks {
   timeAt (offset: number): number | undefined
 }
 
-/** A clock that was never set shows a time before this one. */
-const clockSetMs = Date.UTC(2020, 0)
-/** By how much a clock may be ahead of ours and still be believed. */
-const aheadMsMax = 60_000
 /** Blocks that are asked together, so that one wrong time among them is outvoted. */
 const votes = 5
 /** From the place that the votes name on: blocks with a time among which the exact one is, and ones without between. */
 const refineMax = 2 * votes
 const unknownMax = 1_000
-
-/** Whether a stored time can be right, as far as one can tell `nowMs`. */
-export function canBe (atMs: number, nowMs: number): boolean {
-  return atMs <= nowMs + aheadMsMax && (atMs >= clockSetMs || nowMs < clockSetMs)
-}
 
 /**
  * The first offset whose block was committed at or after `atMs`; `next` for none. Single wrong times do not mislead it,

@@ -23,8 +23,13 @@ export async function deleteTo (cluster: Cluster, topic: string, partition: numb
   if (errorCode === 0) return
   if (errorCode === topicDenied) {
     throw new NotSetUp(`Kafka topic ${topic}: this user may not delete its records: grant DELETE on it ` +
-      `(kafka-acls --add --allow-principal USER --operation Delete --topic ${topic})`)
+      `(${grantDelete(topic)})`)
   }
   if (judge(errorCode).verdict === 'permanent') throw new NotSetUp(`Kafka ${tellCode(`topic ${topic}`, errorCode)}`)
   throw new KafkaError(errorCode, `deletion of records of ${topic}/${partition}`)
+}
+
+/** What an operator types to let a node's user delete records. */
+export function grantDelete (topic: string): string {
+  return `kafka-acls --add --allow-principal USER --operation Delete --topic ${topic}`
 }

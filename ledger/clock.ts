@@ -1,0 +1,9 @@
+/** A clock that was never set shows a time before this one. */
+const clockSetMs = Date.UTC(2020, 0)
+/** By how much a clock may be ahead of ours and still be believed. */
+const aheadMsMax = 60_000
+
+/** Whether a stored time can be right, as far as one can tell at `nowMs`. Both in ms since 1970. */
+export function canBe (atMs: number, nowMs: number): boolean {
+  return atMs <= nowMs + aheadMsMax && (atMs >= clockSetMs || nowMs < clockSetMs)
+}
