@@ -12,7 +12,7 @@ const users = 3_000
 const stateBytes = 100_000
 
 t.test('A checkpoint of many large states', {
-  skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 600_000,
+  skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 850_000,
 }, async t => {
   const [{ brokers }, { url }] = await Promise.all([startKafka(t), startRedis(t, { args: ['--proto-max-bulk-len', '1mb'] })])
   const kafka = await openKafkaLog({

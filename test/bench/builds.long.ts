@@ -21,7 +21,7 @@ interface Row {
   readonly cells: Readonly<Record<string, unknown>>
 }
 
-t.test('bench:builds has every figure of every measurement', { timeout: 600_000 }, async t => {
+t.test('bench:builds has every figure of every measurement', { timeout: 850_000 }, async t => {
   const out = t.testdir()
   const args = [join(root, 'bench/builds.js'), '--quick', '--out', out]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })

@@ -11,7 +11,7 @@ const users = Array.from({ length: 20 }, (_, i) => `user${i}`)
 
 interface App { sent: number, readonly accepted: string[], readonly seen: string[], readonly events: string[] }
 
-t.test('While an edge of two is drained', { skip: missing, timeout: 300_000 }, async t => {
+t.test('While an edge of two is drained', { skip: missing, timeout: 600_000 }, async t => {
   const [kafka, redis] = await Promise.all([startKafka(t), startRedis(t)])
   const directory = t.testdir({ e1: {}, e2: {}, u1: {}, profile: {}, bundle: {} })
   const start = async (name: string, roles: string) => await startProcess(t, `${directory}/${name}`, {
@@ -56,14 +56,14 @@ t.test('While an edge of two is drained', { skip: missing, timeout: 300_000 }, a
       const messageId = `m${pushed.length + 1}`
       const { status } = await request(core, '/v1/downlinks',
         { to: { userIds: [...users, 'page'] }, messageId, payload: messageId })
-      if (status !== 202) throw new Error(`a push answered ${status}`)
+      if (status !== 202) continue // with the same id once more
       pushed.push(messageId)
       await page?.send(`${pushed.length}`)
       await new Promise(resolve => setTimeout(resolve, 50))
     }
   })()
   for (const nodeId of ['e1', 'e2']) {
-    const { status } = await request(core, `/v1/nodes/${nodeId}/drain`, { percent: 100, withinMs: 10_000 })
+    const { status } = await request(core, `/v1/nodes/${nodeId}/drain`, { percent: 100, withinMs: 20_000 })
     t.equal(status, 202)
     await until(async () => (await request(core, `/v1/nodes/${nodeId}/drain`)).body?.state === 'done')
     const { body: { total, closed, uplinksLost, downlinksLost } } = await request(core, `/v1/nodes/${nodeId}/drain`)

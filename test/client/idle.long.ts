@@ -30,7 +30,7 @@ async function givenProxy (t: Test, port: number): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-t.test('Idle clients behind a proxy that forgets after a minute', { timeout: 300_000 }, async t => {
+t.test('Idle clients behind a proxy that forgets after a minute', { timeout: 600_000 }, async t => {
   const gateway = await startProcess(t, t.testdir())
   const tcp = await givenProxy(t, Number(new URL(gateway.tcp).port))
   const ws = await givenProxy(t, Number(new URL(gateway.http).port))

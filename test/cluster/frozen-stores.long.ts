@@ -5,7 +5,7 @@ import { kafkaMissing } from './kafka.js'
 import { everyRole, startCluster } from './nodes.js'
 import { redisMissing } from './redis.js'
 
-t.test('A cluster whose stores are frozen', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 300_000 }, async t => {
+t.test('A cluster whose stores are frozen', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 600_000 }, async t => {
   const cluster = await startCluster(t, `frozen-${process.pid}`)
   const { kafka, redis } = cluster
   const [edge, other] = await Promise.all([cluster.start('edge', 'edge'), cluster.start('other', everyRole)])

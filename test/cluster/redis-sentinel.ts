@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { startRedis, type TestRedis } from './redis.js'
 import { findPort, startProcess, type Teardown } from './server-process.js'
 
-/** A master with one replica, and a Sentinel that promotes the replica when the master does not answer for a second. */
+/** A master with one replica, and a Sentinel that promotes the replica when the master does not answer for 5 s. */
 export interface TestSentinel {
   /** By way of the Sentinel. */
   readonly url: string
@@ -41,7 +41,7 @@ export async function startSentinel (t: Teardown): Promise<TestSentinel> {
   t.teardown(() => { rmSync(directory, { recursive: true, force: true }) })
   const file = join(directory, 'sentinel.conf')
   writeFileSync(file, `bind 127.0.0.1\nport ${port}\nsentinel monitor ${name} 127.0.0.1 ${master.port} 1\n` +
-    `sentinel down-after-milliseconds ${name} 1000\nsentinel failover-timeout ${name} 5000\n`)
+    `sentinel down-after-milliseconds ${name} 5000\nsentinel failover-timeout ${name} 5000\n`)
   const sentinel = await startProcess('redis-server', [file, '--sentinel'], /Sentinel ID is/)
   t.teardown(() => sentinel.end('SIGKILL'))
   const sentinelSays = (...args: string[]) => ask(port, client => client.call('SENTINEL', ...args))
@@ -65,7 +65,7 @@ export async function startSentinel (t: Teardown): Promise<TestSentinel> {
 }
 
 async function until (holds: () => Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 30_000; !await holds(); await new Promise(resolve => setTimeout(resolve, 50))) {
+  for (const end = Date.now() + 120_000; !await holds(); await new Promise(resolve => setTimeout(resolve, 50))) {
     if (Date.now() > end) throw new Error('Sentinel, or the replica, is not as it must be')
   }
 }

@@ -14,7 +14,7 @@ export interface ServerProcess {
   end (signal: NodeJS.Signals): Promise<void>
 }
 
-const readyWithinMs = 60_000
+const readyWithinMs = 180_000
 const logCharsMax = 20_000
 
 /** The path of an executable, as a shell would find it. */
@@ -35,7 +35,7 @@ function isExecutable (path: string): boolean {
  * Starts a server and waits for the line that says it serves.
  *
  * @param ready matches what the server writes once it serves
- * @throws when it ends before, or is not ready within a minute; the message has what it wrote last
+ * @throws when it ends before, or is not ready within three minutes; the message has what it wrote last
  */
 export async function startProcess (command: string, args: readonly string[], ready: RegExp): Promise<ServerProcess> {
   const [executable, ...before] = dyingWithUs(command)
@@ -91,9 +91,14 @@ function dyingWithUs (command: string): string[] {
 export async function findPort (): Promise<number> {
   for (;;) {
     const port = 15_000 + Math.trunc(Math.random() * 15_000)
+    if (given.has(port)) continue
+    given.add(port)
     if (await isFree(port)) return port
   }
 }
+
+/** A port is free until its server listens, and while that is stopped: nobody else of this process gets it then. */
+const given = new Set<number>()
 
 async function isFree (port: number): Promise<boolean> {
   const server = createServer()

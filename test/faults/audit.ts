@@ -6,7 +6,7 @@ import type { LogReader } from '../../ledger/log.js'
 import { streams } from '../../ledger/streams.js'
 
 /** How long the streams of a running cluster may take to have all that the ledger has, once nothing more happens. */
-const derivedWithinMs = 60_000
+const derivedWithinMs = 120_000
 
 export interface Audited {
   /** Each record stands once: not so in Kafka, where a takeover may repeat some. */

@@ -10,6 +10,9 @@ import { checkAll, Traffic } from './traffic.js'
 
 export const leaseMs = 3_000
 
+/** No judge of speed, but of whether it comes to it at all. */
+const healsWithinMs = 120_000
+
 /** One line that says what to install for the tests of a cluster; false where they can run. */
 export const missing = kafkaMissing() ?? redisMissing() ?? false
 
@@ -92,14 +95,10 @@ export class TestCluster {
   }
 
   /** Waits until every client is acked again, and tells how long that took. */
-  async heals (t: Test, withinMs: number): Promise<void> {
+  async heals (t: Test): Promise<void> {
     const startMs = performance.now()
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<boolean>(resolve => { timer = setTimeout(resolve, withinMs, true) })
-    const isLate = await Promise.race([this.traffic.flows().then(() => false), late])
-    clearTimeout(timer)
-    const ms = Math.round(performance.now() - startMs)
-    t.notOk(isLate, `acks flow to every client within ${withinMs} ms; it took ${ms} ms`)
+    await this.traffic.flows(healsWithinMs)
+    t.pass(`acks flow to every client after ${Math.round(performance.now() - startMs)} ms`)
   }
 
   /** Lets the traffic come to its end, judges it by what is stored, and lets it go on. */

@@ -34,9 +34,9 @@ export class Deployment {
       KAFKA_BROKERS: kafka.brokers.join(','),
       REDIS_URL: redis.url,
       LEDGERLINE_TOPIC_PREFIX: `drain-${process.pid}`,
-      LEDGERLINE_LEASE_MS: '6000',
-      LEDGERLINE_DRAIN_MS: '12000',
-      LEDGERLINE_STOP_GRACE_MS: '2000',
+      LEDGERLINE_LEASE_MS: '15000',
+      LEDGERLINE_DRAIN_MS: '24000',
+      LEDGERLINE_STOP_GRACE_MS: '5000',
     })
     await deployment.startNodes(...Object.keys(layout))
     await until(async () => (await deployment.endpoints()).length === 2, 50)

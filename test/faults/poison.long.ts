@@ -20,7 +20,7 @@ const poison: Record<string, (header: Buffer) => Buffer> = {
   'nothing at all': () => Buffer.alloc(0),
 }
 
-t.test('A cluster whose topics are poisoned', { skip: missing, timeout: 300_000 }, async t => {
+t.test('A cluster whose topics are poisoned', { skip: missing, timeout: 600_000 }, async t => {
   const cluster = await TestCluster.start(t)
   const producer = new Kafka({ brokers: cluster.kafka.brokers, logLevel: logLevel.NOTHING }).producer()
   await producer.connect()
@@ -33,7 +33,7 @@ t.test('A cluster whose topics are poisoned', { skip: missing, timeout: 300_000 
       const messages = kinds.flatMap(([, make]) =>
         Array.from({ length: partitionsOf(stream) }, (_, partition) => ({ partition, value: make(header) })))
       await producer.send({ topic: `${cluster.prefix}.${stream.name}`, messages })
-      await cluster.heals(t, 10_000)
+      await cluster.heals(t)
       await cluster.judge(t)
     })
   }

@@ -26,6 +26,7 @@ t.test('A disk that takes seconds for each commit', { skip: canTrace() ? false :
   const ended = once(slowed, 'exit')
   t.teardown(() => slowed.kill('SIGKILL'))
   const slowAtMs = Date.now()
+  const before = { begun: said('trouble has begun').length, ended: said('trouble has ended').length }
   let shown = ''
   await until(async () => {
     const { text } = await request(node, '/readyz')
@@ -37,12 +38,12 @@ t.test('A disk that takes seconds for each commit', { skip: canTrace() ? false :
   await until(() => Date.now() - slowAtMs > 1.5 * leaseMs && ann.acked.size > size + 8, 50)
   t.pass('acks late, but acks')
   t.match(await own(), { epoch, state: 'up' }, 'does not take the node from its lease')
-  t.equal(said('trouble has begun').length, 1, 'is in the log when it begins')
+  t.equal(said('trouble has begun').length, before.begun + 1, 'is in the log once, when it begins')
   t.equal((await request(node, '/healthz')).status, 200)
   slowed.kill('SIGTERM')
   await ended
 
-  await until(() => said('trouble has ended').length === 1)
+  await until(() => said('trouble has ended').length > before.ended)
   t.pass('and when it ends')
   ann.busy = false
   await until(() => ann.unacked === 0)

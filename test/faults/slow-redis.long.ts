@@ -12,7 +12,7 @@ const pauses = 8
 const betweenMs = 300
 
 t.test('A node whose Redis answers only now and then', {
-  skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 200_000,
+  skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 600_000,
 }, async t => {
   const [{ brokers }, { url }] = await Promise.all([startKafka(t), startRedis(t)])
   const prefix = `slow-${process.pid}`

@@ -5,7 +5,7 @@ import { Consumer } from './consumer.js'
 import { request, until } from './node-process.js'
 
 /** How long the last work may take until all is quiet. */
-const quietWithinMs = 60_000
+const quietWithinMs = 120_000
 
 export const userIds = Array.from({ length: 10 }, (_, i) => `user${i}`)
 
@@ -62,10 +62,14 @@ export class Traffic {
     this.t.teardown(() => { clearInterval(timer) })
   }
 
-  /** Waits until every client has been acked something new. */
-  async flows (): Promise<void> {
-    const before = this.clients.map(({ acked }) => acked.size)
-    await until(() => this.clients.every(({ acked }, i) => acked.size > before[i]!), 20)
+  /** Waits until every client has been acked something new. @throws where one has not within the time, with its name */
+  async flows (withinMs = Infinity): Promise<void> {
+    const before = new Map(this.clients.map(client => [client, client.acked.size]))
+    const waiting = () => this.clients.filter(client => client.acked.size <= before.get(client)!)
+    for (const end = Date.now() + withinMs; waiting().length > 0; await sleep(20)) {
+      if (Date.now() < end) continue
+      throw new Error(`nothing acked within ${withinMs} ms: ${waiting().map(client => this.#describe(client)).join('; ')}`)
+    }
   }
 
   /** No more work is made, and what there is comes to its end. */

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import t from 'tap'
 import { givenApp, givenUplinks, key, uplink } from './given.js'
 
-t.test('Uplinks of one block come all, however large their lines are together', { timeout: 120_000 }, async t => {
+t.test('Uplinks of one block come all, however large their lines are together', { timeout: 850_000 }, async t => {
   const payload = new Uint8Array(65_000) // each byte of it is six characters of JSON, and a string has its bound
   const block = Array.from({ length: 1_400 }, (_, i) => uplink('ann', i + 1, { payload }))
   const { app } = givenApp(t, { uplinks: givenUplinks([[block]]) })
