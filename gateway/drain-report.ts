@@ -6,7 +6,7 @@ import type { Tables } from '../projections/tables/tables.js'
 import type { ConnectionMoved } from '../schemas/records.js'
 import type { Departure } from './edge/drain.js'
 
-/** How long after its end a device's next connection, and the saved state of its session, are looked for. */
+/** How long after its end a device's next connection is looked for. */
 const settleMs = 5_000
 
 /** Tables and states follow by so much: there is no use in looking sooner, nor again. */
@@ -21,9 +21,14 @@ export interface DrainReportDeps {
 }
 
 /** What is lost of one connection; -1 where that can't be told. */
-interface Lost { readonly uplinksLost: number, readonly downlinksLost: number }
+interface Lost {
+  readonly uplinksLost: number
+  readonly downlinksLost: number
+  /** False where a later state may tell more. */
+  readonly isFinal: boolean
+}
 
-const unknown: Lost = { uplinksLost: -1, downlinksLost: -1 }
+const unknown: Lost = { uplinksLost: -1, downlinksLost: -1, isFinal: false }
 
 /**
  * What became of the connections that a drain had leave: where each device is now, by the table `presence`, and what
@@ -31,8 +36,8 @@ const unknown: Lost = { uplinksLost: -1, downlinksLost: -1 }
  *
  * Lost is an uplink that the old edge took and the session has not accepted, and a downlink that the old edge wrote,
  * the client has not acked, and the session does not keep for the next connection. Tables and states follow the ledger
- * by a moment, so a departure is settled when its device was found and nothing is missing, or after `settleMs` with
- * what is known then.
+ * by a moment, or by more where the stores are slow. So a departure is settled when its device was found and nothing is
+ * missing, or after `settleMs` with what the state says that knows the end of the connection.
  */
 export class DrainReport {
   readonly #deps: DrainReportDeps
@@ -101,10 +106,10 @@ export class DrainReport {
   /** @returns undefined while it is too early to tell */
   async #settle (departure: Departure, isLast: boolean): Promise<ConnectionMoved | undefined> {
     const { userId, deviceId, connectionId, askedAtMs, endedAtMs, closed } = departure
-    const isLate = isLast || Date.now() - endedAtMs > settleMs
-    const [next, lost] = await Promise.all([this.#next(departure), this.#lost(departure)])
+    const isLate = Date.now() - endedAtMs > settleMs
+    const [next, { isFinal, ...lost }] = await Promise.all([this.#next(departure), this.#lost(departure)])
     const isWhole = lost.uplinksLost === 0 && lost.downlinksLost === 0
-    if (!isLate && !(next && isWhole)) return undefined
+    if (!isLast && !(isLate && isFinal) && !(next && isWhole)) return undefined
     return {
       userId,
       deviceId,
@@ -137,19 +142,27 @@ export class DrainReport {
   }
 }
 
-/** What `state` says is missing of what the connection carried; more than is in truth where `state` is old. */
+/**
+ * What `state` says is missing of what the connection carried. All of that stands in the ledger before its end, so a
+ * state that does not know the end can say that nothing is missing, but not what is.
+ */
 export function lostOf (departure: Departure, state: UserState): Lost {
   const { deviceId, connectionId, uplinkSeq, writtenSeq, ackedSeq } = departure
   const session = state.sessions.get(deviceId)
   const connection = state.connections.get(connectionId)
   // The device has ended its session, or its user has so many connections that this one is forgotten.
-  if (!session || connection?.sessionOrdinal !== session.ordinal) return unknown
+  if (!session || connection?.sessionOrdinal !== session.ordinal) {
+    return { ...unknown, isFinal: connection?.open === false }
+  }
   const ackedUpTo = Math.max(ackedSeq, session.ackedSeq)
   const goneUpTo = Math.min(writtenSeq, headSeq(session) - 1)
   const unnumbered = Math.max(0, writtenSeq - (session.nextSeq - 1))
+  const isFinal = !connection.open
+  const told = (missing: number) => missing <= 0 ? 0 : isFinal ? missing : -1
   return {
     // With a new session id the device has begun its uplinks anew.
-    uplinksLost: session.sessionId === connection.sessionId ? Math.max(0, uplinkSeq - session.uplinkSeq) : -1,
-    downlinksLost: Math.max(0, goneUpTo - ackedUpTo) + unnumbered,
+    uplinksLost: session.sessionId === connection.sessionId ? told(uplinkSeq - session.uplinkSeq) : -1,
+    downlinksLost: told(Math.max(0, goneUpTo - ackedUpTo) + unnumbered),
+    isFinal,
   }
 }

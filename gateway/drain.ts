@@ -19,8 +19,8 @@ const reportEveryMs = 1_000
 const announceMsMax = 5_000
 const announceShare = 0.25
 
-/** What is not settled by then is reported as it is: this much longer than a single departure may take. */
-const settleMsMax = 7_000
+/** What is not settled by then is reported as it is: longer than one departure takes, where the states are in time. */
+const settleMsMax = { node: 7_000, operator: 30_000 }
 
 /** A fact of so many moves is far below what a record may have. */
 const movesPerFact = 200
@@ -133,7 +133,7 @@ export class Drains {
     await sleep(tickEveryMs)
     report.add(moving.takeDeparted())
     moving.stop()
-    const end = Date.now() + settleMsMax
+    const end = Date.now() + (cancelled ? settleMsMax.operator : settleMsMax.node)
     // Where all stop, nobody is seen again.
     while (!report.isSettled && Date.now() < end && !cancelled?.aborted && edge.hasElsewhere()) {
       report.look()

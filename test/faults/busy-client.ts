@@ -26,6 +26,9 @@ export interface BusyClientOptions {
   readonly tolerated?: ReadonlySet<string> | undefined
 }
 
+/** Far less than the silence that ends a connection. */
+const pingEveryMs = 30_000
+
 const ofEndingNodes: ReadonlySet<string> = new Set(['migrating', 'internal'])
 
 /**
@@ -58,6 +61,7 @@ export class BusyClient {
   #nextSeq = 1
   #waitsUntilMs = 0
   #heardAtMs = 0
+  #pingedAtMs = 0
 
   /** What its application knows: `userSeq` of the acked uplinks; 0 where only a `connected` has acked it. */
   readonly acked = new Map<number, number>()
@@ -165,6 +169,10 @@ export class BusyClient {
   }
 
   #fill (): void {
+    if (this.isOpen && Date.now() - this.#pingedAtMs > pingEveryMs) {
+      this.#pingedAtMs = Date.now()
+      this.#line?.send({ op: 'ping', downlinkSeq: 0, silentMs: 0 })
+    }
     if (!this.busy || !this.isOpen || Date.now() < this.#waitsUntilMs) return
     while (this.#outbox.length < this.#outstanding) {
       const seq = this.#nextSeq++

@@ -1,4 +1,4 @@
-import { readdirSync, writeFileSync } from 'node:fs'
+import { readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const library = readdirSync('/usr/lib', { withFileTypes: true })
@@ -32,7 +32,9 @@ export class TimeOfDay {
   /** From the next second on it is so much later than it was; negative for earlier. */
   jump (ms: number): void {
     this.#offsetMs += ms
-    writeFileSync(this.#file, `${this.#offsetMs < 0 ? '' : '+'}${this.#offsetMs / 1_000}`)
+    // In one step: who reads it may do so at any moment.
+    writeFileSync(`${this.#file}.new`, `${this.#offsetMs < 0 ? '' : '+'}${this.#offsetMs / 1_000}`)
+    renameSync(`${this.#file}.new`, this.#file)
   }
 }
 

@@ -24,12 +24,13 @@ function departure (more: Partial<Departure> = {}): Departure {
 }
 
 t.test('lostOf', async t => {
-  const none = { uplinksLost: 0, downlinksLost: 0 }
+  const none = { uplinksLost: 0, downlinksLost: 0, isFinal: false }
+  const nothing = { ...none, isFinal: true }
 
   t.test('counts uplinks that the edge took and the session has not accepted', async t => {
-    const state = given(opened('c1'), uplink('c1', 1), uplink('c1', 2), opened('c2'))
-    t.strictSame(lostOf(departure({ uplinkSeq: 2 }), state), none)
-    t.strictSame(lostOf(departure({ uplinkSeq: 5 }), state), { uplinksLost: 3, downlinksLost: 0 })
+    const state = given(opened('c1'), uplink('c1', 1), uplink('c1', 2), opened('c2'), closed('c1'))
+    t.strictSame(lostOf(departure({ uplinkSeq: 2 }), state), nothing)
+    t.strictSame(lostOf(departure({ uplinkSeq: 5 }), state), { uplinksLost: 3, downlinksLost: 0, isFinal: true })
   })
 
   t.test('does not count what the client sent again on its next connection', async t => {
@@ -44,20 +45,24 @@ t.test('lostOf', async t => {
     const written = departure({ writtenSeq: 4, ackedSeq: 1 })
     t.strictSame(lostOf(written, given(...history, opened('c2'))), none, 'kept for the next connection')
     t.strictSame(lostOf(written, given(...history, opened('c2', { downlinkSeq: 4 }))), none, 'acked there')
-    const late = given(...history, at(10 * minute, opened('c2', { downlinkSeq: 1 })))
-    t.strictSame(lostOf(written, late), { uplinksLost: 0, downlinksLost: 2 }, 'm2 and m3 are past their time')
+    const late = given(...history, at(10 * minute, opened('c2', { downlinkSeq: 1 })), at(10 * minute, closed('c1')))
+    const lost = { uplinksLost: 0, downlinksLost: 2, isFinal: true }
+    t.strictSame(lostOf(written, late), lost, 'm2 and m3 are past their time')
   })
 
-  t.test('takes what a state from before the writing does not know for lost, until a newer one does', async t => {
-    const state = given(opened('c1'), requested('m1'))
-    t.strictSame(lostOf(departure({ writtenSeq: 2 }), state), { uplinksLost: 0, downlinksLost: 1 })
+  t.test('can not tell by a state from before the end of the connection, which is late and no loss', async t => {
+    const left = departure({ uplinkSeq: 2, writtenSeq: 2 })
+    const state = given(opened('c1'), requested('m1'), uplink('c1', 1))
+    t.strictSame(lostOf(left, state), { uplinksLost: -1, downlinksLost: -1, isFinal: false })
+    const newer = given(opened('c1'), requested('m1'), uplink('c1', 1), requested('m2'), uplink('c1', 2), closed('c1'))
+    t.strictSame(lostOf(left, newer), nothing)
   })
 
   t.test('can not tell of a device that has begun anew', async t => {
     const state = given(opened('c1'), uplink('c1', 1), opened('c2', { sessionId: 's2' }))
-    t.strictSame(lostOf(departure({ uplinkSeq: 1 }), state), { uplinksLost: -1, downlinksLost: 0 })
+    t.strictSame(lostOf(departure({ uplinkSeq: 1 }), state), { uplinksLost: -1, downlinksLost: 0, isFinal: false })
     const ended = given(opened('c1'), uplink('c1', 1), closed('c1', { endSession: true }))
-    t.strictSame(lostOf(departure({ uplinkSeq: 1 }), ended), { uplinksLost: -1, downlinksLost: -1 })
+    t.strictSame(lostOf(departure({ uplinkSeq: 1 }), ended), { uplinksLost: -1, downlinksLost: -1, isFinal: true })
   })
 })
 
@@ -130,6 +135,20 @@ t.test('DrainReport', async t => {
     await here.report.look()
     t.match(here.report.take(10), [{ closed: true, toNodeId: '', afterMs: -1, darkMs: -1, uplinksLost: 3 }])
     t.match(here.report, { left: 1, closed: 1, resumed: 0, uplinksLost: 3, isSettled: true })
+  })
+
+  t.test('waits for a state that is late, and takes nothing for lost meanwhile', async t => {
+    const here = world()
+    here.report.add([departure({ endedAtMs: Date.now() - 6_000, uplinkSeq: 2 })])
+    here.fields.set('c2', session('n2', resumedAtMs))
+    here.state = given(opened('c1'), uplink('c1', 1), opened('c2'))
+    await here.report.look()
+    t.strictSame(here.report.take(10), [])
+    await again()
+    here.state = given(opened('c1'), uplink('c1', 1), opened('c2'), uplink('c1', 2), closed('c1'))
+    await here.report.look()
+    t.match(here.report.take(10), [{ toNodeId: 'n2', uplinksLost: 0 }])
+    t.match(here.report, { uplinksLost: 0, isSettled: true })
   })
 
   t.test('is settled by its last look, whatever is known', async t => {
