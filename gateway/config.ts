@@ -39,8 +39,10 @@ export interface Config extends StoreConfig {
   readonly jwtAudience: string | undefined
   /** By how much the clocks of those who issue tokens may differ from ours. */
   readonly clockToleranceMs: number
-  /** Empty until `ensureSecrets` where none is set. */
+  /** Good for everything. Empty until `ensureSecrets` where neither they nor a file are set. */
   readonly apiKeys: readonly string[]
+  /** Keys with scopes and quotas; with it no key is generated. */
+  readonly apiKeysFile: string | undefined
   readonly loginPolicy: LoginPolicy
   readonly heartbeatMs: number
   /** The longest silence that a client is given which says that it means to be silent. */
@@ -111,7 +113,9 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   jwtAudience: setting('JWT_AUDIENCE', undefined, pattern('a name or a URL', /^\S{1,256}$/), 'wanted aud of client tokens'),
   clockToleranceMs: setting('CLOCK_TOLERANCE_MS', '30000', integer(0, 600_000),
     'by how much the clocks of those who issue tokens may differ'),
-  apiKeys: secret(setting('API_KEYS', '', keyList(), 'keys of business services; one is generated where none is set')),
+  apiKeys: secret(setting('API_KEYS', '', keyList(), 'keys that are good for everything; one is generated where neither they nor a file are set')),
+  apiKeysFile: setting('API_KEYS_FILE', undefined, path(),
+    'file of API keys with scopes, as `ledgerline keys` makes it'),
   loginPolicy: setting('LOGIN_POLICY', 'device', oneOf(loginPolicies), 'what may have one open connection at a time'),
   heartbeatMs: setting('HEARTBEAT_MS', '45000', integer(100, 3_600_000), 'a client silent for so long sends a ping'),
   silenceMaxMs: setting('SILENCE_MAX_MS', '1800000', integer(1_000, 86_400_000),

@@ -17,6 +17,8 @@ import { Drains } from './drain.js'
 import { HealthRegistry } from './health.js'
 import type { Readiness } from './http/health.js'
 import { buildHttp } from './http/server.js'
+import { ApiKeys } from './keys/api-keys.js'
+import { checkKeyFile, watchKeyFile } from './keys/watched-file.js'
 import { kick } from './kick.js'
 import { lagOf } from './lag.js'
 import { Lifecycle } from './lifecycle.js'
@@ -96,6 +98,7 @@ async function start (
     },
   })
   closers.push(() => { tls?.stop() })
+  if (given.apiKeysFile !== undefined) checkKeyFile(given.apiKeysFile)
   await checkPorts(given)
   const stores = await openStores(given, logger, health)
   closers.push(() => stores.close())
@@ -106,6 +109,8 @@ async function start (
   closers.push(health.watch('disk', () => stores.slowDisk()))
   closers.push(health.watch('redis-latency', () => stores.slowRedis()))
   const config = await ensureSecrets(given) // not before: a start that fails leaves nothing behind
+  const apiKeys = new ApiKeys(config.apiKeys)
+  if (config.apiKeysFile !== undefined) closers.push(watchKeyFile(config.apiKeysFile, apiKeys, health))
   const { log, tables, links } = stores
   const identity = await identify(config.nodeId, log, tables)
 
@@ -136,7 +141,8 @@ async function start (
   observe(metrics, health, stores, edge, users, projections)
   const readiness = () => readinessOf(health, ending.aborted, edge?.draining === 100)
   const madeUp = new Set<string>()
-  const app = buildApp(config, logger, stores, backups, push, nodeTable, metrics, health, readiness, madeUp, tls)
+  const app = buildApp(
+    config, logger, stores, backups, push, nodeTable, metrics, health, readiness, madeUp, tls, apiKeys)
   app.addHook('onRequest', async (_request, reply) => { if (ending.aborted) reply.header('connection', 'close') })
   edge?.routes(app)
   closers.push(async () => {
@@ -230,7 +236,7 @@ async function takeLeave (
 function buildApp (
   config: Config, logger: Logger, stores: Stores, backups: Backups, push: Push, nodeTable: NodeTable,
   metrics: GatewayMetrics, health: HealthRegistry, readiness: () => Readiness, madeUp: ReadonlySet<string>,
-  tls: ServerTls | undefined
+  tls: ServerTls | undefined, apiKeys: ApiKeys
 ) {
   const { log, tables } = stores
   const partitions = log.partitions(ledger)
@@ -238,7 +244,8 @@ function buildApp (
   return buildHttp({
     logger,
     roles: config.roles,
-    apiKeys: config.apiKeys,
+    apiKeys,
+    requestCounted: metrics.requestCounted,
     version,
     frameBytesMax: config.frameBytesMax,
     metrics: metrics.registry,

@@ -2,6 +2,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import type { EdgeCounters } from '../actors/connection/connection.js'
 import type { DownlinkOutcome } from '../actors/user/effects.js'
 import type { DrainCounters } from './drain.js'
+import type { Admission } from './http/auth.js'
 import type { Listener } from './server-tls.js'
 
 export interface MetricsSources {
@@ -37,6 +38,7 @@ export class GatewayMetrics {
   readonly #refused: Counter
   readonly #tlsFailed: Counter
   readonly #setAside: Counter
+  readonly #requests: Counter
   readonly #log: Histogram
   readonly #access: Histogram
 
@@ -46,6 +48,8 @@ export class GatewayMetrics {
     this.#tlsFailed = this.#counter('tls_handshakes_failed_total', 'Clients that did not get through TLS', ['listener'])
     this.#settled = this.#counter('downlinks_settled_total', 'How durable downlinks ended', ['outcome', 'reason'])
     this.#setAside = this.#counter('set_aside_total', 'What no user actor could take: entries, users, uplinks', ['what'])
+    this.#requests = this.#counter('api_requests_total',
+      'Requests that want an API key, by its id (empty: of the environment, or unknown) and what became of them', ['key', 'admission'])
     this.edge = {
       uplinks: 0, uplinksRefused: 0, downlinks: 0, signals: 0, closed: code => { closed.inc({ code }) },
     }
@@ -68,6 +72,8 @@ export class GatewayMetrics {
   readonly socketRefused = (code: string): void => { this.#refused.inc({ code }) }
 
   readonly tlsFailed = (listener: Listener): void => { this.#tlsFailed.inc({ listener }) }
+
+  readonly requestCounted = (key: string, admission: Admission): void => { this.#requests.inc({ key, admission }) }
 
   readonly settled = ({ outcome, reason }: DownlinkOutcome): void => { this.#settled.inc({ outcome, reason }) }
 

@@ -16,7 +16,7 @@ export async function ensureSecrets (config: Config): Promise<Config> {
     const needsSecret = config.jwtSecret === undefined && config.jwksUrl === undefined
     const paths = secretPaths(config.dataDir)
     const jwtSecret = needsSecret ? await ensureValue(settings.jwtSecret, paths.jwtSecret) : config.jwtSecret
-    const needsKey = config.apiKeys.length === 0
+    const needsKey = config.apiKeys.length === 0 && config.apiKeysFile === undefined
     const apiKeys = needsKey ? await ensureValue(settings.apiKeys, paths.apiKey) : config.apiKeys
     return { ...config, jwtSecret, apiKeys }
   } catch (err) {

@@ -59,6 +59,8 @@ const table = {
     'By itself once the host of `LEDGERLINE_JWKS_URL` answers with a key set.'),
   certificate: row(false, 0, 'The certificate of the listeners ends soon, or has, or what should take its place can not be used.',
     'By itself once good files are where `LEDGERLINE_TLS_CERT` and `LEDGERLINE_TLS_KEY` say.'),
+  'api-keys': row(false, 0, 'The file of API keys can not be used; those that were read last stay in use.',
+    'By itself once a good file is where `LEDGERLINE_API_KEYS_FILE` says.'),
 } as const satisfies Record<string, ConditionDescription>
 
 export type ConditionName = keyof typeof table

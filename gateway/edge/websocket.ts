@@ -50,7 +50,6 @@ export function webSocketRoute (app: FastifyInstance, edge: Edge, door: Door): v
   app.register(async scope => {
     scope.get('/v1/connect', {
       websocket: true,
-      config: { public: true },
       onRequest: async request => { checkUpgrade(request, door) },
     // Handlers are attached in this very turn: a frame that comes before them would be lost.
     }, (ws, { raw }) => {

@@ -1,40 +1,76 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { TLSSocket } from 'node:tls'
 import { GatewayError } from '../../schemas/errors.js'
+import type { ApiKeys, Caller } from '../keys/api-keys.js'
+import type { Quota } from '../keys/quota.js'
 import { vouchFor } from './sockets.js'
 
 declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** For everybody; without it the route wants an API key. */
-    readonly public?: boolean
+  interface FastifyRequest {
+    /** Who asks; null on routes for everybody. */
+    caller: Caller | null
   }
 }
 
-/**
- * An `onRequest` hook that lets nobody without an API key pass, except to public routes.
- *
- * Keys are compared by digest: that makes them equally long, so the time taken tells nothing about them.
- *
- * @param wantsCertificate whoever has a key must have shown a client certificate that the node trusts, too
- */
-export function requireApiKey (apiKeys: readonly string[], wantsCertificate = false) {
-  const digests = apiKeys.map(digest)
-  return async function authorize (request: FastifyRequest): Promise<void> {
-    if (request.routeOptions.config.public === true || request.is404) return
-    const key = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1]
-    if (key === undefined) throw new GatewayError('unauthorized', 'want the header "authorization: Bearer <API key>"')
-    const given = digest(key)
-    let known = false
-    for (const each of digests) known = timingSafeEqual(given, each) || known
-    if (!known) throw new GatewayError('unauthorized', 'this API key is unknown')
-    if (wantsCertificate && !(request.raw.socket as TLSSocket).authorized) {
-      throw new GatewayError('unauthorized', 'want a client certificate, by an authority in LEDGERLINE_TLS_CLIENT_CA')
+/** What became of a request that wants a key. */
+export type Admission = 'admitted' | 'unauthorized' | 'forbidden' | 'throttled'
+
+export interface AuthOptions {
+  readonly apiKeys: ApiKeys
+  /** Whoever has a key must have shown a client certificate that the node trusts, too. */
+  readonly wantsCertificate: boolean
+  /** @param keyId of the caller's key; empty for one of the environment, and for none that is good */
+  readonly counted: (keyId: string, admission: Admission) => void
+}
+
+/** Lets nobody pass but to routes for everybody without an API key of the route's scope, within the key's quota. */
+export function requireApiKeys (app: FastifyInstance, { apiKeys, wantsCertificate, counted }: AuthOptions): void {
+  app.decorateRequest('caller', null)
+  app.addHook('onRequest', async (request, reply) => {
+    const { access } = request.routeOptions.config
+    if (access === 'public' || request.is404) return
+    let keyId = ''
+    try {
+      const caller = identify(request, apiKeys, wantsCertificate)
+      keyId = caller.id
+      request.caller = caller
+      vouchFor(request.raw.socket)
+      take(caller.requests, 1, caller, 'requests')
+      if (access === undefined || !caller.scopes.includes(access)) {
+        throw new GatewayError('forbidden', `the API key ${caller.id} has not the scope ${access}`)
+      }
+      const ended = apiKeys.opened(caller, access, () => {
+        // One that has not begun is about to come to its end.
+        if (reply.raw.headersSent) reply.raw.destroy()
+      })
+      reply.raw.once('close', ended)
+    } catch (err) {
+      counted(keyId, (err as GatewayError).code as Admission)
+      request.log.debug({ keyId, route: request.routeOptions.url, reason: (err as Error).message }, 'request refused')
+      throw err
     }
-    vouchFor(request.raw.socket)
-  }
+    counted(keyId, 'admitted')
+  })
 }
 
-function digest (key: string): Buffer {
-  return createHash('sha256').update(key).digest()
+/** @throws GatewayError `throttled` where the caller may not name so many recipients yet */
+export function takeRecipients ({ caller }: FastifyRequest, count: number): void {
+  take(caller?.recipients, count, caller, 'recipients')
+}
+
+function take (quota: Quota | undefined, count: number, caller: Caller | null, what: string): void {
+  const waitMs = quota?.take(count, performance.now()) ?? 0
+  if (waitMs === 0) return
+  const message = `the API key ${caller!.id} may have ${quota!.perSecond} ${what} a second`
+  throw new GatewayError('throttled', message, { retryAfterMs: waitMs })
+}
+
+function identify (request: FastifyRequest, apiKeys: ApiKeys, wantsCertificate: boolean): Caller {
+  const key = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1]
+  if (key === undefined) throw new GatewayError('unauthorized', 'want the header "authorization: Bearer <API key>"')
+  const caller = apiKeys.identify(key)
+  if (wantsCertificate && !(request.raw.socket as TLSSocket).authorized) {
+    throw new GatewayError('unauthorized', 'want a client certificate, by an authority in LEDGERLINE_TLS_CLIENT_CA')
+  }
+  return caller
 }

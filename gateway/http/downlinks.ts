@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { DownlinkCommand } from '../../schemas/records.js'
 import { filterItemsMax, sizeRefusalOf, ttlMsDefault, ttlMsMax, usersMax } from '../downlink-command.js'
 import type { PushAnswer } from '../push.js'
+import { takeRecipients } from './auth.js'
 import { errorAnswers } from './errors.js'
 import type { JsonPayload } from '../../schemas/payload.js'
 import { decodePayload, payloadSchema } from './payload.js'
@@ -120,6 +121,7 @@ export async function downlinksRoutes (app: FastifyInstance, options: DownlinksO
     const command = commandOf(request.body)
     const refusal = sizeRefusalOf(command, options.frameBytesMax)
     if (refusal) throw refusal
+    takeRecipients(request, command.userIds.length)
     return await reply.code(202).send(await options.push(command, request.body.messageId !== undefined))
   })
 }

@@ -58,8 +58,13 @@ export function answerError (err: FastifyError | Error, request: FastifyRequest,
   if (answer.code === 'unauthorized') reply.header('www-authenticate', 'Bearer')
   if (err instanceof HttpError) reply.headers(err.headers)
   const isBusy = answer.statusCode === 429 || answer.statusCode === 503
-  if (isBusy && !reply.hasHeader('retry-after')) reply.header('retry-after', '1')
+  if (isBusy && !reply.hasHeader('retry-after')) reply.header('retry-after', String(waitSecondsOf(err)))
   reply.code(answer.statusCode).type('application/json; charset=utf-8').send(answer)
+}
+
+/** Whole seconds, as HTTP has them: never too early. */
+function waitSecondsOf (err: Error): number {
+  return err instanceof GatewayError ? Math.max(1, Math.ceil(err.retryAfterMs / 1_000)) : 1
 }
 
 function notJson ({ headers }: FastifyRequest): GatewayError {
@@ -112,6 +117,7 @@ function describe (err: FastifyError | Error): ErrorAnswer {
 function codeOf (statusCode: number): ErrorCode {
   switch (statusCode) {
     case 401: return 'unauthorized'
+    case 403: return 'forbidden'
     case 404: return 'not-found'
     case 405: return 'method-not-allowed'
     case 413: return 'payload-too-large'

@@ -67,7 +67,6 @@ export async function healthRoutes (
   app: FastifyInstance, { readiness, health, metrics }: HealthOptions
 ): Promise<void> {
   app.get('/healthz', {
-    config: { public: true },
     schema: {
       summary: 'Liveness: the process answers',
       tags: ['operations'],
@@ -77,7 +76,6 @@ export async function healthRoutes (
   }, async () => ({ status: 'ok' }))
 
   app.get('/readyz', {
-    config: { public: true },
     schema: {
       summary: 'Readiness: every role does its work',
       tags: ['operations'],

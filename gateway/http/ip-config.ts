@@ -43,7 +43,6 @@ const ipConfigSchema = {
 /** `GET /v1/ip-config`: where a client is to connect. For everybody, browsers included. */
 export async function ipConfigRoutes (app: FastifyInstance, { ipConfig }: IpConfigOptions): Promise<void> {
   app.get<{ Querystring: IpConfigRequest }>('/v1/ip-config', {
-    config: { public: true },
     schema: {
       summary: 'Where to connect',
       tags: ['clients'],

@@ -5,7 +5,9 @@ import type { Logger } from 'pino'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Role } from '../config.js'
 import type { ServerTls } from '../server-tls.js'
-import { requireApiKey } from './auth.js'
+import type { ApiKeys } from '../keys/api-keys.js'
+import { giveAccess } from './access.js'
+import { type AuthOptions, requireApiKeys } from './auth.js'
 import { backupsRoutes } from './backups.js'
 import type { BackupsOptions } from './backups.js'
 import { connectionsRoutes } from './connections.js'
@@ -54,7 +56,9 @@ export interface HttpDeps extends
   readonly logger: Logger
   /** Of this node: its HTTP side has the routes of these, besides health, metrics and the node table. */
   readonly roles: readonly Role[]
-  readonly apiKeys: readonly string[]
+  readonly apiKeys: ApiKeys
+  /** Told of each request that wants a key. */
+  readonly requestCounted?: AuthOptions['counted']
   /** Of this program, for the OpenAPI document. */
   readonly version: string
   /** The port speaks TLS. */
@@ -65,10 +69,7 @@ export interface HttpDeps extends
   readonly silentMs?: number
 }
 
-/**
- * The HTTP side of protocol.md 5, not listening yet. Whoever adds a route that wants no API key says so in its
- * `config: { public: true }`.
- */
+/** The HTTP side of protocol.md 5, not listening yet. Whom a route is for stands in access.ts. */
 export function buildHttp (given: HttpDeps): FastifyInstance {
   const deps = withDeadlines(given)
   const app = fastify({
@@ -92,10 +93,15 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
   refuseWhenClosing(app)
   app.addHook('onRequest', requireHttp11)
   answerStrangePaths(app)
+  giveAccess(app)
   refuseUnknownParameters(app)
   keepLinesAwake(app, deps.silentMs ?? 15_000)
   tellIdleTimes(app)
-  app.addHook('onRequest', requireApiKey(deps.apiKeys, deps.tls?.wantsClientCertificate))
+  requireApiKeys(app, {
+    apiKeys: deps.apiKeys,
+    wantsCertificate: deps.tls?.wantsClientCertificate ?? false,
+    counted: deps.requestCounted ?? (() => {}),
+  })
   app.register(fastifySwagger, openApi(deps.version))
   for (const [role, routes] of Object.entries(routesOfRoles)) {
     app.register(async scope => {
@@ -134,13 +140,13 @@ const routesOfRoles: Partial<Record<Role, (app: FastifyInstance, deps: HttpDeps)
 /** Where the edge has its WebSockets, for a node that has no edge. */
 async function noConnectRoute (app: FastifyInstance): Promise<void> {
   refuseForRole(app, 'edge')
-  app.get(connectPath, { config: { public: true } }, async () => {})
+  app.get(connectPath, async () => {})
 }
 
 /** One copy, made once: it is open to everybody, and takes as long to make as a hundred requests. */
 function openApiRoute (app: FastifyInstance): void {
   let document: Buffer | undefined
-  app.get('/openapi.json', { config: { public: true }, schema: { hide: true } }, async (_request, reply) => {
+  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
     document ??= Buffer.from(JSON.stringify(app.swagger()))
     return await reply.type('application/json; charset=utf-8').send(document)
   })

@@ -21,7 +21,7 @@ export const jwtSecret = 'the secret of every node in the tests'
 
 /** A whole node in this process, on a data directory of its own. */
 export class TestNode {
-  /** Log records of level warn and above. */
+  /** Log records of level warn and above, or of the one that the test wanted. */
   readonly logged: Array<{ level: number, msg: string }>
   readonly #running: RunningNode
 
@@ -106,7 +106,7 @@ export interface Pushed { readonly userId: string, readonly status: string }
  * Starts a node that the test's end stops. By default no limit of rates, for all clients here have one address. Where
  * it has a certificate, that of its authority stands beside it as `ca.crt`.
  */
-export async function startTestNode (t: Test, environment: Environment = {}): Promise<TestNode> {
+export async function startTestNode (t: Test, environment: Environment = {}, level = 'warn'): Promise<TestNode> {
   const dataDir = await mkdtemp(join(tmpdir(), 'ledgerline-test-'))
   t.teardown(() => rm(dataDir, { recursive: true, force: true }))
   const config = readConfig({
@@ -123,7 +123,7 @@ export async function startTestNode (t: Test, environment: Environment = {}): Pr
     ...environment,
   })
   const logged: Array<{ level: number, msg: string }> = []
-  const log = pino({ level: 'warn' }, { write (line: string) { logged.push(JSON.parse(line)) } })
+  const log = pino({ level }, { write (line: string) { logged.push(JSON.parse(line)) } })
   const running = await startNode(await ensureSecrets(config), log)
   t.teardown(() => running.stop())
   const { LEDGERLINE_TLS_CERT: cert } = environment

@@ -3,6 +3,7 @@ import type { Block, EventLog } from '../../../ledger/log.js'
 import type { DownlinkCommand, UplinkAccepted } from '../../../schemas/records.js'
 import type { NodeRow } from '../../../projections/nodes.js'
 import type { Stream } from '../../../schemas/streams.js'
+import { ApiKeys } from '../../../gateway/keys/api-keys.js'
 import type { KickCommand } from '../../../gateway/kick.js'
 import { MemoryLog } from '../../projections/memory-log.js'
 import { buildHttp } from '../../../gateway/http/server.js'
@@ -34,7 +35,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
   const app = buildHttp({
     logger: pino({ enabled: false }),
     roles: ['push', 'ip-config'],
-    apiKeys: ['key-one-of-the-tests', 'key-two-of-the-tests'],
+    apiKeys: new ApiKeys(['key-one-of-the-tests', 'key-two-of-the-tests']),
     version: '1.2.3',
     frameBytesMax: 1024,
     ipConfig: ({ transport, region }) => ({

@@ -55,7 +55,7 @@ t.test('The OpenAPI document', async t => {
   t.test('wants a key for all but the public routes', async t => {
     t.strictSame(document.security, [{ apiKey: [] }])
     t.strictSame(document.paths['/v1/ip-config'].get.security, [])
-    t.equal(document.paths['/v1/nodes'].get.security, undefined)
+    t.strictSame(document.paths['/v1/nodes'].get.security, [{ apiKey: ['read'] }])
   })
 
   t.test('has no pattern that other languages can not read', async t => {

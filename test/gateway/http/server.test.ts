@@ -38,14 +38,6 @@ t.test('An API key', async t => {
       t.equal((await app.inject({ url })).statusCode, 200)
     })
   }
-
-  t.test('is not wanted for a route that says it is public', async t => {
-    const { app } = givenApp(t)
-    app.get('/open', { config: { public: true } }, async () => 'hello')
-    app.get('/console', async () => 'hello')
-    t.equal((await app.inject('/open')).statusCode, 200)
-    t.equal((await app.inject('/console')).statusCode, 401)
-  })
 })
 
 t.test('An error', async t => {
