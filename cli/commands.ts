@@ -9,6 +9,7 @@ import { addDrain } from './drain.js'
 import { CommandFailed } from './failure.js'
 import { addPresence } from './presence.js'
 import { addHistory } from './history.js'
+import { addKeys } from './keys.js'
 import { addLag } from './lag.js'
 import { complain } from './print.js'
 import { addPush } from './push.js'
@@ -32,6 +33,7 @@ function buildProgram (): Command {
     .showSuggestionAfterError()
   addStart(program)
   addToken(program)
+  addKeys(program)
   addConnect(program)
   addPush(program)
   addUplinks(program)

@@ -5,6 +5,7 @@ import { dirname } from 'node:path'
 import t, { type Test } from 'tap'
 import type { Environment } from '../../gateway/setting.js'
 import { makeCertificates, opensslMissing } from '../cluster/certificates.js'
+import type { StoredKey } from '../../gateway/keys/key-file.js'
 import { drawn, givenKeyFile } from './keys/given.js'
 import { startTestNode, type TestNode, until } from './node.js'
 
@@ -74,16 +75,17 @@ for (const isTls of [false, true]) {
       environment = { LEDGERLINE_TLS_CERT: cert, LEDGERLINE_TLS_KEY: key }
       t.equal(dirname(ca), dirname(cert), 'where the clients of a test node look for it')
     }
-    const start = async (t: Test, keys: Array<ReturnType<typeof drawn>['stored']>) => {
-      const file = await givenKeyFile(t, keys)
-      const node = await startTestNode(t, { ...environment, LEDGERLINE_API_KEYS_FILE: file.path })
-      return { file, node }
+    const file = await givenKeyFile(t, [])
+    const node = await startTestNode(t, { ...environment, LEDGERLINE_API_KEYS_FILE: file.path })
+    const given = async (...keys: StoredKey[]) => {
+      await file.put(keys)
+      process.emit('SIGHUP')
     }
 
     t.test('are good for their scopes, beside those of the environment', async t => {
       const pusher = drawn({ scopes: ['push'] })
       const reader = drawn({ scopes: ['read'] })
-      const { node } = await start(t, [pusher.stored, reader.stored])
+      await given(pusher.stored, reader.stored)
       t.equal((await push(node, pusher.key)).status, 202)
       t.match(await read(node, pusher.key), { status: 403, json: { code: 'forbidden', message: /has not the scope read/ } })
       t.equal((await read(node, reader.key)).status, 200)
@@ -94,7 +96,7 @@ for (const isTls of [false, true]) {
     t.test('are rotated: two are good at a time, and what the first one followed ends when it is revoked', async t => {
       const first = drawn({ scopes: ['read'] })
       const second = drawn({ scopes: ['read'] })
-      const { file, node } = await start(t, [first.stored])
+      await given(first.stored)
       t.match(await read(node, second.key), { status: 401 })
       await file.put([first.stored, second.stored])
       await until('the second one is known', async () => (await read(node, second.key)).status === 200)
@@ -110,10 +112,8 @@ for (const isTls of [false, true]) {
     })
 
     t.test('that expire end what they follow', async t => {
-      const { file, node } = await start(t, [])
       const key = drawn({ scopes: ['read'] })
-      await file.put([key.stored])
-      await until('it is known', async () => (await read(node, key.key)).status === 200)
+      await given(key.stored)
       const followed = await follow(t, node, key.key)
       await file.put([{ ...key.stored, expiresAt: new Date(Date.now() + 1_500).toISOString() }])
       await until('the stream ends', followed.ended)
@@ -123,7 +123,7 @@ for (const isTls of [false, true]) {
     t.test('that are gone from the file, or have lost a scope, are good no more', async t => {
       const gone = drawn({ scopes: ['read'] })
       const less = drawn({ scopes: ['read', 'push'] })
-      const { file, node } = await start(t, [gone.stored, less.stored])
+      await given(gone.stored, less.stored)
       const followed = [await follow(t, node, gone.key), await follow(t, node, less.key)]
       await file.put([{ ...less.stored, scopes: ['push'] }])
       await until('one is unknown', async () => (await read(node, gone.key)).status === 401)
@@ -155,21 +155,15 @@ t.test('A file of keys', async t => {
     t.equal((await read(node, first.key)).status, 401)
   })
 
-  t.test('is read at SIGHUP at once', async t => {
-    const key = drawn({ scopes: ['read'] })
+  t.test('is read at SIGHUP at once, and where it is written in place', async t => {
+    const [first, second] = [drawn({ scopes: ['read'] }), drawn({ scopes: ['read'] })]
     const file = await givenKeyFile(t, [])
-    const node = await startTestNode(t, { LEDGERLINE_API_KEYS_FILE: file.path })
-    await file.put([key.stored])
+    const node = await startTestNode(t, { LEDGERLINE_API_KEYS: '', LEDGERLINE_API_KEYS_FILE: file.path })
+    await file.put([first.stored])
     process.emit('SIGHUP')
-    t.equal((await read(node, key.key)).status, 200)
-  })
-
-  t.test('that is written in place is read as well', async t => {
-    const key = drawn({ scopes: ['read'] })
-    const file = await givenKeyFile(t, [])
-    const node = await startTestNode(t, { LEDGERLINE_API_KEYS_FILE: file.path })
-    await writeFile(file.path, JSON.stringify({ keys: [key.stored] }))
-    await until('it is known', async () => (await read(node, key.key)).status === 200)
+    t.equal((await read(node, first.key)).status, 200)
+    await writeFile(file.path, JSON.stringify({ keys: [second.stored] }))
+    await until('it is known', async () => (await read(node, second.key)).status === 200)
   })
 
   t.test('that is not there, or wrong, is named at start', async t => {
@@ -179,13 +173,6 @@ t.test('A file of keys', async t => {
     await file.putText('[]')
     await t.rejects(startTestNode(t, { LEDGERLINE_API_KEYS_FILE: file.path }),
       { name: 'ConfigError', message: /LEDGERLINE_API_KEYS_FILE.*the file must be object/ })
-  })
-
-  t.test('takes the place of the key that is generated', async t => {
-    const key = drawn({ scopes: ['read'] })
-    const file = await givenKeyFile(t, [key.stored])
-    const node = await startTestNode(t, { LEDGERLINE_API_KEYS: '', LEDGERLINE_API_KEYS_FILE: file.path })
-    t.equal((await read(node, key.key)).status, 200)
   })
 })
 

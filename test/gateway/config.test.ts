@@ -189,6 +189,13 @@ t.test('ensureSecrets', async t => {
     t.strictSame(await readdir(dataDir), [])
   })
 
+  t.test('generates no key beside a file of keys', async t => {
+    const dataDir = t.testdir()
+    const config = readConfig({ LEDGERLINE_DATA: dataDir, LEDGERLINE_API_KEYS_FILE: 'keys.json' })
+    t.strictSame((await ensureSecrets(config)).apiKeys, [])
+    t.strictSame(await readdir(dataDir), ['jwt-secret'])
+  })
+
   t.test('makes an empty directory private, and leaves a used one as it is', async t => {
     const dataDir = join(t.testdir(), 'data')
     await mkdir(dataDir, { mode: 0o755 })

@@ -1,0 +1,144 @@
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { readEnvironment, settings } from '../gateway/config.js'
+import { drawKey, idIn, isKeyName, keyNameWanted, type StoredKey } from '../gateway/keys/key-file.js'
+import { type Scope, scopes } from '../gateway/keys/scopes.js'
+import { readSetting } from '../gateway/setting.js'
+import { columns } from './columns.js'
+import { parseDurationMs } from './duration.js'
+import { CommandFailed } from './failure.js'
+import { changeKeyFile, readKeyFile } from './keys-file.js'
+import { complain, print, printJson } from './print.js'
+
+interface FileOptions {
+  readonly file?: string
+  readonly json?: boolean
+}
+
+interface CreateOptions extends FileOptions {
+  readonly name: string
+  readonly scopes: readonly Scope[]
+  readonly expires?: string
+  readonly requestsPerSecond?: number
+  readonly recipientsPerSecond?: number
+}
+
+/** What is shown of a key. */
+type ListedKey = Omit<StoredKey, 'sha256'> & { readonly state: 'good' | 'expired' | 'revoked' }
+
+export function addKeys (program: Command): void {
+  const keys = program.command('keys').description('make, list and revoke API keys, in the file that gateways read')
+
+  withFile(keys.command('create'))
+    .description('make a key, and print it: it is shown this once')
+    .requiredOption('--name <name>', 'whose it is', parseName)
+    .requiredOption('--scopes <list>', `what it is good for, comma-separated: ${scopes.join(', ')}`, parseScopes)
+    .option('--expires <when>', 'until when: a duration such as 90d, or a time such as 2027-01-31T00:00:00Z', parseExpiry)
+    .option('--requests-per-second <n>', 'requests that each node takes with it, default no bound', parsePerSecond)
+    .option('--recipients-per-second <n>', 'users that its pushes may name, of each node, default no bound', parsePerSecond)
+    .action(create)
+
+  withFile(keys.command('list'))
+    .description('list the keys, without what would let anybody use them')
+    .action(list)
+
+  withFile(keys.command('revoke'))
+    .description('have gateways refuse a key, within a second')
+    .argument('<id>', 'its id, or the key')
+    .action(revoke)
+}
+
+function withFile (command: Command): Command {
+  return command
+    .addOption(new Option('--file <path>', 'file of keys (LEDGERLINE_API_KEYS_FILE)'))
+    .option('--json', 'print JSON')
+}
+
+async function create (options: CreateOptions): Promise<void> {
+  const path = fileOf(options)
+  const { name, scopes, expires: expiresAt, requestsPerSecond, recipientsPerSecond, json } = options
+  const { key, id, sha256 } = drawKey()
+  const stored: StoredKey = {
+    id,
+    name,
+    sha256,
+    scopes,
+    ...requestsPerSecond === undefined ? {} : { requestsPerSecond },
+    ...recipientsPerSecond === undefined ? {} : { recipientsPerSecond },
+    createdAt: new Date().toISOString(),
+    ...expiresAt === undefined ? {} : { expiresAt },
+  }
+  await changeKeyFile(path, ({ keys }) => ({ keys: [...keys, stored] }))
+  if (json) printJson({ key, ...listed(stored) })
+  else {
+    process.stdout.write(`${key}\n`)
+    complain(`key ${id} for ${name}: ${scopes.join(', ')}. It is in ${path} by its digest alone, so keep it now.`)
+  }
+}
+
+async function list (options: FileOptions): Promise<void> {
+  const { keys } = await readKeyFile(fileOf(options))
+  print(keys.map(listed), options.json, listed => listed.length === 0
+    ? 'there are no keys\n'
+    : columns([
+      ['id', 'name', 'scopes', 'state', 'requests/s', 'recipients/s', 'created', 'expires'],
+      ...listed.map(key => [
+        key.id, key.name, key.scopes.join(','), key.state, String(key.requestsPerSecond ?? '-'),
+        String(key.recipientsPerSecond ?? '-'), key.createdAt, key.expiresAt ?? '-',
+      ]),
+    ]))
+}
+
+async function revoke (given: string, options: FileOptions): Promise<void> {
+  const id = idIn(given) ?? given
+  const path = fileOf(options)
+  await readKeyFile(path) // one that is not there is not made
+  let found: StoredKey | undefined
+  await changeKeyFile(path, ({ keys }) => {
+    found = keys.find(key => key.id === id)
+    if (!found) throw new CommandFailed(`no key of ${path} has the id ${id}`)
+    found = { ...found, revokedAt: found.revokedAt ?? new Date().toISOString() }
+    return { keys: keys.map(key => key.id === id ? found! : key) }
+  })
+  print(listed(found!), options.json, ({ id, name, revokedAt }) =>
+    `key ${id} for ${name} is revoked since ${revokedAt}\n`)
+}
+
+/** @throws CommandFailed with exit code 2 where nothing names it */
+function fileOf ({ file }: FileOptions): string {
+  const { variable } = settings.apiKeysFile
+  const path = readSetting(settings.apiKeysFile, readEnvironment(), { [variable]: file })
+  if (path !== undefined) return path
+  throw new CommandFailed(`which file? give --file or ${variable}`, { exitCode: 2 })
+}
+
+function listed ({ sha256: _, ...key }: StoredKey): ListedKey {
+  const isExpired = key.expiresAt !== undefined && Date.parse(key.expiresAt) <= Date.now()
+  return { ...key, state: key.revokedAt !== undefined ? 'revoked' : isExpired ? 'expired' : 'good' }
+}
+
+function parseName (text: string): string {
+  if (isKeyName(text)) return text
+  throw new InvalidArgumentError(`${sentence(keyNameWanted)}.`)
+}
+
+function parseScopes (text: string): readonly Scope[] {
+  const given = text.split(',').map(item => item.trim()).filter(item => item !== '')
+  const known = scopes.filter(scope => given.includes(scope))
+  if (known.length > 0 && given.every(item => scopes.some(scope => scope === item))) return known
+  throw new InvalidArgumentError(`Want some of ${scopes.join(', ')}, with commas between them.`)
+}
+
+function parsePerSecond (text: string): number {
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('Want a number from 1 to 999,999.')
+}
+
+function parseExpiry (text: string): string {
+  const atMs = /^\d+[a-z]+$/.test(text)
+    ? Date.now() + parseDurationMs(text)
+    : /^\d{4}-\d\d-\d\dT.*(Z|[+-]\d\d:\d\d)$/.test(text) ? Date.parse(text) : NaN
+  if (atMs > Date.now() && atMs < Date.UTC(10_000, 0)) return new Date(atMs).toISOString()
+  throw new InvalidArgumentError('Want a duration such as 90d, or a time to come, such as 2027-01-31T00:00:00Z.')
+}
+
+function sentence (text: string): string { return text.charAt(0).toUpperCase() + text.slice(1) }
