@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { findMisspelt } from './misspelt.js'
 import {
-  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, oneOf, path, pattern, readSetting, secret,
-  setting, type Setting, tokenSecret, urlWithoutLogin,
+  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, networkList, oneOf, path, pattern,
+  readSetting, secret, setting, type Setting, tokenSecret, urlWithoutLogin,
 } from './setting.js'
 import { kafkaAccess } from './kafka-access.js'
 import { redisAccess } from './redis-access.js'
@@ -29,6 +29,8 @@ export interface Config extends StoreConfig {
   readonly tlsKeyPassword: string | undefined
   /** Whoever has an API key must show a certificate of one of these, too. */
   readonly tlsClientCa: string | undefined
+  /** Addresses and networks of the proxies in front, who say whose the connections are that they hand on. */
+  readonly trustedProxies: readonly string[]
   /** What ip-config hands to clients; undefined: made from the listeners. */
   readonly publicWsUrl: string | undefined
   readonly publicTcpUrl: string | undefined
@@ -102,6 +104,8 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
     'password of the key\'s file')),
   tlsClientCa: setting('TLS_CLIENT_CA', undefined, path(),
     'CA certificates, PEM: requests with an API key want a client certificate of one of them'),
+  trustedProxies: setting('TRUSTED_PROXIES', '', networkList(),
+    'addresses and networks of proxies in front, which say by PROXY or Forwarded whose a connection is'),
   nodeId: setting('NODE_ID', hostNodeId(), name64, 'name of this node, unique in the cluster'),
   region: setting('REGION', 'local', name64, 'region of this node; ip-config prefers the client\'s own'),
   roles: setting('ROLES', 'all', allOrSomeOf(roles), 'what this node does, comma-separated'),

@@ -10,6 +10,7 @@ import type { Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { downlinksRejected, ledger, nodes, uplinks } from '../schemas/streams.js'
 import { Backups } from './backups.js'
+import { AddressList } from './edge/clients.js'
 import type { Config, Role } from './config.js'
 import { followDownlinks } from './downlinks.js'
 import { describeDrain, requestDrain } from './drain-requests.js'
@@ -253,6 +254,10 @@ function buildApp (
     health: () => health.answer(),
     uplinks: { log, stream: uplinks },
     tls,
+    proxied: {
+      proxies: AddressList.of(config.trustedProxies),
+      headerRefused () { metrics.proxyHeaderRefused('http') },
+    },
     socketLimits: config.acceptRate === 0 ? { strangersMax: Infinity } : {},
     logReader: log,
     streams: [...streams, downlinksRejected],

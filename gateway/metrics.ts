@@ -37,6 +37,7 @@ export class GatewayMetrics {
   readonly #settled: Counter
   readonly #refused: Counter
   readonly #tlsFailed: Counter
+  readonly #headersRefused: Counter
   readonly #setAside: Counter
   readonly #requests: Counter
   readonly #log: Histogram
@@ -46,6 +47,8 @@ export class GatewayMetrics {
     const closed = this.#counter('connections_closed_total', 'Connections ended, by code (docs/errors.md)', ['code'])
     this.#refused = this.#counter('sockets_refused_total', 'Sockets that were not let in at their accept, by code', ['code'])
     this.#tlsFailed = this.#counter('tls_handshakes_failed_total', 'Clients that did not get through TLS', ['listener'])
+    this.#headersRefused = this.#counter('proxy_headers_refused_total',
+      'PROXY headers that were bad, missing, or from an address that is not trusted', ['listener'])
     this.#settled = this.#counter('downlinks_settled_total', 'How durable downlinks ended', ['outcome', 'reason'])
     this.#setAside = this.#counter('set_aside_total', 'What no user actor could take: entries, users, uplinks', ['what'])
     this.#requests = this.#counter('api_requests_total',
@@ -74,6 +77,7 @@ export class GatewayMetrics {
   readonly tlsFailed = (listener: Listener): void => { this.#tlsFailed.inc({ listener }) }
 
   readonly requestCounted = (key: string, admission: Admission): void => { this.#requests.inc({ key, admission }) }
+  readonly proxyHeaderRefused = (listener: Listener): void => { this.#headersRefused.inc({ listener }) }
 
   readonly settled = ({ outcome, reason }: DownlinkOutcome): void => { this.#settled.inc({ outcome, reason }) }
 

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import { redisUrl } from './redis-url.js'
 
@@ -186,6 +187,22 @@ export function keyList (): Reader<readonly string[]> {
       'such as `openssl rand -hex 20` prints',
     parse: listOf(new RegExp(`^[\\x21-\\x7e]{${apiKeyLengthMin},}$`)),
   }
+}
+
+export function networkList (): Reader<readonly string[]> {
+  return {
+    want: 'comma-separated IP addresses or networks, such as 192.0.2.1,10.0.0.0/8,2001:db8::/32',
+    parse (text) {
+      const items = splitList(text)
+      return items.every(isNetwork) ? items : undefined
+    },
+  }
+}
+
+function isNetwork (item: string): boolean {
+  const [, ip = '', bits] = /^([\da-f.:]+)(?:\/(\d{1,3}))?$/i.exec(item) ?? []
+  const version = isIP(ip)
+  return version !== 0 && (bits === undefined || Number(bits) <= (version === 6 ? 128 : 32))
 }
 
 export function brokerList (): Reader<readonly string[]> {

@@ -2,6 +2,7 @@ import type { ErrorCode } from '../../schemas/errors.js'
 import { type Admission, waitMaxMs } from './admission.js'
 import type { Descriptors } from './descriptors.js'
 import type { Edge } from './edge.js'
+import { networkOf } from './network.js'
 
 /** A client that the node has no room for waits this long at least, and up to twice that: not all the same. */
 const fullRetryMs = 5_000
@@ -26,12 +27,16 @@ export class Door {
     readonly refused: (code: Refusal['code']) => void
   ) {}
 
+  /** What an address counts as where clients are counted by address. */
+  countsAs (ip: string): string { return networkOf(ip) }
+
   /**
-   * @param network of its address, see `networkOf`
+   * @param ip of the client
    * @param fd number of its descriptor; -1 where that is not known
    * @returns undefined to let it in
    */
-  refusal (network: string, fd: number): Refusal | undefined {
+  refusal (ip: string, fd: number): Refusal | undefined {
+    const network = this.countsAs(ip)
     const isShort = this.descriptors.areShort(fd)
     const waitMs = this.admission.waitMs(network)
     if (waitMs > 0) {
@@ -45,13 +50,22 @@ export class Door {
       }
     }
     if (!isShort && this.edge.handshakes.hasRoom(network)) return undefined
+    return this.#redirect(!isShort)
+  }
+
+  /** The same of a socket whose client is not known yet. */
+  shortage (fd: number): Refusal | undefined {
+    return this.descriptors.areShort(fd) ? this.#redirect(false) : undefined
+  }
+
+  #redirect (mayLinger: boolean): Refusal {
     this.refused('redirected')
     return {
       code: 'redirected',
       reason: 'this node has no room for another connection',
       retryAfterMs: Math.ceil(fullRetryMs * (1 + Math.random())),
       mute: false,
-      mayLinger: !isShort,
+      mayLinger,
     }
   }
 }

@@ -7,11 +7,13 @@ import type { SharedSignal } from '../../actors/links.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Frame, ServerFrame } from '../../schemas/frames.js'
 import type { ServerTls } from '../server-tls.js'
+import { type AddressList, addressOf, type Client, clientOfSocket } from './clients.js'
 import type { Door, Refusal } from './door.js'
 import type { Edge } from './edge.js'
 import { type Encoder, tcpEncoder } from './encoders.js'
-import { startReading, stopReading } from './handle.js'
-import { networkOf } from './network.js'
+import { fdOf, startReading, stopReading } from './handle.js'
+import { Prelude } from './prelude.js'
+import { looksLikeProxyHeader } from './proxy-header.js'
 import { acceptBacklog } from '../ports.js'
 import { lengthBytes, takeFrames } from './tcp-frames.js'
 
@@ -20,6 +22,10 @@ export interface TcpOptions {
   readonly port: number
   /** Its clients speak TLS. */
   readonly tls: ServerTls | undefined
+  /** Who begins with a PROXY header; undefined for nobody. */
+  readonly proxies: AddressList | undefined
+  /** Told of each PROXY header that is bad, missing, or from somebody else. */
+  headerRefused (): void
 }
 
 export interface TcpListener {
@@ -35,10 +41,14 @@ export async function listenTcp (edge: Edge, door: Door, options: TcpOptions): P
     server.once('error', reject)
     server.listen({ host, port, backlog: acceptBacklog }, resolve)
   })
-  takeHandles(server, edge, door, options)
+  const beginning = new Set<Socket>()
+  takeHandles(server, edge, door, options, beginning)
   return {
     port: (server.address() as { port: number }).port,
-    stop: () => new Promise(resolve => { server.close(() => { resolve() }) }),
+    stop () {
+      for (const socket of beginning) socket.destroy()
+      return new Promise(resolve => { server.close(() => { resolve() }) })
+    },
   }
 }
 
@@ -51,17 +61,20 @@ export async function listenTcp (edge: Edge, door: Door, options: TcpOptions): P
  * here, as net.js would make them.
  *
  * And one that is refused without a word costs no more than its handle. Under TLS each socket reads by itself.
+ *
+ * @param beginning has the sockets whose PROXY header is still to come
  */
-function takeHandles (server: Server, edge: Edge, door: Door, { tls }: TcpOptions): void {
-  const { frameBytesMax } = edge.context.limits
+function takeHandles (server: Server, edge: Edge, door: Door, options: TcpOptions, beginning: Set<Socket>): void {
+  const { tls, proxies } = options
   const onread = { buffer: Buffer.allocUnsafeSlow(readBytesMax), callback: onRead }
   const { _handle: listening } = server as any
   listening.onconnection = (status: number, handle: any) => {
     if (status !== 0) return // no descriptor was left: the sweep of `Descriptors` sees that
     const peer: { address?: string } = {}
     handle.getpeername(peer)
-    const network = networkOf(peer.address ?? '')
-    const refusal = door.refusal(network, handle.fd)
+    const { address: ip = '' } = peer
+    const isProxy = proxies !== undefined && proxies.has(ip)
+    const refusal = isProxy ? door.shortage(handle.fd) : door.refusal(ip, handle.fd)
     if (refusal?.mute) {
       handle.close()
       return
@@ -69,11 +82,65 @@ function takeHandles (server: Server, edge: Edge, door: Door, { tls }: TcpOption
     handle.setNoDelay(true)
     const accepted = { handle, allowHalfOpen: true, ...(tls ? {} : { onread }) }
     const plain = new Socket(accepted as ConstructorParameters<typeof Socket>[0])
+    if (isProxy && !refusal) {
+      awaitHeader(plain, edge, door, options, beginning)
+      plain.resume()
+      return
+    }
     const socket = tls ? secured(plain, tls) : plain
     if (refusal) turnAway(socket, refusal, edge)
-    else attach(socket, new TcpWire(socket, edge, network, frameBytesMax))
+    else attach(socket, new TcpWire(socket, edge, options, door.countsAs(ip), undefined))
     socket.resume()
   }
+}
+
+/**
+ * A socket of a proxy, which says first whose it is: in the clear, also where TLS follows. One that says something else
+ * may hand on what its client has written, which could be a header then, so it is refused: as the specification has it,
+ * nobody guesses. One that says nothing looks whether anybody listens, and may.
+ */
+function awaitHeader (plain: Socket, edge: Edge, door: Door, options: TcpOptions, beginning: Set<Socket>): void {
+  const { tls } = options
+  const acceptedAt = edge.context.ticks()
+  const prelude = new Prelude(edge.context.limits.handshakeMs, () => { plain.destroy() }, ({ header, rest, error }) => {
+    beginning.delete(plain)
+    if (tls) {
+      plain.off('data', onPlainData).pause()
+      detach(plain)
+      if (rest.length > 0) plain.unshift(rest)
+    }
+    const socket = tls ? secured(plain, tls) : plain
+    if (header) {
+      const client = header.client ?? clientOfSocket(plain)
+      const refusal = door.refusal(client.ip, fdOf(plain))
+      if (refusal) turnAway(socket, refusal, edge)
+      else {
+        const wire = new TcpWire(socket, edge, options, door.countsAs(client.ip), client, acceptedAt)
+        if (tls) attach(socket, wire)
+        else {
+          (socket as WiredSocket).wire = wire
+          if (rest.length > 0) wire.read(rest)
+        }
+      }
+    } else {
+      options.headerRefused()
+      sayLast(socket, errorFrame(error ?? new GatewayError('bad-frame', 'no PROXY header, but LEDGERLINE_TRUSTED_PROXIES ' +
+        `names ${plain.remoteAddress}: it must send one`)), edge, true)
+    }
+    socket.resume()
+  })
+  const onPlainData = (chunk: Buffer): void => { prelude.read(chunk) }
+  beginning.add(plain)
+  if (tls) plain.on('data', onPlainData)
+  attach(plain, {
+    read: onPlainData,
+    finished () { plain.end() },
+    drained () {},
+    closed () {
+      prelude.stop()
+      beginning.delete(plain)
+    },
+  })
 }
 
 /** What it writes before the handshake is over waits for that. */
@@ -86,13 +153,21 @@ function secured (plain: Socket, tls: ServerTls): TLSSocket {
   return socket
 }
 
-/** Says why, and is gone as soon as its client has read it, or has had a moment to. */
-function turnAway (socket: Socket, refusal: Refusal, { context, lingerers }: Edge): void {
-  const { code, reason, retryAfterMs, mayLinger } = refusal
+/** Says why. */
+function turnAway (socket: Socket, { code, reason, retryAfterMs, mayLinger }: Refusal, edge: Edge): void {
+  sayLast(socket, code === 'redirected'
+    ? { op: 'redirect', endpoints: edge.context.alternates('tcp'), retryAfterMs, code }
+    : { op: 'error', code, message: reason, retryAfterMs }, edge, mayLinger)
+}
+
+function errorFrame ({ code, message }: GatewayError): ServerFrame {
+  return { op: 'error', code, message, retryAfterMs: 0 }
+}
+
+/** The socket is gone as soon as its client has read it, or has had a moment to. */
+function sayLast (socket: Socket, frame: ServerFrame, { lingerers }: Edge, mayLinger: boolean): void {
   socket.on('error', () => {})
-  tcpEncoder.write(code === 'redirected'
-    ? { op: 'redirect', endpoints: context.alternates('tcp'), retryAfterMs, code }
-    : { op: 'error', code, message: reason, retryAfterMs })
+  tcpEncoder.write(frame)
   socket.end(tcpEncoder.take() ?? nothing)
   if (mayLinger) {
     lingerers.add(socket)
@@ -105,12 +180,22 @@ const nothing = new Uint8Array(0)
 /** Most frames that a read cuts in two are smaller. */
 const roomBytesMin = 512
 
-class TcpWire implements Wire {
+/** What a socket's events go to. */
+interface Reader {
+  read (chunk: Buffer): void
+  finished (): void
+  drained (): void
+  closed (failed: boolean): void
+}
+
+class TcpWire implements Wire, Reader {
   readonly transport = 'tcp'
   readonly #socket: Socket
   readonly #edge: Edge
   readonly #connection: Connection
-  readonly #frameBytesMax: number
+  readonly #options: TcpOptions
+  /** As a proxy says; undefined: the peer. */
+  readonly #client: Client | undefined
   /** Start of a frame whose end was not in the last read, and room for more of it. */
   #partial: Uint8Array = nothing
   #partialLength = 0
@@ -118,14 +203,18 @@ class TcpWire implements Wire {
   #wantedBytes = 0
   #ended = false
 
-  constructor (socket: Socket, edge: Edge, network: string, frameBytesMax: number) {
+  constructor (
+    socket: Socket, edge: Edge, options: TcpOptions, network: string, client: Client | undefined,
+    acceptedAt = edge.context.ticks()
+  ) {
     this.#socket = socket
     this.#edge = edge
-    this.#frameBytesMax = frameBytesMax
-    this.#connection = edge.accept(this, network, edge.context.ticks())
+    this.#options = options
+    this.#client = client
+    this.#connection = edge.accept(this, network, acceptedAt)
   }
 
-  get address (): string { return `${this.#socket.remoteAddress}:${this.#socket.remotePort}` }
+  get address (): string { return addressOf(this.#client ?? clientOfSocket(this.#socket)) }
   get queuedBytes (): number { return this.#socket.writableLength }
   get bytesIn (): number { return this.#socket.bytesRead }
   get bytesOut (): number { return this.#socket.bytesWritten }
@@ -166,13 +255,13 @@ class TcpWire implements Wire {
       return
     }
     const frames: Frame[] = []
-    const { partial, partialBytes, error } = takeFrames(bytes, this.#frameBytesMax, frames)
+    const { partial, partialBytes, error } = takeFrames(bytes, this.#edge.context.limits.frameBytesMax, frames)
     if (partial) this.#keep(partial, partialBytes)
     reading.keepsPartial(this.#connection, this.#partial.length)
     if (frames.length > 0) this.#connection.received(frames, bytes.length)
     if (error) {
       this.#ended = true
-      this.#connection.receivedBadFrame(error)
+      this.#connection.receivedBadFrame(this.#isForeignHeader(bytes) ? strangersHeader : error)
     }
   }
 
@@ -188,6 +277,13 @@ class TcpWire implements Wire {
 
   drained (): void { this.#connection.tell({ type: 'drained' }) }
   closed (failed: boolean): void { this.#edge.closed(this.#connection, !failed) }
+
+  /** Nothing that it sent before was a frame, and this begins as a PROXY header does. */
+  #isForeignHeader (bytes: Buffer): boolean {
+    if (this.#connection.phase !== 'new' || !looksLikeProxyHeader(bytes)) return false
+    this.#options.headerRefused()
+    return true
+  }
 
   /** The chunk behind what was kept; undefined while a frame larger than both is still not whole. */
   #complete (chunk: Buffer): Buffer | undefined {
@@ -221,14 +317,21 @@ class TcpWire implements Wire {
 
 const encoder: Encoder = tcpEncoder
 
-interface WiredSocket extends Socket { wire: TcpWire }
+const strangersHeader = new GatewayError('bad-frame', 'a PROXY header from an address that LEDGERLINE_TRUSTED_PROXIES does ' +
+  'not name, or a second one')
 
-function attach (socket: Socket, wire: TcpWire): void {
+interface WiredSocket extends Socket { wire: Reader }
+
+function attach (socket: Socket, wire: Reader): void {
   (socket as WiredSocket).wire = wire
   socket.on('drain', onDrain)
   socket.on('end', onEnd)
   socket.on('error', onError)
   socket.on('close', onClose)
+}
+
+function detach (socket: Socket): void {
+  socket.off('drain', onDrain).off('end', onEnd).off('error', onError).off('close', onClose)
 }
 
 /** `buffer` holds the next read as soon as this returns. A socket that was turned away has no wire. */

@@ -3,8 +3,9 @@ import type { Socket } from 'node:net'
 import { GatewayError } from '../../schemas/errors.js'
 import { HttpError } from '../http/errors.js'
 import { acceptedSocket } from '../http/sockets.js'
+import { clientOf } from './clients.js'
 import type { Door } from './door.js'
-import { networkOf } from './network.js'
+import { fdOf } from './handle.js'
 
 export const avroProtocol = 'ledgerline.v1.avro'
 export const jsonProtocol = 'ledgerline.v1.json'
@@ -19,7 +20,7 @@ const keyRegExp = /^[+/0-9A-Za-z]{22}==$/
  */
 export function checkUpgrade (request: FastifyRequest, door: Door): void {
   const { socket, headers } = request.raw
-  const refusal = door.refusal(networkOf(socket.remoteAddress ?? ''), fdOf(socket))
+  const refusal = door.refusal(clientOf(request.raw).ip, fdOf(socket))
   if (refusal) {
     const [status, code] = refusal.code === 'redirected' ? [503, 'not-ready'] as const : [429, refusal.code] as const
     throw new HttpError(status, code, refusal.reason, { 'retry-after': `${Math.ceil(refusal.retryAfterMs / 1_000)}` })
@@ -63,9 +64,4 @@ export class AcceptTimes {
 
 function upgradeRequired (message: string): HttpError {
   return new HttpError(426, 'bad-request', message, { upgrade: 'websocket', 'sec-websocket-version': '13' })
-}
-
-/** Node names the descriptor on the handle alone. */
-function fdOf (socket: Socket): number {
-  return (socket as Socket & { _handle?: { fd?: number } })._handle?.fd ?? -1
 }

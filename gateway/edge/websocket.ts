@@ -10,11 +10,11 @@ import type { SharedSignal } from '../../actors/links.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { decodeFrame, decodeFrameJson } from '../../schemas/frame-codec.js'
 import type { ServerFrame } from '../../schemas/frames.js'
+import { addressOf, type Client, clientOf, clientOfSocket, namedClient } from './clients.js'
 import type { Door } from './door.js'
 import type { Edge } from './edge.js'
 import { type Encoder, webSocketEncoder, webSocketJsonEncoder } from './encoders.js'
 import { startReading, stopReading } from './handle.js'
-import { networkOf } from './network.js'
 import { AcceptTimes, avroProtocol, checkUpgrade, chooseProtocol } from './upgrade.js'
 
 const none: never[] = []
@@ -54,8 +54,10 @@ export function webSocketRoute (app: FastifyInstance, edge: Edge, door: Door): v
     // Handlers are attached in this very turn: a frame that comes before them would be lost.
     }, (ws, { raw }) => {
       const { socket } = raw
+      const network = door.countsAs(clientOf(raw).ip)
+      const wire = new WebSocketWire(ws as ClientSocket, socket, edge, network, namedClient(raw), accepted.take(socket))
       releaseRequest(ws, socket)
-      attach(ws as ClientSocket, socket, new WebSocketWire(ws as ClientSocket, socket, edge, accepted.take(socket)))
+      attach(ws as ClientSocket, socket, wire)
     })
   })
 }
@@ -79,6 +81,8 @@ class ClientSocket extends WebSocket {
 class WebSocketWire implements Wire {
   readonly transport = 'ws'
   readonly #ws: ClientSocket
+  /** As a proxy says; undefined: the peer. */
+  readonly #client: Client | undefined
   readonly #socket: Socket
   readonly #edge: Edge
   readonly #connection: Connection
@@ -93,16 +97,20 @@ class WebSocketWire implements Wire {
   /** The closing handshake is on: what the client still sends is read, or the kernel would answer it with a reset. */
   #closing = false
 
-  constructor (ws: ClientSocket, socket: Socket, edge: Edge, acceptedAt: number) {
+  constructor (
+    ws: ClientSocket, socket: Socket, edge: Edge, network: string, client: Client | undefined,
+    acceptedAt: number
+  ) {
     this.#ws = ws
+    this.#client = client
     this.#socket = socket
     this.#edge = edge
     this.#json = ws.protocol !== avroProtocol
     this.#encoder = this.#json ? webSocketJsonEncoder : webSocketEncoder
-    this.#connection = edge.accept(this, networkOf(socket.remoteAddress ?? ''), acceptedAt)
+    this.#connection = edge.accept(this, network, acceptedAt)
   }
 
-  get address (): string { return `${this.#socket.remoteAddress}:${this.#socket.remotePort}` }
+  get address (): string { return addressOf(this.#client ?? clientOfSocket(this.#socket)) }
   get queuedBytes (): number { return this.#socket.writableLength }
   get bytesIn (): number { return this.#socket.bytesRead }
   get bytesOut (): number { return this.#socket.bytesWritten }

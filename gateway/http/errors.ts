@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { errors, GatewayError } from '../../schemas/errors.js'
 import type { ErrorCode } from '../../schemas/errors.js'
+import { looksLikeProxyHeader } from '../edge/proxy-header.js'
 
 /** Every error over HTTP has this form (protocol.md 5). */
 export interface ErrorAnswer {
@@ -74,12 +75,24 @@ function notJson ({ headers }: FastifyRequest): GatewayError {
     : `got content-type: ${given}, want application/json`)
 }
 
-/** What reached the HTTP port and was not HTTP, or came too slowly. The offender alone is closed. */
-export function answerClientError (err: NodeJS.ErrnoException, socket: Socket): void {
+/**
+ * What reached the HTTP port and was not HTTP, or came too slowly. The offender alone is closed.
+ *
+ * @param headerRefused told where it was a PROXY header of somebody who may send none
+ */
+export function answerClientError (err: NodeJS.ErrnoException, socket: Socket, headerRefused?: () => void): void {
   if (err.code === 'ECONNRESET' || socket.destroyed) return
-  const [statusCode, message] = clientErrors[String(err.code)] ?? [400, 'the bytes received are no HTTP/1.1 request']
+  const { rawPacket } = err as { rawPacket?: Buffer }
+  const isProxyHeader = rawPacket !== undefined && looksLikeProxyHeader(rawPacket)
+  if (isProxyHeader) headerRefused?.()
+  const [statusCode, message] = clientErrors[String(err.code)] ??
+    (isProxyHeader ? strangersHeader : [400, 'the bytes received are no HTTP/1.1 request'])
   endWithError(socket, new HttpError(statusCode, 'bad-request', message))
 }
+
+const strangersHeader = [
+  400, 'a PROXY header from an address that LEDGERLINE_TRUSTED_PROXIES does not name, or a second one',
+] as const
 
 const clientErrors: Readonly<Record<string, readonly [number, string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request did not come in time'],

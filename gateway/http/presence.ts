@@ -32,7 +32,7 @@ const presenceSchema = {
           sessionId: { type: 'string' },
           client: { type: 'string', description: 'name and version of the client program' },
           transport: { type: 'string', enum: ['tcp', 'ws'] },
-          address: { type: 'string', description: 'remote IP address and port' },
+          address: { type: 'string', description: 'remote IP address and port; without the port where a proxy does not tell it' },
           nodeId: { type: 'string' },
           openedAtMs: { type: 'integer' },
         },

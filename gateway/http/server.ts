@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Role } from '../config.js'
+import { type AddressList, resolve } from '../edge/clients.js'
 import type { ServerTls } from '../server-tls.js'
 import type { ApiKeys } from '../keys/api-keys.js'
 import { giveAccess } from './access.js'
@@ -31,12 +32,13 @@ import type { NodesOptions } from './nodes.js'
 import { presenceRoutes } from './presence.js'
 import type { PresenceOptions } from './presence.js'
 import { keepAwake, ndjsonType } from './readers.js'
+import type { Proxied } from './proxied.js'
 import { rebuildsRoutes } from './rebuilds.js'
 import type { RebuildsOptions } from './rebuilds.js'
 import { redeliveriesRoutes } from './redeliveries.js'
 import type { RedeliveriesOptions } from './redeliveries.js'
 import { ajvRules } from './shapes.js'
-import { boundedServer, connectPath, endIdle, socketLimits, strangersIdleMs, vouchFor } from './sockets.js'
+import { boundedServer, connectPath, countFor, endIdle, socketLimits, strangersIdleMs, vouchFor } from './sockets.js'
 import type { SocketLimits } from './sockets.js'
 import { stateRoutes } from './state.js'
 import type { StateOptions } from './state.js'
@@ -63,6 +65,8 @@ export interface HttpDeps extends
   readonly version: string
   /** The port speaks TLS. */
   readonly tls?: ServerTls | undefined
+  /** Of proxies that say whose the sockets and requests are that they hand on. */
+  readonly proxied?: Proxied | undefined
   readonly uplinks: UplinksOptions
   readonly socketLimits?: Partial<SocketLimits>
   /** For how long an answer of lines may have nothing to say; 15 s by default. */
@@ -73,7 +77,7 @@ export interface HttpDeps extends
 export function buildHttp (given: HttpDeps): FastifyInstance {
   const deps = withDeadlines(given)
   const app = fastify({
-    serverFactory: handler => boundedServer(handler, { ...socketLimits, ...deps.socketLimits }, deps.tls),
+    serverFactory: handler => boundedServer(handler, { ...socketLimits, ...deps.socketLimits }, deps.tls, deps.proxied),
     loggerInstance: deps.logger,
     logController: new LogController({ disableRequestLogging: true }),
     // A payload may be escaped to six times its bytes, and a thousand user ids come with it.
@@ -85,12 +89,13 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
     },
     schemaErrorFormatter: describeInvalid,
     frameworkErrors: answerError,
-    clientErrorHandler: answerClientError,
+    clientErrorHandler: (err, socket) => { answerClientError(err, socket, deps.proxied?.headerRefused) },
   }) as unknown as FastifyInstance
   app.setErrorHandler(answerError)
   parseJsonStrictly(app)
   app.addSchema(errorSchema)
   refuseWhenClosing(app)
+  if (deps.proxied?.proxies) resolveClients(app, deps.proxied.proxies)
   app.addHook('onRequest', requireHttp11)
   answerStrangePaths(app)
   giveAccess(app)
@@ -149,6 +154,14 @@ function openApiRoute (app: FastifyInstance): void {
   app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
     document ??= Buffer.from(JSON.stringify(app.swagger()))
     return await reply.type('application/json; charset=utf-8').send(document)
+  })
+}
+
+/** Whose each request is counts from here on, before anything is answered. */
+function resolveClients (app: FastifyInstance, proxies: AddressList): void {
+  app.addHook('onRequest', async ({ raw }) => {
+    const client = resolve(raw, proxies)
+    if (client) countFor(raw.socket, client.ip)
   })
 }
 

@@ -3,9 +3,12 @@ import type { RequestListener, Server, ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { clientOfSocket } from '../edge/clients.js'
 import { networkOf } from '../edge/network.js'
 import type { ServerTls } from '../server-tls.js'
 import { endWithError, HttpError } from './errors.js'
+import { type Proxied, takeProxyHeaders } from './proxied.js'
+import { Strangers } from './strangers.js'
 
 /** What a socket of the HTTP port may hold. Most of it is open to everybody, so nothing here asks for a key. */
 export interface SocketLimits {
@@ -36,8 +39,10 @@ export const connectPath = '/v1/connect'
 interface Visitor {
   /** Requests that are not answered yet. */
   underWay: number
-  /** Those of its address that are strangers, while it is one. */
-  strangers: Set<Socket> | undefined
+  /** Where it is counted while it is one. */
+  readonly strangers: Strangers
+  /** What it counts for by an address; undefined for none. */
+  countsAs (ip: string): string | undefined
   /** How long a stranger may idle. */
   readonly idleMs: number
   /** It asked to become a WebSocket. */
@@ -51,17 +56,19 @@ const closing = new WeakSet<Server>()
 
 /** It has shown an API key, or is a WebSocket, which has bounds of its own. */
 export function vouchFor (socket: Socket): void {
-  const visitor = visitors.get(socket)
-  if (visitor?.strangers === undefined) return
-  visitor.strangers.delete(socket)
-  visitor.strangers = undefined
-  socket.removeListener('timeout', destroyThis)
+  if (visitors.get(socket)?.strangers.delete(socket)) socket.removeListener('timeout', destroyThis)
+}
+
+/** It turned out to be a client's at `ip`. */
+export function countFor (socket: Socket, ip: string): void {
+  const { strangers, countsAs } = visitors.get(socket)!
+  if (strangers.has(socket)) strangers.count(socket, countsAs(ip))
 }
 
 /** How long `socket` may idle if it is a stranger's. */
 export function strangersIdleMs (socket: Socket): number | undefined {
   const visitor = visitors.get(socket)
-  return visitor?.strangers && visitor.idleMs
+  return visitor?.strangers.has(socket) ? visitor.idleMs : undefined
 }
 
 /**
@@ -92,11 +99,21 @@ export function acceptedSocket (socket: Socket): Socket {
   return (socket as Socket & { _parent?: Socket | null })._parent ?? socket
 }
 
-/** A server whose sockets keep within `limits`, whatever their peers do. */
-export function boundedServer (handler: RequestListener, limits: SocketLimits, tls?: ServerTls): Server {
+/**
+ * A server whose sockets keep within `limits`, whatever their peers do.
+ *
+ * @param proxied whose sockets begin with a PROXY header, and count for no address themselves
+ */
+export function boundedServer (
+  handler: RequestListener, limits: SocketLimits, tls?: ServerTls, proxied?: Proxied
+): Server {
   const { requestMs, keptAliveMs, unreadMs, pipelinedMax, strangersMax } = limits
   const sockets = new Set<Socket>()
-  const byAddress = new Map<string, Set<Socket>>()
+  const strangers = new Strangers({
+    max: strangersMax,
+    isIdle: socket => visitors.get(socket)!.underWay === 0,
+  })
+  const countsAs = (ip: string): string | undefined => proxied?.proxies?.has(ip) ? undefined : networkOf(ip)
 
   const options = {
     IncomingMessage: Request,
@@ -118,7 +135,7 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits, t
     response.once('close', () => {
       if (--visitor.underWay > 0 || socket.destroyed) return
       if (closing.has(server)) socket.destroySoon()
-      else if (visitor.strangers !== undefined) socket.setTimeout(requestMs)
+      else if (strangers.has(socket)) socket.setTimeout(requestMs)
     })
     if (asksForWebSocket(request.headers.upgrade)) response.shouldKeepAlive = false
     handler(request, response)
@@ -128,23 +145,17 @@ export function boundedServer (handler: RequestListener, limits: SocketLimits, t
   socketsOf.set(server, sockets)
   const forget = (socket: Socket): void => {
     sockets.delete(socket)
-    visitors.get(socket)?.strangers?.delete(socket)
+    strangers.delete(socket)
   }
   const admit = (socket: Socket): void => {
-    const address = networkOf(socket.remoteAddress ?? '')
-    const strangers = byAddress.get(address) ?? new Set()
-    byAddress.set(address, strangers)
-    visitors.set(socket, { underWay: 0, strangers, idleMs: requestMs, isUpgraded: false })
+    visitors.set(socket, { underWay: 0, strangers, countsAs, idleMs: requestMs, isUpgraded: false })
     sockets.add(socket)
-    strangers.add(socket)
-    socket.once('close', () => {
-      forget(socket)
-      if (strangers.size === 0 && byAddress.get(address) === strangers) byAddress.delete(address)
-    })
-    if (strangers.size > strangersMax) oldestIdle(strangers).destroy()
+    socket.once('close', () => { forget(socket) })
+    strangers.count(socket, countsAs(clientOfSocket(socket).ip))
     if (closing.has(server)) socket.setTimeout(requestMs) // Node's own clock has stopped
   }
-  server.on('connection', admit)
+  if (proxied?.proxies) takeProxyHeaders(server, proxied.proxies, proxied.headerRefused, requestMs, countFor)
+  server.prependListener('connection', admit)
   if (tls) {
     server.on('secureConnection', (socket: TLSSocket) => {
       admit(socket)
@@ -194,19 +205,9 @@ export function endIdle (server: Server): void {
   closing.add(server)
   for (const socket of socketsOf.get(server) ?? []) {
     const { underWay, isUpgraded, strangers } = visitors.get(socket)!
-    const isWebSocket = isUpgraded && strangers === undefined
+    const isWebSocket = isUpgraded && !strangers.has(socket)
     if (underWay === 0 && !isWebSocket) socket.destroy()
   }
-}
-
-/** The one that came first of those that wait for no answer, else the last one. */
-function oldestIdle (strangers: ReadonlySet<Socket>): Socket {
-  let last: Socket | undefined
-  for (const socket of strangers) {
-    if (visitors.get(socket)!.underWay === 0) return socket
-    last = socket
-  }
-  return last!
 }
 
 function destroyThis (this: Socket): void { this.destroy() }

@@ -12,6 +12,7 @@ import { ledger } from '../../schemas/streams.js'
 import type { Config } from '../config.js'
 import type { DrainingEdge } from '../drain.js'
 import { Admission } from '../edge/admission.js'
+import { AddressList } from '../edge/clients.js'
 import { Descriptors } from '../edge/descriptors.js'
 import { Door } from '../edge/door.js'
 import { EdgeDrain } from '../edge/drain.js'
@@ -58,8 +59,9 @@ export class EdgeRole implements DrainingEdge {
   draining = 0
 
   constructor (
-    { log, links }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable, metrics: GatewayMetrics,
-    readonly config: Config, logger: Logger, health: Health, readonly tls: ServerTls | undefined
+    { log, links }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable,
+    readonly metrics: GatewayMetrics, readonly config: Config, logger: Logger, health: Health,
+    readonly tls: ServerTls | undefined
   ) {
     const { nodeId } = identity
     const partitions = log.partitions(ledger)
@@ -145,7 +147,13 @@ export class EdgeRole implements DrainingEdge {
   /** @returns the port of the TCP listener */
   async listen (): Promise<number> {
     const { host, tcpPort: port } = this.config
-    const tcp = await listenTcp(this.#edge, this.#door, { host, port, tls: this.tls })
+    const tcp = await listenTcp(this.#edge, this.#door, {
+      host,
+      port,
+      tls: this.tls,
+      proxies: AddressList.of(this.config.trustedProxies),
+      headerRefused: () => { this.metrics.proxyHeaderRefused('tcp') },
+    })
     this.#listeners.push(() => tcp.stop())
     return tcp.port
   }

@@ -5,7 +5,7 @@ import { request as requestTls } from 'node:https'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { connect as connectTls, type ConnectionOptions } from 'node:tls'
+import { connect as connectTls, type ConnectionOptions, TLSSocket } from 'node:tls'
 import pino from 'pino'
 import type { Test } from 'tap'
 import { WebSocket } from 'ws'
@@ -188,9 +188,14 @@ export class TcpClient {
     const socket = node.ca === undefined
       ? connect(to)
       : connectTls({ ca: node.ca, ...tls, socket: connect(to), servername: 'localhost' })
+    return await TcpClient.over(t, socket)
+  }
+
+  /** On a socket that is being opened. */
+  static async over (t: Test, socket: Socket): Promise<TcpClient> {
     t.teardown(() => { socket.destroy() })
     const client = new TcpClient(socket)
-    const opened = node.ca === undefined ? 'connect' : 'secureConnect'
+    const opened = socket instanceof TLSSocket ? 'secureConnect' : 'connect'
     await new Promise<void>((resolve, reject) => { socket.once(opened, resolve).once('error', reject) })
     return client
   }
