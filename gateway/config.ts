@@ -62,6 +62,8 @@ export interface Config extends StoreConfig {
   readonly byteRate: number
   readonly byteBurst: number
   readonly userByteRate: number
+  /** Bytes a second that a frame which has begun must bring; 0 for none. */
+  readonly byteRateMin: number
   /** Bytes read from sockets and not dealt with, of all connections of this node. */
   readonly intakeBytesMax: number
   /** What this process may use; 0: what its container allows, or the machine has. */
@@ -138,6 +140,8 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   byteBurst: setting('BYTE_BURST', '4194304', integer(0, 2 ** 30), 'bytes at once of one connection; 0 for no limit'),
   userByteRate: setting('USER_BYTE_RATE', '4194304', integer(0, 2 ** 28),
     'bytes a second of one user on this node; 0 for no limit'),
+  byteRateMin: setting('BYTE_RATE_MIN', '512', integer(0, 4_096),
+    'bytes a second that a frame which has begun must bring, after its first 10 s; 0 for none'),
   intakeBytesMax: setting('INTAKE_BYTES_MAX', '8388608', integer(1 << 20, 2 ** 40),
     'bytes read from clients and not dealt with, of this node'),
   memoryBytesMax: setting('MEMORY_BYTES_MAX', '0', integer(0, 2 ** 46),

@@ -54,13 +54,14 @@ export class GatewayMetrics {
     this.#requests = this.#counter('api_requests_total',
       'Requests that want an API key, by its id (empty: of the environment, or unknown) and what became of them', ['key', 'admission'])
     this.edge = {
-      uplinks: 0, uplinksRefused: 0, downlinks: 0, signals: 0, closed: code => { closed.inc({ code }) },
+      uplinks: 0, uplinksRefused: 0, downlinks: 0, signals: 0, slowFrames: 0, closed: code => { closed.inc({ code }) },
     }
     const { edge } = this
     this.#reads('uplinks_total', 'Uplinks given to the ledger', () => edge.uplinks)
     this.#reads('uplinks_refused_total', 'Uplinks refused with uplinkRefused', () => edge.uplinksRefused)
     this.#reads('downlinks_total', 'Downlink frames written', () => edge.downlinks)
     this.#reads('signals_total', 'Signal frames written', () => edge.signals)
+    this.#reads('slow_frames_total', 'Connections ended for a frame that came too slowly', () => edge.slowFrames)
     this.#log = this.#seconds('uplink_log_seconds', 'From the append of an uplink until it is durable; samples')
     this.#access = this.#seconds('uplink_access_seconds', 'From there until its ack is written; samples')
     this.#drains()

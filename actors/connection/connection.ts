@@ -68,6 +68,8 @@ export interface EdgeLimits {
   /** Frames a second and burst of one connection; 0 for no limit. */
   readonly frameRate: number
   readonly frameBurst: number
+  /** Bytes a second that a frame which has begun must bring; 0 for none. */
+  readonly byteRateMin: number
   readonly loginPolicy: LoginPolicy
   readonly handshakeMs: number
   readonly writeQueueBytesMax: number
@@ -93,6 +95,8 @@ export interface EdgeCounters {
   uplinksRefused: number
   downlinks: number
   signals: number
+  /** Connections that were ended for a frame that came too slowly. */
+  slowFrames: number
   closed (code: string): void
 }
 

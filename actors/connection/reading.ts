@@ -1,5 +1,6 @@
 import type { Connection } from './connection.js'
 import type { UserFlow } from './flow.js'
+import { tickMs } from './lifetime.js'
 
 /** Why a socket is not read. It is read again once no reason is left. */
 export const hold = {
@@ -10,6 +11,9 @@ export const hold = {
   /** It sends more bytes a second than it may. */
   rate: 4,
 } as const
+
+/** For so long a frame that has begun may come as slowly as it likes: a network may be gone for a moment. */
+const slowMsMax = 10_000
 
 /** What a frame takes in memory beside its bytes: the objects that it becomes on its way to the ledger. */
 const frameObjectsBytes = 256
@@ -36,6 +40,11 @@ export class Reading {
   #waitingFrames = 0
   #appended: AppendedBytes[] = none
   #ended = false
+  /** Of the frame that is not whole: since when it is watched, ticks, and what has been read since. */
+  #watchedAt = 0
+  #watchedBytes = 0
+  /** Another one is not whole now, or nothing was read of it for our own reasons. */
+  #watchesAnew = true
   /** All three together. */
   heldBytes = 0
 
@@ -57,6 +66,7 @@ export class Reading {
   hold (connection: Connection, why: number): void {
     const wasHeld = this.#holds !== 0
     this.#holds |= why
+    this.#watchesAnew = true
     if (!wasHeld) connection.wire.pause()
   }
 
@@ -67,11 +77,32 @@ export class Reading {
   }
 
   /** One read brought so many bytes. */
-  hasRead (connection: Connection, bytes: number): void { connection.edge.flow.read(connection, bytes) }
+  hasRead (connection: Connection, bytes: number): void {
+    this.#watchedBytes += bytes
+    connection.edge.flow.read(connection, bytes)
+  }
+
+  /**
+   * True where a frame that is not whole has brought less than `bytesMin` a second for longer than it may: somebody
+   * feeds us by the byte. To be asked by each sweep.
+   *
+   * @param now ticks
+   */
+  isFedSlowly (now: number, bytesMin: number): boolean {
+    if (this.#watchesAnew || this.#partialBytes === 0 || this.#holds !== 0) {
+      this.#watchesAnew = false
+      this.#watchedAt = now
+      this.#watchedBytes = 0
+      return false
+    }
+    const ms = (now - this.#watchedAt) * tickMs
+    return ms > slowMsMax && this.#watchedBytes * 1_000 < bytesMin * ms
+  }
 
   /** Whole frames were read, of `bytes` altogether: with all else that their buffers hold in memory. */
   received (connection: Connection, frames: number, bytes: number): void {
     const taken = bytes + frames * frameObjectsBytes
+    this.#watchesAnew = true
     this.#waitingBytes += taken
     this.#waitingFrames += frames
     this.#add(connection, taken)

@@ -217,6 +217,7 @@ export class Edge {
         case 'leaving':
           if (life.isSilent(now) && !isHeld(connection)) connection.tell(fail('heartbeat-timeout', 'silent for too long'))
           else if (life.isExpired(now)) connection.tell(fail('token-expired', 'the token has expired'))
+          else if (connection.reading.isFedSlowly(now, limits.byteRateMin)) this.#endSlow(connection)
           else {
             this.#move(connection, now)
             this.#repair(connection, now)
@@ -231,6 +232,13 @@ export class Edge {
           if (life.acceptedAt < acceptedBefore) connection.tell(fail('handshake-timeout', 'no connect in time'))
       }
     }
+  }
+
+  /** Its network may be that slow, so it may come back. */
+  #endSlow (connection: Connection): void {
+    const { count, limits: { byteRateMin } } = this.context
+    count.slowFrames++
+    connection.tell(fail('heartbeat-timeout', `a frame came with less than ${byteRateMin} bytes a second`))
   }
 
   /** A `connect` that can't be stored or answered is not its client's fault, who is told so while it still listens. */

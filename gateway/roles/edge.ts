@@ -80,6 +80,7 @@ export class EdgeRole implements DrainingEdge {
         frameBytesMax: config.frameBytesMax,
         frameRate: config.frameRate,
         frameBurst: config.frameBurst,
+        byteRateMin: config.byteRateMin,
         loginPolicy: config.loginPolicy,
       },
       intake: new Intake(config.intakeBytesMax),

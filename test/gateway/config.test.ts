@@ -25,6 +25,7 @@ t.test('readConfig', async t => {
       connectionsMax: 15_000,
       frameRate: 100,
       frameBurst: 200,
+      byteRateMin: 512,
       acceptRate: 200,
       byteRate: 1_048_576,
       byteBurst: 4_194_304,

@@ -60,6 +60,7 @@ export function givenConnection (
       frameBytesMax: 65_536,
       frameRate: 0,
       frameBurst: 2,
+      byteRateMin: 0,
       loginPolicy: 'device',
       handshakeMs,
       writeQueueBytesMax: 1 << 20,
@@ -86,7 +87,7 @@ export function givenConnection (
     opened (connection) { edge.opened(connection) },
     stopwatch: new Stopwatch(() => {}),
     reportSoon () {},
-    count: { uplinks: 0, uplinksRefused: 0, downlinks: 0, signals: 0, closed () {} },
+    count: { uplinks: 0, uplinksRefused: 0, downlinks: 0, signals: 0, slowFrames: 0, closed () {} },
     failed (what, error) { if (!mayCrash) t.fail(`${what}: ${error}`) },
   }
   const system = startActors()
@@ -111,6 +112,8 @@ export function givenConnection (
       connection.reading.hasRead(connection, bytesOf(frames))
       connection.received(frames, bytesOf(frames))
     },
+    /** One read brought so many bytes. */
+    reads (bytes: number) { connection.reading.hasRead(connection, bytes) },
     /** A read ended within a frame, of which so many bytes are kept. */
     keepsPartial (bytes: number) { connection.reading.keepsPartial(connection, bytes) },
     /** Its actor fails at a frame. */
