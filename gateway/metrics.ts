@@ -78,6 +78,7 @@ export class GatewayMetrics {
   readonly tlsFailed = (listener: Listener): void => { this.#tlsFailed.inc({ listener }) }
 
   readonly requestCounted = (key: string, admission: Admission): void => { this.#requests.inc({ key, admission }) }
+
   readonly proxyHeaderRefused = (listener: Listener): void => { this.#headersRefused.inc({ listener }) }
 
   readonly settled = ({ outcome, reason }: DownlinkOutcome): void => { this.#settled.inc({ outcome, reason }) }

@@ -84,9 +84,10 @@ t.test('Clients that feed a frame by the byte are ended over every dialect, thei
   const { client: neighbour } = await connected(t, node, 'TCP', 'neighbour')
   const slow = await Promise.all(dialects.map(async dialect => {
     const { client } = await connected(t, node, dialect, dialect)
-    const socket = client instanceof TcpSpeaker ? client.client.socket : socketOf((client as WebSocketSpeaker).client.ws)
+    const isTcp = client instanceof TcpSpeaker
+    const socket = isTcp ? client.client.socket : socketOf((client as WebSocketSpeaker).client.ws)
     // The beginning of a frame of 1,024 bytes; over WebSocket of a masked message.
-    socket.write(client instanceof TcpSpeaker ? Buffer.of(0, 0, 4, 0) : Buffer.of(0x82, 0xfe, 4, 0, 0, 0, 0, 0))
+    socket.write(isTcp ? Buffer.of(0, 0, 4, 0) : Buffer.of(0x82, 0xfe, 4, 0, 0, 0, 0, 0))
     const dripping = setInterval(() => { socket.write('a') }, 200)
     t.teardown(() => { clearInterval(dripping) })
     return client
