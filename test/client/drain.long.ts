@@ -64,7 +64,7 @@ t.test('While an edge of two is drained', { skip: missing, timeout: 600_000 }, a
     }
   })()
   for (const nodeId of ['e1', 'e2']) {
-    const { status } = await request(core, `/v1/nodes/${nodeId}/drain`, { percent: 100, withinMs: 20_000 })
+    const { status } = await request(core, `/v1/nodes/${nodeId}/drain`, { percent: 100, withinMs: 30_000 })
     t.equal(status, 202)
     await until(async () => (await request(core, `/v1/nodes/${nodeId}/drain`)).body?.state === 'done')
     const { body: { total, closed, uplinksLost, downlinksLost } } = await request(core, `/v1/nodes/${nodeId}/drain`)

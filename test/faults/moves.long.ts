@@ -75,7 +75,7 @@ t.test('500 applications on the SDK, at a cluster', { skip: missing, timeout: 60
 
   await t.test('move when an edge is drained, and see no end of a connection', async t => {
     const before = await traffic.interruptions()
-    const plan = { percent: 100, withinMs: 24_000 }
+    const plan = { percent: 100, withinMs: 30_000 }
     const { status, body } = await request(nodes.get('u1')!, '/v1/nodes/e2/drain', plan)
     t.equal(status, 202, JSON.stringify(body))
     const report = await drained(nodes.get('u1')!, 'e2', body.drainId)
