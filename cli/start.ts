@@ -89,7 +89,7 @@ async function stopSignal (): Promise<NodeJS.Signals> {
   })
 }
 
-function hint ({ http, tcp }: RunningNode, { dataDir, jwksUrl }: Config): string {
+function hint ({ http, tcp }: RunningNode, { dataDir, jwksUrl, jwtIssuers }: Config): string {
   const self = ownCommand()
   const where = [
     http === 'http://127.0.0.1:8080' ? '' : ` --url ${http}`,
@@ -100,7 +100,7 @@ function hint ({ http, tcp }: RunningNode, { dataDir, jwksUrl }: Config): string
   API key: ${secretPaths(dataDir).apiKey}, unless LEDGERLINE_API_KEYS is set.
 
   Try in other terminals:
-${jwksUrl === undefined ? `    ${self} connect ann${where}\n` : ''}\
+${jwksUrl === undefined && jwtIssuers === undefined ? `    ${self} connect ann${where}\n` : ''}\
     ${self} push ann "hello"${where}
     ${self} uplinks --follow${where}
 

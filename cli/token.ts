@@ -34,8 +34,9 @@ export function addToken (program: Command): void {
 /** @throws CommandFailed where no secret is at hand to sign it with */
 export async function makeToken (userId: string, { device, ttl = ttlDefaultMs, ...options }: Partial<TokenOptions>) {
   const env = readEnvironment()
-  if (readSetting(settings.jwksUrl, env) !== undefined) {
-    throw new CommandFailed('LEDGERLINE_JWKS_URL is set: tokens come from whoever holds those keys')
+  for (const keys of [settings.jwksUrl, settings.jwtIssuers]) {
+    if (readSetting(keys, env) === undefined) continue
+    throw new CommandFailed(`${keys.variable} is set: tokens come from whoever holds those keys`)
   }
   const secret = await findJwtSecret(options, env)
   if (secret === undefined) {
@@ -43,12 +44,14 @@ export async function makeToken (userId: string, { device, ttl = ttlDefaultMs, .
       `no secret to sign with: start a gateway (${ownCommand()} start), then give its --data or LEDGERLINE_JWT_SECRET`)
   }
   const expiresAtS = Math.ceil((Date.now() + ttl) / 1000)
-  const jwt = new SignJWT(device === undefined ? {} : { dev: device })
+  const userClaim = readSetting(settings.jwtUserClaim, env) ?? 'sub'
+  const jwt = new SignJWT({ [userClaim]: userId, ...(device === undefined ? {} : { dev: device }) })
     .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
-    .setSubject(userId)
     .setIssuedAt()
     .setExpirationTime(expiresAtS)
-  const audience = readSetting(settings.jwtAudience, env)
+  const [issuer] = readSetting(settings.jwtIssuer, env)!
+  if (issuer !== undefined) jwt.setIssuer(issuer)
+  const [audience] = readSetting(settings.jwtAudience, env)!
   if (audience !== undefined) jwt.setAudience(audience)
   return { token: await jwt.sign(Buffer.from(secret)), expiresAtMs: expiresAtS * 1000 }
 }

@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { findMisspelt } from './misspelt.js'
 import {
-  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, networkList, oneOf, path, pattern,
+  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, names, networkList, oneOf, path, pattern,
   readSetting, secret, setting, type Setting, tokenSecret, urlWithoutLogin,
 } from './setting.js'
+import { isUserClaim, tokenIssuers, userClaimWanted } from './issuers.js'
 import { kafkaAccess } from './kafka-access.js'
 import { redisAccess } from './redis-access.js'
 import { registryAccess } from './registry-access.js'
@@ -34,11 +35,17 @@ export interface Config extends StoreConfig {
   /** What ip-config hands to clients; undefined: made from the listeners. */
   readonly publicWsUrl: string | undefined
   readonly publicTcpUrl: string | undefined
-  /** At most one of the two; `ensureSecrets` fills in a secret where neither is set. */
+  /** At most one of the two; `ensureSecrets` fills in a secret where neither is set, nor a list of issuers. */
   readonly jwtSecret: string | undefined
   readonly jwksUrl: string | undefined
-  /** What the `aud` of a token must be, or have in it; undefined: tokens of any audience. */
-  readonly jwtAudience: string | undefined
+  /** What the `iss` of a token must be one of; empty: tokens of anybody, and without one. */
+  readonly jwtIssuer: readonly string[]
+  /** What the `aud` of a token must be one of, or have one of in it; empty: tokens of any audience. */
+  readonly jwtAudience: readonly string[]
+  /** The claim that says who the user is; undefined: `sub`. */
+  readonly jwtUserClaim: string | undefined
+  /** In place of the five above, several issuers: JSON, or the path of a file (issuers.ts). */
+  readonly jwtIssuers: string | undefined
   /** By how much the clocks of those who issue tokens may differ from ours. */
   readonly clockToleranceMs: number
   /** Good for everything. Empty until `ensureSecrets` where neither they nor a file are set. */
@@ -116,7 +123,12 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   jwtSecret: secret(setting('JWT_SECRET', undefined, tokenSecret(),
     'HS256 secret of client tokens; generated where neither it nor the JWKS URL is set')),
   jwksUrl: setting('JWKS_URL', undefined, urlWithoutLogin('http', 'https'), 'keys of client tokens: RS256, ES256 or EdDSA'),
-  jwtAudience: setting('JWT_AUDIENCE', undefined, pattern('a name or a URL', /^\S{1,256}$/), 'wanted aud of client tokens'),
+  jwtIssuer: setting('JWT_ISSUER', '', names(), 'wanted iss of client tokens, comma-separated: one of them'),
+  jwtAudience: setting('JWT_AUDIENCE', '', names(), 'wanted aud of client tokens, comma-separated: one of them'),
+  jwtUserClaim: setting('JWT_USER_CLAIM', undefined, { want: userClaimWanted, parse: text => isUserClaim(text) ? text : undefined },
+    'claim of client tokens that is the user id, "sub" by default'),
+  jwtIssuers: secret(setting('JWT_ISSUERS', undefined, { want: 'a JSON array of issuers, or the path of a file with one', parse: text => text },
+    'several issuers of client tokens, JSON or a file, in place of the five before')),
   clockToleranceMs: setting('CLOCK_TOLERANCE_MS', '30000', integer(0, 600_000),
     'by how much the clocks of those who issue tokens may differ'),
   apiKeys: secret(setting('API_KEYS', '', keyList(), 'keys that are good for everything; one is generated where neither they nor a file are set')),
@@ -231,10 +243,8 @@ function readAll<T extends object> (
 }
 
 function refuseContradictions (config: Config): void {
-  const { jwtSecret, jwksUrl, kafkaBrokers, redisUrl, roles: given } = config
-  if (jwtSecret !== undefined && jwksUrl !== undefined) {
-    throw new ConfigError('LEDGERLINE_JWT_SECRET and LEDGERLINE_JWKS_URL: got both, want one of them')
-  }
+  const { kafkaBrokers, redisUrl, roles: given } = config
+  tokenIssuers(config)
   const kafka = kafkaBrokers.length > 0
   const redis = redisUrl !== undefined
   if (kafka && !redis) throw new ConfigError('REDIS_URL: got nothing, want redis://HOST:PORT, for KAFKA_BROKERS is set')

@@ -13,9 +13,10 @@ import { ConfigError, type Setting, wrong } from './setting.js'
 export async function ensureSecrets (config: Config): Promise<Config> {
   try {
     await makePrivate(config.dataDir)
-    const needsSecret = config.jwtSecret === undefined && config.jwksUrl === undefined
+    const { jwtSecret: given, jwksUrl, jwtIssuers } = config
+    const needsSecret = [given, jwksUrl, jwtIssuers].every(value => value === undefined)
     const paths = secretPaths(config.dataDir)
-    const jwtSecret = needsSecret ? await ensureValue(settings.jwtSecret, paths.jwtSecret) : config.jwtSecret
+    const jwtSecret = needsSecret ? await ensureValue(settings.jwtSecret, paths.jwtSecret) : given
     const needsKey = config.apiKeys.length === 0 && config.apiKeysFile === undefined
     const apiKeys = needsKey ? await ensureValue(settings.apiKeys, paths.apiKey) : config.apiKeys
     return { ...config, jwtSecret, apiKeys }

@@ -205,6 +205,16 @@ function isNetwork (item: string): boolean {
   return version !== 0 && (bits === undefined || Number(bits) <= (version === 6 ? 128 : 32))
 }
 
+/** What `iss` and `aud` of a token may be. */
+export const issuerNames = {
+  want: 'a name or a URL of at most 256 characters, without white space',
+  isName: (text: string): boolean => /^\S{1,256}$/.test(text),
+}
+
+export function names (): Reader<readonly string[]> {
+  return { want: `comma-separated, each ${issuerNames.want}`, parse: listOf(/^\S{1,256}$/) }
+}
+
 export function brokerList (): Reader<readonly string[]> {
   return { want: 'comma-separated HOST:PORT', parse: listOf(/^(?:[\w.-]+|\[[\da-f:.]+\]):\d{1,5}$/i) }
 }

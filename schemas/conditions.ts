@@ -56,7 +56,7 @@ const table = {
   memory: row(true, 0, 'Memory is short: slow readers are closed, then new clients are sent away, then uplinks refused.',
     'By itself as what waits is taken; more memory (`--max-old-space-size`, `LEDGERLINE_MEMORY_BYTES_MAX`) or more nodes.'),
   'key-set': row(false, 0, 'The keys that client tokens are checked with can not be had; those had last are in use, for a day.',
-    'By itself once the host of `LEDGERLINE_JWKS_URL` answers with a key set.'),
+    'By itself once the host of `LEDGERLINE_JWKS_URL`, or of the issuer that is named, answers with a key set.'),
   certificate: row(false, 0, 'The certificate of the listeners ends soon, or has, or what should take its place can not be used.',
     'By itself once good files are where `LEDGERLINE_TLS_CERT` and `LEDGERLINE_TLS_KEY` say.'),
   'api-keys': row(false, 0, 'The file of API keys can not be used; those that were read last stay in use.',

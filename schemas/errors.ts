@@ -23,7 +23,7 @@ const table = {
   'token-early': row(4008, null, true, 'The token is not valid yet: its issuer has another clock; wait and come back.'),
   'key-set-unavailable': row(4009, null, true, 'The keys to check the token with can not be had just now; wait and come back.'),
   'bad-frame': row(4500, null, false, 'A frame was truncated, oversized, undecodable or of an unknown opcode.'),
-  'bad-token': row(4501, null, false, 'The token will never be good: malformed, or of a wrong signature, algorithm, audience or device.'),
+  'bad-token': row(4501, null, false, 'The token will never be good: malformed, or of a wrong signature, algorithm, issuer, audience or device.'),
   protocol: row(4502, null, false, 'A frame came out of order, or acked what was never sent.'),
   kicked: row(4503, null, false, 'Login policy or an operator ended the connection.'),
   banned: row(4504, null, false, 'An operator or a business service banned this user, device or token.'),

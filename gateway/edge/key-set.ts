@@ -51,6 +51,7 @@ export class KeySet {
   readonly #url: URL
   readonly #health: Health
   readonly #times: KeySetTimes
+  readonly #what: string | undefined
   #keys: JWTVerifyGetKey | undefined
   #hadAtMs = -Infinity
   #askedAtMs = -Infinity
@@ -65,8 +66,10 @@ export class KeySet {
   #retryAtMs = 0
   #stopped = false
 
-  constructor (url: string, health: Health, times = keySetTimes) {
+  /** @param what whose keys they are, where there are several sets */
+  constructor (url: string, health: Health, times = keySetTimes, what?: string) {
     this.#url = new URL(url)
+    this.#what = what
     this.#health = health
     this.#times = times
   }
@@ -77,7 +80,7 @@ export class KeySet {
   stop (): void {
     this.#stopped = true
     clearTimeout(this.#retry)
-    this.#health.end('key-set')
+    this.#health.end('key-set', this.#what)
   }
 
   /**
@@ -172,7 +175,7 @@ export class KeySet {
       this.#failures = 0
       clearTimeout(this.#retry)
       this.#retry = undefined
-      this.#health.end('key-set')
+      this.#health.end('key-set', this.#what)
     } catch (err) {
       this.#failed(err as Error)
       throw err
@@ -182,7 +185,7 @@ export class KeySet {
   #failed (err: Error): void {
     if (this.#stopped) return
     const inUse = this.#hasKeys ? '; the keys that were had last are in use' : ''
-    this.#health.begin('key-set', `${this.#url.origin}${this.#url.pathname}: ${inWords(err)}${inUse}`)
+    this.#health.begin('key-set', `${this.#url.origin}${this.#url.pathname}: ${inWords(err)}${inUse}`, this.#what)
     const { retryMs, retryMaxMs } = this.#times
     const waitMs = Math.min(retryMaxMs, retryMs * 2 ** Math.min(this.#failures++, 16))
     clearTimeout(this.#retry)

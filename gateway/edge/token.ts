@@ -1,64 +1,67 @@
-import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey, type JWTVerifyOptions } from 'jose'
+import {
+  decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey, type JWTVerifyOptions,
+} from 'jose'
 import type { Identity } from '../../actors/connection/connection.js'
 import type { Health } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { idWanted, isId } from '../../schemas/text.js'
+import type { TokenIssuer } from '../issuers.js'
 import { type Key, KeySet, type KeySetTimes } from './key-set.js'
-
-export interface TokenConfig {
-  readonly jwtSecret: string | undefined
-  readonly jwksUrl: string | undefined
-  readonly jwtAudience: string | undefined
-  /** By how much the clocks of those who issue tokens may differ from ours. */
-  readonly clockToleranceMs: number
-}
 
 /** A client waits no longer for a token to become valid: its issuer's clock may be set meanwhile. */
 const earlyMsMax = 600_000
 
 /**
- * Verifies client tokens: `sub` is the user, `dev` the device if it is there, `exp` when it ends. The algorithms are
- * pinned, so a token can't choose how it is checked: HS256 with the secret; RS256, ES256 or EdDSA with the key set.
+ * Verifies client tokens: the issuer says by which claim the user is named, `dev` is the device if it is there, `exp`
+ * when it ends. The algorithms are pinned, so a token can't choose how it is checked: HS256 with an issuer's secret;
+ * RS256, ES256 or EdDSA with his key set. Of several issuers, a token is checked with what the one has whom it names.
  */
 export class TokenVerifier {
   readonly #toleranceMs: number
-  readonly #options: JWTVerifyOptions
-  readonly #payload: (token: string, options: JWTVerifyOptions) => Promise<JWTPayload>
-  readonly #keySet: KeySet | undefined
+  readonly #issuers: readonly Issuer[]
+  readonly #byName = new Map<string, Issuer>()
 
-  /** @param times of the key set, where there is one */
-  constructor (
-    { jwtSecret, jwksUrl, jwtAudience, clockToleranceMs }: TokenConfig, health: Health, times?: KeySetTimes
-  ) {
+  /**
+   * @param issuers at least one; several have names
+   * @param clockToleranceMs by how much their clocks may differ from ours
+   * @param times of key sets
+   */
+  constructor (issuers: readonly TokenIssuer[], clockToleranceMs: number, health: Health, times?: KeySetTimes) {
     this.#toleranceMs = clockToleranceMs
-    this.#keySet = jwksUrl === undefined ? undefined : new KeySet(jwksUrl, health, times)
-    this.#options = {
-      algorithms: this.#keySet ? ['RS256', 'ES256', 'EdDSA'] : ['HS256'],
-      clockTolerance: clockToleranceMs / 1_000,
-      ...(jwtAudience ? { audience: jwtAudience } : {}),
-    }
-    if (this.#keySet) this.#payload = withKeySet(this.#keySet)
-    else if (jwtSecret !== undefined) this.#payload = withSecret(jwtSecret)
-    else throw new GatewayError('internal', 'neither a token secret nor a key set is configured')
+    const areMany = issuers.length > 1
+    this.#issuers = issuers.map(issuer => new Issuer(issuer, clockToleranceMs, jwksUrl =>
+      new KeySet(jwksUrl, health, times, areMany ? issuer.names[0] : undefined)))
+    for (const issuer of this.#issuers) for (const name of issuer.names) this.#byName.set(name, issuer)
   }
 
-  start (): void { this.#keySet?.start() }
-  stop (): void { this.#keySet?.stop() }
+  start (): void { for (const { keySet } of this.#issuers) keySet?.start() }
+  stop (): void { for (const { keySet } of this.#issuers) keySet?.stop() }
 
   /**
    * @throws GatewayError `bad-token` for one that will never be good; `token-expired`, `token-early` or
    *   `key-set-unavailable` for one to come back with, or for another one, after `retryAfterMs`
    */
   async verify (token: string): Promise<Identity> {
+    let issuer: Issuer
     let payload: JWTPayload
     try {
-      payload = await this.#payload(token, this.#options)
+      issuer = this.#issuerOf(token)
+      payload = await issuer.verified(token)
     } catch (err) {
       throw this.#refusal(err)
     }
     const early = this.#early(payload)
     if (early) throw early
-    return identityOf(payload, this.#toleranceMs)
+    return identityOf(payload, issuer.userClaim, this.#toleranceMs)
+  }
+
+  /** Nothing of the token is verified here: whom it names finds out. */
+  #issuerOf (token: string): Issuer {
+    if (this.#issuers.length === 1) return this.#issuers[0]!
+    const { iss } = decodeJwt(token)
+    const issuer = typeof iss === 'string' ? this.#byName.get(iss) : undefined
+    if (!issuer) throw new GatewayError('bad-token', 'iss: nobody here has this issuer\'s keys')
+    return issuer
   }
 
   /** What is wrong with the token is the client's; a clock that differs, or a key set that is away, is not. */
@@ -77,6 +80,36 @@ export class TokenVerifier {
     if (waitMs <= 0) return undefined
     return new GatewayError('token-early', undefined, { retryAfterMs: Math.min(earlyMsMax, waitMs) })
   }
+}
+
+/** What the tokens of one issuer are checked with. */
+class Issuer {
+  readonly names: readonly string[]
+  readonly userClaim: string
+  readonly keySet: KeySet | undefined
+  readonly #options: JWTVerifyOptions
+  readonly #payload: (token: string, options: JWTVerifyOptions) => Promise<JWTPayload>
+
+  constructor (
+    { names, secret, jwksUrl, audiences, userClaim }: TokenIssuer, toleranceMs: number,
+    keySetAt: (jwksUrl: string) => KeySet
+  ) {
+    this.names = names
+    this.userClaim = userClaim
+    this.keySet = jwksUrl === undefined ? undefined : keySetAt(jwksUrl)
+    this.#options = {
+      algorithms: this.keySet ? ['RS256', 'ES256', 'EdDSA'] : ['HS256'],
+      clockTolerance: toleranceMs / 1_000,
+      ...(names.length > 0 ? { issuer: [...names] } : {}),
+      ...(audiences.length > 0 ? { audience: [...audiences] } : {}),
+    }
+    if (this.keySet) this.#payload = withKeySet(this.keySet)
+    else if (secret !== undefined) this.#payload = withSecret(secret)
+    else throw new GatewayError('internal', 'neither a token secret nor a key set is configured')
+  }
+
+  /** @throws what jose or the key set throws */
+  verified (token: string): Promise<JWTPayload> { return this.#payload(token, this.#options) }
 }
 
 function withSecret (secret: string) {
@@ -124,9 +157,11 @@ async function withEach (token: string, options: JWTVerifyOptions, find: FindKey
 /** It was signed with another key. */
 function isForeign (err: unknown): boolean { return err instanceof errors.JWSSignatureVerificationFailed }
 
-function identityOf ({ sub, dev, exp }: JWTPayload, toleranceMs: number): Identity {
-  if (!isId(sub)) throw new GatewayError('bad-token', `sub: ${idWanted}`)
+function identityOf (payload: JWTPayload, userClaim: string, toleranceMs: number): Identity {
+  const { dev, exp } = payload
+  const userId = Object.hasOwn(payload, userClaim) ? payload[userClaim] : undefined
+  if (!isId(userId)) throw new GatewayError('bad-token', `${userClaim}: ${idWanted}`)
   if (dev !== undefined && typeof dev !== 'string') throw new GatewayError('bad-token', 'dev: want a device id')
   const expiresAtMs = exp === undefined ? Infinity : Math.trunc(exp * 1_000)
-  return { userId: sub, deviceId: dev, expiresAtMs, endsAtMs: expiresAtMs + toleranceMs }
+  return { userId, deviceId: dev, expiresAtMs, endsAtMs: expiresAtMs + toleranceMs }
 }

@@ -21,6 +21,7 @@ import { isOwn, Reports } from '../edge/reports.js'
 import { listenTcp } from '../edge/tcp.js'
 import { TokenVerifier } from '../edge/token.js'
 import { webSocketRoute } from '../edge/websocket.js'
+import { tokenIssuers } from '../issuers.js'
 import { Memory, processMemory } from '../memory.js'
 import type { GatewayMetrics } from '../metrics.js'
 import type { NodeIdentity } from '../node.js'
@@ -65,7 +66,7 @@ export class EdgeRole implements DrainingEdge {
   ) {
     const { nodeId } = identity
     const partitions = log.partitions(ledger)
-    const tokens = new TokenVerifier(config, health)
+    const tokens = new TokenVerifier(tokenIssuers(config), config.clockToleranceMs, health)
     const reports = new Reports((partition, entries) => log.append(ledger, partition, entries, { reserved: true }))
     const { byteRate, byteBurst, userByteRate } = config
     const flow = new Flow({ byteRate, byteBurst, userByteRate })

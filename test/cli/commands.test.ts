@@ -49,6 +49,18 @@ t.test('token', async t => {
     const env = { ...place.env, LEDGERLINE_JWT_SECRET: otherSecret, LEDGERLINE_JWT_AUDIENCE: 'us' }
     const { stdout } = await run(['token', 'ann'], { ...place, env })
     await jwtVerify(stdout.trim(), Buffer.from(otherSecret), { audience: 'us' })
+    const more = { ...env, LEDGERLINE_JWT_AUDIENCE: 'us,them', LEDGERLINE_JWT_ISSUER: 'a,b', LEDGERLINE_JWT_USER_CLAIM: 'uid' }
+    const { stdout: second } = await run(['token', 'ann'], { ...place, env: more })
+    const { payload } = await jwtVerify(second.trim(), Buffer.from(otherSecret), { audience: 'us', issuer: 'a' })
+    t.match(payload, { uid: 'ann', sub: undefined })
+  })
+
+  t.test('is none where others hold the keys', async t => {
+    for (const variable of ['LEDGERLINE_JWKS_URL', 'LEDGERLINE_JWT_ISSUERS']) {
+      const { code, stderr } = await run(['token', 'ann'], { cwd: t.testdir(), env: { [variable]: 'https://a/b' } })
+      t.equal(code, 1)
+      t.match(stderr, `${variable} is set: tokens come from whoever holds those keys`)
+    }
   })
 
   t.test('says to start the gateway first where there is no secret', async t => {

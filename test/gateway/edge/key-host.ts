@@ -1,21 +1,23 @@
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose'
+import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT } from 'jose'
 import type { Test } from 'tap'
 
 export interface Signer {
   readonly publicKey: JWK
+  readonly publicPem: string
   /** @param named false leaves out the `kid` */
   sign (claims: Record<string, unknown>, named?: boolean): Promise<string>
 }
 
 /** A key pair of an issuer; whoever has its public key can verify what it signs. */
-export async function signer (kid: string): Promise<Signer> {
-  const { publicKey, privateKey } = await generateKeyPair('ES256')
+export async function signer (kid: string, alg = 'ES256'): Promise<Signer> {
+  const { publicKey, privateKey } = await generateKeyPair(alg)
   return {
+    publicPem: await exportSPKI(publicKey),
     publicKey: { ...await exportJWK(publicKey), kid, use: 'sig' },
     sign: (claims, named = true) => new SignJWT(claims)
-      .setProtectedHeader({ alg: 'ES256', ...(named ? { kid } : {}) }).sign(privateKey),
+      .setProtectedHeader({ alg, ...(named ? { kid } : {}) }).sign(privateKey),
   }
 }
 

@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap'
 import { type KeySetTimes, keySetTimes } from '../../../gateway/edge/key-set.js'
 import { TokenVerifier } from '../../../gateway/edge/token.js'
-import type { Health } from '../../../schemas/conditions.js'
+import type { TokenIssuer } from '../../../gateway/issuers.js'
+import { type Health, nobodyWatches } from '../../../schemas/conditions.js'
 import { jwtSecret, signedToken, until } from '../node.js'
 import { KeyHost, signer } from './key-host.js'
 
@@ -10,6 +11,11 @@ const nowS = () => Math.trunc(Date.now() / 1_000)
 /** Fast, so that no test waits for long. */
 const times: KeySetTimes = { ...keySetTimes, timeoutMs: 500, pauseMs: 10, retryMs: 50, retryMaxMs: 50 }
 
+/** One without a name, whose tokens are for anybody. */
+function issuer (more: Partial<TokenIssuer>): TokenIssuer {
+  return { names: [], secret: undefined, jwksUrl: undefined, audiences: [], userClaim: 'sub', ...more }
+}
+
 async function given (t: Test, more: Partial<KeySetTimes> = {}) {
   const host = await KeyHost.start(t)
   const told: string[] = []
@@ -17,9 +23,7 @@ async function given (t: Test, more: Partial<KeySetTimes> = {}) {
     begin: (_name, reason) => { told.push(reason) },
     end: () => { told.push('') },
   }
-  const verifier = new TokenVerifier({
-    jwtSecret: undefined, jwksUrl: host.url, jwtAudience: undefined, clockToleranceMs: 30_000,
-  }, health, { ...times, ...more })
+  const verifier = new TokenVerifier([issuer({ jwksUrl: host.url })], 30_000, health, { ...times, ...more })
   t.teardown(() => { verifier.stop() })
   return { host, verifier, told }
 }
@@ -179,9 +183,7 @@ t.test('A key host', async t => {
 })
 
 t.test('A token', async t => {
-  const verifier = new TokenVerifier({
-    jwtSecret, jwksUrl: undefined, jwtAudience: undefined, clockToleranceMs: 30_000,
-  }, { begin () {}, end () {} })
+  const verifier = new TokenVerifier([issuer({ secret: jwtSecret })], 30_000, nobodyWatches)
   const verify = async (claims: Record<string, unknown>) => verifier.verify(await signedToken({ sub: 'ann', ...claims }))
 
   t.test('of a clock that is fast is taken within the tolerance, and else early', async t => {
@@ -218,5 +220,60 @@ t.test('A token', async t => {
       const signature = createHmac('sha256', jwtSecret).update(signed).digest('base64url')
       await t.rejects(verifier.verify(`${signed}.${signature}`), { code: 'bad-token' }, claim)
     }
+  })
+})
+
+t.test('Several issuers', async t => {
+  const [a, b] = [await signer('k'), await signer('k')]
+  const given = async (t: Test) => {
+    const hosts = [await KeyHost.start(t), await KeyHost.start(t)] as const
+    hosts[0].has(a)
+    hosts[1].has(b)
+    const lasting = new Map<string | undefined, string>()
+    const verifier = new TokenVerifier([
+      issuer({ names: ['a'], jwksUrl: hosts[0].url, audiences: ['chat', 'ops'] }),
+      issuer({ names: ['b', 'B'], jwksUrl: hosts[1].url, userClaim: 'uid' }),
+    ], 30_000, {
+      begin: (_name, reason, what) => { lasting.set(what, reason) },
+      end: (_name, what) => { lasting.delete(what) },
+    }, { ...times, unknownMs: 60_000 })
+    t.teardown(() => { verifier.stop() })
+    return { hosts, verifier, lasting }
+  }
+
+  t.test('have keys, audiences and a claim for the user of their own', async t => {
+    const { verifier } = await given(t)
+    t.match(await verifier.verify(await a.sign({ iss: 'a', aud: ['x', 'ops'], sub: 'ann' })), { userId: 'ann' })
+    t.match(await verifier.verify(await b.sign({ iss: 'B', sub: 'eve', uid: 'bob' })), { userId: 'bob' })
+    for (const token of [
+      await a.sign({ iss: 'b', uid: 'ann' }), await b.sign({ iss: 'a', aud: 'ops', sub: 'ann' }),
+      await a.sign({ iss: 'a', sub: 'ann' }), await b.sign({ iss: 'b', sub: 'ann' }), await a.sign({ sub: 'ann', aud: 'ops' }),
+    ]) await t.rejects(verifier.verify(token), { code: 'bad-token' })
+  })
+
+  t.test('of which one has no answer keep nobody from the other, and are told apart', async t => {
+    const { verifier, hosts, lasting } = await given(t)
+    await hosts[1].refuse()
+    const ofB = await b.sign({ iss: 'b', uid: 'bob' })
+    await t.rejects(verifier.verify(ofB), { code: 'key-set-unavailable' })
+    t.match(await verifier.verify(await a.sign({ iss: 'a', aud: 'ops', sub: 'ann' })), { userId: 'ann' })
+    t.strictSame([...lasting.keys()], ['b'])
+    await hosts[1].listen()
+    await until('the keys are there', () => verifier.verify(ofB).then(() => true, () => false))
+    t.strictSame([...lasting.keys()], [])
+  })
+
+  t.test('are asked for a kid that nobody knows once each, and only where it is theirs', async t => {
+    const { verifier, hosts } = await given(t)
+    const unknown = await signer('new')
+    await verifier.verify(await a.sign({ iss: 'a', aud: 'ops', sub: 'ann' }))
+    await verifier.verify(await b.sign({ iss: 'b', uid: 'bob' }))
+    const before = hosts.map(host => host.requests)
+    for (let i = 0; i < 3; i++) {
+      await t.rejects(verifier.verify(await unknown.sign({ iss: 'a', aud: 'ops', sub: 'ann' })), { code: 'bad-token' })
+    }
+    t.strictSame(hosts.map((host, i) => host.requests - before[i]!), [1, 0])
+    await t.rejects(verifier.verify(await unknown.sign({ iss: 'b', uid: 'bob' })), { code: 'bad-token' })
+    t.strictSame(hosts.map((host, i) => host.requests - before[i]!), [1, 1], 'what one lacks says nothing of the other')
   })
 })
