@@ -1,5 +1,5 @@
 import type { Entry } from '../schemas/facts.js'
-import type { ConnectionMessage, Links, Question, RequestKnown } from './links.js'
+import type { Answer, ConnectionMessage, Links, Question } from './links.js'
 import type { CloseConnection } from './user/effects.js'
 
 /** A close that its edge has not confirmed is told again after as long, and given up after as long. */
@@ -64,7 +64,7 @@ export class UnconfirmedCloses implements Links {
 
   toUser (question: Question): void { this.#links.toUser(question) }
 
-  toAsker (answer: RequestKnown): void { this.#links.toAsker(answer) }
+  toAsker (answer: Answer): void { this.#links.toAsker(answer) }
 
   /** Forgets the closes of connections that have ended, as these entries of the ledger say. */
   received (entries: readonly Entry[]): void {

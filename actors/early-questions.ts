@@ -1,19 +1,22 @@
-import type { AskRequest } from './links.js'
+import type { AskBans, AskRequest } from './links.js'
 
 /** Of questions that wait, all fields counted. */
 const bytesMax = 1 << 20
 
+/** What a node asks for itself. */
+export type NodeQuestion = AskRequest | AskBans
+
 /**
  * Questions about blocks that the partition has not received yet. Past its bound a question is not answered: who asked
- * takes the request for a new one, and the fold drops a repeat all the same.
+ * takes a request for a new one, and the fold drops a repeat all the same; or says that bans are not known just now.
  */
 export class EarlyQuestions {
-  #questions: AskRequest[] = []
+  #questions: NodeQuestion[] = []
   #bytes = 0
 
   get size (): number { return this.#questions.length }
 
-  add (question: AskRequest): void {
+  add (question: NodeQuestion): void {
     const bytes = bytesOf(question)
     if (this.#bytes + bytes > bytesMax) return
     this.#questions.push(question)
@@ -21,7 +24,7 @@ export class EarlyQuestions {
   }
 
   /** All of them, in order; none is kept. */
-  take (): AskRequest[] {
+  take (): NodeQuestion[] {
     const questions = this.#questions
     this.#questions = []
     this.#bytes = 0
@@ -29,6 +32,7 @@ export class EarlyQuestions {
   }
 }
 
-function bytesOf ({ userId, nodeId, messageId }: AskRequest): number {
-  return 128 + userId.length + nodeId.length + messageId.length
+function bytesOf (question: NodeQuestion): number {
+  const { userId, nodeId } = question
+  return 128 + userId.length + nodeId.length + (question.type === 'askRequest' ? question.messageId.length : 0)
 }

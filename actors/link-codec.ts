@@ -3,7 +3,8 @@ import { AvroWriter } from '../schemas/avro-writer.js'
 import { loadSchema } from '../schemas/avsc-files.js'
 import { GatewayError } from '../schemas/errors.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../schemas/single-object.js'
-import type { ConnectionMessage, Question, RequestKnown, SharedSignal, Signalled } from './links.js'
+import type { Answer, ConnectionMessage, Question, SharedSignal, Signalled } from './links.js'
+import type { Ban } from './user/bans.js'
 import type { Downlink } from './user/effects.js'
 import type { Known } from './user/requests.js'
 
@@ -21,7 +22,7 @@ import type { Known } from './user/requests.js'
 
 /** What goes between nodes. Signals have a number in place of an identity, for their content stands once a batch. */
 export type LinkMessage =
-  | Exclude<ConnectionMessage, Signalled> | LinkSignal | Question | SignalNotHere | RequestKnown
+  | Exclude<ConnectionMessage, Signalled> | LinkSignal | Question | SignalNotHere | Answer
 
 export interface LinkSignal extends Signalled {
   /** Which of the sending process's signals it is. */
@@ -46,10 +47,10 @@ type Branch = LinkMessage['type'] | 'signalContent'
 /** Branches of the union `messages`, in its order. New ones go to the end. */
 const branches: readonly Branch[] = [
   'welcome', 'ackUplinks', 'refuseUplink', 'deliver', 'closeConnection', 'gone', 'signalContent', 'signal', 'resync',
-  'notHere', 'askRequest', 'requestKnown',
+  'notHere', 'askRequest', 'requestKnown', 'askBans', 'bansKnown',
 ]
 
-const closeCodes = ['superseded', 'kicked', 'protocol', 'internal'] as const
+const closeCodes = ['superseded', 'kicked', 'protocol', 'internal', 'banned'] as const
 
 const answers: readonly Known[] = ['first', 'duplicate', 'conflict']
 
@@ -65,8 +66,14 @@ function headerOf (schema: string): Buffer {
 
 /** What the older schema has no word for. A batch without it goes out as nodes of the version before read it. */
 function isNew (message: LinkMessage): boolean {
-  return message.type === 'askRequest' || message.type === 'requestKnown' ||
-    (message.type === 'closeConnection' && message.code === 'internal')
+  switch (message.type) {
+    case 'askRequest':
+    case 'requestKnown':
+    case 'askBans':
+    case 'bansKnown': return true
+    case 'closeConnection': return message.code === 'internal' || message.code === 'banned'
+    default: return false
+  }
 }
 
 const countBytesMax = 5
@@ -217,6 +224,14 @@ function writeMessage (to: AvroWriter, message: LinkMessage): void {
     case 'requestKnown':
       to.long(message.askId)
       return to.symbol(answers, message.known)
+    case 'askBans':
+      to.string(message.userId)
+      to.int(message.partition)
+      to.long(message.askId)
+      return to.long(Number(message.asOf))
+    case 'bansKnown':
+      to.long(message.askId)
+      return to.items(message.bans, writeBan)
   }
 }
 
@@ -313,11 +328,35 @@ function readItem (
       asOf: BigInt(r.long()),
     }
     case 'requestKnown': return { type, nodeId, askId: r.long(), known: answers[r.index(answers.length)]! }
+    case 'askBans': return {
+      type, userId: r.string(), partition: r.int(), nodeId: fromNodeId, askId: r.long(), asOf: BigInt(r.long()),
+    }
+    case 'bansKnown': return { type, nodeId, askId: r.long(), bans: r.items(readBan) }
   }
 }
 
 function readDownlink (r: AvroReader): Downlink {
   return { messageId: r.string(), service: r.sharedString(), payload: r.payload(), requestedAtMs: r.long() }
+}
+
+function writeBan (to: AvroWriter, { banId, deviceId, tokenId, untilMs, reason, bannedAtMs }: Ban): void {
+  to.string(banId)
+  to.string(deviceId)
+  to.string(tokenId)
+  to.long(untilMs)
+  to.string(reason)
+  to.long(bannedAtMs)
+}
+
+function readBan (r: AvroReader): Ban {
+  return {
+    banId: r.string(),
+    deviceId: r.string(),
+    tokenId: r.string(),
+    untilMs: r.long(),
+    reason: r.string(),
+    bannedAtMs: r.long(),
+  }
 }
 
 function writeLong (to: AvroWriter, value: number): void { to.long(value) }

@@ -5,8 +5,8 @@ import { batchHead, decodeBatch, LinkBatch, type LinkMessage, type ReceivedBatch
 import { LinkListener } from './link-listener.js'
 import { LinkSender } from './link-sender.js'
 import {
-  type ConnectionMessage, type Links, type LocalEnds, type NotHere, type Question, type RequestKnown, type SharedSignal,
-  type Signalled, tellHere,
+  type Answer, answerHere, type BansKnown, type ConnectionMessage, type Links, type LocalEnds, type NotHere,
+  type Question, type RequestKnown, type SharedSignal, type Signalled, tellHere,
 } from './links.js'
 
 export interface RedisLinksOptions {
@@ -71,6 +71,7 @@ class RedisSide implements RedisLinks {
   users: LocalEnds['users'] = () => {}
   notHere: (answer: NotHere) => void = () => {}
   requestKnown: (answer: RequestKnown) => void = () => {}
+  bansKnown: (answer: BansKnown) => void = () => {}
   readonly #options: RedisLinksOptions
   readonly #sender: LinkSender
   readonly #listener: LinkListener
@@ -124,9 +125,9 @@ class RedisSide implements RedisLinks {
     }
   }
 
-  toAsker (answer: RequestKnown): void {
+  toAsker (answer: Answer): void {
     const { nodeId } = answer
-    if (nodeId === this.#options.nodeId) this.requestKnown(answer)
+    if (nodeId === this.#options.nodeId) answerHere(this, answer)
     else this.#sender.send(this.#node(nodeId), nodeId, answer)
   }
 
@@ -171,8 +172,10 @@ class RedisSide implements RedisLinks {
   #receive (fromNodeId: string, message: LinkMessage): void {
     this.#received++
     switch (message.type) {
-      case 'requestKnown': this.requestKnown(message); return
+      case 'requestKnown':
+      case 'bansKnown': answerHere(this, message); return
       case 'resync':
+      case 'askBans':
       case 'askRequest':
         if (this.#listener.has(this.#partition(message.partition))) this.users(message)
         return

@@ -1,3 +1,4 @@
+import type { Ban } from './user/bans.js'
 import type { CloseConnection, Deliver, RefuseUplink, Welcome } from './user/effects.js'
 import type { Known } from './user/requests.js'
 
@@ -11,11 +12,14 @@ export interface Links {
   /** To the node that owns the user's partition; dropped where nobody does just now. */
   toUser (question: Question): void
   /** To the node that asked; dropped where it is gone. */
-  toAsker (answer: RequestKnown): void
+  toAsker (answer: Answer): void
 }
 
 /** What a user actor is asked without anything being changed by it. */
-export type Question = Resync | AskRequest
+export type Question = Resync | AskRequest | AskBans
+
+/** What a user actor answers to a node, and not to one of its connections. */
+export type Answer = RequestKnown | BansKnown
 
 /** Each names its connection and the node that holds it. */
 export type ConnectionMessage = Welcome | AckUplinks | RefuseUplink | Deliver | CloseConnection | Gone | Signalled
@@ -92,6 +96,26 @@ export interface RequestKnown {
   readonly known: Known
 }
 
+/** Asks a user actor for the bans that its user has. Answered by `BansKnown`. */
+export interface AskBans {
+  readonly type: 'askBans'
+  readonly userId: string
+  readonly partition: number
+  /** Where the answer goes. */
+  readonly nodeId: string
+  readonly askId: number
+  /** As in `AskRequest`. */
+  readonly asOf: bigint
+}
+
+export interface BansKnown {
+  readonly type: 'bansKnown'
+  readonly nodeId: string
+  readonly askId: number
+  /** Oldest first; also such as are over. */
+  readonly bans: readonly Ban[]
+}
+
 /**
  * The answer to a signal whose connection its node does not have, or whose node does not listen: the route was stale.
  * Signals alone are answered. What a user actor sends to a connection that is gone needs no answer: the ledger says
@@ -113,6 +137,8 @@ export interface LocalEnds {
   users: (question: Question) => void
   /** At most once: who asks does not wait for ever. */
   requestKnown: (answer: RequestKnown) => void
+  /** At most once, too. */
+  bansKnown: (answer: BansKnown) => void
   /** At most once, like the signal that it answers: no `NotHere` does not mean that the signal has arrived. */
   notHere: (answer: NotHere) => void
   /**
@@ -130,13 +156,20 @@ export function localLinks (): Links & LocalEnds {
     connections: () => false,
     users: () => {},
     requestKnown: () => {},
+    bansKnown: () => {},
     notHere: () => {},
     async owns () {},
     disowns () {},
     toConnection (message) { tellHere(this, message) },
     toUser (question) { this.users(question) },
-    toAsker (answer) { this.requestKnown(answer) },
+    toAsker (answer) { answerHere(this, answer) },
   }
+}
+
+/** Gives an answer to whoever asked on this very node. */
+export function answerHere (ends: LocalEnds, answer: Answer): void {
+  if (answer.type === 'requestKnown') ends.requestKnown(answer)
+  else ends.bansKnown(answer)
 }
 
 /** Gives a message to its connection on this very node. */

@@ -150,7 +150,7 @@ export class Partition {
   /** A question about what was not received yet waits for that; who asks does not wait for ever. */
   ask (question: Question): void {
     if (this.#revoked || this.#isLost) return
-    if (question.type === 'askRequest' && question.asOf > this.#received + 1n) {
+    if (question.type !== 'resync' && question.asOf > this.#received + 1n) {
       this.#early.add(question)
     } else this.#users.ask(question)
   }

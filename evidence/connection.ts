@@ -8,7 +8,7 @@ import { type AddStep, notKept, type Subject, timeOf, type Verdict, whileOf } fr
 import { goneInWords } from './uplink.js'
 
 /** Ends whose reason says more than their code. */
-const reasoned: ReadonlySet<string> = new Set(['kicked', 'protocol', 'bad-frame', 'bad-token', 'internal', 'migrating'])
+const reasoned: ReadonlySet<string> = new Set(['kicked', 'banned', 'protocol', 'bad-frame', 'bad-token', 'internal', 'migrating'])
 
 /** The life of one connection: who it was, what went over it, and how it ended. Messages are summed up. */
 export class ConnectionSubject implements Subject {

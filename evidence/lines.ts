@@ -84,6 +84,7 @@ const inWords: Readonly<Record<string, string>> = {
   internal: 'ended by a fault of ours',
   'kicked-by-operator': 'was kicked by an operator',
   'kicked-by-policy': 'was kicked by the login policy',
+  banned: 'was banned',
   superseded: 'was superseded by a newer one of the device',
   disconnected: 'was closed by its client',
   'connection-lost': 'was lost',

@@ -10,6 +10,7 @@ import type { Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { downlinksRejected, ledger, nodes, uplinks } from '../schemas/streams.js'
 import { Backups } from './backups.js'
+import { BanRequests } from './bans.js'
 import { AddressList } from './edge/clients.js'
 import type { Config, Role } from './config.js'
 import { followDownlinks } from './downlinks.js'
@@ -239,8 +240,9 @@ function buildApp (
   metrics: GatewayMetrics, health: HealthRegistry, readiness: () => Readiness, madeUp: ReadonlySet<string>,
   tls: ServerTls | undefined, apiKeys: ApiKeys
 ) {
-  const { log, tables } = stores
+  const { log, tables, links } = stores
   const partitions = log.partitions(ledger)
+  const bans = new BanRequests({ log, links, nodeId: config.nodeId })
   const rebuilds = new Rebuilds(stores, (what, err, fields) => { logger.error({ err, ...fields }, what) })
   return buildHttp({
     logger,
@@ -263,6 +265,9 @@ function buildApp (
     streams: [...streams, downlinksRejected],
     push: (command, tellsRepeats) => push.push(command, tellsRepeats),
     kick: command => kick({ log, tables }, command),
+    ban: command => bans.ban(command),
+    liftBan: command => bans.lift(command),
+    bansOf: userId => bans.of(userId),
     redeliver: command => redeliver(log, command, config.outboxBytesMax),
     state: (userId, at) => stateAt(log, userId, at),
     trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),

@@ -13,7 +13,7 @@ const loginPolicies: readonly LoginPolicy[] = ['device', 'platform', 'user', 'no
 /** Branches of the union `fact`, in the order of the schema. New ones go to the end. */
 export const factTypes = [
   'ConnectionOpened', 'ConnectionClosed', 'UplinkReceived', 'DownlinkRequested', 'DeliveryReported', 'KickRequested',
-  'UplinksRefused', 'DownlinkRedelivered', 'DownlinkSkipped',
+  'UplinksRefused', 'DownlinkRedelivered', 'DownlinkSkipped', 'UserBanned', 'BanLifted', 'TokenRenewed',
 ] as const satisfies readonly Fact['type'][]
 
 export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void {
@@ -33,7 +33,8 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.string(fact.address)
       to.long(fact.downlinkSeq)
       to.symbol(loginPolicies, fact.loginPolicy)
-      return to.long(fact.uplinkWindow)
+      to.long(fact.uplinkWindow)
+      return to.string(fact.tokenId)
     case 'ConnectionClosed':
       to.long(1)
       to.string(fact.connectionId)
@@ -100,6 +101,22 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.string(fact.connectionId)
       to.long(fact.seq)
       return to.string(fact.reason)
+    case 'UserBanned':
+      to.long(9)
+      to.string(fact.banId)
+      to.string(fact.deviceId)
+      to.string(fact.tokenId)
+      to.long(fact.untilMs)
+      return to.string(fact.reason)
+    case 'BanLifted':
+      to.long(10)
+      to.string(fact.banId)
+      return to.string(fact.reason)
+    case 'TokenRenewed':
+      to.long(11)
+      to.string(fact.connectionId)
+      to.long(fact.renewal)
+      return to.string(fact.tokenId)
   }
 }
 
@@ -123,6 +140,7 @@ function readFact (r: AvroReader): Fact {
       downlinkSeq: r.long(),
       loginPolicy: loginPolicies[r.index(loginPolicies.length)]!,
       uplinkWindow: r.long(),
+      tokenId: r.string(),
     }
     case 'ConnectionClosed': return {
       type: 'ConnectionClosed',
@@ -197,6 +215,25 @@ function readFact (r: AvroReader): Fact {
       connectionId: r.sharedString(),
       seq: r.long(),
       reason: r.string(),
+    }
+    case 'UserBanned': return {
+      type: 'UserBanned',
+      banId: r.string(),
+      deviceId: r.sharedString(),
+      tokenId: r.string(),
+      untilMs: r.long(),
+      reason: r.string(),
+    }
+    case 'BanLifted': return {
+      type: 'BanLifted',
+      banId: r.string(),
+      reason: r.string(),
+    }
+    case 'TokenRenewed': return {
+      type: 'TokenRenewed',
+      connectionId: r.sharedString(),
+      renewal: r.long(),
+      tokenId: r.string(),
     }
   }
 }

@@ -13,6 +13,9 @@ export type Fact =
   | UplinksRefused
   | DownlinkRedelivered
   | DownlinkSkipped
+  | UserBanned
+  | BanLifted
+  | TokenRenewed
 
 /** A device passed its handshake on an edge. */
 export interface ConnectionOpened {
@@ -36,6 +39,8 @@ export interface ConnectionOpened {
   /** The rules that its edge was configured with: a fold reads no configuration, so the fact carries them. */
   readonly loginPolicy: LoginPolicy
   readonly uplinkWindow: number
+  /** The token's `jti`; empty where it has none that is an id. */
+  readonly tokenId: string
 }
 
 /**
@@ -161,6 +166,38 @@ export interface DownlinkSkipped {
   readonly seq: number
   /** What the client says about it, for whoever reads the trace; at most `skipReasonBytesMax`. */
   readonly reason: string
+}
+
+/** An operator or a business service wants this user kept out, or one of his devices, or one of his tokens. */
+export interface UserBanned {
+  readonly type: 'UserBanned'
+  /** Idempotency key within the user: a late repeat must not bring back what was lifted. */
+  readonly banId: string
+  /** This device alone, and tokens of this `jti` alone; empty for any. At most one of them is there. */
+  readonly deviceId: string
+  readonly tokenId: string
+  /** When it ends by itself, ms since 1970; 0 for never. */
+  readonly untilMs: number
+  /** What the client is told. */
+  readonly reason: string
+}
+
+/** An operator or a business service wants a ban ended. */
+export interface BanLifted {
+  readonly type: 'BanLifted'
+  readonly banId: string
+  /** For whoever reads the trace. */
+  readonly reason: string
+}
+
+/** The client of an open connection has shown another token, which took the place of the one before. */
+export interface TokenRenewed {
+  readonly type: 'TokenRenewed'
+  readonly connectionId: string
+  /** Which one of the connection's it is, from 1: an older one may be told late. */
+  readonly renewal: number
+  /** As in `ConnectionOpened`. */
+  readonly tokenId: string
 }
 
 /** One record of the ledger: whose, when, what. */

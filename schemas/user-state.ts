@@ -25,6 +25,7 @@ export interface StoredHead {
   messages: number[]
   waiting: number[]
   forgotten: boolean
+  bans: boolean
 }
 
 export interface StoredSessionOutbox {
@@ -62,6 +63,8 @@ export interface StoredConnection {
   downlinkSeq: number
   open: boolean
   resumed: boolean
+  tokenId: string
+  renewals: number
 }
 
 interface DownlinkFields {
@@ -88,13 +91,22 @@ export interface StoredForgotten {
   unnumbered: number
 }
 
+export interface StoredBan {
+  banId: string
+  deviceId: string
+  tokenId: string
+  untilMs: number
+  reason: string
+  bannedAtMs: number
+}
+
 /** A whole state, as the versions before wrote it. */
 export interface WholeState {
   offset: number
   userSeq: number
   sessionsBegun: number
   sessions: WholeSession[]
-  connections: StoredConnection[]
+  connections: Array<Omit<StoredConnection, 'tokenId' | 'renewals'>>
   /** Ids as the first version remembered them; empty since there is `remembered`. */
   requests: string[]
   remembered: Uint8Array
@@ -176,6 +188,7 @@ export const sessionCodec = new PartCodec<StoredSession>(loadSchema('user-state/
 export const connectionCodec = new PartCodec<StoredConnection>(loadSchema('user-state/connection'))
 export const messageCodec = new PartCodec<StoredMessage>(loadSchema('user-state/message'))
 export const forgottenCodec = new PartCodec<{ sessions: StoredForgotten[] }>(loadSchema('user-state/forgotten'))
+export const bansCodec = new PartCodec<{ bans: StoredBan[] }>(loadSchema('user-state/bans'))
 /** Read only. */
 export const wholeCodec: Pick<PartCodec<WholeState>, 'reads' | 'decode'> =
   new PartCodec<WholeState>(loadSchema('history/user-state-2'))

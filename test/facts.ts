@@ -19,6 +19,7 @@ export function opened (connectionId: string, with_: Partial<ConnectionOpened> =
     downlinkSeq: 0,
     loginPolicy: 'device',
     uplinkWindow: 4,
+    tokenId: '',
     ...with_,
   }
 }

@@ -23,7 +23,7 @@ export function closeConnection (
   // A goodbye is an answer too.
   if (code === 'disconnected') connection.cursor.answered()
   recordClosed(connection, code, reason, endSession)
-  if (code === 'kicked' || code === 'superseded') connection.write({ op: 'kick', code, reason })
+  if (code === 'kicked' || code === 'banned' || code === 'superseded') connection.write({ op: 'kick', code, reason })
   else if (code !== 'disconnected') connection.write({ op: 'error', code, message: reason, retryAfterMs })
   finish(connection, errors[code].close ?? normalClosure, code)
 }

@@ -83,6 +83,8 @@ export interface Identity {
   readonly userId: string
   /** The token's `dev` claim. */
   readonly deviceId: string | undefined
+  /** The token's `jti`; empty where it has none that is an id. */
+  readonly tokenId: string
   /** The token's `exp`, ms since 1970; Infinity for one that does not expire. */
   readonly expiresAtMs: number
   /** When the connection ends with it: clocks may differ by as much as lies between. */
@@ -146,6 +148,9 @@ export class Connection {
   connectionId = ''
   userId = ''
   deviceId = ''
+  /** Of the token that counts, and how many of another id it took the place of. */
+  tokenId = ''
+  tokenRenewals = 0
   partition = 0
 
   readonly life: Lifetime

@@ -44,6 +44,7 @@ export function open (connection: Connection, frame: Connect, identity: Identity
   connection.connectionId = newConnectionId()
   connection.userId = identity.userId
   connection.deviceId = deviceId
+  connection.tokenId = identity.tokenId
   connection.partition = edge.partitionOf(identity.userId)
   edge.flow.join(connection, identity.userId)
   edge.opened(connection)
@@ -61,6 +62,7 @@ export function open (connection: Connection, frame: Connect, identity: Identity
     downlinkSeq,
     loginPolicy: edge.limits.loginPolicy,
     uplinkWindow: edge.limits.uplinkWindow,
+    tokenId: identity.tokenId,
   })
 }
 

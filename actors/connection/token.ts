@@ -1,4 +1,5 @@
 import { type ErrorCode, GatewayError } from '../../schemas/errors.js'
+import type { Entry } from '../../schemas/facts.js'
 import { textWanted, tokenBytesMax, utf8Fits } from '../../schemas/text.js'
 import { closeConnection } from './close.js'
 import type { Connection, EdgeContext, Identity } from './connection.js'
@@ -55,9 +56,20 @@ export function tokenVerified (connection: Connection, identity: Identity): void
     return
   }
   life.renew(endOf(edge, identity))
+  renewTokenId(connection, identity.tokenId)
   const { expiresAtMs } = identity
   connection.write({ op: 'tokenAccepted', expiresAtMs: Number.isSafeInteger(expiresAtMs) ? expiresAtMs : 0 })
   goOn(connection)
+}
+
+/** The ledger is told of another one, by which it may be banned; as soon as it can be, for nothing waits for it. */
+function renewTokenId (connection: Connection, tokenId: string): void {
+  if (tokenId === connection.tokenId) return
+  connection.tokenId = tokenId
+  const { edge, partition, userId, connectionId } = connection
+  const renewal = ++connection.tokenRenewals
+  const entry: Entry = { userId, atMs: Date.now(), fact: { type: 'TokenRenewed', connectionId, renewal, tokenId } }
+  edge.append(partition, [entry]).catch(() => { edge.appendLater(partition, entry) })
 }
 
 /** A key set that is away says nothing against the connection: the token is tried again while the old one lasts. */

@@ -2,7 +2,7 @@ import type { Entry } from '../../schemas/facts.js'
 import type { UplinkAccepted } from '../../schemas/records.js'
 import type { Question, Resync } from '../links.js'
 import type { PartId, StateChanges } from '../snapshots.js'
-import { type Refill, resync, send, tellKnown } from './answers.js'
+import { type Refill, resync, send, tellBans, tellKnown } from './answers.js'
 import type { Effect } from './effects.js'
 import { fold } from './fold.js'
 import { changesOf, unsavable } from './parts.js'
@@ -106,7 +106,8 @@ export function userActor (userId: string, deps: UserActorDeps) {
         message.block.folded()
         return null
       case 'resync': refuse(message.nodeId, message.connectionId); return null
-      case 'askRequest': return null // who asks does not wait for ever
+      case 'askRequest':
+      case 'askBans': return null // who asks does not wait for ever
       case 'takeChanges': message.reply(userId, asideAs); return null
     }
   }
@@ -169,6 +170,7 @@ export function userActor (userId: string, deps: UserActorDeps) {
       case 'entries': return foldEntries(state, message, 0)
       case 'resync': return answer(state, message)
       case 'askRequest': tellKnown(state, message, deps.links); return state
+      case 'askBans': tellBans(state, message, deps.links); return state
       case 'takeChanges': return takeChanges(state, message)
     }
   }

@@ -1,5 +1,6 @@
 import type { PartId } from '../snapshots.js'
-import type { AskRequest, Links, Resync } from '../links.js'
+import type { AskBans, AskRequest, Links, Resync } from '../links.js'
+import { banOn } from './bans.js'
 import type { CloseConnection } from './effects.js'
 import { answerTo } from './fold.js'
 import { type OutboxMessage, payloadPart } from './messages.js'
@@ -62,6 +63,11 @@ export function tellKnown (state: UserState, { nodeId, askId, messageId, content
   links.toAsker({ type: 'requestKnown', nodeId, askId, known: state.requests.look(nameOf.downlink(messageId), content) })
 }
 
+/** Answers which bans the user has. */
+export function tellBans (state: UserState, { nodeId, askId }: AskBans, links: Links): void {
+  links.toAsker({ type: 'bansKnown', nodeId, askId, bans: [...state.bans.values()] })
+}
+
 /** What a connection misses after `afterSeq`, up to `bytesMax` payload bytes. */
 export function refillOf (
   session: Session, nodeId: string, connectionId: string, afterSeq: number, bytesMax: number
@@ -97,7 +103,9 @@ export function sessionAt (state: UserState, connectionId: string): Session | un
 }
 
 /** Why a connection that is open to its edge was ended. A kick that got lost takes no newer one with it. */
-function endOf (state: UserState, { deviceId }: Connection): Pick<CloseConnection, 'code' | 'reason'> {
+function endOf (state: UserState, { deviceId, tokenId }: Connection): Pick<CloseConnection, 'code' | 'reason'> {
+  const ban = banOn(state.bans, deviceId, tokenId, Date.now())
+  if (ban) return { code: 'banned', reason: ban.reason }
   const current = state.sessions.get(deviceId)?.connectionId ?? ''
   return current === ''
     ? { code: 'kicked', reason: 'ended before' }

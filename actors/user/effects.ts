@@ -59,7 +59,7 @@ export interface CloseConnection {
   readonly type: 'closeConnection'
   readonly nodeId: string
   readonly connectionId: string
-  readonly code: 'superseded' | 'kicked' | 'protocol' | 'internal'
+  readonly code: 'superseded' | 'kicked' | 'banned' | 'protocol' | 'internal'
   readonly reason: string
 }
 

@@ -1,7 +1,8 @@
 import type {
-  ConnectionClosed, ConnectionOpened, DeliveryReported, DownlinkRedelivered, DownlinkRequested, DownlinkSkipped, Entry,
-  KickRequested, UplinkReceived,
+  BanLifted, ConnectionClosed, ConnectionOpened, DeliveryReported, DownlinkRedelivered, DownlinkRequested,
+  DownlinkSkipped, Entry, KickRequested, TokenRenewed, UplinkReceived, UserBanned,
 } from '../../schemas/facts.js'
+import { banOn, isInForce, isOn, keepBan } from './bans.js'
 import { contentOf } from './digest.js'
 import type { CloseConnection, Effect } from './effects.js'
 import { leastMissed, recallLost, rememberLost } from './forgotten.js'
@@ -30,6 +31,9 @@ export function fold (state: UserState, entry: Entry): Effect[] {
     case 'DownlinkRedelivered': return downlinkRedelivered(state, entry, fact)
     case 'DownlinkSkipped': return downlinkSkipped(state, fact)
     case 'UplinksRefused': return nothing // for evidence alone
+    case 'UserBanned': return userBanned(state, entry, fact)
+    case 'BanLifted': return banLifted(state, entry, fact)
+    case 'TokenRenewed': return tokenRenewed(state, entry, fact)
   }
 }
 
@@ -186,6 +190,12 @@ function connectionOpened (state: UserState, entry: Entry, fact: ConnectionOpene
   const { connectionId, nodeId, deviceId } = fact
   // A repeat. It may be late, and the connection closed since: it stays closed.
   if (state.connections.has(connectionId)) return nothing
+  const ban = banOn(state.bans, deviceId, fact.tokenId, entry.atMs)
+  if (ban) {
+    // Of no session: what its client has sent behind `connect` is nobody's.
+    note(state, connectionId, { ...strange(state), nodeId, deviceId, tokenId: fact.tokenId, open: true })
+    return [{ type: 'closeConnection', nodeId, connectionId, code: 'banned', reason: ban.reason }]
+  }
   const known = state.sessions.get(deviceId)
   if (known && fact.downlinkSeq >= known.nextSeq) {
     note(state, connectionId, connectionOf(state, fact, known, true))
@@ -272,7 +282,28 @@ function connectionOf (state: UserState, fact: ConnectionOpened, session: Sessio
     resumed,
     missed: session.missed,
     downlinkSeq: headSeq(session) - 1,
+    tokenId: fact.tokenId,
+    renewals: 0,
     open: true,
+    changed: true,
+    saved: false,
+  }
+}
+
+/** A connection of no session, that has ended. */
+function strange (state: UserState): Connection {
+  return {
+    ordinal: ++state.connectionsBegun,
+    nodeId: '',
+    deviceId: '',
+    sessionId: '',
+    sessionOrdinal: 0,
+    resumed: false,
+    missed: 0,
+    downlinkSeq: 0,
+    tokenId: '',
+    renewals: 0,
+    open: false,
     changed: true,
     saved: false,
   }
@@ -283,19 +314,7 @@ function connectionClosed (state: UserState, entry: Entry, fact: ConnectionClose
   const connection = state.connections.get(connectionId)
   if (!connection) {
     // Its opening may still come, late. It must find the connection closed.
-    note(state, connectionId, {
-      ordinal: ++state.connectionsBegun,
-      nodeId: '',
-      deviceId: '',
-      sessionId: '',
-      sessionOrdinal: 0,
-      resumed: false,
-      missed: 0,
-      downlinkSeq: 0,
-      open: false,
-      changed: true,
-      saved: false,
-    })
+    note(state, connectionId, strange(state))
     return nothing
   }
   if (!connection.open) return nothing
@@ -323,6 +342,42 @@ function kickRequested (state: UserState, entry: Entry, fact: KickRequested): Ef
       endConnection(state, session, 'kicked', fact.reason, effects)
     }
   }
+  return effects
+}
+
+/** His sessions stay, and with them what waits for him: until its time is over, or he may come again. */
+function userBanned (state: UserState, { atMs }: Entry, fact: UserBanned): Effect[] {
+  if (state.requests.take(nameOf.ban(fact.banId), noContent, atMs) !== 'first' || state.bans.has(fact.banId)) return nothing
+  const ban = keepBan(state.bans, fact, atMs)
+  state.bansChanged = true
+  if (!isInForce(ban, atMs)) return nothing
+  const effects: Effect[] = []
+  for (const session of state.sessions.values()) {
+    const { connectionId, deviceId } = session
+    if (connectionId === '' || !isOn(ban, deviceId, state.connections.get(connectionId)!.tokenId)) continue
+    endConnection(state, session, 'banned', ban.reason, effects)
+  }
+  return effects
+}
+
+/** One that is not there is lifted for good, too: a lift that is told again must not differ from the first. */
+function banLifted (state: UserState, { atMs }: Entry, { banId }: BanLifted): Effect[] {
+  state.requests.take(nameOf.ban(banId), noContent, atMs)
+  if (state.bans.delete(banId)) state.bansChanged = true
+  return nothing
+}
+
+function tokenRenewed (state: UserState, { atMs }: Entry, { connectionId, renewal, tokenId }: TokenRenewed): Effect[] {
+  const connection = state.connections.get(connectionId)
+  if (!connection?.open || renewal <= connection.renewals) return nothing
+  connection.tokenId = tokenId
+  connection.renewals = renewal
+  connection.changed = true
+  const session = sessionOf(state, connection)
+  const ban = banOn(state.bans, connection.deviceId, tokenId, atMs)
+  if (!ban || session?.connectionId !== connectionId) return nothing
+  const effects: Effect[] = []
+  endConnection(state, session, 'banned', ban.reason, effects)
   return effects
 }
 

@@ -1,14 +1,14 @@
 import { GatewayError } from '../../schemas/errors.js'
 import {
-  connectionCodec, forgottenCodec, headCodec, messageCodec, sessionCodec, type StoredHead, type StoredSessionOutbox,
-  wholeCodec,
+  bansCodec, connectionCodec, forgottenCodec, headCodec, messageCodec, sessionCodec, type StoredHead,
+  type StoredSessionOutbox, wholeCodec,
 } from '../../schemas/user-state.js'
 import type { LoadedState, PartId, SavedState, StateChanges } from '../snapshots.js'
 import { bytesOfAll, inlineBytesMax, type OutboxMessage, messagePart, payloadPart } from './messages.js'
 import { endedSince } from './rebuilt.js'
 import { requestParts, requestsMax } from './requests.js'
 import {
-  connectionPart, connectionsMax, forgottenPart, newUser, outboxMax, type Session, sessionPart,
+  bansPart, connectionPart, connectionsMax, forgottenPart, newUser, outboxMax, type Session, sessionPart,
   sessionsMax, type UserState,
 } from './state.js'
 import { differences, stateOfWhole, sums } from './whole-state.js'
@@ -23,6 +23,7 @@ import { differences, stateOfWhole, sums } from './whole-state.js'
     p<number>      the payload of a downlink otherwise, as it is
     r<chunk>       32 remembered requests
     f0             sessions that were forgotten
+    b0             bans
 
   All numbers are given by the fold, from entries alone: two owners of a user give the same ones to the same things.
 */
@@ -41,7 +42,8 @@ export function changesOf (state: UserState): StateChanges {
   // What an earlier owner had begun to save may have the number of what is saved now.
   const gone = [...new Set(ended)].filter(id => !parts.added.has(id) && !parts.changed.has(id))
   if (state.forgottenChanged && state.forgotten.size === 0) gone.push(forgottenPart)
-  state.forgottenChanged = false
+  if (state.bansChanged && state.bans.size === 0) gone.push(bansPart)
+  state.forgottenChanged = state.bansChanged = false
   state.requests.saved()
   for (const session of state.sessions.values()) {
     session.changed = session.outboxChanged = false
@@ -75,12 +77,13 @@ export function savedStateOf (state: UserState): SavedState {
  */
 export function partsOf (head: Buffer): PartId[] {
   if (isUnsavable(head) || wholeCodec.reads(head)) return []
-  const { sessions, connections, messages, requestsFirst, requestsEnd, forgotten } = headOf(head)
+  const { sessions, connections, messages, requestsFirst, requestsEnd, forgotten, bans } = headOf(head)
   const parts = sessions.map(({ ordinal }) => sessionPart(ordinal))
   for (const ordinal of readRuns(connections, connectionsMax)) parts.push(connectionPart(ordinal))
   for (const number of readRuns(messages, messagesMax)) parts.push(messagePart(number))
   parts.push(...requestParts(requestsFirst, requestsEnd))
   if (forgotten) parts.push(forgottenPart)
+  if (bans) parts.push(bansPart)
   return parts
 }
 
@@ -130,6 +133,7 @@ export function stateOf ({ head, parts }: SavedState): UserState {
     const { sessions } = forgottenCodec.decode(part(forgottenPart))
     for (const { deviceId, ...lost } of sessions) state.forgotten.set(deviceId, lost)
   }
+  if (stored.bans) for (const ban of bansCodec.decode(part(bansPart)).bans) state.bans.set(ban.banId, { ...ban })
   return state
 }
 
@@ -183,6 +187,8 @@ function encoded (state: UserState, all: boolean): Omit<StateChanges, 'gone'> {
   state.requests.collect(changed, all)
   const forgotten = state.forgotten.size > 0
   if (forgotten && (all || state.forgottenChanged)) changed.set(forgottenPart, encodedForgotten(state))
+  const bans = state.bans.size > 0
+  if (bans && (all || state.bansChanged)) changed.set(bansPart, bansCodec.encode({ bans: [...state.bans.values()] }))
   const head = headCodec.encode({
     offset: Number(state.offset),
     userSeq: state.userSeq,
@@ -196,6 +202,7 @@ function encoded (state: UserState, all: boolean): Omit<StateChanges, 'gone'> {
     messages: runsOf(state.messages),
     waiting: runsOf(state.waiting),
     forgotten,
+    bans,
   })
   return { head, added, changed }
 }
@@ -296,7 +303,7 @@ function readRuns (runs: readonly number[], max: number): number[] {
 
 /** A state without what may differ between two that fold on alike: marks, and the numbers of parts. */
 export function comparable (state: UserState): unknown {
-  const { offset, userSeq, sessionsBegun, sessions, connections, requests, waiting, forgotten } = state
+  const { offset, userSeq, sessionsBegun, sessions, connections, requests, waiting, forgotten, bans } = state
   const messages = new Map<OutboxMessage, unknown>()
   const message = (each: OutboxMessage) => {
     let plain = messages.get(each)
@@ -317,5 +324,6 @@ export function comparable (state: UserState): unknown {
     requests: inBuffer(requests.bytes),
     waiting: waiting.map(message),
     forgotten: [...forgotten],
+    bans: [...bans.values()],
   }
 }

@@ -41,6 +41,7 @@ export const nameOf = {
   downlink: (messageId: string): string => `d${messageId}`,
   redelivery: (requestId: string, messageId: string): string => `r${requestId.length}/${requestId}${messageId}`,
   kick: (requestId: string): string => `k${requestId}`,
+  ban: (banId: string): string => `b${banId}`,
 }
 
 const chunkPart = (chunk: number): PartId => `r${chunk}`

@@ -1,5 +1,6 @@
 import type { LoginPolicy } from '../../schemas/facts.js'
 import type { PartId } from '../snapshots.js'
+import type { Bans } from './bans.js'
 import { Messages, type OutboxMessage } from './messages.js'
 import type { SavedNumbers } from './rebuilt.js'
 import { Requests } from './requests.js'
@@ -28,6 +29,9 @@ export interface UserState {
   /** By device, the one forgotten longest ago first: what was lost with its session. At most `forgottenMax`. */
   forgotten: Map<string, Forgotten>
   forgottenChanged: boolean
+  /** What keeps the user out. At most `bansMax`. */
+  readonly bans: Bans
+  bansChanged: boolean
   /** Counts sessions ever begun, so that a late report can't touch a later session of the same device. */
   sessionsBegun: number
   /** Counts connections ever remembered. */
@@ -38,10 +42,11 @@ export interface UserState {
   rebuiltFrom: SavedNumbers | undefined
 }
 
-/** The part of a session, of a connection, and of the forgotten sessions in a saved state. */
+/** The part of a session, of a connection, of the forgotten sessions and of the bans in a saved state. */
 export const sessionPart = (ordinal: number): PartId => `s${ordinal}`
 export const connectionPart = (ordinal: number): PartId => `c${ordinal}`
 export const forgottenPart: PartId = 'f0'
+export const bansPart: PartId = 'b0'
 
 /** One device's stay over time, which outlives its connections. */
 export interface Session {
@@ -107,6 +112,10 @@ export interface Connection {
   missed: number
   /** Where its `connected` said that the server goes on after. */
   readonly downlinkSeq: number
+  /** `jti` of the token that its client showed last; empty for none. */
+  tokenId: string
+  /** Which one of the connection's tokens that is; 0 for the one that it opened with. */
+  renewals: number
   open: boolean
 
   /** Since it was saved. */
@@ -138,6 +147,8 @@ export function newUser (): UserState {
     waitingBytes: 0,
     forgotten: new Map(),
     forgottenChanged: false,
+    bans: new Map(),
+    bansChanged: false,
     sessionsBegun: 0,
     connectionsBegun: 0,
     gone,

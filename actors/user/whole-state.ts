@@ -21,7 +21,7 @@ export function stateOfWhole (whole: WholeState): UserState {
   state.waitingBytes = bytesOfAll(state.waiting)
   for (const { connectionId, ...connection } of whole.connections) {
     const ordinal = ++state.connectionsBegun
-    state.connections.set(connectionId, { ordinal, ...connection, changed: true, saved: false })
+    state.connections.set(connectionId, { ordinal, ...connection, tokenId: '', renewals: 0, changed: true, saved: false })
   }
   for (const { deviceId, ...lost } of whole.forgotten) state.forgotten.set(deviceId, lost)
   state.forgottenChanged = state.forgotten.size > 0

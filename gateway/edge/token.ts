@@ -158,10 +158,10 @@ async function withEach (token: string, options: JWTVerifyOptions, find: FindKey
 function isForeign (err: unknown): boolean { return err instanceof errors.JWSSignatureVerificationFailed }
 
 function identityOf (payload: JWTPayload, userClaim: string, toleranceMs: number): Identity {
-  const { dev, exp } = payload
+  const { dev, exp, jti } = payload
   const userId = Object.hasOwn(payload, userClaim) ? payload[userClaim] : undefined
   if (!isId(userId)) throw new GatewayError('bad-token', `${userClaim}: ${idWanted}`)
   if (dev !== undefined && typeof dev !== 'string') throw new GatewayError('bad-token', 'dev: want a device id')
   const expiresAtMs = exp === undefined ? Infinity : Math.trunc(exp * 1_000)
-  return { userId, deviceId: dev, expiresAtMs, endsAtMs: expiresAtMs + toleranceMs }
+  return { userId, deviceId: dev, tokenId: isId(jti) ? jti : '', expiresAtMs, endsAtMs: expiresAtMs + toleranceMs }
 }

@@ -32,15 +32,18 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'GET /v1/nodes': 'read',
   'GET /v1/topics': 'read',
   'GET /v1/uplinks': 'read',
+  'GET /v1/users/:userId/bans': 'read',
   'GET /v1/users/:userId/presence': 'read',
   'GET /v1/users/:userId/state': 'read',
   'GET /v1/users/:userId/trace': 'read',
   'POST /v1/presence': 'read',
 
+  'DELETE /v1/bans/:banId': 'operate',
   'DELETE /v1/connections/:connectionId': 'operate',
   'DELETE /v1/users/:userId/connections': 'operate',
   // Whoever asks for a drain follows it.
   'GET /v1/nodes/:nodeId/drain': 'operate',
+  'POST /v1/bans': 'operate',
   'POST /v1/nodes/:nodeId/drain': 'operate',
   'POST /v1/users/:userId/redeliveries': 'operate',
 

@@ -38,10 +38,13 @@ export function withDeadlines (deps: HttpDeps): HttpDeps {
     lag: lookup(deps.lag),
     topics: lookup(deps.topics),
     drainState: lookup(deps.drainState),
+    bansOf: lookup(deps.bansOf),
     state: read(deps.state),
     trace: read(deps.trace),
     redeliver: read(deps.redeliver),
     drain: store(deps.drain),
+    ban: store(deps.ban),
+    liftBan: store(deps.liftBan),
     push: (command, tellsRepeats) =>
       (command.delivery === 'signal' ? lookup(deps.push) : store(deps.push))(command, tellsRepeats),
     kick (command) {

@@ -11,6 +11,8 @@ import { giveAccess } from './access.js'
 import { type AuthOptions, requireApiKeys } from './auth.js'
 import { backupsRoutes } from './backups.js'
 import type { BackupsOptions } from './backups.js'
+import { bansRoutes } from './bans.js'
+import type { BansOptions } from './bans.js'
 import { connectionsRoutes } from './connections.js'
 import type { ConnectionsOptions } from './connections.js'
 import { withDeadlines } from './deadlines.js'
@@ -54,7 +56,7 @@ import type { UplinksOptions } from './uplinks.js'
 export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
   HealthOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,
-  BackupsOptions {
+  BackupsOptions, BansOptions {
   readonly logger: Logger
   /** Of this node: its HTTP side has the routes of these, besides health, metrics and the node table. */
   readonly roles: readonly Role[]
@@ -132,6 +134,7 @@ const routesOfRoles: Partial<Record<Role, (app: FastifyInstance, deps: HttpDeps)
     await downlinksRoutes(app, deps)
     await presenceRoutes(app, deps)
     await connectionsRoutes(app, deps)
+    await bansRoutes(app, deps)
     await traceRoutes(app, deps)
     await stateRoutes(app, deps)
     await redeliveriesRoutes(app, deps)

@@ -10,7 +10,7 @@ import { unknownCounts } from '../../schemas/counts.js'
 import type { Entry, Fact } from '../../schemas/facts.js'
 import { poison } from '../actors/given.js'
 import {
-  at, closed, kicked, minute, opened, redelivered, reported, requested, skipped, uplink,
+  at, banned, closed, kicked, minute, opened, redelivered, reported, requested, skipped, uplink,
 } from '../actors/user/history.js'
 import { bare } from './surroundings.js'
 
@@ -385,6 +385,18 @@ t.test('The trace of a connection', async t => {
       cause: 'kicked-by-operator',
       text: /was kicked by an operator \(kicked-by-operator\): test\. Over it: no uplink received; no downlink sent; 0 unacked then\.$/,
       steps: ['opened', 'welcomed', 'told-to-end', 'uplinks', 'downlinks', 'ended'],
+    },
+    'tells that it was banned': {
+      history: [opened('c1'), banned('b'), closed('c1', { code: 'banned', reason: 'spam' })],
+      code: 'banned',
+      text: /was banned \(banned\): spam\. Over it: no uplink received; no downlink sent; 0 unacked then\.$/,
+      steps: ['opened', 'welcomed', 'told-to-end', 'uplinks', 'downlinks', 'ended'],
+    },
+    'tells that it was let in no more': {
+      history: [banned('b'), opened('c1'), closed('c1', { code: 'banned', reason: 'spam' })],
+      code: 'banned',
+      text: /was banned \(banned\): spam\./,
+      steps: ['opened', 'told-to-end', 'uplinks', 'downlinks', 'ended'],
     },
     'tells that it is being ended': {
       history: [opened('c1'), opened('c2', { deviceId: 'laptop', loginPolicy: 'user' })],

@@ -18,6 +18,7 @@ export const facts: Fact[] = [
     downlinkSeq: 4,
     loginPolicy: 'platform',
     uplinkWindow: 256,
+    tokenId: 't-1',
   },
   {
     type: 'ConnectionClosed',
@@ -71,6 +72,9 @@ export const facts: Fact[] = [
     outboxBytesMax: 0,
   },
   { type: 'DownlinkSkipped', connectionId: 'c'.repeat(16), seq: 12, reason: 'no handler' },
+  { type: 'UserBanned', banId: 'b1', deviceId: '', tokenId: 't-ě', untilMs: 1700000000000, reason: 'spam' },
+  { type: 'BanLifted', banId: 'b1', reason: 'a mistake' },
+  { type: 'TokenRenewed', connectionId: 'c'.repeat(16), renewal: 1, tokenId: 't-2' },
 ]
 
 export const nodeFacts: NodeFact[] = [

@@ -11,7 +11,8 @@ t.test('A token is good for all of its time, wherever in a tick that begins', as
     const edge = { ticks: () => ticks(startMs) } as EdgeContext
     const life = new Lifetime(0, 0, 1_000)
     // the wall clock may go on for some milliseconds before it is read again
-    life.open(edge.ticks(), endOf(edge, { userId: 'u', deviceId: 'd', expiresAtMs: 0, endsAtMs: Date.now() + leftMs }))
+    const identity = { userId: 'u', deviceId: 'd', tokenId: '', expiresAtMs: 0, endsAtMs: Date.now() + leftMs }
+    life.open(edge.ticks(), endOf(edge, identity))
     t.notOk(life.isExpired(ticks(startMs + leftMs - 5)), `from ${inTickMs} ms of a tick, not before its end`)
     t.ok(life.isExpired(ticks(startMs + leftMs + 2 * tickMs)), `from ${inTickMs} ms of a tick, soon after it`)
   }

@@ -2,11 +2,13 @@ import { strict as assert } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
 import type { Effect } from '../../../actors/user/effects.js'
+import { bansMax } from '../../../actors/user/bans.js'
 import { fold } from '../../../actors/user/fold.js'
 import { newUser, outboxMax, type UserState } from '../../../actors/user/state.js'
 import type { Entry, Fact } from '../../../schemas/facts.js'
 import {
-  at, closed, kicked, opened, redelivered, refused, reported, requested, shortly, skipped, uplink,
+  at, banned, closed, kicked, lifted, opened, redelivered, refused, renewed, reported, requested, shortly, skipped,
+  uplink,
 } from './history.js'
 import { assertAlike, restored } from './saved-parts.js'
 import { holds, policy, story } from './stories.js'
@@ -82,9 +84,20 @@ t.test('The fold', async t => {
   const seq = fc.oneof(
     { weight: 8, arbitrary: fc.nat({ max: 8 }) },
     { weight: 1, arbitrary: fc.constantFrom(-1, 2 ** 31, 2 ** 50) })
+  const anyBan: fc.Arbitrary<Fact> = fc.oneof(
+    fc.tuple(id('b'), fc.record({ deviceId: id('d'), tokenId: id('t'), untilMs: fc.constantFrom(0, 500, 2 ** 40) }))
+      .map(([banId, fields]) => banned(banId, fields)),
+    id('b').map(lifted),
+    fc.tuple(id('c'), fc.nat({ max: 3 }), id('t')).map(fields => renewed(...fields)))
   const anyFact: fc.Arbitrary<Fact> = fc.oneof(
     fc.tuple(id('c'), fc.record({
-      deviceId: id('d'), platform: id('p'), sessionId: id('s'), downlinkSeq: seq, loginPolicy: policy, uplinkWindow: seq,
+      tokenId: id('t'),
+      deviceId: id('d'),
+      platform: id('p'),
+      sessionId: id('s'),
+      downlinkSeq: seq,
+      loginPolicy: policy,
+      uplinkWindow: seq,
     })).map(([connectionId, fields]) => opened(connectionId, fields)),
     fc.tuple(id('c'), fc.record({ endSession: fc.boolean(), told: fc.boolean(), ackedSeq: seq, writtenSeq: seq }))
       .map(([connectionId, fields]) => closed(connectionId, fields)),
@@ -99,7 +112,8 @@ t.test('The fold', async t => {
     fc.tuple(id('c'), seq).map(([connectionId, skippedSeq]) => skipped(connectionId, skippedSeq)),
     fc.tuple(id('m'), id('k'), id('d')).map(names => redelivered(...names)),
     fc.tuple(id('c'), seq).map(([connectionId, fromSeq]) => refused(connectionId, fromSeq)),
-    fc.tuple(id('k'), id('c')).map(([requestId, connectionId]) => kicked(requestId, connectionId)))
+    fc.tuple(id('k'), id('c')).map(([requestId, connectionId]) => kicked(requestId, connectionId)),
+    anyBan)
   const anyEntry = fc.tuple(fc.integer({ min: -10, max: 1_000 }), anyFact).map(([atMs, fact]) => at(atMs, fact))
 
   t.test('takes any fact in any state, and every state can be saved', async () => {
@@ -115,6 +129,30 @@ t.test('The fold', async t => {
       assertAlike(other.state, one.state)
     }, 100)
   })
+  t.test('keeps bans through a save anywhere, and alike where entries of them come once more, later', async () => {
+    // By connections and devices of every other kind of fact; ids of bans are many, so that they reach their bound.
+    const ban = fc.oneof(anyBan, fc.nat({ max: 99 }).map(i => banned(`many ${i}`, { tokenId: `t${i % 4}` })))
+    const entry = fc.tuple(fc.integer({ min: 0, max: 1_000 }), fc.oneof({ weight: 2, arbitrary: ban }, anyFact))
+      .map(([atMs, fact]) => at(atMs, fact))
+    const places = fc.tuple(fc.nat(), fc.integer({ min: 1, max: 20 }), fc.nat())
+    holds(fc.tuple(fc.array(entry, { minLength: 1, maxLength: 300, size: 'max' }), places), ([entries, [from, length, to]]) => {
+      const place = from % (entries.length + 1)
+      const through = folded(entries)
+      const first = folded(entries.slice(0, place))
+      const second = folded(entries.slice(place), restored(first.state))
+      assertAlike(second.state, through.state)
+      assert.deepEqual([...first.effects, ...second.effects].map(shortly), through.effects.map(shortly))
+      assert.ok(through.state.bans.size <= bansMax)
+      const start = from % entries.length
+      const block = entries.slice(start, start + length)
+      const late = Math.min(entries.length, start + block.length + to % (entries.length - start))
+      const repeated = block.filter(({ fact }, i) => fact.type === 'UserBanned' || fact.type === 'BanLifted' ||
+        (fact.type === 'TokenRenewed' && hasOpened(entries.slice(0, start + i), fact.connectionId)))
+      const twice = folded([...entries.slice(0, late), ...repeated, ...entries.slice(late)])
+      assert.deepEqual([...twice.state.bans], [...through.state.bans])
+      assert.deepEqual(tokens(twice.state), tokens(through.state))
+    }, 500)
+  })
   t.test('keeps its bounds when connections and devices come without end', async () => {
     const many = fc.array(fc.tuple(fc.nat({ max: 90 }), fc.nat({ max: 2 }), policy), { minLength: 300, maxLength: 400 })
     holds(many, steps => {
@@ -126,6 +164,15 @@ t.test('The fold', async t => {
     }, 50)
   })
 })
+
+/** No edge tells of a token before it has told of the connection. */
+function hasOpened (entries: readonly Entry[], id: string): boolean {
+  return entries.some(({ fact }) => fact.type === 'ConnectionOpened' && fact.connectionId === id)
+}
+
+function tokens ({ connections }: UserState): string[] {
+  return Array.from(connections, ([connectionId, { tokenId }]) => `${connectionId} ${tokenId}`)
+}
 
 function folded (entries: readonly Entry[], state: UserState = newUser()) {
   const effects: Effect[] = []

@@ -1,7 +1,9 @@
 import t from 'tap'
+import { bansMax } from '../../../actors/user/bans.js'
 import { outboxMax, sessionsMax } from '../../../actors/user/state.js'
 import {
-  at, closed, effectsOf, given, kicked, minute, opened, redelivered, reported, requested, skipped, uplink,
+  at, banned, closed, effectsOf, given, kicked, lifted, minute, opened, redelivered, renewed, reported, requested,
+  skipped, uplink,
 } from './history.js'
 
 t.test('UplinkReceived', async t => {
@@ -269,6 +271,72 @@ t.test('KickRequested', async t => {
     t.strictSame(effectsOf(state, kicked('k1')), ['close c1 kicked', 'close c2 kicked'])
     effectsOf(state, opened('c3'))
     t.strictSame(effectsOf(state, kicked('k1')), [])
+  })
+})
+
+t.test('UserBanned', async t => {
+  const pad = { deviceId: 'pad', tokenId: 't2' }
+  t.test('ends what is open, and what opens, until it is lifted', async t => {
+    const state = given(opened('c1'), opened('c2', pad))
+    t.strictSame(effectsOf(state, banned('b1')), ['close c1 banned', 'close c2 banned'])
+    t.strictSame(effectsOf(state, opened('c3')), ['close c3 banned'])
+    t.strictSame(effectsOf(state, lifted('b1')), [])
+    t.strictSame(effectsOf(state, opened('c4')), ['welcome c4 resumed up 0 down 0'])
+  })
+  t.test('of a device or of a token ends no other', async t => {
+    for (const [ban, other] of [[{ deviceId: 'pad' }, pad], [{ tokenId: 't2' }, { ...pad, deviceId: 'laptop' }]] as const) {
+      const state = given(opened('c1', { tokenId: 't1' }), opened('c2', pad))
+      t.strictSame(effectsOf(state, banned('b1', ban)), ['close c2 banned'])
+      t.strictSame(effectsOf(state, opened('c3', other)), ['close c3 banned'])
+      t.strictSame(effectsOf(state, opened('c4', { tokenId: 't1' })), ['close c1 superseded', 'welcome c4 resumed up 0 down 0'])
+    }
+  })
+  t.test('ends by itself when its time is over', async t => {
+    const state = given(banned('b1', { untilMs: 5_000 }))
+    t.strictSame(effectsOf(state, at(4_999, opened('c1'))), ['close c1 banned'])
+    t.strictSame(effectsOf(state, at(5_000, opened('c2'))), ['welcome c2 new up 0 down 0'])
+  })
+  t.test('that is over when it comes ends nobody', async t => {
+    t.strictSame(effectsOf(given(opened('c1')), at(9_000, banned('b1', { untilMs: 5_000 }))), [])
+  })
+  t.test('tells nobody anything of a session, and takes nothing of what came behind connect', async t => {
+    const state = given(opened('c1'), uplink('c1', 1), banned('b1'), closed('c1'), opened('c2'))
+    t.strictSame(effectsOf(state, uplink('c2', 2)), [])
+    t.equal(state.userSeq, 1)
+  })
+  t.test('takes no session along: what waits is there when it is lifted', async t => {
+    const state = given(opened('c1'), uplink('c1', 1), banned('b1'), closed('c1'), requested('m1'), lifted('b1'))
+    t.strictSame(effectsOf(state, opened('c2')), ['welcome c2 resumed up 1 down 0..1'])
+  })
+  t.test('brings back nothing that was lifted when it is repeated, nor a newer connection down', async t => {
+    const state = given(banned('b1'), lifted('b1'), opened('c1'))
+    t.strictSame(effectsOf(state, banned('b1')), [])
+    t.strictSame(effectsOf(state, banned('b2')), ['close c1 banned'])
+  })
+  t.test('past the bound takes the place of one that is over, or else of the narrowest', async t => {
+    const state = given(banned('over', { untilMs: 500 }), banned('user'), banned('device', { deviceId: 'pad' }))
+    for (let i = 0; i < bansMax; i++) {
+      effectsOf(state, at(1_000, banned(`t${i}`, { tokenId: `t${i}`, untilMs: 10_000 + i })))
+    }
+    t.strictSame([...state.bans.keys()].slice(0, 3), ['user', 'device', 't2'])
+    t.equal(state.bans.size, bansMax)
+  })
+})
+
+t.test('TokenRenewed', async t => {
+  t.test('by a token that is banned ends the connection', async t => {
+    const state = given(opened('c1', { tokenId: 't1' }), banned('b1', { tokenId: 't2' }))
+    t.strictSame(effectsOf(state, renewed('c1', 1, 't3')), [])
+    t.strictSame(effectsOf(state, renewed('c1', 2, 't2')), ['close c1 banned'])
+  })
+  t.test('is what a later ban goes by, and not the token before it', async t => {
+    const state = given(opened('c1', { tokenId: 't1' }), renewed('c1', 2, 't3'), renewed('c1', 1, 't2'))
+    for (const tokenId of ['t1', 't2']) t.strictSame(effectsOf(state, banned(`b ${tokenId}`, { tokenId })), [])
+    t.strictSame(effectsOf(state, banned('b3', { tokenId: 't3' })), ['close c1 banned'])
+  })
+  t.test('of a connection that has ended, or that nobody knows, changes nothing', async t => {
+    const state = given(opened('c1'), closed('c1'), banned('b1', { tokenId: 't2' }))
+    for (const id of ['c1', 'c9']) t.strictSame(effectsOf(state, renewed(id, 1, 't2')), [])
   })
 })
 

@@ -1,7 +1,9 @@
 import type { Effect } from '../../../actors/user/effects.js'
 import { fold } from '../../../actors/user/fold.js'
 import { newUser, type UserState } from '../../../actors/user/state.js'
-import type { DownlinkRedelivered, Entry, Fact, KickRequested } from '../../../schemas/facts.js'
+import type {
+  BanLifted, DownlinkRedelivered, Entry, Fact, KickRequested, TokenRenewed, UserBanned,
+} from '../../../schemas/facts.js'
 import { minute } from '../../facts.js'
 
 export { closed, minute, opened, requested } from '../../facts.js'
@@ -26,6 +28,18 @@ export function skipped (connectionId: string, seq: number, reason = 'no handler
 
 export function kicked (requestId: string, connectionId = ''): KickRequested {
   return { type: 'KickRequested', requestId, connectionId, reason: 'test' }
+}
+
+export function banned (banId: string, more: Partial<UserBanned> = {}): UserBanned {
+  return { type: 'UserBanned', banId, deviceId: '', tokenId: '', untilMs: 0, reason: 'spam', ...more }
+}
+
+export function lifted (banId: string): BanLifted {
+  return { type: 'BanLifted', banId, reason: '' }
+}
+
+export function renewed (connectionId: string, renewal: number, tokenId: string): TokenRenewed {
+  return { type: 'TokenRenewed', connectionId, renewal, tokenId }
 }
 
 /** An edge had no room for two uplinks. */

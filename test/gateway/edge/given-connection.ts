@@ -175,7 +175,7 @@ export function givenConnection (
 export type GivenConnection = ReturnType<typeof givenConnection>
 
 export function identity (more: Partial<Identity> = {}): Identity {
-  return { userId: 'ann', deviceId: undefined, expiresAtMs: Infinity, endsAtMs: Infinity, ...more }
+  return { userId: 'ann', deviceId: undefined, tokenId: '', expiresAtMs: Infinity, endsAtMs: Infinity, ...more }
 }
 
 function bytesOf (frames: Frame[]): number {

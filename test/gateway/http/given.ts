@@ -62,6 +62,9 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
     trace: async userId => ({ userId, steps: [], verdict: { code: 'acked', cause: '', text: 'acked' } }),
     state: async userId =>
       ({ userId, asOf: null, knownSince: null, userSeq: 0, sessions: [], connections: [], waiting: [] }),
+    ban: async ({ reason: _, ...command }) => ({ ...command, position: '3@1021.4' }),
+    liftBan: async () => {},
+    bansOf: async () => [],
     redeliver: async ({ requestId }) => ({ requestId, redelivered: [], notFound: [] }),
     drain: async command => ({ ...command, drainId: 'd1' }),
     drainState: async (nodeId, moves) => ({

@@ -13,6 +13,7 @@ t.test('The OpenAPI document', async t => {
     const routes = Object.entries(document.paths).flatMap(([path, methods]) =>
       Object.keys(methods as object).map(method => `${method.toUpperCase()} ${path}`))
     t.strictSame(routes.sort(), [
+      'DELETE /v1/bans/{banId}',
       'DELETE /v1/connections/{connectionId}',
       'DELETE /v1/users/{userId}/connections',
       'GET /healthz',
@@ -29,10 +30,12 @@ t.test('The OpenAPI document', async t => {
       'GET /v1/nodes/{nodeId}/drain',
       'GET /v1/topics',
       'GET /v1/uplinks',
+      'GET /v1/users/{userId}/bans',
       'GET /v1/users/{userId}/presence',
       'GET /v1/users/{userId}/state',
       'GET /v1/users/{userId}/trace',
       'POST /v1/backups',
+      'POST /v1/bans',
       'POST /v1/downlinks',
       'POST /v1/nodes/{nodeId}/drain',
       'POST /v1/presence',

@@ -1,0 +1,131 @@
+import { randomInt } from 'node:crypto'
+import type { BansKnown, Links, LocalEnds } from '../actors/links.js'
+import { type Ban, bansMax, isInForce } from '../actors/user/bans.js'
+import { type EventLog, formatPosition } from '../ledger/log.js'
+import { GatewayError } from '../schemas/errors.js'
+import type { Fact } from '../schemas/facts.js'
+import { partitionOf } from '../schemas/partitioning.js'
+import { ledger } from '../schemas/streams.js'
+
+export interface BansDeps {
+  readonly log: EventLog
+  readonly links: Links & Pick<LocalEnds, 'bansKnown'>
+  readonly nodeId: string
+  /** How long an answer is waited for; below the deadline of a look-up over HTTP. */
+  readonly answerMs?: number
+}
+
+/** Whom to keep out: the user, or one of his devices, or one of his tokens. */
+export interface BanCommand {
+  readonly userId: string
+  /** The same one again bans nobody a second time, and brings back nothing that was lifted. */
+  readonly banId: string
+  /** Empty for any; at most one of them is there. */
+  readonly deviceId: string
+  readonly tokenId: string
+  /** ms since 1970; 0 for never. */
+  readonly untilMs: number
+  readonly reason: string
+}
+
+/** Of the ban that stands, which is the first one with its id. */
+export interface BanAnswer extends Omit<BanCommand, 'reason'> {
+  /** Where it is in the ledger, `3@1021.4`; undefined where it was there before. */
+  readonly position: string | undefined
+}
+
+export interface LiftCommand {
+  readonly userId: string
+  readonly banId: string
+  readonly reason: string
+}
+
+/**
+ * Writes bans into users' ledgers, and asks user actors for those that there are: the ledger keeps its entries for
+ * some days, and the state that is made of them keeps a ban until it is over.
+ */
+export class BanRequests {
+  readonly #deps: BansDeps
+  readonly #partitions: number
+  readonly #asked = new Map<number, (bans: readonly Ban[]) => void>()
+  /** Not from 1: an answer to the process that had our node id before us must not meet a question of ours. */
+  #lastId = randomInt(1 << 28)
+
+  constructor (deps: BansDeps) {
+    this.#deps = deps
+    this.#partitions = deps.log.partitions(ledger)
+    deps.links.bansKnown = ({ askId, bans }: BansKnown) => { this.#asked.get(askId)?.(bans) }
+  }
+
+  /**
+   * Resolves once it is durable. Where nobody says which bans there are, it is written all the same.
+   *
+   * @throws GatewayError `bad-request` where the user has as many as are kept; `ledger-unavailable`
+   */
+  async ban (command: BanCommand): Promise<BanAnswer> {
+    const { userId, reason, ...fact } = command
+    const bans = await this.#ofUser(userId).catch(() => [])
+    const known = bans.find(({ banId }) => banId === command.banId)
+    if (known) {
+      const { banId, deviceId, tokenId, untilMs } = known
+      return { userId, banId, deviceId, tokenId, untilMs, position: undefined }
+    }
+    if (bans.filter(ban => isInForce(ban, Date.now())).length >= bansMax) {
+      throw new GatewayError('bad-request', `user ${userId} has ${bansMax} bans: lift some, or ban the user, first`)
+    }
+    return { userId, ...fact, position: await this.#append(userId, { type: 'UserBanned', ...fact, reason }) }
+  }
+
+  /**
+   * Resolves once that is durable.
+   *
+   * @throws GatewayError `not-found` where the user has no such ban; `ledger-unavailable`
+   */
+  async lift ({ userId, banId, reason }: LiftCommand): Promise<void> {
+    const bans = await this.#ofUser(userId).catch(() => undefined)
+    if (bans && !bans.some(ban => ban.banId === banId)) {
+      throw new GatewayError('not-found', `user ${userId} has no ban ${banId}`)
+    }
+    await this.#append(userId, { type: 'BanLifted', banId, reason })
+  }
+
+  /**
+   * Those that are in force, oldest first.
+   *
+   * @throws GatewayError `not-ready` where the owner of the user does not say so in time
+   */
+  async of (userId: string): Promise<readonly Ban[]> {
+    const nowMs = Date.now()
+    return (await this.#ofUser(userId)).filter(ban => isInForce(ban, nowMs))
+  }
+
+  async #ofUser (userId: string): Promise<readonly Ban[]> {
+    const { log, links, nodeId, answerMs = 1_500 } = this.#deps
+    const partition = partitionOf(userId, this.#partitions)
+    const askId = ++this.#lastId
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        reject(new GatewayError('not-ready', 'the owner of this user does not answer: it may be moving (see /readyz)'))
+      }, answerMs)
+    })
+    const answer = new Promise<readonly Ban[]>(resolve => { this.#asked.set(askId, resolve) })
+    const ask = async () => {
+      const { next: asOf } = await log.bounds(ledger, partition)
+      links.toUser({ type: 'askBans', userId, partition, nodeId, askId, asOf })
+      return await answer
+    }
+    try {
+      return await Promise.race([ask(), late])
+    } finally {
+      clearTimeout(timer)
+      this.#asked.delete(askId)
+    }
+  }
+
+  async #append (userId: string, fact: Fact): Promise<string> {
+    const partition = partitionOf(userId, this.#partitions)
+    const { offset, index } = await this.#deps.log.append(ledger, partition, [{ userId, atMs: Date.now(), fact }])
+    return formatPosition({ partition, offset, index })
+  }
+}
