@@ -19,7 +19,7 @@ import { checkGroup } from './groups.js'
 import { checkRights, needsOf } from './rights.js'
 import { retentionSettings } from './topic-settings.js'
 import { TopicWatch } from './topic-watch.js'
-import { ensureTopics, findTopics, reach, type TopicPolicy, type WantedTopic } from './topics.js'
+import { ensureTopics, findTopics, patiently, reach, type TopicPolicy, type WantedTopic } from './topics.js'
 import { checkWire } from './wire-check.js'
 
 export interface KafkaLogOptions extends ClusterOptions {
@@ -141,24 +141,26 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
   try {
     await reach(cluster, options.brokers)
     if (options.readOnly) {
-      await findTopics(cluster, options.streams.map(({ stream }) => `${options.topicPrefix}.${stream.name}`))
+      const names = options.streams.map(({ stream }) => `${options.topicPrefix}.${stream.name}`)
+      await patiently(() => findTopics(cluster, names))
       return new Log(cluster, options)
     }
     const wanted = wantedOf(options)
-    await ensureTopics(cluster, wanted, options.topics)
+    await patiently(() => ensureTopics(cluster, wanted, options.topics))
     const nameOf = (name: string) => `${options.topicPrefix}.${name}`
     const changelogs = (options.changelogs ?? []).map(({ name, like }) => (
       { ...changelogTopic(nameOf(name), cluster.partitions(nameOf(like.name))), like: nameOf(like.name) }))
-    await ensureTopics(cluster, changelogs, options.topics)
+    await patiently(() => ensureTopics(cluster, changelogs, options.topics))
     // The transactional id of one partition stands for all: rights are granted to what they begin with.
-    await checkRights(cluster, [...wanted, ...changelogs], changelogs.map(({ topic }) => `${topic}.0`))
+    const ids = changelogs.map(({ topic }) => `${topic}.0`)
+    await patiently(() => checkRights(cluster, [...wanted, ...changelogs], ids))
     const watch = new TopicWatch({
       cluster,
       wanted: [...wanted, ...changelogs],
       health: options.health ?? nobodyWatches,
       everyMs: options.slowMs ?? slowMsDefault,
     })
-    await watch.start()
+    await patiently(() => watch.start())
     return new Log(cluster, options, watch)
   } catch (err) {
     cluster.close()

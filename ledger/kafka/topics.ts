@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cluster } from './cluster.js'
-import { NotAdmitted, NotSetUp, UnsupportedBroker } from './no-answer.js'
+import { NoAnswer, NotAdmitted, NotSetUp, UnsupportedBroker } from './no-answer.js'
 import { type NeedsOfTopic, prefixOf } from './rights.js'
 import { judge, judgeError, tellCode } from './verdicts.js'
 import { createTopics, type Metadata, type NewTopic } from './wire.js'
@@ -33,6 +33,7 @@ export interface TopicPolicy {
 const replicasMax = 3
 const reachMs = 10_000
 const createMs = 30_000
+const busyMs = 30_000
 const createPauseMs = 250
 const alreadyExists = 36
 const unknownTopic = 3
@@ -60,12 +61,28 @@ export async function reach (cluster: Cluster, brokers: readonly string[]): Prom
 }
 
 /**
- * Creates the topics that are absent, and waits until each partition of all has a leader. A topic that exists stays as
- * it is.
+ * For a node that starts: a broker that has answered before may be busy for a while, perhaps with the very topics that
+ * the node has it create. What got no answer is asked again, for half a minute.
+ *
+ * @param question may be asked again whatever became of it
+ */
+export async function patiently<T> (question: () => Promise<T>): Promise<T> {
+  for (const end = Date.now() + busyMs; ; await sleep(250)) {
+    try {
+      return await question()
+    } catch (err) {
+      if (!(err instanceof NoAnswer) || err instanceof NotAdmitted || Date.now() > end) throw err
+    }
+  }
+}
+
+/**
+ * Creates the topics that are absent, and waits until each partition of all has a leader: a slow cluster takes minutes
+ * for hundreds of them, so it is waited for as long as more of them appear. A topic that exists stays as it is.
  *
  * @throws NotSetUp when one is absent and `checkOnly` is set, may not be seen or created, or has another number of
  *   partitions than the one it is `like`; Error when the cluster refuses to create one for another reason, or a
- *   partition stays without a leader
+ *   partition is without a leader and for 30 s no other one got one; NoAnswer when no broker has answered
  */
 export async function ensureTopics (
   cluster: Cluster, wanted: readonly WantedTopic[], policy: TopicPolicy = {}
@@ -92,11 +109,15 @@ async function ensureAll (cluster: Cluster, wanted: readonly WantedTopic[], poli
     topicMetadata.some(found => found.topic === topic && found.topicErrorCode === unknownTopic))
   if (absent.length > 0 && policy.checkOnly) throw notThere(absent)
   if (absent.length > 0) await create(cluster, absent, policy)
-  for (const end = Date.now() + createMs; ; await sleep(50)) {
+  let most = 0
+  for (let end = Date.now() + createMs; ; await sleep(50)) {
     await cluster.refresh()
-    const leaderless = names.find(topic => !hasLeaders(cluster, topic))
+    const leaderless = names.find(topic => leadersOf(cluster, topic) < Math.max(1, cluster.partitions(topic)))
     if (leaderless === undefined) return
+    const led = names.reduce((sum, topic) => sum + leadersOf(cluster, topic), 0)
+    if (led > most) end = Date.now() + createMs
     if (Date.now() > end) throw new Error(`Kafka topic ${leaderless}: a partition has no leader`)
+    most = Math.max(most, led)
   }
 }
 
@@ -186,8 +207,9 @@ function refuseDenied (topics: Metadata['topicMetadata']): void {
     `grant DESCRIBE, READ and WRITE on topics ${prefixOf(denied.topic)}* (docs/operations.md, Managed Kafka and Redis)`)
 }
 
-function hasLeaders (cluster: Cluster, topic: string): boolean {
-  const partitions = cluster.partitions(topic)
-  for (let p = 0; p < partitions; p++) if (cluster.leaderOf(topic, p) === undefined) return false
-  return partitions > 0
+/** How many partitions of the topic have one. */
+function leadersOf (cluster: Cluster, topic: string): number {
+  let led = 0
+  for (let p = 0; p < cluster.partitions(topic); p++) if (cluster.leaderOf(topic, p) !== undefined) led++
+  return led
 }
