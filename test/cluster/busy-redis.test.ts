@@ -10,7 +10,7 @@ import { redisMissing, startRedis } from './redis.js'
 /** Of 1 MiB each: far more than Redis takes while a report goes there and back. */
 const writesBefore = 100
 
-t.test('What nodes say of themselves', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 230_000 }, async t => {
+t.test('What nodes say of themselves', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 450_000 }, async t => {
   const [kafka, redis] = await Promise.all([startKafka(t), startRedis(t)])
   const config = readConfig({
     KAFKA_BROKERS: kafka.brokers.join(','),

@@ -7,7 +7,7 @@ import { redisMissing, startRedis, startRedisCluster } from './redis.js'
 
 let prefixes = 0
 
-t.test('Nodes of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 230_000 }, async t => {
+t.test('Nodes of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 450_000 }, async t => {
   const kafka = await startKafka(t)
 
   await t.test('hold one conversation over one Redis', async t => {

@@ -5,7 +5,7 @@ import { kafkaMissing } from './kafka.js'
 import { everyRole, startCluster } from './nodes.js'
 import { redisMissing } from './redis.js'
 
-t.test('A cluster whose Redis has lost everything', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 230_000 }, async t => {
+t.test('A cluster whose Redis has lost everything', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 450_000 }, async t => {
   const cluster = await startCluster(t, `emptied-${process.pid}`)
   const [edge, other] = await whileClockIsBack(t, 120_000, () =>
     Promise.all([cluster.start('edge', 'edge'), cluster.start('other', everyRole)]))

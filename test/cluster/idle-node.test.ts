@@ -9,7 +9,7 @@ import { redisMissing, startRedis } from './redis.js'
 const partitions = 48
 const restMs = 4_000
 
-t.test('A node with many partitions', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 200_000 }, async t => {
+t.test('A node with many partitions', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 450_000 }, async t => {
   const [kafka, redis] = await Promise.all([startKafka(t), startRedis(t)])
   const env = (prefix: string) => ({
     KAFKA_BROKERS: kafka.brokers.join(','),

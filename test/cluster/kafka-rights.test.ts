@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import kafkajs, { Kafka, logLevel } from 'kafkajs'
+import kafkajs from 'kafkajs'
 import { readConfig } from '../../gateway/config.js'
 import { kafkaFindings } from '../../gateway/doctor/kafka.js'
 import { openKafkaLog } from '../../ledger/kafka/log.js'
@@ -7,18 +7,18 @@ import { statesName, streams } from '../../ledger/streams.js'
 import { ledger } from '../../schemas/streams.js'
 import { until } from '../faults/node-process.js'
 import { lastingConditions } from '../lasting.js'
-import { kafkaMissing, startKafka } from './kafka.js'
+import { kafkaMissing, outsideKafka, startKafka } from './kafka.js'
 
 const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs
 
-t.test('A right that the user of a node lacks', { skip: kafkaMissing() ?? false, timeout: 110_000 }, async t => {
+t.test('A right that the user of a node lacks', { skip: kafkaMissing() ?? false, timeout: 450_000 }, async t => {
   const { brokers } = await startKafka(t, {
     properties: {
       'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
       'allow.everyone.if.no.acl.found': 'true',
     },
   })
-  const admin = new Kafka({ brokers, logLevel: logLevel.NOTHING }).admin()
+  const admin = outsideKafka(brokers).admin()
   await admin.connect()
   t.teardown(() => admin.disconnect())
   const { TOPIC, TRANSACTIONAL_ID } = AclResourceTypes

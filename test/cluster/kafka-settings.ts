@@ -5,6 +5,14 @@ export interface Ports { readonly id: number, readonly broker: number, readonly 
 /** A further port of each broker, such as one with TLS; its settings begin with `listener.name.<name>.`. */
 export interface Listener { readonly name: string, readonly protocol: 'SSL' | 'SASL_SSL' | 'SASL_PLAINTEXT', readonly port: number }
 
+/**
+ * Of several brokers, the partitions of one that crashed move after this, not after 9 s, nor is it let in again before.
+ * Shorter, and a busy machine would lose brokers that are alive.
+ */
+export const crashedBrokerMs = 4_000
+/** A broker without others: nothing can move, and one that was only slow must not take all leaders with it. */
+const loneBrokerMs = 15_000
+
 /** For a quick start and a small process. Logged is only what went wrong, and the line that says "started". */
 export function javaOptions (jarsDirectory: string): string[] {
   return [
@@ -61,9 +69,7 @@ export function brokerProperties (
     'auto.create.topics.enable': false,
     'group.initial.rebalance.delay.ms': 0,
     'group.min.session.timeout.ms': 1_000,
-    // A crashed broker's partitions move after this, not after 9 s, nor is it let in again before. Shorter, and a busy
-    // machine would lose brokers that are alive.
-    'broker.session.timeout.ms': 4_000,
+    'broker.session.timeout.ms': replicas > 1 ? crashedBrokerMs : loneBrokerMs,
     'broker.heartbeat.interval.ms': 500,
     'num.network.threads': 2,
     'num.io.threads': 4,

@@ -106,6 +106,18 @@ export async function startKafka (
   }
 }
 
+/** A program of somebody else, as patient as a busy machine takes. */
+export function outsideKafka (brokers: readonly string[], clientId = 'outside'): Kafka {
+  return new Kafka({
+    brokers: [...brokers],
+    clientId,
+    logLevel: logLevel.NOTHING,
+    connectionTimeout: 20_000,
+    requestTimeout: 60_000,
+    retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 60 },
+  })
+}
+
 /** Runs one of Kafka's own tools, by the name of its class. */
 export async function runKafkaTool (...args: string[]): Promise<void> {
   await runJava(...javaOptions(jarsIn(directoryOf(server))), ...args)
@@ -118,7 +130,7 @@ async function startNode (node: Node): Promise<void> {
 
 /** A broker serves before it has heard of the others. */
 async function waitForBrokers ({ address }: Node, count: number): Promise<void> {
-  const admin = new Kafka({ brokers: [address], logLevel: logLevel.NOTHING }).admin()
+  const admin = outsideKafka([address]).admin()
   await admin.connect()
   try {
     while ((await admin.describeCluster()).brokers.length < count) await new Promise(resolve => setTimeout(resolve, 20))

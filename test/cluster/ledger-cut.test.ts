@@ -1,24 +1,23 @@
 import { createRequire } from 'node:module'
-import { Kafka, logLevel } from 'kafkajs'
 import t from 'tap'
 import { run } from '../cli/given.js'
 import { auditOfTopics } from '../faults/audit.js'
 import { BusyClient } from '../faults/busy-client.js'
 import { apiKey, type NodeProcess, request, startProcess, until } from '../faults/node-process.js'
-import { kafkaMissing, startKafka } from './kafka.js'
+import { kafkaMissing, outsideKafka, startKafka } from './kafka.js'
 import { redisMissing, startRedis } from './redis.js'
 
 // Node finds no names of these in kafkajs.
 const { ConfigResourceTypes } = createRequire(import.meta.url)('kafkajs') as typeof import('kafkajs')
 
-t.test('The ledger of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 110_000 }, async t => {
+t.test('The ledger of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 450_000 }, async t => {
   const [{ brokers }, { url }] = await Promise.all([startKafka(t), startRedis(t)])
   const prefix = `kept-${process.pid}`
   const topic = `${prefix}.ledger`
   const env = {
     KAFKA_BROKERS: brokers.join(), REDIS_URL: url, LEDGERLINE_TOPIC_PREFIX: prefix, LEDGERLINE_PARTITIONS: '1',
   }
-  const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin()
+  const admin = outsideKafka(brokers).admin()
   await admin.connect()
   t.teardown(() => admin.disconnect())
   const bounds = async () => {

@@ -6,12 +6,13 @@ import { readConfig } from '../../gateway/config.js'
 import { kafkaFindings } from '../../gateway/doctor/kafka.js'
 import { run, start } from '../cli/given.js'
 import { until } from '../gateway/node.js'
+import { outsideKafka } from './kafka.js'
 import { redisMissing, startRedis } from './redis.js'
 import { passwords, secureKafkaMissing, startSecureKafka } from './secure-kafka.js'
 import { findPort } from './server-process.js'
 
 // Node finds no names of these in kafkajs.
-const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, Kafka, logLevel, ResourcePatternTypes } =
+const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } =
   createRequire(import.meta.url)('kafkajs') as typeof import('kafkajs')
 
 t.test('A node that may do only what docs/operations.md says', { skip: secureKafkaMissing() ?? redisMissing() ?? false }, async t => {
@@ -107,7 +108,7 @@ async function started (t: Test, env: Record<string, string>): Promise<string> {
 async function grant (
   broker: string, granted: ReadonlyArray<[type: number, prefix: string, operations: number[]]>
 ): Promise<void> {
-  const admin = new Kafka({ brokers: [broker], logLevel: logLevel.NOTHING }).admin()
+  const admin = outsideKafka([broker]).admin()
   await admin.connect()
   await admin.createAcls({
     acl: granted.flatMap(([resourceType, resourceName, operations]) => operations.map(operation => ({

@@ -14,6 +14,7 @@ export interface ServerProcess {
   end (signal: NodeJS.Signals): Promise<void>
 }
 
+/** Bounds what hangs: on a busy machine three brokers that start at once take most of a minute. */
 const readyWithinMs = 180_000
 const logCharsMax = 20_000
 
@@ -86,14 +87,30 @@ function dyingWithUs (command: string): string[] {
 
 /**
  * A free port of loopback, below those that the system gives to outgoing connections: so a server that is stopped for a
- * while finds its port free when it comes back.
+ * while finds its port free when it comes back. No other test is given it while this process lives.
  */
 export async function findPort (): Promise<number> {
   for (;;) {
     const port = 15_000 + Math.trunc(Math.random() * 15_000)
     if (given.has(port)) continue
     given.add(port)
-    if (await isFree(port)) return port
+    if (await isOurs(port) && await isFree(port)) return port
+  }
+}
+
+/**
+ * A server listens seconds after its port was chosen, and not while it is stopped; another test would find it free. So
+ * whoever is given one holds a name for it, which the kernel frees with the process (Linux alone has such names).
+ */
+async function isOurs (port: number): Promise<boolean> {
+  if (process.platform !== 'linux') return true
+  const holder = createServer()
+  try {
+    await once(holder.listen(`\0ledgerline-test-port-${port}`), 'listening')
+    holder.unref()
+    return true
+  } catch {
+    return false
   }
 }
 

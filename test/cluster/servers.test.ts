@@ -1,13 +1,13 @@
 import { Redis } from 'ioredis'
-import { Kafka, logLevel } from 'kafkajs'
 import t from 'tap'
-import { kafkaMissing, startKafka } from './kafka.js'
+import { kafkaMissing, outsideKafka, startKafka } from './kafka.js'
+import { crashedBrokerMs } from './kafka-settings.js'
 import { redisMissing, startRedis, startRedisCluster } from './redis.js'
 import { registryMissing, startRegistry } from './registry.js'
 
 t.test('Kafka', { skip: kafkaMissing() ?? false }, async t => {
   t.test('keeps its records when its only broker crashes', async t => {
-    const kafka = await startKafka(t)
+    const kafka = await startKafka(t, { properties: { 'broker.session.timeout.ms': `${crashedBrokerMs}` } })
     await createTopic(kafka.brokers, 1)
     await append(kafka.brokers, 'before')
     const [pid] = kafka.pids
@@ -56,19 +56,15 @@ t.test('The schema registry', { skip: registryMissing() ?? false }, async t => {
   })
 })
 
-function client (brokers: string[]): Kafka {
-  return new Kafka({ brokers, logLevel: logLevel.NOTHING, retry: { initialRetryTime: 50, retries: 12 } })
-}
-
 async function createTopic (brokers: string[], replicationFactor: number): Promise<void> {
-  const admin = client(brokers).admin()
+  const admin = outsideKafka(brokers).admin()
   await admin.connect()
-  await admin.createTopics({ topics: [{ topic: 'topic', numPartitions: 1, replicationFactor }], waitForLeaders: true })
+  await admin.createTopics({ topics: [{ topic: 'topic', numPartitions: 1, replicationFactor }], waitForLeaders: true, timeout: 60_000 })
   await admin.disconnect()
 }
 
 async function append (brokers: string[], value: string): Promise<void> {
-  const producer = client(brokers).producer({ allowAutoTopicCreation: false })
+  const producer = outsideKafka(brokers).producer({ allowAutoTopicCreation: false })
   await producer.connect()
   try {
     await producer.send({ topic: 'topic', acks: -1, messages: [{ value }] })
@@ -78,7 +74,7 @@ async function append (brokers: string[], value: string): Promise<void> {
 }
 
 async function readTwo (brokers: string[]): Promise<string[]> {
-  const consumer = client(brokers).consumer({ groupId: 'group', allowAutoTopicCreation: false })
+  const consumer = outsideKafka(brokers).consumer({ groupId: 'group', allowAutoTopicCreation: false })
   await consumer.connect()
   await consumer.subscribe({ topic: 'topic', fromBeginning: true })
   const values: string[] = []

@@ -4,7 +4,7 @@ import { type NodeProcess, request, startProcess, tokenFor, until } from './node
 
 const size = 320
 
-t.test(`${size} clients of a node that may open 256 files`, { timeout: 230_000 }, async t => {
+t.test(`${size} clients of a node that may open 256 files`, { timeout: 450_000 }, async t => {
   const node = await startProcess(t, t.testdir(), {}, { descriptors: 256 })
   const clients = await Promise.all(Array.from({ length: size }, async (_, i) => {
     const token = await tokenFor(`user${i}`)

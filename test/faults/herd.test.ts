@@ -10,7 +10,7 @@ const size = 1_000
 const baseMs = 1_000
 const capMs = 60_000
 
-t.test(`${size} clients that are dropped at once`, { timeout: 230_000 }, async t => {
+t.test(`${size} clients that are dropped at once`, { timeout: 450_000 }, async t => {
   const directory = t.testdir()
   const ports = { LEDGERLINE_HTTP_PORT: `${await findPort()}`, LEDGERLINE_TCP_PORT: `${await findPort()}` }
   const start = async () => await startProcess(t, directory, ports)

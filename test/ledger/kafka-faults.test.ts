@@ -4,6 +4,7 @@ import { openKafkaLog } from '../../ledger/kafka/log.js'
 import type { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import { kafkaMissing, startKafka, type TestKafka } from '../cluster/kafka.js'
+import { crashedBrokerMs } from '../cluster/kafka-settings.js'
 import { collect, collector, note, noteStream, until, type Note } from './log-contract.js'
 
 const sendDeadlineMs = 1_500
@@ -52,7 +53,7 @@ t.setTimeout(450_000) // brokers start again and again
 
 t.test('the Kafka log', { skip: kafkaMissing() ?? false }, async t => {
   await t.test('loses nothing that it acked when the broker crashes and comes back', async t => {
-    const kafka = await startKafka(t)
+    const kafka = await startKafka(t, { properties: { 'broker.session.timeout.ms': `${crashedBrokerMs}` } })
     const stream = noteStream()
     const log = await openLog(t, kafka, stream)
     const follower = collector()

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { open, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { CompressionTypes, Kafka, logLevel } from 'kafkajs'
+import { CompressionTypes } from 'kafkajs'
 import { parseAddress } from '../../ledger/kafka/address.js'
 import { Connection } from '../../ledger/kafka/connection.js'
 import { singleObjectFormat } from '../../ledger/kafka/format.js'
@@ -11,7 +11,7 @@ import { openKafkaLog, type KafkaLog } from '../../ledger/kafka/log.js'
 import { fetch } from '../../ledger/kafka/record-apis.js'
 import { rejectedStream } from '../../ledger/rejected.js'
 import { uplinks, type RecordStream } from '../../schemas/streams.js'
-import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { kafkaMissing, outsideKafka, startKafka } from '../cluster/kafka.js'
 import { findExecutable } from '../cluster/server-process.js'
 import { accepted as acceptedUplink } from './accepted.js'
 import { until } from './log-contract.js'
@@ -49,7 +49,7 @@ async function followed (log: KafkaLog): Promise<number[]> {
 t.test('what others write to Kafka', { skip: kafkaMissing() ?? false }, async t => {
   const { brokers, directories } = await startKafka(t)
   const [broker] = brokers as [string]
-  const outside = new Kafka({ brokers, clientId: 'outside', logLevel: logLevel.NOTHING })
+  const outside = outsideKafka(brokers)
   const admin = outside.admin()
   await admin.connect()
   t.teardown(() => admin.disconnect())
@@ -58,7 +58,7 @@ t.test('what others write to Kafka', { skip: kafkaMissing() ?? false }, async t 
   async function given (t: Test, topicPrefix: string, compression = 'producer') {
     const configEntries = [{ name: 'compression.type', value: compression }]
     await admin.createTopics({
-      waitForLeaders: true, topics: [{ topic: `${topicPrefix}.uplinks`, numPartitions: 1, configEntries }],
+      waitForLeaders: true, timeout: 60_000, topics: [{ topic: `${topicPrefix}.uplinks`, numPartitions: 1, configEntries }],
     })
     const rejections: string[] = []
     const log = await openKafkaLog({
@@ -75,9 +75,9 @@ t.test('what others write to Kafka', { skip: kafkaMissing() ?? false }, async t 
 
   /** The codec that the attributes of the first batch name. */
   async function codecIn (topic: string): Promise<string | undefined> {
-    const connection = await Connection.open(parseAddress(broker), { clientId: 'test' }, 5_000)
+    const connection = await Connection.open(parseAddress(broker), { clientId: 'test' }, 60_000)
     const from = [{ topic, partition: 0, offset: 0n, bytesMax: 1 << 20, leaderEpoch: -1 }]
-    const { partitions: [answer] } = await connection.send(fetch, { waitMs: 0, bytesMax: 1 << 20, from }, 5_000)
+    const { partitions: [answer] } = await connection.send(fetch, { waitMs: 0, bytesMax: 1 << 20, from }, 60_000)
     connection.destroy(new Error('done'))
     return ['none', ...codecs][answer!.batches[22]! & 7]
   }

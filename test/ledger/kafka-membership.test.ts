@@ -8,7 +8,7 @@ import { kafkaMissing, startKafka } from '../cluster/kafka.js'
 import { lastingConditions } from '../lasting.js'
 import { collector, note, noteStream, until } from './log-contract.js'
 
-t.setTimeout(110_000)
+t.setTimeout(450_000)
 
 const stream = noteStream()
 
@@ -26,7 +26,7 @@ class Node {
       topicPrefix,
       clientId: 'test',
       streams: [{ stream, partitions: 4 }],
-      sessionTimeoutMs: 15_000, // longer than a restart takes on a busy machine
+      sessionTimeoutMs: 45_000, // longer than a restart takes on a busy machine
       groupInstanceId,
       health,
       failed: (what, err) => { t.comment(what, err.message) },

@@ -1,13 +1,13 @@
 import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
-import { CompressionTypes, Kafka, logLevel } from 'kafkajs'
+import { CompressionTypes } from 'kafkajs'
 import { singleObjectFormat, traceparentOf } from '../../ledger/kafka/format.js'
 import { openKafkaLog } from '../../ledger/kafka/log.js'
 import { rejectedStream } from '../../ledger/rejected.js'
 import { headerBytes } from '../../schemas/single-object.js'
 import { uplinks, type RecordStream } from '../../schemas/streams.js'
-import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { kafkaMissing, outsideKafka, startKafka } from '../cluster/kafka.js'
 import { accepted as acceptedUplink } from './accepted.js'
 import { until } from './log-contract.js'
 
@@ -23,7 +23,7 @@ async function read<T> (log: Awaited<ReturnType<typeof openKafkaLog>>, stream: R
 
 t.test('a public stream in Kafka', { skip: kafkaMissing() ?? false }, async t => {
   const { brokers } = await startKafka(t)
-  const outside = new Kafka({ brokers, clientId: 'outside', logLevel: logLevel.NOTHING })
+  const outside = outsideKafka(brokers)
   const rejections: string[] = []
 
   async function open (t: Test) {

@@ -4,10 +4,9 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { Kafka, logLevel } from 'kafkajs'
 import t, { type Test } from 'tap'
 import { traceparentOf } from '../../ledger/kafka/format.js'
-import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { kafkaMissing, outsideKafka, startKafka } from '../cluster/kafka.js'
 import { findPython, pythonMissing } from '../cluster/python.js'
 import { redisMissing, startRedis } from '../cluster/redis.js'
 import { registryMissing, startRegistry } from '../cluster/registry.js'
@@ -92,7 +91,7 @@ t.test('The public streams', { skip: missing }, async t => {
   const [broker] = kafka.brokers as [string]
   const directory = t.testdir()
   const env = { KAFKA_BROKERS: broker, REDIS_URL: redis.url, LEDGERLINE_PARTITIONS: '2', LEDGERLINE_LEASE_MS: '3000' }
-  const outside = new Kafka({ brokers: [broker], logLevel: logLevel.NOTHING })
+  const outside = outsideKafka([broker])
   const producer = outside.producer()
   await producer.connect()
   t.teardown(() => producer.disconnect())

@@ -1,21 +1,21 @@
 import t from 'tap'
-import { Kafka, logLevel } from 'kafkajs'
 import { openKafkaLog } from '../../ledger/kafka/log.js'
-import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { kafkaMissing, outsideKafka, startKafka } from '../cluster/kafka.js'
 import { lastingConditions } from '../lasting.js'
 import { note, noteStream, until } from './log-contract.js'
 
-t.setTimeout(230_000)
+t.setTimeout(450_000)
 
 t.test('a Kafka that has too few replicas for one topic', { skip: kafkaMissing() ?? false }, async t => {
   const kafka = await startKafka(t, { brokers: 3 })
   const { brokers } = kafka
-  const admin = new Kafka({ brokers, logLevel: logLevel.NOTHING }).admin()
+  const admin = outsideKafka(brokers).admin()
   await admin.connect()
   t.teardown(() => admin.disconnect())
   const [short, enough] = [noteStream(), noteStream()]
   await admin.createTopics({
     waitForLeaders: false,
+    timeout: 60_000,
     topics: [[short, '3'] as const, [enough, '1'] as const].map(([{ name }, value]) => ({
       topic: `test.${name}`,
       replicaAssignment: [{ partition: 0, replicas: [1, 2, 3] }],

@@ -20,11 +20,13 @@ t.test('appends to Kafka', async t => {
   await t.test('to one partition that has an error take nothing from its neighbours', async t => {
     let isFailing = true
     const { appender, requests, lasting, append } = given(t, partition => partition === 0 && isFailing ? 19 : 0)
+    const sinceMs = performance.now()
     const waiting = append(0, 'late')
-    await until(() => requests.filter(([first]) => first?.partition === 0).length === 1)
+    await until(() => requests.filter(([first]) => first?.partition === 0).length > 0)
     for (let i = 0; i < 200; i++) await append(1, `${i}`)
     const tries = requests.flat().filter(({ partition }) => partition === 0).length
-    t.ok(tries < 10, `${tries} tries of one beside 200 appends to the other`)
+    const seconds = (performance.now() - sinceMs) / 1_000 // it is tried once a second in the end
+    t.ok(tries < 10 + seconds, `${tries} tries of one beside 200 appends to the other`)
     t.strictSame([...lasting], [['appends test.notes/0', 'test.notes/0: NOT_ENOUGH_REPLICAS']])
     t.equal(appender.health().ok, true)
     isFailing = false
@@ -111,7 +113,7 @@ t.test('appends to Kafka', async t => {
 interface Options { readonly slowMs?: number, readonly sendDeadlineMs?: number }
 
 /** An appender whose one broker answers by the script, and stores what it says 0 to. */
-function given (t: Test, script: Script, { slowMs = 10_000, sendDeadlineMs = 5_000 }: Options = {}) {
+function given (t: Test, script: Script, { slowMs = 10_000, sendDeadlineMs = 60_000 }: Options = {}) {
   const topics = new TopicBook()
   topics.know([topic, nodesTopic])
   topics.learn([topic, nodesTopic].map(topic => ({

@@ -1,8 +1,7 @@
-import { Kafka, logLevel } from 'kafkajs'
 import t from 'tap'
 import { inspectKafka } from '../../ledger/kafka/inspect.js'
 import { openKafkaLog, type KafkaLogOptions } from '../../ledger/kafka/log.js'
-import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { kafkaMissing, outsideKafka, startKafka } from '../cluster/kafka.js'
 import { noteStream } from './log-contract.js'
 
 t.test('topics that are not there', { skip: kafkaMissing() ?? false }, async t => {
@@ -30,13 +29,15 @@ t.test('topics that are not there', { skip: kafkaMissing() ?? false }, async t =
     })
     t.equal(topics[0]!.error, 'UNKNOWN_TOPIC_OR_PARTITION')
 
-    const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin()
+    const admin = outsideKafka(brokers).admin()
     await admin.connect()
     await admin.createTopics({
+      timeout: 60_000,
       topics: [name('checked'), `${name('checked')}.rejected`].map(topic => ({ topic, numPartitions: 3 })),
     })
     await t.rejects(openKafkaLog(options), /create checked\.states \(partitions=3, cleanup\.policy=compact/)
     await admin.createTopics({
+      timeout: 60_000,
       topics: [{
         topic: 'checked.states', numPartitions: 3, configEntries: [{ name: 'cleanup.policy', value: 'compact' }],
       }],
@@ -66,7 +67,7 @@ t.test('topics that are not there', { skip: kafkaMissing() ?? false }, async t =
 
   await t.test('are told where they delete by themselves what must be kept', async t => {
     const id = 'deleting'
-    const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin()
+    const admin = outsideKafka(brokers).admin()
     await admin.connect()
     t.teardown(() => admin.disconnect())
     const options = optionsOf(id, { streams: [{ stream, partitions: 3, keepsAll: true }] })

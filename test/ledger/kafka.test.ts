@@ -1,11 +1,10 @@
 import t, { type Test } from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Kafka, logLevel } from 'kafkajs'
 import { openKafkaLog, type KafkaLog } from '../../ledger/kafka/log.js'
 import type { Block } from '../../ledger/log.js'
 import { rejectedStream } from '../../ledger/rejected.js'
 import type { Stream } from '../../schemas/streams.js'
-import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { kafkaMissing, outsideKafka, startKafka } from '../cluster/kafka.js'
 import { collect, collector, logContract, note, notes, noteStream, until } from './log-contract.js'
 
 t.test('the Kafka log', { skip: kafkaMissing() ?? false }, async t => {
@@ -30,7 +29,7 @@ t.test('the Kafka log', { skip: kafkaMissing() ?? false }, async t => {
     open: openAt,
     openBounded: (t, stream, pendingBytesMax) => openAt(t, stream, 'one', { pendingBytesMax }),
     async cut (_log, { name }, partition, to) {
-      const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin()
+      const admin = outsideKafka(brokers).admin()
       await admin.connect()
       await admin.fetchTopicOffsets(`test.${name}`) // or it knows of no such topic
       await admin.deleteTopicRecords({ topic: `test.${name}`, partitions: [{ partition, offset: String(to) }] })
@@ -114,7 +113,7 @@ t.test('the Kafka log', { skip: kafkaMissing() ?? false }, async t => {
     const stream = noteStream()
     const log = await openAt(t, stream)
     for (const item of notes(6)) await log.append(stream, 0, [item])
-    const admin = new Kafka({ brokers, logLevel: logLevel.NOTHING }).admin()
+    const admin = outsideKafka(brokers).admin()
     await admin.connect()
     t.teardown(() => admin.disconnect())
     const topic = `test.${stream.name}`

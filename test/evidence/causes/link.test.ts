@@ -14,7 +14,7 @@ import { judge } from './told.js'
 const users = 8
 const missing = kafkaMissing() ?? redisMissing() ?? false
 
-t.test('A trace names what a link between nodes has lost', { skip: missing, timeout: 230_000 }, async t => {
+t.test('A trace names what a link between nodes has lost', { skip: missing, timeout: 450_000 }, async t => {
   const [kafka, redis] = await Promise.all([startKafka(t), startRedis(t)])
   const topicPrefix = `link-${process.pid}`
   const env = {
