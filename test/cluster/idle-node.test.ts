@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import { openKafkaLog } from '../../ledger/kafka/log.js'
 import { nodes } from '../../schemas/streams.js'
 import { startTestNode, until } from '../gateway/node.js'
+import { complaintsOf } from '../lasting.js'
 import { kafkaMissing, startKafka } from './kafka.js'
 import { redisMissing, startRedis } from './redis.js'
 
@@ -34,15 +35,18 @@ t.test('A node with many partitions', { skip: kafkaMissing() ?? redisMissing() ?
     t.comment(`${atStart} scripts at its start`)
     t.ok(atStart < 10 * partitions, 'at its start some calls a partition')
 
-    const before = await asked()
-    const sinceMs = performance.now()
-    await new Promise(resolve => setTimeout(resolve, restMs))
-    const after = await asked()
-    const seconds = (performance.now() - sinceMs) / 1_000
-    const count = (name: string) => (after[name] ?? 0) - (before[name] ?? 0)
-    const perSecond = (count('evalsha') + count('hgetall')) / seconds
-    t.comment(`${perSecond.toFixed(1)} a second at rest`)
-    t.ok(perSecond <= 20, 'and while nothing happens as few as one with a single partition')
+    // On a busy machine what belongs to the start goes on for a while.
+    await until('it asks as seldom as one with a single partition while nothing happens', async () => {
+      const before = await asked()
+      const sinceMs = performance.now()
+      await new Promise(resolve => setTimeout(resolve, restMs))
+      const after = await asked()
+      const seconds = (performance.now() - sinceMs) / 1_000
+      const count = (name: string) => (after[name] ?? 0) - (before[name] ?? 0)
+      const perSecond = (count('evalsha') + count('hgetall')) / seconds
+      t.comment(`${perSecond.toFixed(1)} a second at rest`)
+      return perSecond <= 20
+    })
   })
 
   await t.test('has one partition of the stream nodes', async t => {
@@ -58,7 +62,7 @@ t.test('A node with many partitions', { skip: kafkaMissing() ?? redisMissing() ?
       const { nodes } = (await again.request('GET', '/v1/nodes')).json as { nodes: Array<{ alive: boolean }> }
       return nodes.length === 1 && nodes[0]!.alive
     })
-    t.strictSame(again.logged, [], 'without a complaint')
+    t.strictSame(complaintsOf(again.logged), [], 'without a complaint')
   })
 })
 

@@ -19,14 +19,17 @@ const patienceMs = 60_000
 
 export const jwtSecret = 'the secret of every node in the tests'
 
+/** With the name of what is wrong where it tells of a condition. */
+export interface LogRecord { readonly level: number, readonly msg: string, readonly condition?: string }
+
 /** A whole node in this process, on a data directory of its own. */
 export class TestNode {
   /** Log records of level warn and above, or of the one that the test wanted. */
-  readonly logged: Array<{ level: number, msg: string }>
+  readonly logged: LogRecord[]
   readonly #running: RunningNode
 
   /** @param ca whom its clients trust, where it speaks TLS: PEM */
-  constructor (running: RunningNode, logged: Array<{ level: number, msg: string }>, readonly ca?: string) {
+  constructor (running: RunningNode, logged: LogRecord[], readonly ca?: string) {
     this.#running = running
     this.logged = logged
   }
@@ -122,7 +125,7 @@ export async function startTestNode (t: Test, environment: Environment = {}, lev
     LEDGERLINE_DATA: dataDir,
     ...environment,
   })
-  const logged: Array<{ level: number, msg: string }> = []
+  const logged: LogRecord[] = []
   const log = pino({ level }, { write (line: string) { logged.push(JSON.parse(line)) } })
   const running = await startNode(await ensureSecrets(config), log)
   t.teardown(() => running.stop())

@@ -58,7 +58,9 @@ t.test('what others write to Kafka', { skip: kafkaMissing() ?? false }, async t 
   async function given (t: Test, topicPrefix: string, compression = 'producer') {
     const configEntries = [{ name: 'compression.type', value: compression }]
     await admin.createTopics({
-      waitForLeaders: true, timeout: 60_000, topics: [{ topic: `${topicPrefix}.uplinks`, numPartitions: 1, configEntries }],
+      waitForLeaders: true,
+      timeout: 60_000,
+      topics: [{ topic: `${topicPrefix}.uplinks`, numPartitions: 1, configEntries }],
     })
     const rejections: string[] = []
     const log = await openKafkaLog({

@@ -19,7 +19,9 @@ type Script = (partition: number, batch: Buffer) => number | Error
 t.test('appends to Kafka', async t => {
   await t.test('to one partition that has an error take nothing from its neighbours', async t => {
     let isFailing = true
-    const { appender, requests, lasting, append } = given(t, partition => partition === 0 && isFailing ? 19 : 0)
+    const { appender, requests, lasting, append } = given(t, partition => partition === 0 && isFailing ? 19 : 0, {
+      sendDeadlineMs: 60_000,
+    })
     const sinceMs = performance.now()
     const waiting = append(0, 'late')
     await until(() => requests.filter(([first]) => first?.partition === 0).length > 0)
@@ -79,7 +81,9 @@ t.test('appends to Kafka', async t => {
 
   await t.test('whose outcome is not known are sent again after a denial, and never refused', async t => {
     const answers: Array<number | Error> = [new NoAnswer('late', true), 29, 0, 0]
-    const { requests, append } = given(t, (_, batch) => batch.length === 0 ? 87 : answers.shift()!, { slowMs: 20 })
+    const { requests, append } = given(t, (_, batch) => batch.length === 0 ? 87 : answers.shift()!, {
+      slowMs: 20, sendDeadlineMs: 60_000,
+    })
     t.match(await append(0, 'a'), { partition: 0, offset: 0n })
     t.strictSame(texts(requests.flat()), ['a', 'a', 'a'])
   })
@@ -113,7 +117,7 @@ t.test('appends to Kafka', async t => {
 interface Options { readonly slowMs?: number, readonly sendDeadlineMs?: number }
 
 /** An appender whose one broker answers by the script, and stores what it says 0 to. */
-function given (t: Test, script: Script, { slowMs = 10_000, sendDeadlineMs = 60_000 }: Options = {}) {
+function given (t: Test, script: Script, { slowMs = 10_000, sendDeadlineMs = 5_000 }: Options = {}) {
   const topics = new TopicBook()
   topics.know([topic, nodesTopic])
   topics.learn([topic, nodesTopic].map(topic => ({

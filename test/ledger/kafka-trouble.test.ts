@@ -209,7 +209,8 @@ t.test('topics that somebody else changes', { skip: kafkaMissing() ?? false }, a
     const stream = noteStream()
     const topic = `test.${stream.name}`
     const configEntries = [{ name: 'max.message.bytes', value: '1000012' }]
-    await admin.createTopics({ waitForLeaders: false, timeout: 60_000, topics: [{ topic, numPartitions: 1, configEntries }] })
+    const topics = [{ topic, numPartitions: 1, configEntries }]
+    await admin.createTopics({ waitForLeaders: false, timeout: 60_000, topics })
     const { log } = await open(t, [{ stream, partitions: 1 }])
     const texts = Array.from({ length: 80 }, (_, i) => `${i} ${'ä'.repeat(30_000)}`)
     await Promise.all(texts.map(text => log.append(stream, 0, [note(text)])))
@@ -226,7 +227,8 @@ t.test('topics that somebody else changes', { skip: kafkaMissing() ?? false }, a
     const stream = noteStream()
     const topic = `test.${stream.name}`
     const configEntries = [{ name: 'max.message.bytes', value: '50000' }]
-    await admin.createTopics({ waitForLeaders: false, timeout: 60_000, topics: [{ topic, numPartitions: 1, configEntries }] })
+    const topics = [{ topic, numPartitions: 1, configEntries }]
+    await admin.createTopics({ waitForLeaders: false, timeout: 60_000, topics })
     const { log, lasting } = await open(t, [{ stream, partitions: 1 }])
     const items = Array.from({ length: 20 }, (_, i) => note(`${i} ${'x'.repeat(9_000)}`))
     await log.append(stream, 0, items)

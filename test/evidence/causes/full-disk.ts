@@ -6,9 +6,8 @@ import type { Test } from 'tap'
 import { startProcess, until } from '../../faults/node-process.js'
 import { factsOf, openLog } from '../../gateway/edge/facts.js'
 import { jwtSecret, TestNode } from '../../gateway/node.js'
-import { Place, quiet } from './met.js'
+import { judgeSettled, Place } from './met.js'
 import type { Judged } from './planted.js'
-import { judge } from './told.js'
 
 const mib = 1 << 20
 const uplinks = 5
@@ -39,8 +38,7 @@ export async function fullDiskFaults (t: Test): Promise<Judged[]> {
   const isTold = ({ type, toSeq }: { type: string, toSeq?: number }) => type === 'UplinksRefused' && toSeq === uplinks
   await until(async () => (await factsOf(node, 'ann')).some(isTold), 100)
   const log = await openLog(node)
-  await quiet(log)
-  const judged = await judge(log, refused.planted)
+  const judged = await judgeSettled(log, refused.planted)
   await log.close()
   return judged
 }

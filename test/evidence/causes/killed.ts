@@ -5,7 +5,7 @@ import { startProcess } from '../../faults/node-process.js'
 import { ackedUpTo, alive, connected, type Speaker, uplinks } from '../../gateway/edge/dialects.js'
 import { openLog } from '../../gateway/edge/facts.js'
 import { jwtSecret, TestNode, until } from '../../gateway/node.js'
-import { Place, quiet } from './met.js'
+import { judgeSettled, Place, quiet } from './met.js'
 import type { Judged } from './planted.js'
 import { judge } from './told.js'
 
@@ -37,8 +37,7 @@ export async function killedFaults (t: Test, directory: string): Promise<Judged[
   }
   const judgeRunning = async (node: TestNode, ...of: Place[]) => {
     const log = await openLog(node)
-    await quiet(log)
-    judged.push(...await judge(log, of.flatMap(({ planted }) => planted)))
+    judged.push(...await judgeSettled(log, of.flatMap(({ planted }) => planted)))
     await log.close()
   }
 

@@ -1,15 +1,13 @@
 import t from 'tap'
 import { openKafkaLog } from '../../../ledger/kafka/log.js'
-import type { LogReader } from '../../../ledger/log.js'
 import { streams } from '../../../ledger/streams.js'
 import { kafkaMissing, startKafka } from '../../cluster/kafka.js'
 import { redisMissing, startRedis } from '../../cluster/redis.js'
 import { startProcess } from '../../faults/node-process.js'
 import type { Speaker } from '../../gateway/edge/dialects.js'
-import { jwtSecret, TestNode, until } from '../../gateway/node.js'
-import { Place } from './met.js'
+import { jwtSecret, TestNode } from '../../gateway/node.js'
+import { judgeSettled, Place } from './met.js'
 import { confusionTable, type Judged } from './planted.js'
-import { judge } from './told.js'
 
 const users = 8
 const missing = kafkaMissing() ?? redisMissing() ?? false
@@ -75,14 +73,3 @@ t.test('A trace names what a link between nodes has lost', { skip: missing, time
   const wrong = judged.filter(({ found, expected }) => found !== expected)
   t.strictSame(wrong, [], 'none is off the diagonal')
 })
-
-/** Facts are on their way: asks again until the answers are what they must be, or have had long enough. */
-async function judgeSettled (log: LogReader, planted: Parameters<typeof judge>[1]): Promise<Judged[]> {
-  let judged: Judged[] = []
-  const deadline = Date.now() + 45_000
-  await until('the facts are there', async () => {
-    judged = await judge(log, planted)
-    return Date.now() > deadline || judged.every(({ found, expected }) => found === expected)
-  })
-  return judged
-}

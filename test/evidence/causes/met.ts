@@ -58,8 +58,7 @@ export async function meetAll (
     }
   }))
   const log = await openLog(node)
-  await quiet(log)
-  const judged = await judge(log, places.flatMap(({ planted }) => planted))
+  const judged = await judgeSettled(log, places.flatMap(({ planted }) => planted))
   await log.close()
   await node.stop()
   return judged
@@ -67,6 +66,18 @@ export async function meetAll (
 
 /** Edges tell of refusals once a second. */
 const quietMs = 1_500
+
+/**
+ * Once the ledger is quiet. Then a fact may still be on its way, such as an uplink to its stream: asks again until the
+ * answers are what they must be, or have had long enough.
+ */
+export async function judgeSettled (log: LogReader, planted: readonly Planted[]): Promise<Judged[]> {
+  await quiet(log)
+  for (const end = Date.now() + 60_000; ; await new Promise(resolve => setTimeout(resolve, 100))) {
+    const judged = await judge(log, planted)
+    if (Date.now() > end || judged.every(({ found, expected }) => found === expected)) return judged
+  }
+}
 
 /** Waits until nothing is added to the ledger any more. */
 export async function quiet (log: LogReader): Promise<void> {
