@@ -7,10 +7,10 @@ import { appendBytesMax, piecesOf } from '../pieces.js'
 import type { Cluster } from './cluster.js'
 import type { RecordFormat } from './format.js'
 import { BrokerLane } from './lane.js'
-import { type Outgoing } from './outgoing.js'
+import { largestBatch, type Outgoing } from './outgoing.js'
 import { ProducerIds } from './producer-ids.js'
 import { probe } from './probe.js'
-import { PartitionSender, unavailable, type SenderDeps } from './sender.js'
+import { PartitionSender, tooLarge, unavailable, type SenderDeps } from './sender.js'
 
 export interface AppenderOptions {
   readonly cluster: Cluster
@@ -111,11 +111,16 @@ export class Appender {
   /**
    * What is more than one record, or one request, has room for. Its items are neighbours unless somebody else appends
    * to the partition as well. What says that all of it is there (`derivedFrom`) goes with the last piece, once the
-   * others are stored.
+   * others are stored. Where one item is more than the topic takes, none of the pieces is stored.
    */
   private async appendPieces<T> (
     stream: Stream<T>, topic: string, partition: number, items: readonly T[], options: AppendOptions
   ): Promise<Position> {
+    const { cluster: { topics }, format } = this.options
+    const bytesMax = topics.batchBytesMax(topic)
+    // What a text takes may be three times what it counts.
+    const large = largestBatch(items.filter(item => 4 * stream.bytesOf(item) > bytesMax), stream, format)
+    if (large > bytesMax) throw tooLarge(topics, topic, large)
     const pieces = piecesOf(stream, items)
     const { derivedFrom, bytes: _, ...ofEach } = options
     const append = (piece: readonly T[]) => this.append(stream, topic, partition, piece, ofEach)

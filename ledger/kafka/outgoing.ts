@@ -26,7 +26,10 @@ const recordBytesMax = 1 << 20
 export interface CutLimits {
   /** Of a batch as it is sent: what the topic takes. */
   readonly bytesMax: number
-  /** It is one item, and a batch with it alone is larger. It is out of the queue. */
+  /**
+   * A batch with one item of it alone is larger, and has so many bytes. It is out of the queue, and nothing of it has
+   * been stored, unless the topic took more when its first half was: whoever appends the others again has them once.
+   */
   tooLarge (append: Append, bytes: number): void
 }
 
@@ -64,11 +67,28 @@ export function cut<T> (
     }
     // Texts take more than was counted for them.
     const [first] = outgoing.appends as [Append]
-    if (outgoing.appends.length > 1) queue.unshift(...outgoing.appends)
-    else if (first.items.length > 1) queue.unshift(...halves(stream, first))
-    else tooLarge(first, bytes.length)
+    if (outgoing.appends.length > 1) {
+      queue.unshift(...outgoing.appends)
+    } else {
+      const largest = first.items.length > 1 ? largestBatch(first.items, stream, format) : bytes.length
+      if (largest > bytesMax) tooLarge(first, largest)
+      else queue.unshift(...halves(stream, first))
+    }
     aimBytes = Math.max(1, aimBytes >> 1)
   }
+}
+
+/** Bytes of the largest batch that one of these items alone makes; 0 where none of them can be encoded. */
+export function largestBatch<T> (items: readonly T[], stream: Stream<T>, format: RecordFormat): number {
+  let most = 0
+  for (const item of items) {
+    const alone: Append = {
+      items: [item], bytes: 0, derivedFrom: -1n, atMs: 0, delta: 0, index: 0, resolve () {}, reject () {},
+    }
+    const placed = isRecordStream(stream) ? records([alone], stream, format) : block([alone], stream)
+    if (placed) most = Math.max(most, batchWriter.finish(placed.records, 0).length)
+  }
+  return most
 }
 
 function taken (queue: Append[], bytesMax: number): Append[] {

@@ -7,6 +7,7 @@ import type { RecordFormat } from './format.js'
 import { cut, halves, type Append, type Outgoing } from './outgoing.js'
 import type { Produced } from './record-apis.js'
 import { stamp, type Stamp } from './record-batch.js'
+import type { TopicBook } from './topic-book.js'
 import { judge, judgeError, tell, type Judgement } from './verdicts.js'
 import { errorName } from './wire.js'
 
@@ -251,10 +252,7 @@ export class PartitionSender {
   }
 
   private rejectTooLarge (append: Append, bytes: number): void {
-    const what = `${this.topic}: one item takes ${bytes} bytes, ` +
-      `max.message.bytes is ${this.deps.cluster.topics.batchBytesMax(this.topic)}`
-    this.deps.cluster.topics.itemRefused(this.topic, bytes)
-    append.reject(new GatewayError('payload-too-large', what))
+    append.reject(tooLarge(this.deps.cluster.topics, this.topic, bytes))
   }
 
   private heal (): void {
@@ -317,6 +315,13 @@ export class PartitionSender {
     clearTimeout(this.timer)
     this.timer = setTimeout(task, ms)
   }
+}
+
+/** An item is more than the topic takes in a batch with it alone, which has so many bytes. */
+export function tooLarge (topics: TopicBook, topic: string, bytes: number): GatewayError {
+  topics.itemRefused(topic, bytes)
+  const bytesMax = topics.batchBytesMax(topic)
+  return new GatewayError('payload-too-large', `${topic}: one item takes ${bytes} bytes, max.message.bytes is ${bytesMax}`)
 }
 
 export function unavailable (message: string): GatewayError { return new GatewayError('ledger-unavailable', message) }

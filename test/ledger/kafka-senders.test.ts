@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import { Publisher } from '../../actors/publisher.js'
 import { tellOfNode } from '../../gateway/node.js'
 import { Appender } from '../../ledger/kafka/appender.js'
 import type { Cluster } from '../../ledger/kafka/cluster.js'
@@ -8,6 +9,8 @@ import { readBatches } from '../../ledger/kafka/record-batch.js'
 import { produce, type PartitionBatch } from '../../ledger/kafka/record-apis.js'
 import { TopicBook } from '../../ledger/kafka/topic-book.js'
 import type { EventLog } from '../../ledger/log.js'
+import { uplinks } from '../../schemas/streams.js'
+import { accepted } from './accepted.js'
 import { note, noteStream, until } from './log-contract.js'
 
 const topic = 'test.notes'
@@ -106,6 +109,29 @@ t.test('appends to Kafka', async t => {
     t.ok((await Promise.all(outcomes)).includes('refused'))
   })
 
+  for (const [what, small] of [['a few', 100], ['more than one request has room for', 60_000]] as const) {
+    await t.test(`of ${what} uplinks with one that the topic never takes have each other one stored once`, async t => {
+      const { appender, topics, requests } = given(t, () => 0)
+      topics.setBatchBytesMax(topic, 100_000)
+      const setAside: number[] = []
+      const publisher = new Publisher({
+        log: { append: (stream, ...rest) => appender.append(stream, topic, ...rest) },
+        partition: 0,
+        setAside: ({ userSeq }) => { setAside.push(userSeq) },
+        failed: reason => { t.fail(reason) },
+        progressed () {},
+      }, 0n, -1n)
+      const sizes = [small, small, small, small, small, 120_000, small, small]
+      publisher.add(7n, sizes.map((size, i) => accepted(i + 1, 'x'.repeat(size))))
+      publisher.publish()
+      await until(() => publisher.published === 7n)
+      const stored = requests.flat().flatMap(({ batch }) => readBatches(batch, 0n).records)
+      const userSeqs = stored.map(({ value }) => singleObjectFormat.decode(uplinks, value!)?.userSeq)
+      t.strictSame(userSeqs, [1, 2, 3, 4, 5, 7, 8])
+      t.strictSame(setAside, [6])
+    })
+  }
+
   await t.test('are refused after the deadline where no broker can have them', async t => {
     const { append, appender } = given(t, () => new NoAnswer('refused', false), { sendDeadlineMs: 200 })
     await t.rejects(append(0, 'a'), { code: 'ledger-unavailable', message: /test\.notes\/0: refused/ })
@@ -165,6 +191,7 @@ function given (t: Test, script: Script, { slowMs = 10_000, sendDeadlineMs = 5_0
   t.teardown(() => appender.close())
   return {
     appender,
+    topics,
     requests,
     lasting,
     looks: () => looks,
