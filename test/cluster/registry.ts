@@ -52,6 +52,8 @@ async function answers (url: string): Promise<void> {
   const body = JSON.stringify({ schema: JSON.stringify({ type: 'record', name: 'First', fields: [] }) })
   const headers = { 'content-type': 'application/vnd.schemaregistry.v1+json' }
   for (const path of [
-    `/subjects/${subject}`, `/compatibility/subjects/${subject}/versions/latest?verbose=true`, `/subjects/${subject}/versions`,
+    `/subjects/${subject}`,
+    `/compatibility/subjects/${subject}/versions/latest?verbose=true`,
+    `/subjects/${subject}/versions`,
   ]) await (await fetch(url + path, { method: 'POST', headers, body })).text()
 }
