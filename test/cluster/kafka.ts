@@ -2,7 +2,7 @@ import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Kafka, logLevel } from 'kafkajs'
+import { type Admin, type ITopicConfig, Kafka, logLevel } from 'kafkajs'
 import { directoryOf, downloadOnce, isDownloaded, runJava, runMaven } from './download.js'
 import { brokerProperties, javaOptions, type Listener, type Ports } from './kafka-settings.js'
 import { findExecutable, findPort, type ServerProcess, startProcess, type Teardown } from './server-process.js'
@@ -116,6 +116,18 @@ export function outsideKafka (brokers: readonly string[], clientId = 'outside'):
     requestTimeout: 60_000,
     retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 60 },
   })
+}
+
+/**
+ * Creates topics, and waits until their partitions have leaders. kafkajs offers that, too, and fails where the broker
+ * has not heard of the topics yet.
+ */
+export async function createTopics (admin: Admin, topics: ITopicConfig[]): Promise<void> {
+  await admin.createTopics({ waitForLeaders: false, timeout: 60_000, topics })
+  const names = topics.map(({ topic }) => topic)
+  const areLed = async () => (await admin.fetchTopicMetadata({ topics: names })).topics
+    .every(({ partitions }) => partitions.length > 0 && partitions.every(({ leader }) => leader >= 0))
+  while (!await areLed().catch(() => false)) await new Promise(resolve => setTimeout(resolve, 20))
 }
 
 /** Runs one of Kafka's own tools, by the name of its class. */

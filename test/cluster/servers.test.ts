@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { kafkaMissing, outsideKafka, startKafka } from './kafka.js'
+import { createTopics, kafkaMissing, outsideKafka, startKafka } from './kafka.js'
 import { crashedBrokerMs } from './kafka-settings.js'
 import { redisMissing, startRedis, startRedisCluster } from './redis.js'
 import { registryMissing, startRegistry } from './registry.js'
@@ -59,7 +59,7 @@ t.test('The schema registry', { skip: registryMissing() ?? false }, async t => {
 async function createTopic (brokers: string[], replicationFactor: number): Promise<void> {
   const admin = outsideKafka(brokers).admin()
   await admin.connect()
-  await admin.createTopics({ topics: [{ topic: 'topic', numPartitions: 1, replicationFactor }], waitForLeaders: true, timeout: 60_000 })
+  await createTopics(admin, [{ topic: 'topic', numPartitions: 1, replicationFactor }])
   await admin.disconnect()
 }
 

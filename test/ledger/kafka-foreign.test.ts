@@ -11,7 +11,7 @@ import { openKafkaLog, type KafkaLog } from '../../ledger/kafka/log.js'
 import { fetch } from '../../ledger/kafka/record-apis.js'
 import { rejectedStream } from '../../ledger/rejected.js'
 import { uplinks, type RecordStream } from '../../schemas/streams.js'
-import { kafkaMissing, outsideKafka, startKafka } from '../cluster/kafka.js'
+import { createTopics, kafkaMissing, outsideKafka, startKafka } from '../cluster/kafka.js'
 import { findExecutable } from '../cluster/server-process.js'
 import { accepted as acceptedUplink } from './accepted.js'
 import { until } from './log-contract.js'
@@ -57,11 +57,7 @@ t.test('what others write to Kafka', { skip: kafkaMissing() ?? false }, async t 
   /** A log of its own for a test, with topics that others created. */
   async function given (t: Test, topicPrefix: string, compression = 'producer') {
     const configEntries = [{ name: 'compression.type', value: compression }]
-    await admin.createTopics({
-      waitForLeaders: true,
-      timeout: 60_000,
-      topics: [{ topic: `${topicPrefix}.uplinks`, numPartitions: 1, configEntries }],
-    })
+    await createTopics(admin, [{ topic: `${topicPrefix}.uplinks`, numPartitions: 1, configEntries }])
     const rejections: string[] = []
     const log = await openKafkaLog({
       brokers,

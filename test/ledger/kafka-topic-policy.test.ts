@@ -1,7 +1,7 @@
 import t from 'tap'
 import { inspectKafka } from '../../ledger/kafka/inspect.js'
 import { openKafkaLog, type KafkaLogOptions } from '../../ledger/kafka/log.js'
-import { kafkaMissing, outsideKafka, startKafka } from '../cluster/kafka.js'
+import { createTopics, kafkaMissing, outsideKafka, startKafka } from '../cluster/kafka.js'
 import { noteStream } from './log-contract.js'
 
 t.test('topics that are not there', { skip: kafkaMissing() ?? false }, async t => {
@@ -31,17 +31,11 @@ t.test('topics that are not there', { skip: kafkaMissing() ?? false }, async t =
 
     const admin = outsideKafka(brokers).admin()
     await admin.connect()
-    await admin.createTopics({
-      timeout: 60_000,
-      topics: [name('checked'), `${name('checked')}.rejected`].map(topic => ({ topic, numPartitions: 3 })),
-    })
+    await createTopics(admin, [name('checked'), `${name('checked')}.rejected`].map(topic => ({ topic, numPartitions: 3 })))
     await t.rejects(openKafkaLog(options), /create checked\.states \(partitions=3, cleanup\.policy=compact/)
-    await admin.createTopics({
-      timeout: 60_000,
-      topics: [{
-        topic: 'checked.states', numPartitions: 3, configEntries: [{ name: 'cleanup.policy', value: 'compact' }],
-      }],
-    })
+    await createTopics(admin, [{
+      topic: 'checked.states', numPartitions: 3, configEntries: [{ name: 'cleanup.policy', value: 'compact' }],
+    }])
     await admin.disconnect()
     const log = await openKafkaLog(options)
     t.equal(log.partitions(stream), 3, 'and opened once somebody has created them')
