@@ -15,6 +15,7 @@ interface DrainOptions extends GatewayOptions {
   readonly percent: number
   readonly within: number
   readonly cancel?: boolean
+  readonly reason?: string
   readonly json?: boolean
   readonly progress: boolean
 }
@@ -32,6 +33,7 @@ export function addDrain (program: Command): void {
     .option('--percent <n>', 'how many of a hundred connections; with fewer than 100 the node then goes on', parsePercent, 100)
     .option('--within <duration>', 'until those that are still there are closed, default 60s', parseDurationMs, withinDefaultMs)
     .option('--cancel', 'end a drain: the node takes clients again')
+    .option('--reason <text>', 'why, for whoever looks back')
     .option('--json', 'print the report as JSON, with each connection')
   addProgressOption(addGatewayOptions(command)).action(drain)
 }
@@ -43,11 +45,11 @@ function parsePercent (text: string): number {
 }
 
 async function drain (nodeId: string, options: DrainOptions): Promise<void> {
-  const { percent, within: withinMs, cancel = false, json = false } = options
+  const { percent, within: withinMs, cancel = false, reason, json = false } = options
   const url = gatewayUrl(options)
   const apiKey = await findApiKey(options)
   const path = `/v1/nodes/${encodeURIComponent(nodeId)}/drain`
-  const body = { percent: cancel ? 0 : percent, withinMs }
+  const body = { percent: cancel ? 0 : percent, withinMs, reason }
   const { drainId } = await readJson(await ask(url, path, { method: 'POST', apiKey, body })) as DrainAnswer
   if (cancel) {
     print({ nodeId, drainId }, json, ({ nodeId }) => `${nodeId} takes clients again\n`)

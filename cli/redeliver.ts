@@ -12,6 +12,7 @@ interface RedeliverOptions extends GatewayOptions {
   readonly to: number
   readonly ttl?: number
   readonly requestId?: string
+  readonly reason?: string
   readonly json?: boolean
 }
 
@@ -24,14 +25,15 @@ export function addRedeliver (program: Command): void {
     .requiredOption('--to <seq>', 'last one, at most 1,000 in all', parseSeq)
     .option('--ttl <duration>', 'how long they are kept, default 7d', parseDurationMs)
     .option('--request-id <id>', 'the same id again delivers nothing a second time')
+    .option('--reason <text>', 'why, for whoever looks back')
     .option('--json', 'print the answer as JSON')
   addGatewayOptions(command).action(redeliver)
 }
 
 async function redeliver (userId: string, options: RedeliverOptions): Promise<void> {
-  const { device: deviceId, from: fromSeq, to: toSeq, ttl: ttlMs, requestId, json } = options
+  const { device: deviceId, from: fromSeq, to: toSeq, ttl: ttlMs, requestId, reason, json } = options
   const path = `/v1/users/${encodeURIComponent(userId)}/redeliveries`
-  const body = { deviceId, fromSeq, toSeq, ttlMs, requestId }
+  const body = { deviceId, fromSeq, toSeq, ttlMs, requestId, reason }
   const apiKey = await findApiKey(options)
   const answer = await readJson(await ask(gatewayUrl(options), path, { method: 'POST', apiKey, body })) as RedeliveryAnswer
   print(answer, json, describe)

@@ -2,7 +2,7 @@ import type { Effect } from '../actors/user/effects.js'
 import type { UserState } from '../actors/user/state.js'
 import { isUncounted } from '../schemas/counts.js'
 import type { Entry } from '../schemas/facts.js'
-import { endInWords, type Line, Lines, nameOf } from './lines.js'
+import { endInWords, type Line, Lines, nameOf, operatorInWords } from './lines.js'
 import type { Surroundings } from './surroundings.js'
 import { type AddStep, notKept, type Subject, timeOf, type Verdict, whileOf } from './trace.js'
 import { goneInWords } from './uplink.js'
@@ -62,11 +62,12 @@ export class ConnectionSubject implements Subject {
     const traffic = `Over it: ${this.#uplinksInWords()}; ${this.#downlinksInWords()}`
     if (end) {
       const { code, reason } = end.closed
+      const who = closing && closing.by !== '' && end.cause === closing.cause ? ` with the key ${closing.by}` : ''
       const why = reasoned.has(code) && reason !== '' ? `: ${reason}` : ''
       return {
         code,
         cause: end.cause === code ? '' : end.cause,
-        text: `After ${whileOf(end.atMs - openedAtMs)} ${where} ${endInWords(end.cause)}${why}. ${traffic}; ` +
+        text: `After ${whileOf(end.atMs - openedAtMs)} ${where} ${endInWords(end.cause)}${who}${why}. ${traffic}; ` +
           `${this.#unacked} unacked then.`,
       }
     }
@@ -116,7 +117,11 @@ export class ConnectionSubject implements Subject {
           break
         }
         case 'deliver': this.#sent(effect.seq, effect.seq); break
-        case 'closeConnection': step('told-to-end', `told to end with ${effect.code}: ${effect.reason}`, line)
+        case 'closeConnection': {
+          const by = line.closing?.by ?? ''
+          const who = by === '' ? '' : `, as ${operatorInWords(by)} wants`
+          step('told-to-end', `told to end with ${effect.code}${who}: ${effect.reason}`, line)
+        }
       }
     }
   }

@@ -4,7 +4,7 @@ import { headSeq, type Session, type UserState } from '../actors/user/state.js'
 import { errorInWords } from '../schemas/errors.js'
 import type { DownlinkRedelivered, DownlinkRequested, Entry } from '../schemas/facts.js'
 import { type Delivery, verdictOfDelivery, type Way } from './delivery.js'
-import { endInWords, Lines } from './lines.js'
+import { endInWords, Lines, operatorInWords } from './lines.js'
 import type { Surroundings } from './surroundings.js'
 import { type AddStep, notKept, type Subject, timeOf, type Verdict, whileOf } from './trace.js'
 
@@ -82,12 +82,14 @@ export class DownlinkSubject implements Subject {
   }
 
   #redelivered (
-    { requestId, deviceId, ttlMs }: DownlinkRedelivered, { atMs }: Entry, effects: readonly Effect[], step: AddStep
+    { requestId, deviceId, ttlMs, by, reason }: DownlinkRedelivered, { atMs }: Entry, effects: readonly Effect[],
+    step: AddStep
   ): void {
     const isRepeat = effects.some(effect => effect.type === 'settle' && effect.outcome === 'duplicate')
     if (isRepeat) return
     this.#deliveries.push({ deviceId, requestId, requestedAtMs: atMs, ttlMs, kept: undefined, seq: 0, ways: [] })
-    step('redelivered', `an operator wants it sent to ${deviceId} once more, by request ${requestId}`)
+    step('redelivered', `${operatorInWords(by)} wants it sent to ${deviceId} once more, by request ${requestId}` +
+      (reason === '' ? '' : `: ${reason}`))
   }
 
   /** A report, or the end of a connection, says how far the socket was written; nobody skips what was not. */

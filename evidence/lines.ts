@@ -10,7 +10,7 @@ export interface Line {
   /** The device's connection before this one; undefined for its first. */
   readonly before: Line | undefined
   /** Our own decision to end it, which its edge carries out. */
-  closing?: { readonly atMs: number, readonly cause: string, readonly reason: string }
+  closing?: { readonly atMs: number, readonly cause: string, readonly reason: string, readonly by: string }
   end?: End
 }
 
@@ -46,7 +46,7 @@ export class Lines {
       if (!line || line.closing) continue
       const { code, reason } = effect
       const cause = code !== 'kicked' ? code : fact.type === 'KickRequested' ? 'kicked-by-operator' : 'kicked-by-policy'
-      line.closing = { atMs, cause, reason }
+      line.closing = { atMs, cause, reason, by: fact.type === 'KickRequested' ? fact.by : '' }
     }
   }
 
@@ -66,6 +66,11 @@ export class Lines {
 /** Every kick has the same code; who wanted it is in the entry that asked for it. */
 function causeOf (code: string, { closing }: Line): string {
   return code === 'kicked' && closing ? closing.cause : code
+}
+
+/** Who asked for what an operator may ask for. */
+export function operatorInWords (by: string): string {
+  return by === '' ? 'an operator' : `an operator with the key ${by}`
 }
 
 /** `connection c7 on n1` */

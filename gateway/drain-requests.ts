@@ -21,14 +21,21 @@ export interface DrainRequestsDeps {
   readonly nodeTable: NodeTable
 }
 
-export interface DrainCommand {
+export interface DrainRequest {
   readonly nodeId: string
   /** How many of a hundred connections have to leave; 0 ends the drain. */
   readonly percent: number
   readonly withinMs: number
 }
 
-export interface DrainAnswer extends DrainCommand {
+export interface DrainCommand extends DrainRequest {
+  /** Id of the API key that asks; empty for one of the environment. */
+  readonly by: string
+  /** Why, in the operator's words; empty where none were given. */
+  readonly reason: string
+}
+
+export interface DrainAnswer extends DrainRequest {
   readonly drainId: string
 }
 
@@ -54,7 +61,7 @@ export interface DrainState extends DrainAnswer {
  * @throws GatewayError `not-found` no such node is alive; `bad-request` its clients have nowhere to go
  */
 export async function requestDrain (
-  deps: DrainRequestsDeps, { nodeId, percent, withinMs }: DrainCommand
+  deps: DrainRequestsDeps, { nodeId, percent, withinMs, by, reason }: DrainCommand
 ): Promise<DrainAnswer> {
   const { log, tables, nodeTable } = deps
   const { row } = await rowOf(deps, nodeId)
@@ -71,7 +78,7 @@ export async function requestDrain (
   const drainId = randomUUID()
   // Later than the request before it, whoever's clock that had: the table goes by time.
   const atMs = Math.max(Date.now(), (row.drainRequest?.atMs ?? 0) + 1)
-  await tellOfNode(log, row, { type: 'NodeDrainRequested', drainId, percent, withinMs }, atMs)
+  await tellOfNode(log, row, { type: 'NodeDrainRequested', drainId, percent, withinMs, by, reason }, atMs)
   const shown = async () => (await rowOf({ log, tables }, nodeId)).row?.drainRequest?.drainId === drainId
   for (const end = Date.now() + shownWithinMs; Date.now() < end && !await shown();) {
     await new Promise(resolve => setTimeout(resolve, 20))

@@ -19,6 +19,8 @@ export interface KickCommand {
   readonly connectionId: string
   /** What the client is told. */
   readonly reason: string
+  /** Id of the API key that asks; empty for one of the environment. */
+  readonly by: string
 }
 
 /** Those that are being closed. */
@@ -33,7 +35,7 @@ interface Kicked { readonly userId: string, readonly connectionId: string }
  *
  * @returns no connection where none is open that fits
  */
-export async function kick (deps: KickDeps, { userId, connectionId, reason }: KickCommand): Promise<KickAnswer> {
+export async function kick (deps: KickDeps, { userId, connectionId, reason, by }: KickCommand): Promise<KickAnswer> {
   const { log, tables } = deps
   const partitions = log.partitions(ledger)
   const found = userId === ''
@@ -46,7 +48,9 @@ export async function kick (deps: KickDeps, { userId, connectionId, reason }: Ki
     const entry: Entry = {
       userId,
       atMs: Date.now(),
-      fact: { type: 'KickRequested', requestId: randomUUID(), connectionId, reason: reason || 'kicked by an operator' },
+      fact: {
+        type: 'KickRequested', requestId: randomUUID(), connectionId, reason: reason || 'kicked by an operator', by,
+      },
     }
     return log.append(ledger, partitionOf(userId, partitions), [entry])
   }))

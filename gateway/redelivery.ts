@@ -17,6 +17,10 @@ export interface RedeliveryCommand {
   readonly ttlMs: number
   /** The same one again delivers nothing a second time. */
   readonly requestId: string
+  /** Id of the API key that asks; empty for one of the environment. */
+  readonly by: string
+  /** Why, in the operator's words; empty where none were given. */
+  readonly reason: string
 }
 
 export interface RedeliveryAnswer {
@@ -77,11 +81,11 @@ function eachOnce (downlinks: readonly Numbered[]): Numbered[] {
 }
 
 function redelivery (
-  { seq, messageId, service, payload }: Numbered, { userId, deviceId, requestId, ttlMs }: RedeliveryCommand,
+  { seq, messageId, service, payload }: Numbered, { userId, deviceId, requestId, ttlMs, by, reason }: RedeliveryCommand,
   outboxBytesMax: number
 ): Entry {
   const fact: Entry['fact'] = {
-    type: 'DownlinkRedelivered', requestId, deviceId, seq, messageId, service, payload, ttlMs, outboxBytesMax,
+    type: 'DownlinkRedelivered', requestId, deviceId, seq, messageId, service, payload, ttlMs, outboxBytesMax, by, reason,
   }
   return { userId, atMs: Date.now(), fact }
 }

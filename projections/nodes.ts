@@ -158,8 +158,9 @@ export function nodeRow (nodeId: string, fields: ReadonlyMap<string, any>, nowMs
   }
 }
 
-function requestOf ({ drainId, percent, withinMs, atMs }: NodeDrainRequested & { atMs: number }) {
-  return { drainId, percent, withinMs, atMs }
+function requestOf ({ drainId, percent, withinMs, by = '', reason = '', atMs }: NodeDrainRequested & { atMs: number }) {
+  // A row that an older version wrote says neither who nor why.
+  return { drainId, percent, withinMs, by, reason, atMs }
 }
 
 function withoutMoves ({ moves, ...numbers }: NodeDrainReported) {

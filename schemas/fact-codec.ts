@@ -78,7 +78,8 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.long(5)
       to.string(fact.requestId)
       to.string(fact.connectionId)
-      return to.string(fact.reason)
+      to.string(fact.reason)
+      return to.string(fact.by)
     case 'UplinksRefused':
       to.long(6)
       to.string(fact.connectionId)
@@ -95,7 +96,9 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.string(fact.service)
       to.payload(fact.payload)
       to.long(fact.ttlMs)
-      return to.long(fact.outboxBytesMax)
+      to.long(fact.outboxBytesMax)
+      to.string(fact.by)
+      return to.string(fact.reason)
     case 'DownlinkSkipped':
       to.long(8)
       to.string(fact.connectionId)
@@ -190,6 +193,7 @@ function readFact (r: AvroReader): Fact {
       requestId: r.string(),
       connectionId: r.sharedString(),
       reason: r.string(),
+      by: r.sharedString(),
     }
     case 'UplinksRefused': return {
       type: 'UplinksRefused',
@@ -209,6 +213,8 @@ function readFact (r: AvroReader): Fact {
       payload: r.payload(),
       ttlMs: r.long(),
       outboxBytesMax: r.long(),
+      by: r.sharedString(),
+      reason: r.string(),
     }
     case 'DownlinkSkipped': return {
       type: 'DownlinkSkipped',

@@ -127,6 +127,8 @@ export interface KickRequested {
   /** One connection, or empty for all that are open. */
   readonly connectionId: string
   readonly reason: string
+  /** Id of the API key that asked; empty for one of the environment. */
+  readonly by: string
 }
 
 /** An edge refused uplinks before they reached the ledger. It changes no state; evidence reads it. */
@@ -157,6 +159,10 @@ export interface DownlinkRedelivered {
   readonly ttlMs: number
   /** As in `DownlinkRequested`. */
   readonly outboxBytesMax: number
+  /** Id of the API key that asked; empty for one of the environment. */
+  readonly by: string
+  /** Why, in the operator's words; empty where none were given. */
+  readonly reason: string
 }
 
 /** A client's application failed at a downlink as often as it may, and goes on without it. Acks what is before it. */

@@ -70,7 +70,9 @@ export function writeNodeEntry (to: AvroWriter, { nodeId, epoch, atMs, fact }: N
     case 'NodeDrainRequested':
       to.string(fact.drainId)
       to.double(fact.percent)
-      return to.long(fact.withinMs)
+      to.long(fact.withinMs)
+      to.string(fact.by)
+      return to.string(fact.reason)
     case 'NodeDrainReported':
       to.string(fact.drainId)
       to.long(fact.startedAtMs)
@@ -128,7 +130,14 @@ function readNodeFact (r: AvroReader): NodeFact {
     case 'NodeLost': return { type: 'NodeLost' }
     case 'NodeStopped': return { type: 'NodeStopped' }
     case 'NodeDrainRequested':
-      return { type: 'NodeDrainRequested', drainId: r.string(), percent: r.double(), withinMs: r.long() }
+      return {
+        type: 'NodeDrainRequested',
+        drainId: r.string(),
+        percent: r.double(),
+        withinMs: r.long(),
+        by: r.string(),
+        reason: r.string(),
+      }
     case 'NodeDrainReported': return {
       type: 'NodeDrainReported',
       drainId: r.string(),

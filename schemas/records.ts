@@ -69,6 +69,10 @@ export interface NodeDrainRequested {
   /** How many of a hundred connections; 0 ends the drain. */
   readonly percent: number
   readonly withinMs: number
+  /** Id of the API key that asked; empty for one of the environment. */
+  readonly by: string
+  /** Why, in the operator's words; empty where none were given. */
+  readonly reason: string
 }
 
 /** How far a drain is; the numbers count from its start, the moves since the report before. */

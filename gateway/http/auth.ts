@@ -3,6 +3,7 @@ import type { TLSSocket } from 'node:tls'
 import { GatewayError } from '../../schemas/errors.js'
 import type { ApiKeys, Caller } from '../keys/api-keys.js'
 import type { Quota } from '../keys/quota.js'
+import type { Access } from './access.js'
 import { vouchFor } from './sockets.js'
 
 declare module 'fastify' {
@@ -50,8 +51,18 @@ export function requireApiKeys (app: FastifyInstance, { apiKeys, wantsCertificat
       throw err
     }
     counted(keyId, 'admitted')
+    const { method, url } = request
+    // A rebuild or a backup is no fact of a stream: the log has who wanted it.
+    if (isOperators(access) && method !== 'GET' && method !== 'HEAD') {
+      request.log.info({ keyId, keyName: request.caller!.name, method, url }, 'an operator asks')
+    }
   })
 }
+
+function isOperators (access: Access | undefined): boolean { return access === 'operate' || access === 'admin' }
+
+/** What a fact says of who asked for it: the id of the key, empty for one of the environment. */
+export function callerId ({ caller }: FastifyRequest): string { return caller?.id ?? '' }
 
 /** @throws GatewayError `throttled` where the caller may not name so many recipients yet */
 export function takeRecipients ({ caller }: FastifyRequest, count: number): void {

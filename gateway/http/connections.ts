@@ -1,15 +1,16 @@
 import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../schemas/errors.js'
 import type { KickAnswer, KickCommand } from '../kick.js'
+import { callerId } from './auth.js'
 import { errorAnswers } from './errors.js'
-import { idSchema, textSchema, userParamsSchema } from './shapes.js'
+import { idSchema, reasonSchema, userParamsSchema } from './shapes.js'
 
 export interface ConnectionsOptions {
   /** Resolves once the kicks are durable; with no connection where none is open that fits. */
   readonly kick: (request: KickCommand) => Promise<KickAnswer>
 }
 
-const reasonSchema = { ...textSchema(256), default: '', description: 'what the client is told' }
+const kickReasonSchema = { ...reasonSchema, description: 'what the client is told' }
 
 const kickSchema = {
   type: 'object',
@@ -45,7 +46,7 @@ export async function connectionsRoutes (app: FastifyInstance, { kick }: Connect
           type: 'object',
           properties: {
             userId: { ...idSchema, description: 'whose it is, where that is known' },
-            reason: reasonSchema,
+            reason: kickReasonSchema,
           },
         },
         response,
@@ -53,7 +54,7 @@ export async function connectionsRoutes (app: FastifyInstance, { kick }: Connect
     }, async (request, reply) => {
       const { userId = '', reason } = request.query
       const { connectionId } = request.params
-      const answer = await kick({ userId, connectionId, reason })
+      const answer = await kick({ userId, connectionId, reason, by: callerId(request) })
       if (answer.connections.length === 0) throw new GatewayError('not-found', `no connection ${connectionId} is open`)
       return await reply.code(202).send(answer)
     })
@@ -63,12 +64,12 @@ export async function connectionsRoutes (app: FastifyInstance, { kick }: Connect
       summary: 'Close all connections of a user for good',
       tags: ['users'],
       params: userParamsSchema,
-      querystring: { type: 'object', properties: { reason: reasonSchema } },
+      querystring: { type: 'object', properties: { reason: kickReasonSchema } },
       response,
     },
   }, async (request, reply) => {
     const { userId } = request.params
-    const answer = await kick({ userId, connectionId: '', reason: request.query.reason })
+    const answer = await kick({ userId, connectionId: '', reason: request.query.reason, by: callerId(request) })
     if (answer.connections.length === 0) throw new GatewayError('not-found', `user ${userId} has no connection open`)
     return await reply.code(202).send(answer)
   })

@@ -1,7 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import type { DrainAnswer, DrainCommand, DrainState } from '../drain-requests.js'
+import { callerId } from './auth.js'
 import { errorAnswers } from './errors.js'
-import { idSchema } from './shapes.js'
+import { idSchema, reasonSchema } from './shapes.js'
 
 export interface DrainOptions {
   /** Resolves once the request is durable; the node takes it up within a second or two. */
@@ -55,7 +56,7 @@ const stateSchema = {
 
 /** Has the connections of a node leave, and tells what became of them. Any node may be asked about any other. */
 export async function drainRoutes (app: FastifyInstance, { drain, drainState }: DrainOptions): Promise<void> {
-  app.post<{ Params: { nodeId: string }, Body: { percent: number, withinMs: number } }>('/v1/nodes/:nodeId/drain', {
+  app.post<{ Params: { nodeId: string }, Body: { percent: number, withinMs: number, reason: string } }>('/v1/nodes/:nodeId/drain', {
     schema: {
       summary: 'Have the connections of a node go to others',
       tags: ['nodes'],
@@ -68,6 +69,7 @@ export async function drainRoutes (app: FastifyInstance, { drain, drainState }: 
             type: 'number', minimum: 0, maximum: 100, default: 100, description: 'of its connections; 0 ends the drain',
           },
           withinMs: { type: 'integer', minimum: 1_000, maximum: 3_600_000, default: 60_000 },
+          reason: { ...reasonSchema, description: 'why, for whoever looks back' },
         },
       },
       response: {
@@ -76,8 +78,8 @@ export async function drainRoutes (app: FastifyInstance, { drain, drainState }: 
       },
     },
   }, async (request, reply) => {
-    const { percent, withinMs } = request.body
-    return await reply.code(202).send(await drain({ nodeId: request.params.nodeId, percent, withinMs }))
+    const { nodeId } = request.params
+    return await reply.code(202).send(await drain({ ...request.body, nodeId, by: callerId(request) }))
   })
 
   app.get<{ Params: { nodeId: string }, Querystring: { moves: 'true' | 'false' } }>('/v1/nodes/:nodeId/drain', {

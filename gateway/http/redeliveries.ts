@@ -3,8 +3,9 @@ import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../schemas/errors.js'
 import { ttlMsDefault, ttlMsMax } from '../downlink-command.js'
 import { redeliveriesMax, type RedeliveryAnswer, type RedeliveryCommand } from '../redelivery.js'
+import { callerId } from './auth.js'
 import { errorAnswers } from './errors.js'
-import { idSchema, userParamsSchema } from './shapes.js'
+import { idSchema, reasonSchema, userParamsSchema } from './shapes.js'
 
 export interface RedeliveriesOptions {
   /**
@@ -15,7 +16,7 @@ export interface RedeliveriesOptions {
   readonly redeliver: (command: RedeliveryCommand) => Promise<RedeliveryAnswer>
 }
 
-type Body = Omit<RedeliveryCommand, 'userId' | 'requestId'> & { readonly requestId?: string }
+type Body = Omit<RedeliveryCommand, 'userId' | 'requestId' | 'by'> & { readonly requestId?: string }
 
 const seqSchema = { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER }
 
@@ -31,6 +32,7 @@ const bodySchema = {
       type: 'integer', minimum: 1, maximum: ttlMsMax, default: ttlMsDefault, description: 'how long it is kept, from now on',
     },
     requestId: { ...idSchema, description: 'idempotency key; drawn where it is absent' },
+    reason: { ...reasonSchema, description: 'why, for whoever looks back' },
   },
 }
 
@@ -72,12 +74,13 @@ export async function redeliveriesRoutes (app: FastifyInstance, { redeliver }: R
         ...errorAnswers('bad-request', 'unauthorized', 'not-found', 'payload-too-large', 'ledger-unavailable'),
       },
     },
-  }, async ({ params: { userId }, body }, reply) => {
+  }, async (request, reply) => {
+    const { params: { userId }, body } = request
     const { fromSeq, toSeq, requestId = randomUUID() } = body
     if (toSeq < fromSeq || toSeq - fromSeq >= redeliveriesMax) {
       throw new GatewayError('bad-request',
         `body: got fromSeq ${fromSeq} and toSeq ${toSeq}, want 1 to ${redeliveriesMax} downlinks`)
     }
-    return await reply.code(202).send(await redeliver({ ...body, userId, requestId }))
+    return await reply.code(202).send(await redeliver({ ...body, userId, requestId, by: callerId(request) }))
   })
 }

@@ -26,6 +26,8 @@ export function textSchema (bytesMax: number, minLength = 0) {
 export const wellFormedSchema = { type: 'string', format: 'text' }
 
 export const serviceSchema = textSchema(serviceBytesMax)
+/** Why an operator does something; for whoever looks back. */
+export const reasonSchema = { ...textSchema(256), default: '' }
 export const platformSchema = textSchema(platformBytesMax, 1)
 
 /** Where a path names a user. */

@@ -56,7 +56,7 @@ t.test('drain', async t => {
     const { asked, place } = await given(t, states)
     const { code, stdout } = await run(['drain', 'n1', '--percent', '12.5', '--within', '30s'], place)
     t.equal(code, 0)
-    t.strictSame(asked, [{ nodeId: 'n1', percent: 12.5, withinMs: 30_000 }])
+    t.strictSame(asked, [{ nodeId: 'n1', percent: 12.5, withinMs: 30_000, by: '', reason: '' }])
     t.equal(stdout, [
       '2 of 2 connections have left n1, 1 of them closed by it',
       '1 resumed: 1 on n2',

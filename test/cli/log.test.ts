@@ -82,7 +82,7 @@ t.test('the log of a command', async t => {
     })
     t.teardown(() => log.close())
     await log.append(ledger, partitionOf(user, 2), [
-      { userId: user, atMs: 1, fact: { type: 'KickRequested', requestId: 'k1', connectionId: '', reason: '' } },
+      { userId: user, atMs: 1, fact: { type: 'KickRequested', requestId: 'k1', connectionId: '', reason: '', by: '' } },
     ])
     Object.assign(process.env, { KAFKA_BROKERS: brokers.join(','), LEDGERLINE_TOPIC_PREFIX: 'cli' })
     t.teardown(() => { for (const name of ['KAFKA_BROKERS', 'LEDGERLINE_TOPIC_PREFIX']) delete process.env[name] })

@@ -100,7 +100,7 @@ export class TwoEdges {
 
   async requestDrain (nodeId: string, percent: number, withinMs: number) {
     const { stores: { log, tables }, a: { nodeTable } } = this
-    return await requestDrain({ log, tables, nodeTable }, { nodeId, percent, withinMs })
+    return await requestDrain({ log, tables, nodeTable }, { nodeId, percent, withinMs, by: 'k1', reason: 'new disk' })
   }
 
   async drained (nodeId: string, drainId?: string): Promise<DrainState> {

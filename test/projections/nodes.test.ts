@@ -66,7 +66,7 @@ t.test('a node that started and reported', async t => {
 })
 
 t.test('a node that is asked to drain', async t => {
-  const asked = (drainId: string): NodeFact => ({ type: 'NodeDrainRequested', drainId, percent: 100, withinMs: 1 })
+  const asked = (drainId: string): NodeFact => ({ type: 'NodeDrainRequested', drainId, percent: 100, withinMs: 1, by: 'k1', reason: 'new disk' })
   const report = (drainId: string, left: number): NodeFact => ({
     type: 'NodeDrainReported',
     drainId,
@@ -87,7 +87,7 @@ t.test('a node that is asked to drain', async t => {
   t.test('has the last request in its row, until its next epoch', async t => {
     const facts = [node('n1', 100, 100, started), node('n1', 100, 110, asked('d1')), node('n1', 100, 120, asked('d2')),
       node('n1', 100, 110, asked('d1'))]
-    const drainRequest = { drainId: 'd2', percent: 100, withinMs: 1, atMs: 120 }
+    const drainRequest = { drainId: 'd2', percent: 100, withinMs: 1, by: 'k1', reason: 'new disk', atMs: 120 }
     t.match(await viewOf(facts, 121), { state: 'up', drainRequest })
     t.match(await viewOf([...facts, node('n1', 200, 200, started)], 201), { drainRequest: undefined })
   })

@@ -153,9 +153,27 @@ t.test('what was written before outboxes had a bound in bytes', async t => {
     ])
     t.strictSame(ledger.decodeBlock(block), [
       { userId: 'u1', atMs: 5, fact: { type: 'DownlinkRequested', ...request, outboxBytesMax: 0 } },
-      { userId: 'u1', atMs: 6, fact: { type: 'DownlinkRedelivered', ...again, outboxBytesMax: 0 } },
+      { userId: 'u1', atMs: 6, fact: { type: 'DownlinkRedelivered', ...again, outboxBytesMax: 0, by: '', reason: '' } },
     ])
   })
+})
+
+t.test('what was written before operators had keys says neither who nor why', async t => {
+  const drain = { drainId: 'd1', percent: 50, withinMs: 1_000 }
+  const block = foreignBlock(loadSchema('history/nodes-2'), [
+    { nodeId: 'n1', epoch: 1, atMs: 5, fact: { 'ledgerline.NodeDrainRequested': drain } },
+  ])
+  t.strictSame(streams.nodes.decodeBlock(block), [
+    { nodeId: 'n1', epoch: 1, atMs: 5, fact: { type: 'NodeDrainRequested', ...drain, by: '', reason: '' } },
+  ])
+  const again = { requestId: 'r1', deviceId: 'pad', seq: 3, messageId: 'm1', service: '', payload: Buffer.from('x'), ttlMs: 1 }
+  const entries = [
+    { userId: 'u1', atMs: 5, fact: { 'ledgerline.KickRequested': { requestId: 'k1', connectionId: '', reason: 'enough' } } },
+    { userId: 'u1', atMs: 6, fact: { 'ledgerline.DownlinkRedelivered': again } },
+  ]
+  t.match(ledger.decodeBlock(foreignBlock(loadSchema('history/ledger-3'), entries)), [
+    { fact: { type: 'KickRequested', reason: 'enough', by: '' } }, { fact: { by: '', reason: '' } },
+  ])
 })
 
 t.test('the parts of saved states are those that are pinned here, or their old form is in schemas/history', async t => {
@@ -177,8 +195,8 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     connections: 'be010f06731277fa',
     downlinks: 'c74fe34ed54acc87',
     'downlinks.rejected': '2ede8b97b5b54b01',
-    ledger: '992f92b8220a052a',
-    nodes: '87d378963837e629',
+    ledger: '5e438301a0290390',
+    nodes: '0dc7b082561986b6',
     uplinks: 'a031128c9dd81240',
   }
   const now = [...Object.values(streams)].map(({ name, schema }) =>

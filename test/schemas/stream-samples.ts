@@ -58,7 +58,7 @@ export const facts: Fact[] = [
     outboxBytesMax: 8388608,
   },
   { type: 'DeliveryReported', connectionId: 'c'.repeat(16), writtenSeq: 9, ackedSeq: 8 },
-  { type: 'KickRequested', requestId: 'k1', connectionId: '', reason: 'příliš' },
+  { type: 'KickRequested', requestId: 'k1', connectionId: '', reason: 'příliš', by: '5f0c9a1b2e' },
   { type: 'UplinksRefused', connectionId: 'c'.repeat(16), fromSeq: 8, toSeq: 12, code: 'throttled', count: 5 },
   {
     type: 'DownlinkRedelivered',
@@ -70,6 +70,8 @@ export const facts: Fact[] = [
     payload: Buffer.from('again'),
     ttlMs: 604800000,
     outboxBytesMax: 0,
+    by: '5f0c9a1b2e',
+    reason: 'lost phone',
   },
   { type: 'DownlinkSkipped', connectionId: 'c'.repeat(16), seq: 12, reason: 'no handler' },
   { type: 'UserBanned', banId: 'b1', deviceId: '', tokenId: 't-ě', untilMs: 1700000000000, reason: 'spam' },
@@ -92,7 +94,7 @@ export const nodeFacts: NodeFact[] = [
   { type: 'NodeDraining', percent: 12.5, withinMs: 60000 },
   { type: 'NodeLost' },
   { type: 'NodeStopped' },
-  { type: 'NodeDrainRequested', drainId: 'd1', percent: 12.5, withinMs: 60000 },
+  { type: 'NodeDrainRequested', drainId: 'd1', percent: 12.5, withinMs: 60000, by: '5f0c9a1b2e', reason: 'nový' },
   {
     type: 'NodeDrainReported',
     drainId: 'd1',

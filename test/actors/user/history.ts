@@ -27,7 +27,7 @@ export function skipped (connectionId: string, seq: number, reason = 'no handler
 }
 
 export function kicked (requestId: string, connectionId = ''): KickRequested {
-  return { type: 'KickRequested', requestId, connectionId, reason: 'test' }
+  return { type: 'KickRequested', requestId, connectionId, reason: 'test', by: '' }
 }
 
 export function banned (banId: string, more: Partial<UserBanned> = {}): UserBanned {
@@ -58,6 +58,8 @@ export function redelivered (messageId: string, requestId = 'r1', deviceId = 'ph
     payload: Buffer.from(messageId),
     ttlMs: minute,
     outboxBytesMax: 0,
+    by: '',
+    reason: '',
   }
 }
 

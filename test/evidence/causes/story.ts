@@ -58,7 +58,7 @@ export class Story {
   }
 
   kick (connectionId = ''): void {
-    this.add({ type: 'KickRequested', requestId: randomUUID(), connectionId, reason: 'asked for' })
+    this.add({ type: 'KickRequested', requestId: randomUUID(), connectionId, reason: 'asked for', by: '' })
   }
 
   plantDownlink (messageId: string, expected: string): void {
