@@ -17,7 +17,7 @@ export function encodeFrameJson (frame: Frame): string {
 export function decodeFrameJson (text: string): Frame {
   const value = parse(text)
   const op = Object.hasOwn(value, 'op') ? value['op'] : undefined
-  if (typeof op !== 'string' || !Object.hasOwn(frameFields, op)) throw bad(`op ${JSON.stringify(op)} is unknown`)
+  if (typeof op !== 'string' || !Object.hasOwn(frameFields, op)) throw bad(isName(op) ? `op "${op}" is unknown` : 'op is unknown')
   const frame: Record<string, unknown> = { op }
   for (const field of frameFields[op as Frame['op']]) {
     if (Object.hasOwn(value, field.name)) frame[field.name] = fieldValue(field, value[field.name])
@@ -61,6 +61,9 @@ function fieldValue ({ name, type }: Field, value: unknown): unknown {
       return value.map(each => each + 0)
   }
 }
+
+/** What else a client may have put there is not for the ledger, which keeps why a connection ended. */
+function isName (op: unknown): boolean { return typeof op === 'string' && /^[A-Za-z]{1,16}$/.test(op) }
 
 function payloadBytes (name: string, value: unknown): Uint8Array {
   const bytes = payloadFromJson(value)

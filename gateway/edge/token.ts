@@ -71,7 +71,7 @@ export class TokenVerifier {
       return this.#early(err.payload) ?? err
     }
     if (!(err instanceof errors.JOSEError || err instanceof TypeError)) return err
-    return new GatewayError('bad-token', err.message, { cause: err })
+    return new GatewayError('bad-token', wrongWith(err), { cause: err })
   }
 
   /** jose says nothing of an `iat` that is ahead. */
@@ -110,6 +110,15 @@ class Issuer {
 
   /** @throws what jose or the key set throws */
   verified (token: string): Promise<JWTPayload> { return this.#payload(token, this.#options) }
+}
+
+/** In our own words: it goes into the ledger, and what jose says may quote the token. */
+function wrongWith (err: Error): string {
+  if (err instanceof errors.JWTClaimValidationFailed) return `${err.claim}: not what is wanted`
+  if (err instanceof errors.JWSSignatureVerificationFailed) return 'its signature is not of a key that is known here'
+  if (err instanceof errors.JOSEAlgNotAllowed) return 'alg: not one that is taken'
+  if (err instanceof errors.JOSENotSupported) return 'its header wants what is not supported'
+  return 'it is no signed JWT'
 }
 
 function withSecret (secret: string) {
