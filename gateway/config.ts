@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { findMisspelt } from './misspelt.js'
 import {
-  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, names, networkList, oneOf, path, pattern,
-  readSetting, secret, setting, type Setting, tokenSecret, urlWithoutLogin,
+  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, names, networkList, oneOf, originList, path,
+  pattern, readSetting, secret, setting, type Setting, tokenSecret, urlWithoutLogin,
 } from './setting.js'
 import { isUserClaim, tokenIssuers, userClaimWanted } from './issuers.js'
 import { kafkaAccess } from './kafka-access.js'
@@ -35,6 +35,8 @@ export interface Config extends StoreConfig {
   /** What ip-config hands to clients; undefined: made from the listeners. */
   readonly publicWsUrl: string | undefined
   readonly publicTcpUrl: string | undefined
+  /** Of whose pages browsers may use the gateway, see `originPattern`; undefined: of its own and of this machine. */
+  readonly allowedOrigins: readonly string[] | undefined
   /** At most one of the two; `ensureSecrets` fills in a secret where neither is set, nor a list of issuers. */
   readonly jwtSecret: string | undefined
   readonly jwksUrl: string | undefined
@@ -120,6 +122,8 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   roles: setting('ROLES', 'all', allOrSomeOf(roles), 'what this node does, comma-separated'),
   publicWsUrl: setting('PUBLIC_WS_URL', undefined, urlWithoutLogin('ws', 'wss'), 'what ip-config hands to WebSocket clients'),
   publicTcpUrl: setting('PUBLIC_TCP_URL', undefined, urlWithoutLogin('tcp', 'tls'), 'what ip-config hands to TCP clients'),
+  allowedOrigins: setting('ALLOWED_ORIGINS', undefined, originList(),
+    'whose pages may use the gateway beside its own, comma-separated, or * for all; localhost\'s where it is not set'),
   jwtSecret: secret(setting('JWT_SECRET', undefined, tokenSecret(),
     'HS256 secret of client tokens; generated where neither it nor the JWKS URL is set')),
   jwksUrl: setting('JWKS_URL', undefined, urlWithoutLogin('http', 'https'), 'keys of client tokens: RS256, ES256 or EdDSA'),

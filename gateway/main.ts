@@ -27,6 +27,7 @@ import { Lifecycle } from './lifecycle.js'
 import { GatewayMetrics } from './metrics.js'
 import { identify, type NodeIdentity, NodeReporter } from './node.js'
 import { NodeTable } from './node-table.js'
+import { originRule } from './origins.js'
 import { endConnections } from './orphans.js'
 import { acceptBacklog, checkPorts } from './ports.js'
 import { Push } from './push.js'
@@ -249,6 +250,7 @@ function buildApp (
     roles: config.roles,
     apiKeys,
     requestCounted: metrics.requestCounted,
+    isAllowedOrigin: originRule(config.allowedOrigins, config.publicWsUrl),
     version,
     frameBytesMax: config.frameBytesMax,
     metrics: metrics.registry,

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
+import { originPattern, originsWanted } from './origins.js'
 import { redisUrl } from './redis-url.js'
 
 /* What a setting is: a variable of the environment, what it may hold, and how that is read. */
@@ -186,6 +187,16 @@ export function keyList (): Reader<readonly string[]> {
     want: `comma-separated keys of at least ${apiKeyLengthMin} visible ASCII characters, ` +
       'such as `openssl rand -hex 20` prints',
     parse: listOf(new RegExp(`^[\\x21-\\x7e]{${apiKeyLengthMin},}$`)),
+  }
+}
+
+export function originList (): Reader<readonly string[]> {
+  return {
+    want: originsWanted,
+    parse (text) {
+      const patterns = splitList(text).map(originPattern)
+      return patterns.length > 0 && patterns.every(each => each !== undefined) ? patterns : undefined
+    },
   }
 }
 

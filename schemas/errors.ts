@@ -45,6 +45,7 @@ const table = {
   'bad-request': row(null, 400, false, 'The request is malformed; the message names the field.'),
   unauthorized: row(null, 401, false, 'The API key is missing or unknown, has expired or was revoked.'),
   forbidden: row(null, 403, false, 'The API key is good, but lacks the scope that this wants; the message names it.'),
+  'bad-origin': row(null, 403, false, 'This page is of an origin that LEDGERLINE_ALLOWED_ORIGINS does not allow.'),
   'not-found': row(null, 404, false, 'There is no such thing here, or there is no longer.'),
   'method-not-allowed': row(null, 405, false, 'There is such a path, but it does not take this method; Allow names those it takes.'),
   'unsupported-media-type': row(null, 415, false, 'The body is not JSON.'),

@@ -1,8 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Socket } from 'node:net'
 import { GatewayError } from '../../schemas/errors.js'
+import { requireOrigin } from '../http/browsers.js'
 import { HttpError } from '../http/errors.js'
 import { acceptedSocket } from '../http/sockets.js'
+import type { OriginRule } from '../origins.js'
 import { clientOf } from './clients.js'
 import type { Door } from './door.js'
 import { fdOf } from './handle.js'
@@ -16,17 +18,23 @@ const keyRegExp = /^[+/0-9A-Za-z]{22}==$/
 /**
  * What is asked of a request before it becomes a WebSocket, answered over HTTP where it is refused.
  *
- * @throws GatewayError `rate-limited`, `not-ready` or `bad-request`, with the status and the headers of its answer
+ * @throws GatewayError `rate-limited`, `not-ready`, `bad-origin` or `bad-request`, with the status and the headers of
+ *   its answer
  */
-export function checkUpgrade (request: FastifyRequest, door: Door): void {
+export function checkUpgrade (request: FastifyRequest, door: Door, isAllowedOrigin: OriginRule): void {
   const { socket, headers } = request.raw
   const refusal = door.refusal(clientOf(request.raw).ip, fdOf(socket))
   if (refusal) {
     const [status, code] = refusal.code === 'redirected' ? [503, 'not-ready'] as const : [429, refusal.code] as const
     throw new HttpError(status, code, refusal.reason, { 'retry-after': `${Math.ceil(refusal.retryAfterMs / 1_000)}` })
   }
+  requireOrigin(request, isAllowedOrigin)
   if (!request.ws) throw upgradeRequired('this is the address of WebSockets')
   if (headers['sec-websocket-version'] !== '13') throw upgradeRequired('Sec-WebSocket-Version: want 13')
+  // Node would hand the body on as if it were the first frames.
+  if (headers['transfer-encoding'] !== undefined || !/^0*$/.test(headers['content-length'] ?? '')) {
+    throw new GatewayError('bad-request', 'an upgrade has no body')
+  }
   if (!keyRegExp.test(headers['sec-websocket-key'] ?? '')) {
     throw new GatewayError('bad-request', 'Sec-WebSocket-Key: want 16 bytes in base64')
   }

@@ -10,6 +10,7 @@ import type { SharedSignal } from '../../actors/links.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { decodeFrame, decodeFrameJson } from '../../schemas/frame-codec.js'
 import type { ServerFrame } from '../../schemas/frames.js'
+import type { OriginRule } from '../origins.js'
 import { addressOf, type Client, clientOf, clientOfSocket, namedClient } from './clients.js'
 import type { Door } from './door.js'
 import type { Edge } from './edge.js'
@@ -29,7 +30,7 @@ const pongOpcode = 0x8a
  * ended within one, costs some hundred bytes however small it is. A client that writes its frames whole needs one of
  * each, and one read for each packet of the network, which has 256 bytes at least.
  */
-export function webSocketRoute (app: FastifyInstance, edge: Edge, door: Door): void {
+export function webSocketRoute (app: FastifyInstance, edge: Edge, door: Door, isAllowedOrigin: OriginRule): void {
   const { frameBytesMax, lingerMs } = edge.context.limits
   const accepted = new AcceptTimes(app, edge.context.ticks)
   app.register(fastifyWebSocket, {
@@ -50,7 +51,8 @@ export function webSocketRoute (app: FastifyInstance, edge: Edge, door: Door): v
   app.register(async scope => {
     scope.get('/v1/connect', {
       websocket: true,
-      onRequest: async request => { checkUpgrade(request, door) },
+      config: { browsers: true },
+      onRequest: async request => { checkUpgrade(request, door, isAllowedOrigin) },
     // Handlers are attached in this very turn: a frame that comes before them would be lost.
     }, (ws, { raw }) => {
       const { socket } = raw

@@ -5,6 +5,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { errors, GatewayError } from '../../schemas/errors.js'
 import type { ErrorCode } from '../../schemas/errors.js'
 import { looksLikeProxyHeader } from '../edge/proxy-header.js'
+import { safeHeaders } from './browsers.js'
 
 /** Every error over HTTP has this form (protocol.md 5). */
 export interface ErrorAnswer {
@@ -107,6 +108,7 @@ export function endWithError (socket: Duplex, error: GatewayError): void {
     connection: 'close',
     'content-type': 'application/json; charset=utf-8',
     'content-length': Buffer.byteLength(body),
+    ...safeHeaders,
     ...error instanceof HttpError ? error.headers : {},
   }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)

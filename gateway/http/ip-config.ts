@@ -40,9 +40,10 @@ const ipConfigSchema = {
   },
 }
 
-/** `GET /v1/ip-config`: where a client is to connect. For everybody, browsers included. */
+/** `GET /v1/ip-config`: where a client is to connect. For everybody; in browsers for pages of allowed origins. */
 export async function ipConfigRoutes (app: FastifyInstance, { ipConfig }: IpConfigOptions): Promise<void> {
   app.get<{ Querystring: IpConfigRequest }>('/v1/ip-config', {
+    config: { browsers: true },
     schema: {
       summary: 'Where to connect',
       tags: ['clients'],
@@ -56,8 +57,5 @@ export async function ipConfigRoutes (app: FastifyInstance, { ipConfig }: IpConf
       },
       response: { 200: ipConfigSchema, ...errorAnswers('bad-request') },
     },
-  }, async (request, reply) => {
-    reply.header('access-control-allow-origin', '*').header('cache-control', 'no-store')
-    return await ipConfig(request.query, request.host)
-  })
+  }, async request => await ipConfig(request.query, request.host))
 }

@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Role } from '../config.js'
 import { type AddressList, resolve } from '../edge/clients.js'
+import type { OriginRule } from '../origins.js'
 import type { ServerTls } from '../server-tls.js'
 import type { ApiKeys } from '../keys/api-keys.js'
 import { giveAccess } from './access.js'
@@ -13,6 +14,7 @@ import { backupsRoutes } from './backups.js'
 import type { BackupsOptions } from './backups.js'
 import { bansRoutes } from './bans.js'
 import type { BansOptions } from './bans.js'
+import { answerBrowsers, safeHeaders } from './browsers.js'
 import { connectionsRoutes } from './connections.js'
 import type { ConnectionsOptions } from './connections.js'
 import { withDeadlines } from './deadlines.js'
@@ -40,7 +42,9 @@ import type { RebuildsOptions } from './rebuilds.js'
 import { redeliveriesRoutes } from './redeliveries.js'
 import type { RedeliveriesOptions } from './redeliveries.js'
 import { ajvRules } from './shapes.js'
-import { boundedServer, connectPath, countFor, endIdle, socketLimits, strangersIdleMs, vouchFor } from './sockets.js'
+import {
+  boundedServer, connectPath, countFor, endIdle, endIfNoWebSocket, isUpgrade, socketLimits, strangersIdleMs, vouchFor,
+} from './sockets.js'
 import type { SocketLimits } from './sockets.js'
 import { stateRoutes } from './state.js'
 import type { StateOptions } from './state.js'
@@ -63,6 +67,8 @@ export interface HttpDeps extends
   readonly apiKeys: ApiKeys
   /** Told of each request that wants a key. */
   readonly requestCounted?: AuthOptions['counted']
+  /** Whose pages may use the routes of clients. */
+  readonly isAllowedOrigin: OriginRule
   /** Of this program, for the OpenAPI document. */
   readonly version: string
   /** The port speaks TLS. */
@@ -90,12 +96,17 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
       customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: true, verbose: true, ...ajvRules },
     },
     schemaErrorFormatter: describeInvalid,
-    frameworkErrors: answerError,
+    frameworkErrors (err, request, reply) { // no hook has seen the request
+      reply.headers(safeHeaders)
+      answerError(err, request, reply)
+    },
     clientErrorHandler: (err, socket) => { answerClientError(err, socket, deps.proxied?.headerRefused) },
   }) as unknown as FastifyInstance
   app.setErrorHandler(answerError)
   parseJsonStrictly(app)
   app.addSchema(errorSchema)
+  endRefusedUpgrades(app)
+  answerBrowsers(app, deps.isAllowedOrigin)
   refuseWhenClosing(app)
   if (deps.proxied?.proxies) resolveClients(app, deps.proxied.proxies)
   app.addHook('onRequest', requireHttp11)
@@ -148,7 +159,7 @@ const routesOfRoles: Partial<Record<Role, (app: FastifyInstance, deps: HttpDeps)
 /** Where the edge has its WebSockets, for a node that has no edge. */
 async function noConnectRoute (app: FastifyInstance): Promise<void> {
   refuseForRole(app, 'edge')
-  app.get(connectPath, async () => {})
+  app.get(connectPath, { config: { browsers: true } }, async () => {})
 }
 
 /** One copy, made once: it is open to everybody, and takes as long to make as a hundred requests. */
@@ -166,6 +177,12 @@ function resolveClients (app: FastifyInstance, proxies: AddressList): void {
     const client = resolve(raw, proxies)
     if (client) countFor(raw.socket, client.ip)
   })
+}
+
+/** The socket of an upgrade that is answered with something else has no parser any more. */
+function endRefusedUpgrades (app: FastifyInstance): void {
+  app.addHook('onRequest', async ({ raw }, reply) => { if (isUpgrade(raw)) reply.raw.shouldKeepAlive = false })
+  app.addHook('onResponse', async ({ raw }) => { if (isUpgrade(raw)) endIfNoWebSocket(raw.socket) })
 }
 
 /** Their sockets are no longer those of the HTTP side; the edge bounds them. */

@@ -65,6 +65,16 @@ export function countFor (socket: Socket, ip: string): void {
   if (strangers.has(socket)) strangers.count(socket, countsAs(ip))
 }
 
+/** Whether Node took the socket of `request` away from its parser. */
+export function isUpgrade (request: IncomingMessage): boolean {
+  return (request as Request).upgrade === true
+}
+
+/** For a socket that asked to become a WebSocket, once that is answered. */
+export function endIfNoWebSocket (socket: Socket): void {
+  if (visitors.get(socket)?.strangers !== undefined) socket.destroySoon()
+}
+
 /** How long `socket` may idle if it is a stranger's. */
 export function strangersIdleMs (socket: Socket): number | undefined {
   const visitor = visitors.get(socket)

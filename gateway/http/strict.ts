@@ -5,10 +5,24 @@ import { didYouMean } from '../../schemas/nearest.js'
 import { wantedText } from './shapes.js'
 import { connectPath } from './sockets.js'
 
+/**
+ * Node takes the first of some that come twice, and joins others. What stands in front may take the last one, and would
+ * have checked that.
+ */
+const singletons: ReadonlySet<string> = new Set([
+  'host', 'authorization', 'content-length', 'content-type', 'origin', 'sec-websocket-key', 'sec-websocket-version',
+])
+
 /** Refuses what HTTP/1.1 does not allow and Node lets pass; for `onRequest`. */
 export async function requireHttp11 ({ raw }: FastifyRequest): Promise<void> {
   if (raw.httpVersion !== '1.1') throw new GatewayError('bad-request', `got HTTP/${raw.httpVersion}, want HTTP/1.1`)
   if (raw.headers.host === undefined) throw new GatewayError('bad-request', 'want the header host')
+  const seen = new Set<string>()
+  for (let i = 0; i < raw.rawHeaders.length; i += 2) {
+    const name = raw.rawHeaders[i]!.toLowerCase()
+    if (seen.has(name)) throw new GatewayError('bad-request', `got the header ${name} more than once`)
+    if (singletons.has(name)) seen.add(name)
+  }
   const query = raw.url!.indexOf('?')
   if (query >= 0 && !isPercentEncoded(raw.url!.slice(query + 1))) {
     throw new GatewayError('bad-request', 'querystring: want percent-encoded UTF-8')

@@ -26,6 +26,7 @@ import { Memory, processMemory } from '../memory.js'
 import type { GatewayMetrics } from '../metrics.js'
 import type { NodeIdentity } from '../node.js'
 import type { NodeTable } from '../node-table.js'
+import { originRule } from '../origins.js'
 import type { ServerTls } from '../server-tls.js'
 import type { Stores } from '../stores.js'
 
@@ -144,7 +145,10 @@ export class EdgeRole implements DrainingEdge {
 
   get intakeBytes (): number { return this.#edge.context.intake.bytes }
 
-  routes (app: FastifyInstance): void { webSocketRoute(app, this.#edge, this.#door) }
+  routes (app: FastifyInstance): void {
+    const { allowedOrigins, publicWsUrl } = this.config
+    webSocketRoute(app, this.#edge, this.#door, originRule(allowedOrigins, publicWsUrl))
+  }
 
   /** @returns the port of the TCP listener */
   async listen (): Promise<number> {

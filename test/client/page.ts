@@ -10,7 +10,8 @@ import { buildBundle } from './bundle.js'
 
 const browserPath = '/usr/bin/chromium'
 const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync']
+  '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-proxy-server',
+  '--host-resolver-rules=MAP *.example 127.0.0.1']
 
 /** One line that says what to install for the tests in a browser; false where they can run. */
 export const browserMissing = existsSync(browserPath) ? false : `no ${browserPath}: apt-get install chromium`
@@ -85,7 +86,7 @@ export async function until (condition: () => unknown): Promise<void> {
  *
  * @returns `open`: opens a page and makes a client in it, with options as `createClient` takes them; `kind` names the
  *   device unless `deviceId` does, and the storage where it is one of a browser's. `/denied` is a page that may keep
- *   nothing, `/away` another one of the site
+ *   nothing, `/away` another one of the site; `host` is that of its origin, any below `.example` will do
  */
 export async function givenBrowser (t: Test, profile: string, bundleFolder: string) {
   const bundle = buildBundle(bundleFolder)
@@ -108,10 +109,12 @@ export async function givenBrowser (t: Test, profile: string, bundleFolder: stri
     ignoreDefaultArgs: ['--disable-back-forward-cache'],
   })
   t.teardown(() => context.close())
-  async function open (options: { kind: string, token: string, [option: string]: unknown }, path = '') {
+  async function open (
+    options: { kind: string, token: string, [option: string]: unknown }, path = '', host = '127.0.0.1'
+  ) {
     const page = await context.newPage()
     page.on('pageerror', err => t.fail(`the page failed: ${err.message}`))
-    await page.goto(url + path)
+    await page.goto(url.replace('127.0.0.1', host) + path)
     await page.waitForFunction('globalThis.isReady')
     await page.evaluate(options => (globalThis as any).begin(options), options)
     return new ClientPage(page)

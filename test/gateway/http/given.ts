@@ -6,6 +6,7 @@ import type { Stream } from '../../../schemas/streams.js'
 import { ApiKeys } from '../../../gateway/keys/api-keys.js'
 import type { KickCommand } from '../../../gateway/kick.js'
 import { MemoryLog } from '../../projections/memory-log.js'
+import { originRule } from '../../../gateway/origins.js'
 import { buildHttp } from '../../../gateway/http/server.js'
 import type { HttpDeps } from '../../../gateway/http/server.js'
 
@@ -36,6 +37,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
     logger: pino({ enabled: false }),
     roles: ['push', 'ip-config'],
     apiKeys: new ApiKeys(['key-one-of-the-tests', 'key-two-of-the-tests']),
+    isAllowedOrigin: originRule(['https://app.example.com']),
     version: '1.2.3',
     frameBytesMax: 1024,
     ipConfig: ({ transport, region }) => ({

@@ -15,7 +15,7 @@ const short = { requestMs: 300, unreadMs: 300 }
 async function given (t: Test, overrides: Partial<HttpDeps> = {}) {
   const { app } = givenApp(t, { roles: ['push', 'ip-config', 'edge'], ...overrides })
   const edge = { context: { limits: { frameBytesMax: 1_000, lingerMs: 100 }, ticks: () => 0 } }
-  webSocketRoute(app, edge as never, { refusal: () => undefined } as never)
+  webSocketRoute(app, edge as never, { refusal: () => undefined } as never, () => true)
   app.get('/large', { config: { public: true } }, async () => Buffer.alloc(64 << 20))
   const open = new Set<Socket>()
   app.server.on('connection', socket => {
