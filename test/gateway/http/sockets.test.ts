@@ -16,7 +16,9 @@ async function given (t: Test, overrides: Partial<HttpDeps> = {}) {
   const { app } = givenApp(t, { roles: ['push', 'ip-config', 'edge'], ...overrides })
   const edge = { context: { limits: { frameBytesMax: 1_000, lingerMs: 100 }, ticks: () => 0 } }
   webSocketRoute(app, edge as never, { refusal: () => undefined } as never, () => true)
-  app.get('/large', { config: { public: true } }, async () => Buffer.alloc(64 << 20))
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.headers['x-large'] !== undefined) await reply.send(Buffer.alloc(64 << 20))
+  })
   const open = new Set<Socket>()
   app.server.on('connection', socket => {
     open.add(socket)
@@ -132,7 +134,7 @@ t.test('A socket of the HTTP port', async t => {
 
   t.test('that takes nothing of its answers is cut off', async t => {
     const { dial, open } = await given(t, { socketLimits: { unreadMs: 300 } })
-    const peer = dial(lines('GET /large HTTP/1.1', 'host: a'))
+    const peer = dial(lines('GET /healthz HTTP/1.1', 'host: a', 'x-large: yes'))
     peer.socket.pause()
     await until(() => open.size === 1)
     await until(() => open.size === 0)
