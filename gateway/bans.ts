@@ -26,10 +26,12 @@ export interface BanCommand {
   /** ms since 1970; 0 for never. */
   readonly untilMs: number
   readonly reason: string
+  /** Id of the API key that asks; empty for one of the environment. */
+  readonly by: string
 }
 
 /** Of the ban that stands, which is the first one with its id. */
-export interface BanAnswer extends Omit<BanCommand, 'reason'> {
+export interface BanAnswer extends Omit<BanCommand, 'reason' | 'by'> {
   /** Where it is in the ledger, `3@1021.4`; undefined where it was there before. */
   readonly position: string | undefined
 }
@@ -38,6 +40,8 @@ export interface LiftCommand {
   readonly userId: string
   readonly banId: string
   readonly reason: string
+  /** Id of the API key that asks; empty for one of the environment. */
+  readonly by: string
 }
 
 /**
@@ -63,7 +67,7 @@ export class BanRequests {
    * @throws GatewayError `bad-request` where the user has as many as are kept; `ledger-unavailable`
    */
   async ban (command: BanCommand): Promise<BanAnswer> {
-    const { userId, reason, ...fact } = command
+    const { userId, reason, by, ...fact } = command
     const bans = await this.#ofUser(userId).catch(() => [])
     const known = bans.find(({ banId }) => banId === command.banId)
     if (known) {
@@ -73,7 +77,7 @@ export class BanRequests {
     if (bans.filter(ban => isInForce(ban, Date.now())).length >= bansMax) {
       throw new GatewayError('bad-request', `user ${userId} has ${bansMax} bans: lift some, or ban the user, first`)
     }
-    return { userId, ...fact, position: await this.#append(userId, { type: 'UserBanned', ...fact, reason }) }
+    return { userId, ...fact, position: await this.#append(userId, { type: 'UserBanned', ...fact, reason, by }) }
   }
 
   /**
@@ -81,12 +85,12 @@ export class BanRequests {
    *
    * @throws GatewayError `not-found` where the user has no such ban; `ledger-unavailable`
    */
-  async lift ({ userId, banId, reason }: LiftCommand): Promise<void> {
+  async lift ({ userId, banId, reason, by }: LiftCommand): Promise<void> {
     const bans = await this.#ofUser(userId).catch(() => undefined)
     if (bans && !bans.some(ban => ban.banId === banId)) {
       throw new GatewayError('not-found', `user ${userId} has no ban ${banId}`)
     }
-    await this.#append(userId, { type: 'BanLifted', banId, reason })
+    await this.#append(userId, { type: 'BanLifted', banId, reason, by })
   }
 
   /**

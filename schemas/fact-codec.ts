@@ -110,11 +110,13 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.string(fact.deviceId)
       to.string(fact.tokenId)
       to.long(fact.untilMs)
-      return to.string(fact.reason)
+      to.string(fact.reason)
+      return to.string(fact.by)
     case 'BanLifted':
       to.long(10)
       to.string(fact.banId)
-      return to.string(fact.reason)
+      to.string(fact.reason)
+      return to.string(fact.by)
     case 'TokenRenewed':
       to.long(11)
       to.string(fact.connectionId)
@@ -229,11 +231,13 @@ function readFact (r: AvroReader): Fact {
       tokenId: r.string(),
       untilMs: r.long(),
       reason: r.string(),
+      by: r.sharedString(),
     }
     case 'BanLifted': return {
       type: 'BanLifted',
       banId: r.string(),
       reason: r.string(),
+      by: r.sharedString(),
     }
     case 'TokenRenewed': return {
       type: 'TokenRenewed',

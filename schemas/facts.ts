@@ -186,6 +186,8 @@ export interface UserBanned {
   readonly untilMs: number
   /** What the client is told. */
   readonly reason: string
+  /** Id of the API key that asked; empty for one of the environment. */
+  readonly by: string
 }
 
 /** An operator or a business service wants a ban ended. */
@@ -194,6 +196,8 @@ export interface BanLifted {
   readonly banId: string
   /** For whoever reads the trace. */
   readonly reason: string
+  /** Id of the API key that asked; empty for one of the environment. */
+  readonly by: string
 }
 
 /** The client of an open connection has shown another token, which took the place of the one before. */

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { type Ban, bansMax } from '../../actors/user/bans.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { BanAnswer, BanCommand, LiftCommand } from '../bans.js'
+import { callerId } from './auth.js'
 import { errorAnswers } from './errors.js'
 import { idSchema, textSchema, userParamsSchema } from './shapes.js'
 
@@ -79,8 +80,9 @@ export async function bansRoutes (app: FastifyInstance, { ban, liftBan, bansOf }
       body: bodySchema,
       response: { 202: answerSchema, ...errorAnswers('bad-request', 'unauthorized', 'ledger-unavailable') },
     },
-  }, async ({ body }, reply) => {
-    const { position = null, ...given } = await ban(commandOf(body, Date.now()))
+  }, async (request, reply) => {
+    const command = { ...commandOf(request.body, Date.now()), by: callerId(request) }
+    const { position = null, ...given } = await ban(command)
     return await reply.code(202).send({ ...shown(given), userId: given.userId, position })
   })
 
@@ -106,8 +108,9 @@ export async function bansRoutes (app: FastifyInstance, { ban, liftBan, bansOf }
         ...errorAnswers('bad-request', 'unauthorized', 'not-found', 'ledger-unavailable'),
       },
     },
-  }, async ({ params: { banId }, query: { userId, reason } }, reply) => {
-    await liftBan({ userId, banId, reason })
+  }, async (request, reply) => {
+    const { params: { banId }, query: { userId, reason } } = request
+    await liftBan({ userId, banId, reason, by: callerId(request) })
     return await reply.code(202).send({ userId, banId })
   })
 
@@ -128,7 +131,7 @@ export async function bansRoutes (app: FastifyInstance, { ban, liftBan, bansOf }
   }, async ({ params: { userId } }) => ({ userId, bans: (await bansOf(userId)).map(shown) }))
 }
 
-function commandOf (body: Body, nowMs: number): BanCommand {
+function commandOf (body: Body, nowMs: number): Omit<BanCommand, 'by'> {
   const { userId, deviceId = '', tokenId = '', untilMs, ttlMs, reason, banId = randomUUID() } = body
   if (deviceId !== '' && tokenId !== '') {
     throw new GatewayError('bad-request', 'body: got deviceId and tokenId, want at most one of them')

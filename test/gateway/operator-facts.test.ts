@@ -17,6 +17,11 @@ t.test('What an operator asks for', async t => {
         commands.push(command)
         return { requestId: '', redelivered: [], notFound: [] }
       },
+      ban: async command => {
+        commands.push(command)
+        return { ...command, position: undefined }
+      },
+      liftBan: async command => { commands.push(command) },
       drain: async command => {
         commands.push(command)
         return { ...command, drainId: 'd1' }
@@ -37,6 +42,9 @@ t.test('What an operator asks for', async t => {
       t.match(commands.splice(0), [
         { by, reason: 'lost phone' }, { by, reason: '' }, { by, reason: 'new disk' }, { by, reason: '' },
       ])
+      await ask('POST', '/v1/bans', { userId: 'ann', reason: 'spam' })
+      await ask('DELETE', '/v1/bans/b1?userId=ann&reason=sorry')
+      t.match(commands.splice(0), [{ userId: 'ann', by, reason: 'spam' }, { banId: 'b1', by, reason: 'sorry' }])
       const forged = await app.inject({
         method: 'POST', url: '/v1/nodes/n1/drain', headers, payload: { by: 'somebody else' },
       })

@@ -195,7 +195,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     connections: 'be010f06731277fa',
     downlinks: 'c74fe34ed54acc87',
     'downlinks.rejected': '2ede8b97b5b54b01',
-    ledger: '5e438301a0290390',
+    ledger: '459f0fc66d69458a',
     nodes: '0dc7b082561986b6',
     uplinks: 'a031128c9dd81240',
   }

@@ -74,8 +74,8 @@ export const facts: Fact[] = [
     reason: 'lost phone',
   },
   { type: 'DownlinkSkipped', connectionId: 'c'.repeat(16), seq: 12, reason: 'no handler' },
-  { type: 'UserBanned', banId: 'b1', deviceId: '', tokenId: 't-ě', untilMs: 1700000000000, reason: 'spam' },
-  { type: 'BanLifted', banId: 'b1', reason: 'a mistake' },
+  { type: 'UserBanned', banId: 'b1', deviceId: '', tokenId: 't-ě', untilMs: 1700000000000, reason: 'spam', by: '5f0c9a1b2e' },
+  { type: 'BanLifted', banId: 'b1', reason: 'a mistake', by: '5f0c9a1b2e' },
   { type: 'TokenRenewed', connectionId: 'c'.repeat(16), renewal: 1, tokenId: 't-2' },
 ]
 

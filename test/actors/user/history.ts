@@ -31,11 +31,11 @@ export function kicked (requestId: string, connectionId = ''): KickRequested {
 }
 
 export function banned (banId: string, more: Partial<UserBanned> = {}): UserBanned {
-  return { type: 'UserBanned', banId, deviceId: '', tokenId: '', untilMs: 0, reason: 'spam', ...more }
+  return { type: 'UserBanned', banId, deviceId: '', tokenId: '', untilMs: 0, reason: 'spam', by: '', ...more }
 }
 
 export function lifted (banId: string): BanLifted {
-  return { type: 'BanLifted', banId, reason: '' }
+  return { type: 'BanLifted', banId, reason: '', by: '' }
 }
 
 export function renewed (connectionId: string, renewal: number, tokenId: string): TokenRenewed {
