@@ -67,6 +67,10 @@ export interface Config extends StoreConfig {
   readonly frameRate: number
   readonly frameBurst: number
   readonly acceptRate: number
+  /** Accepts a second of all addresses together; 0 for no limit. */
+  readonly acceptRateTotal: number
+  /** Addresses and networks that have no rate of their own. */
+  readonly acceptUncounted: readonly string[]
   /** Bytes a second and burst of one connection, bytes a second of one user on this node; 0 for no limit. */
   readonly byteRate: number
   readonly byteBurst: number
@@ -152,6 +156,10 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   frameRate: setting('FRAME_RATE', '100', integer(0, 1_000_000), 'frames a second of one connection; 0 for no limit'),
   frameBurst: setting('FRAME_BURST', '200', integer(0, 1_000_000), 'frames at once of one connection; 0 for no limit'),
   acceptRate: setting('ACCEPT_RATE', '200', integer(0, 1_000_000), 'accepts a second of one address; 0 for no limit'),
+  acceptRateTotal: setting('ACCEPT_RATE_TOTAL', '0', integer(0, 1_000_000),
+    'accepts a second of all addresses together; 0 for no limit'),
+  acceptUncounted: setting('ACCEPT_UNCOUNTED', '', networkList(),
+    'addresses and networks whose accepts are not counted by address'),
   byteRate: setting('BYTE_RATE', '1048576', integer(0, 2 ** 30), 'bytes a second of one connection; 0 for no limit'),
   byteBurst: setting('BYTE_BURST', '4194304', integer(0, 2 ** 30), 'bytes at once of one connection; 0 for no limit'),
   userByteRate: setting('USER_BYTE_RATE', '4194304', integer(0, 2 ** 28),

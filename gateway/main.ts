@@ -260,6 +260,7 @@ function buildApp (
     tls,
     proxied: {
       proxies: AddressList.of(config.trustedProxies),
+      uncounted: AddressList.of(config.acceptUncounted),
       headerRefused () { metrics.proxyHeaderRefused('http') },
     },
     socketLimits: config.acceptRate === 0 ? { strangersMax: Infinity } : {},

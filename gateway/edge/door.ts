@@ -1,11 +1,15 @@
 import type { ErrorCode } from '../../schemas/errors.js'
 import { type Admission, waitMaxMs } from './admission.js'
+import type { AddressList } from './clients.js'
 import type { Descriptors } from './descriptors.js'
 import type { Edge } from './edge.js'
 import { networkOf } from './network.js'
 
 /** A client that the node has no room for waits this long at least, and up to twice that: not all the same. */
 const fullRetryMs = 5_000
+
+/** What all addresses together are counted as. */
+const everybody = ''
 
 /** Why a socket can't come in; its client is told, and comes back. */
 export interface Refusal {
@@ -21,14 +25,18 @@ export interface Refusal {
 
 /** What stands at accept, on either transport: may this socket begin its handshake? */
 export class Door {
-  /** @param refused told of each refusal, for a metric */
+  /**
+   * @param total of all addresses together, which it knows as one
+   * @param uncounted addresses that have no rate of their own, nor any other bound of an address
+   * @param refused told of each refusal, for a metric
+   */
   constructor (
-    readonly edge: Edge, readonly admission: Admission, readonly descriptors: Descriptors,
-    readonly refused: (code: Refusal['code']) => void
+    readonly edge: Edge, readonly admission: Admission, readonly total: Admission, readonly descriptors: Descriptors,
+    readonly uncounted: AddressList | undefined, readonly refused: (code: Refusal['code']) => void
   ) {}
 
-  /** What an address counts as where clients are counted by address. */
-  countsAs (ip: string): string { return networkOf(ip) }
+  /** What an address counts as where clients are counted by address; undefined where it is not counted. */
+  countsAs (ip: string): string | undefined { return this.uncounted?.has(ip) ? undefined : networkOf(ip) }
 
   /**
    * @param ip of the client
@@ -38,7 +46,7 @@ export class Door {
   refusal (ip: string, fd: number): Refusal | undefined {
     const network = this.countsAs(ip)
     const isShort = this.descriptors.areShort(fd)
-    const waitMs = this.admission.waitMs(network)
+    const waitMs = network === undefined ? 0 : this.admission.waitMs(network)
     if (waitMs > 0) {
       this.refused('rate-limited')
       return {
@@ -46,6 +54,17 @@ export class Door {
         reason: 'this address opens connections too fast',
         retryAfterMs: Math.min(waitMs, waitMaxMs),
         mute: waitMs === Infinity,
+        mayLinger: !isShort,
+      }
+    }
+    const totalMs = this.total.waitMs(everybody)
+    if (totalMs > 0) {
+      this.refused('redirected')
+      return {
+        code: 'redirected',
+        reason: 'this node takes no more connections a second',
+        retryAfterMs: Math.min(totalMs, waitMaxMs),
+        mute: totalMs === Infinity,
         mayLinger: !isShort,
       }
     }

@@ -100,10 +100,10 @@ export class Edge {
   }
 
   /**
-   * @param network what its address counts for
+   * @param network what its address counts for; undefined for nothing
    * @param acceptedAt ticks
    */
-  accept (wire: Wire, network: string, acceptedAt: number): Connection {
+  accept (wire: Wire, network: string | undefined, acceptedAt: number): Connection {
     const connection = startConnection(wire, this.context, this.system, acceptedAt)
     this.#all.add(connection)
     this.handshakes.add(connection, network)

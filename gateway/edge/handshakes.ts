@@ -25,7 +25,7 @@ export interface HandshakesOptions<T> {
  */
 export class Handshakes<T extends Newcomer> {
   /** With the address that each counts for, oldest first. */
-  readonly #all = new Map<T, string>()
+  readonly #all = new Map<T, string | undefined>()
   readonly #ofNetwork = new Map<string, Set<T>>()
 
   constructor (readonly options: HandshakesOptions<T>) {}
@@ -33,19 +33,21 @@ export class Handshakes<T extends Newcomer> {
   get size (): number { return this.#all.size }
 
   /** False where all that could go for it have come just now, too. */
-  hasRoom (network: string): boolean {
+  hasRoom (network: string | undefined): boolean {
     const { max, networkMax } = this.options
-    const neighbours = this.#ofNetwork.get(network)
+    const neighbours = network === undefined ? undefined : this.#ofNetwork.get(network)
     if (neighbours && neighbours.size >= networkMax && this.#isYoung(oldest(neighbours))) return false
     return this.#all.size < max || !this.#isYoung(oldest(this.#all.keys()))
   }
 
-  add (newcomer: T, network: string): void {
+  /** @param network undefined where it counts for no address */
+  add (newcomer: T, network: string | undefined): void {
     const { max, networkMax } = this.options
-    const neighbours = this.#ofNetwork.get(network)
+    const neighbours = network === undefined ? undefined : this.#ofNetwork.get(network)
     if (neighbours && neighbours.size >= networkMax) this.#putOut(oldest(neighbours))
     if (this.#all.size >= max) this.#putOut(oldest(this.#all.keys()))
     this.#all.set(newcomer, network)
+    if (network === undefined) return
     const now = this.#ofNetwork.get(network)
     if (now) now.add(newcomer)
     else this.#ofNetwork.set(network, new Set([newcomer]))
@@ -54,8 +56,8 @@ export class Handshakes<T extends Newcomer> {
   /** @returns false where it was not, or no longer, in its handshake */
   delete (newcomer: T): boolean {
     const network = this.#all.get(newcomer)
-    if (network === undefined) return false
-    this.#all.delete(newcomer)
+    if (!this.#all.delete(newcomer)) return false
+    if (network === undefined) return true
     const neighbours = this.#ofNetwork.get(network)!
     neighbours.delete(newcomer)
     if (neighbours.size === 0) this.#ofNetwork.delete(network)

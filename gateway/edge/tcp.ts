@@ -204,7 +204,7 @@ class TcpWire implements Wire, Reader {
   #ended = false
 
   constructor (
-    socket: Socket, edge: Edge, options: TcpOptions, network: string, client: Client | undefined,
+    socket: Socket, edge: Edge, options: TcpOptions, network: string | undefined, client: Client | undefined,
     acceptedAt = edge.context.ticks()
   ) {
     this.#socket = socket

@@ -100,7 +100,7 @@ class WebSocketWire implements Wire {
   #closing = false
 
   constructor (
-    ws: ClientSocket, socket: Socket, edge: Edge, network: string, client: Client | undefined,
+    ws: ClientSocket, socket: Socket, edge: Edge, network: string | undefined, client: Client | undefined,
     acceptedAt: number
   ) {
     this.#ws = ws

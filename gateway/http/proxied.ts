@@ -9,6 +9,8 @@ import { endWithError, HttpError } from './errors.js'
 export interface Proxied {
   /** Undefined for none. */
   readonly proxies: AddressList | undefined
+  /** Who has no bound of an address; undefined for nobody. */
+  readonly uncounted: AddressList | undefined
   /** Told of each PROXY header that is bad, or from somebody else. */
   headerRefused (): void
 }

@@ -123,7 +123,8 @@ export function boundedServer (
     max: strangersMax,
     isIdle: socket => visitors.get(socket)!.underWay === 0,
   })
-  const countsAs = (ip: string): string | undefined => proxied?.proxies?.has(ip) ? undefined : networkOf(ip)
+  const countsAs = (ip: string): string | undefined =>
+    proxied?.proxies?.has(ip) || proxied?.uncounted?.has(ip) ? undefined : networkOf(ip)
 
   const options = {
     IncomingMessage: Request,

@@ -125,10 +125,12 @@ export class EdgeRole implements DrainingEdge {
       stop()
     }
     const admission = new Admission(config.acceptRate)
+    const total = new Admission(config.acceptRateTotal)
     links.connections = message => edge.toConnection(message)
     this.#edge = edge
     this.#reports = reports
-    this.#door = new Door(edge, admission, descriptors, metrics.socketRefused)
+    this.#door = new Door(
+      edge, admission, total, descriptors, AddressList.of(config.acceptUncounted), metrics.socketRefused)
     this.#nodeTable = nodeTable
     this.#nodeId = nodeId
     this.#tokens = tokens

@@ -40,6 +40,23 @@ t.test('An address that opens connections too fast', async t => {
   })
 })
 
+t.test('An address that is not counted has no rate of its own', async t => {
+  const node = await startTestNode(t, { LEDGERLINE_ACCEPT_RATE: '1', LEDGERLINE_ACCEPT_UNCOUNTED: '10.0.0.0/8,127.0.0.1' })
+  await Promise.all(Array.from({ length: 30 }, (_, i) => connected(t, node, 'TCP', `user ${i}`)))
+  for (let i = 0; i < 5; i++) t.equal(await refusedUpgrade(node), undefined)
+})
+
+t.test('A node that takes so many connections a second', async t => {
+  const node = await startTestNode(t, { LEDGERLINE_ACCEPT_RATE_TOTAL: '1', LEDGERLINE_ACCEPT_UNCOUNTED: '127.0.0.1' })
+  const { client: inside } = await connected(t, node, 'TCP', 'ann')
+  const redirect = await endsWith(t, await turnedAway(t, node), 'redirected')
+  t.match(redirect, { op: 'redirect', endpoints: [] })
+  t.ok(redirect.retryAfterMs > 0 && redirect.retryAfterMs <= 30_000, `${redirect.retryAfterMs} ms`)
+  const refused = await Promise.all(Array.from({ length: 10 }, () => refusedUpgrade(node)))
+  t.match(refused.find(each => each), { status: 503, headers: { 'retry-after': /^\d+$/ } })
+  await alive(t, inside)
+})
+
 for (const dialect of dialects) {
   t.test(`A node that is full, over ${dialect},`, async t => {
     const node = await startTestNode(t, { LEDGERLINE_CONNECTIONS_MAX: '1' })
