@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { readConfig } from '../../gateway/config.js'
 import { kafkaFindings } from '../../gateway/doctor/kafka.js'
 import { run, start } from '../cli/given.js'
+import { until as untilEver } from '../faults/node-process.js'
 import { until } from '../gateway/node.js'
 import { outsideKafka } from './kafka.js'
 import { redisMissing, startRedis } from './redis.js'
@@ -54,9 +55,11 @@ t.test('A node that may do only what docs/operations.md says', { skip: secureKaf
 
   await t.test('says so where it may not delete what is old of the ledger', async t => {
     const url = await started(t, env)
-    const trouble = await until('the trouble is told', async () =>
-      (await healthOf(url)).troubles.find(({ condition }: { condition: string }) => condition === 'retention'))
-    t.match(trouble, { stops: false, reason: /grant DELETE on it \(kafka-acls --add/ })
+    const told = async () =>
+      (await healthOf(url)).troubles.find(({ condition }: { condition: string }) => condition === 'retention')
+    // A node that had no partition yet, or no answer, when it first looked looks again after a minute.
+    await untilEver(told, 100)
+    t.match(await told(), { stops: false, reason: /grant DELETE on it \(kafka-acls --add/ })
     const findings = await kafkaFindings(readConfig(env))
     t.match(findings.filter(({ verdict, subject }) => verdict === 'warning' && subject === 'deletion'),
       [{ found: /may not delete its records/, fix: /--operation Delete --topic ledgerline\.ledger$/ }], 'as does doctor')
