@@ -2,6 +2,7 @@ import t from 'tap'
 import { inspectKafka } from '../../ledger/kafka/inspect.js'
 import { openKafkaLog, type KafkaLogOptions } from '../../ledger/kafka/log.js'
 import { createTopics, kafkaMissing, outsideKafka, startKafka } from '../cluster/kafka.js'
+import { until } from '../faults/node-process.js'
 import { noteStream } from './log-contract.js'
 
 t.test('topics that are not there', { skip: kafkaMissing() ?? false }, async t => {
@@ -72,9 +73,18 @@ t.test('topics that are not there', { skip: kafkaMissing() ?? false }, async t =
     await alter(name(id), 'retention.ms', '1000')
     const told: string[] = []
     const health = { begin: (_name: string, reason: string) => { told.push(reason) }, end () {} }
-    await (await openKafkaLog({ ...options, health })).close()
+    // The broker hears of a setting a little later.
+    await until(async () => {
+      await (await openKafkaLog({ ...options, health })).close()
+      return told.length > 0
+    })
     t.match(told, [/has retention\.ms=1000\. .* Type: kafka-configs .* --add-config retention\.ms=-1$/])
     await alter(`${id}.states`, 'cleanup.policy', 'delete')
-    await t.rejects(openKafkaLog(options), { code: 'misconfigured', message: /cleanup\.policy=delete\. The states of users/ })
+    let refusal: Error | undefined
+    await until(async () => {
+      await openKafkaLog(options).then(log => log.close(), err => { refusal = err })
+      return refusal !== undefined
+    })
+    t.match(refusal, { code: 'misconfigured', message: /cleanup\.policy=delete\. The states of users/ })
   })
 })
