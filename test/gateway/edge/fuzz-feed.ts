@@ -21,7 +21,7 @@ export interface Outcome {
 }
 
 /** Sends it all, gives the server a little time to close, closes its half then, and reads what comes until the end. */
-function feed (port: number, { upgrade, first, waits, rest }: Meal): Promise<Outcome> {
+export function feed (port: number, { upgrade, first, waits, rest }: Meal): Promise<Outcome> {
   return new Promise(resolve => {
     const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true, noDelay: true })
     const chunks: Buffer[] = []
