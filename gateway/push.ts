@@ -1,5 +1,5 @@
 import type { Links, LocalEnds, NotHere, SharedSignal } from '../actors/links.js'
-import { isFor } from '../actors/user/fold.js'
+import { isFor } from '../actors/user/messages.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
 import { piecesOf } from '../ledger/pieces.js'
 import { routingKey, type Route } from '../projections/routing.js'

@@ -1,20 +1,14 @@
 import type {
-  BanLifted, ConnectionClosed, ConnectionOpened, DeliveryReported, DownlinkRedelivered, DownlinkRequested,
-  DownlinkSkipped, Entry, KickRequested, TokenRenewed, UplinkReceived, UserBanned,
+  DeliveryReported, DownlinkRedelivered, DownlinkRequested, DownlinkSkipped, Entry, UplinkReceived,
 } from '../../schemas/facts.js'
-import { banOn, isInForce, isOn, keepBan } from './bans.js'
 import { contentOf } from './digest.js'
-import type { CloseConnection, Effect } from './effects.js'
-import { leastMissed, recallLost, rememberLost } from './forgotten.js'
-import type { OutboxMessage, WholeMessage } from './messages.js'
-import {
-  acknowledge, adoptWaiting, announce, dropAll, enqueue, expire, fitAll, numberAll, wait,
-} from './outbox.js'
+import type { Effect } from './effects.js'
+import { banLifted, tokenRenewed, userBanned } from './fold-bans.js'
+import { connectionClosed, connectionOpened, kickRequested, sessionOf } from './fold-connections.js'
+import { type Filters, isFor, type WholeMessage } from './messages.js'
+import { acknowledge, announce, enqueue, fitAll, wait } from './outbox.js'
 import { nameOf, noContent } from './requests.js'
-import {
-  type Connection, connectionPart, connectionsMax, endsUnder, headSeq, missedOf, type Session, sessionPart, sessionsMax,
-  uplinkWindowMax, type UserState,
-} from './state.js'
+import type { Session, UserState } from './state.js'
 
 const nothing: Effect[] = []
 
@@ -124,8 +118,6 @@ function downlinkRedelivered (state: UserState, entry: Entry, fact: DownlinkRede
 }
 
 /** Which sessions a downlink is for. */
-type Filters = Pick<OutboxMessage, 'platforms' | 'exceptDevices' | 'devices'>
-
 const unfiltered: Filters = { platforms: [], exceptDevices: [], devices: [] }
 
 function keep (
@@ -157,14 +149,6 @@ function sendOrQueue (
   effects.push({ type: 'deliver', nodeId, connectionId, seq: session.nextSeq - 1, downlink: message })
 }
 
-/** True where the session's device and platform are among those that the request names. */
-export function isFor (
-  { platforms, exceptDevices, devices }: Filters, { deviceId, platform }: { deviceId: string, platform: string }
-): boolean {
-  return (platforms.length === 0 || platforms.includes(platform)) &&
-    (devices.length === 0 || devices.includes(deviceId)) && !exceptDevices.includes(deviceId)
-}
-
 function deliveryReported (state: UserState, fact: DeliveryReported): Effect[] {
   const connection = state.connections.get(fact.connectionId)
   const session = connection && sessionOf(state, connection)
@@ -184,266 +168,4 @@ function downlinkSkipped (state: UserState, { connectionId, seq }: DownlinkSkipp
   announce(state, session, connection)
   acknowledge(state, session, seq, effects, seq)
   return effects
-}
-
-function connectionOpened (state: UserState, entry: Entry, fact: ConnectionOpened): Effect[] {
-  const { connectionId, nodeId, deviceId } = fact
-  // A repeat. It may be late, and the connection closed since: it stays closed.
-  if (state.connections.has(connectionId)) return nothing
-  const ban = banOn(state.bans, deviceId, fact.tokenId, entry.atMs)
-  if (ban) {
-    // Of no session: what its client has sent behind `connect` is nobody's.
-    note(state, connectionId, { ...strange(state), nodeId, deviceId, tokenId: fact.tokenId, open: true })
-    return [{ type: 'closeConnection', nodeId, connectionId, code: 'banned', reason: ban.reason }]
-  }
-  const known = state.sessions.get(deviceId)
-  if (known && fact.downlinkSeq >= known.nextSeq) {
-    note(state, connectionId, connectionOf(state, fact, known, true))
-    const reason = `downlinkSeq ${fact.downlinkSeq} is ahead of ${known.nextSeq - 1}, the highest ever sent`
-    return [{ type: 'closeConnection', nodeId, connectionId, code: 'protocol', reason }]
-  }
-  const effects: Effect[] = []
-  for (const older of state.sessions.values()) {
-    if (older.connectionId !== '' && endsUnder(fact.loginPolicy, older, fact)) {
-      makeWay(state, older, entry, deviceId, effects)
-    }
-  }
-  const session = known ?? beginSession(state, entry, fact, effects)
-  resumeSession(state, session, entry, fact, effects)
-  note(state, connectionId, connectionOf(state, fact, session, known !== undefined))
-  effects.push({
-    type: 'welcome',
-    nodeId,
-    connectionId,
-    resumed: known !== undefined,
-    uplinkSeq: session.uplinkSeq,
-    downlinkSeq: headSeq(session) - 1,
-    lastSeq: session.nextSeq - 1,
-    missed: missedOf(session),
-  })
-  return effects
-}
-
-function beginSession (state: UserState, entry: Entry, fact: ConnectionOpened, effects: Effect[]): Session {
-  const missed = recallLost(state, fact.deviceId, fact.downlinkSeq)
-  if (state.sessions.size >= sessionsMax) forgetOne(state, entry.atMs, effects)
-  const session: Session = {
-    deviceId: fact.deviceId,
-    ordinal: ++state.sessionsBegun,
-    platform: fact.platform,
-    sessionId: fact.sessionId,
-    connectionId: '',
-    touchedAtMs: 0,
-    uplinkSeq: 0,
-    answers: [],
-    answersMax: 0,
-    // A device that we have forgotten drops every seq that it has seen, so its new downlinks must come after those.
-    nextSeq: fact.downlinkSeq + 1,
-    ackedSeq: fact.downlinkSeq,
-    toldSeq: fact.downlinkSeq,
-    missed,
-    outbox: [],
-    numbered: 0,
-    outboxBytes: 0,
-    changed: true,
-    outboxChanged: true,
-    saved: false,
-  }
-  state.sessions.set(fact.deviceId, session)
-  adoptWaiting(state, session, isFor)
-  return session
-}
-
-function resumeSession (
-  state: UserState, session: Session, entry: Entry, fact: ConnectionOpened, effects: Effect[]
-): void {
-  if (session.sessionId !== fact.sessionId) {
-    session.sessionId = fact.sessionId
-    session.uplinkSeq = 0
-    session.answers = []
-  }
-  session.answersMax = Math.min(Math.max(fact.uplinkWindow, 1), uplinkWindowMax)
-  session.platform = fact.platform
-  session.connectionId = fact.connectionId
-  session.touchedAtMs = entry.atMs
-  session.changed = true
-  acknowledge(state, session, fact.downlinkSeq, effects)
-  expire(state, session, entry.atMs, effects)
-  numberAll(session)
-}
-
-function connectionOf (state: UserState, fact: ConnectionOpened, session: Session, resumed: boolean): Connection {
-  return {
-    ordinal: ++state.connectionsBegun,
-    nodeId: fact.nodeId,
-    deviceId: fact.deviceId,
-    sessionId: fact.sessionId,
-    sessionOrdinal: session.ordinal,
-    resumed,
-    missed: session.missed,
-    downlinkSeq: headSeq(session) - 1,
-    tokenId: fact.tokenId,
-    renewals: 0,
-    open: true,
-    changed: true,
-    saved: false,
-  }
-}
-
-/** A connection of no session, that has ended. */
-function strange (state: UserState): Connection {
-  return {
-    ordinal: ++state.connectionsBegun,
-    nodeId: '',
-    deviceId: '',
-    sessionId: '',
-    sessionOrdinal: 0,
-    resumed: false,
-    missed: 0,
-    downlinkSeq: 0,
-    tokenId: '',
-    renewals: 0,
-    open: false,
-    changed: true,
-    saved: false,
-  }
-}
-
-function connectionClosed (state: UserState, entry: Entry, fact: ConnectionClosed): Effect[] {
-  const { connectionId } = fact
-  const connection = state.connections.get(connectionId)
-  if (!connection) {
-    // Its opening may still come, late. It must find the connection closed.
-    note(state, connectionId, strange(state))
-    return nothing
-  }
-  if (!connection.open) return nothing
-  connection.open = false
-  connection.changed = true
-  const session = sessionOf(state, connection)
-  if (!session) return nothing
-  const effects: Effect[] = []
-  if (fact.told) announce(state, session, connection)
-  acknowledge(state, session, fact.ackedSeq, effects)
-  const current = session.connectionId === connectionId || session.connectionId === ''
-  if (session.connectionId === connectionId) session.connectionId = ''
-  session.touchedAtMs = entry.atMs
-  session.changed = true
-  if (fact.endSession && current) endSession(state, session, 'session-ended', effects)
-  return effects
-}
-
-function kickRequested (state: UserState, entry: Entry, fact: KickRequested): Effect[] {
-  if (state.requests.take(nameOf.kick(fact.requestId), noContent, entry.atMs) !== 'first') return nothing
-  const effects: Effect[] = []
-  for (const session of state.sessions.values()) {
-    if (session.connectionId === '') continue
-    if (fact.connectionId === '' || fact.connectionId === session.connectionId) {
-      endConnection(state, session, 'kicked', fact.reason, effects)
-    }
-  }
-  return effects
-}
-
-/** His sessions stay, and with them what waits for him: until its time is over, or he may come again. */
-function userBanned (state: UserState, { atMs }: Entry, fact: UserBanned): Effect[] {
-  if (state.requests.take(nameOf.ban(fact.banId), noContent, atMs) !== 'first' || state.bans.has(fact.banId)) return nothing
-  const ban = keepBan(state.bans, fact, atMs)
-  state.bansChanged = true
-  if (!isInForce(ban, atMs)) return nothing
-  const effects: Effect[] = []
-  for (const session of state.sessions.values()) {
-    const { connectionId, deviceId } = session
-    if (connectionId === '' || !isOn(ban, deviceId, state.connections.get(connectionId)!.tokenId)) continue
-    endConnection(state, session, 'banned', ban.reason, effects)
-  }
-  return effects
-}
-
-/** One that is not there is lifted for good, too: a lift that is told again must not differ from the first. */
-function banLifted (state: UserState, { atMs }: Entry, { banId }: BanLifted): Effect[] {
-  state.requests.take(nameOf.ban(banId), noContent, atMs)
-  if (state.bans.delete(banId)) state.bansChanged = true
-  return nothing
-}
-
-function tokenRenewed (state: UserState, { atMs }: Entry, { connectionId, renewal, tokenId }: TokenRenewed): Effect[] {
-  const connection = state.connections.get(connectionId)
-  if (!connection?.open || renewal <= connection.renewals) return nothing
-  connection.tokenId = tokenId
-  connection.renewals = renewal
-  connection.changed = true
-  const session = sessionOf(state, connection)
-  const ban = banOn(state.bans, connection.deviceId, tokenId, atMs)
-  if (!ban || session?.connectionId !== connectionId) return nothing
-  const effects: Effect[] = []
-  endConnection(state, session, 'banned', ban.reason, effects)
-  return effects
-}
-
-/**
- * Ends what the login policy ends. A client may have given up on the new connection while the ledger was slow to take
- * its opening, and have opened this one since, by another node: it must come back then, so it is told nothing terminal.
- * Where it is the clocks of two nodes that differ, it comes back once for nothing.
- */
-function makeWay (
-  state: UserState, session: Session, opening: Entry, deviceId: string, effects: Effect[]
-): void {
-  if (session.touchedAtMs > opening.atMs) {
-    endConnection(state, session, 'internal', 'a connection that was asked for earlier was stored late', effects)
-  } else {
-    endConnection(state, session, session.deviceId === deviceId ? 'superseded' : 'kicked', 'login policy', effects)
-  }
-}
-
-/** Takes the session's connection from it; the edge closes the socket and reports `ConnectionClosed`. */
-function endConnection (
-  state: UserState, session: Session, code: CloseConnection['code'], reason: string, effects: Effect[]
-): void {
-  const { connectionId } = session
-  const { nodeId } = state.connections.get(connectionId)!
-  session.connectionId = ''
-  session.changed = true
-  effects.push({ type: 'closeConnection', nodeId, connectionId, code, reason })
-}
-
-function endSession (state: UserState, session: Session, reason: string, effects: Effect[]): void {
-  dropAll(state, session, reason, effects)
-  state.sessions.delete(session.deviceId)
-  if (session.saved) state.gone.push(sessionPart(session.ordinal))
-}
-
-/** Makes room for one more session. */
-function forgetOne (state: UserState, atMs: number, effects: Effect[]): void {
-  const session = leastMissed(state.sessions.values())
-  if (!session) return
-  if (session.connectionId !== '') endConnection(state, session, 'kicked', 'too many devices', effects)
-  rememberLost(state, session, atMs)
-  endSession(state, session, 'sessions-full', effects)
-}
-
-/** The session that the connection belonged to, unless that one has ended since. */
-function sessionOf (state: UserState, connection: Connection): Session | undefined {
-  const session = state.sessions.get(connection.deviceId)
-  return session?.ordinal === connection.sessionOrdinal ? session : undefined
-}
-
-/** Keeps what is known of a connection, so that repeats of its facts are seen as such; past the bound one goes. */
-function note (state: UserState, connectionId: string, connection: Connection): void {
-  const { connections } = state
-  connections.set(connectionId, connection)
-  if (connections.size <= connectionsMax) return
-  const leastId = leastNeeded(state)
-  const { ordinal, saved } = connections.get(leastId)!
-  connections.delete(leastId)
-  if (saved) state.gone.push(connectionPart(ordinal))
-}
-
-/** The oldest closed connection, or else the oldest that no session uses for its downlinks. */
-function leastNeeded ({ connections, sessions }: UserState): string {
-  for (const [connectionId, { open }] of connections) if (!open) return connectionId
-  for (const [connectionId, { deviceId }] of connections) {
-    if (sessions.get(deviceId)?.connectionId !== connectionId) return connectionId
-  }
-  return connections.keys().next().value!
 }

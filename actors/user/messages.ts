@@ -125,3 +125,14 @@ export function bytesOfAll (messages: readonly OutboxMessage[]): number {
   for (const message of messages) bytes += message.bytes
   return bytes
 }
+
+/** Whom a downlink is for, beside the user. */
+export type Filters = Pick<OutboxMessage, 'platforms' | 'exceptDevices' | 'devices'>
+
+/** True where the session's device and platform are among those that the request names. */
+export function isFor (
+  { platforms, exceptDevices, devices }: Filters, { deviceId, platform }: { deviceId: string, platform: string }
+): boolean {
+  return (platforms.length === 0 || platforms.includes(platform)) &&
+    (devices.length === 0 || devices.includes(deviceId)) && !exceptDevices.includes(deviceId)
+}

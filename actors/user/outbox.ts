@@ -1,5 +1,5 @@
 import type { DownlinkOutcome, Effect } from './effects.js'
-import type { OutboxMessage } from './messages.js'
+import { isFor, type OutboxMessage } from './messages.js'
 import { type Connection, headSeq, outboxesFactor, outboxMax, type Session, type UserState } from './state.js'
 
 /*
@@ -157,9 +157,7 @@ export function wait (state: UserState, message: OutboxMessage, bytesMax: number
 }
 
 /** The user's first session gets what waited for one; what is not for it waits on. */
-export function adoptWaiting (
-  state: UserState, session: Session, isFor: (message: OutboxMessage, session: Session) => boolean
-): void {
+export function adoptWaiting (state: UserState, session: Session): void {
   const { waiting } = state
   if (waiting.length === 0) return
   state.waiting = []

@@ -1,0 +1,240 @@
+import type { ConnectionClosed, ConnectionOpened, Entry, KickRequested } from '../../schemas/facts.js'
+import { banOn } from './bans.js'
+import type { CloseConnection, Effect } from './effects.js'
+import { leastMissed, recallLost, rememberLost } from './forgotten.js'
+import { acknowledge, adoptWaiting, announce, dropAll, expire, numberAll } from './outbox.js'
+import { nameOf, noContent } from './requests.js'
+import {
+  type Connection, connectionPart, connectionsMax, endsUnder, headSeq, missedOf, type Session, sessionPart, sessionsMax,
+  uplinkWindowMax, type UserState,
+} from './state.js'
+
+/** How connections and sessions begin and end. */
+
+const nothing: Effect[] = []
+
+export function connectionOpened (state: UserState, entry: Entry, fact: ConnectionOpened): Effect[] {
+  const { connectionId, nodeId, deviceId } = fact
+  // A repeat. It may be late, and the connection closed since: it stays closed.
+  if (state.connections.has(connectionId)) return nothing
+  const ban = banOn(state.bans, deviceId, fact.tokenId, entry.atMs)
+  if (ban) {
+    // Of no session: what its client has sent behind `connect` is nobody's.
+    note(state, connectionId, { ...strange(state), nodeId, deviceId, tokenId: fact.tokenId, open: true })
+    return [{ type: 'closeConnection', nodeId, connectionId, code: 'banned', reason: ban.reason }]
+  }
+  const known = state.sessions.get(deviceId)
+  if (known && fact.downlinkSeq >= known.nextSeq) {
+    note(state, connectionId, connectionOf(state, fact, known, true))
+    const reason = `downlinkSeq ${fact.downlinkSeq} is ahead of ${known.nextSeq - 1}, the highest ever sent`
+    return [{ type: 'closeConnection', nodeId, connectionId, code: 'protocol', reason }]
+  }
+  const effects: Effect[] = []
+  for (const older of state.sessions.values()) {
+    if (older.connectionId !== '' && endsUnder(fact.loginPolicy, older, fact)) {
+      makeWay(state, older, entry, deviceId, effects)
+    }
+  }
+  const session = known ?? beginSession(state, entry, fact, effects)
+  resumeSession(state, session, entry, fact, effects)
+  note(state, connectionId, connectionOf(state, fact, session, known !== undefined))
+  effects.push({
+    type: 'welcome',
+    nodeId,
+    connectionId,
+    resumed: known !== undefined,
+    uplinkSeq: session.uplinkSeq,
+    downlinkSeq: headSeq(session) - 1,
+    lastSeq: session.nextSeq - 1,
+    missed: missedOf(session),
+  })
+  return effects
+}
+
+function beginSession (state: UserState, entry: Entry, fact: ConnectionOpened, effects: Effect[]): Session {
+  const missed = recallLost(state, fact.deviceId, fact.downlinkSeq)
+  if (state.sessions.size >= sessionsMax) forgetOne(state, entry.atMs, effects)
+  const session: Session = {
+    deviceId: fact.deviceId,
+    ordinal: ++state.sessionsBegun,
+    platform: fact.platform,
+    sessionId: fact.sessionId,
+    connectionId: '',
+    touchedAtMs: 0,
+    uplinkSeq: 0,
+    answers: [],
+    answersMax: 0,
+    // A device that we have forgotten drops every seq that it has seen, so its new downlinks must come after those.
+    nextSeq: fact.downlinkSeq + 1,
+    ackedSeq: fact.downlinkSeq,
+    toldSeq: fact.downlinkSeq,
+    missed,
+    outbox: [],
+    numbered: 0,
+    outboxBytes: 0,
+    changed: true,
+    outboxChanged: true,
+    saved: false,
+  }
+  state.sessions.set(fact.deviceId, session)
+  adoptWaiting(state, session)
+  return session
+}
+
+function resumeSession (
+  state: UserState, session: Session, entry: Entry, fact: ConnectionOpened, effects: Effect[]
+): void {
+  if (session.sessionId !== fact.sessionId) {
+    session.sessionId = fact.sessionId
+    session.uplinkSeq = 0
+    session.answers = []
+  }
+  session.answersMax = Math.min(Math.max(fact.uplinkWindow, 1), uplinkWindowMax)
+  session.platform = fact.platform
+  session.connectionId = fact.connectionId
+  session.touchedAtMs = entry.atMs
+  session.changed = true
+  acknowledge(state, session, fact.downlinkSeq, effects)
+  expire(state, session, entry.atMs, effects)
+  numberAll(session)
+}
+
+function connectionOf (state: UserState, fact: ConnectionOpened, session: Session, resumed: boolean): Connection {
+  return {
+    ordinal: ++state.connectionsBegun,
+    nodeId: fact.nodeId,
+    deviceId: fact.deviceId,
+    sessionId: fact.sessionId,
+    sessionOrdinal: session.ordinal,
+    resumed,
+    missed: session.missed,
+    downlinkSeq: headSeq(session) - 1,
+    tokenId: fact.tokenId,
+    renewals: 0,
+    open: true,
+    changed: true,
+    saved: false,
+  }
+}
+
+/** A connection of no session, that has ended. */
+function strange (state: UserState): Connection {
+  return {
+    ordinal: ++state.connectionsBegun,
+    nodeId: '',
+    deviceId: '',
+    sessionId: '',
+    sessionOrdinal: 0,
+    resumed: false,
+    missed: 0,
+    downlinkSeq: 0,
+    tokenId: '',
+    renewals: 0,
+    open: false,
+    changed: true,
+    saved: false,
+  }
+}
+
+export function connectionClosed (state: UserState, entry: Entry, fact: ConnectionClosed): Effect[] {
+  const { connectionId } = fact
+  const connection = state.connections.get(connectionId)
+  if (!connection) {
+    // Its opening may still come, late. It must find the connection closed.
+    note(state, connectionId, strange(state))
+    return nothing
+  }
+  if (!connection.open) return nothing
+  connection.open = false
+  connection.changed = true
+  const session = sessionOf(state, connection)
+  if (!session) return nothing
+  const effects: Effect[] = []
+  if (fact.told) announce(state, session, connection)
+  acknowledge(state, session, fact.ackedSeq, effects)
+  const current = session.connectionId === connectionId || session.connectionId === ''
+  if (session.connectionId === connectionId) session.connectionId = ''
+  session.touchedAtMs = entry.atMs
+  session.changed = true
+  if (fact.endSession && current) endSession(state, session, 'session-ended', effects)
+  return effects
+}
+
+export function kickRequested (state: UserState, entry: Entry, fact: KickRequested): Effect[] {
+  if (state.requests.take(nameOf.kick(fact.requestId), noContent, entry.atMs) !== 'first') return nothing
+  const effects: Effect[] = []
+  for (const session of state.sessions.values()) {
+    if (session.connectionId === '') continue
+    if (fact.connectionId === '' || fact.connectionId === session.connectionId) {
+      endConnection(state, session, 'kicked', fact.reason, effects)
+    }
+  }
+  return effects
+}
+
+/**
+ * Ends what the login policy ends. A client may have given up on the new connection while the ledger was slow to take
+ * its opening, and have opened this one since, by another node: it must come back then, so it is told nothing terminal.
+ * Where it is the clocks of two nodes that differ, it comes back once for nothing.
+ */
+function makeWay (
+  state: UserState, session: Session, opening: Entry, deviceId: string, effects: Effect[]
+): void {
+  if (session.touchedAtMs > opening.atMs) {
+    endConnection(state, session, 'internal', 'a connection that was asked for earlier was stored late', effects)
+  } else {
+    endConnection(state, session, session.deviceId === deviceId ? 'superseded' : 'kicked', 'login policy', effects)
+  }
+}
+
+/** Takes the session's connection from it; the edge closes the socket and reports `ConnectionClosed`. */
+export function endConnection (
+  state: UserState, session: Session, code: CloseConnection['code'], reason: string, effects: Effect[]
+): void {
+  const { connectionId } = session
+  const { nodeId } = state.connections.get(connectionId)!
+  session.connectionId = ''
+  session.changed = true
+  effects.push({ type: 'closeConnection', nodeId, connectionId, code, reason })
+}
+
+function endSession (state: UserState, session: Session, reason: string, effects: Effect[]): void {
+  dropAll(state, session, reason, effects)
+  state.sessions.delete(session.deviceId)
+  if (session.saved) state.gone.push(sessionPart(session.ordinal))
+}
+
+/** Makes room for one more session. */
+function forgetOne (state: UserState, atMs: number, effects: Effect[]): void {
+  const session = leastMissed(state.sessions.values())
+  if (!session) return
+  if (session.connectionId !== '') endConnection(state, session, 'kicked', 'too many devices', effects)
+  rememberLost(state, session, atMs)
+  endSession(state, session, 'sessions-full', effects)
+}
+
+/** The session that the connection belonged to, unless that one has ended since. */
+export function sessionOf (state: UserState, connection: Connection): Session | undefined {
+  const session = state.sessions.get(connection.deviceId)
+  return session?.ordinal === connection.sessionOrdinal ? session : undefined
+}
+
+/** Keeps what is known of a connection, so that repeats of its facts are seen as such; past the bound one goes. */
+function note (state: UserState, connectionId: string, connection: Connection): void {
+  const { connections } = state
+  connections.set(connectionId, connection)
+  if (connections.size <= connectionsMax) return
+  const leastId = leastNeeded(state)
+  const { ordinal, saved } = connections.get(leastId)!
+  connections.delete(leastId)
+  if (saved) state.gone.push(connectionPart(ordinal))
+}
+
+/** The oldest closed connection, or else the oldest that no session uses for its downlinks. */
+function leastNeeded ({ connections, sessions }: UserState): string {
+  for (const [connectionId, { open }] of connections) if (!open) return connectionId
+  for (const [connectionId, { deviceId }] of connections) {
+    if (sessions.get(deviceId)?.connectionId !== connectionId) return connectionId
+  }
+  return connections.keys().next().value!
+}
