@@ -47,27 +47,9 @@ export class Door {
     const network = this.countsAs(ip)
     const isShort = this.descriptors.areShort(fd)
     const waitMs = network === undefined ? 0 : this.admission.waitMs(network)
-    if (waitMs > 0) {
-      this.refused('rate-limited')
-      return {
-        code: 'rate-limited',
-        reason: 'this address opens connections too fast',
-        retryAfterMs: Math.min(waitMs, waitMaxMs),
-        mute: waitMs === Infinity,
-        mayLinger: !isShort,
-      }
-    }
+    if (waitMs > 0) return this.#wait('rate-limited', 'this address opens connections too fast', waitMs, !isShort)
     const totalMs = this.total.waitMs(everybody)
-    if (totalMs > 0) {
-      this.refused('redirected')
-      return {
-        code: 'redirected',
-        reason: 'this node takes no more connections a second',
-        retryAfterMs: Math.min(totalMs, waitMaxMs),
-        mute: totalMs === Infinity,
-        mayLinger: !isShort,
-      }
-    }
+    if (totalMs > 0) return this.#wait('redirected', 'this node takes no more connections a second', totalMs, !isShort)
     if (!isShort && this.edge.handshakes.hasRoom(network)) return undefined
     return this.#redirect(!isShort)
   }
@@ -75,6 +57,12 @@ export class Door {
   /** The same of a socket whose client is not known yet. */
   shortage (fd: number): Refusal | undefined {
     return this.descriptors.areShort(fd) ? this.#redirect(false) : undefined
+  }
+
+  /** @param waitMs Infinity for one that is refused without a word */
+  #wait (code: Refusal['code'], reason: string, waitMs: number, mayLinger: boolean): Refusal {
+    this.refused(code)
+    return { code, reason, retryAfterMs: Math.min(waitMs, waitMaxMs), mute: waitMs === Infinity, mayLinger }
   }
 
   #redirect (mayLinger: boolean): Refusal {
