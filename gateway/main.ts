@@ -2,38 +2,25 @@ import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { startActors } from '../actors/system.js'
 import type { Users } from '../actors/users.js'
-import { inquire } from '../evidence/inquiry.js'
-import { stateAt } from '../evidence/state.js'
-import { streams } from '../ledger/streams.js'
-import { presenceOf } from '../projections/presence.js'
 import type { Health } from '../schemas/conditions.js'
-import { partitionOf } from '../schemas/partitioning.js'
-import { downlinksRejected, ledger, nodes, uplinks } from '../schemas/streams.js'
+import { ledger, nodes } from '../schemas/streams.js'
+import { buildApi } from './api.js'
 import { Backups } from './backups.js'
-import { BanRequests } from './bans.js'
-import { AddressList } from './edge/clients.js'
 import type { Config, Role } from './config.js'
 import { followDownlinks } from './downlinks.js'
-import { describeDrain, requestDrain } from './drain-requests.js'
 import { Drains } from './drain.js'
 import { HealthRegistry } from './health.js'
 import type { Readiness } from './http/health.js'
-import { buildHttp } from './http/server.js'
 import { ApiKeys } from './keys/api-keys.js'
 import { checkKeyFile, watchKeyFile } from './keys/watched-file.js'
-import { kick } from './kick.js'
-import { lagOf } from './lag.js'
 import { Lifecycle } from './lifecycle.js'
 import { GatewayMetrics } from './metrics.js'
 import { identify, type NodeIdentity, NodeReporter } from './node.js'
 import { NodeTable } from './node-table.js'
-import { originRule } from './origins.js'
 import { endConnections } from './orphans.js'
 import { acceptBacklog, checkPorts } from './ports.js'
 import { Push } from './push.js'
-import { isWildcard, reachable } from './reachable.js'
-import { Rebuilds } from './rebuild.js'
-import { redeliver } from './redelivery.js'
+import { isWildcard } from './reachable.js'
 import { EdgeRole } from './roles/edge.js'
 import { type Projections, startProjectionsRole } from './roles/projections.js'
 import { startUsersRole } from './roles/users.js'
@@ -41,7 +28,6 @@ import { ensureSecrets } from './secrets.js'
 import { openEmbeddedStores } from './stores-embedded.js'
 import { ServerTls } from './server-tls.js'
 import type { Stores } from './stores.js'
-import { topicSettings, topicsOf } from './topics.js'
 
 export interface RunningNode {
   /**
@@ -144,8 +130,9 @@ async function start (
   observe(metrics, health, stores, edge, users, projections)
   const readiness = () => readinessOf(health, ending.aborted, edge?.draining === 100)
   const madeUp = new Set<string>()
-  const app = buildApp(
-    config, logger, stores, backups, push, nodeTable, metrics, health, readiness, madeUp, tls, apiKeys)
+  const app = buildApi({
+    config, logger, stores, backups, push, nodeTable, metrics, health, readiness, madeUp, tls, apiKeys, version,
+  })
   app.addHook('onRequest', async (_request, reply) => { if (ending.aborted) reply.header('connection', 'close') })
   edge?.routes(app)
   closers.push(async () => {
@@ -234,64 +221,6 @@ async function takeLeave (
   // Whoever balances requests looks at /readyz now and then, and must not meet a closed port before that.
   if (roles.length === 0 || !nodeTable.isDoneElsewhere(config.nodeId, roles)) return
   await new Promise(resolve => setTimeout(resolve, config.stopGraceMs - (performance.now() - startMs)))
-}
-
-function buildApp (
-  config: Config, logger: Logger, stores: Stores, backups: Backups, push: Push, nodeTable: NodeTable,
-  metrics: GatewayMetrics, health: HealthRegistry, readiness: () => Readiness, madeUp: ReadonlySet<string>,
-  tls: ServerTls | undefined, apiKeys: ApiKeys
-) {
-  const { log, tables, links } = stores
-  const partitions = log.partitions(ledger)
-  const bans = new BanRequests({ log, links, nodeId: config.nodeId })
-  const rebuilds = new Rebuilds(stores, (what, err, fields) => { logger.error({ err, ...fields }, what) })
-  return buildHttp({
-    logger,
-    roles: config.roles,
-    apiKeys,
-    requestCounted: metrics.requestCounted,
-    isAllowedOrigin: originRule(config.allowedOrigins, config.publicWsUrl),
-    version,
-    frameBytesMax: config.frameBytesMax,
-    metrics: metrics.registry,
-    readiness,
-    health: () => health.answer(),
-    uplinks: { log, stream: uplinks },
-    tls,
-    proxied: {
-      proxies: AddressList.of(config.trustedProxies),
-      uncounted: AddressList.of(config.acceptUncounted),
-      headerRefused () { metrics.proxyHeaderRefused('http') },
-    },
-    socketLimits: config.acceptRate === 0 ? { strangersMax: Infinity } : {},
-    logReader: log,
-    streams: [...streams, downlinksRejected],
-    push: (command, tellsRepeats) => push.push(command, tellsRepeats),
-    kick: command => kick({ log, tables }, command),
-    ban: command => bans.ban(command),
-    liftBan: command => bans.lift(command),
-    bansOf: userId => bans.of(userId),
-    redeliver: command => redeliver(log, command, config.outboxBytesMax),
-    state: (userId, at) => stateAt(log, userId, at),
-    trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),
-    rebuild: (table, signal) => rebuilds.start(table, signal),
-    backup: command => backups.start(command),
-    lag: () => lagOf(stores),
-    topics: () => topicsOf({ log, settings: stream => topicSettings(config, stream, stores.bytesMax) }),
-    async ipConfig (request, host) {
-      const answer = await nodeTable.ipConfig(request)
-      return { ...answer, endpoints: reachable(answer.endpoints, host, madeUp) }
-    },
-    drain: command => requestDrain({ log, tables, nodeTable }, command),
-    drainState: (nodeId, moves) => describeDrain({ log, tables }, nodeId, moves),
-    async presence (userId) {
-      const partition = partitionOf(userId, partitions)
-      const fields = await tables.get('presence', partition, userId)
-      const { next, atMs } = await tables.position('presence', partition)
-      return { ...presenceOf(userId, fields), asOf: { position: `${partition}@${next}`, atMs } }
-    },
-    nodes: () => nodeTable.described(),
-  })
 }
 
 function observe (

@@ -56,7 +56,7 @@ import type { TraceOptions } from './trace.js'
 import { uplinksRoutes } from './uplinks.js'
 import type { UplinksOptions } from './uplinks.js'
 
-/** All that the routes ask for; gateway/main.ts gives it. */
+/** All that the routes ask for; gateway/api.ts gives it. */
 export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
   HealthOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,

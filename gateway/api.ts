@@ -1,0 +1,104 @@
+import type { Logger } from 'pino'
+import { inquire } from '../evidence/inquiry.js'
+import { stateAt } from '../evidence/state.js'
+import { streams } from '../ledger/streams.js'
+import { presenceOf } from '../projections/presence.js'
+import { partitionOf } from '../schemas/partitioning.js'
+import { downlinksRejected, ledger, uplinks } from '../schemas/streams.js'
+import type { Backups } from './backups.js'
+import { BanRequests } from './bans.js'
+import type { Config } from './config.js'
+import { describeDrain, requestDrain } from './drain-requests.js'
+import { AddressList } from './edge/clients.js'
+import type { HealthRegistry } from './health.js'
+import type { Readiness } from './http/health.js'
+import { buildHttp } from './http/server.js'
+import type { ApiKeys } from './keys/api-keys.js'
+import { kick } from './kick.js'
+import { lagOf } from './lag.js'
+import type { GatewayMetrics } from './metrics.js'
+import type { NodeTable } from './node-table.js'
+import { originRule } from './origins.js'
+import type { Push } from './push.js'
+import { reachable } from './reachable.js'
+import { Rebuilds } from './rebuild.js'
+import { redeliver } from './redelivery.js'
+import type { ServerTls } from './server-tls.js'
+import type { Stores } from './stores.js'
+import { topicSettings, topicsOf } from './topics.js'
+
+/** Parts of a node that its HTTP API speaks for. */
+export interface ApiParts {
+  readonly config: Config
+  readonly logger: Logger
+  readonly stores: Stores
+  readonly backups: Backups
+  readonly push: Push
+  readonly nodeTable: NodeTable
+  readonly metrics: GatewayMetrics
+  readonly health: HealthRegistry
+  readonly tls: ServerTls | undefined
+  readonly apiKeys: ApiKeys
+  /** Of this build, as package.json has it. */
+  readonly version: string
+  /** URLs of this node that nobody configured; read at each request, for they are known once it listens. */
+  readonly madeUp: ReadonlySet<string>
+  readonly readiness: () => Readiness
+}
+
+/** The HTTP API of a node, answered by its parts: a route decides nothing but how it is asked and answered. */
+export function buildApi ({
+  config, logger, stores, backups, push, nodeTable, metrics, health, tls, apiKeys, version, madeUp, readiness,
+}: ApiParts) {
+  const { log, tables, links } = stores
+  const partitions = log.partitions(ledger)
+  const bans = new BanRequests({ log, links, nodeId: config.nodeId })
+  const rebuilds = new Rebuilds(stores, (what, err, fields) => { logger.error({ err, ...fields }, what) })
+  return buildHttp({
+    logger,
+    roles: config.roles,
+    apiKeys,
+    requestCounted: metrics.requestCounted,
+    isAllowedOrigin: originRule(config.allowedOrigins, config.publicWsUrl),
+    version,
+    frameBytesMax: config.frameBytesMax,
+    metrics: metrics.registry,
+    readiness,
+    health: () => health.answer(),
+    uplinks: { log, stream: uplinks },
+    tls,
+    proxied: {
+      proxies: AddressList.of(config.trustedProxies),
+      uncounted: AddressList.of(config.acceptUncounted),
+      headerRefused () { metrics.proxyHeaderRefused('http') },
+    },
+    socketLimits: config.acceptRate === 0 ? { strangersMax: Infinity } : {},
+    logReader: log,
+    streams: [...streams, downlinksRejected],
+    push: (command, tellsRepeats) => push.push(command, tellsRepeats),
+    kick: command => kick({ log, tables }, command),
+    ban: command => bans.ban(command),
+    liftBan: command => bans.lift(command),
+    bansOf: userId => bans.of(userId),
+    redeliver: command => redeliver(log, command, config.outboxBytesMax),
+    state: (userId, at) => stateAt(log, userId, at),
+    trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),
+    rebuild: (table, signal) => rebuilds.start(table, signal),
+    backup: command => backups.start(command),
+    lag: () => lagOf(stores),
+    topics: () => topicsOf({ log, settings: stream => topicSettings(config, stream, stores.bytesMax) }),
+    async ipConfig (request, host) {
+      const answer = await nodeTable.ipConfig(request)
+      return { ...answer, endpoints: reachable(answer.endpoints, host, madeUp) }
+    },
+    drain: command => requestDrain({ log, tables, nodeTable }, command),
+    drainState: (nodeId, moves) => describeDrain({ log, tables }, nodeId, moves),
+    async presence (userId) {
+      const partition = partitionOf(userId, partitions)
+      const fields = await tables.get('presence', partition, userId)
+      const { next, atMs } = await tables.position('presence', partition)
+      return { ...presenceOf(userId, fields), asOf: { position: `${partition}@${next}`, atMs } }
+    },
+    nodes: () => nodeTable.described(),
+  })
+}
