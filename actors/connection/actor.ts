@@ -7,7 +7,7 @@ import { connect, open, welcome } from './handshake.js'
 import { ping } from './heartbeat.js'
 import { finishLeaving, leave, migrate } from './move.js'
 import { eventRules, frameRules, type Rule, turnEnds } from './phases.js'
-import { take } from './rate.js'
+import { take, wholeMs } from './rate.js'
 import { placeTold, refusedByUser, tellRefusal } from './refusals.js'
 import { askForAnswers } from './repeats.js'
 import { takeRefusals } from './tally.js'
@@ -79,6 +79,7 @@ function readOn (connection: Connection): void {
 function handleFrames (connection: Connection): void {
   const { life, edge } = connection
   const atMs = Date.now()
+  const nowMs = wholeMs()
   life.heard(edge.ticks())
   const frames = connection.takeFrames()
   let op = ''
@@ -100,14 +101,14 @@ function handleFrames (connection: Connection): void {
     if (typeof rule === 'object') {
       connection.countFrame()
       closeConnection(connection, rule.code, rule.reason)
-    } else handleFrame(connection, frame as Handled, atMs)
+    } else handleFrame(connection, frame as Handled, atMs, nowMs)
   }
 }
 
 /** What the table lets through. */
 type Handled = Extract<Incoming, ClientFrame | { op: 'unreadable' }>
 
-function handleFrame (connection: Connection, frame: Handled, atMs: number): void {
+function handleFrame (connection: Connection, frame: Handled, atMs: number, nowMs: number): void {
   if (frame.op === 'unreadable') {
     closeConnection(connection, frame.error.code, frame.error.message)
     return
@@ -117,7 +118,7 @@ function handleFrame (connection: Connection, frame: Handled, atMs: number): voi
     connect(connection, frame)
     return
   }
-  const allowed = take(connection)
+  const allowed = take(connection, nowMs)
   if (allowed === 'closed') return
   switch (frame.op) {
     case 'uplink': uplink(connection, frame, atMs, allowed === 'in'); return

@@ -17,8 +17,8 @@ export class FrameAllowance {
 
   constructor ({ frameBurst }: EdgeLimits) { this.#left = 1000 * frameBurst }
 
-  spend ({ frameRate, frameBurst }: EdgeLimits): void {
-    const nowMs = Math.trunc(performance.now())
+  /** @param nowMs whole ms of the process */
+  spend ({ frameRate, frameBurst }: EdgeLimits, nowMs: number): void {
     const grown = this.#left + (nowMs - this.#atMs) * frameRate
     this.#left = Math.min(1000 * frameBurst, grown) - 1000
     this.#atMs = nowMs
@@ -46,18 +46,22 @@ export class FrameAllowance {
   }
 }
 
+/** Whole ms of the process. */
+export function wholeMs (): number { return Math.trunc(performance.now()) }
+
 /** True where frames are counted at all. */
 function isLimited ({ frameRate, frameBurst }: EdgeLimits): boolean { return frameRate !== 0 && frameBurst !== 0 }
 
 /**
  * Takes one frame from the connection's allowance. A client that is too deep in debt is closed for it.
  *
+ * @param nowMs see `wholeMs`: one look at the clock does for all frames of a turn
  * @returns `over` for a frame that it has no allowance for
  */
-export function take (connection: Connection): 'in' | 'over' | 'closed' {
+export function take (connection: Connection, nowMs: number): 'in' | 'over' | 'closed' {
   const { edge: { limits }, allowance } = connection
   if (!isLimited(limits)) return 'in'
-  allowance.spend(limits)
+  allowance.spend(limits, nowMs)
   if (allowance.isBroke(limits)) {
     closeConnection(connection, 'rate-limited', tooMany(limits), { retryAfterMs: allowance.debtMs(limits) })
     return 'closed'
@@ -74,7 +78,7 @@ export function takeControl (connection: Connection): boolean {
   const { edge: { ticks, limits }, life, allowance } = connection
   life.heard(ticks())
   if (!isLimited(limits)) return true
-  allowance.spend(limits)
+  allowance.spend(limits, wholeMs())
   if (!allowance.isBroke(limits)) return true
   connection.tell({
     type: 'fail', code: 'rate-limited', reason: tooMany(limits), retryAfterMs: allowance.debtMs(limits),

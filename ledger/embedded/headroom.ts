@@ -68,15 +68,20 @@ export class Headroom {
    * them a long value finds side by side nobody knows, so it must be able to do without.
    */
   has (bytes: number, reserve: number = reserves.others): boolean {
-    return bytes <= this.room(reserve)
+    const left = this.sizeBytes - this.pages.usedBytes()
+    return bytes <= left - this.wantedBytes * reserve || bytes <= this.roomOfFree(left)
   }
 
   /** The most that `has` takes for a commit with that part of the reserve behind it; may be below 0. */
   room (reserve: number): number {
     const left = this.sizeBytes - this.pages.usedBytes()
+    return Math.max(left - this.wantedBytes * reserve, this.roomOfFree(left))
+  }
+
+  /** What a commit may take that has free pages inside the file. To ask how many there are takes 11 us. */
+  private roomOfFree (left: number): number {
     const least = this.wantedBytes * reserves.relief
-    const ofFree = (this.pages.freeBytes() - this.uselessBytes - least) / 2
-    return Math.max(left - this.wantedBytes * reserve, Math.min(left - least, ofFree))
+    return Math.min(left - least, (this.pages.freeBytes() - this.uselessBytes - least) / 2)
   }
 
   /** After each commit: where the file has grown all the same, the pages that were free then are of no use. */
