@@ -44,6 +44,9 @@ export interface RunningNode {
 /** Called where the node can't go on: another process has its name. By default the process crashes. */
 export type Fatal = (error: Error) => void
 
+/** What a node stands on. By default what its configuration names: its data directory, or Kafka and Redis. */
+export type OpenStores = (config: Config, logger: Logger, health: HealthRegistry) => Promise<Stores>
+
 const crash: Fatal = error => { queueMicrotask(() => { throw error }) }
 
 /**
@@ -53,7 +56,9 @@ const crash: Fatal = error => { queueMicrotask(() => { throw error }) }
  * @throws StoreError when the data directory can't be used; Error when a listener can't be opened, or Kafka or Redis
  *   can't be reached
  */
-export async function startNode (config: Config, logger: Logger, fatal = crash): Promise<RunningNode> {
+export async function startNode (
+  config: Config, logger: Logger, fatal = crash, open: OpenStores = openStores
+): Promise<RunningNode> {
   const closers: Array<() => unknown> = []
   const ending = new AbortController()
   const stop = async () => {
@@ -61,7 +66,7 @@ export async function startNode (config: Config, logger: Logger, fatal = crash):
     for (const close of closers.splice(0).reverse()) await close()
   }
   try {
-    return { ...await start(config, logger, fatal, closers, ending.signal), stop }
+    return { ...await start(config, logger, fatal, open, closers, ending.signal), stop }
   } catch (err) {
     await stop()
     throw err
@@ -72,7 +77,7 @@ export async function startNode (config: Config, logger: Logger, fatal = crash):
 const nodeTableMaxMs = 5_000
 
 async function start (
-  given: Config, logger: Logger, fatal: Fatal, closers: Array<() => unknown>, ending: AbortSignal
+  given: Config, logger: Logger, fatal: Fatal, open: OpenStores, closers: Array<() => unknown>, ending: AbortSignal
 ): Promise<Omit<RunningNode, 'stop'>> {
   const has = (role: Role) => given.roles.includes(role)
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
@@ -89,7 +94,7 @@ async function start (
   closers.push(() => { tls?.stop() })
   if (given.apiKeysFile !== undefined) checkKeyFile(given.apiKeysFile)
   await checkPorts(given)
-  const stores = await openStores(given, logger, health)
+  const stores = await open(given, logger, health)
   closers.push(() => stores.close())
   const backups = new Backups(stores.backUp, failed)
   closers.push(() => backups.idle())
