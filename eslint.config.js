@@ -10,6 +10,7 @@ const mayImport = {
   client: ['schemas'],
   gateway: ['evidence', 'actors', 'projections', 'ledger', 'schemas'],
   cli: ['gateway', 'evidence', 'actors', 'projections', 'ledger', 'schemas', 'client'],
+  simulation: ['gateway', 'evidence', 'actors', 'projections', 'ledger', 'schemas', 'client'],
 }
 const folders = Object.keys(mayImport)
 

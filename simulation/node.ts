@@ -1,0 +1,102 @@
+import pino from 'pino'
+import { readConfig } from '../gateway/config.js'
+import { type OpenStores, type RunningNode, startNode } from '../gateway/main.js'
+import type { Environment } from '../gateway/setting.js'
+import type { Network } from './network.js'
+import type { SharedStores } from './stores/stores.js'
+import type { Host, World } from './world.js'
+
+export const ports = { http: 8080, tcp: 9100 }
+
+/** A process that has ended is started again after so long, as its supervisor does. */
+const restartMs = 1_000
+
+export interface NodeOptions {
+  readonly id: string
+  readonly address: string
+  readonly dataDir: string
+  readonly environment: Environment
+  /** Told of each line of its log, warnings and worse. */
+  readonly logged: (level: number, text: string) => void
+}
+
+/** One node of the cluster, as its machine has it: the whole gateway, on simulated stores. */
+export class SimulatedNode {
+  host: Host
+  running: RunningNode | undefined
+  #isOff = false
+
+  constructor (
+    readonly world: World, readonly network: Network, readonly stores: SharedStores, readonly options: NodeOptions
+  ) {
+    this.host = this.#boot()
+  }
+
+  get isUp (): boolean { return !this.host.isDown && this.host.held === undefined && this.running !== undefined }
+
+  start (): void {
+    this.#isOff = false
+    if (this.host.isDown) this.host = this.#boot()
+  }
+
+  /** @param silently as where the power fails: nobody is told that its connections are gone */
+  crash (silently: boolean): void {
+    this.#isOff = true
+    this.#end(silently)
+  }
+
+  /** As with SIGTERM; then the process ends. */
+  stop (): void {
+    const { host, running } = this
+    if (!running || host.isDown) return
+    this.running = undefined
+    host.later(0, 'is to stop', () => {
+      running.stop().finally(() => {
+        if (!host.isDown) this.#end(false)
+        this.#startLater()
+      })
+    })
+  }
+
+  #boot (): Host {
+    const { id, address, dataDir, environment, logged } = this.options
+    const host = this.world.host(id, address)
+    this.network.attach(host)
+    const config = host.as(() => readConfig({
+      ...environment,
+      LEDGERLINE_NODE_ID: id,
+      LEDGERLINE_HOST: address,
+      LEDGERLINE_HTTP_PORT: String(ports.http),
+      LEDGERLINE_TCP_PORT: String(ports.tcp),
+      LEDGERLINE_DATA: dataDir,
+    }))
+    const logger = pino({ level: 'warn', base: {} }, {
+      write (line: string) {
+        const { level, msg, err } = JSON.parse(line) as { level: number, msg: string, err?: { message: string } }
+        logged(level, err ? `${msg}: ${err.message}` : msg)
+      },
+    })
+    const fatal = (error: Error): void => {
+      logged(60, error.message)
+      this.#end(false)
+      this.#startLater()
+    }
+    host.later(0, 'boots', () => {
+      const failed = (what: string, err: Error, fields: object): void => { logger.error({ err, ...fields }, what) }
+      const open: OpenStores = (config, _logger, health) => this.stores.open(config, host, health, failed)
+      startNode(config, logger, fatal, open).then(
+        running => { if (this.host === host) this.running = running }, fatal)
+    })
+    return host
+  }
+
+  #end (silently: boolean): void {
+    this.running = undefined
+    this.host.crash()
+    this.network.vanish(this.host, silently)
+  }
+
+  #startLater (): void {
+    this.world.outside.later(restartMs, `${this.options.id} is started again`, () => { if (!this.#isOff) this.start() })
+  }
+}

@@ -1,0 +1,232 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { audit, type Books, type Violation } from '../evidence/audit.js'
+import { uplinks } from '../schemas/streams.js'
+import { Device } from './device.js'
+import { type FaultName, haveFaults } from './faults.js'
+import { judge, type Published } from './judge.js'
+import type { Network } from './network.js'
+import { ports, SimulatedNode } from './node.js'
+import { Random } from './random.js'
+import { Service } from './service.js'
+import { SimulatedLog } from './stores/log.js'
+import { SharedStores } from './stores/stores.js'
+import type { Trace } from './trace.js'
+import type { World } from './world.js'
+
+export interface Plan {
+  readonly seed: number
+  /** Of virtual time in which there is traffic; faults end a quarter of a minute before. */
+  readonly minutes: number
+  readonly nodes: number
+  readonly devices: number
+  readonly faults: readonly FaultName[]
+  /** Ms between two faults, about. */
+  readonly faultEveryMs: number
+}
+
+export interface Outcome {
+  /** What was promised and did not hold, in words; empty where all is well. */
+  readonly violations: readonly string[]
+  /** Of the trace. */
+  readonly hash: string
+  readonly events: number
+  readonly virtualMs: number
+  readonly faults: Readonly<Record<string, number>>
+  readonly sent: number
+  readonly pushed: number
+  readonly books: Books | undefined
+  /** Lines of level warn and above that nodes logged, without what differs between them. */
+  readonly logged: Readonly<Record<string, number>>
+}
+
+const jwtSecret = 'the secret of every node in the simulation'
+const apiKey = 'the-key-of-every-simulated-node'
+const partitions = 4
+const devicesPerUser = 2
+const quietMs = 15_000
+/** Within which all must be well once nothing bad happens any more. */
+const healsWithinMs = 240_000
+const auditWithinMs = 60_000
+const sliceMs = 500
+
+/** One run of a whole cluster in the world of this process, which has just begun. */
+export async function simulate (world: World, network: Network, plan: Plan, trace: Trace): Promise<Outcome> {
+  const violations: string[] = []
+  world.begin(plan.seed, trace)
+  world.uncaught = (error, { name }) => {
+    violations.push(`${name}: nobody caught ${(error as Error).stack ?? String(error)}`)
+  }
+  const uncaught = (error: unknown): void => { world.uncaught(error, world.current) }
+  process.on('uncaughtException', uncaught)
+  process.on('unhandledRejection', uncaught)
+  const dataDir = mkdtempSync(join(tmpdir(), 'ledgerline-simulation-'))
+  try {
+    return await new Run(world, network, plan, dataDir, violations).all()
+  } finally {
+    process.off('uncaughtException', uncaught)
+    process.off('unhandledRejection', uncaught)
+    rmSync(dataDir, { recursive: true })
+  }
+}
+
+class Run {
+  readonly #stores: SharedStores
+  readonly #nodes: SimulatedNode[]
+  readonly #devices: Device[]
+  readonly #service: Service
+  readonly #logged: Record<string, number> = {}
+
+  constructor (
+    readonly world: World, readonly network: Network, readonly plan: Plan, dataDir: string,
+    readonly violations: string[]
+  ) {
+    const { seed } = plan
+    this.#stores = new SharedStores({
+      turns: world.outside,
+      seed,
+      nowMs: () => world.nowMs,
+      wallMs: () => world.wallMsOf(world.outside),
+      partitions,
+      sessionMs: 6_000,
+    })
+    this.#nodes = Array.from({ length: plan.nodes }, (_, i) => new SimulatedNode(world, network, this.#stores, {
+      id: `n${i + 1}`,
+      address: `10.0.0.${i + 1}`,
+      dataDir: join(dataDir, `n${i + 1}`),
+      environment: {
+        KAFKA_BROKERS: '10.2.0.1:9092',
+        REDIS_URL: 'redis://10.2.0.2',
+        LEDGERLINE_PARTITIONS: String(partitions),
+        LEDGERLINE_JWT_SECRET: jwtSecret,
+        LEDGERLINE_API_KEYS: apiKey,
+        LEDGERLINE_DRAIN_MS: '5000',
+        LEDGERLINE_STOP_GRACE_MS: '1000',
+      },
+      logged: (level, text) => { this.#log(`n${i + 1}`, level, text) },
+    }))
+    const ipConfig = this.#nodes.map(({ options: { address } }) => `http://${address}:${ports.http}/v1/ip-config`)
+    this.#devices = Array.from({ length: plan.devices }, (_, i) => new Device(world, network, {
+      userId: `u${Math.floor(i / devicesPerUser)}`,
+      deviceId: `d${i % devicesPerUser}`,
+      address: `10.1.${i >> 8}.${i & 255}`,
+      ipConfig,
+      jwtSecret,
+      sendEveryMs: 4_000,
+    }))
+    this.#service = new Service(world, network, {
+      address: '10.3.0.1',
+      apiKey,
+      nodes: this.#nodes.map(({ options: { address } }) => ({ address, port: ports.http })),
+      pushEveryMs: 4_000,
+    })
+  }
+
+  async all (): Promise<Outcome> {
+    const { world, network, plan, violations } = this
+    const busyMs = plan.minutes * 60_000
+    for (const userId of new Set(this.#devices.map(({ options }) => options.userId))) {
+      const own = this.#devices.filter(({ options }) => options.userId === userId)
+      this.#service.serve(userId, () => own.every(({ hasConnected }) => hasConnected))
+    }
+    const victims = { world, network, stores: this.#stores, nodes: this.#nodes, devices: this.#devices }
+    const faults = haveFaults(
+      victims, new Random(plan.seed, 'faults'), plan.faults, plan.faultEveryMs, Math.max(0, busyMs - quietMs))
+    await world.run(busyMs)
+    for (const device of this.#devices) device.isQuiet = true
+    this.#service.isQuiet = true
+    const healed = await this.#until(healsWithinMs, () => this.#restless() === undefined)
+    if (!healed) violations.push(`${healsWithinMs / 1000} s after the last fault: ${this.#restless()}`)
+    await world.run(5_000) // what is coalesced or rides on the next commit
+    const books = await this.#audit()
+    const published = await this.#inWorld(log => this.#published(log))
+    violations.push(...judge(this.#devices, this.#service, published ?? []))
+    return {
+      violations,
+      hash: world.trace.hash(),
+      events: world.events,
+      virtualMs: world.nowMs,
+      faults,
+      sent: this.#devices.reduce((sum, { sent }) => sum + sent.size, 0),
+      pushed: [...this.#service.queued.values()].reduce((sum, { length }) => sum + length, 0),
+      books,
+      logged: this.#logged,
+    }
+  }
+
+  /** Who is not where all should be in the end; undefined for nobody. */
+  #restless (): string | undefined {
+    const down = this.#nodes.find(node => !node.isUp)
+    if (down) return `${down.options.id} is not up`
+    const away = this.#devices.find(({ isConnected }) => !isConnected)
+    if (away) return `${away.name} is not connected`
+    const waiting = this.#devices.find(({ unacked }) => unacked > 0)
+    if (waiting) return `${waiting.name} has ${waiting.unacked} uplinks without an ack`
+    if (this.#service.pending > 0) return 'a push has no answer'
+    for (const device of this.#devices) {
+      const queued = this.#service.queued.get(device.options.userId)!
+      const seen = new Set(device.runs.flatMap(({ seen }) => seen))
+      const missed = device.runs.reduce((sum, { missed }) => sum + missed, 0)
+      const lacking = queued.filter(messageId => !seen.has(messageId))
+      if (lacking.length > missed) return `${device.name} has not got ${lacking.slice(0, 3).join(', ')}, ${lacking.length} in all`
+    }
+    return undefined
+  }
+
+  async #audit (): Promise<Books | undefined> {
+    const found: Violation[] = []
+    let books: Books | undefined
+    const isDone = await this.#until(auditWithinMs, async () => {
+      found.splice(0)
+      books = await this.#inWorld(log => audit(log, { exact: false, violation: each => { found.push(each) } }))
+      return books !== undefined && books.uplinks.due + books.connections.due === 0
+    })
+    if (!isDone) {
+      this.violations.push('the books have something due: ' +
+        `${books?.uplinks.due} uplinks, ${books?.connections.due} connections are not in their streams`)
+    }
+    for (const { code, text, positions } of found) this.violations.push(`audit: ${code}: ${text} (${positions.join(', ')})`)
+    return books
+  }
+
+  async #published (log: SimulatedLog): Promise<Published[]> {
+    const all: Published[] = []
+    for (let partition = 0; partition < partitions; partition++) {
+      for await (const { items } of log.read(uplinks, partition, { from: 0n })) {
+        all.push(...items.map(({ payload, userSeq }) => ({ payload: Buffer.from(payload).toString(), userSeq })))
+      }
+    }
+    return all
+  }
+
+  /** Work of a host that looks at the log from outside, while the world goes on. */
+  async #inWorld<T> (work: (log: SimulatedLog) => Promise<T>): Promise<T | undefined> {
+    const { world } = this
+    const host = world.host('auditor', '10.4.0.1')
+    const log = new SimulatedLog({ broker: this.#stores.broker, turns: host, nodeName: 'auditor', followerFailed () {} })
+    let outcome: { readonly value: T | undefined } | undefined
+    host.later(0, 'looks at the log', () => {
+      work(log).then(value => { outcome = { value } }, (err: Error) => {
+        this.violations.push(`the log could not be read: ${err.message}`)
+        outcome = { value: undefined }
+      })
+    })
+    await this.#until(auditWithinMs, () => outcome !== undefined)
+    return outcome?.value
+  }
+
+  async #until (withinMs: number, condition: () => boolean | Promise<boolean>): Promise<boolean> {
+    for (const endMs = this.world.nowMs + withinMs; this.world.nowMs < endMs;) {
+      if (await condition()) return true
+      await this.world.run(sliceMs)
+    }
+    return await condition()
+  }
+
+  #log (id: string, level: number, text: string): void {
+    const what = `${level} ${text.replace(/\d+/g, '#')}`
+    this.#logged[what] = (this.#logged[what] ?? 0) + 1
+    this.world.trace.add(`${this.world.nowUs} ${id} logs ${level} ${text}`)
+  }
+}
