@@ -48,19 +48,17 @@ export class LedgerCut {
   readonly #deps: LedgerCutDeps
   readonly #cuts = new Map<number, Cut>()
   #timer: NodeJS.Timeout | undefined
+  #stopped = false
   #mayDelete = false
   #looking: Promise<void> | undefined
 
   constructor (deps: LedgerCutDeps) { this.#deps = deps }
 
-  start (): void {
-    const everyMs = Math.min(Math.max(this.#deps.retentionMs, everyMsMin), everyMsMax)
-    this.#timer = setInterval(() => { this.look() }, everyMs).unref()
-    this.look()
-  }
+  start (): void { this.#lookOn() }
 
   async stop (): Promise<void> {
-    clearInterval(this.#timer)
+    this.#stopped = true
+    clearTimeout(this.#timer)
     await this.#looking
     for (const partition of this.#cuts.keys()) this.#forget(partition)
     this.#deps.health.end('retention')
@@ -70,6 +68,15 @@ export class LedgerCut {
   look (): Promise<void> {
     this.#looking ??= this.#look().catch(() => {}).finally(() => { this.#looking = undefined })
     return this.#looking
+  }
+
+  /** Partitions come a moment after the start: whoever has none looks again soon. */
+  async #lookOn (): Promise<void> {
+    await this.look()
+    if (this.#stopped) return
+    const { retentionMs, progress } = this.#deps
+    const everyMs = progress().length === 0 ? everyMsMin : Math.min(Math.max(retentionMs, everyMsMin), everyMsMax)
+    this.#timer = setTimeout(() => { this.#lookOn() }, everyMs).unref()
   }
 
   async #look (): Promise<void> {

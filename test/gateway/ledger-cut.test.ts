@@ -3,6 +3,7 @@ import { LedgerCut } from '../../gateway/ledger-cut.js'
 import { NotSetUp } from '../../ledger/kafka/no-answer.js'
 import type { TableName } from '../../projections/tables/tables.js'
 import type { Health } from '../../schemas/conditions.js'
+import { until } from '../ledger/log-contract.js'
 
 const dayMs = 86_400_000
 const nowMs = Date.UTC(2026, 5)
@@ -68,6 +69,16 @@ t.test('LedgerCut', async t => {
     await world.cut.look()
     t.strictSame(world.deleted, [0n])
     t.strictSame([...world.lasting], [])
+  })
+
+  t.test('that has no partition yet looks again soon, and not after its whole interval', async t => {
+    const world = given(t, [9, 1])
+    world.owned = false
+    world.cut.start()
+    await world.cut.look()
+    world.owned = true
+    await until(() => world.deleted.length === 2, 30_000)
+    t.strictSame(world.deleted, [0n, 1n])
   })
 
   t.test('tries again what has failed for a while', async t => {
