@@ -54,12 +54,12 @@ const fencedInstance = 82
  *
  * A member with an instance id does not tell the group that it stops: what it had waits for it, for as long as a
  * session lasts, and the others notice nothing where it is back by then. Where another process has come under the same
- * id, this one gives all back and stays away: joining again would only drive the other one out.
+ * id, this one gives all back and stays away while that one is a member: joining again would only drive it out.
  */
 export class Membership {
   /** When the group has last answered as it should, ms since 1970. */
   confirmedAtMs = Date.now()
-  /** Why it is no member until a person has acted; empty where nothing is refused. */
+  /** Why it is no member, which a person should mend; empty where nothing is refused. */
   refusal = ''
   private memberId = ''
   private generation = -1
@@ -138,8 +138,8 @@ export class Membership {
   }
 
   private async run (): Promise<void> {
-    let retryMs: number | undefined = retryMsMin
-    while (!this.stopped && retryMs !== undefined) {
+    let retryMs = retryMsMin
+    while (!this.stopped) {
       try {
         await this.join()
         this.answered()
@@ -152,23 +152,46 @@ export class Membership {
     }
   }
 
-  /** @returns how long to wait after the next error that passes by itself; undefined where it is not to join again */
-  private async recover (err: Error, retryMs: number): Promise<number | undefined> {
+  /** @returns how long to wait after the next error that passes by itself */
+  private async recover (err: Error, retryMs: number): Promise<number> {
     const code = err instanceof KafkaError ? err.code : undefined
     if (code === rebalanceInProgress) return retryMs
     if (code === unknownMember || code === illegalGeneration || code === fencedInstance) {
-      this.deps.failed('group has lost this member', err, { group: this.deps.groupId })
+      const { memberId } = this
       this.memberId = ''
       this.generation = -1
       if (code === fencedInstance) this.trouble(err)
+      else this.deps.failed('group has lost this member', err, { group: this.deps.groupId })
       await this.deps.lost()
-      return code === fencedInstance ? undefined : retryMs
+      if (code === fencedInstance) await this.replaced(memberId)
+      return retryMs
     }
     this.trouble(err)
     this.coordinator = undefined
     await this.pause(this.refusal === '' ? retryMs : this.deps.slowMs)
     if (judgeError(err).moved) await this.deps.cluster.look()
     return Math.min(2 * retryMs, retryMsMax)
+  }
+
+  /**
+   * Resolves once nobody is a member under the instance id. A heartbeat as the member that was replaced tells, and
+   * changes nothing: it is fenced while another one has its place, and unknown after that.
+   */
+  private async replaced (memberId: string): Promise<void> {
+    const { groupId, instanceId: groupInstanceId, slowMs, cluster } = this.deps
+    const question = { groupId, groupGenerationId: -1, memberId, groupInstanceId }
+    while (!this.stopped) {
+      await this.pause(slowMs)
+      if (this.stopped) return
+      try {
+        const { errorCode } = await this.askHere(heartbeat, question, questionMs)
+        if (errorCode === unknownMember) return
+        if (errorCode !== fencedInstance) this.coordinator = undefined
+      } catch (err) {
+        this.coordinator = undefined
+        if (judgeError(err).moved) await cluster.look()
+      }
+    }
   }
 
   private trouble (err: Error): void {

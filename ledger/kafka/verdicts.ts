@@ -81,7 +81,7 @@ const table = new Map<number, Judgement>([
   [78, again('not-stored')],
   [79, again('not-stored')],
   [82, permanent('another process has come under the same KAFKA_GROUP_INSTANCE_ID, and has the partitions: ' +
-    'give each node its own, and start this one again')],
+    'give each node its own; this one goes on when the other one is gone')],
   [87, permanent('set cleanup.policy of the topic to delete (kafka-configs --alter --add-config cleanup.policy=delete)')],
   [89, { ...again('not-stored'), verdict: 'throttled' }],
   [100, moving('not-stored')], // another topic of this name
