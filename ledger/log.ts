@@ -98,6 +98,11 @@ export interface ReadRange {
    */
   readonly key?: string
   /**
+   * Decodes the items of these keys alone (`Stream.decodeItemsOf`), as far as the log can: others may come all the
+   * same. Each block of the range comes, without items where it has none, and where the log can with `stored`.
+   */
+  readonly keys?: ReadonlySet<string>
+  /**
    * Called where retention has deleted blocks that were still to be read, at the beginning of the range too: before the
    * first block behind them comes, or the end. Must not throw.
    */
@@ -126,6 +131,8 @@ export interface Block<T> {
   readonly items: readonly T[]
   /** What the items take in memory, as `Stream.bytesOf` counts, where the log knows it from their appends. */
   readonly bytes?: number
+  /** What the block takes where it is stored, before anything compresses it, where a reader asked for `keys`. */
+  readonly stored?: number
 }
 
 /** A place in a stream: partition, block offset, index within the block. Written `3@1021.4`. */

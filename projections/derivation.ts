@@ -3,7 +3,7 @@ import type { Entry } from '../schemas/facts.js'
 import type { ConnectionEnded } from '../schemas/records.js'
 import { isSlot } from './closed.js'
 import type { LastConnection, LastConnections } from './last-connections.js'
-import type { LedgerCounts } from './ledger-counts.js'
+import type { Ending, LedgerCounts } from './ledger-counts.js'
 import { type Opening, pack, unpack } from './opening.js'
 import type { TableReader } from './projection.js'
 import { put, remove, type TableWrite } from './tables/tables.js'
@@ -62,12 +62,12 @@ export async function openingsOf (
 }
 
 /** Where those connections end whose edge has not counted for them, and whose records are not there yet. */
-export function uncountedEnds (writes: readonly TableWrite[], derivedFrom: bigint): Map<string, bigint> {
-  const ends = new Map<string, bigint>()
+export function uncountedEnds (writes: readonly TableWrite[], derivedFrom: bigint): Map<string, Ending> {
+  const ends = new Map<string, Ending>()
   for (const write of writes) {
     if (write.type !== 'put' || !(write.value instanceof Ended)) continue
     const { offset, story } = write.value
-    if (offset > derivedFrom && isUncounted(story)) ends.set(write.field, offset)
+    if (offset > derivedFrom && isUncounted(story)) ends.set(write.field, { userId: write.key, offset })
   }
   return ends
 }

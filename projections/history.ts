@@ -4,13 +4,16 @@ import { connections, ledger } from '../schemas/streams.js'
 import { ClosedConnections, loadSlots } from './closed.js'
 import { Derivation, openingsOf, project, uncountedEnds } from './derivation.js'
 import { LastConnections } from './last-connections.js'
-import { ledgerCounts } from './ledger-counts.js'
+import { type Ending, type LedgerCounts, ledgerCounts } from './ledger-counts.js'
 import { Runner, type RunnerOptions, type TableLag } from './runner.js'
 import type { PlacedProjection } from './table-writer.js'
 import type { TableName, Tables, TableStep, TableWrite } from './tables/tables.js'
 
 export type HistoryOptions =
   Pick<RunnerOptions<Entry>, 'log' | 'tables' | 'onPoison' | 'onFailed' | 'onHealed' | 'positionEveryMs' | 'retryMs'>
+
+/** Partitions of the ledger that are read back at the same time. */
+const countedAtOnce = 4
 
 /**
  * Writes the stream `connections`: one record for each connection that ended, with its whole story.
@@ -39,6 +42,8 @@ export class History {
   /** By partition: the block up to which the records were there when the partition was opened. */
   readonly #derivedFrom = new Map<number, bigint>()
   readonly #lastConnections = new Map<number, LastConnections>()
+  /** The last one of each turn in which the ledger is read back. */
+  readonly #counting: Promise<unknown>[] = []
   #runner: Runner<Entry> | undefined
 
   /** Resolves once the first assignment is complete. */
@@ -103,7 +108,7 @@ export class History {
     const lastConnections = this.#lastConnections.get(partition)!
     const derivedFrom = this.#derivedFrom.get(partition)!
     const uncounted = uncountedEnds(writes, derivedFrom)
-    const counts = uncounted.size === 0 ? new Map() : await ledgerCounts(this.#log, partition, uncounted)
+    const counts = uncounted.size === 0 ? new Map() : await this.#counts(partition, uncounted)
     const derivation = new Derivation(openings, lastConnections, derivedFrom, counts)
     for (const write of writes) derivation.take(write)
     const { records, stored, unopened } = derivation
@@ -113,6 +118,14 @@ export class History {
     }
     await this.#tables.apply(table, partition, stored, step)
     this.unopened += unopened
+  }
+
+  /** Of a few partitions at a time: a lost node has connections in each, and the process has other things to do. */
+  #counts (partition: number, endings: ReadonlyMap<string, Ending>): Promise<Map<string, LedgerCounts>> {
+    const turn = partition % countedAtOnce
+    const counts = (this.#counting[turn] ?? Promise.resolve()).then(() => ledgerCounts(this.#log, partition, endings))
+    this.#counting[turn] = counts.catch(() => {})
+    return counts
   }
 
   /**

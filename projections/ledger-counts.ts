@@ -1,6 +1,7 @@
 import type { LogReader } from '../ledger/log.js'
 import { unknownCount } from '../schemas/counts.js'
 import type { Fact } from '../schemas/facts.js'
+import { bytesOfAll } from '../schemas/sizes.js'
 import { ledger } from '../schemas/streams.js'
 
 /**
@@ -41,35 +42,42 @@ export class LedgerCounts {
 }
 
 /**
- * How far a ledger partition is read back from an end: as many blocks, and as many bytes of them (`Stream.bytesOf`). A
- * connection that opened before them has an unknown number of uplinks, and what was reported before them is unknown.
- * Rejected: to count every uplink in the table while its connection is open, which would make a write of each for the
- * sake of the few whose node is lost.
+ * How far a ledger partition is read back from an end: as many blocks, and as many bytes of them. A connection that
+ * opened before them has an unknown number of uplinks, and what was reported before them is unknown. Rejected: to count
+ * every uplink in the table while its connection is open, which would make a write of each for the sake of the few
+ * whose node is lost.
  */
 export const blocksBackMax = 4096n
 export const bytesBackMax = 64 << 20
 
-/** Blocks whose sizes are looked at together, from the youngest back. */
-const step = 256n
+/** Blocks that are read together, from the youngest back: few at first, for many blocks may be more than the bytes. */
+const stepMin = 64n
+const stepMax = 1024n
+
+/** Where a connection ended for the first time, and whose it was. */
+export interface Ending { readonly userId: string, readonly offset: bigint }
+
+type ConnectionFact = Extract<Fact, { readonly connectionId: string }>
+
+/** What is kept of a block while it is not known yet how far back to begin. */
+interface Told { readonly offset: bigint, readonly bytes: number, readonly facts: readonly ConnectionFact[] }
 
 /**
  * Reads what the ledger tells of these connections. It depends on nothing but the ledger and where each one ended.
  *
- * @param ends by connection id: the block in which its end stands for the first time
+ * @param endings by connection id
  */
 export async function ledgerCounts (
-  log: LogReader, partition: number, ends: ReadonlyMap<string, bigint>
+  log: LogReader, partition: number, endings: ReadonlyMap<string, Ending>
 ): Promise<Map<string, LedgerCounts>> {
-  const counts = new Map(Array.from(ends.keys(), connectionId => [connectionId, new LedgerCounts()]))
-  const open = new Map(ends)
-  const firsts = await firstBlocks(log, partition, [...new Set(ends.values())])
-  const from = [...firsts.values()].reduce((least, offset) => offset < least ? offset : least)
-  const last = [...firsts.keys()].reduce((most, offset) => offset > most ? offset : most)
-  for await (const { offset, items } of log.read(ledger, partition, { from, to: last + 1n })) {
-    for (const { fact } of items) {
-      if (!('connectionId' in fact)) continue
-      const end = open.get(fact.connectionId)
-      if (end === undefined || offset < firsts.get(end)!) continue
+  const counts = new Map(Array.from(endings.keys(), connectionId => [connectionId, new LedgerCounts()]))
+  const blocks = await readBack(log, partition, endings)
+  const firsts = firstBlocks(blocks, new Set(Array.from(endings.values(), ({ offset }) => offset)))
+  const open = new Map(endings)
+  for (const { offset, facts } of blocks.reverse()) {
+    for (const fact of facts) {
+      const ending = open.get(fact.connectionId)
+      if (ending === undefined || offset < firsts.get(ending.offset)!) continue
       if (fact.type === 'ConnectionClosed') open.delete(fact.connectionId)
       else counts.get(fact.connectionId)!.add(fact)
     }
@@ -77,31 +85,50 @@ export async function ledgerCounts (
   return counts
 }
 
-/** @returns by end: the first block that is read for it */
-async function firstBlocks (
-  log: LogReader, partition: number, ends: readonly bigint[]
-): Promise<Map<bigint, bigint>> {
+/** @returns as many blocks as any of the connections needs, the youngest first */
+async function readBack (
+  log: LogReader, partition: number, endings: ReadonlyMap<string, Ending>
+): Promise<Told[]> {
+  const keys = new Set(Array.from(endings.values(), ({ userId }) => userId))
+  const ends = Array.from(endings.values(), ({ offset }) => offset)
   const first = ends.reduce((least, offset) => offset < least ? offset : least)
   const last = ends.reduce((most, offset) => offset > most ? offset : most)
   const furthest = back(first, blocksBackMax)
-  /** The youngest first. */
-  const sizes: Array<{ readonly offset: bigint, readonly bytes: number }> = []
+  const blocks: Told[] = []
   let bytes = 0
-  for (let to = last; to > furthest && bytes <= bytesBackMax; to = back(to, step)) {
-    const from = back(to, step)
-    const older: typeof sizes = []
-    const range = { from: from > furthest ? from : furthest, to }
-    for await (const { offset, items } of log.read(ledger, partition, range)) {
-      const size = items.reduce((sum, item) => sum + ledger.bytesOf(item), 0)
-      older.push({ offset, bytes: size })
+  let step = stepMin
+  for (let to = last + 1n; to > furthest && bytes <= bytesBackMax;) {
+    const from = back(to, step) > furthest ? back(to, step) : furthest
+    const older: Told[] = []
+    for await (const { offset, items, stored } of log.read(ledger, partition, { from, to, keys })) {
+      const size = stored ?? bytesOfAll(ledger, items)
+      older.push({ offset, bytes: size, facts: items.flatMap(({ fact }) => factOf(fact, endings)) })
       if (offset < first) bytes += size
     }
-    sizes.push(...older.reverse())
+    blocks.push(...older.reverse())
+    to = from
+    step = step < stepMax ? 2n * step : stepMax
   }
-  return new Map(ends.map(end => {
+  return blocks
+}
+
+/** Without its payload, which nobody counts. */
+function factOf (fact: Fact, endings: ReadonlyMap<string, Ending>): ConnectionFact[] {
+  if (!('connectionId' in fact) || !endings.has(fact.connectionId)) return []
+  return [fact.type === 'UplinkReceived' ? { ...fact, payload: nothing } : fact]
+}
+
+const nothing = new Uint8Array(0)
+
+/**
+ * @param blocks the youngest first
+ * @returns by end: the first block that counts for it
+ */
+function firstBlocks (blocks: readonly Told[], ends: ReadonlySet<bigint>): Map<bigint, bigint> {
+  return new Map(Array.from(ends, end => {
     let from = back(end, blocksBackMax)
     let sum = 0
-    for (const { offset, bytes } of sizes) {
+    for (const { offset, bytes } of blocks) {
       if (offset < end) sum += bytes
       if (sum <= bytesBackMax) continue
       from = offset + 1n > from ? offset + 1n : from

@@ -125,8 +125,11 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
   }
 }
 
+/** What an entry begins with. */
+export function readUserId (from: AvroReader): string { return from.sharedString() }
+
 export function readEntry (from: AvroReader): Entry {
-  return { userId: from.sharedString(), atMs: from.long(), fact: readFact(from) }
+  return { userId: readUserId(from), atMs: from.long(), fact: readFact(from) }
 }
 
 function readFact (r: AvroReader): Fact {

@@ -32,6 +32,9 @@ export function boundedBy (type: Type): (bytes: Uint8Array, start: number, end: 
   }
 }
 
+/** The walk alone, for who has a reader on the bytes: goes over one value, and throws as `boundedBy` does. */
+export function walkOver (type: Type): Skip { return walkOf(type, new Set()).skip }
+
 function walkOf (type: Type, outer: Set<Type>): Walk {
   if (outer.has(type)) throw new RangeError(`schema: ${type.name} contains itself, so nothing bounds its depth`)
   const within = new Set(outer).add(type)

@@ -166,6 +166,25 @@ export class PartitionLog implements Waiting {
     return undefined
   }
 
+  /**
+   * The first block from `from` on that can be taken, with the items of these keys. As it is stored, also where it was
+   * just appended: how large it is does not depend on when one asks.
+   */
+  readNextOf (from: number, keys: ReadonlySet<string>): Block<unknown> | undefined {
+    const { stream, partition } = this
+    for (let offset = Math.max(from, this.first); offset < this.next; offset++) {
+      const stored = this.openStored(offset, this.readBytes(offset))
+      if (stored === undefined) continue
+      try {
+        const items = stream.decodeItemsOf?.(stored.body, keys) ?? stream.decodeBlock(stored.body)
+        return { partition, offset: BigInt(offset), items, stored: stored.body.length }
+      } catch (err) {
+        this.deps.setAside(this, offset, stored.body, (err as Error).message)
+      }
+    }
+    return undefined
+  }
+
   /** The first block from `from` on that can be taken, as it is stored; valid until anything else is read. */
   readNextStored (from: number): OpenedBlock | undefined {
     for (let offset = Math.max(from, this.first); offset < this.next; offset++) {

@@ -126,7 +126,7 @@ export class Streams implements LogReader, StoredBlocks {
   }
 
   private async * blocks (
-    log: PartitionLog, { from, to, signal, key, passed = () => {} }: ReadRange
+    log: PartitionLog, { from, to, signal, key, keys, passed = () => {} }: ReadRange
   ): AsyncGenerator<Block<unknown>> {
     const { closing } = this.deps
     const end = Math.min(to === undefined ? Infinity : Number(to), signal ? Infinity : log.next)
@@ -138,7 +138,7 @@ export class Streams implements LogReader, StoredBlocks {
       const known = Math.min(end, log.next)
       at = search && at < known ? await search.find(at, known) : kept(log, at, known, passed)
       if (search && stopped()) return
-      const block = at < known ? log.readNext(at) : undefined
+      const block = at >= known ? undefined : keys ? log.readNextOf(at, keys) : log.readNext(at)
       if (block !== undefined) {
         if (block.offset >= end) return
         at = Number(block.offset) + 1

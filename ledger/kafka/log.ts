@@ -264,11 +264,13 @@ class Log implements KafkaLog {
   }
 
   async * read<T> (
-    stream: Stream<T>, partition: number, { from, to, signal, key, passed }: ReadRange
+    stream: Stream<T>, partition: number, { from, to, signal, key, keys, passed }: ReadRange
   ): AsyncGenerator<Block<T>> {
     this.checkPartition(stream, partition)
     if (signal?.aborted || this.closing.signal.aborted) return
-    const decode = decoderOf(stream, this.format)
+    const decode = keys && stream.decodeItemsOf
+      ? (bytes: Uint8Array) => stream.decodeItemsOf!(bytes, keys)
+      : decoderOf(stream, this.format)
     const wanted = key === undefined ? undefined : Buffer.from(key)
     let startedMs = performance.now()
     const unreadable = ({ offset, bytes, reason }: Unreadable) =>
@@ -281,7 +283,8 @@ class Log implements KafkaLog {
       } catch (err) {
         unreadable({ offset, bytes: value ?? Buffer.alloc(0), reason: (err as Error).message })
       }
-      if (items.length > 0) yield { partition, offset, items }
+      if (keys && value) yield { partition, offset, items, stored: value.length }
+      else if (items.length > 0) yield { partition, offset, items }
       if (performance.now() - startedMs < turnMs) continue
       await turn()
       startedMs = performance.now()

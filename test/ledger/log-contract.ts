@@ -24,6 +24,13 @@ let streams = 0
 
 /** A stream of its own for one test. */
 export function noteStream (): Stream<Note> {
+  const decodeBlock = (bytes: Uint8Array): Note[] => {
+    try {
+      return JSON.parse(Buffer.from(bytes).toString())
+    } catch (err) {
+      throw new GatewayError('bad-record', 'not a note', { cause: err })
+    }
+  }
   return {
     name: `notes-${process.pid}-${++streams}`,
     blocks: true,
@@ -33,13 +40,8 @@ export function noteStream (): Stream<Note> {
       if (items.some(({ text }) => typeof text !== 'string')) throw new TypeError('a note needs a text')
       return Buffer.from(JSON.stringify(items))
     },
-    decodeBlock: bytes => {
-      try {
-        return JSON.parse(Buffer.from(bytes).toString())
-      } catch (err) {
-        throw new GatewayError('bad-record', 'not a note', { cause: err })
-      }
-    },
+    decodeBlock,
+    decodeItemsOf: (bytes, keys) => decodeBlock(bytes).filter(({ userId }) => keys.has(userId)),
   }
 }
 
@@ -318,6 +320,24 @@ export async function logContract (
       t.strictSame(await collect(log.read(stream, 0, { from: offsets[4]! })), ['n4', 'n5'])
       t.strictSame(await collect(log.read(stream, 0, { from: offsets[5]! + 1n })), [])
       t.strictSame(await collect(log.read(stream, 1, { from: 0n })), [])
+    })
+
+    await t.test('has the items of some keys alone, of all blocks, and how large each one is', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      for (const items of [[note('a'), note('b', 'bob'), note('c', 'cleo')], [note('d', 'cleo')], [note('e'), note('f')]]) {
+        await log.append(stream, 0, items)
+      }
+      const seen = []
+      const keys = new Set(['ada', 'bob'])
+      for await (const { items, stored } of log.read(stream, 0, { from: 0n, keys })) {
+        seen.push([items.map(({ text }) => text).join(''), stored])
+      }
+      const size = (...items: Note[]) => stream.encodeBlock(items).length
+      t.strictSame(seen, [
+        ['ab', size(note('a'), note('b', 'bob'), note('c', 'cleo'))], ['', size(note('d', 'cleo'))],
+        ['ef', size(note('e'), note('f'))],
+      ])
     })
 
     await t.test('leaves out blocks without an item of the key that it looks for', async t => {

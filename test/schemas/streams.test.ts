@@ -1,8 +1,9 @@
 import avsc from 'avsc'
 import fc from 'fast-check'
 import t from 'tap'
+import { loadHistory } from '../../schemas/avsc-files.js'
 import { GatewayError } from '../../schemas/errors.js'
-import { fingerprintOf } from '../../schemas/single-object.js'
+import { fingerprintOf, headerBytes, writeHeader } from '../../schemas/single-object.js'
 import {
   connections, downlinks, downlinksRejected, ledger, nodes, uplinks, type RecordStream,
 } from '../../schemas/streams.js'
@@ -127,6 +128,37 @@ for (const [stream, items] of samples) {
     })
   })
 }
+
+t.test('a block of the ledger, of which some keys are wanted', async t => {
+  const [, entries] = samples[0]!
+  const whose = ['ann', 'bob', 'cleo']
+  const items = entries.map((entry, i) => ({ ...entry, userId: whose[i % whose.length] }))
+  const bytes = Buffer.from(ledger.encodeBlock(items))
+
+  t.test('gives the items of these, whatever facts stand between them', async t => {
+    for (const keys of [['bob'], ['ann', 'cleo'], ['nobody'], whose]) {
+      t.strictSame(ledger.decodeItemsOf!(bytes, new Set(keys)), items.filter(({ userId }) => keys.includes(userId)))
+    }
+    t.strictSame(ledger.decodeItemsOf!(ledger.encodeBlock([]), new Set(whose)), [])
+  })
+  t.test('is refused wherever it is cut off, whoever is wanted', async t => {
+    for (let end = 0; end < bytes.length; end++) {
+      t.throws(() => ledger.decodeItemsOf!(bytes.subarray(0, end), new Set(['nobody'])), { code: 'bad-record' })
+    }
+  })
+  t.test('of an earlier version gives the same', async t => {
+    for (const record of loadHistory().filter(({ name }: any) => name === 'Entry')) {
+      const type = avsc.Type.forSchema({ type: 'array', items: record } as avsc.Schema, { wrapUnions: 'always' })
+      const header = Buffer.alloc(headerBytes)
+      writeHeader(fingerprintOf({ type: 'array', items: record }), header, 0)
+      const fact = { 'ledgerline.DeliveryReported': { connectionId: 'c1', writtenSeq: 3, ackedSeq: 2 } }
+      const body = type.toBuffer(whose.map(userId => ({ userId, atMs: 7, fact })))
+      const found = ledger.decodeItemsOf!(Buffer.concat([header, body]), new Set(['bob']))
+      t.match(found, [{ userId: 'bob', atMs: 7, fact: { type: 'DeliveryReported', ackedSeq: 2 } }])
+      t.equal(found.length, 1)
+    }
+  })
+})
 
 t.test('ledger.encodeBlock', async t => {
   t.test('writes an entry as the schema says, byte for byte', async t => {
