@@ -1,7 +1,7 @@
 /*
   What a node asks of Kafka and Redis where there is much of everything: partitions, nodes that report their load, users
   whose states are saved. Measures how long it takes to be ready, what it asks for while nothing happens, what an answer
-  of ip-config costs, and the memory of a user in Redis.
+  of ip-config and of /v1/lag costs, and the memory of a user in Redis.
 
     npm run bench:scale -- [--partitions 128] [--nodes 100] [--users 1000000] [--rest 30]
 
@@ -21,8 +21,8 @@ import pino from 'pino'
 const built = name => import(`../dist/${name}.js`)
 const [
   { startProgress }, { readConfig }, { startNode }, { tellOfNode }, { ensureSecrets }, { chooseEndpoints },
-  { nodeRows }, { openKafkaLog }, { Connection }, { nodes: nodesStream }, { redisSnapshots }, { newUser }, { fold },
-  { changesOf }, { opened, requested }, { connectRedis }, { startServers },
+  { nodeRows }, { openKafkaLog }, { Connection }, { ledger, nodes: nodesStream }, { redisSnapshots }, { newUser },
+  { fold }, { changesOf }, { opened, requested }, { connectRedis }, { startServers },
 ] = await Promise.all([
   built('cli/progress'), built('gateway/config'), built('gateway/main'), built('gateway/node'), built('gateway/secrets'),
   built('gateway/choice'), built('projections/nodes'), built('ledger/kafka/log'), built('ledger/kafka/connection'),
@@ -44,6 +44,7 @@ const usersPerSave = 500
 const busyUsers = 1_000
 const requestsOfBusy = 1_000
 const answers = 2_000
+const lagAnswers = 15
 const startsMax = 5
 const prefix = 'ledgerline'
 
@@ -66,6 +67,7 @@ try {
   await knows(node, nodeCount + 1)
   for (const [name, count] of await atRest()) figures[`at rest, a second: ${name}`] = count
   Object.assign(figures, await ipConfig(node))
+  Object.assign(figures, await lag(node))
   await reports.stop()
   await node.stop()
 } finally {
@@ -199,10 +201,14 @@ async function knows (node, count) {
   while ((await nodesOf(node)).length < count) await wait(100)
 }
 
-async function nodesOf ({ http }) {
+async function nodesOf (node) { return (await ask(node, '/v1/nodes')).nodes }
+
+async function ask ({ http }, path) {
   const apiKey = readFileSync(join(dataDir, 'api-key'), 'utf8').trim()
-  const response = await fetch(`${http}/v1/nodes`, { headers: { authorization: `Bearer ${apiKey}` } })
-  return (await response.json()).nodes
+  const response = await fetch(http + path, { headers: { authorization: `Bearer ${apiKey}` } })
+  const answer = await response.json()
+  if (!response.ok) throw new Error(`${path}: ${response.status} ${answer.message}`)
+  return answer
 }
 
 /** What the node asks for while nothing happens but the reports; of Redis by command, scripts' own calls included. */
@@ -248,6 +254,48 @@ async function ipConfig (node) {
     [`ip-config: scripts for ${answers} answers`]: scripts,
     'ip-config: choosing alone, us': Math.round((performance.now() - startMs) / answers * 1_000),
   }
+}
+
+/** At rest, and while every partition of the ledger gets one entry after the other. */
+async function lag (node) {
+  const log = await openKafkaLog({
+    brokers,
+    topicPrefix: prefix,
+    clientId: 'writers',
+    streams: [{ stream: ledger, partitions }],
+    failed: (what, error) => { console.error(what, error.message) },
+  })
+  const over = new AbortController()
+  try {
+    const rest = await lagTimes(node)
+    const fact = { type: 'DeliveryReported', connectionId: 'nobody', writtenSeq: 0, ackedSeq: 0 }
+    const writers = Array.from({ length: partitions }, async (_, partition) => {
+      const userId = `user-${partition}`
+      while (!over.signal.aborted) await log.append(ledger, partition, [{ userId, atMs: Date.now(), fact }])
+    })
+    await wait(3_000)
+    const beside = await lagTimes(node)
+    over.abort()
+    await Promise.all(writers)
+    return { ...named('lag at rest', rest), ...named('lag beside appends to each partition', beside) }
+  } finally {
+    over.abort()
+    await log.close()
+  }
+}
+
+async function lagTimes (node) {
+  const times = []
+  for (let i = 0; i < lagAnswers; i++) {
+    const startMs = performance.now()
+    await ask(node, '/v1/lag')
+    times.push(performance.now() - startMs)
+  }
+  return times.sort((a, b) => a - b)
+}
+
+function named (what, times) {
+  return { [`${what}: median, ms`]: round(times[times.length >> 1]), [`${what}: longest, ms`]: round(times.at(-1)) }
 }
 
 function asRow ({ nodeId, epoch, startedAtMs, reportedAtMs, reported, ...started }) {

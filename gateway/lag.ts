@@ -1,9 +1,8 @@
 import type { StandingPartition } from '../ledger/kafka/log.js'
-import type { EventLog } from '../ledger/log.js'
 import { GatewayError } from '../schemas/errors.js'
 import { connections, ledger, nodes, type Stream, uplinks } from '../schemas/streams.js'
 import type { TableName } from '../projections/tables/tables.js'
-import { timeOf } from './item-time.js'
+import { LagLook } from './lag-look.js'
 import type { Stores } from './stores.js'
 
 /** How far somebody who follows a stream is behind its end. */
@@ -28,39 +27,56 @@ export interface PartitionLag {
   readonly position: string
   readonly end: string
   readonly blocks: number
-  /** In those blocks; null where they are too many to be counted. */
+  /** In those blocks; null where they are too many to be counted, or were not read in time. */
   readonly entries: number | null
   /** How old the oldest entry is that is not done; 0 where all is done, null where its time is not known. */
   readonly ms: number | null
 }
 
-const countedBlocksMax = 64
+/** How long may be read what is behind; whoever asks waits two seconds for the answer. */
+const lookMsDefault = 1_000
 const ledgerTables: readonly TableName[] = ['presence', 'routing']
 /** For the name of a group, where nobody follows. */
 const appends = ''
 
-/** Everybody who follows a stream of this log, on whatever node; groups as far as this node is a member. */
-export async function lagOf ({ log, tables, snapshots, groups, standing }: Stores): Promise<FollowerLag[]> {
+/**
+ * Everybody who follows a stream of this log, on whatever node; groups as far as this node is a member.
+ *
+ * What it costs goes with the number of partitions, whatever stands in them: ends and positions are looked up, and of
+ * what is behind a few blocks are read. What was not read within `lookMs` is left out.
+ */
+export async function lagOf (
+  { log, tables, snapshots, groups, standing }: Stores, { lookMs = lookMsDefault } = {}
+): Promise<FollowerLag[]> {
   const still = standing()
   const of = (stream: Stream<any>, ...names: readonly string[]) => still.filter(({ stream: name, group }) =>
     name === stream.name && names.includes(group ?? appends))
+  const look = new LagLook(log, lookMs)
+  const checkpoints = new Map<number, Promise<bigint>>()
+  const saved = (partition: number) => {
+    let checkpoint = checkpoints.get(partition)
+    if (!checkpoint) checkpoints.set(partition, checkpoint = snapshots.savedTo(partition))
+    return checkpoint
+  }
   const done = (table: TableName) => async (partition: number) => (await tables.position(table, partition)).next
   const derived = async (partition: number) => {
     // Where nothing comes of the entries, the checkpoint tells that nothing is missing.
-    const [to, checkpoint] = await Promise.all([log.derivedFrom(uplinks, partition), snapshots.savedTo(partition)])
+    const [checkpoint, { next }] = await Promise.all([saved(partition), look.bounds(ledger, partition)])
+    if (checkpoint >= next) return checkpoint
+    const to = await look.derivedFrom(uplinks, partition, next - checkpoint)
     return to + 1n > checkpoint ? to + 1n : checkpoint
   }
   return await Promise.all([
-    followerLag(log, 'users', ledger, partition => snapshots.savedTo(partition), of(ledger, 'users')),
-    followerLag(log, `stream ${uplinks.name}`, ledger, derived, [...of(ledger, 'users'), ...of(uplinks, appends)]),
-    ...ledgerTables.map(table => followerLag(log, table, ledger, done(table), of(ledger, 'projections'))),
+    followerLag(look, 'users', ledger, saved, of(ledger, 'users')),
+    followerLag(look, `stream ${uplinks.name}`, ledger, derived, [...of(ledger, 'users'), ...of(uplinks, appends)]),
+    ...ledgerTables.map(table => followerLag(look, table, ledger, done(table), of(ledger, 'projections'))),
     // What is written to this stream is the table's, too.
-    followerLag(log, 'connections', ledger, done('connections'), [
+    followerLag(look, 'connections', ledger, done('connections'), [
       ...of(ledger, 'history'), ...of(connections, appends),
     ]),
-    followerLag(log, 'nodes', nodes, done('nodes'), of(nodes, 'projections')),
+    followerLag(look, 'nodes', nodes, done('nodes'), of(nodes, 'projections')),
     ...groups().map(({ group, stream, partitions }) =>
-      followerLag(log, `group ${group}`, stream, async partition => partitions.get(partition), of(stream, group))),
+      followerLag(look, `group ${group}`, stream, async partition => partitions.get(partition), of(stream, group))),
   ])
 }
 
@@ -69,15 +85,15 @@ export async function lagOf ({ log, tables, snapshots, groups, standing }: Store
  * @param still what keeps the follower from its partitions
  */
 async function followerLag (
-  log: EventLog, follower: string, stream: Stream<any>, positionOf: (partition: number) => Promise<bigint | undefined>,
+  look: LagLook, follower: string, stream: Stream<any>, positionOf: (partition: number) => Promise<bigint | undefined>,
   still: readonly StandingPartition[]
 ): Promise<FollowerLag> {
   const reasons = new Map<number, string>()
   let unknown = ''
-  const lags = await Promise.all(Array.from({ length: log.partitions(stream) }, async (_, partition) => {
+  const lags = await Promise.all(Array.from({ length: look.log.partitions(stream) }, async (_, partition) => {
     try {
       const position = await positionOf(partition)
-      return position === undefined ? undefined : await partitionLag(log, stream, partition, position)
+      return position === undefined ? undefined : await partitionLag(look, stream, partition, position)
     } catch (err) {
       // Of one that may not be read, say; the others are told all the same.
       if (!(err instanceof GatewayError)) throw err
@@ -101,23 +117,13 @@ async function followerLag (
 }
 
 async function partitionLag (
-  log: EventLog, stream: Stream<any>, partition: number, position: bigint
+  look: LagLook, stream: Stream<any>, partition: number, position: bigint
 ): Promise<PartitionLag> {
-  const { first, next } = await log.bounds(stream, partition)
+  const { first, next } = await look.bounds(stream, partition)
   const from = position > first ? position : first
   const blocks = Number(next > from ? next - from : 0n)
   const at = { partition, position: String(position), end: String(next), blocks }
   if (blocks === 0) return { ...at, entries: 0, ms: 0 }
-  let entries = 0
-  let oldestAtMs: number | undefined
-  const to = blocks > countedBlocksMax ? from + 1n : next
-  for await (const { items } of log.read(stream, partition, { from, to })) {
-    oldestAtMs ??= timeOf(items[0])
-    entries += items.length
-  }
-  return {
-    ...at,
-    entries: blocks > countedBlocksMax ? null : entries,
-    ms: oldestAtMs === undefined ? null : Math.max(0, Date.now() - oldestAtMs),
-  }
+  const { entries, oldestAtMs } = await look.contents(stream, partition, from, next)
+  return { ...at, entries, ms: oldestAtMs === undefined ? null : Math.max(0, Date.now() - oldestAtMs) }
 }

@@ -13,14 +13,18 @@ export interface FetchedOnce extends StoredRecords {
   readonly leaderEpoch: number
 }
 
+const readBytesMax = 4 * partitionBytesMax
+
 /**
  * One fetch of one partition by whoever leads it.
  *
  * @param leaderEpoch of the leader that is known to have what was read up to `place`
+ * @param bytesMax of the answer, but for its first batch, which comes whatever its size (KIP-74)
  * @throws NoAnswer or KafkaError when it has to be tried again, CutBack when what was read is gone
  */
 export async function fetchOnce (
-  cluster: Cluster, lane: string, topic: string, partition: number, place: Place, leaderEpoch: number, waitMs: number
+  cluster: Cluster, lane: string, topic: string, partition: number, place: Place, leaderEpoch: number, waitMs: number,
+  bytesMax = readBytesMax
 ): Promise<FetchedOnce> {
   const node = await leaderOf(cluster, topic, partition)
   const currentEpoch = cluster.leaderEpochOf(topic, partition)
@@ -30,7 +34,7 @@ export async function fetchOnce (
     if (parting) throw new CutBack(cutBack(topic, partition, offset, parting.at))
   }
   const connection = await cluster.connection(node, lane)
-  const from = [{ topic, partition, offset, bytesMax: 4 * partitionBytesMax, leaderEpoch: currentEpoch }]
+  const from = [{ topic, partition, offset, bytesMax, leaderEpoch: currentEpoch }]
   const question = { waitMs, bytesMax: fetchBytesMax, from }
   const { partitions: [answer] } = await connection.send(fetch, question, waitMs + answerMs)
   if (answer!.errorCode === offsetOutOfRange) {

@@ -79,7 +79,10 @@ export class Reader {
     try {
       let place: Place = { next: from, epoch: -1 }
       let leaderEpoch = -1
-      const fetchNext = () => fetchOnce(this.cluster, lane, topic, partition, place, leaderEpoch, signal ? waitMs : 0)
+      const fetchNext = () => fetchOnce(
+        this.cluster, lane, topic, partition, place, leaderEpoch, signal ? waitMs : 0,
+        ...end - place.next === 1n ? [1] : [] // one record: the batch that it is in, and none behind it
+      )
       while (place.next < end && !ending.aborted) {
         const fetched = await this.patiently(fetchNext, ending, signal)
         if (!fetched) return

@@ -56,6 +56,65 @@ t.test('Who is behind', async t => {
     ])
   })
 
+  t.test('is asked of the log once for all who follow it, and read once where they are at the same place', async t => {
+    const asked = { bounds: 0, reads: 0, derived: 0 }
+    const stores = {
+      log: {
+        partitions: ({ name }: { name: string }) => name === 'ledger' ? 128 : 1,
+        bounds: async () => {
+          asked.bounds++
+          return { first: 0n, next: 9n }
+        },
+        derivedFrom: async () => {
+          asked.derived++
+          return 6n
+        },
+        async * read (_stream: unknown, partition: number, { from, to }: { from: bigint, to: bigint }) {
+          asked.reads++
+          for (let offset = from; offset < to; offset++) {
+            yield { partition, offset, items: [{ atMs: Date.now() - 1_000 }, { atMs: Date.now() }] }
+          }
+        },
+      },
+      tables: { position: async () => ({ next: 7n }) },
+      snapshots: { savedTo: async (partition: number) => partition < 100 ? 9n : 7n },
+      groups: () => [],
+      standing: () => [],
+    } as unknown as Stores
+    const [users, uplinks, presence] = await lagOf(stores, { lookMs: 60_000 })
+    t.strictSame([users!.blocks, uplinks!.blocks, presence!.blocks], [2 * 28, 2 * 28, 2 * 128])
+    t.ok(presence!.partitions.every(({ entries, ms }) => entries === 4 && ms! >= 1_000))
+    t.strictSame(asked, { bounds: 129, reads: 129, derived: 28 }, 'where all is saved, all was derived')
+  })
+
+  t.test('hears in time of those who are behind, without what was not read by then', async t => {
+    const began: number[] = []
+    const stores = {
+      log: {
+        partitions: ({ name }: { name: string }) => name === 'ledger' ? 128 : 1,
+        bounds: async () => ({ first: 0n, next: 1_000n }),
+        derivedFrom: () => new Promise(() => {}),
+        async * read (_stream: unknown, partition: number) {
+          began.push(partition)
+          if (partition % 2 === 0) await new Promise(() => {})
+          yield { partition, offset: 0n, items: [{ atMs: 1 }] }
+        },
+      },
+      tables: { position: async (_table: string, partition: number) => ({ next: BigInt(partition) }) },
+      snapshots: { savedTo: async () => 1_000n },
+      groups: () => [],
+      standing: () => [],
+    } as unknown as Stores
+    const answer = await lagOf(stores, { lookMs: 500 })
+    const presence = answer.find(({ follower }) => follower === 'presence')!
+    t.strictSame(presence.partitions.map(({ blocks }) => blocks), Array.from({ length: 128 }, (_, i) => 1_000 - i))
+    t.equal(presence.partitions[0]!.ms, null)
+    t.ok(presence.partitions[1]!.ms! > 0)
+    t.ok(presence.ms > 0)
+    t.ok(began.length < 128, 'and not all are begun')
+    t.equal(answer.find(({ follower }) => follower === 'users')!.blocks, 0)
+  })
+
   t.test('comes with the troubles of streams, and no others', async t => {
     const health = new HealthRegistry(pino({ enabled: false }))
     t.teardown(() => health.stop())
