@@ -34,6 +34,21 @@ interface Item { readonly atMs: number }
 /** Writes that are not kept yet: since which block, since when by our clock, of how many items, and their size. */
 export interface Unkept { readonly from: bigint, readonly sinceMs: number, items: number, bytes: number }
 
+/** Writes that go to the table together, by what their blocks ask for. */
+interface Collected extends Unkept {
+  readonly writes: TableWrite[]
+  /** Where the table stands once it has them. */
+  next: bigint
+  atMs: number
+}
+
+/**
+ * What one step has, unless the writes of a single block are more: while a script runs, Redis answers nobody. A write
+ * of table `routing` takes it some 20 us.
+ */
+export const stepBytesMax = 512 << 10
+export const stepWritesMax = 1_000
+
 /**
  * What the writes of one partition of a table that are not kept yet may take in memory; past it, or past the writes of
  * one block where those are more, the stream is not read further.
@@ -60,11 +75,11 @@ export class TableWriter<T extends Item> {
   /** The first offset that the table may lack if an apply fails. */
   #kept: bigint
   #atMs: number
-  #writes: TableWrite[] = []
-  #collecting: Unkept | undefined
+  /** What waits for a place among the applies, in order. */
+  #waiting: Collected[] = []
   #applies = 0
   readonly #onTheirWay = new Set<Unkept>()
-  #waiting: (() => void)[] = []
+  #wakes: (() => void)[] = []
 
   static async open<T extends Item> (options: TableWriterOptions<T>): Promise<TableWriter<T>> {
     const { projection, partition, tables } = options
@@ -84,9 +99,7 @@ export class TableWriter<T extends Item> {
   unkeptBytes = 0
 
   /** What is not kept yet, the oldest first. */
-  unkept (): Unkept[] {
-    return this.#collecting ? [...this.#onTheirWay, this.#collecting] : [...this.#onTheirWay]
-  }
+  unkept (): Unkept[] { return [...this.#onTheirWay, ...this.#waiting] }
 
   /** The first offset whose writes may not be kept; `next` when all are. */
   get keptTo (): bigint {
@@ -97,20 +110,19 @@ export class TableWriter<T extends Item> {
   take (offset: bigint, items: readonly T[]) {
     if (offset < this.next || this.failed) return
     const { projection } = this.#options
-    const before = this.#writes.length
-    const bytesBefore = this.#collecting?.bytes ?? 0
+    const writes: TableWrite[] = []
     for (let index = 0; index < items.length; index++) {
       const item = items[index]!
       // Most items concern no table: no iterator and no allocation for those.
-      if (projection.concerns(item)) this.#project(item, offset, index)
+      if (projection.concerns(item)) this.#project(item, offset, index, writes)
     }
     this.next = offset + 1n
     this.#atMs = items.at(-1)?.atMs ?? this.#atMs
-    if (this.#writes.length === 0) return
-    this.#collecting ??= { from: offset, sinceMs: this.#options.now(), items: 0, bytes: 0 }
-    this.#collecting.items += items.length
-    for (let i = before; i < this.#writes.length; i++) this.#collecting.bytes += bytesOf(this.#writes[i]!)
-    this.unkeptBytes += this.#collecting.bytes - bytesBefore
+    if (writes.length > 0) this.#collect(offset, items.length, writes)
+    if (this.#waiting.length === 0) return
+    const last = this.#waiting.at(-1)!
+    last.next = this.next
+    last.atMs = this.#atMs
     this.#send()
   }
 
@@ -146,29 +158,44 @@ export class TableWriter<T extends Item> {
     }
   }
 
-  #project (item: T, offset: bigint, index: number) {
+  #project (item: T, offset: bigint, index: number, writes: TableWrite[]) {
     const { projection, partition, onPoison } = this.#options
-    const before = this.#writes.length
+    const before = writes.length
     try {
-      for (const write of projection.project(item, offset)) this.#writes.push(checked(write))
+      for (const write of projection.project(item, offset)) writes.push(checked(write))
       const memoryWrites = this.#memory ? this.#memory.admit(item) : []
-      if (memoryWrites) this.#writes.push(...memoryWrites)
-      else this.#writes.length = before
+      if (memoryWrites) writes.push(...memoryWrites)
+      else writes.length = before
     } catch (error) {
-      this.#writes.length = before
+      writes.length = before
       onPoison({ item, error, table: projection.table, partition, offset, index })
     }
   }
 
+  /** The writes of a block go together, for there is no position within it. */
+  #collect (offset: bigint, items: number, writes: readonly TableWrite[]) {
+    const bytes = writes.reduce((sum, write) => sum + bytesOf(write), 0)
+    let last = this.#waiting.at(-1)
+    if (!last || last.bytes + bytes > stepBytesMax || last.writes.length + writes.length > stepWritesMax) {
+      last = { from: offset, sinceMs: this.#options.now(), items: 0, bytes: 0, writes: [], next: 0n, atMs: 0 }
+      this.#waiting.push(last)
+    }
+    for (const write of writes) last.writes.push(write)
+    last.items += items
+    last.bytes += bytes
+    this.unkeptBytes += bytes
+  }
+
   #send () {
-    if (this.failed || this.#sent === this.next || this.#applies >= this.#options.appliesMax) return
-    const writes = this.#writes
-    const collected = this.#collecting
+    while (!this.failed && this.#sent !== this.next && this.#applies < this.#options.appliesMax) this.#sendStep()
+  }
+
+  #sendStep () {
+    const collected = this.#waiting.shift()
+    const { writes, next, atMs } = collected ?? { writes: [], next: this.next, atMs: this.#atMs }
     const generation = this.#generation === undefined ? {} : { generation: this.#generation }
-    const step = { from: this.#sent, next: this.next, atMs: this.#atMs, ...generation }
-    this.#writes = []
-    this.#collecting = undefined
-    this.#sent = this.next
+    const step = { from: this.#sent, next, atMs, ...generation }
+    this.#sent = next
     this.#applies++
     if (collected) this.#onTheirWay.add(collected)
     this.#apply(writes, step)
@@ -179,7 +206,7 @@ export class TableWriter<T extends Item> {
           this.#onTheirWay.delete(collected)
           this.unkeptBytes -= collected.bytes
         }
-        if (this.#writes.length > 0) this.#send()
+        if (this.#waiting.length > 0) this.#send()
         this.#wake()
       })
   }
@@ -203,20 +230,19 @@ export class TableWriter<T extends Item> {
   #fail (error: unknown) {
     if (this.failed) return // the applies behind the one that failed fail too
     this.failed = true
-    this.#writes = []
-    this.unkeptBytes -= this.#collecting?.bytes ?? 0
-    this.#collecting = undefined
+    for (const { bytes } of this.#waiting) this.unkeptBytes -= bytes
+    this.#waiting = []
     this.#options.onFailed(error)
   }
 
   #change () {
-    return new Promise<void>(resolve => { this.#waiting.push(resolve) })
+    return new Promise<void>(resolve => { this.#wakes.push(resolve) })
   }
 
   #wake () {
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const wake of waiting) wake()
+    const wakes = this.#wakes
+    this.#wakes = []
+    for (const wake of wakes) wake()
   }
 }
 

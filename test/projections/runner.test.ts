@@ -62,6 +62,38 @@ t.test('a store that is slower than the stream', async t => {
     t.equal((await tables.get('routing', 0, routingKey('ann'))).size, 6)
   })
 
+  t.test('gets whole blocks, and no more of them in one step than a script should take', async t => {
+    const { log, tables } = given()
+    const runner = await Runner.start({ ...options(log, tables, [routing]), appliesMax: 1, unkeptBytesMax: Infinity })
+    t.teardown(() => runner.stop())
+    tables.held = true
+    for (const [i, openings] of [1, 400, 400, 400, 2_500, 10].entries()) {
+      const items = Array.from({ length: openings }, (_, j) => opened('ann', `c${i}-${j}`))
+      log.hand({ partition: 0, offset: BigInt(i), items })
+    }
+    tables.release()
+    await until(() => tables.applies.length === 5)
+    t.strictSame(tables.applies.map(({ writes, step: { from, next } }) => [writes.length, from, next]),
+      [[1, 0n, 1n], [800, 1n, 3n], [400, 3n, 4n], [2_500, 4n, 5n], [10, 5n, 6n]])
+    await until(() => runner.lag()[0]!.blocks === 0)
+  })
+
+  t.test('gets little in one step where what is written is large', async t => {
+    const { log, tables } = given()
+    const large: Projection<Entry> = {
+      table: 'presence',
+      concerns: () => true,
+      * project ({ userId, atMs }) { yield put(userId, `${atMs}`, 'x'.repeat(200_000)) },
+    }
+    const runner = await Runner.start({ ...options(log, tables, [large]), appliesMax: 1, unkeptBytesMax: Infinity })
+    t.teardown(() => runner.stop())
+    tables.held = true
+    for (let i = 0; i < 6; i++) log.hand({ partition: 0, offset: BigInt(i), items: [uplink('ann', 'c1', i + 1)] })
+    tables.release()
+    await until(() => runner.lag()[0]!.blocks === 0)
+    t.strictSame(tables.applies.map(({ writes }) => writes.length), [1, 2, 2, 1])
+  })
+
   t.test('has few large rows of it in memory, however few their writes are', async t => {
     const { log, tables } = given()
     const large: Projection<Entry> = {
