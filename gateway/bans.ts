@@ -3,7 +3,7 @@ import type { BansKnown, Links, LocalEnds } from '../actors/links.js'
 import { type Ban, bansMax, isInForce } from '../actors/user/bans.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
 import { GatewayError } from '../schemas/errors.js'
-import type { Fact } from '../schemas/facts.js'
+import type { BanLifted, Fact, UserBanned } from '../schemas/facts.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger } from '../schemas/streams.js'
 
@@ -15,20 +15,8 @@ export interface BansDeps {
   readonly answerMs?: number
 }
 
-/** Whom to keep out: the user, or one of his devices, or one of his tokens. */
-export interface BanCommand {
-  readonly userId: string
-  /** The same one again bans nobody a second time, and brings back nothing that was lifted. */
-  readonly banId: string
-  /** Empty for any; at most one of them is there. */
-  readonly deviceId: string
-  readonly tokenId: string
-  /** ms since 1970; 0 for never. */
-  readonly untilMs: number
-  readonly reason: string
-  /** Id of the API key that asks; empty for one of the environment. */
-  readonly by: string
-}
+/** Whom to keep out: the user, or one of his devices, or one of his tokens. It is what his ledger is told. */
+export interface BanCommand extends Omit<UserBanned, 'type'> { readonly userId: string }
 
 /** Of the ban that stands, which is the first one with its id. */
 export interface BanAnswer extends Omit<BanCommand, 'reason' | 'by'> {
@@ -36,13 +24,7 @@ export interface BanAnswer extends Omit<BanCommand, 'reason' | 'by'> {
   readonly position: string | undefined
 }
 
-export interface LiftCommand {
-  readonly userId: string
-  readonly banId: string
-  readonly reason: string
-  /** Id of the API key that asks; empty for one of the environment. */
-  readonly by: string
-}
+export interface LiftCommand extends Omit<BanLifted, 'type'> { readonly userId: string }
 
 /**
  * Writes bans into users' ledgers, and asks user actors for those that there are: the ledger keeps its entries for
