@@ -4,15 +4,14 @@ import type { Stream } from '../../schemas/streams.js'
 import type {
   AppendOptions, Block, EventLog, Follower, Following, FramesRange, Position, ReadRange, StoredBlocks,
 } from '../log.js'
-import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import type { WriteBatch } from './batch.js'
-import { blockBytesMax, blockHeaderBytes, openBlock, sealBlock } from './block.js'
 import { StoreError } from './directory.js'
-import { Group, type Committed, type FollowerErrorHandler } from './followers.js'
-import { blockKey, kind } from './keys.js'
+import { Group, type FollowerErrorHandler } from './followers.js'
+import { GroupCommits } from './group-commits.js'
 import type { PartitionLog } from './partition.js'
 import { Pending } from '../pending.js'
 import { Sweeper, type KeptStream, type Retention } from './retention.js'
+import { type DamageHandler, SetAside } from './set-aside.js'
 import type { Store, Writer } from './store.js'
 import { Streams } from './streams.js'
 import { Trims } from './trims.js'
@@ -36,14 +35,6 @@ export interface EmbeddedLogOptions {
   readonly steady?: () => number
 }
 
-/** A stored block was skipped: it is damaged or can not be decoded, and stands in `<stream>.rejected`. */
-export type DamageHandler = (damage: {
-  readonly stream: string
-  readonly partition: number
-  readonly offset: bigint
-  readonly reason: string
-}) => void
-
 export interface EmbeddedLogMetrics {
   readonly blocksAppended: number
   readonly entriesAppended: number
@@ -57,11 +48,8 @@ export interface EmbeddedLog extends EventLog, StoredBlocks {
   sweep (): Promise<void>
 }
 
-const setAsideMax = 10_000
 /** Appended bytes after which it is looked whether a stream holds too many. */
 const relieveEveryBytes = 4 << 20
-/** Of a block that is set aside: the record of it must fit into a block. */
-const setAsideBytesMax = blockBytesMax - (64 << 10)
 
 /**
  * The streams in the local store.
@@ -79,17 +67,14 @@ class LmdbLog implements EmbeddedLog, Writer {
   readonly metrics
   private readonly streams: Streams
   private readonly groups = new Map<string, Group>()
-  private readonly setAsides = new Set<string>()
   private readonly closing = new AbortController()
   /** Who has something to write, in the order of their turns. */
   private waiting: PartitionLog[] = []
-  private tombstones: Array<{ log: PartitionLog, offset: number }> = []
   private written: PartitionLog[] = []
   /** Commit numbers that the commit under way takes. */
   private commitsWritten = 0
-  /** By key, in binary: committed and not yet written, and written by the commit under way. */
-  private commits = new Map<string, bigint>()
-  private writtenCommits = new Map<string, bigint>()
+  private readonly groupCommits: GroupCommits
+  private readonly setAside: SetAside
   private readonly pending: Pending
   private readonly now: () => number
   private readonly sweeper: Sweeper
@@ -101,10 +86,24 @@ class LmdbLog implements EmbeddedLog, Writer {
   constructor (private readonly store: Store, private readonly options: EmbeddedLogOptions) {
     const pending = new Pending(options.pendingBytesMax ?? 64 << 20)
     this.pending = pending
-    this.metrics = {
-      blocksAppended: 0, entriesAppended: 0, blocksSetAside: 0, get pendingBytes () { return pending.bytes },
-    }
     this.now = options.now ?? Date.now
+    const setAside = new SetAside({
+      now: this.now,
+      onDamage: options.onDamage ?? (() => {}),
+      // A failure to keep the evidence must not stop the partition; onDamage has told of it.
+      keep: (rejected, record, partition) => {
+        const options = { lazy: true, reserved: true }
+        this.append(rejected, partition % this.partitions(rejected), [record], options).catch(() => {})
+      },
+    })
+    this.setAside = setAside
+    this.groupCommits = new GroupCommits(store)
+    this.metrics = {
+      blocksAppended: 0,
+      entriesAppended: 0,
+      get blocksSetAside () { return setAside.blocks },
+      get pendingBytes () { return pending.bytes },
+    }
     this.sweeper = new Sweeper({
       streams: () => this.keptStreams(),
       trim: trim => this.trims.run(trim),
@@ -117,10 +116,12 @@ class LmdbLog implements EmbeddedLog, Writer {
       now: this.now,
       partitionsOf: name => options.streams?.[name]?.partitions ?? options.partitions ?? 8,
       opened: log => {
-        this.checkLast(log)
+        setAside.checkLast(log)
         this.sweeper.opened(log)
       },
-      setAside: this.setAside.bind(this),
+      setAside: (log, offset, bytes, reason) => {
+        if (!this.closing.signal.aborted) setAside.add(log, offset, bytes, reason)
+      },
       released: ({ share }, { bytes, own }) => { this.pending.release(share, bytes, own) },
     })
     this.checkPartitions()
@@ -161,7 +162,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     if (!found) {
       const onError = this.options.onFollowerError ?? (() => {})
       const { entry: { streamId }, logs } = this.streams.of(stream)
-      found = new Group(stream.name, group, this.groups.size, logs, this.committedBy(streamId, group), onError)
+      found = new Group(stream.name, group, this.groups.size, logs, this.groupCommits.by(streamId, group), onError)
       this.groups.set(key, found)
     }
     return found.join(follower)
@@ -226,8 +227,8 @@ class LmdbLog implements EmbeddedLog, Writer {
     }, batch.appendsMax)
     for (const log of left) this.waitFor(log)
     if (left.length > 0) this.store.request(false)
-    this.writeTombstones(batch, atMs)
-    this.writeCommits(batch)
+    this.setAside.write(batch, atMs)
+    this.groupCommits.write(batch)
     this.bytesUnswept += batch.bytes
   }
 
@@ -236,7 +237,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     const commit = this.streams.catalog.nextCommit
     this.streams.catalog.committed(this.commitsWritten)
     this.written = []
-    this.writtenCommits = new Map()
+    this.groupCommits.committed()
     this.commitsWritten = 0
     for (const log of written) {
       const { blocks, entries } = log.committed(commit)
@@ -257,8 +258,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.streams.catalog.failed()
     this.written = []
     this.commitsWritten = 0
-    this.commits = new Map([...this.writtenCommits, ...this.commits])
-    this.writtenCommits = new Map()
+    this.groupCommits.failed()
     this.waiting = []
     for (const log of this.streams.logs()) {
       log.waits = false
@@ -284,48 +284,6 @@ class LmdbLog implements EmbeddedLog, Writer {
     if (retention) for (const { logs } of this.streams.rejected()) yield { logs, retention }
   }
 
-  private committedBy (streamId: number, group: string): Committed {
-    const key = (partition: number): Buffer => {
-      const numbers = Buffer.from([kind.committed, 0, 0, 0, 0])
-      numbers.writeUInt16BE(streamId, 1)
-      numbers.writeUInt16BE(partition, 3)
-      return Buffer.concat([numbers, Buffer.from(group)])
-    }
-    return {
-      of: partition => {
-        const name = key(partition).toString('latin1')
-        const unwritten = this.commits.get(name) ?? this.writtenCommits.get(name)
-        if (unwritten !== undefined) return unwritten
-        const stored = this.store.env.getBinary(key(partition))
-        return BigInt(stored ? (stored as Buffer).readUIntBE(0, 6) : 0)
-      },
-      keep: (partition, next) => {
-        this.commits.set(key(partition).toString('latin1'), next)
-        this.store.request(true)
-      },
-    }
-  }
-
-  private writeCommits (batch: WriteBatch): void {
-    this.writtenCommits = this.commits
-    this.commits = new Map()
-    for (const [name, next] of this.writtenCommits) {
-      const value = batch.room(6)
-      value.writeUIntBE(Number(next), 0, 6)
-      batch.put(Buffer.from(name, 'latin1'), value)
-    }
-  }
-
-  private writeTombstones (batch: WriteBatch, atMs: number): void {
-    for (const { log, offset } of this.tombstones.splice(0)) {
-      const commit = log.index.commitOf(offset)
-      if (commit === undefined) continue
-      const block = batch.room(blockHeaderBytes)
-      sealBlock(block, atMs, offset, -1, true)
-      batch.put(blockKey(commit, log.streamId, log.partition), block)
-    }
-  }
-
   private checkPartitions (): void {
     for (const [name, { partitions: wanted }] of Object.entries(this.options.streams ?? {})) {
       const stored = this.streams.catalog.find(name)
@@ -334,32 +292,6 @@ class LmdbLog implements EmbeddedLog, Writer {
           'this data directory was created with; the count is fixed for the life of a stream')
       }
     }
-  }
-
-  /** Sets the last block aside if the disk damaged it, so that nobody waits for it. */
-  private checkLast (log: PartitionLog): void {
-    const last = log.next - 1
-    if (last < log.first) return
-    const bytes = log.readBytes(last)
-    if (bytes && openBlock(bytes)?.offset === last) return
-    this.setAside(log, last, bytes ?? Buffer.alloc(0), bytes ? 'its checksum is wrong' : 'it is missing')
-    this.tombstones.push({ log, offset: last })
-  }
-
-  private setAside (log: PartitionLog, offset: number, bytes: Uint8Array, reason: string): void {
-    const { stream, partition } = log
-    const where = `${partition}@${offset}`
-    const key = `${stream.name} ${where}`
-    if (this.setAsides.has(key) || this.closing.signal.aborted) return
-    if (this.setAsides.size < setAsideMax) this.setAsides.add(key)
-    this.metrics.blocksSetAside++
-    this.options.onDamage?.({ stream: stream.name, partition, offset: BigInt(offset), reason })
-    if (isRejectedStream(stream)) return
-    const rejected = rejectedStream(stream)
-    const record = rejectedRecord(bytes.subarray(0, setAsideBytesMax), where, reason, this.now())
-    // A failure to keep the evidence must not stop the partition; onDamage has told of it.
-    this.append(rejected, partition % this.partitions(rejected), [record],
-      { lazy: true, reserved: true }).catch(() => {})
   }
 }
 

@@ -3,7 +3,7 @@ import { isRejectedStream } from '../rejected.js'
 import type { Catalog } from './catalog.js'
 import { claimExclusively, claimToRead, releaseDirectory } from './directory.js'
 import { openEnvironment } from './environment.js'
-import type { DamageHandler } from './log.js'
+import type { DamageHandler } from './set-aside.js'
 import { Streams } from './streams.js'
 
 export interface StoredLog extends LogReader, StoredBlocks {
