@@ -17,11 +17,12 @@ const restShare = 0.003
  * more connection costs, free of what the program itself takes.
  */
 export function idle (ctx) {
-  const [few, many] = ctx.options.idleConnections
+  const { idleConnections: [few, many], settleMs, quick } = ctx.options
+  const calm = quick ? 1 : calmCollections
   return withConnections(ctx, { connections: few }, async (load, server) => {
-    const before = await memoryAtRest(server, ctx.options.settleMs)
+    const before = await memoryAtRest(server, settleMs, calm)
     await load.ask('open', { count: many })
-    const after = await memoryAtRest(server, ctx.options.settleMs)
+    const after = await memoryAtRest(server, settleMs, calm)
     return {
       bytes: (after.rssBytes - before.rssBytes) / (many - few),
       anonBytes: (after.anonBytes - before.anonBytes) / (many - few),
@@ -30,11 +31,14 @@ export function idle (ctx) {
   })
 }
 
-/** @returns what `memoryOf` says of a server once its garbage is gone and it takes no more */
-export async function memoryAtRest (server, settleMs) {
+/**
+ * @param wantedCalm collections in a row that change little
+ * @returns what `memoryOf` says of a server once its garbage is gone and it takes no more
+ */
+export async function memoryAtRest (server, settleMs, wantedCalm = calmCollections) {
   await wait(settleMs)
   let memory = memoryOf(server.pid)
-  for (let i = 0, calm = 0; server.collects && i < collectionsMax && calm < calmCollections; i++) {
+  for (let i = 0, calm = 0; server.collects && i < collectionsMax && calm < wantedCalm; i++) {
     process.kill(server.pid, 'SIGUSR2')
     await wait(collectionMs)
     const now = memoryOf(server.pid)

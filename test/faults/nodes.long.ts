@@ -35,10 +35,10 @@ t.test('A cluster under load', { skip: missing, timeout: 850_000 }, async t => {
     await cluster.judge(t)
   })
 
-  await t.test('is not harmed by a users node that sleeps for 30 s and believes that it still owns its partitions', async t => {
+  await t.test('is not harmed by a users node that sleeps for 15 s, until others have its partitions, and believes that it still owns its partitions', async t => {
     const { pid } = cluster.node('u2')
     process.kill(pid, 'SIGSTOP')
-    const asleep = new Promise(resolve => setTimeout(resolve, 30_000))
+    const asleep = new Promise(resolve => setTimeout(resolve, 15_000))
     await cluster.heals(t)
     await asleep
     process.kill(pid, 'SIGCONT')
@@ -62,7 +62,7 @@ t.test('A cluster under load', { skip: missing, timeout: 850_000 }, async t => {
   })
 
   await t.test('goes on while its partitions move every 5 s', async t => {
-    for (let i = 0; i < 4; i++) {
+    for (let i = 0; i < 2; i++) {
       await cluster.startNodes('u1')
       await new Promise(resolve => setTimeout(resolve, 5_000))
       await cluster.kill('u1', i % 2 === 0 ? 'SIGKILL' : 'SIGTERM')
