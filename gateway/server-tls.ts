@@ -3,7 +3,8 @@ import { createSecureContext, type SecureContext, type SecureContextOptions } fr
 import type { Health } from '../schemas/conditions.js'
 import type { Config } from './config.js'
 import { wrong } from './setting.js'
-import { type Contents, contentsOf, isSame, pemOf, type TlsFiles } from './tls-files.js'
+import { type Contents, contentsOf, pemOf, type TlsFiles } from './tls-files.js'
+import { watchFiles } from './watched-files.js'
 
 export interface ServerTlsOptions {
   /** Told of each client that did not get through its handshake. */
@@ -14,7 +15,7 @@ export interface ServerTlsOptions {
 }
 
 /** Whom a client came to. */
-export type Listener = 'http' | 'tcp'
+export type Listener = 'http' | 'tcp' | 'api'
 
 /** A certificate that ends so soon should have been renewed. */
 const expiresSoonMs = 7 * 86_400_000
@@ -43,9 +44,8 @@ export class ServerTls {
   readonly #ticketKeys = randomBytes(48)
   readonly #renewed: Array<(options: SecureContextOptions) => void> = []
   readonly #stop: () => void
-  #known: Contents
-  #options: SecureContextOptions
-  #context: SecureContext
+  #options!: SecureContextOptions
+  #context!: SecureContext
 
   /** @throws ConfigError naming the variable where a file can't be read, or does not hold what it should */
   private constructor (
@@ -56,17 +56,15 @@ export class ServerTls {
     this.#health = health
     this.#nowMs = nowMs
     this.wantsClientCertificate = files.caFile !== undefined
-    this.#known = contentsOf(files)
-    this.#options = this.#optionsOf(this.#known)
-    this.#context = createSecureContext(this.#options)
+    const { certFile, keyFile, caFile } = files
+    this.#stop = watchFiles({
+      paths: [certFile, keyFile, caFile].filter(path => path !== undefined),
+      everyMs,
+      read: () => contentsOf(files),
+      take: contents => { this.#take(contents) },
+      looked: trouble => { this.#judge(trouble) },
+    })
     this.#judge('')
-    const look = () => { this.look() }
-    const timer = setInterval(look, everyMs).unref()
-    process.on('SIGHUP', look)
-    this.#stop = () => {
-      clearInterval(timer)
-      process.off('SIGHUP', look)
-    }
   }
 
   /**
@@ -91,26 +89,16 @@ export class ServerTls {
   /** @param renewed called with what the next contexts are made of */
   onRenewal (renewed: (options: SecureContextOptions) => void): void { this.#renewed.push(renewed) }
 
-  /** Reads the files, and takes what they hold if it is new and good. */
-  look (): void {
-    let trouble = ''
-    try {
-      const now = contentsOf(this.#files)
-      if (!isSame(now, this.#known)) {
-        this.#options = this.#optionsOf(now)
-        this.#context = createSecureContext(this.#options)
-        this.#known = now
-        for (const renewed of this.#renewed) renewed(this.#options)
-      }
-    } catch (err) {
-      trouble = `the one read last stays in use: ${(err as Error).message}`
-    }
-    this.#judge(trouble)
-  }
-
   stop (): void {
     this.#stop()
     this.#health.end('certificate')
+  }
+
+  #take (contents: Contents): void {
+    const options = this.#optionsOf(contents)
+    this.#context = createSecureContext(options)
+    this.#options = options
+    for (const renewed of this.#renewed) renewed(options)
   }
 
   #optionsOf (contents: Contents): SecureContextOptions {
@@ -121,7 +109,7 @@ export class ServerTls {
   #judge (trouble: string): void {
     const { validTo } = new X509Certificate(this.#options.cert as string)
     const left = Date.parse(validTo) - this.#nowMs()
-    if (trouble !== '') this.#health.begin('certificate', trouble)
+    if (trouble !== '') this.#health.begin('certificate', `the one read last stays in use: ${trouble}`)
     else if (left <= 0) this.#health.begin('certificate', `it has expired: it was good until ${validTo}`)
     else if (left < expiresSoonMs) this.#health.begin('certificate', `it expires soon: it is good until ${validTo}`)
     else this.#health.end('certificate')

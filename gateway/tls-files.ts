@@ -2,6 +2,7 @@ import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { wrong } from './setting.js'
+import { isSame } from './watched-files.js'
 
 /** The variables that name the files of one side's TLS, and hold the password of its key. */
 export interface TlsVariables {
@@ -64,10 +65,6 @@ export function clientTls ({ prefix, serverName, ...given }: ClientTlsFiles): Cl
 }
 
 export type Contents = readonly [ca: string | undefined, cert: string | undefined, key: string | undefined]
-
-export function isSame (some: Contents, others: Contents): boolean {
-  return some.every((text, i) => text === others[i])
-}
 
 /** @throws ConfigError naming the variable where a file can't be read */
 export function contentsOf ({ variables, caFile, certFile, keyFile }: TlsFiles): Contents {

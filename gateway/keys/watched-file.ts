@@ -1,14 +1,12 @@
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import type { Health } from '../../schemas/conditions.js'
 import { wrong } from '../setting.js'
+import { watchFiles } from '../watched-files.js'
 import type { ApiKeys } from './api-keys.js'
 import { type KeyFile, parseKeyFile } from './key-file.js'
 
 /** A key that is revoked is refused within a second. */
 const everyMs = 400
-
-/** Two writes within one tick of a file system's clock look like one. */
-const clockTickMs = 2_000
 
 const variable = 'LEDGERLINE_API_KEYS_FILE'
 
@@ -20,37 +18,19 @@ const variable = 'LEDGERLINE_API_KEYS_FILE'
  * @throws ConfigError naming the variable where the file can't be read, or does not hold what it should
  */
 export function watchKeyFile (path: string, keys: ApiKeys, health: Health): () => void {
-  let known = ''
-  let seen = ''
-  const read = (): void => {
-    const text = contentOf(path)
-    if (text === known) return
-    keys.replace(parsed(text, path))
-    known = text
-  }
-  const look = (): void => {
-    try {
-      const { ino, size, ctimeMs } = statSync(path)
-      const now = `${ino} ${size} ${ctimeMs}`
-      if (now !== seen || Math.abs(Date.now() - ctimeMs) < clockTickMs) read()
-      seen = now
-      health.end('api-keys')
-    } catch (err) {
-      seen = ''
-      health.begin('api-keys', `those read last stay in use: ${(err as Error).message}`)
-    }
-    keys.cutStale()
-  }
-  read()
-  const timer = setInterval(look, everyMs).unref()
-  const lookAnew = (): void => {
-    seen = ''
-    look()
-  }
-  process.on('SIGHUP', lookAnew)
+  const stop = watchFiles({
+    paths: [path],
+    everyMs,
+    read: () => [contentOf(path)] as const,
+    take ([text]) { keys.replace(parsed(text, path)) },
+    looked (trouble) {
+      if (trouble === '') health.end('api-keys')
+      else health.begin('api-keys', `those read last stay in use: ${trouble}`)
+      keys.cutStale()
+    },
+  })
   return () => {
-    clearInterval(timer)
-    process.off('SIGHUP', lookAnew)
+    stop()
     health.end('api-keys')
   }
 }
