@@ -35,11 +35,15 @@ export function startFailure (err: unknown, config: Config): CommandFailed | und
 }
 
 function notListening (cause: Error, code: string, port: number | undefined, config: Config): CommandFailed {
-  const { host, httpPort } = config
-  const setting: Setting = port === undefined || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND'
-    ? settings.host
-    : port === httpPort ? settings.httpPort : settings.tcpPort
-  const where = setting === settings.host ? host : `port ${port} of ${host}`
+  const { host, httpPort, apiHost, apiPort } = config
+  const isHost = port === undefined || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND'
+  const { address, hostname = address } = cause as { address?: string, hostname?: string }
+  const isApi = isHost ? hostname !== host && hostname === apiHost : port === apiPort && port !== httpPort
+  const setting: Setting = isHost
+    ? settings[isApi ? 'apiHost' : 'host']
+    : settings[isApi ? 'apiPort' : port === httpPort ? 'httpPort' : 'tcpPort']
+  const listened = isApi ? apiHost : host
+  const where = isHost ? listened : `port ${port} of ${listened}`
   const what: Readonly<Record<string, string>> = {
     EADDRINUSE: 'is in use by another program: stop that one, or name another port, 0 for a free one',
     EACCES: 'may not be listened on by this user',
@@ -47,7 +51,7 @@ function notListening (cause: Error, code: string, port: number | undefined, con
     ENOTFOUND: 'is no name that can be looked up',
   }
   return new CommandFailed(`${name(setting)}: ${where} ${what[code] ?? 'can not be listened on'} (${code})`,
-    { exitCode: setting === settings.host ? 2 : 1, cause })
+    { exitCode: isHost ? 2 : 1, cause })
 }
 
 function writable ({ cause, message }: Error): string {

@@ -43,7 +43,8 @@ async function start (options: Environment): Promise<void> {
   })
   const node = await startNode(config, log)
   collectWhileIdle()
-  log.info({ http: node.http, tcp: node.tcp, nodeId: node.nodeId }, 'ready')
+  const { http, tcp, api, nodeId } = node
+  log.info({ http, tcp, ...api === http ? {} : { api }, nodeId }, 'ready')
   if (process.stderr.isTTY) process.stderr.write(hint(node, config))
   const signal = await stopped
   log.info({ signal }, 'stopping')
@@ -89,20 +90,21 @@ async function stopSignal (): Promise<NodeJS.Signals> {
   })
 }
 
-function hint ({ http, tcp }: RunningNode, { dataDir, jwksUrl, jwtIssuers }: Config): string {
+function hint ({ http, tcp, api }: RunningNode, { dataDir, jwksUrl, jwtIssuers }: Config): string {
   const self = ownCommand()
-  const where = [
-    http === 'http://127.0.0.1:8080' ? '' : ` --url ${http}`,
+  const where = (url: string) => [
+    url === 'http://127.0.0.1:8080' ? '' : ` --url ${url}`,
     dataDir === settings.dataDir.parse(settings.dataDir.fallback!) ? '' : ` --data ${quoted(dataDir)}`,
   ].join('')
   return `
-  Ledgerline listens on ${http} (HTTP, WebSocket) and ${tcp} (TCP).
+  Ledgerline listens on ${http} (HTTP, WebSocket) and ${tcp} (TCP)\
+${api === http ? '' : `, and on ${api} for all that wants an API key`}.
   API key: ${secretPaths(dataDir).apiKey}, unless LEDGERLINE_API_KEYS is set.
 
   Try in other terminals:
-${jwksUrl === undefined && jwtIssuers === undefined ? `    ${self} connect ann${where}\n` : ''}\
-    ${self} push ann "hello"${where}
-    ${self} uplinks --follow${where}
+${jwksUrl === undefined && jwtIssuers === undefined ? `    ${self} connect ann${where(http)}\n` : ''}\
+    ${self} push ann "hello"${where(api)}
+    ${self} uplinks --follow${where(api)}
 
   Ctrl-C stops it.
 

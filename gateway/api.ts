@@ -1,3 +1,4 @@
+import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { inquire } from '../evidence/inquiry.js'
 import { stateAt } from '../evidence/state.js'
@@ -11,8 +12,10 @@ import type { Config } from './config.js'
 import { describeDrain, requestDrain } from './drain-requests.js'
 import { AddressList } from './edge/clients.js'
 import type { HealthRegistry } from './health.js'
+import type { Side } from './http/access.js'
 import type { Readiness } from './http/health.js'
-import { buildHttp } from './http/server.js'
+import type { Proxied } from './http/proxied.js'
+import { buildHttp, type HttpDeps } from './http/server.js'
 import type { ApiKeys } from './keys/api-keys.js'
 import { kick } from './kick.js'
 import { lagOf } from './lag.js'
@@ -46,16 +49,40 @@ export interface ApiParts {
   readonly readiness: () => Readiness
 }
 
+/** The HTTP ports of a node. */
+export interface Api {
+  /** The port of all routes, or of those of clients alone. */
+  readonly app: FastifyInstance
+  /** The port of all that wants an API key, where that has one of its own. */
+  readonly apiApp: FastifyInstance | undefined
+}
+
 /** The HTTP API of a node, answered by its parts: a route decides nothing but how it is asked and answered. */
-export function buildApi ({
+export function buildApi (parts: ApiParts): Api {
+  const deps = depsOf(parts)
+  const { metrics } = parts
+  const portOf = (side: Side) => buildHttp({
+    ...deps,
+    side,
+    proxied: { ...deps.proxied, headerRefused () { metrics.proxyHeaderRefused(side === 'api' ? 'api' : 'http') } },
+  })
+  if (parts.config.apiPort === undefined) return { app: portOf('all'), apiApp: undefined }
+  return { app: portOf('clients'), apiApp: portOf('api') }
+}
+
+type Shared = Omit<HttpDeps, 'side' | 'proxied'> & { readonly proxied: Omit<Proxied, 'headerRefused'> }
+
+/** What both ports share: there is one of each part. */
+function depsOf ({
   config, logger, stores, backups, push, nodeTable, metrics, health, tls, apiKeys, version, madeUp, readiness,
-}: ApiParts) {
+}: ApiParts): Shared {
   const { log, tables, links } = stores
   const partitions = log.partitions(ledger)
   const bans = new BanRequests({ log, links, nodeId: config.nodeId })
   const rebuilds = new Rebuilds(stores, (what, err, fields) => { logger.error({ err, ...fields }, what) })
-  return buildHttp({
+  return {
     logger,
+    metricsOpen: config.metricsOpen,
     roles: config.roles,
     apiKeys,
     requestCounted: metrics.requestCounted,
@@ -70,7 +97,6 @@ export function buildApi ({
     proxied: {
       proxies: AddressList.of(config.trustedProxies),
       uncounted: AddressList.of(config.acceptUncounted),
-      headerRefused () { metrics.proxyHeaderRefused('http') },
     },
     socketLimits: config.acceptRate === 0 ? { strangersMax: Infinity } : {},
     logReader: log,
@@ -100,5 +126,5 @@ export function buildApi ({
       return { ...presenceOf(userId, fields), asOf: { position: `${partition}@${next}`, atMs } }
     },
     nodes: () => nodeTable.described(),
-  })
+  }
 }

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { findMisspelt } from './misspelt.js'
 import {
-  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, names, networkList, oneOf, originList, path,
+  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, names, networkList, oneOf, onOff, originList,
+  path,
   pattern, readSetting, secret, setting, type Setting, tokenSecret, urlWithoutLogin,
 } from './setting.js'
 import { isUserClaim, tokenIssuers, userClaimWanted } from './issuers.js'
@@ -21,6 +22,11 @@ export interface Config extends StoreConfig {
   /** 0 picks a free port. */
   readonly httpPort: number
   readonly tcpPort: number
+  readonly apiHost: string
+  /** Of a listener of its own for all routes that want an API key; undefined: they are on the HTTP port. */
+  readonly apiPort: number | undefined
+  /** There `/metrics` wants none. */
+  readonly metricsOpen: boolean
   readonly nodeId: string
   readonly region: string
   readonly roles: readonly Role[]
@@ -104,21 +110,27 @@ export type Role = typeof roles[number]
 export const loginPolicies = ['device', 'platform', 'user', 'none'] as const
 export type LoginPolicy = typeof loginPolicies[number]
 
+const listenAddress = pattern('a host name or an IP address', /^[\w.:%-]{1,255}$/)
+
 const name64 = pattern('1 to 64 of letters, digits, ".", "_" and "-"', /^[\w.-]{1,64}$/)
 
 /** Every setting, in the order that `--help` and docs/operations.md name them. */
 export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = {
   dataDir: setting('DATA', './data', directory(), 'directory of the embedded log, tables and generated secrets'),
-  host: setting('HOST', '127.0.0.1', pattern('a host name or an IP address', /^[\w.:%-]{1,255}$/), 'address to listen on'),
+  host: setting('HOST', '127.0.0.1', listenAddress, 'address to listen on'),
   httpPort: setting('HTTP_PORT', '8080', integer(0, 65_535), 'port of HTTP and WebSocket; 0 picks a free one'),
   tcpPort: setting('TCP_PORT', '9100', integer(0, 65_535), 'port of raw TCP; 0 picks a free one'),
+  apiHost: setting('API_HOST', '127.0.0.1', listenAddress, 'address of the API port'),
+  apiPort: setting('API_PORT', undefined, integer(0, 65_535),
+    'port of its own for all that wants an API key, which the HTTP port lacks then; 0 picks a free one'),
+  metricsOpen: setting('METRICS_OPEN', 'false', onOff(), '/metrics wants no key on the API port'),
   tlsCert: setting('TLS_CERT', undefined, path(),
     'certificate of both listeners, PEM, with its intermediate ones: they speak TLS then'),
   tlsKey: setting('TLS_KEY', undefined, path(), 'its private key, PEM'),
   tlsKeyPassword: secret(setting('TLS_KEY_PASSWORD', undefined, pattern('1 to 256 characters', /^.{1,256}$/s),
     'password of the key\'s file')),
   tlsClientCa: setting('TLS_CLIENT_CA', undefined, path(),
-    'CA certificates, PEM: requests with an API key want a client certificate of one of them'),
+    'CA certificates, PEM: requests with an API key want a client certificate of one of them, too'),
   trustedProxies: setting('TRUSTED_PROXIES', '', networkList(),
     'addresses and networks of proxies in front, which say by PROXY or Forwarded whose a connection is'),
   nodeId: setting('NODE_ID', hostNodeId(), name64, 'name of this node, unique in the cluster'),
@@ -255,8 +267,12 @@ function readAll<T extends object> (
 }
 
 function refuseContradictions (config: Config): void {
-  const { kafkaBrokers, redisUrl, roles: given } = config
+  const { kafkaBrokers, redisUrl, roles: given, metricsOpen, apiPort } = config
   tokenIssuers(config)
+  if (metricsOpen && apiPort === undefined) {
+    throw new ConfigError('LEDGERLINE_API_PORT: got nothing, want a port, for LEDGERLINE_METRICS_OPEN is set: on the ' +
+      'port of clients the metrics are for nobody without a key')
+  }
   const kafka = kafkaBrokers.length > 0
   const redis = redisUrl !== undefined
   if (kafka && !redis) throw new ConfigError('REDIS_URL: got nothing, want redis://HOST:PORT, for KAFKA_BROKERS is set')

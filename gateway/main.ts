@@ -1,3 +1,4 @@
+import type { FastifyInstance } from 'fastify'
 import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { startActors } from '../actors/system.js'
@@ -36,6 +37,8 @@ export interface RunningNode {
    */
   readonly http: string
   readonly tcp: string
+  /** Where all is that wants an API key: `http`, unless that has a port of its own. */
+  readonly api: string
   readonly nodeId: string
   /** Has its clients go to other nodes while it goes on; then ends what is left, saves everything and leaves. */
   stop (): Promise<void>
@@ -135,20 +138,26 @@ async function start (
   observe(metrics, health, stores, edge, users, projections)
   const readiness = () => readinessOf(health, ending.aborted, edge?.draining === 100)
   const madeUp = new Set<string>()
-  const app = buildApi({
+  const { app, apiApp } = buildApi({
     config, logger, stores, backups, push, nodeTable, metrics, health, readiness, madeUp, tls, apiKeys, version,
   })
-  app.addHook('onRequest', async (_request, reply) => { if (ending.aborted) reply.header('connection', 'close') })
+  for (const each of [app, apiApp]) {
+    each?.addHook('onRequest', async (_request, reply) => { if (ending.aborted) reply.header('connection', 'close') })
+  }
   edge?.routes(app)
   closers.push(async () => {
     // Nothing new comes in; the sockets that are open are what the servers wait for.
-    const closed = app.close()
+    const closed = Promise.all([app.close(), apiApp?.close()])
     await edge?.stop()
     await closed
   })
-  await app.listen({ host: config.host, port: config.httpPort, backlog: acceptBacklog })
   const [httpScheme, tcpScheme] = tls ? ['https', 'tls'] : ['http', 'tcp']
-  const http = `${httpScheme}://${urlHost(config.host)}:${(app.server.address() as { port: number }).port}`
+  const listen = async (app: FastifyInstance, host: string, port: number) => {
+    await app.listen({ host, port, backlog: acceptBacklog })
+    return `${httpScheme}://${urlHost(host)}:${(app.server.address() as { port: number }).port}`
+  }
+  const http = await listen(app, config.host, config.httpPort)
+  const api = apiApp ? await listen(apiApp, config.apiHost, config.apiPort!) : http
   const tcp = edge ? `${tcpScheme}://${urlHost(config.host)}:${await edge.listen()}` : ''
 
   const wsUrl = edge ? config.publicWsUrl ?? `${http.replace('http', 'ws')}/v1/connect` : ''
@@ -188,7 +197,7 @@ async function start (
   if (stores.shared) await joinCluster(config, stores, identity, push, health, closers)
   await nodeTable.rows()
   closers.push(() => takeLeave(config, drains, nodeTable, failed))
-  return { http, tcp, nodeId: identity.nodeId }
+  return { http, tcp, api, nodeId: identity.nodeId }
 }
 
 async function openStores (config: Config, logger: Logger, health: HealthRegistry): Promise<Stores> {

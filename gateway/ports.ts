@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import type { Config } from './config.js'
 
 /** The kernel's queue of connections not yet accepted; Linux cuts it to net.core.somaxconn. */
@@ -10,11 +10,21 @@ export const acceptBacklog = 4096
  *
  * @throws as `listen` does: EADDRINUSE, EACCES, EADDRNOTAVAIL, ENOTFOUND
  */
-export async function checkPorts ({ host, httpPort, tcpPort, roles }: Config): Promise<void> {
-  for (const port of roles.includes('edge') ? [httpPort, tcpPort] : [httpPort]) {
-    const server = createServer().listen({ host, port })
-    await once(server, 'listening')
-    server.close()
-    await once(server, 'close')
+export async function checkPorts ({ host, httpPort, tcpPort, apiHost, apiPort, roles }: Config): Promise<void> {
+  const places = [
+    { host, port: httpPort },
+    ...roles.includes('edge') ? [{ host, port: tcpPort }] : [],
+    ...apiPort === undefined ? [] : [{ host: apiHost, port: apiPort }],
+  ]
+  const servers: Server[] = []
+  try {
+    for (const place of places) { // all at once: two of ours may have the same one
+      const server = createServer().listen(place)
+      servers.push(server)
+      await once(server, 'listening')
+    }
+  } finally {
+    const open = servers.filter(({ listening }) => listening)
+    await Promise.all(open.map(server => new Promise(resolve => { server.close(resolve) })))
   }
 }

@@ -60,7 +60,7 @@ function lowestFree (): number {
 }
 
 /** RLIMIT_NOFILE, which Node has raised as far as it may; Infinity where nobody says. */
-function openFilesMax (): number {
+export function openFilesMax (): number {
   try {
     const [, max] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
     return max === undefined ? Infinity : Number(max)

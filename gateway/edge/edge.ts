@@ -11,14 +11,17 @@ import type { Wire } from '../../actors/connection/wire.js'
 import type { ConnectionMessage } from '../../actors/links.js'
 import type { ActorSystem } from '../../actors/system.js'
 import type { Entry } from '../../schemas/facts.js'
-import { Handshakes } from './handshakes.js'
 import { Lingerers } from './lingerers.js'
+import { Newcomers } from './newcomers.js'
 
 /** Sockets in their handshake: as many as the kernel may have queued when we come to accept them. */
 const handshakesMax = 4_096
 
 /** Of one address; more where it may open more within 3 s. */
 const handshakesOfNetworkMax = 256
+
+/** One that is younger has had no time to say who it is. */
+const handshakeGraceMs = 1_000
 
 /** Who has less queued frees too little to be ended for it. */
 const shedBytesMin = 32 << 10
@@ -62,7 +65,7 @@ export class Edge {
   #sweptAt: number
   /** A late sweep goes on after what lies in the sockets has been read. */
   #reading: NodeJS.Immediate | undefined
-  readonly handshakes: Handshakes<Connection>
+  readonly handshakes: Newcomers<Connection>
   readonly lingerers: Lingerers
   /** Told of each connection whose socket is gone, while somebody wants to know. */
   onClosed: ((connection: Connection) => void) | undefined
@@ -72,11 +75,11 @@ export class Edge {
     const everyMs = Math.max(tickMs / 2, Math.min(1_000, heartbeatMs / 4, handshakeMs / 4))
     const { acceptRate, lingerersMax } = bounds
     this.lingerers = new Lingerers(lingerersMax)
-    this.handshakes = new Handshakes({
+    this.handshakes = new Newcomers({
       max: handshakesMax,
       networkMax: acceptRate === 0 ? Infinity : Math.max(handshakesOfNetworkMax, 3 * acceptRate),
-      tickMs,
-      ticks: context.ticks,
+      // It may have come at the end of its tick.
+      isYoung: ({ acceptedAt }) => (context.ticks() - acceptedAt) * tickMs <= handshakeGraceMs,
       putOut: connection => { this.#putOut(connection) },
     })
     context.intake.everybody = () => this.#all

@@ -52,15 +52,42 @@ export const accessTable: Readonly<Record<string, Access>> = {
 }
 
 /**
+ * Which of the routes a port has: all, or, with a port of the API's own, those of clients and those of the API. What
+ * wants an API key is the API's, what wants none is for clients, and some are on both.
+ */
+export type Side = 'all' | 'clients' | 'api'
+
+/** Whoever asks for them is told of the port that is asked. */
+const onBothSides: ReadonlySet<string> = new Set(['GET /healthz', 'GET /readyz', 'GET /openapi.json'])
+
+/** @param name as in the table */
+export function isOnSide (name: string, side: Side): boolean {
+  return side === 'all' || onBothSides.has(name) || (accessTable[name] === 'public') === (side === 'clients')
+}
+
+export interface AccessOptions {
+  readonly side: Side
+  /** `/metrics` is for everybody, who can only be on the API's own port. */
+  readonly metricsOpen: boolean
+}
+
+/**
  * Has every route know whom it is for, and say so in the OpenAPI document. Goes before the routes.
  *
- * @throws Error from whoever adds a route that the table lacks
+ * @throws Error from whoever adds a route that the table lacks, or that is not of this side
  */
-export function giveAccess (app: FastifyInstance): void {
+export function giveAccess (app: FastifyInstance, { side, metricsOpen }: AccessOptions): void {
   app.addHook('onRoute', route => {
-    const access = accessOf(route)
+    const name = nameOf(route)
+    if (!isOnSide(name, side)) throw new Error(`${name} is not for the port of the side ${side}`)
+    // A preflight comes without a key, and is told nothing of anybody.
+    const isOpen = route.method === 'OPTIONS' || (metricsOpen && name === 'GET /metrics')
+    const access = isOpen ? 'public' : accessOf(name)
     route.config = { ...route.config, access }
-    if (access === 'public') return
+    if (access === 'public') {
+      route.schema = { ...route.schema, security: [] }
+      return
+    }
     const { response } = route.schema as { response?: object } | undefined ?? {}
     route.schema = {
       ...route.schema,
@@ -70,10 +97,12 @@ export function giveAccess (app: FastifyInstance): void {
   })
 }
 
-/** A method that reads is asked by HEAD as well. A preflight comes without a key, and is told nothing of anybody. */
-function accessOf ({ method, url }: Pick<RouteOptions, 'method' | 'url'>): Access {
-  if (method === 'OPTIONS') return 'public'
-  const name = `${method === 'HEAD' ? 'GET' : String(method)} ${url}`
+/** A method that reads is asked by HEAD as well, and one for browsers by a preflight. */
+function nameOf ({ method, url }: Pick<RouteOptions, 'method' | 'url'>): string {
+  return `${method === 'HEAD' || method === 'OPTIONS' ? 'GET' : String(method)} ${url}`
+}
+
+function accessOf (name: string): Access {
   const access = accessTable[name]
   if (access === undefined) throw new Error(`gateway/http/access.ts does not say whom ${name} is for`)
   return access

@@ -4,6 +4,9 @@ import { errorAnswers } from './errors.js'
 
 export interface HealthOptions {
   readonly readiness: () => Readiness
+}
+
+export interface OperationsOptions {
   /** What is wrong, since when, and what ends it. */
   readonly health: () => HealthAnswer
   /** Of prom-client. */
@@ -62,15 +65,12 @@ const healthSchema = {
   },
 }
 
-/** Liveness and readiness for everybody; metrics, and the details of what is wrong, for those with a key. */
-export async function healthRoutes (
-  app: FastifyInstance, { readiness, health, metrics }: HealthOptions
-): Promise<void> {
+/** Liveness and readiness, for everybody. */
+export async function healthRoutes (app: FastifyInstance, { readiness }: HealthOptions): Promise<void> {
   app.get('/healthz', {
     schema: {
       summary: 'Liveness: the process answers',
       tags: ['operations'],
-      security: [],
       response: { 200: { type: 'object', required: ['status'], properties: { status: { const: 'ok', type: 'string' } } } },
     },
   }, async () => ({ status: 'ok' }))
@@ -79,14 +79,16 @@ export async function healthRoutes (
     schema: {
       summary: 'Readiness: every role does its work',
       tags: ['operations'],
-      security: [],
       response: { 200: readinessSchema, 503: readinessSchema },
     },
   }, async (_request, reply) => {
     const state = readiness()
     return await reply.code(state.ready ? 200 : 503).send(state)
   })
+}
 
+/** Metrics, and the details of what is wrong. */
+export async function operationsRoutes (app: FastifyInstance, { health, metrics }: OperationsOptions): Promise<void> {
   app.get('/v1/health', {
     schema: {
       summary: 'What is wrong with this node, since when, and what ends it',

@@ -47,7 +47,6 @@ export async function ipConfigRoutes (app: FastifyInstance, { ipConfig }: IpConf
     schema: {
       summary: 'Where to connect',
       tags: ['clients'],
-      security: [],
       querystring: {
         type: 'object',
         properties: {

@@ -8,7 +8,7 @@ import { type AddressList, resolve } from '../edge/clients.js'
 import type { OriginRule } from '../origins.js'
 import type { ServerTls } from '../server-tls.js'
 import type { ApiKeys } from '../keys/api-keys.js'
-import { giveAccess } from './access.js'
+import { giveAccess, type Side } from './access.js'
 import { type AuthOptions, requireApiKeys } from './auth.js'
 import { backupsRoutes } from './backups.js'
 import type { BackupsOptions } from './backups.js'
@@ -21,8 +21,8 @@ import { withDeadlines } from './deadlines.js'
 import { downlinksRoutes } from './downlinks.js'
 import type { DownlinksOptions } from './downlinks.js'
 import { answerClientError, answerError, errorSchema } from './errors.js'
-import { healthRoutes } from './health.js'
-import type { HealthOptions } from './health.js'
+import { healthRoutes, operationsRoutes } from './health.js'
+import type { HealthOptions, OperationsOptions } from './health.js'
 import { historyRoutes } from './history.js'
 import { ipConfigRoutes } from './ip-config.js'
 import type { IpConfigOptions } from './ip-config.js'
@@ -43,7 +43,8 @@ import { redeliveriesRoutes } from './redeliveries.js'
 import type { RedeliveriesOptions } from './redeliveries.js'
 import { ajvRules } from './shapes.js'
 import {
-  boundedServer, connectPath, countFor, endIdle, endIfNoWebSocket, isUpgrade, socketLimits, strangersIdleMs, vouchFor,
+  boundedServer, boundUpgrades, connectPath, countFor, endIdle, endIfNoWebSocket, isUpgrade, socketLimits,
+  strangersIdleMs, vouchFor,
 } from './sockets.js'
 import type { SocketLimits } from './sockets.js'
 import { stateRoutes } from './state.js'
@@ -59,9 +60,13 @@ import type { UplinksOptions } from './uplinks.js'
 /** All that the routes ask for; gateway/api.ts gives it. */
 export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
-  HealthOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,
+  HealthOptions, OperationsOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,
   BackupsOptions, BansOptions {
   readonly logger: Logger
+  /** Whose port it is; that of all by default. */
+  readonly side?: Side
+  /** On the port of the API `/metrics` is for everybody. */
+  readonly metricsOpen?: boolean
   /** Of this node: its HTTP side has the routes of these, besides health, metrics and the node table. */
   readonly roles: readonly Role[]
   readonly apiKeys: ApiKeys
@@ -81,11 +86,18 @@ export interface HttpDeps extends
   readonly silentMs?: number
 }
 
-/** The HTTP side of protocol.md 5, not listening yet. Whom a route is for stands in access.ts. */
+/** One HTTP port of protocol.md 5, not listening yet. Whom a route is for, and on which side, stands in access.ts. */
 export function buildHttp (given: HttpDeps): FastifyInstance {
   const deps = withDeadlines(given)
+  const { side = 'all', metricsOpen = false, tls, proxied } = deps
+  // Browsers of clients are not asked for one where they can't come to the routes that want it.
+  const wantsCertificate = side !== 'clients' && tls !== undefined && tls.wantsClientCertificate
   const app = fastify({
-    serverFactory: handler => boundedServer(handler, { ...socketLimits, ...deps.socketLimits }, deps.tls, deps.proxied),
+    serverFactory: handler => boundedServer(handler, {
+      limits: { ...socketLimits, ...deps.socketLimits },
+      tls: tls && { certificate: tls, wantsCertificate, failed (error) { tls.failed(listenerOf(side), error) } },
+      proxied,
+    }),
     loggerInstance: deps.logger,
     logController: new LogController({ disableRequestLogging: true }),
     // A payload may be escaped to six times its bytes, and a thousand user ids come with it.
@@ -100,7 +112,7 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
       reply.headers(safeHeaders)
       answerError(err, request, reply)
     },
-    clientErrorHandler: (err, socket) => { answerClientError(err, socket, deps.proxied?.headerRefused) },
+    clientErrorHandler: (err, socket) => { answerClientError(err, socket, proxied?.headerRefused) },
   }) as unknown as FastifyInstance
   app.setErrorHandler(answerError)
   parseJsonStrictly(app)
@@ -108,39 +120,56 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
   endRefusedUpgrades(app)
   answerBrowsers(app, deps.isAllowedOrigin)
   refuseWhenClosing(app)
-  if (deps.proxied?.proxies) resolveClients(app, deps.proxied.proxies)
+  if (proxied?.proxies) resolveClients(app, proxied.proxies)
   app.addHook('onRequest', requireHttp11)
   answerStrangePaths(app)
-  giveAccess(app)
+  giveAccess(app, { side, metricsOpen })
   refuseUnknownParameters(app)
   keepLinesAwake(app, deps.silentMs ?? 15_000)
   tellIdleTimes(app)
   requireApiKeys(app, {
     apiKeys: deps.apiKeys,
-    wantsCertificate: deps.tls?.wantsClientCertificate ?? false,
+    wantsCertificate,
     counted: deps.requestCounted ?? (() => {}),
   })
   app.register(fastifySwagger, openApi(deps.version))
-  for (const [role, routes] of Object.entries(routesOfRoles)) {
-    app.register(async scope => {
-      if (!deps.roles.includes(role as Role)) refuseForRole(scope, role as Role)
-      await routes(scope, deps)
-    })
-  }
-  if (!deps.roles.includes('edge')) app.register(noConnectRoute)
-  app.register(nodesRoutes, deps)
-  app.register(lagRoutes, deps)
-  app.register(topicsRoutes, deps)
-  app.register(backupsRoutes, deps)
   app.register(healthRoutes, deps)
+  if (side !== 'api') addClientRoutes(app, deps)
+  if (side !== 'clients') addApiRoutes(app, deps)
   openApiRoute(app)
   handOnWebSockets(app)
   return app
 }
 
+/** As metrics name it. */
+function listenerOf (side: Side): 'http' | 'api' { return side === 'api' ? 'api' : 'http' }
+
+/** The WebSockets of a node with an edge are added by that. */
+function addClientRoutes (app: FastifyInstance, deps: HttpDeps): void {
+  addForRole(app, deps, 'ip-config', ipConfigRoutes)
+  if (!deps.roles.includes('edge')) app.register(noConnectRoute)
+}
+
+function addApiRoutes (app: FastifyInstance, deps: HttpDeps): void {
+  for (const [role, routes] of Object.entries(apiRoutesOfRoles)) addForRole(app, deps, role as Role, routes)
+  app.register(nodesRoutes, deps)
+  app.register(lagRoutes, deps)
+  app.register(topicsRoutes, deps)
+  app.register(backupsRoutes, deps)
+  app.register(operationsRoutes, deps)
+}
+
+type Routes = (app: FastifyInstance, deps: HttpDeps) => Promise<void>
+
 /** Routes that a node has only with their role; it says so where it lacks that. */
-const routesOfRoles: Partial<Record<Role, (app: FastifyInstance, deps: HttpDeps) => Promise<void>>> = {
-  'ip-config': ipConfigRoutes,
+function addForRole (app: FastifyInstance, deps: HttpDeps, role: Role, routes: Routes): void {
+  app.register(async scope => {
+    if (!deps.roles.includes(role)) refuseForRole(scope, role)
+    await routes(scope, deps)
+  })
+}
+
+const apiRoutesOfRoles: Partial<Record<Role, Routes>> = {
   async push (app, deps) {
     await downlinksRoutes(app, deps)
     await presenceRoutes(app, deps)
@@ -185,11 +214,16 @@ function endRefusedUpgrades (app: FastifyInstance): void {
   app.addHook('onResponse', async ({ raw }) => { if (isUpgrade(raw)) endIfNoWebSocket(raw.socket) })
 }
 
-/** Their sockets are no longer those of the HTTP side; the edge bounds them. */
+/**
+ * Their sockets are no longer those of the HTTP side; the edge bounds them. Where there is no edge, requests for an
+ * upgrade are answered by the routes.
+ */
 function handOnWebSockets (app: FastifyInstance): void {
   app.addHook('onReady', async () => {
     const { websocketServer } = app as { websocketServer?: FastifyInstance['websocketServer'] }
-    websocketServer?.on('connection', (_webSocket, { socket }) => { vouchFor(socket) })
+    if (!websocketServer) return
+    boundUpgrades(app.server)
+    websocketServer.on('connection', (_webSocket, { socket }) => { vouchFor(socket) })
   })
 }
 

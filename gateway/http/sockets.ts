@@ -4,11 +4,12 @@ import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { clientOfSocket } from '../edge/clients.js'
+import { openFilesMax } from '../edge/descriptors.js'
 import { networkOf } from '../edge/network.js'
+import { Newcomers } from '../edge/newcomers.js'
 import type { ServerTls } from '../server-tls.js'
 import { endWithError, HttpError } from './errors.js'
 import { type Proxied, takeProxyHeaders } from './proxied.js'
-import { Strangers } from './strangers.js'
 
 /** What a socket of the HTTP port may hold. Most of it is open to everybody, so nothing here asks for a key. */
 export interface SocketLimits {
@@ -20,8 +21,9 @@ export interface SocketLimits {
   readonly unreadMs: number
   /** Requests of one socket that are not answered yet. */
   readonly pipelinedMax: number
-  /** Sockets of one address that are no WebSockets and have shown no API key. */
+  /** Sockets that are no WebSockets and have shown no API key: of one address, and of all. */
   readonly strangersMax: number
+  readonly strangersTotalMax: number
 }
 
 export const socketLimits: SocketLimits = {
@@ -30,6 +32,8 @@ export const socketLimits: SocketLimits = {
   unreadMs: 30_000,
   pipelinedMax: 64,
   strangersMax: 1_000,
+  // As many clients may come back at once, each with an upgrade.
+  strangersTotalMax: Math.min(8_192, Math.floor(openFilesMax() / 2)),
 }
 
 /** Where WebSockets are opened. */
@@ -40,7 +44,7 @@ interface Visitor {
   /** Requests that are not answered yet. */
   underWay: number
   /** Where it is counted while it is one. */
-  readonly strangers: Strangers
+  readonly strangers: Newcomers<Socket>
   /** What it counts for by an address; undefined for none. */
   countsAs (ip: string): string | undefined
   /** How long a stranger may idle. */
@@ -62,7 +66,7 @@ export function vouchFor (socket: Socket): void {
 /** It turned out to be a client's at `ip`. */
 export function countFor (socket: Socket, ip: string): void {
   const { strangers, countsAs } = visitors.get(socket)!
-  if (strangers.has(socket)) strangers.count(socket, countsAs(ip))
+  strangers.move(socket, countsAs(ip))
 }
 
 /** Whether Node took the socket of `request` away from its parser. */
@@ -109,19 +113,33 @@ export function acceptedSocket (socket: Socket): Socket {
   return (socket as Socket & { _parent?: Socket | null })._parent ?? socket
 }
 
-/**
- * A server whose sockets keep within `limits`, whatever their peers do.
- *
- * @param proxied whose sockets begin with a PROXY header, and count for no address themselves
- */
+export interface BoundedServerOptions {
+  readonly limits: SocketLimits
+  /** Undefined for plain HTTP. */
+  readonly tls: HttpTls | undefined
+  /** Whose sockets begin with a PROXY header, and count for no address themselves. */
+  readonly proxied: Proxied | undefined
+}
+
+export interface HttpTls {
+  readonly certificate: ServerTls
+  /** Clients are asked for one of their own, and may have none. */
+  readonly wantsCertificate: boolean
+  /** Told of each client that did not get through its handshake. */
+  failed (error: Error): void
+}
+
+/** A server whose sockets keep within `limits`, whatever their peers do. */
 export function boundedServer (
-  handler: RequestListener, limits: SocketLimits, tls?: ServerTls, proxied?: Proxied
+  handler: RequestListener, { limits, tls, proxied }: BoundedServerOptions
 ): Server {
-  const { requestMs, keptAliveMs, unreadMs, pipelinedMax, strangersMax } = limits
+  const { requestMs, keptAliveMs, unreadMs, pipelinedMax, strangersMax, strangersTotalMax } = limits
   const sockets = new Set<Socket>()
-  const strangers = new Strangers({
-    max: strangersMax,
-    isIdle: socket => visitors.get(socket)!.underWay === 0,
+  const strangers = new Newcomers<Socket>({
+    max: strangersTotalMax,
+    networkMax: strangersMax,
+    isYoung: () => false, // its request comes with the next read, and has it wait for an answer
+    putOut: socket => { socket.destroy() },
   })
   const countsAs = (ip: string): string | undefined =>
     proxied?.proxies?.has(ip) || proxied?.uncounted?.has(ip) ? undefined : networkOf(ip)
@@ -142,9 +160,10 @@ export function boundedServer (
       socket.destroy()
       return
     }
-    visitor.underWay++
+    if (visitor.underWay++ === 0) strangers.setIdle(socket, false)
     response.once('close', () => {
       if (--visitor.underWay > 0 || socket.destroyed) return
+      strangers.setIdle(socket, true)
       if (closing.has(server)) socket.destroySoon()
       else if (strangers.has(socket)) socket.setTimeout(requestMs)
     })
@@ -152,6 +171,9 @@ export function boundedServer (
     handler(request, response)
   }
   const server = tls ? tlsServer(options, requestMs, tls, onRequest) : createServer(options, onRequest)
+  // Node would leave out all behind the 2,000th, and nobody would see that one came twice. Their bytes are bounded.
+  server.maxHeadersCount = 0
+  server.on('checkExpectation', onRequest) // Node's answer would not be JSON; requireHttp11 gives it
 
   socketsOf.set(server, sockets)
   const forget = (socket: Socket): void => {
@@ -162,16 +184,16 @@ export function boundedServer (
     visitors.set(socket, { underWay: 0, strangers, countsAs, idleMs: requestMs, isUpgraded: false })
     sockets.add(socket)
     socket.once('close', () => { forget(socket) })
-    strangers.count(socket, countsAs(clientOfSocket(socket).ip))
+    strangers.add(socket, countsAs(clientOfSocket(socket).ip))
     if (closing.has(server)) socket.setTimeout(requestMs) // Node's own clock has stopped
   }
   if (proxied?.proxies) takeProxyHeaders(server, proxied.proxies, proxied.headerRefused, requestMs, countFor)
   server.prependListener('connection', admit)
   if (tls) {
     server.on('secureConnection', (socket: TLSSocket) => {
-      admit(socket)
       // It stands for the one below it from now on.
       forget(acceptedSocket(socket))
+      admit(socket)
     })
   }
 
@@ -180,29 +202,33 @@ export function boundedServer (
     if (socket.writableLength > 0 || visitors.get(socket)?.underWay === 0) socket.destroy()
   })
 
-  // Node lets go of a socket that is to be upgraded, so its clocks are off until it is a WebSocket.
-  server.on('upgrade', ({ socket }) => {
-    visitors.get(socket)!.isUpgraded = true
-    socket.setTimeout(requestMs)
-    socket.on('timeout', destroyThis)
-  })
-
   server.on('connect', (_request, socket) => {
     endWithError(socket, new HttpError(405, 'method-not-allowed', 'this is no proxy'))
   })
   return server
 }
 
+/** Node lets go of a socket that is to be upgraded, so its clocks are off until it is a WebSocket. */
+export function boundUpgrades (server: Server): void {
+  server.prependListener('upgrade', ({ socket }) => {
+    const visitor = visitors.get(socket)!
+    visitor.isUpgraded = true
+    socket.setTimeout(visitor.idleMs)
+    socket.on('timeout', destroyThis)
+  })
+}
+
 function tlsServer (
-  options: ServerOptions, handshakeTimeout: number, tls: ServerTls, onRequest: RequestListener
+  options: ServerOptions, handshakeTimeout: number, { certificate, wantsCertificate, failed }: HttpTls,
+  onRequest: RequestListener
 ): Server {
-  const client = tls.wantsClientCertificate ? { requestCert: true, rejectUnauthorized: false } : {}
-  const server = createTlsServer({ ...options, ...tls.options, ...client, handshakeTimeout }, onRequest)
-  tls.onRenewal(renewed => { server.setSecureContext(renewed) })
+  const client = wantsCertificate ? { requestCert: true, rejectUnauthorized: false } : {}
+  const server = createTlsServer({ ...options, ...certificate.options, ...client, handshakeTimeout }, onRequest)
+  certificate.onRenewal(renewed => { server.setSecureContext(renewed) })
   // By default it would be answered as a request that can't be read.
   server.removeAllListeners('tlsClientError')
   server.on('tlsClientError', (error, socket) => {
-    tls.failed('http', error)
+    failed(error)
     socket.destroy()
   })
   return server

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { FastifySchemaValidationError, SchemaErrorDataVar } from 'fastify/types/schema.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { didYouMean } from '../../schemas/nearest.js'
+import { HttpError } from './errors.js'
 import { wantedText } from './shapes.js'
 import { connectPath } from './sockets.js'
 
@@ -17,6 +18,10 @@ const singletons: ReadonlySet<string> = new Set([
 export async function requireHttp11 ({ raw }: FastifyRequest): Promise<void> {
   if (raw.httpVersion !== '1.1') throw new GatewayError('bad-request', `got HTTP/${raw.httpVersion}, want HTTP/1.1`)
   if (raw.headers.host === undefined) throw new GatewayError('bad-request', 'want the header host')
+  const { expect } = raw.headers
+  if (expect !== undefined && !/^100-continue$/i.test(expect)) {
+    throw new HttpError(417, 'bad-request', 'Expect: want 100-continue, or no such header')
+  }
   const seen = new Set<string>()
   for (let i = 0; i < raw.rawHeaders.length; i += 2) {
     const name = raw.rawHeaders[i]!.toLowerCase()

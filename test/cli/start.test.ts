@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import t from 'tap'
 import type { Test } from 'tap'
+import { findPort } from '../cluster/server-process.js'
 import { run, start } from './given.js'
 
 const otherSecret = 'a secret that no other node has: 32 bytes'
@@ -45,9 +46,9 @@ t.test('A node', async t => {
 
   t.test('exits with 1 and one line when its port is taken', async t => {
     const { ready } = await givenNode(t)
-    for (const taken of ['http', 'tcp']) {
+    for (const taken of ['http', 'tcp', 'api']) {
       const cwd = t.testdir()
-      const ports = ['--http-port', '0', '--tcp-port', '0', `--${taken}-port`, new URL(ready[taken]).port]
+      const ports = ['--http-port', '0', '--tcp-port', '0', `--${taken}-port`, new URL(ready[taken] ?? ready['http']).port]
       const { code, stderr, lines } = await run(['start', ...ports], { cwd })
       t.equal(code, 1)
       t.match(stderr, new RegExp(`^ledgerline: [A-Z_]+ \\(--${taken}-port\\): port \\d+ of 127.0.0.1 is in use.*\n$`))
@@ -55,6 +56,15 @@ t.test('A node', async t => {
       t.notMatch(lines.join(), /stack/)
       t.strictSame(readdirSync(cwd), [], 'writes nothing')
     }
+  })
+
+  t.test('exits with 1 and one line when two of its ports are the same', async t => {
+    const port = `${await findPort()}`
+    const cwd = t.testdir()
+    const { code, stderr } = await run(['start', '--http-port', port, '--tcp-port', '0', '--api-port', port], { cwd })
+    t.equal(code, 1)
+    t.match(stderr, /^ledgerline: LEDGERLINE_HTTP_PORT .* is in use.*\n$/)
+    t.strictSame(readdirSync(cwd), [], 'writes nothing')
   })
 
   t.test('exits with 2 and one line on a Node that is too old, before it imports what that one lacks', async t => {
@@ -73,6 +83,10 @@ t.test('A node', async t => {
     const { code, stderr } = await run(['start', '--host', '192.0.2.7'], { cwd })
     t.equal(code, 2)
     t.match(stderr, /^ledgerline: LEDGERLINE_HOST \(--host\): 192\.0\.2\.7 is no address of this machine .*\n$/)
+    const ports = ['--http-port', '0', '--tcp-port', '0', '--api-port', '0']
+    const api = await run(['start', ...ports, '--api-host', '192.0.2.7'], { cwd })
+    t.equal(api.code, 2)
+    t.match(api.stderr, /^ledgerline: LEDGERLINE_API_HOST \(--api-host\): 192\.0\.2\.7 is no address of this machine .*\n$/)
     t.strictSame(readdirSync(cwd), [])
   })
 

@@ -14,6 +14,8 @@ t.test('readConfig', async t => {
       host: '127.0.0.1',
       httpPort: 8080,
       tcpPort: 9100,
+      apiHost: '127.0.0.1',
+      metricsOpen: false,
       region: 'local',
       roles: ['edge', 'users', 'push', 'ip-config', 'projections'],
       loginPolicy: 'device',
@@ -41,9 +43,16 @@ t.test('readConfig', async t => {
       apiKeys: [],
       kafkaBrokers: [],
     })
+    t.equal(config.apiPort, undefined)
     t.equal(config.jwtSecret, undefined)
     t.equal(config.publicWsUrl, undefined)
     t.match(config.nodeId, /^[\w.-]{1,64}$/)
+  })
+
+  t.test('wants a port of the API\'s own where metrics are open', async t => {
+    const error = { name: 'ConfigError', message: /^LEDGERLINE_API_PORT: .*LEDGERLINE_METRICS_OPEN/ }
+    t.throws(() => readConfig({ LEDGERLINE_METRICS_OPEN: 'true' }), error)
+    t.equal(readConfig({ LEDGERLINE_METRICS_OPEN: 'true', LEDGERLINE_API_PORT: '0' }).metricsOpen, true)
   })
 
   t.test('takes an option before a variable', async t => {

@@ -22,19 +22,24 @@ export const jwtSecret = 'the secret of every node in the tests'
 /** With the name of what is wrong where it tells of a condition. */
 export interface LogRecord { readonly level: number, readonly msg: string, readonly condition?: string }
 
+/** Of a process nobody may know of a port that it lacks. */
+type Running = Omit<RunningNode, 'api'> & Partial<Pick<RunningNode, 'api'>>
+
 /** A whole node in this process, on a data directory of its own. */
 export class TestNode {
   /** Log records of level warn and above, or of the one that the test wanted. */
   readonly logged: LogRecord[]
-  readonly #running: RunningNode
+  readonly #running: Running
 
   /** @param ca whom its clients trust, where it speaks TLS: PEM */
-  constructor (running: RunningNode, logged: LogRecord[], readonly ca?: string) {
+  constructor (running: Running, logged: LogRecord[], readonly ca?: string) {
     this.#running = running
     this.logged = logged
   }
 
   get http (): string { return this.#running.http }
+  /** Where requests with an API key go. */
+  get api (): string { return this.#running.api ?? this.http }
   get httpPort (): number { return Number(new URL(this.http).port) }
   get tcpPort (): number { return Number(new URL(this.#running.tcp).port) }
   get nodeId (): string { return this.#running.nodeId }
@@ -65,7 +70,7 @@ export class TestNode {
     const headers: Record<string, string> = { authorization: 'Bearer the-key-of-a-test-node' }
     if (body !== undefined) headers['content-type'] = 'application/json'
     if (this.ca !== undefined) return await this.#requestTls(this.ca, method, path, headers, body)
-    const response = await fetch(this.http + path, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) })
+    const response = await fetch(this.api + path, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) })
     const text = await response.text()
     const isJson = response.headers.get('content-type')?.startsWith('application/json;') ?? false
     return { status: response.status, text, json: isJson ? JSON.parse(text) : undefined }
@@ -75,7 +80,7 @@ export class TestNode {
     ca: string, method: string, path: string, headers: Record<string, string>, body: unknown
   ): Promise<Answer> {
     return await new Promise((resolve, reject) => {
-      const request = requestTls(this.http + path, { method, headers, ca }, response => {
+      const request = requestTls(this.api + path, { method, headers, ca }, response => {
         let text = ''
         response.setEncoding('utf8').on('data', (part: string) => { text += part }).on('error', reject).on('end', () => {
           const isJson = response.headers['content-type']?.startsWith('application/json;') ?? false

@@ -28,8 +28,8 @@ async function given (t: Test, overrides: Partial<HttpDeps> = {}) {
   const { port } = app.server.address() as { port: number }
 
   /** @returns a socket that has sent `text`, and collects what comes */
-  function dial (text: string): Peer {
-    const socket = connect(port, '127.0.0.1')
+  function dial (text: string, localAddress = '127.0.0.1'): Peer {
+    const socket = connect({ port, host: '127.0.0.1', localAddress })
     t.teardown(() => socket.destroy())
     const peer: Peer = { socket, received: '', ended: false }
     socket.setEncoding('utf8').on('data', chunk => { peer.received += chunk })
@@ -102,6 +102,22 @@ t.test('A socket of the HTTP port', async t => {
     const peers: Peer[] = []
     for (let i = 0; i < 5; i++) {
       const peer = dial('')
+      await once(peer.socket, 'connect')
+      peers.push(peer)
+    }
+    await until(() => peers.filter(({ ended }) => ended).length === 2)
+    t.strictSame(peers.map(({ ended }) => ended), [true, true, false, false, false])
+    t.notOk(friend.ended)
+    t.equal((await fetch(`${url}/healthz`)).status, 200, 'who asks at once is answered')
+  })
+
+  t.test('is one of a bounded number for all addresses together', async t => {
+    const { dial, url } = await given(t, { socketLimits: { strangersTotalMax: 3 } })
+    const friend = dial(lines('GET /v1/nodes HTTP/1.1', 'host: a', `authorization: ${key.authorization}`))
+    await until(() => friend.received.includes('asOf'))
+    const peers: Peer[] = []
+    for (let i = 0; i < 5; i++) {
+      const peer = dial('', `127.0.2.${i}`)
       await once(peer.socket, 'connect')
       peers.push(peer)
     }
@@ -208,6 +224,24 @@ t.test('A request', async t => {
       await until(() => peer.ended)
       t.match(peer.received, /^HTTP\/1\.1 400 [^]*"code":"bad-request"/)
     })
+  }
+
+  t.test('with an expectation that nobody knows is refused as JSON', async t => {
+    const { dial } = await given(t)
+    const peer = dial(lines('GET /healthz HTTP/1.1', 'host: a', 'expect: a miracle', 'connection: close'))
+    await until(() => peer.ended)
+    t.match(peer.received, /^HTTP\/1\.1 417 [^]*"code":"bad-request"[^]*Expect: want 100-continue/)
+  })
+})
+
+t.test('A header that comes twice is seen behind thousands of others', async t => {
+  const { dial } = await given(t)
+  const many = Array.from({ length: 2_500 }, () => 'x:')
+  for (const [origins, status] of [[['origin: http://a'], 200], [['origin: http://a', 'origin: http://b'], 400]] as const) {
+    const [first, ...others] = origins
+    const peer = dial(lines('GET /healthz HTTP/1.1', 'host: a', 'connection: close', first!, ...many, ...others))
+    await until(() => peer.ended)
+    t.match(peer.received, new RegExp(`^HTTP/1\\.1 ${status} `))
   }
 })
 
