@@ -45,7 +45,7 @@ export class GatewayMetrics {
 
   constructor () {
     const closed = this.#counter('connections_closed_total', 'Connections ended, by code (docs/errors.md)', ['code'])
-    this.#refused = this.#counter('sockets_refused_total', 'Sockets that were not let in at their accept, by code', ['code'])
+    this.#refused = this.#counter('sockets_refused_total', 'Sockets and upgrades that the door did not let in, by code', ['code'])
     this.#tlsFailed = this.#counter('tls_handshakes_failed_total', 'Clients that did not get through TLS', ['listener'])
     this.#headersRefused = this.#counter('proxy_headers_refused_total',
       'PROXY headers that were bad, missing, or from an address that is not trusted', ['listener'])

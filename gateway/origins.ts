@@ -5,14 +5,16 @@
   could say anything: the rule keeps out no attacker but one in somebody else's browser.
 */
 
+type Scheme = 'http' | 'https'
+
 /** What is asked of a request. */
 export interface OfOrigin {
   /** The header; undefined where the request has none, as those of no browser. */
   readonly origin: string | undefined
   /** What the client took the gateway for, with its port; from the header `host`. */
   readonly host: string
-  /** The request came over TLS. Over plain HTTP nobody knows whether the client spoke TLS to somebody in front. */
-  readonly encrypted: boolean
+  /** What the client spoke; undefined where nobody knows whether it spoke TLS to somebody in front. */
+  readonly scheme: Scheme | undefined
 }
 
 export type OriginRule = (request: OfOrigin) => boolean
@@ -48,10 +50,10 @@ export function originPattern (text: string): string | undefined {
 export function originRule (patterns: readonly string[] | undefined, publicUrl?: string): OriginRule {
   const own = publicUrl === undefined ? undefined : new URL(publicUrl.replace(/^ws/, 'http')).origin
   const isAllowed = patterns === undefined ? isLocal : oneOf(patterns)
-  return ({ origin, host, encrypted }) => {
+  return ({ origin, host, scheme }) => {
     if (origin === undefined) return true
     if (!originRegExp.test(origin)) return origin === 'null' && patterns !== undefined && patterns.includes('*')
-    return origin === own || isAllowed(origin) || isSame(origin, host, encrypted)
+    return origin === own || isAllowed(origin) || isSame(origin, host, scheme)
   }
 }
 
@@ -74,8 +76,8 @@ export function isLocalHost (hostname: string): boolean {
     /^127\.\d+\.\d+\.\d+$/.test(hostname)
 }
 
-function isSame (origin: string, host: string, encrypted: boolean): boolean {
-  if (!(encrypted ? /^https:/ : /^https?:/).test(origin)) return false
+function isSame (origin: string, host: string, scheme: Scheme | undefined): boolean {
+  if (scheme === undefined ? !/^https?:/.test(origin) : !origin.startsWith(`${scheme}:`)) return false
   const own = `${origin.slice(0, origin.indexOf('/'))}//${host.toLowerCase()}`
   return originRegExp.test(own) && URL.canParse(own) && new URL(own).origin === origin
 }

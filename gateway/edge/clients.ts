@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP, isIPv6, type Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { GatewayError } from '../../schemas/errors.js'
-import { type Hop, hopsOfForwarded, hopsOfXForwardedFor } from './forwarded.js'
+import { elementsOfForwarded, type Hop, hopsOfXForwardedFor, type Scheme, schemesOfXForwardedProto } from './forwarded.js'
 
 /** Whom something came from: the peer of the socket, or whom a proxy that is trusted names. */
 export interface Client {
@@ -59,45 +60,78 @@ export function clientOf (request: IncomingMessage): Client {
   return namedClient(request) ?? clientOfSocket(request.socket)
 }
 
+/** How clients came to the proxies in front, where those have said it. */
+const schemes = new WeakMap<IncomingMessage, Scheme>()
+
+/**
+ * How the client of `request` speaks to the gateway, or to the proxies in front of it.
+ *
+ * @returns undefined over plain HTTP where no proxy that is trusted says so: another one may be in front
+ */
+export function schemeOf (request: IncomingMessage): Scheme | undefined {
+  return schemes.get(request) ?? ((request.socket as TLSSocket).encrypted ? 'https' : undefined)
+}
+
 function below (socket: Socket): Socket {
   return (socket as Socket & { _parent?: Socket | null })._parent ?? socket
 }
 
 /**
  * Finds out whose a request is that came through proxies: from the end of what they added, the first that is none of
- * them. Nothing that anybody else said counts.
+ * them. Nothing that anybody else said counts. `schemeOf` knows then how that client came to them.
  *
  * @returns undefined where the request is of its socket's client
  * @throws GatewayError `bad-request` where the headers can't be read, or name two clients
  */
 export function resolve (request: IncomingMessage, proxies: AddressList): Client | undefined {
+  const { forwarded, 'x-forwarded-for': xForwardedFor, 'x-forwarded-proto': xForwardedProto } = request.headers
+  if (forwarded === undefined && xForwardedFor === undefined && xForwardedProto === undefined) return undefined
   const peer = clientOfSocket(request.socket)
-  const { forwarded, 'x-forwarded-for': xForwardedFor } = request.headers
-  if ((forwarded === undefined && xForwardedFor === undefined) || !proxies.has(peer.ip)) return undefined
+  if (!proxies.has(peer.ip)) return undefined
   const named: Client[] = []
+  const said = new Set<Scheme>()
   if (forwarded !== undefined) {
-    const hops = hopsOfForwarded(forwarded)
-    if (!hops) throw new GatewayError('bad-request', 'Forwarded: want it as RFC 7239 has it')
-    named.push(firstForeign(peer, hops, proxies))
+    const elements = elementsOfForwarded(forwarded)
+    if (!elements) throw new GatewayError('bad-request', 'Forwarded: want it as RFC 7239 has it')
+    const { client, at } = firstForeign(peer, elements.map(({ from }) => from), proxies)
+    named.push(client)
+    const scheme = elements[at]?.scheme
+    if (scheme !== undefined) said.add(scheme)
   }
   // Node joins lines of one name.
-  if (xForwardedFor !== undefined) named.push(firstForeign(peer, hopsOfXForwardedFor(String(xForwardedFor)), proxies))
+  const hops = xForwardedFor === undefined ? undefined : hopsOfXForwardedFor(String(xForwardedFor))
+  const first = hops && firstForeign(peer, hops, proxies)
+  if (first) named.push(first.client)
+  if (xForwardedProto !== undefined) {
+    const all = schemesOfXForwardedProto(String(xForwardedProto))
+    // Most proxies write one for all of them; those that add theirs do so as they add addresses.
+    const scheme = all.length === 1 ? all[0] : all.length === hops?.length ? all[first!.at] : undefined
+    if (scheme !== undefined) said.add(scheme)
+  }
   // A proxy adds to one and hands the other on as the client sent it: nobody can tell which is which.
   if (named.length === 2 && named[0]!.ip !== named[1]!.ip) {
     throw new GatewayError('bad-request', 'Forwarded and X-Forwarded-For name two clients: the proxy must remove the one ' +
       'that it does not write')
   }
+  const [scheme] = said
+  if (said.size === 1) schemes.set(request, scheme!)
+  if (named.length === 0) return undefined
   told.set(request, named[0]!)
   return named[0]
 }
 
-/** Where a hop is no address it is the last proxy before it that counts. */
-function firstForeign (peer: Client, hops: readonly Hop[], proxies: AddressList): Client {
+/**
+ * Where a hop is no address it is the last proxy before it that counts.
+ *
+ * @returns with the place of what the farthest proxy that is trusted has added
+ */
+function firstForeign (peer: Client, hops: readonly Hop[], proxies: AddressList): { client: Client, at: number } {
   let client = peer
-  for (let i = hops.length - 1; i >= 0 && proxies.has(client.ip); i--) {
-    const hop = hops[i]
+  let at = hops.length
+  while (at > 0 && proxies.has(client.ip)) {
+    const hop = hops[--at]
     if (!hop) break
     client = hop
   }
-  return client
+  return { client, at }
 }

@@ -32,7 +32,7 @@ export class Door {
    */
   constructor (
     readonly edge: Edge, readonly admission: Admission, readonly total: Admission, readonly descriptors: Descriptors,
-    readonly uncounted: AddressList | undefined, readonly refused: (code: Refusal['code']) => void
+    readonly uncounted: AddressList | undefined, readonly refused: (code: Refusal['code'] | 'bad-origin') => void
   ) {}
 
   /** What an address counts as where clients are counted by address; undefined where it is not counted. */

@@ -28,7 +28,7 @@ export function checkUpgrade (request: FastifyRequest, door: Door, isAllowedOrig
     const [status, code] = refusal.code === 'redirected' ? [503, 'not-ready'] as const : [429, refusal.code] as const
     throw new HttpError(status, code, refusal.reason, { 'retry-after': `${Math.ceil(refusal.retryAfterMs / 1_000)}` })
   }
-  requireOrigin(request, isAllowedOrigin)
+  requireOrigin(request, isAllowedOrigin, () => { door.refused('bad-origin') })
   if (!request.ws) throw upgradeRequired('this is the address of WebSockets')
   if (headers['sec-websocket-version'] !== '13') throw upgradeRequired('Sec-WebSocket-Version: want 13')
   // Node would hand the body on as if it were the first frames.

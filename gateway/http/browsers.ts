@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { TLSSocket } from 'node:tls'
 import { GatewayError } from '../../schemas/errors.js'
+import { schemeOf } from '../edge/clients.js'
 import { isLocalHost, type OfOrigin, type OriginRule } from '../origins.js'
 
 declare module 'fastify' {
@@ -63,14 +64,18 @@ export function answerBrowsers (app: FastifyInstance, isAllowed: OriginRule): vo
   })
 }
 
-/** @throws GatewayError `bad-origin` where the request is of a page that may not use the gateway */
-export function requireOrigin (request: FastifyRequest, isAllowed: OriginRule): void {
+/**
+ * @param refused told before it throws, for a metric
+ * @throws GatewayError `bad-origin` where the request is of a page that may not use the gateway
+ */
+export function requireOrigin (request: FastifyRequest, isAllowed: OriginRule, refused?: () => void): void {
   if (isAllowed(originOf(request))) return
+  refused?.()
   throw new GatewayError('bad-origin', `origin: got ${request.headers.origin!.slice(0, 256)}, want one of LEDGERLINE_ALLOWED_ORIGINS`)
 }
 
 function originOf (request: FastifyRequest): OfOrigin {
-  return { origin: request.headers.origin, host: request.host, encrypted: isEncrypted(request) }
+  return { origin: request.headers.origin, host: request.host, scheme: schemeOf(request.raw) }
 }
 
 function isEncrypted ({ raw }: FastifyRequest): boolean {

@@ -145,5 +145,15 @@ for (const [name, { needs, packages }] of Object.entries(fronts)) {
       t.match(JSON.parse(await answer), { op: 'connected' })
       t.match(await sessionOf(node, 'ws'), { transport: 'ws', address: '127.0.0.9' })
     })
+
+    t.test('tells that it came over TLS: pages of the same host without it are foreign', async t => {
+      const statusOf = async (origin: string) => await new Promise<number>((resolve, reject) => {
+        const headers = { host: 'gateway.test', origin, 'x-forwarded-proto': 'http' }
+        const ws = new WebSocket(`wss://127.0.0.1:${http}/v1/connect`, { ...tls, headers })
+        ws.once('unexpected-response', (_request, response) => { resolve(response.statusCode!) }).once('error', reject)
+        ws.once('open', () => { ws.terminate(); resolve(101) })
+      })
+      t.strictSame([await statusOf('https://gateway.test'), await statusOf('http://gateway.test')], [101, 403])
+    })
   })
 }

@@ -2,7 +2,7 @@ import t from 'tap'
 import { readConfig } from '../../gateway/config.js'
 import { originPattern, originRule } from '../../gateway/origins.js'
 
-const given = (origin: string | undefined, host = 'gateway.example.com', encrypted = false) => ({ origin, host, encrypted })
+const given = (origin: string | undefined, host = 'gateway.example.com', scheme?: 'http' | 'https') => ({ origin, host, scheme })
 
 t.test('Without a list', async t => {
   const isAllowed = originRule(undefined)
@@ -25,25 +25,27 @@ t.test('Without a list', async t => {
     t.test(`one of ${JSON.stringify(origin)} does not`, async t => { t.notOk(isAllowed(given(origin))) })
   }
 
-  const own: Array<[string, string, boolean, boolean]> = [
-    ['http://gateway.example.com', 'gateway.example.com', false, true],
-    ['https://gateway.example.com', 'gateway.example.com', false, true],
-    ['https://gateway.example.com', 'Gateway.Example.com:443', true, true],
-    ['https://gateway.example.com', 'gateway.example.com:443', false, true],
-    ['http://gateway.example.com:8080', 'gateway.example.com:8080', false, true],
-    ['https://gateway.example.com:8443', 'gateway.example.com:8443', true, true],
-    ['http://[2001:db8::1]:8080', '[2001:db8::1]:8080', false, true],
-    ['http://gateway.example.com', 'gateway.example.com', true, false],
-    ['http://gateway.example.com', 'gateway.example.com:8080', false, false],
-    ['http://gateway.example.com:8080', 'gateway.example.com', false, false],
-    ['http://other.example.com', 'gateway.example.com', false, false],
-    ['http://gateway.example.com', '', false, false],
-    ['http://gateway.example.com', 'a@gateway.example.com', false, false],
-    ['http://gateway.example.com', 'gateway.example.com/', false, false],
+  const own: Array<[string, string, 'http' | 'https' | undefined, boolean]> = [
+    ['http://gateway.example.com', 'gateway.example.com', undefined, true],
+    ['https://gateway.example.com', 'gateway.example.com', undefined, true],
+    ['https://gateway.example.com', 'Gateway.Example.com:443', 'https', true],
+    ['https://gateway.example.com', 'gateway.example.com:443', undefined, true],
+    ['http://gateway.example.com:8080', 'gateway.example.com:8080', undefined, true],
+    ['https://gateway.example.com:8443', 'gateway.example.com:8443', 'https', true],
+    ['http://[2001:db8::1]:8080', '[2001:db8::1]:8080', undefined, true],
+    ['http://gateway.example.com', 'gateway.example.com', 'https', false],
+    ['http://gateway.example.com', 'gateway.example.com', 'http', true],
+    ['https://gateway.example.com', 'gateway.example.com', 'http', false],
+    ['http://gateway.example.com', 'gateway.example.com:8080', undefined, false],
+    ['http://gateway.example.com:8080', 'gateway.example.com', undefined, false],
+    ['http://other.example.com', 'gateway.example.com', undefined, false],
+    ['http://gateway.example.com', '', undefined, false],
+    ['http://gateway.example.com', 'a@gateway.example.com', undefined, false],
+    ['http://gateway.example.com', 'gateway.example.com/', undefined, false],
   ]
-  for (const [origin, host, encrypted, passes] of own) {
-    t.test(`${origin} is ${passes ? '' : 'not '}that of ${host}${encrypted ? ' over TLS' : ''}`, async t => {
-      t.equal(isAllowed(given(origin, host, encrypted)), passes)
+  for (const [origin, host, scheme, passes] of own) {
+    t.test(`${origin} is ${passes ? '' : 'not '}that of ${host}${scheme ? ` over ${scheme}` : ''}`, async t => {
+      t.equal(isAllowed(given(origin, host, scheme)), passes)
     })
   }
 

@@ -1,6 +1,8 @@
 import t from 'tap'
-import { AddressList, resolve } from '../../../gateway/edge/clients.js'
-import { hopsOfForwarded, hopsOfXForwardedFor } from '../../../gateway/edge/forwarded.js'
+import { AddressList, resolve, schemeOf } from '../../../gateway/edge/clients.js'
+import { elementsOfForwarded, hopsOfXForwardedFor, schemesOfXForwardedProto } from '../../../gateway/edge/forwarded.js'
+
+const hopsOfForwarded = (value: string) => elementsOfForwarded(value)?.map(({ from }) => from)
 
 const at = (ip: string, port?: number) => ({ ip, port })
 
@@ -75,5 +77,42 @@ t.test('A request', async t => {
     t.throws(() => clientOf('10.0.0.1', { forwarded: 'for="192.0.2.9, for=192.0.2.1' }), bad)
     t.throws(() => clientOf('10.0.0.1', { forwarded: 'for=192.0.2.9', 'x-forwarded-for': '192.0.2.1' }), bad)
     t.equal(clientOf('10.0.0.1', { forwarded: 'for=192.0.2.1', 'x-forwarded-for': '192.0.2.1' }), '192.0.2.1')
+  })
+})
+
+t.test('How its client came to the proxies', async t => {
+  const proxies = new AddressList(['10.0.0.0/8'])
+  const schemeFrom = (headers: Record<string, string>, { peer = '10.0.0.1', encrypted = false } = {}) => {
+    const request = { socket: { remoteAddress: peer, remotePort: 1, encrypted }, headers } as never
+    resolve(request, proxies)
+    return schemeOf(request)
+  }
+
+  t.test('is told by Forwarded, in what the farthest trusted one has added', async t => {
+    t.equal(schemeFrom({ forwarded: 'for=192.0.2.1;proto=https' }), 'https')
+    t.equal(schemeFrom({ forwarded: 'proto="HTTP";for=192.0.2.1' }), 'http')
+    t.equal(schemeFrom({ forwarded: 'for=192.0.2.1;proto=https, for=10.0.0.2;proto=http' }), 'https')
+    t.equal(schemeFrom({ forwarded: 'for=192.0.2.9;proto=https, for=192.0.2.1;proto=http' }), 'http', 'not what a client says')
+    t.equal(schemeFrom({ forwarded: 'for=unknown;proto=wss' }), 'https')
+    for (const none of ['for=192.0.2.1', 'for=192.0.2.1;proto=gopher', 'for=192.0.2.1;proto=constructor']) {
+      t.equal(schemeFrom({ forwarded: none }), undefined, none)
+    }
+  })
+
+  t.test('is told by X-Forwarded-Proto', async t => {
+    t.strictSame(schemesOfXForwardedProto('https, WS ,x,'), ['https', 'http', undefined, undefined])
+    t.equal(schemeFrom({ 'x-forwarded-proto': 'https' }), 'https')
+    t.equal(schemeFrom({ 'x-forwarded-proto': 'http' }, { encrypted: true }), 'http', 'whatever the proxy itself speaks')
+    t.equal(schemeFrom({ 'x-forwarded-proto': 'https', 'x-forwarded-for': '192.0.2.1, 10.0.0.2' }), 'https')
+    t.equal(schemeFrom({ 'x-forwarded-proto': 'https, http, http', 'x-forwarded-for': '192.0.2.9, 192.0.2.1, 10.0.0.2' }), 'http')
+    t.equal(schemeFrom({ 'x-forwarded-proto': 'https, http', 'x-forwarded-for': '192.0.2.1' }), undefined)
+    t.equal(schemeFrom({ 'x-forwarded-proto': 'https', forwarded: 'for=192.0.2.1;proto=http' }), undefined, 'by both, and not the same')
+  })
+
+  t.test('is told by nobody else', async t => {
+    t.equal(schemeFrom({ 'x-forwarded-proto': 'https' }, { peer: '192.0.2.1' }), undefined)
+    t.equal(schemeFrom({ 'x-forwarded-proto': 'http' }, { peer: '192.0.2.1', encrypted: true }), 'https')
+    t.equal(schemeFrom({}, { encrypted: true }), 'https')
+    t.equal(schemeFrom({}), undefined)
   })
 })

@@ -173,6 +173,7 @@ t.test('A WebSocket', async t => {
       body: { statusCode: 403, code: 'bad-origin', error: 'Forbidden', message: /evil\.example.*LEDGERLINE_ALLOWED_ORIGINS/ },
     })
     t.equal(refused!.headers['access-control-allow-origin'], undefined)
+    t.match((await node.request('GET', '/metrics')).text, /^ledgerline_sockets_refused_total{code="bad-origin"} 4$/m, 'each is counted')
     await until('nobody is there', async () => /^ledgerline_connections 0$/m.test((await node.request('GET', '/metrics')).text))
     t.strictSame(node.logged, [])
   })
@@ -186,6 +187,16 @@ t.test('A WebSocket', async t => {
   t.test('is opened by all where they are all allowed', async t => {
     const { found } = await statuses(t, { LEDGERLINE_ALLOWED_ORIGINS: '*' }, [evil, 'null', 'http://localhost'])
     t.strictSame(found, [undefined, undefined, undefined])
+  })
+
+  t.test('is opened by the gateway\'s own pages alone that came as its proxy says they did', async t => {
+    const { node } = await statuses(t, { LEDGERLINE_TRUSTED_PROXIES: '127.0.0.1' }, [])
+    const ask = async (scheme: string, headers: Record<string, string>) =>
+      (await refusedUpgrade(node, { host: 'gateway.test', origin: `${scheme}://gateway.test`, ...headers }))?.status
+    const https: Array<Record<string, string>> = [{ 'x-forwarded-proto': 'https' }, { 'x-forwarded-for': '192.0.2.1', 'x-forwarded-proto': 'https' },
+      { forwarded: 'for=192.0.2.1;proto=https' }]
+    for (const headers of https) t.strictSame([await ask('https', headers), await ask('http', headers)], [undefined, 403])
+    t.strictSame([await ask('https', {}), await ask('http', {})], [undefined, undefined], 'where it does not say so both are')
   })
 
   t.test('that is refused for another reason says so to a page that may know', async t => {
