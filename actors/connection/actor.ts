@@ -50,7 +50,7 @@ function receive (connection: Connection): Connection {
   else if (letsGo && !connection.hasFrames) connection.reading.handled(connection)
   if (answers) answer(connection)
   connection.wire.flush()
-  if (answers && fallenBehind(connection)) {
+  if (!life.isOver && fallenBehind(connection)) {
     closeConnection(connection, 'slow-consumer', 'the write queue passed its bound')
   }
   if (turnEnds[life.at]!.finishes) finishLeaving(connection)
