@@ -10,6 +10,9 @@ import { goneInWords } from './uplink.js'
 /** Ends whose reason says more than their code. */
 const reasoned: ReadonlySet<string> = new Set(['kicked', 'banned', 'protocol', 'bad-frame', 'bad-token', 'internal', 'migrating'])
 
+/** How connections end of a node that drains. */
+const drained: ReadonlySet<string> = new Set(['migrating', 'disconnected', 'superseded'])
+
 /** The life of one connection: who it was, what went over it, and how it ended. Messages are summed up. */
 export class ConnectionSubject implements Subject {
   readonly #lines = new Lines()
@@ -50,7 +53,8 @@ export class ConnectionSubject implements Subject {
     }
   }
 
-  async verdict ({ keptSince, nodeGone }: Surroundings): Promise<Verdict> {
+  async verdict (surroundings: Surroundings): Promise<Verdict> {
+    const { keptSince, nodeGone } = surroundings
     const { connectionId } = this
     const line = this.#lines.get(connectionId)
     if (!line) {
@@ -62,13 +66,13 @@ export class ConnectionSubject implements Subject {
     const traffic = `Over it: ${this.#uplinksInWords()}; ${this.#downlinksInWords()}`
     if (end) {
       const { code, reason } = end.closed
-      const who = closing && closing.by !== '' && end.cause === closing.cause ? ` with the key ${closing.by}` : ''
+      const who = closing && end.cause === closing.cause ? wantedInWords(closing) : ''
       const why = reasoned.has(code) && reason !== '' ? `: ${reason}` : ''
       return {
         code,
         cause: end.cause === code ? '' : end.cause,
         text: `After ${whileOf(end.atMs - openedAtMs)} ${where} ${endInWords(end.cause)}${who}${why}. ${traffic}; ` +
-          `${this.#unacked} unacked then.`,
+          `${this.#unacked} unacked then.${await drainInWords(line, end, surroundings)}`,
       }
     }
     const gone = await nodeGone(line.nodeId, opened.nodeEpoch)
@@ -185,4 +189,19 @@ export class ConnectionSubject implements Subject {
     return `downlinks ${fromSeq} to ${toSeq} sent, ` +
       `${upTo(writtenSeq)} ${reported}written, ${upTo(ackedSeq)} ${reported}acked`
   }
+}
+
+function wantedInWords ({ cause, by }: NonNullable<Line['closing']>): string {
+  if (by === '') return ''
+  return cause === 'kicked-by-operator' ? ` with the key ${by}` : `, as ${operatorInWords(by)} wanted`
+}
+
+/** That it had to leave because somebody drained its node; nothing where nobody did. */
+async function drainInWords (
+  { nodeId, opened }: Line, { atMs, closed }: NonNullable<Line['end']>, { drainOf }: Surroundings
+): Promise<string> {
+  const drain = drained.has(closed.code) ? await drainOf(nodeId, opened.nodeEpoch, atMs) : undefined
+  if (!drain) return ''
+  const { by, reason } = drain
+  return ` Its node was drained then, as ${operatorInWords(by)} wanted${reason === '' ? '' : `: ${reason}`}.`
 }

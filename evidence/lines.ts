@@ -25,6 +25,8 @@ export interface End {
 export class Lines {
   readonly #byId = new Map<string, Line>()
   readonly #lastOf = new Map<string, Line>()
+  /** Who asked for bans, by what their clients are told: a connection may be ended by one that was there before it. */
+  readonly #bannedBy = new Map<string, string>()
   /** Facts tell of connections whose opening is not kept. */
   hasStrangers = false
 
@@ -40,13 +42,15 @@ export class Lines {
       const line = this.#byId.get(fact.connectionId)
       if (line) line.end ??= { atMs, cause: causeOf(fact.code, line), closed: fact }
     }
+    if (fact.type === 'UserBanned') this.#bannedBy.set(fact.reason, fact.by)
     for (const effect of effects) {
       if (effect.type !== 'closeConnection') continue
       const line = this.#byId.get(effect.connectionId)
       if (!line || line.closing) continue
       const { code, reason } = effect
       const cause = code !== 'kicked' ? code : fact.type === 'KickRequested' ? 'kicked-by-operator' : 'kicked-by-policy'
-      line.closing = { atMs, cause, reason, by: fact.type === 'KickRequested' ? fact.by : '' }
+      const by = code === 'banned' ? this.#bannedBy.get(reason) : fact.type === 'KickRequested' ? fact.by : ''
+      line.closing = { atMs, cause, reason, by: by ?? '' }
     }
   }
 

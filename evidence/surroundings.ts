@@ -15,7 +15,12 @@ export interface Surroundings {
   rejected (messageId: string): Promise<{ position: string, atMs: number, code: string, reason: string } | undefined>
   /** That a node is gone which has not told of the end of its connections. */
   nodeGone (nodeId: string, nodeEpoch: number): Promise<NodeGone | undefined>
+  /** The drain of a node that an operator had asked for at `atMs`, and nobody had ended. */
+  drainOf (nodeId: string, nodeEpoch: number, atMs: number): Promise<DrainAsked | undefined>
 }
+
+/** Whose key asked, empty for one of the environment, and why. */
+export interface DrainAsked { readonly by: string, readonly reason: string }
 
 /** `node-lost` where somebody has said so, `node-silent` where it has not reported within its lease. */
 export interface NodeGone { readonly code: 'node-lost' | 'node-silent', readonly atMs: number }
@@ -45,6 +50,7 @@ export async function surroundingsOf (log: LogReader, userId: string, nowMs = Da
     },
     rejected: messageId => findRejected(log, userId, messageId),
     nodeGone: (nodeId, nodeEpoch) => findGone(log, nodeId, nodeEpoch, nowMs),
+    drainOf: (nodeId, nodeEpoch, atMs) => findDrain(log, nodeId, nodeEpoch, atMs),
   }
 }
 
@@ -89,4 +95,20 @@ async function findGone (
   }
   if (reportedAtMs === 0 || reportedAtMs + leaseMs >= nowMs) return undefined
   return { code: 'node-silent', atMs: reportedAtMs }
+}
+
+async function findDrain (
+  log: LogReader, nodeId: string, nodeEpoch: number, untilMs: number
+): Promise<DrainAsked | undefined> {
+  const partition = partitionOf(nodeId, log.partitions(nodes))
+  const from = await log.offsetAt(nodes, partition, nodeEpoch - clocksDifferMs)
+  let drain: DrainAsked | undefined
+  for await (const { items } of log.read(nodes, partition, { from, key: nodeId })) {
+    for (const { nodeId: of, epoch, atMs, fact } of items) {
+      if (of !== nodeId || epoch !== nodeEpoch || fact.type !== 'NodeDrainRequested') continue
+      if (atMs > untilMs) return drain
+      drain = fact.percent > 0 ? { by: fact.by, reason: fact.reason } : undefined
+    }
+  }
+  return drain
 }

@@ -8,6 +8,7 @@ export function bare (with_: Partial<Surroundings> = {}): Surroundings {
     published: async () => undefined,
     rejected: async () => undefined,
     nodeGone: async () => undefined,
+    drainOf: async () => undefined,
     ...with_,
   }
 }

@@ -398,6 +398,26 @@ t.test('The trace of a connection', async t => {
       text: /was banned \(banned\): spam\./,
       steps: ['opened', 'told-to-end', 'uplinks', 'downlinks', 'ended'],
     },
+    'tells whose key asked for the ban, also of one that was let in no more': {
+      history: [banned('b', { by: '5f0c9a1b2e' }), opened('c1'), closed('c1', { code: 'banned', reason: 'spam' })],
+      code: 'banned',
+      text: /was banned \(banned\), as an operator with the key 5f0c9a1b2e wanted: spam\./,
+      steps: ['opened', 'told-to-end', 'uplinks', 'downlinks', 'ended'],
+    },
+    'tells whose key asked for the drain that it had to leave for': {
+      history: [opened('c1'), closed('c1', { code: 'migrating', reason: 'the node drains' })],
+      around: { drainOf: async (nodeId: string) => ({ by: '5f0c9a1b2e', reason: `new disk for ${nodeId}` }) },
+      code: 'migrating',
+      text: /unacked then\. Its node was drained then, as an operator with the key 5f0c9a1b2e wanted: new disk for n1\.$/,
+      steps: ['opened', 'welcomed', 'uplinks', 'downlinks', 'ended'],
+    },
+    'tells of no drain where it ended for another reason': {
+      history: [opened('c1'), closed('c1', { code: 'heartbeat-timeout' })],
+      around: { drainOf: async () => ({ by: '', reason: '' }) },
+      code: 'heartbeat-timeout',
+      text: /unacked then\.$/,
+      steps: ['opened', 'welcomed', 'uplinks', 'downlinks', 'ended'],
+    },
     'tells that it is being ended': {
       history: [opened('c1'), opened('c2', { deviceId: 'laptop', loginPolicy: 'user' })],
       code: 'closing',
