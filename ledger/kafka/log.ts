@@ -16,10 +16,10 @@ import type { Found } from './offsets.js'
 import { Reader } from './reader.js'
 import type { Unreadable } from './record-batch.js'
 import { checkGroup } from './groups.js'
-import { checkRights, needsOf } from './rights.js'
-import { retentionSettings } from './topic-settings.js'
+import { checkRights } from './rights.js'
+import { type KafkaStream, wantedTopics } from './stream-topics.js'
 import { TopicWatch } from './topic-watch.js'
-import { ensureTopics, findTopics, patiently, reach, type TopicPolicy, type WantedTopic } from './topics.js'
+import { ensureTopics, findTopics, patiently, reach, type TopicPolicy } from './topics.js'
 import { checkWire } from './wire-check.js'
 
 export interface KafkaLogOptions extends ClusterOptions {
@@ -52,22 +52,6 @@ export interface KafkaLogOptions extends ClusterOptions {
   readonly health?: Health
   /** Something went wrong that is tried again. Must not throw. */
   failed (what: string, error: Error, fields: object): void
-}
-
-export interface KafkaStream {
-  readonly stream: Stream<any>
-  /** Of a topic that is created; one that exists keeps its own. */
-  readonly partitions: number
-  /** The stream that it must have as many partitions as, whatever `partitions` says. */
-  readonly like?: Stream<any>
-  /** For ever where it is left out. */
-  readonly retentionMs?: number
-  /** Nothing of it goes but by `deleteTo`; what is set aside of it does, after `retentionMs`. */
-  readonly keepsAll?: boolean
-  /** Further settings of a topic that is created. */
-  readonly config?: Readonly<Record<string, string>>
-  /** Its entries need not stay in the partition that they were placed in. */
-  readonly mayGrow?: boolean
 }
 
 export interface KafkaLog extends EventLog {
@@ -145,7 +129,7 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
       await patiently(() => findTopics(cluster, names))
       return new Log(cluster, options)
     }
-    const wanted = wantedOf(options)
+    const wanted = wantedTopics(options.streams, options.topicPrefix)
     await patiently(() => ensureTopics(cluster, wanted, options.topics))
     const nameOf = (name: string) => `${options.topicPrefix}.${name}`
     const changelogs = (options.changelogs ?? []).map(({ name, like }) => (
@@ -166,29 +150,6 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
     cluster.close()
     throw err
   }
-}
-
-/** What was set aside stands anywhere. */
-function wantedOf ({ streams, topicPrefix }: KafkaLogOptions): WantedTopic[] {
-  const wanted = new Map<string, WantedTopic>()
-  for (const { stream, like, mayGrow = false, keepsAll = false, ...settings } of streams) {
-    const topic = `${topicPrefix}.${stream.name}`
-    const { name: rejectedName } = rejectedStream(stream)
-    const rejected = `${topicPrefix}.${rejectedName}`
-    const kept = { config: { ...settings.config, ...Object.fromEntries(retentionSettings.map(name => [name, '-1'])) } }
-    wanted.set(topic, {
-      topic,
-      ...settings,
-      ...(keepsAll ? kept : {}),
-      keepsAll,
-      mayGrow,
-      needs: needsOf(stream.name),
-      ...(like ? { like: `${topicPrefix}.${like.name}` } : {}),
-    })
-    if (wanted.has(rejected)) continue
-    wanted.set(rejected, { topic: rejected, ...settings, mayGrow: true, needs: needsOf(rejectedName) })
-  }
-  return [...wanted.values()]
 }
 
 class Log implements KafkaLog {
@@ -321,7 +282,8 @@ class Log implements KafkaLog {
   }
 
   topics (): KafkaTopic[] {
-    return wantedOf(this.options).filter(({ mayGrow }) => !mayGrow).map(({ topic }) =>
+    const { streams, topicPrefix } = this.options
+    return wantedTopics(streams, topicPrefix).filter(({ mayGrow }) => !mayGrow).map(({ topic }) =>
       ({ topic, id: this.cluster.topics.id(topic), partitions: this.cluster.topics.grownTo(topic) }))
   }
 

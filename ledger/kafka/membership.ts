@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Health } from '../../schemas/conditions.js'
-import { assign, type Claim } from './assignment.js'
+import { assignmentOf, claimOf, share } from './claims.js'
 import type { Cluster } from './cluster.js'
 import { formatPlace, parsePlace, type Place } from './places.js'
 import { judgeError, tell } from './verdicts.js'
 import {
-  check, heartbeat, joinGroup, KafkaError, leaveGroup, memberAssignment, memberMetadata, offsetCommit,
-  offsetFetch, syncGroup, type Api, type FetchedOffset,
+  check, heartbeat, joinGroup, KafkaError, leaveGroup, offsetCommit, offsetFetch, syncGroup, type Api,
+  type FetchedOffset,
 } from './wire.js'
 
 export interface MembershipDeps {
@@ -223,14 +223,13 @@ export class Membership {
     const { groupId, topic, sessionTimeoutMs, cluster, owned } = this.deps
     const { instanceId: groupInstanceId } = this.deps
     this.again = false
-    const claim = { version: 1, topics: [topic], userData: encodeClaim(owned(), this.generation) }
     const question = {
       groupId,
       sessionTimeout: sessionTimeoutMs,
       rebalanceTimeout: sessionTimeoutMs,
       protocolType: 'consumer' as const,
       groupInstanceId,
-      groupProtocols: [{ name: protocol, metadata: memberMetadata.encode(claim) }],
+      groupProtocols: [{ name: protocol, metadata: claimOf(topic, owned(), this.generation) }],
     }
     const joinMs = 2 * sessionTimeoutMs + questionMs // the broker waits for members that do not come back
     let joined = await this.askHere(joinGroup, { ...question, memberId: this.memberId }, joinMs)
@@ -248,9 +247,9 @@ export class Membership {
     this.generation = generationId
     this.confirmedAtMs = Date.now()
     if (this.stopped) return
-    const decoded = memberAssignment.decode(synced.memberAssignment)
-    this.complete = decoded?.userData?.[0] === 1
-    this.deps.assigned(decoded?.assignment[topic] ?? [], this.complete)
+    const { partitions, complete } = assignmentOf(synced.memberAssignment, topic)
+    this.complete = complete
+    this.deps.assigned(partitions, complete)
   }
 
   /** Returns when it is time to join again. */
@@ -306,26 +305,4 @@ let memberships = 0
 
 function isFinal (code: number): boolean {
   return code === unknownMember || code === illegalGeneration || code === rebalanceInProgress || code === fencedInstance
-}
-
-function share (
-  members: ReadonlyArray<{ readonly memberId: string, readonly memberMetadata: Buffer }>, topic: string, count: number
-) {
-  const claims = members.map(({ memberId, memberMetadata: bytes }): Claim =>
-    ({ memberId, ...decodeClaim(memberMetadata.decode(bytes).userData) }))
-  const { partitions, complete } = assign(claims, count)
-  return [...partitions].map(([memberId, given]) => ({
-    memberId,
-    memberAssignment: memberAssignment.encode({
-      version: 1, assignment: { [topic]: given }, userData: Buffer.from([complete ? 1 : 0]),
-    }),
-  }))
-}
-
-function encodeClaim (partitions: readonly number[], generation: number): Buffer {
-  return Buffer.from(JSON.stringify({ partitions, generation }))
-}
-
-function decodeClaim (bytes: Buffer | null): { partitions: number[], generation: number } {
-  return bytes && bytes.length > 0 ? JSON.parse(bytes.toString()) : { partitions: [], generation: -1 }
 }
