@@ -166,6 +166,8 @@ export class Runner<T extends { atMs: number }> {
     await partition.recovery
     await Promise.all(partition.writers.map(writer => writer.finish()))
     this.#partitions.delete(number)
+    // What failed in the end is the next owner's to write: here nobody would ever say that it is well again.
+    for (const { table } of this.#options.projections) this.#options.onHealed({ table, partition: number })
   }
 
   #openWriters (partition: TablesPartition<T>): Promise<TableWriter<T>[]> {

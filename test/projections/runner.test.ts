@@ -262,6 +262,23 @@ t.test('a store that fails', async t => {
     t.equal((await tables.position('routing', 0)).next, 0n)
   })
 
+  t.test('is no trouble any more of a runner that has given the partition back, however that went', async t => {
+    const { log, tables } = given()
+    const troubles = new Set<string>()
+    const told: string[] = []
+    const runner = await Runner.start({
+      ...options(log, tables, both),
+      onFailed: ({ table }) => { troubles.add(table); told.push(table) },
+      onHealed: ({ table }) => { troubles.delete(table) },
+    })
+    log.add([uplink('ann', 'c1')]) // brings a position alone, which is stored when the runner stops
+    await log.pump()
+    tables.failures = Infinity
+    await runner.stop()
+    t.strictSame(told.sort(), ['presence', 'routing'])
+    t.strictSame([...troubles], [])
+  })
+
   t.test('ends up with the same tables whenever it fails, and whatever is repeated', async t => {
     const failures = fc.array(fc.nat(4), { maxLength: 15 })
     await fc.assert(fc.asyncProperty(withRepeats(story), failures, async ({ items, blocks }, failures) => {
