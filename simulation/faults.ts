@@ -1,3 +1,4 @@
+import { clocksMs } from '../evidence/audit/lines.js'
 import type { Device } from './device.js'
 import type { Network } from './network.js'
 import type { SimulatedNode } from './node.js'
@@ -74,6 +75,25 @@ export const faults = {
   broker ({ stores: { broker } }, random) {
     broker.trouble = { ...broker.trouble, isAway: true }
     return { ms: random.between(500, 15_000), end: () => { broker.trouble = noTrouble } }
+  },
+
+  /** One node does not reach the log, and others may take its partitions; or it does not reach Redis. */
+  cutoff ({ nodes, stores: { broker, redis } }, random) {
+    const { host } = random.pick(nodes)
+    if (random.chance(0.4)) {
+      redis.cutOff.add(host)
+      return { ms: random.between(1_000, 20_000), end: () => { redis.cutOff.delete(host) } }
+    }
+    broker.cutOff(host)
+    return { ms: random.between(1_000, 20_000), end: () => { broker.heal() } }
+  },
+
+  /** The time of day of a node is off by as much as the audit allows, that of a device by hours; later it is right. */
+  clock ({ nodes, devices }, random) {
+    const ofNode = random.chance(0.5)
+    const { host } = ofNode ? random.pick(nodes) : random.pick(devices)
+    host.clockOffsetMs = random.between(-0.5, 0.5) * (ofNode ? clocksMs : 36_000_000)
+    return { ms: random.between(1_000, 60_000), end: () => { host.clockOffsetMs = 0 } }
   },
 
   /** Redis refuses, or answers to nobody, or is away. */

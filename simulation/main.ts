@@ -12,7 +12,7 @@ const usage = `Usage: npm run simulate -- [options]
   --nodes N         3 by default
   --devices N       10 by default, two of each user
   --faults LIST     all by default; none; or some of those that --help names
-  --fault-every MS  about so long between two faults, 5000 by default
+  --fault-every MS  about so long between two faults, 3000 by default
   --trace FILE      writes every event, one a line
   --json            prints the outcome as one JSON object`
 
@@ -26,7 +26,7 @@ const { values } = parseArgs({
     nodes: { type: 'string', default: '3' },
     devices: { type: 'string', default: '10' },
     faults: { type: 'string', default: 'all' },
-    'fault-every': { type: 'string', default: '5000' },
+    'fault-every': { type: 'string', default: '3000' },
     trace: { type: 'string' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },

@@ -20,6 +20,14 @@ export interface NodeOptions {
   readonly logged: (level: number, text: string) => void
 }
 
+interface LogLine {
+  readonly level: number
+  readonly msg: string
+  readonly err?: { readonly message: string }
+  readonly condition?: string
+  readonly reason?: string
+}
+
 /** One node of the cluster, as its machine has it: the whole gateway, on simulated stores. */
 export class SimulatedNode {
   host: Host
@@ -72,8 +80,8 @@ export class SimulatedNode {
     }))
     const logger = pino({ level: 'warn', base: {} }, {
       write (line: string) {
-        const { level, msg, err } = JSON.parse(line) as { level: number, msg: string, err?: { message: string } }
-        logged(level, err ? `${msg}: ${err.message}` : msg)
+        const { level, msg, err, condition, reason } = JSON.parse(line) as LogLine
+        logged(level, [msg, condition, reason, err?.message].filter(part => part !== undefined).join(': '))
       },
     })
     const fatal = (error: Error): void => {

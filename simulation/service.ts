@@ -63,6 +63,19 @@ export class Service {
     }
   }
 
+  /** @returns the answer behind its status; `0` for none */
+  async get ({ address, port }: { address: string, port: number }, path: string): Promise<string> {
+    return await this.host.as(async () => await new Promise(resolve => {
+      const asking = request({ host: address, port, path, agent: false, signal: AbortSignal.timeout(answerMsMax) })
+      const failed = (): void => { resolve('0') }
+      asking.on('error', failed)
+      asking.on('response', response => {
+        text(response).then(answer => { resolve(`${response.statusCode} ${answer}`) }, failed)
+      })
+      asking.end()
+    }))
+  }
+
   /** @returns the status of the one user; `again` where nobody answered, or could not just now */
   async #ask ({ address, port }: { address: string, port: number }, body: object): Promise<string> {
     return await new Promise(resolve => {

@@ -9,11 +9,14 @@ import { judge, type Published } from './judge.js'
 import type { Network } from './network.js'
 import { ports, SimulatedNode } from './node.js'
 import { Random } from './random.js'
+import { tableFaults } from './rebuilt.js'
 import { Service } from './service.js'
+import { Channel } from './stores/channel.js'
 import { SimulatedLog } from './stores/log.js'
 import { SharedStores } from './stores/stores.js'
+import { SimulatedTables } from './stores/tables.js'
 import type { Trace } from './trace.js'
-import type { World } from './world.js'
+import type { Host, World } from './world.js'
 
 export interface Plan {
   readonly seed: number
@@ -50,6 +53,9 @@ const quietMs = 15_000
 const healsWithinMs = 240_000
 const auditWithinMs = 60_000
 const sliceMs = 500
+/** Between two sends of a device, and two pushes to a user, about. */
+const sendEveryMs = 3_000
+const pushEveryMs = 2_000
 
 /** One run of a whole cluster in the world of this process, which has just begun. */
 export async function simulate (world: World, network: Network, plan: Plan, trace: Trace): Promise<Outcome> {
@@ -69,6 +75,14 @@ export async function simulate (world: World, network: Network, plan: Plan, trac
     process.off('unhandledRejection', uncaught)
     rmSync(dataDir, { recursive: true })
   }
+}
+
+/** What an answer of `/readyz` is not well with. */
+function reasonsOf (answer: string): string {
+  const [, json] = /^503 (.*)/s.exec(answer) ?? []
+  if (json === undefined) return answer
+  const { checks } = JSON.parse(json) as { checks: Record<string, { ok: boolean, reason: string }> }
+  return Object.entries(checks).flatMap(([name, { ok, reason }]) => ok ? [] : [`${name}: ${reason}`]).join('; ')
 }
 
 class Run {
@@ -113,13 +127,13 @@ class Run {
       address: `10.1.${i >> 8}.${i & 255}`,
       ipConfig,
       jwtSecret,
-      sendEveryMs: 4_000,
+      sendEveryMs,
     }))
     this.#service = new Service(world, network, {
       address: '10.3.0.1',
       apiKey,
       nodes: this.#nodes.map(({ options: { address } }) => ({ address, port: ports.http })),
-      pushEveryMs: 4_000,
+      pushEveryMs,
     })
   }
 
@@ -142,6 +156,15 @@ class Run {
     const books = await this.#audit()
     const published = await this.#inWorld(log => this.#published(log))
     violations.push(...judge(this.#devices, this.#service, published ?? []))
+    const { tables, redis } = this.#stores
+    violations.push(...await this.#inWorld(async (log, host) =>
+      await tableFaults(log, new SimulatedTables(tables, new Channel(redis, host, 'auditor')), redis, host)) ?? [])
+    for (const { options: { id, address } } of this.#nodes) {
+      const ready = async (): Promise<string> =>
+        await this.#inWorld(() => this.#service.get({ address, port: ports.http }, '/readyz')) ?? 'no answer'
+      const isReady = await this.#until(healsWithinMs, async () => (await ready()).startsWith('200'))
+      if (!isReady) violations.push(`${id} is not ready: ${reasonsOf(await ready())}`)
+    }
     return {
       violations,
       hash: world.trace.hash(),
@@ -201,13 +224,13 @@ class Run {
   }
 
   /** Work of a host that looks at the log from outside, while the world goes on. */
-  async #inWorld<T> (work: (log: SimulatedLog) => Promise<T>): Promise<T | undefined> {
+  async #inWorld<T> (work: (log: SimulatedLog, host: Host) => Promise<T>): Promise<T | undefined> {
     const { world } = this
     const host = world.host('auditor', '10.4.0.1')
     const log = new SimulatedLog({ broker: this.#stores.broker, turns: host, nodeName: 'auditor', followerFailed () {} })
     let outcome: { readonly value: T | undefined } | undefined
     host.later(0, 'looks at the log', () => {
-      work(log).then(value => { outcome = { value } }, (err: Error) => {
+      work(log, host).then(value => { outcome = { value } }, (err: Error) => {
         this.violations.push(`the log could not be read: ${err.message}`)
         outcome = { value: undefined }
       })

@@ -34,7 +34,7 @@ const closingMs = 60_000
 /** A process may open connections for as long after its successor has begun, and before its start is in `nodes`. */
 const replacedMs = 60_000
 /** By how much the clocks of two nodes may differ, ms. */
-const clocksMs = 60_000
+export const clocksMs = 60_000
 
 /** The connections of one ledger partition: each opens once and closes once, or is open on a node that lives. */
 export class Lines {

@@ -75,6 +75,8 @@ export class StoredPartition {
  */
 export class Broker {
   trouble: Trouble = noTrouble
+  /** Nodes that do not reach it: what they send waits until they do. */
+  readonly #cutOff = new Map<Turns, Array<() => void>>()
   readonly #streams = new Map<string, StoredPartition[]>()
   readonly #groups = new Map<string, Group>()
 
@@ -98,6 +100,24 @@ export class Broker {
       this.#groups.set(key, group)
     }
     return group
+  }
+
+  cutOff (node: Turns): void { if (!this.#cutOff.has(node)) this.#cutOff.set(node, []) }
+
+  heal (): void {
+    const held = [...this.#cutOff.values()].flat()
+    this.#cutOff.clear()
+    for (const arrive of held) arrive()
+  }
+
+  /** Whether `node` is answered just now. */
+  isAwayFor (node: Turns): boolean { return this.trouble.isAway || this.#cutOff.has(node) }
+
+  /** Something of `node` has come as far as the broker. */
+  arrive (node: Turns, run: () => void): void {
+    const held = this.#cutOff.get(node)
+    if (held) held.push(run)
+    else run()
   }
 
   latencyMs (): number {

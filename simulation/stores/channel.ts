@@ -19,6 +19,8 @@ export interface SharedStore {
   readonly random: Random
   readonly nowMs: () => number
   trouble: StoreTrouble
+  /** Nodes that do not reach it. */
+  readonly cutOff: Set<Turns>
 }
 
 /** How long a command waits for its answer. */
@@ -41,7 +43,7 @@ export class Channel {
       })
       this.#send(what, () => {
         const { trouble, random } = store
-        if (trouble.isAway) return
+        if (trouble.isAway || store.cutOff.has(node)) return
         const reply = (settle: () => void): void => {
           node.later(this.#latencyMs(), `${what}: an answer`, () => {
             cancel()

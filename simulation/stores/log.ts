@@ -46,6 +46,13 @@ interface Lane extends Share {
   isBusy: boolean
 }
 
+interface Request {
+  readonly lane: Lane
+  readonly blocks: readonly Written[]
+  readonly places: Places
+  isOver: boolean
+}
+
 interface Written { readonly bytes: Buffer, readonly derivedFrom: bigint }
 
 /** Which of the blocks that go together the first item of an append is in, and where in it. */
@@ -167,7 +174,7 @@ export class SimulatedLog implements EventLog {
       lane.waiting = []
       const { blocks, places } = this.#packed(lane, appends)
       if (blocks.length === 0) this.#done(lane)
-      else this.#request(lane, blocks, places, false)
+      else this.#request({ lane, blocks, places, isOver: false }, false)
     })
   }
 
@@ -220,23 +227,26 @@ export class SimulatedLog implements EventLog {
     }
   }
 
-  #request (lane: Lane, blocks: readonly Written[], places: Places, isAgain: boolean): void {
+  /** Until one of its tries is answered, whichever that is. */
+  #request (request: Request, isAgain: boolean): void {
+    const { lane, blocks, places } = request
     const { broker, turns } = this.#options
     const { random, nowMs } = broker.options
-    const { requestLost, answerLost, repeated, isAway } = broker.trouble
-    const cancel = turns.later(requestTimeoutMs, `${lane.stream.name} was not answered`, () => {
+    const { requestLost, answerLost, repeated } = broker.trouble
+    turns.later(requestTimeoutMs, `${lane.stream.name} was not answered`, () => {
       // It may be there: a broker knows what it has had from a producer, as long as it knows the producer.
-      this.#request(lane, blocks, places, true)
+      if (!request.isOver) this.#request(request, true)
     })
-    if (isAway || random.chance(requestLost)) return
+    if (broker.trouble.isAway || random.chance(requestLost)) return
     this.#send(`append to ${lane.stream.name} ${lane.partition}`, () => {
       const partition = broker.partitions(lane.stream)[lane.partition]!
       const known = isAgain && !random.chance(repeated) ? stored.get(blocks) : undefined
       const offsets = known ?? blocks.map(({ bytes, derivedFrom }) => partition.add(bytes, nowMs(), derivedFrom))
       stored.set(blocks, offsets)
-      if (random.chance(answerLost)) return
+      if (random.chance(answerLost) || broker.isAwayFor(turns)) return
       turns.later(broker.latencyMs(), `${lane.stream.name} ${lane.partition} is written`, () => {
-        cancel()
+        if (request.isOver) return
+        request.isOver = true
         for (const [append, [block, index]] of places) {
           this.#release(lane, append)
           append.resolve({ partition: lane.partition, offset: offsets[block]!, index })
@@ -263,7 +273,7 @@ export class SimulatedLog implements EventLog {
     this.#sentUntilMs = Math.max(this.#sentUntilMs, nowMs + broker.latencyMs())
     this.#sent.push(run)
     broker.options.turns.later(this.#sentUntilMs - nowMs, `${this.#options.nodeName}: ${what}`, () => {
-      this.#sent.shift()!()
+      broker.arrive(this.#options.turns, this.#sent.shift()!)
     })
   }
 
@@ -272,7 +282,7 @@ export class SimulatedLog implements EventLog {
     const { broker, turns } = this.#options
     return await new Promise<T>(resolve => {
       const ask = (): void => {
-        if (broker.trouble.isAway) {
+        if (broker.isAwayFor(turns)) {
           turns.later(1_000, 'asks the broker again', ask)
           return
         }
@@ -293,7 +303,7 @@ export class SimulatedLog implements EventLog {
       const stored = broker.partitions(stream)[partition]!
       stored.whenBeyond(from, () => {
         const deliver = (): void => {
-          if (broker.trouble.isAway) {
+          if (broker.isAwayFor(turns)) {
             turns.later(1_000, 'fetches again', deliver)
             return
           }

@@ -37,7 +37,7 @@ export class SharedStores {
       partitionsOf: stream => stream.name.startsWith(nodes.name) ? 1 : partitions,
       sessionMs,
     })
-    this.redis = { turns, random: new Random(seed, 'redis'), nowMs, trouble: noStoreTrouble }
+    this.redis = { turns, random: new Random(seed, 'redis'), nowMs, trouble: noStoreTrouble, cutOff: new Set() }
     this.tables = new TableStore(this.redis)
     this.pubSub = new PubSub(this.redis)
   }

@@ -48,7 +48,8 @@ const keepAlive = setInterval(() => {}, 1_000)
 t.teardown(() => { clearInterval(keepAlive) })
 
 function sharedStore (): SharedStore {
-  return { turns, random: new Random(1), nowMs: () => performance.now(), trouble: { ...noStoreTrouble, latencyMs } }
+  const trouble = { ...noStoreTrouble, latencyMs }
+  return { turns, random: new Random(1), nowMs: () => performance.now(), trouble, cutOff: new Set() }
 }
 
 t.test('the simulated log', async t => {

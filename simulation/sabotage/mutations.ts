@@ -1,0 +1,119 @@
+/** A defect, put into production code to see whether the simulation finds it. */
+export interface Mutation {
+  readonly name: string
+  /** What is wrong then, for people. */
+  readonly defect: string
+  /** The compiled file, from the folder of all of them. */
+  readonly file: string
+  /** Text of it that stands there once, and what stands there instead. */
+  readonly from: string
+  readonly to: string
+}
+
+export const mutations: readonly Mutation[] = [
+  {
+    name: 'uplinks-twice',
+    defect: 'an uplink that comes again is accepted again',
+    file: 'actors/user/fold.js',
+    from: 'if (seq < expected)',
+    to: 'if (false)',
+  },
+  {
+    name: 'requests-twice',
+    defect: 'a downlink request that comes again is delivered again',
+    file: 'actors/user/fold.js',
+    from: 'const known = state.requests.take(nameOf.downlink(messageId), contentOf(service, payload), entry.atMs);',
+    to: "const known = 'first';",
+  },
+  {
+    name: 'acked-too-far',
+    defect: 'an ack of a downlink counts for the next one, too',
+    file: 'actors/user/fold.js',
+    from: 'acknowledge(state, session, fact.ackedSeq, effects);',
+    to: 'acknowledge(state, session, fact.ackedSeq > 0 ? fact.ackedSeq + 1 : 0, effects);',
+  },
+  {
+    name: 'blocks-twice',
+    defect: 'a block that a state includes is folded into it again',
+    file: 'actors/user/actor.js',
+    from: 'if (block.offset > state.offset) {',
+    to: 'if (true) {',
+  },
+  {
+    name: 'checkpoint-empty',
+    defect: 'a checkpoint is saved without the states that belong to it',
+    file: 'actors/checkpointer.js',
+    from: 'await snapshots.save(partition, to, this.#unsaved);',
+    to: 'await snapshots.save(partition, to, new Map());',
+  },
+  {
+    name: 'checkpoint-ahead',
+    defect: 'a checkpoint does not wait until what its states have accepted is published',
+    file: 'actors/checkpointer.js',
+    from: 'if (!await published(to - 1n))',
+    to: 'if (false)',
+  },
+  {
+    name: 'published-too-far',
+    defect: 'a publisher says that it has published a block more than it has',
+    file: 'actors/publisher.js',
+    from: 'derivedFrom: queue.length === 0 ? this.#folded : blocks.at(-1).offset',
+    to: 'derivedFrom: (queue.length === 0 ? this.#folded : blocks.at(-1).offset) + 1n',
+  },
+  {
+    name: 'published-out-of-order',
+    defect: 'uplinks that are published together are so in the wrong order',
+    file: 'actors/publisher.js',
+    from: 'await log.append(uplinks, partition, items, options);',
+    to: 'await log.append(uplinks, partition, items.toReversed(), options);',
+  },
+  {
+    name: 'nobody-asks-again',
+    defect: 'an edge does not ask for what a lost message would have brought',
+    file: 'actors/connection/questions.js',
+    from: 'links.toUser({',
+    to: '(() => {})({',
+  },
+  {
+    name: 'orphans-stay-open',
+    defect: 'connections of a node that is gone are not closed',
+    file: 'gateway/orphans.js',
+    from: 'entries.push(nodeLost(userId, connectionId, reason));',
+    to: '',
+  },
+  {
+    name: 'ends-forgotten',
+    defect: 'an edge does not tell the ledger that a connection has ended',
+    file: 'actors/connection/close.js',
+    from: 'if (!life.isInLedger)',
+    to: 'if (true)',
+  },
+  {
+    name: 'owner-unheard',
+    defect: 'an owner of a partition does not listen to what is asked there',
+    file: 'actors/links-redis.js',
+    from: 'return this.#listener.join(this.#partition(partition));',
+    to: 'return Promise.resolve();',
+  },
+  {
+    name: 'sdk-resends-nothing',
+    defect: 'the SDK does not send again what had no ack when its connection was lost',
+    file: 'client/outbox.js',
+    from: 'this.ack(Math.min(uplinkSeq, this.#offeredSeq), []);\n        this.#sentSeq = this.#ackedSeq;',
+    to: 'this.ack(Math.min(uplinkSeq, this.#offeredSeq), []);',
+  },
+  {
+    name: 'sdk-acks-too-far',
+    defect: 'the SDK takes an ack for one uplink more',
+    file: 'client/outbox.js',
+    from: 'const count = Math.min(seq - this.#ackedSeq, this.#waiting.length);',
+    to: 'const count = Math.min(seq + 1 - this.#ackedSeq, this.#waiting.length);',
+  },
+  {
+    name: 'sdk-hands-on-twice',
+    defect: 'the SDK hands on a downlink that came on an earlier connection again',
+    file: 'client/inbox.js',
+    from: 'if (seq <= this.#receivedSeq) {',
+    to: 'if (false) {',
+  },
+]
