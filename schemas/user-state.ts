@@ -65,6 +65,8 @@ export interface StoredConnection {
   resumed: boolean
   tokenId: string
   renewals: number
+  endCode: string
+  endReason: string
 }
 
 interface DownlinkFields {
@@ -106,7 +108,7 @@ export interface WholeState {
   userSeq: number
   sessionsBegun: number
   sessions: WholeSession[]
-  connections: Array<Omit<StoredConnection, 'tokenId' | 'renewals'>>
+  connections: Array<Omit<StoredConnection, 'tokenId' | 'renewals' | 'endCode' | 'endReason'>>
   /** Ids as the first version remembered them; empty since there is `remembered`. */
   requests: string[]
   remembered: Uint8Array

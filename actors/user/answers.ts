@@ -102,8 +102,14 @@ export function sessionAt (state: UserState, connectionId: string): Session | un
   return session?.connectionId === connectionId ? session : undefined
 }
 
-/** Why a connection that is open to its edge was ended. A kick that got lost takes no newer one with it. */
-function endOf (state: UserState, { deviceId, tokenId }: Connection): Pick<CloseConnection, 'code' | 'reason'> {
+/**
+ * Why a connection that is open to its edge was ended. A state of an earlier version does not say: it is told what fits
+ * best.
+ */
+function endOf (
+  state: UserState, { deviceId, tokenId, endCode, endReason }: Connection
+): Pick<CloseConnection, 'code' | 'reason'> {
+  if (endCode !== '') return { code: endCode, reason: endReason }
   const ban = banOn(state.bans, deviceId, tokenId, Date.now())
   if (ban) return { code: 'banned', reason: ban.reason }
   const current = state.sessions.get(deviceId)?.connectionId ?? ''

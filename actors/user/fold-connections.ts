@@ -20,14 +20,16 @@ export function connectionOpened (state: UserState, entry: Entry, fact: Connecti
   const ban = banOn(state.bans, deviceId, fact.tokenId, entry.atMs)
   if (ban) {
     // Of no session: what its client has sent behind `connect` is nobody's.
-    note(state, connectionId, { ...strange(state), nodeId, deviceId, tokenId: fact.tokenId, open: true })
-    return [{ type: 'closeConnection', nodeId, connectionId, code: 'banned', reason: ban.reason }]
+    const refused = { ...strange(state), nodeId, deviceId, tokenId: fact.tokenId, open: true }
+    note(state, connectionId, refused)
+    return [closing(connectionId, refused, 'banned', ban.reason)]
   }
   const known = state.sessions.get(deviceId)
   if (known && fact.downlinkSeq >= known.nextSeq) {
-    note(state, connectionId, connectionOf(state, fact, known, true))
+    const refused = connectionOf(state, fact, known, true)
+    note(state, connectionId, refused)
     const reason = `downlinkSeq ${fact.downlinkSeq} is ahead of ${known.nextSeq - 1}, the highest ever sent`
-    return [{ type: 'closeConnection', nodeId, connectionId, code: 'protocol', reason }]
+    return [closing(connectionId, refused, 'protocol', reason)]
   }
   const effects: Effect[] = []
   for (const older of state.sessions.values()) {
@@ -112,6 +114,8 @@ function connectionOf (state: UserState, fact: ConnectionOpened, session: Sessio
     tokenId: fact.tokenId,
     renewals: 0,
     open: true,
+    endCode: '',
+    endReason: '',
     changed: true,
     saved: false,
   }
@@ -131,6 +135,8 @@ function strange (state: UserState): Connection {
     tokenId: '',
     renewals: 0,
     open: false,
+    endCode: '',
+    endReason: '',
     changed: true,
     saved: false,
   }
@@ -146,6 +152,8 @@ export function connectionClosed (state: UserState, entry: Entry, fact: Connecti
   }
   if (!connection.open) return nothing
   connection.open = false
+  connection.endCode = ''
+  connection.endReason = ''
   connection.changed = true
   const session = sessionOf(state, connection)
   if (!session) return nothing
@@ -192,10 +200,19 @@ export function endConnection (
   state: UserState, session: Session, code: CloseConnection['code'], reason: string, effects: Effect[]
 ): void {
   const { connectionId } = session
-  const { nodeId } = state.connections.get(connectionId)!
   session.connectionId = ''
   session.changed = true
-  effects.push({ type: 'closeConnection', nodeId, connectionId, code, reason })
+  effects.push(closing(connectionId, state.connections.get(connectionId)!, code, reason))
+}
+
+/** The edge may not hear of it and ask: it is told the same then. */
+function closing (
+  connectionId: string, connection: Connection, code: CloseConnection['code'], reason: string
+): CloseConnection {
+  connection.endCode = code
+  connection.endReason = reason
+  connection.changed = true
+  return { type: 'closeConnection', nodeId: connection.nodeId, connectionId, code, reason }
 }
 
 function endSession (state: UserState, session: Session, reason: string, effects: Effect[]): void {

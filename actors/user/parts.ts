@@ -8,8 +8,8 @@ import { bytesOfAll, inlineBytesMax, type OutboxMessage, messagePart, payloadPar
 import { endedSince } from './rebuilt.js'
 import { requestParts, requestsMax } from './requests.js'
 import {
-  bansPart, connectionPart, connectionsMax, forgottenPart, newUser, outboxMax, type Session, sessionPart,
-  sessionsMax, type UserState,
+  bansPart, type Connection, connectionPart, connectionsMax, forgottenPart, newUser, outboxMax, type Session,
+  sessionPart, sessionsMax, type UserState,
 } from './state.js'
 import { differences, stateOfWhole, sums } from './whole-state.js'
 
@@ -123,7 +123,8 @@ export function stateOf ({ head, parts }: SavedState): UserState {
   for (const outbox of stored.sessions) restoreSession(state, outbox, part(sessionPart(outbox.ordinal)))
   for (const ordinal of readRuns(stored.connections, connectionsMax)) {
     const { connectionId, ...connection } = connectionCodec.decode(part(connectionPart(ordinal)))
-    state.connections.set(connectionId, { ordinal, ...connection, changed: false, saved: true })
+    const endCode = connection.endCode as Connection['endCode']
+    state.connections.set(connectionId, { ordinal, ...connection, endCode, changed: false, saved: true })
   }
   state.waiting = held(state, stored.waiting)
   state.waitingBytes = bytesOfAll(state.waiting)

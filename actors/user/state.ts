@@ -1,6 +1,7 @@
 import type { LoginPolicy } from '../../schemas/facts.js'
 import type { PartId } from '../snapshots.js'
 import type { Bans } from './bans.js'
+import type { CloseConnection } from './effects.js'
 import { Messages, type OutboxMessage } from './messages.js'
 import type { SavedNumbers } from './rebuilt.js'
 import { Requests } from './requests.js'
@@ -117,6 +118,9 @@ export interface Connection {
   /** Which one of the connection's tokens that is; 0 for the one that it opened with. */
   renewals: number
   open: boolean
+  /** With which code and reason it was closed, for an edge that has not heard of it; empty while it is not. */
+  endCode: CloseConnection['code'] | ''
+  endReason: string
 
   /** Since it was saved. */
   changed: boolean

@@ -21,7 +21,8 @@ export function stateOfWhole (whole: WholeState): UserState {
   state.waitingBytes = bytesOfAll(state.waiting)
   for (const { connectionId, ...connection } of whole.connections) {
     const ordinal = ++state.connectionsBegun
-    state.connections.set(connectionId, { ordinal, ...connection, tokenId: '', renewals: 0, changed: true, saved: false })
+    const since = { tokenId: '', renewals: 0, endCode: '', endReason: '' } as const
+    state.connections.set(connectionId, { ordinal, ...connection, ...since, changed: true, saved: false })
   }
   for (const { deviceId, ...lost } of whole.forgotten) state.forgotten.set(deviceId, lost)
   state.forgottenChanged = state.forgotten.size > 0

@@ -8,7 +8,7 @@ import {
   fingerprintOf, headerBytes, readHeader, register, writeHeader, type AvroSchema,
 } from '../../schemas/single-object.js'
 import * as streams from '../../schemas/streams.js'
-import { wholeCodec } from '../../schemas/user-state.js'
+import { connectionCodec, wholeCodec } from '../../schemas/user-state.js'
 import { mutate } from './mutations.js'
 import { facts } from './stream-samples.js'
 
@@ -176,11 +176,32 @@ t.test('what was written before operators had keys says neither who nor why', as
   ])
 })
 
+t.test('what was saved of a connection before it said why it ends says nothing of it', async t => {
+  const older = loadSchema('history/connection-1')
+  const header = Buffer.alloc(headerBytes)
+  writeHeader(fingerprintOf(older), header, 0)
+  const saved = {
+    connectionId: 'c1',
+    nodeId: 'n1',
+    deviceId: 'phone',
+    sessionId: 's1',
+    sessionOrdinal: 1,
+    missed: 0,
+    downlinkSeq: 3,
+    open: true,
+    resumed: true,
+    tokenId: 't1',
+    renewals: 2,
+  }
+  const type = avsc.Type.forSchema(older as avsc.Schema, { wrapUnions: true })
+  t.strictSame({ ...connectionCodec.decode(Buffer.concat([header, type.toBuffer(saved)])) }, { ...saved, endCode: '', endReason: '' })
+})
+
 t.test('the parts of saved states are those that are pinned here, or their old form is in schemas/history', async t => {
   const pinned = {
     head: '2d34bd427dd73bc2',
     session: '11aa79bae18368eb',
-    connection: 'ef5d10d7ffc82d34',
+    connection: 'fbfc036510cf7262',
     message: '947ac4c80cd755c0',
     forgotten: '77ce9ddca3b3ba9a',
     bans: 'e49527677520d937',

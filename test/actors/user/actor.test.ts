@@ -209,6 +209,23 @@ t.test('A resync', async t => {
     await user.tell({ ...question, uplinkSeq: 0, downlinkSeq: 0 })
     t.strictSame(user.sent, ['close c1 superseded'])
   })
+  t.test('of a connection whose close was lost is told why, whatever came since, and also by the next owner', async t => {
+    const kick: Fact = { type: 'KickRequested', requestId: 'k1', connectionId: 'c1', reason: 'left the company', by: '' }
+    const told: string[] = []
+    const links = {
+      toConnection (message: ConnectionMessage) {
+        if (message.type === 'closeConnection') told.push(`${message.connectionId} ${message.code} ${message.reason}`)
+      },
+      toUser: () => {},
+      toAsker: () => {},
+    }
+    const first = givenUser(t, { deps: { links } })
+    await first.fold(opened('c1'), kick, opened('c2'))
+    await first.tell({ ...question, uplinkSeq: 0, downlinkSeq: 0 })
+    const next = givenUser(t, { deps: { links }, saved: await first.save() })
+    await next.tell({ ...question, uplinkSeq: 0, downlinkSeq: 0 })
+    t.strictSame(told, Array.from({ length: 3 }, () => 'c1 kicked left the company'))
+  })
   t.test('changes nothing', async t => {
     const user = givenUser(t)
     await user.fold(...history)
