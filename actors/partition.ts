@@ -13,6 +13,7 @@ import { Publisher } from './publisher.js'
 import { ofPartition, type Snapshots, SnapshotsLost, type StateChanges } from './snapshots.js'
 import type { StoppedUsers } from './stopped-users.js'
 import type { ActorSystem } from './system.js'
+import type { WaitProbe } from './wait-probe.js'
 import type { UserActorDeps } from './user/actor.js'
 import type { DownlinkOutcome } from './user/effects.js'
 import { partsOf } from './user/parts.js'
@@ -23,6 +24,8 @@ export interface PartitionDeps {
   readonly system: ActorSystem
   readonly links: Links & Pick<LocalEnds, 'owns' | 'disowns'>
   readonly limits: PartitionLimits
+  /** How long entries wait for their user actors. */
+  readonly folds: WaitProbe
   settled (outcome: DownlinkOutcome): void
   /** An entry failed twice and was left out; whoever is told records it. */
   setAside (entry: Entry, partition: number, offset: bigint, error: Error): void
@@ -142,6 +145,7 @@ export class Partition {
     this.#entriesSinceCheckpoint += items.length
     const { folding, byUser } = this.#folding.add(block)
     for (const [userId, entries] of byUser) this.#users.fold(userId, folding, entries)
+    this.deps.folds.given(items.length)
     if (this.#early.size > 0) for (const question of this.#early.take()) this.ask(question)
     if (this.#entriesSinceCheckpoint >= this.deps.limits.checkpointEntries) this.checkpoint()
     if (!this.#hasRoom) return new Promise(resolve => { this.#room = resolve })

@@ -21,8 +21,8 @@ import pino from 'pino'
 const built = name => import(`../dist/${name}.js`)
 const [
   { startProgress }, { readConfig }, { startNode }, { tellOfNode }, { ensureSecrets }, { chooseEndpoints },
-  { nodeRows }, { openKafkaLog }, { Connection }, { ledger, nodes: nodesStream }, { redisSnapshots }, { newUser },
-  { fold }, { changesOf }, { opened, requested }, { connectRedis }, { startServers },
+  { nodeRows, noReport }, { openKafkaLog }, { Connection }, { ledger, nodes: nodesStream }, { redisSnapshots },
+  { newUser }, { fold }, { changesOf }, { opened, requested }, { connectRedis }, { startServers },
 ] = await Promise.all([
   built('cli/progress'), built('gateway/config'), built('gateway/main'), built('gateway/node'), built('gateway/secrets'),
   built('gateway/choice'), built('projections/nodes'), built('ledger/kafka/log'), built('ledger/kafka/connection'),
@@ -179,6 +179,7 @@ async function reportAs (count) {
   const timers = identities.map((identity, i) => {
     const report = () => tellOfNode(log, identity, {
       type: 'NodeReported',
+      ...noReport,
       connections: i * 900,
       eventLoopUtilization: i / count,
       rssBytes: 1 << 30,

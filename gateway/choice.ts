@@ -63,13 +63,14 @@ export function hasPeer ({ nodes, nodeId, nowMs }: Pick<ChoiceRequest, 'nodes' |
     ((own.wsUrl !== '' && node.wsUrl === own.wsUrl) || (own.tcpUrl !== '' && node.tcpUrl === own.tcpUrl)))
 }
 
-/** True where the node's event loop or memory leaves so little that ip-config names it to nobody. */
+/** True where the node's event loop, its memory or its waits leave so little that ip-config names it to nobody. */
 export function isShedding ({ reported }: NodeRow): boolean {
-  return Math.min(1 - reported.eventLoopUtilization, spareMemory(reported)) <= spareShareMin
+  return Math.min(1 - reported.eventLoopUtilization, spareMemory(reported), spareWait(reported)) <= spareShareMin
 }
 
 /**
- * How many more connections the node can take, judged by what it has least of: connections, event loop or memory.
+ * How many more connections the node can take, judged by what it has least of: connections, event loop, memory, or time
+ * until uplinks wait for too long.
  * A node of twice the size has twice as much at the same load.
  */
 export function spareCapacity (node: NodeRow): number {
@@ -80,11 +81,18 @@ export function spareCapacity (node: NodeRow): number {
 function spareShare ({ connectionsMax, reported }: NodeRow): number {
   const { connections, eventLoopUtilization } = reported
   const spareConnections = connectionsMax > 0 ? 1 - connections / connectionsMax : 0
-  return Math.min(1, Math.max(0, Math.min(spareConnections, 1 - eventLoopUtilization, spareMemory(reported))))
+  return Math.min(1, Math.max(0, Math.min(
+    spareConnections, 1 - eventLoopUtilization, spareMemory(reported), spareWait(reported))))
 }
 
 function spareMemory ({ rssBytes, memoryBytesMax }: NodeRow['reported']): number {
   return memoryBytesMax > 0 ? 1 - rssBytes / memoryBytesMax : 1 // 0 until the first report
+}
+
+/** None where uplinks are refused, and before: overload has to last before any is. */
+function spareWait ({ waitMs, waitMsMax, admissionLevel }: NodeRow['reported']): number {
+  if (admissionLevel > 0) return 0
+  return waitMsMax > 0 ? 1 - waitMs / waitMsMax : 1
 }
 
 function urlOf (node: NodeRow, transport: Transport) {

@@ -85,6 +85,8 @@ export interface Config extends StoreConfig {
   readonly byteRateMin: number
   /** Bytes read from sockets and not dealt with, of all connections of this node. */
   readonly intakeBytesMax: number
+  /** The mean wait of uplinks for the process above which some are refused; 0 for none. */
+  readonly overloadWaitMs: number
   /** What this process may use; 0: what its container allows, or the machine has. */
   readonly memoryBytesMax: number
   /** How long the embedded log keeps each stream; 0 for ever. */
@@ -180,6 +182,8 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
     'bytes a second that a frame which has begun must bring, after its first 10 s; 0 for none'),
   intakeBytesMax: setting('INTAKE_BYTES_MAX', '8388608', integer(1 << 20, 2 ** 40),
     'bytes read from clients and not dealt with, of this node'),
+  overloadWaitMs: setting('OVERLOAD_WAIT_MS', '20', integer(0, 60_000),
+    'mean wait of uplinks between read and fold above which those of low priority are refused; 0 for no limit'),
   memoryBytesMax: setting('MEMORY_BYTES_MAX', '0', integer(0, 2 ** 46),
     'memory that this process may use; 0 for what its container allows, or the machine has'),
   retentionMs: setting('RETENTION_MS', '604800000', integer(0, 315_360_000_000),

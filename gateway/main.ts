@@ -15,6 +15,7 @@ import type { Readiness } from './http/health.js'
 import { ApiKeys } from './keys/api-keys.js'
 import { checkKeyFile, watchKeyFile } from './keys/watched-file.js'
 import { Lifecycle } from './lifecycle.js'
+import { NodeLoad } from './load.js'
 import { GatewayMetrics } from './metrics.js'
 import { identify, type NodeIdentity, NodeReporter } from './node.js'
 import { NodeTable } from './node-table.js'
@@ -113,9 +114,11 @@ async function start (
 
   const projections = has('projections') ? await startProjectionsRole(stores, logger, health) : undefined
   closers.push(() => projections?.stop())
+  const load = new NodeLoad(config.overloadWaitMs, health)
+  closers.push(load.start())
   const system = startActors()
   closers.push(() => { system.stop() })
-  const users = has('users') ? await startUsersRole(stores, system, metrics, logger, health) : undefined
+  const users = has('users') ? await startUsersRole(stores, system, metrics, logger, health, load.folds) : undefined
   closers.push(() => users?.stop())
   if (!stores.shared) {
     // Sockets do not outlive their process: whatever the table still shows open was opened by an earlier one.
@@ -129,13 +132,13 @@ async function start (
   const refreshing = setInterval(() => nodeTable.rows(), nodeTableMaxMs)
   closers.push(() => { clearInterval(refreshing) })
   const edge = has('edge')
-    ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health, tls)
+    ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health, tls, load)
     : undefined
   const push = new Push({
     log, tables, links, nodeId: identity.nodeId, outboxBytesMax: config.outboxBytesMax,
   })
 
-  observe(metrics, health, stores, edge, users, projections)
+  observe(metrics, health, stores, edge, users, projections, load)
   const readiness = () => readinessOf(health, ending.aborted, edge?.draining === 100)
   const madeUp = new Set<string>()
   const { app, apiApp } = buildApi({
@@ -183,7 +186,7 @@ async function start (
       connectionsMax: config.connectionsMax,
       leaseMs: config.leaseMs,
     },
-    connections: () => edge?.connections ?? 0,
+    load: () => ({ connections: edge?.connections ?? 0, ...load.report() }),
     lost () {
       logger.warn({ nodeId: identity.nodeId }, 'this node was taken for lost and starts anew')
       edge?.startAnew()
@@ -239,12 +242,14 @@ async function takeLeave (
 
 function observe (
   metrics: GatewayMetrics, health: HealthRegistry, stores: Stores, edge: EdgeRole | undefined,
-  users: Users | undefined, projections: Projections | undefined
+  users: Users | undefined, projections: Projections | undefined, { overload }: NodeLoad
 ): void {
   metrics.observe({
     connections: () => edge?.connections ?? 0,
     memoryPressure: () => edge?.memoryPressure ?? 0,
     intakeBytes: () => edge?.intakeBytes ?? 0,
+    overloadWaitSeconds: () => overload.waitMs / 1_000,
+    admissionLevel: () => overload.level,
     activeUsers: () => users?.activeUsers() ?? 0,
     commitSeconds: () => stores.commitSeconds(),
     tableLag: () => projections?.lag() ?? new Map(),

@@ -12,6 +12,10 @@ export interface MetricsSources {
   memoryPressure (): number
   /** Read from sockets and not dealt with. */
   intakeBytes (): number
+  /** What an uplink waits for the process between its read and its fold, in the mean. */
+  overloadWaitSeconds (): number
+  /** Priorities that are refused, from the lowest on, and of the next one the share of users. */
+  admissionLevel (): number
   /** Blocks that each table is behind the ledger. */
   tableLag (): ReadonlyMap<string, number>
   commitSeconds (): number
@@ -45,6 +49,7 @@ export class GatewayMetrics {
 
   constructor () {
     const closed = this.#counter('connections_closed_total', 'Connections ended, by code (docs/errors.md)', ['code'])
+    const refused = this.#counter('uplinks_refused_total', 'Times that a client was told uplinkRefused, by code', ['code'])
     this.#refused = this.#counter('sockets_refused_total', 'Sockets and upgrades that the door did not let in, by code', ['code'])
     this.#tlsFailed = this.#counter('tls_handshakes_failed_total', 'Clients that did not get through TLS', ['listener'])
     this.#headersRefused = this.#counter('proxy_headers_refused_total',
@@ -54,11 +59,15 @@ export class GatewayMetrics {
     this.#requests = this.#counter('api_requests_total',
       'Requests that want an API key, by its id (empty: of the environment, or unknown) and what became of them', ['key', 'admission'])
     this.edge = {
-      uplinks: 0, uplinksRefused: 0, downlinks: 0, signals: 0, slowFrames: 0, closed: code => { closed.inc({ code }) },
+      uplinks: 0,
+      downlinks: 0,
+      signals: 0,
+      slowFrames: 0,
+      refused: code => { refused.inc({ code }) },
+      closed: code => { closed.inc({ code }) },
     }
     const { edge } = this
     this.#reads('uplinks_total', 'Uplinks given to the ledger', () => edge.uplinks)
-    this.#reads('uplinks_refused_total', 'Uplinks refused with uplinkRefused', () => edge.uplinksRefused)
     this.#reads('downlinks_total', 'Downlink frames written', () => edge.downlinks)
     this.#reads('signals_total', 'Signal frames written', () => edge.signals)
     this.#reads('slow_frames_total', 'Connections ended for a frame that came too slowly', () => edge.slowFrames)
@@ -92,6 +101,10 @@ export class GatewayMetrics {
     const share = 'Share of the heap or of the memory that the process may use, whichever is scarcer'
     this.#gauge('memory_pressure', share, [], gauge => { gauge.set(sources.memoryPressure()) })
     this.#gauge('intake_bytes', 'Bytes read from clients and not dealt with', [], gauge => { gauge.set(sources.intakeBytes()) })
+    this.#gauge('overload_wait_seconds', 'What an uplink waits for the process between its read and its fold, mean of a window',
+      [], gauge => { gauge.set(sources.overloadWaitSeconds()) })
+    this.#gauge('admission_level', 'Priorities of uplinks that are refused, from -4 on, and of the next one the share of users; 0: none',
+      [], gauge => { gauge.set(sources.admissionLevel()) })
     this.#gauge('commit_seconds', 'Moving average of one commit', [], gauge => { gauge.set(sources.commitSeconds()) })
     this.#gauge('table_lag_blocks', 'Ledger blocks that a table is behind', ['table'], gauge => {
       for (const [table, blocks] of sources.tableLag()) gauge.set({ table }, blocks)

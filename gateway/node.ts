@@ -4,9 +4,8 @@ import { nodeRow, type NodeRow } from '../projections/nodes.js'
 import type { Tables } from '../projections/tables/tables.js'
 import type { ConditionName, Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
-import type { NodeFact, NodeStarted } from '../schemas/records.js'
+import type { NodeFact, NodeReported, NodeStarted } from '../schemas/records.js'
 import { nodes } from '../schemas/streams.js'
-import { memoryBytesMax } from './memory.js'
 
 /** Three reports may be late or lost before others take the node for lost. */
 const reportsPerLease = 3
@@ -27,7 +26,8 @@ export interface NodeDeps {
   readonly log: EventLog
   readonly tables: Tables
   readonly started: Omit<NodeStarted, 'type'>
-  connections (): number
+  /** Of the time since the last call. */
+  load (): Omit<NodeReported, 'type'>
   /** Others have taken this node for lost, and closed its connections in the ledger: its sockets must follow. */
   lost (): void
   /** A younger process goes by this node's id: this one must end. */
@@ -61,7 +61,6 @@ export class NodeReporter {
   readonly #deps: NodeDeps
   readonly #partition: number
   readonly #timers: NodeJS.Timeout[]
-  #lastUtilization = performance.eventLoopUtilization()
   #looking = false
   #toldAtMs = 0
   /** This epoch's start is in the log. */
@@ -109,16 +108,7 @@ export class NodeReporter {
 
   async #report (): Promise<void> {
     if (!this.#startTold) await this.#start()
-    const utilization = performance.eventLoopUtilization()
-    const { utilization: eventLoopUtilization } = performance.eventLoopUtilization(utilization, this.#lastUtilization)
-    this.#lastUtilization = utilization
-    await this.#tell({
-      type: 'NodeReported',
-      connections: this.#deps.connections(),
-      eventLoopUtilization,
-      rssBytes: process.memoryUsage.rss(),
-      memoryBytesMax: memoryBytesMax(),
-    })
+    await this.#tell({ type: 'NodeReported', ...this.#deps.load() })
   }
 
   /** Where the time of day is set back, each fact is still later than the one before it: the table goes by that. */

@@ -155,6 +155,7 @@ async function open (
     standing: () => kafka.standing(),
     slowDisk: () => '',
     slowRedis: () => latency.reason(),
+    commits: () => 0, // brokers take what is sent side by side
     commitSeconds: () => kafka.metrics.appendMs / Math.max(1, kafka.metrics.appends) / 1000,
     stopping () {}, // every wait on Kafka and Redis has its deadline
     close,

@@ -54,6 +54,7 @@ export async function openEmbeddedStores (config: Config, logger: Logger): Promi
       backUp: (directory, options) => backUp({ env: store.env, path: config.dataDir }, directory, options),
       standing: () => [],
       groups: () => [], // nobody but this process writes here, so nothing waits in `downlinks`
+      commits: () => store.metrics.commits,
       commitSeconds: () => store.metrics.commitMs / 1000,
       slowRedis: () => '',
       slowDisk: () => store.commitMs() < slowMs ? '' : `a commit to ${config.dataDir} takes longer than ${slowMs / 1000} s`,

@@ -21,6 +21,8 @@ export interface Stores {
   backUp?: BackUp
   /** Absent where the log itself deletes what is old of the ledger, or nothing of it ever is. */
   readonly cutting?: LedgerCutting
+  /** Commits of the log that have ended, where everything that waits shares them; else 0 for ever. */
+  commits (): number
   /** Moving average of one commit of the log, seconds. */
   commitSeconds (): number
   /** Why commits to the local disk are slow, in words; empty where they are not, or there is no such disk. */

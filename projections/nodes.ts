@@ -133,7 +133,6 @@ export function nodeRow (nodeId: string, fields: ReadonlyMap<string, any>, nowMs
     [...fields].filter(([, value]) => value.epoch === epoch))
   if (!started) return undefined
   const { region, roles, version, wsUrl, tcpUrl, connectionsMax, leaseMs } = started as NodeStarted
-  const { connections, eventLoopUtilization, rssBytes, memoryBytesMax } = (reported ?? noReport) as NodeReported
   const reportedAtMs: number = reported?.atMs ?? started.atMs
   const aliveUntilMs = ended ? 0 : reportedAtMs + leaseMs
   const percent: number = draining?.percent ?? 0
@@ -150,7 +149,7 @@ export function nodeRow (nodeId: string, fields: ReadonlyMap<string, any>, nowMs
     state: ended?.state ?? (percent > 0 ? 'draining' : 'up'),
     ...(percent > 0 ? { percent } : {}),
     ...(drainRequest ? { drainRequest: requestOf(drainRequest) } : {}),
-    reported: { connections, eventLoopUtilization, rssBytes, memoryBytesMax },
+    reported: reportOf(reported),
     startedAtMs: started.atMs,
     reportedAtMs,
     aliveUntilMs,
@@ -174,4 +173,27 @@ export function lastDrain (fields: ReadonlyMap<string, any>): DrainNumbers | und
 
 export type DrainNumbers = Omit<NodeDrainReported, 'type' | 'moves'> & { readonly epoch: number, readonly atMs: number }
 
-const noReport = { connections: 0, eventLoopUtilization: 0, rssBytes: 0, memoryBytesMax: 0 }
+/** A row that an older version wrote says less. */
+function reportOf (reported: Partial<NodeReported> = {}): NodeRow['reported'] {
+  const known: Record<string, number> = { ...noReport }
+  for (const name of Object.keys(noReport)) known[name] = reported[name as keyof typeof noReport] ?? 0
+  return known as unknown as NodeRow['reported']
+}
+
+/** Of a node that has not reported yet. */
+export const noReport: NodeRow['reported'] = {
+  connections: 0,
+  eventLoopUtilization: 0,
+  rssBytes: 0,
+  memoryBytesMax: 0,
+  cpuCores: 0,
+  loopDelayP50Ms: 0,
+  loopDelayP90Ms: 0,
+  loopDelayP99Ms: 0,
+  ackP50Ms: 0,
+  ackP90Ms: 0,
+  ackP99Ms: 0,
+  waitMs: 0,
+  waitMsMax: 0,
+  admissionLevel: 0,
+}

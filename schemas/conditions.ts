@@ -55,6 +55,8 @@ const table = {
     'By itself once clients leave; a higher `nofile`, or a lower `LEDGERLINE_CONNECTIONS_MAX`.'),
   memory: row(true, 0, 'Memory is short: slow readers are closed, then new clients are sent away, then uplinks refused.',
     'By itself as what waits is taken; more memory (`--max-old-space-size`, `LEDGERLINE_MEMORY_BYTES_MAX`) or more nodes.'),
+  overload: row(false, 0, 'Uplinks wait for their turn longer than they may: those of the lowest priority are refused, and a part of the users.',
+    'By itself once fewer come; more nodes, or a faster core.'),
   'key-set': row(false, 0, 'The keys that client tokens are checked with can not be had; those had last are in use, for a day.',
     'By itself once the host of `LEDGERLINE_JWKS_URL`, or of the issuer that is named, answers with a key set.'),
   certificate: row(false, 0, 'The certificate of the listeners ends soon, or has, or what should take its place can not be used.',

@@ -38,7 +38,7 @@ const table = {
   // Why an uplink is refused; it is still in the client's outbox.
   gap: row(null, null, true, 'An uplink before this one is missing; resend from the expected seq.'),
   throttled: row(null, 429, true, 'This sender is over its rate; wait as told.'),
-  overloaded: row(null, 503, true, 'The node bears no more of this kind, or of this priority, just now; wait as told.'),
+  overloaded: row(null, 503, true, 'The node bears no more of this kind, of this priority, or of this user, just now; wait as told.'),
   'ledger-unavailable': row(4010, 503, true, 'The ledger can not be written; nothing was stored.'),
 
   // What a request over HTTP meets.

@@ -61,7 +61,17 @@ export function writeNodeEntry (to: AvroWriter, { nodeId, epoch, atMs, fact }: N
       to.long(fact.connections)
       to.double(fact.eventLoopUtilization)
       to.long(fact.rssBytes)
-      return to.long(fact.memoryBytesMax)
+      to.long(fact.memoryBytesMax)
+      to.double(fact.cpuCores)
+      to.double(fact.loopDelayP50Ms)
+      to.double(fact.loopDelayP90Ms)
+      to.double(fact.loopDelayP99Ms)
+      to.double(fact.ackP50Ms)
+      to.double(fact.ackP90Ms)
+      to.double(fact.ackP99Ms)
+      to.double(fact.waitMs)
+      to.double(fact.waitMsMax)
+      return to.double(fact.admissionLevel)
     case 'NodeDraining':
       to.double(fact.percent)
       return to.long(fact.withinMs)
@@ -125,6 +135,16 @@ function readNodeFact (r: AvroReader): NodeFact {
       eventLoopUtilization: r.double(),
       rssBytes: r.long(),
       memoryBytesMax: r.long(),
+      cpuCores: r.double(),
+      loopDelayP50Ms: r.double(),
+      loopDelayP90Ms: r.double(),
+      loopDelayP99Ms: r.double(),
+      ackP50Ms: r.double(),
+      ackP90Ms: r.double(),
+      ackP99Ms: r.double(),
+      waitMs: r.double(),
+      waitMsMax: r.double(),
+      admissionLevel: r.double(),
     }
     case 'NodeDraining': return { type: 'NodeDraining', percent: r.double(), withinMs: r.long() }
     case 'NodeLost': return { type: 'NodeLost' }

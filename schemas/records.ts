@@ -54,6 +54,22 @@ export interface NodeReported {
   readonly rssBytes: number
   /** Memory that the process may use. */
   readonly memoryBytesMax: number
+  /** Cores that the process used, in the mean. */
+  readonly cpuCores: number
+  /** How late the event loop was. */
+  readonly loopDelayP50Ms: number
+  readonly loopDelayP90Ms: number
+  readonly loopDelayP99Ms: number
+  /** From the append of an uplink until its ack was written, of a sample; 0 for none. */
+  readonly ackP50Ms: number
+  readonly ackP90Ms: number
+  readonly ackP99Ms: number
+  /** What an uplink waited for this process between its read and its fold, in the mean. */
+  readonly waitMs: number
+  /** Above it there is overload; 0: nobody is refused for it. */
+  readonly waitMsMax: number
+  /** Priorities of uplinks that are refused, from -4 on, and of the next one the share of users; 0 for none. */
+  readonly admissionLevel: number
 }
 
 export interface NodeDraining { readonly type: 'NodeDraining', readonly percent: number, readonly withinMs: number }

@@ -13,7 +13,7 @@ export function lastingConditions (): { lasting: Map<string, string>, health: He
 /** What a machine brings about that is busy, or stands still for seconds; each is over by itself. */
 const ofBusyMachines: ReadonlySet<unknown> = new Set<ConditionName>([
   'ledger', 'disk', 'appends', 'redis', 'redis-latency', 'links', 'users', 'snapshots', 'uplinks', 'tables', 'connections',
-  'downlinks', 'followers', 'reports', 'node-table', 'watch',
+  'downlinks', 'followers', 'reports', 'node-table', 'watch', 'overload',
 ])
 
 /** Of what a node has logged, all that is a warning or worse and that no busy machine explains. */

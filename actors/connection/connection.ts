@@ -4,6 +4,7 @@ import type { Entry, Fact, LoginPolicy } from '../../schemas/facts.js'
 import { GatewayError, type ErrorCode } from '../../schemas/errors.js'
 import type { ConnectionMessage, Links, SharedSignal } from '../links.js'
 import type { Actor } from '../system.js'
+import type { WaitProbe } from '../wait-probe.js'
 import { DownlinkCursor } from './cursor.js'
 import type { Flow } from './flow.js'
 import { silenceOf } from './heartbeat.js'
@@ -40,10 +41,21 @@ export interface EdgeContext {
   append (partition: number, entries: readonly Entry[]): Promise<unknown>
   /** Appends the end of a connection, or what was refused at it, as soon as the ledger takes it. */
   appendLater (partition: number, entry: Entry): void
-  /** Uplinks of a lower priority are refused with `overloaded`: -Infinity for none. */
-  priorityMin (): number
-  /** False where the node is full, busy or leaving: `connect` is answered with `redirect`. */
-  admits (transport: string): boolean
+  /** How long frames wait for the turn of their connection. */
+  readonly reads: WaitProbe
+  /**
+   * An uplink came.
+   *
+   * @param heldBytes what its connection has in memory
+   * @returns false where the node bears none of this priority, or of this user, just now
+   */
+  bears (userId: string, priority: number, heldBytes: number): boolean
+  /**
+   * False where the node is full, busy or leaving: `connect` is answered with `redirect`.
+   *
+   * @param userId undefined before it is known
+   */
+  admits (transport: string, userId: string | undefined): boolean
   /** Alternatives for a client that is sent away. */
   alternates (transport: string): readonly string[]
   /** Looks for other edges where none is known. Resolves soon, whether there are any or not. */
@@ -94,11 +106,12 @@ export interface Identity {
 /** Counters for metrics, by the names of docs/operations.md. */
 export interface EdgeCounters {
   uplinks: number
-  uplinksRefused: number
   downlinks: number
   signals: number
   /** Connections that were ended for a frame that came too slowly. */
   slowFrames: number
+  /** A client was told that uplinks of it were refused. */
+  refused (code: string): void
   closed (code: string): void
 }
 
@@ -197,6 +210,7 @@ export class Connection {
     this.#frames = this.#frames.length === 0 ? frames : this.#frames.concat(frames)
     if (this.#frames.length > this.edge.limits.uplinkWindow) this.hold()
     this.wakeUp()
+    this.edge.reads.given(frames.length)
   }
 
   /** From the wire: a frame that can't be read. Nothing behind it is. */

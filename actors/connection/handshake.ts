@@ -17,7 +17,7 @@ export function connect (connection: Connection, frame: Connect): void {
     return
   }
   connection.life.verify()
-  if (!edge.admits(connection.wire.transport)) {
+  if (!edge.admits(connection.wire.transport, undefined)) {
     sendAwaySoon(connection)
     return
   }
@@ -35,8 +35,8 @@ export function open (connection: Connection, frame: Connect, identity: Identity
     closeConnection(connection, 'bad-token', otherDevice)
     return
   }
-  // Others may have come in since it was asked who it is.
-  if (!edge.admits(wire.transport)) {
+  // Others may have come in since it was asked who it is, and it is known now who that is.
+  if (!edge.admits(wire.transport, identity.userId)) {
     sendAwaySoon(connection)
     return
   }

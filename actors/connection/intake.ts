@@ -4,8 +4,8 @@ import { hold } from './reading.js'
 /** What one read takes at most; libuv's own suggestion. */
 export const readBytesMax = 64 * 1024
 
-/** A connection that holds no more than this is read however full the node is. */
-const quietBytesMax = 16 * 1024
+/** A connection that holds no more than this is quiet: it is read however full the node is. */
+export const quietBytesMax = 16 * 1024
 
 /** One part in so many is for finishing frames. */
 const finishingShare = 4

@@ -109,6 +109,6 @@ export function tellRefusal (connection: Connection): void {
   const untilMs = performance.now() + retryAfterMs
   if (untilMs <= run.waitsUntilMs + slackMs) return
   run.waitsUntilMs = untilMs
-  edge.count.uplinksRefused++
+  edge.count.refused(code)
   connection.write({ op: 'uplinkRefused', expectedSeq, code, retryAfterMs })
 }

@@ -42,7 +42,7 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
     refuseHere(connection, seq, 'gap')
     return
   }
-  if (priority < edge.priorityMin()) {
+  if (!edge.bears(connection.userId, priority, connection.reading.heldBytes)) {
     refuseHere(connection, seq, 'overloaded', overloadedRetryMs())
     return
   }

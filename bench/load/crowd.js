@@ -29,6 +29,7 @@ export class Crowd {
    * @param {boolean} [options.reads] see `DeviceOptions`
    * @param {boolean} [options.acksDownlinks]
    * @param {number} [options.window]
+   * @param {number} [options.priority] of uplinks
    * @param {number} [options.openPerSecond] an address may open so many
    */
   async gather ({ group, count, payloadBytes, devicesOfUser = 1, openPerSecond = 150, ...options }) {

@@ -22,6 +22,7 @@ const copiedBytesMax = 4 << 10
  * @property {string} userId
  * @property {string} [deviceId]
  * @property {Buffer} payload of every uplink
+ * @property {number} [priority] of every uplink, 0 by default
  * @property {boolean} [reads] false: it takes nothing of what the gateway says, acks included
  * @property {boolean} [acksDownlinks]
  * @property {number} [window] uplinks without an ack at any time; at most what the gateway names
@@ -56,7 +57,7 @@ export class Device {
   /** @param {DeviceOptions} options */
   constructor (options) {
     this.#options = options
-    this.#tail = Buffer.concat([bytesOf(''), bytesOf(options.payload), long(0)])
+    this.#tail = Buffer.concat([bytesOf(''), bytesOf(options.payload), long(options.priority ?? 0)])
   }
 
   get #reads () { return this.#options.reads ?? true }

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { NodeRow } from '../../projections/nodes.js'
+import { noReport, type NodeRow } from '../../projections/nodes.js'
 import { drainRoutes } from './drain.js'
 import type { DrainOptions } from './drain.js'
 import { errorAnswers } from './errors.js'
@@ -16,6 +16,7 @@ export interface NodesAnswer {
 }
 
 const integer = { type: 'integer' }
+const number = { type: 'number' }
 
 const rowSchema = {
   type: 'object',
@@ -36,12 +37,25 @@ const rowSchema = {
     reported: {
       type: 'object',
       description: 'load, all 0 until the first report',
-      required: ['connections', 'eventLoopUtilization', 'rssBytes', 'memoryBytesMax'],
+      required: Object.keys(noReport),
       properties: {
         connections: integer,
         eventLoopUtilization: { type: 'number', description: '0 to 1' },
         rssBytes: integer,
         memoryBytesMax: integer,
+        cpuCores: { type: 'number', description: 'cores that the process used, in the mean' },
+        loopDelayP50Ms: { type: 'number', description: 'how late the event loop was; percentiles' },
+        loopDelayP90Ms: number,
+        loopDelayP99Ms: number,
+        ackP50Ms: { type: 'number', description: 'from the append of an uplink until its ack, of a sample; 0 for none' },
+        ackP90Ms: number,
+        ackP99Ms: number,
+        waitMs: { type: 'number', description: 'what an uplink waited for the process between its read and its fold' },
+        waitMsMax: { type: 'number', description: 'above it there is overload; 0: it is not looked for' },
+        admissionLevel: {
+          type: 'number',
+          description: 'priorities that are refused, from -4 on, and of the next one the share of users; 0: none',
+        },
       },
     },
     startedAtMs: integer,

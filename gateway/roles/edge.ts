@@ -22,6 +22,7 @@ import { listenTcp } from '../edge/tcp.js'
 import { TokenVerifier } from '../edge/token.js'
 import { webSocketRoute } from '../edge/websocket.js'
 import { tokenIssuers } from '../issuers.js'
+import type { NodeLoad } from '../load.js'
 import { Memory, processMemory } from '../memory.js'
 import type { GatewayMetrics } from '../metrics.js'
 import type { NodeIdentity } from '../node.js'
@@ -61,9 +62,9 @@ export class EdgeRole implements DrainingEdge {
   draining = 0
 
   constructor (
-    { log, links }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable,
+    { log, links, commits }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable,
     readonly metrics: GatewayMetrics, readonly config: Config, logger: Logger, health: Health,
-    readonly tls: ServerTls | undefined
+    readonly tls: ServerTls | undefined, readonly load: NodeLoad
   ) {
     const { nodeId } = identity
     const partitions = log.partitions(ledger)
@@ -98,14 +99,20 @@ export class EdgeRole implements DrainingEdge {
         return appended
       },
       appendLater: (partition, entry) => { edge.appendLater(partition, entry) },
-      priorityMin: () => memory.priorityMin,
-      admits: transport => this.#admits(transport),
+      reads: load.reads,
+      bears: (userId, priority, heldBytes) =>
+        priority >= memory.priorityMin && load.overload.admits(userId, priority, heldBytes),
+      admits: (transport, userId) =>
+        this.#admits(transport) && (userId === undefined || load.overload.admitsConnect(userId)),
       alternates: transport => this.#alternates(transport),
       lookAround: async transport => { if (this.#alternates(transport).length === 0) await nodeTable.rows() },
       sentAwayMs: () => this.#nodeTable.hasPeer(nodeId) ? peerRetryMs : redirectRetryMs,
       opened: connection => { edge.opened(connection) },
       reportSoon: connection => { reports.add(connection) },
-      stopwatch: new Stopwatch(metrics.uplinkTimed),
+      stopwatch: new Stopwatch(timed => {
+        metrics.uplinkTimed(timed.logMs, timed.accessMs)
+        load.acked(timed)
+      }, commits),
       count: metrics.edge,
       failed: (what, error, fields) => { logger.error({ err: error, ...fields }, what) },
     }

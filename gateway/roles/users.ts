@@ -3,6 +3,7 @@ import type { PartitionDeps } from '../../actors/partition.js'
 import { partitionLimits } from '../../actors/partition-limits.js'
 import type { ActorSystem } from '../../actors/system.js'
 import { startUsers, type Users } from '../../actors/users.js'
+import type { WaitProbe } from '../../actors/wait-probe.js'
 import { type Rejected, rejectedRecord, rejectedStream } from '../../ledger/rejected.js'
 import { ledger, type Stream, uplinks } from '../../schemas/streams.js'
 import type { Health } from '../../schemas/conditions.js'
@@ -16,7 +17,7 @@ const nothing = new Uint8Array(0)
 /** Owns this node's share of the ledger's partitions and runs the user actors of it. */
 export async function startUsersRole (
   { log, snapshots, tables, links, cutting }: Stores, system: ActorSystem, metrics: GatewayMetrics, logger: Logger,
-  health: Health
+  health: Health, folds: WaitProbe
 ): Promise<Users> {
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
   const record = (stream: Stream<any>, what: SetAside, partition: number, record: Rejected) => {
@@ -31,6 +32,7 @@ export async function startUsersRole (
     system,
     links,
     limits: partitionLimits,
+    folds,
     settled: metrics.settled,
     setAside (entry, partition, offset, error) {
       const position = `${partition}@${offset}`

@@ -69,6 +69,7 @@ export class SharedStores {
       snapshots: new SimulatedSnapshots(this.snapshots, channel('snapshots')),
       links,
       shared: true,
+      commits: () => 0,
       commitSeconds: () => 0,
       slowDisk: () => '',
       slowRedis: () => '',

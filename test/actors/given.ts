@@ -5,6 +5,7 @@ import { partitionLimits } from '../../actors/partition-limits.js'
 import { embeddedSnapshots } from '../../actors/snapshots-embedded.js'
 import type { Snapshots } from '../../actors/snapshots.js'
 import { startActors } from '../../actors/system.js'
+import { WaitProbe } from '../../actors/wait-probe.js'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
 import type { EventLog } from '../../ledger/log.js'
@@ -54,6 +55,7 @@ export async function given (t: Test, directory: string, overrides: Partial<Part
     system,
     links,
     limits,
+    folds: new WaitProbe(),
     settled: () => {},
     setAside: ({ userId }, _partition, offset, { message }) => { setAside.push({ userId, offset, message }) },
     userSetAside: (userId, _partition, _offset, { message }) => { usersAside.push(`${userId}: ${message}`) },

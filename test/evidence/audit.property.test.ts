@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { sum } from '../../evidence/audit/books.js'
 import type { Block } from '../../ledger/log.js'
+import { noReport } from '../../projections/nodes.js'
 import type { ConnectionOpened, Entry, LoginPolicy } from '../../schemas/facts.js'
 import type { ConnectionEnded, NodeEntry, UplinkAccepted } from '../../schemas/records.js'
 import { devices, longTtlMs, type Step, World } from '../actors/user/world.js'
@@ -93,7 +94,7 @@ function logOf (steps: readonly Step[], sizes: readonly number[]) {
 }
 
 function toldIn ({ epoch, startedAtMs, lastWordAtMs }: World['epochs'][number]): NodeEntry[] {
-  const fact = { type: 'NodeReported' as const, connections: 0, eventLoopUtilization: 0, rssBytes: 0, memoryBytesMax: 0 }
+  const fact = { type: 'NodeReported' as const, ...noReport }
   return [{ ...nodeStarted, epoch, atMs: startedAtMs }, { ...nodeStarted, epoch, atMs: lastWordAtMs, fact }]
 }
 

@@ -18,6 +18,8 @@ export interface BusyClientOptions {
   readonly userId: string
   readonly deviceId: string
   readonly transport: 'tcp' | 'ws'
+  /** Of its uplinks; 0 where it is left out. */
+  readonly priority?: number
   /** Uplinks that may be unacked. */
   readonly outstanding: number
   /** How often it looks whether it may send more; 10 where it is left out. */
@@ -40,6 +42,7 @@ export class BusyClient {
   readonly deviceId: string
   readonly transport: 'tcp' | 'ws'
   readonly sessionId: string
+  readonly #priority: number
   readonly #outstanding: number
   readonly #everyMs: number
   readonly #tolerated: ReadonlySet<string>
@@ -81,7 +84,8 @@ export class BusyClient {
   busy = true
 
   constructor (options: BusyClientOptions) {
-    const { userId, deviceId, transport, outstanding, everyMs = 10, tolerated = ofEndingNodes } = options
+    const { userId, deviceId, transport, priority = 0, outstanding, everyMs = 10, tolerated = ofEndingNodes } = options
+    this.#priority = priority
     this.#everyMs = everyMs
     this.#tolerated = tolerated
     this.userId = userId
@@ -183,7 +187,7 @@ export class BusyClient {
   }
 
   #send ({ seq, payload }: { seq: number, payload: string }): void {
-    this.#line?.send({ op: 'uplink', seq, service: '', payload: Buffer.from(payload), priority: 0 })
+    this.#line?.send({ op: 'uplink', seq, service: '', payload: Buffer.from(payload), priority: this.#priority })
   }
 
   #received (line: Line, frame: Frame): void {

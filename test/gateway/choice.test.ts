@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { chooseAlternates, chooseEndpoints, guardedUpdate, isShedding, spareCapacity } from '../../gateway/choice.js'
-import type { NodeRow } from '../../projections/nodes.js'
+import { noReport, type NodeRow } from '../../projections/nodes.js'
 
 const nowMs = 100_000
 
@@ -18,7 +18,7 @@ function row (nodeId: string, more: Partial<NodeRow> = {}, load: Partial<NodeRow
     connectionsMax: 1000,
     leaseMs: 15_000,
     state: 'up',
-    reported: { connections: 0, eventLoopUtilization: 0, rssBytes: 0, memoryBytesMax: 1000, ...load },
+    reported: { ...noReport, memoryBytesMax: 1000, ...load },
     startedAtMs: 1000,
     reportedAtMs: 95_000,
     aliveUntilMs: 110_000,
@@ -91,6 +91,19 @@ t.test('chooseEndpoints', async t => {
     t.equal(new Set(Array.from({ length: 50 }, () => choose(nodes, { random })[0])).size, 3)
   })
 
+  t.test('names a node to fewer as uplinks wait there, and to nobody before any of them is refused', async t => {
+    const waits = (waitMs: number, admissionLevel = 0) => ({ waitMs, waitMsMax: 20, admissionLevel })
+    const nodes = [row('calm', {}, waits(0)), row('busy', {}, waits(15)), row('over', {}, waits(19.5)), row('sheds', {}, waits(8, 4.1))]
+    const random = seeded(5)
+    const first = Array.from({ length: 2_000 }, () => choose(nodes, { random })[0])
+    const share = (url: string) => first.filter(each => each === url).length / first.length
+    t.ok(Math.abs(share('wss://busy') - 0.2) < 0.05, `${share('wss://busy')}`)
+    t.equal(share('wss://over'), 0)
+    t.equal(share('wss://sheds'), 0)
+    t.strictSame(nodes.map(isShedding), [false, false, true, true])
+    t.equal(spareCapacity(row('off', {}, { waitMs: 500 })), 1_000, 'where nobody looks for overload, waits say nothing')
+  })
+
   t.test('answers with draining nodes when there are no others, and with nothing when all are dead', async t => {
     t.strictSame(choose([row('a', dead), row('b', draining)]), ['wss://b'])
     t.strictSame(choose([row('a', dead), row('b', { state: 'lost', aliveUntilMs: 0 })]), [])
@@ -144,6 +157,9 @@ t.test('chooseEndpoints', async t => {
     eventLoopUtilization: fc.double({ min: 0, max: 1, noNaN: true }),
     rssBytes: fc.nat(1100),
     memoryBytesMax: fc.constantFrom(0, 1000),
+    waitMs: fc.constantFrom(0, 5, 19, 40),
+    waitMsMax: fc.constantFrom(0, 20),
+    admissionLevel: fc.constantFrom(0, 0, 4.5),
   })
   const anyNodes = fc.array(anyNode, { maxLength: 12 }).map(nodes => nodes.map((fields, i) => {
     const { region, state, aliveUntilMs, wsUrl, connectionsMax, ...load } = fields

@@ -36,6 +36,7 @@ t.test('readConfig', async t => {
       byteBurst: 4_194_304,
       userByteRate: 4_194_304,
       intakeBytesMax: 8_388_608,
+      overloadWaitMs: 20,
       memoryBytesMax: 0,
       retentionMs: 604_800_000,
       retentionBytes: undefined,

@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { takeFrames } from '../../gateway/edge/tcp-frames.js'
-import { nodeRows } from '../../projections/nodes.js'
+import { noReport, nodeRows } from '../../projections/nodes.js'
 import { encodeFrame } from '../../schemas/frame-codec.js'
 import type { ClientFrame, Frame } from '../../schemas/frames.js'
 import { partitionOf } from '../../schemas/partitioning.js'
@@ -173,7 +173,7 @@ t.test('An edge that wants nobody', async t => {
 
   t.test('for it is too busy, names the others, but lets in who would have nowhere to go', async t => {
     const edges = await TwoEdges.start(t)
-    const load = { connections: 1, eventLoopUtilization: 0.99, rssBytes: 1, memoryBytesMax: 100 }
+    const load = { ...noReport, connections: 1, eventLoopUtilization: 0.99, rssBytes: 1, memoryBytesMax: 100 }
     const partition = partitionOf('a', 2)
     const { epoch } = (await edges.a.nodeTable.rows()).rows.find(({ nodeId }) => nodeId === 'a')!
     const fact = { type: 'NodeReported', ...load } as const

@@ -7,6 +7,7 @@ import { identify, type NodeIdentity, NodeReporter } from '../../gateway/node.js
 import { startProjectionsRole } from '../../gateway/roles/projections.js'
 import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import type { Stores } from '../../gateway/stores.js'
+import { noReport } from '../../projections/nodes.js'
 import type { IndexedTables } from '../../projections/tables/tables.js'
 import { nobodyWatches } from '../../schemas/conditions.js'
 import type { Entry } from '../../schemas/facts.js'
@@ -297,7 +298,7 @@ async function given (t: Test) {
         log,
         tables,
         started: rest,
-        connections: () => reported().type.length,
+        load: () => ({ ...noReport, connections: reported().type.length }),
         lost: () => { events.push('lost') },
         replaced: () => { events.push('replaced') },
         drainRequested: ({ drainId }) => { events.push(drainId) },

@@ -4,6 +4,7 @@ import { tellOfNode } from '../../gateway/node.js'
 import { endConnections } from '../../gateway/orphans.js'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore, type Store } from '../../ledger/embedded/store.js'
+import { noReport } from '../../projections/nodes.js'
 import { routingKey } from '../../projections/routing.js'
 import { embeddedTables } from '../../projections/tables/embedded.js'
 import type { Entry, Fact } from '../../schemas/facts.js'
@@ -57,7 +58,7 @@ t.test('a slow disk takes ends of connections and reports of nodes when clients 
   t.equal(log.health().ok, false)
   const own = Promise.all([
     tellOfNode(log, { nodeId: 'n1', epoch: 1 }, {
-      type: 'NodeReported', connections: 1, eventLoopUtilization: 0, rssBytes: 1, memoryBytesMax: 2,
+      type: 'NodeReported', ...noReport, connections: 1,
     }),
     endConnections(log, tables, [0], () => true, 'its node is gone'),
   ])

@@ -2,10 +2,12 @@ import { type AddressInfo, connect, createServer } from 'node:net'
 import pino from 'pino'
 import type { Test } from 'tap'
 import { startActors } from '../../actors/system.js'
+import { WaitProbe } from '../../actors/wait-probe.js'
 import { readConfig } from '../../gateway/config.js'
 import { Drains } from '../../gateway/drain.js'
 import { describeDrain, requestDrain } from '../../gateway/drain-requests.js'
 import type { DrainState } from '../../gateway/drain-requests.js'
+import { NodeLoad } from '../../gateway/load.js'
 import { GatewayMetrics } from '../../gateway/metrics.js'
 import { type NodeIdentity, NodeReporter } from '../../gateway/node.js'
 import { NodeTable } from '../../gateway/node-table.js'
@@ -15,6 +17,7 @@ import { startProjectionsRole } from '../../gateway/roles/projections.js'
 import { startUsersRole } from '../../gateway/roles/users.js'
 import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import type { Stores } from '../../gateway/stores.js'
+import { noReport } from '../../projections/nodes.js'
 import { nobodyWatches } from '../../schemas/conditions.js'
 import { nodes } from '../../schemas/streams.js'
 import { jwtSecret, until } from '../faults/node-process.js'
@@ -44,7 +47,7 @@ export class TwoEdges {
     const stores = await openEmbeddedStores(config('a'), logger)
     const projections = await startProjectionsRole(stores, logger, nobodyWatches)
     const system = startActors()
-    const users = await startUsersRole(stores, system, new GatewayMetrics(), logger, nobodyWatches)
+    const users = await startUsersRole(stores, system, new GatewayMetrics(), logger, nobodyWatches, new WaitProbe())
     t.teardown(async () => {
       await users.stop()
       system.stop()
@@ -55,8 +58,10 @@ export class TwoEdges {
       const identity = { nodeId, epoch: Date.now() }
       const nodeTable = new NodeTable(stores.tables, stores.log.partitions(nodes), 60_000, nobodyWatches)
       const metrics = new GatewayMetrics()
+      const load = new NodeLoad(0, nobodyWatches)
+      t.teardown(load.start())
       const edge = new EdgeRole(
-        stores, system, identity, nodeTable, metrics, config(nodeId), logger, nobodyWatches, undefined)
+        stores, system, identity, nodeTable, metrics, config(nodeId), logger, nobodyWatches, undefined, load)
       const { connections } = stores.links
       return { identity, nodeTable, metrics, edge, connections, tcpPort: await edge.listen() }
     }
@@ -178,7 +183,7 @@ export class TestEdge {
         connectionsMax: 1_000,
         leaseMs: 60_000,
       },
-      connections: () => this.role.connections,
+      load: () => ({ ...noReport, connections: this.role.connections }),
       lost () {},
       replaced () {},
       drainRequested: request => { this.drains.requested(request) },

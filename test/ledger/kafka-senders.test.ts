@@ -9,6 +9,7 @@ import { readBatches } from '../../ledger/kafka/record-batch.js'
 import { produce, type PartitionBatch } from '../../ledger/kafka/record-apis.js'
 import { TopicBook } from '../../ledger/kafka/topic-book.js'
 import type { EventLog } from '../../ledger/log.js'
+import { noReport } from '../../projections/nodes.js'
 import { uplinks } from '../../schemas/streams.js'
 import { accepted } from './accepted.js'
 import { note, noteStream, until } from './log-contract.js'
@@ -102,7 +103,7 @@ t.test('appends to Kafka', async t => {
     } as unknown as EventLog
     await t.rejects(append(3, text), { code: 'ledger-unavailable' }, 'where clients find none')
     await tellOfNode(log, { nodeId: 'n1', epoch: 1 }, {
-      type: 'NodeReported', connections: 1, eventLoopUtilization: 0, rssBytes: 1, memoryBytesMax: 2,
+      type: 'NodeReported', ...noReport, connections: 1,
     })
     t.equal(requests.length, 1, 'with the very next request')
     t.equal(requests[0]![0]!.topic, nodesTopic, 'at its beginning')

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { noReport } from '../../projections/nodes.js'
 import type { ConnectionClosed, ConnectionOpened, Entry } from '../../schemas/facts.js'
 import type { NodeEntry, NodeFact } from '../../schemas/records.js'
 import * as facts from '../facts.js'
@@ -36,7 +37,7 @@ export const started: NodeFact = {
 }
 
 export function reported (connections = 10): NodeFact {
-  return { type: 'NodeReported', connections, eventLoopUtilization: 0.2, rssBytes: 100, memoryBytesMax: 1000 }
+  return { type: 'NodeReported', ...noReport, connections, eventLoopUtilization: 0.2, rssBytes: 100, memoryBytesMax: 1000 }
 }
 
 const users = ['ann', 'bob', 'cleo']

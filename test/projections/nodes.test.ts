@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { lastDrain, nodeRow, nodeRows, nodes } from '../../projections/nodes.js'
+import { lastDrain, noReport, nodeRow, nodeRows, nodes } from '../../projections/nodes.js'
 import type { NodeEntry, NodeFact } from '../../schemas/records.js'
 import { node, reported, started, withRepeats } from './given.js'
 import { followedBy } from './followed-by.js'
@@ -36,7 +36,7 @@ t.test('a node that started and reported', async t => {
       connectionsMax: 1000,
       leaseMs: 15_000,
       state: 'up',
-      reported: { connections: 10, eventLoopUtilization: 0.2, rssBytes: 100, memoryBytesMax: 1000 },
+      reported: { ...noReport, connections: 10, eventLoopUtilization: 0.2, rssBytes: 100, memoryBytesMax: 1000 },
       startedAtMs: 100,
       reportedAtMs: 5000,
       aliveUntilMs: 20_000,

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore, type Store } from '../../ledger/embedded/store.js'
 import { History } from '../../projections/history.js'
-import { nodes as nodesProjection } from '../../projections/nodes.js'
+import { nodes as nodesProjection, noReport } from '../../projections/nodes.js'
 import { presence } from '../../projections/presence.js'
 import { rebuild } from '../../projections/rebuild.js'
 import { routing, routingKey } from '../../projections/routing.js'
@@ -79,7 +79,7 @@ class Side {
       nodeId: 'n1',
       epoch: 1,
       atMs,
-      fact: { type: 'NodeReported', connections: atMs, eventLoopUtilization: 0, rssBytes: 1, memoryBytesMax: 1 },
+      fact: { type: 'NodeReported', ...noReport, connections: atMs },
     }])
   }
 

@@ -7,6 +7,7 @@ import { foreignBlocks, unknownFacts } from '../../schemas/foreign-blocks.js'
 import {
   fingerprintOf, headerBytes, readHeader, register, writeHeader, type AvroSchema,
 } from '../../schemas/single-object.js'
+import { noReport } from '../../projections/nodes.js'
 import * as streams from '../../schemas/streams.js'
 import { connectionCodec, wholeCodec } from '../../schemas/user-state.js'
 import { mutate } from './mutations.js'
@@ -197,6 +198,16 @@ t.test('what was saved of a connection before it said why it ends says nothing o
   t.strictSame({ ...connectionCodec.decode(Buffer.concat([header, type.toBuffer(saved)])) }, { ...saved, endCode: '', endReason: '' })
 })
 
+t.test('a report that was written before nodes told what they do says nothing of it', async t => {
+  const report = { connections: 3, eventLoopUtilization: 0.5, rssBytes: 7, memoryBytesMax: 8 }
+  const block = foreignBlock(loadSchema('history/nodes-3'), [
+    { nodeId: 'n1', epoch: 1, atMs: 5, fact: { 'ledgerline.NodeReported': report } },
+  ])
+  t.strictSame(streams.nodes.decodeBlock(block), [
+    { nodeId: 'n1', epoch: 1, atMs: 5, fact: { type: 'NodeReported', ...noReport, ...report } },
+  ])
+})
+
 t.test('the parts of saved states are those that are pinned here, or their old form is in schemas/history', async t => {
   const pinned = {
     head: '2d34bd427dd73bc2',
@@ -217,7 +228,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     downlinks: 'c74fe34ed54acc87',
     'downlinks.rejected': '2ede8b97b5b54b01',
     ledger: '459f0fc66d69458a',
-    nodes: '0dc7b082561986b6',
+    nodes: '8b0cb46dd6d22523',
     uplinks: 'a031128c9dd81240',
   }
   const now = [...Object.values(streams)].map(({ name, schema }) =>

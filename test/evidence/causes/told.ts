@@ -4,11 +4,13 @@ import { partitionLimits } from '../../../actors/partition-limits.js'
 import { embeddedSnapshots } from '../../../actors/snapshots-embedded.js'
 import { startActors } from '../../../actors/system.js'
 import { startUsers } from '../../../actors/users.js'
+import { WaitProbe } from '../../../actors/wait-probe.js'
 import { inquire } from '../../../evidence/inquiry.js'
 import { followDownlinks } from '../../../gateway/downlinks.js'
 import { embeddedLog } from '../../../ledger/embedded/log.js'
 import { openStore } from '../../../ledger/embedded/store.js'
 import type { EventLog, LogReader } from '../../../ledger/log.js'
+import { noReport } from '../../../projections/nodes.js'
 import type { Entry } from '../../../schemas/facts.js'
 import type { NodeFact } from '../../../schemas/records.js'
 import { partitionOf } from '../../../schemas/partitioning.js'
@@ -111,7 +113,7 @@ async function startNodes (log: EventLog, nowMs: number): Promise<void> {
   const epoch = nowMs - 20 * dayMs
   const texts = { region: '', roles: 'all', version: '', wsUrl: '', tcpUrl: '' }
   const started: NodeFact = { type: 'NodeStarted', ...texts, connectionsMax: 1, leaseMs: minuteMs }
-  const load = { connections: 1, eventLoopUtilization: 0, rssBytes: 0, memoryBytesMax: 0 }
+  const load = { ...noReport, connections: 1 }
   for (const [nodeId, reportedAtMs] of [['n1', nowMs], ['silent', nowMs - dayMs]] as const) {
     const node = { nodeId, epoch }
     await log.append(nodes, partitionOf(nodeId, log.partitions(nodes)), [
@@ -132,6 +134,7 @@ async function publish (t: Test, log: EventLog, store: Parameters<typeof embedde
     system,
     links: localLinks(),
     limits: partitionLimits,
+    folds: new WaitProbe(),
     settled () {},
     setAside ({ userId }, _partition, _offset, error) { t.fail(`an entry of ${userId} was set aside: ${error}`) },
     userSetAside (userId, _partition, _offset, error) { t.fail(`${userId} was set aside: ${error}`) },

@@ -7,6 +7,7 @@ import { Stopwatch } from '../../../actors/connection/stopwatch.js'
 import type { Wire } from '../../../actors/connection/wire.js'
 import type { Question } from '../../../actors/links.js'
 import { startActors } from '../../../actors/system.js'
+import { WaitProbe } from '../../../actors/wait-probe.js'
 import type { Welcome } from '../../../actors/user/effects.js'
 import { Edge } from '../../../gateway/edge/edge.js'
 import { GatewayError } from '../../../schemas/errors.js'
@@ -34,6 +35,7 @@ export function givenConnection (
   let now = 0
   let queuedBytes = 0
   let priorityMin = -Infinity
+  let isAdmitted: (userId: string | undefined) => boolean = () => true
   const verifying: Array<{ token: string, resolve: (identity: Identity) => void, reject: (err: unknown) => void }> = []
   const appends: Array<{ resolve: () => void, reject: (error: Error) => void }> = []
   const wire: Wire = {
@@ -79,15 +81,16 @@ export function givenConnection (
       return new Promise<void>((resolve, reject) => { appends.push({ resolve, reject }) })
     },
     appendLater (_partition, entry) { appended.push(entry) },
-    priorityMin: () => priorityMin,
-    admits: () => true,
+    reads: new WaitProbe(),
+    bears: (_userId, priority) => priority >= priorityMin,
+    admits: (_transport, userId) => isAdmitted(userId),
     alternates: () => [],
     lookAround: async () => {},
     sentAwayMs: () => 5_000,
     opened (connection) { edge.opened(connection) },
-    stopwatch: new Stopwatch(() => {}),
+    stopwatch: new Stopwatch(() => {}, () => 0),
     reportSoon () {},
-    count: { uplinks: 0, uplinksRefused: 0, downlinks: 0, signals: 0, slowFrames: 0, closed () {} },
+    count: { uplinks: 0, downlinks: 0, signals: 0, slowFrames: 0, refused () {}, closed () {} },
     failed (what, error) { if (!mayCrash) t.fail(`${what}: ${error}`) },
   }
   const system = startActors()
@@ -139,8 +142,10 @@ export function givenConnection (
     /** Its client reads too slowly. */
     queues (bytes: number) { queuedBytes = bytes },
     shedReaders () { edge.shedReaders() },
-    /** Memory is short: uplinks of a lower priority are refused. */
+    /** Uplinks of a lower priority are refused. */
     bearsFrom (priority: number) { priorityMin = priority },
+    /** Whether a client is to be taken, before it is known who it is, and afterwards. */
+    admitsWhen (isIn: typeof isAdmitted) { isAdmitted = isIn },
     /** The user actor says once more which uplinks the session has. */
     has (uplinkSeq: number) { this.welcome({ uplinkSeq }) },
     acked (seq: number) { this.tells(seq, []) },

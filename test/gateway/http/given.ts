@@ -1,7 +1,7 @@
 import pino from 'pino'
 import type { Block, EventLog } from '../../../ledger/log.js'
 import type { DownlinkCommand, UplinkAccepted } from '../../../schemas/records.js'
-import type { NodeRow } from '../../../projections/nodes.js'
+import { noReport, type NodeRow } from '../../../projections/nodes.js'
 import type { Stream } from '../../../schemas/streams.js'
 import { ApiKeys } from '../../../gateway/keys/api-keys.js'
 import type { KickCommand } from '../../../gateway/kick.js'
@@ -24,7 +24,7 @@ export const node: NodeRow = {
   tcpUrl: 'tcp://n1:9100',
   connectionsMax: 10,
   leaseMs: 15_000,
-  reported: { connections: 5, eventLoopUtilization: 0.5, rssBytes: 1, memoryBytesMax: 2 },
+  reported: { ...noReport, connections: 5, eventLoopUtilization: 0.5, rssBytes: 1, memoryBytesMax: 2 },
   startedAtMs: 1,
   reportedAtMs: 2,
   aliveUntilMs: 15_002,
