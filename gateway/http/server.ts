@@ -100,8 +100,6 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
     }),
     loggerInstance: deps.logger,
     logController: new LogController({ disableRequestLogging: true }),
-    // A payload may be escaped to six times its bytes, and a thousand user ids come with it.
-    bodyLimit: Math.max(1_048_576, 6 * deps.frameBytesMax + 524_288),
     return503OnClosing: false, // that answer would lack the code; `refuseWhenClosing` does it
     routerOptions: { maxParamLength: 2048 },
     ajv: {
@@ -115,7 +113,8 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
     clientErrorHandler: (err, socket) => { answerClientError(err, socket, proxied?.headerRefused) },
   }) as unknown as FastifyInstance
   app.setErrorHandler(answerError)
-  parseJsonStrictly(app)
+  // A payload may be escaped to six times its bytes, and a thousand user ids come with it.
+  parseJsonStrictly(app, Math.max(1_048_576, 6 * deps.frameBytesMax + 524_288))
   app.addSchema(errorSchema)
   endRefusedUpgrades(app)
   answerBrowsers(app, deps.isAllowedOrigin)

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { FastifySchemaValidationError, SchemaErrorDataVar } from 'fastify/types/schema.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { didYouMean } from '../../schemas/nearest.js'
+import { readBody } from './body.js'
 import { HttpError } from './errors.js'
 import { wantedText } from './shapes.js'
 import { connectPath } from './sockets.js'
@@ -59,25 +60,25 @@ export function refuseUnknownParameters (app: FastifyInstance): void {
 }
 
 /** JSON in UTF-8 and nothing else: a byte that is none would be stored as U+FFFD, and the sender never know. */
-export function parseJsonStrictly (app: FastifyInstance): void {
+export function parseJsonStrictly (app: FastifyInstance, bodyBytesMax: number): void {
   const decoder = new TextDecoder('utf-8', { fatal: true })
   const parse = app.getDefaultJsonParser('error', 'error')
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    // Many clients name the type with every request. A route that wants a body still says so.
-    if (body.length === 0) {
-      done(null, undefined)
-      return
-    }
-    let text: string
-    try {
-      text = decoder.decode(body as Buffer)
-    } catch (cause) {
-      done(new GatewayError('bad-request', 'body: want JSON in UTF-8', { cause }))
-      return
-    }
-    parse(request, text, done)
+  app.addContentTypeParser('application/json', (request, payload, done) => {
+    readBody(payload, bodyBytesMax).then(body => textOf(body, decoder)).then(text => {
+      // Many clients name the type with every request. A route that wants a body still says so.
+      if (text === '') done(null, undefined)
+      else parse(request, text, done)
+    }, done)
   })
+}
+
+function textOf (body: Buffer, decoder: TextDecoder): string {
+  try {
+    return decoder.decode(body)
+  } catch (cause) {
+    throw new GatewayError('bad-request', 'body: want JSON in UTF-8', { cause })
+  }
 }
 
 /** For `schemaErrorFormatter`: names the field, what it got and what it wants. */

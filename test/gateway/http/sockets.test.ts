@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { get } from 'node:http'
 import { connect, type Socket } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import type { Test } from 'tap'
 import { webSocketRoute } from '../../../gateway/edge/websocket.js'
@@ -232,6 +234,30 @@ t.test('A request', async t => {
     await until(() => peer.ended)
     t.match(peer.received, /^HTTP\/1\.1 417 [^]*"code":"bad-request"[^]*Expect: want 100-continue/)
   })
+})
+
+t.test('A body in chunks of a byte makes the server hold no more than its bytes', async t => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const used = () => {
+    collect()
+    const { heapUsed, external } = process.memoryUsage()
+    return heapUsed + external
+  }
+  const { dial, open } = await given(t)
+  const peer = dial(lines('POST /v1/downlinks HTTP/1.1', 'host: a', `authorization: ${key.authorization}`,
+    'content-type: application/json', 'expect: 100-continue', 'transfer-encoding: chunked'))
+  await until(() => peer.received.includes('100 Continue'))
+  const before = used()
+  const wholes = 20
+  for (let i = 0; i < wholes; i++) peer.socket.write('1\r\n \r\n'.repeat(10_000))
+  const [socket] = open
+  await until(() => socket!.bytesRead >= wholes * 60_000)
+  await until(() => used() - before < 10 << 20, 50)
+  peer.received = ''
+  peer.socket.write('1\r\n"\r\n0\r\n\r\n')
+  await until(() => peer.received !== '')
+  t.match(peer.received, /^HTTP\/1\.1 400 [^]*"code":"bad-request"/, 'and it was all read')
 })
 
 t.test('A header that comes twice is seen behind thousands of others', async t => {
