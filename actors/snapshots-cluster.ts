@@ -16,6 +16,8 @@ export interface ClusterSnapshotsOptions {
   readonly identity: string
   /** A save failed, and is tried again. */
   readonly onFailed?: (error: unknown, partition: number) => void
+  /** A save that may have failed before has gone home, or is given up. */
+  readonly onSaved?: (partition: number) => void
   /** The copy of a partition was made anew, or the home of what was there before it. */
   readonly onFilled?: (partition: number, what: 'copy' | 'home', ms: number) => void
   /** First wait before a save is tried again; it doubles up to 20 times that. */
@@ -38,8 +40,10 @@ interface Assignment {
  * where it is behind: in a time that goes with the users of the partition, not with the length of the ledger.
  */
 export function clusterSnapshots (
-  { changelog, copy, identity, onFailed = () => {}, onFilled = () => {}, retryMs = 100 }: ClusterSnapshotsOptions
+  options: ClusterSnapshotsOptions
 ): RebuildableSnapshots & { close (): void } {
+  const { changelog, copy, identity, onFailed = () => {}, onSaved = () => {}, onFilled = () => {} } = options
+  const { retryMs = 100 } = options
   const assignments = new Map<number, Assignment>()
   const closed = new AbortController()
 
@@ -135,7 +139,10 @@ export function clusterSnapshots (
         await goHome(partition, assignment, next, changes)
         saved = copy.save(partition, next, changes)
         saved.catch(() => {}) // who saves is told below
-      }).finally(() => { pending.delete(changes) })
+      }).finally(() => {
+        pending.delete(changes)
+        onSaved(partition)
+      })
       assignment.writing = write.catch(() => {}) // its caller is told; the next one is tried on its own
       await write
       await saved

@@ -122,16 +122,13 @@ async function open (
   const onFailed = (error: unknown, partition: number) => {
     health.begin('snapshots', (error as Error).message, `partition ${partition}`)
   }
+  const onSaved = (partition: number) => { health.end('snapshots', `partition ${partition}`) }
   const snapshots = clusterSnapshots({
     changelog: kafka.changelog(statesName),
-    copy: redisSnapshots(redis, {
-      prefix,
-      identity,
-      onFailed,
-      onSaved: partition => { health.end('snapshots', `partition ${partition}`) },
-    }),
+    copy: redisSnapshots(redis, { prefix, identity, onFailed, onSaved }),
     identity,
     onFailed,
+    onSaved,
     onFilled: (partition, what, ms) => {
       const from = what === 'copy' ? 'Redis from Kafka' : 'Kafka from Redis'
       logger.info({ partition, ms: Math.round(ms) }, `saved states were copied to ${from}`)
