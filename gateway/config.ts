@@ -81,6 +81,8 @@ export interface Config extends StoreConfig {
   readonly byteRate: number
   readonly byteBurst: number
   readonly userByteRate: number
+  /** Frames a second of one user on this node; 0 for no limit, undefined for four times that of a connection. */
+  readonly userFrameRate: number | undefined
   /** Bytes a second that a frame which has begun must bring; 0 for none. */
   readonly byteRateMin: number
   /** Bytes read from sockets and not dealt with, of all connections of this node. */
@@ -178,6 +180,8 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   byteBurst: setting('BYTE_BURST', '4194304', integer(0, 2 ** 30), 'bytes at once of one connection; 0 for no limit'),
   userByteRate: setting('USER_BYTE_RATE', '4194304', integer(0, 2 ** 28),
     'bytes a second of one user on this node; 0 for no limit'),
+  userFrameRate: setting('USER_FRAME_RATE', undefined, integer(0, 1_000_000),
+    'frames a second of one user on this node; 0 for no limit, four times FRAME_RATE where it is not set'),
   byteRateMin: setting('BYTE_RATE_MIN', '512', integer(0, 4_096),
     'bytes a second that a frame which has begun must bring, after its first 10 s; 0 for none'),
   intakeBytesMax: setting('INTAKE_BYTES_MAX', '8388608', integer(1 << 20, 2 ** 40),

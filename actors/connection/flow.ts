@@ -4,46 +4,54 @@ import { hold } from './reading.js'
 /** How often those that are held are looked at. At the default rates a read is paid for in 64 ms at most. */
 const lookEveryMs = 20
 
-/** Seconds of its rate that a user may send at once. */
+/** Seconds of its rates that a user may send at once. */
 const userBurstS = 4
 
-export interface ByteRates {
+export interface FlowRates {
   /** Bytes a second and burst of one connection; 0 for no limit. */
   readonly byteRate: number
   readonly byteBurst: number
   /** Bytes a second that all connections of one user to this node may send; 0 for no limit. */
   readonly userByteRate: number
+  /** Frames a second of all of them; 0 for no limit. */
+  readonly userFrameRate: number
 }
 
-/** What all connections of a user share. */
-export interface UserFlow {
+interface Allowance {
   allowance: number
   allowanceAtMs: number
+}
+
+/** What all connections of a user share: bytes, and frames. */
+export interface UserFlow extends Allowance {
+  readonly frames: Allowance
   connections: number
 }
 
 /**
- * Bytes a second of a connection, and of a user. Whoever sends more is not read for as long as it takes to earn it, so
- * the kernel holds the client back: nothing that it sent is dropped, and nothing must be sent again. A read may go into
- * debt, for its size is known only once it is read.
+ * Bytes a second of a connection, bytes and frames a second of a user. Whoever sends more is not read for as long as it
+ * takes to earn it, so the kernel holds the client back: nothing that it sent is dropped, and nothing is to be sent
+ * again. A read may go into debt, for its size is known only once it is read, and its frames count for the next one.
  */
 export class Flow {
   readonly #users = new Map<string, UserFlow>()
   readonly #held = new Set<Connection>()
   #timer: NodeJS.Timeout | undefined
 
-  constructor (readonly rates: ByteRates, readonly nowMs: () => number = () => performance.now()) {}
+  constructor (readonly rates: FlowRates, readonly nowMs: () => number = () => performance.now()) {}
 
   /** Users that are remembered: those with a connection, and those that have not earned what they sent. */
   get users (): number { return this.#users.size }
 
   /** The connection is this user's from now on. */
   join (connection: Connection, userId: string): void {
-    if (this.rates.userByteRate === 0) return
+    const { userByteRate, userFrameRate } = this.rates
+    if (userByteRate === 0 && userFrameRate === 0) return
     let user = this.#users.get(userId)
     if (!user) {
-      const allowance = userBurstS * this.rates.userByteRate
-      user = { allowance, allowanceAtMs: Math.trunc(this.nowMs()), connections: 0 }
+      const allowanceAtMs = Math.trunc(this.nowMs())
+      const frames = { allowance: userBurstS * userFrameRate, allowanceAtMs }
+      user = { allowance: userBurstS * userByteRate, allowanceAtMs, frames, connections: 0 }
       this.#users.set(userId, user)
     }
     user.connections++
@@ -51,17 +59,22 @@ export class Flow {
   }
 
   read (connection: Connection, bytes: number): void {
-    const { byteRate, byteBurst } = this.rates
+    const { byteRate, byteBurst, userByteRate } = this.rates
     const { reading } = connection
     const { user } = reading
     if (user === undefined && byteRate === 0) return
     const nowMs = Math.trunc(this.nowMs())
     if (byteRate > 0 && byteBurst > 0) reading.allowance -= bytes
-    if (user) user.allowance -= bytes
+    if (user && userByteRate > 0) user.allowance -= bytes
     if (this.#mayRead(connection, nowMs) || this.#held.has(connection)) return
     this.#held.add(connection)
     reading.hold(connection, hold.rate)
     this.#timer ??= setInterval(() => { this.#look() }, lookEveryMs).unref()
+  }
+
+  /** Of what was read, so many frames are whole. */
+  received ({ reading: { user } }: Connection, frames: number): void {
+    if (user && this.rates.userFrameRate > 0) user.frames.allowance -= frames
   }
 
   /** The socket is gone. A user in debt is remembered, so that coming back pays nothing. */
@@ -75,23 +88,29 @@ export class Flow {
 
   /** Forgets users who have left and owe nothing; to be called now and then. */
   sweep (): void {
-    const { userByteRate } = this.rates
     const nowMs = Math.trunc(this.nowMs())
     for (const [userId, user] of this.#users) {
-      if (user.connections > 0) continue
-      if (this.#earn(user, userByteRate, userBurstS * userByteRate, nowMs)) this.#users.delete(userId)
+      if (user.connections === 0 && this.#earnOf(user, nowMs)) this.#users.delete(userId)
     }
   }
 
   #mayRead ({ reading }: Connection, nowMs: number): boolean {
-    const { byteRate, byteBurst, userByteRate } = this.rates
+    const { byteRate, byteBurst } = this.rates
+    const { user } = reading
     if (byteRate > 0 && byteBurst > 0) this.#earn(reading, byteRate, byteBurst, nowMs)
-    if (reading.user) this.#earn(reading.user, userByteRate, userBurstS * userByteRate, nowMs)
-    return reading.allowance >= 0 && (reading.user === undefined || reading.user.allowance >= 0)
+    if (user) this.#earnOf(user, nowMs)
+    return reading.allowance >= 0 && (user === undefined || (user.allowance >= 0 && user.frames.allowance >= 0))
+  }
+
+  /** @returns true where the user has as much of both as he may have */
+  #earnOf (user: UserFlow, nowMs: number): boolean {
+    const { userByteRate, userFrameRate } = this.rates
+    const hasBytes = this.#earn(user, userByteRate, userBurstS * userByteRate, nowMs)
+    return this.#earn(user.frames, userFrameRate, userBurstS * userFrameRate, nowMs) && hasBytes
   }
 
   /** @returns true where it has as much as it may have */
-  #earn (of: { allowance: number, allowanceAtMs: number }, rate: number, burst: number, nowMs: number): boolean {
+  #earn (of: Allowance, rate: number, burst: number, nowMs: number): boolean {
     const earned = Math.trunc((nowMs - of.allowanceAtMs) * rate / 1000)
     if (earned > 0) {
       of.allowance = Math.min(burst, of.allowance + earned)

@@ -107,6 +107,7 @@ export class Reading {
     this.#waitingFrames += frames
     this.#add(connection, taken)
     connection.edge.intake.tookFrames(frames)
+    connection.edge.flow.received(connection, frames)
   }
 
   /** A frame that is not whole yet takes `bytes`. */

@@ -38,6 +38,9 @@ const redirectRetryMs = 5_000
 /** Where a balancer may hand it to another node the next time. */
 const peerRetryMs = 1_000
 
+/** A user may send as much as so many of his connections, unless it is set. */
+const connectionsOfUser = 4
+
 const admissionSweepMs = 10_000
 const descriptorsSweepMs = 1_000
 
@@ -70,8 +73,8 @@ export class EdgeRole implements DrainingEdge {
     const partitions = log.partitions(ledger)
     const tokens = new TokenVerifier(tokenIssuers(config), config.clockToleranceMs, health)
     const reports = new Reports((partition, entries) => log.append(ledger, partition, entries, { reserved: true }))
-    const { byteRate, byteBurst, userByteRate } = config
-    const flow = new Flow({ byteRate, byteBurst, userByteRate })
+    const { byteRate, byteBurst, userByteRate, userFrameRate = connectionsOfUser * config.frameRate } = config
+    const flow = new Flow({ byteRate, byteBurst, userByteRate, userFrameRate })
     const context: EdgeContext = {
       nodeId,
       get nodeEpoch () { return identity.epoch },

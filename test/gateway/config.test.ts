@@ -35,6 +35,7 @@ t.test('readConfig', async t => {
       byteRate: 1_048_576,
       byteBurst: 4_194_304,
       userByteRate: 4_194_304,
+      userFrameRate: undefined,
       intakeBytesMax: 8_388_608,
       overloadWaitMs: 20,
       memoryBytesMax: 0,

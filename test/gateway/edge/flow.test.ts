@@ -1,13 +1,15 @@
 import t, { type Test } from 'tap'
-import { Flow } from '../../../actors/connection/flow.js'
+import { Flow, type FlowRates } from '../../../actors/connection/flow.js'
 import type { Frame } from '../../../schemas/frames.js'
 import { until } from '../node.js'
-import { type GivenConnection, openConnection, turn } from './given-connection.js'
+import { type GivenConnection, openConnection, ping, turn, uplinks } from './given-connection.js'
 
 /** Connections whose clock is the test's own. */
-async function given (t: Test, count: number, rates = { byteRate: 1_000, byteBurst: 4_000, userByteRate: 2_000 }) {
+async function given (
+  t: Test, count: number, rates: Partial<FlowRates> = { byteRate: 1_000, byteBurst: 4_000, userByteRate: 2_000 }
+) {
   const clock = { nowMs: 0 }
-  const flow = new Flow(rates, () => clock.nowMs)
+  const flow = new Flow({ byteRate: 0, byteBurst: 0, userByteRate: 0, userFrameRate: 0, ...rates }, () => clock.nowMs)
   const clients: GivenConnection[] = []
   for (let i = 0; i < count; i++) clients.push(await openConnection(t, {}, {}, undefined, flow))
   return { clock, flow, clients }
@@ -43,6 +45,31 @@ t.test('A connection', async t => {
     t.ok(clients[3]!.isPaused(), 'though it sent little itself')
     clock.nowMs = 700
     await until('both are read again', () => !clients.some(client => client.isPaused()))
+  })
+
+  t.test('shares the frames that its user may send with the others of that user', async t => {
+    const { clock, flow, clients: [first, second] } = await given(t, 2, { userFrameRate: 10 })
+    let seq = 0
+    const sendMany = async (client: GivenConnection, count: number) => {
+      client.received(...uplinks(seq + 1, seq + count))
+      seq += count
+      await turn()
+    }
+    await sendMany(first!, 45)
+    t.notOk(first!.isPaused(), 'a read may go into debt')
+    second!.received(ping())
+    await turn()
+    t.ok(second!.isPaused(), 'and the next one of the user is not read on')
+    t.equal(second!.written.at(-1)?.op, 'pong', 'though what was read is dealt with')
+    clock.nowMs = 700
+    await until('it is read again', () => !second!.isPaused())
+    for (const client of [first!, second!]) client.leaves(true)
+    await turn()
+    flow.sweep()
+    t.equal(flow.users, 1)
+    clock.nowMs = 5_000
+    flow.sweep()
+    t.equal(flow.users, 0)
   })
 
   t.test('leaves its debt behind for the next one of its user', async t => {

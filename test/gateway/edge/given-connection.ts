@@ -15,7 +15,7 @@ import type { ConnectionClosed, Entry } from '../../../schemas/facts.js'
 import type { Frame, ServerFrame } from '../../../schemas/frames.js'
 import { until } from '../node.js'
 
-const unlimited = new Flow({ byteRate: 0, byteBurst: 0, userByteRate: 0 })
+const unlimited = new Flow({ byteRate: 0, byteBurst: 0, userByteRate: 0, userFrameRate: 0 })
 
 /** Short, for the edge looks at its connections four times in each; the clock of the connections is the test's own. */
 const handshakeMs = 200
