@@ -212,6 +212,7 @@ async function timeAll (redis, log, tables) {
   }
   note(times, 'find the connections of a node', [await timed(countLost)])
   const had = found
+  const cpu = process.cpuUsage()
   note(times, `end them: ${had} facts in the ledger`, [
     await timed(() => endConnections(log, tables, all, isLost, 'its node is gone')),
   ])
@@ -220,6 +221,8 @@ async function timeAll (redis, log, tables) {
   note(times, 'until presence and routing show it', [performance.now() - endedMs])
   await settled(log, tables, ['connections'])
   note(times, 'until their history is written', [performance.now() - endedMs])
+  const { user, system } = process.cpuUsage(cpu)
+  note(times, 'CPU of this process from their end on', [(user + system) / 1_000])
   await countLost()
   if (found > 0) throw new Error(`${found} of ${had} are still there`)
 

@@ -45,6 +45,7 @@ const busyUsers = 1_000
 const requestsOfBusy = 1_000
 const answers = 2_000
 const lagAnswers = 15
+const appendEveryMs = 1_000
 const startsMax = 5
 const prefix = 'ledgerline'
 
@@ -257,7 +258,7 @@ async function ipConfig (node) {
   }
 }
 
-/** At rest, and while every partition of the ledger gets one entry after the other. */
+/** At rest, and while every partition of the ledger gets an entry now and then: somebody is always behind then. */
 async function lag (node) {
   const log = await openKafkaLog({
     brokers,
@@ -272,7 +273,10 @@ async function lag (node) {
     const fact = { type: 'DeliveryReported', connectionId: 'nobody', writtenSeq: 0, ackedSeq: 0 }
     const writers = Array.from({ length: partitions }, async (_, partition) => {
       const userId = `user-${partition}`
-      while (!over.signal.aborted) await log.append(ledger, partition, [{ userId, atMs: Date.now(), fact }])
+      while (!over.signal.aborted) {
+        await log.append(ledger, partition, [{ userId, atMs: Date.now(), fact }])
+        await wait(appendEveryMs)
+      }
     })
     await wait(3_000)
     const beside = await lagTimes(node)

@@ -34,7 +34,7 @@ export interface PartitionLag {
 }
 
 /** How long may be read what is behind; whoever asks waits two seconds for the answer. */
-const lookMsDefault = 1_000
+const lookMsDefault = 500
 const ledgerTables: readonly TableName[] = ['presence', 'routing']
 /** For the name of a group, where nobody follows. */
 const appends = ''
