@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import { type Clock, processClock } from '../ledger/clock.js'
 import { type ConditionName, conditions, type Health } from '../schemas/conditions.js'
 import type { Check, Readiness } from './http/health.js'
 
@@ -23,13 +24,6 @@ export interface HealthAnswer {
   readonly total: number
 }
 
-/** Milliseconds by a clock that nobody sets. */
-export interface HealthClock {
-  nowMs (): number
-  /** @returns what cancels it */
-  after (ms: number, task: () => void): () => void
-}
-
 interface Lasting {
   reason: string
   readonly sinceMs: number
@@ -50,21 +44,13 @@ export const troublesMax = 200
 
 const pollEveryMs = 1_000
 
-const processClock: HealthClock = {
-  nowMs: () => performance.now(),
-  after (ms, task) {
-    const timer = setTimeout(task, ms).unref()
-    return () => { clearTimeout(timer) }
-  },
-}
-
 /**
  * The one registry of what is wrong with this node (see `Health`). Kinds with many instances are logged once: a Redis
  * that goes away takes a hundred partitions with it, which is one trouble.
  */
 export class HealthRegistry implements Health {
   readonly #logger: Logger
-  readonly #clock: HealthClock
+  readonly #clock: Clock
   readonly #lasting = new Map<ConditionName, Map<string, Lasting>>()
   /** Kinds that the log was told of, and how many instances each has had. */
   readonly #told = new Map<ConditionName, { readonly sinceMs: number, instances: number }>()

@@ -7,3 +7,19 @@ const aheadMsMax = 60_000
 export function canBe (atMs: number, nowMs: number): boolean {
   return atMs <= nowMs + aheadMsMax && (atMs >= clockSetMs || nowMs < clockSetMs)
 }
+
+/** Milliseconds by a clock that nobody sets. */
+export interface Clock {
+  nowMs (): number
+  /** @returns what cancels it */
+  after (ms: number, task: () => void): () => void
+}
+
+/** That of this process, which does not live on for what is still to be done. */
+export const processClock: Clock = {
+  nowMs: () => performance.now(),
+  after (ms, task) {
+    const timer = setTimeout(task, ms).unref()
+    return () => { clearTimeout(timer) }
+  },
+}
