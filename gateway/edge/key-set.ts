@@ -1,4 +1,5 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
+import { type Circuit, CircuitBreaker } from '../../ledger/circuit.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Health } from '../../schemas/conditions.js'
 
@@ -18,7 +19,10 @@ export interface KeySetTimes {
   readonly pauseMs: number
   /** A `kid` that the key host does not have is not looked up again for as long. */
   readonly unknownMs: number
-  /** Of the requests that are made by themselves while there is trouble: the first wait, and the longest. */
+  /**
+   * Of the requests that are made by themselves while there is trouble: the first wait, and the longest. Nobody who
+   * comes meanwhile makes one, so the longest is also how late the end of the trouble may be noticed.
+   */
   readonly retryMs: number
   readonly retryMaxMs: number
 }
@@ -30,7 +34,7 @@ export const keySetTimes: KeySetTimes = {
   pauseMs: 1_000,
   unknownMs: 30_000,
   retryMs: 1_000,
-  retryMaxMs: 30_000,
+  retryMaxMs: 5_000,
 }
 
 /** Bytes of a key set: some hundred keys. */
@@ -61,10 +65,7 @@ export class KeySet {
   #next: Promise<void> | undefined
   /** When a `kid` was looked up in vain. */
   readonly #unknown = new Map<string, number>()
-  #failures = 0
-  #retry: NodeJS.Timeout | undefined
-  #retryAtMs = 0
-  #stopped = false
+  readonly #circuit: CircuitBreaker
 
   /** @param what whose keys they are, where there are several sets */
   constructor (url: string, health: Health, times = keySetTimes, what?: string) {
@@ -72,14 +73,27 @@ export class KeySet {
     this.#what = what
     this.#health = health
     this.#times = times
+    this.#circuit = new CircuitBreaker({
+      dependency: 'key-set',
+      failuresMax: 1, // those who would make it certain are clients, who would have to wait for that
+      waitMs: times.retryMs,
+      waitMsMax: times.retryMaxMs,
+      probe: () => this.#ask(),
+      away: reason => {
+        const inUse = this.#hasKeys ? '; the keys that were had last are in use' : ''
+        this.#health.begin('key-set', `${this.#url.origin}${this.#url.pathname}: ${reason}${inUse}`, this.#what)
+      },
+      back: () => { this.#health.end('key-set', this.#what) },
+    })
   }
+
+  get circuit (): Circuit { return this.#circuit }
 
   /** Asks for the keys, so that the first client does not wait for them. */
   start (): void { this.#ask().catch(() => {}) }
 
   stop (): void {
-    this.#stopped = true
-    clearTimeout(this.#retry)
+    this.#circuit.stop()
     this.#health.end('key-set', this.#what)
   }
 
@@ -104,8 +118,7 @@ export class KeySet {
   /** Keys that are old are asked for by whoever comes next, who waits for them; not while the host is in trouble. */
   async #refresh (): Promise<void> {
     const ageMs = now() - this.#hadAtMs
-    if (ageMs < this.#times.freshMs) return
-    if (this.#failures > 0 && this.#hasKeys) return
+    if (ageMs < this.#times.freshMs || this.#circuit.state !== 'closed') return
     await this.#ask().catch(() => {})
   }
 
@@ -146,6 +159,7 @@ export class KeySet {
   /** @throws GatewayError `key-set-unavailable` */
   async #askAnew (): Promise<void> {
     try {
+      this.#circuit.check()
       await (this.#running ? this.#askBehind(this.#running) : this.#ask())
     } catch (err) {
       throw this.#unavailable(err)
@@ -172,31 +186,17 @@ export class KeySet {
       const keys = createLocalJWKSet(await fetchKeys(this.#url, this.#times.timeoutMs))
       this.#keys = keys
       this.#hadAtMs = now()
-      this.#failures = 0
-      clearTimeout(this.#retry)
-      this.#retry = undefined
-      this.#health.end('key-set', this.#what)
-    } catch (err) {
-      this.#failed(err as Error)
+      this.#circuit.answered()
+    } catch (cause) {
+      const err = new Error(inWords(cause as Error), { cause })
+      this.#circuit.unanswered(err)
       throw err
     }
   }
 
-  #failed (err: Error): void {
-    if (this.#stopped) return
-    const inUse = this.#hasKeys ? '; the keys that were had last are in use' : ''
-    this.#health.begin('key-set', `${this.#url.origin}${this.#url.pathname}: ${inWords(err)}${inUse}`, this.#what)
-    const { retryMs, retryMaxMs } = this.#times
-    const waitMs = Math.min(retryMaxMs, retryMs * 2 ** Math.min(this.#failures++, 16))
-    clearTimeout(this.#retry)
-    this.#retryAtMs = now() + waitMs
-    this.#retry = setTimeout(() => { this.#ask().catch(() => {}) }, waitMs).unref()
-  }
-
   /** They come back once it has been tried again, and not all at once. */
   #unavailable (cause: unknown): GatewayError {
-    const untilMs = Math.max(0, this.#retryAtMs - now())
-    const retryAfterMs = Math.ceil(untilMs + this.#times.retryMs * (1 + 4 * Math.random()))
+    const retryAfterMs = Math.ceil(this.#circuit.retryAfterMs + this.#times.retryMs * (1 + 4 * Math.random()))
     return new GatewayError('key-set-unavailable', undefined, { cause, retryAfterMs })
   }
 }

@@ -2,6 +2,7 @@ import {
   decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey, type JWTVerifyOptions,
 } from 'jose'
 import type { Identity } from '../../actors/connection/connection.js'
+import type { Circuit } from '../../ledger/circuit.js'
 import type { Health } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { idWanted, isId } from '../../schemas/text.js'
@@ -36,6 +37,9 @@ export class TokenVerifier {
 
   start (): void { for (const { keySet } of this.#issuers) keySet?.start() }
   stop (): void { for (const { keySet } of this.#issuers) keySet?.stop() }
+
+  /** Before the hosts of key sets, one for each issuer that has one. */
+  circuits (): Circuit[] { return this.#issuers.flatMap(({ keySet }) => keySet?.circuit ?? []) }
 
   /**
    * @throws GatewayError `bad-token` for one that will never be good; `token-expired`, `token-early` or

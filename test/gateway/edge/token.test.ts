@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { type KeySetTimes, keySetTimes } from '../../../gateway/edge/key-set.js'
 import { TokenVerifier } from '../../../gateway/edge/token.js'
+import type { Circuit } from '../../../ledger/circuit.js'
 import type { TokenIssuer } from '../../../gateway/issuers.js'
 import { type Health, nobodyWatches } from '../../../schemas/conditions.js'
 import { jwtSecret, signedToken, until } from '../node.js'
@@ -90,7 +91,31 @@ t.test('A key host', async t => {
     t.equal(err.code, 'key-set-unavailable')
     await t.rejects(verifier.verify(await b.sign({ sub: 'ann' })), { code: 'key-set-unavailable' }, 'a new one may be good')
     host.has(a)
-    t.match(await verifier.verify(old), { userId: 'ann' })
+    await until('it is had again', () => verifier.verify(old).then(() => true, () => false))
+  })
+
+  t.test('that hangs lets nobody wait once that is known, and has one request at a time', async t => {
+    const { host, verifier } = await given(t, { timeoutMs: 60_000, retryMs: 1_000, retryMaxMs: 1_000 })
+    const a = await signer('a')
+    const token = await a.sign({ sub: 'ann' })
+    host.answers(500, '')
+    await t.rejects(verifier.verify(token), { code: 'key-set-unavailable' })
+    host.hangs()
+    await until('it is asked', () => host.requests === 2)
+    t.match(verifier.circuits(), [{ dependency: 'key-set', state: 'half-open', opened: 1 }])
+    const [{ refused }] = verifier.circuits() as [Circuit]
+    for (let i = 0; i < 20; i++) {
+      const err = await verifier.verify(token).catch(err => err)
+      t.equal(err.code, 'key-set-unavailable')
+      t.ok(err.retryAfterMs >= 1_000)
+    }
+    t.equal(host.requests, 2)
+    t.match(verifier.circuits(), [{ refused: refused + 20 }])
+    await host.refuse()
+    await host.listen()
+    host.has(a)
+    await until('it is well', () => verifier.verify(token).then(() => true, () => false))
+    t.match(verifier.circuits(), [{ state: 'closed', opened: 1 }])
   })
 
   t.test('that hangs does not hold up tokens of known keys', async t => {
