@@ -66,7 +66,7 @@ export class SchemaRegistry {
     const answer = await this.#ask(`/schemas/ids/${id}`)
     if (answer.errorCode === schemaNotFound) return undefined
     const { schema, schemaType = 'AVRO' } = answer.body
-    if (answer.status !== 200 || typeof schema !== 'string') throw new RegistryAway(answer.reason)
+    if (answer.status !== 200 || typeof schema !== 'string') throw new RegistryAway(answer.reason, true)
     return { text: schema, schemaType: String(schemaType) }
   }
 
@@ -118,10 +118,10 @@ export class SchemaRegistry {
       const { message, code = '' } = err as NodeJS.ErrnoException
       const reason = tlsReasons.find(([pattern]) => pattern.test(code))?.[1]
       if (reason !== undefined) throw new RegistryRefuses(`${reason} (${code})`, { cause: err })
-      throw new RegistryAway(message, { cause: err })
+      throw new RegistryAway(message, false, { cause: err })
     }
     if (answer.status === 401 || answer.status === 403) throw new RegistryRefuses(`${answer.reason}: ${login}`)
-    if (answer.status >= 500 || answer.status === 429) throw new RegistryAway(answer.reason)
+    if (answer.status >= 500 || answer.status === 429) throw new RegistryAway(answer.reason, true)
     return answer
   }
 }
@@ -142,6 +142,9 @@ export interface RegisteredSchema {
 /** The registry can not be asked now; the same question may be answered later. */
 export class RegistryAway extends Error {
   override readonly name = 'RegistryAway'
+
+  /** @param answered something did answer, be it a proxy before it, and other questions may fare better */
+  constructor (message: string, readonly answered: boolean, options?: ErrorOptions) { super(message, options) }
 }
 
 const login = 'check user and password in SCHEMA_REGISTRY_URL, or SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD'

@@ -13,7 +13,7 @@ export interface LagOptions {
 /** Why somebody may be behind. */
 const ofStreams: ReadonlySet<ConditionName> = new Set([
   'ledger', 'appends', 'refused', 'topics', 'throttled', 'followers', 'cut-back', 'users', 'snapshots', 'uplinks', 'tables',
-  'connections', 'downlinks',
+  'connections', 'downlinks', 'schema-registry',
 ])
 
 const count = { type: 'integer', minimum: 0 }

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Health, nobodyWatches } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
-import type { RegisteredSchema, SchemaRegistry } from '../../schemas/registry.js'
+import { RegistryAway, type RegisteredSchema, type SchemaRegistry } from '../../schemas/registry.js'
 import { register, type AvroSchema } from '../../schemas/single-object.js'
 import type { RecordStream, Stream } from '../../schemas/streams.js'
+import { CircuitBreaker } from '../circuit.js'
 import type { AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange } from '../log.js'
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import { decodeForeign, decoderOf, isRecordStream, room, singleObjectFormat, type RecordFormat } from './format.js'
@@ -22,6 +24,7 @@ const foreignMax = 1_000
 const refusedMax = 1_000
 const refusedMs = 10_000
 const schemaCharsMax = 1 << 18
+/** For one schema, and for a registry that does not answer at all. */
 const retryMsMin = 100
 const retryMsMax = 5_000
 
@@ -34,26 +37,42 @@ export class ConfluentFormat implements RecordFormat {
   readonly #foreign = new Map<number, bigint>()
   readonly #refused = new Map<number, { readonly reason: string, readonly untilMs: number }>()
   readonly #learning = new Map<number, Promise<void>>()
+  /** Many partitions may wait for as many schemas: one that does not answer is asked by a single probe at a time. */
+  readonly circuit: CircuitBreaker
 
   /**
    * Registers the schema of each stream as that of the values of its topic.
    *
+   * @param health told of schemas that can't be had, as long as somebody waits for them
    * @throws Error in words when the registry does not answer, or finds one incompatible
    */
   static async open (
-    registry: SchemaRegistry, topicPrefix: string, streams: ReadonlyArray<RecordStream<any>>, failed: Failed
+    registry: SchemaRegistry, topicPrefix: string, streams: ReadonlyArray<RecordStream<any>>, failed: Failed,
+    health = nobodyWatches
   ): Promise<ConfluentFormat> {
     const ids = new Map<string, number>()
     // One after the other: subjects that come at once with the same schema are a conflict to some registries.
     for (const { name, schema } of streams) {
       if (!ids.has(name)) ids.set(name, await registry.register(`${topicPrefix}.${name}-value`, schema))
     }
-    return new ConfluentFormat(registry, ids, failed)
+    return new ConfluentFormat(registry, ids, failed, health)
   }
 
   private constructor (
-    readonly registry: SchemaRegistry, readonly ids: ReadonlyMap<string, number>, readonly failed: Failed
-  ) {}
+    readonly registry: SchemaRegistry, readonly ids: ReadonlyMap<string, number>, readonly failed: Failed,
+    readonly health: Health
+  ) {
+    const [known = 1] = ids.values()
+    this.circuit = new CircuitBreaker({
+      dependency: 'schema-registry',
+      failuresMax: 1,
+      waitMs: retryMsMin,
+      waitMsMax: retryMsMax,
+      probe: () => registry.schema(known).catch(err => { if (!isAnswer(err)) throw err }),
+    })
+  }
+
+  close (): void { this.circuit.stop() }
 
   encode<T> (stream: RecordStream<T>, item: T): Buffer {
     const record = stream.encodeRecord(item)
@@ -84,14 +103,18 @@ export class ConfluentFormat implements RecordFormat {
 
   /** Asks until the registry has answered, or `signal` aborts. Never rejects. */
   async learn (id: number, signal: AbortSignal): Promise<void> {
+    const what = `schema ${id}`
     for (let waitMs = retryMsMin; !signal.aborted; waitMs = Math.min(2 * waitMs, retryMsMax)) {
       try {
-        return await this.#learnOnce(id)
+        await this.circuit.call(() => this.#learnOnce(id), isAnswer)
+        break
       } catch (err) {
-        this.failed('the schema registry does not answer', err as Error, { schemaId: id })
+        this.health.begin('schema-registry', (err as Error).message, what)
       }
+      await this.circuit.whenClosed(signal)
       await sleep(waitMs, undefined, { signal }).catch(() => {})
     }
+    this.health.end('schema-registry', what)
   }
 
   /** All partitions that meet a new schema wait for the same answer. */
@@ -123,6 +146,9 @@ export class ConfluentFormat implements RecordFormat {
     return id
   }
 }
+
+/** An error that says that the registry is there. */
+function isAnswer (err: unknown): boolean { return !(err instanceof RegistryAway) || err.answered }
 
 /** Undefined for a record of another format. */
 function idIn (bytes: Uint8Array): number | undefined {
@@ -202,6 +228,7 @@ export class RegistryLog implements EventLog {
 
   close (): Promise<void> {
     this.#closing.abort()
+    this.format.close()
     return this.log.close()
   }
 

@@ -8,6 +8,7 @@ import { singleObjectFormat } from '../../ledger/kafka/format.js'
 import { openKafkaLog } from '../../ledger/kafka/log.js'
 import { ConfluentFormat, RegistryLog } from '../../ledger/kafka/registry.js'
 import { rejectedStream } from '../../ledger/rejected.js'
+import type { Health } from '../../schemas/conditions.js'
 import type { DownlinkCommand, DownlinkRejected } from '../../schemas/records.js'
 import { SchemaRegistry } from '../../schemas/registry.js'
 import { downlinks, downlinksRejected, uplinks } from '../../schemas/streams.js'
@@ -53,7 +54,7 @@ function wire (id: number, body: Uint8Array): Buffer {
 
 /** Gives every schema an id, and none twice. */
 async function startOurRegistry (t: Test) {
-  const state = { away: false, incompatible: [] as string[], asked: [] as string[], authorization: '' }
+  const state = { away: false, cuts: false, incompatible: [] as string[], asked: [] as string[], authorization: '' }
   const schemas: string[] = []
   const server = createServer(async (request, response) => {
     const path = request.url!
@@ -62,6 +63,7 @@ async function startOurRegistry (t: Test) {
     state.asked.push(`${request.method} ${path}`)
     state.authorization = request.headers.authorization ?? ''
     const answer = (status: number, value: object) => { response.writeHead(status).end(JSON.stringify(value)) }
+    if (state.cuts) return response.destroy()
     if (state.away) return answer(503, { message: 'is being deployed' })
     const [, id] = /^\/base\/schemas\/ids\/(\d+)$/.exec(path) ?? []
     if (id !== undefined) {
@@ -172,12 +174,49 @@ t.test('Records in Confluent wire format', async t => {
   })
 })
 
+t.test('A registry that does not answer is asked by one at a time, whatever waits for it', async t => {
+  const { url, state, put } = await startOurRegistry(t)
+  const lasting = new Set<string>()
+  const health: Health = {
+    begin: (_name, _reason, what) => { lasting.add(what!) },
+    end: (_name, what) => { lasting.delete(what!) },
+  }
+  const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinks], never, health)
+  t.teardown(() => { format.close() })
+  const ids = Array.from({ length: 50 }, (_, i) => put({ ...theirSchema, doc: `${i}` }))
+  const before = state.asked.length
+  state.cuts = true
+  const leaving = new AbortController()
+  const learned = ids.map(id => format.learn(id, leaving.signal))
+  const isProbe = (path: string) => path === 'GET /base/schemas/ids/1' // of the schema that it has registered itself
+  await until(() => format.circuit.state !== 'closed' && lasting.size === 50)
+  await until(() => state.asked.slice(before).filter(isProbe).length >= 4)
+  const others = state.asked.slice(before).filter(path => !isProbe(path))
+  t.equal(others.length, 50, 'each that came before it was known has asked once')
+  t.equal(format.circuit.opened, 1)
+  state.cuts = false
+  await Promise.all(learned)
+  t.strictSame([...lasting], [])
+  t.equal(format.circuit.state, 'closed')
+
+  state.cuts = true
+  const late = format.learn(put({ ...theirSchema, doc: 'late' }), leaving.signal)
+  await until(() => format.circuit.state !== 'closed')
+  leaving.abort()
+  await late
+  t.strictSame([...lasting], [], 'who leaves waits no longer')
+})
+
 t.test('A stream whose writers register their own schemas', { skip: kafkaMissing() ?? false }, async t => {
   const { brokers } = await startKafka(t)
   const { url, state, put } = await startOurRegistry(t)
   const problems: string[] = []
   const failed = (what: string, error: Error) => { problems.push(`${what}: ${error.message}`) }
-  const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinks, downlinksRejected], failed)
+  const health: Health = {
+    begin: (name, reason, what) => { problems.push(`${name}, ${what}: ${reason}`) },
+    end: (name, what) => { problems.push(`${name}, ${what}: over`) },
+  }
+  const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinks, downlinksRejected], failed, health)
   const log = new RegistryLog(await openKafkaLog({
     brokers, topicPrefix: 'test', clientId: 'test', streams: [{ stream: downlinks, partitions: 1 }], format, failed,
   }), format)
@@ -247,7 +286,9 @@ t.test('A stream whose writers register their own schemas', { skip: kafkaMissing
     state.away = false
     await until(() => ids().includes('m4'))
     t.strictSame(ids().slice(-2), ['m2', 'm4'], 'and then in order')
-    t.match(problems[0], 'the schema registry does not answer: HTTP 503, is being deployed')
+    t.equal(problems[0], `schema-registry, schema ${id}: HTTP 503, is being deployed`)
+    t.equal(problems.at(-1), `schema-registry, schema ${id}: over`)
+    t.equal(format.circuit.state, 'closed', 'it did answer')
   })
 
   await t.test('can be left while the registry is away', async t => {
