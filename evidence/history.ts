@@ -45,16 +45,17 @@ export async function historyRanges (
 ): Promise<HistoryRange[]> {
   const count = log.partitions(connections)
   const partitions = userId === undefined ? Array.from({ length: count }, (_, i) => i) : [partitionOf(userId, count)]
-  const ranges: HistoryRange[] = []
-  for (const partition of partitions) {
-    const { first, next } = await log.bounds(connections, partition)
-    const since = sinceMs === undefined ? first : await log.offsetAt(connections, partition, sinceMs - earlyMs)
-    const until = untilMs === undefined ? next : await log.offsetAt(connections, partition, untilMs + lateMs)
-    const from = since > first ? since : first
-    const to = until < next ? until : next
-    if (from < to) ranges.push({ partition, from, to })
-  }
-  return ranges
+  const ranges = await Promise.all(partitions.map(async partition => {
+    const [{ first, next }, since, until] = await Promise.all([
+      log.bounds(connections, partition),
+      sinceMs === undefined ? undefined : log.offsetAt(connections, partition, sinceMs - earlyMs),
+      untilMs === undefined ? undefined : log.offsetAt(connections, partition, untilMs + lateMs),
+    ])
+    const from = since === undefined || since < first ? first : since
+    const to = until === undefined || until > next ? next : until
+    return { partition, from, to }
+  }))
+  return ranges.filter(({ from, to }) => from < to)
 }
 
 /**

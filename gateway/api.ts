@@ -92,6 +92,7 @@ function depsOf ({
     metrics: metrics.registry,
     readiness,
     health: () => health.answer(),
+    logAway: () => stores.logAway(),
     uplinks: { log, stream: uplinks },
     tls,
     proxied: {

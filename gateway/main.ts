@@ -254,6 +254,7 @@ function observe (
     commitSeconds: () => stores.commitSeconds(),
     tableLag: () => projections?.lag() ?? new Map(),
     conditionSeconds: () => health.seconds(),
+    circuits: () => [...stores.circuits(), ...edge?.circuits ?? []],
   })
 }
 

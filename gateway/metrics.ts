@@ -1,6 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { EdgeCounters } from '../actors/connection/connection.js'
 import type { DownlinkOutcome } from '../actors/user/effects.js'
+import type { Circuit, CircuitState } from '../ledger/circuit.js'
 import type { DrainCounters } from './drain.js'
 import type { Admission } from './http/auth.js'
 import type { Listener } from './server-tls.js'
@@ -21,10 +22,13 @@ export interface MetricsSources {
   commitSeconds (): number
   /** How long each health condition has lasted, 0 for those that are well. */
   conditionSeconds (): ReadonlyMap<string, number>
+  circuits (): readonly Circuit[]
 }
 
 /** What the partitions go on without; `<stream>.rejected` says which and why. */
 export type SetAside = 'entry' | 'user' | 'uplink'
+
+const circuitStates: Readonly<Record<CircuitState, number>> = { closed: 0, 'half-open': 1, open: 2 }
 
 /** 0.1 ms to 1.6 s, a quarter more each: a quantile between two of them is off by an eighth at most. */
 const secondsBuckets = Array.from({ length: 44 }, (_, i) => Number((0.0001 * 1.25 ** i).toPrecision(3)))
@@ -113,6 +117,33 @@ export class GatewayMetrics {
     this.#gauge('condition_seconds', help, ['condition'], gauge => {
       for (const [condition, seconds] of sources.conditionSeconds()) gauge.set({ condition }, seconds)
     })
+    this.#circuits(() => sources.circuits())
+  }
+
+  /** Of several circuits to one dependency the worst state, and what they have counted together. */
+  #circuits (circuits: () => readonly Circuit[]): void {
+    const state = 'Whether calls to a dependency go through: 0 closed, 1 half-open, 2 open'
+    this.#gauge('circuit_state', state, ['dependency'], gauge => {
+      const worst = new Map<string, number>()
+      for (const { dependency, state } of circuits()) {
+        worst.set(dependency, Math.max(worst.get(dependency) ?? 0, circuitStates[state]))
+      }
+      for (const [dependency, value] of worst) gauge.set({ dependency }, value)
+    })
+    const counted = (name: string, help: string, count: (circuit: Circuit) => number) => {
+      const counter: Counter = new Counter({
+        name: `ledgerline_${name}`,
+        help,
+        labelNames: ['dependency'],
+        registers: [this.registry],
+        collect () {
+          counter.reset()
+          for (const circuit of circuits()) counter.inc({ dependency: circuit.dependency }, count(circuit))
+        },
+      })
+    }
+    counted('circuit_opened_total', 'How often a circuit has opened', ({ opened }) => opened)
+    counted('circuit_refused_total', 'Calls that were refused because a circuit was not closed', ({ refused }) => refused)
   }
 
   /** Gauges, not counters: each drain begins at 0. */

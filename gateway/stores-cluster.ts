@@ -19,6 +19,7 @@ import type { Config } from './config.js'
 import { downlinksGroup } from './downlinks.js'
 import { kafkaAccess, sendsPasswordInClear } from './kafka-access.js'
 import { redisAccess } from './redis-access.js'
+import { RedisCircuits } from './redis-circuits.js'
 import { RedisLatency } from './redis-latency.js'
 import { checkRedis } from './redis-refusals.js'
 import { connectRedis, subscriberOf } from './redis.js'
@@ -28,6 +29,9 @@ import { registryAccess } from './registry-access.js'
 import type { Stores } from './stores.js'
 import { checkTopics } from './topic-record.js'
 import { retentionMsOf } from './topics.js'
+
+/** A connect waits for its answer for longer than this, and is refused only where that is known to be of no use. */
+const awayMs = 2_000
 
 /** What is derived from a partition of the ledger goes to the partition of the same number. */
 const ofUsers: ReadonlyArray<Stream<any>> = [uplinks, connections]
@@ -66,7 +70,7 @@ async function open (
     const ms = retentionMsOf(config, stream)
     return ms > 0 ? { retentionMs: ms } : {} // 0 is for ever
   }
-  const format = await formatOf(config, failed)
+  const format = await formatOf(config, failed, health)
   if (sendsPasswordInClear(config)) {
     logger.warn({ settings: 'KAFKA_SASL_MECHANISM, KAFKA_SSL' }, 'the login to Kafka can be read by whoever is on the way')
   }
@@ -101,7 +105,7 @@ async function open (
   const log: EventLog = format ? new RegistryLog(kafka, format) : kafka
   closers.push(() => log.close())
 
-  const { redis, control, publisher, subscriber } = await connectAll(config, logger, health, closers)
+  const { redis, control, publisher, subscriber, circuits } = await connectAll(config, logger, health, closers)
 
   const latency = new RedisLatency(control)
   closers.push(() => { latency.stop() })
@@ -150,6 +154,9 @@ async function open (
       partitions: new Map(kafka.lag(downlinksGroup).map(({ partition, next }) => [partition, next])),
     }],
     standing: () => kafka.standing(),
+    logAway: () => kafka.away(),
+    usersAway: () => circuits.users.some(({ openMs }) => openMs > awayMs) ? 'Redis does not answer' : '',
+    circuits: () => [kafka.circuit(), ...circuits.all.flatMap(each => each.all()), ...format ? [format.circuit] : []],
     slowDisk: () => '',
     slowRedis: () => latency.reason(),
     commits: () => 0, // brokers take what is sent side by side
@@ -180,7 +187,7 @@ function cuttingOf (
   }
 }
 
-/** What is closed by `closers`, and tells `health` while it is not connected, or to a replica. */
+/** What is closed by `closers`, and tells `health` while it is not connected, is not answered, or to a replica. */
 async function connectAll (config: Config, logger: Logger, health: Health, closers: Array<() => unknown>) {
   const { topicPrefix: prefix } = config
   const url = config.redisUrl!
@@ -199,12 +206,26 @@ async function connectAll (config: Config, logger: Logger, health: Health, close
     })
     return connection
   }
+  const guard = (connection: Redis | Cluster, what: string, dependency: string): RedisCircuits => {
+    const instance = (server: string) => server === '' ? what : `${what}, ${server}`
+    const circuits = new RedisCircuits(connection, {
+      dependency,
+      away (server, reason) { health.begin('redis', `Redis does not answer: ${reason}`, instance(server)) },
+      back (server) { health.end('redis', instance(server)) },
+    })
+    closers.push(() => { circuits.stop() })
+    return circuits
+  }
   const options = { ...redisAccess(config), onError }
   const redis = watched(await connectRedis(url, options), 'tables')
+  const tables = guard(redis, 'tables', 'redis-tables')
   await checkRedis(redis, prefix, redisNames(url))
   // Leases of nodes, and messages, must not wait behind what clients' traffic writes.
   const control = watched(await connectRedis(url, options), 'node table')
+  const nodeTable = guard(control, 'node table', 'redis-nodes')
   const publisher = watched(await connectRedis(url, options), 'links, out')
+  const links = guard(publisher, 'links, out', 'redis-links')
+  // It sends nothing but what it listens to, which is asked for until it is heard.
   const subscriber = watched(await subscriberOf(publisher, options), 'links, in')
   const master = 'the master of Redis'
   const unwatch = watchWrites(publisher, {
@@ -216,14 +237,16 @@ async function connectAll (config: Config, logger: Logger, health: Health, close
     writable: () => { health.end('redis', master) },
   })
   closers.push(unwatch)
-  return { redis, control, publisher, subscriber }
+  return {
+    redis, control, publisher, subscriber, circuits: { all: [tables, nodeTable, links], users: [tables, links] },
+  }
 }
 
 /** With its schemas registered; undefined where there is no registry. */
-async function formatOf (config: Config, failed: Failed): Promise<ConfluentFormat | undefined> {
+async function formatOf (config: Config, failed: Failed, health: Health): Promise<ConfluentFormat | undefined> {
   const { schemaRegistryUrl, topicPrefix } = config
   if (schemaRegistryUrl === undefined) return undefined
   const records = [...streams, ...streams.map(rejectedStream)].filter(isRecordStream)
   const registry = new SchemaRegistry(schemaRegistryUrl, registryAccess(config))
-  return await ConfluentFormat.open(registry, topicPrefix, records, failed)
+  return await ConfluentFormat.open(registry, topicPrefix, records, failed, health)
 }

@@ -53,6 +53,9 @@ export async function openEmbeddedStores (config: Config, logger: Logger): Promi
       bytesMax,
       backUp: (directory, options) => backUp({ env: store.env, path: config.dataDir }, directory, options),
       standing: () => [],
+      logAway: () => '',
+      usersAway: () => '',
+      circuits: () => [],
       groups: () => [], // nobody but this process writes here, so nothing waits in `downlinks`
       commits: () => store.metrics.commits,
       commitSeconds: () => store.metrics.commitMs / 1000,

@@ -1,5 +1,6 @@
 import type { LocalEnds, Links } from '../actors/links.js'
 import type { RebuildableSnapshots } from '../actors/snapshots.js'
+import type { Circuit } from '../ledger/circuit.js'
 import type { StandingPartition } from '../ledger/kafka/log.js'
 import type { EventLog } from '../ledger/log.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
@@ -33,6 +34,12 @@ export interface Stores {
   groups (): readonly FollowingGroup[]
   /** Partitions of the log that stand still for this process. */
   standing (): readonly StandingPartition[]
+  /** Why nothing of the log can be had or stored just now, in words; empty where it can, or nobody has tried. */
+  logAway (): string
+  /** Why no user actor can answer just now, for states or links are away, in words; empty where one may. */
+  usersAway (): string
+  /** Before what the stores are kept in, as far as that is in other processes. */
+  circuits (): readonly Circuit[]
   /** The node stops: what can't be stored now and can be had from the ledger again is not waited for. */
   stopping (): void
   /** Flushes and closes them all. The roles have stopped before. */

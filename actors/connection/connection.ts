@@ -50,6 +50,8 @@ export interface EdgeContext {
    * @returns false where the node bears none of this priority, or of this user, just now
    */
   bears (userId: string, priority: number, heldBytes: number): boolean
+  /** Why no user actor can answer just now, in words; empty where one may. */
+  usersAway (): string
   /**
    * False where the node is full, busy or leaving: `connect` is answered with `redirect`.
    *

@@ -3,7 +3,7 @@ import {
   clientBytesMax, idWanted, isId, isTextWithin, platformBytesMax, textWanted, tokenBytesMax, utf8Fits,
 } from '../../schemas/text.js'
 import type { Welcome } from '../user/effects.js'
-import { closeConnection, sendAwaySoon } from './close.js'
+import { closeConnection, ledgerRetryMs, sendAwaySoon } from './close.js'
 import { type Connection, type Identity, newConnectionId } from './connection.js'
 import { downlinkSeqMax } from './limits.js'
 import { endOf, isOfAnotherDevice, otherDevice, refusalOf } from './token.js'
@@ -38,6 +38,12 @@ export function open (connection: Connection, frame: Connect, identity: Identity
   // Others may have come in since it was asked who it is, and it is known now who that is.
   if (!edge.admits(wire.transport, identity.userId)) {
     sendAwaySoon(connection)
+    return
+  }
+  const away = edge.usersAway()
+  if (away !== '') {
+    // Nobody would welcome it, and the ledger would get two entries of each try.
+    closeConnection(connection, 'ledger-unavailable', away, { retryAfterMs: ledgerRetryMs() })
     return
   }
   life.open(edge.ticks(), endOf(edge, identity))

@@ -44,5 +44,6 @@ export async function backupsRoutes (app: FastifyInstance, { backup }: BackupsOp
 }
 
 async function * linesOf (events: AsyncIterable<BackupEvent>): AsyncGenerator<string> {
+  yield '' // sends the headers: it may take long to the first event
   for await (const event of events) yield ndjsonLine(event)
 }

@@ -170,6 +170,7 @@ export async function logRoutes (app: FastifyInstance, { logReader, streams }: L
     const chunks = logReader.readFrames?.(stream, partition, range) ?? encoded(logReader, stream, partition, range)
     reply.hijack()
     reply.raw.writeHead(200, { 'content-type': 'application/octet-stream', 'ledgerline-to': `${end}` })
+    reply.raw.flushHeaders() // it may take long to the first block
     await send(reply.raw, chunks, turn, signal).catch(err => {
       request.log.error({ err }, 'a read of the log broke off')
       reply.raw.destroy()

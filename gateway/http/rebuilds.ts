@@ -50,5 +50,6 @@ export async function rebuildsRoutes (app: FastifyInstance, { rebuild }: Rebuild
 }
 
 async function * linesOf (events: AsyncIterable<RebuildEvent>): AsyncGenerator<string> {
+  yield '' // sends the headers: it may take long to the first event
   for await (const event of events) yield ndjsonLine(event)
 }

@@ -17,7 +17,7 @@ import type { BansOptions } from './bans.js'
 import { answerBrowsers, safeHeaders } from './browsers.js'
 import { connectionsRoutes } from './connections.js'
 import type { ConnectionsOptions } from './connections.js'
-import { withDeadlines } from './deadlines.js'
+import { beginInTime, withDeadlines } from './deadlines.js'
 import { downlinksRoutes } from './downlinks.js'
 import type { DownlinksOptions } from './downlinks.js'
 import { answerClientError, answerError, errorSchema } from './errors.js'
@@ -84,6 +84,10 @@ export interface HttpDeps extends
   readonly socketLimits?: Partial<SocketLimits>
   /** For how long an answer of lines may have nothing to say; 15 s by default. */
   readonly silentMs?: number
+  /** When an answer must have begun that has no deadline of its own; by default later than all that have. */
+  readonly beginMs?: number
+  /** Why nothing of the log can be had just now, in words; empty where it can, or nobody knows. */
+  readonly logAway?: () => string
 }
 
 /** One HTTP port of protocol.md 5, not listening yet. Whom a route is for, and on which side, stands in access.ts. */
@@ -124,6 +128,7 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
   answerStrangePaths(app)
   giveAccess(app, { side, metricsOpen })
   refuseUnknownParameters(app)
+  beginInTime(app, deps.beginMs)
   keepLinesAwake(app, deps.silentMs ?? 15_000)
   tellIdleTimes(app)
   requireApiKeys(app, {

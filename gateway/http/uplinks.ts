@@ -90,9 +90,7 @@ async function cursorAfter (source: UplinksOptions, after: string | undefined): 
 /** Before all that there is, or behind it. */
 async function cursorAt ({ log, stream }: UplinksOptions, end: 'first' | 'next'): Promise<UplinkCursor> {
   const cursor = UplinkCursor.start(log.partitions(stream))
-  for (let partition = 0; partition < log.partitions(stream); partition++) {
-    cursor.move(partition, (await log.bounds(stream, partition))[end], 0)
-  }
+  for (const [partition, bounds] of (await boundsOf(log, stream)).entries()) cursor.move(partition, bounds[end], 0)
   return cursor
 }
 
@@ -103,8 +101,7 @@ async function cursorAt ({ log, stream }: UplinksOptions, end: 'first' | 'next')
  */
 async function hasGap ({ log, stream }: UplinksOptions, cursor: UplinkCursor): Promise<boolean> {
   let gap = false
-  for (let partition = 0; partition < log.partitions(stream); partition++) {
-    const { first, next } = await log.bounds(stream, partition)
+  for (const [partition, { first, next }] of (await boundsOf(log, stream)).entries()) {
     const { offset, index } = cursor.place(partition)
     if (offset > next || (offset === next && index > 0)) {
       throw new GatewayError('bad-request', 'querystring/after is ahead of the stream: it comes from another one')
@@ -112,6 +109,12 @@ async function hasGap ({ log, stream }: UplinksOptions, cursor: UplinkCursor): P
     gap ||= offset < first
   }
   return gap
+}
+
+/** Of all partitions, asked for together: one after the other they could take a multiple of what one may. */
+async function boundsOf (log: UplinksOptions['log'], stream: Stream<UplinkAccepted>) {
+  const partitions = Array.from({ length: log.partitions(stream) }, (_, partition) => partition)
+  return await Promise.all(partitions.map(partition => log.bounds(stream, partition)))
 }
 
 /** What a reader is told of one partition, in order: a block of it, or that some are gone. */
@@ -149,12 +152,10 @@ async function * toldOf (
   source: UplinksOptions, cursor: UplinkCursor, following: AbortSignal | undefined
 ): AsyncGenerator<Told> {
   const { log, stream } = source
-  const partitions = Array.from({ length: log.partitions(stream) }, (_, partition) => partition)
-  const ends = await Promise.all(partitions.map(async partition => (await log.bounds(stream, partition)).next))
+  const ends = (await boundsOf(log, stream)).map(({ next }) => next)
   yield * storedTold(source, cursor, ends)
   if (following === undefined) return
-  yield * merge(partitions.map(partition =>
-    withHoles(log, stream, partition, { from: ends[partition]!, signal: following })))
+  yield * merge(ends.map((from, partition) => withHoles(log, stream, partition, { from, signal: following })))
 }
 
 /**

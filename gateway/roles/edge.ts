@@ -6,6 +6,7 @@ import { Intake } from '../../actors/connection/intake.js'
 import { tickMs } from '../../actors/connection/lifetime.js'
 import { Stopwatch } from '../../actors/connection/stopwatch.js'
 import type { ActorSystem } from '../../actors/system.js'
+import type { Circuit } from '../../ledger/circuit.js'
 import type { Health } from '../../schemas/conditions.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import { ledger } from '../../schemas/streams.js'
@@ -65,7 +66,7 @@ export class EdgeRole implements DrainingEdge {
   draining = 0
 
   constructor (
-    { log, links, commits }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable,
+    { log, links, commits, usersAway }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable,
     readonly metrics: GatewayMetrics, readonly config: Config, logger: Logger, health: Health,
     readonly tls: ServerTls | undefined, readonly load: NodeLoad
   ) {
@@ -105,6 +106,7 @@ export class EdgeRole implements DrainingEdge {
       reads: load.reads,
       bears: (userId, priority, heldBytes) =>
         priority >= memory.priorityMin && load.overload.admits(userId, priority, heldBytes),
+      usersAway,
       admits: (transport, userId) =>
         this.#admits(transport) && (userId === undefined || load.overload.admitsConnect(userId)),
       alternates: transport => this.#alternates(transport),
@@ -154,6 +156,8 @@ export class EdgeRole implements DrainingEdge {
   get connections (): number { return this.#edge.connections }
 
   get memoryPressure (): number { return this.#memory.pressure }
+
+  get circuits (): readonly Circuit[] { return this.#tokens.circuits() }
 
   get intakeBytes (): number { return this.#edge.context.intake.bytes }
 

@@ -1,6 +1,7 @@
 import type { Health } from '../../schemas/conditions.js'
 import { bytesOfAll } from '../../schemas/sizes.js'
 import { ledger, type Stream } from '../../schemas/streams.js'
+import type { Circuit } from '../circuit.js'
 import type { AppendOptions, Position } from '../log.js'
 import { Pending } from '../pending.js'
 import { appendBytesMax, piecesOf } from '../pieces.js'
@@ -45,6 +46,11 @@ export class Appender {
   private storedAtMs = 0
   private pending = 0
   private readonly pendingBytes: Pending
+  /** As `Circuit` has them. */
+  private opened = 0
+  private refused = 0
+  /** As of the last look: to look costs more than an append may. */
+  private isAway = false
   private idle: (() => void) | undefined
   private closed = false
 
@@ -83,7 +89,10 @@ export class Appender {
     if (bytes > appendBytesMax && items.length > 1) return this.appendPieces(stream, topic, partition, items, options)
     const sender = this.senderOf(stream, topic, partition)
     const refusal = this.refusalOf(sender)
-    if (refusal !== '') return Promise.reject(unavailable(refusal))
+    if (refusal !== '') {
+      this.refused++
+      return Promise.reject(unavailable(refusal))
+    }
     try {
       this.pendingBytes.take(sender.share, bytes, reserved)
     } catch (err) {
@@ -137,6 +146,8 @@ export class Appender {
   health (): { ok: boolean, reason: string } {
     if (this.closed) return { ok: false, reason: 'the log is closed' }
     if (this.pendingBytes.full) return { ok: false, reason: 'too much waits to be written' }
+    const reason = this.away()
+    if (reason !== '') return { ok: false, reason }
     const nowMs = Date.now()
     const { sendDeadlineMs } = this.options
     for (const { stream, stuck, refusal, trouble } of this.senders.values()) {
@@ -144,6 +155,25 @@ export class Appender {
       if (stuck && nowMs - this.storedAtMs >= sendDeadlineMs) return { ok: false, reason: away(trouble) }
     }
     return { ok: true, reason: '' }
+  }
+
+  /**
+   * Why no broker answers: what was sent for a partition has had no answer for as long as a send may take, and nothing
+   * that was sent for any other one since. Empty where one answers, be it by a refusal, or nobody has tried.
+   */
+  away (): string {
+    const silent = this.closed ? undefined : this.silentSender()
+    if (silent && !this.isAway) this.opened++
+    this.isAway = silent !== undefined
+    return silent ? away(silent.trouble) : ''
+  }
+
+  circuit (): Circuit {
+    const { opened, refused } = this
+    const isAway = this.away() !== ''
+    const isTrying = isAway && [...this.senders.values()].some(({ silentSinceMs, state }) =>
+      silentSinceMs !== undefined && state === 'sent')
+    return { dependency: 'kafka', state: isTrying ? 'half-open' : isAway ? 'open' : 'closed', opened, refused }
   }
 
   /** Partitions that take no appends, each with why. */
@@ -173,6 +203,19 @@ export class Appender {
     for (const sender of this.senders.values()) sender.close(closed())
   }
 
+  private silentSender (): PartitionSender | undefined {
+    const silentToMs = Date.now() - this.options.sendDeadlineMs
+    let answeredAtMs = 0
+    let silent: PartitionSender | undefined
+    for (const sender of this.senders.values()) {
+      answeredAtMs = Math.max(answeredAtMs, sender.answeredAtMs)
+      // The one of last: another one's broker may have been away for longer, and alone.
+      if (sender.silentSinceMs !== undefined && sender.silentSinceMs <= silentToMs &&
+        sender.silentSinceMs > (silent?.silentSinceMs ?? 0)) silent = sender
+    }
+    return silent && silent.silentSinceMs! >= answeredAtMs ? silent : undefined
+  }
+
   private senderOf (stream: Stream<any>, topic: string, partition: number): PartitionSender {
     const key = `${topic}/${partition}`
     let sender = this.senders.get(key)
@@ -196,7 +239,8 @@ export class Appender {
   /** Why an append is not tried; empty where it is. */
   private refusalOf ({ state, refusal, stuck, trouble }: PartitionSender): string {
     if (state === 'refused') return refusal!
-    return stuck ? away(trouble) : ''
+    if (stuck) return away(trouble)
+    return this.isAway ? this.away() : '' // what was sent elsewhere is the probe
   }
 
   private count ({ appends }: Outgoing): void {

@@ -6,6 +6,7 @@ import type { AppendOptions, Block, EventLog, Follower, Following, Position, Rea
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import { Appender, type AppendMetrics } from './appender.js'
 import type { Changelog } from '../changelog.js'
+import type { Circuit } from '../circuit.js'
 import { changelogTopic, kafkaChangelog } from './changelog.js'
 import { Cluster, type ClusterOptions } from './cluster.js'
 import { deleteTo } from './cutting.js'
@@ -79,6 +80,10 @@ export interface KafkaLog extends EventLog {
   lag (group: string): PartitionLag[]
   /** Partitions that stand still for this process, as far as it follows them or appends to them. */
   standing (): StandingPartition[]
+  /** Why no broker takes anything, as far as appends have found out; empty where one does. */
+  away (): string
+  /** The same as a circuit: appends are refused while it is not closed, and what was sent is the probe. */
+  circuit (): Circuit
 }
 
 /** A partition that goes on for no follower of the group, or takes no appends. */
@@ -313,6 +318,10 @@ class Log implements KafkaLog {
       following.standing().map(standing => ({ stream, group, ...standing })))
     return [...followers, ...this.appender.standing().map(standing => ({ ...standing, group: undefined }))]
   }
+
+  away (): string { return this.appender.away() }
+
+  circuit (): Circuit { return this.appender.circuit() }
 
   close (): Promise<void> {
     this.ended ??= this.closeOnce()

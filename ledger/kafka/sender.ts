@@ -68,6 +68,9 @@ export class PartitionSender {
   trouble = ''
   /** When the batch that is being sent again was sent first, ms since 1970. */
   failingSinceMs: number | undefined
+  /** When its broker has said anything, and since when it has not while it was asked, ms since 1970. */
+  answeredAtMs = 0
+  silentSinceMs: number | undefined
   /** Why a person has to act; appends are let through now and then, to see whether that was done. */
   refusal: string | undefined
   outgoing: Outgoing | undefined
@@ -126,6 +129,7 @@ export class PartitionSender {
   }
 
   answered ({ errorCode, baseOffset }: Produced): void {
+    this.heard()
     if (this.state !== 'sent') return
     if (errorCode !== none) return this.failed(errorName(errorCode), judge(errorCode))
     if (baseOffset >= this.next) return this.stored(baseOffset)
@@ -141,6 +145,7 @@ export class PartitionSender {
   /** There was no answer to its request, or none could be made. */
   unanswered (err: unknown): void {
     if (this.state !== 'sent' && this.state !== 'ready') return
+    this.unheard()
     this.failed((err as Error).message, judgeError(err))
   }
 
@@ -210,13 +215,24 @@ export class PartitionSender {
     if (node === undefined) return this.retry('has no leader', true)
     try {
       const errorCode = await this.deps.probe(node, this.topic, this.partition)
+      this.heard()
       if (this.state !== 'waiting') return
       if (errorCode !== invalidRecord && errorCode !== none) return this.failed(errorName(errorCode), judge(errorCode))
       this.heal()
       this.goOn()
     } catch (err) {
+      this.unheard()
       if (this.state === 'waiting') this.failed((err as Error).message, judgeError(err))
     }
+  }
+
+  private heard (): void {
+    this.answeredAtMs = Date.now()
+    this.silentSinceMs = undefined
+  }
+
+  private unheard (): void {
+    this.silentSinceMs ??= Math.max(this.outgoing?.startedMs ?? Date.now(), this.answeredAtMs)
   }
 
   private stored (baseOffset: bigint): void {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Cluster, Redis } from 'ioredis'
+import { CircuitOpen } from '../../ledger/circuit.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { newGeneration, TableKeys, type Slice } from './redis-keys.js'
 import { completeIndex } from './redis-index.js'
@@ -266,5 +267,7 @@ async function answered<T> (answer: Promise<T>): Promise<T> {
 }
 
 function unanswered (cause: Error): GatewayError {
-  return cause instanceof GatewayError ? cause : new GatewayError('not-ready', `Redis: ${cause.message}`, { cause })
+  if (cause instanceof GatewayError) return cause
+  const retryAfterMs = cause instanceof CircuitOpen ? cause.retryAfterMs : 0
+  return new GatewayError('not-ready', `Redis: ${cause.message}`, { cause, retryAfterMs })
 }

@@ -75,6 +75,9 @@ export class SharedStores {
       slowRedis: () => '',
       groups: () => [],
       standing: () => [],
+      logAway: () => '',
+      usersAway: () => '',
+      circuits: () => [],
       stopping () {},
       async close () {
         await links.stop()

@@ -22,6 +22,8 @@ export interface TestRedisCluster {
   readonly url: string
   /** Of each master, which tells a client of the others. */
   readonly urls: string[]
+  /** Of their processes. */
+  readonly pids: number[]
 }
 
 const slots = 16_384
@@ -72,11 +74,11 @@ export async function startRedis (t: Teardown, { args = [] }: { args?: readonly 
 export async function startRedisCluster (
   t: Teardown, { args = () => [], password }: { args?: (i: number) => readonly string[], password?: string } = {}
 ): Promise<TestRedisCluster> {
-  const masters: Array<{ port: number, busPort: number }> = []
+  const masters: Array<{ port: number, busPort: number, pid: number }> = []
   for (let i = 0; i < 3; i++) {
     const busPort = await findPort()
-    const { port } = await startRedis(t, { args: ['--cluster-enabled', 'yes', '--cluster-port', `${busPort}`, ...args(i)] })
-    masters.push({ port, busPort })
+    const { port, pid } = await startRedis(t, { args: ['--cluster-enabled', 'yes', '--cluster-port', `${busPort}`, ...args(i)] })
+    masters.push({ port, busPort, pid })
   }
   for (const [i, { port }] of masters.entries()) {
     await withClient(port, async client => {
@@ -92,7 +94,7 @@ export async function startRedisCluster (
   }
   for (const { port } of masters) await withClient(port, waitForCluster, password)
   const hosts = masters.map(({ port }) => `127.0.0.1:${port}`)
-  return { url: `redis://${hosts.join()}`, urls: hosts.map(host => `redis://${host}`) }
+  return { url: `redis://${hosts.join()}`, urls: hosts.map(host => `redis://${host}`), pids: masters.map(({ pid }) => pid) }
 }
 
 /** A connection as a node makes it, closed with the test. */

@@ -139,18 +139,60 @@ t.test('appends to Kafka', async t => {
     await until(() => !appender.health().ok)
     await t.rejects(append(0, 'b'), { code: 'ledger-unavailable' })
   })
+
+  await t.test('say that Kafka is away where no broker has answered for as long, and that it is back', async t => {
+    let isAway = false
+    const { append, appender } = given(t, () => isAway ? new NoAnswer('refused', false) : 0, { sendDeadlineMs: 200 })
+    await append(0, 'a')
+    t.match(appender.circuit(), { dependency: 'kafka', state: 'closed', opened: 0, refused: 0 })
+    isAway = true
+    await t.rejects(append(1, 'b'))
+    await until(() => appender.away() !== '')
+    t.match(appender.away(), /Kafka does not answer: test\.notes\/1: refused/)
+    await t.rejects(append(1, 'c'), { code: 'ledger-unavailable' })
+    t.match(appender.circuit(), { state: /^(half-)?open$/, opened: 1, refused: 1 })
+    await t.rejects(append(2, 'of a partition that nobody has tried'), { code: 'ledger-unavailable' })
+    t.match(appender.circuit(), { refused: 2 })
+    isAway = false
+    await until(() => appender.away() === '')
+    t.match(appender.circuit(), { state: 'closed', opened: 1 })
+    await append(1, 'd')
+  })
+
+  await t.test('do not say so where a broker answers, be it with a refusal, or to another partition', async t => {
+    const { append, appender } = given(t, partition => [new NoAnswer('refused', false), 19, 0, 0][partition]!, {
+      sendDeadlineMs: 100, leaders: [2, 1, 1, 1],
+    })
+    const alone = append(1, 'a').then(() => {}, () => {})
+    await until(() => !appender.health().ok)
+    t.equal(appender.away(), '', 'NOT_ENOUGH_REPLICAS is an answer')
+    const silent = append(0, 'b').then(() => {}, () => {})
+    for (const end = Date.now() + 500; Date.now() < end; await new Promise(resolve => setTimeout(resolve, 5))) {
+      await append(2, 'c')
+      if (appender.away() !== '') t.fail('one partition has answers')
+    }
+    await Promise.all([alone, silent])
+    t.equal(appender.circuit().opened, 0)
+  })
 })
 
-interface Options { readonly slowMs?: number, readonly sendDeadlineMs?: number }
+interface Options {
+  readonly slowMs?: number
+  readonly sendDeadlineMs?: number
+  /** By partition. */
+  readonly leaders?: readonly number[]
+}
 
-/** An appender whose one broker answers by the script, and stores what it says 0 to. */
-function given (t: Test, script: Script, { slowMs = 10_000, sendDeadlineMs = 5_000 }: Options = {}) {
+/** An appender whose brokers, one by default, answer by the script, and stores what it says 0 to. */
+function given (
+  t: Test, script: Script, { slowMs = 10_000, sendDeadlineMs = 5_000, leaders = [1, 1, 1, 1] }: Options = {}
+) {
   const topics = new TopicBook()
   topics.know([topic, nodesTopic])
   topics.learn([topic, nodesTopic].map(topic => ({
     topic,
     topicErrorCode: 0,
-    partitionMetadata: Array.from({ length: 4 }, (_, partitionId) => ({ partitionId, leader: 1 })),
+    partitionMetadata: leaders.map((leader, partitionId) => ({ partitionId, leader })),
   })))
   const requests: PartitionBatch[][] = []
   const ends = [0n, 0n, 0n, 0n]

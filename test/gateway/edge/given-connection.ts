@@ -83,6 +83,7 @@ export function givenConnection (
     appendLater (_partition, entry) { appended.push(entry) },
     reads: new WaitProbe(),
     bears: (_userId, priority) => priority >= priorityMin,
+    usersAway: () => '',
     admits: (_transport, userId) => isAdmitted(userId),
     alternates: () => [],
     lookAround: async () => {},
