@@ -66,6 +66,9 @@ export class KeySet {
   /** When a `kid` was looked up in vain. */
   readonly #unknown = new Map<string, number>()
   readonly #circuit: CircuitBreaker
+  /** After a failure that has not opened it. */
+  #again: NodeJS.Timeout | undefined
+  #stopped = false
 
   /** @param what whose keys they are, where there are several sets */
   constructor (url: string, health: Health, times = keySetTimes, what?: string) {
@@ -75,15 +78,11 @@ export class KeySet {
     this.#times = times
     this.#circuit = new CircuitBreaker({
       dependency: 'key-set',
-      failuresMax: 1, // those who would make it certain are clients, who would have to wait for that
+      failuresMax: 2, // one may be by chance; a client who meets it asks again himself
       waitMs: times.retryMs,
       waitMsMax: times.retryMaxMs,
       probe: () => this.#ask(),
-      away: reason => {
-        const inUse = this.#hasKeys ? '; the keys that were had last are in use' : ''
-        this.#health.begin('key-set', `${this.#url.origin}${this.#url.pathname}: ${reason}${inUse}`, this.#what)
-      },
-      back: () => { this.#health.end('key-set', this.#what) },
+      away: reason => { this.#tell(reason) },
     })
   }
 
@@ -93,7 +92,9 @@ export class KeySet {
   start (): void { this.#ask().catch(() => {}) }
 
   stop (): void {
+    this.#stopped = true
     this.#circuit.stop()
+    clearTimeout(this.#again)
     this.#health.end('key-set', this.#what)
   }
 
@@ -187,11 +188,27 @@ export class KeySet {
       this.#keys = keys
       this.#hadAtMs = now()
       this.#circuit.answered()
+      clearTimeout(this.#again)
+      this.#health.end('key-set', this.#what)
     } catch (cause) {
       const err = new Error(inWords(cause as Error), { cause })
-      this.#circuit.unanswered(err)
+      this.#failed(err)
       throw err
     }
+  }
+
+  #failed (err: Error): void {
+    if (this.#stopped) return
+    this.#circuit.unanswered(err)
+    if (this.#circuit.state !== 'closed') return
+    this.#tell(err.message)
+    clearTimeout(this.#again)
+    this.#again = setTimeout(() => { this.#ask().catch(() => {}) }, this.#times.retryMs).unref()
+  }
+
+  #tell (reason: string): void {
+    const inUse = this.#hasKeys ? '; the keys that were had last are in use' : ''
+    this.#health.begin('key-set', `${this.#url.origin}${this.#url.pathname}: ${reason}${inUse}`, this.#what)
   }
 
   /** They come back once it has been tried again, and not all at once. */

@@ -101,7 +101,8 @@ t.test('A key host', async t => {
     host.answers(500, '')
     await t.rejects(verifier.verify(token), { code: 'key-set-unavailable' })
     host.hangs()
-    await until('it is asked', () => host.requests === 2)
+    const asked = host.requests
+    await until('it is asked', () => host.requests > asked)
     t.match(verifier.circuits(), [{ dependency: 'key-set', state: 'half-open', opened: 1 }])
     const [{ refused }] = verifier.circuits() as [Circuit]
     for (let i = 0; i < 20; i++) {
@@ -109,13 +110,30 @@ t.test('A key host', async t => {
       t.equal(err.code, 'key-set-unavailable')
       t.ok(err.retryAfterMs >= 1_000)
     }
-    t.equal(host.requests, 2)
+    t.equal(host.requests, asked + 1)
     t.match(verifier.circuits(), [{ refused: refused + 20 }])
     await host.refuse()
     await host.listen()
     host.has(a)
     await until('it is well', () => verifier.verify(token).then(() => true, () => false))
     t.match(verifier.circuits(), [{ state: 'closed', opened: 1 }])
+  })
+
+  t.test('that fails once is asked again by whoever comes, and by itself', async t => {
+    const { host, verifier, told } = await given(t, { retryMs: 60_000, retryMaxMs: 60_000 })
+    const a = await signer('a')
+    verifier.start()
+    await until('it has failed', () => told.length > 0)
+    t.match(verifier.circuits(), [{ state: 'closed' }])
+    host.has(a)
+    t.match(await verifier.verify(await a.sign({ sub: 'ann' })), { userId: 'ann' })
+    t.equal(told.at(-1), '')
+
+    const other = await given(t, { retryMs: 20, retryMaxMs: 60_000 })
+    other.verifier.start()
+    await until('it has failed', () => other.told.length > 0)
+    other.host.has(a)
+    await until('it is well', () => other.told.at(-1) === '')
   })
 
   t.test('that hangs does not hold up tokens of known keys', async t => {
