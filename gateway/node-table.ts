@@ -81,8 +81,9 @@ export class NodeTable {
       const rows = []
       for await (const row of this.tables.scan('nodes')) rows.push(row)
       await this.#checkPositions() // after the rows: they are of a table that was as far as that
-      this.#rows = guardedUpdate(this.#rows, nodeRows(rows, nowMs))
-      this.#asOfMs = nowMs
+      const asOfMs = heardMs(nodeRows(rows, nowMs), nowMs)
+      this.#rows = guardedUpdate(this.#rows, nodeRows(rows, asOfMs))
+      this.#asOfMs = asOfMs
       this.#readAtMs = startMs
       this.health.end('node-table', 'copy')
     } catch (err) {
@@ -103,6 +104,19 @@ export class NodeTable {
       this.#readTo[partition] = next
     }
   }
+}
+
+/**
+ * Up to when the table can tell who is alive. Where nobody was heard for half of a lease, not even this node, the log
+ * is away: then silence says nothing of anybody, and the table is as old as the last report.
+ */
+function heardMs (rows: readonly NodeRow[], nowMs: number): number {
+  let last: NodeRow | undefined
+  for (const row of rows) {
+    const hasEnded = row.aliveUntilMs === 0
+    if (!hasEnded && row.reportedAtMs > (last?.reportedAtMs ?? 0)) last = row
+  }
+  return last === undefined || nowMs - last.reportedAtMs <= last.leaseMs / 2 ? nowMs : last.reportedAtMs
 }
 
 /** The same, but not for long: a store that is frozen answers after seconds, or never. */

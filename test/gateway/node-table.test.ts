@@ -47,4 +47,25 @@ t.test('NodeTable', async t => {
     await table.rows()
     t.equal(reads, 2)
   })
+
+  t.test('takes nobody for gone while nobody is heard, not even this node: then the log is away', async t => {
+    const leaseMs = 15_000
+    const atMs = Date.now() - 10 * leaseMs
+    const heard = (atMs: number) => new Map([['started', { ...started, leaseMs, epoch: 1, atMs }]])
+    const rows = [heard(atMs - leaseMs), heard(atMs - leaseMs / 3), heard(atMs)]
+    const tables = {
+      async * scan () { for (const [i, fields] of rows.entries()) yield { partition: 0, key: `n${i}`, fields } },
+      position: async () => ({ next: 1n, atMs: 0 }),
+    } as Partial<Tables> as Tables
+    const table = new NodeTable(tables, 1, 60_000, nobodyWatches)
+    const alive = async () => (await table.rows(-1)).rows.filter(({ alive }) => alive).map(({ nodeId }) => nodeId)
+    t.strictSame(await alive(), ['n1', 'n2'], 'but who was silent before')
+    const { asOfMs, endpoints } = await table.ipConfig({ transport: 'tcp', region: '' })
+    t.equal(asOfMs, atMs, 'and is told how old that is')
+    t.ok(endpoints.length > 0)
+
+    rows[2] = heard(Date.now())
+    await alive() // no more than half of them drop out at once
+    t.strictSame(await alive(), ['n2'], 'one who is heard shows that the others are silent')
+  })
 })
