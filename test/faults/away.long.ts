@@ -57,7 +57,7 @@ t.test('A cluster whose stores are away, and known to be', { skip: missing, time
       }
       t.match(await asked(ipConfig, 'GET', '/v1/ip-config?transport=tcp'), { status: 200, answer: { endpoints: [/^tcp:/] } })
       t.match(await asked(push, 'GET', '/v1/nodes'), { status: 200, answer: { asOf: { atMs: Number } } })
-      t.equal((await asked(push, 'GET', '/readyz')).status, 503)
+      await until(async () => (await asked(push, 'GET', '/readyz')).status === 503, 50)
       if (dependency === 'kafka') {
         t.equal((await asked(push, 'GET', '/v1/users/ann/presence')).status, 200, 'what Redis knows it says')
       }
