@@ -54,6 +54,8 @@ export class Connection {
   uplinkWindow = 0
   /** What one frame may take; Infinity until it is connected. */
   frameBytesMax = Infinity
+  /** `connect` went out. */
+  hasAsked = false
   /** Pings that went out, and that were answered. */
   pings = 0
   pongs = 0
@@ -87,7 +89,10 @@ export class Connection {
     })
     this.#cancelTimer = clock.after(deadMs, () => this.fail('handshake-timeout', `no answer for ${deadMs} ms`))
     platform.openTransport(address, encoding, {
-      opened: () => { this.send(hello.frame) },
+      opened: () => {
+        this.hasAsked = true
+        this.send(hello.frame)
+      },
       received: frame => { this.#receive(frame) },
       closed: end => { this.#closed(end) },
     }).then(transport => {

@@ -46,6 +46,9 @@ const probeAwakeMs = 10_000
 /** A server whose ledger is slow may take a `connect` so long after the client has given up on it. */
 const lateOpeningMs = 120_000
 
+/** How a `connect` ends that the server may store all the same. */
+const unanswered: ReadonlySet<string> = new Set(['connection-lost', 'handshake-timeout', 'ledger-unavailable', 'internal'])
+
 const unreachable: ConnectionEnd = {
   code: 'connection-lost', reason: '', terminal: false, isKick: false, retryAfterMs: 0, endpoints: [], lastedMs: 0,
 }
@@ -70,7 +73,7 @@ export class Connector {
   #cancelRetry: (() => void) | undefined
   #notBeforeMs = -Infinity
   #move: { readonly from: string, readonly byMs: number, readonly backoff: Backoff, cancel: () => void } | undefined
-  /** When the last move ended without an answer, with the connection that is open still. */
+  /** When the last `connect`, of a move or not, ended without an answer that says that it is not stored. */
   #unansweredAtMs = -Infinity
 
   constructor (options: ConnectorOptions) {
@@ -149,7 +152,6 @@ export class Connector {
     }
     if (connection !== this.#current) return
     this.#attempts = this.#failures = this.#redirects = 0
-    this.#unansweredAtMs = -Infinity
     this.#downSinceMs = -1
     this.#isExpired = false
     this.#options.opened(connection, frame, from)
@@ -171,7 +173,12 @@ export class Connector {
         this.#options.ahead()
         return this.#lost({ ...end, terminal: false })
       }
-      if (end.code === 'superseded' && this.#isOwnLateOpening()) return this.#lost({ ...end, terminal: false })
+      if (end.code === 'superseded' && this.#isOwnLateOpening()) {
+        this.#unansweredAtMs = -Infinity // once: the next time it is another client
+        return this.#lost({ ...end, terminal: false })
+      }
+      const mayBeStored = !wasOpen && connection.hasAsked && unanswered.has(end.code)
+      if (mayBeStored) this.#unansweredAtMs = this.#options.clock.nowMs()
       // The successor goes on. That it supersedes this connection is what we wanted.
       if (this.#next === undefined || (end.terminal && end.code !== 'superseded')) this.#lost(end)
     }
@@ -236,7 +243,7 @@ export class Connector {
     this.#move = undefined
   }
 
-  /** The server has taken, late, the `connect` of a move that we had given up: no other client has taken our place. */
+  /** The server has taken, late, a `connect` of ours that we had given up: no other client has taken our place. */
   #isOwnLateOpening (): boolean {
     return this.#next === undefined && this.#options.clock.nowMs() - this.#unansweredAtMs < lateOpeningMs
   }

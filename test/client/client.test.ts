@@ -393,6 +393,43 @@ t.test('A client', async t => {
     t.match(await gone, { code: 'superseded', willReconnect: false }, 'once: another client is another matter')
   })
 
+  t.test('comes back where a connect that was not answered is taken late, and supersedes the next one', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const ended: unknown[] = []
+    client.on('disconnected', ({ code, willReconnect }) => { ended.push([code, willReconnect]) })
+    const first = await edge.peer()
+    await first.next('connect')
+    first.send({ op: 'error', code: 'ledger-unavailable', message: 'slow', retryAfterMs: 1 })
+    first.end()
+    const second = await edge.peer()
+    await second.accept()
+    second.send({ op: 'kick', code: 'superseded', reason: 'login policy' })
+    second.end()
+    const third = await edge.peer()
+    await third.accept()
+    t.strictSame(ended.splice(0), [['ledger-unavailable', true], ['superseded', true]])
+    const gone = client.once('disconnected')
+    third.send({ op: 'kick', code: 'superseded', reason: 'login policy' })
+    third.end()
+    t.match(await gone, { code: 'superseded', willReconnect: false }, 'once: another client is another matter')
+  })
+
+  t.test('stays away where it is superseded after a connect that was refused', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const first = await edge.peer()
+    await first.next('connect')
+    first.send({ op: 'error', code: 'key-set-unavailable', message: 'no keys', retryAfterMs: 1 })
+    first.end()
+    const second = await edge.peer()
+    await second.accept()
+    const gone = client.once('disconnected')
+    second.send({ op: 'kick', code: 'superseded', reason: 'newer' })
+    second.end()
+    t.match(await gone, { code: 'superseded', willReconnect: false })
+  })
+
   t.test('tells getToken when the last token had expired', async t => {
     const edge = await givenEdge(t)
     const asked: boolean[] = []
