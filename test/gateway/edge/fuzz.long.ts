@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import { WebSocket } from 'ws'
 import { makeCertificates, opensslMissing } from '../../cluster/certificates.js'
+import { goodNeighbour } from '../../faults/neighbour.js'
 import { apiKey, type NodeProcess, request, startProcess, tokenFor, until } from '../../faults/node-process.js'
 import { feed } from './fuzz-feed.js'
 import { feedHttp, feedTls, goodRequests } from './fuzz-http.js'
@@ -45,47 +45,6 @@ async function figuresOf (node: NodeProcess): Promise<Figures> {
 
 function descriptorsOf ({ pid }: NodeProcess): number {
   return readdirSync(`/proc/${pid}/fd`).length
-}
-
-/** A client that keeps to the rules all the time: an uplink, its ack, a moment's rest, and so on. */
-async function goodNeighbour (t: Test, node: NodeProcess) {
-  const url = `${node.http.replace('http', 'ws')}/v1/connect`
-  const ws = new WebSocket(url, ['ledgerline.v1.json'], { rejectUnauthorized: false })
-  t.teardown(() => { ws.terminate() })
-  let acked = 0
-  let slowestMs = 0
-  let sentAt = 0
-  let trouble = ''
-  const send = () => {
-    sentAt = performance.now()
-    ws.send(JSON.stringify({ op: 'uplink', seq: acked + 1, payload: `uplink ${acked + 1}` }))
-  }
-  ws.on('message', data => {
-    const frame = JSON.parse(String(data)) as Sent
-    if (frame.op === 'connected') return send()
-    if (frame.op !== 'uplinkAck' || frame.seq !== acked + 1) {
-      trouble ||= String(data)
-      return
-    }
-    acked++
-    slowestMs = Math.max(slowestMs, performance.now() - sentAt)
-    setTimeout(() => { if (ws.readyState === WebSocket.OPEN) send() }, 50)
-  })
-  ws.on('close', code => { trouble ||= `closed with ${code}` })
-  ws.on('error', err => { trouble ||= err.message })
-  await new Promise((resolve, reject) => ws.once('open', resolve).once('error', reject))
-  ws.send(JSON.stringify({ op: 'connect', token: await tokenFor('neighbour'), deviceId: 'phone', sessionId: 's1' }))
-  await until(() => acked > 0 || trouble !== '')
-  return {
-    get trouble () { return trouble },
-    get acked () { return acked },
-    get slowestMs () { return slowestMs },
-    /** One more ack than there are now. */
-    async goesOn (): Promise<void> {
-      const before = acked
-      await until(() => acked > before || trouble !== '')
-    },
-  }
 }
 
 /** One connection's worth for `seed`; resolves with how many mutations went out. */
