@@ -1,4 +1,5 @@
 import { fold as productionFold } from '../actors/user/fold.js'
+import { withUsersInWords } from '../schemas/apps.js'
 import { ledger } from '../schemas/streams.js'
 import { type Books, newBooks } from './audit/books.js'
 import type { AuditedLog } from './audit/derived.js'
@@ -48,7 +49,7 @@ export async function audit (log: AuditedLog, options: AuditOptions): Promise<Bo
   const books = newBooks()
   const report: Parameters<typeof NodeLives.read>[1] = (code, text, positions) => {
     books.violations[code] = (books.violations[code] ?? 0) + 1
-    violation?.({ code, text, positions })
+    violation?.({ code, text: withUsersInWords(text), positions })
   }
   const whole: AuditedLog = {
     partitions: stream => log.partitions(stream),

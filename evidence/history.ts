@@ -1,4 +1,5 @@
 import type { Hole, LogReader } from '../ledger/log.js'
+import { appOf } from '../schemas/apps.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { connections } from '../schemas/streams.js'
 import { type HistoryRow, rowOf } from './history/row.js'
@@ -12,6 +13,9 @@ export interface HistoryRange {
 
 /** Which connections are asked for: those that closed from `sinceMs` on and before `untilMs`. */
 export interface HistoryFilter {
+  /** Of this app's users alone: empty for the default one, undefined for those of all. */
+  readonly app?: string | undefined
+  /** The user's key. */
   readonly userId?: string | undefined
   readonly sinceMs?: number | undefined
   readonly untilMs?: number | undefined
@@ -68,7 +72,7 @@ export async function * historyOf (
   log: LogReader, { partition, from, to }: HistoryRange, filter: HistoryFilter,
   { signal, passed = () => {} }: { readonly signal?: AbortSignal, readonly passed?: (hole: Hole) => void } = {}
 ): AsyncGenerator<HistoryBlock> {
-  const { userId, sinceMs = -Infinity, untilMs = Infinity } = filter
+  const { app, userId, sinceMs = -Infinity, untilMs = Infinity } = filter
   const known = new KnownConnections()
   const key = userId === undefined ? {} : { key: userId }
   const before = from - BigInt(repeatsKnownMax) // each block has a row at least
@@ -83,6 +87,7 @@ export async function * historyOf (
     let repeats = 0
     for (const row of items) {
       if (userId !== undefined && row.userId !== userId) continue
+      if (app !== undefined && appOf(row.userId) !== app) continue
       const isNew = known.add(row.connectionId)
       if (offset < from || row.closedAtMs < sinceMs || row.closedAtMs >= untilMs) continue
       if (isNew) rows.push(rowOf(row))

@@ -1,4 +1,5 @@
 import { type LogReader, parsePosition } from '../ledger/log.js'
+import { userInWords } from '../schemas/apps.js'
 import { GatewayError } from '../schemas/errors.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger } from '../schemas/streams.js'
@@ -29,7 +30,7 @@ export async function inquire (
     if (moment?.type !== 'position' || moment.position.partition === own) continue
     throw new GatewayError('bad-request',
       `${name}: got a position of partition ${moment.position.partition}, want one of ${own}, where the entries of ` +
-      `${userId} are`)
+      `${userInWords(userId)} are`)
   }
   return await anew(() => inquireWhole(log, userId, inquiry, range, nowMs))
 }

@@ -1,6 +1,7 @@
 import type { LogReader } from '../ledger/log.js'
 import { nodeRows, type NodeRow, nodes as nodesProjection } from '../projections/nodes.js'
 import { type OpenSession, type Presence, presence as presenceProjection, presenceOf } from '../projections/presence.js'
+import { shownUser } from '../schemas/apps.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger, nodes } from '../schemas/streams.js'
 import { beginningOf } from './beginning.js'
@@ -92,7 +93,7 @@ export async function presenceAt (log: LogReader, { atMs, read = () => {} }: Pre
 /** Which sessions a user had open; those that opened before `knownSinceMs` are not known. */
 export async function presenceOfUserAt (
   log: LogReader, userId: string, atMs: number
-): Promise<Presence & Pick<PresenceView, 'atMs' | 'knownSinceMs'>> {
+): Promise<Presence & { readonly app?: string } & Pick<PresenceView, 'atMs' | 'knownSinceMs'>> {
   const partition = partitionOf(userId, log.partitions(ledger))
   const table = await anew(async () => {
     const rows = await ProjectedRows.open(presenceProjection, partition)
@@ -100,7 +101,7 @@ export async function presenceOfUserAt (
     return rows
   })
   const knownSinceMs = (await beginningOf(log, partition))?.atMs ?? null
-  return { atMs, knownSinceMs, ...presenceOf(userId, table.rows.get(userId) ?? new Map()) }
+  return { atMs, knownSinceMs, ...presenceOf(userId, table.rows.get(userId) ?? new Map()), ...shownUser(userId) }
 }
 
 async function nodesAt (log: LogReader, atMs: number, read: () => void): Promise<NodeRow[]> {

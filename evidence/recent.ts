@@ -1,4 +1,5 @@
 import { formatPosition, type LogReader } from '../ledger/log.js'
+import { shownUser } from '../schemas/apps.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger } from '../schemas/streams.js'
 import { type Beginning, beginningOf } from './beginning.js'
@@ -20,6 +21,8 @@ export type RecentItem = { readonly position: string, readonly atMs: number } & 
   })
 
 export interface Recent {
+  /** Absent for the default one. */
+  readonly app?: string
   readonly userId: string
   /** Newest first. */
   readonly items: readonly RecentItem[]
@@ -60,7 +63,7 @@ async function recentIn (log: LogReader, userId: string, itemsMax: number): Prom
   const newest = items.slice(-itemsMax).reverse().map(item =>
     item.type === 'connection' ? { ...item, code: ends.get(item.connectionId) ?? '' } : item)
   const knownSince = await beginningOf(log, partitionOf(userId, log.partitions(ledger)))
-  return { userId, items: newest, more: total - newest.length, isUnknown, knownSince }
+  return { ...shownUser(userId), items: newest, more: total - newest.length, isUnknown, knownSince }
 }
 
 /** @returns undefined for what can't be asked for */

@@ -2,6 +2,7 @@ import { fold } from '../actors/user/fold.js'
 import type { OutboxMessage } from '../actors/user/messages.js'
 import { headSeq, missedOf, newUser, type Session, type UserState } from '../actors/user/state.js'
 import { formatPosition, type LogReader, type Position } from '../ledger/log.js'
+import { shownUser, userInWords } from '../schemas/apps.js'
 import { GatewayError } from '../schemas/errors.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger } from '../schemas/streams.js'
@@ -13,6 +14,8 @@ import { anew } from './whole.js'
 
 /** A user's state as the fold had it, without the payloads. */
 export interface StateView {
+  /** Absent for the default one. */
+  readonly app?: string
   readonly userId: string
   /** The last entry that it holds; null where there is none. */
   readonly asOf: { readonly position: string, readonly atMs: number } | null
@@ -87,14 +90,14 @@ async function stateIn (
     last = placed
   }
   const asOf = last ? { position: formatPosition(last.position), atMs: last.entry.atMs } : null
-  return { userId, asOf, knownSince: await beginningOf(log, partition), ...viewOf(state) }
+  return { ...shownUser(userId), asOf, knownSince: await beginningOf(log, partition), ...viewOf(state) }
 }
 
 async function checkPosition (log: LogReader, userId: string, own: number, position: Position): Promise<void> {
   const { partition, offset } = position
   if (partition !== own) {
     throw new GatewayError('bad-request', `at: got a position of partition ${partition}, want one of ${own}, where ` +
-      `the entries of ${userId} are`)
+      `the entries of ${userInWords(userId)} are`)
   }
   const { first, next } = await log.bounds(ledger, own)
   if (offset >= next) throw new GatewayError('bad-request', `at: got ${own}@${offset}, and the ledger ends before ${own}@${next}`)

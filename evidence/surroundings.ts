@@ -1,5 +1,7 @@
 import { formatPosition, type LogReader } from '../ledger/log.js'
+import { userOf } from '../schemas/apps.js'
 import { partitionOf } from '../schemas/partitioning.js'
+import type { DownlinkCommand } from '../schemas/records.js'
 import { downlinks, downlinksRejected, ledger, nodes, uplinks } from '../schemas/streams.js'
 import { type Beginning, beginningOf } from './beginning.js'
 
@@ -56,11 +58,12 @@ export async function surroundingsOf (log: LogReader, userId: string, nowMs = Da
 
 /** A command may name many users and is kept by the first, so all that were rejected are looked at: they are few. */
 async function findRejected (log: LogReader, userId: string, messageId: string): ReturnType<Surroundings['rejected']> {
+  const user = userOf(userId)
   for (let partition = 0; partition < log.partitions(downlinksRejected); partition++) {
     for await (const { offset, items } of log.read(downlinksRejected, partition, { from: 0n })) {
       for (const [index, { command, code, reason, rejectedAtMs }] of items.entries()) {
         const read = readCommand(command)
-        if (read?.messageId !== messageId || !read.userIds.includes(userId)) continue
+        if (read?.messageId !== messageId || read.app !== user.app || !read.userIds.includes(user.userId)) continue
         return { position: formatPosition({ partition, offset, index }), atMs: rejectedAtMs, code, reason }
       }
     }
@@ -69,7 +72,7 @@ async function findRejected (log: LogReader, userId: string, messageId: string):
 }
 
 /** It may have been rejected for being unreadable. */
-function readCommand (bytes: Uint8Array): { messageId: string, userIds: readonly string[] } | undefined {
+function readCommand (bytes: Uint8Array): Pick<DownlinkCommand, 'messageId' | 'app' | 'userIds'> | undefined {
   try {
     return downlinks.decodeRecord(bytes, 0)
   } catch {

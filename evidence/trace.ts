@@ -2,6 +2,7 @@ import type { Effect } from '../actors/user/effects.js'
 import { fold } from '../actors/user/fold.js'
 import { newUser, type UserState } from '../actors/user/state.js'
 import { formatPosition, type Position } from '../ledger/log.js'
+import { shownUser, userInWords } from '../schemas/apps.js'
 import type { Entry } from '../schemas/facts.js'
 import type { Beginning } from './beginning.js'
 import { isBefore, isBehind, type Moment } from './moment.js'
@@ -37,6 +38,8 @@ export interface Verdict {
 }
 
 export interface Trace {
+  /** Absent for the default one. */
+  readonly app?: string
   readonly userId: string
   readonly steps: readonly Step[]
   readonly verdict: Verdict
@@ -97,7 +100,7 @@ export async function trace (
     else subject.after(entry, foldAt(where, state, entry), state, step)
   }
   const verdict = await subject.verdict(surroundings)
-  return { userId, steps, verdict: known ? verdict : withoutEntries(userId, verdict, surroundings) }
+  return { ...shownUser(userId), steps, verdict: known ? verdict : withoutEntries(userId, verdict, surroundings) }
 }
 
 /** The fold fails at an entry, and the state is half changed. */
@@ -122,7 +125,7 @@ const unknowns: ReadonlySet<string> = new Set(['never-requested', 'no-session', 
 
 function withoutEntries (userId: string, verdict: Verdict, { keptSince }: Surroundings): Verdict {
   if (!unknowns.has(verdict.code) || keptSince) return verdict
-  return { code: 'unknown-user', cause: '', text: `No entry of the ledger is of a user ${userId}.` }
+  return { code: 'unknown-user', cause: '', text: `No entry of the ledger is of a user ${userInWords(userId)}.` }
 }
 
 /**

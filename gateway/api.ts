@@ -4,8 +4,10 @@ import { inquire } from '../evidence/inquiry.js'
 import { stateAt } from '../evidence/state.js'
 import { streams } from '../ledger/streams.js'
 import { presenceOf } from '../projections/presence.js'
+import { appOf } from '../schemas/apps.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { downlinksRejected, ledger, uplinks } from '../schemas/streams.js'
+import type { Apps } from './apps.js'
 import type { Backups } from './backups.js'
 import { BanRequests } from './bans.js'
 import type { Config } from './config.js'
@@ -42,6 +44,7 @@ export interface ApiParts {
   readonly health: HealthRegistry
   readonly tls: ServerTls | undefined
   readonly apiKeys: ApiKeys
+  readonly apps: Apps
   /** Of this build, as package.json has it. */
   readonly version: string
   /** URLs of this node that nobody configured; read at each request, for they are known once it listens. */
@@ -74,7 +77,7 @@ type Shared = Omit<HttpDeps, 'side' | 'proxied'> & { readonly proxied: Omit<Prox
 
 /** What both ports share: there is one of each part. */
 function depsOf ({
-  config, logger, stores, backups, push, nodeTable, metrics, health, tls, apiKeys, version, madeUp, readiness,
+  config, logger, stores, backups, push, nodeTable, metrics, health, tls, apiKeys, apps, version, madeUp, readiness,
 }: ApiParts): Shared {
   const { log, tables, links } = stores
   const partitions = log.partitions(ledger)
@@ -85,6 +88,7 @@ function depsOf ({
     metricsOpen: config.metricsOpen,
     roles: config.roles,
     apiKeys,
+    apps,
     requestCounted: metrics.requestCounted,
     isAllowedOrigin: originRule(config.allowedOrigins, config.publicWsUrl),
     version,
@@ -107,7 +111,7 @@ function depsOf ({
     ban: command => bans.ban(command),
     liftBan: command => bans.lift(command),
     bansOf: userId => bans.of(userId),
-    redeliver: command => redeliver(log, command, config.outboxBytesMax),
+    redeliver: command => redeliver(log, command, apps.outboxBytesMax(appOf(command.userId), config.outboxBytesMax)),
     state: (userId, at) => stateAt(log, userId, at),
     trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),
     rebuild: (table, signal) => rebuilds.start(table, signal),

@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto'
 import type { BansKnown, Links, LocalEnds } from '../actors/links.js'
 import { type Ban, bansMax, isInForce } from '../actors/user/bans.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
+import { userInWords } from '../schemas/apps.js'
 import { GatewayError } from '../schemas/errors.js'
 import type { BanLifted, Fact, UserBanned } from '../schemas/facts.js'
 import { partitionOf } from '../schemas/partitioning.js'
@@ -16,7 +17,10 @@ export interface BansDeps {
 }
 
 /** Whom to keep out: the user, or one of his devices, or one of his tokens. It is what his ledger is told. */
-export interface BanCommand extends Omit<UserBanned, 'type'> { readonly userId: string }
+export interface BanCommand extends Omit<UserBanned, 'type'> {
+  /** The user's key. */
+  readonly userId: string
+}
 
 /** Of the ban that stands, which is the first one with its id. */
 export interface BanAnswer extends Omit<BanCommand, 'reason' | 'by'> {
@@ -24,7 +28,10 @@ export interface BanAnswer extends Omit<BanCommand, 'reason' | 'by'> {
   readonly position: string | undefined
 }
 
-export interface LiftCommand extends Omit<BanLifted, 'type'> { readonly userId: string }
+export interface LiftCommand extends Omit<BanLifted, 'type'> {
+  /** The user's key. */
+  readonly userId: string
+}
 
 /**
  * Writes bans into users' ledgers, and asks user actors for those that there are: the ledger keeps its entries for
@@ -57,7 +64,7 @@ export class BanRequests {
       return { userId, banId, deviceId, tokenId, untilMs, position: undefined }
     }
     if (bans.filter(ban => isInForce(ban, Date.now())).length >= bansMax) {
-      throw new GatewayError('bad-request', `user ${userId} has ${bansMax} bans: lift some, or ban the user, first`)
+      throw new GatewayError('bad-request', `user ${userInWords(userId)} has ${bansMax} bans: lift some, or ban the user, first`)
     }
     return { userId, ...fact, position: await this.#append(userId, { type: 'UserBanned', ...fact, reason, by }) }
   }
@@ -70,7 +77,7 @@ export class BanRequests {
   async lift ({ userId, banId, reason, by }: LiftCommand): Promise<void> {
     const bans = await this.#ofUser(userId).catch(() => undefined)
     if (bans && !bans.some(ban => ban.banId === banId)) {
-      throw new GatewayError('not-found', `user ${userId} has no ban ${banId}`)
+      throw new GatewayError('not-found', `user ${userInWords(userId)} has no ban ${banId}`)
     }
     await this.#append(userId, { type: 'BanLifted', banId, reason, by })
   }

@@ -8,6 +8,7 @@ import {
   path,
   pattern, readSetting, secret, setting, type Setting, tokenSecret, urlWithoutLogin,
 } from './setting.js'
+import { appsIn } from './apps.js'
 import { isUserClaim, tokenIssuers, userClaimWanted } from './issuers.js'
 import { kafkaAccess } from './kafka-access.js'
 import { redisAccess } from './redis-access.js'
@@ -54,6 +55,8 @@ export interface Config extends StoreConfig {
   readonly jwtUserClaim: string | undefined
   /** In place of the five above, several issuers: JSON, or the path of a file (issuers.ts). */
   readonly jwtIssuers: string | undefined
+  /** Apps beside the default one: JSON, or the path of a file (apps.ts). */
+  readonly apps: string | undefined
   /** By how much the clocks of those who issue tokens may differ from ours. */
   readonly clockToleranceMs: number
   /** Good for everything. Empty until `ensureSecrets` where neither they nor a file are set. */
@@ -153,6 +156,8 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
     'claim of client tokens that is the user id, "sub" by default'),
   jwtIssuers: secret(setting('JWT_ISSUERS', undefined, { want: 'a JSON array of issuers, or the path of a file with one', parse: text => text },
     'several issuers of client tokens, JSON or a file, in place of the five before')),
+  apps: secret(setting('APPS', undefined, { want: 'a JSON array of apps, or the path of a file with one', parse: text => text },
+    'apps with their own users, tokens, API keys and quotas, JSON or a file')),
   clockToleranceMs: setting('CLOCK_TOLERANCE_MS', '30000', integer(0, 600_000),
     'by how much the clocks of those who issue tokens may differ'),
   apiKeys: secret(setting('API_KEYS', '', keyList(), 'keys that are good for everything; one is generated where neither they nor a file are set')),
@@ -276,7 +281,7 @@ function readAll<T extends object> (
 
 function refuseContradictions (config: Config): void {
   const { kafkaBrokers, redisUrl, roles: given, metricsOpen, apiPort } = config
-  tokenIssuers(config)
+  appsIn(config.apps, tokenIssuers(config))
   if (metricsOpen && apiPort === undefined) {
     throw new ConfigError('LEDGERLINE_API_PORT: got nothing, want a port, for LEDGERLINE_METRICS_OPEN is set: on the ' +
       'port of clients the metrics are for nobody without a key')

@@ -1,5 +1,6 @@
 import type { EventLog, Following } from '../ledger/log.js'
 import type { Health } from '../schemas/conditions.js'
+import { isAppName, userIdOf, userKey } from '../schemas/apps.js'
 import { GatewayError } from '../schemas/errors.js'
 import type { DownlinkCommand } from '../schemas/records.js'
 import { downlinks, downlinksRejected } from '../schemas/streams.js'
@@ -20,6 +21,8 @@ const evidenceBytesMax = 8 << 10
 export interface DownlinksDeps {
   readonly log: EventLog
   push (command: DownlinkCommand): Promise<PushAnswer>
+  /** Whether there is such an app; the default one has no name. */
+  hasApp (app: string): boolean
   readonly frameBytesMax: number
   readonly health: Health
 }
@@ -108,7 +111,7 @@ class CommandsUnderWay {
     let left = command
     for (let waitMs = retryMsMin; !this.#ended; waitMs = Math.min(2 * waitMs, retryMsMax)) {
       try {
-        const refusal = refusalOf(left, deps.frameBytesMax)
+        const refusal = refusalOf(left, deps.frameBytesMax) ?? this.#refusalOfApp(left)
         if (refusal) await this.#reject(left, refusal)
         else left = { ...left, userIds: await this.#notStored(left) }
         if (refusal || left.userIds.length === 0) break
@@ -119,6 +122,10 @@ class CommandsUnderWay {
       await new Promise(resolve => setTimeout(resolve, waitMs))
     }
     deps.health.end('downlinks', position)
+  }
+
+  #refusalOfApp ({ app }: DownlinkCommand): GatewayError | undefined {
+    return this.deps.hasApp(app) ? undefined : new GatewayError('bad-request', 'app: want one of LEDGERLINE_APPS')
   }
 
   /**
@@ -149,8 +156,10 @@ class CommandsUnderWay {
 
   async #reject (command: DownlinkCommand, { code, message }: GatewayError): Promise<void> {
     const { log } = this.deps
+    const { app, userIds: [first = ''] } = command
     const record = {
-      userId: command.userIds[0] ?? '',
+      // An id with the separator in it would name a user of another app.
+      userId: userIdOf(first) === first ? userKey(isAppName(app) ? app : '', first) : '',
       command: Buffer.from(downlinks.encodeRecord(command)),
       code,
       reason: message,

@@ -28,7 +28,7 @@ const single = {
   jwtUserClaim: 'LEDGERLINE_JWT_USER_CLAIM',
 } as const
 
-const issuersMax = 100
+export const issuersMax = 100
 
 /**
  * Whose tokens a node takes. Where there is no list of them, it is the one that the settings describe.
@@ -59,23 +59,37 @@ const userClaimDefault = 'sub'
 function issuersIn (given: string): TokenIssuer[] {
   let list: unknown
   try {
-    list = JSON.parse(given.startsWith('[') ? given : readFile(given))
+    list = JSON.parse(isJson(given) ? given : readFile(given))
   } catch (err) {
     if (err instanceof ConfigError) throw err
     // What the parser says may quote a secret.
     throw new ConfigError(`${variable}: got something else than JSON, want an array of issuers`)
   }
+  return issuersOf(list, variable)
+}
+
+/**
+ * Several issuers, each with a name at least.
+ *
+ * @param list as JSON has it
+ * @param at where it stands, for messages
+ * @throws ConfigError as `tokenIssuers` does
+ */
+export function issuersOf (list: unknown, at: string): TokenIssuer[] {
   if (!Array.isArray(list) || list.length === 0 || list.length > issuersMax) {
-    throw new ConfigError(`${variable}: want a JSON array of 1 to ${issuersMax} issuers`)
+    throw new ConfigError(`${at}: want a JSON array of 1 to ${issuersMax} issuers`)
   }
-  const issuers = list.map(issuerOf)
+  const issuers = list.map((issuer, i) => issuerOf(issuer, `${at}[${i}]`))
   const names = issuers.flatMap(({ names }) => names)
   const twice = names.find((name, i) => names.indexOf(name) !== i)
   if (twice !== undefined) {
-    throw new ConfigError(`${variable}: got the issuer ${JSON.stringify(twice)} twice, want each once`)
+    throw new ConfigError(`${at}: got the issuer ${JSON.stringify(twice)} twice, want each once`)
   }
   return issuers
 }
+
+/** Also an object, which is wrong and may have a secret in it: a path is shown. */
+export function isJson (given: string): boolean { return /^[[{]/.test(given) }
 
 function readFile (path: string): string {
   try {
@@ -88,8 +102,7 @@ function readFile (path: string): string {
 
 const fields = ['issuer', 'secret', 'jwksUrl', 'audience', 'userClaim']
 
-function issuerOf (given: unknown, i: number): TokenIssuer {
-  const at = `${variable}[${i}]`
+function issuerOf (given: unknown, at: string): TokenIssuer {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) throw new ConfigError(`${at}: want an object`)
   const foreign = Object.keys(given).find(name => !fields.includes(name))
   if (foreign !== undefined) {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { EventLog } from '../ledger/log.js'
 import { connectionOf, routesOf, routingKey } from '../projections/routing.js'
 import type { IndexedTables } from '../projections/tables/tables.js'
+import { appOf } from '../schemas/apps.js'
 import type { Entry } from '../schemas/facts.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger } from '../schemas/streams.js'
@@ -13,7 +14,9 @@ export interface KickDeps {
 
 /** At least one of the two ids is there. */
 export interface KickCommand {
-  /** Empty where the caller knows the connection only. */
+  /** Whose users these are: no connection of another app's is closed. */
+  readonly app: string
+  /** The user's key; empty where the caller knows the connection only. */
   readonly userId: string
   /** Empty for all of the user's. */
   readonly connectionId: string
@@ -28,6 +31,7 @@ export interface KickAnswer {
   readonly connections: readonly Kicked[]
 }
 
+/** `userId` is the user's key. */
 interface Kicked { readonly userId: string, readonly connectionId: string }
 
 /**
@@ -35,14 +39,16 @@ interface Kicked { readonly userId: string, readonly connectionId: string }
  *
  * @returns no connection where none is open that fits
  */
-export async function kick (deps: KickDeps, { userId, connectionId, reason, by }: KickCommand): Promise<KickAnswer> {
+export async function kick (deps: KickDeps, command: KickCommand): Promise<KickAnswer> {
   const { log, tables } = deps
+  const { app, userId, connectionId, reason, by } = command
   const partitions = log.partitions(ledger)
   const found = userId === ''
     ? await whoseIs(tables, partitions, connectionId)
     : routesOf(await tables.get('routing', partitionOf(userId, partitions), routingKey(userId)))
       .map(route => ({ userId, connectionId: route.connectionId }))
-  const connections = connectionId === '' ? found : found.filter(route => route.connectionId === connectionId)
+  const connections = found.filter(route =>
+    appOf(route.userId) === app && (connectionId === '' || route.connectionId === connectionId))
   const users = new Set(connections.map(({ userId }) => userId))
   await Promise.all([...users].map(userId => {
     const entry: Entry = {

@@ -6,6 +6,7 @@ import type { Users } from '../actors/users.js'
 import type { Health } from '../schemas/conditions.js'
 import { ledger, nodes } from '../schemas/streams.js'
 import { buildApi } from './api.js'
+import { Apps, appsIn } from './apps.js'
 import { Backups } from './backups.js'
 import type { Config, Role } from './config.js'
 import { followDownlinks } from './downlinks.js'
@@ -14,6 +15,7 @@ import { HealthRegistry } from './health.js'
 import type { Readiness } from './http/health.js'
 import { ApiKeys } from './keys/api-keys.js'
 import { checkKeyFile, watchKeyFile } from './keys/watched-file.js'
+import { tokenIssuers } from './issuers.js'
 import { Lifecycle } from './lifecycle.js'
 import { NodeLoad } from './load.js'
 import { GatewayMetrics } from './metrics.js'
@@ -96,7 +98,9 @@ async function start (
     },
   })
   closers.push(() => { tls?.stop() })
-  if (given.apiKeysFile !== undefined) checkKeyFile(given.apiKeysFile)
+  const apps = new Apps(appsIn(given.apps, tokenIssuers(given)))
+  const keyFiles = apps.keyFiles(given.apiKeysFile)
+  for (const file of keyFiles) checkKeyFile(file)
   await checkPorts(given)
   const stores = await open(given, logger, health)
   closers.push(() => stores.close())
@@ -107,8 +111,8 @@ async function start (
   closers.push(health.watch('disk', () => stores.slowDisk()))
   closers.push(health.watch('redis-latency', () => stores.slowRedis()))
   const config = await ensureSecrets(given) // not before: a start that fails leaves nothing behind
-  const apiKeys = new ApiKeys(config.apiKeys)
-  if (config.apiKeysFile !== undefined) closers.push(watchKeyFile(config.apiKeysFile, apiKeys, health))
+  const apiKeys = new ApiKeys(config.apiKeys, Date.now, apps.all)
+  for (const file of keyFiles) closers.push(watchKeyFile(file, apiKeys, health))
   const { log, tables, links } = stores
   const identity = await identify(config.nodeId, log, tables)
 
@@ -132,17 +136,38 @@ async function start (
   const refreshing = setInterval(() => nodeTable.rows(), nodeTableMaxMs)
   closers.push(() => { clearInterval(refreshing) })
   const edge = has('edge')
-    ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health, tls, load)
+    ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health, tls, load, apps)
     : undefined
   const push = new Push({
-    log, tables, links, nodeId: identity.nodeId, outboxBytesMax: config.outboxBytesMax,
+    log, tables, links, nodeId: identity.nodeId, outboxBytesMax: app => apps.outboxBytesMax(app, config.outboxBytesMax),
   })
 
   observe(metrics, health, stores, edge, users, projections, load)
+  if (apps.areMany) {
+    const none = new Map<string, number>()
+    metrics.observeApps({
+      connections: () => edge?.apps?.connections() ?? none,
+      uplinks: () => edge?.apps?.uplinks ?? none,
+      downlinks: () => push.requested,
+    })
+  }
   const readiness = () => readinessOf(health, ending.aborted, edge?.draining === 100)
   const madeUp = new Set<string>()
   const { app, apiApp } = buildApi({
-    config, logger, stores, backups, push, nodeTable, metrics, health, readiness, madeUp, tls, apiKeys, version,
+    config,
+    logger,
+    stores,
+    backups,
+    push,
+    nodeTable,
+    metrics,
+    health,
+    readiness,
+    madeUp,
+    tls,
+    apiKeys,
+    apps,
+    version,
   })
   for (const each of [app, apiApp]) {
     each?.addHook('onRequest', async (_request, reply) => { if (ending.aborted) reply.header('connection', 'close') })
@@ -197,7 +222,7 @@ async function start (
     health,
   })
   closers.push(() => reporter.stop().catch(err => { failed('the end of this node could not be recorded', err, {}) }))
-  if (stores.shared) await joinCluster(config, stores, identity, push, health, closers)
+  if (stores.shared) await joinCluster(config, stores, identity, push, apps, health, closers)
   await nodeTable.rows()
   closers.push(() => takeLeave(config, drains, nodeTable, failed))
   return { http, tcp, api, nodeId: identity.nodeId }
@@ -211,7 +236,7 @@ async function openStores (config: Config, logger: Logger, health: HealthRegistr
 
 /** What only a node among others does. */
 async function joinCluster (
-  config: Config, { log, tables }: Stores, identity: NodeIdentity, push: Push, health: Health,
+  config: Config, { log, tables }: Stores, identity: NodeIdentity, push: Push, apps: Apps, health: Health,
   closers: Array<() => unknown>
 ): Promise<void> {
   if (config.roles.includes('projections')) {
@@ -220,7 +245,11 @@ async function joinCluster (
   }
   if (config.roles.includes('push')) {
     const following = await followDownlinks({
-      log, push: command => push.push(command), frameBytesMax: config.frameBytesMax, health,
+      log,
+      push: command => push.push(command),
+      hasApp: app => apps.has(app),
+      frameBytesMax: config.frameBytesMax,
+      health,
     })
     closers.push(() => following.stop())
   }

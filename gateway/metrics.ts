@@ -25,6 +25,8 @@ export interface MetricsSources {
   circuits (): readonly Circuit[]
 }
 
+type ByApp = () => ReadonlyMap<string, number>
+
 /** What the partitions go on without; `<stream>.rejected` says which and why. */
 export type SetAside = 'entry' | 'user' | 'uplink'
 
@@ -144,6 +146,28 @@ export class GatewayMetrics {
     }
     counted('circuit_opened_total', 'How often a circuit has opened', ({ opened }) => opened)
     counted('circuit_refused_total', 'Calls that were refused because a circuit was not closed', ({ refused }) => refused)
+  }
+
+  /** Adds what each app has, for a node that has several; the default one goes by the empty name. */
+  observeApps ({ connections, uplinks, downlinks }: Record<'connections' | 'uplinks' | 'downlinks', ByApp>): void {
+    this.#gauge('app_connections', 'Connections of each app', ['app'], gauge => {
+      for (const [app, count] of connections()) gauge.set({ app }, count)
+    })
+    for (const [name, help, counts] of [
+      ['app_uplinks_total', 'Uplinks of each app given to the ledger', uplinks],
+      ['app_downlinks_total', 'Users that requests to send have named, of each app', downlinks],
+    ] as const) {
+      const counter: Counter = new Counter({
+        name: `ledgerline_${name}`,
+        help,
+        labelNames: ['app'],
+        registers: [this.registry],
+        collect () {
+          counter.reset()
+          for (const [app, count] of counts()) counter.inc({ app }, count)
+        },
+      })
+    }
   }
 
   /** Gauges, not counters: each drain begins at 0. */

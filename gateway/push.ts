@@ -4,6 +4,7 @@ import { type EventLog, formatPosition } from '../ledger/log.js'
 import { piecesOf } from '../ledger/pieces.js'
 import { routingKey, type Route } from '../projections/routing.js'
 import type { Tables } from '../projections/tables/tables.js'
+import { userKey } from '../schemas/apps.js'
 import { GatewayError } from '../schemas/errors.js'
 import type { Entry } from '../schemas/facts.js'
 import { partitionOf } from '../schemas/partitioning.js'
@@ -16,8 +17,8 @@ export interface PushDeps {
   readonly tables: Tables
   readonly links: Links & Pick<LocalEnds, 'notHere' | 'requestKnown'>
   readonly nodeId: string
-  /** Bytes that an outbox may have: it goes into the facts (docs/decisions/0002-rules-travel-in-facts.md). */
-  readonly outboxBytesMax: number
+  /** Bytes that an outbox in it may have: they go into the facts (docs/decisions/0002-rules-travel-in-facts.md). */
+  outboxBytesMax (app: string): number
 }
 
 export interface PushAnswer {
@@ -39,12 +40,15 @@ export interface PushedUser {
   readonly code?: string
 }
 
+/** A command whose `userIds` are the users' keys. */
+type KeyedCommand = DownlinkCommand
+
 /** Requests of one partition, and the places of their users in the command. */
 interface Batch { readonly partition: number, readonly places: number[], readonly entries: Entry[] }
 
 /** A signal on its way to other nodes. */
 interface Sent {
-  readonly command: DownlinkCommand
+  readonly command: KeyedCommand
   /** Whose each connection is that it was sent to. */
   readonly users: Map<string, string>
 }
@@ -58,6 +62,8 @@ export class Push {
   readonly #partitions: number
   readonly #sent = new WeakMap<SharedSignal, Sent>()
   readonly #known: KnownRequests
+  /** By app: users that requests have named. */
+  readonly requested = new Map<string, number>()
 
   constructor (deps: PushDeps) {
     this.#deps = deps
@@ -72,6 +78,15 @@ export class Push {
    * @throws GatewayError `ledger-unavailable` where not one request was stored
    */
   async push (command: DownlinkCommand, tellsRepeats = false): Promise<PushAnswer> {
+    const { app, userIds } = command
+    this.requested.set(app, (this.requested.get(app) ?? 0) + userIds.length)
+    if (app === '') return await this.#push(command, tellsRepeats)
+    const keyed = { ...command, userIds: userIds.map(userId => userKey(app, userId)) }
+    const { messageId, users } = await this.#push(keyed, tellsRepeats)
+    return { messageId, users: users.map((user, i) => ({ ...user, userId: userIds[i]! })) }
+  }
+
+  async #push (command: KeyedCommand, tellsRepeats: boolean): Promise<PushAnswer> {
     const { messageId } = command
     if (command.delivery === 'signal') return { messageId, users: await this.#signal(command) }
     if (!tellsRepeats) return { messageId, users: await this.#request(command) }
@@ -90,7 +105,7 @@ export class Push {
    * One entry a user; those of one partition go one append after the other, each of a size that a block has room for:
    * a thousand large requests hold as much memory as there are partitions, and others' appends come between them.
    */
-  async #request (command: DownlinkCommand): Promise<PushedUser[]> {
+  async #request (command: KeyedCommand): Promise<PushedUser[]> {
     const { messageId, service, payload, ttlMs, platforms, exceptDevices, devices, userIds } = command
     const fact: Entry['fact'] = {
       type: 'DownlinkRequested',
@@ -101,7 +116,7 @@ export class Push {
       platforms,
       exceptDevices,
       devices,
-      outboxBytesMax: this.#deps.outboxBytesMax,
+      outboxBytesMax: this.#deps.outboxBytesMax(command.app),
     }
     const atMs = Date.now()
     const batches = new Map<number, Batch>()
@@ -145,7 +160,7 @@ export class Push {
   }
 
   /** To every open connection that the routing table knows; nothing is stored. */
-  async #signal (command: DownlinkCommand): Promise<PushedUser[]> {
+  async #signal (command: KeyedCommand): Promise<PushedUser[]> {
     const { service, payload, userIds } = command
     const signal: SharedSignal = { service, payload, encoded: new Map() }
     this.#sent.set(signal, { command, users: new Map() })

@@ -8,6 +8,7 @@ import { partitionOf } from '../schemas/partitioning.js'
 import { ledger } from '../schemas/streams.js'
 
 export interface RedeliveryCommand {
+  /** The user's key. */
   readonly userId: string
   readonly deviceId: string
   /** Both are sent, and all between them: at most `redeliveriesMax`. */

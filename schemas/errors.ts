@@ -17,7 +17,7 @@ const table = {
   migrating: row(4002, null, true, 'The node is leaving; connect to another endpoint.'),
   redirected: row(4003, null, true, 'Another endpoint is the right one; use those given.'),
   'handshake-timeout': row(4004, null, true, 'No connect frame arrived in time.'),
-  'rate-limited': row(4005, 429, true, 'The connection sent too many frames, or its address opened too many; wait as told.'),
+  'rate-limited': row(4005, 429, true, 'The connection sent too many frames, its address opened too many, or its app has all that it may have; wait as told.'),
   internal: row(4006, 500, true, 'The fault is ours, and the log has the details.'),
   'token-expired': row(4007, null, true, 'The token has expired, at connect or later; come back with a fresh one.'),
   'token-early': row(4008, null, true, 'The token is not valid yet: its issuer has another clock; wait and come back.'),
@@ -44,7 +44,7 @@ const table = {
   // What a request over HTTP meets.
   'bad-request': row(null, 400, false, 'The request is malformed; the message names the field.'),
   unauthorized: row(null, 401, false, 'The API key is missing or unknown, has expired or was revoked.'),
-  forbidden: row(null, 403, false, 'The API key is good, but lacks the scope that this wants; the message names it.'),
+  forbidden: row(null, 403, false, 'The API key is good, but lacks the scope that this wants, or is of another app; the message says which.'),
   'bad-origin': row(null, 403, false, 'This page is of an origin that LEDGERLINE_ALLOWED_ORIGINS does not allow.'),
   'not-found': row(null, 404, false, 'There is no such thing here, or there is no longer.'),
   'method-not-allowed': row(null, 405, false, 'There is such a path, but it does not take this method; Allow names those it takes.'),

@@ -8,7 +8,7 @@ import type { Entry, Fact, LoginPolicy, Transport } from './facts.js'
 */
 
 export const transports: readonly Transport[] = ['tcp', 'ws']
-const loginPolicies: readonly LoginPolicy[] = ['device', 'platform', 'user', 'none']
+export const loginPolicies: readonly LoginPolicy[] = ['device', 'platform', 'user', 'none']
 
 /** Branches of the union `fact`, in the order of the schema. New ones go to the end. */
 export const factTypes = [

@@ -212,6 +212,7 @@ export interface TokenRenewed {
 
 /** One record of the ledger: whose, when, what. */
 export interface Entry {
+  /** The user's key: with the app that the user is of (apps.ts). */
   readonly userId: string
   /** Clock of the node that appended it, ms since 1970. The only time that a fold sees. */
   readonly atMs: number

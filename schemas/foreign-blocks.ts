@@ -14,10 +14,11 @@ type DecodeForeign<T> = (block: Uint8Array) => T[]
  *
  * @param reader schema of one record, as this build knows it
  * @param facts branches of its union `fact`, if it has one; entries with any other are skipped and counted
+ * @param ofFields makes our item of its fields
  * @returns a function that throws GatewayError `bad-record` when the schema is not registered or does not fit
  */
 export function foreignBlocks<T> (
-  reader: AvroSchema, facts?: readonly string[]
+  reader: AvroSchema, facts?: readonly string[], ofFields: (fields: any) => T = plain
 ): (block: Uint8Array, fingerprint: bigint) => T[] {
   const known = new Map<bigint, DecodeForeign<T>>()
   return (block, fingerprint) => {
@@ -25,7 +26,7 @@ export function foreignBlocks<T> (
     if (decode === undefined) {
       const writer = registeredSchema(fingerprint)
       if (writer === undefined) throw bad(`schema ${fingerprint.toString(16).padStart(16, '0')} is not registered`)
-      decode = foreignDecoder<T>(recordOf(writer), reader, facts)
+      decode = foreignDecoder<T>(recordOf(writer), reader, facts, ofFields)
       known.set(fingerprint, decode)
     }
     return decode(block)
@@ -39,7 +40,9 @@ function recordOf (block: AvroSchema): AvroSchema {
   return items
 }
 
-function foreignDecoder<T> (writer: AvroSchema, reader: AvroSchema, facts?: readonly string[]): DecodeForeign<T> {
+function foreignDecoder<T> (
+  writer: AvroSchema, reader: AvroSchema, facts: readonly string[] | undefined, ofFields: (fields: any) => T
+): DecodeForeign<T> {
   let theirs: Type, ours: Type, resolver: ReturnType<Type['createResolver']>
   try {
     theirs = typeOf(writer)
@@ -58,7 +61,7 @@ function foreignDecoder<T> (writer: AvroSchema, reader: AvroSchema, facts?: read
     } catch (cause) {
       throw new GatewayError('bad-record', 'does not fit the schema of its writer', { cause })
     }
-    return facts === undefined ? items.map(plain) : items.flatMap(item => knownFact(item, facts))
+    return facts === undefined ? items.map(ofFields) : items.flatMap(item => knownFact(item, facts))
   }
 }
 

@@ -1,3 +1,4 @@
+import { userKey, userOf } from './apps.js'
 import type { AvroReader } from './avro-reader.js'
 import type { AvroWriter } from './avro-writer.js'
 import { transports } from './fact-codec.js'
@@ -6,10 +7,20 @@ import type {
   UplinkAccepted,
 } from './records.js'
 
-/* Avro binary of the other streams/*.avsc, by hand for the same reasons as the ledger's. */
+/*
+  Avro binary of the other streams/*.avsc, by hand for the same reasons as the ledger's. Where a record has a user, we
+  have the key, and the stream has its two parts (apps.ts).
+*/
+
+/** A record as another schema than ours has it, decoded by avsc: the user's key takes the place of its parts. */
+export function withUserKey<T extends { readonly userId: string }> (fields: T & { readonly app: string }): T {
+  const { app, ...record } = fields
+  return { ...record, userId: userKey(app, record.userId) } as unknown as T
+}
 
 export function writeUplinkAccepted (to: AvroWriter, record: UplinkAccepted): void {
-  to.string(record.userId)
+  const { app, userId } = userOf(record.userId)
+  to.string(userId)
   to.long(record.userSeq)
   to.string(record.deviceId)
   to.string(record.platform)
@@ -20,11 +31,13 @@ export function writeUplinkAccepted (to: AvroWriter, record: UplinkAccepted): vo
   to.payload(record.payload)
   to.int(record.priority)
   to.long(record.receivedAtMs)
+  to.string(app)
 }
 
 export function readUplinkAccepted (r: AvroReader): UplinkAccepted {
-  return {
-    userId: r.sharedString(),
+  const userId = r.sharedString()
+  const record = {
+    userId,
     userSeq: r.long(),
     deviceId: r.sharedString(),
     platform: r.sharedString(),
@@ -36,6 +49,7 @@ export function readUplinkAccepted (r: AvroReader): UplinkAccepted {
     priority: r.int(),
     receivedAtMs: r.long(),
   }
+  return withApp(record, r.sharedString())
 }
 
 /** Branches of the union `fact` of streams/nodes.avsc, in its order. New ones go to the end. */
@@ -204,6 +218,7 @@ export function writeDownlinkCommand (to: AvroWriter, record: DownlinkCommand): 
   to.items(record.platforms, writeString)
   to.items(record.exceptDevices, writeString)
   to.items(record.devices, writeString)
+  to.string(record.app)
 }
 
 export function readDownlinkCommand (r: AvroReader): DownlinkCommand {
@@ -217,29 +232,35 @@ export function readDownlinkCommand (r: AvroReader): DownlinkCommand {
     platforms: r.items(readString),
     exceptDevices: r.items(readString),
     devices: r.items(readString),
+    app: r.sharedString(),
   }
 }
 
 export function writeDownlinkRejected (to: AvroWriter, record: DownlinkRejected): void {
-  to.string(record.userId)
+  const { app, userId } = userOf(record.userId)
+  to.string(userId)
   to.payload(record.command)
   to.string(record.code)
   to.string(record.reason)
   to.long(record.rejectedAtMs)
+  to.string(app)
 }
 
 export function readDownlinkRejected (r: AvroReader): DownlinkRejected {
-  return {
-    userId: r.sharedString(),
+  const userId = r.sharedString()
+  const record = {
+    userId,
     command: r.payload(),
     code: r.sharedString(),
     reason: r.string(),
     rejectedAtMs: r.long(),
   }
+  return withApp(record, r.sharedString())
 }
 
 export function writeConnectionEnded (to: AvroWriter, record: ConnectionEnded): void {
-  to.string(record.userId)
+  const { app, userId } = userOf(record.userId)
+  to.string(userId)
   to.string(record.connectionId)
   to.string(record.deviceId)
   to.string(record.platform)
@@ -265,11 +286,13 @@ export function writeConnectionEnded (to: AvroWriter, record: ConnectionEnded): 
   to.int(record.roundTripMs)
   to.string(record.resumedFrom)
   to.string(record.resumedTo)
+  to.string(app)
 }
 
 export function readConnectionEnded (r: AvroReader): ConnectionEnded {
-  return {
-    userId: r.sharedString(),
+  const userId = r.sharedString()
+  const record = {
+    userId,
     connectionId: r.string(),
     deviceId: r.sharedString(),
     platform: r.sharedString(),
@@ -296,6 +319,12 @@ export function readConnectionEnded (r: AvroReader): ConnectionEnded {
     resumedFrom: r.sharedString(),
     resumedTo: r.sharedString(),
   }
+  return withApp(record, r.sharedString())
+}
+
+function withApp<T extends { userId: string }> (record: T, app: string): T {
+  if (app !== '') record.userId = userKey(app, record.userId)
+  return record
 }
 
 function writeString (to: AvroWriter, value: string): void { to.string(value) }

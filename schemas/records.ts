@@ -1,9 +1,13 @@
 import type { Transport } from './facts.js'
 
-/** Records of the public streams (design.md 2), as TypeScript sees them; `streams/*.avsc` is their Avro form. */
+/**
+ * Records of the public streams (design.md 2), as TypeScript sees them; `streams/*.avsc` is their Avro form, which has
+ * the key of a user (apps.ts) as two fields, `app` and `userId`.
+ */
 
 /** Stream `uplinks`, keyed by `userId`: an uplink that was accepted. `(userId, userSeq)` is its identity. */
 export interface UplinkAccepted {
+  /** The user's key. */
   readonly userId: string
   /** Number over all of the user's devices, from 1 without gaps. */
   readonly userSeq: number
@@ -114,6 +118,7 @@ export interface NodeDrainReported {
 
 /** What became of one connection that had to leave (docs/operations.md, Deploys). */
 export interface ConnectionMoved {
+  /** The user's key, in the stream as well. */
   readonly userId: string
   readonly deviceId: string
   readonly connectionId: string
@@ -133,6 +138,7 @@ export interface ConnectionMoved {
 /** Stream `downlinks`, keyed by the first user id: a request to send, from a business service. */
 export interface DownlinkCommand {
   readonly messageId: string
+  /** Within the app. */
   readonly userIds: readonly string[]
   readonly service: string
   readonly payload: Uint8Array
@@ -142,11 +148,13 @@ export interface DownlinkCommand {
   readonly exceptDevices: readonly string[]
   /** Only sessions of these devices; empty for all. */
   readonly devices: readonly string[]
+  /** Empty for the default one. */
+  readonly app: string
 }
 
 /** Stream `downlinks.rejected`, keyed by `userId`: a record of `downlinks` that will never be sent. */
 export interface DownlinkRejected {
-  /** First user that the command named, or empty where that could not be read. */
+  /** Key of the first user that the command named, or empty where that could not be read. */
   readonly userId: string
   /** The command as it was stored, decodable or not. */
   readonly command: Uint8Array
@@ -162,6 +170,7 @@ export interface DownlinkRejected {
  * last, and the others are unknown. Earlier versions wrote zeros for all of them (`hasZerosForUnknown` of counts.ts).
  */
 export interface ConnectionEnded {
+  /** The user's key. */
   readonly userId: string
   readonly connectionId: string
   readonly deviceId: string

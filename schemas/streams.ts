@@ -8,7 +8,7 @@ import { foreignBlocks } from './foreign-blocks.js'
 import { walkOver } from './guard.js'
 import {
   nodeFactTypes, readConnectionEnded, readDownlinkCommand, readDownlinkRejected, readNodeEntry,
-  readUplinkAccepted, writeConnectionEnded, writeDownlinkCommand, writeDownlinkRejected,
+  readUplinkAccepted, withUserKey, writeConnectionEnded, writeDownlinkCommand, writeDownlinkRejected,
   writeNodeEntry, writeUplinkAccepted,
 } from './record-codec.js'
 import type {
@@ -23,7 +23,7 @@ export interface Stream<T> {
   readonly name: string
   /** True where one stored record carries all items of a block; false where each item is a record of its own. */
   readonly blocks: boolean
-  /** What decides the partition: the user id, or the node id. */
+  /** What decides the partition: the user's key, or the node id. */
   key (item: T): string
   /** What a reader may drop repeats by: the same for every copy of the item. Absent where items go in blocks. */
   messageId? (item: T): string
@@ -65,6 +65,8 @@ interface Codec<T> {
   readKey? (from: AvroReader): string
   /** Branches of the union `fact` that this build knows. */
   readonly facts?: readonly string[]
+  /** Our item, of what its fields hold by the schema; the same thing where there is none. */
+  ofFields? (fields: any): T
 }
 
 /** A buffer that one huge block made is given back; one that ordinary blocks make is kept. */
@@ -89,6 +91,7 @@ export const uplinks = stream<UplinkAccepted>('uplinks', {
   bytesOf: bytesOfUplink,
   write: writeUplinkAccepted,
   read: readUplinkAccepted,
+  ofFields: withUserKey<UplinkAccepted>,
 })
 export const nodes = stream<NodeEntry>('nodes', {
   blocks: false,
@@ -111,6 +114,7 @@ export const downlinksRejected = stream<DownlinkRejected>('downlinks.rejected', 
   messageId: ({ userId, rejectedAtMs, reason }) => `${userId}/${rejectedAtMs}/${reason}`,
   write: writeDownlinkRejected,
   read: readDownlinkRejected,
+  ofFields: withUserKey<DownlinkRejected>,
 })
 export const connections = stream<ConnectionEnded>('connections', {
   blocks: false,
@@ -118,14 +122,15 @@ export const connections = stream<ConnectionEnded>('connections', {
   messageId: ({ connectionId }) => connectionId,
   write: writeConnectionEnded,
   read: readConnectionEnded,
+  ofFields: withUserKey<ConnectionEnded>,
 })
 
 function ofUser (item: { readonly userId: string }): string { return item.userId }
 
 function stream<T> (name: string, codec: Codec<T>): RecordStream<T> {
-  const { blocks, key, messageId, bytesOf = bytesOfValue, write, read, readKey, facts } = codec
+  const { blocks, key, messageId, bytesOf = bytesOfValue, write, read, readKey, facts, ofFields } = codec
   const schema = loadSchema(`streams/${name.replace('.', '-')}`)
-  const foreign = foreignBlocks<T>(schema, facts)
+  const foreign = foreignBlocks<T>(schema, facts, ofFields)
   const writer = new AvroWriter()
   const reader = new AvroReader('bad-record')
   const header = Buffer.alloc(headerBytes)

@@ -64,6 +64,7 @@ export function socketClosed (connection: Connection, clean: boolean): void {
   if (!life.isOver) recordClosed(connection, clean ? 'disconnected' : 'connection-lost', '', false)
   life.end()
   connection.reading.end(connection)
+  connection.edge.apps?.left(connection)
   connection.edge.stopwatch.letGo(connection)
   connection.actor.stop()
 }
@@ -76,6 +77,7 @@ export function recordCrash (connection: Connection): void {
   connection.life.end()
   connection.reading.end(connection)
   connection.reading.handled(connection)
+  edge.apps?.left(connection)
   edge.stopwatch.letGo(connection)
   for (const entry of connection.takeEntries()) {
     const { type } = entry.fact

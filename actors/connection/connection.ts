@@ -64,6 +64,8 @@ export interface EdgeContext {
   lookAround (transport: string): Promise<void>
   /** How long a client that is sent away waits at least. */
   sentAwayMs (): number
+  /** Where there are apps with rules of their own. */
+  readonly apps?: AppsOfEdge | undefined
   opened (connection: Connection): void
   /** Its acks or writes, or uplinks that it refused, are to be reported soon. */
   reportSoon (connection: Connection): void
@@ -71,6 +73,16 @@ export interface EdgeContext {
   readonly stopwatch: Stopwatch
   readonly count: EdgeCounters
   failed (what: string, error: Error, fields: object): void
+}
+
+/** What an edge does otherwise for users of some apps. */
+export interface AppsOfEdge {
+  /** Undefined where the user's app has none of its own. */
+  loginPolicyOf (userKey: string): LoginPolicy | undefined
+  /** @returns false where the user's app has all the connections that it may have here */
+  join (connection: Connection, userKey: string): boolean
+  /** Its socket is gone; it may be one that never joined. */
+  left (connection: Connection): void
 }
 
 export interface EdgeLimits {
@@ -94,6 +106,7 @@ export interface EdgeLimits {
 }
 
 export interface Identity {
+  /** The user's key: with the app whose issuer vouches for him. */
   readonly userId: string
   /** The token's `dev` claim. */
   readonly deviceId: string | undefined
@@ -161,6 +174,7 @@ export class Connection {
   #entries: Entry[] = none
 
   connectionId = ''
+  /** The user's key. */
   userId = ''
   deviceId = ''
   /** Of the token that counts, and how many of another id it took the place of. */

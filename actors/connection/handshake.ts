@@ -1,3 +1,4 @@
+import { userIdOf } from '../../schemas/apps.js'
 import type { Connect } from '../../schemas/frames.js'
 import {
   clientBytesMax, idWanted, isId, isTextWithin, platformBytesMax, textWanted, tokenBytesMax, utf8Fits,
@@ -46,6 +47,12 @@ export function open (connection: Connection, frame: Connect, identity: Identity
     closeConnection(connection, 'ledger-unavailable', away, { retryAfterMs: ledgerRetryMs() })
     return
   }
+  if (edge.apps?.join(connection, identity.userId) === false) {
+    closeConnection(connection, 'rate-limited', 'this application has all the connections that it may have here', {
+      retryAfterMs: ledgerRetryMs(),
+    })
+    return
+  }
   life.open(edge.ticks(), endOf(edge, identity))
   connection.connectionId = newConnectionId()
   connection.userId = identity.userId
@@ -66,7 +73,7 @@ export function open (connection: Connection, frame: Connect, identity: Identity
     transport: wire.transport,
     address: wire.address,
     downlinkSeq,
-    loginPolicy: edge.limits.loginPolicy,
+    loginPolicy: edge.apps?.loginPolicyOf(identity.userId) ?? edge.limits.loginPolicy,
     uplinkWindow: edge.limits.uplinkWindow,
     tokenId: identity.tokenId,
   })
@@ -84,7 +91,7 @@ export function welcome (connection: Connection, { resumed, uplinkSeq, downlinkS
     op: 'connected',
     connectionId: connection.connectionId,
     nodeId: edge.nodeId,
-    userId: connection.userId,
+    userId: userIdOf(connection.userId), // no device hears of apps
     resumed,
     uplinkSeq,
     downlinkSeq,

@@ -87,7 +87,7 @@ class AvroContainer implements HistoryEncoder {
   }
 }
 
-function write (to: AvroWriter, { name, type }: Field, value: string | number | null): void {
+function write (to: AvroWriter, { name, type }: Field, value: string | number | null = ''): void {
   if (nullableNames.has(name)) to.long(value === null ? 0 : 1) // the branch
   if (value === null) return
   if (typeof type !== 'string') to.symbol(type.symbols, value as string)

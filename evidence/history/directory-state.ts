@@ -1,12 +1,15 @@
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { userInWords } from '../../schemas/apps.js'
 import type { HistoryFormat } from './formats.js'
 
 /** What a directory holds, and how far of the stream that is. */
 export interface DirectoryState {
   readonly version: 1
   readonly format: HistoryFormat
-  /** Absent for all users. */
+  /** Of this app's users alone; absent for those of all. */
+  readonly app?: string
+  /** The user's key; absent for all users. */
   readonly userId?: string
   /** Rows of connections that closed earlier are left out, for the whole life of the directory. */
   readonly sinceMs?: number
@@ -39,12 +42,13 @@ export function draftName (date: string, name: string): string {
  * @throws OtherExport when it is of another format or user
  */
 export async function openDirectory (
-  directory: string, wanted: Pick<DirectoryState, 'format' | 'userId' | 'sinceMs'>
+  directory: string, wanted: Pick<DirectoryState, 'format' | 'app' | 'userId' | 'sinceMs'>
 ): Promise<DirectoryState> {
   await mkdir(directory, { recursive: true })
   const state = await readState(directory)
-  if (state && (state.format !== wanted.format || state.userId !== wanted.userId)) {
-    const whose = state.userId === undefined ? 'all users' : `user ${state.userId}`
+  if (state && (state.format !== wanted.format || state.app !== wanted.app || state.userId !== wanted.userId)) {
+    const all = state.app === undefined ? 'all users' : `all users of the app ${state.app}`
+    const whose = state.userId === undefined ? all : `user ${userInWords(state.userId)}`
     throw new OtherExport(`${directory}: it has ${state.format} of ${whose} in it, give another directory`)
   }
   if (state) await placeDrafts(directory, state.drafts)

@@ -48,9 +48,12 @@ export interface Exported {
 export async function exportDirectory (
   log: LogReader, ranges: readonly HistoryRange[], options: DirectoryOptions
 ): Promise<Exported> {
-  const { directory, format, filter: { userId, sinceMs }, onBlocks, rowsMax = pieceRowsMax } = options
+  const { directory, format, filter: { app, userId, sinceMs }, onBlocks, rowsMax = pieceRowsMax } = options
   let state = await openDirectory(directory, {
-    format, ...userId === undefined ? {} : { userId }, ...sinceMs === undefined ? {} : { sinceMs },
+    format,
+    ...app === undefined ? {} : { app },
+    ...userId === undefined ? {} : { userId },
+    ...sinceMs === undefined ? {} : { sinceMs },
   })
   const { sinceMs: sinceFirst } = state
   const exported = { rows: 0, files: 0, repeats: 0, blocksGone: 0 }
@@ -71,7 +74,7 @@ export async function exportDirectory (
     }
     try {
       const passed = (hole: Hole) => { exported.blocksGone += Number(hole.to - hole.from) }
-      const filter = { userId, sinceMs: sinceFirst }
+      const filter = { app, userId, sinceMs: sinceFirst }
       for await (const block of historyOf(log, { partition, from, to }, filter, { passed })) {
         await piece.add(block.rows)
         exported.repeats += block.repeats

@@ -53,6 +53,7 @@ function columnsOfGroup (): Column[] {
     int('roundTripMs', row => row.roundTripMs),
     distinct('resumedFrom', row => row.resumedFrom),
     repeated('resumedTo', row => row.resumedTo),
+    repeated('app', row => row.app ?? ''),
   ]
 }
 

@@ -38,12 +38,13 @@ function csvText (text: string): string {
 /** For people: who, how long, how it ended. */
 export function prose (): HistoryEncoder {
   return new TextEncoderOf(row => {
-    const { userId, deviceId, platform, client, transport, address, connectionId, nodeId } = row
+    const { app, userId, deviceId, platform, client, transport, address, connectionId, nodeId } = row
     const { openedAtMs, closedAtMs, code, reason } = row
     const lasted = (Math.max(0, closedAtMs - openedAtMs) / 1000).toFixed(1)
     const program = client === '' ? platform : `${platform}, ${client}`
     const why = reason === '' ? code : `${code}: ${reason}`
-    const who = `${userId}/${deviceId} (${program})  ${transport} ${address}`
+    const user = app === undefined ? userId : `${app}/${userId}`
+    const who = `${user}/${deviceId} (${program})  ${transport} ${address}`
     const line = `${new Date(closedAtMs).toISOString()}  ${who}  ${connectionId}@${nodeId}  ${lasted} s  ${why}`
     return `${printable(line)}\n`
   })

@@ -3,6 +3,7 @@ import type { UserState } from '../../actors/user/state.js'
 import { formatPosition } from '../../ledger/log.js'
 import type { Placed } from '../trace.js'
 import { type Answer, answersOf, describeAnswer, kindsOfDifference } from './answers.js'
+import { shownUser } from '../../schemas/apps.js'
 
 /** A fold and the state that it begins with; another build's may be of any shape. */
 export interface Folding {
@@ -14,6 +15,8 @@ export interface Folding {
 export interface Difference {
   readonly position: string
   readonly atMs: number
+  /** Absent for the default one. */
+  readonly app?: string
   readonly userId: string
   /** Type of the fact. */
   readonly fact: string
@@ -134,7 +137,7 @@ export class Comparison {
     this.#differences.push({
       position: formatPosition(position),
       atMs,
-      userId,
+      ...shownUser(userId),
       fact: fact.type,
       kinds,
       production: production.answers?.map(describeAnswer) ?? [production.failure!],

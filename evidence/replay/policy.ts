@@ -2,6 +2,7 @@ import type { Effect } from '../../actors/user/effects.js'
 import { fold } from '../../actors/user/fold.js'
 import { newUser, type UserState } from '../../actors/user/state.js'
 import { formatPosition, type LogReader } from '../../ledger/log.js'
+import { shownUser } from '../../schemas/apps.js'
 import type { Entry, LoginPolicy } from '../../schemas/facts.js'
 import type { Placed } from '../trace.js'
 import { FrameAllowances } from './frame-allowances.js'
@@ -39,6 +40,8 @@ export interface PolicyReport {
 export interface Counted { readonly recorded: number, readonly policy: number }
 
 export interface AffectedUser {
+  /** Absent for the default one. */
+  readonly app?: string
   readonly userId: string
   /** How many more than were recorded; less than 0 for fewer. */
   readonly kicked: number
@@ -50,6 +53,8 @@ export interface KickedConnection {
   /** Of the entry that would have ended it. */
   readonly position: string
   readonly atMs: number
+  /** Absent for the default one. */
+  readonly app?: string
   readonly userId: string
   readonly connectionId: string
   readonly deviceId: string
@@ -121,7 +126,7 @@ class Trial {
     for (const [userId, { kicked, lost, throttled }] of this.#users) {
       if (kicked === 0 && lost === 0 && throttled === 0) continue
       this.#affectedUsers++
-      affected.push({ userId, kicked, lost, throttled })
+      affected.push({ ...shownUser(userId), kicked, lost, throttled })
     }
     this.#mostAffected = [...this.#mostAffected, ...affected]
       .sort((a, b) => weightOf(b) - weightOf(a))
@@ -183,7 +188,8 @@ class Trial {
       const { position, entry: { atMs, userId } } = placed
       const deviceId = user.policy.connections.get(connectionId)?.deviceId ?? ''
       const platform = user.policy.sessions.get(deviceId)?.platform ?? ''
-      this.#kicked.push({ position: formatPosition(position), atMs, userId, connectionId, deviceId, platform })
+      const whose = { ...shownUser(userId), connectionId, deviceId, platform }
+      this.#kicked.push({ position: formatPosition(position), atMs, ...whose })
     }
   }
 

@@ -1,4 +1,5 @@
 import { type Block, formatPosition } from '../../ledger/log.js'
+import { shownUser } from '../../schemas/apps.js'
 import type { UplinkAccepted } from '../../schemas/records.js'
 import { listMaxDefault } from './range.js'
 
@@ -36,6 +37,8 @@ export interface PublishedDifference {
   readonly position: string
   /** Of the record in `uplinks`; empty where there is none. */
   readonly published: string
+  /** Absent for the default one. */
+  readonly app?: string
   readonly userId: string
   readonly userSeq: number
   readonly text: string
@@ -179,8 +182,10 @@ export class PublishedMatch {
     this.#note({ kind: 'unexplained', position: '', published, userId, userSeq, text: 'no entry of the ledger makes the fold publish it' })
   }
 
+  /** @param difference with the user's key */
   #note (difference: PublishedDifference): void {
-    if (this.#differences.length < this.listMax) this.#differences.push(difference)
+    if (this.#differences.length >= this.listMax) return
+    this.#differences.push({ ...difference, ...shownUser(difference.userId) })
   }
 }
 

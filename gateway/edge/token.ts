@@ -3,9 +3,11 @@ import {
 } from 'jose'
 import type { Identity } from '../../actors/connection/connection.js'
 import type { Circuit } from '../../ledger/circuit.js'
+import { userKey } from '../../schemas/apps.js'
 import type { Health } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { idWanted, isId } from '../../schemas/text.js'
+import type { App } from '../apps.js'
 import type { TokenIssuer } from '../issuers.js'
 import { type Key, KeySet, type KeySetTimes } from './key-set.js'
 
@@ -15,23 +17,35 @@ const earlyMsMax = 600_000
 /**
  * Verifies client tokens: the issuer says by which claim the user is named, `dev` is the device if it is there, `exp`
  * when it ends. The algorithms are pinned, so a token can't choose how it is checked: HS256 with an issuer's secret;
- * RS256, ES256 or EdDSA with his key set. Of several issuers, a token is checked with what the one has whom it names.
+ * RS256, ES256 or EdDSA with his key set. Of several issuers, a token is checked with what the one has whom it names,
+ * and with nothing else: so a token is of the app whose issuer it names, or of none.
  */
 export class TokenVerifier {
   readonly #toleranceMs: number
   readonly #issuers: readonly Issuer[]
   readonly #byName = new Map<string, Issuer>()
+  /** Of the default app, whose tokens need not name him: whatever names nobody else is checked with what he has. */
+  readonly #only: Issuer | undefined
 
   /**
-   * @param issuers at least one; several have names
+   * @param issuers of the default app, at least one; several have names
    * @param clockToleranceMs by how much their clocks may differ from ours
    * @param times of key sets
+   * @param apps the others, whose issuers all have names, each of them once
    */
-  constructor (issuers: readonly TokenIssuer[], clockToleranceMs: number, health: Health, times?: KeySetTimes) {
+  constructor (
+    issuers: readonly TokenIssuer[], clockToleranceMs: number, health: Health, times?: KeySetTimes,
+    apps: readonly App[] = []
+  ) {
     this.#toleranceMs = clockToleranceMs
-    const areMany = issuers.length > 1
-    this.#issuers = issuers.map(issuer => new Issuer(issuer, clockToleranceMs, jwksUrl =>
+    const all = [
+      ...issuers.map(issuer => ({ app: '', issuer })),
+      ...apps.flatMap(({ name, issuers }) => issuers.map(issuer => ({ app: name, issuer }))),
+    ]
+    const areMany = all.length > 1
+    this.#issuers = all.map(({ app, issuer }) => new Issuer(app, issuer, clockToleranceMs, jwksUrl =>
       new KeySet(jwksUrl, health, times, areMany ? issuer.names[0] : undefined)))
+    this.#only = issuers.length === 1 ? this.#issuers[0] : undefined
     for (const issuer of this.#issuers) for (const name of issuer.names) this.#byName.set(name, issuer)
   }
 
@@ -56,14 +70,14 @@ export class TokenVerifier {
     }
     const early = this.#early(payload)
     if (early) throw early
-    return identityOf(payload, issuer.userClaim, this.#toleranceMs)
+    return identityOf(payload, issuer, this.#toleranceMs)
   }
 
   /** Nothing of the token is verified here: whom it names finds out. */
   #issuerOf (token: string): Issuer {
     if (this.#issuers.length === 1) return this.#issuers[0]!
     const { iss } = decodeJwt(token)
-    const issuer = typeof iss === 'string' ? this.#byName.get(iss) : undefined
+    const issuer = (typeof iss === 'string' ? this.#byName.get(iss) : undefined) ?? this.#only
     if (!issuer) throw new GatewayError('bad-token', 'iss: nobody here has this issuer\'s keys')
     return issuer
   }
@@ -94,8 +108,9 @@ class Issuer {
   readonly #options: JWTVerifyOptions
   readonly #payload: (token: string, options: JWTVerifyOptions) => Promise<JWTPayload>
 
+  /** @param app whose users he vouches for; empty for the default one */
   constructor (
-    { names, secret, jwksUrl, audiences, userClaim }: TokenIssuer, toleranceMs: number,
+    readonly app: string, { names, secret, jwksUrl, audiences, userClaim }: TokenIssuer, toleranceMs: number,
     keySetAt: (jwksUrl: string) => KeySet
   ) {
     this.names = names
@@ -170,11 +185,11 @@ async function withEach (token: string, options: JWTVerifyOptions, find: FindKey
 /** It was signed with another key. */
 function isForeign (err: unknown): boolean { return err instanceof errors.JWSSignatureVerificationFailed }
 
-function identityOf (payload: JWTPayload, userClaim: string, toleranceMs: number): Identity {
+function identityOf (payload: JWTPayload, { app, userClaim }: Issuer, toleranceMs: number): Identity {
   const { dev, exp, jti } = payload
   const userId = Object.hasOwn(payload, userClaim) ? payload[userClaim] : undefined
   if (!isId(userId)) throw new GatewayError('bad-token', `${userClaim}: ${idWanted}`)
   if (dev !== undefined && typeof dev !== 'string') throw new GatewayError('bad-token', 'dev: want a device id')
   const expiresAtMs = exp === undefined ? Infinity : Math.trunc(exp * 1_000)
-  return { userId, deviceId: dev, tokenId: isId(jti) ? jti : '', expiresAtMs, endsAtMs: expiresAtMs + toleranceMs }
+  return { userId: userKey(app, userId), deviceId: dev, tokenId: isId(jti) ? jti : '', expiresAtMs, endsAtMs: expiresAtMs + toleranceMs }
 }

@@ -1,4 +1,5 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
+import { appNamePattern } from '../../schemas/apps.js'
 import { type Scope, scopes } from '../keys/scopes.js'
 import { errorAnswers } from './errors.js'
 
@@ -9,8 +10,15 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Set by `giveAccess`. */
     readonly access?: Access
+    readonly reach?: Reach
   }
 }
+
+/**
+ * Whose users a route tells of, or acts on: those of one app, which is the caller's or the one that `?app=` names;
+ * those of every app, whatever it is asked; or nobody's.
+ */
+export type Reach = 'one-app' | 'every-app' | 'nobody'
 
 /** The one home of who may ask what (docs/operations.md, API keys). A route that is not here can't be added. */
 export const accessTable: Readonly<Record<string, Access>> = {
@@ -51,6 +59,38 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'POST /v1/rebuilds': 'admin',
 }
 
+/** A route that is not here tells of nobody, and is refused to apps. A new one that tells of users belongs here. */
+const reachTable: Readonly<Record<string, Reach>> = {
+  'POST /v1/downlinks': 'one-app',
+  'GET /v1/connections': 'one-app',
+  'GET /v1/uplinks': 'one-app',
+  'GET /v1/users/:userId/bans': 'one-app',
+  'GET /v1/users/:userId/presence': 'one-app',
+  'GET /v1/users/:userId/state': 'one-app',
+  'GET /v1/users/:userId/trace': 'one-app',
+  'POST /v1/presence': 'one-app',
+  'DELETE /v1/bans/:banId': 'one-app',
+  'DELETE /v1/connections/:connectionId': 'one-app',
+  'DELETE /v1/users/:userId/connections': 'one-app',
+  'POST /v1/bans': 'one-app',
+  'POST /v1/users/:userId/redeliveries': 'one-app',
+
+  'GET /v1/log': 'every-app',
+  'GET /v1/log/:stream': 'every-app',
+  'GET /v1/log/:stream/:partition': 'every-app',
+  'GET /v1/nodes/:nodeId/drain': 'every-app',
+}
+
+/** Of a route by its name in the table. */
+export function reachOf (name: string): Reach { return reachTable[name] ?? 'nobody' }
+
+const appParameter = {
+  type: 'string',
+  pattern: appNamePattern,
+  description: 'whose users: an app of LEDGERLINE_APPS, for its own API keys and for those of no app with the scope admin; ' +
+    'absent: the app of the API key',
+}
+
 /**
  * Which of the routes a port has: all, or, with a port of the API's own, those of clients and those of the API. What
  * wants an API key is the API's, what wants none is for clients, and some are on both.
@@ -83,19 +123,25 @@ export function giveAccess (app: FastifyInstance, { side, metricsOpen }: AccessO
     // A preflight comes without a key, and is told nothing of anybody.
     const isOpen = route.method === 'OPTIONS' || (metricsOpen && name === 'GET /metrics')
     const access = isOpen ? 'public' : accessOf(name)
-    route.config = { ...route.config, access }
+    const reach = reachOf(name)
+    route.config = { ...route.config, access, reach }
     if (access === 'public') {
       route.schema = { ...route.schema, security: [] }
       return
     }
-    const { response } = route.schema as { response?: object } | undefined ?? {}
+    const { response, querystring } = route.schema as { response?: object, querystring?: Parameters } | undefined ?? {}
     route.schema = {
       ...route.schema,
+      ...reach === 'one-app'
+        ? { querystring: { ...querystring, properties: { ...querystring?.properties, app: appParameter } } }
+        : {},
       security: [{ apiKey: [access] }],
       response: { ...response, ...errorAnswers('forbidden', 'throttled') },
     }
   })
 }
+
+interface Parameters { readonly properties?: object }
 
 /** A method that reads is asked by HEAD as well, and one for browsers by a preflight. */
 function nameOf ({ method, url }: Pick<RouteOptions, 'method' | 'url'>): string {

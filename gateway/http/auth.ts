@@ -1,6 +1,8 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { TLSSocket } from 'node:tls'
+import { userKey } from '../../schemas/apps.js'
 import { GatewayError } from '../../schemas/errors.js'
+import type { Apps } from '../apps.js'
 import type { ApiKeys, Caller } from '../keys/api-keys.js'
 import type { Quota } from '../keys/quota.js'
 import type { Access } from './access.js'
@@ -10,6 +12,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Who asks; null on routes for everybody. */
     caller: Caller | null
+    /** Whose users it is about (access.ts); empty for the default app. */
+    app: string
   }
 }
 
@@ -18,28 +22,35 @@ export type Admission = 'admitted' | 'unauthorized' | 'forbidden' | 'throttled'
 
 export interface AuthOptions {
   readonly apiKeys: ApiKeys
+  readonly apps: Apps
   /** Whoever has a key must have shown a client certificate that the node trusts, too. */
   readonly wantsCertificate: boolean
   /** @param keyId of the caller's key; empty for one of the environment, and for none that is good */
   readonly counted: (keyId: string, admission: Admission) => void
 }
 
-/** Lets nobody pass but to routes for everybody without an API key of the route's scope, within the key's quota. */
-export function requireApiKeys (app: FastifyInstance, { apiKeys, wantsCertificate, counted }: AuthOptions): void {
+/**
+ * Lets nobody pass but to routes for everybody without an API key of the route's scope, within the quotas of the key
+ * and of its app, and to nobody's users but those of the key's app.
+ */
+export function requireApiKeys (app: FastifyInstance, { apiKeys, apps, wantsCertificate, counted }: AuthOptions): void {
   app.decorateRequest('caller', null)
+  app.decorateRequest('app', '')
   app.addHook('onRequest', async (request, reply) => {
     const { access } = request.routeOptions.config
     if (access === 'public' || request.is404) return
     let keyId = ''
     try {
       const caller = identify(request, apiKeys, wantsCertificate)
-      keyId = caller.id
+      keyId = caller.app === '' ? caller.id : `${caller.app}/${caller.id}`
       request.caller = caller
       vouchFor(request.raw.socket)
       take(caller.requests, 1, caller, 'requests')
+      take(caller.ofApp?.requests, 1, caller, 'requests', true)
       if (access === undefined || !caller.scopes.includes(access)) {
         throw new GatewayError('forbidden', `the API key ${caller.id} has not the scope ${access}`)
       }
+      request.app = appAskedFor(request, caller, apps)
       const ended = apiKeys.opened(caller, access, () => {
         // One that has not begun is about to come to its end.
         if (reply.raw.headersSent) reply.raw.destroy()
@@ -61,19 +72,49 @@ export function requireApiKeys (app: FastifyInstance, { apiKeys, wantsCertificat
 
 function isOperators (access: Access | undefined): boolean { return access === 'operate' || access === 'admin' }
 
+/** The key of a user of the app that the request is about. */
+export function keyOf ({ app }: FastifyRequest, userId: string): string { return userKey(app, userId) }
+
 /** What a fact says of who asked for it: the id of the key, empty for one of the environment. */
 export function callerId ({ caller }: FastifyRequest): string { return caller?.id ?? '' }
 
 /** @throws GatewayError `throttled` where the caller may not name so many recipients yet */
 export function takeRecipients ({ caller }: FastifyRequest, count: number): void {
   take(caller?.recipients, count, caller, 'recipients')
+  take(caller?.ofApp?.recipients, count, caller, 'recipients', true)
 }
 
-function take (quota: Quota | undefined, count: number, caller: Caller | null, what: string): void {
+function take (quota: Quota | undefined, count: number, caller: Caller | null, what: string, isOfApp = false): void {
   const waitMs = quota?.take(count, performance.now()) ?? 0
   if (waitMs === 0) return
-  const message = `the API key ${caller!.id} may have ${quota!.perSecond} ${what} a second`
+  const who = isOfApp ? `all API keys of the app ${caller!.app} together` : `the API key ${caller!.id}`
+  const message = `${who} may have ${quota!.perSecond} ${what} a second`
   throw new GatewayError('throttled', message, { retryAfterMs: waitMs })
+}
+
+/**
+ * @returns the app that the request is about
+ * @throws GatewayError `forbidden` where the caller may not ask about it; `not-found` where there is no such app
+ */
+function appAskedFor (request: FastifyRequest, { id, app, scopes }: Caller, apps: Apps): string {
+  const { reach = 'nobody' } = request.routeOptions.config
+  const isOfAll = app === '' && scopes.includes('admin')
+  if (reach !== 'one-app') {
+    if (app !== '') throw new GatewayError('forbidden', `the API key ${id} is of the app ${app}, and this is not of one app`)
+    if (reach === 'every-app' && apps.areMany && !isOfAll) {
+      throw new GatewayError('forbidden', `the API key ${id} has not the scope admin, and this tells of the users of every app`)
+    }
+    return ''
+  }
+  const { app: named = app } = request.query as { app?: unknown }
+  if (named === app) return app
+  if (typeof named !== 'string') throw new GatewayError('bad-request', 'querystring/app: want it once')
+  if (!isOfAll) {
+    const why = app === '' ? 'has not the scope admin' : `is of the app ${app}`
+    throw new GatewayError('forbidden', `the API key ${id} ${why}, and another app is asked for`)
+  }
+  if (!apps.has(named)) throw new GatewayError('not-found', `there is no app ${JSON.stringify(named.slice(0, 40))} here`)
+  return named
 }
 
 function identify (request: FastifyRequest, apiKeys: ApiKeys, wantsCertificate: boolean): Caller {

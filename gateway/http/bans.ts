@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { type Ban, bansMax } from '../../actors/user/bans.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { BanAnswer, BanCommand, LiftCommand } from '../bans.js'
-import { callerId } from './auth.js'
+import { callerId, keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
 import { idSchema, textSchema, userParamsSchema } from './shapes.js'
 
@@ -13,7 +13,7 @@ export interface BansOptions {
   /** Resolves once its end is durable. @throws GatewayError `not-found` */
   readonly liftBan: (command: LiftCommand) => Promise<void>
   /** Those in force, oldest first. @throws GatewayError `not-ready` */
-  readonly bansOf: (userId: string) => Promise<readonly Ban[]>
+  readonly bansOf: (userKey: string) => Promise<readonly Ban[]>
 }
 
 interface Body {
@@ -81,9 +81,10 @@ export async function bansRoutes (app: FastifyInstance, { ban, liftBan, bansOf }
       response: { 202: answerSchema, ...errorAnswers('bad-request', 'unauthorized', 'ledger-unavailable') },
     },
   }, async (request, reply) => {
-    const command = { ...commandOf(request.body, Date.now()), by: callerId(request) }
+    const { userId } = request.body
+    const command = { ...commandOf(request.body, Date.now()), userId: keyOf(request, userId), by: callerId(request) }
     const { position = null, ...given } = await ban(command)
-    return await reply.code(202).send({ ...shown(given), userId: given.userId, position })
+    return await reply.code(202).send({ ...shown(given), userId, position })
   })
 
   app.delete<{ Params: { banId: string }, Querystring: { userId: string, reason: string } }>('/v1/bans/:banId', {
@@ -110,7 +111,7 @@ export async function bansRoutes (app: FastifyInstance, { ban, liftBan, bansOf }
     },
   }, async (request, reply) => {
     const { params: { banId }, query: { userId, reason } } = request
-    await liftBan({ userId, banId, reason, by: callerId(request) })
+    await liftBan({ userId: keyOf(request, userId), banId, reason, by: callerId(request) })
     return await reply.code(202).send({ userId, banId })
   })
 
@@ -128,7 +129,10 @@ export async function bansRoutes (app: FastifyInstance, { ban, liftBan, bansOf }
         ...errorAnswers('bad-request', 'unauthorized', 'not-ready'),
       },
     },
-  }, async ({ params: { userId } }) => ({ userId, bans: (await bansOf(userId)).map(shown) }))
+  }, async request => {
+    const { userId } = request.params
+    return { userId, bans: (await bansOf(keyOf(request, userId))).map(shown) }
+  })
 }
 
 function commandOf (body: Body, nowMs: number): Omit<BanCommand, 'by'> {

@@ -1,7 +1,8 @@
 import type { FastifyInstance } from 'fastify'
+import { userIdOf } from '../../schemas/apps.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { KickAnswer, KickCommand } from '../kick.js'
-import { callerId } from './auth.js'
+import { callerId, keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
 import { idSchema, reasonSchema, userParamsSchema } from './shapes.js'
 
@@ -52,11 +53,12 @@ export async function connectionsRoutes (app: FastifyInstance, { kick }: Connect
         response,
       },
     }, async (request, reply) => {
-      const { userId = '', reason } = request.query
+      const { userId, reason } = request.query
       const { connectionId } = request.params
-      const answer = await kick({ userId, connectionId, reason, by: callerId(request) })
+      const whose = userId === undefined ? '' : keyOf(request, userId)
+      const answer = await kick({ app: request.app, userId: whose, connectionId, reason, by: callerId(request) })
       if (answer.connections.length === 0) throw new GatewayError('not-found', `no connection ${connectionId} is open`)
-      return await reply.code(202).send(answer)
+      return await reply.code(202).send(shown(answer))
     })
 
   app.delete<{ Params: { userId: string }, Querystring: { reason: string } }>('/v1/users/:userId/connections', {
@@ -69,8 +71,15 @@ export async function connectionsRoutes (app: FastifyInstance, { kick }: Connect
     },
   }, async (request, reply) => {
     const { userId } = request.params
-    const answer = await kick({ userId, connectionId: '', reason: request.query.reason, by: callerId(request) })
+    const { reason } = request.query
+    const answer = await kick({
+      app: request.app, userId: keyOf(request, userId), connectionId: '', reason, by: callerId(request),
+    })
     if (answer.connections.length === 0) throw new GatewayError('not-found', `user ${userId} has no connection open`)
-    return await reply.code(202).send(answer)
+    return await reply.code(202).send(shown(answer))
   })
+}
+
+function shown ({ connections }: KickAnswer): KickAnswer {
+  return { connections: connections.map(({ userId, connectionId }) => ({ userId: userIdOf(userId), connectionId })) }
 }

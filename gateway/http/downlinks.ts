@@ -118,7 +118,7 @@ export async function downlinksRoutes (app: FastifyInstance, options: DownlinksO
       },
     },
   }, async (request, reply) => {
-    const command = commandOf(request.body)
+    const command = commandOf(request.body, request.app)
     const refusal = sizeRefusalOf(command, options.frameBytesMax)
     if (refusal) throw refusal
     takeRecipients(request, command.userIds.length)
@@ -126,8 +126,8 @@ export async function downlinksRoutes (app: FastifyInstance, options: DownlinksO
   })
 }
 
-function commandOf (body: DownlinkBody): DownlinkCommand {
+function commandOf (body: DownlinkBody, app: string): DownlinkCommand {
   const { to, messageId = randomUUID(), service, ttlMs, delivery, platforms, exceptDevices, devices } = body
   const payload = decodePayload(body.payload)
-  return { messageId, userIds: to.userIds, service, payload, ttlMs, delivery, platforms, exceptDevices, devices }
+  return { messageId, app, userIds: to.userIds, service, payload, ttlMs, delivery, platforms, exceptDevices, devices }
 }

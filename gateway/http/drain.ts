@@ -1,8 +1,9 @@
 import type { FastifyInstance } from 'fastify'
+import { shownUser } from '../../schemas/apps.js'
 import type { DrainAnswer, DrainCommand, DrainState } from '../drain-requests.js'
 import { callerId } from './auth.js'
 import { errorAnswers } from './errors.js'
-import { idSchema, reasonSchema } from './shapes.js'
+import { appSchema, idSchema, reasonSchema } from './shapes.js'
 
 export interface DrainOptions {
   /** Resolves once the request is durable; the node takes it up within a second or two. */
@@ -24,6 +25,7 @@ const answerProperties = {
 const moveSchema = {
   type: 'object',
   properties: {
+    app: appSchema,
     userId: { type: 'string' },
     deviceId: { type: 'string' },
     connectionId: { type: 'string' },
@@ -93,5 +95,9 @@ export async function drainRoutes (app: FastifyInstance, { drain, drainState }: 
       },
       response: { 200: stateSchema, ...errorAnswers('bad-request', 'unauthorized', 'not-found') },
     },
-  }, async request => await drainState(request.params.nodeId, request.query.moves === 'true'))
+  }, async request => {
+    const state = await drainState(request.params.nodeId, request.query.moves === 'true')
+    if (!state.moves) return state
+    return { ...state, moves: state.moves.map(move => ({ ...move, ...shownUser(move.userId) })) }
+  })
 }

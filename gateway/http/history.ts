@@ -6,6 +6,7 @@ import { type HistoryFilter, historyOf, historyRanges } from '../../evidence/his
 import { parseTime } from '../../evidence/moment.js'
 import type { Hole, LogReader } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
+import { keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
 import { admitReaders, holeDescription, holeLine, ndjsonType, piecesOf } from './readers.js'
 import { idSchema, textSchema } from './shapes.js'
@@ -55,7 +56,9 @@ export async function historyRoutes (app: FastifyInstance, { logReader }: Histor
       },
     },
   }, async (request, reply) => {
-    const filter = filterOf(request.query, Date.now())
+    const { userId } = request.query
+    const whose = { app: request.app, userId: userId === undefined ? undefined : keyOf(request, userId) }
+    const filter = { ...whose, ...timesOf(request.query, Date.now()) }
     const signal = begin(reply)
     return await reply.type(ndjsonType).send(Readable.from(linesOf(logReader, filter, signal)))
   })
@@ -84,13 +87,13 @@ function * textOf (rows: readonly HistoryRow[]): Generator<string> {
 }
 
 /** @throws GatewayError `bad-request` */
-function filterOf ({ since, until, userId }: HistoryQuery, nowMs: number): HistoryFilter {
+function timesOf ({ since, until }: HistoryQuery, nowMs: number): Pick<HistoryFilter, 'sinceMs' | 'untilMs'> {
   const sinceMs = since === undefined ? undefined : timeOf('since', since, nowMs)
   const untilMs = until === undefined ? undefined : timeOf('until', until, nowMs)
   if (sinceMs !== undefined && untilMs !== undefined && sinceMs >= untilMs) {
     throw new GatewayError('bad-request', 'querystring/since must be before querystring/until')
   }
-  return { userId, sinceMs, untilMs }
+  return { sinceMs, untilMs }
 }
 
 function timeOf (name: string, text: string, nowMs: number): number {

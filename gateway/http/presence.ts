@@ -1,12 +1,15 @@
 import type { FastifyInstance } from 'fastify'
 import type { Presence } from '../../projections/presence.js'
+import { shownUser } from '../../schemas/apps.js'
+import { keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
 import { userIdsSchema } from './downlinks.js'
-import { asOfSchema, userParamsSchema } from './shapes.js'
+import { appSchema, asOfSchema, userParamsSchema } from './shapes.js'
 import type { AsOf } from './shapes.js'
 
 export interface PresenceOptions {
-  readonly presence: (userId: string) => Promise<PresenceAnswer>
+  /** @param userKey with his app; `userId` of the answer is the same */
+  readonly presence: (userKey: string) => Promise<PresenceAnswer>
 }
 
 export type PresenceAnswer = Presence & { readonly asOf: AsOf }
@@ -15,6 +18,7 @@ const presenceSchema = {
   type: 'object',
   required: ['userId', 'online', 'sessions', 'lastSeenAtMs', 'asOf'],
   properties: {
+    app: appSchema,
     userId: { type: 'string' },
     online: { type: 'boolean' },
     sessions: {
@@ -54,7 +58,7 @@ export async function presenceRoutes (app: FastifyInstance, { presence }: Presen
       params: userParamsSchema,
       response: { 200: presenceSchema, ...errorAnswers('bad-request', 'unauthorized') },
     },
-  }, async request => await presence(request.params.userId))
+  }, async request => shown(await presence(keyOf(request, request.params.userId))))
 
   app.post<{ Body: { userIds: string[] } }>('/v1/presence', {
     schema: {
@@ -75,5 +79,9 @@ export async function presenceRoutes (app: FastifyInstance, { presence }: Presen
         ...errorAnswers('bad-request', 'unauthorized', 'payload-too-large'),
       },
     },
-  }, async request => ({ users: await Promise.all(request.body.userIds.map(presence)) }))
+  }, async request => ({
+    users: await Promise.all(request.body.userIds.map(async userId => shown(await presence(keyOf(request, userId))))),
+  }))
 }
+
+function shown (answer: PresenceAnswer) { return { ...answer, ...shownUser(answer.userId) } }

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../schemas/errors.js'
 import { ttlMsDefault, ttlMsMax } from '../downlink-command.js'
 import { redeliveriesMax, type RedeliveryAnswer, type RedeliveryCommand } from '../redelivery.js'
-import { callerId } from './auth.js'
+import { callerId, keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
 import { idSchema, reasonSchema, userParamsSchema } from './shapes.js'
 
@@ -81,6 +81,8 @@ export async function redeliveriesRoutes (app: FastifyInstance, { redeliver }: R
       throw new GatewayError('bad-request',
         `body: got fromSeq ${fromSeq} and toSeq ${toSeq}, want 1 to ${redeliveriesMax} downlinks`)
     }
-    return await reply.code(202).send(await redeliver({ ...body, userId, requestId, by: callerId(request) }))
+    return await reply.code(202).send(await redeliver({
+      ...body, userId: keyOf(request, userId), requestId, by: callerId(request),
+    }))
   })
 }

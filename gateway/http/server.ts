@@ -3,6 +3,7 @@ import fastify, { LogController } from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { GatewayError } from '../../schemas/errors.js'
+import { Apps } from '../apps.js'
 import type { Role } from '../config.js'
 import { type AddressList, resolve } from '../edge/clients.js'
 import type { OriginRule } from '../origins.js'
@@ -70,6 +71,8 @@ export interface HttpDeps extends
   /** Of this node: its HTTP side has the routes of these, besides health, metrics and the node table. */
   readonly roles: readonly Role[]
   readonly apiKeys: ApiKeys
+  /** None by default. */
+  readonly apps?: Apps
   /** Told of each request that wants a key. */
   readonly requestCounted?: AuthOptions['counted']
   /** Whose pages may use the routes of clients. */
@@ -133,6 +136,7 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
   tellIdleTimes(app)
   requireApiKeys(app, {
     apiKeys: deps.apiKeys,
+    apps: deps.apps ?? new Apps(),
     wantsCertificate,
     counted: deps.requestCounted ?? (() => {}),
   })

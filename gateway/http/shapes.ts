@@ -30,6 +30,9 @@ export const serviceSchema = textSchema(serviceBytesMax)
 export const reasonSchema = { ...textSchema(256), default: '' }
 export const platformSchema = textSchema(platformBytesMax, 1)
 
+/** Beside `userId` in an answer. */
+export const appSchema = { type: 'string', description: 'whose user it is; absent for the default app' }
+
 /** Where a path names a user. */
 export const userParamsSchema = { type: 'object', required: ['userId'], properties: { userId: idSchema } }
 

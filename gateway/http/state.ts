@@ -2,12 +2,13 @@ import type { FastifyInstance } from 'fastify'
 import { type Moment, parseMoment } from '../../evidence/moment.js'
 import type { StateView } from '../../evidence/state.js'
 import { GatewayError } from '../../schemas/errors.js'
+import { keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
-import { textSchema, userParamsSchema } from './shapes.js'
+import { appSchema, textSchema, userParamsSchema } from './shapes.js'
 
 export interface StateOptions {
   /** @throws GatewayError `bad-request`, `not-found` where the moment is not in the user's ledger */
-  readonly state: (userId: string, at: Moment | undefined) => Promise<StateView>
+  readonly state: (userKey: string, at: Moment | undefined) => Promise<StateView>
 }
 
 const text = { type: 'string' }
@@ -38,7 +39,7 @@ const sessionSchema = object({
   },
 })
 
-const stateSchema = object({
+const { required, properties } = object({
   userId: text,
   asOf: {
     type: ['object', 'null'],
@@ -61,6 +62,7 @@ const stateSchema = object({
   },
   waiting: { type: 'array', description: 'downlinks for the first session to open', items: object(kept) },
 })
+const stateSchema = { type: 'object', required, properties: { app: appSchema, ...properties } }
 
 /** `GET /v1/users/:userId/state`: what the user actor knew at a moment, by the production fold. */
 export async function stateRoutes (app: FastifyInstance, { state }: StateOptions): Promise<void> {
@@ -82,7 +84,10 @@ export async function stateRoutes (app: FastifyInstance, { state }: StateOptions
       },
       response: { 200: stateSchema, ...errorAnswers('bad-request', 'unauthorized', 'not-found', 'ledger-unavailable') },
     },
-  }, async ({ params: { userId }, query: { at } }) => await state(userId, at === undefined ? undefined : momentOf(at)))
+  }, async request => {
+    const { params: { userId }, query: { at } } = request
+    return await state(keyOf(request, userId), at === undefined ? undefined : momentOf(at))
+  })
 }
 
 function momentOf (at: string): Moment {

@@ -3,12 +3,13 @@ import type { Inquiry } from '../../evidence/inquiry.js'
 import { type Moment, parseMoment } from '../../evidence/moment.js'
 import type { Trace, TraceRange } from '../../evidence/trace.js'
 import { GatewayError } from '../../schemas/errors.js'
+import { keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
-import { idSchema, textSchema, userParamsSchema } from './shapes.js'
+import { appSchema, idSchema, textSchema, userParamsSchema } from './shapes.js'
 
 export interface TraceOptions {
   /** @throws GatewayError `bad-request` where the range is not of the user's ledger */
-  readonly trace: (userId: string, inquiry: Inquiry, range: TraceRange) => Promise<Trace>
+  readonly trace: (userKey: string, inquiry: Inquiry, range: TraceRange) => Promise<Trace>
 }
 
 interface TraceQuery {
@@ -26,6 +27,7 @@ const traceSchema = {
   type: 'object',
   required: ['userId', 'steps', 'verdict'],
   properties: {
+    app: appSchema,
     userId: { type: 'string' },
     steps: {
       type: 'array',
@@ -79,9 +81,10 @@ export async function traceRoutes (app: FastifyInstance, { trace }: TraceOptions
       },
       response: { 200: traceSchema, ...errorAnswers('bad-request', 'unauthorized', 'ledger-unavailable') },
     },
-  }, async ({ params: { userId }, query }) => {
-    const { since, until } = query
-    return await trace(userId, inquiryOf(query), { since: momentOf('since', since), until: momentOf('until', until) })
+  }, async request => {
+    const { params: { userId }, query } = request
+    const range = { since: momentOf('since', query.since), until: momentOf('until', query.until) }
+    return await trace(keyOf(request, userId), inquiryOf(query), range)
   })
 }
 

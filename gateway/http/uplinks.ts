@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Block, EventLog, Hole, ReadRange } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { payloadToJson } from '../../schemas/payload.js'
+import { appOf, shownUser } from '../../schemas/apps.js'
 import type { UplinkAccepted } from '../../schemas/records.js'
 import type { Stream } from '../../schemas/streams.js'
 import { errorAnswers } from './errors.js'
@@ -71,7 +72,7 @@ export async function uplinksRoutes (app: FastifyInstance, source: UplinksOption
     // A follower whose machine vanished sends no FIN, and nothing else would tell.
     if (isFollower) request.raw.socket.setKeepAlive(true, 30_000)
     const linesMax = limit === undefined ? Infinity : Number(limit)
-    const lines = uplinkLines(source, cursor, { service, isFollower, linesMax, signal })
+    const lines = uplinkLines(source, cursor, { app: request.app, service, isFollower, linesMax, signal })
     return await reply.type(ndjsonType).send(Readable.from(lines))
   })
 }
@@ -120,12 +121,15 @@ async function boundsOf (log: UplinksOptions['log'], stream: Stream<UplinkAccept
 /** What a reader is told of one partition, in order: a block of it, or that some are gone. */
 type Told = Block<UplinkAccepted> | { readonly partition: number, readonly hole: Hole }
 
+/** Which uplinks are told: of one app, and with `service` for that alone. */
+interface Wanted { readonly app: string, readonly service: string | undefined }
+
 /** Lines in pieces, so that a fast reader costs few writes, and a slow one holds no more than one of them. */
 async function * uplinkLines (
   source: UplinksOptions,
   cursor: UplinkCursor,
-  { service, isFollower, linesMax, signal }: {
-    service: string | undefined, isFollower: boolean, linesMax: number, signal: AbortSignal
+  { app, service, isFollower, linesMax, signal }: Wanted & {
+    isFollower: boolean, linesMax: number, signal: AbortSignal
   }
 ): AsyncGenerator<string> {
   yield '' // sends the headers: a follower learns that it is connected before the first uplink
@@ -137,7 +141,7 @@ async function * uplinkLines (
       yield holeLine(told.partition, told.hole, { cursor: `${cursor}` })
       continue
     }
-    const lines = linesOf(told, cursor, service, left)
+    const lines = linesOf(told, cursor, { app, service }, left)
     for (const piece of piecesOf(lines.text)) {
       yield piece
       if (signal.aborted) return
@@ -204,7 +208,7 @@ async function * withHoles (
  * past the last line of `max`; `count` says how many it were.
  */
 function linesOf (
-  { partition, offset, items }: Block<UplinkAccepted>, cursor: UplinkCursor, service: string | undefined, max: number
+  { partition, offset, items }: Block<UplinkAccepted>, cursor: UplinkCursor, { app, service }: Wanted, max: number
 ): { readonly text: Iterable<string>, readonly count: number } {
   const place = cursor.place(partition)
   const lines = { text: text(), count: 0 }
@@ -214,7 +218,7 @@ function linesOf (
       const isLast = index === items.length - 1
       cursor.move(partition, isLast ? offset + 1n : offset, isLast ? 0 : index + 1)
       const uplink = items[index]!
-      if (service !== undefined && uplink.service !== service) continue
+      if (appOf(uplink.userId) !== app || (service !== undefined && uplink.service !== service)) continue
       lines.count++
       yield lineOf(uplink, cursor)
     }
@@ -223,8 +227,8 @@ function linesOf (
 }
 
 function lineOf (uplink: UplinkAccepted, cursor: UplinkCursor): string {
-  const { userId, userSeq, deviceId, platform, sessionId, seq, service, priority, receivedAtMs, connectionId } = uplink
+  const { userSeq, deviceId, platform, sessionId, seq, service, priority, receivedAtMs, connectionId } = uplink
   const payload = payloadToJson(uplink.payload)
-  const line = { cursor: `${cursor}`, userId, userSeq, deviceId, platform, sessionId, seq, service, payload }
-  return ndjsonLine({ ...line, priority, receivedAtMs, connectionId })
+  const who = { ...shownUser(uplink.userId), userSeq, deviceId, platform, sessionId }
+  return ndjsonLine({ cursor: `${cursor}`, ...who, seq, service, payload, priority, receivedAtMs, connectionId })
 }

@@ -1,17 +1,27 @@
 import { timingSafeEqual } from 'node:crypto'
 import { GatewayError } from '../../schemas/errors.js'
+import type { App } from '../apps.js'
 import { digestOf, idIn, type KeyFile, type StoredKey } from './key-file.js'
 import { Quota } from './quota.js'
 import { type Scope, scopes } from './scopes.js'
 
 /** Whoever asks with a key that is good. */
 export interface Caller {
+  /** Whose users it may ask about; empty for the default one. */
+  readonly app: string
   /** Of its key; empty for those of `LEDGERLINE_API_KEYS`, which have neither id nor name. */
   readonly id: string
   readonly name: string
   readonly scopes: readonly Scope[]
   readonly requests?: Quota | undefined
   readonly recipients?: Quota | undefined
+  /** What all keys of its app have together. */
+  readonly ofApp?: SharedQuotas | undefined
+}
+
+interface SharedQuotas {
+  readonly requests: Quota | undefined
+  readonly recipients: Quota | undefined
 }
 
 interface KnownKey extends Caller {
@@ -27,35 +37,50 @@ interface OpenAnswer {
   readonly cut: () => void
 }
 
-const environment: Caller = { id: '', name: '', scopes }
+const environment: Caller = { app: '', id: '', name: '', scopes }
+
+type KeysById = ReadonlyMap<string, KnownKey>
+
+const noKeys: KeysById = new Map()
 
 /**
- * The keys that this node takes: those of the environment, which are good for everything, and those of its file. Keys
- * are compared by digest, and in a time that tells nothing about them; an id is no secret, so it may be looked up.
+ * The keys that this node takes: those of the environment, which are good for everything, and those of its file and of
+ * the file of each app. Keys are compared by digest, and in a time that tells nothing about them; an id is no secret,
+ * so it may be looked up. A key that stands in the files of two apps is of neither.
  */
 export class ApiKeys {
   readonly #environment: readonly Buffer[]
   readonly #nowMs: () => number
   readonly #open = new Set<OpenAnswer>()
-  #byId: ReadonlyMap<string, KnownKey> = new Map()
+  readonly #ofApps = new Map<string, KeysById>()
+  readonly #quotas: ReadonlyMap<string, SharedQuotas>
 
-  constructor (environmentKeys: readonly string[], nowMs = Date.now) {
+  constructor (environmentKeys: readonly string[], nowMs = Date.now, apps: readonly App[] = []) {
     this.#environment = environmentKeys.map(digestOf)
     this.#nowMs = nowMs
+    this.#quotas = new Map(apps.map(({ name, quotas: { requestsPerSecond, recipientsPerSecond } }) => [name, {
+      requests: quota(requestsPerSecond, undefined), recipients: quota(recipientsPerSecond, undefined),
+    }]))
   }
 
-  /** Takes the keys of a file instead of those of the one before. What they have used of their quotas stays used. */
-  replace ({ keys }: KeyFile): void {
-    const before = this.#byId
-    this.#byId = new Map(keys.map(key => [key.id, knownKey(key, before.get(key.id))]))
+  /**
+   * Takes the keys of a file instead of those of the one before. What they have used of their quotas stays used.
+   *
+   * @param app whose file it is; empty for the default one
+   */
+  replace ({ keys }: KeyFile, app = ''): void {
+    const before = this.#ofApps.get(app) ?? noKeys
+    this.#ofApps.set(app, new Map(keys.map(key =>
+      [key.id, { ...knownKey(app, key, before.get(key.id)), ofApp: this.#quotas.get(app) }])))
     this.cutStale()
   }
 
   /** @throws GatewayError `unauthorized` saying what is wrong with the key, without a character of it */
   identify (text: string): Caller {
     const given = digestOf(text)
-    const key = this.#byId.get(idIn(text) ?? '')
-    if (key && timingSafeEqual(given, key.digest)) {
+    const [key, another] = this.#knownAs(idIn(text) ?? '', given)
+    if (another) throw new GatewayError('unauthorized', `the API key ${key!.id} stands in the files of two apps`)
+    if (key) {
       if (key.isRevoked) throw new GatewayError('unauthorized', `the API key ${key.id} was revoked`)
       if (key.expiresAtMs <= this.#nowMs()) throw new GatewayError('unauthorized', `the API key ${key.id} has expired`)
       return key
@@ -64,6 +89,16 @@ export class ApiKeys {
     for (const each of this.#environment) known = timingSafeEqual(given, each) || known
     if (!known) throw new GatewayError('unauthorized', 'this API key is unknown')
     return environment
+  }
+
+  /** Ids may be the same in the files of several apps, for whoever writes one does not know the others. */
+  #knownAs (id: string, digest: Buffer): KnownKey[] {
+    const found: KnownKey[] = []
+    for (const byId of this.#ofApps.values()) {
+      const key = byId.get(id)
+      if (key && timingSafeEqual(digest, key.digest)) found.push(key)
+    }
+    return found
   }
 
   /**
@@ -84,15 +119,16 @@ export class ApiKeys {
 
   #isGood (caller: Caller, scope: Scope): boolean {
     if (caller === environment) return true
-    const key = this.#byId.get(caller.id)
+    const key = this.#ofApps.get(caller.app)?.get(caller.id)
     return key !== undefined && key.digest.equals((caller as KnownKey).digest) && !key.isRevoked &&
       key.expiresAtMs > this.#nowMs() && key.scopes.includes(scope)
   }
 }
 
-function knownKey (key: StoredKey, before: KnownKey | undefined): KnownKey {
+function knownKey (app: string, key: StoredKey, before: KnownKey | undefined): KnownKey {
   const { id, name, sha256, scopes, requestsPerSecond, recipientsPerSecond, expiresAt, revokedAt } = key
   return {
+    app,
     id,
     name,
     scopes,

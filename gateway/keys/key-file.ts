@@ -110,7 +110,7 @@ export function parseKeyFile (text: string, path: string): KeyFile {
 }
 
 /** What came is not shown: it may be a key that somebody put into the wrong field. */
-function wordsFor ({ instancePath, keyword, params, parentSchema = {}, message = '' }: ErrorObject): string {
+export function wordsFor ({ instancePath, keyword, params, parentSchema = {}, message = '' }: ErrorObject): string {
   const where = instancePath.slice(1) || 'the file'
   const known = Object.keys((parentSchema as { properties?: object }).properties ?? {}).join(', ')
   switch (keyword) {

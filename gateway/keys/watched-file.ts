@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Health } from '../../schemas/conditions.js'
-import { wrong } from '../setting.js'
+import { ConfigError } from '../setting.js'
 import { watchFiles } from '../watched-files.js'
 import type { ApiKeys } from './api-keys.js'
 import { type KeyFile, parseKeyFile } from './key-file.js'
@@ -8,7 +8,16 @@ import { type KeyFile, parseKeyFile } from './key-file.js'
 /** A key that is revoked is refused within a second. */
 const everyMs = 400
 
-const variable = 'LEDGERLINE_API_KEYS_FILE'
+/** Which setting names the file. */
+export interface NamedFile {
+  readonly path: string
+  /** Whose keys they are; empty for the default one. */
+  readonly app: string
+}
+
+function settingOf ({ app }: NamedFile): string {
+  return app === '' ? 'LEDGERLINE_API_KEYS_FILE (--api-keys-file)' : `LEDGERLINE_APPS: apiKeysFile of ${app}`
+}
 
 /**
  * Has `keys` take what the file holds: now, whenever it changes, and at SIGHUP. While it is away or wrong, those read
@@ -17,36 +26,39 @@ const variable = 'LEDGERLINE_API_KEYS_FILE'
  * @returns what ends it
  * @throws ConfigError naming the variable where the file can't be read, or does not hold what it should
  */
-export function watchKeyFile (path: string, keys: ApiKeys, health: Health): () => void {
+export function watchKeyFile (file: NamedFile, keys: ApiKeys, health: Health): () => void {
+  const { app, path } = file
   const stop = watchFiles({
     paths: [path],
     everyMs,
-    read: () => [contentOf(path)] as const,
-    take ([text]) { keys.replace(parsed(text, path)) },
+    read: () => [contentOf(file)] as const,
+    take ([text]) { keys.replace(parsed(text, file), app) },
     looked (trouble) {
-      if (trouble === '') health.end('api-keys')
-      else health.begin('api-keys', `those read last stay in use: ${trouble}`)
+      if (trouble === '') health.end('api-keys', app)
+      else health.begin('api-keys', `those read last stay in use: ${trouble}`, app)
       keys.cutStale()
     },
   })
   return () => {
     stop()
-    health.end('api-keys')
+    health.end('api-keys', app)
   }
 }
 
 /** @throws ConfigError as `watchKeyFile` does */
-export function checkKeyFile (path: string): void { parsed(contentOf(path), path) }
+export function checkKeyFile (file: NamedFile): void { parsed(contentOf(file), file) }
 
-function contentOf (path: string): string {
+function contentOf (file: NamedFile): string {
+  const { path } = file
   try {
     return readFileSync(path, 'utf8')
   } catch (err) {
     const { code } = err as NodeJS.ErrnoException
-    throw wrong(variable, path, `a file that can be read (${code}); \`ledgerline keys create\` makes one`, err)
+    const want = `a file that can be read (${code}); \`ledgerline keys create\` makes one`
+    throw new ConfigError(`${settingOf(file)}: got ${JSON.stringify(path)}, want ${want}`, { cause: err })
   }
 }
 
-function parsed (text: string, path: string): KeyFile {
-  return parseKeyFile(text, `${variable} (--api-keys-file): ${path}`)
+function parsed (text: string, file: NamedFile): KeyFile {
+  return parseKeyFile(text, `${settingOf(file)}: ${file.path}`)
 }

@@ -10,9 +10,11 @@ import type { Circuit } from '../../ledger/circuit.js'
 import type { Health } from '../../schemas/conditions.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import { ledger } from '../../schemas/streams.js'
+import { Apps } from '../apps.js'
 import type { Config } from '../config.js'
 import type { DrainingEdge } from '../drain.js'
 import { Admission } from '../edge/admission.js'
+import { EdgeApps } from '../edge/apps.js'
 import { AddressList } from '../edge/clients.js'
 import { Descriptors } from '../edge/descriptors.js'
 import { Door } from '../edge/door.js'
@@ -59,6 +61,8 @@ export class EdgeRole implements DrainingEdge {
   readonly #tokens: TokenVerifier
   readonly #listeners: Array<() => Promise<void>> = []
   readonly #memory: Memory
+  /** Undefined where there is only the default one. */
+  readonly apps: EdgeApps | undefined
   readonly #stopMemory: () => void
   #stopping = false
   /** Since it is stopping: among them the ends of its connections. */
@@ -68,14 +72,16 @@ export class EdgeRole implements DrainingEdge {
   constructor (
     { log, links, commits, usersAway }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable,
     readonly metrics: GatewayMetrics, readonly config: Config, logger: Logger, health: Health,
-    readonly tls: ServerTls | undefined, readonly load: NodeLoad
+    readonly tls: ServerTls | undefined, readonly load: NodeLoad,
+    apps = new Apps()
   ) {
     const { nodeId } = identity
     const partitions = log.partitions(ledger)
-    const tokens = new TokenVerifier(tokenIssuers(config), config.clockToleranceMs, health)
+    const tokens = new TokenVerifier(tokenIssuers(config), config.clockToleranceMs, health, undefined, apps.all)
     const reports = new Reports((partition, entries) => log.append(ledger, partition, entries, { reserved: true }))
     const { byteRate, byteBurst, userByteRate, userFrameRate = connectionsOfUser * config.frameRate } = config
     const flow = new Flow({ byteRate, byteBurst, userByteRate, userFrameRate })
+    this.apps = apps.areMany ? new EdgeApps(apps) : undefined
     const context: EdgeContext = {
       nodeId,
       get nodeEpoch () { return identity.epoch },
@@ -98,6 +104,7 @@ export class EdgeRole implements DrainingEdge {
       partitionOf: userId => partitionOf(userId, partitions),
       append: (partition, entries) => {
         const options = { reserved: entries.every(isOwn), source: entries[0]!.userId }
+        this.apps?.appended(entries)
         const appended = log.append(ledger, partition, entries, options)
         if (this.#stopping) this.#lastAppends.push(appended)
         return appended
@@ -112,6 +119,7 @@ export class EdgeRole implements DrainingEdge {
       alternates: transport => this.#alternates(transport),
       lookAround: async transport => { if (this.#alternates(transport).length === 0) await nodeTable.rows() },
       sentAwayMs: () => this.#nodeTable.hasPeer(nodeId) ? peerRetryMs : redirectRetryMs,
+      apps: this.apps,
       opened: connection => { edge.opened(connection) },
       reportSoon: connection => { reports.add(connection) },
       stopwatch: new Stopwatch(timed => {

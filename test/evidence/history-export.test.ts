@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { type HistoryRow, rowOf } from '../../evidence/history/row.js'
+import { userKey } from '../../schemas/apps.js'
 import type { ConnectionEnded } from '../../schemas/records.js'
 import { ended, historyLog, lost, noon } from './connection-rows.js'
 
@@ -51,6 +52,24 @@ t.test('an export into a file', async t => {
     const second = rows.filter(row => dayOf(row) === Math.floor(noon / dayMs) + 1)
     t.strictSame(sorted(await ndjson('--since', '2026-11-21T00:00Z', '--until', '2026-11-22T00:00Z')), sorted(second))
     t.equal((await ndjson('--partition', '0')).length + (await ndjson('--partition', '1')).length, rows.length)
+  })
+
+  t.test('has those of an app alone, into a directory that is for no other', async t => {
+    const { directory, data, rows, append } = await given(t, 10)
+    const ofShop = ended(userKey('shop', 'u3'), 'c-shop', { closedAtMs: noon })
+    await append([ofShop])
+    const wanted = sorted([rowOf(ofShop)])
+    const ndjson = async (...options: string[]) =>
+      sorted((await history(data, '--json', ...options)).split('\n').slice(0, -1).map(line => JSON.parse(line) as HistoryRow))
+    t.strictSame(await ndjson('--app', 'shop'), wanted)
+    t.strictSame(await ndjson('--app', 'shop', '--user', 'u3'), wanted)
+    t.strictSame(await ndjson('--app', 'bank', '--user', 'u3'), [])
+    t.strictSame(await ndjson('--user', 'u3'), sorted(rows.filter(({ userId }) => userId === 'u3')))
+    t.strictSame(await ndjson(), sorted([...rows, rowOf(ofShop)]))
+    const out = join(directory, 'shop/')
+    await history(data, '--app', 'shop', '--out', out)
+    t.strictSame(await exported(out), wanted)
+    await t.rejects(history(data, '--out', out), { code: 2, stderr: /it has parquet of all users of the app shop in it/ })
   })
 
   t.test('is refused in words that help, with exit code 2', async t => {
@@ -152,9 +171,9 @@ async function files (out: string): Promise<string[]> {
   return entries.filter(path => path.endsWith('.parquet')).sort()
 }
 
-function fromParquet ({ openedAt, closedAt, ...row }: Record<string, any>): HistoryRow {
+function fromParquet ({ openedAt, closedAt, app, ...row }: Record<string, any>): HistoryRow {
   const times = { openedAtMs: Date.parse(openedAt as string), closedAtMs: Date.parse(closedAt as string) }
-  return { ...row, ...times } as HistoryRow
+  return { ...row, ...times, ...app === '' ? {} : { app } } as HistoryRow
 }
 
 function dayOf ({ closedAtMs }: ConnectionEnded): number {

@@ -3,6 +3,8 @@ import avsc from 'avsc'
 import t from 'tap'
 import { historyEncoder, type HistoryFormat } from '../../evidence/history/formats.js'
 import { type HistoryRow, rowOf } from '../../evidence/history/row.js'
+import { prose } from '../../evidence/history/text.js'
+import { userKey } from '../../schemas/apps.js'
 import { countNames } from '../../schemas/counts.js'
 import { ended, lost } from './connection-rows.js'
 
@@ -28,8 +30,8 @@ t.test('The format', async t => {
 
   t.test('csv has a header, and quotes what RFC 4180 wants quoted', async t => {
     const text = (await encode('csv', rows)).toString()
-    t.equal(text.split('\r\n')[0], Object.keys(rows[0]!).join(','))
-    t.equal(text.split('\r\n')[1], Object.values(rows[0]!).join(','))
+    t.equal(text.split('\r\n')[0], `${Object.keys(rows[0]!).join(',')},app`)
+    t.equal(text.split('\r\n')[1], `${Object.values(rows[0]!).join(',')},`)
     t.match(text, '\r\n"bö""b",c2,bö"b-phone'.replace('bö"b-phone', '"bö""b-phone"'))
     t.match(text, ',"app,1",')
     t.match(text, ',"a ""quoted"", comma\r\nand more",')
@@ -49,7 +51,7 @@ t.test('The format', async t => {
   t.test('says null, or nothing in csv, for what nobody knows', async t => {
     t.match(gone, { uplinks: 2, writtenSeq: 7, ackedSeq: null, framesIn: null, bytesOut: null, roundTripMs: null })
     t.strictSame(JSON.parse((await encode('ndjson', [gone])).toString()), gone)
-    t.match((await encode('csv', [gone])).toString(), /,node-lost,,7,,,,,,2,,,,,\r\n$/)
+    t.match((await encode('csv', [gone])).toString(), /,node-lost,,7,,,,,,2,,,,,,\r\n$/)
     t.strictSame(await rowsOf(await encode('avro', [gone, ...rows])), [gone, ...rows])
   })
 
@@ -60,6 +62,17 @@ t.test('The format', async t => {
     t.strictSame(rowOf(old), { ...old, ...nulls, roundTripMs: null })
     const told = ended('ann', 'c1', { ...zeros, roundTripMs: -1 })
     t.strictSame(rowOf(told), told, 'and no other')
+  })
+
+  t.test('says whose user it is, by the app and the id within it', async t => {
+    const ofShop = rowOf({ ...ended('ann', 'c9'), userId: userKey('shop', 'ann') })
+    t.strictSame(ofShop, { ...ended('ann', 'c9'), app: 'shop' })
+    t.match(rowOf(lost(userKey('shop', 'ann'), 'c9')), { userId: 'ann', app: 'shop', framesIn: null })
+    t.strictSame(JSON.parse((await encode('ndjson', [ofShop])).toString()), ofShop)
+    t.match((await encode('csv', [ofShop])).toString(), /\r\nann,c9,.*,shop\r\n$/)
+    t.strictSame(await rowsOf(await encode('avro', [ofShop, ...rows])), [ofShop, ...rows])
+    const encoder = prose()
+    t.match(Buffer.concat([encoder.add([ofShop]), encoder.end()]).toString(), ' shop/ann/')
   })
 
   for (const format of ['ndjson', 'csv', 'avro'] as const) {
@@ -73,7 +86,7 @@ t.test('The format', async t => {
 async function rowsOf (avro: Buffer): Promise<unknown[]> {
   const decoder = new avsc.streams.BlockDecoder()
   const found: unknown[] = []
-  for await (const row of Readable.from([avro]).pipe(decoder)) found.push({ ...row })
+  for await (const { app, ...row } of Readable.from([avro]).pipe(decoder)) found.push(app === '' ? row : { ...row, app })
   return found
 }
 

@@ -165,6 +165,25 @@ t.test('Commands of the stream downlinks', async t => {
     })
   }
 
+  t.test('are of the app that they name, and rejected where there is none of that name', async t => {
+    const { log } = await given(t)
+    const pushed: DownlinkCommand[] = []
+    await follow(t, log, async command => {
+      pushed.push(command)
+      return queued(command)
+    })
+    await log.append(downlinks, 0, [
+      command('m1', { app: 'shop' }), command('m2', { app: 'bank' }), command('m3', { app: 'no app' }),
+      command('m4', { userIds: ['shop\u001fann'] }), command('m5'),
+    ])
+    const records = await rejected(log, 3)
+    await until(() => pushed.length === 2)
+    t.strictSame(pushed.map(({ messageId, app }) => [messageId, app]).sort(), [['m1', 'shop'], ['m5', '']])
+    t.strictSame(records.map(({ code, userId }) => [code, userId]).sort(), [
+      ['bad-request', ''], ['bad-request', 'ann'], ['bad-request', 'bank\u001fann'],
+    ])
+  })
+
   t.test('that no frame could carry are rejected', async t => {
     const { log } = await given(t)
     await follow(t, log, async command => t.fail(`${command.messageId} was pushed`) as never)
@@ -184,6 +203,7 @@ function command (messageId: string, fields: Partial<DownlinkCommand> = {}): Dow
     platforms: [],
     exceptDevices: [],
     devices: [],
+    app: '',
     ...fields,
   }
 }
@@ -212,7 +232,7 @@ async function follow (t: Test, log: EventLog, push: Parameters<typeof followDow
     begin: (name, _reason, what) => { lasting.add(`${name} ${what}`) },
     end: (name, what) => { lasting.delete(`${name} ${what}`) },
   }
-  const following = await followDownlinks({ log, push, frameBytesMax: 512, health })
+  const following = await followDownlinks({ log, push, hasApp: app => app === '' || app === 'shop', frameBytesMax: 512, health })
   return Object.assign(following, { lasting })
 }
 

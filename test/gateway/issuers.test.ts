@@ -41,6 +41,7 @@ t.test('Issuers', async t => {
   const wrong: Array<[what: string, env: Record<string, string>, message: RegExp]> = [
     ['no JSON', { LEDGERLINE_JWT_ISSUERS: `[${hush}` }, /^LEDGERLINE_JWT_ISSUERS: got something else than JSON/],
     ['no list', { LEDGERLINE_JWT_ISSUERS: t.testdir({ a: '{}' }) + '/a' }, /: want a JSON array of 1 to 100 issuers/],
+    ['an object', { LEDGERLINE_JWT_ISSUERS: JSON.stringify({ ...shop, secret: hush }) }, /: want a JSON array of 1 to 100 issuers/],
     ['no file', { LEDGERLINE_JWT_ISSUERS: '/not/there' }, /got "\/not\/there", want .* \(ENOENT\)/],
     ['nobody', settingOf(), /1 to 100/],
     ['no object', settingOf(shop, 'b'), /^LEDGERLINE_JWT_ISSUERS\[1\]: want an object/],

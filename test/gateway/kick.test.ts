@@ -15,7 +15,7 @@ const all = Array.from({ length: partitions }, (_, partition) => partition)
 
 t.test('a kick by connection id reads a row of each partition, whoever else is there', async t => {
   const { log, tables, reads, appended } = await given(t)
-  const { connections } = await kick({ log, tables }, { userId: '', connectionId: 'c17', reason: 'enough', by: 'k1' })
+  const { connections } = await kick({ log, tables }, { app: '', userId: '', connectionId: 'c17', reason: 'enough', by: 'k1' })
   t.strictSame(connections, [{ userId: 'u17', connectionId: 'c17' }])
   const told = await appended()
   t.match(told, [{ userId: 'u17', fact: { type: 'KickRequested', connectionId: 'c17', reason: 'enough', by: 'k1' } }])
@@ -25,7 +25,7 @@ t.test('a kick by connection id reads a row of each partition, whoever else is t
 
 t.test('a kick of a connection that nobody has asks for nothing', async t => {
   const { log, tables, reads, appended } = await given(t)
-  t.strictSame(await kick({ log, tables }, { userId: '', connectionId: 'c-none', reason: '', by: 'k1' }), { connections: [] })
+  t.strictSame(await kick({ log, tables }, { app: '', userId: '', connectionId: 'c-none', reason: '', by: 'k1' }), { connections: [] })
   t.strictSame(await appended(), [])
   t.equal(reads(), partitions)
 })

@@ -18,6 +18,7 @@ const command: DownlinkCommand = {
   platforms: [],
   exceptDevices: [],
   devices: [],
+  app: '',
 }
 
 t.test('A push whose message id was had before', async t => {
@@ -29,7 +30,7 @@ t.test('A push whose message id was had before', async t => {
     questions.push(question)
     users.ask(question)
   }
-  const push = new Push({ log: world.log, tables: new MemoryTables(), links, nodeId: 'n1', outboxBytesMax: 1 << 20 })
+  const push = new Push({ log: world.log, tables: new MemoryTables(), links, nodeId: 'n1', outboxBytesMax: () => 1 << 20 })
   const entries = async () => {
     const found: Entry[] = []
     for await (const { items } of world.log.read(ledger, 0, { from: 0n })) found.push(...items)

@@ -28,11 +28,12 @@ t.test('A command of the stream downlinks', { skip: kafkaMissing() ?? false }, a
     failed: (what, err) => { t.comment(what, err.message) },
   })
   t.teardown(() => log.close())
-  const push = new Push({ log, links: {}, nodeId: 'n', outboxBytesMax: 8 << 20 } as unknown as PushDeps)
+  const push = new Push({ log, links: {}, nodeId: 'n', outboxBytesMax: () => 8 << 20 } as unknown as PushDeps)
   let pushes = 0
   await followDownlinks({
     log,
     frameBytesMax: 1 << 16,
+    hasApp: app => app === '',
     health: nobodyWatches,
     push: command => {
       pushes++
@@ -55,6 +56,7 @@ t.test('A command of the stream downlinks', { skip: kafkaMissing() ?? false }, a
         exceptDevices: [],
         devices: [],
         userIds,
+        app: '',
       }])
       const requested: string[] = []
       await until(async () => {

@@ -47,6 +47,7 @@ const signal: DownlinkCommand = {
   platforms: [],
   exceptDevices: [],
   devices: [],
+  app: '',
 }
 
 function given () {
@@ -54,7 +55,7 @@ function given () {
   const links = localLinks()
   const sent: ConnectionMessage[] = []
   links.connections = message => sent.push(message) > 0
-  const push = new Push({ log: new MemoryLog<Entry>(), tables, links, nodeId: 'n1', outboxBytesMax: 1 << 20 })
+  const push = new Push({ log: new MemoryLog<Entry>(), tables, links, nodeId: 'n1', outboxBytesMax: () => 1 << 20 })
   let next = 0n
   return {
     push,
@@ -128,7 +129,7 @@ class AppendingLog extends MemoryLog<Entry> {
 }
 
 function pushTo (log: AppendingLog): Push {
-  return new Push({ log, tables: new MemoryTables(), links: localLinks(), nodeId: 'n1', outboxBytesMax: 1 << 20 })
+  return new Push({ log, tables: new MemoryTables(), links: localLinks(), nodeId: 'n1', outboxBytesMax: () => 1 << 20 })
 }
 
 function whither ({ connectionId, nodeId }: ConnectionMessage): string { return `${connectionId} at ${nodeId}` }

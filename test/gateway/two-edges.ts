@@ -85,7 +85,7 @@ export class TwoEdges {
   private constructor (readonly stores: Stores, a: TestEdge, b: TestEdge) {
     this.a = a
     this.b = b
-    this.push = new Push({ ...stores, nodeId: 'a', outboxBytesMax: 1 << 20 })
+    this.push = new Push({ ...stores, nodeId: 'a', outboxBytesMax: () => 1 << 20 })
   }
 
   /** Sends a durable downlink to each of the users. */
@@ -100,6 +100,7 @@ export class TwoEdges {
       platforms: [],
       exceptDevices: [],
       devices: [],
+      app: '',
     })
   }
 

@@ -26,6 +26,7 @@ const command: DownlinkCommand = {
   platforms: [],
   exceptDevices: [],
   devices: [],
+  app: '',
 }
 
 /** What a business service has that was written for another version: it names no platforms, and has more to say. */
@@ -160,7 +161,7 @@ t.test('Records in Confluent wire format', async t => {
     const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinksRejected, downlinks], never)
     const bytes = Buffer.from(format.encode(downlinks, command))
     t.equal(bytes.toString('hex'),
-      '0000000002' + '046d31' + '0206616e6e00' + '0c6f7264657273' + '0e73686970706564' + 'd00f' + '00' + '00' + '00' + '00')
+      '0000000002' + '046d31' + '0206616e6e00' + '0c6f7264657273' + '0e73686970706564' + 'd00f' + '0000000000')
     t.strictSame(format.decode(downlinks, bytes), { ...command, payload: bytes.subarray(22, 29) })
   })
 
@@ -238,7 +239,14 @@ t.test('A stream whose writers register their own schemas', { skip: kafkaMissing
     await send(Buffer.from(format.encode(downlinks, command)), wire(put(theirSchema), theirCommand))
     await until(() => received.length === 2)
     t.match(received[1], {
-      messageId: 'm2', userIds: ['ann'], service: '', ttlMs: 5, delivery: 'durable', platforms: [], exceptDevices: [],
+      messageId: 'm2',
+      userIds: ['ann'],
+      service: '',
+      ttlMs: 5,
+      delivery: 'durable',
+      platforms: [],
+      exceptDevices: [],
+      app: '',
     })
     t.equal(`${received[1]!.payload}`, 'paid')
   })

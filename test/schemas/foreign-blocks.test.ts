@@ -1,5 +1,6 @@
 import avsc from 'avsc'
 import t from 'tap'
+import { userKey } from '../../schemas/apps.js'
 import { loadSchema } from '../../schemas/avsc-files.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { factTypes } from '../../schemas/fact-codec.js'
@@ -44,7 +45,7 @@ t.test('a block of an older writer', async t => {
       messageId: 'm1', userIds: ['u1', 'u2'], payload: Buffer.from('x'), ttlMs: 1, delivery: 'durable', platforms: ['ios'],
     }
     t.strictSame(downlinks.decodeBlock(foreignBlock(older, [command, command])),
-      Array(2).fill({ ...command, service: '', exceptDevices: [], devices: [] }))
+      Array(2).fill({ ...command, service: '', exceptDevices: [], devices: [], app: '' }))
   })
   t.test('gets them within a fact too', async t => {
     const older = changed(ledger.schema, schema => { schema.fields[2].type[2].fields.splice(2, 1) })
@@ -120,7 +121,7 @@ t.test('what was written before requests could name devices', async t => {
       platforms: [],
       exceptDevices: ['pad'],
     }
-    t.strictSame(downlinks.decodeBlock(foreignBlock(oldForm('downlinks-1'), [command])), [{ ...command, devices: [] }])
+    t.strictSame(downlinks.decodeBlock(foreignBlock(oldForm('downlinks-1'), [command])), [{ ...command, devices: [], app: '' }])
   })
   t.test('is a downlink for all devices in a saved state', async t => {
     const kept = {
@@ -208,6 +209,73 @@ t.test('a report that was written before nodes told what they do says nothing of
   ])
 })
 
+t.test('what was written before there were apps is of the default one', async t => {
+  const uplink = {
+    userId: 'u1',
+    userSeq: 1,
+    deviceId: 'd',
+    platform: '',
+    sessionId: 's',
+    seq: 1,
+    connectionId: 'c',
+    service: '',
+    payload: Buffer.from('x'),
+    priority: 0,
+    receivedAtMs: 1,
+  }
+  t.strictSame(streams.uplinks.decodeBlock(foreignBlock(loadSchema('history/uplinks-1'), [uplink])), [uplink])
+  const rejected = { userId: 'u1', command: Buffer.from('x'), code: 'bad-record', reason: '', rejectedAtMs: 1 }
+  t.strictSame(streams.downlinksRejected.decodeBlock(foreignBlock(loadSchema('history/downlinks-rejected-1'), [rejected])), [rejected])
+  const ended = {
+    userId: 'u1',
+    connectionId: 'c',
+    deviceId: 'd',
+    platform: '',
+    client: '',
+    sessionId: 's',
+    transport: 'tcp',
+    address: '',
+    nodeId: 'n',
+    nodeEpoch: 1,
+    openedAtMs: 1,
+    closedAtMs: 2,
+    code: 'disconnected',
+    reason: '',
+    writtenSeq: 0,
+    ackedSeq: 0,
+    framesIn: 1,
+    framesOut: 1,
+    bytesIn: 1,
+    bytesOut: 1,
+    uplinks: 0,
+    downlinksWritten: 0,
+    downlinksAcked: 0,
+    roundTripMs: -1,
+    resumedFrom: '',
+    resumedTo: '',
+  }
+  t.strictSame(streams.connections.decodeBlock(foreignBlock(loadSchema('history/connections-2'), [ended])), [ended])
+  const command = {
+    messageId: 'm1',
+    userIds: ['u1'],
+    service: '',
+    payload: Buffer.from('x'),
+    ttlMs: 1,
+    delivery: 'durable',
+    platforms: [],
+    exceptDevices: [],
+    devices: ['d'],
+  }
+  t.strictSame(downlinks.decodeBlock(foreignBlock(loadSchema('history/downlinks-2'), [command])), [{ ...command, app: '' }])
+})
+
+t.test('a user of an app stays one where another schema than ours has him', async t => {
+  const newer = changed(streams.downlinksRejected.schema, schema => { schema.fields.push({ name: 'more', type: 'int' }) })
+  const rejected = { userId: 'u1', command: Buffer.from('x'), code: 'bad-record', reason: '', rejectedAtMs: 1 }
+  t.strictSame(streams.downlinksRejected.decodeBlock(foreignBlock(newer, [{ ...rejected, app: 'shop', more: 1 }])),
+    [{ ...rejected, userId: userKey('shop', 'u1') }])
+})
+
 t.test('the parts of saved states are those that are pinned here, or their old form is in schemas/history', async t => {
   const pinned = {
     head: '2d34bd427dd73bc2',
@@ -224,12 +292,12 @@ t.test('the parts of saved states are those that are pinned here, or their old f
 
 t.test('the schema of each stream is the one that is pinned here, or its old form is in schemas/history', async t => {
   const pinned = {
-    connections: 'be010f06731277fa',
-    downlinks: 'c74fe34ed54acc87',
-    'downlinks.rejected': '2ede8b97b5b54b01',
+    connections: '716892800a589313',
+    downlinks: 'bb544574565e11b3',
+    'downlinks.rejected': '7f95cbb51a77fce7',
     ledger: '459f0fc66d69458a',
     nodes: '8b0cb46dd6d22523',
-    uplinks: 'a031128c9dd81240',
+    uplinks: 'd6857a3e69698757',
   }
   const now = [...Object.values(streams)].map(({ name, schema }) =>
     [name, fingerprintOf({ type: 'array', items: schema }).toString(16).padStart(16, '0')])

@@ -1,6 +1,7 @@
 import avsc from 'avsc'
 import fc from 'fast-check'
 import t from 'tap'
+import { userKey, userOf } from '../../schemas/apps.js'
 import { loadHistory } from '../../schemas/avsc-files.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../../schemas/single-object.js'
@@ -25,7 +26,7 @@ const samples: [RecordStream<any>, any[]][] = [
     payload: Buffer.from('hi'),
     priority: -1,
     receivedAtMs: 1700000000000,
-  }]],
+  }].flatMap(withUserOfApp)],
   [downlinks, [{
     messageId: 'm1',
     userIds: ['user-1', 'user-2'],
@@ -36,10 +37,11 @@ const samples: [RecordStream<any>, any[]][] = [
     platforms: [],
     exceptDevices: ['tablet'],
     devices: ['phone', 'tablet'],
+    app: 'shop',
   }]],
   [downlinksRejected, [{
     userId: 'user-1', command: Buffer.of(1, 2), code: 'bad-record', reason: 'ends early', rejectedAtMs: 1700000000000,
-  }]],
+  }].flatMap(withUserOfApp)],
   [connections, [{
     userId: 'user-1',
     connectionId: 'c'.repeat(16),
@@ -67,12 +69,17 @@ const samples: [RecordStream<any>, any[]][] = [
     roundTripMs: 40,
     resumedFrom: 'c0',
     resumedTo: '',
-  }]],
+  }].flatMap(withUserOfApp)],
 ]
 
-/** The same items as avsc wants them: a union's value wrapped in the name of its branch. */
+/** The same also of a user of an app, whose key has both. */
+function withUserOfApp<T extends { userId: string }> (item: T): T[] {
+  return [item, { ...item, userId: userKey('shop', item.userId) }]
+}
+
+/** The same items as avsc wants them: a union's value in the name of its branch, and a user's key in two parts. */
 function forAvsc (item: any): any {
-  if (item.fact === undefined) return item
+  if (item.fact === undefined) return item.userId === undefined ? item : { ...item, ...userOf(item.userId) }
   const { type, ...fields } = item.fact
   return { ...item, fact: { [`ledgerline.${type}`]: fields } }
 }

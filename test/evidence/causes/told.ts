@@ -156,6 +156,7 @@ async function reject (log: EventLog, count: number): Promise<Planted[]> {
     log,
     frameBytesMax,
     push: () => { throw new Error('nothing here can be sent') },
+    hasApp: app => app === '',
     health: { begin (name, reason) { throw new Error(`${name}: ${reason}`) }, end () {} },
   })
   const planted: Planted[] = []
@@ -173,6 +174,7 @@ async function reject (log: EventLog, count: number): Promise<Planted[]> {
       platforms: [],
       exceptDevices: [],
       devices: [],
+      app: '',
     }])
     const fault = isLarge ? 'its command has too large a payload' : 'its command has no time to live'
     planted.push({

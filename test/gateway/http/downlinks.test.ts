@@ -23,6 +23,7 @@ t.test('A downlink request', async t => {
       platforms: [],
       exceptDevices: [],
       devices: [],
+      app: '',
     })
   })
 
@@ -41,7 +42,7 @@ t.test('A downlink request', async t => {
     }
     t.equal((await app.inject(request(body))).statusCode, 202)
     const { to, ...rest } = body
-    t.strictSame(asked.commands, [{ ...rest, userIds: ['b', 'a'], payload: Buffer.from([0, 255]) }])
+    t.strictSame(asked.commands, [{ ...rest, app: '', userIds: ['b', 'a'], payload: Buffer.from([0, 255]) }])
   })
 
   t.test('is answered for each user', async t => {

@@ -175,13 +175,13 @@ t.test('A kick', async t => {
     const response = await app.inject({ method: 'DELETE', url: '/v1/connections/c1?userId=ann&reason=bye', headers: key })
     t.equal(response.statusCode, 202)
     t.strictSame(response.json(), { connections: [{ userId: 'ann', connectionId: 'c1' }] })
-    t.strictSame(asked.kicks, [{ userId: 'ann', connectionId: 'c1', reason: 'bye', by: '' }])
+    t.strictSame(asked.kicks, [{ app: '', userId: 'ann', connectionId: 'c1', reason: 'bye', by: '' }])
   })
 
   t.test('names all connections of a user', async t => {
     const { app, asked } = givenApp(t)
     t.equal((await app.inject({ method: 'DELETE', url: '/v1/users/ann/connections', headers: key })).statusCode, 202)
-    t.strictSame(asked.kicks, [{ userId: 'ann', connectionId: '', reason: '', by: '' }])
+    t.strictSame(asked.kicks, [{ app: '', userId: 'ann', connectionId: '', reason: '', by: '' }])
   })
 
   t.test('is not-found where nothing is open', async t => {

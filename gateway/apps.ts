@@ -1,0 +1,194 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { Ajv } from 'ajv'
+import { appNamePattern, appNameWanted } from '../schemas/apps.js'
+import { loginPolicies } from '../schemas/fact-codec.js'
+import type { LoginPolicy } from '../schemas/facts.js'
+import { isJson, issuersMax, issuersOf, type TokenIssuer } from './issuers.js'
+import { wordsFor } from './keys/key-file.js'
+import type { NamedFile } from './keys/watched-file.js'
+import { ConfigError, wrong } from './setting.js'
+
+/** An app beside the default one: its own users, and who may do what with them (docs/operations.md, Apps). */
+export interface App {
+  readonly name: string
+  /** Whose tokens are of its users. */
+  readonly issuers: readonly TokenIssuer[]
+  /** File of its API keys; undefined for none. */
+  readonly apiKeysFile: string | undefined
+  readonly quotas: AppQuotas
+  /** Undefined where it has none of its own. */
+  readonly loginPolicy: LoginPolicy | undefined
+}
+
+/** Each of one node; undefined for no bound of the app's own. */
+export interface AppQuotas {
+  /** Over HTTP, of all of its API keys. */
+  readonly requestsPerSecond?: number
+  /** Users that its pushes over HTTP name. */
+  readonly recipientsPerSecond?: number
+  readonly connections?: number
+  /** Bytes of unacked downlinks of one session, in place of `LEDGERLINE_OUTBOX_BYTES_MAX`. */
+  readonly outboxBytes?: number
+}
+
+export const appsMax = 100
+
+const variable = 'LEDGERLINE_APPS'
+
+const name = { type: 'string', pattern: '^\\S{1,256}$' }
+const nameOrNames = { anyOf: [name, { type: 'array', minItems: 1, items: name }] }
+
+const issuerSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['issuer'],
+  oneOf: [{ required: ['secret'] }, { required: ['jwksUrl'] }],
+  properties: {
+    issuer: { ...nameOrNames, description: 'what iss may be; each name of one app alone, and not of the default one' },
+    secret: { type: 'string', minLength: 32, description: 'HS256; of this app alone' },
+    jwksUrl: { type: 'string', pattern: '^https?://[^\\s/?#@]+([/?#]\\S*)?$', description: 'keys: RS256, ES256 or EdDSA' },
+    audience: { ...nameOrNames, description: 'aud must have one of them; absent: any' },
+    userClaim: { ...name, description: 'the claim that is the user id; absent: sub' },
+  },
+}
+
+/** JSON Schema of the list; docs/apps.schema.json is a copy. */
+export const appsSchema = {
+  $schema: 'http://json-schema.org/draft-07/schema#',
+  title: 'Apps of a Ledgerline gateway (LEDGERLINE_APPS)',
+  type: 'array',
+  minItems: 1,
+  maxItems: appsMax,
+  items: {
+    type: 'object',
+    additionalProperties: false,
+    required: ['name', 'issuers'],
+    properties: {
+      name: { type: 'string', pattern: appNamePattern, description: `${appNameWanted}; each once` },
+      issuers: { type: 'array', minItems: 1, maxItems: issuersMax, items: issuerSchema },
+      apiKeysFile: {
+        type: 'string', minLength: 1, description: 'file of its API keys, as `ledgerline keys` makes it; absent: it has none',
+      },
+      quotas: {
+        type: 'object',
+        additionalProperties: false,
+        description: 'each of one node; absent: no bound of the app\'s own',
+        properties: {
+          requestsPerSecond: { type: 'integer', minimum: 1, maximum: 1_000_000, description: 'of all its API keys' },
+          recipientsPerSecond: {
+            type: 'integer', minimum: 1, maximum: 1_000_000, description: 'users that its pushes over HTTP name',
+          },
+          connections: { type: 'integer', minimum: 1, maximum: 1_000_000 },
+          outboxBytes: {
+            type: 'integer',
+            minimum: 1_048_576,
+            maximum: 1_073_741_824,
+            description: 'of unacked downlinks of one session; absent: LEDGERLINE_OUTBOX_BYTES_MAX',
+          },
+        },
+      },
+      loginPolicy: { type: 'string', enum: loginPolicies, description: 'absent: LEDGERLINE_LOGIN_POLICY' },
+    },
+  },
+}
+
+/** An app as the list has it. */
+interface GivenApp {
+  readonly name: string
+  readonly issuers: readonly unknown[]
+  readonly apiKeysFile?: string
+  readonly quotas?: AppQuotas
+  readonly loginPolicy?: LoginPolicy
+}
+
+const isList = new Ajv({ verbose: true }).compile<readonly GivenApp[]>(appsSchema)
+
+/**
+ * @param given the JSON itself, or the path of its file; undefined for none
+ * @param ours issuers of the default app
+ * @throws ConfigError that names the app and the field, and what is wanted; what is there is not shown, for it may be a
+ *   secret
+ */
+export function appsIn (given: string | undefined, ours: readonly TokenIssuer[]): readonly App[] {
+  if (given === undefined) return []
+  let list: unknown
+  try {
+    list = JSON.parse(isJson(given) ? given : readFile(given))
+  } catch (err) {
+    if (err instanceof ConfigError) throw err
+    // What the parser says may quote a secret.
+    throw new ConfigError(`${variable}: got something else than JSON, want an array of apps`)
+  }
+  if (!isList(list)) throw new ConfigError(`${variable}: ${wordsFor(isList.errors![0]!)}`)
+  const apps = list.map((app, i): App => ({
+    name: app.name,
+    issuers: issuersOf(app.issuers, `${variable}[${i}].issuers`),
+    apiKeysFile: app.apiKeysFile === undefined ? undefined : resolve(app.apiKeysFile),
+    quotas: app.quotas ?? {},
+    loginPolicy: app.loginPolicy,
+  }))
+  eachOnce('app', apps.map(({ name }) => name))
+  const issuers = [...ours, ...apps.flatMap(({ issuers }) => issuers)]
+  eachOnce('issuer', issuers.flatMap(({ names }) => names))
+  refuseSharedSecrets(apps, ours)
+  eachOnce('file of API keys', apps.flatMap(({ apiKeysFile }) => apiKeysFile ?? []))
+  return apps
+}
+
+function readFile (path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (err) {
+    const { code } = err as NodeJS.ErrnoException
+    throw wrong(variable, path, `a JSON array, or the path of a file with one (${code})`, err)
+  }
+}
+
+function eachOnce (what: string, names: readonly string[]): void {
+  const twice = names.find((name, i) => names.indexOf(name) !== i)
+  if (twice === undefined) return
+  throw new ConfigError(`${variable}: got the ${what} ${JSON.stringify(twice)} twice, want each once, in one app`)
+}
+
+/** Whoever has a secret signs for whom he likes, so it is no secret between two apps. */
+function refuseSharedSecrets (apps: readonly App[], ours: readonly TokenIssuer[]): void {
+  const owners = new Map(ours.flatMap(({ secret }) => secret === undefined ? [] : [[secret, 'the default app']]))
+  for (const { name, issuers } of apps) {
+    for (const { secret } of issuers) {
+      if (secret === undefined) continue
+      const owner = owners.get(secret)
+      if (owner !== undefined && owner !== name) {
+        throw new ConfigError(`${variable}: ${name} has a secret that ${owner} has, too; want one of its own`)
+      }
+      owners.set(secret, name)
+    }
+  }
+}
+
+/** The apps of a node, by name. */
+export class Apps {
+  readonly #byName: ReadonlyMap<string, App>
+
+  constructor (readonly all: readonly App[] = []) {
+    this.#byName = new Map(all.map(app => [app.name, app]))
+  }
+
+  /** There is another one than the default one. */
+  get areMany (): boolean { return this.all.length > 0 }
+
+  /** @param app empty for the default one, which is always there */
+  has (app: string): boolean { return app === '' || this.#byName.has(app) }
+
+  /** Undefined for the default one, and for one that this node does not know. */
+  get (app: string): App | undefined { return this.#byName.get(app) }
+
+  /** @param otherwise what is set for all */
+  outboxBytesMax (app: string, otherwise: number): number { return this.get(app)?.quotas.outboxBytes ?? otherwise }
+
+  /** @param ours of the default app */
+  keyFiles (ours: string | undefined): NamedFile[] {
+    const files = [{ app: '', path: ours }, ...this.all.map(({ name, apiKeysFile }) => ({ app: name, path: apiKeysFile }))]
+    return files.flatMap(({ app, path }) => path === undefined ? [] : [{ app, path }])
+  }
+}
