@@ -13,8 +13,9 @@ import type { GatewayOptions } from './gateway.js'
 import { payloadText } from './payload-text.js'
 import { jsonLine, shown } from './print.js'
 import { makeToken } from './token.js'
+import { appOption, type AppOptions } from './user-id.js'
 
-interface ConnectOptions extends GatewayOptions {
+interface ConnectOptions extends GatewayOptions, AppOptions {
   readonly transport: 'ws' | 'tcp'
   readonly device: string
   readonly service?: string
@@ -32,16 +33,18 @@ export function addConnect (program: Command): void {
     .option('--device <id>', 'device id', 'terminal')
     .option('--service <name>', 'service that the uplinks are for')
     .option('--token <token>', 'token, instead of one made with the gateway\'s secret')
+    .addOption(appOption())
     .option('--json', 'print NDJSON, one event a line')
   addGatewayOptions(command).action(connect)
 }
 
 async function connect (userId: string, options: ConnectOptions): Promise<void> {
-  const { token, device, transport, data, json = false } = options
+  const { token, device, transport, data, app, json = false } = options
+  const where = { ...data === undefined ? {} : { data }, ...app === undefined ? {} : { app } }
   const client = createClient({
     ...await whereTo(options),
     transport,
-    getToken: async () => token ?? (await makeToken(userId, { device, ...data === undefined ? {} : { data } })).token,
+    getToken: async () => token ?? (await makeToken(userId, { device, ...where })).token,
     deviceId: device,
     platform: 'cli',
     client: 'ledgerline-cli',

@@ -17,10 +17,10 @@ import { pastTimeOption } from './moment.js'
 import { addLogOptions, openLogReader, type LogOptions } from './log.js'
 import { addProgressOption, startProgress, type Progress } from './progress.js'
 import { addRangeOptions, rangesOf, type RangeOptions } from './range.js'
-import { parseUserId } from './user-id.js'
+import { appOption, type AppOptions, keyOf, parseUserId } from './user-id.js'
 import { complain, print } from './print.js'
 
-interface HistoryOptions extends LogOptions, RangeOptions {
+interface HistoryOptions extends LogOptions, RangeOptions, AppOptions {
   readonly user?: string
   readonly format?: HistoryFormat
   readonly out?: string
@@ -32,6 +32,7 @@ export function addHistory (program: Command): void {
   const command = program.command('history')
     .description('print or export the connections that ended, with the whole story of each')
     .option('--user <id>', 'of this user alone', parseUserId)
+    .addOption(appOption('of the users of this app alone, one of LEDGERLINE_APPS; with --user by default that of no name'))
     .addOption(new Option('--format <name>', 'default: by the name of FILE; parquet into a directory').choices(historyFormats))
     .option('--out <file|dir>', 'into a file, or by day into a directory: one that is there, or a name that ends with /')
     .option('--json', 'print NDJSON, or with --out the summary as JSON')
@@ -151,9 +152,11 @@ async function writeDirectory (
 }
 
 /** Times say when a connection closed; any other end of the range is a place in the stream. */
-function filterOf ({ user, since, until }: HistoryOptions, nowMs: number): HistoryFilter {
+function filterOf (options: HistoryOptions, nowMs: number): HistoryFilter {
+  const { app, user, since, until } = options
   return {
-    userId: user,
+    app,
+    userId: user === undefined ? undefined : keyOf(options, user),
     sinceMs: since === undefined ? undefined : pastTimeOption('--since', since, nowMs),
     untilMs: until === undefined ? undefined : parseTime(until, nowMs),
   }
@@ -161,7 +164,7 @@ function filterOf ({ user, since, until }: HistoryOptions, nowMs: number): Histo
 
 /** @param lateMs how long after `--until` a row may come into the stream */
 async function rangesFor (
-  log: LogReader, { since, until, partition, user }: HistoryOptions, { sinceMs, untilMs }: HistoryFilter,
+  log: LogReader, { since, until, partition }: HistoryOptions, { userId: user, sinceMs, untilMs }: HistoryFilter,
   lateMs: number
 ): Promise<readonly HistoryRange[]> {
   if (sinceMs !== undefined && untilMs !== undefined && sinceMs >= untilMs) {

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { appsIn } from '../gateway/apps.js'
 import { readEnvironment, settings } from '../gateway/config.js'
 import { drawKey, idIn, isKeyName, keyNameWanted, type StoredKey } from '../gateway/keys/key-file.js'
 import { type Scope, scopes } from '../gateway/keys/scopes.js'
@@ -8,8 +9,9 @@ import { parseDurationMs } from './duration.js'
 import { CommandFailed } from './failure.js'
 import { changeKeyFile, readKeyFile } from './keys-file.js'
 import { complain, print, printJson } from './print.js'
+import { appOption, type AppOptions } from './user-id.js'
 
-interface FileOptions {
+interface FileOptions extends AppOptions {
   readonly file?: string
   readonly json?: boolean
 }
@@ -49,7 +51,8 @@ export function addKeys (program: Command): void {
 
 function withFile (command: Command): Command {
   return command
-    .addOption(new Option('--file <path>', 'file of keys (LEDGERLINE_API_KEYS_FILE)'))
+    .addOption(new Option('--file <path>', 'file of keys (LEDGERLINE_API_KEYS_FILE)').conflicts('app'))
+    .addOption(appOption('the file of this app, as LEDGERLINE_APPS has it'))
     .option('--json', 'print JSON')
 }
 
@@ -104,11 +107,19 @@ async function revoke (given: string, options: FileOptions): Promise<void> {
 }
 
 /** @throws CommandFailed with exit code 2 where nothing names it */
-function fileOf ({ file }: FileOptions): string {
+function fileOf ({ file, app }: FileOptions): string {
+  if (app !== undefined) return fileOfApp(app)
   const { variable } = settings.apiKeysFile
   const path = readSetting(settings.apiKeysFile, readEnvironment(), { [variable]: file })
   if (path !== undefined) return path
   throw new CommandFailed(`which file? give --file or ${variable}`, { exitCode: 2 })
+}
+
+function fileOfApp (name: string): string {
+  const { variable } = settings.apps
+  const app = appsIn(readSetting(settings.apps, readEnvironment()), []).find(app => app.name === name)
+  if (app?.apiKeysFile !== undefined) return app.apiKeysFile
+  throw new CommandFailed(`--app ${name}: ${variable} has ${app ? 'no apiKeysFile of it' : 'no such app'}`, { exitCode: 2 })
 }
 
 function listed ({ sha256: _, ...key }: StoredKey): ListedKey {

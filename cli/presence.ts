@@ -4,10 +4,10 @@ import type { Presence } from '../projections/presence.js'
 import { addLogOptions, type LogOptions, openLogReader } from './log.js'
 import { timeOption, timeText } from './moment.js'
 import { addProgressOption, startProgress } from './progress.js'
-import { parseUserId } from './user-id.js'
+import { appOption, type AppOptions, keyOf, parseUserId } from './user-id.js'
 import { print } from './print.js'
 
-interface PresenceOptions extends LogOptions {
+interface PresenceOptions extends LogOptions, AppOptions {
   readonly at?: string
   readonly user?: string
   readonly json?: boolean
@@ -19,6 +19,7 @@ export function addPresence (program: Command): void {
     .description('show who was online, and on which nodes, at a time')
     .option('--at <time>', '2h ago, or 2026-11-20T10:00; default now')
     .option('--user <id>', 'the sessions of this user alone', parseUserId)
+    .addOption(appOption())
     .option('--json', 'print JSON')
   addLogOptions(addProgressOption(command)).action(presence)
 }
@@ -29,7 +30,7 @@ async function presence (options: PresenceOptions): Promise<void> {
   const log = await openLogReader(options)
   try {
     if (user !== undefined) {
-      const found = await presenceOfUserAt(log, user, atMs)
+      const found = await presenceOfUserAt(log, keyOf(options, user), atMs)
       print(found, json, describeUser)
       return
     }

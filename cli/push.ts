@@ -5,8 +5,9 @@ import { CommandFailed } from './failure.js'
 import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
 import { print } from './print.js'
+import { appOption, type AppOptions, pathOf } from './user-id.js'
 
-interface PushOptions extends GatewayOptions {
+interface PushOptions extends GatewayOptions, AppOptions {
   readonly service?: string
   readonly ttl?: number
   readonly signal?: boolean
@@ -28,6 +29,7 @@ export function addPush (program: Command): void {
     .option('--ttl <duration>', 'how long it is kept for delivery, default 7d', parseDurationMs)
     .option('--signal', 'at most once, only to open connections, never stored')
     .option('--message-id <id>', 'idempotency key: the same one twice is delivered once')
+    .addOption(appOption())
     .option('--json', 'print the answer as JSON')
   addGatewayOptions(command).action(push)
 }
@@ -37,7 +39,7 @@ async function push (userId: string, payload: string, options: PushOptions): Pro
   const delivery = signal ? 'signal' : undefined
   const body = { to: { userIds: [userId] }, payload, service, ttlMs, messageId, delivery }
   const apiKey = await findApiKey(options)
-  const response = await ask(gatewayUrl(options), '/v1/downlinks', { method: 'POST', apiKey, body })
+  const response = await ask(gatewayUrl(options), pathOf(options, '/v1/downlinks'), { method: 'POST', apiKey, body })
   const answer = await readJson(response) as Pushed
   print(answer, options.json, ({ users, messageId }) => users.map(user => `${describe(user, messageId)}\n`).join(''))
   const rejected = answer.users.find(({ status }) => status === 'rejected')

@@ -3,10 +3,10 @@ import { type Command, InvalidArgumentError } from 'commander'
 import type { RedeliveryAnswer } from '../gateway/redelivery.js'
 import { parseDurationMs } from './duration.js'
 import { addGatewayOptions, ask, findApiKey, gatewayUrl, type GatewayOptions } from './gateway.js'
-import { parseUserId } from './user-id.js'
+import { appOption, type AppOptions, parseUserId, pathOf } from './user-id.js'
 import { print } from './print.js'
 
-interface RedeliverOptions extends GatewayOptions {
+interface RedeliverOptions extends GatewayOptions, AppOptions {
   readonly device: string
   readonly from: number
   readonly to: number
@@ -26,13 +26,14 @@ export function addRedeliver (program: Command): void {
     .option('--ttl <duration>', 'how long they are kept, default 7d', parseDurationMs)
     .option('--request-id <id>', 'the same id again delivers nothing a second time')
     .option('--reason <text>', 'why, for whoever looks back')
+    .addOption(appOption())
     .option('--json', 'print the answer as JSON')
   addGatewayOptions(command).action(redeliver)
 }
 
 async function redeliver (userId: string, options: RedeliverOptions): Promise<void> {
   const { device: deviceId, from: fromSeq, to: toSeq, ttl: ttlMs, requestId, reason, json } = options
-  const path = `/v1/users/${encodeURIComponent(userId)}/redeliveries`
+  const path = pathOf(options, `/v1/users/${encodeURIComponent(userId)}/redeliveries`)
   const body = { deviceId, fromSeq, toSeq, ttlMs, requestId, reason }
   const apiKey = await findApiKey(options)
   const answer = await readJson(await ask(gatewayUrl(options), path, { method: 'POST', apiKey, body })) as RedeliveryAnswer

@@ -13,15 +13,19 @@ export function describeComparison (report: ComparisonReport): string {
     ...failedUsers > 0 ? [`${number(failedUsers)} users could not be followed to the end: a fold failed`] : [],
     `downlinks that the other fold alone sends: ${number(report.deliveredOnlyByOther)}, production alone: ` +
       number(report.deliveredOnlyByProduction),
-    ...differences.flatMap(({ position, atMs, userId, fact, kinds, production, other }) => [
+    ...differences.flatMap(({ position, atMs, app, userId, fact, kinds, production, other }) => [
       '',
-      `${position}  ${timeText(atMs)}  ${userId}  ${fact}: ${kinds.join(', ')}`,
+      `${position}  ${timeText(atMs)}  ${user(app, userId)}  ${fact}: ${kinds.join(', ')}`,
       ...side('production', production),
       ...side('other', other),
     ]),
     ...differingUsers > differences.length ? ['', `and ${number(differingUsers - differences.length)} users more`] : [],
     '',
   ].join('\n')
+}
+
+function user (app: string | undefined, userId: string): string {
+  return app === undefined ? userId : `${app}/${userId}`
 }
 
 function side (name: string, answers: readonly string[]): string[] {
@@ -44,8 +48,8 @@ export function describePublished (report: PublishedReport): string {
     ...faults === 0
       ? ['nothing differs']
       : [`${number(missing)} are missing, ${number(different)} different, ${number(unexplained)} without an entry`],
-    ...differences.map(({ kind, position, published, userId, userSeq, text }) =>
-      `  ${kind}  ${userId} #${userSeq}  ${[position, published].filter(place => place !== '').join(' / ')}  ${text}`),
+    ...differences.map(({ kind, position, published, app, userId, userSeq, text }) =>
+      `  ${kind}  ${user(app, userId)} #${userSeq}  ${[position, published].filter(place => place !== '').join(' / ')}  ${text}`),
     '',
   ].join('\n')
 }
@@ -60,11 +64,12 @@ export function describePolicy (report: PolicyReport): string {
     `  uplinks throttled: ${number(uplinksThrottled)}`,
     `  connections closed for their rate: ${number(connectionsRateLimited)}`,
     ...mostAffected.length > 0 ? ['', 'most affected:'] : [],
-    ...mostAffected.map(({ userId, kicked, lost, throttled }) =>
-      `  ${userId}  kicked ${signed(kicked)}, downlinks lost ${signed(lost)}, throttled ${signed(throttled)}`),
+    ...mostAffected.map(({ app, userId, kicked, lost, throttled }) =>
+      `  ${user(app, userId)}  kicked ${signed(kicked)}, downlinks lost ${signed(lost)}, ` +
+        `throttled ${signed(throttled)}`),
     ...kicked.length > 0 ? ['', 'would have been kicked:'] : [],
-    ...kicked.map(({ position, atMs, userId, connectionId, deviceId, platform }) =>
-      `  ${position}  ${timeText(atMs)}  ${userId}  ${deviceId} (${platform}), connection ${connectionId}`),
+    ...kicked.map(({ position, atMs, app, userId, connectionId, deviceId, platform }) =>
+      `  ${position}  ${timeText(atMs)}  ${user(app, userId)}  ${deviceId} (${platform}), connection ${connectionId}`),
     '',
   ].join('\n')
 }

@@ -13,10 +13,10 @@ import { addLogOptions, type LogOptions, openLogReader } from './log.js'
 import { addProgressOption, startProgress } from './progress.js'
 import { addRangeOptions, type RangeOptions, rangesOf } from './range.js'
 import { describeComparison, describePolicy, describePublished } from './replay-text.js'
-import { parseUserId } from './user-id.js'
+import { appOption, type AppOptions, keyOf, parseUserId } from './user-id.js'
 import { print, printJson } from './print.js'
 
-interface ReplayCommandOptions extends LogOptions, RangeOptions {
+interface ReplayCommandOptions extends LogOptions, RangeOptions, AppOptions {
   readonly user?: string
   readonly fold?: string
   readonly policy?: string[]
@@ -28,6 +28,7 @@ export function addReplay (program: Command): void {
   const command = program.command('replay')
     .description('fold a range of the ledger again, where no client can be reached, and tell what differs')
     .option('--user <id>', 'the entries of this user alone', parseUserId)
+    .addOption(appOption())
     .option('--fold <path>', 'compare with the fold of another build: its directory, or its fold.js')
     .option('--policy <rules...>', 'try other rules: loginPolicy=user, ttlMs=60000, frameRate=10, frameBurst=20')
     .option('--json', 'print the report as JSON')
@@ -35,12 +36,13 @@ export function addReplay (program: Command): void {
 }
 
 async function replay (options: ReplayCommandOptions): Promise<void> {
-  const { user: userId, fold, json } = options
+  const { user, fold, json } = options
+  const userId = user === undefined ? undefined : keyOf(options, user)
   const policy = policyOf(options)
   if (fold !== undefined) await checkFold(fold)
   const log = await openLogReader(options)
   try {
-    const ranges = await rangesOf(log, ledger, options)
+    const ranges = await rangesOf(log, ledger, userId === undefined ? options : { ...options, user: userId })
     const total = await blocksOf(log, ranges)
     const progress = startProgress({ label: 'replay', total, unit: 'blocks', progress: options.progress })
     const replaying: ReplayOptions = { userId, read: blocks => { progress.add(blocks) } }

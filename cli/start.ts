@@ -7,6 +7,7 @@ import { secretPaths } from '../gateway/secrets.js'
 import { type Environment, flagOf, type Setting } from '../gateway/setting.js'
 import { collectWhileIdle } from '../gateway/idle-memory.js'
 import type { RunningNode } from '../gateway/main.js'
+import { shownUser } from '../schemas/apps.js'
 import { printable } from '../schemas/printable.js'
 import { ownCommand, quoted } from './self.js'
 import { startFailure } from './start-failure.js'
@@ -35,7 +36,10 @@ function optionOf ({ variable, fallback, help }: Setting): Option {
 
 async function start (options: Environment): Promise<void> {
   const config = readConfig(readEnvironment(), options)
-  const log = pino({ hooks: { streamWrite: line => `${printable(line.slice(0, -1))}\n` } }) // terminals get it, too
+  const log = pino({
+    hooks: { streamWrite: line => `${printable(line.slice(0, -1))}\n` }, // terminals get it, too
+    formatters: { log: withUserShown },
+  })
   const stopped = stopSignal()
   process.once('uncaughtException', err => {
     log.fatal({ err }, 'crashed')
@@ -52,6 +56,12 @@ async function start (options: Environment): Promise<void> {
   await node.stop()
   log.info('stopped')
   process.exit(0)
+}
+
+/** Users are logged by their keys. */
+function withUserShown (fields: Record<string, unknown>): Record<string, unknown> {
+  const { userId } = fields
+  return typeof userId === 'string' ? { ...fields, ...shownUser(userId) } : fields
 }
 
 /** Loaded here alone: no other command needs a store, actors and servers. */

@@ -3,14 +3,15 @@ import { formatMoment, type Moment } from '../evidence/moment.js'
 import { type Change, changesBetween } from '../evidence/state-changes.js'
 import { type KeptView, type SessionView, stateAt, type StateView } from '../evidence/state.js'
 import type { LogReader } from '../ledger/log.js'
+import { shownUser, userInWords } from '../schemas/apps.js'
 import { GatewayError } from '../schemas/errors.js'
 import { CommandFailed } from './failure.js'
 import { addLogOptions, type LogOptions, openLogReader } from './log.js'
 import { momentOption, timeText } from './moment.js'
-import { parseUserId } from './user-id.js'
+import { appOption, type AppOptions, keyOf, parseUserId } from './user-id.js'
 import { print, printJson } from './print.js'
 
-interface StateOptions extends LogOptions {
+interface StateOptions extends LogOptions, AppOptions {
   readonly at?: string
   readonly diff?: string[]
   readonly json?: boolean
@@ -23,11 +24,13 @@ export function addState (program: Command): void {
     .argument('<user>', 'user id', parseUserId)
     .option('--at <moment>', 'a time (2h ago, 2026-11-20T10:00) or a position (3@1021.4); default now')
     .option('--diff <moments...>', 'two moments: what changed from the first to the second')
+    .addOption(appOption())
     .option('--json', 'print JSON')
   addLogOptions(command).action(state)
 }
 
-async function state (userId: string, options: StateOptions): Promise<void> {
+async function state (user: string, options: StateOptions): Promise<void> {
+  const userId = keyOf(options, user)
   const { at, diff, json } = options
   if (diff && (diff.length !== 2 || at !== undefined)) {
     const got = `${diff.length} moment${diff.length === 1 ? '' : 's'}${at === undefined ? '' : ' and --at'}`
@@ -47,7 +50,7 @@ async function state (userId: string, options: StateOptions): Promise<void> {
     const to = await viewAt(log, userId, moments[1], option)
     if (from.asOf === null && to.asOf === null) await checkKnown(log, userId)
     const changes = changesBetween(from, to)
-    const answer = { userId, from: from.asOf, to: to.asOf, knownSince: to.knownSince, changes }
+    const answer = { ...shownUser(userId), from: from.asOf, to: to.asOf, knownSince: to.knownSince, changes }
     if (json) printJson(answer)
     else print({ from, to, changes }, false, ({ from, to, changes }) => describeChanges(from, to, changes))
   } finally {
@@ -58,7 +61,7 @@ async function state (userId: string, options: StateOptions): Promise<void> {
 /** Of an earlier moment than its first entry nothing is known of any user; of this one there may be nothing at all. */
 async function checkKnown (log: LogReader, userId: string): Promise<void> {
   const { asOf, knownSince } = await stateAt(log, userId)
-  if (asOf === null) throw new CommandFailed(`no entry of the ledger${knownSince ? ' that is kept' : ''} is of a user ${userId}`)
+  if (asOf === null) throw new CommandFailed(`no entry of the ledger${knownSince ? ' that is kept' : ''} is of a user ${userInWords(userId)}`)
 }
 
 async function viewAt (

@@ -1,14 +1,17 @@
 import type { Command } from 'commander'
 import { SignJWT } from 'jose'
+import { appsIn } from '../gateway/apps.js'
 import { readEnvironment, settings } from '../gateway/config.js'
-import { readSetting } from '../gateway/setting.js'
+import type { TokenIssuer } from '../gateway/issuers.js'
+import { type Environment, readSetting } from '../gateway/setting.js'
 import { parseDurationMs } from './duration.js'
 import { CommandFailed } from './failure.js'
 import { ownCommand } from './self.js'
 import { dataOption, findJwtSecret } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
+import { appOption, type AppOptions } from './user-id.js'
 
-interface TokenOptions extends GatewayOptions {
+interface TokenOptions extends GatewayOptions, AppOptions {
   readonly device?: string
   readonly ttl: number
   readonly json?: boolean
@@ -22,18 +25,35 @@ export function addToken (program: Command): void {
     .argument('<user>', 'user id')
     .option('--device <id>', 'good for this device only')
     .option('--ttl <duration>', 'how long it is good, default 30d', parseDurationMs, ttlDefaultMs)
+    .addOption(appOption())
     .option('--json', 'print JSON')
     .addOption(dataOption())
     .action(async (userId: string, options: TokenOptions) => {
       const { token, expiresAtMs } = await makeToken(userId, options)
-      const { device: deviceId, json } = options
-      process.stdout.write(json ? `${JSON.stringify({ token, userId, deviceId, expiresAtMs })}\n` : `${token}\n`)
+      const { app, device: deviceId, json } = options
+      process.stdout.write(json ? `${JSON.stringify({ token, app, userId, deviceId, expiresAtMs })}\n` : `${token}\n`)
     })
 }
 
 /** @throws CommandFailed where no secret is at hand to sign it with */
 export async function makeToken (userId: string, { device, ttl = ttlDefaultMs, ...options }: Partial<TokenOptions>) {
   const env = readEnvironment()
+  const { secret, userClaim, names: [issuer], audiences: [audience] } = options.app === undefined
+    ? await ownIssuer(options, env)
+    : issuerOfApp(options.app, env)
+  const expiresAtS = Math.ceil((Date.now() + ttl) / 1000)
+  const jwt = new SignJWT({ [userClaim]: userId, ...(device === undefined ? {} : { dev: device }) })
+    .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+    .setIssuedAt()
+    .setExpirationTime(expiresAtS)
+  if (issuer !== undefined) jwt.setIssuer(issuer)
+  if (audience !== undefined) jwt.setAudience(audience)
+  return { token: await jwt.sign(Buffer.from(secret)), expiresAtMs: expiresAtS * 1000 }
+}
+
+type Signer = Pick<TokenIssuer, 'names' | 'audiences' | 'userClaim'> & { readonly secret: string }
+
+async function ownIssuer (options: GatewayOptions, env: Environment): Promise<Signer> {
   for (const keys of [settings.jwksUrl, settings.jwtIssuers]) {
     if (readSetting(keys, env) === undefined) continue
     throw new CommandFailed(`${keys.variable} is set: tokens come from whoever holds those keys`)
@@ -43,15 +63,17 @@ export async function makeToken (userId: string, { device, ttl = ttlDefaultMs, .
     throw new CommandFailed(
       `no secret to sign with: start a gateway (${ownCommand()} start), then give its --data or LEDGERLINE_JWT_SECRET`)
   }
-  const expiresAtS = Math.ceil((Date.now() + ttl) / 1000)
-  const userClaim = readSetting(settings.jwtUserClaim, env) ?? 'sub'
-  const jwt = new SignJWT({ [userClaim]: userId, ...(device === undefined ? {} : { dev: device }) })
-    .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
-    .setIssuedAt()
-    .setExpirationTime(expiresAtS)
-  const [issuer] = readSetting(settings.jwtIssuer, env)!
-  if (issuer !== undefined) jwt.setIssuer(issuer)
-  const [audience] = readSetting(settings.jwtAudience, env)!
-  if (audience !== undefined) jwt.setAudience(audience)
-  return { token: await jwt.sign(Buffer.from(secret)), expiresAtMs: expiresAtS * 1000 }
+  return {
+    secret,
+    names: readSetting(settings.jwtIssuer, env)!,
+    audiences: readSetting(settings.jwtAudience, env)!,
+    userClaim: readSetting(settings.jwtUserClaim, env) ?? 'sub',
+  }
+}
+
+function issuerOfApp (name: string, env: Environment): Signer {
+  const app = appsIn(readSetting(settings.apps, env), []).find(app => app.name === name)
+  if (!app) throw new CommandFailed(`${settings.apps.variable} has no app ${name}`, { exitCode: 2 })
+  for (const { secret, ...issuer } of app.issuers) if (secret !== undefined) return { ...issuer, secret }
+  throw new CommandFailed(`no issuer of ${name} has a secret: its tokens come from whoever holds its keys`)
 }

@@ -8,8 +8,9 @@ import { addLogOptions, type LogOptions, openLogReader } from './log.js'
 import { momentOption, timeText } from './moment.js'
 import { print } from './print.js'
 import { ownCommand, quoted } from './self.js'
+import { appOption, type AppOptions, keyOf } from './user-id.js'
 
-interface TraceOptions extends LogOptions {
+interface TraceOptions extends LogOptions, AppOptions {
   readonly message?: string
   readonly uplink?: string
   readonly connection?: string
@@ -32,11 +33,13 @@ export function addTrace (program: Command): void {
     .option('--since <moment>', 'show no step before it: 2h ago, 2026-11-20T10:00, 3@1021.4')
     .option('--until <moment>', 'as it was known then')
     .option('--limit <n>', 'how many are listed, newest first', parseLimit, 20)
+    .addOption(appOption())
     .option('--json', 'print the steps and the verdict, or the list, as JSON')
   addLogOptions(command).action(trace)
 }
 
-async function trace (userId: string, options: TraceOptions): Promise<void> {
+async function trace (user: string, options: TraceOptions): Promise<void> {
+  const userId = keyOf(options, user)
   const inquiry = inquiryOf(options)
   const { since, until, json } = options
   const range = {
@@ -85,7 +88,7 @@ function describeRecent ({ userId, items, more, isUnknown, knownSince }: Recent,
   const kept = knownSince ? ` that is kept, from ${knownSince.position} on,` : ''
   if (isUnknown) return `No entry of the ledger${kept} is of a user ${userId}.\n`
   if (items.length === 0) return `The ledger${kept} has no message and no connection of ${userId}.\n`
-  const where = [['--url', options.url], ['--data', options.data]]
+  const where = [['--url', options.url], ['--data', options.data], ['--app', options.app]]
     .flatMap(([name, value]) => value === undefined ? [] : [` ${name} ${quoted(value)}`]).join('')
   const command = `${ownCommand()} trace ${quoted(userId)}${where}`
   return [

@@ -5,8 +5,9 @@ import type { GatewayOptions } from './gateway.js'
 import { payloadText } from './payload-text.js'
 import type { JsonPayload } from '../schemas/payload.js'
 import { complain, print, printJson } from './print.js'
+import { appOption, type AppOptions } from './user-id.js'
 
-interface UplinksOptions extends GatewayOptions {
+interface UplinksOptions extends GatewayOptions, AppOptions {
   readonly follow?: boolean
   readonly after?: string
   readonly service?: string
@@ -16,6 +17,7 @@ interface UplinksOptions extends GatewayOptions {
 
 interface Line {
   readonly cursor: string
+  readonly app?: string
   readonly userId: string
   readonly userSeq: number
   readonly deviceId: string
@@ -33,6 +35,7 @@ export function addUplinks (program: Command): void {
     .option('--after <cursor>', 'only those behind this cursor; now: only those from now on')
     .option('--service <name>', 'only those for this service')
     .option('--limit <count>', 'stop after so many')
+    .addOption(appOption('of the users of this app, one of LEDGERLINE_APPS; by default of that of no name'))
     .option('--json', 'print NDJSON, each line with its cursor')
   addGatewayOptions(command).action(printUplinks)
 }
@@ -43,6 +46,7 @@ async function printUplinks (options: UplinksOptions): Promise<void> {
   if (options.after !== undefined) query.set('after', options.after)
   if (options.service !== undefined) query.set('service', options.service)
   if (options.limit !== undefined) query.set('limit', options.limit)
+  if (options.app !== undefined) query.set('app', options.app)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())
   process.once('SIGTERM', () => stop.abort())

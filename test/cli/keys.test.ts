@@ -46,6 +46,25 @@ t.test('keys create', async t => {
     t.ok(existsSync(path))
   })
 
+  t.test('of an app go into the file that the list of apps names', async t => {
+    const { cwd, path, stored } = givenKeys(t)
+    const apps = [
+      { name: 'shop', issuers: [{ issuer: 'shop', secret: 'a secret of the shop, and of nobody else' }], apiKeysFile: 'keys.json' },
+      { name: 'bank', issuers: [{ issuer: 'bank', secret: 'a secret of the bank, and of nobody else' }] },
+    ]
+    const env = { LEDGERLINE_APPS: JSON.stringify(apps) }
+    const create = (...more: string[]) => run(['keys', 'create', '--name', 'a', '--scopes', 'push', ...more], { cwd, env })
+    t.equal((await create('--app', 'shop')).code, 0)
+    t.match(stored(), [{ name: 'a', scopes: ['push'] }])
+    for (const [app, message] of [['bank', /has no apiKeysFile of it/], ['none', /has no such app/], ['Shop', /want 1 to 32 of a-z/]] as const) {
+      const { code, stderr } = await create('--app', app)
+      t.equal(code, 2, app)
+      t.match(stderr, message)
+    }
+    t.equal((await create('--app', 'shop', '--file', path)).code, 2, 'one file')
+    t.equal(stored().length, 1)
+  })
+
   t.test('keeps what is there, its mode, and the file that a link names', async t => {
     const { cwd, path, create, stored } = givenKeys(t)
     const real = join(cwd, 'real.json')
