@@ -130,6 +130,7 @@ export class GatewayMetrics {
       for (const { dependency, state } of circuits()) {
         worst.set(dependency, Math.max(worst.get(dependency) ?? 0, circuitStates[state]))
       }
+      gauge.reset()
       for (const [dependency, value] of worst) gauge.set({ dependency }, value)
     })
     const counted = (name: string, help: string, count: (circuit: Circuit) => number) => {

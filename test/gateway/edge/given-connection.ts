@@ -35,6 +35,7 @@ export function givenConnection (
   let now = 0
   let queuedBytes = 0
   let priorityMin = -Infinity
+  let usersAway = ''
   let isAdmitted: (userId: string | undefined) => boolean = () => true
   const verifying: Array<{ token: string, resolve: (identity: Identity) => void, reject: (err: unknown) => void }> = []
   const appends: Array<{ resolve: () => void, reject: (error: Error) => void }> = []
@@ -83,7 +84,7 @@ export function givenConnection (
     appendLater (_partition, entry) { appended.push(entry) },
     reads: new WaitProbe(),
     bears: (_userId, priority) => priority >= priorityMin,
-    usersAway: () => '',
+    usersAway: () => usersAway,
     admits: (_transport, userId) => isAdmitted(userId),
     alternates: () => [],
     lookAround: async () => {},
@@ -146,6 +147,8 @@ export function givenConnection (
     /** Uplinks of a lower priority are refused. */
     bearsFrom (priority: number) { priorityMin = priority },
     /** Whether a client is to be taken, before it is known who it is, and afterwards. */
+    /** @param reason why no user actor can answer; empty where one can */
+    usersGo (reason: string) { usersAway = reason },
     admitsWhen (isIn: typeof isAdmitted) { isAdmitted = isIn },
     /** The user actor says once more which uplinks the session has. */
     has (uplinkSeq: number) { this.welcome({ uplinkSeq }) },

@@ -65,6 +65,22 @@ t.test('An opening', async t => {
     t.match(client.written, [{ op: 'error', code: 'ledger-unavailable', retryAfterMs: Number }])
   })
 
+  t.test('is not even tried while nobody can answer for users', async t => {
+    const client = givenConnection(t)
+    client.usersGo('Redis does not answer')
+    client.received(connect, ...uplinks(1, 2))
+    await until('connect is taken', () => client.phase() === 'verifying')
+    client.letIn()
+    await until('it is refused', () => client.phase() === 'closing')
+    t.match(client.written, [{ op: 'error', code: 'ledger-unavailable', message: 'Redis does not answer', retryAfterMs: Number }])
+    t.strictSame(client.appended(), [], 'the ledger hears nothing of it')
+
+    const next = givenConnection(t)
+    next.received(connect)
+    await verified(next)
+    t.equal(next.phase(), 'opening')
+  })
+
   t.test('has its own time, however late the client said connect', async t => {
     const client = givenConnection(t)
     await client.pass(100)
