@@ -1,0 +1,18 @@
+import { readFileSync } from 'node:fs'
+import type { Test } from 'tap'
+import { simulateInProcess } from '../../simulation/process.js'
+
+interface Seed { readonly seed: number, readonly minutes: number, readonly was: string }
+
+/** Each has found something once; what has changed since may have led it elsewhere, for better or worse. */
+export const seeds = JSON.parse(
+  readFileSync(new URL('../../../test/simulation/seeds.json', import.meta.url), 'utf8')) as readonly Seed[]
+
+export async function keepsItsPromises (t: Test, { seed, minutes, was }: Seed): Promise<void> {
+  await t.test(`keeps its promises with seed ${seed}, which found: ${was}`, async t => {
+    const { violations, sent, pushed, faults } = await simulateInProcess(['--seed', `${seed}`, '--minutes', `${minutes}`])
+    t.strictSame(violations, [])
+    t.ok(sent > 100 && pushed > 20, 'with traffic')
+    t.ok(Object.keys(faults).length > 5, 'and faults')
+  })
+}
