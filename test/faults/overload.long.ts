@@ -1,0 +1,97 @@
+import { connect } from 'node:net'
+import t, { type Test } from 'tap'
+import { encodeFrame } from '../../schemas/frame-codec.js'
+import type { Frame } from '../../schemas/frames.js'
+import { auditOfDirectory } from './audit.js'
+import { BusyClient } from './busy-client.js'
+import { type NodeProcess, request, startProcess, tokenFor, until } from './node-process.js'
+
+const flooders = 40
+
+t.test('A node to which many send all they can', async t => {
+  const directory = t.testdir()
+  const node = await startProcess(t, directory, { LEDGERLINE_OVERLOAD_WAIT_MS: '1' })
+  const important = new BusyClient({
+    userId: 'important', deviceId: 'phone', transport: 'tcp', priority: 5, outstanding: 2, tolerated: new Set(['redirected']),
+  })
+  t.teardown(() => { important.stop() })
+  t.ok(await important.open(node))
+  const said = (msg: string) => node.lines.some(line => line['condition'] === 'overload' && line.msg === msg)
+  const stop = await startFlood(t, node)
+
+  await t.test('refuses some of it, and says so', async t => {
+    await until(() => said('trouble has begun'), 20)
+    await until(async () => refusedOf((await request(node, '/metrics')).text) > 0, 100)
+    t.pass('and counts it')
+  })
+
+  await t.test('takes what is more important', async t => {
+    const before = important.acked.size
+    await until(() => important.acked.size > before + 20)
+    t.strictSame(important.complaints, [])
+  })
+
+  await t.test('tells the others of it', async t => {
+    await until(async () => {
+      const { body } = await request(node, '/v1/nodes')
+      const { waitMsMax, ackP99Ms, cpuCores } = body.nodes[0].reported
+      return waitMsMax === 1 && ackP99Ms > 0 && cpuCores > 0
+    }, 100)
+    t.pass('with its load')
+  })
+
+  await t.test('refuses nobody any more once they have stopped', async t => {
+    stop()
+    await until(() => said('trouble has ended'), 20)
+    t.match((await request(node, '/metrics')).text, /^ledgerline_admission_level 0$/m)
+    important.busy = false
+    await until(() => important.unacked === 0)
+    t.strictSame(important.complaints, [])
+  })
+
+  important.stop()
+  await node.kill('SIGTERM')
+  await auditOfDirectory(t, directory)
+})
+
+function refusedOf (metrics: string): number {
+  return Number(/^ledgerline_uplinks_refused_total\{code="overloaded"\} (\d+)/m.exec(metrics)?.[1] ?? 0)
+}
+
+/** Clients that go on whatever they are told, so what is behind a refused uplink is dropped. @returns what ends them */
+async function startFlood (t: Test, node: NodeProcess): Promise<() => void> {
+  const uplinksOfOne = 400
+  const sockets = await Promise.all(Array.from({ length: flooders }, async (_, i) => {
+    const socket = connect({ host: '127.0.0.1', port: Number(new URL(node.tcp).port) })
+    t.teardown(() => { socket.destroy() })
+    socket.on('error', () => {})
+    socket.resume()
+    socket.write(framed({
+      op: 'connect',
+      token: await tokenFor(`flood${i}`),
+      deviceId: 'phone',
+      platform: '',
+      client: '',
+      sessionId: 's1',
+      downlinkSeq: 0,
+    }))
+    let next = 1
+    const pump = () => {
+      if (socket.destroyed) return
+      const bytes = Buffer.concat(Array.from({ length: uplinksOfOne }, () =>
+        framed({ op: 'uplink', seq: next++, service: '', payload: Buffer.alloc(120), priority: 0 })))
+      socket.write(bytes, () => { setTimeout(pump, 20) })
+    }
+    pump()
+    return socket
+  }))
+  return () => { for (const socket of sockets) socket.destroy() }
+}
+
+const scratch = Buffer.alloc(1_024)
+
+function framed (frame: Frame): Buffer {
+  const end = encodeFrame(frame, scratch, 4)
+  scratch.writeUInt32BE(end - 4)
+  return Buffer.from(scratch.subarray(0, end))
+}
