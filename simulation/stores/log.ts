@@ -319,7 +319,7 @@ export class SimulatedLog implements EventLog {
   }
 
   async * #read<T> (stream: Stream<T>, partition: number, range: ReadRange): AsyncIterable<Block<T>> {
-    const { from, to, signal, key, passed } = range
+    const { from, to, signal, key, keys, passed } = range
     if (signal?.aborted || this.#closing.signal.aborted) return
     const stored = this.#options.broker.partitions(stream)[partition]!
     const { next: endAtCall } = await this.bounds(stream, partition)
@@ -337,9 +337,9 @@ export class SimulatedLog implements EventLog {
       for (const block of blocks) {
         if (block.offset >= ends) return
         at = block.offset + 1n
-        const { items, offset } = decoded(stream, partition, block)
-        if (key !== undefined && !items.some(item => stream.key(item) === key)) continue
-        yield { partition, offset, items }
+        const found = keys ? decodedOf(stream, partition, block, keys) : decoded(stream, partition, block)
+        if (key !== undefined && !found.items.some(item => stream.key(item) === key)) continue
+        yield found
         if (signal?.aborted) return
       }
       if (blocks.length > 0) continue
@@ -365,4 +365,12 @@ const stored = new WeakMap<object, readonly bigint[]>()
 
 function decoded<T> (stream: Stream<T>, partition: number, { offset, bytes }: StoredBlock): Block<T> {
   return { partition, offset, items: stream.decodeBlock(bytes) }
+}
+
+/** See `ReadRange.keys`. */
+function decodedOf<T> (
+  stream: Stream<T>, partition: number, { offset, bytes }: StoredBlock, keys: ReadonlySet<string>
+): Block<T> {
+  const items = stream.decodeItemsOf?.(bytes, keys) ?? stream.decodeBlock(bytes)
+  return { partition, offset, items, stored: bytes.length }
 }
