@@ -195,13 +195,13 @@ async function timeAll (redis, log, tables) {
   const byId = []
   for (const connectionId of sample) {
     byId.push(await timed(async () => {
-      const { connections } = await kick(deps, { userId: '', connectionId, reason: '', by: '' })
+      const { connections } = await kick(deps, { app: '', userId: '', connectionId, reason: '', by: '' })
       if (connections.length !== 1) throw new Error(`connection ${connectionId} was not found`)
     }))
   }
   note(times, 'kick by connection id', byId)
   note(times, 'the same for one that nobody has', [
-    await timed(() => kick(deps, { userId: '', connectionId: 'nobody-has-this', reason: '', by: '' })),
+    await timed(() => kick(deps, { app: '', userId: '', connectionId: 'nobody-has-this', reason: '', by: '' })),
   ])
 
   const isLost = ({ nodeId }) => nodeId === 'edge-1'
