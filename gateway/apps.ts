@@ -1,13 +1,13 @@
-import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Ajv } from 'ajv'
 import { appNamePattern, appNameWanted } from '../schemas/apps.js'
 import { loginPolicies } from '../schemas/fact-codec.js'
 import type { LoginPolicy } from '../schemas/facts.js'
-import { isJson, issuersMax, issuersOf, type TokenIssuer } from './issuers.js'
+import { issuersMax, issuersOf, type TokenIssuer } from './issuers.js'
+import { jsonSetting } from './json-setting.js'
 import { wordsFor } from './keys/key-file.js'
 import type { NamedFile } from './keys/watched-file.js'
-import { ConfigError, wrong } from './setting.js'
+import { ConfigError } from './setting.js'
 
 /** An app beside the default one: its own users, and who may do what with them (docs/operations.md, Apps). */
 export interface App {
@@ -112,14 +112,7 @@ const isList = new Ajv({ verbose: true }).compile<readonly GivenApp[]>(appsSchem
  */
 export function appsIn (given: string | undefined, ours: readonly TokenIssuer[]): readonly App[] {
   if (given === undefined) return []
-  let list: unknown
-  try {
-    list = JSON.parse(isJson(given) ? given : readFile(given))
-  } catch (err) {
-    if (err instanceof ConfigError) throw err
-    // What the parser says may quote a secret.
-    throw new ConfigError(`${variable}: got something else than JSON, want an array of apps`)
-  }
+  const list = jsonSetting(variable, given, 'apps')
   if (!isList(list)) throw new ConfigError(`${variable}: ${wordsFor(isList.errors![0]!)}`)
   const apps = list.map((app, i): App => ({
     name: app.name,
@@ -134,15 +127,6 @@ export function appsIn (given: string | undefined, ours: readonly TokenIssuer[])
   refuseSharedSecrets(apps, ours)
   eachOnce('file of API keys', apps.flatMap(({ apiKeysFile }) => apiKeysFile ?? []))
   return apps
-}
-
-function readFile (path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (err) {
-    const { code } = err as NodeJS.ErrnoException
-    throw wrong(variable, path, `a JSON array, or the path of a file with one (${code})`, err)
-  }
 }
 
 function eachOnce (what: string, names: readonly string[]): void {

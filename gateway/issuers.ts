@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import type { Config } from './config.js'
-import { ConfigError, issuerNames, tokenSecret, urlWithoutLogin, wrong } from './setting.js'
+import { jsonSetting } from './json-setting.js'
+import { ConfigError, issuerNames, tokenSecret, urlWithoutLogin } from './setting.js'
 
 /** Somebody who signs client tokens, and what is taken from him. */
 export interface TokenIssuer {
@@ -50,23 +50,10 @@ export function tokenIssuers (config: TokenSettings): readonly TokenIssuer[] {
     if (value === undefined || value.length === 0) continue
     throw new ConfigError(`${variable} and ${name}: got both, want one of them: each issuer of the list has its own`)
   }
-  return issuersIn(jwtIssuers)
+  return issuersOf(jsonSetting(variable, jwtIssuers, 'issuers'), variable)
 }
 
 const userClaimDefault = 'sub'
-
-/** @param given the JSON itself, or the path of its file */
-function issuersIn (given: string): TokenIssuer[] {
-  let list: unknown
-  try {
-    list = JSON.parse(isJson(given) ? given : readFile(given))
-  } catch (err) {
-    if (err instanceof ConfigError) throw err
-    // What the parser says may quote a secret.
-    throw new ConfigError(`${variable}: got something else than JSON, want an array of issuers`)
-  }
-  return issuersOf(list, variable)
-}
 
 /**
  * Several issuers, each with a name at least.
@@ -86,18 +73,6 @@ export function issuersOf (list: unknown, at: string): TokenIssuer[] {
     throw new ConfigError(`${at}: got the issuer ${JSON.stringify(twice)} twice, want each once`)
   }
   return issuers
-}
-
-/** Also an object, which is wrong and may have a secret in it: a path is shown. */
-export function isJson (given: string): boolean { return /^[[{]/.test(given) }
-
-function readFile (path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (err) {
-    const { code } = err as NodeJS.ErrnoException
-    throw wrong(variable, path, `a JSON array, or the path of a file with one (${code})`, err)
-  }
 }
 
 const fields = ['issuer', 'secret', 'jwksUrl', 'audience', 'userClaim']

@@ -97,37 +97,26 @@ t.test('A socket of the HTTP port', async t => {
     }
   })
 
-  t.test('is one of a bounded number for an address: the one that idles longest makes room', async t => {
-    const { dial, url } = await given(t, { socketLimits: { strangersMax: 3 } })
-    const friend = dial(lines('GET /v1/nodes HTTP/1.1', 'host: a', `authorization: ${key.authorization}`))
-    await until(() => friend.received.includes('asOf'))
-    const peers: Peer[] = []
-    for (let i = 0; i < 5; i++) {
-      const peer = dial('')
-      await once(peer.socket, 'connect')
-      peers.push(peer)
-    }
-    await until(() => peers.filter(({ ended }) => ended).length === 2)
-    t.strictSame(peers.map(({ ended }) => ended), [true, true, false, false, false])
-    t.notOk(friend.ended)
-    t.equal((await fetch(`${url}/healthz`)).status, 200, 'who asks at once is answered')
-  })
-
-  t.test('is one of a bounded number for all addresses together', async t => {
-    const { dial, url } = await given(t, { socketLimits: { strangersTotalMax: 3 } })
-    const friend = dial(lines('GET /v1/nodes HTTP/1.1', 'host: a', `authorization: ${key.authorization}`))
-    await until(() => friend.received.includes('asOf'))
-    const peers: Peer[] = []
-    for (let i = 0; i < 5; i++) {
-      const peer = dial('', `127.0.2.${i}`)
-      await once(peer.socket, 'connect')
-      peers.push(peer)
-    }
-    await until(() => peers.filter(({ ended }) => ended).length === 2)
-    t.strictSame(peers.map(({ ended }) => ended), [true, true, false, false, false])
-    t.notOk(friend.ended)
-    t.equal((await fetch(`${url}/healthz`)).status, 200, 'who asks at once is answered')
-  })
+  for (const [whose, socketLimits, addressOf] of [
+    ['an address: the one that idles longest makes room', { strangersMax: 3 }, () => undefined],
+    ['all addresses together', { strangersTotalMax: 3 }, (i: number) => `127.0.2.${i}`],
+  ] as const) {
+    t.test(`is one of a bounded number for ${whose}`, async t => {
+      const { dial, url } = await given(t, { socketLimits })
+      const friend = dial(lines('GET /v1/nodes HTTP/1.1', 'host: a', `authorization: ${key.authorization}`))
+      await until(() => friend.received.includes('asOf'))
+      const peers: Peer[] = []
+      for (let i = 0; i < 5; i++) {
+        const peer = dial('', addressOf(i))
+        await once(peer.socket, 'connect')
+        peers.push(peer)
+      }
+      await until(() => peers.filter(({ ended }) => ended).length === 2)
+      t.strictSame(peers.map(({ ended }) => ended), [true, true, false, false, false])
+      t.notOk(friend.ended)
+      t.equal((await fetch(`${url}/healthz`)).status, 200, 'who asks at once is answered')
+    })
+  }
 
   t.test('that has 64 requests unanswered and sends another is closed, and holds no answers', async t => {
     const { app, dial } = await given(t)
