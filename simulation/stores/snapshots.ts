@@ -4,7 +4,12 @@ import {
 } from '../../actors/snapshots.js'
 import type { Channel } from './channel.js'
 
-interface StoredUser { head: Buffer, readonly parts: Map<PartId, Buffer> }
+interface StoredUser {
+  head: Buffer
+  readonly parts: Map<PartId, Buffer>
+  /** The `next` of the save that wrote it: one that is behind it leaves the user as he is. */
+  readonly version: bigint
+}
 
 interface StoredSnapshots {
   next: bigint
@@ -32,7 +37,7 @@ export class SnapshotStore {
   copy (): ReadonlyMap<number, StoredSnapshots> {
     return new Map(Array.from(this.#partitions, ([partition, { next, users, owner }]) => [partition, {
       next,
-      users: new Map(Array.from(users, ([userId, { head, parts }]) => [userId, { head, parts: new Map(parts) }])),
+      users: new Map(Array.from(users, ([userId, user]) => [userId, { ...user, parts: new Map(user.parts) }])),
       owner,
       generation: {},
     }]))
@@ -49,6 +54,9 @@ export class SnapshotStore {
 
 /** What this node knew of a partition when it was assigned. */
 interface Ownership { readonly token: object, readonly generation: object }
+
+/** Probability that a save goes in two calls. */
+const inTwo = 0.3
 
 /** How long until a save that failed is tried again, ms. */
 const retryMs = 100
@@ -155,7 +163,8 @@ export class SimulatedSnapshots implements RebuildableSnapshots {
       for (const [userId, right] of states) {
         stored.users.delete(userId)
         if (!right) continue
-        stored.users.set(userId, { head: Buffer.from(right.head), parts: new Map(Array.from(right.parts, copied)) })
+        const parts = new Map(Array.from(right.parts, copied))
+        stored.users.set(userId, { head: Buffer.from(right.head), parts, version: checkpoint })
       }
       return new Set(states.keys())
     })
@@ -164,21 +173,35 @@ export class SimulatedSnapshots implements RebuildableSnapshots {
   async #store (
     partition: number, owned: Ownership | undefined, next: bigint, changes: ReadonlyMap<string, StateChanges>
   ): Promise<void> {
-    for (;;) {
+    const calls = this.#callsOf(changes)
+    for (let sent = 0; ;) {
       try {
-        return await this.channel.ask('save', () => {
-          const stored = this.snapshots.of(partition)
-          this.#check(partition, owned)
-          if (owned && stored.owner !== owned.token) throw new SnapshotsLost(`partition ${partition} has another owner`)
-          if (next < stored.next) return
-          for (const [userId, change] of changes) take(stored, userId, change)
-          stored.next = next
-        })
+        for (; sent < calls.length; sent++) {
+          await this.channel.ask('save', () => {
+            const stored = this.snapshots.of(partition)
+            this.#check(partition, owned)
+            if (owned && stored.owner !== owned.token) {
+              throw new SnapshotsLost(`partition ${partition} has another owner`)
+            }
+            if (next < stored.next) return
+            for (const [userId, change] of calls[sent]!) take(stored, userId, change, next)
+            if (sent === calls.length - 1) stored.next = next
+          })
+        }
+        return
       } catch (err) {
         if (err instanceof SnapshotsLost) throw err
         await new Promise<void>(resolve => { this.channel.node.later(retryMs, 'saves again', resolve) })
       }
     }
+  }
+
+  /** A save goes in one call or in two, as those do that are large: whoever crashes between them has saved a part. */
+  #callsOf (changes: ReadonlyMap<string, StateChanges>): Array<Array<[string, StateChanges]>> {
+    const { random } = this.channel.store
+    const all = [...changes]
+    const first = random.chance(inTwo) ? random.below(all.length + 1) : 0
+    return first === 0 ? [all] : [all.slice(0, first), all.slice(first)]
   }
 
   /** What is being saved of this user must be there before anything of it is read. */
@@ -202,11 +225,15 @@ export class SimulatedSnapshots implements RebuildableSnapshots {
   }
 }
 
-function take ({ users }: StoredSnapshots, userId: string, { head, added, changed, gone }: StateChanges): void {
-  const parts = users.get(userId)?.parts ?? new Map<PartId, Buffer>()
+function take (
+  { users }: StoredSnapshots, userId: string, { head, added, changed, gone }: StateChanges, version: bigint
+): void {
+  const before = users.get(userId)
+  if (before && before.version > version) return
+  const parts = before?.parts ?? new Map<PartId, Buffer>()
   for (const [id, part] of [...added, ...changed]) parts.set(id, Buffer.from(part))
   for (const id of gone) parts.delete(id)
-  users.set(userId, { head: Buffer.from(head), parts })
+  users.set(userId, { head: Buffer.from(head), parts, version })
 }
 
 function pick (user: StoredUser | undefined, ids: readonly PartId[]): Map<PartId, Buffer> {
