@@ -1,27 +1,27 @@
-/* `npm run simulate`: a whole cluster in one process and in virtual time, from one seed (docs/simulation.md). */
-import { network, realMs, world } from './preload.js'
+/* `npm run simulate`: a whole cluster in one process and in virtual time, from a seed (docs/simulation.md). */
+import { cpuSeconds, network, world } from './preload.js'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { FaultName } from './faults.js'
+import type { Outcome } from './simulate.js'
 import { Trace } from './trace.js'
 
 const usage = `Usage: npm run simulate -- [options]
 
   --seed N          1 by default; the same seed does the same
+  --count N         so many seeds from that one on, one after the other; 1 by default
   --minutes N       of virtual time with traffic, 2 by default
   --nodes N         3 by default
   --devices N       10 by default, two of each user
   --faults LIST     all by default; none; or some of those that --help names
   --fault-every MS  about so long between two faults, 3000 by default
   --trace FILE      writes every event, one a line
-  --json            prints the outcome as one JSON object`
-
-/** Events that are printed of a run that went wrong. */
-const lastLines = 30
+  --json            prints each outcome as a JSON object, one a line`
 
 const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: '1' },
+    count: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '2' },
     nodes: { type: 'string', default: '3' },
     devices: { type: 'string', default: '10' },
@@ -48,28 +48,37 @@ const plan = {
   faultEveryMs: integer('fault-every', 1),
 }
 
+const count = integer('count', 1)
 const file = values.trace === undefined ? undefined : openSync(values.trace, 'w')
-const trace = new Trace(file === undefined ? undefined : line => { writeSync(file, `${line}\n`) })
+const write = file === undefined ? undefined : (line: string) => { writeSync(file, `${line}\n`) }
 const { simulate } = await import('./simulate.js')
-const beganMs = realMs()
-const outcome = await simulate(world, network, plan, trace)
-const seconds = (realMs() - beganMs) / 1000
+let broken = 0
+for (let seed = plan.seed; seed < plan.seed + count; seed++) {
+  const began = cpuSeconds()
+  const outcome = await simulate(world, network, { ...plan, seed }, new Trace(write))
+  if (values.json) console.log(JSON.stringify(outcome, bigintAsText))
+  else print(outcome, cpuSeconds() - began)
+  if (outcome.violations.length > 0) broken++
+}
 if (file !== undefined) closeSync(file)
+process.exit(broken === 0 ? 0 : 1)
 
-if (values.json) console.log(JSON.stringify(outcome, (_key, value) => typeof value === 'bigint' ? String(value) : value as unknown))
-else print()
-process.exit(outcome.violations.length === 0 ? 0 : 1)
+function bigintAsText (_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? String(value) : value
+}
 
-function print (): void {
-  const { violations, hash, events, virtualMs, faults, sent, pushed, logged } = outcome
+function print (outcome: Outcome, seconds: number): void {
+  const { seed, violations, last, hash, events, virtualMs, faults, sent, pushed, logged } = outcome
   const happened = Object.entries(faults).map(([name, count]) => `${name} ${count}`).join(', ') || 'none'
-  console.log(`seed ${plan.seed}: ${violations.length === 0 ? 'all was well' : `${violations.length} promises were broken`}`)
+  const verdict = violations.length === 0 ? 'all was well' : `${violations.length} promises were broken`
+  console.log(`seed ${seed}: ${verdict}`)
   for (const violation of violations) console.log(`  ${violation}`)
-  if (violations.length > 0) for (const line of trace.last().slice(-lastLines)) console.log(`    ${line}`)
+  for (const line of last) console.log(`    ${line}`)
   console.log(`  ${sent} uplinks and ${pushed} downlinks; faults: ${happened}`)
   for (const [text, count] of Object.entries(logged)) console.log(`  logged ${count} times: ${text}`)
-  console.log(`  ${events} events, ${Math.round(virtualMs / 1000)} virtual seconds in ${seconds.toFixed(1)}: ` +
-    `${(virtualMs / 1000 / seconds).toFixed(1)} times real time`)
+  const virtual = virtualMs / 1000
+  const cost = `${seconds.toFixed(1)} of a core: ${(virtual / seconds).toFixed(1)} a second`
+  console.log(`  ${events} events, ${Math.round(virtual)} virtual seconds in ${cost}`)
   console.log(`  ${hash}`)
 }
 

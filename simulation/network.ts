@@ -3,6 +3,9 @@ import type { Host, World } from './world.js'
 /** What a receiver may have lying unread before its sender waits, as the buffers of two kernels hold. */
 const unreadBytesMax = 256 << 10
 
+/** A receiver tells its sender of room in pieces of so much, as kernels do. */
+const windowBytes = 64 << 10
+
 /** Where connections arrive. */
 export interface Listener {
   readonly host: Host
@@ -18,6 +21,11 @@ export interface Weather {
   /** Probability that what is written in one piece arrives in two. */
   readonly split: number
 }
+
+const calm: Weather = { latencyMs: [0.2, 3], split: 0.05 }
+
+/** The first port that a connection gets which asked for none. */
+const portMin = 40_000
 
 /** What an end tells of. Each call is a turn of its host. */
 export interface EndEvents {
@@ -35,7 +43,7 @@ export interface EndEvents {
  * where two hosts can't reach each other.
  */
 export class Network {
-  weather: Weather = { latencyMs: [0.2, 3], split: 0.05 }
+  weather = calm
   readonly #listeners = new Map<string, Listener>()
   readonly #hosts = new Map<string, Host>()
   readonly #ends = new Set<End>()
@@ -44,9 +52,17 @@ export class Network {
   /** Pairs of addresses that do not reach each other; what is sent waits, as with TCP. */
   readonly #cut = new Set<string>()
   #waiting: Array<() => void> = []
-  #ports = 40_000
+  #ports = portMin
 
   constructor (readonly world: World) {}
+
+  /** Starts over: nobody listens, and nothing is on its way. */
+  begin (): void {
+    this.weather = calm
+    for (const each of [this.#listeners, this.#hosts, this.#ends, this.#dark, this.#cut]) each.clear()
+    this.#waiting = []
+    this.#ports = portMin
+  }
 
   /** The host answers at its address from now on. */
   attach (host: Host): void {
@@ -141,8 +157,9 @@ export class End {
   sentUntilMs = 0
   isGone = false
   #arrived: Buffer[] = []
-  #arrivedBytes = 0
   #sentBytes = 0
+  /** Read, and the sender has not been told that there is room again. */
+  #untoldBytes = 0
   #hasEnded = false
   #isBlocked = false
 
@@ -183,10 +200,16 @@ export class End {
   take (): Buffer | null | undefined {
     const bytes = this.#arrived.shift()
     if (bytes === undefined) return this.#hasEnded ? null : undefined
-    this.#arrivedBytes -= bytes.length
-    const { peer } = this
-    if (peer) this.network.send(this, peer.host.address, 'window', () => { peer.acknowledged(bytes.length) })
+    this.#untoldBytes += bytes.length
+    if (this.#untoldBytes >= windowBytes) this.#tellOfRoom()
     return bytes
+  }
+
+  #tellOfRoom (): void {
+    const { peer } = this
+    const bytes = this.#untoldBytes
+    this.#untoldBytes = 0
+    if (peer) this.network.send(this, peer.host.address, 'window', () => { peer.acknowledged(bytes) })
   }
 
   /** The socket is closed; what was written before still goes out. */
@@ -209,11 +232,8 @@ export class End {
   arrive (bytes: Buffer | undefined): void {
     if (this.isGone) return this.#refuse()
     if (bytes === undefined) this.#hasEnded = true
-    else {
-      this.#arrived.push(bytes)
-      this.#arrivedBytes += bytes.length
-    }
-    this.host.later(0, bytes ? `gets ${bytes.length} bytes` : 'gets the end', () => { this.events?.readable() })
+    else this.#arrived.push(bytes)
+    this.host.now(bytes ? `gets ${bytes.length} bytes` : 'gets the end', () => { this.events?.readable() })
   }
 
   acknowledged (bytes: number): void {

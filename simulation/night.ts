@@ -1,7 +1,9 @@
 /* `npm run simulate:night`: seeds, one after the other, until it is stopped; what fails is made smaller. */
 import { parseArgs } from 'node:util'
-import { type FaultName, faultNames } from './faults.js'
-import { simulateInProcess } from './process.js'
+import { faultNames } from './faults.js'
+import { optionsOf, type Shape, simulateInProcess, simulateOnce } from './process.js'
+import { shrink } from './shrink.js'
+import type { Outcome } from './simulate.js'
 
 const usage = `Usage: npm run simulate:night -- [options]
 
@@ -10,13 +12,8 @@ const usage = `Usage: npm run simulate:night -- [options]
   --jobs N      processes at once, 1 by default
   --minutes N, --nodes N, --devices N, --fault-every MS   as of npm run simulate; 4, 3, 10, 3000 by default`
 
-interface Shape {
-  readonly minutes: number
-  readonly nodes: number
-  readonly devices: number
-  readonly faultEveryMs: number
-  readonly faults: readonly FaultName[]
-}
+/** A process begins anew after so many, for nobody looks at what it keeps of worlds that are gone. */
+const seedsPerProcess = 50
 
 const { values } = parseArgs({
   options: {
@@ -44,22 +41,26 @@ async function runAll (): Promise<void> {
     faultEveryMs: Number(values['fault-every']),
     faults: faultNames,
   }
-  let seed = first
+  let next = first
   let [runs, virtualMs, failed] = [0, 0, 0]
   const tellAll = (): void => {
     console.log(`${runs} seeds, ${(virtualMs / 3_600_000).toFixed(1)} virtual hours, ${failed} failed`)
   }
+  const done = ({ virtualMs: ms, violations }: Outcome): void => {
+    virtualMs += ms
+    if (violations.length > 0) failed++
+    if (++runs % 10 === 0) tellAll()
+  }
   const work = async (): Promise<void> => {
-    while (seed < end) {
-      const mine = seed++
-      const { violations, virtualMs: ms } = await simulateInProcess(optionsOf(mine, shape))
-      runs++
-      virtualMs += ms
-      if (violations.length > 0) {
-        failed++
-        await tell(mine, shape, violations)
+    while (next < end) {
+      let seed = next
+      next = Math.min(end, seed + seedsPerProcess)
+      for (const last = next; seed < last;) {
+        const broken = await firstBroken(seed, last - seed, shape, done)
+        if (!broken) break
+        await tell(shape, broken)
+        seed = broken.seed + 1
       }
-      if (runs % 10 === 0) tellAll()
     }
   }
   await Promise.all(Array.from({ length: Number(values.jobs) }, work))
@@ -67,40 +68,49 @@ async function runAll (): Promise<void> {
   if (failed > 0) process.exitCode = 1
 }
 
-async function tell (seed: number, shape: Shape, violations: readonly string[]): Promise<void> {
-  console.log(`seed ${seed} failed:`)
-  for (const violation of violations.slice(0, 5)) console.log(`  ${violation}`)
-  const small = await smaller(seed, shape)
-  console.log(`  npm run simulate -- ${optionsOf(seed, small).join(' ')}`)
-}
-
-/** The smallest world that was found in which the seed still breaks a promise: which one, does not count. */
-async function smaller (seed: number, shape: Shape): Promise<Shape> {
-  let best = shape
-  for (let isSmaller = true; isSmaller;) {
-    isSmaller = false
-    for (const candidate of candidatesOf(best)) {
-      const { violations } = await simulateInProcess(optionsOf(seed, candidate))
-      if (violations.length === 0) continue
-      best = candidate
-      isSmaller = true
-      break
+/**
+ * So many seeds in one process, up to the first that breaks a promise.
+ *
+ * @param done told of each, of that one too
+ */
+async function firstBroken (
+  first: number, count: number, shape: Shape, done: (outcome: Outcome) => void
+): Promise<Outcome | undefined> {
+  let seed = first
+  try {
+    for await (const outcome of simulateInProcess([...optionsOf(first, shape), '--count', String(count)])) {
+      done(outcome)
+      if (outcome.violations.length > 0) return outcome
+      seed = outcome.seed + 1
     }
+    return undefined
+  } catch (err) {
+    const ended = endedOf(seed, err as Error)
+    done(ended)
+    return ended
   }
-  return best
 }
 
-function candidatesOf (shape: Shape): Shape[] {
-  const { minutes, nodes, devices, faults } = shape
-  return [
-    ...minutes > 0.5 ? [{ ...shape, minutes: minutes / 2 }] : [],
-    ...devices > 1 ? [{ ...shape, devices: Math.ceil(devices / 2) }] : [],
-    ...nodes > 1 ? [{ ...shape, nodes: nodes - 1 }] : [],
-    ...faults.length > 1 ? faults.map(name => ({ ...shape, faults: faults.filter(other => other !== name) })) : [],
-  ]
+/** Of a run that ended its process. */
+function endedOf (seed: number, { message }: Error): Outcome {
+  const violations = [`the process ended: ${message}`]
+  return {
+    seed, violations, last: [], hash: '', events: 0, virtualMs: 0, faults: {}, sent: 0, pushed: 0, books: undefined, logged: {},
+  }
 }
 
-function optionsOf (seed: number, { minutes, nodes, devices, faultEveryMs, faults }: Shape): string[] {
-  const all = { seed, minutes, nodes, devices, 'fault-every': faultEveryMs, faults: faults.join() }
-  return Object.entries(all).flatMap(([name, value]) => [`--${name}`, String(value)])
+async function tell (shape: Shape, outcome: Outcome): Promise<void> {
+  const { seed } = outcome
+  console.log(`seed ${seed} failed:`)
+  printViolations(outcome)
+  const small = await shrink({ shape, outcome }, async shape =>
+    await simulateOnce(optionsOf(seed, shape)).catch((err: Error) => endedOf(seed, err)))
+  console.log('  the smallest world in which a promise is broken:')
+  printViolations(small.outcome)
+  for (const line of small.outcome.last) console.log(`    ${line}`)
+  console.log(`  npm run simulate -- ${optionsOf(seed, small.shape).join(' ')}`)
+}
+
+function printViolations ({ violations }: Outcome): void {
+  for (const violation of violations.slice(0, 5)) console.log(`  ${violation}`)
 }

@@ -14,6 +14,9 @@ export class Random {
     for (let i = 0; i < 15; i++) this.#draw()
   }
 
+  /** How many numbers were drawn. */
+  get drawn (): number { return this.#counter }
+
   /** 0 up to but without 1. */
   next (): number { return this.#draw() / 2 ** 32 }
 

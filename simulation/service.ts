@@ -1,4 +1,4 @@
-import { request } from 'node:http'
+import { Agent, request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { Network } from './network.js'
 import type { Host, World } from './world.js'
@@ -24,6 +24,8 @@ export class Service {
   isQuiet = false
   /** Of a push that has no answer yet. */
   pending = 0
+  /** Some requests go over connections that are open already, as those of most services do. */
+  readonly #agent = new Agent({ keepAlive: true })
 
   constructor (world: World, network: Network, readonly options: ServiceOptions) {
     this.host = world.host('business', options.address)
@@ -78,13 +80,14 @@ export class Service {
 
   /** @returns the status of the one user; `again` where nobody answered, or could not just now */
   async #ask ({ address, port }: { address: string, port: number }, body: object): Promise<string> {
+    const { host } = this
     return await new Promise(resolve => {
       const asking = request({
         host: address,
         port,
         method: 'POST',
         path: '/v1/downlinks',
-        agent: false,
+        agent: host.random.chance(0.7) && this.#agent,
         headers: { authorization: `Bearer ${this.options.apiKey}`, 'content-type': 'application/json' },
         signal: AbortSignal.timeout(answerMsMax),
       })

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { newConnectionId } from '../actors/connection/connection.js'
 import { audit, type Books, type Violation } from '../evidence/audit.js'
 import { uplinks } from '../schemas/streams.js'
 import { Device } from './device.js'
@@ -30,8 +31,11 @@ export interface Plan {
 }
 
 export interface Outcome {
+  readonly seed: number
   /** What was promised and did not hold, in words; empty where all is well. */
   readonly violations: readonly string[]
+  /** The last events of a run in which something did not hold. */
+  readonly last: readonly string[]
   /** Of the trace. */
   readonly hash: string
   readonly events: number
@@ -53,14 +57,17 @@ const quietMs = 15_000
 const healsWithinMs = 240_000
 const auditWithinMs = 60_000
 const sliceMs = 500
+const lastMax = 30
 /** Between two sends of a device, and two pushes to a user, about. */
 const sendEveryMs = 3_000
 const pushEveryMs = 2_000
 
-/** One run of a whole cluster in the world of this process, which has just begun. */
+/** One run of a whole cluster in the world of this process, which begins anew. */
 export async function simulate (world: World, network: Network, plan: Plan, trace: Trace): Promise<Outcome> {
   const violations: string[] = []
   world.begin(plan.seed, trace)
+  network.begin()
+  drawConnectionIds(world)
   world.uncaught = (error, { name }) => {
     violations.push(`${name}: nobody caught ${(error as Error).stack ?? String(error)}`)
   }
@@ -75,6 +82,11 @@ export async function simulate (world: World, network: Network, plan: Plan, trac
     process.off('unhandledRejection', uncaught)
     rmSync(dataDir, { recursive: true })
   }
+}
+
+/** Connection ids come from a pool of the whole process, which must not have those of the run before. */
+function drawConnectionIds ({ outside: { random } }: World): void {
+  for (const { drawn } = random; random.drawn === drawn;) newConnectionId()
 }
 
 /** What an answer of `/readyz` is not well with. */
@@ -166,7 +178,9 @@ class Run {
       if (!isReady) violations.push(`${id} is not ready: ${reasonsOf(await ready())}`)
     }
     return {
+      seed: plan.seed,
       violations,
+      last: violations.length === 0 ? [] : world.trace.last().slice(-lastMax),
       hash: world.trace.hash(),
       events: world.events,
       virtualMs: world.nowMs,
@@ -203,14 +217,21 @@ class Run {
     const isDone = await this.#until(auditWithinMs, async () => {
       found.splice(0)
       books = await this.#inWorld(log => audit(log, { exact: false, violation: each => { found.push(each) } }))
-      return books !== undefined && books.uplinks.due + books.connections.due === 0
+      return books !== undefined && this.#openItems(books) === undefined
     })
-    if (!isDone) {
-      this.violations.push('the books have something due: ' +
-        `${books?.uplinks.due} uplinks, ${books?.connections.due} connections are not in their streams`)
-    }
+    if (!isDone) this.violations.push(`the books: ${books ? this.#openItems(books) : 'could not be read'}`)
     for (const { code, text, positions } of found) this.violations.push(`audit: ${code}: ${text} (${positions.join(', ')})`)
     return books
+  }
+
+  /** What is not settled in the books, though every device is connected and has all; undefined for nothing. */
+  #openItems ({ uplinks, downlinks, connections }: Books): string | undefined {
+    if (uplinks.due > 0) return `${uplinks.due} uplinks are not in their stream`
+    if (connections.due > 0) return `${connections.due} connections are not in their stream`
+    if (downlinks.waiting > 0) return `${downlinks.waiting} downlinks wait, and every device has had its own`
+    const open = connections.open + connections.closing
+    if (open !== this.#devices.length) return `${open} connections are open, of ${this.#devices.length} devices`
+    return undefined
   }
 
   async #published (log: SimulatedLog): Promise<Published[]> {

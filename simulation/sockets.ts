@@ -17,6 +17,7 @@ export class Handle {
 
   readStop (): void { this.reading = false }
   setNoDelay (): void {}
+  getAsyncId (): number { return 0 }
   close (): void { this.end.close() }
 
   getpeername (to: Record<string, unknown>): void {
@@ -42,6 +43,7 @@ export class Socket extends Duplex {
   _handle: Handle | null = null
   readonly #onread: SocketOptions['onread']
   #idle: ReturnType<typeof setTimeout> | undefined
+  #activeAtMs = 0
   #remote: { readonly address: string, readonly port: number } | undefined
   #blocked: (() => void) | undefined
   #begins: Array<() => void> = []
@@ -69,7 +71,8 @@ export class Socket extends Duplex {
   setTimeout (ms: number, done?: () => void): this {
     this.timeout = ms
     clearTimeout(this.#idle)
-    this.#idle = ms > 0 ? setTimeout(() => { this.emit('timeout') }, ms) : undefined
+    this.#idle = undefined
+    this.#isActive()
     if (done) {
       if (ms > 0) this.once('timeout', done)
       else this.removeListener('timeout', done)
@@ -195,8 +198,20 @@ export class Socket extends Duplex {
     }
   }
 
+  /** One timer for many reads and writes: when it goes off it looks at how long ago the last one was. */
   #isActive (): void {
-    if (this.timeout > 0) this.#idle?.refresh()
+    if (this.timeout === 0) return
+    this.#activeAtMs = performance.now()
+    if (this.#idle === undefined) this.#watch(this.timeout)
+  }
+
+  #watch (ms: number): void {
+    this.#idle = setTimeout(() => {
+      this.#idle = undefined
+      const leftMs = this.#activeAtMs + this.timeout - performance.now()
+      if (leftMs > 0) this.#watch(leftMs)
+      else this.emit('timeout')
+    }, ms)
   }
 }
 

@@ -60,6 +60,12 @@ export class Host implements Turns {
     return this.world.schedule(this, Math.max(0, Math.round(ms * 1000)), what, run)
   }
 
+  /** In the turn that is under way, which becomes this host's; later where it is paused. */
+  now (what: string, run: () => void): void {
+    if (this.held) this.later(0, what, run)
+    else this.world.handOver(this, what, run)
+  }
+
   /** Does this as the host: timers that are set and sockets that are opened are its own. */
   as<T> (run: () => T): T {
     const before = this.world.current
@@ -118,11 +124,12 @@ export class World {
     this.outside = this.current = new Host(this, 'world', '0.0.0.0', 0)
   }
 
-  /** Starts over with this seed, before anything has happened. */
+  /** Starts over with this seed: of what was due before nothing happens any more. */
   begin (seed: number, trace = new Trace()): void {
-    if (this.events > 0) throw new Error('a process has one world: this one has begun')
     this.seed = seed
     this.trace = trace
+    this.nowUs = this.events = this.#seq = this.#hosts = 0
+    this.#heap.length = this.#errands.length = 0
     this.outside = this.current = new Host(this, 'world', '0.0.0.0', 0)
   }
 
@@ -149,6 +156,13 @@ export class World {
     event.order = event.host.orderAt(event.atUs)
     event.seq = ++this.#seq
     this.#push(event)
+  }
+
+  /** The rest of this turn, and what follows from it, is that of another host, which is not down. */
+  handOver (host: Host, what: string, run: () => void): void {
+    this.current = host
+    this.trace.add(`${this.nowUs} ${host.name} ${what}`)
+    run()
   }
 
   /** For `setImmediate`: in the next turn of the host that has this one. */
@@ -210,7 +224,7 @@ export class World {
     try {
       run()
     } catch (err) {
-      this.uncaught(err, host)
+      this.uncaught(err, this.current)
     }
     return true
   }

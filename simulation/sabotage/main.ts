@@ -31,16 +31,11 @@ async function findAll (names: readonly string[], seedsMax: number): Promise<voi
 }
 
 /** The first seed that breaks a promise, and the promise. */
-async function find (mutation: Mutation, seedsMax: number): Promise<{ seed: number, violation: string } | undefined> {
-  for (let seed = 1; seed <= seedsMax; seed++) {
-    const [violation] = await violationsOf(mutation, seed)
+async function find ({ name }: Mutation, seedsMax: number): Promise<{ seed: number, violation: string } | undefined> {
+  const options = ['--seed', '1', '--count', String(seedsMax), '--minutes', '2']
+  const runs = simulateInProcess(options, { node: ['--import', register], env: { LEDGERLINE_SABOTAGE: name } })
+  for await (const { seed, violations: [violation] } of runs) {
     if (violation !== undefined) return { seed, violation: violation.split('\n')[0]!.slice(0, 160) }
   }
   return undefined
-}
-
-/** Of one run with the defect. */
-async function violationsOf ({ name }: Mutation, seed: number): Promise<readonly string[]> {
-  const options = ['--seed', String(seed), '--minutes', '2']
-  return (await simulateInProcess(options, ['--import', register], { LEDGERLINE_SABOTAGE: name })).violations
 }

@@ -6,7 +6,7 @@ import { appendBytesMax, piecesOf } from '../../ledger/pieces.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { bytesOfAll } from '../../schemas/sizes.js'
 import type { Stream } from '../../schemas/streams.js'
-import type { Turns } from '../world.js'
+import type { Cancel, Turns } from '../world.js'
 import type { Broker, StoredBlock, StoredPartition } from './broker.js'
 import { GroupMember } from './member.js'
 
@@ -51,6 +51,8 @@ interface Request {
   readonly blocks: readonly Written[]
   readonly places: Places
   isOver: boolean
+  /** So that it is not asked again. */
+  cancel: Cancel
 }
 
 interface Written { readonly bytes: Buffer, readonly derivedFrom: bigint }
@@ -174,7 +176,7 @@ export class SimulatedLog implements EventLog {
       lane.waiting = []
       const { blocks, places } = this.#packed(lane, appends)
       if (blocks.length === 0) this.#done(lane)
-      else this.#request({ lane, blocks, places, isOver: false }, false)
+      else this.#request({ lane, blocks, places, isOver: false, cancel () {} }, false)
     })
   }
 
@@ -233,9 +235,9 @@ export class SimulatedLog implements EventLog {
     const { broker, turns } = this.#options
     const { random, nowMs } = broker.options
     const { requestLost, answerLost, repeated } = broker.trouble
-    turns.later(requestTimeoutMs, `${lane.stream.name} was not answered`, () => {
+    request.cancel = turns.later(requestTimeoutMs, `${lane.stream.name} was not answered`, () => {
       // It may be there: a broker knows what it has had from a producer, as long as it knows the producer.
-      if (!request.isOver) this.#request(request, true)
+      this.#request(request, true)
     })
     if (broker.trouble.isAway || random.chance(requestLost)) return
     this.#send(`append to ${lane.stream.name} ${lane.partition}`, () => {
@@ -247,6 +249,7 @@ export class SimulatedLog implements EventLog {
       turns.later(broker.latencyMs(), `${lane.stream.name} ${lane.partition} is written`, () => {
         if (request.isOver) return
         request.isOver = true
+        request.cancel()
         for (const [append, [block, index]] of places) {
           this.#release(lane, append)
           append.resolve({ partition: lane.partition, offset: offsets[block]!, index })

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Test } from 'tap'
-import { simulateInProcess } from '../../simulation/process.js'
+import { simulateOnce } from '../../simulation/process.js'
 
 interface Seed { readonly seed: number, readonly minutes: number, readonly was: string }
 
@@ -10,7 +10,7 @@ export const seeds = JSON.parse(
 
 export async function keepsItsPromises (t: Test, { seed, minutes, was }: Seed): Promise<void> {
   await t.test(`keeps its promises with seed ${seed}, which found: ${was}`, async t => {
-    const { violations, sent, pushed, faults } = await simulateInProcess(['--seed', `${seed}`, '--minutes', `${minutes}`])
+    const { violations, sent, pushed, faults } = await simulateOnce(['--seed', `${seed}`, '--minutes', `${minutes}`])
     t.strictSame(violations, [])
     t.ok(sent > 100 && pushed > 20, 'with traffic')
     t.ok(Object.keys(faults).length > 5, 'and faults')

@@ -55,6 +55,19 @@ t.test('A world', async t => {
     t.strictSame(seen, ['slow at 1', 'quick at 1', 'later'])
   })
 
+  await t.test('that begins anew has no time behind it and nothing before it', async t => {
+    const world = begun()
+    const seen: string[] = []
+    world.host('a', '1').later(20, 'old', () => { seen.push('old') })
+    await world.run(10)
+    world.begin(1, new Trace())
+    t.equal(world.nowMs, 0)
+    world.host('a', '1').later(20, 'new', () => { seen.push('new') })
+    await world.run(30)
+    t.strictSame(seen, ['new'])
+    t.equal(world.events, 1)
+  })
+
   await t.test('keeps the order of one host at one moment, and draws that of several from the seed', async t => {
     const orders = new Set<string>()
     for (let seed = 1; seed <= 40; seed++) {
