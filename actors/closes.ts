@@ -1,5 +1,6 @@
 import type { Entry } from '../schemas/facts.js'
 import type { Answer, ConnectionMessage, Links, Question } from './links.js'
+import type { AskMembers, RoomMessage, RoomQuestion } from './room-links.js'
 import type { CloseConnection } from './user/effects.js'
 
 /** A close that its edge has not confirmed is told again after as long, and given up after as long. */
@@ -63,6 +64,10 @@ export class UnconfirmedCloses implements Links {
   }
 
   toUser (question: Question): void { this.#links.toUser(question) }
+
+  toRoom (question: RoomQuestion): void { this.#links.toRoom(question) }
+
+  toMembers (message: RoomMessage | AskMembers): void { this.#links.toMembers(message) }
 
   toAsker (answer: Answer): void { this.#links.toAsker(answer) }
 

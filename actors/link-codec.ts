@@ -4,6 +4,7 @@ import { loadSchema } from '../schemas/avsc-files.js'
 import { GatewayError } from '../schemas/errors.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../schemas/single-object.js'
 import type { Answer, ConnectionMessage, Question, SharedSignal, Signalled } from './links.js'
+import { isOfRooms, readRoomMessage, roomBranches, type RoomLinkMessage, writeRoomMessage } from './room-link-codec.js'
 import type { Ban } from './user/bans.js'
 import type { Downlink } from './user/effects.js'
 import type { Known } from './user/requests.js'
@@ -22,7 +23,7 @@ import type { Known } from './user/requests.js'
 
 /** What goes between nodes. Signals have a number in place of an identity, for their content stands once a batch. */
 export type LinkMessage =
-  | Exclude<ConnectionMessage, Signalled> | LinkSignal | Question | SignalNotHere | Answer
+  | Exclude<ConnectionMessage, Signalled> | LinkSignal | Question | SignalNotHere | Answer | RoomLinkMessage
 
 export interface LinkSignal extends Signalled {
   /** Which of the sending process's signals it is. */
@@ -47,16 +48,15 @@ type Branch = LinkMessage['type'] | 'signalContent'
 /** Branches of the union `messages`, in its order. New ones go to the end. */
 const branches: readonly Branch[] = [
   'welcome', 'ackUplinks', 'refuseUplink', 'deliver', 'closeConnection', 'gone', 'signalContent', 'signal', 'resync',
-  'notHere', 'askRequest', 'requestKnown', 'askBans', 'bansKnown',
+  'notHere', 'askRequest', 'requestKnown', 'askBans', 'bansKnown', ...roomBranches,
 ]
 
 const closeCodes = ['superseded', 'kicked', 'protocol', 'internal', 'banned'] as const
 
 const answers: readonly Known[] = ['first', 'duplicate', 'conflict']
 
-/** This schema, and the one before it, of which it is an extension: what one of them wrote is read by this one. */
-const header = headerOf('links')
-const olderHeader = headerOf('history/links-1')
+/** The schemas, oldest first, each an extension of the one before: what was written in any of them is read by ours. */
+const headers = [headerOf('history/links-1'), headerOf('history/links-2'), headerOf('links')]
 
 function headerOf (schema: string): Buffer {
   const bytes = Buffer.alloc(headerBytes)
@@ -64,15 +64,18 @@ function headerOf (schema: string): Buffer {
   return bytes
 }
 
-/** What the older schema has no word for. A batch without it goes out as nodes of the version before read it. */
-function isNew (message: LinkMessage): boolean {
+/**
+ * Which of the schemas is the first that has a word for it. A batch goes out in the oldest one that does for all of its
+ * messages, as nodes of the versions before read it.
+ */
+function schemaOf (message: LinkMessage): number {
   switch (message.type) {
     case 'askRequest':
     case 'requestKnown':
     case 'askBans':
-    case 'bansKnown': return true
-    case 'closeConnection': return message.code === 'internal' || message.code === 'banned'
-    default: return false
+    case 'bansKnown': return 1
+    case 'closeConnection': return message.code === 'internal' || message.code === 'banned' ? 1 : 0
+    default: return isOfRooms(message) ? 2 : 0
   }
 }
 
@@ -88,7 +91,7 @@ const reader = new AvroReader('bad-record')
 /** HEADER and FROM of every batch that this node sends. */
 export function batchHead (fromNodeId: string): Buffer {
   const bytes = Buffer.alloc(headerBytes + 5 + 4 * fromNodeId.length)
-  bytes.set(header)
+  bytes.set(headers[0]!)
   writer.open(bytes, headerBytes)
   writer.string(fromNodeId)
   return bytes.subarray(0, writer.pos)
@@ -105,7 +108,7 @@ export class LinkBatch {
   /** Items of the array: the messages and the contents of signals. */
   #items = 0
   readonly #signalIds = new Set<number>()
-  #isNew = false
+  #schema = 0
 
   constructor (head: Uint8Array) {
     this.#head = head
@@ -134,7 +137,7 @@ export class LinkBatch {
     const grownBy = writer.pos - this.#end
     if (grownBy > bytesMax) return 0
     if (content) this.#signalIds.add(message.signalId)
-    this.#isNew ||= isNew(message)
+    this.#schema = Math.max(this.#schema, schemaOf(message))
     this.#items += content ? 2 : 1
     this.messages++
     this.#end = writer.pos
@@ -153,7 +156,7 @@ export class LinkBatch {
     }
     start -= this.#head.length
     this.#bytes.set(this.#head, start)
-    if (!this.#isNew) this.#bytes.set(olderHeader, start)
+    this.#bytes.set(headers[this.#schema]!, start)
     this.#bytes[end++] = 0
     return this.#bytes.subarray(start, end)
   }
@@ -232,6 +235,7 @@ function writeMessage (to: AvroWriter, message: LinkMessage): void {
     case 'bansKnown':
       to.long(message.askId)
       return to.items(message.bans, writeBan)
+    default: writeRoomMessage(to, message)
   }
 }
 
@@ -242,7 +246,7 @@ function writeMessage (to: AvroWriter, message: LinkMessage): void {
  * @throws GatewayError `bad-record`
  */
 export function decodeBatch (bytes: Uint8Array, toNodeId: string): ReceivedBatch {
-  if (!startsWith(bytes, header) && !startsWith(bytes, olderHeader)) {
+  if (!headers.some(header => startsWith(bytes, header))) {
     throw new GatewayError('bad-record', 'link batch of another schema')
   }
   reader.open(bytes, headerBytes, bytes.length)
@@ -332,6 +336,7 @@ function readItem (
       type, userId: r.string(), partition: r.int(), nodeId: fromNodeId, askId: r.long(), asOf: BigInt(r.long()),
     }
     case 'bansKnown': return { type, nodeId, askId: r.long(), bans: r.items(readBan) }
+    default: return readRoomMessage(r, type, fromNodeId, nodeId)
   }
 }
 

@@ -6,8 +6,9 @@ import { LinkListener } from './link-listener.js'
 import { LinkSender } from './link-sender.js'
 import {
   type Answer, answerHere, type BansKnown, type ConnectionMessage, type Links, type LocalEnds, type NotHere,
-  type Question, type RequestKnown, type SharedSignal, type Signalled, tellHere,
+  type OwnedStream, type Question, type RequestKnown, type SharedSignal, type Signalled, tellHere,
 } from './links.js'
+import type { AskMembers, RoomMessage, RoomQuestion } from './room-links.js'
 
 export interface RedisLinksOptions {
   /** See `LinkSenderOptions`. */
@@ -56,9 +57,10 @@ const reportEveryMs = 1_000
 
 /**
  * The distributed side of `Links`, over Redis sharded pub/sub. Messages to the connections of a node go to
- * `<prefix>:node:<nodeId>`; questions to `<prefix>:partition:<n>`, where whoever owns the ledger partition listens. So
- * nobody needs to know who that is; where two believe that they own it, both answer, and the edge drops repeats by seq.
- * A channel that can't be subscribed at once is tried again in the background.
+ * `<prefix>:node:<nodeId>`; questions to `<prefix>:partition:<n>`, where whoever owns the ledger partition listens, and
+ * those to rooms to `<prefix>:rooms:<n>`. So nobody needs to know who that is; where two believe that they own it, both
+ * answer, and the edge drops repeats by seq. A channel that can't be subscribed at once is tried again in the
+ * background.
  */
 export async function redisLinks (options: RedisLinksOptions): Promise<RedisLinks> {
   const links = new RedisSide(options)
@@ -69,6 +71,10 @@ export async function redisLinks (options: RedisLinksOptions): Promise<RedisLink
 class RedisSide implements RedisLinks {
   connections: LocalEnds['connections'] = () => false
   users: LocalEnds['users'] = () => {}
+  rooms: LocalEnds['rooms'] = () => {}
+  members: LocalEnds['members'] = () => {}
+  roomKnown: LocalEnds['roomKnown'] = () => {}
+  membersKnown: LocalEnds['membersKnown'] = () => {}
   notHere: (answer: NotHere) => void = () => {}
   requestKnown: (answer: RequestKnown) => void = () => {}
   bansKnown: (answer: BansKnown) => void = () => {}
@@ -132,21 +138,35 @@ class RedisSide implements RedisLinks {
   }
 
   toUser (question: Question): void {
-    const channel = this.#partition(question.partition)
+    const channel = this.#partition('ledger', question.partition)
     if (this.#listener.has(channel)) this.users(question)
     else this.#sender.send(channel, '', question)
   }
 
-  owns (partition: number): Promise<void> {
-    return this.#listener.join(this.#partition(partition))
+  toRoom (question: RoomQuestion): void {
+    const channel = this.#partition('rooms', question.partition)
+    if (this.#listener.has(channel)) this.rooms(question)
+    else this.#sender.send(channel, '', question)
   }
 
-  disowns (partition: number): void {
-    this.#listener.leave(this.#partition(partition))
+  toMembers (message: RoomMessage | AskMembers): void {
+    const { nodeId } = message
+    if (nodeId === this.#options.nodeId) this.members(message)
+    else this.#sender.send(this.#node(nodeId), nodeId, message)
+  }
+
+  owns (of: OwnedStream, partition: number): Promise<void> {
+    return this.#listener.join(this.#partition(of, partition))
+  }
+
+  disowns (of: OwnedStream, partition: number): void {
+    this.#listener.leave(this.#partition(of, partition))
   }
 
   #node (nodeId: string): string { return `${this.#options.prefix}:node:${nodeId}` }
-  #partition (partition: number): string { return `${this.#options.prefix}:partition:${partition}` }
+  #partition (of: OwnedStream, partition: number): string {
+    return `${this.#options.prefix}:${of === 'ledger' ? 'partition' : of}:${partition}`
+  }
 
   #arrived (bytes: Buffer): void {
     const { nodeId, failed } = this.#options
@@ -173,12 +193,24 @@ class RedisSide implements RedisLinks {
     this.#received++
     switch (message.type) {
       case 'requestKnown':
-      case 'bansKnown': answerHere(this, message); return
+      case 'bansKnown':
+      case 'roomKnown':
+      case 'membersKnown': answerHere(this, message); return
       case 'resync':
       case 'askBans':
       case 'askRequest':
-        if (this.#listener.has(this.#partition(message.partition))) this.users(message)
+        if (this.#listener.has(this.#partition('ledger', message.partition))) this.users(message)
         return
+      case 'askRoom':
+      case 'askRoomInfo':
+      case 'askPost':
+      case 'signalRoom':
+        if (this.#listener.has(this.#partition('rooms', message.partition))) this.rooms(message)
+        return
+      case 'roomPosts':
+      case 'roomTail':
+      case 'roomSignal':
+      case 'askMembers': this.members(message); return
       case 'notHere': this.#lookAgain(message.nodeId, message.connectionId, message.signalId); return
       case 'signal': {
         if (this.connections(message)) return

@@ -1,9 +1,11 @@
+import type { AskMembers, MembersKnown, RoomKnown, RoomMessage, RoomQuestion } from './room-links.js'
 import type { Ban } from './user/bans.js'
 import type { CloseConnection, Deliver, RefuseUplink, Welcome } from './user/effects.js'
 import type { Known } from './user/requests.js'
 
 /**
- * The port between user actors and the connection actors that they answer (design.md 3), which may be on another node.
+ * The port between user actors and the connection actors that they answer (design.md 3), and between rooms and the
+ * edges with their members (room-links.ts), which may be on another node.
  * At most once, and in order unless something is lost: what is lost, the edge's sweep asks for again with `Resync`.
  */
 export interface Links {
@@ -11,6 +13,10 @@ export interface Links {
   toConnection (message: ConnectionMessage): void
   /** To the node that owns the user's partition; dropped where nobody does just now. */
   toUser (question: Question): void
+  /** To the node that owns the room's partition; dropped where nobody does just now. */
+  toRoom (question: RoomQuestion): void
+  /** To a node that has members of a room; dropped where it is gone. */
+  toMembers (message: RoomMessage | AskMembers): void
   /** To the node that asked; dropped where it is gone. */
   toAsker (answer: Answer): void
 }
@@ -18,8 +24,8 @@ export interface Links {
 /** What a user actor is asked without anything being changed by it. */
 export type Question = Resync | AskRequest | AskBans
 
-/** What a user actor answers to a node, and not to one of its connections. */
-export type Answer = RequestKnown | BansKnown
+/** What a user actor, a room or a node answers to a node, and not to one of its connections. */
+export type Answer = RequestKnown | BansKnown | RoomKnown | MembersKnown
 
 /** Each names its connection and the node that holds it. */
 export type ConnectionMessage = Welcome | AckUplinks | RefuseUplink | Deliver | CloseConnection | Gone | Signalled
@@ -135,41 +141,60 @@ export interface LocalEnds {
   /** @returns false where the connection is not here */
   connections: (message: ConnectionMessage) => boolean
   users: (question: Question) => void
+  rooms: (question: RoomQuestion) => void
+  /** What this node's members of rooms get, and questions about them. */
+  members: (message: RoomMessage | AskMembers) => void
   /** At most once: who asks does not wait for ever. */
   requestKnown: (answer: RequestKnown) => void
   /** At most once, too. */
   bansKnown: (answer: BansKnown) => void
+  roomKnown: (answer: RoomKnown) => void
+  membersKnown: (answer: MembersKnown) => void
   /** At most once, like the signal that it answers: no `NotHere` does not mean that the signal has arrived. */
   notHere: (answer: NotHere) => void
   /**
-   * Questions for this ledger partition are answered here from now on.
+   * Questions for this partition are answered here from now on: of the stream `ledger` those for users, of `rooms`
+   * those for rooms.
    *
    * @returns when they arrive, or once it has failed to make them: then it is tried again until `disowns`
    */
-  owns (partition: number): Promise<void>
-  disowns (partition: number): void
+  owns (of: OwnedStream, partition: number): Promise<void>
+  disowns (of: OwnedStream, partition: number): void
 }
+
+/** A stream whose partitions are owned: each is folded by one node. */
+export type OwnedStream = 'ledger' | 'rooms'
 
 /** The embedded side: everything is in this process, so a message is a call. */
 export function localLinks (): Links & LocalEnds {
   return {
     connections: () => false,
     users: () => {},
+    rooms: () => {},
+    members: () => {},
     requestKnown: () => {},
     bansKnown: () => {},
+    roomKnown: () => {},
+    membersKnown: () => {},
     notHere: () => {},
     async owns () {},
     disowns () {},
     toConnection (message) { tellHere(this, message) },
     toUser (question) { this.users(question) },
+    toRoom (question) { this.rooms(question) },
+    toMembers (message) { this.members(message) },
     toAsker (answer) { answerHere(this, answer) },
   }
 }
 
 /** Gives an answer to whoever asked on this very node. */
 export function answerHere (ends: LocalEnds, answer: Answer): void {
-  if (answer.type === 'requestKnown') ends.requestKnown(answer)
-  else ends.bansKnown(answer)
+  switch (answer.type) {
+    case 'requestKnown': ends.requestKnown(answer); return
+    case 'bansKnown': ends.bansKnown(answer); return
+    case 'roomKnown': ends.roomKnown(answer); return
+    case 'membersKnown': ends.membersKnown(answer)
+  }
 }
 
 /** Gives a message to its connection on this very node. */

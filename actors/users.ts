@@ -40,7 +40,7 @@ export async function startUsers (log: EventLog, deps: PartitionDeps): Promise<U
         setTimeout(reassign, sinceMs + assignedMsMin - performance.now(), number).unref()
       })
       partitions.set(number, partition)
-      await deps.links.owns(number)
+      await deps.links.owns('ledger', number)
       return partition.next
     },
     received: block => partitions.get(block.partition)!.received(block),
@@ -48,7 +48,7 @@ export async function startUsers (log: EventLog, deps: PartitionDeps): Promise<U
     async revoked (number) {
       const partition = partitions.get(number)
       partitions.delete(number)
-      deps.links.disowns(number)
+      deps.links.disowns('ledger', number)
       await partition?.revoke()
     },
   }

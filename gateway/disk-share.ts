@@ -1,7 +1,7 @@
 import { statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { streams } from '../ledger/streams.js'
-import { ledger, uplinks } from '../schemas/streams.js'
+import { ledger, posts, rooms, uplinks } from '../schemas/streams.js'
 
 /**
  * All streams together get a third of what the data directory can have: a block may take up to twice its bytes in pages
@@ -10,8 +10,10 @@ import { ledger, uplinks } from '../schemas/streams.js'
 const share = 1 / 3
 /** On a disk that is nearly full the streams keep so much all the same, or nobody could read what has just come. */
 const bytesMin = 16 << 20
-/** Payloads stand in these two. */
-const weightOfLarge = 8
+/** By stream: payloads stand in these. */
+const weightsOfLarge: ReadonlyMap<string, number> = new Map([
+  [ledger.name, 8], [uplinks.name, 8], [rooms.name, 4], [posts.name, 4],
+])
 /** All `.rejected` streams together count as one more. */
 const weights = streams.reduce((sum, { name }) => sum + weightOf(name), 1)
 
@@ -30,7 +32,7 @@ export function streamBytesMax (
 
 function weightOf (name: string): number {
   if (name.endsWith('.rejected')) return 1 / streams.length
-  return name === ledger.name || name === uplinks.name ? weightOfLarge : 1
+  return weightsOfLarge.get(name) ?? 1
 }
 
 /** What the disk has free, and what the data file has taken of it: the same at each start. */

@@ -5,6 +5,8 @@
     KEY => USERID                 of the default app, which has no name: the id as it is
          | APP 0x1f USERID        of another one
 
+  A room is one of an app likewise, and has a key of the same form.
+
   No id may hold a control character (text.ts), so no id can be taken for a key of another app. The ledger, saved
   states, tables and links know keys alone. What others read has both parts apart: `app`, empty for the default one, and
   `userId`.

@@ -58,7 +58,8 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.long(fact.seq)
       to.string(fact.service)
       to.payload(fact.payload)
-      return to.int(fact.priority)
+      to.int(fact.priority)
+      return to.string(fact.roomId)
     case 'DownlinkRequested':
       to.long(3)
       to.string(fact.messageId)
@@ -175,6 +176,7 @@ function readFact (r: AvroReader): Fact {
       service: r.sharedString(),
       payload: r.payload(),
       priority: r.int(),
+      roomId: r.sharedString(),
     }
     case 'DownlinkRequested': return {
       type: 'DownlinkRequested',

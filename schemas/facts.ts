@@ -90,6 +90,8 @@ export interface UplinkReceived {
   readonly service: string
   readonly payload: Uint8Array
   readonly priority: number
+  /** The room, within the user's app, that it is a post in as well once it is accepted; empty for none. */
+  readonly roomId: string
 }
 
 /** A business service asked for a durable downlink to this user; the entry's time is the time of the request. */

@@ -32,24 +32,37 @@ export function writeUplinkAccepted (to: AvroWriter, record: UplinkAccepted): vo
   to.int(record.priority)
   to.long(record.receivedAtMs)
   to.string(app)
+  to.string(record.roomId)
 }
 
 export function readUplinkAccepted (r: AvroReader): UplinkAccepted {
   const userId = r.sharedString()
-  const record = {
-    userId,
-    userSeq: r.long(),
-    deviceId: r.sharedString(),
-    platform: r.sharedString(),
-    sessionId: r.sharedString(),
-    seq: r.long(),
-    connectionId: r.sharedString(),
-    service: r.sharedString(),
-    payload: r.payload(),
-    priority: r.int(),
-    receivedAtMs: r.long(),
+  const userSeq = r.long()
+  const deviceId = r.sharedString()
+  const platform = r.sharedString()
+  const sessionId = r.sharedString()
+  const seq = r.long()
+  const connectionId = r.sharedString()
+  const service = r.sharedString()
+  const payload = r.payload()
+  const priority = r.int()
+  const receivedAtMs = r.long()
+  const app = r.sharedString()
+  const roomId = r.sharedString()
+  return {
+    userId: app === '' ? userId : userKey(app, userId),
+    userSeq,
+    deviceId,
+    platform,
+    sessionId,
+    seq,
+    connectionId,
+    service,
+    payload,
+    priority,
+    receivedAtMs,
+    roomId,
   }
-  return withApp(record, r.sharedString())
 }
 
 /** Branches of the union `fact` of streams/nodes.avsc, in its order. New ones go to the end. */

@@ -22,6 +22,24 @@ export interface UplinkAccepted {
   readonly priority: number
   /** When it was received at the edge, ms since 1970. */
   readonly receivedAtMs: number
+  /** The room, within the user's app, that it is a post in as well; empty for none. */
+  readonly roomId: string
+}
+
+/** Stream `posts`, keyed by `roomId`: what was posted in a room. `(roomId, roomSeq)` is its identity. */
+export interface Posted {
+  /** The room's key. */
+  readonly roomId: string
+  /** Number within the room, from 1 without gaps. */
+  readonly roomSeq: number
+  /** Given by whoever posted; of an uplink `userId/userSeq`. */
+  readonly messageId: string
+  /** User id within the app of who posted; empty for a business service. */
+  readonly from: string
+  readonly service: string
+  readonly payload: Uint8Array
+  /** Time of the entry, ms since 1970. */
+  readonly postedAtMs: number
 }
 
 /** Stream `nodes`, keyed by `nodeId`. */

@@ -1,5 +1,6 @@
 import type { Entry, Fact } from './facts.js'
 import type { UplinkAccepted } from './records.js'
+import type { RoomEntry } from './room-facts.js'
 
 /*
   What an item takes in memory while it waits, for bounds in bytes: every text and every payload that it has, and a
@@ -13,15 +14,20 @@ export function bytesOfEntry ({ userId, fact }: Entry): number {
 }
 
 export function bytesOfUplink (uplink: UplinkAccepted): number {
-  const { userId, deviceId, platform, sessionId, connectionId, service, payload } = uplink
+  const { userId, deviceId, platform, sessionId, connectionId, service, payload, roomId } = uplink
   return 2 * fixedBytes + userId.length + deviceId.length + platform.length + sessionId.length + connectionId.length +
-    service.length + payload.length
+    service.length + payload.length + roomId.length
+}
+
+export function bytesOfRoomEntry ({ roomId, fact }: RoomEntry): number {
+  return fixedBytes + roomId.length + bytesOfValue(fact)
 }
 
 /** The frequent ones by hand: an edge asks for each uplink. */
 function bytesOfFact (fact: Fact): number {
   switch (fact.type) {
-    case 'UplinkReceived': return fact.connectionId.length + fact.service.length + fact.payload.length
+    case 'UplinkReceived':
+      return fact.connectionId.length + fact.service.length + fact.payload.length + fact.roomId.length
     case 'DeliveryReported': return fact.connectionId.length
     default: return bytesOfValue(fact)
   }

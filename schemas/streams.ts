@@ -12,10 +12,12 @@ import {
   writeNodeEntry, writeUplinkAccepted,
 } from './record-codec.js'
 import type {
-  ConnectionEnded, DownlinkCommand, DownlinkRejected, NodeEntry, UplinkAccepted,
+  ConnectionEnded, DownlinkCommand, DownlinkRejected, NodeEntry, Posted, UplinkAccepted,
 } from './records.js'
+import { readPosted, readRoomEntry, readRoomId, roomFactTypes, withRoomKey, writePosted, writeRoomEntry } from './room-codec.js'
+import type { RoomEntry } from './room-facts.js'
 import { fingerprintOf, headerBytes, readHeader, register, writeHeader, type AvroSchema } from './single-object.js'
-import { bytesOfEntry, bytesOfUplink, bytesOfValue } from './sizes.js'
+import { bytesOfEntry, bytesOfRoomEntry, bytesOfUplink, bytesOfValue } from './sizes.js'
 
 /** What two processes must agree on about a stream: its name, its record's codec, what its records are keyed by. */
 export interface Stream<T> {
@@ -23,7 +25,7 @@ export interface Stream<T> {
   readonly name: string
   /** True where one stored record carries all items of a block; false where each item is a record of its own. */
   readonly blocks: boolean
-  /** What decides the partition: the user's key, or the node id. */
+  /** What decides the partition: the user's or the room's key, or the node id. */
   key (item: T): string
   /** What a reader may drop repeats by: the same for every copy of the item. Absent where items go in blocks. */
   messageId? (item: T): string
@@ -124,8 +126,26 @@ export const connections = stream<ConnectionEnded>('connections', {
   read: readConnectionEnded,
   ofFields: withUserKey<ConnectionEnded>,
 })
+export const rooms = stream<RoomEntry>('rooms', {
+  blocks: true,
+  key: ofRoom,
+  bytesOf: bytesOfRoomEntry,
+  write: writeRoomEntry,
+  read: readRoomEntry,
+  readKey: readRoomId,
+  facts: roomFactTypes,
+})
+export const posts = stream<Posted>('posts', {
+  blocks: false,
+  key: ofRoom,
+  messageId: ({ roomId, roomSeq }) => `${roomId}/${roomSeq}`,
+  write: writePosted,
+  read: readPosted,
+  ofFields: withRoomKey,
+})
 
 function ofUser (item: { readonly userId: string }): string { return item.userId }
+function ofRoom (item: { readonly roomId: string }): string { return item.roomId }
 
 function stream<T> (name: string, codec: Codec<T>): RecordStream<T> {
   const { blocks, key, messageId, bytesOf = bytesOfValue, write, read, readKey, facts, ofFields } = codec

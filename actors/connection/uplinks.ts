@@ -47,7 +47,7 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
     return
   }
   const { connectionId } = connection
-  connection.record(atMs, { type: 'UplinkReceived', connectionId, seq, service, payload, priority })
+  connection.record(atMs, { type: 'UplinkReceived', connectionId, seq, service, payload, priority, roomId: '' })
   edge.count.uplinks++
   window.give(seq)
 }

@@ -61,6 +61,7 @@ function uplinkReceived (state: UserState, entry: Entry, fact: UplinkReceived): 
         payload: fact.payload,
         priority: fact.priority,
         receivedAtMs: entry.atMs,
+        roomId: fact.roomId,
       },
     },
     { type: 'ackUplink', nodeId, connectionId, seq, userSeq },

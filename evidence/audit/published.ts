@@ -25,7 +25,7 @@ export interface Uplinker {
 const rememberedMax = 1 << 16
 
 const fields = [
-  'userSeq', 'sessionId', 'seq', 'deviceId', 'platform', 'connectionId', 'service', 'priority', 'receivedAtMs',
+  'userSeq', 'sessionId', 'seq', 'deviceId', 'platform', 'connectionId', 'service', 'priority', 'receivedAtMs', 'roomId',
 ] as const satisfies ReadonlyArray<keyof UplinkAccepted>
 
 /** The stream `uplinks` of one partition: every accepted uplink must be in it, once, in the order of its user. */

@@ -5,7 +5,7 @@ import { type Inspected, type InspectedTopic, inspectKafka } from '../../ledger/
 import { needsOf } from '../../ledger/kafka/rights.js'
 import { rejectedStream } from '../../ledger/rejected.js'
 import { statesName, streams } from '../../ledger/streams.js'
-import { connections, downlinks, ledger, nodes, uplinks } from '../../schemas/streams.js'
+import { connections, downlinks, ledger, nodes, posts, rooms, uplinks } from '../../schemas/streams.js'
 import type { Config } from '../config.js'
 import { downlinksGroup } from '../downlinks.js'
 import { kafkaAccess } from '../kafka-access.js'
@@ -108,11 +108,12 @@ function judgeTopic (
   const check = (isGood: boolean, found: string, wish: Parameters<Findings['judge']>[3]) => {
     if (!isGood) findings.judge(topic, found, false, wish)
   }
-  const isOfUsers = [uplinks.name, connections.name, statesName].some(name => topic === `${prefix}.${name}`)
-  check(!isOfUsers || ledgerPartitions === 0 || partitions === ledgerPartitions, `${partitions} partitions`, {
+  const asMany = [uplinks.name, connections.name, rooms.name, posts.name, statesName]
+  const isAsMany = asMany.some(name => topic === `${prefix}.${name}`)
+  check(!isAsMany || ledgerPartitions === 0 || partitions === ledgerPartitions, `${partitions} partitions`, {
     verdict: 'fatal',
     wanted: `${ledgerPartitions}, as the ledger has`,
-    why: 'All that is a user\'s is in the partition of the same number.',
+    why: 'All that is a user\'s, or a room\'s, is in the partition of the same number.',
     fix: 'delete it while it is empty, or choose another LEDGERLINE_TOPIC_PREFIX',
   })
   check(replicas >= replicasMin, `${replicas} replicas`, {

@@ -97,6 +97,7 @@ export function poison (connectionId: string, seq: number, times = Infinity): Fa
     service: '',
     payload: Buffer.from('poison'),
     priority: 0,
+    roomId: '',
   }
 }
 

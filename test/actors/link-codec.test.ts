@@ -8,8 +8,9 @@ import { fingerprintOf } from '../../schemas/single-object.js'
 import { mutate } from '../schemas/mutations.js'
 
 const schema = loadSchema('links')
-/** Batches without anything new go out as nodes of the version before read them. */
-const older = loadSchema('history/links-1')
+/** Batches without anything new go out as nodes of the versions before read them. */
+const first = loadSchema('history/links-1')
+const second = loadSchema('history/links-2')
 const batchType = avsc.Type.forSchema(schema as avsc.Schema, { wrapUnions: 'always' })
 const head = batchHead('n1')
 
@@ -45,8 +46,8 @@ const samples: LinkMessage[] = [
   { type: 'notHere', nodeId: 'n1', connectionId: 'c1', signalId: 7 },
 ]
 
-/** What nodes of the version before do not know. */
-const newSamples: LinkMessage[] = [
+/** What nodes of the first version do not know. */
+const secondSamples: LinkMessage[] = [
   { type: 'closeConnection', ...to, code: 'internal', reason: 'the state of this user can not be used' },
   {
     type: 'askRequest', userId: 'user-1', partition: 3, nodeId: 'n1', askId: 9, messageId: 'm1', content: 0xffffffff, asOf: 7n,
@@ -60,6 +61,61 @@ const newSamples: LinkMessage[] = [
     nodeId: 'n2',
     askId: 9,
     bans: [{ banId: 'b1', deviceId: '', tokenId: 't-ě', untilMs: 0, reason: 'spam', bannedAtMs: 1700000000000 }],
+  },
+]
+
+const post = {
+  roomSeq: 7, messageId: 'ann/12', from: 'ann', service: '', payload: Buffer.from('hi'), postedAtMs: 1700000000000, encoded: new Map(),
+}
+/** What nodes of the version before do not know: rooms. */
+const newSamples: LinkMessage[] = [
+  { type: 'roomPosts', nodeId: 'n2', roomId: 'chat:7', posts: [post, { ...post, roomSeq: 8, from: '', messageId: 'mě' }] },
+  {
+    type: 'roomTail',
+    nodeId: 'n2',
+    roomId: 'chat:7',
+    interest: 3,
+    roomSeq: 7,
+    keptAfter: 6,
+    posts: [post],
+    closed: false,
+    reason: '',
+  },
+  {
+    type: 'roomTail',
+    nodeId: 'n2',
+    roomId: 'chat:7',
+    interest: 3,
+    roomSeq: 7,
+    keptAfter: 7,
+    posts: [],
+    closed: true,
+    reason: 'over',
+  },
+  { type: 'roomSignal', nodeId: 'n2', roomId: 'chat:7', service: 'typing', payload: Buffer.from([0, 255]) },
+  {
+    type: 'askRoom',
+    roomId: 'chat:7',
+    partition: 3,
+    nodeId: 'n1',
+    nodeEpoch: 1700000000000,
+    interest: 3,
+    afterSeq: 5,
+    bytesMax: 131072,
+  },
+  { type: 'askRoomInfo', roomId: 'chat:7', partition: 3, nodeId: 'n1', askId: 9, asOf: 7n },
+  { type: 'roomKnown', nodeId: 'n2', askId: 9, roomSeq: 7, keptAfter: 5, nodes: ['n1', 'n2'], closed: false },
+  {
+    type: 'askPost', roomId: 'chat:7', partition: 3, nodeId: 'n1', askId: 9, messageId: 'm1', content: 0xffffffff, asOf: 7n,
+  },
+  { type: 'signalRoom', roomId: 'chat:7', partition: 3, service: 'typing', payload: Buffer.from('x') },
+  { type: 'askMembers', nodeId: 'n2', askNodeId: 'n1', askId: 9, roomId: 'chat:7', after: 'c1', limit: 100 },
+  {
+    type: 'membersKnown',
+    nodeId: 'n2',
+    askId: 9,
+    members: [{ userId: 'shop\u001fann', deviceId: 'phone', connectionId: 'c2' }],
+    total: 7,
   },
 ]
 
@@ -137,11 +193,12 @@ function byAvsc (messages: readonly LinkMessage[]): Buffer {
 
 t.test('a link batch', async t => {
   t.test('is the header and what avsc writes', async t => {
-    const all = [...samples, ...newSamples]
-    for (const messages of [[], ...all.map(message => [message]), samples, all]) {
+    const known = [...samples, ...secondSamples]
+    const all = [...known, ...newSamples]
+    for (const messages of [[], ...all.map(message => [message]), samples, known, all]) {
       const bytes = encode(messages)
-      const isNew = messages.some(message => newSamples.includes(message))
-      t.equal(bytes.readBigUInt64LE(2), fingerprintOf(isNew ? schema : older))
+      const has = (some: LinkMessage[]) => messages.some(message => some.includes(message))
+      t.equal(bytes.readBigUInt64LE(2), fingerprintOf(has(newSamples) ? schema : has(secondSamples) ? second : first))
       t.equal(bytes.subarray(10).toString('hex'), byAvsc(messages).toString('hex'))
     }
   })
@@ -151,14 +208,16 @@ t.test('a link batch', async t => {
     t.equal(body(samples[1]!), '046e31' + '02' + '02' + '046331' + '8c01' + '06' + '02' + '8001' + '808001' + '00' + '00')
     t.equal(body(samples[7]!, samples[8]!), '046e31' + '06' +
       '0c' + '0e' + '0863686174' + '046869' + '0e' + '046331' + '0e' + '0e' + '046332' + '0e' + '00')
+    t.equal(body(newSamples[3]!), '046e31' + '02' + '20' + '0c636861743a37' + '0c747970696e67' + '0400ff' + '00')
   })
   t.test('has the schema that every other node of the cluster reads', async t => {
     // Nodes of two versions talk to each other while one replaces the other: a change must be readable by both.
-    t.equal(fingerprintOf(older).toString(16), 'bc35d2b49af04426')
-    t.equal(fingerprintOf(schema).toString(16), '898f4492b67cc4b')
+    t.equal(fingerprintOf(first).toString(16), 'bc35d2b49af04426')
+    t.equal(fingerprintOf(second).toString(16), '898f4492b67cc4b')
+    t.equal(fingerprintOf(schema).toString(16), 'f87d2c7eaeba0382')
   })
   t.test('reads back, empty too', async t => {
-    const all = [...samples, ...newSamples]
+    const all = [...samples, ...secondSamples, ...newSamples]
     t.strictSame(decodeBatch(encode(samples), 'n2'), { fromNodeId: 'n1', messages: samples })
     t.strictSame(decodeBatch(encode(all), 'n2'), { fromNodeId: 'n1', messages: all })
     t.strictSame(decodeBatch(encode([]), 'n2'), { fromNodeId: 'n1', messages: [] })
@@ -229,7 +288,7 @@ t.test('decodeBatch', async t => {
   t.test('refuses any mutation with bad-record alone', async t => {
     const seed = Number(process.env['SEED'] ?? 19700101)
     const random = mutate(seed)
-    const original = encode(samples)
+    const original = encode([...samples, ...newSamples])
     for (let i = 0; i < 20_000; i++) {
       const bytes = random(original)
       try {

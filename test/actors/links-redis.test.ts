@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import type { ConnectionMessage, NotHere, Resync, SharedSignal } from '../../actors/links.js'
+import type { AskMembers, RoomMessage, RoomQuestion } from '../../actors/room-links.js'
 import { redisLinks, type RedisLinks, type RedisLinksOptions } from '../../actors/links-redis.js'
 import type { Health } from '../../schemas/conditions.js'
 import { connectRedis, subscriberOf } from '../../gateway/redis.js'
@@ -169,7 +170,7 @@ async function all (t: Test) {
         await until(() => a.links.metrics.sent === 20_006)
         t.match(b.links.metrics, { received: 20_006, undecoded: 0 })
 
-        await Promise.all([1, 2, 3, 4, 5].map(partition => b.links.owns(partition)))
+        await Promise.all([1, 2, 3, 4, 5].map(partition => b.links.owns('ledger', partition)))
         for (const partition of [1, 2, 3, 4, 5]) a.links.toUser(question('a', partition))
         await until(() => b.asked.length === 5)
         t.strictSame(b.asked.map(({ partition }) => partition).sort(), [1, 2, 3, 4, 5])
@@ -235,7 +236,7 @@ async function all (t: Test) {
   t.test('a message to this very node', async t => {
     t.test('is a call', async t => {
       const [a] = await twoNodes(t)
-      await a.links.owns(1)
+      await a.links.owns('ledger', 1)
       a.publisher.disconnect()
       a.links.toConnection(ack('a', 1))
       a.links.toUser(question('a', 1))
@@ -255,14 +256,14 @@ async function all (t: Test) {
   t.test('a question', async t => {
     t.test('reaches the owner of the partition, and after `disowns` no longer', async t => {
       const [a, b] = await twoNodes(t)
-      await b.links.owns(7)
+      await b.links.owns('ledger', 7)
       a.links.toUser(question('a', 7, 'first'))
       await until(() => b.asked.length === 1)
       t.strictSame(b.asked, [question('a', 7, 'first')])
-      b.links.disowns(7)
+      b.links.disowns('ledger', 7)
       a.links.toUser(question('a', 7, 'second'))
       await until(() => a.links.metrics.dropped === 1) // nobody listens
-      await b.links.owns(7)
+      await b.links.owns('ledger', 7)
       a.links.toUser(question('a', 7, 'third'))
       await until(() => b.asked.length === 2)
       t.equal(b.asked[1]!.userId, 'third')
@@ -270,7 +271,7 @@ async function all (t: Test) {
     t.test('reaches both owners where there are two', async t => {
       const [a, b] = await twoNodes(t)
       const c = await startNode(t, url, `test${prefixes}`, 'c')
-      await Promise.all([b.links.owns(7), c.links.owns(7)])
+      await Promise.all([b.links.owns('ledger', 7), c.links.owns('ledger', 7)])
       a.links.toUser(question('a', 7))
       await until(() => b.asked.length === 1 && c.asked.length === 1)
     })
@@ -279,7 +280,7 @@ async function all (t: Test) {
       const [a] = await twoNodes(t)
       const b = await startNode(t, proxy.url, `test${prefixes}`, 'b')
       await proxy.cut()
-      await b.links.owns(7)
+      await b.links.owns('ledger', 7)
       t.ok(b.reasons.some(reason => reason.startsWith('it could not be subscribed')))
       proxy.mend()
       await until(async () => {
@@ -287,6 +288,53 @@ async function all (t: Test) {
         await new Promise(resolve => setTimeout(resolve, 20))
         return b.asked.length > 0
       })
+    })
+  })
+
+  t.test('what is about a room', async t => {
+    const roomId = 'chat:7'
+    const posts = [{
+      roomSeq: 1, messageId: 'm1', from: 'ann', service: '', payload: Buffer.from('hi'), postedAtMs: 5, encoded: new Map(),
+    }]
+    const roomPosts: RoomMessage = { type: 'roomPosts', nodeId: 'b', roomId, posts }
+    const question = (partition: number): RoomQuestion =>
+      ({ type: 'askRoomInfo', roomId, partition, nodeId: 'a', askId: 7, asOf: 3n })
+    t.test('reaches the node with its members, and questions who owns the partition of rooms', async t => {
+      const [a, b] = await twoNodes(t)
+      const members: Array<RoomMessage | AskMembers> = []
+      const asked: RoomQuestion[] = []
+      const known: unknown[] = []
+      b.links.members = message => { members.push(message) }
+      b.links.rooms = asking => { asked.push(asking) }
+      a.links.roomKnown = answer => { known.push(answer) }
+      a.links.membersKnown = answer => { known.push(answer) }
+      await b.links.owns('ledger', 7)
+      await b.links.owns('rooms', 8)
+      a.links.toMembers(roomPosts)
+      const ask: AskMembers = { type: 'askMembers', nodeId: 'b', askNodeId: 'a', askId: 9, roomId, after: '', limit: 10 }
+      a.links.toMembers(ask)
+      a.links.toRoom(question(7)) // b owns this one of the ledger alone
+      a.links.toRoom(question(8))
+      await until(() => members.length === 2 && asked.length === 1)
+      t.strictSame(members, [roomPosts, ask])
+      t.strictSame(asked, [question(8)])
+      const answers = [
+        { type: 'roomKnown', nodeId: 'a', askId: 7, roomSeq: 1, keptAfter: 0, nodes: ['b'], closed: false },
+        { type: 'membersKnown', nodeId: 'a', askId: 9, members: [], total: 0 },
+      ] as const
+      for (const answer of answers) b.links.toAsker(answer)
+      await until(() => known.length === 2)
+      t.strictSame(known, answers)
+    })
+    t.test('is a call where it is for this very node', async t => {
+      const [a] = await twoNodes(t)
+      const heard: unknown[] = []
+      a.links.members = message => { heard.push(message) }
+      a.links.rooms = asking => { heard.push(asking) }
+      await a.links.owns('rooms', 1)
+      a.links.toMembers({ ...roomPosts, nodeId: 'a' })
+      a.links.toRoom(question(1))
+      t.strictSame(heard, [{ ...roomPosts, nodeId: 'a' }, question(1)])
     })
   })
 
@@ -318,7 +366,7 @@ async function all (t: Test) {
     t.test('messages are dropped and counted, later ones arrive', async t => {
       const proxy = await startProxy(t)
       const [a, b] = await twoNodes(t, proxy.url)
-      await b.links.owns(7)
+      await b.links.owns('ledger', 7)
       await proxy.cut()
       for (let seq = 1; seq <= 100; seq++) {
         a.links.toConnection(ack('b', seq))
@@ -413,7 +461,7 @@ async function all (t: Test) {
     })
     t.test('leaves the channels', async t => {
       const [a, b] = await twoNodes(t)
-      await b.links.owns(7)
+      await b.links.owns('ledger', 7)
       await b.links.stop()
       t.equal(await a.publisher.spublish(`test${prefixes}:node:b`, ''), 0)
       t.equal(await a.publisher.spublish(`test${prefixes}:partition:7`, ''), 0)

@@ -18,6 +18,7 @@ function accepted (userSeq: number, payloadBytes = 10): UplinkAccepted {
     payload: Buffer.alloc(payloadBytes),
     priority: 0,
     receivedAtMs: 1,
+    roomId: '',
   }
 }
 

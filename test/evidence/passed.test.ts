@@ -19,7 +19,7 @@ async function givenPassed (t: Test, times = 1) {
   const streams = { [ledger.name]: { partitions: 1, retentionMs: -1, keepFrom: () => keptFrom } }
   const log = embeddedLog(store, { partitions: 1, streams, sweepMs: 3_600_000 })
   const uplinks = Array.from({ length: 9 }, (_, i): Fact => ({
-    type: 'UplinkReceived', connectionId: 'c1', seq: i + 1, service: '', priority: 0, payload: Buffer.from('hello'),
+    type: 'UplinkReceived', connectionId: 'c1', seq: i + 1, service: '', priority: 0, roomId: '', payload: Buffer.from('hello'),
   }))
   const entries = [opened('c1'), ...uplinks].map((fact, i): Entry => ({ userId: 'ann', atMs: 1_000 + i, fact }))
   for (const entry of entries) await log.append(ledger, 0, [entry])

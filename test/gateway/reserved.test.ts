@@ -32,7 +32,7 @@ function uplink (bytes: number): Entry {
   return {
     userId: 'ann',
     atMs: 1,
-    fact: { type: 'UplinkReceived', connectionId: 'c1', seq: 1, service: '', payload, priority: 0 },
+    fact: { type: 'UplinkReceived', connectionId: 'c1', seq: 1, service: '', payload, priority: 0, roomId: '' },
   }
 }
 

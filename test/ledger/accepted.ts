@@ -14,5 +14,6 @@ export function accepted (userSeq: number, payload = `${userSeq}`): UplinkAccept
     payload: Buffer.from(payload),
     priority: 0,
     receivedAtMs: 1_700_000_000_000,
+    roomId: '',
   }
 }

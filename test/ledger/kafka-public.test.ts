@@ -110,7 +110,7 @@ t.test('The public streams', { skip: missing }, async t => {
       await admin.connect()
       t.teardown(() => admin.disconnect())
       const topics = (await admin.listTopics()).filter(name => name.startsWith('ledgerline.')).sort()
-      const ofStreams = ['connections', 'downlinks', 'ledger', 'nodes', 'uplinks']
+      const ofStreams = ['connections', 'downlinks', 'ledger', 'nodes', 'posts', 'rooms', 'uplinks']
         .flatMap(stream => [`ledgerline.${stream}`, `ledgerline.${stream}.rejected`])
       t.strictSame(topics, [...ofStreams, 'ledgerline.states'].sort())
     })
@@ -123,7 +123,7 @@ t.test('The public streams', { skip: missing }, async t => {
       for (const [i, { headers, value }] of uplinks.entries()) {
         const id = `ann/${i + 1}`
         t.match(headers, { 'content-type': 'avro/single-object', 'message-id': id, traceparent: traceparentOf(id) })
-        t.equal(value.toString('hex', 0, 10), 'c301acbd0fe14bfed153')
+        t.equal(value.toString('hex', 0, 10), 'c3019f185a92b53fbdae')
       }
       const nodes = await kcat(broker, 'ledgerline.nodes')
       const [first] = nodes.map(({ value }) => schemaOf('nodes').fromBuffer(value.subarray(10)))

@@ -17,7 +17,7 @@ export function closed (userId: string, connectionId: string, more: At<Connectio
 }
 
 export function uplink (userId: string, connectionId: string, seq = 1, atMs = 1500): Entry {
-  const fact = { type: 'UplinkReceived', connectionId, seq, service: '', payload: new Uint8Array(), priority: 0 } as const
+  const fact = { type: 'UplinkReceived', connectionId, seq, service: '', payload: new Uint8Array(), priority: 0, roomId: '' } as const
   return { userId, atMs, fact }
 }
 

@@ -52,7 +52,7 @@ t.test('a block of an older writer', async t => {
     const reader = changed(ledger.schema, schema => { schema.fields[2].type[2].fields[2].default = 'main' })
     const block = foreignBlock(older, [{ userId: 'u1', atMs: 5, fact: uplink() }])
     t.strictSame(foreignBlocks(reader, factTypes)(block, readHeader(block)), [
-      { userId: 'u1', atMs: 5, fact: { ...facts[2], connectionId: 'c1', service: 'main' } },
+      { userId: 'u1', atMs: 5, fact: { ...facts[2], connectionId: 'c1', service: 'main', roomId: '' } },
     ])
   })
   t.test('is refused when a field that it lacks has no default', async t => {
@@ -76,7 +76,7 @@ t.test('a block of a newer writer', async t => {
 
   t.test('loses the facts that this build does not know, which are counted, and the fields', async t => {
     const before = unknownFacts.skipped
-    const known = { userId: 'u1', atMs: 5, fact: { ...facts[2], connectionId: 'c1', service: 's' } }
+    const known = { userId: 'u1', atMs: 5, fact: { ...facts[2], connectionId: 'c1', service: 's', roomId: '' } }
     t.strictSame(ledger.decodeBlock(block), [known, known])
     t.equal(unknownFacts.skipped, before + 1)
   })
@@ -178,6 +178,28 @@ t.test('what was written before operators had keys says neither who nor why', as
   ])
 })
 
+t.test('what was written before there were rooms is in none', async t => {
+  const received = { connectionId: 'c1', seq: 1, service: '', payload: Buffer.from('x'), priority: 0 }
+  const block = foreignBlock(loadSchema('history/ledger-4'),
+    [{ userId: 'u1', atMs: 5, fact: { 'ledgerline.UplinkReceived': received } }])
+  t.strictSame(ledger.decodeBlock(block), [{ userId: 'u1', atMs: 5, fact: { type: 'UplinkReceived', ...received, roomId: '' } }])
+  const uplink = {
+    userId: 'u1',
+    userSeq: 1,
+    deviceId: 'd',
+    platform: '',
+    sessionId: 's',
+    seq: 1,
+    connectionId: 'c',
+    service: '',
+    payload: Buffer.from('x'),
+    priority: 0,
+    receivedAtMs: 1,
+  }
+  t.strictSame(streams.uplinks.decodeBlock(foreignBlock(loadSchema('history/uplinks-2'), [{ ...uplink, app: 'shop' }])),
+    [{ ...uplink, userId: userKey('shop', 'u1'), roomId: '' }])
+})
+
 t.test('what was saved of a connection before it said why it ends says nothing of it', async t => {
   const older = loadSchema('history/connection-1')
   const header = Buffer.alloc(headerBytes)
@@ -223,7 +245,8 @@ t.test('what was written before there were apps is of the default one', async t 
     priority: 0,
     receivedAtMs: 1,
   }
-  t.strictSame(streams.uplinks.decodeBlock(foreignBlock(loadSchema('history/uplinks-1'), [uplink])), [uplink])
+  t.strictSame(streams.uplinks.decodeBlock(foreignBlock(loadSchema('history/uplinks-1'), [uplink])),
+    [{ ...uplink, roomId: '' }])
   const rejected = { userId: 'u1', command: Buffer.from('x'), code: 'bad-record', reason: '', rejectedAtMs: 1 }
   t.strictSame(streams.downlinksRejected.decodeBlock(foreignBlock(loadSchema('history/downlinks-rejected-1'), [rejected])), [rejected])
   const ended = {
@@ -295,9 +318,11 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     connections: '716892800a589313',
     downlinks: 'bb544574565e11b3',
     'downlinks.rejected': '7f95cbb51a77fce7',
-    ledger: '459f0fc66d69458a',
+    ledger: 'e39a850f359c86d0',
     nodes: '8b0cb46dd6d22523',
-    uplinks: 'd6857a3e69698757',
+    posts: '9bf84f814e271ea3',
+    rooms: 'a6bc763cef97d401',
+    uplinks: '105a26bac0e7a9b5',
   }
   const now = [...Object.values(streams)].map(({ name, schema }) =>
     [name, fingerprintOf({ type: 'array', items: schema }).toString(16).padStart(16, '0')])

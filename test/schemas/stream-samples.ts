@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import type { Entry, Fact } from '../../schemas/facts.js'
 import type { NodeFact } from '../../schemas/records.js'
+import type { RoomEntry, RoomFact } from '../../schemas/room-facts.js'
 
 /** A fact of each type. */
 export const facts: Fact[] = [
@@ -45,6 +46,7 @@ export const facts: Fact[] = [
     service: 'chat',
     payload: Buffer.from('hello'),
     priority: 0,
+    roomId: 'chat:7',
   },
   {
     type: 'DownlinkRequested',
@@ -154,6 +156,51 @@ export const nodeFacts: NodeFact[] = [
   },
 ]
 
+export const roomFacts: RoomFact[] = [
+  {
+    type: 'PostRequested',
+    messageId: 'ann/12',
+    from: 'ann',
+    service: 'chat',
+    payload: Buffer.from('hello'),
+    ledgerPartition: 3,
+    ledgerOffset: 2 ** 40,
+    ledgerIndex: 70,
+    by: '',
+  },
+  {
+    type: 'PostRequested',
+    messageId: 'm1',
+    from: '',
+    service: '',
+    payload: Buffer.of(),
+    ledgerPartition: -1,
+    ledgerOffset: -1,
+    ledgerIndex: -1,
+    by: '5f0c9a1b2e',
+  },
+  { type: 'NodeJoined', nodeId: 'n1', nodeEpoch: 1700000000000, interest: 7 },
+  { type: 'NodeLeft', nodeId: 'n1', nodeEpoch: 1700000000000, interest: 7, code: 'node-lost' },
+  { type: 'RoomClosed', requestId: 'r1', reason: 'příliš', by: '5f0c9a1b2e' },
+]
+
+/** As `anyEntries`, of rooms. */
+export const anyRoomEntries: fc.Arbitrary<RoomEntry[]> = fc.array(fc.record({
+  roomId: fc.string({ maxLength: 80 }),
+  atMs: fc.integer({ min: -(2 ** 52), max: Number.MAX_SAFE_INTEGER - 1 }),
+  fact: fc.oneof(fc.constantFrom(...roomFacts), fc.record({
+    type: fc.constant('PostRequested' as const),
+    messageId: fc.string({ unit: 'grapheme', maxLength: 20 }),
+    from: fc.string({ maxLength: 5 }),
+    service: fc.string({ maxLength: 5 }),
+    payload: fc.uint8Array({ maxLength: 3000 }).map(bytes => Buffer.from(bytes)),
+    ledgerPartition: fc.integer(),
+    ledgerOffset: fc.nat(),
+    ledgerIndex: fc.integer(),
+    by: fc.string({ maxLength: 5 }),
+  }, { noNullPrototype: true })),
+}, { noNullPrototype: true }), { maxLength: 40 })
+
 /** Entries as they come in numbers: ids of any characters, payloads of any size. */
 export const anyEntries: fc.Arbitrary<Entry[]> = fc.array(fc.record({
   userId: fc.string({ maxLength: 80 }),
@@ -165,5 +212,6 @@ export const anyEntries: fc.Arbitrary<Entry[]> = fc.array(fc.record({
     service: fc.string({ maxLength: 5 }),
     payload: fc.uint8Array({ maxLength: 3000 }).map(bytes => Buffer.from(bytes)),
     priority: fc.integer(),
+    roomId: fc.string({ maxLength: 5 }),
   }, { noNullPrototype: true })),
 }, { noNullPrototype: true }), { maxLength: 40 })

@@ -6,10 +6,10 @@ import { loadHistory } from '../../schemas/avsc-files.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../../schemas/single-object.js'
 import {
-  connections, downlinks, downlinksRejected, ledger, nodes, uplinks, type RecordStream,
+  connections, downlinks, downlinksRejected, ledger, nodes, posts, rooms, uplinks, type RecordStream,
 } from '../../schemas/streams.js'
 import { mutate } from './mutations.js'
-import { anyEntries, facts, nodeFacts } from './stream-samples.js'
+import { anyEntries, anyRoomEntries, facts, nodeFacts, roomFacts } from './stream-samples.js'
 
 const samples: [RecordStream<any>, any[]][] = [
   [ledger, facts.map(fact => ({ userId: 'user-1', atMs: 1700000000000, fact }))],
@@ -26,6 +26,7 @@ const samples: [RecordStream<any>, any[]][] = [
     payload: Buffer.from('hi'),
     priority: -1,
     receivedAtMs: 1700000000000,
+    roomId: 'chat:7',
   }].flatMap(withUserOfApp)],
   [downlinks, [{
     messageId: 'm1',
@@ -70,6 +71,16 @@ const samples: [RecordStream<any>, any[]][] = [
     resumedFrom: 'c0',
     resumedTo: '',
   }].flatMap(withUserOfApp)],
+  [rooms, roomFacts.map(fact => ({ roomId: 'chat:7', atMs: 1700000000000, fact }))],
+  [posts, ['chat:7', userKey('shop', 'chat:7')].map(roomId => ({
+    roomId,
+    roomSeq: 2 ** 40,
+    messageId: 'ann/12',
+    from: 'ann',
+    service: '',
+    payload: Buffer.from('hi'),
+    postedAtMs: 1700000000000,
+  }))],
 ]
 
 /** The same also of a user of an app, whose key has both. */
@@ -77,8 +88,12 @@ function withUserOfApp<T extends { userId: string }> (item: T): T[] {
   return [item, { ...item, userId: userKey('shop', item.userId) }]
 }
 
-/** The same items as avsc wants them: a union's value in the name of its branch, and a user's key in two parts. */
+/** The same items as avsc wants them: a union's value in the name of its branch, and a key in two parts. */
 function forAvsc (item: any): any {
+  if (item.roomSeq !== undefined) {
+    const { app, userId: roomId } = userOf(item.roomId)
+    return { ...item, app, roomId }
+  }
   if (item.fact === undefined) return item.userId === undefined ? item : { ...item, ...userOf(item.userId) }
   const { type, ...fields } = item.fact
   return { ...item, fact: { [`ledgerline.${type}`]: fields } }
@@ -194,6 +209,27 @@ t.test('ledger.encodeBlock', async t => {
   })
 })
 
+t.test('a block of rooms', async t => {
+  t.test('is as the schema says, byte for byte', async t => {
+    const joined = { roomId: 'chat:7', atMs: 1, fact: roomFacts[2]! }
+    t.equal(rooms.encodeBlock([joined]).subarray(10).toString('hex'),
+      '02' + '0c636861743a37' + '02' + '02' + '046e31' + '80a0abfef962' + '0e' + '00')
+  })
+  t.test('is what avsc writes, whatever grows', async t => {
+    const type = blockType(rooms)
+    fc.assert(fc.property(anyRoomEntries, entries => {
+      const bytes = rooms.encodeBlock(entries)
+      t.strictSame(rooms.decodeBlock(bytes), entries)
+      return bytes.subarray(10).equals(type.toBuffer(entries.map(forAvsc)))
+    }))
+  })
+  t.test('of which one room is wanted gives the entries of that one', async t => {
+    const entries = ['chat:7', 'chat:8'].flatMap(roomId => roomFacts.map(fact => ({ roomId, atMs: 1, fact })))
+    const bytes = Buffer.from(rooms.encodeBlock(entries))
+    t.strictSame(rooms.decodeItemsOf!(bytes, new Set(['chat:8'])), entries.slice(roomFacts.length))
+  })
+})
+
 t.test('ledger.decodeBlock', async t => {
   const [, items] = samples[0]!
   const one = '0c757365722d3180a0abfef962082063636363636363636363636363636363' + '1210'
@@ -223,7 +259,8 @@ t.test('ledger.decodeBlock', async t => {
   })
 })
 
-t.test('key is the user, or the node', async t => {
-  for (const [stream, [item]] of samples) t.equal(stream.key(item), stream === nodes ? 'n1' : 'user-1', stream.name)
+t.test('key is the user, the room or the node', async t => {
+  const keys = new Map<RecordStream<any>, string>([[nodes, 'n1'], [rooms, 'chat:7'], [posts, 'chat:7']])
+  for (const [stream, [item]] of samples) t.equal(stream.key(item), keys.get(stream) ?? 'user-1', stream.name)
   t.equal(downlinks.key({ ...samples[3]![1][0], userIds: [] }), '')
 })

@@ -165,6 +165,8 @@ t.test('A resync', async t => {
     const links = {
       toConnection (message: ConnectionMessage) { if (message.type === 'welcome') welcomes.push(message.resumed) },
       toUser: () => {},
+      toRoom: () => {},
+      toMembers: () => {},
       toAsker: () => {},
     }
     const ask = async (user: GivenUser, connectionId: string) =>
@@ -217,6 +219,8 @@ t.test('A resync', async t => {
         if (message.type === 'closeConnection') told.push(`${message.connectionId} ${message.code} ${message.reason}`)
       },
       toUser: () => {},
+      toRoom: () => {},
+      toMembers: () => {},
       toAsker: () => {},
     }
     const first = givenUser(t, { deps: { links } })

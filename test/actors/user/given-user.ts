@@ -1,5 +1,6 @@
 import type { Test } from 'tap'
 import { type Behaviour, startActors } from '../../../actors/system.js'
+import { localLinks } from '../../../actors/links.js'
 import type { StateChanges } from '../../../actors/snapshots.js'
 import {
   type FoldingBlock, type SavedAs, userActor, type UserActorDeps, type UserMessage,
@@ -52,7 +53,7 @@ export function givenUser (
     async * replay (_userId, after, before) {
       for (const replayed of ledger) if (replayed.offset > after && replayed.offset < before) yield replayed
     },
-    links: { toConnection: message => { user.sent.push(inShort(message)) }, toUser: () => {}, toAsker: () => {} },
+    links: { ...localLinks(), toConnection: message => { user.sent.push(inShort(message)) } },
     settled: settle => { user.settled.push(settle) },
     unfit: undefined,
     setAside: (_entry, _block, { message }) => { user.setAside.push(message) },

@@ -15,7 +15,7 @@ export function at (atMs: number, fact: Fact): Entry {
 }
 
 export function uplink (connectionId: string, seq: number): Fact {
-  return { type: 'UplinkReceived', connectionId, seq, service: '', payload: Buffer.from(`u${seq}`), priority: 0 }
+  return { type: 'UplinkReceived', connectionId, seq, service: '', payload: Buffer.from(`u${seq}`), priority: 0, roomId: '' }
 }
 
 export function reported (connectionId: string, ackedSeq: number, writtenSeq = ackedSeq): Fact {

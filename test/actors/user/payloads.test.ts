@@ -27,6 +27,8 @@ t.test('Large payloads that are in the store', async t => {
         if (message.type === 'deliver') payloads.push(message.downlink.payload[0])
       },
       toUser: () => {},
+      toRoom: () => {},
+      toMembers: () => {},
       toAsker: () => {},
     }
     const user = givenUser(t, { saved, deps: { links, resumeBytesMax: 1_000_000 } })

@@ -137,7 +137,7 @@ export class Device {
   /** @returns its seq */
   uplink (seq = ++this.#uplinks, connectionId = this.connectionId): number {
     this.story.add({
-      type: 'UplinkReceived', connectionId, seq, service: '', payload: Buffer.from(`uplink ${seq}`), priority: 0,
+      type: 'UplinkReceived', connectionId, seq, service: '', payload: Buffer.from(`uplink ${seq}`), priority: 0, roomId: '',
     })
     return seq
   }

@@ -5,7 +5,7 @@ import { Intake } from '../../../actors/connection/intake.js'
 import { tickMs } from '../../../actors/connection/lifetime.js'
 import { Stopwatch } from '../../../actors/connection/stopwatch.js'
 import type { Wire } from '../../../actors/connection/wire.js'
-import type { Question } from '../../../actors/links.js'
+import { localLinks, type Question } from '../../../actors/links.js'
 import { startActors } from '../../../actors/system.js'
 import { WaitProbe } from '../../../actors/wait-probe.js'
 import type { Welcome } from '../../../actors/user/effects.js'
@@ -73,7 +73,7 @@ export function givenConnection (
     },
     intake,
     flow,
-    links: { toConnection () {}, toUser (question) { asked.push(question) }, toAsker () {} },
+    links: { ...localLinks(), toUser (question) { asked.push(question) } },
     ticks: () => now,
     verify: token => new Promise((resolve, reject) => { verifying.push({ token, resolve, reject }) }),
     partitionOf: () => 0,

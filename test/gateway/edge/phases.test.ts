@@ -72,7 +72,7 @@ const refusal = { code: 'bad-token', reason: '', retryAfterMs: 0 } as const
 const lost: Entry = {
   userId: 'ann',
   atMs: 0,
-  fact: { type: 'UplinkReceived', connectionId: '', seq: 1, service: '', payload: Buffer.of(), priority: 0 },
+  fact: { type: 'UplinkReceived', connectionId: '', seq: 1, service: '', payload: Buffer.of(), priority: 0, roomId: '' },
 }
 const downlink = {
   messageId: 'm', service: '', payload: Buffer.of(), requestedAtMs: 0, expiresAtMs: 0, platforms: [], exceptDevices: [],

@@ -159,6 +159,7 @@ export function uplink (userId: string, userSeq: number, fields: Partial<UplinkA
     payload: Buffer.from(`${userId} ${userSeq}`),
     priority: 0,
     receivedAtMs: 1_700_000_000_000,
+    roomId: '',
     ...fields,
   }
 }
