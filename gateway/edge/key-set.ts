@@ -68,6 +68,8 @@ export class KeySet {
   readonly #circuit: CircuitBreaker
   /** After a failure that has not opened it. */
   #again: NodeJS.Timeout | undefined
+  /** The last request has failed. The next one is made by itself. */
+  #isFailing = false
   #stopped = false
 
   /** @param what whose keys they are, where there are several sets */
@@ -119,7 +121,7 @@ export class KeySet {
   /** Keys that are old are asked for by whoever comes next, who waits for them; not while the host is in trouble. */
   async #refresh (): Promise<void> {
     const ageMs = now() - this.#hadAtMs
-    if (ageMs < this.#times.freshMs || this.#circuit.state !== 'closed') return
+    if (ageMs < this.#times.freshMs || this.#isFailing || this.#circuit.state !== 'closed') return
     await this.#ask().catch(() => {})
   }
 
@@ -187,6 +189,7 @@ export class KeySet {
       const keys = createLocalJWKSet(await fetchKeys(this.#url, this.#times.timeoutMs))
       this.#keys = keys
       this.#hadAtMs = now()
+      this.#isFailing = false
       this.#circuit.answered()
       clearTimeout(this.#again)
       this.#health.end('key-set', this.#what)
@@ -199,6 +202,7 @@ export class KeySet {
 
   #failed (err: Error): void {
     if (this.#stopped) return
+    this.#isFailing = true
     this.#circuit.unanswered(err)
     if (this.#circuit.state !== 'closed') return
     this.#tell(err.message)
