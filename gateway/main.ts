@@ -178,6 +178,8 @@ async function start (
     const closed = Promise.all([app.close(), apiApp?.close()])
     await edge?.stop()
     await closed
+    // Who follows the ledger here stops next. What it was not handed waits for another node, and there may be none.
+    await stores.delivered()
   })
   const [httpScheme, tcpScheme] = tls ? ['https', 'tls'] : ['http', 'tcp']
   const listen = async (app: FastifyInstance, host: string, port: number) => {

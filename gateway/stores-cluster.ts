@@ -162,6 +162,7 @@ async function open (
     commits: () => 0, // brokers take what is sent side by side
     commitSeconds: () => kafka.metrics.appendMs / Math.max(1, kafka.metrics.appends) / 1000,
     stopping () {}, // every wait on Kafka and Redis has its deadline
+    delivered: () => kafka.delivered(),
     close,
   }
 }

@@ -62,6 +62,7 @@ export async function openEmbeddedStores (config: Config, logger: Logger): Promi
       slowRedis: () => '',
       slowDisk: () => store.commitMs() < slowMs ? '' : `a commit to ${config.dataDir} takes longer than ${slowMs / 1000} s`,
       stopping: () => { store.stopping() },
+      async delivered () {}, // the commit itself hands it over
       async close () {
         await log.close()
         await store.close()

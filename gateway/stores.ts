@@ -42,6 +42,8 @@ export interface Stores {
   circuits (): readonly Circuit[]
   /** The node stops: what can't be stored now and can be had from the ledger again is not waited for. */
   stopping (): void
+  /** Waits until the log's followers here were handed all that this process has appended, but not for long. */
+  delivered (): Promise<void>
   /** Flushes and closes them all. The roles have stopped before. */
   close (): Promise<void>
 }

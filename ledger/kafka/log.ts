@@ -84,6 +84,8 @@ export interface KafkaLog extends EventLog {
   away (): string
   /** The same as a circuit: appends are refused while it is not closed, and what was sent is the probe. */
   circuit (): Circuit
+  /** Waits until the followers of this log were handed all that it has appended, but not for long. */
+  delivered (): Promise<void>
 }
 
 /** A partition that goes on for no follower of the group, or takes no appends. */
@@ -323,6 +325,11 @@ class Log implements KafkaLog {
 
   circuit (): Circuit { return this.appender.circuit() }
 
+  async delivered (): Promise<void> {
+    await Promise.all([...this.followings].flatMap(([following, { topic }]) => following.lag().map(({ partition }) =>
+      following.delivered(partition, this.appender.ackedTo(topic, partition), deliverMs))))
+  }
+
   close (): Promise<void> {
     this.ended ??= this.closeOnce()
     return this.ended
@@ -331,11 +338,8 @@ class Log implements KafkaLog {
   private async closeOnce (): Promise<void> {
     this.watch?.stop()
     await this.appender.flush()
-    await Promise.all([...this.followings].map(async ([following, { topic }]) => {
-      await Promise.all(following.lag().map(({ partition }) =>
-        following.delivered(partition, this.appender.ackedTo(topic, partition), deliverMs)))
-      await following.stop()
-    }))
+    await this.delivered()
+    await Promise.all([...this.followings.keys()].map(following => following.stop()))
     await this.appender.close() // with what followers appended while they stopped
     this.closing.abort()
     this.cluster.close()

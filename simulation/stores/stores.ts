@@ -79,6 +79,7 @@ export class SharedStores {
       usersAway: () => '',
       circuits: () => [],
       stopping () {},
+      async delivered () {}, // a node that stops does not wait here: its successor has to go on
       async close () {
         await links.stop()
         subscriber.disconnect()

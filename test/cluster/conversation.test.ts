@@ -64,8 +64,8 @@ async function converse (t: Test, kafka: TestKafka, redisUrl: string): Promise<v
   t.equal(kicked.status, 202, `a kick: ${await kicked.text()}`)
   await until(() => !client.isOpen)
   t.match(client.complaints, [/"op":"kick".*"code":"kicked"/], 'reaches it')
-  for (const node of [edge, other]) t.strictSame(await node.kill('SIGTERM'), { code: 0, signal: null }, 'nodes stop as asked')
   await auditOfTopics(t, kafka.brokers, env.LEDGERLINE_TOPIC_PREFIX)
+  for (const node of [edge, other]) t.strictSame(await node.kill('SIGTERM'), { code: 0, signal: null }, 'nodes stop as asked')
 }
 
 async function push (node: NodeProcess, userId: string, more: object) {

@@ -48,6 +48,7 @@ t.test('A node whose Redis answers only now and then', {
   ann.busy = false
   await until(() => ann.unacked === 0)
   t.strictSame([...ann.acked], Array.from(ann.acked, (_, i) => [i + 1, i + 1]), 'loses nothing')
-  t.strictSame(await node.kill('SIGTERM'), { code: 0, signal: null })
+  await ann.leave()
   await auditOfTopics(t, brokers, prefix)
+  t.strictSame(await node.kill('SIGTERM'), { code: 0, signal: null })
 })

@@ -41,6 +41,21 @@ t.test('the Kafka log', { skip: kafkaMissing() ?? false }, async t => {
     },
   })
 
+  await t.test('has handed to its followers what it has appended, before they are stopped', async t => {
+    const stream = noteStream()
+    const log = await openAt(t, stream)
+    const followers = [collector(), collector()]
+    const followings = await Promise.all(followers.map((follower, i) => log.follow(stream, `group ${i}`, follower)))
+    for (const text of ['a', 'b', 'c']) {
+      await log.append(stream, 1, [note(text)])
+      await log.delivered()
+      for (const follower of followers) t.equal(follower.texts().at(-1), text)
+    }
+    for (const following of followings) await following.stop()
+    await log.append(stream, 1, [note('nobody follows')])
+    await log.delivered()
+  })
+
   await t.test('gives a topic that exists to whoever opens it next, with the partitions that it has', async t => {
     const stream = noteStream()
     const log = await openAt(t, stream)
