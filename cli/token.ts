@@ -4,16 +4,19 @@ import { appsIn } from '../gateway/apps.js'
 import { readEnvironment, settings } from '../gateway/config.js'
 import type { TokenIssuer } from '../gateway/issuers.js'
 import { type Environment, readSetting } from '../gateway/setting.js'
+import type { RoomRight } from '../schemas/room-rights.js'
 import { parseDurationMs } from './duration.js'
 import { CommandFailed } from './failure.js'
 import { ownCommand } from './self.js'
 import { dataOption, findJwtSecret } from './gateway.js'
 import type { GatewayOptions } from './gateway.js'
+import { parseRooms } from './room-patterns.js'
 import { appOption, type AppOptions } from './user-id.js'
 
 interface TokenOptions extends GatewayOptions, AppOptions {
   readonly device?: string
   readonly ttl: number
+  readonly rooms?: Readonly<Record<string, RoomRight>>
   readonly json?: boolean
 }
 
@@ -25,6 +28,7 @@ export function addToken (program: Command): void {
     .argument('<user>', 'user id')
     .option('--device <id>', 'good for this device only')
     .option('--ttl <duration>', 'how long it is good, default 30d', parseDurationMs, ttlDefaultMs)
+    .option('--rooms <patterns>', 'rooms that it is good for, as "chat:*=rw,news=r" or JSON', parseRooms)
     .addOption(appOption())
     .option('--json', 'print JSON')
     .addOption(dataOption())
@@ -36,13 +40,16 @@ export function addToken (program: Command): void {
 }
 
 /** @throws CommandFailed where no secret is at hand to sign it with */
-export async function makeToken (userId: string, { device, ttl = ttlDefaultMs, ...options }: Partial<TokenOptions>) {
+export async function makeToken (
+  userId: string, { device, rooms, ttl = ttlDefaultMs, ...options }: Partial<TokenOptions>
+) {
   const env = readEnvironment()
   const { secret, userClaim, names: [issuer], audiences: [audience] } = options.app === undefined
     ? await ownIssuer(options, env)
     : issuerOfApp(options.app, env)
   const expiresAtS = Math.ceil((Date.now() + ttl) / 1000)
-  const jwt = new SignJWT({ [userClaim]: userId, ...(device === undefined ? {} : { dev: device }) })
+  const claims = { ...(device === undefined ? {} : { dev: device }), ...(rooms === undefined ? {} : { rooms }) }
+  const jwt = new SignJWT({ [userClaim]: userId, ...claims })
     .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
     .setIssuedAt()
     .setExpirationTime(expiresAtS)

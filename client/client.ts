@@ -358,8 +358,8 @@ export class Client {
         if (connection.hello.frame.sessionId === this.#uplinks.sessionId) this.#uplinks.acked(frame)
         return
       case 'signal': {
-        const { service, payload } = frame
-        this.#listeners.tell('signal', { service, ...readable(payload) })
+        const { service, payload, roomId } = frame
+        this.#listeners.tell('signal', { service, ...readable(payload), roomId })
         return
       }
       case 'pong':

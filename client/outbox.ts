@@ -60,7 +60,7 @@ export class Outbox {
     if (this.#bytes + bytesOf({ service, payload }) > bytesMax) {
       throw new ClientError('outbox-full', `${this.#bytes} bytes are not acked yet, and ${bytesMax} are the bound`)
     }
-    const uplink: Uplink = { op: 'uplink', seq: this.lastSeq + 1, service, payload, priority }
+    const uplink: Uplink = { op: 'uplink', seq: this.lastSeq + 1, service, payload, priority, roomId: '' }
     return { uplink, accepted: this.#push(uplink) }
   }
 

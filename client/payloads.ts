@@ -46,12 +46,13 @@ export function readable (payload: Uint8Array): Readable & { readonly payload: U
 
 /** Bytes of an uplink's frame, opcode included, as `encoding` has it. */
 export function uplinkBytes (uplink: Uplink, encoding: Encoding): number {
-  const { seq, service, payload, priority } = uplink
+  const { seq, service, payload, priority, roomId } = uplink
   if (encoding === 'json') return utf8Bytes(JSON.stringify({ ...uplink, payload: payloadToJson(payload) }))
-  const serviceBytes = utf8Bytes(service)
-  return 1 + varintBytes(seq) + varintBytes(serviceBytes) + serviceBytes +
-    varintBytes(payload.length) + payload.length + varintBytes(priority)
+  return 1 + varintBytes(seq) + countedBytes(utf8Bytes(service)) + countedBytes(payload.length) +
+    varintBytes(priority) + countedBytes(utf8Bytes(roomId))
 }
+
+function countedBytes (bytes: number): number { return varintBytes(bytes) + bytes }
 
 /** Zigzag, 7 bits a byte. */
 function varintBytes (value: number): number {

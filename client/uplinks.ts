@@ -91,7 +91,7 @@ export class Uplinks {
 
   /** @throws ClientError `outbox-full`, `payload-too-large`; or why the client ended */
   async send (service: string, payload: Uint8Array, priority: number): Promise<Accepted> {
-    const frame: Uplink = { op: 'uplink', seq: this.#outbox.lastSeq + 1, service, payload, priority }
+    const frame: Uplink = { op: 'uplink', seq: this.#outbox.lastSeq + 1, service, payload, priority, roomId: '' }
     if (this.#isTooLarge(frame)) throw this.#tooLarge(frame)
     const { uplink, accepted } = this.#outbox.add(service, payload, priority)
     this.#keep(uplink)
@@ -244,5 +244,5 @@ function fromJson (seq: number, text: string): Uplink {
   const { service, payload, priority } = JSON.parse(text)
   const bytes = payloadFromJson(payload)
   if (bytes === undefined) throw new Error(`what is kept of uplink ${seq} has no payload`)
-  return { op: 'uplink', seq, service, payload: bytes, priority }
+  return { op: 'uplink', seq, service, payload: bytes, priority, roomId: '' }
 }

@@ -44,13 +44,18 @@ const table = {
   // What a request over HTTP meets.
   'bad-request': row(null, 400, false, 'The request is malformed; the message names the field.'),
   unauthorized: row(null, 401, false, 'The API key is missing or unknown, has expired or was revoked.'),
-  forbidden: row(null, 403, false, 'The API key is good, but lacks the scope that this wants, or is of another app; the message says which.'),
+  forbidden: row(null, 403, false, 'The right is lacking: of an API key, which is good, the scope, or it is of another app; of a client, to read or post in the room.'),
   'bad-origin': row(null, 403, false, 'This page is of an origin that LEDGERLINE_ALLOWED_ORIGINS does not allow.'),
   'not-found': row(null, 404, false, 'There is no such thing here, or there is no longer.'),
   'method-not-allowed': row(null, 405, false, 'There is such a path, but it does not take this method; Allow names those it takes.'),
   'unsupported-media-type': row(null, 415, false, 'The body is not JSON.'),
   'payload-too-large': row(null, 413, false, 'The request or its payload passes the bound.'),
   'not-ready': row(null, 503, true, 'The role that would answer is starting, stopping or cut off from its store.'),
+
+  // Why a client is no member of a room, or no longer.
+  left: row(null, null, false, 'The client left the room, as it asked.'),
+  'too-many-rooms': row(null, null, false, 'The connection has joined as many rooms as it may; leave one first.'),
+  'room-closed': row(null, 410, false, 'The room is closed: nobody joins it or posts in it.'),
 
   // What became of a downlink that no client acked.
   'outbox-full': row(null, null, true, 'The session had too many unacked downlinks; the oldest was dropped.'),

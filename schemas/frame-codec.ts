@@ -70,7 +70,8 @@ function writeBody (to: AvroWriter, frame: Frame): void {
       to.long(frame.seq)
       to.string(frame.service)
       to.payload(frame.payload)
-      return to.int(frame.priority)
+      to.int(frame.priority)
+      return to.string(frame.roomId)
     case 'uplinkAck':
       to.long(frame.seq)
       return to.items(frame.userSeqs, writeLong)
@@ -91,7 +92,8 @@ function writeBody (to: AvroWriter, frame: Frame): void {
     case 'pong': return to.long(frame.uplinkSeq)
     case 'signal':
       to.string(frame.service)
-      return to.payload(frame.payload)
+      to.payload(frame.payload)
+      return to.string(frame.roomId)
     case 'migrate':
       to.int(frame.withinMs)
       to.items(frame.endpoints, writeString)
@@ -113,6 +115,26 @@ function writeBody (to: AvroWriter, frame: Frame): void {
     case 'downlinkSkipped':
       to.long(frame.seq)
       return to.string(frame.reason)
+    case 'join':
+      to.string(frame.roomId)
+      return to.long(frame.roomSeq)
+    case 'joined':
+      to.string(frame.roomId)
+      to.long(frame.roomSeq)
+      return to.long(frame.missed)
+    case 'leave': return to.string(frame.roomId)
+    case 'left':
+      to.string(frame.roomId)
+      to.string(frame.code)
+      return to.string(frame.reason)
+    case 'post':
+      to.string(frame.roomId)
+      to.long(frame.roomSeq)
+      to.string(frame.messageId)
+      to.string(frame.from)
+      to.string(frame.service)
+      to.payload(frame.payload)
+      return to.long(frame.postedAtMs)
   }
 }
 
@@ -141,8 +163,14 @@ function readBody (r: AvroReader, opcode: number): Frame {
       frameBytesMax: r.int(),
       serverTimeMs: r.long(),
     }
-    case opcodes.uplink:
-      return { op: 'uplink', seq: r.long(), service: r.sharedString(), payload: r.payload(), priority: r.int() }
+    case opcodes.uplink: return {
+      op: 'uplink',
+      seq: r.long(),
+      service: r.sharedString(),
+      payload: r.payload(),
+      priority: r.int(),
+      roomId: r.sharedString(),
+    }
     case opcodes.uplinkAck: return { op: 'uplinkAck', seq: r.long(), userSeqs: r.items(readLong) }
     case opcodes.uplinkRefused:
       return { op: 'uplinkRefused', expectedSeq: r.long(), code: r.sharedString(), retryAfterMs: r.int() }
@@ -157,7 +185,8 @@ function readBody (r: AvroReader, opcode: number): Frame {
     case opcodes.downlinkAck: return { op: 'downlinkAck', seq: r.long() }
     case opcodes.ping: return { op: 'ping', downlinkSeq: r.long(), silentMs: r.int() }
     case opcodes.pong: return { op: 'pong', uplinkSeq: r.long() }
-    case opcodes.signal: return { op: 'signal', service: r.sharedString(), payload: r.payload() }
+    case opcodes.signal:
+      return { op: 'signal', service: r.sharedString(), payload: r.payload(), roomId: r.sharedString() }
     case opcodes.migrate:
       return { op: 'migrate', withinMs: r.int(), endpoints: r.items(readString), reason: r.string() }
     case opcodes.redirect:
@@ -169,6 +198,20 @@ function readBody (r: AvroReader, opcode: number): Frame {
     case opcodes.token: return { op: 'token', token: r.string() }
     case opcodes.tokenAccepted: return { op: 'tokenAccepted', expiresAtMs: r.long() }
     case opcodes.downlinkSkipped: return { op: 'downlinkSkipped', seq: r.long(), reason: r.string() }
+    case opcodes.join: return { op: 'join', roomId: r.sharedString(), roomSeq: r.long() }
+    case opcodes.joined: return { op: 'joined', roomId: r.sharedString(), roomSeq: r.long(), missed: r.long() }
+    case opcodes.leave: return { op: 'leave', roomId: r.sharedString() }
+    case opcodes.left: return { op: 'left', roomId: r.sharedString(), code: r.sharedString(), reason: r.string() }
+    case opcodes.post: return {
+      op: 'post',
+      roomId: r.sharedString(),
+      roomSeq: r.long(),
+      messageId: r.string(),
+      from: r.string(),
+      service: r.sharedString(),
+      payload: r.payload(),
+      postedAtMs: r.long(),
+    }
     default: throw r.bad(`opcode 0x${opcode.toString(16).padStart(2, '0')} is unknown`)
   }
 }

@@ -1,6 +1,6 @@
 import type { Frame } from './frames.js'
 
-/** The byte that names each frame (protocol.md 2). 0x12 to 0x16 are those of rooms. */
+/** The byte that names each frame (protocol.md 2). */
 export const opcodes = {
   connect: 0x01,
   connected: 0x02,
@@ -19,6 +19,11 @@ export const opcodes = {
   disconnect: 0x0f,
   token: 0x10,
   tokenAccepted: 0x11,
+  join: 0x12,
+  joined: 0x13,
+  leave: 0x14,
+  left: 0x15,
+  post: 0x16,
   downlinkSkipped: 0x17,
 } as const satisfies Record<Frame['op'], number>
 
@@ -60,6 +65,7 @@ export const frameFields: Readonly<Record<Frame['op'], readonly Field[]>> = {
     { name: 'service', type: 'string', default: '' },
     { name: 'payload', type: 'bytes' },
     { name: 'priority', type: 'int', default: 0 },
+    { name: 'roomId', type: 'string', default: '' },
   ],
   uplinkAck: [{ name: 'seq', type: 'long' }, { name: 'userSeqs', type: 'longs' }],
   uplinkRefused: [
@@ -77,7 +83,11 @@ export const frameFields: Readonly<Record<Frame['op'], readonly Field[]>> = {
   downlinkAck: [{ name: 'seq', type: 'long' }],
   ping: [{ name: 'downlinkSeq', type: 'long', default: 0 }, { name: 'silentMs', type: 'int', default: 0 }],
   pong: [{ name: 'uplinkSeq', type: 'long' }],
-  signal: [{ name: 'service', type: 'string' }, { name: 'payload', type: 'bytes' }],
+  signal: [
+    { name: 'service', type: 'string' },
+    { name: 'payload', type: 'bytes' },
+    { name: 'roomId', type: 'string' },
+  ],
   migrate: [
     { name: 'withinMs', type: 'int' },
     { name: 'endpoints', type: 'strings' },
@@ -97,5 +107,18 @@ export const frameFields: Readonly<Record<Frame['op'], readonly Field[]>> = {
   disconnect: [{ name: 'endSession', type: 'boolean', default: false }],
   token: [{ name: 'token', type: 'string' }],
   tokenAccepted: [{ name: 'expiresAtMs', type: 'long' }],
+  join: [{ name: 'roomId', type: 'string' }, { name: 'roomSeq', type: 'long', default: -1 }],
+  joined: [{ name: 'roomId', type: 'string' }, { name: 'roomSeq', type: 'long' }, { name: 'missed', type: 'long' }],
+  leave: [{ name: 'roomId', type: 'string' }],
+  left: [{ name: 'roomId', type: 'string' }, { name: 'code', type: 'string' }, { name: 'reason', type: 'string' }],
+  post: [
+    { name: 'roomId', type: 'string' },
+    { name: 'roomSeq', type: 'long' },
+    { name: 'messageId', type: 'string' },
+    { name: 'from', type: 'string' },
+    { name: 'service', type: 'string' },
+    { name: 'payload', type: 'bytes' },
+    { name: 'postedAtMs', type: 'long' },
+  ],
   downlinkSkipped: [{ name: 'seq', type: 'long' }, { name: 'reason', type: 'string', default: '' }],
 }

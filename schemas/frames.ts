@@ -1,10 +1,10 @@
 /** The frames of protocol.md 2, as TypeScript sees them; `frames/*.avsc` is their Avro form. `op` is the JSON name. */
 export type Frame = ClientFrame | ServerFrame
 
-export type ClientFrame = Connect | Uplink | DownlinkAck | DownlinkSkipped | Ping | Token | Disconnect
+export type ClientFrame = Connect | Uplink | DownlinkAck | DownlinkSkipped | Ping | Token | Join | Leave | Disconnect
 export type ServerFrame =
   | Connected | UplinkAck | UplinkRefused | Downlink | Pong | Signal | Migrate | Redirect | Kick | ErrorFrame
-  | TokenAccepted
+  | TokenAccepted | Joined | Left | Post
 
 export interface Connect {
   readonly op: 'connect'
@@ -35,6 +35,8 @@ export interface Uplink {
   readonly service: string
   readonly payload: Uint8Array
   readonly priority: number
+  /** The room that it is also a post in; empty for none. */
+  readonly roomId: string
 }
 export interface UplinkAck { readonly op: 'uplinkAck', readonly seq: number, readonly userSeqs: readonly number[] }
 export interface UplinkRefused {
@@ -54,7 +56,13 @@ export interface Downlink {
 export interface DownlinkAck { readonly op: 'downlinkAck', readonly seq: number }
 export interface Ping { readonly op: 'ping', readonly downlinkSeq: number, readonly silentMs: number }
 export interface Pong { readonly op: 'pong', readonly uplinkSeq: number }
-export interface Signal { readonly op: 'signal', readonly service: string, readonly payload: Uint8Array }
+export interface Signal {
+  readonly op: 'signal'
+  readonly service: string
+  readonly payload: Uint8Array
+  /** Of a signal to the members of a room; empty for one to the user. */
+  readonly roomId: string
+}
 export interface Migrate {
   readonly op: 'migrate'
   readonly withinMs: number
@@ -78,3 +86,18 @@ export interface Disconnect { readonly op: 'disconnect', readonly endSession: bo
 export interface Token { readonly op: 'token', readonly token: string }
 export interface TokenAccepted { readonly op: 'tokenAccepted', readonly expiresAtMs: number }
 export interface DownlinkSkipped { readonly op: 'downlinkSkipped', readonly seq: number, readonly reason: string }
+export interface Join { readonly op: 'join', readonly roomId: string, readonly roomSeq: number }
+export interface Joined { readonly op: 'joined', readonly roomId: string, readonly roomSeq: number, readonly missed: number }
+export interface Leave { readonly op: 'leave', readonly roomId: string }
+export interface Left { readonly op: 'left', readonly roomId: string, readonly code: string, readonly reason: string }
+export interface Post {
+  readonly op: 'post'
+  readonly roomId: string
+  readonly roomSeq: number
+  readonly messageId: string
+  /** User id of whoever posted it; empty for business. */
+  readonly from: string
+  readonly service: string
+  readonly payload: Uint8Array
+  readonly postedAtMs: number
+}

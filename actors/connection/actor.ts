@@ -106,7 +106,7 @@ function handleFrames (connection: Connection): void {
 }
 
 /** What the table lets through. */
-type Handled = Extract<Incoming, ClientFrame | { op: 'unreadable' }>
+type Handled = Exclude<Extract<Incoming, ClientFrame | { op: 'unreadable' }>, { op: 'join' | 'leave' }>
 
 function handleFrame (connection: Connection, frame: Handled, atMs: number, nowMs: number): void {
   if (frame.op === 'unreadable') {

@@ -2,6 +2,7 @@ import { randomFillSync } from 'node:crypto'
 import type { ClientFrame, Frame, ServerFrame } from '../../schemas/frames.js'
 import type { Entry, Fact, LoginPolicy } from '../../schemas/facts.js'
 import { GatewayError, type ErrorCode } from '../../schemas/errors.js'
+import type { RoomPatterns } from '../../schemas/room-rights.js'
 import type { ConnectionMessage, Links, SharedSignal } from '../links.js'
 import type { Actor } from '../system.js'
 import type { WaitProbe } from '../wait-probe.js'
@@ -18,7 +19,7 @@ import type { Sample, Stopwatch } from './stopwatch.js'
 import type { Tally } from './tally.js'
 import type { TokenCheck, TokenRefusal } from './token.js'
 import { UplinkWindow } from './window.js'
-import type { Wire } from './wire.js'
+import type { SharedFrame, Wire } from './wire.js'
 
 /** What all connection actors of an edge share. */
 export interface EdgeContext {
@@ -112,6 +113,8 @@ export interface Identity {
   readonly deviceId: string | undefined
   /** The token's `jti`; empty where it has none that is an id. */
   readonly tokenId: string
+  /** What the token's `rooms` claim allows. */
+  readonly rooms: RoomPatterns
   /** The token's `exp`, ms since 1970; Infinity for one that does not expire. */
   readonly expiresAtMs: number
   /** When the connection ends with it: clocks may differ by as much as lies between. */
@@ -285,6 +288,11 @@ export class Connection {
   writeSignal (signal: SharedSignal): void {
     this.wire.writeSignal(signal)
     this.#framesOut++
+  }
+
+  writeShared (shared: SharedFrame): number {
+    this.#framesOut++
+    return this.wire.writeShared(shared)
   }
 
   /** Until what it sent is dealt with. */

@@ -26,7 +26,7 @@ const slackMs = 100
 
 /** Refuses an uplink that was not given to the ledger. */
 export function refuseHere (
-  connection: Connection, seq: number, code: 'throttled' | 'gap' | 'overloaded', retryAfterMs = 0
+  connection: Connection, seq: number, code: 'throttled' | 'gap' | 'overloaded' | 'forbidden', retryAfterMs = 0
 ): void {
   const tally = tallyOf(connection)
   // Not always `seq`: an earlier one may be refused already, or this one be a repeat of what is accepted. Behind a hole

@@ -1,7 +1,7 @@
 import { GatewayError } from '../../schemas/errors.js'
 import type { Entry } from '../../schemas/facts.js'
 import type { Uplink } from '../../schemas/frames.js'
-import { serviceBytesMax, textWanted, utf8Fits } from '../../schemas/text.js'
+import { idWanted, isId, serviceBytesMax, textWanted, utf8Fits } from '../../schemas/text.js'
 import { closeConnection } from './close.js'
 import type { Connection } from './connection.js'
 import { hasCredit } from './rate.js'
@@ -20,7 +20,7 @@ function overloadedRetryMs (): number { return Math.ceil(2_000 * (1 + Math.rando
  * not be accepted, or was before, is not stored: it is refused or answered here.
  */
 export function uplink (connection: Connection, frame: Uplink, atMs: number, inRate: boolean): void {
-  const { seq, service, payload, priority } = frame
+  const { seq, service, payload, priority, roomId } = frame
   const { window, edge } = connection
   if (seq < 1) {
     closeConnection(connection, 'protocol', `uplink seq ${seq} is below 1`)
@@ -28,6 +28,10 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
   }
   if (!utf8Fits(service, serviceBytesMax)) {
     closeConnection(connection, 'bad-frame', `service: ${textWanted(serviceBytesMax)}`)
+    return
+  }
+  if (roomId !== '' && !isId(roomId)) {
+    closeConnection(connection, 'bad-frame', `roomId: ${idWanted}`)
     return
   }
   if (!inRate) {
@@ -40,6 +44,10 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
   }
   if (!window.isNext(seq)) {
     refuseHere(connection, seq, 'gap')
+    return
+  }
+  if (roomId !== '') {
+    refuseHere(connection, seq, 'forbidden')
     return
   }
   if (!edge.bears(connection.userId, priority, connection.reading.heldBytes)) {

@@ -2,6 +2,13 @@ import type { Transport } from '../../schemas/facts.js'
 import type { ServerFrame } from '../../schemas/frames.js'
 import type { SharedSignal } from '../links.js'
 
+/** A frame for many sockets. */
+export interface SharedFrame {
+  readonly frame: ServerFrame
+  /** Filled by the edge: the whole frame as it goes over the wire, by the name of its framing. */
+  readonly encoded: Map<string, Buffer>
+}
+
 /** One socket, TCP or WebSocket, as its connection actor sees it. Made by the edge. */
 export interface Wire {
   readonly transport: Transport
@@ -11,6 +18,8 @@ export interface Wire {
   write (frame: ServerFrame): void
   /** The same for a signal that goes to many: it is encoded once for all of them. */
   writeSignal (signal: SharedSignal): void
+  /** The same for any frame. @returns the bytes that it takes */
+  writeShared (shared: SharedFrame): number
   /** Gives what was written to the socket, as one write. */
   flush (): void
   /** Bytes given to the socket that the kernel has not taken yet. */

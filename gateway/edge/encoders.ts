@@ -1,3 +1,4 @@
+import type { SharedFrame } from '../../actors/connection/wire.js'
 import type { SharedSignal } from '../../actors/links.js'
 import { encodeFrame, encodeFrameJson } from '../../schemas/frame-codec.js'
 import type { ServerFrame } from '../../schemas/frames.js'
@@ -14,6 +15,8 @@ import { lengthBytes } from './tcp-frames.js'
 export interface Encoder {
   write (frame: ServerFrame): void
   writeSignal (signal: SharedSignal): void
+  /** @returns the bytes that it takes */
+  writeShared (shared: SharedFrame): number
   /** What was written since the last time, as bytes of its own; undefined for nothing. */
   take (): Buffer | undefined
 }
@@ -59,7 +62,7 @@ function webSocket (name: string, finOpcode: number): Framing {
 class FramedEncoder implements Encoder {
   #bytes = Buffer.allocUnsafeSlow(64 * 1024)
   #pos = 0
-  /** A signal that is alone in its turn goes out as it is, without a copy. */
+  /** A frame for many that is alone in its turn goes out as it is, without a copy. */
   #alone: Buffer | undefined
 
   constructor (
@@ -71,20 +74,14 @@ class FramedEncoder implements Encoder {
     this.#pos = this.#encodeAt(this.#pos, frame)
   }
 
-  writeSignal (signal: SharedSignal): void {
-    let whole = signal.encoded.get(this.framing.name)
-    if (!whole) {
-      const { service, payload } = signal
-      const end = this.#encodeAt(this.#pos, { op: 'signal', service, payload })
-      whole = Buffer.from(this.#bytes.subarray(this.#pos, end))
-      signal.encoded.set(this.framing.name, whole)
-    }
-    if (this.#pos === 0 && !this.#alone) {
-      this.#alone = whole
-      return
-    }
-    if (this.#alone) this.#settle(this.#alone)
-    this.#append(whole)
+  writeSignal ({ service, payload, encoded }: SharedSignal): void {
+    this.#write(encoded.get(this.framing.name) ?? this.#encodeOnce({ op: 'signal', service, payload, roomId: '' }, encoded))
+  }
+
+  writeShared ({ frame, encoded }: SharedFrame): number {
+    const whole = encoded.get(this.framing.name) ?? this.#encodeOnce(frame, encoded)
+    this.#write(whole)
+    return whole.length
   }
 
   take (): Buffer | undefined {
@@ -97,6 +94,22 @@ class FramedEncoder implements Encoder {
     const taken = Buffer.from(this.#bytes.subarray(0, this.#pos))
     this.#pos = 0
     return taken
+  }
+
+  #encodeOnce (frame: ServerFrame, encoded: Map<string, Buffer>): Buffer {
+    const end = this.#encodeAt(this.#pos, frame)
+    const whole = Buffer.from(this.#bytes.subarray(this.#pos, end))
+    encoded.set(this.framing.name, whole)
+    return whole
+  }
+
+  #write (whole: Buffer): void {
+    if (this.#pos === 0 && !this.#alone) {
+      this.#alone = whole
+      return
+    }
+    if (this.#alone) this.#settle(this.#alone)
+    this.#append(whole)
   }
 
   #settle (whole: Buffer): void {

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Connection } from '../../actors/connection/connection.js'
-import type { Wire } from '../../actors/connection/wire.js'
+import type { SharedFrame, Wire } from '../../actors/connection/wire.js'
 import type { SharedSignal } from '../../actors/links.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Frame, ServerFrame } from '../../schemas/frames.js'
@@ -62,6 +62,7 @@ export class TcpWire implements Wire, Reader {
   get bytesOut (): number { return this.#socket.bytesWritten }
   write (frame: ServerFrame): void { tcpEncoder.write(frame) }
   writeSignal (signal: SharedSignal): void { tcpEncoder.writeSignal(signal) }
+  writeShared (shared: SharedFrame): number { return tcpEncoder.writeShared(shared) }
 
   flush (): void {
     const bytes = tcpEncoder.take()

@@ -6,6 +6,7 @@ import type { Circuit } from '../../ledger/circuit.js'
 import { userKey } from '../../schemas/apps.js'
 import type { Health } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
+import { roomClaimWanted, RoomPatterns } from '../../schemas/room-rights.js'
 import { idWanted, isId } from '../../schemas/text.js'
 import type { App } from '../apps.js'
 import type { TokenIssuer } from '../issuers.js'
@@ -190,6 +191,15 @@ function identityOf (payload: JWTPayload, { app, userClaim }: Issuer, toleranceM
   const userId = Object.hasOwn(payload, userClaim) ? payload[userClaim] : undefined
   if (!isId(userId)) throw new GatewayError('bad-token', `${userClaim}: ${idWanted}`)
   if (dev !== undefined && typeof dev !== 'string') throw new GatewayError('bad-token', 'dev: want a device id')
+  const rooms = Object.hasOwn(payload, 'rooms') ? RoomPatterns.of(payload['rooms']) : RoomPatterns.none
+  if (!rooms) throw new GatewayError('bad-token', `rooms: ${roomClaimWanted}`)
   const expiresAtMs = exp === undefined ? Infinity : Math.trunc(exp * 1_000)
-  return { userId: userKey(app, userId), deviceId: dev, tokenId: isId(jti) ? jti : '', expiresAtMs, endsAtMs: expiresAtMs + toleranceMs }
+  return {
+    userId: userKey(app, userId),
+    deviceId: dev,
+    tokenId: isId(jti) ? jti : '',
+    rooms,
+    expiresAtMs,
+    endsAtMs: expiresAtMs + toleranceMs,
+  }
 }

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net'
 import { WebSocket } from 'ws'
 import type { Connection, Incoming } from '../../actors/connection/connection.js'
 import { takeControl } from '../../actors/connection/rate.js'
-import type { Wire } from '../../actors/connection/wire.js'
+import type { SharedFrame, Wire } from '../../actors/connection/wire.js'
 import type { SharedSignal } from '../../actors/links.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { decodeFrame, decodeFrameJson } from '../../schemas/frame-codec.js'
@@ -118,6 +118,7 @@ class WebSocketWire implements Wire {
   get bytesOut (): number { return this.#socket.bytesWritten }
   write (frame: ServerFrame): void { this.#encoder.write(frame) }
   writeSignal (signal: SharedSignal): void { this.#encoder.writeSignal(signal) }
+  writeShared (shared: SharedFrame): number { return this.#encoder.writeShared(shared) }
 
   flush (): void {
     const bytes = this.#encoder.take()

@@ -44,6 +44,17 @@ t.test('token', async t => {
     t.ok(Math.abs(answer.expiresAtMs - Date.now() - 3_600_000) < 60_000)
   })
 
+  t.test('is good for the rooms that it is told', async t => {
+    const { place } = await givenGateway(t)
+    const rooms = { 'chat:*': 'rw', 'a=b': 'r' }
+    for (const given of ['chat:*=rw,a=b=r', JSON.stringify(rooms)]) {
+      const { stdout } = await run(['token', 'ann', '--rooms', given], place)
+      t.strictSame(decodeJwt(stdout.trim())['rooms'], rooms)
+    }
+    const { stdout } = await run(['token', 'ann'], place)
+    t.notOk('rooms' in decodeJwt(stdout.trim()))
+  })
+
   t.test('is signed with the secret of the environment first, for its audience', async t => {
     const { place } = await givenGateway(t)
     const env = { ...place.env, LEDGERLINE_JWT_SECRET: otherSecret, LEDGERLINE_JWT_AUDIENCE: 'us' }

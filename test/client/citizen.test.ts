@@ -86,7 +86,7 @@ t.test('A client', async t => {
     const peer = await edge.peer()
     await peer.accept()
     await ready
-    const signal = { op: 'signal' as const, service: 's', payload: Buffer.from('{"a":1}') }
+    const signal = { op: 'signal' as const, service: 's', payload: Buffer.from('{"a":1}'), roomId: '' }
     peer.send(signal)
     t.strictSame((await first).json(), { a: 1 })
     const second = client.once('signal')
@@ -181,7 +181,7 @@ t.test('A send', async t => {
     const outcomes = ['a', 'b'.repeat(2000), 'c', 'd'.repeat(2000), 'e'].map(text => client.send(text))
     const peer = await edge.peer()
     await peer.accept({ frameBytesMax: 1024 })
-    for (const i of [1, 3]) await t.rejects(outcomes[i]!, { code: 'payload-too-large', message: /2006 bytes, and 1024/ })
+    for (const i of [1, 3]) await t.rejects(outcomes[i]!, { code: 'payload-too-large', message: /2007 bytes, and 1024/ })
     for (const [seq, text] of [[1, 'a'], [2, 'c'], [3, 'e']] as const) {
       t.match(await peer.next('uplink'), { seq, payload: Buffer.from(text) })
     }

@@ -119,7 +119,7 @@ t.test('A client', async t => {
     const client = givenClient(t, [edge.url]).connect()
     const peer = await edge.peer()
     await peer.accept()
-    peer.send(downlink(1), { op: 'signal', service: 's', payload: Buffer.from('x') })
+    peer.send(downlink(1), { op: 'signal', service: 's', payload: Buffer.from('x'), roomId: '' })
     await new Promise(resolve => client.on('signal', resolve))
     const payloads: string[] = []
     client.on('downlink', ({ payload }) => payloads.push(Buffer.from(payload).toString()))

@@ -93,7 +93,7 @@ t.test('A client connects and delivers', async t => {
       const peer = await edge.peer()
       await peer.accept({ missed: 1, downlinkSeq: 1 })
       await peer.next('uplink')
-      peer.send({ op: 'signal', service: '', payload: Buffer.from('s') },
+      peer.send({ op: 'signal', service: '', payload: Buffer.from('s'), roomId: '' },
         { op: 'downlink', seq: 2, messageId: 'm', service: '', payload: Buffer.from('d'), requestedAtMs: 0 },
         { op: 'uplinkRefused', expectedSeq: 1, code: 'throttled', retryAfterMs: 1 })
       t.match(await peer.next('downlinkAck'), { seq: 2 })

@@ -17,6 +17,7 @@ t.test('The size of an uplink', async t => {
       service: text,
       payload,
       priority: fc.integer(),
+      roomId: text,
     }), (uplink: Uplink) => {
       t.equal(uplinkBytes(uplink, 'avro'), frameBytes(uplink, 0).length)
       t.equal(uplinkBytes(uplink, 'json'), Buffer.byteLength(encodeFrameJson(uplink)))
@@ -40,7 +41,7 @@ t.test('A client that speaks JSON to a gateway', async t => {
   for (const sent of early) await t.rejects(sent, { code: 'payload-too-large' })
   t.match(await behind, { seq: 1 })
   for (const payload of large) await t.rejects(client.send(payload), { code: 'payload-too-large' })
-  const frame: Uplink = { op: 'uplink', seq: 2, service: '', payload: Buffer.alloc(0), priority: 0 }
+  const frame: Uplink = { op: 'uplink', seq: 2, service: '', payload: Buffer.alloc(0), priority: 0, roomId: '' }
   const room = 65_536 - uplinkBytes(frame, 'json')
   t.match(await client.send('x'.repeat(room)), { seq: 2 }, 'what just fits goes')
   await t.rejects(client.send('x'.repeat(room + 1)), { code: 'payload-too-large' })

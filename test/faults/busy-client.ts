@@ -187,7 +187,7 @@ export class BusyClient {
   }
 
   #send ({ seq, payload }: { seq: number, payload: string }): void {
-    this.#line?.send({ op: 'uplink', seq, service: '', payload: Buffer.from(payload), priority: this.#priority })
+    this.#line?.send({ op: 'uplink', seq, service: '', payload: Buffer.from(payload), priority: this.#priority, roomId: '' })
   }
 
   #received (line: Line, frame: Frame): void {

@@ -15,7 +15,7 @@ t.test('A node with a heap of 192 MB, which 500 clients flood with the smallest 
     LEDGERLINE_OVERLOAD_WAIT_MS: '0', // it is their memory that is looked at
   })
   const flood = Buffer.concat(Array.from({ length: uplinksOfEach }, (_, i) =>
-    framed({ op: 'uplink', seq: i + 1, service: '', payload: Buffer.alloc(8), priority: 0 })))
+    framed({ op: 'uplink', seq: i + 1, service: '', payload: Buffer.alloc(8), priority: 0, roomId: '' })))
   for (let i = 0; i < clients; i++) {
     const { socket } = await connected(t, node, `user${i}`)
     socket.pause() // it never reads again

@@ -79,7 +79,7 @@ async function startFlood (t: Test, node: NodeProcess): Promise<() => void> {
     const pump = () => {
       if (socket.destroyed) return
       const bytes = Buffer.concat(Array.from({ length: uplinksOfOne }, () =>
-        framed({ op: 'uplink', seq: next++, service: '', payload: Buffer.alloc(120), priority: 0 })))
+        framed({ op: 'uplink', seq: next++, service: '', payload: Buffer.alloc(120), priority: 0, roomId: '' })))
       socket.write(bytes, () => { setTimeout(pump, 20) })
     }
     pump()

@@ -297,6 +297,6 @@ class Stubborn {
   }
 
   uplink (): void {
-    this.send({ op: 'uplink', seq: ++this.#seq, service: '', payload: Buffer.from('up'), priority: 0 })
+    this.send({ op: 'uplink', seq: ++this.#seq, service: '', payload: Buffer.from('up'), priority: 0, roomId: '' })
   }
 }

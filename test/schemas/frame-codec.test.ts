@@ -53,7 +53,7 @@ t.test('encodeFrame', async t => {
   t.test('asserts that its numbers are what the type holds', async t => {
     t.throws(() => encoded({ op: 'pong', uplinkSeq: 2 ** 53 }), RangeError)
     t.throws(() => encoded({ op: 'pong', uplinkSeq: 1.5 }), RangeError)
-    t.throws(() => encoded({ op: 'uplink', seq: 1, service: '', payload: Buffer.alloc(0), priority: 2 ** 31 }), RangeError)
+    t.throws(() => encoded({ op: 'uplink', seq: 1, service: '', payload: Buffer.alloc(0), priority: 2 ** 31, roomId: '' }), RangeError)
   })
 })
 
@@ -71,7 +71,7 @@ t.test('decodeFrame', async t => {
     }
   })
   t.test('gives a payload as a view on the input', async t => {
-    const bytes = Buffer.from('0a0006616263', 'hex')
+    const bytes = Buffer.from('0a000661626300', 'hex')
     const frame = decoded(bytes)
     bytes[3] = 0x7a
     t.equal(frame.op === 'signal' && Buffer.from(frame.payload).toString(), 'zbc')

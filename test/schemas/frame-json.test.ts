@@ -6,16 +6,16 @@ import { anyFrame, frames } from './frame-samples.js'
 
 t.test('encodeFrameJson', async t => {
   t.test('writes a payload of UTF-8 as a string', async t => {
-    t.equal(encodeFrameJson({ op: 'signal', service: 's', payload: Buffer.from('žába') }),
-      '{"op":"signal","service":"s","payload":"žába"}')
+    t.equal(encodeFrameJson({ op: 'signal', service: 's', payload: Buffer.from('žába'), roomId: '' }),
+      '{"op":"signal","service":"s","payload":"žába","roomId":""}')
   })
   t.test('writes any other payload as base64', async t => {
-    t.equal(encodeFrameJson({ op: 'signal', service: 's', payload: Buffer.of(0xff, 0xfe) }),
-      '{"op":"signal","service":"s","payload":{"base64":"//4="}}')
+    t.equal(encodeFrameJson({ op: 'signal', service: 's', payload: Buffer.of(0xff, 0xfe), roomId: '' }),
+      '{"op":"signal","service":"s","payload":{"base64":"//4="},"roomId":""}')
   })
   t.test('keeps a byte order mark in a payload', async t => {
-    t.equal(encodeFrameJson({ op: 'signal', service: '', payload: Buffer.of(0xef, 0xbb, 0xbf, 0x61) }),
-      '{"op":"signal","service":"","payload":"\ufeffa"}')
+    t.equal(encodeFrameJson({ op: 'signal', service: '', payload: Buffer.of(0xef, 0xbb, 0xbf, 0x61), roomId: '' }),
+      '{"op":"signal","service":"","payload":"\ufeffa","roomId":""}')
   })
 })
 
@@ -29,8 +29,9 @@ t.test('decodeFrameJson', async t => {
       op: 'connect', token: 't', deviceId: 'd', platform: 'unknown', client: '', sessionId: 's', downlinkSeq: 0,
     })
     t.strictSame(decodeFrameJson('{"seq":1,"payload":"x","op":"uplink"}'), {
-      op: 'uplink', seq: 1, service: '', payload: Buffer.from('x'), priority: 0,
+      op: 'uplink', seq: 1, service: '', payload: Buffer.from('x'), priority: 0, roomId: '',
     })
+    t.strictSame(decodeFrameJson('{"op":"join","roomId":"chat:7"}'), { op: 'join', roomId: 'chat:7', roomSeq: -1 })
     t.strictSame(decodeFrameJson('{"op":"disconnect"}'), { op: 'disconnect', endSession: false })
   })
   t.test('ignores fields that it does not know', async t => {

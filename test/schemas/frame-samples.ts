@@ -39,7 +39,7 @@ export const anyFrame: fc.Arbitrary<Frame> = fc.oneof(
     serverTimeMs: long,
   }, { noNullPrototype: true }),
   fc.record({
-    op: fc.constant('uplink' as const), seq: long, service: text, payload: bytes, priority: int,
+    op: fc.constant('uplink' as const), seq: long, service: text, payload: bytes, priority: int, roomId: text,
   }, { noNullPrototype: true }),
   fc.record({ op: fc.constant('uplinkAck' as const), seq: long, userSeqs: fc.array(long) }, { noNullPrototype: true }),
   fc.record({
@@ -47,5 +47,18 @@ export const anyFrame: fc.Arbitrary<Frame> = fc.oneof(
   }, { noNullPrototype: true }),
   fc.record({
     op: fc.constant('migrate' as const), withinMs: int, endpoints: fc.array(text), reason: text,
+  }, { noNullPrototype: true }),
+  fc.record({
+    op: fc.constant('post' as const),
+    roomId: text,
+    roomSeq: long,
+    messageId: text,
+    from: text,
+    service: text,
+    payload: bytes,
+    postedAtMs: long,
+  }, { noNullPrototype: true }),
+  fc.record({
+    op: fc.constant('joined' as const), roomId: text, roomSeq: long, missed: long,
   }, { noNullPrototype: true })
 )

@@ -70,7 +70,7 @@ function common (target, frame, uplink) {
 function templates (payload, frame, offsetOf, mask) {
   const bySeqBytes = []
   for (let seqBytes = 1; seqBytes <= seqBytesMax; seqBytes++) {
-    const body = Buffer.concat([Buffer.of(op.uplink), Buffer.alloc(seqBytes), bytesOf(''), bytesOf(payload), long(0)])
+    const body = Buffer.concat([Buffer.of(op.uplink), Buffer.alloc(seqBytes), bytesOf(''), bytesOf(payload), long(0), bytesOf('')])
     bySeqBytes[seqBytes] = { bytes: frame(body), seqAt: offsetOf(body.length) + 1 }
   }
   return seq => {

@@ -44,7 +44,7 @@ t.test('A raw TCP stream', async t => {
 
   t.test('may have frames of exactly the bound', async t => {
     const { client } = await connected(t, node, 'TCP', 'exact')
-    const payload = 'x'.repeat(4096 - 6) // opcode, seq, service, priority and two bytes of length
+    const payload = 'x'.repeat(4096 - 7) // opcode, seq, service, priority, roomId and two bytes of length
     client.send({ op: 'uplink', seq: 1, payload })
     t.strictSame(await ackedUpTo(client, 1), [1])
     client.send({ op: 'uplink', seq: 2, payload: payload + 'x' })

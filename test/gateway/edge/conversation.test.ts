@@ -84,7 +84,7 @@ for (const dialect of dialects) {
     t.test('gets a signal once, and never again', async t => {
       const { client: first } = await connected(t, node, dialect, 'signalled')
       await node.signal('signalled', 'now', { service: 'typing' })
-      t.strictSame(await first.next(), { op: 'signal', service: 'typing', payload: 'now' })
+      t.strictSame(await first.next(), { op: 'signal', service: 'typing', payload: 'now', roomId: '' })
       await alive(t, first)
       await node.gone(() => { first.destroy() })
       await until('the routing table has heard of it', async () =>

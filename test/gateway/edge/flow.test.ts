@@ -16,7 +16,7 @@ async function given (
 }
 
 async function send (client: GivenConnection, seq: number, bytes: number): Promise<void> {
-  const frame: Frame = { op: 'uplink', seq, service: '', payload: Buffer.alloc(bytes), priority: 0 }
+  const frame: Frame = { op: 'uplink', seq, service: '', payload: Buffer.alloc(bytes), priority: 0, roomId: '' }
   client.received(frame)
   await turn()
 }

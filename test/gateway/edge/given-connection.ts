@@ -13,6 +13,7 @@ import { Edge } from '../../../gateway/edge/edge.js'
 import { GatewayError } from '../../../schemas/errors.js'
 import type { ConnectionClosed, Entry } from '../../../schemas/facts.js'
 import type { Frame, ServerFrame } from '../../../schemas/frames.js'
+import { RoomPatterns } from '../../../schemas/room-rights.js'
 import { until } from '../node.js'
 
 const unlimited = new Flow({ byteRate: 0, byteBurst: 0, userByteRate: 0, userFrameRate: 0 })
@@ -47,6 +48,10 @@ export function givenConnection (
     bytesOut: 0,
     write (frame) { written.push(frame) },
     writeSignal () {},
+    writeShared ({ frame }) {
+      written.push(frame)
+      return 0
+    },
     flush () {},
     pause () { paused = true },
     resume () { paused = false },
@@ -184,7 +189,7 @@ export function givenConnection (
 export type GivenConnection = ReturnType<typeof givenConnection>
 
 export function identity (more: Partial<Identity> = {}): Identity {
-  return { userId: 'ann', deviceId: undefined, tokenId: '', expiresAtMs: Infinity, endsAtMs: Infinity, ...more }
+  return { userId: 'ann', deviceId: undefined, tokenId: '', rooms: RoomPatterns.none, expiresAtMs: Infinity, endsAtMs: Infinity, ...more }
 }
 
 function bytesOf (frames: Frame[]): number {
@@ -206,7 +211,7 @@ export function ping (more: { downlinkSeq?: number, silentMs?: number } = {}): F
 
 export function uplinks (from: number, to: number): Frame[] {
   return Array.from({ length: to - from + 1 }, (_, i): Frame =>
-    ({ op: 'uplink', seq: from + i, service: '', payload: Buffer.of(), priority: 0 }))
+    ({ op: 'uplink', seq: from + i, service: '', payload: Buffer.of(), priority: 0, roomId: '' }))
 }
 
 export async function verified (client: GivenConnection, more: Partial<Identity> = {}): Promise<void> {

@@ -19,7 +19,7 @@ async function given (
 }
 
 function large (seq: number, bytes = 60_000): Frame {
-  return { op: 'uplink', seq, service: '', payload: Buffer.alloc(bytes), priority: 0 }
+  return { op: 'uplink', seq, service: '', payload: Buffer.alloc(bytes), priority: 0, roomId: '' }
 }
 
 /** Sends as fast as it is read, up to `seqMax`. @returns the last seq that was sent */

@@ -23,9 +23,9 @@ t.test('A client of hand-written bytes over TCP', async t => {
     client.send(connect)
     t.match(await hex(client), connected('00 00 00 00'))
 
-    client.send('0000000a 03 02 0863686174 0268 00') // uplink 1 to `chat`: `h`, written as 4 and 1 bytes
+    client.send('0000000b 03 02 0863686174 0268 00 00') // uplink 1 to `chat`: `h`, written as 4 and 1 bytes
     t.equal(await hex(client), '0402020200', 'uplinkAck: seq 1, one userSeq, 1')
-    client.send('00000005 03 04 00 00 00', '0000000c 03 06 00 0e 00ff00ff00ff00 01')
+    client.send('00000006 03 04 00 00 00 00', '0000000d 03 06 00 0e 00ff00ff00ff00 01 00')
     const acks = await hex(client)
     if (acks === '0404020400') t.equal(await hex(client), '0406020600', 'uplinkAck: seq 3 with userSeq 3')
     else t.equal(acks, '040604040600', 'uplinkAck: seq 3, two userSeqs, 2 and 3')
@@ -49,7 +49,7 @@ t.test('A client of hand-written bytes over TCP', async t => {
   t.test('may cut its frames anywhere', async t => {
     const node = await startTestNode(t)
     const client = await TcpClient.open(t, node)
-    const bytes = Buffer.from(`${connect} 0000000a 03 02 0863686174 0268 00 00000003 08 00 00`.replaceAll(' ', ''), 'hex')
+    const bytes = Buffer.from(`${connect} 0000000b 03 02 0863686174 0268 00 00 00000003 08 00 00`.replaceAll(' ', ''), 'hex')
     for (const byte of bytes) {
       client.write(Buffer.of(byte))
       await new Promise(resolve => setImmediate(resolve))

@@ -91,6 +91,8 @@ t.test('A frame', async t => {
     downlinkAck: [{ seq: 9 }, `${waiting}, ${ends}, ${ends}, ${over}`],
     downlinkSkipped: [{ seq: 9, reason: '' }, `${waiting}, ${ends}, ${ends}, ${over}`],
     ping: [ping(), `${waiting}, open pong, leaving pong, ${over}`],
+    join: [{ roomId: 'r', roomSeq: -1 }, `${waiting}, ${ends}, ${ends}, ${over}`],
+    leave: [{ roomId: 'r' }, `${waiting}, ${ends}, ${ends}, ${over}`],
     token: [{ token: 't' }, `${notFirst}, verifying waits, ${ends}, open verifies, leaving verifies, ${over}`],
     disconnect: [
       { endSession: false },
@@ -107,6 +109,9 @@ t.test('A frame', async t => {
     redirect: [{}, `${waiting}, ${ends}, ${ends}, ${over}`],
     kick: [{}, `${waiting}, ${ends}, ${ends}, ${over}`],
     error: [{}, `${waiting}, ${ends}, ${ends}, ${over}`],
+    joined: [{}, `${waiting}, ${ends}, ${ends}, ${over}`],
+    left: [{}, `${waiting}, ${ends}, ${ends}, ${over}`],
+    post: [{ payload: Buffer.of() }, `${waiting}, ${ends}, ${ends}, ${over}`],
     tokenAccepted: [{}, `${waiting}, ${ends}, ${ends}, ${over}`],
   }
   t.strictSame(new Set([...Object.keys(frames), 'uplink']), new Set(Object.keys(frameRules)), 'all of them')

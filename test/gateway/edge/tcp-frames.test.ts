@@ -7,7 +7,7 @@ import { mutate } from '../../schemas/mutations.js'
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
 
 /** ping, uplink 1 `hi`, disconnect */
-const three = hex('00000003 08 00 00  00000007 03 02 00 04 6869 00  00000002 0f 01')
+const three = hex('00000003 08 00 00  00000008 03 02 00 04 6869 00 00  00000002 0f 01')
 
 function taken (bytes: Buffer, frameBytesMax = 64) {
   const frames: Frame[] = []
@@ -20,7 +20,7 @@ t.test('takeFrames', async t => {
     const { frames, partial, error } = taken(three)
     t.strictSame(frames, [
       { op: 'ping', downlinkSeq: 0, silentMs: 0 },
-      { op: 'uplink', seq: 1, service: '', payload: Buffer.from('hi'), priority: 0 },
+      { op: 'uplink', seq: 1, service: '', payload: Buffer.from('hi'), priority: 0, roomId: '' },
       { op: 'disconnect', endSession: true },
     ])
     t.equal(partial, undefined)
@@ -30,8 +30,8 @@ t.test('takeFrames', async t => {
   t.test('leaves the frame that is not whole, and says how long it will be', async t => {
     t.match(taken(three.subarray(0, 3)), { ops: [], partial: hex('000000'), partialBytes: 0 })
     t.match(taken(three.subarray(0, 9)), { ops: ['ping'], partial: hex('0000'), partialBytes: 0 })
-    t.match(taken(three.subarray(0, 11)), { ops: ['ping'], partial: hex('00000007'), partialBytes: 11 })
-    t.match(taken(three.subarray(0, 17)), { ops: ['ping'], partial: hex('00000007 03 02 00 04 6869'), partialBytes: 11 })
+    t.match(taken(three.subarray(0, 11)), { ops: ['ping'], partial: hex('00000008'), partialBytes: 12 })
+    t.match(taken(three.subarray(0, 17)), { ops: ['ping'], partial: hex('00000008 03 02 00 04 6869'), partialBytes: 12 })
   })
 
   t.test('refuses a length out of bounds, and keeps what came before it', async t => {
@@ -41,7 +41,7 @@ t.test('takeFrames', async t => {
       t.equal(error?.code, 'bad-frame')
       t.equal(partial, undefined)
     }
-    const longest = Buffer.concat([hex('00000040 03 02 00 76'), Buffer.alloc(59, 0x61), hex('00')])
+    const longest = Buffer.concat([hex('00000040 03 02 00 74'), Buffer.alloc(58, 0x61), hex('00 00')])
     t.strictSame(taken(longest).ops, ['uplink'])
   })
 

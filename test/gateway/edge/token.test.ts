@@ -248,11 +248,21 @@ t.test('A token', async t => {
 
   t.test('that is over is taken within the tolerance, and lasts until its end', async t => {
     const exp = nowS() - 4
-    t.strictSame(await verify({ exp }), {
+    t.match(await verify({ exp }), {
       userId: 'ann', deviceId: undefined, tokenId: '', expiresAtMs: exp * 1_000, endsAtMs: exp * 1_000 + 30_000,
     })
     await t.rejects(verify({ exp: nowS() - 31 }), { code: 'token-expired' })
     t.match(await verify({}), { expiresAtMs: Infinity, endsAtMs: Infinity })
+  })
+
+  t.test('says what its user may do in rooms, and is bad where that can not be read', async t => {
+    const { rooms } = await verify({ rooms: { 'chat:*': 'rw', news: 'r' } })
+    t.ok(rooms.may('w', 'chat:7'))
+    t.notOk(rooms.may('w', 'news'))
+    t.notOk((await verify({})).rooms.may('r', 'news'), 'without the claim there are no rooms')
+    for (const wrong of ['chat:*', null, ['chat:*'], { 'chat:*': 'x' }, { 'a*b': 'r' }]) {
+      await t.rejects(verify({ rooms: wrong }), { code: 'bad-token', message: /^rooms: want an object/ })
+    }
   })
 
   t.test('of times that are no numbers is bad', async t => {
