@@ -2,20 +2,21 @@ import fastifyWebSocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Writable } from 'node:stream'
 import { WebSocket } from 'ws'
-import type { Connection, Incoming } from '../../actors/connection/connection.js'
+import type { Connection } from '../../actors/connection/connection.js'
 import { takeControl } from '../../actors/connection/rate.js'
 import type { SharedFrame, Wire } from '../../actors/connection/wire.js'
 import type { SharedSignal } from '../../actors/links.js'
 import { GatewayError } from '../../schemas/errors.js'
-import { decodeFrame, decodeFrameJson } from '../../schemas/frame-codec.js'
-import type { ServerFrame } from '../../schemas/frames.js'
+import type { Frame, ServerFrame } from '../../schemas/frames.js'
 import type { OriginRule } from '../origins.js'
 import { addressOf, type Client, clientOf, clientOfSocket, namedClient } from './clients.js'
 import type { Door } from './door.js'
 import type { Edge } from './edge.js'
 import { type Encoder, webSocketEncoder, webSocketJsonEncoder } from './encoders.js'
 import { startReading, stopReading } from './handle.js'
+import { avroMessages, jsonMessages, type MessageKind, takeMessages } from './websocket-frames.js'
 import { AcceptTimes, avroProtocol, checkUpgrade, chooseProtocol } from './upgrade.js'
 
 const none: never[] = []
@@ -89,11 +90,11 @@ class WebSocketWire implements Wire {
   readonly #edge: Edge
   readonly #connection: Connection
   readonly #encoder: Encoder
-  readonly #json: boolean
+  readonly #kind: MessageKind
   /** Pings that this turn has to answer. */
   #pongs: Buffer[] | undefined
   /** What the read under way has brought. */
-  #frames: Incoming[] = none
+  #frames: Frame[] = none
   #messageBytes = 0
   #ended = false
   /** The closing handshake is on: what the client still sends is read, or the kernel would answer it with a reset. */
@@ -107,8 +108,9 @@ class WebSocketWire implements Wire {
     this.#client = client
     this.#socket = socket
     this.#edge = edge
-    this.#json = ws.protocol !== avroProtocol
-    this.#encoder = this.#json ? webSocketJsonEncoder : webSocketEncoder
+    const isAvro = ws.protocol === avroProtocol
+    this.#kind = isAvro ? avroMessages : jsonMessages
+    this.#encoder = isAvro ? webSocketEncoder : webSocketJsonEncoder
     this.#connection = edge.accept(this, network, acceptedAt)
   }
 
@@ -153,27 +155,35 @@ class WebSocketWire implements Wire {
 
   destroy (): void { this.#ws.terminate() }
 
-  read (data: Buffer, isBinary: boolean): void {
+  /**
+   * One read of the socket. Messages that are whole are taken right off it: what ws does for each of them costs more
+   * than all else at the edge (docs/decisions/0030-whole-messages.md). ws has the rest, and all while it is within a
+   * message.
+   */
+  read (chunk: Buffer): void {
+    const receiver = receiverOf(this.#ws)
+    if (!receiver.writable) return // it has seen the close frame, or what breaks RFC 6455
+    const taken = this.#ended || !isBetweenMessages(receiver) ? 0 : this.#take(chunk)
+    if (taken < chunk.length && !receiver.write(taken === 0 ? chunk : chunk.subarray(taken))) this.#socket.pause()
+    if (this.#ended) return
+    const { reading } = this.#connection
+    reading.hasRead(this.#connection, chunk.length)
+    reading.keepsPartial(this.#connection, receiver._bufferedBytes + receiver._messageLength)
+    if (this.#frames.length > 0) this.#pass(chunk.length)
+  }
+
+  /** From ws: a message that came in pieces, or behind one that did, or behind a control frame. A view, or a copy. */
+  message (data: Buffer, isBinary: boolean): void {
     if (this.#ended) return
     try {
-      if (isBinary === this.#json) throw new GatewayError('bad-frame', wrongKind(isBinary))
-      const frame = this.#json ? decodeFrameJson(data.toString()) : decodeFrame(data, 0, data.length)
+      if (isBinary !== (this.#kind === avroMessages)) throw new GatewayError('bad-frame', wrongKind(isBinary))
+      const frame = this.#kind.decode(data, 0, data.length)
       if (this.#frames.length === 0) this.#frames = [frame]
       else this.#frames.push(frame)
       this.#messageBytes += data.length
     } catch (err) {
       this.#bad(err as GatewayError)
     }
-  }
-
-  /** ws has taken `bytes` off the socket, and given us what messages are whole: views on them, or copies. */
-  hasRead (bytes: number): void {
-    if (this.#ended) return
-    const { reading } = this.#connection
-    const { _bufferedBytes, _messageLength } = (this.#ws as unknown as { _receiver: Receiver })._receiver
-    reading.hasRead(this.#connection, bytes)
-    reading.keepsPartial(this.#connection, _bufferedBytes + _messageLength)
-    if (this.#frames.length > 0) this.#pass(bytes)
   }
 
   pinged (data: Buffer): void {
@@ -205,6 +215,15 @@ class WebSocketWire implements Wire {
     this.#edge.closed(this.#connection, clean)
   }
 
+  /** @returns how many bytes of the read have been dealt with */
+  #take (chunk: Buffer): number {
+    if (this.#frames.length === 0) this.#frames = []
+    const { bytes, error } = takeMessages(chunk, this.#kind, this.#edge.context.limits.frameBytesMax, this.#frames)
+    this.#messageBytes += bytes
+    if (error) this.#bad(error)
+    return bytes
+  }
+
   /** The connection is given the frames of one read. They are views on its buffer, and keep `bytes` of it at least. */
   #pass (bytes: number): void {
     this.#connection.received(this.#frames, Math.max(bytes, this.#messageBytes))
@@ -224,8 +243,22 @@ class WebSocketWire implements Wire {
   }
 }
 
-/** What ws keeps of a message that is not whole: of its frame, and of the fragments before that. */
-interface Receiver { readonly _bufferedBytes: number, readonly _messageLength: number }
+/** What ws reads with, and what that keeps of a message that is not whole: of its frame, and of fragments before it. */
+interface Receiver extends Writable {
+  readonly _bufferedBytes: number
+  readonly _messageLength: number
+  /** 0: a header is next. */
+  readonly _state: number
+  /** Opcode of the message whose fragments come; 0 for none. */
+  readonly _fragmented: number
+}
+
+function receiverOf (ws: WebSocket): Receiver { return (ws as unknown as { _receiver: Receiver })._receiver }
+
+/** Should ws ever name these otherwise, this is never true, and it reads everything. */
+function isBetweenMessages ({ _state, _bufferedBytes, _fragmented }: Receiver): boolean {
+  return _state === 0 && _bufferedBytes === 0 && _fragmented === 0
+}
 
 /** What ws means by its close codes. */
 const brokenRules: Readonly<Record<number, string>> = {
@@ -260,15 +293,15 @@ function attach (ws: ClientSocket, socket: Socket, wire: WebSocketWire): void {
   ws.on('error', onError)
   ws.on('close', onClose)
   socket.on('drain', onDrain)
-  socket.on('data', onData) // after ws's own
+  socket.removeAllListeners('data').on('data', onData) // ws is given what is for it
 }
 
 function onMessage (this: WebSocket, data: unknown, isBinary: boolean): void {
-  (this as ClientSocket).wire!.read(data as Buffer, isBinary)
+  (this as ClientSocket).wire!.message(data as Buffer, isBinary)
 }
 function onPing (this: WebSocket, data: Buffer): void { (this as ClientSocket).wire!.pinged(data) }
 function onPong (this: WebSocket): void { (this as ClientSocket).wire!.ponged() }
 function onError (): void { /* 'close' follows */ }
 function onClose (this: WebSocket, code: number): void { (this as ClientSocket).wire!.closed(code !== 1006) }
-function onData (this: Socket, chunk: Buffer): void { (this as WiredSocket).wire.hasRead(chunk.length) }
+function onData (this: Socket, chunk: Buffer): void { (this as WiredSocket).wire.read(chunk) }
 function onDrain (this: Socket): void { (this as WiredSocket).wire.drained() }

@@ -17,7 +17,8 @@ export function mutate (seed: number): (original: Buffer) => Buffer {
   }
 }
 
-function mulberry32 (seed: number): (below: number) => number {
+/** Numbers from 0 to `below - 1`; the same ones for the same seed. */
+export function mulberry32 (seed: number): (below: number) => number {
   return below => {
     seed = seed + 0x6d2b79f5 | 0
     let mixed = Math.imul(seed ^ seed >>> 15, 1 | seed)
