@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import { userKey } from '../../schemas/apps.js'
 import { GatewayError } from '../../schemas/errors.js'
@@ -82,6 +83,23 @@ export function callerId ({ caller }: FastifyRequest): string { return caller?.i
 export function takeRecipients ({ caller }: FastifyRequest, count: number): void {
   take(caller?.recipients, count, caller, 'recipients')
   take(caller?.ofApp?.recipients, count, caller, 'recipients', true)
+}
+
+/** How many recipients the caller may name at once without having the others of his app wait for a second. */
+export function recipientsAtOnce ({ caller }: FastifyRequest, max: number): number {
+  const quotas = [caller?.recipients, caller?.ofApp?.recipients]
+  return Math.min(max, ...quotas.map(quota => quota === undefined ? max : Math.max(1, Math.floor(quota.perSecond / 4))))
+}
+
+/** As `takeRecipients`, but that it waits until the caller may: for one who is held back where others are refused. */
+export async function awaitRecipients ({ caller }: FastifyRequest, count: number, signal: AbortSignal): Promise<void> {
+  for (const quota of [caller?.recipients, caller?.ofApp?.recipients]) {
+    for (;;) {
+      const waitMs = quota?.take(count, performance.now()) ?? 0
+      if (waitMs === 0) break
+      await wait(waitMs, undefined, { signal })
+    }
+  }
 }
 
 function take (quota: Quota | undefined, count: number, caller: Caller | null, what: string, isOfApp = false): void {

@@ -3,6 +3,11 @@ import { GatewayError } from '../../schemas/errors.js'
 
 const roomBytesMin = 4_096
 
+/** A payload may be escaped to six times its bytes, and a thousand user ids come with it. */
+export function bodyBytesMax (frameBytesMax: number): number {
+  return Math.max(1_048_576, 6 * frameBytesMax + 524_288)
+}
+
 /**
  * A request's body, in one buffer that grows as bytes come. Node hands out an object for each chunk, which takes a
  * hundred bytes and more however small it is: a body in chunks of one byte that is kept in these takes that for each.

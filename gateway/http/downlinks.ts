@@ -1,42 +1,22 @@
-import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import type { DownlinkCommand } from '../../schemas/records.js'
-import { filterItemsMax, sizeRefusalOf, ttlMsDefault, ttlMsMax, usersMax } from '../downlink-command.js'
-import type { PushAnswer } from '../push.js'
+import { GatewayError } from '../../schemas/errors.js'
+import { sizeRefusalOf, usersMax } from '../downlink-command.js'
 import { takeRecipients } from './auth.js'
+import { type DownlinkMessage, messageOf, messageSchema } from './downlink-message.js'
+import { type DownlinksOptions, sendingToMany } from './downlinks-many.js'
 import { errorAnswers } from './errors.js'
-import type { JsonPayload } from '../../schemas/payload.js'
-import { decodePayload, payloadSchema } from './payload.js'
-import { idSchema, platformSchema, serviceSchema } from './shapes.js'
+import { ndjsonType } from './readers.js'
+import { idSchema } from './shapes.js'
 
-export interface DownlinksOptions {
-  /**
-   * Resolves once every user's request is durable, or a signal was handed on.
-   *
-   * @throws GatewayError `ledger-unavailable` where nothing at all was stored
-   */
-  readonly push: (command: DownlinkCommand, tellsRepeats: boolean) => Promise<PushAnswer>
-  readonly frameBytesMax: number
-}
+export type { DownlinksOptions } from './downlinks-many.js'
 
-interface DownlinkBody {
-  readonly to: { readonly userIds: readonly string[] }
-  readonly messageId?: string
-  readonly service: string
-  readonly payload: JsonPayload
-  readonly ttlMs: number
-  readonly delivery: DownlinkCommand['delivery']
-  readonly platforms: readonly string[]
-  readonly exceptDevices: readonly string[]
-  readonly devices: readonly string[]
-}
+interface DownlinkBody extends DownlinkMessage { readonly to: { readonly userIds: readonly string[] } }
 
 export const userIdsSchema = { type: 'array', minItems: 1, maxItems: usersMax, uniqueItems: true, items: idSchema }
 
 const bodySchema = {
-  type: 'object',
-  required: ['to', 'payload'],
-  additionalProperties: false,
+  ...messageSchema,
+  required: ['to', ...messageSchema.required],
   properties: {
     to: {
       type: 'object',
@@ -44,43 +24,7 @@ const bodySchema = {
       additionalProperties: false,
       properties: { userIds: userIdsSchema },
     },
-    messageId: { ...idSchema, description: 'idempotency key within each user; drawn where it is absent' },
-    service: { ...serviceSchema, default: '' },
-    payload: payloadSchema,
-    ttlMs: {
-      type: 'integer',
-      minimum: 1,
-      maximum: ttlMsMax,
-      default: ttlMsDefault,
-      description: 'how long it is kept for delivery',
-    },
-    delivery: {
-      type: 'string',
-      enum: ['durable', 'signal'],
-      default: 'durable',
-      description: 'a signal is sent at most once and never stored',
-    },
-    platforms: {
-      type: 'array',
-      maxItems: filterItemsMax,
-      items: platformSchema,
-      default: [],
-      description: 'only to sessions of these; empty for all',
-    },
-    devices: {
-      type: 'array',
-      maxItems: filterItemsMax,
-      items: idSchema,
-      default: [],
-      description: 'only to these devices; empty for all',
-    },
-    exceptDevices: {
-      type: 'array',
-      maxItems: filterItemsMax,
-      items: idSchema,
-      default: [],
-      description: 'not to these devices, also where `devices` names them',
-    },
+    ...messageSchema.properties,
   },
 }
 
@@ -105,29 +49,56 @@ const answerSchema = {
   },
 }
 
-/** `POST /v1/downlinks`: a message to some users, durable or at most once. */
+const linesDescription = 'The message is the first line, without `to`: `{ "messageId": "m1", "payload": "hi" }`. ' +
+  'Each line after that names a user, any number of them: `{ "userId": "ann" }`. With `"answers": "failed"` in ' +
+  'the first line only those are told that are `rejected` or `conflict`.'
+
+const answerLinesDescription = '`{ messageId }`; for each user, as it is stored, what an answer in JSON has of him, with ' +
+  'the `line` that names him; `{ progress }` now and then; at last `{ totals }`, with an `error` where the lines ' +
+  'behind those were not taken. A line that names no user is `rejected`, with a `message`, and the others are not.'
+
+/** `POST /v1/downlinks`: a message to some users, durable or at most once; in lines to any number of them. */
 export async function downlinksRoutes (app: FastifyInstance, options: DownlinksOptions): Promise<void> {
-  app.post<{ Body: DownlinkBody }>('/v1/downlinks', {
-    schema: {
-      summary: 'Send to users',
-      tags: ['messages'],
-      body: bodySchema,
-      response: {
-        202: answerSchema,
-        ...errorAnswers('bad-request', 'unauthorized', 'payload-too-large', 'ledger-unavailable'),
-      },
-    },
-  }, async (request, reply) => {
-    const command = commandOf(request.body, request.app)
-    const refusal = sizeRefusalOf(command, options.frameBytesMax)
-    if (refusal) throw refusal
-    takeRecipients(request, command.userIds.length)
-    return await reply.code(202).send(await options.push(command, request.body.messageId !== undefined))
+  // Of its own: no other route takes lines.
+  await app.register(async scope => {
+    scope.addContentTypeParser(ndjsonType, (_request, body, done) => { done(null, body) })
+    addRoute(scope, options)
   })
 }
 
-function commandOf (body: DownlinkBody, app: string): DownlinkCommand {
-  const { to, messageId = randomUUID(), service, ttlMs, delivery, platforms, exceptDevices, devices } = body
-  const payload = decodePayload(body.payload)
-  return { messageId, app, userIds: to.userIds, service, payload, ttlMs, delivery, platforms, exceptDevices, devices }
+function addRoute (app: FastifyInstance, options: DownlinksOptions): void {
+  const sendToMany = sendingToMany(app, options)
+  app.post<{ Body: DownlinkBody }>('/v1/downlinks', {
+    schema: {
+      summary: 'Send to users',
+      description: 'To a thousand at most in JSON, to any number of them in lines.',
+      tags: ['messages'],
+      body: {
+        content: {
+          'application/json': { schema: bodySchema },
+          [ndjsonType]: { schema: { description: linesDescription } },
+        },
+      },
+      response: {
+        202: {
+          description: 'For each user what became of it',
+          content: {
+            'application/json': { schema: answerSchema },
+            [ndjsonType]: { schema: { type: 'string', description: answerLinesDescription } },
+          },
+        },
+        ...errorAnswers('bad-request', 'unauthorized', 'payload-too-large', 'overloaded', 'ledger-unavailable'),
+      },
+    },
+  }, async (request, reply) => {
+    if (request.mediaType === ndjsonType) return await sendToMany(request, reply)
+    // Fastify validates a body of a type that the schema names, and there is none without a body.
+    if (request.mediaType === undefined) throw new GatewayError('bad-request', 'body must be object')
+    const { to: { userIds }, ...message } = request.body
+    const command = { ...messageOf(message, request.app), userIds }
+    const refusal = sizeRefusalOf(command, options.frameBytesMax)
+    if (refusal) throw refusal
+    takeRecipients(request, userIds.length)
+    return await reply.code(202).send(await options.push(command, message.messageId !== undefined))
+  })
 }

@@ -69,11 +69,13 @@ function waitSecondsOf (err: Error): number {
   return err instanceof GatewayError ? Math.max(1, Math.ceil(err.retryAfterMs / 1_000)) : 1
 }
 
-function notJson ({ headers }: FastifyRequest): GatewayError {
+function notJson ({ headers, routeOptions }: FastifyRequest): GatewayError {
   const given = headers['content-type']
+  const { content = { 'application/json': {} } } = (routeOptions?.schema?.body ?? {}) as { content?: object }
+  const wanted = Object.keys(content).join(' or ')
   return new GatewayError('unsupported-media-type', given === undefined
-    ? 'want the header content-type: application/json'
-    : `got content-type: ${given}, want application/json`)
+    ? `want the header content-type: ${wanted}`
+    : `got content-type: ${given}, want ${wanted}`)
 }
 
 /**
@@ -121,7 +123,8 @@ export function endWithError (socket: Duplex, error: GatewayError): void {
   socket.end(`HTTP/1.1 ${answer.statusCode} ${answer.error}\r\n${lines.join('')}\r\n${body}`)
 }
 
-function describe (err: FastifyError | Error): ErrorAnswer {
+/** What an answer says of an error; of one that is not the caller's nothing but that. */
+export function describe (err: FastifyError | Error): ErrorAnswer {
   if (err instanceof GatewayError && err.statusCode !== null) return answerOf(err.statusCode, err.code, err.message)
   const status = 'statusCode' in err && typeof err.statusCode === 'number' ? err.statusCode : 500
   if (status >= 400 && status < 500) return answerOf(status, codeOf(status), err.message)

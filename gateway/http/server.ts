@@ -15,6 +15,7 @@ import { backupsRoutes } from './backups.js'
 import type { BackupsOptions } from './backups.js'
 import { bansRoutes } from './bans.js'
 import type { BansOptions } from './bans.js'
+import { bodyBytesMax } from './body.js'
 import { answerBrowsers, safeHeaders } from './browsers.js'
 import { connectionsRoutes } from './connections.js'
 import type { ConnectionsOptions } from './connections.js'
@@ -120,8 +121,7 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
     clientErrorHandler: (err, socket) => { answerClientError(err, socket, proxied?.headerRefused) },
   }) as unknown as FastifyInstance
   app.setErrorHandler(answerError)
-  // A payload may be escaped to six times its bytes, and a thousand user ids come with it.
-  parseJsonStrictly(app, Math.max(1_048_576, 6 * deps.frameBytesMax + 524_288))
+  parseJsonStrictly(app, bodyBytesMax(deps.frameBytesMax))
   app.addSchema(errorSchema)
   endRefusedUpgrades(app)
   answerBrowsers(app, deps.isAllowedOrigin)

@@ -9,11 +9,15 @@ import { networkOf } from '../edge/network.js'
 import { Newcomers } from '../edge/newcomers.js'
 import type { ServerTls } from '../server-tls.js'
 import { endWithError, HttpError } from './errors.js'
+import { Incoming } from './incoming.js'
 import { type Proxied, takeProxyHeaders } from './proxied.js'
 
 /** What a socket of the HTTP port may hold. Most of it is open to everybody, so nothing here asks for a key. */
 export interface SocketLimits {
-  /** For a whole request to come in, from accept or from its first byte; also how long a stranger's socket may idle. */
+  /**
+   * For the head of a request to come in, from accept or from its first byte, and for its body from then on; also how
+   * long a stranger's socket may idle.
+   */
   readonly requestMs: number
   /** How long the socket of somebody with an API key may idle: longer than load balancers keep theirs. */
   readonly keptAliveMs: number
@@ -43,6 +47,7 @@ export const connectPath = '/v1/connect'
 interface Visitor {
   /** Requests that are not answered yet. */
   underWay: number
+  readonly incoming: Incoming
   /** Where it is counted while it is one. */
   readonly strangers: Newcomers<Socket>
   /** What it counts for by an address; undefined for none. */
@@ -67,6 +72,16 @@ export function vouchFor (socket: Socket): void {
 export function countFor (socket: Socket, ip: string): void {
   const { strangers, countsAs } = visitors.get(socket)!
   strangers.move(socket, countsAs(ip))
+}
+
+/** For a route that reads a body as it deals with it: the clock for all of it stops, and the route has its own. */
+export function takesItsTime (request: IncomingMessage): void { visitors.get(request.socket)?.incoming.end(request) }
+
+/** Such a route reads no further: what is left of the body is dropped, and has the time of a whole one. */
+export function dropRest (request: IncomingMessage): void {
+  if (request.complete) return
+  visitors.get(request.socket)?.incoming.begin(request)
+  request.resume()
 }
 
 /** Whether Node took the socket of `request` away from its parser. */
@@ -147,7 +162,7 @@ export function boundedServer (
   const options = {
     IncomingMessage: Request,
     headersTimeout: requestMs,
-    requestTimeout: requestMs,
+    requestTimeout: 0, // see `Incoming`
     keepAliveTimeout: keptAliveMs,
     connectionsCheckingInterval: Math.max(50, requestMs / 10),
     requireHostHeader: false, // that answer would not be JSON; requireHttp11 gives it
@@ -161,7 +176,9 @@ export function boundedServer (
       return
     }
     if (visitor.underWay++ === 0) strangers.setIdle(socket, false)
+    incoming.begin(request)
     response.once('close', () => {
+      if (request.complete) incoming.end(request) // else its rest is still coming, answered or not
       if (--visitor.underWay > 0 || socket.destroyed) return
       strangers.setIdle(socket, true)
       if (closing.has(server)) socket.destroySoon()
@@ -173,6 +190,7 @@ export function boundedServer (
   const server = tls ? tlsServer(options, requestMs, tls, onRequest) : createServer(options, onRequest)
   // Node would leave out all behind the 2,000th, and nobody would see that one came twice. Their bytes are bounded.
   server.maxHeadersCount = 0
+  const incoming = new Incoming(server, requestMs)
   server.on('checkExpectation', onRequest) // Node's answer would not be JSON; requireHttp11 gives it
 
   socketsOf.set(server, sockets)
@@ -181,7 +199,7 @@ export function boundedServer (
     strangers.delete(socket)
   }
   const admit = (socket: Socket): void => {
-    visitors.set(socket, { underWay: 0, strangers, countsAs, idleMs: requestMs, isUpgraded: false })
+    visitors.set(socket, { underWay: 0, incoming, strangers, countsAs, idleMs: requestMs, isUpgraded: false })
     sockets.add(socket)
     socket.once('close', () => { forget(socket) })
     strangers.add(socket, countsAs(clientOfSocket(socket).ip))

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { FastifySchemaValidationError, SchemaErrorDataVar } from 'fastify/types/schema.js'
+import type { FastifySchemaValidationError } from 'fastify/types/schema.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { didYouMean } from '../../schemas/nearest.js'
 import { readBody } from './body.js'
@@ -81,8 +81,12 @@ function textOf (body: Buffer, decoder: TextDecoder): string {
   }
 }
 
-/** For `schemaErrorFormatter`: names the field, what it got and what it wants. */
-export function describeInvalid (found: FastifySchemaValidationError[], where: SchemaErrorDataVar): Error {
+/**
+ * For `schemaErrorFormatter`: names the field, what it got and what it wants.
+ *
+ * @param where it stands, in words
+ */
+export function describeInvalid (found: FastifySchemaValidationError[], where: string): Error {
   const errors = found as SchemaError[]
   // Of alternatives that all failed, the last error says so, and the ones before it why each did.
   const error = errors.at(-1)!
@@ -100,7 +104,7 @@ interface SchemaError extends FastifySchemaValidationError {
   readonly data: unknown
 }
 
-function reasonOf ({ keyword, params, parentSchema, data, message }: SchemaError, where: SchemaErrorDataVar): string {
+function reasonOf ({ keyword, params, parentSchema, data, message }: SchemaError, where: string): string {
   const wanted = wantedText(parentSchema)
   if (wanted !== undefined && keyword !== 'type') return `: got ${shown(data)}, ${wanted}`
   switch (keyword) {
@@ -121,7 +125,7 @@ function allowed (values: readonly unknown[]): string {
   return values.map(value => JSON.stringify(value)).join(' or ')
 }
 
-function unknownName (name: string, properties: object, where: SchemaErrorDataVar): string {
+function unknownName (name: string, properties: object, where: string): string {
   const kind = where === 'querystring' ? 'parameter' : 'field'
   const names = Object.keys(properties)
   const there = names.length === 0 ? 'there are none' : `there are ${names.join(', ')}`

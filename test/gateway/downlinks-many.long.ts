@@ -1,0 +1,4 @@
+import t from 'tap'
+import { sendToMany } from './downlinks-many.js'
+
+t.test('One downlink request goes to 100,000 users, each of whom is told', async t => { await sendToMany(t, 100_000) })
