@@ -3,20 +3,14 @@ import t, { type Test } from 'tap'
 import { findPort } from '../cluster/server-process.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
 import { redisMissing, startRedis } from '../cluster/redis.js'
-import { auditOfDirectory, auditOfTopics } from './audit.js'
-import { blackHole, noFilter } from './network.js'
+import { auditOfTopics } from './audit.js'
+import { heartbeatMs, leaseMs, timeJumps, withoutNetwork } from './jolts.js'
+import { noFilter } from './network.js'
 import { type NodeProcess, request, startProcess, until } from './node-process.js'
 import { SdkTraffic } from './sdk-traffic.js'
 import { noFakeTime, TimeOfDay } from './time-of-day.js'
 
 const missing = kafkaMissing() ?? redisMissing() ?? false
-
-/** Tokens are good for an hour. */
-const jumpMs = 1_800_000
-
-/** Short, so that what is dead is found dead within this test. */
-const heartbeatMs = 8_000
-const leaseMs = 8_000
 
 const layout = { e1: 'edge', e2: 'edge', u1: 'users,push', u2: 'users,push', p1: 'projections,ip-config' }
 type Name = keyof typeof layout
@@ -136,52 +130,6 @@ t.test('500 applications on the SDK, at a cluster', { skip: missing, timeout: 60
   await auditOfTopics(t, kafka.brokers, topicPrefix)
 })
 
-t.test('500 applications on the SDK, at the embedded gateway', { timeout: 600_000 }, async t => {
-  const directory = t.testdir()
-  const time = new TimeOfDay(directory, 'n1')
-  const [http, tcp] = [`${await findPort()}`, `${await findPort()}`]
-  const start = async () => await startProcess(t, `${directory}/data`, {
-    LEDGERLINE_HTTP_PORT: http,
-    LEDGERLINE_TCP_PORT: tcp,
-    LEDGERLINE_HEARTBEAT_MS: `${heartbeatMs}`,
-    ...time.env,
-  })
-  let node = await start()
-  const traffic = await SdkTraffic.start(t, {
-    ipConfig: `${node.http}/v1/ip-config`, directory: `${directory}/apps`, push: () => [node],
-  })
-  const judge = async (t: Test) => { await traffic.judge(t, { isExact: true }) }
-
-  await t.test('go on after kill -9 of it', async t => {
-    await node.kill('SIGKILL')
-    node = await start()
-    await traffic.heals(t)
-    await judge(t)
-  })
-
-  await t.test('stay when an operator drains it, who is told that they have nowhere to go', async t => {
-    const before = await traffic.interruptions()
-    const { status, body } = await request(node, '/v1/nodes/n1/drain', { percent: 100, withinMs: 3_000 })
-    t.match({ status, body }, { status: 400, body: { code: 'bad-request', message: /nowhere to go/ } })
-    await traffic.heals(t)
-    t.strictSame(await traffic.interruptions(), before)
-  })
-
-  await t.test('go on after 20 s without a network', { skip: noFilter() }, async t => {
-    await withoutNetwork(t, traffic, [node.http, node.tcp])
-    await judge(t)
-  })
-
-  await t.test('keep their connections when its time of day jumps', { skip: noFakeTime }, async t => {
-    await timeJumps(t, traffic, ms => time.jump(ms))
-    await judge(t)
-  })
-
-  await traffic.pause()
-  await node.kill('SIGTERM')
-  await auditOfDirectory(t, `${directory}/data`)
-})
-
 /** The report of a drain, once it is over. */
 async function drained (node: NodeProcess, nodeId: string, drainId: string): Promise<any> {
   let report: any
@@ -190,27 +138,4 @@ async function drained (node: NodeProcess, nodeId: string, drainId: string): Pro
     return report.drainId === drainId && report.state === 'done'
   }, 200)
   return report
-}
-
-async function withoutNetwork (t: Test, traffic: SdkTraffic, urls: readonly string[]): Promise<void> {
-  const before = await traffic.interruptions()
-  const restore = blackHole(t, urls)
-  await sleep(20_000)
-  restore()
-  await traffic.heals(t)
-  const { disconnected } = await traffic.interruptions()
-  t.comment(`told ${disconnected - before.disconnected} times that there is no connection`)
-}
-
-/** Forth, far back, and to where it was. */
-async function timeJumps (t: Test, traffic: SdkTraffic, jump: (ms: number) => unknown): Promise<void> {
-  const before = await traffic.interruptions()
-  for (const ms of [jumpMs, -2 * jumpMs]) {
-    await jump(ms)
-    await sleep(leaseMs + 1_000)
-    await traffic.heals(t)
-  }
-  await jump(jumpMs)
-  await traffic.heals(t)
-  t.strictSame(await traffic.interruptions(), before, 'nobody was disconnected')
 }
