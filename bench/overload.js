@@ -1,9 +1,10 @@
 /*
-  What a gateway does that gets more than it can take: first how many uplinks a second it folds when clients send as
-  many as they can, then steps of 1 to 10 times that. A tenth of what saturates it has a high priority, in every step;
-  the rest of each step has none. Prints one line for each step: what of each priority was acked, and how long it took.
+  What a gateway does that gets more than it can take: first how many uplinks a second it takes in time when they come
+  one by one, then steps of 1 to 10 times that. A tenth of what saturates it has a high priority, in every step; the
+  rest of each step has none. Prints one line for each step: what of each priority was acked, and how long it took.
 
     node overload.js [--program ../dist/cli/ledgerline.js] [--steps 0.5,1,2,5,10] [--seconds 10] [--wait-ms 20]
+                     [--saturation UPLINKS_A_SECOND, by default found out]
 */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,7 +12,7 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { knownSettings, withGateway, withLoads } from './builds/gateway.js'
+import { knownSettings, startUsageOf, withGateway, withLoads } from './builds/gateway.js'
 import { memoryOf } from './measure/memory.js'
 
 const { values } = parseArgs({
@@ -22,6 +23,7 @@ const { values } = parseArgs({
     'wait-ms': { type: 'string', default: '20' },
     low: { type: 'string', default: '1000' },
     bytes: { type: 'string', default: '120' },
+    saturation: { type: 'string' },
   },
 })
 const windowMs = 1_000 * Number(values.seconds)
@@ -31,6 +33,14 @@ const highDevices = 100
 const neighbours = 50
 const highPriority = 5
 const highShare = 0.1
+/** The search for saturation. */
+const firstPerSecond = 8_000
+const halvings = 3
+const probeWarmMs = 1_500
+const probeMs = 2_000
+/** What is taken is acked, all but a few that are on their way, and in time. */
+const inTimeShare = 0.97
+const inTimeMsMax = 50
 const payloadBytes = [Number(values.bytes)]
 
 const seen = {}
@@ -56,22 +66,35 @@ async function run (gateway, loads) {
   const pace = windowMs => ask('neighbours', 'pace', { group: 'neighbours', perSecond: 200, windowMs })
   await pace(warmMs)
   const calm = await pace(windowMs)
-  print({ step: 'calm', neighboursP99Ms: round(calm.p99Ms), lateMs: round(calm.lateMs) })
+  print({ step: 'calm', neighboursP50Ms: round(calm.p50Ms), neighboursP99Ms: round(calm.p99Ms), lateMs: round(calm.lateMs) })
 
-  await ask('low', 'flood', { group: 'low' })
-  await wait(warmMs)
-  await state(gateway)
-  const saturated = await rates(loads, windowMs)
-  await ask('low', 'calm', { group: 'low' })
-  const perSecond = saturated.low.acked
-  print({ step: 'saturated', ...flat(saturated), ...await state(gateway) })
-  await untilOpen(gateway)
-
+  // Of one rate in ten parts, one has a high priority.
+  const load = async (step, perSecond) => {
+    const highPerSecond = highShare * perSecond
+    await ask('high', 'flood', { group: 'high', perSecond: highPerSecond / highDevices })
+    await ask('low', 'flood', { group: 'low', perSecond: (step * perSecond - highPerSecond) / lowDevices })
+  }
+  const rest = async () => {
+    for (const group of ['high', 'low']) await ask(group, 'calm', { group })
+    return untilOpen(gateway)
+  }
+  const isTaken = async perSecond => {
+    await load(1, perSecond)
+    await wait(probeWarmMs)
+    const endUsage = startUsageOf(gateway, loads)
+    const [{ p50Ms, lateMs }, { high, low }] = await Promise.all([pace(probeMs), rates(loads, probeMs)])
+    const { serverCpu, loadCpu } = endUsage(lateMs)
+    await rest()
+    const acked = high.acked + low.acked
+    print({ step: 'probe', wanted: round(perSecond), acked: round(acked), neighboursP50Ms: round(p50Ms), serverCpu, loadCpu })
+    return acked >= inTimeShare * perSecond && p50Ms <= inTimeMsMax
+  }
+  const perSecond = Number(values.saturation ?? await saturation(isTaken))
   const highPerSecond = highShare * perSecond
-  await ask('high', 'flood', { group: 'high', perSecond: highPerSecond / highDevices })
+  print({ step: 'saturated', perSecond: Math.round(perSecond) })
+
   for (const step of values.steps.split(',').map(Number)) {
-    const lowPerSecond = Math.max(0, step - highShare) * perSecond
-    await ask('low', 'flood', { group: 'low', perSecond: lowPerSecond / lowDevices })
+    await load(step, perSecond)
     await wait(2 * warmMs)
     await state(gateway)
     const [meanwhile, at] = await Promise.all([pace(windowMs), rates(loads, windowMs)])
@@ -79,6 +102,7 @@ async function run (gateway, loads) {
       step,
       highWanted: round(highPerSecond),
       ...flat(at),
+      neighboursP50Ms: round(meanwhile.p50Ms),
       neighboursP99Ms: round(meanwhile.p99Ms),
       p99Ratio: round(meanwhile.p99Ms / calm.p99Ms),
       lateMs: round(meanwhile.lateMs),
@@ -86,11 +110,30 @@ async function run (gateway, loads) {
       ...await state(gateway),
       rssMb: Math.round(memoryOf(gateway.pid).rssBytes / 1e6),
     })
-    await ask('low', 'calm', { group: 'low' })
-    const openMs = await untilOpen(gateway)
+    const openMs = await rest()
     if (openMs > 0) print({ step: `after ${step}`, openAfterMs: openMs })
   }
-  await ask('high', 'calm', { group: 'high' })
+}
+
+/**
+ * The highest rate that is taken, found as the steps are loaded: by uplinks that come one by one, each in a read of its
+ * own. As many as clients can send come in large reads, of which each uplink costs a sixth.
+ *
+ * @param {(perSecond: number) => Promise<boolean>} isTaken
+ */
+async function saturation (isTaken) {
+  let taken = 0
+  let refused = firstPerSecond
+  while (await isTaken(refused)) {
+    taken = refused
+    refused *= 2
+  }
+  for (let i = 0; i < halvings; i++) {
+    const middle = (taken + refused) / 2
+    if (await isTaken(middle)) taken = middle
+    else refused = middle
+  }
+  return taken
 }
 
 /** Acked and refused a second. */

@@ -16,6 +16,8 @@ const quietMs = 4_000
 const quietMsMax = 60_000
 /** Of a core. One that works is about to write: it may take seconds to encode what it saves. */
 const restShare = 0.2
+/** Of the load generators. */
+const first = new Set(['neighbours', 'high'])
 /** Latencies are of the gateway as long as so many of the uplinks left on time. */
 const lateMsMax = 10
 
@@ -51,7 +53,7 @@ export async function withGateway ({ program, dataDir }, { limits = 'default', e
 
 /**
  * Load generators by name, each a process of its own on the core of the load. The `neighbours`, whose latencies are
- * measured, go before the others.
+ * measured, and those of a `high` priority go before the others.
  *
  * @template T
  * @param {Gateway} gateway
@@ -63,7 +65,7 @@ export async function withLoads ({ target }, names, use) {
   const loads = {}
   try {
     for (const name of names) {
-      const before = name === 'neighbours' ? goingFirst : []
+      const before = first.has(name) ? goingFirst : []
       loads[name] = await startGenerator({ protocol: 'ledgerline-tcp', target }, { before })
     }
     return await use(loads)

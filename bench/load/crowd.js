@@ -57,7 +57,12 @@ export class Crowd {
     late.abort()
   }
 
-  /** @param {{ group: string, perSecond?: number }} options uplinks a second of each device; else as many as it may */
+  /**
+   * Without a rate each device sends as many as it may. With one, uplinks come at fixed times, to the devices in turn,
+   * whether answers come or not.
+   *
+   * @param {{ group: string, perSecond?: number }} options uplinks a second of each device
+   */
   flood ({ group, perSecond }) {
     const devices = this.#groups.get(group)
     if (perSecond === undefined) {
@@ -67,15 +72,15 @@ export class Crowd {
       }
       return
     }
-    let lastMs = performance.now()
-    const everyMs = 1000 / perSecond
+    const everyMs = 1000 / (perSecond * devices.length)
+    // What a device could not send in time is not sent in a burst later, but for what one second brings.
+    const backlogMax = Math.max(1, perSecond)
+    const startMs = performance.now()
+    let made = 0
     this.#flooding.set(group, setInterval(() => {
-      const steps = Math.floor((performance.now() - lastMs) / everyMs)
-      if (steps === 0) return
-      lastMs += steps * everyMs
-      for (const device of devices) {
-        // What could not be sent in time is not sent in a burst later.
-        device.due = Math.min(device.due + steps, device.next - 1 + perSecond)
+      for (const due = (performance.now() - startMs) / everyMs; made < due; made++) {
+        const device = devices[made % devices.length]
+        device.due = Math.min(device.due + 1, device.next - 1 + backlogMax)
         device.pump()
       }
     }, tickMs))

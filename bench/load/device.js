@@ -4,7 +4,7 @@
 */
 import { connect } from 'node:net'
 import { out } from './outgoing.js'
-import { op, token } from './protocols/ledgerline.js'
+import { op, token, uplinkTail } from './protocols/ledgerline.js'
 import { bytesOf, long, readVarint, readVarintAt, varintBytes } from './protocols/varint.js'
 
 const backoffMs = 1_000
@@ -19,6 +19,7 @@ const copiedBytesMax = 4 << 10
  * @typedef {object} DeviceOptions
  * @property {number} port
  * @property {string} secret
+ * @property {boolean} [namesRooms] see `uplinkTail`
  * @property {string} userId
  * @property {string} [deviceId]
  * @property {Buffer} payload of every uplink
@@ -57,7 +58,7 @@ export class Device {
   /** @param {DeviceOptions} options */
   constructor (options) {
     this.#options = options
-    this.#tail = Buffer.concat([bytesOf(''), bytesOf(options.payload), long(options.priority ?? 0)])
+    this.#tail = uplinkTail(options.payload, options.priority ?? 0, options)
   }
 
   get #reads () { return this.#options.reads ?? true }

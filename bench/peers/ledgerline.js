@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { serverFlags, startServer } from './process.js'
 
 const apiKey = 'a-key-of-this-run-only'
@@ -38,9 +39,16 @@ export function startLedgerline (listener) {
         REDIS_URL: undefined,
       },
     })
-    const target = { port: portOf(ready[listener]), controlPort: portOf(ready.http), apiKey, secret }
+    const ports = { port: portOf(ready[listener]), controlPort: portOf(ready.http) }
+    const target = { ...ports, apiKey, secret, namesRooms: uplinksNameRooms(options.program) }
     return { pid: ready.pid, collects: true, target, stop }
   }
+}
+
+/** Builds of different ages are compared, and one that does not know a field of a frame refuses it. */
+function uplinksNameRooms (program) {
+  const schema = join(dirname(program), '../../schemas/frames/uplink.avsc')
+  return JSON.parse(readFileSync(schema, 'utf8')).fields.some(({ name }) => name === 'roomId')
 }
 
 /** Node's flags of `npm start`. */

@@ -23,13 +23,22 @@ export const op = {
 const seqBytesMax = 5
 const tokenSeconds = 3600
 
+/**
+ * What of an uplink is behind its seq.
+ *
+ * @param {{ namesRooms?: boolean }} target false for a build from before uplinks had the field
+ */
+export function uplinkTail (payload, priority, { namesRooms = true }) {
+  return Buffer.concat([bytesOf(''), bytesOf(payload), long(priority), ...namesRooms ? [bytesOf('')] : []])
+}
+
 export function ledgerlineOverTcp (target, payload) {
   const frame = body => {
     const length = Buffer.alloc(4)
     length.writeUInt32BE(body.length)
     return Buffer.concat([length, body])
   }
-  const uplink = templates(payload, frame, () => 4, [0, 0, 0, 0])
+  const uplink = templates(uplinkTail(payload, 0, target), frame, () => 4, [0, 0, 0, 0])
   return {
     ...common(target, frame, uplink),
     read (conn, bytes, end) {
@@ -47,7 +56,7 @@ export function ledgerlineOverTcp (target, payload) {
 
 export function ledgerlineOverWebSocket (target, payload) {
   const frame = body => clientFrame(2, body)
-  const uplink = templates(payload, frame, payloadOffset, mask)
+  const uplink = templates(uplinkTail(payload, 0, target), frame, payloadOffset, mask)
   return overWebSocket({
     ...common(target, frame, uplink), path: '/v1/connect', subprotocol: 'ledgerline.v1.avro', message,
   })
@@ -67,10 +76,10 @@ function common (target, frame, uplink) {
 }
 
 /** @returns {(seq: number) => void} puts the uplink with this seq */
-function templates (payload, frame, offsetOf, mask) {
+function templates (tail, frame, offsetOf, mask) {
   const bySeqBytes = []
   for (let seqBytes = 1; seqBytes <= seqBytesMax; seqBytes++) {
-    const body = Buffer.concat([Buffer.of(op.uplink), Buffer.alloc(seqBytes), bytesOf(''), bytesOf(payload), long(0), bytesOf('')])
+    const body = Buffer.concat([Buffer.of(op.uplink), Buffer.alloc(seqBytes), tail])
     bySeqBytes[seqBytes] = { bytes: frame(body), seqAt: offsetOf(body.length) + 1 }
   }
   return seq => {
