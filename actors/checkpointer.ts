@@ -1,28 +1,28 @@
 import type { Snapshots, StateChanges } from './snapshots.js'
-import type { SavedAs } from './user/actor.js'
+import type { SavedAs } from './folding-actor.js'
 
 export interface CheckpointerDeps {
   readonly snapshots: Pick<Snapshots, 'save'>
   readonly partition: number
-  /** The first offset that no user has got yet. */
+  /** The first offset that no actor has got yet. */
   next (): bigint
   /**
-   * Asks each user that has changed since the last call for his changes, up to `next`.
+   * Asks each actor that has changed since the last call for its changes, up to `next`.
    *
    * @param reply to be called once for each of them
    * @returns how many there are
    */
-  collect (reply: (userId: string, changes: SavedAs) => void): number
+  collect (reply: (key: string, changes: SavedAs) => void): number
   /** What the partition itself is to save, once there was something. */
   own (): ReadonlyMap<string, StateChanges>
-  /** @returns false where the partition ended before the stream `uplinks` had all up to `offset` */
+  /** @returns false where the partition ended before the derived stream, and others, had all up to `offset` */
   published (offset: bigint): Promise<boolean>
   /** What was collected is kept, and saved with the next checkpoint. */
   failed (error: Error): void
 }
 
 /**
- * Saves what has changed of the users of one partition, and the place that its next owner starts from. One checkpoint
+ * Saves what has changed of the actors of one partition, and the place that its next owner starts from. One checkpoint
  * at a time; what could not be saved goes with the next one.
  */
 export class Checkpointer {
@@ -44,8 +44,8 @@ export class Checkpointer {
   /** Since when there has been something to save, ms since 1970; 0 for nothing. */
   get sinceMs (): number { return this.#sinceMs }
 
-  /** True where the store does not have all that the user's actor has given. */
-  holds (userId: string): boolean { return this.#unsaved.has(userId) }
+  /** True where the store does not have all that the actor has given. */
+  holds (key: string): boolean { return this.#unsaved.has(key) }
 
   /** Never rejects. Resolves once the checkpoint is done that is under way, or that begins now. */
   run (): Promise<void> {
@@ -61,8 +61,8 @@ export class Checkpointer {
     const missing = await this.#collect()
     if (this.#unsaved.size === 0) return
     this.#sinceMs ||= Date.now()
-    if (missing > 0) throw new Error(`${missing} user actors have no state to save`)
-    // A state that is ahead of the uplinks stream would lose what lies between, were we to end now.
+    if (missing > 0) throw new Error(`${missing} actors have no state to save`)
+    // A state that is ahead of the derived stream would lose what lies between, were we to end now.
     if (!await published(to - 1n)) return
     for (const [key, changes] of own()) this.#add(key, changes)
     await snapshots.save(partition, to, this.#unsaved)
@@ -77,9 +77,9 @@ export class Checkpointer {
       let missing = 0
       let replies = 0
       let asked = Infinity
-      const reply = (userId: string, changes: SavedAs) => {
+      const reply = (key: string, changes: SavedAs) => {
         if (changes === undefined) missing++
-        else if (changes !== 'asItIs') this.#add(userId, changes)
+        else if (changes !== 'asItIs') this.#add(key, changes)
         if (++replies === asked) resolve(missing)
       }
       asked = this.#deps.collect(reply)

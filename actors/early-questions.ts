@@ -1,22 +1,20 @@
-import type { AskBans, AskRequest } from './links.js'
+import type { AnyQuestion } from './kind.js'
 
 /** Of questions that wait, all fields counted. */
 const bytesMax = 1 << 20
-
-/** What a node asks for itself. */
-export type NodeQuestion = AskRequest | AskBans
+const fixedBytes = 128
 
 /**
  * Questions about blocks that the partition has not received yet. Past its bound a question is not answered: who asked
- * takes a request for a new one, and the fold drops a repeat all the same; or says that bans are not known just now.
+ * takes a request for a new one, and the fold drops a repeat all the same; or says that it is not known just now.
  */
-export class EarlyQuestions {
-  #questions: NodeQuestion[] = []
+export class EarlyQuestions<Q extends AnyQuestion> {
+  #questions: Q[] = []
   #bytes = 0
 
   get size (): number { return this.#questions.length }
 
-  add (question: NodeQuestion): void {
+  add (question: Q): void {
     const bytes = bytesOf(question)
     if (this.#bytes + bytes > bytesMax) return
     this.#questions.push(question)
@@ -24,7 +22,7 @@ export class EarlyQuestions {
   }
 
   /** All of them, in order; none is kept. */
-  take (): NodeQuestion[] {
+  take (): Q[] {
     const questions = this.#questions
     this.#questions = []
     this.#bytes = 0
@@ -32,7 +30,8 @@ export class EarlyQuestions {
   }
 }
 
-function bytesOf (question: NodeQuestion): number {
-  const { userId, nodeId } = question
-  return 128 + userId.length + nodeId.length + (question.type === 'askRequest' ? question.messageId.length : 0)
+function bytesOf (question: AnyQuestion): number {
+  let bytes = fixedBytes
+  for (const field of Object.values(question)) if (typeof field === 'string') bytes += field.length
+  return bytes
 }

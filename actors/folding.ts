@@ -1,21 +1,31 @@
 import type { Block } from '../ledger/log.js'
-import type { Entry } from '../schemas/facts.js'
-import type { UplinkAccepted } from '../schemas/records.js'
 import { bytesOfAll } from '../schemas/sizes.js'
-import { ledger } from '../schemas/streams.js'
-import type { FoldingBlock } from './user/actor.js'
+import type { Stream } from '../schemas/streams.js'
+import type { KindTypes } from './kind.js'
+
+/** A block of the stream while actors fold it. */
+export interface FoldingBlock<K extends KindTypes> {
+  readonly offset: bigint
+  readonly items: ReadonlyArray<K['entry']>
+  /** What the entries folded so far add to the derived stream. */
+  readonly derived: Array<K['derived']>
+  /** And what they have for other streams, in the order in which they were folded; undefined where nothing. */
+  handOn: Array<K['handOn']> | undefined
+  /** The block's entries of one actor are folded and their effects performed. */
+  folded (): void
+}
 
 /**
- * Blocks of one partition on their way through the user actors, in the order of the log. Users fold them side by side;
- * a block is done once it and all before it are folded.
+ * Blocks of one partition on their way through the actors, in the order of the log. Actors fold them side by side; a
+ * block is done once it and all before it are folded.
  */
-export class Folding {
-  readonly #blocks: BlockOfUsers[] = []
+export class Folding<K extends KindTypes> {
+  readonly #blocks: Array<BlockOfActors<K>> = []
   #entries = 0
   #bytes = 0
 
-  /** @param folded called when a block's last user has folded it, so that some may be done */
-  constructor (readonly folded: () => void) {}
+  /** @param folded called when a block's last actor has folded it, so that some may be done */
+  constructor (readonly stream: Stream<K['entry']>, readonly folded: () => void) {}
 
   get isEmpty (): boolean { return this.#blocks.length === 0 }
   get entries (): number { return this.#entries }
@@ -24,20 +34,22 @@ export class Folding {
   /** Since when the oldest one is folding, ms since 1970; undefined for none. */
   get sinceMs (): number | undefined { return this.#blocks[0]?.sinceMs }
 
-  /** @returns what each of its users has to fold */
-  add (block: Block<Entry>): { folding: FoldingBlock, byUser: ReadonlyMap<string, readonly Entry[]> } {
-    const byUser = groupByUser(block.items)
-    const folding = new BlockOfUsers(this, block, byUser.size)
+  /** @returns what each of its actors has to fold */
+  add (
+    block: Block<K['entry']>
+  ): { folding: FoldingBlock<K>, byKey: ReadonlyMap<string, ReadonlyArray<K['entry']>> } {
+    const byKey = groupByKey(this.stream, block.items)
+    const folding = new BlockOfActors<K>(this, block, byKey.size)
     this.#blocks.push(folding)
     this.#entries += block.items.length
     this.#bytes += folding.bytes
-    return { folding, byUser }
+    return { folding, byKey }
   }
 
   /** Takes out the blocks that are done. */
-  takeDone (): readonly FoldingBlock[] {
+  takeDone (): ReadonlyArray<FoldingBlock<K>> {
     let done = 0
-    while (done < this.#blocks.length && this.#blocks[done]!.users === 0) {
+    while (done < this.#blocks.length && this.#blocks[done]!.actors === 0) {
       const { items, bytes } = this.#blocks[done++]!
       this.#entries -= items.length
       this.#bytes -= bytes
@@ -46,37 +58,39 @@ export class Folding {
   }
 }
 
-class BlockOfUsers implements FoldingBlock {
-  readonly uplinks: UplinkAccepted[] = []
+class BlockOfActors<K extends KindTypes> implements FoldingBlock<K> {
+  readonly derived: Array<K['derived']> = []
+  handOn: Array<K['handOn']> | undefined
   readonly offset: bigint
-  readonly items: readonly Entry[]
+  readonly items: ReadonlyArray<K['entry']>
   readonly bytes: number
   readonly sinceMs = Date.now()
 
-  /** @param users that have yet to fold it */
-  constructor (readonly folding: Folding, { offset, items, bytes }: Block<Entry>, public users: number) {
+  /** @param actors that have yet to fold it */
+  constructor (readonly folding: Folding<K>, { offset, items, bytes }: Block<K['entry']>, public actors: number) {
     this.offset = offset
     this.items = items
-    this.bytes = bytes ?? bytesOfAll(ledger, items)
+    this.bytes = bytes ?? bytesOfAll(folding.stream, items)
   }
 
   folded (): void {
-    if (--this.users === 0) this.folding.folded()
+    if (--this.actors === 0) this.folding.folded()
   }
 }
 
-function groupByUser (items: readonly Entry[]): Map<string, Entry[]> {
-  const byUser = new Map<string, Entry[]>()
-  let lastUser = ''
-  let entries: Entry[] | undefined
+function groupByKey<E> (stream: Stream<E>, items: readonly E[]): Map<string, E[]> {
+  const byKey = new Map<string, E[]>()
+  let lastKey = ''
+  let entries: E[] | undefined
   for (let i = 0; i < items.length; i++) {
     const entry = items[i]!
-    if (entry.userId !== lastUser || !entries) {
-      lastUser = entry.userId
-      entries = byUser.get(lastUser)
-      if (!entries) byUser.set(lastUser, entries = [])
+    const key = stream.key(entry)
+    if (key !== lastKey || !entries) {
+      lastKey = key
+      entries = byKey.get(lastKey)
+      if (!entries) byKey.set(lastKey, entries = [])
     }
     entries.push(entry)
   }
-  return byUser
+  return byKey
 }

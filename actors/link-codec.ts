@@ -7,7 +7,7 @@ import type { Answer, ConnectionMessage, Question, SharedSignal, Signalled } fro
 import { isOfRooms, readRoomMessage, roomBranches, type RoomLinkMessage, writeRoomMessage } from './room-link-codec.js'
 import type { Ban } from './user/bans.js'
 import type { Downlink } from './user/effects.js'
-import type { Known } from './user/requests.js'
+import type { Known } from './requests.js'
 
 /*
   Batches of link messages, by schemas/links.avsc

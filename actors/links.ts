@@ -1,7 +1,7 @@
 import type { AskMembers, MembersKnown, RoomKnown, RoomMessage, RoomQuestion } from './room-links.js'
 import type { Ban } from './user/bans.js'
 import type { CloseConnection, Deliver, RefuseUplink, Welcome } from './user/effects.js'
-import type { Known } from './user/requests.js'
+import type { Known } from './requests.js'
 
 /**
  * The port between user actors and the connection actors that they answer (design.md 3), and between rooms and the

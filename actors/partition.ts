@@ -1,38 +1,34 @@
 import type { Block, EventLog } from '../ledger/log.js'
-import type { Entry } from '../schemas/facts.js'
-import type { UplinkAccepted } from '../schemas/records.js'
-import { ledger, uplinks } from '../schemas/streams.js'
-import { ActiveUsers, replayUser } from './active-users.js'
+import { ActiveActors, replayOf } from './active-actors.js'
 import { Checkpointer } from './checkpointer.js'
-import { UnconfirmedCloses } from './closes.js'
 import { EarlyQuestions } from './early-questions.js'
+import type { ActorDeps } from './folding-actor.js'
 import { Folding } from './folding.js'
-import type { Links, LocalEnds, Question } from './links.js'
+import type { Kind, KindTypes, Surroundings } from './kind.js'
+import type { Links, LocalEnds } from './links.js'
 import type { PartitionLimits } from './partition-limits.js'
 import { Publisher } from './publisher.js'
 import { ofPartition, type Snapshots, SnapshotsLost, type StateChanges } from './snapshots.js'
-import type { StoppedUsers } from './stopped-users.js'
+import type { StoppedActors } from './stopped-actors.js'
 import type { ActorSystem } from './system.js'
 import type { WaitProbe } from './wait-probe.js'
-import type { UserActorDeps } from './user/actor.js'
-import type { DownlinkOutcome } from './user/effects.js'
-import { partsOf } from './user/parts.js'
 
-export interface PartitionDeps {
+export interface PartitionDeps<K extends KindTypes> {
+  readonly kind: Kind<K>
   readonly log: EventLog
+  /** Of this kind's states. */
   readonly snapshots: Snapshots
   readonly system: ActorSystem
   readonly links: Links & Pick<LocalEnds, 'owns' | 'disowns'>
   readonly limits: PartitionLimits
-  /** How long entries wait for their user actors. */
-  readonly folds: WaitProbe
-  settled (outcome: DownlinkOutcome): void
+  /** How long entries wait for their actors; undefined where nobody asks. */
+  readonly folds: WaitProbe | undefined
   /** An entry failed twice and was left out; whoever is told records it. */
-  setAside (entry: Entry, partition: number, offset: bigint, error: Error): void
-  /** Nothing of this user is folded any more, and nobody waits for him: whoever is told records it. */
-  userSetAside (userId: string, partition: number, offset: bigint, error: Error): void
-  /** The stream `uplinks` will never take this one; whoever is told records it. */
-  uplinkSetAside (uplink: UplinkAccepted, partition: number, error: Error): void
+  setAside (entry: K['entry'], partition: number, offset: bigint, error: Error): void
+  /** Nothing of this key is folded any more, and nobody waits for it: whoever is told records it. */
+  keySetAside (key: string, partition: number, offset: bigint, error: Error): void
+  /** The derived stream will never take this one; whoever is told records it. */
+  derivedSetAside (item: K['derived'], partition: number, error: Error): void
   /** Something went wrong that heals by itself or by a restart. */
   failed (what: string, error: Error, fields: object): void
 }
@@ -40,7 +36,7 @@ export interface PartitionDeps {
 /** How far a partition is, for those who watch it. Positions are the first offsets that are not done yet. */
 export interface PartitionProgress {
   readonly partition: number
-  /** Handed to the users, folded by all of them, in `uplinks`, and in the saved states. */
+  /** Handed to the actors, folded by all of them, in the derived stream and elsewhere, and in the saved states. */
   readonly received: bigint
   readonly folded: bigint
   readonly published: bigint
@@ -54,20 +50,21 @@ export interface PartitionProgress {
 }
 
 /**
- * The user actors of one ledger partition, from its assignment to its revocation: hands each block to the users that it
- * names, and what comes of it to the publisher of the stream `uplinks` and to the checkpointer.
+ * The actors of one partition, users of one of the ledger or rooms of one of `rooms`, from its assignment to its
+ * revocation: hands each block to the actors that it names, and what comes of it to the publisher of the derived stream
+ * and to the checkpointer.
  *
- * Blocks are folded side by side by their users, but both of those follow the log: each goes up to the last block
+ * Blocks are folded side by side by their actors, but both of those follow the log: each goes up to the last block
  * before which everything is folded.
  */
-export class Partition {
-  readonly #users: ActiveUsers
-  readonly #folding = new Folding(() => { this.#blockFolded() })
-  readonly #publisher: Publisher
+export class Partition<K extends KindTypes> {
+  readonly #actors: ActiveActors<K>
+  readonly #folding: Folding<K>
+  readonly #publisher: Publisher<K['derived']>
   readonly #checkpointer: Checkpointer
-  readonly #closes: UnconfirmedCloses
+  readonly #around: Surroundings<K>
 
-  /** Last block handed to the users, and last one up to which all are folded. */
+  /** Last block handed to the actors, and last one up to which all are folded. */
   #received: bigint
   #folded: bigint
   #entriesSinceCheckpoint = 0
@@ -77,12 +74,12 @@ export class Partition {
   /** Whoever gives the partition back waits until nothing is folding. */
   #idle: (() => void) | undefined
 
-  /** Users whose state can't be had just now, the one that has waited for longest first, and since when. */
+  /** Those whose state can't be had just now, the one that has waited for longest first, and since when. */
   readonly #waiting = new Map<string, number>()
   #lastError = ''
   /** Questions about blocks that were not received yet. */
-  readonly #early = new EarlyQuestions()
-  /** Users who are set aside and recorded: after a rest they are found out again. */
+  readonly #early = new EarlyQuestions<K['question']>()
+  /** Those that are set aside and recorded: after a rest they are found out again. */
   readonly #aside = new Set<string>()
 
   #revoked = false
@@ -93,74 +90,85 @@ export class Partition {
    * @param stopped of earlier assignments to this process
    * @param lost called once where nothing of this assignment may be saved any more: it is to be assigned again
    */
-  static async open (
-    partition: number, deps: PartitionDeps, stopped: StoppedUsers, lost: () => void
-  ): Promise<Partition> {
-    const next = await deps.snapshots.checkpoint(partition)
-    const { next: end } = await deps.log.bounds(ledger, partition)
-    const published = await deps.log.derivedFrom(uplinks, partition)
-    const own = await deps.snapshots.load(partition, ofPartition, () => [])
-    const closes = new UnconfirmedCloses(deps.links, own?.head)
-    return new Partition(partition, deps, stopped, lost, next, end, published, closes)
+  static async open<K extends KindTypes> (
+    partition: number, deps: PartitionDeps<K>, stopped: StoppedActors, lost: () => void
+  ): Promise<Partition<K>> {
+    const { log, snapshots, kind } = deps
+    const next = await snapshots.checkpoint(partition)
+    const { next: end } = await log.bounds(kind.stream, partition)
+    const published = await log.derivedFrom(kind.derived, partition)
+    const own = await snapshots.load(partition, ofPartition, () => [])
+    return new Partition(partition, deps, stopped, lost, next, end, published, own?.head)
   }
 
   private constructor (
-    readonly partition: number, readonly deps: PartitionDeps, readonly stopped: StoppedUsers, readonly lost: () => void,
-    readonly next: bigint,
+    readonly partition: number, readonly deps: PartitionDeps<K>, readonly stopped: StoppedActors,
+    readonly lost: () => void, readonly next: bigint,
     /** What is appended from here on is new, whatever the clock of the node that dated it. */
-    readonly end: bigint, published: bigint, closes: UnconfirmedCloses
+    readonly end: bigint, published: bigint, saved: Buffer | undefined
   ) {
-    this.#closes = closes
+    const { kind, log, links, system, snapshots } = deps
     this.#received = this.#folded = next - 1n
-    this.#users = new ActiveUsers({
-      system: deps.system,
-      actorDeps: userId => this.#actorDeps(userId),
-      stopped: (userId, error) => { this.#actorStopped(userId, error) },
+    this.#folding = new Folding(kind.stream, () => { this.#blockFolded() })
+    this.#around = kind.open({
+      partition,
+      links,
+      saved,
+      folded: this.#folded,
+      progressed: () => { this.#resumeLog() },
+      failing: reason => { this.#lastError = reason },
+    })
+    this.#actors = new ActiveActors({
+      system,
+      kind,
+      around: this.#around,
+      actorDeps: key => this.#actorDeps(key),
+      stopped: (key, error) => { this.#actorStopped(key, error) },
     })
     this.#publisher = new Publisher({
-      log: deps.log,
+      log,
+      stream: kind.derived,
       partition,
-      setAside: (uplink, error) => { deps.uplinkSetAside(uplink, partition, error) },
-      // The condition `uplinks` tells of it.
-      failed: reason => { this.#lastError = `uplinks can not be published: ${reason}` },
+      setAside: (item, error) => { deps.derivedSetAside(item, partition, error) },
+      // The condition of that stream tells of it.
+      failed: reason => { this.#lastError = `${kind.derived.name} can not be published: ${reason}` },
       progressed: () => { this.#resumeLog() },
     }, this.#folded, published)
     this.#checkpointer = new Checkpointer({
-      snapshots: deps.snapshots,
+      snapshots,
       partition,
       next: () => this.#received + 1n,
-      collect: reply => this.#users.collect(reply),
+      collect: reply => this.#actors.collect(reply),
       own: () => this.#ownChanges(),
-      published: offset => this.#publisher.until(offset),
+      published: async offset => await this.#publisher.until(offset) && await this.#around.handedOn(offset),
       failed: error => { this.#checkpointFailed(error) },
     }, next)
   }
 
   /** Takes one block; the next one waits for the promise, if there is one. */
-  received (block: Block<Entry>): void | Promise<void> {
+  received (block: Block<K['entry']>): void | Promise<void> {
     if (this.#isLost) return // the next assignment folds it
     const { items } = block
-    this.#closes.received(items)
+    this.#around.received(items)
     this.#received = block.offset
     this.#entriesSinceCheckpoint += items.length
-    const { folding, byUser } = this.#folding.add(block)
-    for (const [userId, entries] of byUser) this.#users.fold(userId, folding, entries)
-    this.deps.folds.given(items.length)
+    const { folding, byKey } = this.#folding.add(block)
+    for (const [key, entries] of byKey) this.#actors.fold(key, folding, entries)
+    this.deps.folds?.given(items.length)
     if (this.#early.size > 0) for (const question of this.#early.take()) this.ask(question)
     if (this.#entriesSinceCheckpoint >= this.deps.limits.checkpointEntries) this.checkpoint()
     if (!this.#hasRoom) return new Promise(resolve => { this.#room = resolve })
   }
 
   /** A question about what was not received yet waits for that; who asks does not wait for ever. */
-  ask (question: Question): void {
+  ask (question: K['question']): void {
     if (this.#revoked || this.#isLost) return
-    if (question.type !== 'resync' && question.asOf > this.#received + 1n) {
-      this.#early.add(question)
-    } else this.#users.ask(question)
+    if (question.asOf !== undefined && question.asOf > this.#received + 1n) this.#early.add(question)
+    else this.#actors.ask(question)
   }
 
-  /** Users with an actor just now. */
-  get activeUsers (): number { return this.#users.size }
+  /** Users or rooms with an actor just now. */
+  get active (): number { return this.#actors.size }
 
   get progress (): PartitionProgress {
     const { partition } = this
@@ -171,7 +179,7 @@ export class Partition {
       published: this.#publisher.published + 1n,
       saved: this.#checkpointer.saved,
       foldingSinceMs: this.#folding.sinceMs ?? this.#waiting.values().next().value ?? 0,
-      publishingSinceMs: this.#publisher.sinceMs,
+      publishingSinceMs: this.#publisher.sinceMs || this.#around.sinceMs,
       savingSinceMs: this.#checkpointer.sinceMs,
       lastError: this.#lastError,
     }
@@ -180,9 +188,11 @@ export class Partition {
   #blockFolded (): void {
     const done = this.#folding.takeDone()
     if (done.length === 0) return
-    for (const { offset, uplinks } of done) {
-      this.#folded = offset
-      this.#publisher.add(offset, uplinks)
+    for (let i = 0; i < done.length; i++) {
+      const block = done[i]!
+      this.#folded = block.offset
+      this.#publisher.add(block.offset, block.derived)
+      this.#around.folded(block)
     }
     this.#lastError = ''
     this.#publisher.publish()
@@ -191,9 +201,9 @@ export class Partition {
   }
 
   /**
-   * Saves what has changed of the users since the last time, and the place that the next owner starts from. Never
-   * rejects: what could not be saved is saved by the next one. Nothing of an assignment that is lost is saved: a user
-   * whose actor has stopped would not be among those who are asked, and his entries be passed over.
+   * Saves what has changed of the actors since the last time, and the place that the next owner starts from. Never
+   * rejects: what could not be saved is saved by the next one. Nothing of an assignment that is lost is saved: an actor
+   * that has stopped would not be among those that are asked, and its entries be passed over.
    */
   checkpoint (): Promise<void> {
     if (this.#isLost) return Promise.resolve()
@@ -201,14 +211,14 @@ export class Partition {
     return this.#checkpointer.run().then(() => { this.stopped.saved(this.#checkpointer.saved) })
   }
 
-  /** Tells edges again what to close. */
-  repeatCloses (nowMs: number): void {
-    this.#closes.repeat(nowMs)
+  /** Called once a second, for what is due by then. */
+  sweep (nowMs: number): void {
+    this.#around.sweep(nowMs)
   }
 
-  /** Ends the actors of users that nothing happened to for a while and whose state is saved. */
+  /** Ends the actors that nothing happened to for a while and whose state is saved. */
   passivateIdle (nowMs: number): void {
-    this.#users.passivateIdle(nowMs, this.deps.limits.passivateAfterMs, userId => this.#checkpointer.holds(userId))
+    this.#actors.passivateIdle(nowMs, this.deps.limits.passivateAfterMs, key => this.#checkpointer.holds(key))
   }
 
   /** Holds the log back no longer: what does not fit is for the next owner. */
@@ -222,7 +232,7 @@ export class Partition {
     this.#revoked = true
     if (!this.#isLost) await this.#saveInTime()
     this.#end()
-    this.#users.stop()
+    this.#actors.stop()
   }
 
   async #saveInTime (): Promise<void> {
@@ -246,11 +256,12 @@ export class Partition {
   #end (): void {
     this.#ended = true
     this.#publisher.end()
+    this.#around.end()
     this.#idle?.()
   }
 
   #ownChanges (): ReadonlyMap<string, StateChanges> {
-    const head = this.#closes.toSave()
+    const head = this.#around.toSave()
     if (!head) return new Map()
     return new Map([[ofPartition, { head, added: new Map(), changed: new Map(), gone: [] }]])
   }
@@ -264,7 +275,7 @@ export class Partition {
   get #hasRoom (): boolean {
     const { foldingMax, foldingBytesMax, unpublishedBytesMax } = this.deps.limits
     return this.#folding.entries <= foldingMax && this.#folding.bytes <= foldingBytesMax &&
-      this.#publisher.bytes <= unpublishedBytesMax
+      this.#publisher.bytes + this.#around.bytes <= unpublishedBytesMax
   }
 
   #resumeLog (): void {
@@ -274,18 +285,18 @@ export class Partition {
     room()
   }
 
-  /** What the store has lost would make known users look new. */
+  /** What the store has lost would make those who are known look new. */
   #checkLost (error: unknown): void {
     if (error instanceof SnapshotsLost) this.#giveUp('snapshots are lost: the partition is folded again', error)
   }
 
   /**
-   * The user's next actor would load what is saved, which is older, and number his uplinks anew. His block would never
-   * be folded, and no checkpoint may pass over it.
+   * The next actor would load what is saved, which is older, and number anew. Its block would never be folded, and no
+   * checkpoint may pass over it.
    */
-  #actorStopped (userId: string, error: Error): void {
-    this.stopped.stopped(userId, this.#received, error)
-    this.#giveUp('user actor stopped: the partition is folded again', error, { userId })
+  #actorStopped (key: string, error: Error): void {
+    this.stopped.stopped(key, this.#received, error)
+    this.#giveUp(`${this.deps.kind.one} actor stopped: the partition is folded again`, error, this.#fieldOf(key))
   }
 
   /** Nothing of this assignment is saved any more; the next one folds everything again from what the store has then. */
@@ -299,12 +310,12 @@ export class Partition {
   }
 
   /**
-   * A store that is away makes all users wait, each of whom tries again: a line for each attempt would bury the log.
-   * The condition `users` tells of it once, with this reason.
+   * A store that is away makes all actors wait, each of which tries again: a line for each attempt would bury the log.
+   * The condition `users` or `rooms` tells of it once, with this reason.
    */
-  #waits (userId: string, error: Error): void {
-    this.#lastError = `states of users can not be loaded: ${error.message}`
-    if (!this.#waiting.has(userId)) this.#waiting.set(userId, Date.now())
+  #waits (key: string, error: Error): void {
+    this.#lastError = `states of ${this.deps.kind.one}s can not be loaded: ${error.message}`
+    if (!this.#waiting.has(key)) this.#waiting.set(key, Date.now())
   }
 
   #failed (what: string, error: Error, fields: object = {}): void {
@@ -312,32 +323,33 @@ export class Partition {
     this.deps.failed(what, error, { partition: this.partition, ...fields })
   }
 
-  /** Once for each user, however often he rests and is found out again. */
-  #setUserAside (userId: string, error: Error): void {
-    if (this.#aside.has(userId)) return
-    this.#aside.add(userId)
-    this.deps.userSetAside(userId, this.partition, this.#folded + 1n, error)
+  /** Once for each key, however often it rests and is found out again. */
+  #setKeyAside (key: string, error: Error): void {
+    if (this.#aside.has(key)) return
+    this.#aside.add(key)
+    this.deps.keySetAside(key, this.partition, this.#folded + 1n, error)
   }
 
-  #actorDeps (userId: string): UserActorDeps {
-    const { log, snapshots, limits, settled, setAside } = this.deps
+  /** Names it in the log. */
+  #fieldOf (key: string): object { return this.deps.kind.one === 'user' ? { userId: key } : { roomId: key } }
+
+  #actorDeps (key: string): ActorDeps<K> {
+    const { kind, log, snapshots, limits, setAside } = this.deps
     const { partition } = this
+    const field = this.#fieldOf(key)
     return {
-      links: this.#closes,
-      settled,
-      resumeBytesMax: limits.resumeBytesMax,
-      unfit: this.stopped.reason(userId),
+      unfit: this.stopped.reason(key),
       isHistory: (entry, block) => block.offset < this.end && Date.now() - entry.atMs > limits.historyAgeMs,
-      load: userId => this.#read(snapshots.load(partition, userId, partsOf)),
-      parts: (userId, ids) => this.#read(snapshots.parts(partition, userId, ids)),
-      replay: (userId, after, before) => replayUser(log, partition, userId, after, before),
+      load: key => this.#read(snapshots.load(partition, key, kind.states.partsOf)),
+      parts: (key, ids) => this.#read(snapshots.parts(partition, key, ids)),
+      replay: (key, after, before) => replayOf(log, kind.stream, partition, key, after, before),
       setAside: (entry, block, error) => setAside(entry, partition, block.offset, error),
-      userSetAside: error => { this.#setUserAside(userId, error) },
-      failed: (error, entry) => { this.#failed('entry failed', error, { userId, fact: entry.fact.type }) },
-      crashed: error => { this.#failed('user actor crashed', error, { userId }) },
-      unreadable: error => { this.#failed('payloads of a user can not be read', error, { userId }) },
-      waits: error => { this.#waits(userId, error) },
-      waited: () => { this.#waiting.delete(userId) },
+      keySetAside: error => { this.#setKeyAside(key, error) },
+      failed: (error, entry) => { this.#failed('entry failed', error, { ...field, fact: entry.fact.type }) },
+      crashed: error => { this.#failed(`${kind.one} actor crashed`, error, field) },
+      unreadable: error => { this.#failed(`payloads of a ${kind.one} can not be read`, error, field) },
+      waits: error => { this.#waits(key, error) },
+      waited: () => { this.#waiting.delete(key) },
       ended: () => this.#ended,
     }
   }

@@ -1,15 +1,15 @@
 import type { EventLog } from '../ledger/log.js'
 import { appendBytesMax } from '../ledger/pieces.js'
 import { GatewayError } from '../schemas/errors.js'
-import type { UplinkAccepted } from '../schemas/records.js'
 import { bytesOfAll } from '../schemas/sizes.js'
-import { uplinks } from '../schemas/streams.js'
+import type { Stream } from '../schemas/streams.js'
 
-export interface PublisherDeps {
+export interface PublisherDeps<T> {
   readonly log: Pick<EventLog, 'append'>
+  readonly stream: Stream<T>
   readonly partition: number
   /** The stream will never take this one; whoever is told records it. */
-  setAside (uplink: UplinkAccepted, error: Error): void
+  setAside (item: T, error: Error): void
   /** An append failed, and is tried again. */
   failed (reason: string): void
   /** More of it is in the stream. */
@@ -19,16 +19,17 @@ export interface PublisherDeps {
 const retryMsMin = 50
 const retryMsMax = 2_000
 
-/** What one block of the ledger adds to the stream. */
-interface Accepted { readonly offset: bigint, readonly items: readonly UplinkAccepted[], readonly bytes: number }
+/** What one block adds to the stream. */
+interface Derived<T> { readonly offset: bigint, readonly items: readonly T[], readonly bytes: number }
 
 /**
- * Writes what the users of one partition accept to the stream `uplinks`, in the order of the ledger: whole blocks of
- * the ledger with each append, so that `derivedFrom` says where the next owner goes on.
+ * Writes what the actors of one partition make of its blocks to the stream that is derived from it, such as `uplinks`
+ * from the ledger, in the order of the blocks: whole ones with each append, so that `derivedFrom` says where the next
+ * owner goes on.
  */
-export class Publisher {
-  readonly #deps: PublisherDeps
-  readonly #queue: Accepted[] = []
+export class Publisher<T> {
+  readonly #deps: PublisherDeps<T>
+  readonly #queue: Array<Derived<T>> = []
   #bytes = 0
   /** All up to here is folded, and in the stream; a replay from an older checkpoint leaves the latter out. */
   #folded: bigint
@@ -39,7 +40,7 @@ export class Publisher {
   #waiting: { readonly offset: bigint, resolve (isPublished: boolean): void } | undefined
 
   /** @param published what the stream has already: `derivedFrom` */
-  constructor (deps: PublisherDeps, folded: bigint, published: bigint) {
+  constructor (deps: PublisherDeps<T>, folded: bigint, published: bigint) {
     this.#deps = deps
     this.#folded = folded
     this.#published = published
@@ -52,10 +53,10 @@ export class Publisher {
   get sinceMs (): number { return this.#sinceMs }
 
   /** The next block is folded. It goes into the stream with the next `publish`. */
-  add (offset: bigint, items: readonly UplinkAccepted[]): void {
+  add (offset: bigint, items: readonly T[]): void {
     this.#folded = offset
     if (items.length === 0 || offset <= this.#published) return
-    const bytes = bytesOfAll(uplinks, items)
+    const bytes = bytesOfAll(this.#deps.stream, items)
     this.#queue.push({ offset, items, bytes })
     this.#bytes += bytes
   }
@@ -94,8 +95,8 @@ export class Publisher {
     this.#moveTo(this.#folded)
   }
 
-  /** At most what one append should have, or one block of the ledger: a commit has to take it in one piece. */
-  #take (): { items: readonly UplinkAccepted[], bytes: number, derivedFrom: bigint } {
+  /** At most what one append should have, or one block: a commit has to take it in one piece. */
+  #take (): { items: readonly T[], bytes: number, derivedFrom: bigint } {
     const queue = this.#queue
     let { bytes } = queue[0]!
     let end = 1
@@ -122,14 +123,14 @@ export class Publisher {
    * @returns false where the partition has ended before
    */
   async #append (
-    items: readonly UplinkAccepted[], derivedFrom: bigint | undefined, bytes?: number
+    items: readonly T[], derivedFrom: bigint | undefined, bytes?: number
   ): Promise<boolean> {
-    const { log, partition, setAside, failed } = this.#deps
+    const { log, stream, partition, setAside, failed } = this.#deps
     const known = { ...(derivedFrom === undefined ? {} : { derivedFrom }), ...(bytes === undefined ? {} : { bytes }) }
     const options = { lazy: true, reserved: true, ...known }
     for (let waitMs = retryMsMin; ; waitMs = Math.min(2 * waitMs, retryMsMax)) {
       try {
-        await log.append(uplinks, partition, items, options)
+        await log.append(stream, partition, items, options)
         return true
       } catch (err) {
         if (this.#ended) return false
@@ -149,8 +150,8 @@ export class Publisher {
   }
 }
 
-function itemsOf (blocks: readonly Accepted[]): UplinkAccepted[] {
-  const all: UplinkAccepted[] = []
+function itemsOf<T> (blocks: ReadonlyArray<Derived<T>>): T[] {
+  const all: T[] = []
   for (let i = 0; i < blocks.length; i++) {
     const { items } = blocks[i]!
     for (let k = 0; k < items.length; k++) all.push(items[k]!)
@@ -159,6 +160,6 @@ function itemsOf (blocks: readonly Accepted[]): UplinkAccepted[] {
 }
 
 /** A record that can not be encoded, or that no setting of the stream has room for. */
-function isForGood (err: unknown): boolean {
+export function isForGood (err: unknown): boolean {
   return !(err instanceof GatewayError) || err.code === 'payload-too-large'
 }

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { WriteBatch } from '../ledger/embedded/batch.js'
-import { checkpointKey, parseSnapshotKey, snapshotKey, snapshotPartKey } from '../ledger/embedded/keys.js'
+import { checkpointKey, parseSnapshotKey, snapshotKey, snapshotPartKey, type StatesOf } from '../ledger/embedded/keys.js'
 import type { Store } from '../ledger/embedded/store.js'
 import { type Changes, pickParts, type Waiting, waitingOf } from './snapshots-waiting.js'
 import {
@@ -40,7 +40,7 @@ const keysPerTurn = 1000
  * over several commits, its checkpoint with the last one: a state that is ahead of its checkpoint is no harm, for it
  * says up to where it goes. A head is in one commit with all that it needs to be new at the same time.
  */
-export function embeddedSnapshots (store: Store): RebuildableSnapshots {
+export function embeddedSnapshots (store: Store, of: StatesOf = 'users'): RebuildableSnapshots {
   const checkpoints = new Map<number, number>()
   /** Partitions whose states were replaced since their owner asked for the checkpoint. */
   const replaced = new Set<number>()
@@ -52,7 +52,7 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
   function checkpointOf (partition: number): number {
     let next = checkpoints.get(partition)
     if (next === undefined) {
-      next = store.env.getBinary(checkpointKey(partition))?.readUIntBE(0, 6) ?? 0
+      next = (store.env.getBinary(checkpointKey(partition, of)) as Buffer | undefined)?.readUIntBE(0, 6) ?? 0
       checkpoints.set(partition, next)
     }
     return next
@@ -64,9 +64,9 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
       const end = batch.derivedEnd
       inFlight = 0
       for (const save of saves) {
-        writeSteps(batch, save, end)
+        writeSteps(batch, of, save, end)
         if (batch.pageBytes >= end) break
-        writeCheckpoint(batch, save)
+        writeCheckpoint(batch, of, save)
         inFlight++
       }
     },
@@ -109,7 +109,7 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
 
   function find (partition: number, userId: string, partsOf: PartsOf): LoadedState | undefined {
     const waiting = waits(partition, userId)
-    const head = waiting ? waiting.head : store.env.getBinary(snapshotKey(partition, userId))
+    const head = waiting ? waiting.head : store.env.getBinary(snapshotKey(partition, userId, of)) as Buffer | undefined
     if (!head) return undefined
     const wanted = partsOf(head)
     const parts = pick(partition, userId, waiting, wanted)
@@ -121,14 +121,14 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
   function pick (
     partition: number, userId: string, waiting: Waiting | undefined, ids: readonly PartId[]
   ): Map<PartId, Buffer> {
-    const stored = (id: PartId) => store.env.getBinary(snapshotPartKey(partition, userId, id))
+    const stored = (id: PartId) => store.env.getBinary(snapshotPartKey(partition, userId, id, of)) as Buffer | undefined
     return pickParts(ids, waiting, stored)
   }
 
   /** Of all parts, stored or waiting to be. */
   function idsOf (partition: number, userId: string, waiting: Waiting | undefined): Set<PartId> {
     const ids = new Set<PartId>()
-    const start = Buffer.from(snapshotPartKey(partition, userId, ''))
+    const start = Buffer.from(snapshotPartKey(partition, userId, '', of))
     const end = Buffer.concat([start, Buffer.from([0xff])])
     for (const key of store.env.getKeys({ start, end })) ids.add(parseSnapshotKey(key).part!)
     for (const [id, part] of waiting?.parts ?? []) {
@@ -184,7 +184,7 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
     },
 
     async save (partition, next, changes) {
-      for (const userId of changes.keys()) snapshotKey(partition, userId)
+      for (const userId of changes.keys()) snapshotKey(partition, userId, of)
       checkOwner(partition)
       if (Number(next) >= latest(partition)) await put(partition, Number(next), changes)
     },
@@ -196,8 +196,8 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
     savedParts: async (partition, userId, ids) => pick(partition, userId, waits(partition, userId), ids),
 
     async * keys (partition) {
-      const end = Buffer.from(snapshotKey(partition + 1, ofPartition))
-      let start: Buffer = Buffer.from(snapshotKey(partition, ofPartition))
+      const end = Buffer.from(snapshotKey(partition + 1, ofPartition, of))
+      let start: Buffer = Buffer.from(snapshotKey(partition, ofPartition, of))
       for (let last: Buffer | undefined; ; start = last) {
         const keys = [...store.env.getKeys({ start, end, limit: keysPerTurn })]
         for (const key of keys) {
@@ -227,18 +227,18 @@ export function embeddedSnapshots (store: Store): RebuildableSnapshots {
 }
 
 /** Those that are not stored yet, until the commit has `end` page bytes. */
-function writeSteps (batch: WriteBatch, save: Save, end: number): void {
+function writeSteps (batch: WriteBatch, of: StatesOf, save: Save, end: number): void {
   const { partition, steps } = save
   for (let i = save.stored; i < steps.length && batch.pageBytes < end; i++) {
     const { what, userId, changes, id } = steps[i]!
     const isNeighbour = i > save.stored && steps[i - 1]!.userId === userId
     if (what === 'head') {
-      writeHead(batch, partition, userId, changes, isNeighbour)
+      writeHead(batch, of, partition, userId, changes, isNeighbour)
     } else if (what === 'added') {
-      batch.put(snapshotPartKey(partition, userId, id), changes.added.get(id)!, isNeighbour)
+      batch.put(snapshotPartKey(partition, userId, id, of), changes.added.get(id)!, isNeighbour)
       batch.hasBulk = true
     } else {
-      batch.remove(snapshotPartKey(partition, userId, id), isNeighbour)
+      batch.remove(snapshotPartKey(partition, userId, id, of), isNeighbour)
     }
     save.written = i + 1
   }
@@ -260,16 +260,16 @@ function removalOf (given: Save): Save[] {
 }
 
 function writeHead (
-  batch: WriteBatch, partition: number, userId: string, { head, changed }: Changes, isNeighbour: boolean
+  batch: WriteBatch, of: StatesOf, partition: number, userId: string, { head, changed }: Changes, isNeighbour: boolean
 ): void {
-  if (head) batch.put(snapshotKey(partition, userId), head, isNeighbour)
-  else batch.remove(snapshotKey(partition, userId), isNeighbour)
-  for (const [id, part] of changed) batch.put(snapshotPartKey(partition, userId, id), part, true)
+  if (head) batch.put(snapshotKey(partition, userId, of), head, isNeighbour)
+  else batch.remove(snapshotKey(partition, userId, of), isNeighbour)
+  for (const [id, part] of changed) batch.put(snapshotPartKey(partition, userId, id, of), part, true)
 }
 
-function writeCheckpoint (batch: WriteBatch, { partition, next }: Save): void {
+function writeCheckpoint (batch: WriteBatch, of: StatesOf, { partition, next }: Save): void {
   if (next === undefined) return
   const checkpoint = batch.room(6)
   checkpoint.writeUIntBE(next, 0, 6)
-  batch.put(checkpointKey(partition), checkpoint)
+  batch.put(checkpointKey(partition, of), checkpoint)
 }

@@ -3,35 +3,38 @@ import { isDeepStrictEqual } from 'node:util'
 import { crc32 } from 'node:zlib'
 import type { LogReader } from '../ledger/log.js'
 import { GatewayError } from '../schemas/errors.js'
-import type { Entry } from '../schemas/facts.js'
-import { ledger } from '../schemas/streams.js'
+import type { Stream } from '../schemas/streams.js'
+import type { FoldedState, Kind, KindTypes, States } from './kind.js'
 import type { PartId, RebuildableSnapshots, SavedState } from './snapshots.js'
-import { fold } from './user/fold.js'
-import { comparable, partsOf, payloadParts, savedStateOf, stateOf, unsavable } from './user/parts.js'
-import { newUser, type UserState } from './user/state.js'
 
-export interface SnapshotsRebuildOptions {
+/** What is rebuilt of one kind: its states, from its stream. */
+export type Rebuildable<K extends KindTypes> = Pick<Kind<K>, 'stream' | 'fold' | 'states'>
+
+export interface SnapshotsRebuildOptions<K extends KindTypes> {
+  readonly kind: Rebuildable<K>
   readonly log: LogReader
+  /** Of that kind. */
   readonly snapshots: RebuildableSnapshots
   readonly signal: AbortSignal
   /** So many more blocks are to be read. */
   onPlanned (blocks: number): void
   /** Called after each block. */
   onRead (read: { readonly partition: number, readonly blocks: number, readonly entries: number }): void
-  /** Users whose states are held at once, some KB each; where there are more the partition is read again for them. */
-  readonly usersMax?: number
+  /** How many states are held at once, some KB each; where there are more the partition is read again for them. */
+  readonly statesMax?: number
 }
 
-/** A user whose saved state was not what the ledger makes of it. */
+/** A user or room whose saved state was not what the stream makes of it. */
 export interface SnapshotDifference {
   readonly kind: 'missing' | 'extra' | 'differing'
   readonly partition: number
-  /** The user; with `/` and a part where that alone is extra: no head names it. */
+  /** Whose it is; with `/` and a part where that alone is extra: no head names it. */
   readonly key: string
 }
 
 export interface SnapshotsCompared {
-  readonly users: number
+  /** States that were compared. */
+  readonly states: number
   readonly missing: number
   readonly extra: number
   readonly differing: number
@@ -41,41 +44,47 @@ export interface SnapshotsCompared {
 
 interface Wrong { readonly difference: Omit<SnapshotDifference, 'partition'>, readonly right: SavedState | undefined }
 
-/** The users of a partition whose hash leaves `residue`. */
+/** The keys of a partition whose hash leaves `residue`. */
 interface Slice { readonly modulus: number, readonly residue: number }
 
 const differencesMax = 100
-const usersPerStep = 200
+const statesPerStep = 200
 const triesMax = 20
 /** How long it may keep the event loop from those who serve clients. */
 const sliceMs = 1
 
-/**
- * Folds every user from the ledger, and puts those snapshots right that are not what comes of it, while their owners go
- * on: a snapshot is compared at the checkpoint that it was saved with.
- *
- * @throws Error where the beginning of the ledger was deleted: what it said is in the snapshots alone
- */
-export async function rebuildSnapshots (options: SnapshotsRebuildOptions): Promise<SnapshotsCompared> {
-  const { log } = options
-  const partitions = Array.from({ length: log.partitions(ledger) }, (_, partition) => partition)
-  for (const partition of partitions) {
-    const { first } = await log.bounds(ledger, partition)
+/** @throws Error where the beginning of the stream was deleted: what it said is in the snapshots alone */
+export async function checkWhole (log: LogReader, stream: Stream<any>): Promise<void> {
+  for (let partition = 0; partition < log.partitions(stream); partition++) {
+    const { first } = await log.bounds(stream, partition)
     if (first === 0n) continue
-    throw new Error(`partition ${partition} of the ledger begins at ${partition}@${first}: ` +
+    throw new Error(`partition ${partition} of the ${stream.name} begins at ${partition}@${first}: ` +
       'what was deleted before is in the snapshots alone, and they can not be rebuilt')
   }
+}
+
+/**
+ * Folds every user, or room, from its stream, and puts those snapshots right that are not what comes of it, while their
+ * owners go on: a snapshot is compared at the checkpoint that it was saved with.
+ *
+ * @throws Error where the beginning of the stream was deleted
+ */
+export async function rebuildSnapshots<K extends KindTypes> (
+  options: SnapshotsRebuildOptions<K>
+): Promise<SnapshotsCompared> {
+  const { log, kind: { stream } } = options
+  await checkWhole(log, stream)
   const rebuild = new Rebuild(options)
-  for (const partition of partitions) await rebuild.partition(partition)
+  for (let partition = 0; partition < log.partitions(stream); partition++) await rebuild.partition(partition)
   return rebuild.compared
 }
 
-class Rebuild {
-  readonly compared = { users: 0, missing: 0, extra: 0, differing: 0, differences: [] as SnapshotDifference[] }
-  readonly #options: SnapshotsRebuildOptions
+class Rebuild<K extends KindTypes> {
+  readonly compared = { states: 0, missing: 0, extra: 0, differing: 0, differences: [] as SnapshotDifference[] }
+  readonly #options: SnapshotsRebuildOptions<K>
   #sliceFromMs = performance.now()
 
-  constructor (options: SnapshotsRebuildOptions) { this.#options = options }
+  constructor (options: SnapshotsRebuildOptions<K>) { this.#options = options }
 
   async partition (partition: number): Promise<void> {
     const checkpoint = await this.#options.snapshots.savedTo(partition)
@@ -88,55 +97,55 @@ class Rebuild {
 
   /** @param slices gets what this slice turns out to be too small for */
   async #slice (partition: number, checkpoint: bigint, slice: Slice, slices: Slice[]): Promise<void> {
-    const { log, onRead, usersMax = 50_000 } = this.#options
-    const states = new Map<string, UserState>()
+    const { log, kind: { stream }, onRead, statesMax = 50_000 } = this.#options
+    const states = new Map<string, K['state']>()
     let { modulus, residue } = slice
     let read = 0n
-    for await (const block of log.read(ledger, partition, { from: 0n, to: checkpoint })) {
-      await this.#fold(partition, block, states, userId => modulus === 1 || crc32(userId) % modulus === residue)
+    for await (const block of log.read(stream, partition, { from: 0n, to: checkpoint })) {
+      await this.#fold(partition, block, states, key => modulus === 1 || crc32(key) % modulus === residue)
       onRead({ partition, blocks: Number(block.offset + 1n - read), entries: block.items.length })
       read = block.offset + 1n
-      while (states.size > usersMax) {
+      while (states.size > statesMax) {
         slices.push({ modulus: 2 * modulus, residue: residue + modulus })
         modulus *= 2
-        for (const userId of states.keys()) if (crc32(userId) % modulus !== residue) states.delete(userId)
+        for (const key of states.keys()) if (crc32(key) % modulus !== residue) states.delete(key)
       }
       await this.#pause()
     }
     onRead({ partition, blocks: Number(checkpoint - read), entries: 0 })
-    this.compared.users += states.size
+    this.compared.states += states.size
     await this.#compare(partition, checkpoint, states, { modulus, residue })
   }
 
   async #compare (
-    partition: number, checkpoint: bigint, states: Map<string, UserState>, { modulus, residue }: Slice
+    partition: number, checkpoint: bigint, states: Map<string, K['state']>, { modulus, residue }: Slice
   ): Promise<void> {
     const stored = new Map<string, PartId[]>()
-    for await (const { userId, part } of this.#options.snapshots.keys(partition)) {
-      if (!states.has(userId) && crc32(userId) % modulus !== residue) continue
-      let parts = stored.get(userId)
-      if (!parts) stored.set(userId, parts = [])
+    for await (const { userId: key, part } of this.#options.snapshots.keys(partition)) {
+      if (!states.has(key) && crc32(key) % modulus !== residue) continue
+      let parts = stored.get(key)
+      if (!parts) stored.set(key, parts = [])
       if (part !== undefined) parts.push(part)
     }
-    const userIds: string[] = []
-    for (const userId of new Set([...states.keys(), ...stored.keys()])) {
-      userIds.push(userId)
-      if (userIds.length >= usersPerStep) await this.#check(partition, checkpoint, states, stored, userIds.splice(0))
+    const keys: string[] = []
+    for (const key of new Set([...states.keys(), ...stored.keys()])) {
+      keys.push(key)
+      if (keys.length >= statesPerStep) await this.#check(partition, checkpoint, states, stored, keys.splice(0))
     }
-    await this.#check(partition, checkpoint, states, stored, userIds)
+    await this.#check(partition, checkpoint, states, stored, keys)
   }
 
   /**
-   * Compares the states of these users, folded up to `foldedTo`, with those saved, and puts right what is wrong.
+   * Compares these states, folded up to `foldedTo`, with those saved, and puts right what is wrong.
    *
-   * @param stored the parts of theirs that were seen in the store a while ago
+   * @param stored the parts of each that were seen in the store a while ago
    */
   async #check (
-    partition: number, foldedTo: bigint, states: Map<string, UserState>, stored: ReadonlyMap<string, readonly PartId[]>,
-    userIds: readonly string[]
+    partition: number, foldedTo: bigint, states: Map<string, K['state']>, stored: ReadonlyMap<string, readonly PartId[]>,
+    keys: readonly string[]
   ): Promise<void> {
     const { snapshots } = this.#options
-    let suspects = new Set((await this.#wrong(partition, states, stored, userIds)).keys())
+    let suspects = new Set((await this.#wrong(partition, states, stored, keys)).keys())
     for (let tries = 0; suspects.size > 0; tries++) {
       if (tries === triesMax) throw new Error(`partition ${partition}: its checkpoint moves on too fast`)
       const checkpoint = await snapshots.savedTo(partition)
@@ -145,43 +154,44 @@ class Rebuild {
       const wrong = await this.#wrong(partition, states, await snapshots.partIds(partition, suspects), [...suspects])
       if (wrong.size === 0) return
       // Those that the owner has saved between the reads are among them, and then nothing is replaced.
-      const replacements = new Map(Array.from(wrong, ([userId, { right }]) => [userId, right]))
+      const replacements = new Map(Array.from(wrong, ([key, { right }]) => [key, right]))
       const replaced = await snapshots.replace(partition, checkpoint, replacements)
-      for (const userId of replaced) this.#count({ ...wrong.get(userId)!.difference, partition })
-      suspects = new Set([...wrong.keys()].filter(userId => !replaced.has(userId)))
+      for (const key of replaced) this.#count({ ...wrong.get(key)!.difference, partition })
+      suspects = new Set([...wrong.keys()].filter(key => !replaced.has(key)))
     }
     await this.#pause()
   }
 
   async #wrong (
-    partition: number, states: ReadonlyMap<string, UserState>, stored: ReadonlyMap<string, readonly PartId[]>,
-    userIds: readonly string[]
+    partition: number, states: ReadonlyMap<string, K['state']>, stored: ReadonlyMap<string, readonly PartId[]>,
+    keys: readonly string[]
   ): Promise<Map<string, Wrong>> {
-    const saved = await Promise.all(userIds.map(userId => this.#saved(partition, userId)))
+    const saved = await Promise.all(keys.map(key => this.#saved(partition, key)))
     const wrong = new Map<string, Wrong>()
-    for (const [i, userId] of userIds.entries()) {
-      const state = states.get(userId)
-      const right = state && savedForm(state)
+    for (const [i, key] of keys.entries()) {
+      const state = states.get(key)
+      const right = state && savedForm(this.#states, state)
       const found = saved[i]
       if (found === 'unsavable') continue
-      const stray = stored.get(userId)?.find(id => found?.parts.has(id) !== true)
-      const add = (kind: SnapshotDifference['kind'], key = userId) => wrong.set(userId, { difference: { kind, key }, right })
+      const stray = stored.get(key)?.find(id => found?.parts.has(id) !== true)
+      const add = (kind: SnapshotDifference['kind'], named = key) =>
+        wrong.set(key, { difference: { kind, key: named }, right })
       if (right && !found) add('missing')
       else if (!right && found) add('extra')
-      else if (right && found && !isRight(found, right)) add('differing')
-      else if (stray !== undefined) add('extra', `${userId}/${stray}`)
+      else if (right && found && !isRight(this.#states, found, right)) add('differing')
+      else if (stray !== undefined) add('extra', `${key}/${stray}`)
     }
     return wrong
   }
 
   /** With the payloads that are parts of their own. */
-  async #saved (partition: number, userId: string): Promise<SavedState | 'unsavable' | undefined> {
+  async #saved (partition: number, key: string): Promise<SavedState | 'unsavable' | undefined> {
     const { snapshots } = this.#options
     try {
-      const saved = await snapshots.saved(partition, userId, namedBy)
-      const payloads = saved ? payloadsOf(saved) : []
+      const saved = await snapshots.saved(partition, key, head => namedBy(this.#states, head))
+      const payloads = saved ? leftOutOf(this.#states, saved) : []
       if (!saved || payloads.length === 0) return saved
-      return { ...saved, parts: new Map([...saved.parts, ...await snapshots.savedParts(partition, userId, payloads)]) }
+      return { ...saved, parts: new Map([...saved.parts, ...await snapshots.savedParts(partition, key, payloads)]) }
     } catch (err) {
       if (err instanceof GatewayError && err.code === 'bad-record') return 'unsavable'
       throw err
@@ -194,55 +204,57 @@ class Rebuild {
   }
 
   async #foldTail (
-    partition: number, from: bigint, to: bigint, states: Map<string, UserState>, userIds: ReadonlySet<string>
+    partition: number, from: bigint, to: bigint, states: Map<string, K['state']>, keys: ReadonlySet<string>
   ): Promise<void> {
-    for await (const block of this.#options.log.read(ledger, partition, { from, to })) {
-      await this.#fold(partition, block, states, userId => userIds.has(userId))
+    for await (const block of this.#options.log.read(this.#options.kind.stream, partition, { from, to })) {
+      await this.#fold(partition, block, states, key => keys.has(key))
       await this.#pause()
     }
   }
 
   async #fold (
-    partition: number, { offset, items }: { readonly offset: bigint, readonly items: readonly Entry[] },
-    states: Map<string, UserState>, isWanted: (userId: string) => boolean
+    partition: number, { offset, items }: { readonly offset: bigint, readonly items: ReadonlyArray<K['entry']> },
+    states: Map<string, K['state']>, isWanted: (key: string) => boolean
   ): Promise<void> {
+    const { stream, fold, states: { fresh } } = this.#options.kind
     let refolded: Set<string> | undefined
     for (let i = 0; i < items.length; i++) {
       const entry = items[i]!
-      const { userId } = entry
-      if (!isWanted(userId) || refolded?.has(userId)) continue
-      let state = states.get(userId)
-      if (!state) states.set(userId, state = newUser())
+      const key = stream.key(entry)
+      if (!isWanted(key) || refolded?.has(key)) continue
+      let state = states.get(key)
+      if (!state) states.set(key, state = fresh())
       try {
         fold(state, entry)
         state.offset = offset
       } catch {
-        states.set(userId, await this.#refold(partition, userId, offset))
-        refolded = (refolded ?? new Set()).add(userId)
+        states.set(key, await this.#refold(partition, key, offset))
+        refolded = (refolded ?? new Set()).add(key)
       }
     }
   }
 
-  /** The user's state after the block, without the entries that fail: as its owner has it, who set them aside. */
-  async #refold (partition: number, userId: string, through: bigint): Promise<UserState> {
+  /** The state after the block, without the entries that fail: as its owner has it, who set them aside. */
+  async #refold (partition: number, key: string, through: bigint): Promise<K['state']> {
     const poison = new Set<string>()
     for (;;) {
-      const state = newUser()
-      const failed = await this.#foldUser(partition, userId, through, state, poison)
+      const state = this.#states.fresh()
+      const failed = await this.#foldKey(partition, key, through, state, poison)
       if (failed === undefined) return state
       poison.add(failed)
     }
   }
 
   /** @returns where an entry failed that is not in `poison`; undefined where none did */
-  async #foldUser (
-    partition: number, userId: string, through: bigint, state: UserState, poison: ReadonlySet<string>
+  async #foldKey (
+    partition: number, key: string, through: bigint, state: K['state'], poison: ReadonlySet<string>
   ): Promise<string | undefined> {
-    const range = { from: 0n, to: through + 1n, key: userId }
-    for await (const { offset, items } of this.#options.log.read(ledger, partition, range)) {
+    const { stream, fold } = this.#options.kind
+    const range = { from: 0n, to: through + 1n, key }
+    for await (const { offset, items } of this.#options.log.read(stream, partition, range)) {
       for (const [i, entry] of items.entries()) {
         const place = `${offset}.${i}`
-        if (entry.userId !== userId) continue
+        if (stream.key(entry) !== key) continue
         try {
           if (!poison.has(place)) fold(state, entry)
         } catch {
@@ -254,6 +266,8 @@ class Rebuild {
     return undefined
   }
 
+  get #states (): States<K['state']> { return this.#options.kind.states }
+
   async #pause (): Promise<void> {
     this.#options.signal.throwIfAborted()
     if (performance.now() - this.#sliceFromMs < sliceMs) return
@@ -264,37 +278,37 @@ class Rebuild {
   }
 }
 
-/** As the user's actor would save it. */
-function savedForm (state: UserState): SavedState {
+/** As its actor would save it. */
+function savedForm<S extends FoldedState> (states: States<S>, state: S): SavedState {
   try {
-    return savedStateOf(state)
+    return states.savedStateOf(state)
   } catch (err) {
-    return { head: unsavable((err as Error).message), parts: new Map() }
+    return { head: states.unsavable((err as Error).message), parts: new Map() }
   }
 }
 
 /** None of a head that can not be read: the state is wrong then, and gets another one. */
-function namedBy (head: Buffer): PartId[] {
+function namedBy<S extends FoldedState> (states: States<S>, head: Buffer): PartId[] {
   try {
-    return partsOf(head)
+    return states.partsOf(head)
   } catch {
     return []
   }
 }
 
-function payloadsOf (saved: SavedState): PartId[] {
+function leftOutOf<S extends FoldedState> (states: States<S>, saved: SavedState): PartId[] {
   try {
-    return payloadParts(stateOf(saved))
+    return states.leftOut(states.stateOf(saved))
   } catch {
     return []
   }
 }
 
 /** What an earlier version has saved gave other numbers to messages and connections, and is right for all that. */
-function isRight (saved: SavedState, right: SavedState): boolean {
+function isRight<S extends FoldedState> (states: States<S>, saved: SavedState, right: SavedState): boolean {
   if (saved.head.equals(right.head) && right.parts.size === 0) return true
   try {
-    return isDeepStrictEqual(comparable(stateOf(saved)), comparable(stateOf(right)))
+    return isDeepStrictEqual(states.comparable(states.stateOf(saved)), states.comparable(states.stateOf(right)))
   } catch {
     return false
   }

@@ -1,13 +1,13 @@
 import type { StandingPartition } from '../ledger/kafka/log.js'
 import { GatewayError } from '../schemas/errors.js'
-import { connections, ledger, nodes, type Stream, uplinks } from '../schemas/streams.js'
+import { connections, ledger, nodes, posts, rooms, type Stream, uplinks } from '../schemas/streams.js'
 import type { TableName } from '../projections/tables/tables.js'
 import { LagLook } from './lag-look.js'
 import type { Stores } from './stores.js'
 
 /** How far somebody who follows a stream is behind its end. */
 export interface FollowerLag {
-  /** `users` (their checkpoints), a table, a stream that is derived from another one, or a group. */
+  /** `users` and `rooms` (their checkpoints), a table, a stream that is derived from another one, or a group. */
   readonly follower: string
   readonly stream: string
   readonly partitions: readonly PartitionLag[]
@@ -46,29 +46,31 @@ const appends = ''
  * what is behind a few blocks are read. What was not read within `lookMs` is left out.
  */
 export async function lagOf (
-  { log, tables, snapshots, groups, standing }: Stores, { lookMs = lookMsDefault } = {}
+  { log, tables, snapshots, roomSnapshots, groups, standing }: Stores, { lookMs = lookMsDefault } = {}
 ): Promise<FollowerLag[]> {
   const still = standing()
   const of = (stream: Stream<any>, ...names: readonly string[]) => still.filter(({ stream: name, group }) =>
     name === stream.name && names.includes(group ?? appends))
   const look = new LagLook(log, lookMs)
-  const checkpoints = new Map<number, Promise<bigint>>()
-  const saved = (partition: number) => {
-    let checkpoint = checkpoints.get(partition)
-    if (!checkpoint) checkpoints.set(partition, checkpoint = snapshots.savedTo(partition))
-    return checkpoint
-  }
+  const users = checkpointsOf(snapshots)
+  const roomsSaved = checkpointsOf(roomSnapshots)
   const done = (table: TableName) => async (partition: number) => (await tables.position(table, partition)).next
-  const derived = async (partition: number) => {
+  const derived = (from: Stream<any>, to: Stream<any>, saved: typeof users) => async (partition: number) => {
     // Where nothing comes of the entries, the checkpoint tells that nothing is missing.
-    const [checkpoint, { next }] = await Promise.all([saved(partition), look.bounds(ledger, partition)])
+    const [checkpoint, { next }] = await Promise.all([saved(partition), look.bounds(from, partition)])
     if (checkpoint >= next) return checkpoint
-    const to = await look.derivedFrom(uplinks, partition, next - checkpoint)
-    return to + 1n > checkpoint ? to + 1n : checkpoint
+    const last = await look.derivedFrom(to, partition, next - checkpoint)
+    return last + 1n > checkpoint ? last + 1n : checkpoint
   }
   return await Promise.all([
-    followerLag(look, 'users', ledger, saved, of(ledger, 'users')),
-    followerLag(look, `stream ${uplinks.name}`, ledger, derived, [...of(ledger, 'users'), ...of(uplinks, appends)]),
+    followerLag(look, 'users', ledger, users, of(ledger, 'users')),
+    followerLag(look, `stream ${uplinks.name}`, ledger, derived(ledger, uplinks, users), [
+      ...of(ledger, 'users'), ...of(uplinks, appends),
+    ]),
+    followerLag(look, 'rooms', rooms, roomsSaved, [...of(rooms, 'rooms'), ...of(rooms, appends)]),
+    followerLag(look, `stream ${posts.name}`, rooms, derived(rooms, posts, roomsSaved), [
+      ...of(rooms, 'rooms'), ...of(posts, appends),
+    ]),
     ...ledgerTables.map(table => followerLag(look, table, ledger, done(table), of(ledger, 'projections'))),
     // What is written to this stream is the table's, too.
     followerLag(look, 'connections', ledger, done('connections'), [
@@ -78,6 +80,16 @@ export async function lagOf (
     ...groups().map(({ group, stream, partitions }) =>
       followerLag(look, `group ${group}`, stream, async partition => partitions.get(partition), of(stream, group))),
   ])
+}
+
+/** Each is asked for once. */
+function checkpointsOf (snapshots: Stores['snapshots']): (partition: number) => Promise<bigint> {
+  const checkpoints = new Map<number, Promise<bigint>>()
+  return partition => {
+    let checkpoint = checkpoints.get(partition)
+    if (!checkpoint) checkpoints.set(partition, checkpoint = snapshots.savedTo(partition))
+    return checkpoint
+  }
 }
 
 /**

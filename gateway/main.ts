@@ -2,7 +2,6 @@ import type { FastifyInstance } from 'fastify'
 import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { startActors } from '../actors/system.js'
-import type { Users } from '../actors/users.js'
 import type { Health } from '../schemas/conditions.js'
 import { ledger, nodes } from '../schemas/streams.js'
 import { buildApi } from './api.js'
@@ -27,7 +26,7 @@ import { Push } from './push.js'
 import { isWildcard } from './reachable.js'
 import { EdgeRole } from './roles/edge.js'
 import { type Projections, startProjectionsRole } from './roles/projections.js'
-import { startUsersRole } from './roles/users.js'
+import { startUsersRole, type UsersRole } from './roles/users.js'
 import { ensureSecrets } from './secrets.js'
 import { openEmbeddedStores } from './stores-embedded.js'
 import { ServerTls } from './server-tls.js'
@@ -122,7 +121,13 @@ async function start (
   closers.push(load.start())
   const system = startActors()
   closers.push(() => { system.stop() })
-  const users = has('users') ? await startUsersRole(stores, system, metrics, logger, health, load.folds) : undefined
+  const nodeTable = new NodeTable(tables, log.partitions(nodes), config.heartbeatMs, health)
+  // Also while nobody asks: the list that is served when the store is away must not be that of the start.
+  const refreshing = setInterval(() => nodeTable.rows(), nodeTableMaxMs)
+  closers.push(() => { clearInterval(refreshing) })
+  const users = has('users')
+    ? await startUsersRole(stores, system, metrics, logger, health, load.folds, nodeTable)
+    : undefined
   closers.push(() => users?.stop())
   if (!stores.shared) {
     // Sockets do not outlive their process: whatever the table still shows open was opened by an earlier one.
@@ -131,10 +136,6 @@ async function start (
     await endConnections(log, tables, partitions, () => true, 'the node has started again')
   }
 
-  const nodeTable = new NodeTable(tables, log.partitions(nodes), config.heartbeatMs, health)
-  // Also while nobody asks: the list that is served when the store is away must not be that of the start.
-  const refreshing = setInterval(() => nodeTable.rows(), nodeTableMaxMs)
-  closers.push(() => { clearInterval(refreshing) })
   const edge = has('edge')
     ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health, tls, load, apps)
     : undefined
@@ -273,7 +274,7 @@ async function takeLeave (
 
 function observe (
   metrics: GatewayMetrics, health: HealthRegistry, stores: Stores, edge: EdgeRole | undefined,
-  users: Users | undefined, projections: Projections | undefined, { overload }: NodeLoad
+  users: UsersRole | undefined, projections: Projections | undefined, { overload }: NodeLoad
 ): void {
   metrics.observe({
     connections: () => edge?.connections ?? 0,
@@ -282,6 +283,7 @@ function observe (
     overloadWaitSeconds: () => overload.waitMs / 1_000,
     admissionLevel: () => overload.level,
     activeUsers: () => users?.activeUsers() ?? 0,
+    activeRooms: () => users?.activeRooms() ?? 0,
     commitSeconds: () => stores.commitSeconds(),
     tableLag: () => projections?.lag() ?? new Map(),
     conditionSeconds: () => health.seconds(),

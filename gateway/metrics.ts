@@ -9,6 +9,7 @@ import type { Listener } from './server-tls.js'
 export interface MetricsSources {
   connections (): number
   activeUsers (): number
+  activeRooms (): number
   /** Share of the memory that there may be, 0 to 1. */
   memoryPressure (): number
   /** Read from sockets and not dealt with. */
@@ -28,7 +29,7 @@ export interface MetricsSources {
 type ByApp = () => ReadonlyMap<string, number>
 
 /** What the partitions go on without; `<stream>.rejected` says which and why. */
-export type SetAside = 'entry' | 'user' | 'uplink'
+export type SetAside = 'entry' | 'user' | 'uplink' | 'room-entry' | 'room' | 'post'
 
 const circuitStates: Readonly<Record<CircuitState, number>> = { closed: 0, 'half-open': 1, open: 2 }
 
@@ -61,7 +62,7 @@ export class GatewayMetrics {
     this.#headersRefused = this.#counter('proxy_headers_refused_total',
       'PROXY headers that were bad, missing, or from an address that is not trusted', ['listener'])
     this.#settled = this.#counter('downlinks_settled_total', 'How durable downlinks ended', ['outcome', 'reason'])
-    this.#setAside = this.#counter('set_aside_total', 'What no user actor could take: entries, users, uplinks', ['what'])
+    this.#setAside = this.#counter('set_aside_total', 'What no user or room could take: entries, users, uplinks, rooms, posts', ['what'])
     this.#requests = this.#counter('api_requests_total',
       'Requests that want an API key, by its id (empty: of the environment, or unknown) and what became of them', ['key', 'admission'])
     this.edge = {
@@ -104,6 +105,7 @@ export class GatewayMetrics {
   observe (sources: MetricsSources): void {
     this.#gauge('connections', 'Open connections', [], gauge => { gauge.set(sources.connections()) })
     this.#gauge('active_users', 'Users with an actor in memory', [], gauge => { gauge.set(sources.activeUsers()) })
+    this.#gauge('active_rooms', 'Rooms with an actor in memory', [], gauge => { gauge.set(sources.activeRooms()) })
     const share = 'Share of the heap or of the memory that the process may use, whichever is scarcer'
     this.#gauge('memory_pressure', share, [], gauge => { gauge.set(sources.memoryPressure()) })
     this.#gauge('intake_bytes', 'Bytes read from clients and not dealt with', [], gauge => { gauge.set(sources.intakeBytes()) })

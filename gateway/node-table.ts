@@ -5,6 +5,7 @@ import { GatewayError } from '../schemas/errors.js'
 import { chooseAlternates, chooseEndpoints, guardedUpdate, hasPeer, isShedding } from './choice.js'
 import type { IpConfig, IpConfigRequest } from './http/ip-config.js'
 import type { AsOf } from './http/shapes.js'
+import { isLiving } from './orphans.js'
 
 /** How old the copy that answers come from may be. */
 export const freshMs = 500
@@ -61,6 +62,12 @@ export class NodeTable {
   /** True where a client that connects again by the node's own URL may meet another node, behind the same balancer. */
   hasPeer (nodeId: string): boolean {
     return hasPeer({ nodes: this.#rows, nodeId, nowMs: this.#asOfMs })
+  }
+
+  /** True where this life of the node is over, as its row says: what is absent from the table proves nothing. */
+  hasEnded (nodeId: string, epoch: number): boolean {
+    const row = this.#rows.find(row => row.nodeId === nodeId)
+    return row !== undefined && (row.epoch > epoch || (row.epoch === epoch && !isLiving(row.state)))
   }
 
   /** True where the node, by its own last report, is too busy for newcomers. */

@@ -1,7 +1,12 @@
-import { rebuildSnapshots } from '../actors/snapshots-rebuild.js'
+import { foldRoom } from '../actors/rooms/fold.js'
+import { roomStates } from '../actors/rooms/parts.js'
+import { checkWhole, rebuildSnapshots, type SnapshotsRebuildOptions } from '../actors/snapshots-rebuild.js'
+import { fold } from '../actors/user/fold.js'
+import { userStates } from '../actors/user/states.js'
 import { rebuild } from '../projections/rebuild.js'
 import { rebuildPlans } from '../projections/rebuild-projections.js'
 import { GatewayError, type ErrorCode } from '../schemas/errors.js'
+import { ledger, rooms } from '../schemas/streams.js'
 import { EventQueue } from './event-queue.js'
 import type { Stores } from './stores.js'
 
@@ -39,7 +44,7 @@ export class Rebuilds {
   readonly #running = new Set<Rebuildable>()
 
   constructor (
-    readonly stores: Pick<Stores, 'log' | 'tables' | 'snapshots'>,
+    readonly stores: Pick<Stores, 'log' | 'tables' | 'snapshots' | 'roomSnapshots'>,
     readonly failed: (what: string, error: Error, fields: object) => void
   ) {}
 
@@ -68,7 +73,7 @@ export class Rebuilds {
   async #run (table: Rebuildable, signal: AbortSignal, events: EventQueue<RebuildEvent>): Promise<void> {
     const tally = new Tally(events)
     const onRead = tally.read.bind(tally)
-    const { log, tables, snapshots } = this.stores
+    const { log, tables } = this.stores
     const { stream } = rebuildPlans[table === 'snapshots' ? 'presence' : table]()
     const partitions = log.partitions(stream)
     if (table !== 'snapshots') {
@@ -81,9 +86,29 @@ export class Rebuilds {
     const onPlanned = (blocks: number) => { tally.blocksTotal += blocks }
     const onCaughtUp = () => { tally.comparing() }
     const { differences, ...compared } = table === 'snapshots'
-      ? await rebuildSnapshots({ log, snapshots, signal, onRead, onPlanned })
+      ? await this.#rebuildStates({ log, signal, onRead, onPlanned })
       : await rebuild({ table, log, tables, signal, onRead, onCaughtUp })
     events.put({ type: 'done', table, seconds: tally.seconds, entries: tally.entries, compared, differences })
+  }
+
+  /** Of users and of rooms; of neither where one of them can not be rebuilt. */
+  async #rebuildStates (options: Omit<SnapshotsRebuildOptions<never>, 'kind' | 'snapshots'>) {
+    const { log, snapshots, roomSnapshots } = this.stores
+    for (const stream of [ledger, rooms]) await checkWhole(log, stream)
+    const ofUsers = await rebuildSnapshots({
+      ...options, snapshots, kind: { stream: ledger, fold, states: userStates },
+    })
+    const ofRooms = await rebuildSnapshots({
+      ...options, snapshots: roomSnapshots, kind: { stream: rooms, fold: foldRoom, states: roomStates },
+    })
+    return {
+      users: ofUsers.states,
+      rooms: ofRooms.states,
+      missing: ofUsers.missing + ofRooms.missing,
+      extra: ofUsers.extra + ofRooms.extra,
+      differing: ofUsers.differing + ofRooms.differing,
+      differences: [...ofUsers.differences, ...ofRooms.differences],
+    }
   }
 }
 

@@ -8,7 +8,7 @@ import { type KafkaLog, openKafkaLog } from '../ledger/kafka/log.js'
 import { ConfluentFormat, type Failed, RegistryLog } from '../ledger/kafka/registry.js'
 import type { EventLog } from '../ledger/log.js'
 import { rejectedStream } from '../ledger/rejected.js'
-import { statesName, streams } from '../ledger/streams.js'
+import { roomStatesName, statesName, streams } from '../ledger/streams.js'
 import { byTable } from '../projections/tables/by-table.js'
 import { redisTables, type RedisTables } from '../projections/tables/redis.js'
 import type { TableName } from '../projections/tables/tables.js'
@@ -27,6 +27,7 @@ import { redisNames } from './redis-url.js'
 import { watchWrites } from './redis-writes.js'
 import { registryAccess } from './registry-access.js'
 import type { Stores } from './stores.js'
+import type { StreamCutting } from './stream-cut.js'
 import { checkTopics } from './topic-record.js'
 import { retentionMsOf } from './topics.js'
 
@@ -88,9 +89,9 @@ async function open (
       ...retentionOf(stream.name),
       ...(asMany.includes(stream) ? { like: ledger } : {}),
       mayGrow: stream === downlinks,
-      keepsAll: stream === ledger,
+      keepsAll: stream === ledger || stream === rooms,
     })),
-    changelogs: [{ name: statesName, like: ledger }],
+    changelogs: [{ name: statesName, like: ledger }, { name: roomStatesName, like: rooms }],
     topics: {
       checkOnly: config.kafkaTopics === 'check',
       replicationFactor: config.kafkaReplicationFactor,
@@ -123,31 +124,37 @@ async function open (
   const userTables = tablesOver(redis)
   const tables = byTable(table => table === 'nodes' ? nodeTables : userTables)
   for (const each of [nodeTables, userTables]) closers.push(() => { each.close() })
-  const onFailed = (error: unknown, partition: number) => {
-    health.begin('snapshots', (error as Error).message, `partition ${partition}`)
+  const snapshotsOf = (name: string, prefix: string, words: string) => {
+    const failedOf = (error: unknown, partition: number) => {
+      health.begin('snapshots', (error as Error).message, `${words}partition ${partition}`)
+    }
+    const savedOf = (partition: number) => { health.end('snapshots', `${words}partition ${partition}`) }
+    const snapshots = clusterSnapshots({
+      changelog: kafka.changelog(name),
+      copy: redisSnapshots(redis, { prefix, identity, onFailed: failedOf, onSaved: savedOf }),
+      identity,
+      onFailed: failedOf,
+      onSaved: savedOf,
+      onFilled: (partition, what, ms) => {
+        const from = what === 'copy' ? 'Redis from Kafka' : 'Kafka from Redis'
+        logger.info({ topic: name, partition, ms: Math.round(ms) }, `saved states were copied to ${from}`)
+      },
+    })
+    closers.push(() => { snapshots.close() })
+    return snapshots
   }
-  const onSaved = (partition: number) => { health.end('snapshots', `partition ${partition}`) }
-  const snapshots = clusterSnapshots({
-    changelog: kafka.changelog(statesName),
-    copy: redisSnapshots(redis, { prefix, identity, onFailed, onSaved }),
-    identity,
-    onFailed,
-    onSaved,
-    onFilled: (partition, what, ms) => {
-      const from = what === 'copy' ? 'Redis from Kafka' : 'Kafka from Redis'
-      logger.info({ partition, ms: Math.round(ms) }, `saved states were copied to ${from}`)
-    },
-  })
-  closers.push(() => { snapshots.close() })
+  const snapshots = snapshotsOf(statesName, prefix, '')
+  const roomSnapshots = snapshotsOf(roomStatesName, `${prefix}.rooms`, 'rooms ')
   const links = await redisLinks({ publisher, subscriber, prefix, nodeId, health, failed })
   closers.push(() => links.stop())
   return {
     log,
     tables,
     snapshots,
+    roomSnapshots,
     links,
     shared: true,
-    ...cuttingOf(kafka, control, retentionOf(ledger.name)),
+    cutting: name => cuttingOf(kafka, control, retentionOf(name)),
     groups: () => [{
       group: downlinksGroup,
       stream: downlinks,
@@ -174,16 +181,14 @@ async function open (
  */
 function cuttingOf (
   log: KafkaLog, redis: Redis | Cluster, { retentionMs }: { retentionMs?: number }
-): Pick<Stores, 'cutting'> {
-  if (retentionMs === undefined) return {}
+): StreamCutting | undefined {
+  if (retentionMs === undefined) return undefined
   return {
-    cutting: {
-      log,
-      retentionMs,
-      async nowMs () {
-        const [seconds] = await redis.time()
-        return Math.min(Date.now(), Number(seconds) * 1_000)
-      },
+    log,
+    retentionMs,
+    async nowMs () {
+      const [seconds] = await redis.time()
+      return Math.min(Date.now(), Number(seconds) * 1_000)
     },
   }
 }

@@ -6,11 +6,11 @@ import type { RebuildableSnapshots } from '../actors/snapshots.js'
 import { backUp } from '../ledger/embedded/backup.js'
 import { embeddedLog } from '../ledger/embedded/log.js'
 import type { Retention } from '../ledger/embedded/retention.js'
-import { openStore, type Store } from '../ledger/embedded/store.js'
+import { openStore } from '../ledger/embedded/store.js'
 import { streams } from '../ledger/streams.js'
 import { embeddedTables } from '../projections/tables/embedded.js'
 import type { Tables } from '../projections/tables/tables.js'
-import { ledger, nodes } from '../schemas/streams.js'
+import { ledger, nodes, rooms } from '../schemas/streams.js'
 import type { Config } from './config.js'
 import { streamBytesMax } from './disk-share.js'
 import { neededFrom } from './ledger-needs.js'
@@ -26,16 +26,9 @@ const slowMs = 2_000
  */
 export async function openEmbeddedStores (config: Config, logger: Logger): Promise<Stores> {
   const store = await openStore({ directory: config.dataDir, neighbours: secretFiles(config.dataDir) })
-  return {
-    ...await embeddedStores(store, config, logger),
-    backUp: (directory, options) => backUp({ env: store.env, path: config.dataDir }, directory, options),
-  }
-}
-
-/** @param store closed with them, and where they can't be opened */
-export async function embeddedStores (store: Store, config: Config, logger: Logger): Promise<Stores> {
   try {
     const snapshots = embeddedSnapshots(store)
+    const roomSnapshots = embeddedSnapshots(store, 'rooms')
     const tables = embeddedTables(store)
     const bytesMax = streamBytesMax(config.retentionBytes, config.dataDir)
     const retentionOf = (name: string) =>
@@ -43,7 +36,7 @@ export async function embeddedStores (store: Store, config: Config, logger: Logg
     const settings = streams.map(({ name }) => [name, {
       ...retentionOf(name),
       partitions: config.partitions,
-      ...keptFor(name, snapshots, tables),
+      ...keptFor(name, snapshots, roomSnapshots, tables),
     }] as const)
     const log = embeddedLog(store, {
       partitions: config.partitions,
@@ -56,9 +49,11 @@ export async function embeddedStores (store: Store, config: Config, logger: Logg
       log,
       tables,
       snapshots,
+      roomSnapshots,
       links: localLinks(),
       shared: false,
       bytesMax,
+      backUp: (directory, options) => backUp({ env: store.env, path: config.dataDir }, directory, options),
       standing: () => [],
       logAway: () => '',
       usersAway: () => '',
@@ -91,7 +86,10 @@ function secretFiles (dataDir: string): string[] {
 }
 
 /** What keeps blocks of a stream from being deleted, whatever their age: nothing, where only outsiders read it. */
-function keptFor (name: string, snapshots: RebuildableSnapshots, tables: Tables): Pick<Retention, 'keepFrom'> {
+function keptFor (
+  name: string, snapshots: RebuildableSnapshots, roomSnapshots: RebuildableSnapshots, tables: Tables
+): Pick<Retention, 'keepFrom'> {
+  if (name === rooms.name) return { keepFrom: partition => roomSnapshots.savedTo(partition) }
   if (name === nodes.name) return { keepFrom: async partition => (await tables.position('nodes', partition)).next }
   if (name !== ledger.name) return {}
   return {

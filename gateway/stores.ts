@@ -6,13 +6,15 @@ import type { EventLog } from '../ledger/log.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
 import type { Stream } from '../schemas/streams.js'
 import type { BackUp } from './backups.js'
-import type { LedgerCutting } from './ledger-cut.js'
+import type { StreamCutting } from './stream-cut.js'
 
 /** The ports of design.md 3, all of one side and open. What the roles are built on. */
 export interface Stores {
   readonly log: EventLog
   readonly tables: RebuildableTables
   readonly snapshots: RebuildableSnapshots
+  /** Saved states of rooms. */
+  readonly roomSnapshots: RebuildableSnapshots
   readonly links: Links & LocalEnds
   /** True where other processes work on the same stores. */
   readonly shared: boolean
@@ -20,8 +22,11 @@ export interface Stores {
   bytesMax? (name: string): number | undefined
   /** Copies the data directory; absent where there is none. */
   backUp?: BackUp
-  /** Absent where the log itself deletes what is old of the ledger, or nothing of it ever is. */
-  readonly cutting?: LedgerCutting
+  /**
+   * How what is old is deleted of a stream that states are made of, by its name; undefined where the log does it
+   * itself, or nothing of it ever is.
+   */
+  cutting? (name: string): StreamCutting | undefined
   /** Commits of the log that have ended, where everything that waits shares them; else 0 for ever. */
   commits (): number
   /** Moving average of one commit of the log, seconds. */

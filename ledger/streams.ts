@@ -7,3 +7,6 @@ export const streams: ReadonlyArray<RecordStream<any>> = [ledger, uplinks, conne
 
 /** The changelog that the saved states of a cluster are at home in. */
 export const statesName = 'states'
+
+/** And those of rooms. */
+export const roomStatesName = 'states.rooms'

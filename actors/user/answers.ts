@@ -5,7 +5,7 @@ import type { CloseConnection } from './effects.js'
 import { answerTo } from './fold.js'
 import { type OutboxMessage, payloadPart } from './messages.js'
 import { missing } from './outbox.js'
-import { nameOf } from './requests.js'
+import { nameOf } from '../requests.js'
 import { type Connection, headSeq, missedOf, type Session, type UserState } from './state.js'
 
 /** What edges are told because they ask, or because a connection has opened. Nothing of it changes the state. */

@@ -1,3 +1,4 @@
+import type { Entry, UplinkReceived } from '../../schemas/facts.js'
 import type { UplinkAccepted } from '../../schemas/records.js'
 
 /**
@@ -5,7 +6,7 @@ import type { UplinkAccepted } from '../../schemas/records.js'
  * ended, for metrics, trace and audit.
  */
 export type Effect =
-  | Welcome | AckUplink | RefuseUplink | Deliver | CloseConnection | PublishUplink | DownlinkOutcome
+  | Welcome | AckUplink | RefuseUplink | Deliver | CloseConnection | PublishUplink | Post | DownlinkOutcome
 
 /** To an edge: answer `connect`. The downlinks after `downlinkSeq`, up to `lastSeq`, follow. */
 export interface Welcome {
@@ -67,6 +68,15 @@ export interface CloseConnection {
 export interface PublishUplink {
   readonly type: 'publishUplink'
   readonly uplink: UplinkAccepted
+}
+
+/** To the stream `rooms`: an accepted uplink that names a room. */
+export interface Post {
+  readonly type: 'post'
+  /** Of the uplink, which is a post in `fact.roomId`. */
+  readonly entry: Entry
+  readonly fact: UplinkReceived
+  readonly userSeq: number
 }
 
 /** How a downlink ended on one device, or its request before it had one. */

@@ -2,7 +2,7 @@ import type { BanLifted, Entry, TokenRenewed, UserBanned } from '../../schemas/f
 import { banOn, isInForce, isOn, keepBan } from './bans.js'
 import type { Effect } from './effects.js'
 import { endConnection, sessionOf } from './fold-connections.js'
-import { nameOf, noContent } from './requests.js'
+import { nameOf, noContent } from '../requests.js'
 import type { UserState } from './state.js'
 
 /** Who is kept out from now on, and who no more. */

@@ -3,7 +3,7 @@ import { banOn } from './bans.js'
 import type { CloseConnection, Effect } from './effects.js'
 import { leastMissed, recallLost, rememberLost } from './forgotten.js'
 import { acknowledge, adoptWaiting, announce, dropAll, expire, numberAll } from './outbox.js'
-import { nameOf, noContent } from './requests.js'
+import { nameOf, noContent } from '../requests.js'
 import {
   type Connection, connectionPart, connectionsMax, endsUnder, headSeq, missedOf, type Session, sessionPart, sessionsMax,
   uplinkWindowMax, type UserState,

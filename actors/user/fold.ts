@@ -1,13 +1,13 @@
 import type {
   DeliveryReported, DownlinkRedelivered, DownlinkRequested, DownlinkSkipped, Entry, UplinkReceived,
 } from '../../schemas/facts.js'
-import { contentOf } from './digest.js'
+import { contentOf } from '../digest.js'
 import type { Effect } from './effects.js'
 import { banLifted, tokenRenewed, userBanned } from './fold-bans.js'
 import { connectionClosed, connectionOpened, kickRequested, sessionOf } from './fold-connections.js'
 import { type Filters, isFor, type WholeMessage } from './messages.js'
 import { acknowledge, announce, enqueue, fitAll, wait } from './outbox.js'
-import { nameOf, noContent } from './requests.js'
+import { nameOf, noContent } from '../requests.js'
 import type { Session, UserState } from './state.js'
 
 const nothing: Effect[] = []
@@ -46,7 +46,7 @@ function uplinkReceived (state: UserState, entry: Entry, fact: UplinkReceived): 
   session.changed = true
   const userSeq = ++state.userSeq
   remember(session, userSeq)
-  return [
+  const effects: Effect[] = [
     {
       type: 'publishUplink',
       uplink: {
@@ -66,6 +66,8 @@ function uplinkReceived (state: UserState, entry: Entry, fact: UplinkReceived): 
     },
     { type: 'ackUplink', nodeId, connectionId, seq, userSeq },
   ]
+  if (fact.roomId !== '') effects.push({ type: 'post', entry, fact, userSeq })
+  return effects
 }
 
 function remember (session: Session, userSeq: number): void {

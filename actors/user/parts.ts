@@ -6,7 +6,7 @@ import {
 import type { LoadedState, PartId, SavedState, StateChanges } from '../snapshots.js'
 import { bytesOfAll, inlineBytesMax, type OutboxMessage, messagePart, payloadPart } from './messages.js'
 import { endedSince } from './rebuilt.js'
-import { requestParts, requestsMax } from './requests.js'
+import { requestParts, requestsMax } from '../requests.js'
 import {
   bansPart, type Connection, connectionPart, connectionsMax, forgottenPart, newUser, outboxMax, type Session,
   sessionPart, sessionsMax, type UserState,

@@ -1,6 +1,6 @@
 import type { PartId } from '../snapshots.js'
 import { messagePart, payloadPart } from './messages.js'
-import { requestParts } from './requests.js'
+import { requestParts } from '../requests.js'
 import { connectionPart, sessionPart, type UserState } from './state.js'
 
 /*

@@ -1,52 +1,40 @@
-import type { UplinkAccepted } from '../../schemas/records.js'
-import type { AckUplinks, Links } from '../links.js'
+import type { AckUplinks } from '../links.js'
+import type { Sink as SinkOf, Turn } from '../kind.js'
+import type { UserDeps, UserTypes } from './actor.js'
 import { refillOf, type Refill, send, sessionAt } from './answers.js'
-import type { DownlinkOutcome, Effect } from './effects.js'
-import type { UserState } from './state.js'
-
-export interface SinkDeps {
-  readonly links: Links
-  /** Counts how downlinks end. */
-  settled (outcome: DownlinkOutcome): void
-  /** Payload bytes of downlinks that follow a welcome unasked. */
-  readonly resumeBytesMax: number
-}
+import type { Effect } from './effects.js'
 
 /** Performs the effects of one message; acks to one connection become one. */
-export class Sink {
-  /**
-   * Downlinks that follow a welcome and whose payloads have to be read first. Whoever performs effects looks for them
-   * after those of each entry, and performs no others before they are sent.
-   */
-  refill: Refill | undefined
+export class Sink implements SinkOf<Effect> {
+  /** Downlinks that follow a welcome and whose payloads have to be read first. */
+  rest: (() => Promise<void>) | undefined
   #acks: AckUplinks | undefined
-  readonly #state: UserState
-  readonly #uplinks: UplinkAccepted[]
-  readonly #deps: SinkDeps
-  readonly #history: boolean
+  readonly #turn: Turn<UserTypes>
+  readonly #deps: UserDeps
+  readonly #readAndSend: (refill: Refill) => Promise<void>
 
-  constructor (state: UserState, uplinks: UplinkAccepted[], deps: SinkDeps, history: boolean) {
-    this.#state = state
-    this.#uplinks = uplinks
+  constructor (turn: Turn<UserTypes>, deps: UserDeps, readAndSend: (refill: Refill) => Promise<void>) {
+    this.#turn = turn
     this.#deps = deps
-    this.#history = history
+    this.#readAndSend = readAndSend
   }
 
   perform (effect: Effect): void {
     const { links } = this.#deps
-    if (this.#history && isRepairable(effect)) return
+    if (this.#turn.history && isRepairable(effect)) return
     switch (effect.type) {
-      case 'publishUplink': this.#uplinks.push(effect.uplink); return
+      case 'publishUplink': this.#turn.block.derived.push(effect.uplink); return
+      case 'post': (this.#turn.block.handOn ??= []).push(effect); return
       case 'ackUplink': this.#ack(effect.nodeId, effect.connectionId, effect.seq, effect.userSeq); return
       case 'settle': this.#deps.settled(effect); return
       case 'welcome': {
         this.flush()
         links.toConnection(effect)
         const { nodeId, connectionId, downlinkSeq } = effect
-        const session = sessionAt(this.#state, connectionId)
+        const session = sessionAt(this.#turn.state, connectionId)
         if (!session) return
         const refill = refillOf(session, nodeId, connectionId, downlinkSeq, this.#deps.resumeBytesMax)
-        if (refill.unread.length > 0) this.refill = refill
+        if (refill.unread.length > 0) this.rest = () => this.#readAndSend(refill)
         else send(refill, links)
         return
       }

@@ -4,7 +4,7 @@ import type { Bans } from './bans.js'
 import type { CloseConnection } from './effects.js'
 import { Messages, type OutboxMessage } from './messages.js'
 import type { SavedNumbers } from './rebuilt.js'
-import { Requests } from './requests.js'
+import { Requests } from '../requests.js'
 
 /**
  * Everything that the ledger's entries up to `offset` say about one user. Only the fold changes it, and it marks what

@@ -1,6 +1,6 @@
 import type { WholeDownlink, WholeState } from '../../schemas/user-state.js'
 import { bytesOfAll, type OutboxMessage } from './messages.js'
-import { nameOf, noContent } from './requests.js'
+import { nameOf, noContent } from '../requests.js'
 import { newUser, type UserState } from './state.js'
 
 /** A state that an earlier version saved whole. Nothing of it is saved in parts yet: the next save writes all of it. */

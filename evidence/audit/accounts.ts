@@ -1,5 +1,5 @@
 import type { Effect, DownlinkOutcome } from '../../actors/user/effects.js'
-import { nameOf, noContent } from '../../actors/user/requests.js'
+import { nameOf, noContent } from '../../actors/requests.js'
 import type { OutboxMessage } from '../../actors/user/messages.js'
 import type { UserState } from '../../actors/user/state.js'
 import type { DownlinkRedelivered, DownlinkRequested, Entry, Fact } from '../../schemas/facts.js'

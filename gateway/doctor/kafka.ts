@@ -4,7 +4,7 @@ import { alter, deletionTroubles } from '../../ledger/kafka/topic-settings.js'
 import { type Inspected, type InspectedTopic, inspectKafka } from '../../ledger/kafka/inspect.js'
 import { needsOf } from '../../ledger/kafka/rights.js'
 import { rejectedStream } from '../../ledger/rejected.js'
-import { statesName, streams } from '../../ledger/streams.js'
+import { roomStatesName, statesName, streams } from '../../ledger/streams.js'
 import { connections, downlinks, ledger, nodes, posts, rooms, uplinks } from '../../schemas/streams.js'
 import type { Config } from '../config.js'
 import { downlinksGroup } from '../downlinks.js'
@@ -22,9 +22,10 @@ const unknownTopic = 'UNKNOWN_TOPIC_OR_PARTITION'
 export async function kafkaFindings (config: Config): Promise<Finding[]> {
   const { topicPrefix: prefix, kafkaBrokers: brokers } = config
   const names = [...streams, ...streams.map(rejectedStream)].map(({ name }) => name)
-  const topics = [...new Set([...names, statesName])]
+  const topics = [...new Set([...names, statesName, roomStatesName])]
     .map(name => ({ topic: `${prefix}.${name}`, needs: needsOf(name) }))
-  const groups = [`users.${ledger.name}`, `lifecycle.${nodes.name}`, `${downlinksGroup}.${downlinks.name}`]
+  const following = { users: ledger, rooms, lifecycle: nodes, [downlinksGroup]: downlinks }
+  const groups = Object.entries(following).map(([group, { name }]) => `${group}.${name}`)
     .map(name => `${prefix}.${name}`)
   const findings = new Findings('kafka')
   try {
@@ -34,8 +35,8 @@ export async function kafkaFindings (config: Config): Promise<Finding[]> {
       brokers,
       topics,
       groups,
-      transactionalIds: [`${prefix}.${statesName}.0`],
-      deletedFrom: [`${prefix}.${ledger.name}`],
+      transactionalIds: [statesName, roomStatesName].map(name => `${prefix}.${name}.0`),
+      deletedFrom: [ledger, rooms].map(({ name }) => `${prefix}.${name}`),
     }))
   } catch (err) {
     findings.judge('connection', (err as Error).message, false, {
@@ -108,7 +109,7 @@ function judgeTopic (
   const check = (isGood: boolean, found: string, wish: Parameters<Findings['judge']>[3]) => {
     if (!isGood) findings.judge(topic, found, false, wish)
   }
-  const asMany = [uplinks.name, connections.name, rooms.name, posts.name, statesName]
+  const asMany = [uplinks.name, connections.name, rooms.name, posts.name, statesName, roomStatesName]
   const isAsMany = asMany.some(name => topic === `${prefix}.${name}`)
   check(!isAsMany || ledgerPartitions === 0 || partitions === ledgerPartitions, `${partitions} partitions`, {
     verdict: 'fatal',
@@ -121,9 +122,11 @@ function judgeTopic (
     why: 'What is acknowledged must outlive a broker.',
     fix: 'kafka-reassign-partitions --execute, with three brokers for each partition',
   })
-  const isOfStates = topic === `${prefix}.${statesName}`
+  const isOfStates = [statesName, roomStatesName].some(name => topic === `${prefix}.${name}`)
   const rules = {
-    topic, keepsAll: topic === `${prefix}.${ledger.name}`, ...(isOfStates ? { config: changelogConfig } : {}),
+    topic,
+    keepsAll: [ledger, rooms].some(({ name }) => topic === `${prefix}.${name}`),
+    ...(isOfStates ? { config: changelogConfig } : {}),
   }
   for (const { found, wanted, why, fix, fatal } of deletionTroubles(rules, settings)) {
     findings.judge(topic, found, false, { verdict: fatal ? 'fatal' : 'warning', wanted, why, fix })

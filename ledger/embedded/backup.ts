@@ -1,12 +1,13 @@
 import { fsyncSync, openSync, closeSync, statfsSync, statSync } from 'node:fs'
 import { chmod, copyFile, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { RootDatabase } from 'lmdb'
 import { claimExclusively, claimToRead, formatFile, releaseDirectory, StoreError } from './directory.js'
-import { type LmdbEnvironment, openEnvironment, usedBytes } from './environment.js'
+import { openEnvironment, usedBytes } from './environment.js'
 
 /** Where a backup comes from: a data directory that this process has open. */
 export interface BackupSource {
-  readonly env: LmdbEnvironment
+  readonly env: RootDatabase<Buffer, Buffer>
   readonly path: string
 }
 

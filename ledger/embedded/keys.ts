@@ -15,6 +15,8 @@ import { GatewayError } from '../../schemas/errors.js'
     TABLE    0x07 table:uint8                                        -> JSON { generation }
     POSITION 0x08 table:uint8 generation:uint16 partition:uint16     -> JSON { next, atMs, indexed }: how far a table is
     COMMITTED 0x09 streamId:uint16 partition:uint16 GROUP            -> next:uint48: what the group has committed
+    ROOM     0x0b partition:uint16 ROOMID                            -> as SNAPSHOT, of a room; its PARTs likewise
+    ROOMCHECK 0x0c partition:uint16                                  -> as CHECK, of rooms
     KEYS     0x0a streamId:uint16 partition:uint16 first:uint48      -> the keys of the blocks from `first` on
     BLOCK    0x10 commit:uint48 streamId:uint16 partition:uint16     -> one block
 
@@ -33,6 +35,8 @@ export const kind = {
   position: 0x08,
   committed: 0x09,
   keys: 0x0a,
+  room: 0x0b,
+  roomCheckpoint: 0x0c,
   block: 0x10,
 } as const
 
@@ -47,8 +51,8 @@ const block = Buffer.alloc(11, kind.block)
 const index = Buffer.alloc(11, kind.index)
 const keys = Buffer.alloc(11, kind.keys)
 const kept = Buffer.alloc(5, kind.kept)
-const checkpoint = Buffer.alloc(3, kind.checkpoint)
-const snapshot = Buffer.alloc(3 + nameBytesMax + 1 + partIdBytesMax, kind.snapshot)
+const checkpoint = Buffer.alloc(3)
+const snapshot = Buffer.alloc(3 + nameBytesMax + 1 + partIdBytesMax)
 const partMark = 0xff
 
 /** Valid until the next call, like every key here but those of streams. */
@@ -83,29 +87,33 @@ export function keptKey (streamId: number, partition: number): Buffer {
   return kept
 }
 
+/** Whose states: each kind has its own keys. */
+export type StatesOf = 'users' | 'rooms'
+
 /**
- * @param userId '' for what the partition itself keeps
+ * @param key of the user or room; '' for what the partition itself keeps
  * @throws GatewayError `bad-record` it has more than `nameBytesMax` bytes
  */
-export function snapshotKey (partition: number, userId: string): Buffer {
-  return snapshot.subarray(0, writeSnapshotKey(partition, userId))
+export function snapshotKey (partition: number, key: string, of: StatesOf = 'users'): Buffer {
+  return snapshot.subarray(0, writeSnapshotKey(partition, key, of))
 }
 
 /**
- * @param part of at most 20 bytes; the key of '' stands before those of all parts of the user
+ * @param part of at most 20 bytes; the key of '' stands before those of all parts of the user or room
  * @throws GatewayError `bad-record` as `snapshotKey`
  */
-export function snapshotPartKey (partition: number, userId: string, part: string): Buffer {
-  const end = writeSnapshotKey(partition, userId)
+export function snapshotPartKey (partition: number, key: string, part: string, of: StatesOf = 'users'): Buffer {
+  const end = writeSnapshotKey(partition, key, of)
   snapshot[end] = partMark
   return snapshot.subarray(0, end + 1 + snapshot.write(part, end + 1, 'latin1'))
 }
 
-function writeSnapshotKey (partition: number, userId: string): number {
-  const bytes = Buffer.byteLength(userId)
-  if (bytes > nameBytesMax) throw new GatewayError('bad-record', `user id: got ${bytes} bytes, want at most ${nameBytesMax}`)
+function writeSnapshotKey (partition: number, key: string, of: StatesOf): number {
+  const bytes = Buffer.byteLength(key)
+  if (bytes > nameBytesMax) throw new GatewayError('bad-record', `${of === 'users' ? 'user' : 'room'} id: got ${bytes} bytes, want at most ${nameBytesMax}`)
+  snapshot[0] = of === 'users' ? kind.snapshot : kind.room
   snapshot.writeUInt16BE(partition, 1)
-  return 3 + snapshot.write(userId, 3)
+  return 3 + snapshot.write(key, 3)
 }
 
 /** @returns `part` undefined for the key of a head */
@@ -115,7 +123,8 @@ export function parseSnapshotKey (key: Buffer): { userId: string, part: string |
   return { userId: key.toString('utf8', 3, mark), part: key.toString('latin1', mark + 1) }
 }
 
-export function checkpointKey (partition: number): Buffer {
+export function checkpointKey (partition: number, of: StatesOf = 'users'): Buffer {
+  checkpoint[0] = of === 'users' ? kind.checkpoint : kind.roomCheckpoint
   checkpoint.writeUInt16BE(partition, 1)
   return checkpoint
 }

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { Checkpointer, merged } from '../../actors/checkpointer.js'
 import { ofPartition, type StateChanges } from '../../actors/snapshots.js'
-import type { SavedAs } from '../../actors/user/actor.js'
+import type { SavedAs } from '../../actors/folding-actor.js'
 import { until } from './given.js'
 
 function changes (head: string, parts: Partial<Record<'added' | 'changed', string[]>> = {}, gone: string[] = []): StateChanges {

@@ -8,7 +8,7 @@ t.test('questions about blocks that are to come', async t => {
   })
 
   t.test('wait in order, up to a MiB of them', async t => {
-    const early = new EarlyQuestions()
+    const early = new EarlyQuestions<AskRequest>()
     for (let askId = 0; askId < 10_000; askId++) early.add(question(askId, 1_000))
     t.ok(early.size > 900 && early.size < 1_000, `${early.size} of 1 KB each`)
     const { size } = early

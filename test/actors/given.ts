@@ -5,6 +5,8 @@ import { partitionLimits } from '../../actors/partition-limits.js'
 import { embeddedSnapshots } from '../../actors/snapshots-embedded.js'
 import type { Snapshots } from '../../actors/snapshots.js'
 import { startActors } from '../../actors/system.js'
+import type { UserTypes } from '../../actors/user/actor.js'
+import { users } from '../../actors/user/kind.js'
 import { WaitProbe } from '../../actors/wait-probe.js'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
@@ -17,7 +19,7 @@ import { uplinks } from '../../schemas/streams.js'
 export interface Given {
   readonly log: EventLog
   readonly snapshots: Snapshots
-  readonly deps: PartitionDeps
+  readonly deps: PartitionDeps<UserTypes>
   /** Sent to edges so far, in short. */
   readonly sent: string[]
   readonly setAside: Array<{ readonly userId: string, readonly offset: bigint, readonly message: string }>
@@ -33,7 +35,9 @@ export interface Given {
 export const limits = { ...partitionLimits, historyAgeMs: Infinity }
 
 /** Every stream has one partition, so that a test knows where things are. */
-export async function given (t: Test, directory: string, overrides: Partial<PartitionDeps> = {}): Promise<Given> {
+export async function given (
+  t: Test, directory: string, overrides: Partial<PartitionDeps<UserTypes>> = {}
+): Promise<Given> {
   const store = await openStore({ directory, headroomBytes: 1 << 16 })
   const system = startActors()
   t.teardown(async () => {
@@ -49,17 +53,22 @@ export async function given (t: Test, directory: string, overrides: Partial<Part
   const failures: string[] = []
   const links = localLinks()
   links.connections = message => sent.push(inShort(message)) > 0
-  const deps: PartitionDeps = {
+  const deps: PartitionDeps<UserTypes> = {
+    kind: users({
+      log,
+      settled: () => {},
+      resumeBytesMax: limits.resumeBytesMax,
+      postSetAside: ({ roomId }, { message }) => { uplinksAside.push(`post in ${roomId}: ${message}`) },
+    }),
     log,
     snapshots,
     system,
     links,
     limits,
     folds: new WaitProbe(),
-    settled: () => {},
     setAside: ({ userId }, _partition, offset, { message }) => { setAside.push({ userId, offset, message }) },
-    userSetAside: (userId, _partition, _offset, { message }) => { usersAside.push(`${userId}: ${message}`) },
-    uplinkSetAside: ({ userId, userSeq }, _partition, { message }) => {
+    keySetAside: (userId, _partition, _offset, { message }) => { usersAside.push(`${userId}: ${message}`) },
+    derivedSetAside: ({ userId, userSeq }, _partition, { message }) => {
       uplinksAside.push(`${userId} ${userSeq}: ${message}`)
     },
     failed: (what, { message }) => { failures.push(`${what}: ${message}`) },

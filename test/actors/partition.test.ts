@@ -1,8 +1,9 @@
 import t, { type Test } from 'tap'
 import { Partition } from '../../actors/partition.js'
 import { type Snapshots, SnapshotsLost } from '../../actors/snapshots.js'
-import { StoppedUsers } from '../../actors/stopped-users.js'
-import { startUsers } from '../../actors/users.js'
+import type { UserTypes } from '../../actors/user/actor.js'
+import { StoppedActors } from '../../actors/stopped-actors.js'
+import { startOwner } from '../../actors/owner.js'
 import { partsOf, stateOf } from '../../actors/user/parts.js'
 import type { EventLog } from '../../ledger/log.js'
 import type { Entry } from '../../schemas/facts.js'
@@ -14,7 +15,7 @@ import { closed, kicked, opened, requested, uplink } from './user/history.js'
 t.test('A partition', async t => {
   t.test('publishes what its users accept, and saves them when it is given back', async t => {
     const world = await given(t, t.testdir())
-    const users = await startUsers(world.log, world.deps)
+    const users = await startOwner(world.log, world.deps)
     await append(world, of('ann', opened('a1'), uplink('a1', 1)), of('bob', opened('b1'), uplink('b1', 1)))
     await append(world, of('ann', uplink('a1', 2)))
     await users.stop()
@@ -26,11 +27,11 @@ t.test('A partition', async t => {
   t.test('goes on from its checkpoint in the next process', async t => {
     const directory = t.testdir()
     const first = await given(t, directory)
-    const users = await startUsers(first.log, first.deps)
+    const users = await startOwner(first.log, first.deps)
     await append(first, of('ann', opened('a1'), uplink('a1', 1), requested('m1')))
     await users.stop()
     const second = await reopened(t, first, directory)
-    const later = await startUsers(second.log, second.deps)
+    const later = await startOwner(second.log, second.deps)
     await append(second, of('ann', uplink('a1', 1), uplink('a1', 2), opened('a2')))
     await until(() => second.sent.length >= 4)
     await later.stop()
@@ -47,7 +48,7 @@ async function stoppingAtQuestions (t: Test) {
     links: { ...world.deps.links, toAsker: () => { throw new Error('a defect') } },
   }
   let lost = 0
-  const partition = await Partition.open(0, deps, new StoppedUsers(), () => { lost++ })
+  const partition = await Partition.open(0, deps, new StoppedActors(), () => { lost++ })
   t.teardown(() => partition.revoke())
   const ask = () => {
     partition.ask({
@@ -84,7 +85,7 @@ t.test('A user actor that stops', async t => {
       stops = false
       return true
     })
-    const users = await startUsers(world.log, deps)
+    const users = await startOwner(world.log, deps)
     await append(world, of('ann', opened('a1'), uplink('a1', 1)), of('bob', opened('b1'), uplink('b1', 1)))
     await until(async () => await world.snapshots.checkpoint(0) === 1n)
     await append(world, of('ann', uplink('a1', 2)))
@@ -105,7 +106,7 @@ t.test('A user actor that stops', async t => {
   t.test('again at the same place is set aside, and the others go on', async t => {
     const directory = t.testdir()
     const world = await given(t, directory)
-    const users = await startUsers(world.log, stopping(world, message => message.startsWith('ack a1 2=')))
+    const users = await startOwner(world.log, stopping(world, message => message.startsWith('ack a1 2=')))
     await append(world, of('ann', opened('a1'), uplink('a1', 1)), of('bob', opened('b1')))
     await until(() => world.sent.includes('ack a1 1=1'))
     await append(world, of('ann', uplink('a1', 2)), of('bob', uplink('b1', 1)))
@@ -119,7 +120,7 @@ t.test('A user actor that stops', async t => {
     t.equal(await world.snapshots.checkpoint(0), 4n)
 
     const second = await reopened(t, world, directory)
-    const later = await startUsers(second.log, second.deps)
+    const later = await startOwner(second.log, second.deps)
     await append(second, of('ann', opened('a2')), of('bob', uplink('b1', 4)))
     await until(() => second.sent.includes('ack b1 4=4'))
     await later.stop()
@@ -160,7 +161,7 @@ t.test('A crash', async t => {
       const directory = t.testdir()
       const first = await given(t, directory)
       const frozen = freezable(first.snapshots)
-      const users = await startUsers(first.log, { ...first.deps, snapshots: frozen })
+      const users = await startOwner(first.log, { ...first.deps, snapshots: frozen })
       await append(first, of('ann', opened('a1'), uplink('a1', 1), requested('m1')), of('bob', opened('b1')))
       if (keep > 0) await until(async () => await first.snapshots.checkpoint(0) > 0n)
       frozen.freeze()
@@ -171,7 +172,7 @@ t.test('A crash', async t => {
       t.equal(await first.snapshots.checkpoint(0) > 0n, keep > 0)
 
       const second = await reopened(t, first, directory)
-      const later = await startUsers(second.log, second.deps)
+      const later = await startOwner(second.log, second.deps)
       await append(second, of('ann', uplink('a1', 3), uplink('a1', 4)), of('bob', uplink('b1', 1), uplink('b1', 2)))
       await later.stop()
       const found = await published(second.log)
@@ -188,7 +189,7 @@ t.test('A poison entry', async t => {
     const bad = poison('a1', 2)
     const log = tampered(world.log, ({ fact }) =>
       fact.type === 'UplinkReceived' && Buffer.from(fact.payload).toString() === 'u99' ? bad : undefined)
-    const users = await startUsers(log, { ...world.deps, log })
+    const users = await startOwner(log, { ...world.deps, log })
     await append(world, of('ann', opened('a1'), uplink('a1', 1)), of('bob', opened('b1')))
     await append(world, of('ann', uplink('a1', 99), uplink('a1', 2)), of('bob', uplink('b1', 1)))
     await append(world, of('ann', uplink('a1', 3)))
@@ -229,7 +230,7 @@ t.test('A checkpoint', async t => {
     const saving = partition.checkpoint()
     await until(() => gate.waiting > 0)
     partition.passivateIdle(Date.now() + 3_600_000)
-    t.equal(partition.activeUsers, 1)
+    t.equal(partition.active, 1)
     await append(world, of('ann', uplink('a1', 2)))
     await until(() => world.sent.length === 3)
     t.equal(world.sent[2], 'ack a1 2=2')
@@ -237,7 +238,7 @@ t.test('A checkpoint', async t => {
     await saving
     await partition.checkpoint()
     partition.passivateIdle(Date.now() + 3_600_000)
-    t.equal(partition.activeUsers, 0, 'and lets them go afterwards')
+    t.equal(partition.active, 0, 'and lets them go afterwards')
   })
   t.test('is due after so many entries', async t => {
     const world = await given(t, t.testdir())
@@ -289,7 +290,7 @@ t.test('Uplinks that can not be published', async t => {
     await partition.revoke()
     t.match(world.failures.at(-1), /given back unsaved/)
     t.equal(await world.snapshots.checkpoint(0), 0n)
-    const next = await startUsers(world.log, world.deps)
+    const next = await startOwner(world.log, world.deps)
     await next.stop()
     t.strictSame(await published(world.log), ['ann 1=1'])
   })
@@ -303,15 +304,15 @@ t.test('An idle user', async t => {
     await append(world, of('ann', opened('a1'), uplink('a1', 1)), of('bob', opened('b1')))
     await until(() => world.sent.length === 3)
     partition.passivateIdle(later)
-    t.equal(partition.activeUsers, 2, 'not before it is saved')
+    t.equal(partition.active, 2, 'not before it is saved')
     await partition.checkpoint()
     partition.passivateIdle(Date.now())
-    t.equal(partition.activeUsers, 2, 'nor while something just happened to it')
+    t.equal(partition.active, 2, 'nor while something just happened to it')
     partition.passivateIdle(later)
-    t.equal(partition.activeUsers, 0)
+    t.equal(partition.active, 0)
     await append(world, of('ann', uplink('a1', 2)))
     await until(() => world.sent.at(-1) === 'ack a1 2=2')
-    t.equal(partition.activeUsers, 1)
+    t.equal(partition.active, 1)
   })
   t.test('is woken by a question', async t => {
     const world = await given(t, t.testdir())
@@ -352,7 +353,7 @@ for (const [what, bound] of [
       },
     }
     const deps = { ...world.deps, snapshots, limits: { ...limits, ...bound } }
-    const partition = await Partition.open(0, deps, new StoppedUsers(), () => {})
+    const partition = await Partition.open(0, deps, new StoppedActors(), () => {})
     t.teardown(() => partition.revoke())
     const block = (offset: bigint, items: Entry[]) => ({ partition: 0, offset, items })
     t.equal(partition.received(block(0n, of('ann', opened('a1'), uplink('a1', 1)))), undefined, 'up to the bound it does not')
@@ -374,7 +375,7 @@ t.test('More bytes of uplinks than may wait for their stream make the log wait',
   const world = await given(t, t.testdir())
   const gate = new Gate(world.log)
   const deps = { ...world.deps, log: gate.log, limits: { ...limits, unpublishedBytesMax: 5_000 } }
-  const partition = await Partition.open(0, deps, new StoppedUsers(), () => {})
+  const partition = await Partition.open(0, deps, new StoppedActors(), () => {})
   t.teardown(() => partition.revoke())
   const large = (seq: number) => of('ann', { ...uplink('a1', seq), payload: Buffer.alloc(3_000) } as Entry['fact'])
   t.equal(partition.received({ partition: 0, offset: 0n, items: [...of('ann', opened('a1')), ...large(1)] }), undefined)
@@ -392,7 +393,7 @@ t.test('A store of snapshots that went back', async t => {
   t.test('has its partition assigned again, and nobody begins anew', async t => {
     const world = await given(t, t.testdir())
     const fragile = losable(world.snapshots)
-    const users = await startUsers(world.log, { ...world.deps, snapshots: fragile.snapshots })
+    const users = await startOwner(world.log, { ...world.deps, snapshots: fragile.snapshots })
     t.teardown(() => users.stop())
     await append(world, of('ann', opened('a1'), uplink('a1', 1)), of('bob', opened('b1'), uplink('b1', 1)))
     await until(() => world.sent.length === 4)
@@ -412,7 +413,7 @@ t.test('History', async t => {
   t.test('is folded and published, but sends no acks and downlinks of long ago', async t => {
     const world = await given(t, t.testdir(), { limits: { ...limits, historyAgeMs: 60_000 } })
     await append(world, of('ann', opened('a1'), uplink('a1', 1), opened('a2', { deviceId: opened('a1').deviceId })))
-    const users = await startUsers(world.log, world.deps)
+    const users = await startOwner(world.log, world.deps)
     t.teardown(() => users.stop())
     await until(async () => (await published(world.log)).length === 1)
     t.strictSame(world.sent, ['close a1 superseded'], 'a close nobody would ask for')
@@ -420,7 +421,7 @@ t.test('History', async t => {
 
   t.test('is only what was there when the partition came: a node whose clock is slow gets its answers', async t => {
     const world = await given(t, t.testdir(), { limits: { ...limits, historyAgeMs: 60_000 } })
-    const users = await startUsers(world.log, world.deps)
+    const users = await startOwner(world.log, world.deps)
     t.teardown(() => users.stop())
     await append(world, of('ann', opened('a1'), uplink('a1', 1)))
     await until(() => world.sent.includes('ack a1 1=1'))
@@ -435,14 +436,14 @@ t.test('A close', async t => {
     await append(world, of('ann', opened('a1'), opened('a2', { deviceId })))
     const closes = () => world.sent.filter(message => message === 'close a1 superseded').length
     await until(() => closes() === 1)
-    partition.repeatCloses(Date.now() + 500)
+    partition.sweep(Date.now() + 500)
     t.equal(closes(), 1, 'not at once')
-    partition.repeatCloses(Date.now() + 1_500)
-    partition.repeatCloses(Date.now() + 3_000)
+    partition.sweep(Date.now() + 1_500)
+    partition.sweep(Date.now() + 3_000)
     t.equal(closes(), 3)
     await append(world, of('ann', closed('a1')))
     await until(async () => (await world.log.bounds(ledger, 0)).next === 2n)
-    partition.repeatCloses(Date.now() + 10_000)
+    partition.sweep(Date.now() + 10_000)
     t.equal(closes(), 3)
   })
 })
@@ -457,7 +458,7 @@ t.test('A close that was not told', async t => {
     t.test(`${what} is told by the next owner, who folds nothing of it again`, async t => {
       const directory = t.testdir()
       const first = await given(t, directory)
-      const users = await startUsers(first.log, first.deps)
+      const users = await startOwner(first.log, first.deps)
       await append(first, of('ann', opened('a1'), ending))
       await until(() => first.sent.some(message => message.startsWith('close')))
       const close = first.sent.find(message => message.startsWith('close'))!
@@ -466,12 +467,12 @@ t.test('A close that was not told', async t => {
 
       const second = await reopened(t, first, directory)
       const partition = await followed(second, 0)
-      partition.repeatCloses(Date.now())
+      partition.sweep(Date.now())
       t.strictSame(second.sent, [close])
       await append(second, of('ann', closed(close.split(' ')[1]!)))
       await until(async () => (await second.snapshots.load(0, '', () => []))?.head.toString() === '[]' || await partition.checkpoint())
-      const third = await Partition.open(0, second.deps, new StoppedUsers(), () => {})
-      third.repeatCloses(Date.now())
+      const third = await Partition.open(0, second.deps, new StoppedActors(), () => {})
+      third.sweep(Date.now())
       t.strictSame(second.sent, [close], 'and by nobody once the connection has ended')
     })
   }
@@ -521,9 +522,9 @@ async function reopened (t: Parameters<typeof given>[0], first: Given, directory
 /** One partition that follows the log, and what the users role would do with it left to the test. */
 async function followed (
   { log, deps }: Given, number: number, changed: Partial<typeof limits> = {}
-): Promise<Partition> {
+): Promise<Partition<UserTypes>> {
   const changedDeps = { ...deps, log, limits: { ...limits, ...changed } }
-  const partition = await Partition.open(number, changedDeps, new StoppedUsers(), () => {})
+  const partition = await Partition.open(number, changedDeps, new StoppedActors(), () => {})
   const follower = {
     assigned: async () => partition.next,
     received: (block: any) => partition.received(block),

@@ -44,6 +44,7 @@ function given (t: Test, published = -1n) {
         return { partition, offset: 0n, index: 0 }
       },
     },
+    stream: uplinks,
     partition: 0,
     setAside: ({ userSeq }) => { aside.push(userSeq) },
     failed: reason => { failures.push(reason) },

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { PartId, Snapshots } from '../../actors/snapshots.js'
 import { changesOf } from '../../actors/user/parts.js'
-import { startUsers } from '../../actors/users.js'
+import { startOwner } from '../../actors/owner.js'
 import type { EventLog } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { ledger, uplinks } from '../../schemas/streams.js'
@@ -15,7 +15,7 @@ t.test('A user whose id is too long for a saved state', async t => {
   t.test('is set aside, and neither the partition nor the next process stands still', async t => {
     const directory = t.testdir()
     const first = await given(t, directory)
-    const users = await startUsers(first.log, first.deps)
+    const users = await startOwner(first.log, first.deps)
     await first.log.append(ledger, 0, [...of(tooLong, opened('x1'), uplink('x1', 1)), ...of('ann', opened('a1'), uplink('a1', 1))])
     await until(async () => await first.snapshots.checkpoint(0) === 1n)
     await users.stop()
@@ -25,7 +25,7 @@ t.test('A user whose id is too long for a saved state', async t => {
     await first.close()
 
     const second = await given(t, directory)
-    const later = await startUsers(second.log, second.deps)
+    const later = await startOwner(second.log, second.deps)
     await second.log.append(ledger, 0, [...of(tooLong, uplink('x1', 2)), ...of('ann', uplink('a1', 2))])
     await second.log.append(ledger, 0, of(tooLong, uplink('x1', 3)))
     await until(async () => await second.snapshots.checkpoint(0) === 3n)
@@ -41,7 +41,7 @@ t.test('A saved state that can not be read', async t => {
     await world.snapshots.save(0, 0n, new Map([['ann', {
       head: Buffer.from('c30100', 'hex'), added: new Map(), changed: new Map(), gone: [],
     }]]))
-    const users = await startUsers(world.log, world.deps)
+    const users = await startOwner(world.log, world.deps)
     await world.log.append(ledger, 0, [...of('ann', opened('a1')), ...of('bob', opened('b1'), uplink('b1', 1))])
     await until(async () => await world.snapshots.checkpoint(0) === 1n)
     await users.stop()
@@ -67,7 +67,7 @@ t.test('A saved state that can not be read', async t => {
       await world.snapshots.save(0, 0n, new Map(ids.map(id => {
         return [id, { head, added: without(id, added), changed: without(id, changed), gone: [] }]
       })))
-      const users = await startUsers(world.log, world.deps)
+      const users = await startOwner(world.log, world.deps)
       const facts = ids.flatMap(id => of(id, uplink('a1', 1)))
       await world.log.append(ledger, 0, [...facts, ...of('bob', opened('b1'), uplink('b1', 1))])
       await until(async () => await world.snapshots.checkpoint(0) === 1n)
@@ -93,7 +93,7 @@ t.test('An uplink that its stream will never take', async t => {
         return await world.log.append(stream, partition, items, options)
       },
     }
-    const users = await startUsers(log, { ...world.deps, log })
+    const users = await startOwner(log, { ...world.deps, log })
     const all = [...of('ann', opened('a1'), uplink('a1', 1)), ...of('bob', opened('b1'), uplink('b1', 1), uplink('b1', 2))]
     await world.log.append(ledger, 0, [...all, ...of('ann', uplink('a1', 2)), ...of('bob', uplink('b1', 3))])
     await until(async () => await world.snapshots.checkpoint(0) === 1n)
@@ -115,7 +115,7 @@ t.test('How far a partition is', async t => {
         return await world.snapshots.load(...args)
       },
     }
-    const users = await startUsers(world.log, { ...world.deps, snapshots })
+    const users = await startOwner(world.log, { ...world.deps, snapshots })
     t.match(users.progress(), [{ partition: 0, received: 0n, folded: 0n, saved: 0n, foldingSinceMs: 0, lastError: '' }])
     await world.log.append(ledger, 0, of('ann', opened('a1')))
     await until(() => users.progress()[0]!.lastError !== '')

@@ -5,7 +5,7 @@ import type { Entry } from '../../schemas/facts.js'
 import type { DownlinkCommand } from '../../schemas/records.js'
 import { ledger } from '../../schemas/streams.js'
 import { given, until } from '../actors/given.js'
-import { startUsers } from '../../actors/users.js'
+import { startOwner } from '../../actors/owner.js'
 import { MemoryTables } from '../projections/memory-tables.js'
 
 const command: DownlinkCommand = {
@@ -24,7 +24,7 @@ const command: DownlinkCommand = {
 t.test('A push whose message id was had before', async t => {
   const world = await given(t, t.testdir())
   const links = localLinks()
-  const users = await startUsers(world.log, { ...world.deps, links })
+  const users = await startOwner(world.log, { ...world.deps, links })
   const questions: Question[] = []
   links.users = question => {
     questions.push(question)

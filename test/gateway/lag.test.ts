@@ -18,6 +18,7 @@ t.test('Who is behind', async t => {
       log: { partitions: () => 2, bounds, derivedFrom: async () => 4n },
       tables: { position: async () => ({ next: 5n }) },
       snapshots: { savedTo: async () => 5n },
+      roomSnapshots: { savedTo: async () => 5n },
       groups: () => [],
       standing: () => [],
     } as unknown as Stores
@@ -32,6 +33,7 @@ t.test('Who is behind', async t => {
       log: { partitions: () => 4, bounds: async () => ({ first: 0n, next: 5n }), derivedFrom: async () => 4n },
       tables: { position: async () => ({ next: 5n }) },
       snapshots: { savedTo: async () => 5n },
+      roomSnapshots: { savedTo: async () => 5n },
       groups: () => [{ group: 'push', stream: { name: 'downlinks' }, partitions: new Map() }],
       standing: () => [
         { stream: 'ledger', partition: 2, group: 'users', reason: 'was cut back' },
@@ -39,6 +41,8 @@ t.test('Who is behind', async t => {
         { stream: 'ledger', partition: 3, group: 'projections', reason: 'may not be read' },
         { stream: 'ledger', partition: 3, group: undefined, reason: 'takes no appends' },
         { stream: 'uplinks', partition: 0, group: undefined, reason: 'is compacted' },
+        { stream: 'rooms', partition: 2, group: undefined, reason: 'takes no posts' },
+        { stream: 'posts', partition: 1, group: undefined, reason: 'is full' },
         { stream: 'connections', partition: 1, group: undefined, reason: 'may not be written' },
         { stream: 'downlinks', partition: 0, group: 'push', reason: 'has no leader' },
       ],
@@ -48,6 +52,8 @@ t.test('Who is behind', async t => {
     t.strictSame(told, [
       ['users', '1 has no leader', '2 was cut back'],
       ['stream uplinks', '0 is compacted', '1 has no leader', '2 was cut back'],
+      ['rooms', '2 takes no posts'],
+      ['stream posts', '1 is full'],
       ['presence', '3 may not be read'],
       ['routing', '3 may not be read'],
       ['connections', '1 may not be written'],
@@ -78,13 +84,14 @@ t.test('Who is behind', async t => {
       },
       tables: { position: async () => ({ next: 7n }) },
       snapshots: { savedTo: async (partition: number) => partition < 100 ? 9n : 7n },
+      roomSnapshots: { savedTo: async () => 9n },
       groups: () => [],
       standing: () => [],
     } as unknown as Stores
-    const [users, uplinks, presence] = await lagOf(stores, { lookMs: 60_000 })
+    const [users, uplinks, , , presence] = await lagOf(stores, { lookMs: 60_000 })
     t.strictSame([users!.blocks, uplinks!.blocks, presence!.blocks], [2 * 28, 2 * 28, 2 * 128])
     t.ok(presence!.partitions.every(({ entries, ms }) => entries === 4 && ms! >= 1_000))
-    t.strictSame(asked, { bounds: 129, reads: 129, derived: 28 }, 'where all is saved, all was derived')
+    t.strictSame(asked, { bounds: 130, reads: 129, derived: 28 }, 'where all is saved, all was derived')
   })
 
   t.test('hears in time of those who are behind, without what was not read by then', async t => {
@@ -102,6 +109,7 @@ t.test('Who is behind', async t => {
       },
       tables: { position: async (_table: string, partition: number) => ({ next: BigInt(partition) }) },
       snapshots: { savedTo: async () => 1_000n },
+      roomSnapshots: { savedTo: async () => 1_000n },
       groups: () => [],
       standing: () => [],
     } as unknown as Stores

@@ -14,6 +14,7 @@ t.test('Circuits are shown by dependency, with the worst of their states and wha
     memoryPressure: () => 0,
     intakeBytes: () => 0,
     activeUsers: () => 0,
+    activeRooms: () => 0,
     overloadWaitSeconds: () => 0,
     admissionLevel: () => 0,
     commitSeconds: () => 0,

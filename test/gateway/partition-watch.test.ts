@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { PartitionProgress } from '../../actors/partition.js'
 import { PartitionWatch } from '../../gateway/partition-watch.js'
+import { ledger } from '../../schemas/streams.js'
 
 t.test('PartitionWatch', async t => {
   t.test('tells of blocks that no user takes, of uplinks that are not published and of states that are not saved, until they are', async t => {
@@ -77,6 +78,8 @@ function given (t: { teardown (done: () => unknown): void }) {
       begin: (name, reason, what) => { lasting.set(`${name} ${what}`, reason) },
       end: (name, what) => { lasting.delete(`${name} ${what}`) },
     },
+    stream: ledger,
+    conditions: { folding: 'users', publishing: 'uplinks' },
     progress: () => world.owned ? [world.progress] : [],
   })
   t.teardown(() => world.watch.stop())

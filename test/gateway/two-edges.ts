@@ -47,7 +47,8 @@ export class TwoEdges {
     const stores = await openEmbeddedStores(config('a'), logger)
     const projections = await startProjectionsRole(stores, logger, nobodyWatches)
     const system = startActors()
-    const users = await startUsersRole(stores, system, new GatewayMetrics(), logger, nobodyWatches, new WaitProbe())
+    const users = await startUsersRole(stores, system, new GatewayMetrics(), logger, nobodyWatches, new WaitProbe(),
+      { hasEnded: () => false })
     t.teardown(async () => {
       await users.stop()
       system.stop()

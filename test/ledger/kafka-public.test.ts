@@ -112,7 +112,7 @@ t.test('The public streams', { skip: missing }, async t => {
       const topics = (await admin.listTopics()).filter(name => name.startsWith('ledgerline.')).sort()
       const ofStreams = ['connections', 'downlinks', 'ledger', 'nodes', 'posts', 'rooms', 'uplinks']
         .flatMap(stream => [`ledgerline.${stream}`, `ledgerline.${stream}.rejected`])
-      t.strictSame(topics, [...ofStreams, 'ledgerline.states'].sort())
+      t.strictSame(topics, [...ofStreams, 'ledgerline.states', 'ledgerline.states.rooms'].sort())
     })
 
     await t.test('are read by kcat, each record with its key, headers and schema', async t => {

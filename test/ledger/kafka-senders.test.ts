@@ -117,6 +117,7 @@ t.test('appends to Kafka', async t => {
       const setAside: number[] = []
       const publisher = new Publisher({
         log: { append: (stream, ...rest) => appender.append(stream, topic, ...rest) },
+        stream: uplinks,
         partition: 0,
         setAside: ({ userSeq }) => { setAside.push(userSeq) },
         failed: reason => { t.fail(reason) },

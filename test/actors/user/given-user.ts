@@ -2,9 +2,9 @@ import type { Test } from 'tap'
 import { type Behaviour, startActors } from '../../../actors/system.js'
 import { localLinks } from '../../../actors/links.js'
 import type { StateChanges } from '../../../actors/snapshots.js'
-import {
-  type FoldingBlock, type SavedAs, userActor, type UserActorDeps, type UserMessage,
-} from '../../../actors/user/actor.js'
+import type { SavedAs } from '../../../actors/folding-actor.js'
+import type { FoldingBlock } from '../../../actors/folding.js'
+import { userActor, type UserActorDeps, type UserMessage, type UserTypes } from '../../../actors/user/actor.js'
 import type { DownlinkOutcome } from '../../../actors/user/effects.js'
 import type { UserState } from '../../../actors/user/state.js'
 import type { Entry, Fact } from '../../../schemas/facts.js'
@@ -24,7 +24,7 @@ export interface GivenUser {
   readonly aside: string[]
   readonly unreadable: string[]
   readonly settled: DownlinkOutcome[]
-  block (offset: bigint): FoldingBlock
+  block (offset: bigint): FoldingBlock<UserTypes>
   /** Folds the facts as one block of the ledger. */
   fold (...facts: Fact[]): Promise<void>
   /** Resolves once the message is handled. */
@@ -57,7 +57,7 @@ export function givenUser (
     settled: settle => { user.settled.push(settle) },
     unfit: undefined,
     setAside: (_entry, _block, { message }) => { user.setAside.push(message) },
-    userSetAside: ({ message }) => { user.aside.push(message) },
+    keySetAside: ({ message }) => { user.aside.push(message) },
     failed: ({ message }) => { user.failed.push(message) },
     crashed: ({ message }) => { user.crashed.push(message) },
     unreadable: ({ message }) => { user.unreadable.push(message) },
@@ -89,7 +89,7 @@ export function givenUser (
     crashed: [],
     waits: [],
     settled: [],
-    block: offset => ({ offset, items: [], uplinks: accepted, folded: () => {} }),
+    block: offset => ({ offset, items: [], derived: accepted, handOn: undefined, folded: () => {} }),
     async fold (...facts) {
       const offset = user.offset++
       const entries = of('ann', ...facts)

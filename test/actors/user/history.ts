@@ -92,6 +92,7 @@ export function shortly (effect: Effect): string {
     case 'deliver': return `deliver ${effect.connectionId} ${effect.seq} ${effect.downlink.messageId}`
     case 'closeConnection': return `close ${effect.connectionId} ${effect.code}`
     case 'publishUplink': return `publish ${effect.uplink.deviceId} ${effect.uplink.seq}=${effect.uplink.userSeq}`
+    case 'post': return `post ${effect.fact.roomId} ${effect.fact.seq}=${effect.userSeq}`
     case 'settle': {
       const { messageId, deviceId, seq, outcome, reason } = effect
       return `${outcome}${reason ? `(${reason})` : ''} ${messageId} ${deviceId}#${seq}`

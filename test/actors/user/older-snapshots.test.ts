@@ -1,6 +1,6 @@
 import avsc from 'avsc'
 import t from 'tap'
-import { requestsMax } from '../../../actors/user/requests.js'
+import { requestsMax } from '../../../actors/requests.js'
 import { stateOf } from '../../../actors/user/parts.js'
 import { loadSchema } from '../../../schemas/avsc-files.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../../../schemas/single-object.js'

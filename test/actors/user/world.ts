@@ -3,7 +3,7 @@ import type { Effect, DownlinkOutcome, Welcome } from '../../../actors/user/effe
 import { fold } from '../../../actors/user/fold.js'
 import type { OutboxMessage } from '../../../actors/user/messages.js'
 import { missing } from '../../../actors/user/outbox.js'
-import { requestsMax } from '../../../actors/user/requests.js'
+import { requestsMax } from '../../../actors/requests.js'
 import { changesOf } from '../../../actors/user/parts.js'
 import {
   connectionsMax, headSeq, newUser, outboxesFactor, outboxMax, type Session, type UserState,

@@ -3,7 +3,8 @@ import { localLinks } from '../../../actors/links.js'
 import { partitionLimits } from '../../../actors/partition-limits.js'
 import { embeddedSnapshots } from '../../../actors/snapshots-embedded.js'
 import { startActors } from '../../../actors/system.js'
-import { startUsers } from '../../../actors/users.js'
+import { startOwner } from '../../../actors/owner.js'
+import { users } from '../../../actors/user/kind.js'
 import { WaitProbe } from '../../../actors/wait-probe.js'
 import { inquire } from '../../../evidence/inquiry.js'
 import { followDownlinks } from '../../../gateway/downlinks.js'
@@ -128,17 +129,22 @@ async function publish (t: Test, log: EventLog, store: Parameters<typeof embedde
   const snapshots = embeddedSnapshots(store)
   const system = startActors()
   t.teardown(() => { system.stop() })
-  const users = await startUsers(log, {
+  const owner = await startOwner(log, {
+    kind: users({
+      log,
+      settled () {},
+      resumeBytesMax: partitionLimits.resumeBytesMax,
+      postSetAside ({ roomId }, error) { t.fail(`a post in ${roomId} was set aside: ${error}`) },
+    }),
     log,
     snapshots,
     system,
     links: localLinks(),
     limits: partitionLimits,
     folds: new WaitProbe(),
-    settled () {},
     setAside ({ userId }, _partition, _offset, error) { t.fail(`an entry of ${userId} was set aside: ${error}`) },
-    userSetAside (userId, _partition, _offset, error) { t.fail(`${userId} was set aside: ${error}`) },
-    uplinkSetAside ({ userId }, _partition, error) { t.fail(`an uplink of ${userId} was set aside: ${error}`) },
+    keySetAside (userId, _partition, _offset, error) { t.fail(`${userId} was set aside: ${error}`) },
+    derivedSetAside ({ userId }, _partition, error) { t.fail(`an uplink of ${userId} was set aside: ${error}`) },
     failed (what, error) { t.fail(`${what}: ${error}`) },
   })
   await until(async () => {
@@ -147,7 +153,7 @@ async function publish (t: Test, log: EventLog, store: Parameters<typeof embedde
     }
     return true
   }, 20)
-  await users.stop()
+  await owner.stop()
 }
 
 /** Commands that no push role can take. */

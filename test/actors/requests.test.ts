@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
-import { contentOf, digestOf } from '../../../actors/user/digest.js'
-import { nameOf, noContent, Requests, requestsMax } from '../../../actors/user/requests.js'
-import { outboxMax } from '../../../actors/user/state.js'
-import { at, closed, effectsOf, given, kicked, minute, opened, redelivered, requested } from './history.js'
+import { contentOf, digestOf } from '../../actors/digest.js'
+import { nameOf, noContent, Requests, requestsMax } from '../../actors/requests.js'
+import { outboxMax } from '../../actors/user/state.js'
+import { at, closed, effectsOf, given, kicked, minute, opened, redelivered, requested } from './user/history.js'
 
 const hour = 60 * minute
 const day = 24 * hour

@@ -1,12 +1,12 @@
-/** Where the log was when a user's actor stopped, and how often it did without a checkpoint behind that place. */
+/** Where the log was when a actor stopped, and how often it did without a checkpoint behind that place. */
 interface Stop { readonly offset: bigint, readonly times: number, readonly error: Error }
 
 /**
  * Users of one partition whose actor stopped with the state that it had, by a defect of ours. The partition is assigned
- * again and folds what they have since the checkpoint. Where a user's actor stops for a second time before that place
+ * again and folds what they have since the checkpoint. Where a actor stops for a second time before that place
  * is saved, it would stop again each time: nothing of him is folded then, or the others would wait for ever.
  */
-export class StoppedUsers {
+export class StoppedActors {
   readonly #stops = new Map<string, Stop>()
 
   /** @param offset the last block that was handed to the users */

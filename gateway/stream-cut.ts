@@ -2,13 +2,14 @@ import type { PartitionProgress } from '../actors/partition.js'
 import { canBe } from '../ledger/clock.js'
 import { NotSetUp } from '../ledger/kafka/no-answer.js'
 import type { KafkaLog } from '../ledger/kafka/log.js'
-import type { Tables } from '../projections/tables/tables.js'
 import type { Health } from '../schemas/conditions.js'
-import { ledger } from '../schemas/streams.js'
-import { neededFrom } from './ledger-needs.js'
+import type { Entry } from '../schemas/facts.js'
+import type { RoomEntry } from '../schemas/room-facts.js'
+import { ledger, rooms } from '../schemas/streams.js'
+import type { Need } from './ledger-needs.js'
 
-/** How old entries of the ledger leave it, where the log deletes none by itself. */
-export interface LedgerCutting {
+/** How old entries leave a stream, where the log deletes none by itself. */
+export interface StreamCutting {
   readonly log: Pick<KafkaLog, 'read' | 'bounds' | 'firstSince' | 'deleteTo'>
   /** How long entries are kept at least. */
   readonly retentionMs: number
@@ -16,9 +17,11 @@ export interface LedgerCutting {
   nowMs (): Promise<number>
 }
 
-export interface LedgerCutDeps extends LedgerCutting {
-  readonly tables: Pick<Tables, 'position'>
+export interface StreamCutDeps extends StreamCutting {
+  readonly stream: typeof ledger | typeof rooms
   readonly health: Health
+  /** Who needs most of a partition: nothing of that is deleted. @param saved the first offset that no state includes */
+  neededFrom (partition: number, saved: bigint): Need | Promise<Need>
   /** The partitions that this node owns, and how far their states are saved. */
   progress (): ReadonlyArray<Pick<PartitionProgress, 'partition' | 'saved'>>
 }
@@ -40,19 +43,19 @@ interface Cut {
 }
 
 /**
- * Deletes what is old of the partitions of the ledger that this node owns, as far as saved states and tables include
- * it: a saved state is the only place that knows a user's numbers once the ledger was cut (design.md 4). What holds the
- * ledger back, or who may not delete, is told as the condition `retention`.
+ * Deletes what is old of the partitions of a stream that this node owns, as far as saved states and tables include it:
+ * a saved state is the only place that knows the numbers of a user or room once the stream was cut (design.md 4). What
+ * holds the stream back, or who may not delete, is told as the condition `retention`.
  */
-export class LedgerCut {
-  readonly #deps: LedgerCutDeps
+export class StreamCut {
+  readonly #deps: StreamCutDeps
   readonly #cuts = new Map<number, Cut>()
   #timer: NodeJS.Timeout | undefined
   #stopped = false
   #mayDelete = false
   #looking: Promise<void> | undefined
 
-  constructor (deps: LedgerCutDeps) { this.#deps = deps }
+  constructor (deps: StreamCutDeps) { this.#deps = deps }
 
   start (): void { this.#lookOn() }
 
@@ -61,7 +64,7 @@ export class LedgerCut {
     clearTimeout(this.#timer)
     await this.#looking
     for (const partition of this.#cuts.keys()) this.#forget(partition)
-    this.#deps.health.end('retention')
+    this.#deps.health.end('retention', this.#what())
   }
 
   /** Never rejects: that the log or the tables are away is a condition of its own. */
@@ -94,19 +97,19 @@ export class LedgerCut {
   async #delete (partition: number, to: bigint): Promise<void> {
     const { log, health } = this.#deps
     try {
-      await log.deleteTo(ledger, partition, to)
+      await log.deleteTo(this.#deps.stream, partition, to)
       this.#mayDelete = true
-      health.end('retention')
+      health.end('retention', this.#what())
     } catch (err) {
       if (!(err instanceof NotSetUp)) throw err
       this.#mayDelete = false
-      health.begin('retention', err.message)
+      health.begin('retention', err.message, this.#what())
     }
   }
 
   async #lookAt (partition: number, saved: bigint, nowMs: number): Promise<void> {
     const { log, health } = this.#deps
-    const { first, next } = await log.bounds(ledger, partition)
+    const { first, next } = await log.bounds(this.#deps.stream, partition)
     const cut = this.#cuts.get(partition) ?? { to: first, old: 0n, next: 0n, held: undefined }
     this.#cuts.set(partition, cut)
     const old = await this.#oldTo(partition, cut, next, nowMs)
@@ -115,14 +118,14 @@ export class LedgerCut {
       await this.#delete(partition, to)
       if (this.#mayDelete) cut.to = to
     }
-    if (reason === '') health.end('retention', whatOf(partition))
-    else health.begin('retention', reason, whatOf(partition))
+    if (reason === '') health.end('retention', this.#what(partition))
+    else health.begin('retention', reason, this.#what(partition))
   }
 
   /** @returns up to where it may be deleted, and why not up to `old`; empty where it may */
   async #allowed (partition: number, cut: Cut, old: bigint, saved: bigint): Promise<{ to: bigint, reason: string }> {
     if (old <= cut.to) return { to: cut.to, reason: '' }
-    const { who, next } = await neededFrom(partition, saved, this.#deps.tables)
+    const { who, next } = await this.#deps.neededFrom(partition, saved)
     if (old <= next) {
       cut.held = undefined
       return { to: old, reason: '' }
@@ -142,14 +145,15 @@ export class LedgerCut {
    * @param next where the partition ends
    */
   async #oldTo (partition: number, cut: Cut, next: bigint, nowMs: number): Promise<bigint> {
-    const { log, retentionMs } = this.#deps
+    const { log, stream, retentionMs } = this.#deps
     const oldestMs = nowMs - retentionMs
-    const found = await log.firstSince(ledger, partition, oldestMs)
+    const found = await log.firstSince(stream, partition, oldestMs)
     if (!found) return next // as it was before: what came since is new
     if (canBe(found.atMs, nowMs)) return found.offset
     if (cut.next < found.offset) cut.old = cut.next = found.offset
     let left = blocksPerLook
-    for await (const { offset, items: [entry] } of log.read(ledger, partition, { from: cut.next, to: next })) {
+    const blocks = log.read<Entry | RoomEntry>(stream, partition, { from: cut.next, to: next })
+    for await (const { offset, items: [entry] } of blocks) {
       const { atMs } = entry!
       if (canBe(atMs, nowMs)) {
         if (atMs >= oldestMs) break
@@ -161,10 +165,15 @@ export class LedgerCut {
     return cut.old
   }
 
+  /** Of the ledger it is the partition alone. */
+  #what (partition?: number): string {
+    const { stream } = this.#deps
+    const words = [stream === ledger ? '' : stream.name, partition === undefined ? '' : `partition ${partition}`]
+    return words.filter(word => word !== '').join(' ')
+  }
+
   #forget (partition: number): void {
     this.#cuts.delete(partition)
-    this.#deps.health.end('retention', whatOf(partition))
+    this.#deps.health.end('retention', this.#what(partition))
   }
 }
-
-function whatOf (partition: number): string { return `partition ${partition}` }

@@ -1,4 +1,4 @@
-import type { PartId } from '../snapshots.js'
+import type { PartId } from './snapshots.js'
 import { digestOf } from './digest.js'
 
 /** What is known of a request before it is taken. */
@@ -42,6 +42,7 @@ export const nameOf = {
   redelivery: (requestId: string, messageId: string): string => `r${requestId.length}/${requestId}${messageId}`,
   kick: (requestId: string): string => `k${requestId}`,
   ban: (banId: string): string => `b${banId}`,
+  post: (messageId: string): string => `p${messageId}`,
 }
 
 const chunkPart = (chunk: number): PartId => `r${chunk}`

@@ -1,15 +1,17 @@
 import t from 'tap'
-import { LedgerCut } from '../../gateway/ledger-cut.js'
+import { StreamCut } from '../../gateway/stream-cut.js'
+import { neededFrom } from '../../gateway/ledger-needs.js'
 import { NotSetUp } from '../../ledger/kafka/no-answer.js'
 import type { TableName } from '../../projections/tables/tables.js'
 import type { Health } from '../../schemas/conditions.js'
 import { until } from '../ledger/log-contract.js'
+import { ledger } from '../../schemas/streams.js'
 
 const dayMs = 86_400_000
 const nowMs = Date.UTC(2026, 5)
 const retentionMs = 7 * dayMs
 
-t.test('LedgerCut', async t => {
+t.test('StreamCut', async t => {
   t.test('deletes what is old, as far as saved states and tables have it', async t => {
     const world = given(t, [9, 8, 8, 1, 0])
     await world.cut.look()
@@ -116,7 +118,7 @@ function given (t: { teardown (done: () => unknown): void }, ages: readonly numb
     deleted: [] as bigint[],
     reads: [] as bigint[],
     lasting,
-    cut: undefined as unknown as LedgerCut,
+    cut: undefined as unknown as StreamCut,
   }
   const first = () => Number(world.deleted.at(-1) ?? 0n)
   const log = {
@@ -136,11 +138,13 @@ function given (t: { teardown (done: () => unknown): void }, ages: readonly numb
       world.deleted.push(to)
     },
   }
-  world.cut = new LedgerCut({
+  world.cut = new StreamCut({
     log: log as any,
     retentionMs,
     nowMs: async () => world.nowMs,
-    tables: { position: async table => ({ next: world.positions[table], atMs: 0 }) },
+    stream: ledger,
+    neededFrom: (partition, saved) =>
+      neededFrom(partition, saved, { position: async table => ({ next: world.positions[table], atMs: 0 }) }),
     health: {
       begin: (name, reason, what) => { lasting.set(`${name} ${what ?? ''}`, reason) },
       end: (name, what) => { lasting.delete(`${name} ${what ?? ''}`) },

@@ -1,8 +1,8 @@
 import t from 'tap'
-import { StoppedUsers } from '../../actors/stopped-users.js'
+import { StoppedActors } from '../../actors/stopped-actors.js'
 
 t.test('A user whose actor stops twice before the place where it did first is saved is to be set aside', async t => {
-  const stopped = new StoppedUsers()
+  const stopped = new StoppedActors()
   stopped.stopped('ann', 7n, new Error('first'))
   t.equal(stopped.reason('ann'), undefined)
   stopped.saved(7n)
@@ -12,7 +12,7 @@ t.test('A user whose actor stops twice before the place where it did first is sa
 })
 
 t.test('One whose state was saved behind that place begins anew', async t => {
-  const stopped = new StoppedUsers()
+  const stopped = new StoppedActors()
   stopped.stopped('ann', 7n, new Error('first'))
   stopped.saved(8n)
   stopped.stopped('ann', 9n, new Error('second'))

@@ -1,0 +1,142 @@
+import type { EventLog } from '../ledger/log.js'
+import type { Stream } from '../schemas/streams.js'
+import { type ActorDeps, type ActorMessage, foldingActor, type SavedAs } from './folding-actor.js'
+import type { FoldingBlock } from './folding.js'
+import type { Kind, KindTypes, Surroundings } from './kind.js'
+import type { Actor, ActorSystem } from './system.js'
+
+export interface ActiveActorsDeps<K extends KindTypes> {
+  readonly system: ActorSystem
+  readonly kind: Kind<K>
+  readonly around: Surroundings<K>
+  /** Of one actor. */
+  actorDeps (key: string): ActorDeps<K>
+  /** An actor has stopped with the state that it had: whoever is next would load an older one. */
+  stopped (key: string, error: Error): void
+}
+
+/** An actor while it is active. */
+interface ActiveActor<K extends KindTypes> {
+  readonly actor: Actor<ActorMessage<K>>
+  /** Messages in its mailbox or under way. */
+  pending: number
+  /** Changed since the checkpointer asked for its changes. */
+  dirty: boolean
+  /** Answers the checkpointer, while it has not. */
+  give: ((changes: SavedAs) => void) | undefined
+  touchedAtMs: number
+}
+
+/**
+ * The users or rooms of one partition that have an actor just now: from the first message on until nothing happens to
+ * them.
+ */
+export class ActiveActors<K extends KindTypes> {
+  readonly #actors = new Map<string, ActiveActor<K>>()
+
+  constructor (readonly deps: ActiveActorsDeps<K>) {}
+
+  get size (): number { return this.#actors.size }
+
+  fold (key: string, block: FoldingBlock<K>, entries: ReadonlyArray<K['entry']>): void {
+    const active = this.#active(key)
+    active.dirty = true
+    this.#tell(active, { type: 'entries', block, entries })
+  }
+
+  ask (question: K['question']): void {
+    this.#tell(this.#active(this.deps.kind.keyOf(question)), question)
+  }
+
+  /**
+   * Asks those for their changes that have some since the last call.
+   *
+   * @param reply called once for each of them
+   * @returns how many there are
+   */
+  collect (reply: (key: string, changes: SavedAs) => void): number {
+    let asked = 0
+    for (const [key, active] of this.#actors) {
+      if (!active.dirty) continue
+      asked++
+      active.dirty = false
+      active.give = changes => {
+        active.give = undefined
+        if (changes === undefined) active.dirty = true
+        reply(key, changes)
+      }
+      this.#tell(active, { type: 'takeChanges', reply: (_key, changes) => { active.give?.(changes) } })
+    }
+    return asked
+  }
+
+  /**
+   * Ends the actors that nothing happened to for `idleMs`, and whose state is saved.
+   *
+   * @param isUnsaved what an actor has given and is not stored yet
+   */
+  passivateIdle (nowMs: number, idleMs: number, isUnsaved: (key: string) => boolean): void {
+    for (const [key, active] of this.#actors) {
+      if (active.dirty || active.pending > 0 || isUnsaved(key)) continue
+      if (nowMs - active.touchedAtMs < idleMs) continue
+      active.actor.stop()
+      this.#actors.delete(key)
+    }
+  }
+
+  stop (): void {
+    for (const { actor } of this.#actors.values()) actor.stop()
+    this.#actors.clear()
+  }
+
+  #tell (active: ActiveActor<K>, message: ActorMessage<K>): void {
+    active.pending++
+    active.actor.tell(message)
+  }
+
+  #active (key: string): ActiveActor<K> {
+    let active = this.#actors.get(key)
+    if (!active) {
+      active = { actor: this.#spawn(key), pending: 0, dirty: false, give: undefined, touchedAtMs: 0 }
+      this.#actors.set(key, active)
+    }
+    active.touchedAtMs = Date.now()
+    return active
+  }
+
+  #spawn (key: string): Actor<ActorMessage<K>> {
+    const { system, kind, around, actorDeps, stopped } = this.deps
+    const receive = foldingActor(kind, key, actorDeps(key), around)
+    const done = () => { this.#done(key) }
+    const counted = (state: K['state'] | null, message: ActorMessage<K>) => {
+      const next = receive(state, message)
+      if (next instanceof Promise) return next.finally(done)
+      done()
+      return next
+    }
+    const crashed = (_state: K['state'] | null, _message: ActorMessage<K>, error: Error) => {
+      const active = this.#actors.get(key)
+      this.#actors.delete(key)
+      active?.give?.(undefined) // what its mailbox held is dropped
+      stopped(key, error)
+    }
+    return system.spawn<K['state'] | null, ActorMessage<K>>({ receive: counted, crashed }, null)
+  }
+
+  /** An actor has taken one message out of its mailbox and is done with it. */
+  #done (key: string): void {
+    const active = this.#actors.get(key)
+    if (active) active.pending--
+  }
+}
+
+/** The entries of one key in blocks above `after` and below `before`, in order. */
+export async function * replayOf<E> (
+  log: EventLog, stream: Stream<E>, partition: number, key: string, after: bigint, before: bigint
+): AsyncGenerator<{ offset: bigint, entry: E }> {
+  for await (const block of log.read(stream, partition, { from: after + 1n, to: before, key })) {
+    for (const entry of block.items) {
+      if (stream.key(entry) === key) yield { offset: block.offset, entry }
+    }
+  }
+}

@@ -1,0 +1,50 @@
+import type { EventLog } from '../../ledger/log.js'
+import type { RoomEntry } from '../../schemas/room-facts.js'
+import { ledger, uplinks } from '../../schemas/streams.js'
+import { UnconfirmedCloses } from '../closes.js'
+import { Forwarder } from '../forwarder.js'
+import type { Kind } from '../kind.js'
+import { dealingsOf, type UserDeps, type UserTypes } from './actor.js'
+import { fold } from './fold.js'
+import { userStates } from './states.js'
+
+export interface UsersDeps extends Omit<UserDeps, 'links'> {
+  readonly log: Pick<EventLog, 'append' | 'partitions'>
+  /** The stream `rooms` will never take this one; whoever is told records it. */
+  postSetAside (post: RoomEntry, error: Error): void
+}
+
+/** Actors of the ledger. */
+export function users (deps: UsersDeps): Kind<UserTypes> {
+  return {
+    one: 'user',
+    group: 'users',
+    stream: ledger,
+    owned: 'ledger',
+    derived: uplinks,
+    states: userStates,
+    fold,
+    keyOf: ({ userId }) => userId,
+    open ({ partition, links, saved, folded, progressed, failing }) {
+      const closes = new UnconfirmedCloses(links, saved)
+      const forwarder = new Forwarder({
+        log: deps.log,
+        partition,
+        setAside: deps.postSetAside,
+        failed: reason => { failing(`posts of uplinks can not be stored: ${reason}`) },
+        progressed,
+      }, folded)
+      return {
+        received: entries => { closes.received(entries) },
+        sweep: nowMs => { closes.repeat(nowMs) },
+        toSave: () => closes.toSave(),
+        folded: block => { forwarder.add(block) },
+        handedOn: offset => forwarder.until(offset),
+        get bytes () { return forwarder.bytes },
+        get sinceMs () { return forwarder.sinceMs },
+        end: () => { forwarder.end() },
+        ...dealingsOf({ ...deps, links: closes }),
+      }
+    },
+  }
+}
