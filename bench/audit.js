@@ -150,7 +150,7 @@ function * session (userId, i, atMs) {
   sent.set(userId, before + sessionDownlinks)
   yield at(opened(connectionId, { sessionId: connectionId, uplinkWindow: 256 }))
   for (let seq = 1; seq <= sessionUplinks; seq++) {
-    yield at({ type: 'UplinkReceived', connectionId, seq, service: '', payload: Buffer.alloc(100, seq), priority: 0 })
+    yield at({ type: 'UplinkReceived', connectionId, seq, service: '', payload: Buffer.alloc(100, seq), priority: 0, roomId: '' })
   }
   for (let n = 1; n <= sessionDownlinks; n++) {
     yield at(requested(`m${i}.${n}`, { payload: Buffer.alloc(100, n), ttlMs: 86_400_000 }))

@@ -129,7 +129,7 @@ function * story (userId, connectionId, seq) {
     yield {
       userId,
       atMs,
-      fact: { type: 'UplinkReceived', connectionId, ...session, seq: seq + i, service: '', priority: 0, payload },
+      fact: { type: 'UplinkReceived', connectionId, ...session, seq: seq + i, service: '', priority: 0, roomId: '', payload },
     }
   }
   yield { userId, atMs, fact: closed(connectionId, { uplinks: uplinksPerConnection }) }

@@ -109,7 +109,7 @@ function user (more) {
   const session = { connectionId, sessionId, deviceId }
   take(opened(connectionId, { sessionId, deviceId, nodeId: 'edge-7f9c4d5b-x2x4z', uplinkWindow: 32 }))
   for (let seq = 1; seq <= 32; seq++) {
-    take({ type: 'UplinkReceived', ...session, seq, service: '', priority: 0, payload: Buffer.alloc(0) })
+    take({ type: 'UplinkReceived', ...session, seq, service: '', priority: 0, roomId: '', payload: Buffer.alloc(0) })
   }
   more(take, session)
   return state

@@ -139,7 +139,7 @@ function factOf (user, step) {
   if (step % 4 === 3) {
     return { type: 'DeliveryReported', connectionId, writtenSeq: seq, ackedSeq: seq }
   }
-  return { type: 'UplinkReceived', connectionId, seq: step - 2 * seq, service: 'chat', payload, priority: 0 }
+  return { type: 'UplinkReceived', connectionId, seq: step - 2 * seq, service: 'chat', payload, priority: 0, roomId: '' }
 }
 
 function downlinksBefore (step) { return Math.floor((step + 1) / 4) }

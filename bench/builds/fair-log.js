@@ -84,7 +84,7 @@ async function quiet ({ metrics }, append, state) {
 
 function entries (count, payload) {
   const atMs = Date.now()
-  const fact = { type: 'UplinkReceived', connectionId: 'AAAAAAAAAAAAAAAA', seq: 1, service: '', payload, priority: 0 }
+  const fact = { type: 'UplinkReceived', connectionId: 'AAAAAAAAAAAAAAAA', seq: 1, service: '', payload, priority: 0, roomId: '' }
   return Array.from({ length: count }, () => ({ userId: 'user', atMs, fact }))
 }
 
@@ -100,6 +100,7 @@ function uplink (payload) {
     service: '',
     payload,
     priority: 0,
+    roomId: '',
     receivedAtMs: Date.now(),
   }
 }

@@ -87,7 +87,7 @@ function entriesFrom (userId, seq) {
   const entries = []
   for (let i = 0; i < entriesOfAppend; i++) {
     const fact = {
-      type: 'UplinkReceived', connectionId: 'AAAAAAAAAAAAAAAA', seq: seq + i, service: '', payload, priority: 0,
+      type: 'UplinkReceived', connectionId: 'AAAAAAAAAAAAAAAA', seq: seq + i, service: '', payload, priority: 0, roomId: '',
     }
     entries.push({ userId, atMs, fact })
   }

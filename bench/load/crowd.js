@@ -78,11 +78,14 @@ export class Crowd {
     const startMs = performance.now()
     let made = 0
     this.#flooding.set(group, setInterval(() => {
+      const first = made
       for (const due = (performance.now() - startMs) / everyMs; made < due; made++) {
         const device = devices[made % devices.length]
         device.due = Math.min(device.due + 1, device.next - 1 + backlogMax)
-        device.pump()
       }
+      // What one device is to send in the same moment is one write.
+      const end = Math.min(made, first + devices.length)
+      for (let i = first; i < end; i++) devices[i % devices.length].pump()
     }, tickMs))
   }
 
