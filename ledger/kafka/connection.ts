@@ -129,7 +129,10 @@ export class Connection {
     if (this.ended) throw new NoAnswer(`${name}: ${this.ended.message}`, false, { cause: this.ended })
     const id = this.correlationId = (this.correlationId + 1) & 0x7fffffff
     return new Promise<Buffer>((resolve, reject) => {
-      const late = () => this.destroy(new Error(`no answer within ${deadlineMs} ms`))
+      // What has come meanwhile is read first: it may be this process that is late.
+      const late = () => setImmediate(() => {
+        if (this.pending.get(id) === pending) this.destroy(new Error(`no answer within ${deadlineMs} ms`))
+      })
       const pending: Pending = {
         timer: setTimeout(late, deadlineMs),
         sent: false,

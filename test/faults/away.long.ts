@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import { errors } from '../../schemas/errors.js'
 import { BusyClient } from './busy-client.js'
 import { missing, TestCluster } from './cluster.js'
-import { apiKey, type NodeProcess, request, until } from './node-process.js'
+import { apiKey, fetchFrom, type NodeProcess, request, until } from './node-process.js'
 
 /** What the store is needed for, and what a node answers while it is known to be away. */
 type Route = readonly [method: string, path: string, code: string, body?: object]
@@ -100,7 +100,8 @@ function thaw (pid: number): void { process.kill(pid, 'SIGCONT') }
 
 async function asked (node: NodeProcess, method: string, path: string, body?: object) {
   const headers = { authorization: `Bearer ${apiKey}`, ...(body ? { 'content-type': 'application/json' } : {}) }
-  const response = await fetch(node.http + path, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) })
+  const init = { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) }
+  const response = await fetchFrom(node.http + path, init)
   const text = await response.text()
   const answer = text.startsWith('{') && !text.includes('\n') ? JSON.parse(text) : {}
   return { status: response.status, retryAfter: Number(response.headers.get('retry-after')), answer }

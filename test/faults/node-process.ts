@@ -117,11 +117,23 @@ export async function tokenFor (userId: string): Promise<string> {
     .sign(Buffer.from(jwtSecret))
 }
 
+/** A connection that was kept alive may end just as it is used again: who only asks something asks once more. */
+export async function fetchFrom (url: string, init: RequestInit): Promise<Response> {
+  try {
+    return await fetch(url, init)
+  } catch (err) {
+    const { code } = (err as { cause?: { code?: string } }).cause ?? {}
+    const isCut = code === 'ECONNRESET' || code === 'UND_ERR_SOCKET'
+    if (!isCut || (init.method ?? 'GET') !== 'GET') throw err
+    return await fetch(url, init)
+  }
+}
+
 /** A request to the HTTP side. Rejects where the node is not there to answer. */
 export async function request (
   { http }: { http: string }, path: string, body?: object
 ): Promise<{ status: number, body: any, text: string }> {
-  const response = await fetch(`${http}${path}`, {
+  const response = await fetchFrom(`${http}${path}`, {
     method: body ? 'POST' : 'GET',
     headers: { authorization: `Bearer ${apiKey}`, ...(body ? { 'content-type': 'application/json' } : {}) },
     ...(body ? { body: JSON.stringify(body) } : {}),
@@ -140,9 +152,14 @@ export interface UplinkLine {
   readonly cursor: string
 }
 
-/** Everything that `GET /v1/uplinks` has behind a cursor. */
+/** Everything that `GET /v1/uplinks` has behind a cursor. A node that can't read it just now is asked again. */
 export async function readUplinks (node: { http: string }, after = ''): Promise<UplinkLine[]> {
-  const { text } = await request(node, `/v1/uplinks?after=${after}`)
+  let text = ''
+  await until(async () => {
+    const answer = await request(node, `/v1/uplinks?after=${after}`)
+    text = answer.text
+    return answer.status !== 503
+  }, 100)
   return text.split('\n').filter(line => line !== '').map(line => JSON.parse(line))
 }
 

@@ -24,6 +24,12 @@ t.test('a connection to a broker', async t => {
     t.notOk(connection.closed)
   })
 
+  await t.test('takes an answer that is there, however late this process comes to read it', async t => {
+    const { connection } = await given(t, { haltMs: 7_000 })
+    await connection.send(heartbeat, question, 6_000)
+    t.notOk(connection.closed)
+  })
+
   await t.test('that ends lets nobody wait', async t => {
     const { connection } = await given(t, { throttleMs: 60_000 })
     await connection.send(heartbeat, question, 30_000)
@@ -33,8 +39,14 @@ t.test('a connection to a broker', async t => {
   })
 })
 
-/** A broker that answers one request after the other, each of which may ask for a pause. */
-async function given (t: Test, { answerMs = 0, throttleMs = 0 }: { answerMs?: number, throttleMs?: number }) {
+/**
+ * A broker that answers one request after the other, each of which may ask for a pause.
+ *
+ * @param options.haltMs for so long nothing goes on in this process when it has answered
+ */
+async function given (
+  t: Test, { answerMs = 0, throttleMs = 0, haltMs = 0 }: { answerMs?: number, throttleMs?: number, haltMs?: number }
+) {
   let early = 0
   let quietUntilMs = 0
   const server = createServer(socket => {
@@ -51,6 +63,7 @@ async function given (t: Test, { answerMs = 0, throttleMs = 0 }: { answerMs?: nu
           if (answerMs > 0) await new Promise(resolve => setTimeout(resolve, answerMs))
           if (key !== apiVersions && throttleMs > 0) quietUntilMs = performance.now() + throttleMs
           socket.write(answerTo(key, id, throttleMs))
+          if (key !== apiVersions && haltMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, haltMs)
         })
       }
     })
