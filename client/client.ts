@@ -7,7 +7,6 @@ import { Connection } from './connection.js'
 import type { Hello, Received } from './connection.js'
 import { Connector } from './connector.js'
 import { endpointsKept, endpointsOf } from './discovery.js'
-import { DownlinkStream } from './downlink-stream.js'
 import { Downlinks } from './downlinks.js'
 import type { Endpoints } from './endpoints.js'
 import { Listeners } from './events.js'
@@ -15,12 +14,15 @@ import type { ClientEvents, Ended, Listener } from './events.js'
 import { HeartbeatInterval } from './heartbeat-interval.js'
 import type { ReceivedDownlink } from './inbox.js'
 import { KnownIntervals } from './known-intervals.js'
+import { LoopStream } from './loop-stream.js'
 import { checkOptions } from './options.js'
 import type { ClientOptions } from './options.js'
 import type { Accepted } from './outbox.js'
 import { bytesOf, checkSend, jsonOf, readable, uplinkBytes } from './payloads.js'
 import type { Payload } from './payloads.js'
 import type { Address, Platform } from './platform.js'
+import type { Room } from './room.js'
+import { Rooms } from './rooms.js'
 import { Keeper } from './storage/keeper.js'
 import { Tokens } from './tokens.js'
 import { Uplinks } from './uplinks.js'
@@ -50,10 +52,11 @@ export class Client {
   readonly #platform: Platform
   readonly #clock: Clock
   readonly #listeners = new Listeners()
-  readonly #streams = new Set<DownlinkStream>()
+  readonly #streams = new Set<LoopStream<ReceivedDownlink>>()
   readonly #keeper: Keeper
   readonly #uplinks: Uplinks
   readonly #downlinks: Downlinks
+  readonly #rooms: Rooms
   readonly #backoff: Backoff
   readonly #endpoints: Endpoints
   readonly #connector: Connector
@@ -63,6 +66,7 @@ export class Client {
   #userId: string | undefined
   #restoring: Promise<void> | undefined
   #isRestored = false
+  #sendsWaiting = 0
   #isConnecting = false
   #isClosed = false
   #unwatchNetwork = () => {}
@@ -106,6 +110,13 @@ export class Client {
       failed: event => this.#listeners.tell('failed', event),
       skipped: event => this.#listeners.tell('skipped', event),
     })
+    this.#rooms = new Rooms({
+      keeper: this.#keeper,
+      send: (payload, options, roomId) => quiet(this.#send(() => bytesOf(payload), options, roomId)),
+      sendJson: (value, options, roomId) => quiet(this.#send(() => bytesOf(jsonOf(value)), options, roomId)),
+      failed: (callback, error) => this.#listeners.failed(callback, error),
+      ended: () => this.#error && { error: this.#isClosed ? undefined : this.#error },
+    })
     this.#tokens = new Tokens({
       clock,
       random,
@@ -131,6 +142,7 @@ export class Client {
       paused: () => {
         this.#uplinks.pause()
         this.#downlinks.pause()
+        this.#rooms.pause()
         this.#tokens.stop()
       },
       disconnected: (ended, isKick) => this.#disconnected(ended, isKick),
@@ -200,6 +212,13 @@ export class Client {
     return quiet(this.#send(() => bytesOf(jsonOf(value)), options))
   }
 
+  /**
+   * A room, by its id; the same one each time.
+   *
+   * @throws TypeError for what is no id
+   */
+  room (roomId: string): Room { return this.#rooms.room(roomId) }
+
   /** @returns what stops it */
   on<Name extends keyof ClientEvents> (name: Name, listener: Listener<Name>): () => void {
     this.#listeners.add(name, listener)
@@ -233,7 +252,7 @@ export class Client {
    * @throws ClientError why the client ended, unless by `close`
    */
   downlinks (): AsyncGenerator<ReceivedDownlink, void, void> {
-    const stream = new DownlinkStream()
+    const stream = new LoopStream<ReceivedDownlink>()
     return stream.loop(() => {
       if (this.#error) stream.end(this.#isClosed ? undefined : this.#error)
       this.#streams.add(stream)
@@ -276,12 +295,20 @@ export class Client {
     }
   }
 
-  async #send (bytes: () => Uint8Array, { service = '', priority = 0 }: SendOptions = {}): Promise<Accepted> {
+  async #send (bytes: () => Uint8Array, { service = '', priority = 0 }: SendOptions = {}, roomId = ''): Promise<Accepted> {
     checkSend(service, priority)
     const payload = bytes()
-    if (!this.#isRestored && this.#error === undefined) await this.#restore()
+    // Behind those that wait for it, though it may be restored by now.
+    if ((!this.#isRestored || this.#sendsWaiting > 0) && this.#error === undefined) {
+      this.#sendsWaiting++
+      try {
+        await this.#restore()
+      } finally {
+        this.#sendsWaiting--
+      }
+    }
     if (this.#error) throw new ClientError('disconnected', `this client has ended: ${this.#error.message}`)
-    return await this.#uplinks.send(service, payload, priority)
+    return await this.#uplinks.send(service, payload, priority, roomId)
   }
 
   #restore (): Promise<void> {
@@ -296,6 +323,7 @@ export class Client {
     try {
       this.#uplinks.restore(kept) // takes nothing over where it throws, and the others do not
       this.#downlinks.restore(kept)
+      this.#rooms.restore(kept)
       this.#userId = kept.get(userKey)
       this.#endpoints.restore(endpointsKept(this.#options, kept))
       this.#intervals.restore(kept)
@@ -341,10 +369,8 @@ export class Client {
     if (from === undefined) this.#listeners.tell('connected', { ...connected, endpoint })
     else this.#listeners.tell('migrated', { ...connected, endpoint, from })
     this.#downlinks.resume(connection, frame.downlinkSeq, hello.frame.downlinkSeq)
-    if (!this.#uplinks.resume(connection, frame.uplinkSeq, hello.uplinkSeq)) {
-      connection.fail('internal', 'the server has this session otherwise than we do; a new one begins')
-      return
-    }
+    if (!this.#uplinks.resume(connection, frame.uplinkSeq, hello.uplinkSeq)) return this.#beginAnew(connection)
+    this.#rooms.resume(connection)
     if (frame.missed === 0) return
     this.#listeners.tell('missed', { count: frame.missed })
     connection.send({ op: 'ping', downlinkSeq: this.#downlinks.ackableSeq, silentMs: 0 }) // so that it is not announced again
@@ -360,8 +386,19 @@ export class Client {
       case 'signal': {
         const { service, payload, roomId } = frame
         this.#listeners.tell('signal', { service, ...readable(payload), roomId })
+        this.#rooms.received(frame)
         return
       }
+      case 'joined': case 'left': {
+        const { op, ...event } = frame
+        if (!isCurrent) return
+        this.#rooms.received(frame)
+        this.#listeners.tell(op, event as any)
+        return
+      }
+      case 'post':
+        if (isCurrent) this.#rooms.received(frame)
+        return
       case 'pong':
         if (isCurrent) this.#downlinks.answered(connection.pongs)
         return
@@ -369,7 +406,7 @@ export class Client {
         if (isCurrent) this.#tokens.accepted(frame.expiresAtMs)
         return
       case 'uplinkRefused':
-        if (isCurrent) this.#uplinks.refused(frame)
+        if (isCurrent && !this.#uplinks.refused(frame)) this.#beginAnew(connection)
         return
       case 'downlink':
         // What a connection that we have left still says comes again.
@@ -382,6 +419,10 @@ export class Client {
     }
   }
 
+  #beginAnew (connection: Connection): void {
+    connection.fail('internal', 'the server has this session otherwise than we do; a new one begins')
+  }
+
   #disconnected (ended: Ended, isKick: boolean): void {
     const { code, reason, willReconnect } = ended
     if (isKick) this.#listeners.tell('kicked', { code, reason, willReconnect: false })
@@ -391,6 +432,7 @@ export class Client {
       this.#error = new ClientError(code, reason)
       this.#uplinks.end(code, reason)
       this.#downlinks.end()
+      this.#rooms.end(this.#isClosed ? undefined : this.#error)
       for (const stream of this.#streams) stream.end(this.#isClosed ? undefined : this.#error)
     }
     this.#listeners.tell('disconnected', ended)

@@ -1,5 +1,6 @@
 import type {
-  ClientFrame, Connect, Connected, Downlink, Frame, Migrate, Pong, Signal, TokenAccepted, UplinkAck, UplinkRefused,
+  ClientFrame, Connect, Connected, Downlink, Frame, Joined, Left, Migrate, Pong, Post, Signal, TokenAccepted, UplinkAck,
+  UplinkRefused,
 } from '../schemas/frames.js'
 import type { Clock } from './clock.js'
 import { reasonOf } from './client-error.js'
@@ -31,7 +32,8 @@ export interface Hello {
   readonly uplinkSeq: number
 }
 
-export type Received = UplinkAck | UplinkRefused | Downlink | Signal | Migrate | Pong | TokenAccepted
+export type Received =
+  UplinkAck | UplinkRefused | Downlink | Signal | Migrate | Pong | TokenAccepted | Joined | Left | Post
 
 export interface ConnectionEnd {
   readonly code: OrNewer<EndCode>
@@ -145,6 +147,7 @@ export class Connection {
         this.pongs++
         return this.#options.received(this, frame)
       case 'uplinkAck': case 'uplinkRefused': case 'downlink': case 'signal': case 'migrate': case 'tokenAccepted':
+      case 'joined': case 'left': case 'post':
         return this.#options.received(this, frame)
       case 'kick':
         this.#end ??= { code: frame.code, reason: frame.reason, terminal: true, isKick: true }

@@ -12,7 +12,7 @@ export type EndCode =
   | typeof comeBack[number] | typeof stayAway[number] | 'connection-lost' | 'no-token' | 'disconnected'
 
 /** What a `ClientError` may have for its code. */
-export type ClientErrorCode = EndCode | 'outbox-full' | 'payload-too-large'
+export type ClientErrorCode = EndCode | 'outbox-full' | 'payload-too-large' | 'forbidden'
 
 /** A newer server may say what this client does not know. */
 export type OrNewer<Code extends string> = Code | (string & {})

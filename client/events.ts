@@ -1,4 +1,4 @@
-import type { Connected, Signal } from '../schemas/frames.js'
+import type { Connected, Joined, Left, Signal } from '../schemas/frames.js'
 import { quiet } from './client-error.js'
 import type { EndCode, OrNewer } from './end-codes.js'
 import type { ReceivedDownlink } from './inbox.js'
@@ -19,7 +19,12 @@ export interface ClientEvents {
   failed: { readonly seq: number, readonly messageId: string, readonly error: unknown, readonly retryInMs: number }
   /** A listener failed at this downlink as often as it may: the client goes on without it, and the server is told. */
   skipped: { readonly seq: number, readonly messageId: string, readonly error: unknown }
+  /** Of a room where it has a `roomId`; `room.on('signal')` is told, too. */
   signal: Omit<Signal, 'op'> & Readable
+  /** The server has let it into a room: one that it asked for, or that business made its user a member of. */
+  joined: Omit<Joined, 'op'>
+  /** It is not in the room, or no longer. */
+  left: Omit<Left, 'op'>
   /** So many downlinks are gone for good. */
   missed: { readonly count: number }
   /** An uplink that an earlier run left in the storage is in the ledger. It may have been told so before it ended. */
@@ -59,6 +64,8 @@ const names = Object.keys({
   failed: 1,
   skipped: 1,
   signal: 1,
+  joined: 1,
+  left: 1,
   missed: 1,
   accepted: 1,
   rejected: 1,

@@ -11,7 +11,7 @@ export interface Accepted {
 }
 
 export interface OutboxOptions {
-  /** Unacked uplinks, and bytes of their payloads and services; another one is refused. */
+  /** Unacked uplinks, and bytes of their payloads, services and rooms; another one is refused. */
   readonly max: number
   readonly bytesMax: number
 }
@@ -54,13 +54,13 @@ export class Outbox {
   get uplinks (): Uplink[] { return this.#waiting.map(({ uplink }) => uplink) }
 
   /** @throws ClientError `outbox-full`, and then takes nothing in */
-  add (service: string, payload: Uint8Array, priority: number): { uplink: Uplink, accepted: Promise<Accepted> } {
+  add (service: string, payload: Uint8Array, priority: number, roomId = ''): { uplink: Uplink, accepted: Promise<Accepted> } {
     const { max, bytesMax } = this.#options
     if (this.#waiting.length >= max) throw new ClientError('outbox-full', `${max} uplinks are not acked yet`)
-    if (this.#bytes + bytesOf({ service, payload }) > bytesMax) {
+    if (this.#bytes + bytesOf({ service, payload, roomId }) > bytesMax) {
       throw new ClientError('outbox-full', `${this.#bytes} bytes are not acked yet, and ${bytesMax} are the bound`)
     }
-    const uplink: Uplink = { op: 'uplink', seq: this.lastSeq + 1, service, payload, priority, roomId: '' }
+    const uplink: Uplink = { op: 'uplink', seq: this.lastSeq + 1, service, payload, priority, roomId }
     return { uplink, accepted: this.#push(uplink) }
   }
 
@@ -142,17 +142,17 @@ export class Outbox {
   }
 
   /**
-   * Takes out what `isTooLarge` for the server, and rejects it.
+   * Takes out what the server will not take, as `isRefused` says, and rejects it.
    *
    * @returns whether some went, and whether the numbers behind the first of them have been offered: then they stand for
    *   what they stood for, see `restart`; else what waits has new ones, without gaps
    */
-  evict (isTooLarge: (uplink: Uplink) => boolean, error: (uplink: Uplink) => ClientError): 'none' | 'unoffered' | 'offered' {
-    const first = this.#waiting.findIndex(({ uplink }) => isTooLarge(uplink))
+  evict (isRefused: (uplink: Uplink) => boolean, error: (uplink: Uplink) => ClientError): 'none' | 'unoffered' | 'offered' {
+    const first = this.#waiting.findIndex(({ uplink }) => isRefused(uplink))
     if (first < 0) return 'none'
     const wasOffered = this.#waiting[first]!.uplink.seq <= this.#offeredSeq
     const [out, left] = [[], []] as [Waiting[], Waiting[]]
-    for (const waiting of this.#waiting) (isTooLarge(waiting.uplink) ? out : left).push(waiting)
+    for (const waiting of this.#waiting) (isRefused(waiting.uplink) ? out : left).push(waiting)
     this.#waiting = left
     if (!wasOffered) this.#renumber()
     for (const { uplink, reject } of out) {
@@ -178,6 +178,6 @@ export class Outbox {
   }
 }
 
-function bytesOf ({ service, payload }: Pick<Uplink, 'service' | 'payload'>): number {
-  return payload.length + utf8Bytes(service)
+function bytesOf ({ service, payload, roomId }: Pick<Uplink, 'service' | 'payload' | 'roomId'>): number {
+  return payload.length + utf8Bytes(service) + utf8Bytes(roomId)
 }

@@ -32,7 +32,7 @@ export interface UplinkLine {
 /*
   Kept:
     session     => JSON of sessionId, ackedSeq, offeredSeq, keys
-    <keys>/<seq> => JSON of service, payload, priority
+    <keys>/<seq> => JSON of service, payload, priority, and the room where it is a post
   What waits gets other keys where it gets other numbers, so whatever first part of a write a crash leaves behind has
   either the old numbers or the new ones. ackedSeq may be late: the server says better.
 */
@@ -85,15 +85,15 @@ export class Uplinks {
       this.#options.accepted({ ...accepted, service, payload })
     }, ({ service, payload }, { code, message: reason }) => {
       // With the end of the client nothing is lost: it is still kept.
-      if (code === tooLarge) this.#options.rejected({ code, reason, service, payload })
+      if (code === tooLarge || code === 'forbidden') this.#options.rejected({ code, reason, service, payload })
     })
   }
 
   /** @throws ClientError `outbox-full`, `payload-too-large`; or why the client ended */
-  async send (service: string, payload: Uint8Array, priority: number): Promise<Accepted> {
-    const frame: Uplink = { op: 'uplink', seq: this.#outbox.lastSeq + 1, service, payload, priority, roomId: '' }
+  async send (service: string, payload: Uint8Array, priority: number, roomId = ''): Promise<Accepted> {
+    const frame: Uplink = { op: 'uplink', seq: this.#outbox.lastSeq + 1, service, payload, priority, roomId }
     if (this.#isTooLarge(frame)) throw this.#tooLarge(frame)
-    const { uplink, accepted } = this.#outbox.add(service, payload, priority)
+    const { uplink, accepted } = this.#outbox.add(service, payload, priority, roomId)
     this.#keep(uplink)
     if (this.#line) this.#offer()
     else this.#keepSession()
@@ -115,7 +115,7 @@ export class Uplinks {
       return false
     }
     this.#frameBytesMax = line.frameBytesMax
-    if (!this.#evict()) return false
+    if (!this.#evict(uplink => this.#isTooLarge(uplink), uplink => this.#tooLarge(uplink))) return false
     this.#line = line
     this.#stopWaiting()
     this.#offer()
@@ -135,10 +135,16 @@ export class Uplinks {
     this.#flush()
   }
 
-  refused ({ expectedSeq, code, retryAfterMs }: UplinkRefused): void {
-    if (expectedSeq <= this.#outbox.ackedSeq) return // of frames that went out before an earlier refusal came
+  /** @returns false when a new session has begun, see `resume` */
+  refused ({ expectedSeq, code, retryAfterMs }: UplinkRefused): boolean {
+    if (expectedSeq <= this.#outbox.ackedSeq) return true // of frames that went out before an earlier refusal came
+    const roomId = code === 'forbidden' && this.#outbox.uplinks.find(({ seq }) => seq === expectedSeq)?.roomId
+    if (roomId) {
+      const error = (): ClientError => new ClientError(code, `no right to post in ${roomId}`)
+      return this.#evict(uplink => uplink.roomId === roomId, error)
+    }
     this.#outbox.rewind(expectedSeq)
-    if (this.#cancelWait !== undefined) return
+    if (this.#cancelWait !== undefined) return true
     const toldMs = boundedWait(retryAfterMs)
     const waitMs = code === 'gap' ? toldMs : this.#pace.refused(toldMs)
     this.#options.refused({ expectedSeq, code, waitMs })
@@ -146,6 +152,7 @@ export class Uplinks {
       this.#stopWaiting()
       this.#flush()
     })
+    return true
   }
 
   /** Nothing is sent any more: what waits is rejected, and stays kept for the next run. */
@@ -180,14 +187,14 @@ export class Uplinks {
   }
 
   /**
-   * What the server can't take goes, and what is behind it takes its numbers.
+   * What the server does not take goes, and what is behind it takes its numbers.
    *
    * @returns false where numbers were offered that would now stand for something else: a server that took larger frames
    *   may still have them on their way. So a new session has begun.
    */
-  #evict (): boolean {
+  #evict (isRefused: (uplink: Uplink) => boolean, error: (uplink: Uplink) => ClientError): boolean {
     const before = this.#outbox.uplinks
-    const evicted = this.#outbox.evict(uplink => this.#isTooLarge(uplink), uplink => this.#tooLarge(uplink))
+    const evicted = this.#outbox.evict(isRefused, error)
     if (evicted === 'offered') this.#restart(before)
     if (evicted === 'unoffered') this.#keepAgain(before)
     return evicted !== 'offered'
@@ -218,9 +225,9 @@ export class Uplinks {
     for (const { seq } of before) this.#options.keeper.remove(`${old}/${seq}`)
   }
 
-  #keep ({ seq, service, payload, priority }: Uplink): void {
+  #keep ({ seq, service, payload, priority, roomId }: Uplink): void {
     this.#options.keeper.put(`${this.#keys}/${seq}`,
-      () => JSON.stringify({ service, payload: payloadToJson(payload), priority }))
+      () => JSON.stringify({ service, payload: payloadToJson(payload), priority, ...roomId && { roomId } }))
   }
 
   #keepSession (): void {
@@ -241,8 +248,8 @@ export class Uplinks {
 }
 
 function fromJson (seq: number, text: string): Uplink {
-  const { service, payload, priority } = JSON.parse(text)
+  const { service, payload, priority, roomId = '' } = JSON.parse(text)
   const bytes = payloadFromJson(payload)
   if (bytes === undefined) throw new Error(`what is kept of uplink ${seq} has no payload`)
-  return { op: 'uplink', seq, service, payload: bytes, priority, roomId: '' }
+  return { op: 'uplink', seq, service, payload: bytes, priority, roomId }
 }

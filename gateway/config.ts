@@ -72,6 +72,8 @@ export interface Config extends StoreConfig {
   /** Unacked downlinks of one session, all their fields counted. */
   readonly outboxBytesMax: number
   readonly connectionsMax: number
+  /** Rooms of one connection. */
+  readonly roomsMax: number
   /** Frames a second and burst of one connection, accepts a second of one IP address; 0 for no limit. */
   readonly frameRate: number
   readonly frameBurst: number
@@ -174,6 +176,7 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   outboxBytesMax: setting('OUTBOX_BYTES_MAX', '8388608', integer(1_048_576, 1_073_741_824),
     'bytes of unacknowledged downlinks of one session'),
   connectionsMax: setting('CONNECTIONS_MAX', '15000', integer(1, 1_000_000), 'connections of this node'),
+  roomsMax: setting('ROOMS_MAX', '100', integer(1, 10_000), 'rooms of one connection'),
   frameRate: setting('FRAME_RATE', '100', integer(0, 1_000_000), 'frames a second of one connection; 0 for no limit'),
   frameBurst: setting('FRAME_BURST', '200', integer(0, 1_000_000), 'frames at once of one connection; 0 for no limit'),
   acceptRate: setting('ACCEPT_RATE', '200', integer(0, 1_000_000), 'accepts a second of one address; 0 for no limit'),

@@ -280,6 +280,8 @@ function observe (
     connections: () => edge?.connections ?? 0,
     memoryPressure: () => edge?.memoryPressure ?? 0,
     intakeBytes: () => edge?.intakeBytes ?? 0,
+    rooms: () => edge?.rooms.rooms ?? 0,
+    roomBytes: () => edge?.rooms.tailBytes ?? 0,
     overloadWaitSeconds: () => overload.waitMs / 1_000,
     admissionLevel: () => overload.level,
     activeUsers: () => users?.activeUsers() ?? 0,

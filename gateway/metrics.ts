@@ -14,6 +14,9 @@ export interface MetricsSources {
   memoryPressure (): number
   /** Read from sockets and not dealt with. */
   intakeBytes (): number
+  /** Rooms that this node has members of, or had until just now, and bytes of their posts that it keeps. */
+  rooms (): number
+  roomBytes (): number
   /** What an uplink waits for the process between its read and its fold, in the mean. */
   overloadWaitSeconds (): number
   /** Priorities that are refused, from the lowest on, and of the next one the share of users. */
@@ -69,6 +72,7 @@ export class GatewayMetrics {
       uplinks: 0,
       downlinks: 0,
       signals: 0,
+      posts: 0,
       slowFrames: 0,
       refused: code => { refused.inc({ code }) },
       closed: code => { closed.inc({ code }) },
@@ -77,6 +81,7 @@ export class GatewayMetrics {
     this.#reads('uplinks_total', 'Uplinks given to the ledger', () => edge.uplinks)
     this.#reads('downlinks_total', 'Downlink frames written', () => edge.downlinks)
     this.#reads('signals_total', 'Signal frames written', () => edge.signals)
+    this.#reads('room_posts_total', 'Posts written to members of rooms', () => edge.posts)
     this.#reads('slow_frames_total', 'Connections ended for a frame that came too slowly', () => edge.slowFrames)
     this.#log = this.#seconds('uplink_log_seconds', 'From the append of an uplink until it is durable; samples')
     this.#access = this.#seconds('uplink_access_seconds', 'From there until its ack is written; samples')
@@ -109,6 +114,8 @@ export class GatewayMetrics {
     const share = 'Share of the heap or of the memory that the process may use, whichever is scarcer'
     this.#gauge('memory_pressure', share, [], gauge => { gauge.set(sources.memoryPressure()) })
     this.#gauge('intake_bytes', 'Bytes read from clients and not dealt with', [], gauge => { gauge.set(sources.intakeBytes()) })
+    this.#gauge('rooms', 'Rooms that this node takes the posts of', [], gauge => { gauge.set(sources.rooms()) })
+    this.#gauge('room_bytes', 'Bytes of posts that this node keeps for members that come back', [], gauge => { gauge.set(sources.roomBytes()) })
     this.#gauge('overload_wait_seconds', 'What an uplink waits for the process between its read and its fold, mean of a window',
       [], gauge => { gauge.set(sources.overloadWaitSeconds()) })
     this.#gauge('admission_level', 'Priorities of uplinks that are refused, from -4 on, and of the next one the share of users; 0: none',

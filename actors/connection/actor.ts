@@ -10,6 +10,7 @@ import { eventRules, frameRules, type Rule, turnEnds } from './phases.js'
 import { take, wholeMs } from './rate.js'
 import { placeTold, refusedByUser, tellRefusal } from './refusals.js'
 import { askForAnswers } from './repeats.js'
+import { join, leave as leaveRoom } from './rooms.js'
 import { takeRefusals } from './tally.js'
 import { freshToken, tokenRefused, tokenVerified, tryAgain } from './token.js'
 import { acknowledge, mayBeEarly, notStored, uplink, uplinksLost } from './uplinks.js'
@@ -66,6 +67,7 @@ function answer (connection: Connection): void {
     askForAnswers(connection)
   }
   refill(connection)
+  if (connection.rooms?.isBehind) connection.edge.rooms.drained(connection)
 }
 
 /** Frames are left where they must wait: no more are read until they are handled. */
@@ -106,7 +108,7 @@ function handleFrames (connection: Connection): void {
 }
 
 /** What the table lets through. */
-type Handled = Exclude<Extract<Incoming, ClientFrame | { op: 'unreadable' }>, { op: 'join' | 'leave' }>
+type Handled = Extract<Incoming, ClientFrame | { op: 'unreadable' }>
 
 function handleFrame (connection: Connection, frame: Handled, atMs: number, nowMs: number): void {
   if (frame.op === 'unreadable') {
@@ -126,6 +128,8 @@ function handleFrame (connection: Connection, frame: Handled, atMs: number, nowM
     case 'downlinkSkipped': downlinkSkipped(connection, frame.seq, frame.reason); return
     case 'ping': ping(connection, frame); return
     case 'token': freshToken(connection, frame.token); return
+    case 'join': join(connection, frame); return
+    case 'leave': leaveRoom(connection, frame.roomId); return
     case 'disconnect': closeConnection(connection, 'disconnected', '', { endSession: frame.endSession })
   }
 }

@@ -1,6 +1,7 @@
 import { unknownCount } from '../../schemas/counts.js'
 import { type ErrorCode, errors } from '../../schemas/errors.js'
 import type { Connection } from './connection.js'
+import { leaveAll } from './rooms.js'
 import { takeRefusals, takeSkipped } from './tally.js'
 
 /** WebSocket close code of a connection that ends as its client asked (RFC 6455, 7.4.1). */
@@ -64,6 +65,7 @@ export function socketClosed (connection: Connection, clean: boolean): void {
   if (!life.isOver) recordClosed(connection, clean ? 'disconnected' : 'connection-lost', '', false)
   life.end()
   connection.reading.end(connection)
+  leaveAll(connection)
   connection.edge.apps?.left(connection)
   connection.edge.stopwatch.letGo(connection)
   connection.actor.stop()
@@ -77,6 +79,7 @@ export function recordCrash (connection: Connection): void {
   connection.life.end()
   connection.reading.end(connection)
   connection.reading.handled(connection)
+  leaveAll(connection)
   edge.apps?.left(connection)
   edge.stopwatch.letGo(connection)
   for (const entry of connection.takeEntries()) {

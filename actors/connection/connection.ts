@@ -3,6 +3,7 @@ import type { ClientFrame, Frame, ServerFrame } from '../../schemas/frames.js'
 import type { Entry, Fact, LoginPolicy } from '../../schemas/facts.js'
 import { GatewayError, type ErrorCode } from '../../schemas/errors.js'
 import type { RoomPatterns } from '../../schemas/room-rights.js'
+import type { EdgeRooms } from '../edge-rooms/edge-rooms.js'
 import type { ConnectionMessage, Links, SharedSignal } from '../links.js'
 import type { Actor } from '../system.js'
 import type { WaitProbe } from '../wait-probe.js'
@@ -15,6 +16,7 @@ import type { Move } from './move.js'
 import type { Phase } from './phases.js'
 import { FrameAllowance } from './rate.js'
 import { hold, Reading } from './reading.js'
+import type { ConnectionRooms } from './rooms.js'
 import type { Sample, Stopwatch } from './stopwatch.js'
 import type { Tally } from './tally.js'
 import type { TokenCheck, TokenRefusal } from './token.js'
@@ -67,6 +69,7 @@ export interface EdgeContext {
   sentAwayMs (): number
   /** Where there are apps with rules of their own. */
   readonly apps?: AppsOfEdge | undefined
+  readonly rooms: EdgeRooms
   opened (connection: Connection): void
   /** Its acks or writes, or uplinks that it refused, are to be reported soon. */
   reportSoon (connection: Connection): void
@@ -126,6 +129,8 @@ export interface EdgeCounters {
   uplinks: number
   downlinks: number
   signals: number
+  /** Posts written to members of rooms. */
+  posts: number
   /** Connections that were ended for a frame that came too slowly. */
   slowFrames: number
   /** A client was told that uplinks of it were refused. */
@@ -194,6 +199,8 @@ export class Connection {
   tokenCheck: TokenCheck | undefined = undefined
   /** The uplink that is being timed. */
   sample: Sample | undefined = undefined
+  /** Its rooms and rights to some; undefined until there are any. */
+  rooms: ConnectionRooms | undefined = undefined
   /** What its end will tell; undefined until there is something. */
   tally: Tally | undefined = undefined
 

@@ -7,6 +7,7 @@ import type { Welcome } from '../user/effects.js'
 import { closeConnection, ledgerRetryMs, sendAwaySoon } from './close.js'
 import { type Connection, type Identity, newConnectionId } from './connection.js'
 import { downlinkSeqMax } from './limits.js'
+import { tokenAllows } from './rooms.js'
 import { endOf, isOfAnotherDevice, otherDevice, refusalOf } from './token.js'
 
 /** The first frame. What the client sends behind it waits until its token is verified. */
@@ -60,6 +61,7 @@ export function open (connection: Connection, frame: Connect, identity: Identity
   connection.tokenId = identity.tokenId
   connection.partition = edge.partitionOf(identity.userId)
   edge.flow.join(connection, identity.userId)
+  tokenAllows(connection, identity.rooms)
   edge.opened(connection)
   connection.record(Date.now(), {
     type: 'ConnectionOpened',

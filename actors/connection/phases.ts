@@ -40,7 +40,6 @@ export type Row<T> = readonly T[]
 */
 const notFirst = ending('the first frame must be connect')
 const second = ending('a second connect')
-const noRooms = ending('this node has no rooms')
 
 const clientFrames = {
   //                      new         verifying   opening     open        leaving     closing     closed
@@ -50,8 +49,8 @@ const clientFrames = {
   downlinkSkipped: rule(  notFirst,   'wait',     'wait',     'handle',   'handle',   'ignore',   'ignore'),
   ping: rule(             notFirst,   'wait',     'wait',     'handle',   'handle',   'ignore',   'ignore'),
   token: rule(            notFirst,   'wait',     'handle',   'handle',   'handle',   'ignore',   'ignore'),
-  join: rule(             notFirst,   'wait',     'wait',     noRooms,    noRooms,    'ignore',   'ignore'),
-  leave: rule(            notFirst,   'wait',     'wait',     noRooms,    noRooms,    'ignore',   'ignore'),
+  join: rule(             notFirst,   'wait',     'wait',     'handle',   'handle',   'ignore',   'ignore'),
+  leave: rule(            notFirst,   'wait',     'wait',     'handle',   'handle',    'ignore',   'ignore'),
   disconnect: rule(       notFirst,   'wait',     'handle',   'handle',   'handle',   'ignore',   'ignore'),
   unreadable: rule(       'handle',   'wait',     'handle',   'handle',   'handle',   'ignore',   'ignore'),
 }

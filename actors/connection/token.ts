@@ -4,6 +4,7 @@ import { textWanted, tokenBytesMax, utf8Fits } from '../../schemas/text.js'
 import { closeConnection } from './close.js'
 import type { Connection, EdgeContext, Identity } from './connection.js'
 import { never, tickMs } from './lifetime.js'
+import { tokenAllows } from './rooms.js'
 
 /** A token that came while the connection is open is being verified; kept for as long as that takes. */
 export interface TokenCheck {
@@ -59,6 +60,7 @@ export function tokenVerified (connection: Connection, identity: Identity): void
   renewTokenId(connection, identity.tokenId)
   const { expiresAtMs } = identity
   connection.write({ op: 'tokenAccepted', expiresAtMs: Number.isSafeInteger(expiresAtMs) ? expiresAtMs : 0 })
+  tokenAllows(connection, identity.rooms)
   goOn(connection)
 }
 

@@ -7,6 +7,7 @@ import type { Connection } from './connection.js'
 import { hasCredit } from './rate.js'
 import { refusedByLedger, refuseHere } from './refusals.js'
 import { answerRepeats, repeated, repeatsAcked } from './repeats.js'
+import { mayPost } from './rooms.js'
 import { tallyOf } from './tally.js'
 
 /** How long a client waits before it resends what the ledger could not take. */
@@ -46,7 +47,7 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
     refuseHere(connection, seq, 'gap')
     return
   }
-  if (roomId !== '') {
+  if (roomId !== '' && !mayPost(connection, roomId)) {
     refuseHere(connection, seq, 'forbidden')
     return
   }
@@ -55,14 +56,14 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
     return
   }
   const { connectionId } = connection
-  connection.record(atMs, { type: 'UplinkReceived', connectionId, seq, service, payload, priority, roomId: '' })
+  connection.record(atMs, { type: 'UplinkReceived', connectionId, seq, service, payload, priority, roomId })
   edge.count.uplinks++
   window.give(seq)
 }
 
 /** True for one that goes to the ledger whatever `connected` will say, without an answer of ours. */
-export function mayBeEarly (connection: Connection, { seq }: Uplink): boolean {
-  return hasCredit(connection) && connection.window.isNext(seq)
+export function mayBeEarly (connection: Connection, { seq, roomId }: Uplink): boolean {
+  return hasCredit(connection) && connection.window.isNext(seq) && (roomId === '' || mayPost(connection, roomId))
 }
 
 /** The user actor has accepted everything up to `seq`. Where its `welcome` was lost, the next one will say so. */

@@ -5,11 +5,12 @@ import { Flow } from '../../actors/connection/flow.js'
 import { Intake } from '../../actors/connection/intake.js'
 import { tickMs } from '../../actors/connection/lifetime.js'
 import { Stopwatch } from '../../actors/connection/stopwatch.js'
+import { EdgeRooms } from '../../actors/edge-rooms/edge-rooms.js'
 import type { ActorSystem } from '../../actors/system.js'
 import type { Circuit } from '../../ledger/circuit.js'
 import type { Health } from '../../schemas/conditions.js'
 import { partitionOf } from '../../schemas/partitioning.js'
-import { ledger } from '../../schemas/streams.js'
+import { ledger, rooms as roomsStream } from '../../schemas/streams.js'
 import { Apps } from '../apps.js'
 import type { Config } from '../config.js'
 import type { DrainingEdge } from '../drain.js'
@@ -35,6 +36,16 @@ import type { ServerTls } from '../server-tls.js'
 import type { Stores } from '../stores.js'
 
 const limits = { handshakeMs: 10_000, writeQueueBytesMax: 1 << 20, resumeBytesMax: 256 << 10, lingerMs: 2_000 }
+
+/** Of the posts of a room for whoever comes back: as many as their owner keeps. */
+const tailLimits = { postsMax: 1_000, bytesMax: 1 << 20, ageMaxMs: 3_600_000 }
+const roomLimits = {
+  tail: tailLimits,
+  tailsBytesMax: 64 << 20,
+  queuedBytesMax: limits.resumeBytesMax,
+  lingerMs: 10_000,
+  lingeringMax: 10_000,
+}
 
 /** What a client that is sent away waits at least. */
 const redirectRetryMs = 5_000
@@ -63,6 +74,7 @@ export class EdgeRole implements DrainingEdge {
   readonly #memory: Memory
   /** Undefined where there is only the default one. */
   readonly apps: EdgeApps | undefined
+  readonly rooms: EdgeRooms
   readonly #stopMemory: () => void
   #stopping = false
   /** Since it is stopping: among them the ends of its connections. */
@@ -70,7 +82,8 @@ export class EdgeRole implements DrainingEdge {
   draining = 0
 
   constructor (
-    { log, links, commits, usersAway }: Stores, system: ActorSystem, identity: NodeIdentity, nodeTable: NodeTable,
+    { log, links, commits, usersAway, shared }: Stores, system: ActorSystem, identity: NodeIdentity,
+    nodeTable: NodeTable,
     readonly metrics: GatewayMetrics, readonly config: Config, logger: Logger, health: Health,
     readonly tls: ServerTls | undefined, readonly load: NodeLoad,
     apps = new Apps()
@@ -80,8 +93,23 @@ export class EdgeRole implements DrainingEdge {
     const tokens = new TokenVerifier(tokenIssuers(config), config.clockToleranceMs, health, undefined, apps.all)
     const reports = new Reports((partition, entries) => log.append(ledger, partition, entries, { reserved: true }))
     const { byteRate, byteBurst, userByteRate, userFrameRate = connectionsOfUser * config.frameRate } = config
+    const ticks = (): number => Math.trunc(performance.now() / tickMs)
     const flow = new Flow({ byteRate, byteBurst, userByteRate, userFrameRate })
     this.apps = apps.areMany ? new EdgeApps(apps) : undefined
+    const roomPartitions = log.partitions(roomsStream)
+    this.rooms = new EdgeRooms({
+      nodeId,
+      nodeEpoch: () => identity.epoch,
+      ticks,
+      tickMs,
+      partitionOf: roomKey => partitionOf(roomKey, roomPartitions),
+      append: (partition, entries) => log.append(roomsStream, partition, entries, { reserved: true }),
+      ask: question => { links.toRoom(question) },
+      answer: answer => { links.toAsker(answer) },
+      mayLose: shared,
+      limits: { ...roomLimits, roomsMax: config.roomsMax },
+      count: metrics.edge,
+    })
     const context: EdgeContext = {
       nodeId,
       get nodeEpoch () { return identity.epoch },
@@ -99,7 +127,7 @@ export class EdgeRole implements DrainingEdge {
       intake: new Intake(config.intakeBytesMax),
       flow,
       links,
-      ticks: () => Math.trunc(performance.now() / tickMs),
+      ticks,
       verify: token => tokens.verify(token),
       partitionOf: userId => partitionOf(userId, partitions),
       append: (partition, entries) => {
@@ -120,6 +148,7 @@ export class EdgeRole implements DrainingEdge {
       lookAround: async transport => { if (this.#alternates(transport).length === 0) await nodeTable.rows() },
       sentAwayMs: () => this.#nodeTable.hasPeer(nodeId) ? peerRetryMs : redirectRetryMs,
       apps: this.apps,
+      rooms: this.rooms,
       opened: connection => { edge.opened(connection) },
       reportSoon: connection => { reports.add(connection) },
       stopwatch: new Stopwatch(timed => {
@@ -147,6 +176,8 @@ export class EdgeRole implements DrainingEdge {
     const admission = new Admission(config.acceptRate)
     const total = new Admission(config.acceptRateTotal)
     links.connections = message => edge.toConnection(message)
+    links.members = message => { this.rooms.received(message) }
+    this.rooms.start()
     this.#edge = edge
     this.#reports = reports
     this.#door = new Door(
@@ -197,7 +228,10 @@ export class EdgeRole implements DrainingEdge {
   }
 
   /** Ends every connection, for others have closed them in the ledger; new ones are welcome. */
-  startAnew (): void { this.#edge.endAll('the node was taken for lost') }
+  startAnew (): void {
+    this.#edge.endAll('the node was taken for lost')
+    this.rooms.startAnew()
+  }
 
   /** Ends every connection so that its client resumes elsewhere, and takes no more. */
   async stop (): Promise<void> {
@@ -205,6 +239,7 @@ export class EdgeRole implements DrainingEdge {
     const listeners = this.#listeners.map(stop => stop())
     await this.#edge.stop()
     this.#reports.flush()
+    this.#lastAppends.push(this.rooms.stop())
     await Promise.all(listeners)
     // What follows the ledger stops next, and should know of the ends.
     const late = new Promise(resolve => { setTimeout(resolve, limits.lingerMs).unref() })

@@ -80,6 +80,13 @@ t.test('conversations.json', async t => {
           peer = undefined
         } else if (step.app === 'has the token') {
           token = step.what
+        } else if (step.app === 'joins') {
+          const room = client.room(step.what)
+          room.on('post', post => { told.push({ post: post.text() }) })
+          room.on('missed', ({ count }) => { told.push({ missedPosts: count }) })
+          room.on('left', ({ code }) => { told.push({ left: code }) })
+        } else if (step.app === 'posts') {
+          client.room('chat:7').post(step.what).then(({ seq }) => told.push({ accepted: seq }), ({ code }) => told.push({ refused: code }))
         } else if (step.app === 'sends') {
           client.send(step.what).then(({ seq, userSeq }) => told.push({ accepted: seq, userSeq }), () => {})
         } else {

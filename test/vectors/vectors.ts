@@ -17,7 +17,7 @@ export type Step =
   | { readonly client: Fields }
   | { readonly server: Fields }
   | { readonly connection: 'lost' | 'closed' | 'moved to the other' }
-  | { readonly app: 'sends' | 'is told' | 'has the token', readonly what: any }
+  | { readonly app: 'sends' | 'is told' | 'has the token' | 'joins' | 'posts', readonly what: any }
 
 type Fields = { readonly op: Frame['op'], readonly [field: string]: unknown }
 

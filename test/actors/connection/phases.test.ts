@@ -7,7 +7,6 @@ const short: Record<string, unknown> = {
   '-': 'ignore',
   first: { code: 'protocol', reason: 'the first frame must be connect' },
   second: { code: 'protocol', reason: 'a second connect' },
-  rooms: { code: 'protocol', reason: 'this node has no rooms' },
 }
 
 /** @param lines a name and what is done in each phase, by column */
@@ -30,8 +29,8 @@ t.test('Each frame has its rule in each phase', async t => {
     downlinkSkipped  first  wait  wait   do      do      -  -
     ping             first  wait  wait   do      do      -  -
     token            first  wait  do     do      do      -  -
-    join             first  wait  wait   rooms   rooms   -  -
-    leave            first  wait  wait   rooms   rooms   -  -
+    join             first  wait  wait   do      do      -  -
+    leave            first  wait  wait   do      do      -  -
     disconnect       first  wait  do     do      do      -  -
     unreadable       do     wait  do     do      do      -  -
     connected        first  wait  wait   server  server  -  -

@@ -5,6 +5,7 @@ import { Intake } from '../../../actors/connection/intake.js'
 import { tickMs } from '../../../actors/connection/lifetime.js'
 import { Stopwatch } from '../../../actors/connection/stopwatch.js'
 import type { Wire } from '../../../actors/connection/wire.js'
+import type { EdgeRooms } from '../../../actors/edge-rooms/edge-rooms.js'
 import { localLinks, type Question } from '../../../actors/links.js'
 import { startActors } from '../../../actors/system.js'
 import { WaitProbe } from '../../../actors/wait-probe.js'
@@ -14,6 +15,7 @@ import { GatewayError } from '../../../schemas/errors.js'
 import type { ConnectionClosed, Entry } from '../../../schemas/facts.js'
 import type { Frame, ServerFrame } from '../../../schemas/frames.js'
 import { RoomPatterns } from '../../../schemas/room-rights.js'
+import { givenRooms } from '../../actors/edge-rooms/given-rooms.js'
 import { until } from '../node.js'
 
 const unlimited = new Flow({ byteRate: 0, byteBurst: 0, userByteRate: 0, userFrameRate: 0 })
@@ -26,7 +28,8 @@ const handshakeMs = 200
  * the verifier of its tokens and the clock that the edge's sweep goes by.
  */
 export function givenConnection (
-  t: Test, limits: Partial<EdgeLimits> = {}, intake = new Intake(1 << 25), flow = unlimited
+  t: Test, limits: Partial<EdgeLimits> = {}, intake = new Intake(1 << 25), flow = unlimited,
+  rooms: EdgeRooms = givenRooms(t).rooms
 ) {
   const written: ServerFrame[] = []
   const appended: Entry[] = []
@@ -94,10 +97,11 @@ export function givenConnection (
     alternates: () => [],
     lookAround: async () => {},
     sentAwayMs: () => 5_000,
+    rooms,
     opened (connection) { edge.opened(connection) },
     stopwatch: new Stopwatch(() => {}, () => 0),
     reportSoon () {},
-    count: { uplinks: 0, downlinks: 0, signals: 0, slowFrames: 0, refused () {}, closed () {} },
+    count: { uplinks: 0, downlinks: 0, signals: 0, posts: 0, slowFrames: 0, refused () {}, closed () {} },
     failed (what, error) { if (!mayCrash) t.fail(`${what}: ${error}`) },
   }
   const system = startActors()
@@ -223,9 +227,10 @@ export async function verified (client: GivenConnection, more: Partial<Identity>
 /** One that is open. What it was told so far is `connected`. */
 export async function openConnection (
   t: Test, limits: Partial<EdgeLimits> = {},
-  { token, welcome }: { token?: Partial<Identity>, welcome?: Partial<Welcome> } = {}, intake?: Intake, flow?: Flow
+  { token, welcome }: { token?: Partial<Identity>, welcome?: Partial<Welcome> } = {}, intake?: Intake, flow?: Flow,
+  rooms?: EdgeRooms
 ): Promise<GivenConnection> {
-  const client = givenConnection(t, limits, intake, flow)
+  const client = givenConnection(t, limits, intake, flow, rooms)
   client.received(connect)
   await verified(client, token)
   client.storeAll()

@@ -91,8 +91,8 @@ t.test('A frame', async t => {
     downlinkAck: [{ seq: 9 }, `${waiting}, ${ends}, ${ends}, ${over}`],
     downlinkSkipped: [{ seq: 9, reason: '' }, `${waiting}, ${ends}, ${ends}, ${over}`],
     ping: [ping(), `${waiting}, open pong, leaving pong, ${over}`],
-    join: [{ roomId: 'r', roomSeq: -1 }, `${waiting}, ${ends}, ${ends}, ${over}`],
-    leave: [{ roomId: 'r' }, `${waiting}, ${ends}, ${ends}, ${over}`],
+    join: [{ roomId: 'r', roomSeq: -1 }, `${waiting}, open left, leaving left, ${over}`],
+    leave: [{ roomId: 'r' }, `${waiting}, open left, leaving left, ${over}`],
     token: [{ token: 't' }, `${notFirst}, verifying waits, ${ends}, open verifies, leaving verifies, ${over}`],
     disconnect: [
       { endSession: false },

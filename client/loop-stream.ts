@@ -1,5 +1,4 @@
 import { quiet } from './client-error.js'
-import type { ReceivedDownlink } from './inbox.js'
 
 /** The loop over a stream was left: what it had not done with goes to whoever listens next. */
 const left = Symbol('left')
@@ -8,30 +7,30 @@ export function isLeft (error: unknown): boolean {
   return error === left
 }
 
-interface Waiting {
-  readonly downlink: ReceivedDownlink
+interface Waiting<T> {
+  readonly item: T
   readonly resolve: () => void
   readonly reject: (reason: unknown) => void
 }
 
-/** Downlinks for a `for await`: each is done with when the loop asks for the next one. */
-export class DownlinkStream {
-  #waiting: Waiting[] = []
-  #current: Waiting | undefined
+/** Downlinks or posts for a `for await`: each is done with when the loop asks for the next one. */
+export class LoopStream<T> {
+  #waiting: Waiting<T>[] = []
+  #current: Waiting<T> | undefined
   #wake = () => {}
   #hasEnded = false
   #error: Error | undefined
 
-  /** The listener. Resolves once the loop is done with the downlink. */
-  readonly push = async (downlink: ReceivedDownlink): Promise<void> => {
+  /** The listener. Resolves once the loop is done with it. */
+  readonly push = async (item: T): Promise<void> => {
     await new Promise<void>((resolve, reject) => {
-      this.#waiting.push({ downlink, resolve, reject })
+      this.#waiting.push({ item, resolve, reject })
       this.#wake()
     })
   }
 
   /** @returns undefined at the end; throws where the client ended for another reason than `close` */
-  async next (): Promise<ReceivedDownlink | undefined> {
+  async next (): Promise<T | undefined> {
     this.#current?.resolve()
     this.#current = undefined
     while (this.#waiting.length === 0 && !this.#hasEnded) {
@@ -40,18 +39,18 @@ export class DownlinkStream {
     if (this.#hasEnded && this.#error) throw this.#error
     if (this.#hasEnded) return undefined
     this.#current = this.#waiting.shift()
-    return this.#current?.downlink
+    return this.#current?.item
   }
 
   /** @param listen called when the loop begins; what it returns, when the loop is left */
-  loop (listen: () => () => void): AsyncGenerator<ReceivedDownlink, void, void> {
+  loop (listen: () => () => void): AsyncGenerator<T, void, void> {
     const loop = this.#run(listen)
     const next = loop.next.bind(loop)
     loop.next = () => quiet(next())
     return loop
   }
 
-  async * #run (listen: () => () => void): AsyncGenerator<ReceivedDownlink, void, void> {
+  async * #run (listen: () => () => void): AsyncGenerator<T, void, void> {
     const stop = listen()
     try {
       for (let next = await this.next(); next; next = await this.next()) yield next

@@ -1,0 +1,183 @@
+import type { Connection } from '../connection/connection.js'
+import type { SharedFrame } from '../connection/wire.js'
+import type { RoomTail } from '../room-links.js'
+import { PostTail } from './tail.js'
+
+/** A member that has not been answered yet. */
+interface Waiting {
+  /** The last post that it has processed; -1 for whoever wants what comes from now on. */
+  readonly wantedSeq: number
+  /** Questions to the owner that had gone out when it came: the answer to none of them need know of it. */
+  readonly asked: number
+}
+
+/** A signal on its way to the members. */
+interface SignalRound {
+  readonly shared: SharedFrame
+  readonly members: Iterator<[Connection, number]>
+}
+
+/** Signals of one room that wait for members to be written to: what comes beyond is lost, as signals may be. */
+const signalsMax = 100
+
+/**
+ * A room as one edge has it. A member is a place in `members` and nothing else: the last post that was written to it.
+ *
+ * What the owner is asked is numbered here, so that whoever needs to know more than it knew gets a fresh answer.
+ */
+export class EdgeRoom {
+  readonly tail: PostTail
+  readonly members = new Map<Connection, number>()
+  /** Those that are to be told `joined`, and those of them for which the owner must be asked first. */
+  readonly waiting = new Map<Connection, Waiting>()
+  readonly #held = new Map<Connection, Waiting>()
+  /** By which the owner knows that this node wants the posts. */
+  interest = 0
+  /** The owner has answered the interest. */
+  isOpen = false
+  /** Why it is closed; undefined while it is not. */
+  closedFor: string | undefined
+  /** Posts up to it are gone for good. */
+  goneUpTo = 0
+  /** Everybody who reads was given posts up to it. */
+  #passedSeq = 0
+  /** The round of members that is under way, and the last post when it began. */
+  #round: Iterator<[Connection, number]> | undefined
+  #roundSeq = 0
+  readonly #signals: SignalRound[] = []
+
+  /** Questions that went out, how many of them are answered, and since when one waits for that, ticks; -1 for none. */
+  #asked = 0
+  #answered = 0
+  #afterSeq = 0
+  askedAt = -1
+  /** When the last member left, ticks; -1 while there are some. */
+  emptyAt = -1
+  /** Joined anew so often in a row without an answer. */
+  tries = 0
+
+  constructor (
+    /** With the app, as the owner names it. */
+    readonly key: string,
+    roomId: string,
+    readonly partition: number,
+    took: (bytes: number) => void
+  ) {
+    this.tail = new PostTail(roomId, took)
+  }
+
+  get roomId (): string { return this.tail.roomId }
+  get isEmpty (): boolean { return this.members.size === 0 && this.waiting.size === 0 && this.#held.size === 0 }
+  get isAsking (): boolean { return this.askedAt >= 0 }
+
+  /** It is a member from its answer on. */
+  wait (connection: Connection, wantedSeq: number): void {
+    this.remove(connection)
+    this.waiting.set(connection, { wantedSeq, asked: this.#asked })
+  }
+
+  /** It waits for the owner's next answer. */
+  hold (connection: Connection, waiting: Waiting): void {
+    this.waiting.delete(connection)
+    this.#held.set(connection, waiting)
+  }
+
+  /** @returns false where it was not in the room */
+  remove (connection: Connection): boolean {
+    return this.members.delete(connection) || this.waiting.delete(connection) || this.#held.delete(connection)
+  }
+
+  /** A question goes out at `atTicks`. @returns the post behind which the answer is to begin */
+  ask (atTicks: number): number {
+    this.#asked++
+    this.askedAt = atTicks
+    this.#afterSeq = this.tail.roomSeq
+    for (const { wantedSeq } of this.#held.values()) {
+      if (wantedSeq >= 0) this.#afterSeq = Math.min(this.#afterSeq, Math.max(wantedSeq, this.goneUpTo))
+    }
+    return this.#afterSeq
+  }
+
+  /** This node asks to join, with a new interest. */
+  enter (interest: number, atTicks: number): void {
+    this.#asked++
+    this.askedAt = atTicks
+    this.#afterSeq = 0
+    this.interest = interest
+    this.isOpen = false
+  }
+
+  /** @returns false where the owner knows of fewer posts than it had told before: the room began anew */
+  answer ({ roomSeq, keptAfter, posts, closed, reason }: RoomTail): boolean {
+    const { tail } = this
+    if (this.isOpen && roomSeq < tail.roomSeq) return false
+    this.askedAt = -1
+    this.tries = 0
+    this.#answered = this.#asked
+    this.closedFor = closed ? reason : undefined
+    for (const [connection, waiting] of this.#held) this.waiting.set(connection, waiting)
+    this.#held.clear()
+    if (roomSeq < tail.roomSeq) this.#beginAnew()
+    // What it leaves out though it was asked for.
+    if (keptAfter > this.#afterSeq) this.goneUpTo = Math.max(this.goneUpTo, keptAfter)
+    this.isOpen = true
+    if (keptAfter > tail.roomSeq || tail.roomSeq === 0) tail.place(keptAfter)
+    else if (keptAfter < tail.keptAfter && !tail.prepend(keptAfter, posts)) this.goneUpTo = tail.keptAfter
+    tail.append(posts)
+    return true
+  }
+
+  /**
+   * What a member is answered.
+   *
+   * @returns its place, and how many posts before it are gone; undefined where the owner must be asked first
+   */
+  placeOf ({ wantedSeq, asked }: Waiting): { roomSeq: number, missed: number } | undefined {
+    const { roomSeq, keptAfter } = this.tail
+    if (wantedSeq < 0) return { roomSeq, missed: 0 }
+    if (wantedSeq > roomSeq) return this.#answered > asked ? { roomSeq, missed: 0 } : undefined
+    const first = Math.max(wantedSeq, this.goneUpTo)
+    return first < keptAfter ? undefined : { roomSeq: first, missed: first - wantedSeq }
+  }
+
+  signal (shared: SharedFrame): void {
+    if (this.#signals.length < signalsMax) this.#signals.push({ shared, members: this.members.entries() })
+  }
+
+  /** The next member that has not had the oldest signal. */
+  nextOfSignal (): { shared: SharedFrame, connection: Connection } | undefined {
+    for (;;) {
+      const [first] = this.#signals
+      if (!first) return undefined
+      const { value, done } = first.members.next()
+      if (!done) return { shared: first.shared, connection: value[0] }
+      this.#signals.shift()
+    }
+  }
+
+  /** The next member to be looked at, until everybody was given the posts up to the last one. */
+  nextOfRound (): { connection: Connection, place: number } | undefined {
+    for (;;) {
+      if (!this.#round) {
+        if (this.#passedSeq >= this.tail.roomSeq) return undefined
+        this.#roundSeq = this.tail.roomSeq
+        this.#round = this.members.entries()
+      }
+      const { value, done } = this.#round.next()
+      if (!done) return { connection: value[0], place: value[1] }
+      this.#round = undefined
+      this.#passedSeq = this.#roundSeq
+    }
+  }
+
+  /** Everybody was given what there is; who does not read is no reason to keep anything. */
+  get passedSeq (): number { return this.#passedSeq }
+
+  /** No member has been sent any post of the numbers that begin now. */
+  #beginAnew (): void {
+    this.tail.place(0)
+    this.goneUpTo = this.#passedSeq = 0
+    this.#round = undefined
+    for (const connection of Array.from(this.members.keys())) this.wait(connection, 0)
+  }
+}

@@ -1,0 +1,207 @@
+import type { Connection } from '../connection/connection.js'
+import type { EdgeRoomsLimits } from './edge-rooms.js'
+import type { EdgeRoom } from './room.js'
+
+/** Members that one turn of the event loop writes to, and of them those of one room before it is another one's turn. */
+const turnMax = 256
+const roomTurnMax = 64
+
+export interface RoomWriterEvents {
+  /** A connection is no member of a room any more: the room is closed. */
+  left (room: EdgeRoom, connection: Connection): void
+  /** Members wait for what only the owner knows. */
+  missing (room: EdgeRoom): void
+}
+
+/**
+ * Writes to members of rooms. One turn of the event loop takes some of them, of one room after the other, so that
+ * neither a room with many members nor one with many posts holds anybody up. A member whose client does not read is
+ * left alone until it has, and then goes on from its own place.
+ */
+export class RoomWriter {
+  readonly #limits: EdgeRoomsLimits
+  readonly #count: { posts: number, signals: number }
+  readonly #events: RoomWriterEvents
+  /** Rooms that have something to be written, in the order of their turns. */
+  readonly #due = new Set<EdgeRoom>()
+  /** Connections that are behind in some room, and read. */
+  readonly #behind = new Set<Connection>()
+  /** Rooms with posts, the one that was silent for longest first. */
+  readonly #byActivity = new Set<EdgeRoom>()
+  #tailBytes = 0
+  #turn: NodeJS.Immediate | undefined
+  #hasStopped = false
+
+  constructor (limits: EdgeRoomsLimits, count: { posts: number, signals: number }, events: RoomWriterEvents) {
+    this.#limits = limits
+    this.#count = count
+    this.#events = events
+  }
+
+  get tailBytes (): number { return this.#tailBytes }
+
+  /** Tails have grown by so many bytes. */
+  took (bytes: number): void { this.#tailBytes += bytes }
+
+  due (room: EdgeRoom): void {
+    this.#due.add(room)
+    this.#soon()
+  }
+
+  /** There are posts. */
+  posted (room: EdgeRoom): void {
+    this.#byActivity.delete(room)
+    this.#byActivity.add(room)
+    if (this.#tailBytes > this.#limits.tailsBytesMax) this.#shed()
+    this.due(room)
+  }
+
+  /** It can be written to again. */
+  behind (connection: Connection): void {
+    this.#behind.add(connection)
+    this.#soon()
+  }
+
+  forget (room: EdgeRoom): void {
+    this.#due.delete(room)
+    this.#byActivity.delete(room)
+    room.tail.place(room.tail.roomSeq)
+  }
+
+  stop (): void {
+    this.#hasStopped = true
+    clearImmediate(this.#turn)
+  }
+
+  #soon (): void {
+    if (!this.#hasStopped) this.#turn ??= setImmediate(() => { this.#run() })
+  }
+
+  #run (): void {
+    this.#turn = undefined
+    let left = turnMax
+    for (const room of this.#due) {
+      if (left <= 0) break
+      this.#due.delete(room)
+      const max = Math.min(left, roomTurnMax)
+      const used = this.#write(room, max)
+      left -= used
+      if (used >= max) this.#due.add(room)
+    }
+    for (const connection of this.#behind) {
+      if (left-- <= 0) break
+      this.#behind.delete(connection)
+      this.#catchUp(connection)
+    }
+    if (this.#due.size > 0 || this.#behind.size > 0) this.#soon()
+  }
+
+  /** @returns how many members it has looked at; `max` where there may be more */
+  #write (room: EdgeRoom, max: number): number {
+    let used = 0
+    if (room.isOpen) {
+      let isMissing = false
+      for (const [connection, waiting] of room.waiting) {
+        if (used >= max) break
+        used++
+        if (room.closedFor !== undefined) this.#close(room, connection)
+        else if (!this.#settle(room, connection, waiting)) isMissing = true
+      }
+      if (isMissing) this.#events.missing(room)
+    }
+    for (let next; used < max && (next = room.nextOfSignal()); used++) this.#signal(next.connection, next.shared)
+    for (let next; used < max && (next = room.nextOfRound()); used++) this.#give(room, next.connection, next.place)
+    if (room.closedFor !== undefined) {
+      for (const connection of room.members.keys()) {
+        if (used++ >= max) break
+        this.#close(room, connection)
+      }
+    }
+    if (used < max) room.tail.trim(room.passedSeq, this.#limits.tail)
+    return Math.min(used, max)
+  }
+
+  /** @returns false where the owner must be asked first */
+  #settle (room: EdgeRoom, connection: Connection, waiting: Parameters<EdgeRoom['placeOf']>[0]): boolean {
+    const place = room.placeOf(waiting)
+    if (!place) {
+      room.hold(connection, waiting)
+      return false
+    }
+    room.waiting.delete(connection)
+    room.members.set(connection, place.roomSeq)
+    if (!connection.life.isOpen) return true // its socket is about to be gone
+    connection.write({ op: 'joined', roomId: room.roomId, ...place })
+    if (!this.#give(room, connection, place.roomSeq)) connection.wire.flush()
+    return true
+  }
+
+  /** Writes the posts behind its place. @returns false where nothing was written */
+  #give (room: EdgeRoom, connection: Connection, place: number): boolean {
+    const { tail } = room
+    const { wire, life } = connection
+    if (place >= tail.roomSeq || !life.isOpen) return false
+    if (place < tail.keptAfter) { // it did not read for as long as what it wants was kept
+      room.wait(connection, place)
+      this.due(room)
+      return false
+    }
+    let free = this.#limits.queuedBytesMax - wire.queuedBytes
+    let seq = place
+    while (seq < tail.roomSeq && free > 0) {
+      const post = tail.at(++seq)
+      const framings = post.encoded.size
+      const bytes = connection.writeShared(post)
+      if (post.encoded.size > framings) tail.encoded(post, bytes)
+      free -= bytes
+    }
+    if (seq < tail.roomSeq) this.#isBehind(connection)
+    if (seq === place) return false
+    room.members.set(connection, seq)
+    this.#count.posts += seq - place
+    wire.flush()
+    return true
+  }
+
+  /** Where its socket takes what was written, nobody will say that it has room again. */
+  #isBehind (connection: Connection): void {
+    connection.rooms!.isBehind = true
+    this.#behind.add(connection)
+  }
+
+  #catchUp (connection: Connection): void {
+    const { rooms, wire, life } = connection
+    if (!rooms || !life.isOpen) return
+    if (wire.queuedBytes >= this.#limits.queuedBytesMax) return // it is told once that has drained
+    rooms.isBehind = false
+    for (const room of rooms.joined) {
+      const place = room.members.get(connection)
+      if (place !== undefined) this.#give(room, connection, place)
+    }
+  }
+
+  #signal (connection: Connection, shared: Parameters<Connection['writeShared']>[0]): void {
+    if (!connection.life.isOpen || connection.wire.queuedBytes >= this.#limits.queuedBytesMax) return
+    connection.writeShared(shared)
+    this.#count.signals++
+    connection.wire.flush()
+  }
+
+  #close (room: EdgeRoom, connection: Connection): void {
+    room.remove(connection)
+    this.#events.left(room, connection)
+    if (!connection.life.isOpen) return
+    connection.write({ op: 'left', roomId: room.roomId, code: 'room-closed', reason: room.closedFor! })
+    connection.wire.flush()
+  }
+
+  /** Of the rooms that were silent for longest nothing is kept; what comes then is asked for. */
+  #shed (): void {
+    const aim = this.#limits.tailsBytesMax * 7 / 8
+    for (const room of this.#byActivity) {
+      if (this.#tailBytes <= aim) return
+      this.#byActivity.delete(room)
+      room.tail.place(room.tail.roomSeq)
+    }
+  }
+}

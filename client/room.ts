@@ -1,0 +1,275 @@
+import type { Join, Joined, Leave, Left, Post, Signal } from '../schemas/frames.js'
+import type { SendOptions } from './client.js'
+import type { ClientError } from './client-error.js'
+import type { OrNewer } from './end-codes.js'
+import { isLeft, LoopStream } from './loop-stream.js'
+import type { Accepted } from './outbox.js'
+import { readable } from './payloads.js'
+import type { Payload, Readable } from './payloads.js'
+
+/** A post as the application gets it. */
+export interface ReceivedPost extends Omit<Post, 'op'>, Readable {}
+
+/** What a room tells, by name. */
+export interface RoomEvents {
+  /** The next one waits until the promises of all listeners have settled. */
+  post: ReceivedPost
+  /** So many posts behind the last one are gone for good. */
+  missed: { readonly count: number }
+  /** It is no member any more, and does not join again by itself. */
+  left: { readonly code: OrNewer<'forbidden' | 'too-many-rooms' | 'room-closed'>, readonly reason: string }
+  signal: Omit<Signal, 'op'> & Readable
+}
+
+export interface RoomDeps {
+  /** To the open connection; undefined where there is none. */
+  line (): { send (frame: Join | Leave): void } | undefined
+  /** The place is on record from now on; undefined: there is none. */
+  keep (roomId: string, roomSeq: number | undefined): void
+  send (bytes: Payload, options: SendOptions | undefined, roomId: string): Promise<Accepted>
+  sendJson (value: unknown, options: SendOptions | undefined, roomId: string): Promise<Accepted>
+  failed (callback: string, error: unknown): void
+  /** How the client ended. */
+  ended (): { readonly error: ClientError | undefined } | undefined
+}
+
+/** Posts that wait for the application. What comes beyond is fetched again once they are done with. */
+const waitingMax = 1_000
+const waitingBytesMax = 4 << 20
+
+interface Waiting {
+  readonly roomSeq: number
+  /** Instead of a post: so many are gone. */
+  readonly missed: number
+  readonly post: ReceivedPost | undefined
+  /** Listeners that are done with it. */
+  readonly done: Set<unknown>
+  /** Which numbers these are: those of a server that was restored begin anew. */
+  readonly numbering: object
+}
+
+/**
+ * A room: posts of all members in one order, each once. It is joined with the first listener for posts, or by `join`,
+ * and joined again by itself after any break.
+ */
+export class Room implements AsyncIterable<ReceivedPost> {
+  readonly #deps: RoomDeps
+  readonly #listeners = new Map<keyof RoomEvents, Array<(event: any) => unknown>>()
+  readonly #streams = new Set<LoopStream<ReceivedPost>>()
+  #isWanted = false
+  /** What its `join` named that is not answered yet. */
+  #asked: number | undefined
+  #isIn = false
+  /** Last post that was taken in; -1 for none. */
+  #receivedSeq: number
+  #numbering = {}
+  #waiting: Waiting[] = []
+  #waitingBytes = 0
+  #isRunning = false
+  /** Posts were not taken in, for too many wait. */
+  #isBehind = false
+
+  /** @param place last post that an earlier run was done with; -1 for none */
+  constructor (readonly roomId: string, place: number, deps: RoomDeps) {
+    this.#receivedSeq = place
+    this.#deps = deps
+  }
+
+  /** Whether the server has let it in, on the connection that is open. */
+  get isJoined (): boolean { return this.#isIn }
+
+  /** Wants the posts from now on, or from the place that an earlier run left it at. */
+  join (): this {
+    if (this.#isWanted) return this
+    this.#isWanted = true
+    this.#ask()
+    return this
+  }
+
+  /** Wants no more posts, and forgets its place. */
+  leave (): void {
+    this.#forget()
+    this.#receivedSeq = -1
+    this.#deps.keep(this.roomId, undefined)
+    this.#deps.line()?.send({ op: 'leave', roomId: this.roomId })
+  }
+
+  /** As `client.send`, and a post of the room. @throws ClientError `forbidden` without the right; see `client.send` */
+  post (payload: Payload, options?: SendOptions): Promise<Accepted> {
+    return this.#deps.send(payload, options, this.roomId)
+  }
+
+  /** As `post`, of the JSON of `value`. */
+  postJson (value: unknown, options?: SendOptions): Promise<Accepted> {
+    return this.#deps.sendJson(value, options, this.roomId)
+  }
+
+  /** @returns what stops it */
+  on<Name extends keyof RoomEvents> (name: Name, listener: (event: RoomEvents[Name]) => unknown): () => void {
+    if (typeof listener !== 'function') throw new TypeError(`on ${name}: want a function for a listener`)
+    this.#listeners.set(name, [...this.#of(name), listener])
+    if (name === 'post') {
+      this.join()
+      this.#run()
+    }
+    return () => { this.#listeners.set(name, this.#of(name).filter(each => each !== listener)) }
+  }
+
+  /**
+   * Posts for a `for await`: each is done with when the loop asks for the next one. One at which the loop is left goes
+   * to whoever listens next.
+   *
+   * @throws ClientError why the client ended, unless by `close`
+   */
+  [Symbol.asyncIterator] (): AsyncGenerator<ReceivedPost, void, void> {
+    const stream = new LoopStream<ReceivedPost>()
+    return stream.loop(() => {
+      const ended = this.#deps.ended()
+      if (ended) stream.end(ended.error)
+      this.#streams.add(stream)
+      const stop = this.on('post', stream.push)
+      return () => {
+        stop()
+        this.#streams.delete(stream)
+      }
+    })
+  }
+
+  /** For the client: what an earlier run was done with. */
+  restore (place: number | undefined): void {
+    if (place !== undefined && this.#receivedSeq < 0) this.#receivedSeq = place
+  }
+
+  /** For the client: a connection is open. */
+  resume (): void {
+    this.pause()
+    this.#ask()
+  }
+
+  /** For the client: no connection is open. */
+  pause (): void {
+    this.#isIn = false
+    this.#asked = undefined
+  }
+
+  /** For the client: it has ended. */
+  end (error: ClientError | undefined): void {
+    this.pause()
+    for (const stream of this.#streams) stream.end(error)
+  }
+
+  /** For the client: a frame of this room. */
+  received (frame: Joined | Left | Post | Signal): void {
+    switch (frame.op) {
+      case 'joined': return this.#joined(frame)
+      case 'post': return this.#posted(frame)
+      case 'signal': {
+        const { op, payload, ...signal } = frame
+        this.#tell('signal', { ...signal, ...readable(payload) })
+        return
+      }
+      case 'left': {
+        const { code, reason } = frame
+        if (code === 'left' || !this.#isWanted) return // as it asked; it may have joined again since
+        this.#forget()
+        this.#tell('left', { code, reason })
+      }
+    }
+  }
+
+  #ask (): void {
+    const line = this.#deps.line()
+    if (!this.#isWanted || line === undefined) return
+    this.#asked = this.#receivedSeq
+    line.send({ op: 'join', roomId: this.roomId, roomSeq: this.#asked })
+  }
+
+  #joined ({ roomSeq, missed }: Joined): void {
+    if (!this.#isWanted) return
+    const asked = this.#asked ?? -1
+    if (this.#receivedSeq >= 0 && missed === 0 && roomSeq > this.#receivedSeq) {
+      // No answer, but what business had it joined to, from now on: it goes on from its place.
+      if (asked < 0) this.#ask()
+      return
+    }
+    this.#asked = undefined
+    this.#isIn = true
+    if (roomSeq < this.#receivedSeq) this.#numbering = {}
+    if (missed > 0) this.#take({ roomSeq, missed, post: undefined }, 0)
+    this.#receivedSeq = roomSeq
+    if (this.#waiting.length === 0) this.#deps.keep(this.roomId, roomSeq)
+  }
+
+  #posted ({ op, payload, ...post }: Post): void {
+    const { roomSeq } = post
+    if (!this.#isWanted || this.#isBehind || roomSeq <= this.#receivedSeq) return
+    if (roomSeq > this.#receivedSeq + 1) {
+      if (this.#asked === undefined) this.#ask()
+      return
+    }
+    if (this.#waiting.length >= waitingMax || this.#waitingBytes >= waitingBytesMax) {
+      this.#isBehind = true
+      return
+    }
+    this.#receivedSeq = roomSeq
+    this.#take({ roomSeq, missed: 0, post: { ...post, ...readable(payload) } }, payload.length)
+  }
+
+  #take (waiting: Pick<Waiting, 'roomSeq' | 'missed' | 'post'>, bytes: number): void {
+    this.#waiting.push({ ...waiting, done: new Set(), numbering: this.#numbering })
+    this.#waitingBytes += bytes
+    this.#run()
+  }
+
+  /** Hands on what waits, one after the other, while somebody listens. */
+  async #run (): Promise<void> {
+    if (this.#isRunning) return
+    this.#isRunning = true
+    for (let next = this.#waiting[0]; next && this.#hasTaker(next); next = this.#waiting[0]) {
+      const isDone = await this.#handOn(next)
+      if (!isDone || this.#waiting[0] !== next) continue // it may have left the room meanwhile
+      this.#waiting.shift()
+      this.#waitingBytes -= next.post?.payload.length ?? 0
+      if (next.numbering === this.#numbering) this.#deps.keep(this.roomId, next.roomSeq)
+    }
+    this.#isRunning = false
+    if (!this.#isBehind || this.#waiting.length > 0) return
+    this.#isBehind = false
+    this.#ask()
+  }
+
+  #hasTaker ({ post }: Waiting): boolean { return post === undefined || this.#of('post').length > 0 }
+
+  /** @returns false where the loop that had it was left, and nobody else is done with it */
+  async #handOn ({ post, missed, done }: Waiting): Promise<boolean> {
+    if (post === undefined) {
+      this.#tell('missed', { count: missed })
+      return true
+    }
+    await Promise.all(this.#of('post').filter(listener => !done.has(listener)).map(async listener => {
+      try {
+        await listener(post)
+      } catch (error) {
+        if (isLeft(error)) return
+        this.#deps.failed('on post', error)
+      }
+      done.add(listener)
+    }))
+    return done.size > 0 && this.#of('post').every(listener => done.has(listener))
+  }
+
+  #forget (): void {
+    this.#isWanted = this.#isIn = this.#isBehind = false
+    this.#asked = undefined
+    this.#waiting = []
+    this.#waitingBytes = 0
+  }
+
+  #tell<Name extends keyof RoomEvents> (name: Name, event: RoomEvents[Name]): void {
+    for (const listener of this.#of(name)) {
+      (async () => await listener(event))().catch(error => this.#deps.failed(`on ${name}`, error))
+    }
+  }
+
+  #of (name: keyof RoomEvents): Array<(event: any) => unknown> { return this.#listeners.get(name) ?? [] }
+}

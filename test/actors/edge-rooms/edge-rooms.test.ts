@@ -1,0 +1,524 @@
+import t, { type Test } from 'tap'
+import { granted } from '../../../actors/connection/rooms.js'
+import type { Frame } from '../../../schemas/frames.js'
+import { RoomPatterns } from '../../../schemas/room-rights.js'
+import { type GivenConnection, identity, openConnection, turn, uplinks } from '../../gateway/edge/given-connection.js'
+import { until } from '../../gateway/node.js'
+import { givenRooms, type GivenRooms } from './given-rooms.js'
+
+const anything = { '*': 'rw' }
+
+/** An open connection that has been told `connected`, and nothing else that the test looks at. */
+async function member (t: Test, world: GivenRooms, claim: object = anything): Promise<GivenConnection> {
+  const token = { rooms: RoomPatterns.of(claim)! }
+  const client = await openConnection(t, {}, { token }, undefined, undefined, world.rooms)
+  client.written.length = 0
+  return client
+}
+
+function join (roomId = 'r', roomSeq = -1): Frame { return { op: 'join', roomId, roomSeq } }
+function leave (roomId = 'r'): Frame { return { op: 'leave', roomId } }
+
+/** What was written since the last time, in short. */
+function told (client: GivenConnection): string[] {
+  return client.written.splice(0).map(frame => {
+    switch (frame.op) {
+      case 'joined': return `joined ${frame.roomId} ${frame.roomSeq}${frame.missed > 0 ? ` missed ${frame.missed}` : ''}`
+      case 'left': return `left ${frame.roomId} ${frame.code}`
+      case 'post': return `${frame.roomId} ${frame.roomSeq}`
+      case 'error': return `error ${frame.code}`
+      default: return frame.op
+    }
+  })
+}
+
+/** A member of `r` that was told so, and the posts up to `roomSeq`. */
+async function inRoom (t: Test, world: GivenRooms, roomSeq: number): Promise<GivenConnection> {
+  const client = await member(t, world)
+  client.received(join('r', 0))
+  await turn()
+  if (world.facts().length === 1) world.answer(roomSeq)
+  await until('it is in', () => client.written.length > roomSeq)
+  client.written.length = 0
+  return client
+}
+
+function range (from: number, to: number, roomId = 'r'): string[] {
+  return Array.from({ length: to - from + 1 }, (_, i) => `${roomId} ${from + i}`)
+}
+
+t.test('A join', async t => {
+  t.test('of the first member is told to the ledger, and answered once the owner has', async t => {
+    const world = givenRooms(t)
+    const client = await member(t, world)
+    client.received(join('r', 2))
+    await turn()
+    t.strictSame(world.facts(), [{ type: 'NodeJoined', nodeId: 'n1', nodeEpoch: 7, interest: 1 }])
+    t.strictSame(told(client), [])
+    world.answer(4)
+    await turn()
+    t.strictSame(told(client), ['joined r 2', 'r 3', 'r 4'])
+  })
+
+  t.test('of the others needs nobody else', async t => {
+    const world = givenRooms(t)
+    await inRoom(t, world, 4)
+    const [fresh, returning] = [await member(t, world), await member(t, world)]
+    fresh.received(join())
+    returning.received(join('r', 3))
+    await turn()
+    t.strictSame([told(fresh), told(returning)], [['joined r 4'], ['joined r 3', 'r 4']])
+    t.strictSame([world.appended(), world.asked.length], [1, 0])
+  })
+
+  t.test('is told how many posts are gone', async t => {
+    const world = givenRooms(t)
+    const client = await member(t, world)
+    client.received(join('r', 2))
+    await turn()
+    world.answer(12, 10)
+    await turn()
+    t.strictSame(told(client), ['joined r 10 missed 8', 'r 11', 'r 12'])
+    t.equal(world.asked.length, 0)
+  })
+
+  t.test('that names a post ahead of the room waits for what its owner knows', async t => {
+    const world = givenRooms(t)
+    await inRoom(t, world, 4)
+    const client = await member(t, world)
+    client.received(join('r', 6))
+    await turn()
+    t.strictSame(told(client), [])
+    t.match(world.asked, [{ roomId: 'r', interest: 1, afterSeq: 4 }])
+    world.answer(7)
+    await turn()
+    t.strictSame(told(client), ['joined r 6', 'r 7'], 'it was only that this edge did not know of them')
+    const later = await member(t, world)
+    later.received(join('r', 90))
+    await turn()
+    world.answer(7, 7)
+    await turn()
+    t.strictSame(told(later), ['joined r 7'], 'the numbers have begun anew')
+  })
+
+  t.test('of a room that it is in sets its place anew', async t => {
+    const world = givenRooms(t)
+    const client = await inRoom(t, world, 4)
+    client.received(join('r', 2))
+    await turn()
+    t.strictSame(told(client), ['joined r 2', 'r 3', 'r 4'])
+    client.received(join('r'))
+    await turn()
+    t.strictSame(told(client), ['joined r 4'])
+    t.equal(world.appended(), 1)
+  })
+
+  t.test('is held until connected, and ends nothing where its room can not be stored', async t => {
+    const world = givenRooms(t)
+    world.refuse(true)
+    const client = await member(t, world)
+    client.received(join('r', 0))
+    await turn()
+    world.refuse(false)
+    world.pass(2_000)
+    await turn()
+    world.answer(1)
+    await turn()
+    t.strictSame(told(client), ['joined r 0', 'r 1'])
+  })
+})
+
+t.test('What a client may not do', async t => {
+  t.test('is to join without the right to read, or to post without the right to', async t => {
+    const world = givenRooms(t)
+    const client = await member(t, world, { news: 'r', inbox: 'w' })
+    client.received(join('chat:7'), join('inbox'), { ...uplinks(1, 1)[0]!, roomId: 'news' } as Frame)
+    await turn()
+    t.strictSame(told(client), ['left chat:7 forbidden', 'left inbox forbidden', 'uplinkRefused'])
+    t.equal(world.appended(), 0)
+    t.strictSame(client.uplinksAppended(), [])
+    client.received({ ...uplinks(1, 1)[0]!, roomId: 'inbox' } as Frame)
+    await turn()
+    t.strictSame(client.uplinksAppended(), [1], 'who may post need not be in the room')
+  })
+
+  t.test('is to leave a room that it is not in', async t => {
+    const client = await member(t, givenRooms(t))
+    client.received(leave())
+    await turn()
+    t.strictSame(told(client), ['left r not-found'])
+  })
+
+  const badIds = ['', 'x'.repeat(257), 'é'.repeat(129), 'a\u0000', 'a\u007f', 'line\nfeed', '\ud800', 'a\u0085']
+  for (const roomId of badIds) {
+    t.test(`is to name ${JSON.stringify(roomId).slice(0, 20)} for a room`, async t => {
+      for (const frame of [join(roomId), leave(roomId), { ...uplinks(1, 1)[0]!, roomId } as Frame]) {
+        if (roomId === '' && frame.op === 'uplink') continue // which is none
+        const world = givenRooms(t)
+        const client = await member(t, world)
+        client.received(frame)
+        await turn()
+        t.strictSame(told(client), ['error bad-frame'])
+        t.equal(world.appended(), 0)
+      }
+    })
+  }
+
+  t.test('is to be at a place below none', async t => {
+    const client = await member(t, givenRooms(t))
+    client.received(join('r', -2))
+    await turn()
+    t.strictSame(told(client), ['error protocol'])
+  })
+
+  t.test('is to be in more rooms than it may', async t => {
+    const world = givenRooms(t, { roomsMax: 3 })
+    const client = await member(t, world)
+    client.received(...Array.from({ length: 10_000 }, (_, i) => join(`r${i}`)))
+    await turn()
+    const lefts = told(client)
+    t.equal(lefts.length, 9_997)
+    t.strictSame([...new Set(lefts.map(each => each.split(' ')[2]))], ['too-many-rooms'])
+    t.equal(world.appended(), 3, 'the ledger hears of no more than it is in')
+    client.received(leave('r0'), join('another'))
+    await turn()
+    t.strictSame(told(client), ['left r0 left'])
+    t.equal(world.appended(), 4)
+  })
+})
+
+t.test('Posts', async t => {
+  t.test('go to each member once, in order', async t => {
+    const world = givenRooms(t)
+    const [a, b] = [await inRoom(t, world, 1), await inRoom(t, world, 1)]
+    world.posts(2, 3)
+    world.posts(3, 4)
+    world.posts(1, 2)
+    await turn()
+    t.strictSame(told(a), range(2, 4))
+    t.strictSame(told(b), range(2, 4))
+    t.equal(world.count.posts, 2 + 6)
+  })
+
+  t.test('that are missing are asked for once, however many members there are', async t => {
+    const world = givenRooms(t)
+    const members = []
+    for (let i = 0; i < 5; i++) members.push(await inRoom(t, world, 1))
+    world.posts(4, 4)
+    world.posts(5, 5)
+    await turn()
+    t.match(world.asked, [{ type: 'askRoom', afterSeq: 1, interest: 1 }])
+    t.equal(world.asked.length, 1)
+    world.answer(5, 1)
+    world.posts(6, 6)
+    await turn()
+    for (const client of members) t.strictSame(told(client), range(2, 6))
+  })
+
+  t.test('that nobody keeps are told to be missed', async t => {
+    const world = givenRooms(t)
+    const client = await inRoom(t, world, 1)
+    world.posts(9, 9)
+    world.answer(9, 7)
+    await turn()
+    t.strictSame(told(client), ['joined r 7 missed 6', 'r 8', 'r 9'])
+  })
+
+  t.test('come no more behind left', async t => {
+    const world = givenRooms(t)
+    const [leaving, staying] = [await inRoom(t, world, 1), await inRoom(t, world, 1)]
+    leaving.received(leave())
+    await turn()
+    world.posts(2, 2)
+    await turn()
+    t.strictSame([told(leaving), told(staying)], [['left r left'], ['r 2']])
+  })
+
+  t.test('of one room and another are not mixed', async t => {
+    const world = givenRooms(t)
+    const client = await member(t, world)
+    client.received(join('a', 0), join('b', 0))
+    await turn()
+    world.answer(1, 0, { roomId: 'b' })
+    world.answer(2, 0, { roomId: 'a' })
+    await turn()
+    t.strictSame(told(client).sort(), ['a 1', 'a 2', 'b 1', 'joined a 0', 'joined b 0'])
+    t.match(world.rooms.rooms, 2)
+  })
+
+  t.test('of numbers that began anew are given from where those begin', async t => {
+    const world = givenRooms(t)
+    const client = await inRoom(t, world, 9)
+    world.posts(12, 12)
+    world.answer(3)
+    await turn()
+    t.match(world.facts().at(-1), { type: 'NodeJoined', interest: 2 }, 'to be sure that it was no owner of old')
+    world.answer(3)
+    await turn()
+    t.strictSame(told(client), ['joined r 0', ...range(1, 3)])
+  })
+
+  t.test('of a room with many members leave room for those of others', async t => {
+    const world = givenRooms(t)
+    const crowd: GivenConnection[] = []
+    for (let i = 0; i < 300; i++) crowd.push(await member(t, world))
+    const other = await member(t, world)
+    for (const client of crowd) client.received(join('crowd'))
+    other.received(join('few'))
+    await turn()
+    world.answer(0, 0, { roomId: 'crowd' })
+    world.answer(0, 0, { roomId: 'few' })
+    await until('all are in', () => [...crowd, other].every(client => client.written.length === 1))
+    world.posts(1, 1, 'crowd')
+    world.posts(1, 1, 'few')
+    await new Promise(resolve => setImmediate(resolve))
+    t.match(told(other), ['joined few 0', 'few 1'])
+    t.ok(crowd.some(client => client.written.length === 1), 'others wait for a later turn')
+    await until('all have it', () => crowd.every(client => client.written.length === 2))
+  })
+})
+
+t.test('A member that does not read', async t => {
+  t.test('gets no more until it does, and costs the others nothing', async t => {
+    const world = givenRooms(t, { queuedBytesMax: 1_000 })
+    const [slow, quick] = [await inRoom(t, world, 1), await inRoom(t, world, 1)]
+    slow.queues(1_000)
+    world.posts(2, 40)
+    await turn()
+    world.posts(41, 41)
+    await turn()
+    t.strictSame(told(quick), range(2, 41))
+    t.strictSame(told(slow), [])
+    slow.queues(0)
+    slow.tell({ type: 'drained' })
+    await turn()
+    t.strictSame(told(slow), range(2, 41))
+    world.posts(42, 42)
+    await turn()
+    t.strictSame(told(slow), ['r 42'])
+  })
+
+  t.test('is told what it has missed where the posts are gone when it reads again', async t => {
+    const world = givenRooms(t, { tail: { postsMax: 3, bytesMax: 1 << 20, ageMaxMs: 1_000 } })
+    const [slow, quick] = [await inRoom(t, world, 1), await inRoom(t, world, 1)]
+    slow.queues(1 << 20)
+    world.posts(2, 10)
+    await turn()
+    t.strictSame(told(quick), range(2, 10))
+    slow.queues(0)
+    slow.tell({ type: 'drained' })
+    await turn()
+    t.match(world.asked, [{ afterSeq: 1 }], 'its owner may have them')
+    world.answer(10, 8)
+    await turn()
+    t.strictSame(told(slow), ['joined r 8 missed 7', 'r 9', 'r 10'])
+  })
+
+  t.test('gets a tail that is longer than its queue in parts', async t => {
+    const world = givenRooms(t, { queuedBytesMax: 1 })
+    const client = await inRoom(t, world, 1)
+    const writes: number[] = []
+    client.connection.wire.writeShared = shared => {
+      client.written.push(shared.frame)
+      writes.push(1)
+      return 100
+    }
+    world.posts(2, 5)
+    await until('it has all', () => writes.length === 4)
+    t.strictSame(told(client), range(2, 5))
+  })
+})
+
+t.test('Rights that change', async t => {
+  t.test('with a token end what it may no longer read', async t => {
+    const world = givenRooms(t)
+    const client = await member(t, world)
+    client.received(join('a'), join('b'))
+    await turn()
+    for (const roomId of ['a', 'b']) world.answer(0, 0, { roomId })
+    await turn()
+    told(client)
+    client.received({ op: 'token', token: 't' })
+    await turn()
+    client.letIn(identity({ rooms: RoomPatterns.of({ a: 'rw', b: 'w' })! }))
+    await turn()
+    t.strictSame(told(client), ['tokenAccepted', 'left b forbidden'])
+    world.posts(1, 1, 'a')
+    world.posts(1, 1, 'b')
+    await turn()
+    t.strictSame(told(client), ['a 1'])
+  })
+
+  t.test('by business make it a member, or no longer', async t => {
+    const world = givenRooms(t)
+    const client = await member(t, world, {})
+    granted(client.connection, new Map([['chat:7', 'rw'], ['inbox', 'w']]))
+    await turn()
+    t.equal(world.facts('chat:7').length, 1)
+    world.answer(5, 0, { roomId: 'chat:7' })
+    await turn()
+    t.strictSame(told(client), ['joined chat:7 5'])
+    client.received(join('chat:7', 3), { ...uplinks(1, 1)[0]!, roomId: 'inbox' } as Frame)
+    await turn()
+    t.strictSame(told(client), ['joined chat:7 3', 'chat:7 4', 'chat:7 5'])
+    t.strictSame(client.uplinksAppended(), [1])
+    granted(client.connection, new Map())
+    await turn()
+    client.connection.wire.flush()
+    t.strictSame(told(client), ['left chat:7 forbidden'])
+  })
+})
+
+t.test('The interest of a node', async t => {
+  t.test('ends a while after the last member has left', async t => {
+    const world = givenRooms(t)
+    const client = await inRoom(t, world, 1)
+    client.received(leave())
+    await turn()
+    world.pass(9_900)
+    t.equal(world.appended(), 1)
+    client.received(join('r', 1))
+    await turn()
+    t.equal(told(client).at(-1), 'joined r 1', 'who comes back meanwhile is answered at once')
+    world.pass(60_000)
+    t.equal(world.appended(), 1)
+    client.leaves(true)
+    await turn()
+    world.pass(10_000)
+    t.match(world.facts().at(-1), { type: 'NodeLeft', nodeEpoch: 7, interest: 1, code: 'left' })
+    t.equal(world.rooms.rooms, 0)
+    t.equal(world.rooms.tailBytes, 0)
+  })
+
+  t.test('is told anew, with longer and longer waits, while it is not answered', async t => {
+    const world = givenRooms(t)
+    const client = await member(t, world)
+    client.received(join('r', 0))
+    await turn()
+    for (let s = 0; s < 60; s++) world.pass(1_000)
+    const interests = world.facts().map(fact => fact.type === 'NodeJoined' ? fact.interest : 0)
+    t.strictSame(interests, [1, 2, 3, 4, 5], 'after 2, 4, 8 and 16 s')
+    world.answer(1, 0, { interest: 4 })
+    await turn()
+    t.strictSame(told(client), [], 'an answer to an older one may know less')
+    world.answer(1)
+    await turn()
+    t.strictSame(told(client), ['joined r 0', 'r 1'])
+  })
+
+  t.test('ends where posts come that nobody wants', async t => {
+    const world = givenRooms(t)
+    world.posts(1, 1, 'unwanted')
+    world.posts(2, 2, 'unwanted')
+    t.match(world.facts('unwanted'), [{ type: 'NodeLeft', nodeEpoch: 7 }])
+    t.equal(world.appended(), 1)
+    world.pass(10_000)
+    world.posts(3, 3, 'unwanted')
+    t.equal(world.appended(), 2)
+  })
+
+  t.test('begins anew where the node was taken for lost', async t => {
+    const world = givenRooms(t)
+    const client = await inRoom(t, world, 1)
+    world.rooms.startAnew()
+    world.answer(2)
+    await turn()
+    t.match(world.facts().at(-1), { type: 'NodeJoined', interest: 2 })
+    t.strictSame(told(client), ['r 2'])
+  })
+
+  t.test('ends with the node', async t => {
+    const world = givenRooms(t)
+    await inRoom(t, world, 1)
+    await world.rooms.stop()
+    t.match(world.facts().at(-1), { type: 'NodeLeft', interest: 1, code: 'left' })
+  })
+
+  t.test('of rooms that were left in a row is bounded', async t => {
+    const world = givenRooms(t, { lingeringMax: 10 })
+    const client = await member(t, world)
+    for (let i = 0; i < 50; i++) client.received(join(`r${i}`), leave(`r${i}`))
+    await turn()
+    t.equal(world.rooms.rooms, 10)
+  })
+})
+
+t.test('Where messages may be lost, the owner is asked now and then what there is', async t => {
+  const world = givenRooms(t, {}, true)
+  const client = await inRoom(t, world, 1)
+  for (let s = 0; s < 6; s++) world.pass(1_000)
+  t.match(world.asked[0], { afterSeq: 1 })
+  world.answer(2, 1)
+  await turn()
+  t.strictSame(told(client), ['r 2'])
+})
+
+t.test('A room that is closed lets nobody in, and its members go', async t => {
+  const world = givenRooms(t)
+  const client = await inRoom(t, world, 1)
+  world.posts(2, 2)
+  world.answer(2, 2, { closed: true, reason: 'the show is over' })
+  await turn()
+  t.strictSame(told(client), ['r 2', 'left r room-closed'])
+  client.received(join('r', 0))
+  await turn()
+  t.strictSame(told(client), ['left r room-closed'])
+  world.pass(10_000)
+  t.equal(world.rooms.rooms, 0)
+})
+
+t.test('A signal goes to each member that reads', async t => {
+  const world = givenRooms(t)
+  const [a, b, slow] = [await inRoom(t, world, 1), await inRoom(t, world, 1), await inRoom(t, world, 1)]
+  slow.queues(1 << 20)
+  world.signal()
+  world.signal('another')
+  await turn()
+  t.match(a.written, [{ op: 'signal', roomId: 'r', service: 'typing' }])
+  t.strictSame([a.written.length, b.written.length, slow.written.length, world.count.signals], [1, 1, 0, 2])
+})
+
+t.test('The posts that are kept', async t => {
+  t.test('are bounded in number, bytes and age', async t => {
+    for (const tail of [{ postsMax: 5 }, { bytesMax: 5 * 1_600 }]) {
+      const world = givenRooms(t, { tail: { postsMax: 1_000, bytesMax: 1 << 20, ageMaxMs: 1_000, ...tail } })
+      await inRoom(t, world, 0)
+      world.posts(1, 100, 'r', Buffer.alloc(1_000))
+      await turn()
+      t.ok(world.rooms.tailBytes > 0 && world.rooms.tailBytes <= 5 * 1_600, `${world.rooms.tailBytes} bytes`)
+    }
+  })
+
+  t.test('of all rooms have a bound, and what is gone for it is asked for', async t => {
+    const world = givenRooms(t, { tailsBytesMax: 40_000 })
+    const client = await member(t, world)
+    client.received(...Array.from({ length: 20 }, (_, i) => join(`r${i}`, 0)))
+    await turn()
+    for (let i = 0; i < 20; i++) world.answer(0, 0, { roomId: `r${i}` })
+    for (let i = 0; i < 20; i++) world.posts(1, 4, `r${i}`, Buffer.alloc(1_000))
+    await turn()
+    t.ok(world.rooms.tailBytes <= 40_000, `${world.rooms.tailBytes} bytes`)
+    for (const { roomId } of world.asked) world.answer(4, 0, { roomId })
+    await turn()
+    const got = told(client)
+    for (let i = 0; i < 20; i++) {
+      t.strictSame(got.filter(each => each.startsWith(`r${i} `)), range(1, 4, `r${i}`), `all posts of room ${i}`)
+    }
+  })
+})
+
+t.test('Members are told by connection id, some at a time', async t => {
+  const world = givenRooms(t)
+  const clients = []
+  for (let i = 0; i < 5; i++) clients.push(await inRoom(t, world, 0))
+  const ids = clients.map(({ connection }) => connection.connectionId).sort()
+  const ask = { type: 'askMembers', nodeId: 'n1', askNodeId: 'n2', askId: 3, roomId: 'r' } as const
+  world.rooms.received({ ...ask, after: '', limit: 3 })
+  world.rooms.received({ ...ask, after: ids[2]!, limit: 3 })
+  world.rooms.received({ ...ask, roomId: 'another', after: '', limit: 3 })
+  t.match(world.answers, [
+    { nodeId: 'n2', askId: 3, total: 5, members: ids.slice(0, 3).map(connectionId => ({ userId: 'ann', deviceId: 'phone', connectionId })) },
+    { total: 5, members: ids.slice(3).map(connectionId => ({ connectionId })) },
+    { total: 0, members: [] },
+  ])
+})
