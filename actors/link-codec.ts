@@ -2,11 +2,13 @@ import { AvroReader } from '../schemas/avro-reader.js'
 import { AvroWriter } from '../schemas/avro-writer.js'
 import { loadSchema } from '../schemas/avsc-files.js'
 import { GatewayError } from '../schemas/errors.js'
+import { roomRights } from '../schemas/fact-codec.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../schemas/single-object.js'
 import type { Answer, ConnectionMessage, Question, SharedSignal, Signalled } from './links.js'
 import { isOfRooms, readRoomMessage, roomBranches, type RoomLinkMessage, writeRoomMessage } from './room-link-codec.js'
 import type { Ban } from './user/bans.js'
 import type { Downlink } from './user/effects.js'
+import type { Membership } from './user/memberships.js'
 import type { Known } from './requests.js'
 
 /*
@@ -49,6 +51,7 @@ type Branch = LinkMessage['type'] | 'signalContent'
 const branches: readonly Branch[] = [
   'welcome', 'ackUplinks', 'refuseUplink', 'deliver', 'closeConnection', 'gone', 'signalContent', 'signal', 'resync',
   'notHere', 'askRequest', 'requestKnown', 'askBans', 'bansKnown', ...roomBranches,
+  'memberships', 'askMemberships', 'membershipsKnown',
 ]
 
 const closeCodes = ['superseded', 'kicked', 'protocol', 'internal', 'banned'] as const
@@ -74,6 +77,9 @@ function schemaOf (message: LinkMessage): number {
     case 'requestKnown':
     case 'askBans':
     case 'bansKnown': return 1
+    case 'memberships':
+    case 'askMemberships':
+    case 'membershipsKnown': return 2
     case 'closeConnection': return message.code === 'internal' || message.code === 'banned' ? 1 : 0
     default: return isOfRooms(message) ? 2 : 0
   }
@@ -235,6 +241,18 @@ function writeMessage (to: AvroWriter, message: LinkMessage): void {
     case 'bansKnown':
       to.long(message.askId)
       return to.items(message.bans, writeBan)
+    case 'memberships':
+      to.string(message.connectionId)
+      to.long(message.version)
+      return to.items(message.rooms, writeRoom)
+    case 'askMemberships':
+      to.string(message.userId)
+      to.int(message.partition)
+      to.long(message.askId)
+      return to.long(Number(message.asOf))
+    case 'membershipsKnown':
+      to.long(message.askId)
+      return to.items(message.rooms, writeMembership)
     default: writeRoomMessage(to, message)
   }
 }
@@ -336,6 +354,13 @@ function readItem (
       type, userId: r.string(), partition: r.int(), nodeId: fromNodeId, askId: r.long(), asOf: BigInt(r.long()),
     }
     case 'bansKnown': return { type, nodeId, askId: r.long(), bans: r.items(readBan) }
+    case 'memberships': return {
+      type, nodeId, connectionId: r.sharedString(), version: r.long(), rooms: r.items(readRoom),
+    }
+    case 'askMemberships': return {
+      type, userId: r.string(), partition: r.int(), nodeId: fromNodeId, askId: r.long(), asOf: BigInt(r.long()),
+    }
+    case 'membershipsKnown': return { type, nodeId, askId: r.long(), rooms: r.items(readMembership) }
     default: return readRoomMessage(r, type, fromNodeId, nodeId)
   }
 }
@@ -362,6 +387,27 @@ function readBan (r: AvroReader): Ban {
     reason: r.string(),
     bannedAtMs: r.long(),
   }
+}
+
+type Room = Pick<Membership, 'roomId' | 'rights'>
+
+function writeRoom (to: AvroWriter, { roomId, rights }: Room): void {
+  to.string(roomId)
+  to.symbol(roomRights, rights)
+}
+
+function readRoom (r: AvroReader): Room {
+  return { roomId: r.sharedString(), rights: roomRights[r.index(roomRights.length)]! }
+}
+
+function writeMembership (to: AvroWriter, { roomId, rights, grantedAtMs }: Membership): void {
+  to.string(roomId)
+  to.symbol(roomRights, rights)
+  to.long(grantedAtMs)
+}
+
+function readMembership (r: AvroReader): Membership {
+  return { roomId: r.sharedString(), rights: roomRights[r.index(roomRights.length)]!, grantedAtMs: r.long() }
 }
 
 function writeLong (to: AvroWriter, value: number): void { to.long(value) }

@@ -5,8 +5,8 @@ import { batchHead, decodeBatch, LinkBatch, type LinkMessage, type ReceivedBatch
 import { LinkListener } from './link-listener.js'
 import { LinkSender } from './link-sender.js'
 import {
-  type Answer, answerHere, type BansKnown, type ConnectionMessage, type Links, type LocalEnds, type NotHere,
-  type OwnedStream, type Question, type RequestKnown, type SharedSignal, type Signalled, tellHere,
+  type Answer, answerHere, type BansKnown, type ConnectionMessage, type Links, type LocalEnds, type MembershipsKnown,
+  type NotHere, type OwnedStream, type Question, type RequestKnown, type SharedSignal, type Signalled, tellHere,
 } from './links.js'
 import type { AskMembers, RoomMessage, RoomQuestion } from './room-links.js'
 
@@ -78,6 +78,7 @@ class RedisSide implements RedisLinks {
   notHere: (answer: NotHere) => void = () => {}
   requestKnown: (answer: RequestKnown) => void = () => {}
   bansKnown: (answer: BansKnown) => void = () => {}
+  membershipsKnown: (answer: MembershipsKnown) => void = () => {}
   readonly #options: RedisLinksOptions
   readonly #sender: LinkSender
   readonly #listener: LinkListener
@@ -194,10 +195,12 @@ class RedisSide implements RedisLinks {
     switch (message.type) {
       case 'requestKnown':
       case 'bansKnown':
+      case 'membershipsKnown':
       case 'roomKnown':
       case 'membersKnown': answerHere(this, message); return
       case 'resync':
       case 'askBans':
+      case 'askMemberships':
       case 'askRequest':
         if (this.#listener.has(this.#partition('ledger', message.partition))) this.users(message)
         return

@@ -1,6 +1,7 @@
 import type { AskMembers, MembersKnown, RoomKnown, RoomMessage, RoomQuestion } from './room-links.js'
 import type { Ban } from './user/bans.js'
 import type { CloseConnection, Deliver, RefuseUplink, Welcome } from './user/effects.js'
+import type { Membership } from './user/memberships.js'
 import type { Known } from './requests.js'
 
 /**
@@ -22,13 +23,14 @@ export interface Links {
 }
 
 /** What a user actor is asked without anything being changed by it. */
-export type Question = Resync | AskRequest | AskBans
+export type Question = Resync | AskRequest | AskBans | AskMemberships
 
 /** What a user actor, a room or a node answers to a node, and not to one of its connections. */
-export type Answer = RequestKnown | BansKnown | RoomKnown | MembersKnown
+export type Answer = RequestKnown | BansKnown | MembershipsKnown | RoomKnown | MembersKnown
 
 /** Each names its connection and the node that holds it. */
-export type ConnectionMessage = Welcome | AckUplinks | RefuseUplink | Deliver | CloseConnection | Gone | Signalled
+export type ConnectionMessage =
+  | Welcome | AckUplinks | RefuseUplink | Deliver | CloseConnection | Gone | Signalled | MembershipsTold
 
 /** Accepted up to `seq`; `userSeqs` are the numbers of the last ones, ending at `seq`. */
 export interface AckUplinks {
@@ -44,6 +46,19 @@ export interface Gone {
   readonly type: 'gone'
   readonly nodeId: string
   readonly connectionId: string
+}
+
+/**
+ * In which rooms business has the user of a connection: behind a `Welcome`, where there are any, and after each change.
+ * It has all of them, so that nothing is missed where one is lost and the next one comes.
+ */
+export interface MembershipsTold {
+  readonly type: 'memberships'
+  readonly nodeId: string
+  readonly connectionId: string
+  /** Only grows: one that is told late has a lower one. */
+  readonly version: number
+  readonly rooms: ReadonlyArray<Pick<Membership, 'roomId' | 'rights'>>
 }
 
 /**
@@ -122,6 +137,26 @@ export interface BansKnown {
   readonly bans: readonly Ban[]
 }
 
+/** Asks a user actor for the rooms that business has its user in. Answered by `MembershipsKnown`. */
+export interface AskMemberships {
+  readonly type: 'askMemberships'
+  readonly userId: string
+  readonly partition: number
+  /** Where the answer goes. */
+  readonly nodeId: string
+  readonly askId: number
+  /** As in `AskRequest`. */
+  readonly asOf: bigint
+}
+
+export interface MembershipsKnown {
+  readonly type: 'membershipsKnown'
+  readonly nodeId: string
+  readonly askId: number
+  /** The one granted first comes first. */
+  readonly rooms: readonly Membership[]
+}
+
 /**
  * The answer to a signal whose connection its node does not have, or whose node does not listen: the route was stale.
  * Signals alone are answered. What a user actor sends to a connection that is gone needs no answer: the ledger says
@@ -148,6 +183,7 @@ export interface LocalEnds {
   requestKnown: (answer: RequestKnown) => void
   /** At most once, too. */
   bansKnown: (answer: BansKnown) => void
+  membershipsKnown: (answer: MembershipsKnown) => void
   roomKnown: (answer: RoomKnown) => void
   membersKnown: (answer: MembersKnown) => void
   /** At most once, like the signal that it answers: no `NotHere` does not mean that the signal has arrived. */
@@ -174,6 +210,7 @@ export function localLinks (): Links & LocalEnds {
     members: () => {},
     requestKnown: () => {},
     bansKnown: () => {},
+    membershipsKnown: () => {},
     roomKnown: () => {},
     membersKnown: () => {},
     notHere: () => {},
@@ -192,6 +229,7 @@ export function answerHere (ends: LocalEnds, answer: Answer): void {
   switch (answer.type) {
     case 'requestKnown': ends.requestKnown(answer); return
     case 'bansKnown': ends.bansKnown(answer); return
+    case 'membershipsKnown': ends.membershipsKnown(answer); return
     case 'roomKnown': ends.roomKnown(answer); return
     case 'membersKnown': ends.membersKnown(answer)
   }

@@ -43,6 +43,7 @@ export const nameOf = {
   kick: (requestId: string): string => `k${requestId}`,
   ban: (banId: string): string => `b${banId}`,
   post: (messageId: string): string => `p${messageId}`,
+  membership: (requestId: string): string => `m${requestId}`,
 }
 
 const chunkPart = (chunk: number): PartId => `r${chunk}`

@@ -21,6 +21,7 @@ import { buildHttp, type HttpDeps } from './http/server.js'
 import type { ApiKeys } from './keys/api-keys.js'
 import { kick } from './kick.js'
 import { lagOf } from './lag.js'
+import { MembershipRequests } from './memberships.js'
 import type { GatewayMetrics } from './metrics.js'
 import type { NodeTable } from './node-table.js'
 import { originRule } from './origins.js'
@@ -82,6 +83,7 @@ function depsOf ({
   const { log, tables, links } = stores
   const partitions = log.partitions(ledger)
   const bans = new BanRequests({ log, links, nodeId: config.nodeId })
+  const memberships = new MembershipRequests({ log, links, nodeId: config.nodeId })
   const rebuilds = new Rebuilds(stores, (what, err, fields) => { logger.error({ err, ...fields }, what) })
   return {
     logger,
@@ -111,6 +113,9 @@ function depsOf ({
     ban: command => bans.ban(command),
     liftBan: command => bans.lift(command),
     bansOf: userId => bans.of(userId),
+    grantRoom: command => memberships.grant(command),
+    revokeRoom: command => memberships.revoke(command),
+    roomsOf: userId => memberships.of(userId),
     redeliver: command => redeliver(log, command, apps.outboxBytesMax(appOf(command.userId), config.outboxBytesMax)),
     state: (userId, at) => stateAt(log, userId, at),
     trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),

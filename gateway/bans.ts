@@ -1,5 +1,4 @@
-import { randomInt } from 'node:crypto'
-import type { BansKnown, Links, LocalEnds } from '../actors/links.js'
+import type { Links, LocalEnds } from '../actors/links.js'
 import { type Ban, bansMax, isInForce } from '../actors/user/bans.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
 import { userInWords } from '../schemas/apps.js'
@@ -7,6 +6,7 @@ import { GatewayError } from '../schemas/errors.js'
 import type { BanLifted, Fact, UserBanned } from '../schemas/facts.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger } from '../schemas/streams.js'
+import { Questions } from './questions.js'
 
 export interface BansDeps {
   readonly log: EventLog
@@ -40,14 +40,13 @@ export interface LiftCommand extends Omit<BanLifted, 'type'> {
 export class BanRequests {
   readonly #deps: BansDeps
   readonly #partitions: number
-  readonly #asked = new Map<number, (bans: readonly Ban[]) => void>()
-  /** Not from 1: an answer to the process that had our node id before us must not meet a question of ours. */
-  #lastId = randomInt(1 << 28)
+  readonly #questions: Questions<readonly Ban[]>
 
   constructor (deps: BansDeps) {
     this.#deps = deps
     this.#partitions = deps.log.partitions(ledger)
-    deps.links.bansKnown = ({ askId, bans }: BansKnown) => { this.#asked.get(askId)?.(bans) }
+    this.#questions = new Questions('user', deps.answerMs)
+    deps.links.bansKnown = ({ askId, bans }) => { this.#questions.answered(askId, bans) }
   }
 
   /**
@@ -92,28 +91,13 @@ export class BanRequests {
     return (await this.#ofUser(userId)).filter(ban => isInForce(ban, nowMs))
   }
 
-  async #ofUser (userId: string): Promise<readonly Ban[]> {
-    const { log, links, nodeId, answerMs = 1_500 } = this.#deps
+  #ofUser (userId: string): Promise<readonly Ban[]> {
+    const { log, links, nodeId } = this.#deps
     const partition = partitionOf(userId, this.#partitions)
-    const askId = ++this.#lastId
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        reject(new GatewayError('not-ready', 'the owner of this user does not answer: it may be moving (see /readyz)'))
-      }, answerMs)
-    })
-    const answer = new Promise<readonly Ban[]>(resolve => { this.#asked.set(askId, resolve) })
-    const ask = async () => {
+    return this.#questions.ask(async askId => {
       const { next: asOf } = await log.bounds(ledger, partition)
       links.toUser({ type: 'askBans', userId, partition, nodeId, askId, asOf })
-      return await answer
-    }
-    try {
-      return await Promise.race([ask(), late])
-    } finally {
-      clearTimeout(timer)
-      this.#asked.delete(askId)
-    }
+    })
   }
 
   async #append (userId: string, fact: Fact): Promise<string> {

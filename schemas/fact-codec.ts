@@ -1,6 +1,6 @@
 import type { AvroReader } from './avro-reader.js'
 import type { AvroWriter } from './avro-writer.js'
-import type { Entry, Fact, LoginPolicy, Transport } from './facts.js'
+import type { Entry, Fact, LoginPolicy, RoomRights, Transport } from './facts.js'
 
 /*
   Avro binary of streams/ledger.avsc, by hand: the ledger is the hottest stream, its facts carry a `type` of their own,
@@ -9,11 +9,13 @@ import type { Entry, Fact, LoginPolicy, Transport } from './facts.js'
 
 export const transports: readonly Transport[] = ['tcp', 'ws']
 export const loginPolicies: readonly LoginPolicy[] = ['device', 'platform', 'user', 'none']
+export const roomRights: readonly RoomRights[] = ['r', 'w', 'rw']
 
 /** Branches of the union `fact`, in the order of the schema. New ones go to the end. */
 export const factTypes = [
   'ConnectionOpened', 'ConnectionClosed', 'UplinkReceived', 'DownlinkRequested', 'DeliveryReported', 'KickRequested',
   'UplinksRefused', 'DownlinkRedelivered', 'DownlinkSkipped', 'UserBanned', 'BanLifted', 'TokenRenewed',
+  'RoomGranted', 'RoomRevoked',
 ] as const satisfies readonly Fact['type'][]
 
 export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void {
@@ -123,6 +125,18 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.string(fact.connectionId)
       to.long(fact.renewal)
       return to.string(fact.tokenId)
+    case 'RoomGranted':
+      to.long(12)
+      to.string(fact.roomId)
+      to.symbol(roomRights, fact.rights)
+      to.string(fact.requestId)
+      return to.string(fact.by)
+    case 'RoomRevoked':
+      to.long(13)
+      to.string(fact.roomId)
+      to.string(fact.requestId)
+      to.string(fact.by)
+      return to.string(fact.reason)
   }
 }
 
@@ -249,6 +263,20 @@ function readFact (r: AvroReader): Fact {
       connectionId: r.sharedString(),
       renewal: r.long(),
       tokenId: r.string(),
+    }
+    case 'RoomGranted': return {
+      type: 'RoomGranted',
+      roomId: r.sharedString(),
+      rights: roomRights[r.index(roomRights.length)]!,
+      requestId: r.string(),
+      by: r.sharedString(),
+    }
+    case 'RoomRevoked': return {
+      type: 'RoomRevoked',
+      roomId: r.sharedString(),
+      requestId: r.string(),
+      by: r.sharedString(),
+      reason: r.string(),
     }
   }
 }

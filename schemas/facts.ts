@@ -16,6 +16,8 @@ export type Fact =
   | UserBanned
   | BanLifted
   | TokenRenewed
+  | RoomGranted
+  | RoomRevoked
 
 /** A device passed its handshake on an edge. */
 export interface ConnectionOpened {
@@ -210,6 +212,33 @@ export interface TokenRenewed {
   readonly renewal: number
   /** As in `ConnectionOpened`. */
   readonly tokenId: string
+}
+
+/** Business wants the user to be in a room: his devices join it by themselves, whatever their tokens say. */
+export interface RoomGranted {
+  readonly type: 'RoomGranted'
+  /** Within the user's app. */
+  readonly roomId: string
+  readonly rights: RoomRights
+  /** Idempotency key within the user, of grants and ends alike: a late repeat must not undo what came since. */
+  readonly requestId: string
+  /** Id of the API key that asked; empty for one of the environment. */
+  readonly by: string
+}
+
+/** What somebody may do in a room: read its posts, write some, or both. */
+export type RoomRights = 'r' | 'w' | 'rw'
+
+/** Business wants the user out of a room that it had him in. */
+export interface RoomRevoked {
+  readonly type: 'RoomRevoked'
+  readonly roomId: string
+  /** As in `RoomGranted`. */
+  readonly requestId: string
+  /** Id of the API key that asked; empty for one of the environment. */
+  readonly by: string
+  /** For whoever reads the ledger. */
+  readonly reason: string
 }
 
 /** One record of the ledger: whose, when, what. */

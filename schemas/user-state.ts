@@ -1,4 +1,5 @@
 import { loadSchema } from './avsc-files.js'
+import type { RoomRights } from './facts.js'
 import { PartCodec } from './part-codec.js'
 
 /*
@@ -21,6 +22,7 @@ export interface StoredHead {
   waiting: number[]
   forgotten: boolean
   bans: boolean
+  memberships: boolean
 }
 
 export interface StoredSessionOutbox {
@@ -97,6 +99,12 @@ export interface StoredBan {
   bannedAtMs: number
 }
 
+export interface StoredMembership {
+  roomId: string
+  rights: RoomRights
+  grantedAtMs: number
+}
+
 /** A whole state, as the versions before wrote it. */
 export interface WholeState {
   offset: number
@@ -121,6 +129,8 @@ export const connectionCodec = new PartCodec<StoredConnection>(loadSchema('user-
 export const messageCodec = new PartCodec<StoredMessage>(loadSchema('user-state/message'))
 export const forgottenCodec = new PartCodec<{ sessions: StoredForgotten[] }>(loadSchema('user-state/forgotten'))
 export const bansCodec = new PartCodec<{ bans: StoredBan[] }>(loadSchema('user-state/bans'))
+export const membershipsCodec =
+  new PartCodec<{ version: number, rooms: StoredMembership[] }>(loadSchema('user-state/memberships'))
 /** Read only. */
 export const wholeCodec: Pick<PartCodec<WholeState>, 'reads' | 'decode'> =
   new PartCodec<WholeState>(loadSchema('history/user-state-2'))

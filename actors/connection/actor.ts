@@ -144,6 +144,7 @@ function handleEvent (connection: Connection, event: ConnectionEvent): void {
       connection.writeSignal(event.signal)
       connection.edge.count.signals++
       return
+    case 'memberships': return
     case 'stored': connection.window.settle(event.entries); return
     case 'notStored': notStored(connection, event.entries, event.error); return
     case 'notOpened': closeUnopened(connection); return

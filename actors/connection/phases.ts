@@ -98,6 +98,7 @@ export const eventRules: Readonly<Record<ConnectionEvent['type'], Row<Rule>>> = 
   ackUplinks: rule(       'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
   deliver: rule(          'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
   signal: rule(           'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
+  memberships: rule(      'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
   gone: rule(             'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
   tokenVerified: rule(    'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),
   tokenRefused: rule(     'ignore',   'ignore',   'ignore',   'handle',   'handle',   'ignore',   'ignore'),

@@ -5,7 +5,7 @@ import type { KindTypes, Reading, Surroundings, Turn } from '../kind.js'
 import type { Links, Question, Resync } from '../links.js'
 import { Unusable } from '../recovery.js'
 import type { PartId } from '../snapshots.js'
-import { type Refill, resync, send, tellBans, tellKnown } from './answers.js'
+import { type Refill, resync, send, tellBans, tellKnown, tellRooms } from './answers.js'
 import type { DownlinkOutcome, Effect, Post } from './effects.js'
 import { fold } from './fold.js'
 import { Sink } from './sink.js'
@@ -80,7 +80,8 @@ export function dealingsOf (
       switch (question.type) {
         case 'resync': return answerResync(question, state, reading)
         case 'askRequest': tellKnown(state, question, links); return
-        case 'askBans': tellBans(state, question, links)
+        case 'askBans': tellBans(state, question, links); return
+        case 'askMemberships': tellRooms(state, question, links)
       }
     },
     refuseEntries (entries) {

@@ -1,5 +1,5 @@
 import type { PartId } from '../snapshots.js'
-import type { AskBans, AskRequest, Links, Resync } from '../links.js'
+import type { AskBans, AskMemberships, AskRequest, Links, Resync } from '../links.js'
 import { banOn } from './bans.js'
 import type { CloseConnection } from './effects.js'
 import { answerTo } from './fold.js'
@@ -45,6 +45,7 @@ export function resync (state: UserState, question: Resync, links: Links): Refil
       lastSeq: session.nextSeq - 1,
       missed: missedOf(session),
     })
+    if (state.memberships.size > 0) tellMemberships(state, nodeId, connectionId, links)
     return refillOf(session, nodeId, connectionId, headSeq(session) - 1, bytesMax)
   }
   if (session.uplinkSeq > uplinkSeq) {
@@ -55,7 +56,15 @@ export function resync (state: UserState, question: Resync, links: Links): Refil
     }
     links.toConnection({ type: 'ackUplinks', nodeId, connectionId, seq: session.uplinkSeq, userSeqs })
   }
+  // One that asks may have lost anything.
+  if (state.membershipsVersion > 0) tellMemberships(state, nodeId, connectionId, links)
   return refillOf(session, nodeId, connectionId, downlinkSeq, bytesMax)
+}
+
+/** Tells a connection in which rooms business has the user. */
+export function tellMemberships (state: UserState, nodeId: string, connectionId: string, links: Links): void {
+  const rooms = Array.from(state.memberships.values(), ({ roomId, rights }) => ({ roomId, rights }))
+  links.toConnection({ type: 'memberships', nodeId, connectionId, version: state.membershipsVersion, rooms })
 }
 
 /** Answers whether a request was taken before. */
@@ -66,6 +75,11 @@ export function tellKnown (state: UserState, { nodeId, askId, messageId, content
 /** Answers which bans the user has. */
 export function tellBans (state: UserState, { nodeId, askId }: AskBans, links: Links): void {
   links.toAsker({ type: 'bansKnown', nodeId, askId, bans: [...state.bans.values()] })
+}
+
+/** Answers in which rooms business has the user. */
+export function tellRooms (state: UserState, { nodeId, askId }: AskMemberships, links: Links): void {
+  links.toAsker({ type: 'membershipsKnown', nodeId, askId, rooms: [...state.memberships.values()] })
 }
 
 /** What a connection misses after `afterSeq`, up to `bytesMax` payload bytes. */

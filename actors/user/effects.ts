@@ -6,9 +6,10 @@ import type { UplinkAccepted } from '../../schemas/records.js'
  * ended, for metrics, trace and audit.
  */
 export type Effect =
-  | Welcome | AckUplink | RefuseUplink | Deliver | CloseConnection | PublishUplink | Post | DownlinkOutcome
+  | Welcome | AckUplink | RefuseUplink | Deliver | TellMemberships | CloseConnection | PublishUplink | Post
+  | DownlinkOutcome
 
-/** To an edge: answer `connect`. The downlinks after `downlinkSeq`, up to `lastSeq`, follow. */
+/** To an edge: answer `connect`. The user's rooms follow, and the downlinks after `downlinkSeq`, up to `lastSeq`. */
 export interface Welcome {
   readonly type: 'welcome'
   readonly nodeId: string
@@ -53,6 +54,13 @@ export interface Downlink {
   readonly service: string
   readonly payload: Uint8Array
   readonly requestedAtMs: number
+}
+
+/** To an edge: in which rooms business has the user, as they are when it is told. */
+export interface TellMemberships {
+  readonly type: 'tellMemberships'
+  readonly nodeId: string
+  readonly connectionId: string
 }
 
 /** To an edge: end this connection with this code. */

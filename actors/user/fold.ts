@@ -5,6 +5,7 @@ import { contentOf } from '../digest.js'
 import type { Effect } from './effects.js'
 import { banLifted, tokenRenewed, userBanned } from './fold-bans.js'
 import { connectionClosed, connectionOpened, kickRequested, sessionOf } from './fold-connections.js'
+import { roomGranted, roomRevoked } from './fold-memberships.js'
 import { type Filters, isFor, type WholeMessage } from './messages.js'
 import { acknowledge, announce, enqueue, fitAll, wait } from './outbox.js'
 import { nameOf, noContent } from '../requests.js'
@@ -28,6 +29,8 @@ export function fold (state: UserState, entry: Entry): Effect[] {
     case 'UserBanned': return userBanned(state, entry, fact)
     case 'BanLifted': return banLifted(state, entry, fact)
     case 'TokenRenewed': return tokenRenewed(state, entry, fact)
+    case 'RoomGranted': return roomGranted(state, entry, fact)
+    case 'RoomRevoked': return roomRevoked(state, entry, fact)
   }
 }
 

@@ -1,6 +1,6 @@
 import { GatewayError } from '../../schemas/errors.js'
 import {
-  bansCodec, connectionCodec, forgottenCodec, headCodec, messageCodec, sessionCodec, type StoredHead,
+  bansCodec, connectionCodec, forgottenCodec, headCodec, membershipsCodec, messageCodec, sessionCodec, type StoredHead,
   type StoredSessionOutbox, wholeCodec,
 } from '../../schemas/user-state.js'
 import type { LoadedState, PartId, SavedState, StateChanges } from '../snapshots.js'
@@ -8,8 +8,8 @@ import { bytesOfAll, inlineBytesMax, type OutboxMessage, messagePart, payloadPar
 import { endedSince } from './rebuilt.js'
 import { requestParts, requestsMax } from '../requests.js'
 import {
-  bansPart, type Connection, connectionPart, connectionsMax, forgottenPart, newUser, outboxMax, type Session,
-  sessionPart, sessionsMax, type UserState,
+  bansPart, type Connection, connectionPart, connectionsMax, forgottenPart, membershipsPart, newUser, outboxMax,
+  type Session, sessionPart, sessionsMax, type UserState,
 } from './state.js'
 import { differences, stateOfWhole, sums } from './whole-state.js'
 
@@ -24,6 +24,7 @@ import { differences, stateOfWhole, sums } from './whole-state.js'
     r<chunk>       32 remembered requests
     f0             sessions that were forgotten
     b0             bans
+    o0             rooms that business has the user in, once there were any
 
   All numbers are given by the fold, from entries alone: two owners of a user give the same ones to the same things.
 */
@@ -43,7 +44,7 @@ export function changesOf (state: UserState): StateChanges {
   const gone = [...new Set(ended)].filter(id => !parts.added.has(id) && !parts.changed.has(id))
   if (state.forgottenChanged && state.forgotten.size === 0) gone.push(forgottenPart)
   if (state.bansChanged && state.bans.size === 0) gone.push(bansPart)
-  state.forgottenChanged = state.bansChanged = false
+  state.forgottenChanged = state.bansChanged = state.membershipsChanged = false
   state.requests.saved()
   for (const session of state.sessions.values()) {
     session.changed = session.outboxChanged = false
@@ -77,13 +78,14 @@ export function savedStateOf (state: UserState): SavedState {
  */
 export function partsOf (head: Buffer): PartId[] {
   if (isUnsavable(head) || wholeCodec.reads(head)) return []
-  const { sessions, connections, messages, requestsFirst, requestsEnd, forgotten, bans } = headOf(head)
+  const { sessions, connections, messages, requestsFirst, requestsEnd, forgotten, bans, memberships } = headOf(head)
   const parts = sessions.map(({ ordinal }) => sessionPart(ordinal))
   for (const ordinal of readRuns(connections, connectionsMax)) parts.push(connectionPart(ordinal))
   for (const number of readRuns(messages, messagesMax)) parts.push(messagePart(number))
   parts.push(...requestParts(requestsFirst, requestsEnd))
   if (forgotten) parts.push(forgottenPart)
   if (bans) parts.push(bansPart)
+  if (memberships) parts.push(membershipsPart)
   return parts
 }
 
@@ -135,6 +137,11 @@ export function stateOf ({ head, parts }: SavedState): UserState {
     for (const { deviceId, ...lost } of sessions) state.forgotten.set(deviceId, lost)
   }
   if (stored.bans) for (const ban of bansCodec.decode(part(bansPart)).bans) state.bans.set(ban.banId, { ...ban })
+  if (stored.memberships) {
+    const { version, rooms } = membershipsCodec.decode(part(membershipsPart))
+    state.membershipsVersion = version
+    for (const room of rooms) state.memberships.set(room.roomId, { ...room })
+  }
   return state
 }
 
@@ -190,6 +197,8 @@ function encoded (state: UserState, all: boolean): Omit<StateChanges, 'gone'> {
   if (forgotten && (all || state.forgottenChanged)) changed.set(forgottenPart, encodedForgotten(state))
   const bans = state.bans.size > 0
   if (bans && (all || state.bansChanged)) changed.set(bansPart, bansCodec.encode({ bans: [...state.bans.values()] }))
+  const memberships = state.membershipsVersion > 0
+  if (memberships && (all || state.membershipsChanged)) changed.set(membershipsPart, encodedMemberships(state))
   const head = headCodec.encode({
     offset: Number(state.offset),
     userSeq: state.userSeq,
@@ -204,6 +213,7 @@ function encoded (state: UserState, all: boolean): Omit<StateChanges, 'gone'> {
     waiting: runsOf(state.waiting),
     forgotten,
     bans,
+    memberships,
   })
   return { head, added, changed }
 }
@@ -214,6 +224,10 @@ function encodedSession (session: Session, outbox: number[]): Buffer {
 
 function encodedForgotten ({ forgotten }: UserState): Buffer {
   return forgottenCodec.encode({ sessions: Array.from(forgotten, ([deviceId, lost]) => ({ deviceId, ...lost })) })
+}
+
+function encodedMemberships ({ membershipsVersion, memberships }: UserState): Buffer {
+  return membershipsCodec.encode({ version: membershipsVersion, rooms: [...memberships.values()] })
 }
 
 function addMessage (added: Map<PartId, Uint8Array>, message: OutboxMessage): void {
@@ -305,6 +319,7 @@ function readRuns (runs: readonly number[], max: number): number[] {
 /** A state without what may differ between two that fold on alike: marks, and the numbers of parts. */
 export function comparable (state: UserState): unknown {
   const { offset, userSeq, sessionsBegun, sessions, connections, requests, waiting, forgotten, bans } = state
+  const { memberships, membershipsVersion } = state
   const messages = new Map<OutboxMessage, unknown>()
   const message = (each: OutboxMessage) => {
     let plain = messages.get(each)
@@ -326,5 +341,7 @@ export function comparable (state: UserState): unknown {
     waiting: waiting.map(message),
     forgotten: [...forgotten],
     bans: [...bans.values()],
+    memberships: [...memberships.values()],
+    membershipsVersion,
   }
 }

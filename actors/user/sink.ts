@@ -1,7 +1,7 @@
 import type { AckUplinks } from '../links.js'
 import type { Sink as SinkOf, Turn } from '../kind.js'
 import type { UserDeps, UserTypes } from './actor.js'
-import { refillOf, type Refill, send, sessionAt } from './answers.js'
+import { refillOf, type Refill, send, sessionAt, tellMemberships } from './answers.js'
 import type { Effect } from './effects.js'
 
 /** Performs the effects of one message; acks to one connection become one. */
@@ -9,6 +9,8 @@ export class Sink implements SinkOf<Effect> {
   /** Downlinks that follow a welcome and whose payloads have to be read first. */
   rest: (() => Promise<void>) | undefined
   #acks: AckUplinks | undefined
+  /** Connection id to node of those that are to be told of rooms: once, however many rooms it are. */
+  #toTell: Map<string, string> | undefined
   readonly #turn: Turn<UserTypes>
   readonly #deps: UserDeps
   readonly #readAndSend: (refill: Refill) => Promise<void>
@@ -27,12 +29,15 @@ export class Sink implements SinkOf<Effect> {
       case 'post': (this.#turn.block.handOn ??= []).push(effect); return
       case 'ackUplink': this.#ack(effect.nodeId, effect.connectionId, effect.seq, effect.userSeq); return
       case 'settle': this.#deps.settled(effect); return
+      case 'tellMemberships': (this.#toTell ??= new Map()).set(effect.connectionId, effect.nodeId); return
       case 'welcome': {
         this.flush()
         links.toConnection(effect)
         const { nodeId, connectionId, downlinkSeq } = effect
-        const session = sessionAt(this.#turn.state, connectionId)
+        const { state } = this.#turn
+        const session = sessionAt(state, connectionId)
         if (!session) return
+        if (state.memberships.size > 0) tellMemberships(state, nodeId, connectionId, links)
         const refill = refillOf(session, nodeId, connectionId, downlinkSeq, this.#deps.resumeBytesMax)
         if (refill.unread.length > 0) this.rest = () => this.#readAndSend(refill)
         else send(refill, links)
@@ -44,8 +49,13 @@ export class Sink implements SinkOf<Effect> {
     }
   }
 
-  /** Sends the ack that is still being collected. */
+  /** Sends what is still being collected. */
   flush (): void {
+    if (this.#toTell) {
+      const { links } = this.#deps
+      for (const [connectionId, nodeId] of this.#toTell) tellMemberships(this.#turn.state, nodeId, connectionId, links)
+      this.#toTell = undefined
+    }
     if (!this.#acks) return
     this.#deps.links.toConnection(this.#acks)
     this.#acks = undefined

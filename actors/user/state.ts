@@ -2,6 +2,7 @@ import type { LoginPolicy } from '../../schemas/facts.js'
 import type { PartId } from '../snapshots.js'
 import type { Bans } from './bans.js'
 import type { CloseConnection } from './effects.js'
+import type { Memberships } from './memberships.js'
 import { Messages, type OutboxMessage } from './messages.js'
 import type { SavedNumbers } from './rebuilt.js'
 import { Requests } from '../requests.js'
@@ -33,6 +34,11 @@ export interface UserState {
   /** What keeps the user out. At most `bansMax`. */
   readonly bans: Bans
   bansChanged: boolean
+  /** Rooms that business has the user in. At most `membershipsMax`. */
+  readonly memberships: Memberships
+  /** How often they have changed. */
+  membershipsVersion: number
+  membershipsChanged: boolean
   /** Counts sessions ever begun, so that a late report can't touch a later session of the same device. */
   sessionsBegun: number
   /** Counts connections ever remembered. */
@@ -43,11 +49,12 @@ export interface UserState {
   rebuiltFrom: SavedNumbers | undefined
 }
 
-/** The part of a session, of a connection, of the forgotten sessions and of the bans in a saved state. */
+/** The part of a session, of a connection, of the forgotten sessions, of the bans and of the rooms in a saved state. */
 export const sessionPart = (ordinal: number): PartId => `s${ordinal}`
 export const connectionPart = (ordinal: number): PartId => `c${ordinal}`
 export const forgottenPart: PartId = 'f0'
 export const bansPart: PartId = 'b0'
+export const membershipsPart: PartId = 'o0'
 
 /** One device's stay over time, which outlives its connections. */
 export interface Session {
@@ -153,6 +160,9 @@ export function newUser (): UserState {
     forgottenChanged: false,
     bans: new Map(),
     bansChanged: false,
+    memberships: new Map(),
+    membershipsVersion: 0,
+    membershipsChanged: false,
     sessionsBegun: 0,
     connectionsBegun: 0,
     gone,

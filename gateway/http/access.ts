@@ -28,7 +28,9 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'GET /v1/connect': 'public',
   'GET /v1/ip-config': 'public',
 
+  'DELETE /v1/users/:userId/rooms/:roomId': 'push',
   'POST /v1/downlinks': 'push',
+  'PUT /v1/users/:userId/rooms/:roomId': 'push',
 
   'GET /metrics': 'read',
   'GET /v1/connections': 'read',
@@ -42,6 +44,7 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'GET /v1/uplinks': 'read',
   'GET /v1/users/:userId/bans': 'read',
   'GET /v1/users/:userId/presence': 'read',
+  'GET /v1/users/:userId/rooms': 'read',
   'GET /v1/users/:userId/state': 'read',
   'GET /v1/users/:userId/trace': 'read',
   'POST /v1/presence': 'read',
@@ -62,10 +65,13 @@ export const accessTable: Readonly<Record<string, Access>> = {
 /** A route that is not here tells of nobody, and is refused to apps. A new one that tells of users belongs here. */
 const reachTable: Readonly<Record<string, Reach>> = {
   'POST /v1/downlinks': 'one-app',
+  'DELETE /v1/users/:userId/rooms/:roomId': 'one-app',
+  'PUT /v1/users/:userId/rooms/:roomId': 'one-app',
   'GET /v1/connections': 'one-app',
   'GET /v1/uplinks': 'one-app',
   'GET /v1/users/:userId/bans': 'one-app',
   'GET /v1/users/:userId/presence': 'one-app',
+  'GET /v1/users/:userId/rooms': 'one-app',
   'GET /v1/users/:userId/state': 'one-app',
   'GET /v1/users/:userId/trace': 'one-app',
   'POST /v1/presence': 'one-app',

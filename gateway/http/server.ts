@@ -33,6 +33,8 @@ import { lagRoutes } from './lag.js'
 import type { LagOptions } from './lag.js'
 import { logRoutes } from './log.js'
 import type { LogOptions } from './log.js'
+import { membershipsRoutes } from './memberships.js'
+import type { MembershipsOptions } from './memberships.js'
 import { nodesRoutes } from './nodes.js'
 import type { NodesOptions } from './nodes.js'
 import { presenceRoutes } from './presence.js'
@@ -63,7 +65,7 @@ import type { UplinksOptions } from './uplinks.js'
 export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
   HealthOptions, OperationsOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,
-  BackupsOptions, BansOptions {
+  BackupsOptions, BansOptions, MembershipsOptions {
   readonly logger: Logger
   /** Whose port it is; that of all by default. */
   readonly side?: Side
@@ -183,6 +185,7 @@ const apiRoutesOfRoles: Partial<Record<Role, Routes>> = {
     await presenceRoutes(app, deps)
     await connectionsRoutes(app, deps)
     await bansRoutes(app, deps)
+    await membershipsRoutes(app, deps)
     await traceRoutes(app, deps)
     await stateRoutes(app, deps)
     await redeliveriesRoutes(app, deps)

@@ -10,7 +10,7 @@ import {
 } from '../../schemas/single-object.js'
 import { noReport } from '../../projections/nodes.js'
 import * as streams from '../../schemas/streams.js'
-import { connectionCodec, wholeCodec } from '../../schemas/user-state.js'
+import { connectionCodec, headCodec, wholeCodec } from '../../schemas/user-state.js'
 import { mutate } from './mutations.js'
 import { facts } from './stream-samples.js'
 
@@ -200,6 +200,29 @@ t.test('what was written before there were rooms is in none', async t => {
     [{ ...uplink, userId: userKey('shop', 'u1'), roomId: '' }])
 })
 
+t.test('what was saved of a user before business could put him into rooms has none', async t => {
+  const older = loadSchema('history/head-1')
+  const header = Buffer.alloc(headerBytes)
+  writeHeader(fingerprintOf(older), header, 0)
+  const saved = {
+    offset: 7,
+    userSeq: 3,
+    sessionsBegun: 1,
+    connectionsBegun: 2,
+    messagesBegun: 0,
+    requestsFirst: 0,
+    requestsEnd: 0,
+    sessions: [],
+    connections: [1, 1],
+    messages: [],
+    waiting: [],
+    forgotten: false,
+    bans: true,
+  }
+  const type = avsc.Type.forSchema(older as avsc.Schema, { wrapUnions: true })
+  t.strictSame({ ...headCodec.decode(Buffer.concat([header, type.toBuffer(saved)])) }, { ...saved, memberships: false })
+})
+
 t.test('what was saved of a connection before it said why it ends says nothing of it', async t => {
   const older = loadSchema('history/connection-1')
   const header = Buffer.alloc(headerBytes)
@@ -301,7 +324,7 @@ t.test('a user of an app stays one where another schema than ours has him', asyn
 
 t.test('the parts of saved states are those that are pinned here, or their old form is in schemas/history', async t => {
   const pinned = {
-    head: '2d34bd427dd73bc2',
+    head: 'cb4390476be36758',
     session: '11aa79bae18368eb',
     connection: 'fbfc036510cf7262',
     message: '947ac4c80cd755c0',
@@ -318,7 +341,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     connections: '716892800a589313',
     downlinks: 'bb544574565e11b3',
     'downlinks.rejected': '7f95cbb51a77fce7',
-    ledger: 'e39a850f359c86d0',
+    ledger: '88b212959e0769d1',
     nodes: '8b0cb46dd6d22523',
     posts: '9bf84f814e271ea3',
     rooms: 'a6bc763cef97d401',

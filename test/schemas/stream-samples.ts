@@ -79,6 +79,8 @@ export const facts: Fact[] = [
   { type: 'UserBanned', banId: 'b1', deviceId: '', tokenId: 't-ě', untilMs: 1700000000000, reason: 'spam', by: '5f0c9a1b2e' },
   { type: 'BanLifted', banId: 'b1', reason: 'a mistake', by: '5f0c9a1b2e' },
   { type: 'TokenRenewed', connectionId: 'c'.repeat(16), renewal: 1, tokenId: 't-2' },
+  { type: 'RoomGranted', roomId: 'chat:ř', rights: 'rw', requestId: 'g1', by: '5f0c9a1b2e' },
+  { type: 'RoomRevoked', roomId: 'chat:ř', requestId: 'g2', by: '', reason: 'left the company' },
 ]
 
 export const nodeFacts: NodeFact[] = [

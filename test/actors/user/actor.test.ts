@@ -5,7 +5,7 @@ import type { StateChanges } from '../../../actors/snapshots.js'
 import { newUser } from '../../../actors/user/state.js'
 import type { Fact } from '../../../schemas/facts.js'
 import { of, poison } from '../given.js'
-import { closed, opened, reported, requested, uplink } from './history.js'
+import { closed, granted, opened, reported, requested, revoked, uplink } from './history.js'
 import { givenUser, type GivenUser, storeOf } from './given-user.js'
 import { SavedParts } from './saved-parts.js'
 
@@ -179,6 +179,21 @@ t.test('A resync', async t => {
     await user.fold(closed('c1'), opened('c2'))
     await ask(user, 'c2')
     t.strictSame(welcomes, [true, true])
+  })
+  t.test('brings the rooms that business has the user in, behind a welcome and whenever it asks', async t => {
+    const user = givenUser(t)
+    await user.fold(granted('g1', 'chat'), opened('c1'), opened('c2', { deviceId: 'pad' }))
+    t.strictSame(user.sent.splice(0).filter(sent => sent.endsWith('c2')), ['memberships c2'])
+    await user.tell({ ...question, welcomed: false, uplinkSeq: 0, downlinkSeq: 0 })
+    t.strictSame(user.sent.splice(0), ['welcome c1 up 0 down 0..0', 'memberships c1'])
+    await user.tell({ ...question, uplinkSeq: 0, downlinkSeq: 0 })
+    t.strictSame(user.sent.splice(0), ['memberships c1'])
+    await user.fold(granted('g2', 'a'), granted('g3', 'b'), revoked('g4', 'a'))
+    t.strictSame(user.sent.splice(0), ['memberships c1', 'memberships c2'], 'once, whatever came in one block')
+    await user.fold(revoked('g5', 'b'), revoked('g6', 'chat'))
+    user.sent.length = 0
+    await user.tell({ ...question, uplinkSeq: 0, downlinkSeq: 0 })
+    t.strictSame(user.sent.splice(0), ['memberships c1'], 'also that there are none any more')
   })
   t.test('brings acks and downlinks above what the connection has', async t => {
     const user = givenUser(t)

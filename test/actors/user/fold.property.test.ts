@@ -7,8 +7,8 @@ import { fold } from '../../../actors/user/fold.js'
 import { newUser, outboxMax, type UserState } from '../../../actors/user/state.js'
 import type { Entry, Fact } from '../../../schemas/facts.js'
 import {
-  at, banned, closed, kicked, lifted, opened, redelivered, refused, renewed, reported, requested, shortly, skipped,
-  uplink,
+  at, banned, closed, granted, kicked, lifted, opened, redelivered, refused, renewed, reported, requested, revoked,
+  shortly, skipped, uplink,
 } from './history.js'
 import { assertAlike, restored } from './saved-parts.js'
 import { holds, policy, story } from './stories.js'
@@ -89,6 +89,9 @@ t.test('The fold', async t => {
       .map(([banId, fields]) => banned(banId, fields)),
     id('b').map(lifted),
     fc.tuple(id('c'), fc.nat({ max: 3 }), id('t')).map(fields => renewed(...fields)))
+  const anyRoom: fc.Arbitrary<Fact> = fc.oneof(
+    fc.tuple(id('g'), id('r'), fc.constantFrom('r' as const, 'w' as const, 'rw' as const)).map(fields => granted(...fields)),
+    fc.tuple(id('g'), id('r')).map(fields => revoked(...fields)))
   const anyFact: fc.Arbitrary<Fact> = fc.oneof(
     fc.tuple(id('c'), fc.record({
       tokenId: id('t'),
@@ -113,7 +116,8 @@ t.test('The fold', async t => {
     fc.tuple(id('m'), id('k'), id('d')).map(names => redelivered(...names)),
     fc.tuple(id('c'), seq).map(([connectionId, fromSeq]) => refused(connectionId, fromSeq)),
     fc.tuple(id('k'), id('c')).map(([requestId, connectionId]) => kicked(requestId, connectionId)),
-    anyBan)
+    anyBan,
+    anyRoom)
   const anyEntry = fc.tuple(fc.integer({ min: -10, max: 1_000 }), anyFact).map(([atMs, fact]) => at(atMs, fact))
 
   t.test('takes any fact in any state, and every state can be saved', async () => {
@@ -152,6 +156,29 @@ t.test('The fold', async t => {
       assert.deepEqual([...twice.state.bans], [...through.state.bans])
       assert.deepEqual(tokens(twice.state), tokens(through.state))
     }, 500)
+  })
+  t.test('keeps rooms through a save anywhere, and alike where entries of them come once more, later', async () => {
+    // Of many ids, so that some are the first of theirs.
+    const name = fc.nat({ max: 400 }).map(i => `g${i}`)
+    const room = fc.oneof(
+      fc.tuple(name, id('r')).map(fields => granted(...fields)), fc.tuple(name, id('r')).map(fields => revoked(...fields)))
+    const entry = fc.tuple(fc.integer({ min: 0, max: 1_000 }), fc.oneof({ weight: 2, arbitrary: room }, anyFact))
+      .map(([atMs, fact]) => at(atMs, fact))
+    const places = fc.tuple(fc.nat(), fc.integer({ min: 1, max: 20 }), fc.nat())
+    holds(fc.tuple(fc.array(entry, { minLength: 1, maxLength: 200, size: 'max' }), places), ([entries, [from, length, to]]) => {
+      const place = from % (entries.length + 1)
+      const through = folded(entries)
+      const first = folded(entries.slice(0, place))
+      const second = folded(entries.slice(place), restored(first.state))
+      assertAlike(second.state, through.state)
+      const start = from % entries.length
+      const block = entries.slice(start, start + length)
+      const late = Math.min(entries.length, start + block.length + to % (entries.length - start))
+      const repeated = block.filter(({ fact }) => fact.type === 'RoomGranted' || fact.type === 'RoomRevoked')
+      const twice = folded([...entries.slice(0, late), ...repeated, ...entries.slice(late)])
+      assert.deepEqual([...twice.state.memberships], [...through.state.memberships])
+      assert.equal(twice.state.membershipsVersion, through.state.membershipsVersion)
+    }, 300)
   })
   t.test('keeps its bounds when connections and devices come without end', async () => {
     const many = fc.array(fc.tuple(fc.nat({ max: 90 }), fc.nat({ max: 2 }), policy), { minLength: 300, maxLength: 400 })

@@ -1,9 +1,10 @@
 import t from 'tap'
 import { bansMax } from '../../../actors/user/bans.js'
-import { outboxMax, sessionsMax } from '../../../actors/user/state.js'
+import { membershipsMax } from '../../../actors/user/memberships.js'
+import { outboxMax, sessionsMax, type UserState } from '../../../actors/user/state.js'
 import {
-  at, banned, closed, effectsOf, given, kicked, lifted, minute, opened, redelivered, renewed, reported, requested,
-  skipped, uplink,
+  at, banned, closed, effectsOf, given, granted, kicked, lifted, minute, opened, redelivered, renewed, reported,
+  requested, revoked, skipped, uplink,
 } from './history.js'
 
 t.test('UplinkReceived', async t => {
@@ -320,6 +321,44 @@ t.test('UserBanned', async t => {
     }
     t.strictSame([...state.bans.keys()].slice(0, 3), ['user', 'device', 't2'])
     t.equal(state.bans.size, bansMax)
+  })
+})
+
+t.test('RoomGranted', async t => {
+  const roomsOf = ({ memberships }: UserState) =>
+    Array.from(memberships.values(), ({ roomId, rights }) => `${roomId} ${rights}`)
+
+  t.test('keeps the room until it is revoked, and tells open connections of each change', async t => {
+    const state = given(opened('c1'), opened('c2', { deviceId: 'pad' }), opened('c3', { deviceId: 'tv' }), closed('c3'))
+    t.strictSame(effectsOf(state, granted('g1', 'chat')), ['rooms c1', 'rooms c2'])
+    t.strictSame(effectsOf(state, at(5_000, granted('g2', 'news', 'r'))), ['rooms c1', 'rooms c2'])
+    t.strictSame([...state.memberships.values()][1], { roomId: 'news', rights: 'r', grantedAtMs: 5_000 })
+    t.strictSame(effectsOf(state, granted('g3', 'news')), ['rooms c1', 'rooms c2'])
+    t.strictSame(roomsOf(state), ['chat rw', 'news rw'])
+    t.strictSame(effectsOf(state, revoked('g4', 'chat')), ['rooms c1', 'rooms c2'])
+    t.strictSame(roomsOf(state), ['news rw'])
+    t.equal(state.membershipsVersion, 4)
+  })
+  t.test('of what he has, and the end of what he has not, change nothing', async t => {
+    const state = given(opened('c1'), granted('g1', 'chat'))
+    t.strictSame(effectsOf(state, granted('g2', 'chat')), [])
+    t.strictSame(effectsOf(state, revoked('g3', 'news')), [])
+    t.equal(state.membershipsVersion, 1)
+  })
+  t.test('that is repeated late undoes nothing that came since, nor does an end', async t => {
+    const state = given(granted('g1', 'chat'), revoked('g2', 'chat'))
+    effectsOf(state, granted('g1', 'chat'))
+    t.strictSame(roomsOf(state), [])
+    effectsOf(state, granted('g3', 'chat', 'r'))
+    effectsOf(state, revoked('g2', 'chat'))
+    t.strictSame(roomsOf(state), ['chat r'])
+  })
+  t.test('past the bound takes the place of the one granted first', async t => {
+    const state = given()
+    for (let i = 0; i <= membershipsMax; i++) effectsOf(state, granted(`g${i}`, `room ${i}`))
+    t.equal(state.memberships.size, membershipsMax)
+    t.notOk(state.memberships.has('room 0'))
+    t.ok(state.memberships.has(`room ${membershipsMax}`))
   })
 })
 

@@ -2,7 +2,8 @@ import type { Effect } from '../../../actors/user/effects.js'
 import { fold } from '../../../actors/user/fold.js'
 import { newUser, type UserState } from '../../../actors/user/state.js'
 import type {
-  BanLifted, DownlinkRedelivered, Entry, Fact, KickRequested, TokenRenewed, UserBanned,
+  BanLifted, DownlinkRedelivered, Entry, Fact, KickRequested, RoomGranted, RoomRevoked, RoomRights, TokenRenewed,
+  UserBanned,
 } from '../../../schemas/facts.js'
 import { minute } from '../../facts.js'
 
@@ -36,6 +37,14 @@ export function banned (banId: string, more: Partial<UserBanned> = {}): UserBann
 
 export function lifted (banId: string): BanLifted {
   return { type: 'BanLifted', banId, reason: '', by: '' }
+}
+
+export function granted (requestId: string, roomId: string, rights: RoomRights = 'rw'): RoomGranted {
+  return { type: 'RoomGranted', roomId, rights, requestId, by: '' }
+}
+
+export function revoked (requestId: string, roomId: string): RoomRevoked {
+  return { type: 'RoomRevoked', roomId, requestId, by: '', reason: '' }
 }
 
 export function renewed (connectionId: string, renewal: number, tokenId: string): TokenRenewed {
@@ -90,6 +99,7 @@ export function shortly (effect: Effect): string {
     case 'ackUplink': return `ack ${effect.connectionId} ${effect.seq}=${effect.userSeq}`
     case 'refuseUplink': return `refuse ${effect.connectionId} ${effect.code} expected ${effect.expectedSeq}`
     case 'deliver': return `deliver ${effect.connectionId} ${effect.seq} ${effect.downlink.messageId}`
+    case 'tellMemberships': return `rooms ${effect.connectionId}`
     case 'closeConnection': return `close ${effect.connectionId} ${effect.code}`
     case 'publishUplink': return `publish ${effect.uplink.deviceId} ${effect.uplink.seq}=${effect.uplink.userSeq}`
     case 'post': return `post ${effect.fact.roomId} ${effect.fact.seq}=${effect.userSeq}`

@@ -3,7 +3,7 @@ import { changesOf, partsOf, stateOf, unsavable } from '../../../actors/user/par
 import { outboxMax, sessionsMax, type UserState } from '../../../actors/user/state.js'
 import { headCodec } from '../../../schemas/user-state.js'
 import type { Fact } from '../../../schemas/facts.js'
-import { at, closed, effectsOf, given, kicked, minute, opened, reported, requested, skipped, uplink } from './history.js'
+import { at, closed, effectsOf, given, granted, kicked, minute, opened, reported, requested, revoked, skipped, uplink } from './history.js'
 import { assertAlike, SavedParts } from './saved-parts.js'
 
 const day = 1_440 * minute
@@ -43,6 +43,18 @@ t.test('What a checkpoint writes', async t => {
     save(few, alone)
     save(many, owner)
     t.ok(many.bytes <= 1.5 * few.bytes, `${many.bytes} bytes, and ${few.bytes} with nothing waiting`)
+  })
+  t.test('has the rooms of a user where these have changed, and the last of their numbers for ever', async t => {
+    const state = given(opened('c1'), granted('g1', 'chat'), granted('g2', 'news', 'r'))
+    const saved = save(new SavedParts(), state)
+    t.ok(saved.written.has('o0'))
+    effectsOf(state, uplink('c1', 1))
+    t.notOk(save(saved, state).written.has('o0'))
+    effectsOf(state, revoked('g3', 'chat'))
+    effectsOf(state, revoked('g4', 'news'))
+    assertAlike(save(saved, state).load(), state)
+    t.match(saved.load(), { membershipsVersion: 4 }, 'so that what is told late is known as such')
+    t.equal(saved.strays().length, 0)
   })
   t.test('of 64 devices has each payload once, and goes with what changed', async t => {
     const state = given(...Array.from({ length: sessionsMax }, (_, i) => opened(`c${i}`, { deviceId: `d${i}` })),

@@ -160,6 +160,7 @@ t.test('An event', async t => {
     ],
     ackUplinks: [{ ...told, seq: 1, userSeqs: [1] }, `${same}, open uplinkAck, leaving uplinkAck, ${over}`],
     deliver: [{ ...told, seq: 1, downlink }, `${same}, open downlink, leaving downlink, ${over}`],
+    memberships: [{ ...told, version: 1, rooms: [] }, `${same}, open, leaving, ${over}`],
     signal: [{ ...told, signal: {} }, `${same}, open signal, leaving signal, ${over}`],
     gone: [told, `${same}, ${ends}, ${ends}, ${over}`],
     tokenVerified: [{ identity: identity() }, `${same}, open tokenAccepted, leaving tokenAccepted, ${over}`],

@@ -16,6 +16,7 @@ t.test('The OpenAPI document', async t => {
       'DELETE /v1/bans/{banId}',
       'DELETE /v1/connections/{connectionId}',
       'DELETE /v1/users/{userId}/connections',
+      'DELETE /v1/users/{userId}/rooms/{roomId}',
       'GET /healthz',
       'GET /metrics',
       'GET /readyz',
@@ -32,6 +33,7 @@ t.test('The OpenAPI document', async t => {
       'GET /v1/uplinks',
       'GET /v1/users/{userId}/bans',
       'GET /v1/users/{userId}/presence',
+      'GET /v1/users/{userId}/rooms',
       'GET /v1/users/{userId}/state',
       'GET /v1/users/{userId}/trace',
       'POST /v1/backups',
@@ -40,6 +42,7 @@ t.test('The OpenAPI document', async t => {
       'POST /v1/nodes/{nodeId}/drain',
       'POST /v1/presence',
       'POST /v1/users/{userId}/redeliveries',
+      'PUT /v1/users/{userId}/rooms/{roomId}',
     ])
   })
 
