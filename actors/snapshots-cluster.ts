@@ -148,11 +148,11 @@ export function clusterSnapshots (
       await saved
     },
 
-    savedTo: copy.savedTo,
-    saved: copy.saved,
-    savedParts: copy.savedParts,
-    keys: copy.keys,
-    partIds: copy.partIds,
+    savedTo: partition => copy.savedTo(partition),
+    saved: (partition, userId, partsOf) => copy.saved(partition, userId, partsOf),
+    savedParts: (partition, userId, ids) => copy.savedParts(partition, userId, ids),
+    keys: partition => copy.keys(partition),
+    partIds: (partition, userIds) => copy.partIds(partition, userIds),
 
     async replace (partition, checkpoint, states) {
       const home = await SnapshotsHome.open(changelog, partition, identity)

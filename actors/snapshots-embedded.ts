@@ -52,7 +52,7 @@ export function embeddedSnapshots (store: Store, of: StatesOf = 'users'): Rebuil
   function checkpointOf (partition: number): number {
     let next = checkpoints.get(partition)
     if (next === undefined) {
-      next = (store.env.getBinary(checkpointKey(partition, of)) as Buffer | undefined)?.readUIntBE(0, 6) ?? 0
+      next = store.env.getBinary(checkpointKey(partition, of))?.readUIntBE(0, 6) ?? 0
       checkpoints.set(partition, next)
     }
     return next
@@ -109,7 +109,7 @@ export function embeddedSnapshots (store: Store, of: StatesOf = 'users'): Rebuil
 
   function find (partition: number, userId: string, partsOf: PartsOf): LoadedState | undefined {
     const waiting = waits(partition, userId)
-    const head = waiting ? waiting.head : store.env.getBinary(snapshotKey(partition, userId, of)) as Buffer | undefined
+    const head = waiting ? waiting.head : store.env.getBinary(snapshotKey(partition, userId, of))
     if (!head) return undefined
     const wanted = partsOf(head)
     const parts = pick(partition, userId, waiting, wanted)
@@ -121,7 +121,7 @@ export function embeddedSnapshots (store: Store, of: StatesOf = 'users'): Rebuil
   function pick (
     partition: number, userId: string, waiting: Waiting | undefined, ids: readonly PartId[]
   ): Map<PartId, Buffer> {
-    const stored = (id: PartId) => store.env.getBinary(snapshotPartKey(partition, userId, id, of)) as Buffer | undefined
+    const stored = (id: PartId) => store.env.getBinary(snapshotPartKey(partition, userId, id, of))
     return pickParts(ids, waiting, stored)
   }
 

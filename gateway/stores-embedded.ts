@@ -6,7 +6,7 @@ import type { RebuildableSnapshots } from '../actors/snapshots.js'
 import { backUp } from '../ledger/embedded/backup.js'
 import { embeddedLog } from '../ledger/embedded/log.js'
 import type { Retention } from '../ledger/embedded/retention.js'
-import { openStore } from '../ledger/embedded/store.js'
+import { openStore, type Store } from '../ledger/embedded/store.js'
 import { streams } from '../ledger/streams.js'
 import { embeddedTables } from '../projections/tables/embedded.js'
 import type { Tables } from '../projections/tables/tables.js'
@@ -26,6 +26,14 @@ const slowMs = 2_000
  */
 export async function openEmbeddedStores (config: Config, logger: Logger): Promise<Stores> {
   const store = await openStore({ directory: config.dataDir, neighbours: secretFiles(config.dataDir) })
+  return {
+    ...await embeddedStores(store, config, logger),
+    backUp: (directory, options) => backUp({ env: store.env, path: config.dataDir }, directory, options),
+  }
+}
+
+/** @param store closed with them, and where they can't be opened */
+export async function embeddedStores (store: Store, config: Config, logger: Logger): Promise<Stores> {
   try {
     const snapshots = embeddedSnapshots(store)
     const roomSnapshots = embeddedSnapshots(store, 'rooms')
@@ -53,7 +61,6 @@ export async function openEmbeddedStores (config: Config, logger: Logger): Promi
       links: localLinks(),
       shared: false,
       bytesMax,
-      backUp: (directory, options) => backUp({ env: store.env, path: config.dataDir }, directory, options),
       standing: () => [],
       logAway: () => '',
       usersAway: () => '',

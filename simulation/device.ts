@@ -70,17 +70,25 @@ export class Device {
         getToken: () => tokenOf(userId, jwtSecret),
         storage: this.#disk.storage(host),
       })
-      client.on('connected', () => { this.isConnected = this.hasConnected = true })
+      client.on('connected', () => {
+        this.isConnected = this.hasConnected = true
+        this.#trace('connected')
+      })
       client.on('disconnected', ({ code, reason, willReconnect }) => {
         this.isConnected = false
+        this.#trace(`disconnected ${code}`)
         if (!willReconnect) this.complaints.push(`ended with ${code}: ${reason}`)
       })
-      client.on('missed', ({ count }) => { run.missed += count })
+      client.on('missed', ({ count }) => {
+        run.missed += count
+        this.#trace(`missed ${count}`)
+      })
       client.on('storageFailed', ({ error }) => { this.complaints.push(`its storage failed: ${String(error)}`) })
       client.on('callbackFailed', ({ callback, error }) => { this.complaints.push(`${callback}: ${String(error)}`) })
       client.on('downlink', async ({ messageId }) => {
         await new Promise(resolve => setTimeout(resolve, host.random.between(0, 30)))
         run.seen.push(messageId)
+        this.#trace(`downlink ${messageId}`)
       })
       client.connect()
       this.#sendOn(host, client)
@@ -97,11 +105,17 @@ export class Device {
     })
   }
 
+  /** Under the names of frames. */
+  #trace (what: string): void { this.world.trace.add(`${this.world.nowUs} ${this.name} ${what}`) }
+
   #send (client: Client): void {
     const payload = `${this.name} ${++this.#count}`
     this.sent.set(payload, undefined)
     client.send(payload).then(
-      ({ seq, userSeq }) => { this.sent.set(payload, { seq, userSeq: userSeq ?? undefined }) },
+      ({ seq, userSeq }) => {
+        this.sent.set(payload, { seq, userSeq: userSeq ?? undefined })
+        this.#trace(`uplinkAck ${seq}`)
+      },
       err => { this.complaints.push(`send of ${payload}: ${String(err)}`) })
   }
 }

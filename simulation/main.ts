@@ -3,7 +3,7 @@ import { cpuSeconds, network, world } from './preload.js'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { FaultName } from './faults.js'
-import type { Outcome } from './simulate.js'
+import type { Outcome, PlannedStores } from './simulate.js'
 import { Trace } from './trace.js'
 
 const usage = `Usage: npm run simulate -- [options]
@@ -11,9 +11,10 @@ const usage = `Usage: npm run simulate -- [options]
   --seed N          1 by default; the same seed does the same
   --count N         so many seeds from that one on, one after the other; 1 by default
   --minutes N       of virtual time with traffic, 2 by default
-  --nodes N         3 by default
+  --stores KIND     cluster by default; embedded: one node on a disk of its own; drawn: one of both, by the seed
+  --nodes N         3 by default, of a cluster
   --devices N       10 by default, two of each user
-  --faults LIST     all by default; none; or some of those that --help names
+  --faults LIST     all by default that the stores can have; none; or some of those that --help names
   --fault-every MS  about so long between two faults, 3000 by default
   --trace FILE      writes every event, one a line
   --json            prints each outcome as a JSON object, one a line`
@@ -23,6 +24,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     count: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '2' },
+    stores: { type: 'string', default: 'cluster' },
     nodes: { type: 'string', default: '3' },
     devices: { type: 'string', default: '10' },
     faults: { type: 'string', default: 'all' },
@@ -34,6 +36,7 @@ const { values } = parseArgs({
 })
 
 const { faultNames } = await import('./faults.js')
+const { simulate, plannedStores } = await import('./simulate.js')
 if (values.help) {
   console.log(`${usage}\n\nFaults: ${faultNames.join(', ')}`)
   process.exit()
@@ -42,6 +45,7 @@ if (values.help) {
 const plan = {
   seed: integer('seed', 0),
   minutes: number('minutes'),
+  stores: storesOf(values.stores),
   nodes: integer('nodes', 1),
   devices: integer('devices', 1),
   faults: faultsOf(values.faults),
@@ -51,7 +55,6 @@ const plan = {
 const count = integer('count', 1)
 const file = values.trace === undefined ? undefined : openSync(values.trace, 'w')
 const write = file === undefined ? undefined : (line: string) => { writeSync(file, `${line}\n`) }
-const { simulate } = await import('./simulate.js')
 let broken = 0
 for (let seed = plan.seed; seed < plan.seed + count; seed++) {
   const began = cpuSeconds()
@@ -92,6 +95,11 @@ function integer (name: keyof typeof values, min: number): number {
   const value = number(name)
   if (!Number.isSafeInteger(value) || value < min) fail(`--${name}: got ${value}, want an integer from ${min} on`)
   return value
+}
+
+function storesOf (name: string): PlannedStores {
+  if (!(plannedStores as readonly string[]).includes(name)) fail(`--stores: got ${name}, want ${plannedStores.join(' or ')}`)
+  return name as PlannedStores
 }
 
 function faultsOf (list: string): FaultName[] {

@@ -35,6 +35,7 @@ async function runAll (): Promise<void> {
   const first = Number(values.from)
   const end = first + Number(values.count)
   const shape: Shape = {
+    stores: 'drawn',
     minutes: Number(values.minutes),
     nodes: Number(values.nodes),
     devices: Number(values.devices),

@@ -3,7 +3,7 @@ import { readConfig } from '../gateway/config.js'
 import { type OpenStores, type RunningNode, startNode } from '../gateway/main.js'
 import type { Environment } from '../gateway/setting.js'
 import type { Network } from './network.js'
-import type { SharedStores } from './stores/stores.js'
+import type { SimulatedStores } from './stores/stores.js'
 import type { Host, World } from './world.js'
 
 export const ports = { http: 8080, tcp: 9100 }
@@ -35,7 +35,7 @@ export class SimulatedNode {
   #isOff = false
 
   constructor (
-    readonly world: World, readonly network: Network, readonly stores: SharedStores, readonly options: NodeOptions
+    readonly world: World, readonly network: Network, readonly stores: SimulatedStores, readonly options: NodeOptions
   ) {
     this.host = this.#boot()
   }
@@ -90,8 +90,7 @@ export class SimulatedNode {
       this.#startLater()
     }
     host.later(0, 'boots', () => {
-      const failed = (what: string, err: Error, fields: object): void => { logger.error({ err, ...fields }, what) }
-      const open: OpenStores = (config, _logger, health) => this.stores.open(config, host, health, failed)
+      const open: OpenStores = (config, logger, health) => this.stores.open(config, host, logger, health)
       startNode(config, logger, fatal, open).then(
         running => { if (this.host === host) this.running = running }, fatal)
     })
@@ -101,6 +100,7 @@ export class SimulatedNode {
   #end (silently: boolean): void {
     this.running = undefined
     this.host.crash()
+    this.stores.ended(silently)
     this.network.vanish(this.host, silently)
   }
 

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { FaultName } from './faults.js'
-import type { Outcome } from './simulate.js'
+import type { Outcome, PlannedStores } from './simulate.js'
 
 const program = fileURLToPath(new URL('main.js', import.meta.url))
 
@@ -16,6 +16,7 @@ const stderrMax = 10_000
 
 /** What a world is like, but for its seed. */
 export interface Shape {
+  readonly stores: PlannedStores
   readonly minutes: number
   readonly nodes: number
   readonly devices: number
@@ -30,8 +31,8 @@ export interface ProcessOptions {
 }
 
 /** As options of `npm run simulate`. */
-export function optionsOf (seed: number, { minutes, nodes, devices, faultEveryMs, faults }: Shape): string[] {
-  const all = { seed, minutes, nodes, devices, 'fault-every': faultEveryMs, faults: faults.join() || 'none' }
+export function optionsOf (seed: number, { stores, minutes, nodes, devices, faultEveryMs, faults }: Shape): string[] {
+  const all = { seed, stores, minutes, nodes, devices, 'fault-every': faultEveryMs, faults: faults.join() || 'none' }
   return Object.entries(all).flatMap(([name, value]) => [`--${name}`, String(value)])
 }
 

@@ -1,23 +1,22 @@
+import type { EventLog } from '../ledger/log.js'
 import { ledger } from '../schemas/streams.js'
 import { presence } from '../projections/presence.js'
 import { routing } from '../projections/routing.js'
 import { Runner } from '../projections/runner.js'
 import type { RebuildableTables, TableName } from '../projections/tables/tables.js'
 import { isIndexRow } from '../projections/tables/route-index.js'
-import { Channel, noStoreTrouble, type SharedStore } from './stores/channel.js'
-import type { SimulatedLog } from './stores/log.js'
-import { SimulatedTables, TableStore } from './stores/tables.js'
 import type { Turns } from './world.js'
 
 /** What follows from the ledger, and what of that is not kept by `connections`. */
 const tables: readonly TableName[] = ['presence', 'routing']
 
-/** @returns where tables that were kept while things went wrong are not what the whole ledger makes of empty ones */
+/**
+ * @param fresh empty
+ * @returns where tables that were kept while things went wrong are not what the whole ledger makes of empty ones
+ */
 export async function tableFaults (
-  log: SimulatedLog, live: RebuildableTables, store: SharedStore, turns: Turns
+  log: EventLog, live: RebuildableTables, fresh: RebuildableTables, turns: Turns
 ): Promise<string[]> {
-  const calm = { ...store, trouble: noStoreTrouble }
-  const fresh = new SimulatedTables(new TableStore(calm), new Channel(calm, turns, 'rebuild'))
   const faults: string[] = []
   const runner = await Runner.start({
     log,

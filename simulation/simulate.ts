@@ -3,26 +3,34 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { newConnectionId } from '../actors/connection/connection.js'
 import { audit, type Books, type Violation } from '../evidence/audit.js'
+import type { EventLog } from '../ledger/log.js'
+import type { RebuildableTables } from '../projections/tables/tables.js'
 import { uplinks } from '../schemas/streams.js'
 import { Device } from './device.js'
-import { type FaultName, haveFaults } from './faults.js'
+import { EmbeddedStores } from './embedded/stores.js'
+import { type FaultName, faultsIn, haveFaults } from './faults.js'
 import { judge, type Published } from './judge.js'
 import type { Network } from './network.js'
 import { ports, SimulatedNode } from './node.js'
 import { Random } from './random.js'
 import { tableFaults } from './rebuilt.js'
 import { Service } from './service.js'
-import { Channel } from './stores/channel.js'
-import { SimulatedLog } from './stores/log.js'
-import { SharedStores } from './stores/stores.js'
-import { SimulatedTables } from './stores/tables.js'
+import { Channel, noStoreTrouble, type SharedStore } from './stores/channel.js'
+import { SharedStores, type SimulatedStores } from './stores/stores.js'
+import { SimulatedTables, TableStore } from './stores/tables.js'
 import type { Trace } from './trace.js'
 import type { Host, World } from './world.js'
+
+/** A cluster's stores; one node's, on a disk of its own; or one of both, as the seed says. */
+export const plannedStores = ['cluster', 'embedded', 'drawn'] as const
+export type PlannedStores = typeof plannedStores[number]
 
 export interface Plan {
   readonly seed: number
   /** Of virtual time in which there is traffic; faults end a quarter of a minute before. */
   readonly minutes: number
+  readonly stores: PlannedStores
+  /** Of a cluster. */
   readonly nodes: number
   readonly devices: number
   readonly faults: readonly FaultName[]
@@ -89,6 +97,10 @@ function drawConnectionIds ({ outside: { random } }: World): void {
   for (const { drawn } = random; random.drawn === drawn;) newConnectionId()
 }
 
+function isOneNode ({ stores, seed }: Plan): boolean {
+  return stores === 'embedded' || (stores === 'drawn' && new Random(seed, 'stores').chance(0.25))
+}
+
 /** What an answer of `/readyz` is not well with. */
 function reasonsOf (answer: string): string {
   const [, json] = /^503 (.*)/s.exec(answer) ?? []
@@ -98,7 +110,7 @@ function reasonsOf (answer: string): string {
 }
 
 class Run {
-  readonly #stores: SharedStores
+  readonly #stores: SimulatedStores
   readonly #nodes: SimulatedNode[]
   readonly #devices: Device[]
   readonly #service: Service
@@ -109,21 +121,26 @@ class Run {
     readonly violations: string[]
   ) {
     const { seed } = plan
-    this.#stores = new SharedStores({
-      turns: world.outside,
-      seed,
-      nowMs: () => world.nowMs,
-      wallMs: () => world.wallMsOf(world.outside),
-      partitions,
-      sessionMs: 6_000,
-    })
-    this.#nodes = Array.from({ length: plan.nodes }, (_, i) => new SimulatedNode(world, network, this.#stores, {
+    const turns = world.outside
+    const isEmbedded = isOneNode(plan)
+    this.#stores = isEmbedded
+      ? new EmbeddedStores({ turns, seed })
+      : new SharedStores({
+        turns,
+        seed,
+        nowMs: () => world.nowMs,
+        wallMs: () => world.wallMsOf(turns),
+        partitions,
+        sessionMs: 6_000,
+      })
+    const stores = this.#stores
+    const nodes = isEmbedded ? 1 : plan.nodes
+    this.#nodes = Array.from({ length: nodes }, (_, i) => new SimulatedNode(world, network, stores, {
       id: `n${i + 1}`,
       address: `10.0.0.${i + 1}`,
       dataDir: join(dataDir, `n${i + 1}`),
       environment: {
-        KAFKA_BROKERS: '10.2.0.1:9092',
-        REDIS_URL: 'redis://10.2.0.2',
+        ...stores.environment,
         LEDGERLINE_PARTITIONS: String(partitions),
         LEDGERLINE_JWT_SECRET: jwtSecret,
         LEDGERLINE_API_KEYS: apiKey,
@@ -156,9 +173,9 @@ class Run {
       const own = this.#devices.filter(({ options }) => options.userId === userId)
       this.#service.serve(userId, () => own.every(({ hasConnected }) => hasConnected))
     }
-    const victims = { world, network, stores: this.#stores, nodes: this.#nodes, devices: this.#devices }
+    const possible = faultsIn({ world, network, nodes: this.#nodes, devices: this.#devices }, this.#stores, plan.faults)
     const faults = haveFaults(
-      victims, new Random(plan.seed, 'faults'), plan.faults, plan.faultEveryMs, Math.max(0, busyMs - quietMs))
+      world, possible, new Random(plan.seed, 'faults'), plan.faultEveryMs, Math.max(0, busyMs - quietMs))
     await world.run(busyMs)
     for (const device of this.#devices) device.isQuiet = true
     this.#service.isQuiet = true
@@ -168,9 +185,9 @@ class Run {
     const books = await this.#audit()
     const published = await this.#inWorld(log => this.#published(log))
     violations.push(...judge(this.#devices, this.#service, published ?? []))
-    const { tables, redis } = this.#stores
-    violations.push(...await this.#inWorld(async (log, host) =>
-      await tableFaults(log, new SimulatedTables(tables, new Channel(redis, host, 'auditor')), redis, host)) ?? [])
+    violations.push(...await this.#inWorld(async (log, tables, host) =>
+      await tableFaults(log, tables, this.#emptyTables(host), host)) ?? [])
+    violations.push(...this.#stores.complaints)
     for (const { options: { id, address } } of this.#nodes) {
       const ready = async (): Promise<string> =>
         await this.#inWorld(() => this.#service.get({ address, port: ports.http }, '/readyz')) ?? 'no answer'
@@ -216,7 +233,8 @@ class Run {
     let books: Books | undefined
     const isDone = await this.#until(auditWithinMs, async () => {
       found.splice(0)
-      books = await this.#inWorld(log => audit(log, { exact: false, violation: each => { found.push(each) } }))
+      const violation = (each: Violation): void => { found.push(each) }
+      books = await this.#inWorld(log => audit(log, { exact: this.#stores.isExact, violation }))
       return books !== undefined && this.#openItems(books) === undefined
     })
     if (!isDone) this.violations.push(`the books: ${books ? this.#openItems(books) : 'could not be read'}`)
@@ -234,7 +252,7 @@ class Run {
     return undefined
   }
 
-  async #published (log: SimulatedLog): Promise<Published[]> {
+  async #published (log: EventLog): Promise<Published[]> {
     const all: Published[] = []
     for (let partition = 0; partition < partitions; partition++) {
       for await (const { items } of log.read(uplinks, partition, { from: 0n })) {
@@ -245,19 +263,33 @@ class Run {
   }
 
   /** Work of a host that looks at the log from outside, while the world goes on. */
-  async #inWorld<T> (work: (log: SimulatedLog, host: Host) => Promise<T>): Promise<T | undefined> {
+  async #inWorld<T> (
+    work: (log: EventLog, tables: RebuildableTables, host: Host) => Promise<T>
+  ): Promise<T | undefined> {
     const { world } = this
     const host = world.host('auditor', '10.4.0.1')
-    const log = new SimulatedLog({ broker: this.#stores.broker, turns: host, nodeName: 'auditor', followerFailed () {} })
     let outcome: { readonly value: T | undefined } | undefined
     host.later(0, 'looks at the log', () => {
-      work(log, host).then(value => { outcome = { value } }, (err: Error) => {
+      const looking = this.#stores.look(host, (log, tables) => work(log, tables, host))
+      looking.then(value => { outcome = { value } }, (err: Error) => {
         this.violations.push(`the log could not be read: ${err.message}`)
         outcome = { value: undefined }
       })
     })
     await this.#until(auditWithinMs, () => outcome !== undefined)
     return outcome?.value
+  }
+
+  #emptyTables (host: Host): RebuildableTables {
+    const { world, plan: { seed } } = this
+    const store: SharedStore = {
+      turns: world.outside,
+      random: new Random(seed, 'rebuild'),
+      nowMs: () => world.nowMs,
+      trouble: noStoreTrouble,
+      cutOff: new Set(),
+    }
+    return new SimulatedTables(new TableStore(store), new Channel(store, host, 'rebuild'))
   }
 
   async #until (withinMs: number, condition: () => boolean | Promise<boolean>): Promise<boolean> {

@@ -14,6 +14,10 @@ export interface Line {
   readonly nodeEpoch: number
   readonly openedAtMs: number
   readonly opened: Place
+  /** What its client had processed before. */
+  readonly downlinkSeq: number
+  /** A connection of the same epoch of its node was closed before, for the end of that. */
+  readonly afterLost: Lost | undefined
   /** What the ledger tells of it so far. */
   readonly counts: LedgerCounts
 }
@@ -27,14 +31,21 @@ export interface Ended {
   recorded: boolean
 }
 
+/** The first connection that was closed for the end of an epoch of a node. */
+interface Lost {
+  readonly connectionId: string
+  readonly line: Line
+  readonly place: Place
+  /** A connection that opened behind it, and shows that the process lived then. */
+  used: { readonly connectionId: string, readonly place: Place } | undefined
+}
+
 /** Closed connections remembered in a partition, to tell a repeat of an end from one that never began. */
 export const endedMax = 1 << 16
 /** How long those who watch nodes may take to close what an ended one has left, ms. */
 const closingMs = 60_000
 /** A process may open connections for as long after its successor has begun, and before its start is in `nodes`. */
 const replacedMs = 60_000
-/** By how much the clocks of two nodes may differ, ms. */
-export const clocksMs = 60_000
 
 /** The connections of one ledger partition: each opens once and closes once, or is open on a node that lives. */
 export class Lines {
@@ -42,6 +53,8 @@ export class Lines {
   readonly #ended = new Map<string, Ended>()
   /** By node: its newest epoch, and when it first showed. */
   readonly #epochs = new Map<string, { epoch: number, sinceMs: number }>()
+  /** By node and epoch. */
+  readonly #lost = new Map<string, Lost>()
 
   constructor (readonly walk: Walk, readonly lives: NodeLives) {}
 
@@ -62,7 +75,17 @@ export class Lines {
     }
     const counts = new LedgerCounts()
     counts.add(fact)
-    this.#open.set(connectionId, { userId, deviceId, nodeId, nodeEpoch, openedAtMs: atMs, opened: place, counts })
+    this.#open.set(connectionId, {
+      userId,
+      deviceId,
+      nodeId,
+      nodeEpoch,
+      openedAtMs: atMs,
+      opened: place,
+      downlinkSeq: fact.downlinkSeq,
+      afterLost: this.#lost.get(`${nodeId}/${nodeEpoch}`),
+      counts,
+    })
     if (this.walk.inRange(place)) this.walk.books.connections.opened++
     this.#checkEpoch(fact, atMs, place)
   }
@@ -88,7 +111,8 @@ export class Lines {
     this.#remember(connectionId, { atMs, code, place, recorded: false })
     if (line) {
       if (counts) count(books.connections.closed, code)
-      if (code === 'node-lost') this.#checkLost(line, fact, atMs, place)
+      if (code === 'node-lost') this.#closedForNode(connectionId, line, place)
+      else if (fact.told || fact.ackedSeq > line.downlinkSeq) wasUsed(connectionId, line, place)
       return line
     }
     if (wasNeverOpen(fact)) {
@@ -103,7 +127,12 @@ export class Lines {
   }
 
   /** A fact of a connection while it is open. */
-  add (connectionId: string, fact: Entry['fact']): void { this.#open.get(connectionId)?.counts.add(fact) }
+  add (connectionId: string, fact: Entry['fact'], place: Place): void {
+    const line = this.#open.get(connectionId)
+    if (!line) return
+    line.counts.add(fact)
+    if (fact.type === 'DeliveryReported' && fact.ackedSeq > line.downlinkSeq) wasUsed(connectionId, line, place)
+  }
 
   /** A fact of a connection that its user's state does not hold. It may have closed long ago. */
   used ({ userId, fact }: Entry, connectionId: string, place: Place): void {
@@ -137,21 +166,35 @@ export class Lines {
     }
   }
 
+  /**
+   * Judges those who closed connections in a node's place: they know that it has ended, for `nodes` told them. No clock
+   * says whether that is so, for two nodes have two of them; the order of the streams does. An end that they knew of
+   * stands in `nodes` by now. And a connection that opened behind the one they closed was welcomed only once the ledger
+   * had its opening: where its client then acked something, the process lived on. One that was declared lost may do
+   * that, for it may have slept.
+   */
+  async finishLost (): Promise<void> {
+    if (this.#lost.size === 0) return
+    await this.lives.readOn()
+    for (const { connectionId, line: { userId, nodeId, nodeEpoch, opened }, place, used } of this.#lost.values()) {
+      const fate = this.lives.fateOf(nodeId, nodeEpoch)
+      if (fate !== 'living' && (fate !== 'over' || !used)) continue
+      const how = fate === 'living' ? 'has not ended' : `went on: connection ${used!.connectionId} opened in it and was in use`
+      this.walk.report(place, 'lost-on-living-node', `Connection ${connectionId} of user ${userId} was closed for the ` +
+        `end of node ${nodeId}, whose epoch ${nodeEpoch} ${how}.`,
+      [opened, place, ...used ? [used.place] : []].map(each => placeIn(ledger, each)))
+    }
+  }
+
   #remember (connectionId: string, ended: Ended): void {
     this.#ended.set(connectionId, ended)
     if (this.#ended.size > endedMax) this.#ended.delete(this.#ended.keys().next().value!)
   }
 
-  /**
-   * Whoever closes connections in a node's place knows that it has ended. The stream `nodes` may learn of that late,
-   * where it is the next start that tells; but the node must have told nothing more in that epoch.
-   */
-  #checkLost ({ userId, nodeId, nodeEpoch, opened }: Line, fact: ConnectionClosed, atMs: number, place: Place): void {
-    const lastWordAtMs = this.lives.lastWordOf(nodeId, nodeEpoch)
-    if (lastWordAtMs === undefined || lastWordAtMs - atMs <= clocksMs) return
-    this.walk.report(place, 'lost-on-living-node', `Connection ${fact.connectionId} of user ${userId} was closed for the ` +
-      `end of node ${nodeId}, whose epoch ${nodeEpoch} went on for ${lastWordAtMs - atMs} ms.`,
-    [placeIn(ledger, opened), placeIn(ledger, place)])
+  #closedForNode (connectionId: string, line: Line, place: Place): void {
+    const key = `${line.nodeId}/${line.nodeEpoch}`
+    if (this.#lost.has(key) || !this.walk.inRange(place)) return
+    this.#lost.set(key, { connectionId, line, place, used: undefined })
   }
 
   #checkEpoch ({ nodeId, nodeEpoch, connectionId }: ConnectionOpened, atMs: number, place: Place): void {
@@ -164,6 +207,11 @@ export class Lines {
         [placeIn(ledger, place)])
     }
   }
+}
+
+/** The client of the connection has read its `connected`. */
+function wasUsed (connectionId: string, { afterLost }: Line, place: Place): void {
+  if (afterLost) afterLost.used ??= { connectionId, place }
 }
 
 /** The ledger did not take its opening, and nobody was welcomed: an edge tells the end all the same, to be certain. */

@@ -10,11 +10,9 @@ interface Life {
   /** The newest one. */
   epoch: number
   ended: { readonly as: 'lost' | 'stopped', readonly atMs: number } | undefined
-  /** When the node last told something in it, ms since 1970; before it was declared lost, if it was. */
-  readonly lastWords: Map<number, LastWord>
+  /** Those that are known, each with whether it was declared lost. */
+  readonly epochs: Map<number, boolean>
 }
-
-interface LastWord { atMs: number, lost: boolean }
 
 export type Report = (code: ViolationCode, text: string, positions: readonly string[]) => void
 
@@ -22,18 +20,36 @@ export type Report = (code: ViolationCode, text: string, positions: readonly str
 export class NodeLives {
   readonly #lives = new Map<string, Life>()
 
+  readonly #log: AuditedLog
+  readonly #report: Report
+  /** By partition: what is to be read next. */
+  readonly #next: bigint[] = []
+
   static async read (log: AuditedLog, report: Report): Promise<NodeLives> {
-    const lives = new NodeLives()
+    const lives = new NodeLives(log, report)
     for (let partition = 0; partition < log.partitions(nodes); partition++) {
-      const { first } = await log.bounds(nodes, partition)
-      for await (const { offset, items } of log.read(nodes, partition, { from: first })) {
+      lives.#next.push((await log.bounds(nodes, partition)).first)
+    }
+    await lives.readOn()
+    return lives
+  }
+
+  private constructor (log: AuditedLog, report: Report) {
+    this.#log = log
+    this.#report = report
+  }
+
+  /** Takes what has come since. */
+  async readOn (): Promise<void> {
+    for (const [partition, from] of this.#next.entries()) {
+      for await (const { offset, items } of this.#log.read(nodes, partition, { from })) {
+        this.#next[partition] = offset + 1n
         for (const [index, entry] of items.entries()) {
-          const text = lives.#take(entry)
-          if (text) report('epoch-went-back', text, [placeIn(nodes, { partition, offset, index })])
+          const text = this.#take(entry)
+          if (text) this.#report('epoch-went-back', text, [placeIn(nodes, { partition, offset, index })])
         }
       }
     }
-    return lives
   }
 
   /**
@@ -50,12 +66,16 @@ export class NodeLives {
   }
 
   /**
-   * When the node last told something in this epoch, without what it told after it had been taken for lost.
+   * Whether it is this epoch that the node is in now, and how it was left.
    *
-   * @returns ms since 1970; undefined for an epoch that the stream does not have
+   * @returns undefined for an epoch that the stream does not have
    */
-  lastWordOf (nodeId: string, epoch: number): number | undefined {
-    return this.#lives.get(nodeId)?.lastWords.get(epoch)?.atMs
+  fateOf (nodeId: string, epoch: number): 'living' | 'lost' | 'over' | undefined {
+    const life = this.#lives.get(nodeId)
+    const wasLost = life?.epochs.get(epoch)
+    if (!life || wasLost === undefined) return undefined
+    if (wasLost) return 'lost'
+    return epoch === life.epoch && !life.ended ? 'living' : 'over'
   }
 
   counts (): { alive: number, lost: number, stopped: number } {
@@ -67,16 +87,17 @@ export class NodeLives {
   /** @returns what is wrong with it, if anything */
   #take ({ nodeId, epoch, atMs, fact }: NodeEntry): string | undefined {
     let life = this.#lives.get(nodeId)
-    if (!life) this.#lives.set(nodeId, life = { epoch, ended: undefined, lastWords: new Map() })
-    const known = life.lastWords.has(epoch)
-    remember(life.lastWords, epoch, atMs, fact.type === 'NodeLost')
+    if (!life) this.#lives.set(nodeId, life = { epoch, ended: undefined, epochs: new Map() })
+    const known = life.epochs.get(epoch)
+    remember(life.epochs, epoch, known === true || fact.type === 'NodeLost')
     if (epoch > life.epoch) {
       life.epoch = epoch
       life.ended = undefined
     }
     if (epoch < life.epoch) {
       // A repeat, or the last word of a process that was taken for lost, is of an epoch that was there.
-      return known ? undefined : `Node ${nodeId} told ${fact.type} of epoch ${epoch} after it had begun ${life.epoch}.`
+      if (known !== undefined) return undefined
+      return `Node ${nodeId} told ${fact.type} of epoch ${epoch} after it had begun ${life.epoch}.`
     }
     if (fact.type === 'NodeLost') life.ended ??= { as: 'lost', atMs }
     if (fact.type === 'NodeStopped') life.ended ??= { as: 'stopped', atMs }
@@ -84,10 +105,7 @@ export class NodeLives {
   }
 }
 
-function remember (lastWords: Map<number, LastWord>, epoch: number, atMs: number, lost: boolean): void {
-  const last = lastWords.get(epoch)
-  if (!last) lastWords.set(epoch, { atMs: lost ? -Infinity : atMs, lost })
-  else if (lost) last.lost = true
-  else if (!last.lost) last.atMs = Math.max(last.atMs, atMs)
-  if (lastWords.size > epochsMax) lastWords.delete(lastWords.keys().next().value!)
+function remember (epochs: Map<number, boolean>, epoch: number, wasLost: boolean): void {
+  epochs.set(epoch, wasLost)
+  if (epochs.size > epochsMax) epochs.delete(epochs.keys().next().value!)
 }

@@ -127,6 +127,7 @@ class PartitionWalk implements Walk {
     books.users += this.#users.size
     books.downlinks.waiting += this.#users.owed()
     this.#lines.finish(whole ? nowMs : this.#lastAtMs, nowMs)
+    await this.#lines.finishLost()
   }
 
   /** What was before the range is carried over. */
@@ -156,7 +157,7 @@ class PartitionWalk implements Walk {
       case 'DeliveryReported':
       case 'DownlinkSkipped':
       case 'UplinksRefused':
-        this.#lines.add(fact.connectionId, fact)
+        this.#lines.add(fact.connectionId, fact, place)
         if (!user.state.connections.has(fact.connectionId)) this.#lines.used(entry, fact.connectionId, place)
         if (fact.type === 'UplinksRefused' && this.#begun) {
           count(this.books.uplinks.refusedByEdges, fact.code, fact.count)

@@ -1,13 +1,12 @@
 import { fsyncSync, openSync, closeSync, statfsSync, statSync } from 'node:fs'
 import { chmod, copyFile, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { RootDatabase } from 'lmdb'
 import { claimExclusively, claimToRead, formatFile, releaseDirectory, StoreError } from './directory.js'
-import { openEnvironment, usedBytes } from './environment.js'
+import { type LmdbEnvironment, openEnvironment, usedBytes } from './environment.js'
 
 /** Where a backup comes from: a data directory that this process has open. */
 export interface BackupSource {
-  readonly env: RootDatabase<Buffer, Buffer>
+  readonly env: LmdbEnvironment
   readonly path: string
 }
 

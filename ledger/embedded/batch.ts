@@ -1,4 +1,4 @@
-import type { RootDatabase } from 'lmdb'
+import type { Environment } from './environment.js'
 
 export interface WriteBatch {
   /** Bytes put so far in this commit. */
@@ -58,7 +58,7 @@ export class Batch implements WriteBatch {
   /** Pairs of key and value; undefined for one that is removed. */
   private writes: Array<Uint8Array | undefined> = []
 
-  constructor (private readonly env: RootDatabase<Buffer, Buffer>) {}
+  constructor (private readonly env: Environment) {}
 
   start (): void {
     this.bytes = this.pageBytes = this.used = 0

@@ -1,7 +1,7 @@
-import type { RootDatabase } from 'lmdb'
 import type { WriteBatch } from './batch.js'
 import { openBlock } from './block.js'
 import { StoreError } from './directory.js'
+import type { Environment } from './environment.js'
 import { blockKey, indexedKey, kind, parseBlockKey, streamKey } from './keys.js'
 import { PartitionIndex } from './partition-index.js'
 
@@ -26,7 +26,7 @@ export class Catalog {
   private creating: CatalogEntry[] = []
   private indexing = false
 
-  constructor (private readonly env: RootDatabase<Buffer, Buffer>) {
+  constructor (private readonly env: Environment) {
     const rows = { start: Buffer.from([kind.stream]), end: Buffer.from([kind.index]) }
     for (const { key, value } of env.getRange(rows)) {
       const name = key.toString('utf8', 1)
@@ -109,7 +109,7 @@ export class Catalog {
 
   /** Reads the blocks after the last writing of the index. */
   private readUnindexed (): void {
-    const indexed = (this.env.getBinary(indexedKey) as Buffer | undefined)?.readUIntBE(0, 6) ?? 0
+    const indexed = this.env.getBinary(indexedKey)?.readUIntBE(0, 6) ?? 0
     this.nextCommit = indexed + 1
     const start = Buffer.from(blockKey(indexed + 1, 0, 0))
     for (const { key, value } of this.env.getRange({ start, end: Buffer.from([kind.block + 1]) })) {

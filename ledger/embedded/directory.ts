@@ -4,7 +4,7 @@ import {
 } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { RootDatabase } from 'lmdb'
+import type { LmdbEnvironment } from './environment.js'
 
 /** The data directory can not be used; the message says which file, what was found and what is wanted. */
 export class StoreError extends Error {
@@ -176,10 +176,10 @@ function checkDataFile (file: string): void {
  * time each sees the other; both step back for a random while, so that one of them gets it.
  */
 export async function claimExclusively (
-  path: string, open: () => RootDatabase<Buffer, Buffer>
-): Promise<RootDatabase<Buffer, Buffer>> {
+  path: string, open: () => LmdbEnvironment
+): Promise<LmdbEnvironment> {
   for (let attempt = 1; ; attempt++) {
-    let env: RootDatabase<Buffer, Buffer>
+    let env: LmdbEnvironment
     try {
       env = open()
     } catch (err) {
@@ -199,7 +199,7 @@ export async function claimExclusively (
 const attemptsMax = 4
 
 /** @returns its process id, as it is in its own container */
-function otherHolder (env: RootDatabase<Buffer, Buffer>): number | undefined {
+function otherHolder (env: LmdbEnvironment): number | undefined {
   env.readerCheck() // frees the slots of processes that are gone
   // We have no slot yet: one with our own process id belongs to a process of another container.
   const [holder] = readersOf(env)
@@ -212,7 +212,7 @@ function otherHolder (env: RootDatabase<Buffer, Buffer>): number | undefined {
   return readersOf(env).find(pid => pid !== process.pid)
 }
 
-function readersOf (env: RootDatabase<Buffer, Buffer>): number[] {
+function readersOf (env: LmdbEnvironment): number[] {
   return [...env.readerList().matchAll(/^\s*(\d+) [0-9a-f]+ /gm)].map(([, pid]) => Number(pid))
 }
 

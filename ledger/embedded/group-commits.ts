@@ -24,7 +24,7 @@ export class GroupCommits {
         const unwritten = this.waiting.get(name) ?? this.written.get(name)
         if (unwritten !== undefined) return unwritten
         const stored = this.store.env.getBinary(key(partition))
-        return BigInt(stored ? (stored as Buffer).readUIntBE(0, 6) : 0)
+        return BigInt(stored?.readUIntBE(0, 6) ?? 0)
       },
       keep: (partition, next) => {
         this.waiting.set(key(partition).toString('latin1'), next)

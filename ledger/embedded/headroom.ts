@@ -1,10 +1,5 @@
-import { constants } from 'node:fs'
-import { open, type FileHandle } from 'node:fs/promises'
 import { pageBytes } from './batch.js'
-
-const chunkBytes = 1 << 20
-/** Direct writes want memory that begins at a page. */
-const zeros = Buffer.from(new WebAssembly.Memory({ initial: chunkBytes >> 16 }).buffer)
+import { chunkBytes, type DataFile } from './data-file.js'
 
 /**
  * What a commit leaves of the headroom. What the gateway itself must write, such as acks of downlinks, may go deeper
@@ -24,12 +19,7 @@ export interface Pages {
 
 /**
  * Keeps written zeros at the end of the data file, ahead of the pages in use. A commit into bytes that exist takes the
- * file system half the time of one that makes the file grow: no journal entry for the new length. They are written in
- * append mode, which can not hit bytes that LMDB has written, whoever of the two is faster.
- *
- * And directly, past the page cache, where the file system can do that. Zeros in the cache stand there in large folios:
- * each page that LMDB changes would then count, and be locked, as four to sixteen, and the next commit would have to
- * wait until zeros are on the disk.
+ * file system half the time of one that makes the file grow: no journal entry for the new length.
  *
  * It is also what keeps LMDB from finding out that the disk is full: after a write that failed for want of space it may
  * corrupt its heap, which ends the process, or never answer. A commit begins only where `has` or `reach` say yes, and
@@ -46,8 +36,7 @@ export class Headroom {
   private uselessBytes = 0
 
   private constructor (
-    private readonly file: FileHandle,
-    private direct: FileHandle | undefined,
+    private readonly file: DataFile,
     sizeBytes: number,
     private readonly pages: Pages,
     private readonly wantedBytes: number
@@ -55,9 +44,9 @@ export class Headroom {
     this.sizeBytes = sizeBytes
   }
 
-  static async open (path: string, pages: Pages, wantedBytes: number): Promise<Headroom> {
-    const file = await open(path, 'a')
-    const headroom = new Headroom(file, await openDirectly(path), (await file.stat()).size, pages, wantedBytes)
+  /** @param file closed with it */
+  static async open (file: DataFile, pages: Pages, wantedBytes: number): Promise<Headroom> {
+    const headroom = new Headroom(file, await file.bytes(), pages, wantedBytes)
     await headroom.reach(0)
     return headroom
   }
@@ -116,7 +105,6 @@ export class Headroom {
   async close (): Promise<void> {
     await this.growing
     await this.file.close()
-    await this.direct?.close()
   }
 
   private grow (bytes: number): Promise<void> {
@@ -128,35 +116,13 @@ export class Headroom {
 
   private async append (wanted: number): Promise<void> {
     try {
-      this.sizeBytes = (await this.file.stat()).size
+      this.sizeBytes = await this.file.bytes()
       while (this.sizeBytes < wanted) {
-        await this.write(Math.min(chunkBytes, Math.ceil((wanted - this.sizeBytes) / pageBytes) * pageBytes))
-        this.sizeBytes = (await this.file.stat()).size
+        await this.file.extend(Math.min(chunkBytes, Math.ceil((wanted - this.sizeBytes) / pageBytes) * pageBytes))
+        this.sizeBytes = await this.file.bytes()
       }
     } finally {
-      this.sizeBytes = (await this.file.stat()).size
+      this.sizeBytes = await this.file.bytes()
     }
   }
-
-  /** Until the disk has said that it has room for them. */
-  private async write (bytes: number): Promise<void> {
-    try {
-      if (this.direct !== undefined) {
-        await this.direct.write(zeros, 0, bytes)
-        return
-      }
-    } catch (err) {
-      if ((err as NodeJS.ErrnoException).code !== 'EINVAL') throw err
-      await this.direct!.close()
-      this.direct = undefined // the file does not end at a page, or the disk has blocks larger than that
-    }
-    await this.file.write(zeros, 0, bytes)
-    await this.file.datasync()
-  }
-}
-
-async function openDirectly (path: string): Promise<FileHandle | undefined> {
-  const { O_WRONLY, O_APPEND, O_DIRECT } = constants
-  if (O_DIRECT === undefined) return undefined
-  return await open(path, O_WRONLY | O_APPEND | O_DIRECT).catch(() => undefined)
 }

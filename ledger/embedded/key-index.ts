@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib'
-import type { RootDatabase } from 'lmdb'
 import { hashOf } from '../../schemas/partitioning.js'
 import type { WriteBatch } from './batch.js'
+import type { Environment } from './environment.js'
 import { keysKey } from './keys.js'
 
 /*
@@ -26,7 +26,7 @@ export class KeyIndex {
   private complete = true
 
   constructor (
-    private readonly env: RootDatabase<Buffer, Buffer>,
+    private readonly env: Environment,
     private readonly streamId: number,
     private readonly partition: number
   ) {}
@@ -90,7 +90,7 @@ export class KeyIndex {
   private rowBefore (offset: number): Buffer {
     const start = Buffer.from(keysKey(this.streamId, this.partition, offset))
     const end = Buffer.from(keysKey(this.streamId, this.partition, 0))
-    const [found] = this.env.getKeys({ start, end, reverse: true, limit: 1, inclusiveEnd: true } as object)
+    const [found] = this.env.getKeys({ start, end, reverse: true, limit: 1, inclusiveEnd: true })
     return found === undefined ? start : Buffer.from(found)
   }
 }

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib'
-import type { RootDatabase } from 'lmdb'
 import type { WriteBatch } from './batch.js'
 import { StoreError } from './directory.js'
+import type { Environment } from './environment.js'
 import { KeyIndex } from './key-index.js'
 import { indexKey, keptKey } from './keys.js'
 
@@ -35,12 +35,12 @@ export class PartitionIndex {
   private cached: { first: number, row: Buffer } | undefined
 
   constructor (
-    private readonly env: RootDatabase<Buffer, Buffer>,
+    private readonly env: Environment,
     private readonly streamId: number,
     private readonly partition: number
   ) {
     this.keys = new KeyIndex(env, streamId, partition)
-    const kept = env.getBinary(keptKey(streamId, partition)) as Buffer | undefined
+    const kept = env.getBinary(keptKey(streamId, partition))
     if (kept) {
       this.first = this.firstNext = kept.readUIntBE(0, 6)
       this.bytesDeleted = kept.readUIntBE(6, 6)
@@ -133,7 +133,7 @@ export class PartitionIndex {
   private rowAt (offset: number): { first: number, row: Buffer } | undefined {
     const start = Buffer.from(indexKey(this.streamId, this.partition, offset))
     const end = Buffer.from(indexKey(this.streamId, this.partition, 0))
-    const [found] = this.env.getRange({ start, end, reverse: true, limit: 1, inclusiveEnd: true } as object)
+    const [found] = this.env.getRange({ start, end, reverse: true, limit: 1, inclusiveEnd: true })
     if (!found) return undefined
     const first = found.key.readUIntBE(5, 6)
     if (crc32(found.value.subarray(4)) !== found.value.readUInt32BE(0)) {

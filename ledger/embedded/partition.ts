@@ -1,4 +1,3 @@
-import type { RootDatabase } from 'lmdb'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import type { Block, Position } from '../log.js'
@@ -6,6 +5,7 @@ import type { WriteBatch } from './batch.js'
 import { blockBytesMax, openBlock, sealBlock, type OpenedBlock } from './block.js'
 import { AppendQueue } from './append-queue.js'
 import { type Appended, type CutBlock, Cutter, type Placed } from './cut.js'
+import type { Environment } from './environment.js'
 import { blockKey } from './keys.js'
 import type { Delivery } from './followers.js'
 import type { KeyIndex } from './key-index.js'
@@ -24,7 +24,7 @@ export interface Append extends Appended {
 }
 
 export interface PartitionDeps {
-  readonly env: RootDatabase<Buffer, Buffer>
+  readonly env: Environment
   /** A stored block of the partition that nobody can take; it is skipped. */
   setAside (partition: PartitionLog, offset: number, bytes: Uint8Array, reason: string): void
   /** An append has its outcome. */
@@ -235,7 +235,7 @@ export class PartitionLog implements Waiting {
   readBytes (offset: number): Buffer | undefined {
     const commit = this.index.commitOf(offset)
     if (commit === undefined) return undefined
-    return this.deps.env.getBinary(blockKey(commit, this.streamId, this.partition)) as Buffer | undefined
+    return this.deps.env.getBinary(blockKey(commit, this.streamId, this.partition))
   }
 
   /** As `readBytes`, but in a buffer that the next read of the store overwrites: no memory of its own. */
@@ -243,8 +243,8 @@ export class PartitionLog implements Waiting {
     const commit = this.index.commitOf(offset)
     if (commit === undefined) return undefined
     const { env } = this.deps
-    const bytes = env.getBinaryFast(blockKey(commit, this.streamId, this.partition)) as Buffer | undefined
-    return bytes?.subarray(0, (env as unknown as { lastSize: number }).lastSize)
+    const bytes = env.getBinaryFast(blockKey(commit, this.streamId, this.partition))
+    return bytes?.subarray(0, env.lastSize)
   }
 
   private refuse (append: Append, err: unknown): void {

@@ -1,11 +1,9 @@
-import { join } from 'node:path'
-import type { RootDatabase } from 'lmdb'
 import { GatewayError } from '../../schemas/errors.js'
 import { Batch, type WriteBatch } from './batch.js'
 import { type Collected, CommitContents, giveUp, noRoom } from './commit-contents.js'
-import { claimDirectory, claimExclusively, releaseDirectory, stampFormat } from './directory.js'
-import { freeBytes, openEnvironment, reasonOf, textOf, usedBytes } from './environment.js'
+import { type Environment, type LmdbEnvironment, reasonOf } from './environment.js'
 import { Headroom } from './headroom.js'
+import { type Medium, openDirectory } from './medium.js'
 import { Shortage } from './shortage.js'
 
 /**
@@ -13,9 +11,9 @@ import { Shortage } from './shortage.js'
  * and snapshots say that they have something to write; the store asks them for it when a commit begins and tells them
  * when it is on the disk. At most one commit is in flight; what arrives meanwhile is the next one.
  */
-export interface Store {
+export interface Store<E extends Environment = Environment> {
   /** For reads. Writes go through a `Writer`. */
-  readonly env: RootDatabase<Buffer, Buffer>
+  readonly env: E
   /** Takes part in every commit from now on, in order of registration. */
   register (writer: Writer): void
   /** Asks for a commit. A lazy request waits for one of somebody else's, at most `lazyCommitMs`. */
@@ -70,15 +68,18 @@ export interface StoreMetrics {
   commitMs: number
 }
 
-export interface StoreOptions {
-  /** The data directory. Created with mode 0700 where there is none. */
-  readonly directory: string
+export interface CommitOptions {
   /** How long a lazy write may wait for a commit of somebody else's. */
   readonly lazyCommitMs?: number
   /** `async`, the default, leaves a commit to a thread; `sync` keeps the event loop until the disk has it. */
   readonly commits?: 'sync' | 'async'
   /** How far the data file is kept ahead of what it holds. */
   readonly headroomBytes?: number
+}
+
+export interface StoreOptions extends CommitOptions {
+  /** The data directory. Created with mode 0700 where there is none. */
+  readonly directory: string
   /** Names that may stand in the directory beside ours, before the store was first opened there. */
   readonly neighbours?: readonly string[]
 }
@@ -87,30 +88,26 @@ const failedLazyMs = 500
 const averageOver = 32
 const headroomEveryBytes = 1 << 20
 const headroomEveryCommits = 64
-/**
- * @throws StoreError when the directory can not be used: in use by another process, not ours, of a newer format, not
- * writable, or its data file is damaged
- */
-export async function openStore (options: StoreOptions): Promise<Store> {
-  const path = claimDirectory(options.directory, options.neighbours ?? [])
+
+/** @throws StoreError as `openDirectory` */
+export async function openStore (options: StoreOptions): Promise<Store<LmdbEnvironment>> {
+  return await openStoreIn(await openDirectory(options.directory, options.neighbours ?? []), options)
+}
+
+/** @param medium closed with the store, and where that can not be opened */
+export async function openStoreIn<E extends Environment> (
+  medium: Medium<E>, options: CommitOptions = {}
+): Promise<Store<E>> {
   try {
-    const env = await claimExclusively(path, () => openEnvironment(path))
-    try {
-      stampFormat(path)
-    } catch (err) {
-      await env.close()
-      throw err
-    }
-    const pages = { usedBytes: () => usedBytes(env), freeBytes: () => freeBytes(env) }
-    const headroom = await Headroom.open(join(path, 'data.mdb'), pages, options.headroomBytes ?? 16 << 20)
-    return new EmbeddedStore(env, path, headroom, options)
+    const headroom = await Headroom.open(medium.file, medium.pages, options.headroomBytes ?? 16 << 20)
+    return new EmbeddedStore(medium, headroom, options)
   } catch (err) {
-    releaseDirectory(path)
+    await medium.close()
     throw err
   }
 }
 
-class EmbeddedStore implements Store {
+class EmbeddedStore<E extends Environment> implements Store<E> {
   readonly metrics: StoreMetrics = { commits: 0, commitsFailed: 0, commitMs: 0 }
   private readonly contents: CommitContents
   private readonly closeTasks: Array<() => Promise<void>> = []
@@ -134,13 +131,13 @@ class EmbeddedStore implements Store {
   /** Returns nothing on purpose: lmdb would wait for a promise, and every `put` returns one, before it commits. */
   private readonly replay = (): void => { this.batch.replay() }
 
+  readonly env: E
+
   constructor (
-    readonly env: RootDatabase<Buffer, Buffer>,
-    private readonly path: string,
-    private readonly headroom: Headroom,
-    private readonly options: StoreOptions
+    private readonly medium: Medium<E>, private readonly headroom: Headroom, private readonly options: CommitOptions
   ) {
-    this.batch = new Batch(env)
+    this.env = medium.env
+    this.batch = new Batch(this.env)
     const found = (derivedToo: boolean): void => {
       if (derivedToo || this.failure || this.contents.isStopping) this.request(false)
     }
@@ -190,10 +187,9 @@ class EmbeddedStore implements Store {
     this.unschedule()
     this.shortage.close()
     await this.headroom.close()
-    await this.env.close()
+    await this.medium.close()
     this.state = 'closed'
     giveUp(this.contents.writers, new GatewayError('ledger-unavailable', 'the store is closed'))
-    releaseDirectory(this.path)
   }
 
   /** In the check phase, after every socket that is readable in this turn was read: what they append is one commit. */
@@ -296,7 +292,7 @@ class EmbeddedStore implements Store {
     if (err instanceof GatewayError) {
       this.failure = err
     } else {
-      const text = textOf(err, this.path)
+      const text = this.medium.textOf(err)
       this.failure = new GatewayError('ledger-unavailable', `the local store can not be written: ${text}`, { cause: err })
     }
     for (const writer of writers) {

@@ -1,10 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { RootDatabase } from 'lmdb'
 import { downlinksRejected, type Stream } from '../../schemas/streams.js'
 import { FrameBuffer } from '../frames.js'
 import type { Block, FramesRange, Hole, LogReader, ReadRange, StoredBlocks } from '../log.js'
 import { isRejectedStream } from '../rejected.js'
 import { Catalog, type CatalogEntry } from './catalog.js'
+import type { Environment } from './environment.js'
 import { KeySearch, kept } from './key-search.js'
 import { PartitionLog, type PartitionDeps } from './partition.js'
 import { offsetAt } from './stored-times.js'
@@ -35,7 +35,7 @@ export class Streams implements LogReader, StoredBlocks {
   private readonly opened = new Map<string, OpenedStream>()
 
   /** @throws StoreError `damaged` */
-  constructor (private readonly env: RootDatabase<Buffer, Buffer>, private readonly deps: StreamsDeps) {
+  constructor (private readonly env: Environment, private readonly deps: StreamsDeps) {
     this.catalog = new Catalog(env)
   }
 

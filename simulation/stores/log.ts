@@ -7,7 +7,7 @@ import { GatewayError } from '../../schemas/errors.js'
 import { bytesOfAll } from '../../schemas/sizes.js'
 import type { Stream } from '../../schemas/streams.js'
 import type { Cancel, Turns } from '../world.js'
-import type { Broker, StoredBlock, StoredPartition } from './broker.js'
+import type { Broker, StoredBlock, StoredPartition, Taken, Written } from './broker.js'
 import { GroupMember } from './member.js'
 
 export interface SimulatedLogOptions {
@@ -16,11 +16,15 @@ export interface SimulatedLogOptions {
   readonly turns: Turns
   readonly nodeName: string
   readonly pendingBytesMax?: number
+  /** Reads also what was deleted: for who looks from outside. */
+  readonly isWhole?: boolean
   readonly followerFailed: (error: unknown, where: string) => void
 }
 
 /** After which an append without an answer is sent again. */
 const requestTimeoutMs = 5_000
+/** After which one is sent again that came to a broker which does not lead the partition. */
+const leaderMs = 100
 
 const blockBytesMax = 1 << 20
 /** Above every offset. */
@@ -50,12 +54,12 @@ interface Request {
   readonly lane: Lane
   readonly blocks: readonly Written[]
   readonly places: Places
+  /** For the trace: a stream, a partition, and the facts that go there. */
+  readonly what: string
   isOver: boolean
-  /** So that it is not asked again. */
-  cancel: Cancel
+  /** Sends it once more, a while later. */
+  again: Cancel | undefined
 }
-
-interface Written { readonly bytes: Buffer, readonly derivedFrom: bigint }
 
 /** Which of the blocks that go together the first item of an append is in, and where in it. */
 type Places = Map<Append, readonly [block: number, index: number]>
@@ -103,21 +107,33 @@ export class SimulatedLog implements EventLog {
   }
 
   async bounds (stream: Stream<any>, partition: number): Promise<{ first: bigint, next: bigint }> {
-    return await this.#ask(() => {
-      const { first, next } = this.#options.broker.partitions(stream)[partition]!
-      return { first, next }
-    })
+    const stored = this.#options.broker.partitions(stream)[partition]!
+    return await this.#ask(stored, () => ({ first: this.#firstOf(stored), next: stored.next }))
   }
 
   async offsetAt (stream: Stream<any>, partition: number, atMs: number): Promise<bigint> {
-    return await this.#ask(() => {
-      const stored = this.#options.broker.partitions(stream)[partition]!
-      return stored.blocks.find(block => block.atMs >= atMs)?.offset ?? stored.next
-    })
+    return (await this.firstSince(stream, partition, atMs))?.offset ??
+      (await this.bounds(stream, partition)).next
+  }
+
+  /** As the log of Kafka has it. */
+  async firstSince (
+    stream: Stream<any>, partition: number, atMs: number
+  ): Promise<{ offset: bigint, atMs: number } | undefined> {
+    const stored = this.#options.broker.partitions(stream)[partition]!
+    return await this.#ask(stored, () =>
+      stored.from(this.#firstOf(stored), Infinity).find(block => block.atMs >= atMs))
+  }
+
+  /** As the log of Kafka has it. */
+  async deleteTo (stream: Stream<any>, partition: number, to: bigint): Promise<void> {
+    const stored = this.#options.broker.partitions(stream)[partition]!
+    await this.#ask(stored, () => { stored.cut(to) })
   }
 
   async derivedFrom (stream: Stream<any>, partition: number): Promise<bigint> {
-    return await this.#ask(() => this.#options.broker.partitions(stream)[partition]!.derivedFrom)
+    const stored = this.#options.broker.partitions(stream)[partition]!
+    return await this.#ask(stored, () => stored.derivedFrom)
   }
 
   async follow<T> (stream: Stream<T>, group: string, follower: Follower<T>): Promise<Following> {
@@ -176,7 +192,7 @@ export class SimulatedLog implements EventLog {
       lane.waiting = []
       const { blocks, places } = this.#packed(lane, appends)
       if (blocks.length === 0) this.#done(lane)
-      else this.#request({ lane, blocks, places, isOver: false, cancel () {} }, false)
+      else this.#request({ lane, blocks, places, what: whatOf(lane, appends), isOver: false, again: undefined }, false)
     })
   }
 
@@ -231,33 +247,52 @@ export class SimulatedLog implements EventLog {
 
   /** Until one of its tries is answered, whichever that is. */
   #request (request: Request, isAgain: boolean): void {
-    const { lane, blocks, places } = request
-    const { broker, turns } = this.#options
-    const { random, nowMs } = broker.options
-    const { requestLost, answerLost, repeated } = broker.trouble
-    request.cancel = turns.later(requestTimeoutMs, `${lane.stream.name} was not answered`, () => {
-      // It may be there: a broker knows what it has had from a producer, as long as it knows the producer.
-      this.#request(request, true)
-    })
+    const { lane, blocks, what } = request
+    const { broker } = this.#options
+    const { requestLost, repeated } = broker.trouble
+    const { random } = broker.options
+    // It may be there: a broker knows what it has had from a producer, as long as it knows the producer.
+    this.#requestAgain(request, requestTimeoutMs)
     if (broker.trouble.isAway || random.chance(requestLost)) return
-    this.#send(`append to ${lane.stream.name} ${lane.partition}`, () => {
+    this.#send(`append to ${what}`, () => {
       const partition = broker.partitions(lane.stream)[lane.partition]!
+      if (partition.isLeaderless) return this.#requestAgain(request, leaderMs)
       const known = isAgain && !random.chance(repeated) ? stored.get(blocks) : undefined
-      const offsets = known ?? blocks.map(({ bytes, derivedFrom }) => partition.add(bytes, nowMs(), derivedFrom))
-      stored.set(blocks, offsets)
-      if (random.chance(answerLost) || broker.isAwayFor(turns)) return
-      turns.later(broker.latencyMs(), `${lane.stream.name} ${lane.partition} is written`, () => {
-        if (request.isOver) return
-        request.isOver = true
-        request.cancel()
-        for (const [append, [block, index]] of places) {
-          this.#release(lane, append)
-          append.resolve({ partition: lane.partition, offset: offsets[block]!, index })
-        }
-        this.#done(lane)
-      })
+      const taken = known && known.isReplicated !== false ? known : broker.take(partition, blocks)
+      stored.set(blocks, taken)
+      taken.whenSettled(isReplicated => { this.#settled(request, taken, isReplicated) })
     })
   }
+
+  #requestAgain (request: Request, ms: number): void {
+    request.again?.()
+    if (request.isOver) return
+    const { lane } = request
+    request.again = this.#options.turns.later(ms, `${lane.stream.name} ${lane.partition} was not answered`, () => {
+      if (!request.isOver) this.#request(request, true)
+    })
+  }
+
+  /** At the broker. */
+  #settled (request: Request, { offsets }: Taken, isReplicated: boolean): void {
+    const { lane, places } = request
+    const { broker, turns } = this.#options
+    if (!isReplicated) return this.#requestAgain(request, leaderMs)
+    if (broker.options.random.chance(broker.trouble.answerLost) || broker.isAwayFor(turns)) return
+    turns.later(broker.latencyMs(), `${lane.stream.name} ${lane.partition} is written`, () => {
+      if (request.isOver) return
+      request.isOver = true
+      request.again?.()
+      for (const [append, [block, index]] of places) {
+        this.#release(lane, append)
+        append.resolve({ partition: lane.partition, offset: offsets[block]!, index })
+      }
+      this.#done(lane)
+    })
+  }
+
+  /** The first one that this reader may have. */
+  #firstOf ({ first }: StoredPartition): bigint { return this.#options.isWhole ? 0n : first }
 
   #release (lane: Lane, { bytes, isOwn }: Append): void {
     this.#pending.release(lane, bytes, isOwn)
@@ -281,11 +316,11 @@ export class SimulatedLog implements EventLog {
   }
 
   /** A question and its answer. One that a broker which is away does not hear is asked again. */
-  async #ask<T> (answer: () => T): Promise<T> {
+  async #ask<T> (partition: StoredPartition, answer: () => T): Promise<T> {
     const { broker, turns } = this.#options
     return await new Promise<T>(resolve => {
       const ask = (): void => {
-        if (broker.isAwayFor(turns)) {
+        if (broker.isAwayFor(turns, partition)) {
           turns.later(1_000, 'asks the broker again', ask)
           return
         }
@@ -306,12 +341,12 @@ export class SimulatedLog implements EventLog {
       const stored = broker.partitions(stream)[partition]!
       stored.whenBeyond(from, () => {
         const deliver = (): void => {
-          if (broker.isAwayFor(turns)) {
+          if (broker.isAwayFor(turns, stored)) {
             turns.later(1_000, 'fetches again', deliver)
             return
           }
-          const blocks = stored.from(from, readMax)
-          const { first } = stored
+          const first = this.#firstOf(stored)
+          const blocks = stored.from(from < first ? first : from, readMax)
           turns.later(broker.latencyMs(), `gets ${blocks.length} of ${stream.name} ${partition}`, () => {
             got(blocks.map(block => decoded(stream, partition, block)), first)
           })
@@ -329,7 +364,10 @@ export class SimulatedLog implements EventLog {
     const ends = signal ? to ?? never : to === undefined || to > endAtCall ? endAtCall : to
     let at = from
     while (at < ends) {
-      const { blocks, first } = await this.#ask(() => ({ blocks: stored.from(at, readMax), first: stored.first }))
+      const { blocks, first } = await this.#ask(stored, () => {
+        const first = this.#firstOf(stored)
+        return { blocks: stored.from(at < first ? first : at, readMax), first }
+      })
       if (signal?.aborted || this.#closing.signal.aborted) return
       const holeTo = first > ends ? ends : first
       if (at < holeTo) {
@@ -363,8 +401,13 @@ export class SimulatedLog implements EventLog {
   }
 }
 
+function whatOf ({ stream, partition }: Lane, appends: readonly Append[]): string {
+  const facts = appends.flatMap(({ items }) => items.flatMap(item => item.fact?.type ?? [])) as string[]
+  return `${stream.name} ${partition}${facts.length > 0 ? ': ' : ''}${facts.join(', ')}`
+}
+
 /** Of requests that were written: where, so that one which is sent again is known. */
-const stored = new WeakMap<object, readonly bigint[]>()
+const stored = new WeakMap<object, Taken>()
 
 function decoded<T> (stream: Stream<T>, partition: number, { offset, bytes }: StoredBlock): Block<T> {
   return { partition, offset, items: stream.decodeBlock(bytes) }

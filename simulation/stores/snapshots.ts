@@ -1,14 +1,18 @@
+import type { RedisSnapshots } from '../../actors/snapshots-redis.js'
+import { headField, parseField, parseHead, partField, versioned } from '../../actors/snapshots-redis-scripts.js'
 import {
-  type LoadedState, ofPartition, type PartId, type PartsOf, type RebuildableSnapshots, type SavedKey, type SavedState,
-  SnapshotsLost, type StateChanges,
+  type LoadedState, ofPartition, type PartId, type PartsOf, type SavedKey, type SavedState, SnapshotsLost,
+  type StateChanges,
 } from '../../actors/snapshots.js'
+import type { Change } from '../../ledger/changelog.js'
+import { GatewayError } from '../../schemas/errors.js'
 import type { Channel } from './channel.js'
 
 interface StoredUser {
   head: Buffer
   readonly parts: Map<PartId, Buffer>
   /** The `next` of the save that wrote it: one that is behind it leaves the user as he is. */
-  readonly version: bigint
+  version: bigint
 }
 
 interface StoredSnapshots {
@@ -20,7 +24,7 @@ interface StoredSnapshots {
   generation: object
 }
 
-/** The saved states of a simulated cluster. */
+/** The copies of saved states that a simulated Redis has. */
 export class SnapshotStore {
   readonly #partitions = new Map<number, StoredSnapshots>()
 
@@ -62,7 +66,7 @@ const inTwo = 0.3
 const retryMs = 100
 
 /** A node's view of them. Whoever asks for the checkpoint owns the partition from then on. */
-export class SimulatedSnapshots implements RebuildableSnapshots {
+export class SimulatedSnapshots implements RedisSnapshots {
   readonly #owned = new Map<number, Ownership>()
   /** Saves go one after the other, for one that failed is tried again before any later one. */
   readonly #saving = new Map<number, Promise<void>>()
@@ -70,6 +74,7 @@ export class SimulatedSnapshots implements RebuildableSnapshots {
   readonly #given = new Map<number, bigint>()
   /** Users whose changes are on their way, and how many of them. */
   readonly #waiting = new Map<string, number>()
+  #isClosed = false
 
   constructor (readonly snapshots: SnapshotStore, readonly channel: Channel) {}
 
@@ -170,6 +175,34 @@ export class SimulatedSnapshots implements RebuildableSnapshots {
     })
   }
 
+  async fill (partition: number, next: bigint, changes: AsyncIterable<Change>): Promise<void> {
+    const before = await this.channel.ask('place', () => this.snapshots.of(partition).generation)
+    const users = new Map<string, StoredUser>()
+    for await (const { key, value } of changes) putField(users, key, value)
+    // A part that no head names: its save never came to its end.
+    for (const [userId, { head }] of users) if (head.length === 0) users.delete(userId)
+    await this.channel.ask('fill', () => {
+      const stored = this.snapshots.of(partition)
+      if (stored.generation !== before) throw new GatewayError('not-ready', `partition ${partition} was written meanwhile`)
+      stored.users.clear()
+      for (const [userId, user] of users) stored.users.set(userId, user)
+      stored.next = next
+      stored.owner = {}
+      stored.generation = {}
+    })
+  }
+
+  async * fields (partition: number): AsyncGenerator<Change> {
+    yield * await this.channel.ask('fields', () => {
+      return Array.from(this.snapshots.of(partition).users).flatMap(([userId, { head, parts, version }]) => [
+        { key: Buffer.from(headField(userId)), value: versioned(version, head) },
+        ...Array.from(parts, ([id, part]) => ({ key: partField(userId, id), value: Buffer.from(part) })),
+      ])
+    })
+  }
+
+  close (): void { this.#isClosed = true }
+
   async #store (
     partition: number, owned: Ownership | undefined, next: bigint, changes: ReadonlyMap<string, StateChanges>
   ): Promise<void> {
@@ -190,7 +223,7 @@ export class SimulatedSnapshots implements RebuildableSnapshots {
         }
         return
       } catch (err) {
-        if (err instanceof SnapshotsLost) throw err
+        if (err instanceof SnapshotsLost || this.#isClosed) throw err
         await new Promise<void>(resolve => { this.channel.node.later(retryMs, 'saves again', resolve) })
       }
     }
@@ -222,6 +255,28 @@ export class SimulatedSnapshots implements RebuildableSnapshots {
     if (owned && owned.generation !== this.snapshots.of(partition).generation) {
       throw new SnapshotsLost(`the states of partition ${partition} are not those that it was assigned with`)
     }
+  }
+}
+
+/** Of a hash as Redis has it. */
+function putField (users: Map<string, StoredUser>, key: Buffer, value: Buffer | null): void {
+  const { userId, part } = parseField(key)!
+  if (part === undefined && value === null) {
+    users.delete(userId)
+    return
+  }
+  if (value === null) {
+    users.get(userId)?.parts.delete(part!)
+    return
+  }
+  const user = users.get(userId) ?? { head: Buffer.alloc(0), parts: new Map<PartId, Buffer>(), version: -1n }
+  users.set(userId, user)
+  if (part === undefined) {
+    const { head, version } = parseHead(value)
+    user.head = Buffer.from(head)
+    user.version = version
+  } else {
+    user.parts.set(part, Buffer.from(value))
   }
 }
 

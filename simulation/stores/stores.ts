@@ -1,16 +1,48 @@
+import type { Logger } from 'pino'
 import { redisLinks } from '../../actors/links-redis.js'
+import { clusterSnapshots } from '../../actors/snapshots-cluster.js'
 import type { Config } from '../../gateway/config.js'
+import type { Environment } from '../../gateway/setting.js'
 import type { Stores } from '../../gateway/stores.js'
-import { nodes } from '../../schemas/streams.js'
+import type { StreamCutting } from '../../gateway/stream-cut.js'
+import type { EventLog } from '../../ledger/log.js'
+import type { RebuildableTables } from '../../projections/tables/tables.js'
 import type { Health } from '../../schemas/conditions.js'
+import { connections, ledger, nodes, uplinks } from '../../schemas/streams.js'
+import { boundTo, type Happen } from '../faults.js'
+import type { SimulatedNode } from '../node.js'
 import { Random } from '../random.js'
 import type { Turns } from '../world.js'
 import { Broker } from './broker.js'
+import { ChangelogStore, SimulatedChangelog } from './changelog.js'
 import { Channel, noStoreTrouble, type SharedStore } from './channel.js'
+import { storeFaults } from './faults.js'
 import { SimulatedLog } from './log.js'
 import { asRedis, Publisher, PubSub, Subscriber } from './pubsub.js'
 import { SimulatedSnapshots, SnapshotStore } from './snapshots.js'
 import { SimulatedTables, TableStore } from './tables.js'
+
+/** Where the nodes of a simulated world keep everything. */
+export interface SimulatedStores {
+  /** Settings of the nodes that go with it. */
+  readonly environment: Environment
+  /** Records of derived streams stand there once. */
+  readonly isExact: boolean
+  /** What the nodes did to a store and never should have, in words. */
+  readonly complaints: readonly string[]
+  /** A node's view; in place of `openStores`. */
+  open (config: Config, node: Turns, logger: Logger, health: Health): Promise<Stores>
+  /**
+   * A node's process has ended.
+   *
+   * @param silently as where the power fails
+   */
+  ended (silently: boolean): void
+  /** What may happen to them, and on the way to them, by the name of the fault. */
+  faults (nodes: readonly SimulatedNode[]): Record<string, Happen>
+  /** For who looks from outside, as another host, while the world goes on. */
+  look<T> (host: Turns, work: (log: EventLog, tables: RebuildableTables) => Promise<T>): Promise<T>
+}
 
 export interface SharedOptions {
   readonly turns: Turns
@@ -21,16 +53,38 @@ export interface SharedOptions {
   readonly sessionMs: number
 }
 
+/** Short, for a world of minutes; longer than anybody who derives is away. */
+const retentionMs = { [ledger.name]: 20_000, [uplinks.name]: 90_000, [connections.name]: 90_000, [nodes.name]: 90_000 }
+/** Names the ledger. */
+const identity = 'the simulated one'
+
 /** What the nodes of a simulated cluster share: a log as Kafka has it, and three stores as Redis has them. */
-export class SharedStores {
+export class SharedStores implements SimulatedStores {
   readonly broker: Broker
   readonly redis: SharedStore
   readonly tables: TableStore
   readonly snapshots = new SnapshotStore()
+  readonly changelog = new ChangelogStore()
   readonly roomSnapshots = new SnapshotStore()
   readonly pubSub: PubSub
+  readonly environment: Environment
+  /** A takeover may repeat some. */
+  readonly isExact = false
+  readonly complaints: readonly string[] = []
+
+  /** Whether what is old is deleted, as the seed says: who looks from outside reads it all the same. */
+  readonly #deletes: boolean
+  readonly #wallMs: () => number
 
   constructor ({ turns, seed, nowMs, wallMs, partitions, sessionMs }: SharedOptions) {
+    this.#deletes = new Random(seed, 'retention').chance(0.4)
+    this.#wallMs = wallMs
+    const retention = Object.entries(retentionMs).map(([name, ms]) => `${name}=${ms}`).join()
+    this.environment = {
+      KAFKA_BROKERS: '10.2.0.1:9092',
+      REDIS_URL: 'redis://10.2.0.2',
+      ...this.#deletes ? { KAFKA_RETENTION_MS: retention } : {},
+    }
     this.broker = new Broker({
       turns,
       random: new Random(seed, 'broker'),
@@ -38,16 +92,17 @@ export class SharedStores {
       partitionsOf: stream => stream.name.startsWith(nodes.name) ? 1 : partitions,
       sessionMs,
     })
+    // The ledger is cut by those who own it.
+    const { [ledger.name]: _own, ...ofBrokers } = retentionMs
+    if (this.#deletes) this.broker.deleteByAge(ofBrokers)
     this.redis = { turns, random: new Random(seed, 'redis'), nowMs, trouble: noStoreTrouble, cutOff: new Set() }
     this.tables = new TableStore(this.redis)
     this.pubSub = new PubSub(this.redis)
   }
 
-  /** A node's view of them; in place of `openStores`. */
-  async open (
-    config: Config, node: Turns, health: Health, failed: (what: string, error: Error, fields: object) => void
-  ): Promise<Stores> {
+  async open (config: Config, node: Turns, logger: Logger, health: Health): Promise<Stores> {
     const { nodeId, topicPrefix: prefix } = config
+    const failed = (what: string, err: Error, fields: object): void => { logger.error({ err, ...fields }, what) }
     const log = new SimulatedLog({
       broker: this.broker,
       turns: node,
@@ -64,13 +119,27 @@ export class SharedStores {
       health,
       failed,
     })
+    const clock = channel('clock')
+    const nowMs = async (): Promise<number> => Math.min(Date.now(), await clock.ask('time', this.#wallMs))
+    const cutting = (stream: string): StreamCutting | undefined => {
+      const keptMs = retentionMs[stream]
+      return keptMs === undefined ? undefined : { log, retentionMs: keptMs, nowMs }
+    }
+    const snapshots = clusterSnapshots({
+      changelog: new SimulatedChangelog({ broker: this.broker, store: this.changelog, turns: node }),
+      copy: new SimulatedSnapshots(this.snapshots, channel('snapshots')),
+      identity,
+      onFailed (error, partition) { health.begin('snapshots', (error as Error).message, `partition ${partition}`) },
+      onSaved (partition) { health.end('snapshots', `partition ${partition}`) },
+    })
     return {
       log,
       tables: new SimulatedTables(this.tables, channel('tables')),
-      snapshots: new SimulatedSnapshots(this.snapshots, channel('snapshots')),
+      snapshots,
       roomSnapshots: new SimulatedSnapshots(this.roomSnapshots, channel('snapshots of rooms')),
       links,
       shared: true,
+      ...this.#deletes ? { cutting } : {},
       commits: () => 0,
       commitSeconds: () => 0,
       slowDisk: () => '',
@@ -85,8 +154,23 @@ export class SharedStores {
       async close () {
         await links.stop()
         subscriber.disconnect()
+        snapshots.close()
         await log.close()
       },
     }
+  }
+
+  faults (nodes: readonly SimulatedNode[]): Record<string, Happen> {
+    const { tables, ...others } = storeFaults
+    // What only a table still knows is gone with it, once the ledger was cut.
+    return boundTo({ stores: this, nodes }, this.#deletes ? others : { ...others, tables })
+  }
+
+  /** They have it all, whatever becomes of a node. */
+  ended (): void {}
+
+  async look<T> (host: Turns, work: (log: EventLog, tables: RebuildableTables) => Promise<T>): Promise<T> {
+    const log = new SimulatedLog({ broker: this.broker, turns: host, nodeName: 'auditor', isWhole: true, followerFailed () {} })
+    return await work(log, new SimulatedTables(this.tables, new Channel(this.redis, host, 'auditor')))
   }
 }

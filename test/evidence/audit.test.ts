@@ -126,10 +126,10 @@ names('a connection that nobody closed when its node ended', streams => {
 })
 
 names('a connection that closed for the end of a node that lived on', streams => {
-  const { fact, place } = findFact(streams, 'ConnectionClosed')
-  change(streams.ledger, item => item.fact === fact, item => ({ ...item, fact: { ...fact, code: 'node-lost' } }))
-  change(streams.nodes, item => item.fact.type === 'NodeStopped', item => ({ ...item, atMs: item.atMs + 3_600_000 }))
-  return { code: 'lost-on-living-node', at: `ledger ${place}` }
+  const first = find(streams.ledger, ({ userId, fact }) => userId === 'ann' && fact.type === 'ConnectionClosed')
+  const at = change(streams.ledger, item => item === first.item, item =>
+    ({ ...item, fact: { ...item.fact, code: 'node-lost' } as Fact }))
+  return { code: 'lost-on-living-node', at: `ledger ${at}` }
 })
 
 names('a connection on a node that was never heard of', streams => {
@@ -268,7 +268,9 @@ names('an entry that the fold can not take', ({ ledger }) => {
 })
 
 t.test('The audit of a connection that was lost with its node', async t => {
-  const { fact: end } = findFact(healthy, 'ConnectionClosed', ({ uplinks }) => uplinks > 0)
+  // Ann came again while the node lived, so it is not her first one.
+  const { item } = find(healthy.ledger, ({ userId, fact }) => userId === 'bob' && fact.type === 'ConnectionClosed')
+  const end = item.fact as Fact & { type: 'ConnectionClosed' }
   const { connectionId } = end
   const facts = healthy.ledger.flatMap(({ items }) => items.map(({ fact }) => fact))
     .filter(fact => 'connectionId' in fact && fact.connectionId === connectionId)

@@ -1,77 +1,27 @@
-import t, { type Test } from 'tap'
-import { ChangelogFenced, type Change, type ChangelogWriter } from '../../ledger/changelog.js'
+import t from 'tap'
 import { openKafkaLog } from '../../ledger/kafka/log.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
+import { changelogContract } from './changelog-contract.js'
 import { noteStream } from './log-contract.js'
-
-const change = (key: string, value: string | null): Change =>
-  ({ key: Buffer.from(key), value: value === null ? null : Buffer.from(value) })
-
-async function valuesOf (writer: ChangelogWriter, from = 0n): Promise<Record<string, string>> {
-  const values = new Map<string, string>()
-  for await (const { key, value } of writer.read(from)) {
-    if (value === null) values.delete(`${key}`)
-    else values.set(`${key}`, `${value}`)
-  }
-  return Object.fromEntries(values)
-}
 
 t.test('a changelog in Kafka', { skip: kafkaMissing() ?? false }, async t => {
   const { brokers } = await startKafka(t)
   let names = 0
 
-  async function changelogOf (t: Test, name = `kept${++names}`) {
-    const stream = noteStream()
-    const log = await openKafkaLog({
-      brokers,
-      topicPrefix: 'test',
-      clientId: 'one',
-      streams: [{ stream, partitions: 2 }],
-      changelogs: [{ name, like: stream }],
-      failed: (what, err, fields) => t.comment(what, err.message, fields),
-    })
-    t.teardown(() => log.close())
-    return log.changelog(name)
-  }
-
-  await t.test('gives back the last value of each key, and none of a key that is gone', async t => {
-    const changelog = await changelogOf(t)
-    const writer = await changelog.open(1)
-    t.strictSame(await valuesOf(writer), {})
-    t.equal(await writer.last(Buffer.from('place')), undefined)
-    await writer.write([change('a', '1'), change('b', '1'), change('place', '1')])
-    await writer.write([change('a', '2'), change('b', null), change('c', 'more'), change('place', '2')])
-    t.strictSame(await valuesOf(writer), { a: '2', c: 'more', place: '2' })
-    t.equal(`${await writer.last(Buffer.from('place'))}`, '2')
-    t.strictSame(await valuesOf(await changelog.open(0)), {}, 'of its own partition alone')
-  })
-
-  await t.test('takes what is larger than one batch as a whole', async t => {
-    const writer = await (await changelogOf(t)).open(0)
-    const large = 'x'.repeat(300_000)
-    await writer.write(Array.from({ length: 20 }, (_, i) => change(`k${i}`, large + i)))
-    const values = await valuesOf(writer)
-    t.strictSame(Object.keys(values).length, 20)
-    t.equal(values['k19'], `${large}19`)
-  })
-
-  await t.test('a writer that slept through a change of owners is refused, and leaves nothing', async t => {
-    const changelog = await changelogOf(t)
-    const before = await changelog.open(0)
-    await before.write([change('a', 'before')])
-    const after = await changelog.open(0)
-    await after.write([change('a', 'after')])
-    await t.rejects(before.write([change('a', 'late')]), ChangelogFenced)
-    t.strictSame(await valuesOf(after), { a: 'after' })
-    await after.write([change('b', 'on')])
-    t.strictSame(await valuesOf(after), { a: 'after', b: 'on' })
-  })
-
-  await t.test('reads on from an offset', async t => {
-    const writer = await (await changelogOf(t)).open(0)
-    await writer.write([change('a', '1')])
-    const from = await writer.next()
-    await writer.write([change('b', '1')])
-    t.strictSame(await valuesOf(writer, from), { b: '1' })
+  await changelogContract(t, {
+    async open (t) {
+      const stream = noteStream()
+      const name = `kept${++names}`
+      const log = await openKafkaLog({
+        brokers,
+        topicPrefix: 'test',
+        clientId: 'one',
+        streams: [{ stream, partitions: 2 }],
+        changelogs: [{ name, like: stream }],
+        failed: (what, err, fields) => t.comment(what, err.message, fields),
+      })
+      t.teardown(() => log.close())
+      return log.changelog(name)
+    },
   })
 })

@@ -7,40 +7,12 @@ import { Channel, noStoreTrouble, type SharedStore } from '../../simulation/stor
 import { SimulatedLog } from '../../simulation/stores/log.js'
 import { SimulatedSnapshots, SnapshotStore } from '../../simulation/stores/snapshots.js'
 import { SimulatedTables, TableStore } from '../../simulation/stores/tables.js'
-import type { Cancel, Turns } from '../../simulation/world.js'
 import { snapshotsContract } from '../actors/snapshots-contract.js'
 import { logContract } from '../ledger/log-contract.js'
 import { tablesContract } from '../projections/tables-contract.js'
+import { RealTurns } from './real-turns.js'
 
 /* The simulated sides of ports keep the contracts of the real ones: here in real time, and without faults. */
-
-/** Turns of the real event loop, in the order of their times. */
-class RealTurns implements Turns {
-  readonly #due: Array<{ readonly atMs: number, readonly run: () => void }> = []
-  #timer: NodeJS.Timeout | undefined
-
-  later (ms: number, _what: string, run: () => void): Cancel {
-    const turn = { atMs: performance.now() + ms, run }
-    const at = this.#due.findIndex(({ atMs }) => atMs > turn.atMs)
-    this.#due.splice(at === -1 ? this.#due.length : at, 0, turn)
-    this.#arm()
-    return () => {
-      const index = this.#due.indexOf(turn)
-      if (index !== -1) this.#due.splice(index, 1)
-    }
-  }
-
-  #arm (): void {
-    clearTimeout(this.#timer)
-    const [first] = this.#due
-    if (!first) return
-    this.#timer = setTimeout(() => {
-      while (this.#due.length > 0 && this.#due[0]!.atMs <= performance.now()) this.#due.shift()!.run()
-      this.#arm()
-    }, first.atMs - performance.now())
-    this.#timer.unref()
-  }
-}
 
 const turns = new RealTurns()
 const latencyMs = [0, 0.1] as const

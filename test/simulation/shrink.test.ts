@@ -5,7 +5,12 @@ import { shrink } from '../../simulation/shrink.js'
 import type { Outcome } from '../../simulation/simulate.js'
 
 const large: Shape = {
-  minutes: 4, nodes: 5, devices: 50, faultEveryMs: 3_000, faults: ['crash', 'pause', 'cut', 'redis', 'tables', 'links'],
+  stores: 'cluster',
+  minutes: 4,
+  nodes: 5,
+  devices: 50,
+  faultEveryMs: 3_000,
+  faults: ['crash', 'pause', 'cut', 'redis', 'tables', 'links'],
 }
 
 function outcome (isBroken: boolean): Outcome {
@@ -37,7 +42,7 @@ async function shrunk (isBroken: (shape: Shape) => boolean): Promise<{ smallest:
 t.test('A world in which a promise is broken', async t => {
   await t.test('is made as small as can be where nothing of it is to blame', async t => {
     const { smallest, runs } = await shrunk(() => true)
-    t.strictSame(smallest, { minutes: 0.5, nodes: 1, devices: 1, faultEveryMs: 48_000, faults: [] })
+    t.strictSame(smallest, { stores: 'cluster', minutes: 0.5, nodes: 1, devices: 1, faultEveryMs: 48_000, faults: [] })
     t.ok(runs < 40, `${runs} runs`)
   })
 
@@ -45,7 +50,7 @@ t.test('A world in which a promise is broken', async t => {
     const wanted: FaultName[] = ['pause', 'tables']
     const { smallest } = await shrunk(({ minutes, nodes, devices, faults }) =>
       minutes >= 2 && nodes >= 3 && devices >= 7 && wanted.every(name => faults.includes(name)))
-    t.strictSame(smallest, { minutes: 2, nodes: 3, devices: 7, faultEveryMs: 48_000, faults: wanted })
+    t.strictSame(smallest, { stores: 'cluster', minutes: 2, nodes: 3, devices: 7, faultEveryMs: 48_000, faults: wanted })
   })
 
   await t.test('stays as it is where nothing smaller breaks one', async t => {
