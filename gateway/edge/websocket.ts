@@ -157,7 +157,7 @@ class WebSocketWire implements Wire {
 
   /**
    * One read of the socket. Messages that are whole are taken right off it: what ws does for each of them costs more
-   * than all else at the edge (docs/decisions/0030-whole-messages.md). ws has the rest, and all while it is within a
+   * than all else at the edge (docs/decisions/0032-whole-messages.md). ws has the rest, and all while it is within a
    * message.
    */
   read (chunk: Buffer): void {
