@@ -51,6 +51,11 @@ t.test('A page', { skip: browserMissing, timeout: 230_000 }, async t => {
     })
   }
 
+  async function keptSession ({ page }: ClientPage): Promise<{ ackedSeq?: number }> {
+    const kept = await page.evaluate('globalThis.kept()') as Array<[string, string]>
+    return JSON.parse(new Map(kept).get('session') ?? '{}')
+  }
+
   /** Ends the page and begins again in a new one, which must go on where the storage says. */
   async function goesOn (t: Test, kind: string, page: ClientPage, deviceId: string, sent: number): Promise<void> {
     await page.page.close()
@@ -60,8 +65,7 @@ t.test('A page', { skip: browserMissing, timeout: 230_000 }, async t => {
     await next.until(({ accepted }) => accepted.length === 1)
     const { events } = await next.seen()
     t.strictSame(events.filter(({ name }) => name === 'storageFailed' || name === 'disconnected'), [])
-    const kept = await next.page.evaluate('globalThis.kept()') as Array<[string, string]>
-    t.match(JSON.parse(new Map(kept).get('session')!), { ackedSeq: sent + 1 }, 'in the same session')
+    t.match(await keptSession(next), { ackedSeq: sent + 1 }, 'in the same session')
     await next.page.close()
   }
 
@@ -125,6 +129,7 @@ t.test('A page', { skip: browserMissing, timeout: 230_000 }, async t => {
     })
     await page.send('2')
     await page.until(({ accepted }) => accepted.length === 2)
+    await until(async () => (await keptSession(page)).ackedSeq === 2)
     await page.page.evaluate('client.close()')
     await goesOn(t, 'localStorage', page, 'full', 2)
   })

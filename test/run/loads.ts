@@ -22,7 +22,7 @@ export const loads: Readonly<Record<string, Load>> = {
   'gateway/drain.test': { seconds: 60, cores: 0.2 },
   'ledger/kafka-membership.test': { seconds: 50, cores: 0.2 },
   'evidence/causes/met.test': { seconds: 60, cores: 0.3 },
-  'gateway/edge/liveness.test': { seconds: 28, cores: 0.2 },
+  'gateway/edge/liveness.test': { seconds: 50, cores: 0.3 },
   'faults/header-floods.long': { seconds: 69, cores: 0.5 },
   'bench/builds.long': { seconds: 112, cores: 0.9 },
 
@@ -34,7 +34,7 @@ export const loads: Readonly<Record<string, Load>> = {
   'faults/drain.long': { seconds: 92, cores: 1.2 },
   'faults/redis.long': { seconds: 60, cores: 0.6 },
   'faults/three-brokers.long': { seconds: 54, cores: 0.9 },
-  'client/drain.long': { seconds: 50, cores: 0.6 },
+  'client/drain.long': { seconds: 50, cores: 1.2 },
   'faults/promoted-redis.long': { seconds: 47, cores: 0.7 },
 
   'faults/moves-embedded.long': { seconds: 75, cores: 0.7 },
