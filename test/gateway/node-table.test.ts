@@ -30,6 +30,25 @@ t.test('NodeTable', async t => {
     t.strictSame(await known(), ['n0', 'n1', 'n2'])
   })
 
+  t.test('knows which lives of a node are over, and nothing of what it does not have', async t => {
+    const fields = (epoch: number, more: object) =>
+      new Map([['started', { ...started, epoch, atMs: Date.now() }], ...Object.entries(more)])
+    const tables = {
+      async * scan () {
+        yield { partition: 0, key: 'up', fields: fields(5, {}) }
+        yield { partition: 0, key: 'stopped', fields: fields(5, { ended: { epoch: 5, atMs: Date.now(), state: 'stopped' } }) }
+      },
+      position: async () => ({ next: 1n, atMs: 0 }),
+    } as Partial<Tables> as Tables
+    const table = new NodeTable(tables, 1, 60_000, nobodyWatches)
+    t.notOk(table.hasEnded('up', 4), 'nor before it was read')
+    const { rows } = await table.rows()
+    t.match(rows.map(({ nodeId, state }) => `${nodeId} ${state}`), ['stopped stopped', 'up up'])
+    t.strictSame([4, 5, 6].map(epoch => table.hasEnded('up', epoch)), [true, false, false])
+    t.strictSame([4, 5, 6].map(epoch => table.hasEnded('stopped', epoch)), [true, true, false])
+    t.notOk(table.hasEnded('absent', 1))
+  })
+
   t.test('is read again once it is no longer fresh, though the time of day was set back', async t => {
     let reads = 0
     const tables = {

@@ -3,7 +3,7 @@ import { tailAgeMaxMs, tailBytesMax, tailMax } from '../../../actors/rooms/tail.
 import { foldRoom } from '../../../actors/rooms/fold.js'
 import { roomStates } from '../../../actors/rooms/parts.js'
 import { leftMax } from '../../../actors/rooms/state.js'
-import { at, joined, left, play, posted, roomClosed, roomOf, said } from './given-room.js'
+import { at, joined, left, play, posted, roomClosed, roomOf, said, SavedRoom } from './given-room.js'
 
 t.test('PostRequested', async t => {
   t.test('gets the next number, whoever posts', async t => {
@@ -136,4 +136,18 @@ t.test('RoomClosed', async t => {
     t.equal(state.closeReason, 'over')
     t.strictSame(roomStates.stateOf(roomStates.savedStateOf(state)).closed, true)
   })
+})
+
+t.test('A room that was rebuilt while a save was on its way leaves none of its posts behind', async t => {
+  const large = ['m1', 'm2', 'm3', 'm4'].map(messageId => posted(messageId, messageId.repeat(tailBytesMax / 6)))
+  const saved = new SavedRoom()
+  const onItsWay = roomStates.changesOf(roomOf(large[0]!))
+  const rebuilt = saved.loaded()
+  roomStates.rebuilding(rebuilt)
+  play(rebuilt, ...large)
+  t.equal(rebuilt.tail.keptAfter, 2, 'the first post is gone already')
+  saved.save(onItsWay)
+  saved.save(roomStates.changesOf(rebuilt))
+  t.strictSame([...saved.parts.keys()].filter(id => id.startsWith('m')), ['m3', 'm4'])
+  t.strictSame(saved.strays, [])
 })

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { foldRoom, type RoomEffect } from '../../../actors/rooms/fold.js'
 import { roomStates } from '../../../actors/rooms/parts.js'
 import type { RoomState } from '../../../actors/rooms/state.js'
+import { tailBytesMax } from '../../../actors/rooms/tail.js'
 import type { StateChanges } from '../../../actors/snapshots.js'
 import type { RoomEntry, RoomFact } from '../../../schemas/room-facts.js'
 
@@ -104,12 +105,15 @@ const anyUplinks = (partition: number, from: string): fc.Arbitrary<RoomFact[]> =
     })
   })
 
+/** Two of them are all that the tail has room for. */
+const large = ['l1', 'l2', 'l3', 'l4', 'l5'].map(messageId => posted(messageId, messageId.repeat(tailBytesMax / 6)))
+
 /** Facts of one room: two partitions of the ledger, business services, and two nodes that come and go. */
 export const anyFacts: fc.Arbitrary<RoomFact[]> = fc.tuple(
   anyUplinks(0, 'ann'),
   anyUplinks(1, 'bob'),
   fc.array(fc.constantFrom(
-    ...['m1', 'm2', 'm3', 'm4'].map(messageId => posted(messageId)), posted('m1', 'something else'),
+    ...['m1', 'm2', 'm3', 'm4'].map(messageId => posted(messageId)), posted('m1', 'something else'), ...large,
     ...['n1', 'n2'].flatMap(nodeId => [1, 2, 3].flatMap(interest => [joined(nodeId, interest), left(nodeId, interest)])),
     joined('n1', 1, 2), left('n1', 1, 2)
   ), { maxLength: 20 }),

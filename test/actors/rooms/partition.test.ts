@@ -2,13 +2,17 @@ import t from 'tap'
 import { startOwner } from '../../../actors/owner.js'
 import type { AskRoom } from '../../../actors/room-links.js'
 import { users as usersKind } from '../../../actors/user/kind.js'
+import { foldRoom } from '../../../actors/rooms/fold.js'
+import { roomStates } from '../../../actors/rooms/parts.js'
+import { rebuildSnapshots } from '../../../actors/snapshots-rebuild.js'
 import { StoppedActors } from '../../../actors/stopped-actors.js'
 import { Partition } from '../../../actors/partition.js'
 import type { Entry, Fact } from '../../../schemas/facts.js'
-import { ledger, rooms } from '../../../schemas/streams.js'
+import type { NodeEntry } from '../../../schemas/records.js'
+import { ledger, nodes, rooms } from '../../../schemas/streams.js'
 import { until } from '../given.js'
 import { opened } from '../user/history.js'
-import { joined, left, posted, roomClosed, roomId } from './given-room.js'
+import { joined, left, posted, roomClosed, roomId, roomOf } from './given-room.js'
 import { givenRooms, type GivenRooms } from './given-rooms.js'
 
 const known = { type: 'askRoom', roomId, partition: 0, nodeId: 'n1', nodeEpoch: 1, interest: 1, afterSeq: 0, bytesMax: 1_000 } as const
@@ -133,6 +137,29 @@ t.test('A partition of rooms', async t => {
     await owner.stop()
   })
 
+  t.test('has its saved states put right from the stream', async t => {
+    const directory = t.testdir()
+    const first = await givenRooms(t, directory)
+    const owner = await startOwner(first.log, first.rooms)
+    await first.append(posted('m1'), joined('n1', 1), posted('m2'))
+    await until(async () => (await first.published()).length === 2)
+    await owner.stop()
+    const rebuild = () => rebuildSnapshots({
+      kind: { stream: rooms, fold: foldRoom, states: roomStates },
+      log: first.log,
+      snapshots: first.snapshots,
+      signal: new AbortController().signal,
+      onPlanned () {},
+      onRead () {},
+    })
+    t.match(await rebuild(), { states: 1, missing: 0, extra: 0, differing: 0 })
+    const { next } = await first.log.bounds(rooms, 0)
+    const other = roomStates.savedStateOf(roomOf(posted('m9')))
+    await first.snapshots.replace(0, next, new Map([[roomId, other], ['chat:9', other]]))
+    t.match(await rebuild(), { states: 1, missing: 0, extra: 1, differing: 1 })
+    t.match(await rebuild(), { states: 1, missing: 0, extra: 0, differing: 0 })
+  })
+
   t.test('forgets a node that has left', async t => {
     const world = await givenRooms(t, t.testdir())
     const owner = await startOwner(world.log, world.rooms)
@@ -142,6 +169,8 @@ t.test('A partition of rooms', async t => {
     await owner.stop()
   })
 })
+
+const nodeStopped: NodeEntry = { nodeId: 'n1', epoch: 1, atMs: 1, fact: { type: 'NodeStopped' } }
 
 /** Entries of `ann` and others, each of whom has a connection of her name. */
 function uplinkOf (userId: string, seq: number, room: string): Entry {
@@ -235,6 +264,8 @@ t.test('An accepted uplink that names a room', async t => {
     await until(() => partition.progress.folded === 2n && partition.progress.published === 2n)
     const checkpoint = partition.checkpoint()
     await until(() => partition.progress.savingSinceMs > 0)
+    // A save would be in the commit of whatever is appended now.
+    for (let i = 0; i < 3; i++) await world.log.append(nodes, 0, [nodeStopped])
     t.equal(partition.progress.saved, 0n)
     t.ok(partition.progress.publishingSinceMs > 0, 'and what holds it up is told')
     release()
