@@ -87,9 +87,9 @@ export const storeFaults = {
     }
   },
 
-  /** The changelog of the saved states is compacted. */
-  compaction ({ stores: { changelog } }: StoreVictims, random: Random) {
-    changelog.compact(random)
+  /** The changelogs of saved states are compacted. */
+  compaction ({ stores: { changelog, roomChangelog } }: StoreVictims, random: Random) {
+    for (const each of [changelog, roomChangelog]) each.compact(random)
     return undefined
   },
 }

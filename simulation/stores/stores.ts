@@ -66,6 +66,7 @@ export class SharedStores implements SimulatedStores {
   readonly snapshots = new SnapshotStore()
   readonly changelog = new ChangelogStore()
   readonly roomSnapshots = new SnapshotStore()
+  readonly roomChangelog = new ChangelogStore()
   readonly pubSub: PubSub
   readonly environment: Environment
   /** A takeover may repeat some. */
@@ -125,18 +126,20 @@ export class SharedStores implements SimulatedStores {
       const keptMs = retentionMs[stream]
       return keptMs === undefined ? undefined : { log, retentionMs: keptMs, nowMs }
     }
-    const snapshots = clusterSnapshots({
-      changelog: new SimulatedChangelog({ broker: this.broker, store: this.changelog, turns: node }),
-      copy: new SimulatedSnapshots(this.snapshots, channel('snapshots')),
+    const snapshotsOf = (what: string, store: ChangelogStore, copies: SnapshotStore) => clusterSnapshots({
+      changelog: new SimulatedChangelog({ broker: this.broker, store, turns: node }),
+      copy: new SimulatedSnapshots(copies, channel(what)),
       identity,
-      onFailed (error, partition) { health.begin('snapshots', (error as Error).message, `partition ${partition}`) },
-      onSaved (partition) { health.end('snapshots', `partition ${partition}`) },
+      onFailed (error, partition) { health.begin('snapshots', (error as Error).message, `${what} of partition ${partition}`) },
+      onSaved (partition) { health.end('snapshots', `${what} of partition ${partition}`) },
     })
+    const snapshots = snapshotsOf('snapshots', this.changelog, this.snapshots)
+    const roomSnapshots = snapshotsOf('snapshots of rooms', this.roomChangelog, this.roomSnapshots)
     return {
       log,
       tables: new SimulatedTables(this.tables, channel('tables')),
       snapshots,
-      roomSnapshots: new SimulatedSnapshots(this.roomSnapshots, channel('snapshots of rooms')),
+      roomSnapshots,
       links,
       shared: true,
       ...this.#deletes ? { cutting } : {},
@@ -155,6 +158,7 @@ export class SharedStores implements SimulatedStores {
         await links.stop()
         subscriber.disconnect()
         snapshots.close()
+        roomSnapshots.close()
         await log.close()
       },
     }
