@@ -14,6 +14,7 @@ import type { Network } from './network.js'
 import { ports, SimulatedNode } from './node.js'
 import { Random } from './random.js'
 import { tableFaults } from './rebuilt.js'
+import { repeatFault } from './repeats.js'
 import { Service } from './service.js'
 import { Channel, noStoreTrouble, type SharedStore } from './stores/channel.js'
 import { SharedStores, type SimulatedStores } from './stores/stores.js'
@@ -183,6 +184,8 @@ class Run {
     if (!healed) violations.push(`${healsWithinMs / 1000} s after the last fault: ${this.#restless()}`)
     await world.run(5_000) // what is coalesced or rides on the next commit
     const books = await this.#audit()
+    const repeats = books && await this.#inWorld(log => repeatFault(log, books))
+    if (repeats !== undefined) violations.push(repeats)
     const published = await this.#inWorld(log => this.#published(log))
     violations.push(...judge(this.#devices, this.#service, published ?? []))
     violations.push(...await this.#inWorld(async (log, tables, host) =>

@@ -1,5 +1,5 @@
 import type { Random } from '../random.js'
-import type { Turns } from '../world.js'
+import type { Cancel, Turns } from '../world.js'
 
 /** What is wrong with a store that is reached over a connection; the world changes it as it goes on. */
 export interface StoreTrouble {
@@ -26,9 +26,23 @@ export interface SharedStore {
 /** How long a command waits for its answer. */
 const answerMs = 2_000
 
+interface Asked {
+  readonly act: () => unknown
+  readonly resolve: (answer: any) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Requests of one turn, which go together. */
+interface Batch {
+  readonly atMs: number
+  readonly asked: Asked[]
+}
+
 /** A node's connection to a store: requests arrive in their order, and each is answered once or times out. */
 export class Channel {
   #sentUntilMs = 0
+  /** What more is asked in the turn that is under way goes with it. */
+  #open: Batch | undefined
   /** On their way, oldest first: whatever arrives is the oldest. */
   readonly #sent: Array<() => void> = []
 
@@ -36,29 +50,45 @@ export class Channel {
 
   /** @throws Error where the store does not answer; it may have done what it was asked to */
   async ask<T> (what: string, act: () => T): Promise<T> {
-    const { store, node } = this
     return await new Promise<T>((resolve, reject) => {
-      const cancel = node.later(answerMs, `${what}: no answer`, () => {
-        reject(new Error(`no answer within ${answerMs} ms`))
-      })
-      this.#send(what, () => {
-        const { trouble, random } = store
-        if (trouble.isAway || store.cutOff.has(node)) return
-        const reply = (settle: () => void): void => {
-          node.later(this.#latencyMs(), `${what}: an answer`, () => {
-            cancel()
-            settle()
-          })
-        }
-        if (random.chance(trouble.refused)) return reply(() => { reject(new Error('the store is not ready')) })
-        let answer: T
-        try {
-          answer = act()
-        } catch (err) {
-          return reply(() => { reject(err) })
-        }
-        if (!random.chance(trouble.answerLost)) reply(() => { resolve(answer) })
-      })
+      const nowMs = this.store.nowMs()
+      if (this.#open?.atMs !== nowMs) this.#open = this.#begin(what, nowMs)
+      this.#open.asked.push({ act, resolve, reject })
+    })
+  }
+
+  #begin (what: string, atMs: number): Batch {
+    const batch: Batch = { atMs, asked: [] }
+    const cancel = this.node.later(answerMs, `${what}: no answer`, () => {
+      for (const { reject } of batch.asked) reject(new Error(`no answer within ${answerMs} ms`))
+    })
+    this.#send(what, () => {
+      if (this.#open === batch) this.#open = undefined
+      this.#arrived(what, batch, cancel)
+    })
+    return batch
+  }
+
+  #arrived (what: string, { asked }: Batch, cancel: Cancel): void {
+    const { store: { trouble, random, cutOff }, node } = this
+    if (trouble.isAway || cutOff.has(node)) return
+    const replies: Array<() => void> = []
+    for (const { act, resolve, reject } of asked) {
+      if (random.chance(trouble.refused)) {
+        replies.push(() => { reject(new Error('the store is not ready')) })
+        continue
+      }
+      try {
+        const answer = act()
+        if (!random.chance(trouble.answerLost)) replies.push(() => { resolve(answer) })
+      } catch (err) {
+        replies.push(() => { reject(err) })
+      }
+    }
+    if (replies.length === 0) return
+    node.later(this.#latencyMs(), `${what}: an answer`, () => {
+      if (replies.length === asked.length) cancel()
+      for (const reply of replies) reply()
     })
   }
 

@@ -61,6 +61,8 @@ interface Ownership { readonly token: object, readonly generation: object }
 
 /** Probability that a save goes in two calls. */
 const inTwo = 0.3
+/** How long until the second one, which has much to write. */
+const betweenMsMax = 100
 
 /** How long until a save that failed is tried again, ms. */
 const retryMs = 100
@@ -210,6 +212,7 @@ export class SimulatedSnapshots implements RedisSnapshots {
     for (let sent = 0; ;) {
       try {
         for (; sent < calls.length; sent++) {
+          if (sent > 0) await this.#wait(this.channel.store.random.between(0, betweenMsMax), 'saves on')
           await this.channel.ask('save', () => {
             const stored = this.snapshots.of(partition)
             this.#check(partition, owned)
@@ -224,9 +227,13 @@ export class SimulatedSnapshots implements RedisSnapshots {
         return
       } catch (err) {
         if (err instanceof SnapshotsLost || this.#isClosed) throw err
-        await new Promise<void>(resolve => { this.channel.node.later(retryMs, 'saves again', resolve) })
+        await this.#wait(retryMs, 'saves again')
       }
     }
+  }
+
+  async #wait (ms: number, what: string): Promise<void> {
+    await new Promise<void>(resolve => { this.channel.node.later(ms, what, resolve) })
   }
 
   /** A save goes in one call or in two, as those do that are large: whoever crashes between them has saved a part. */
