@@ -204,7 +204,7 @@ t.test('The public streams', { skip: missing }, async t => {
     await t.test('have their schemas there, each as the one of its topic', async t => {
       const subjects: string[] = await ask('/subjects')
       t.strictSame(subjects.filter(subject => !subject.includes('.rejected')).sort(),
-        ['connections', 'downlinks', 'nodes', 'uplinks'].map(stream => `registered.${stream}-value`))
+        ['connections', 'downlinks', 'nodes', 'posts', 'uplinks'].map(stream => `registered.${stream}-value`))
       const { schema } = await ask('/subjects/registered.uplinks-value/versions/latest')
       t.strictSame(JSON.parse(schema), JSON.parse(readFileSync(join(home, 'schemas/streams/uplinks.avsc'), 'utf8')))
     })
@@ -261,7 +261,7 @@ t.test('docs/streams.md', async t => {
     const { fingerprintOf, headerBytes, writeHeader } = await import('../../schemas/single-object.js')
     const page = readFileSync(join(home, 'docs/streams.md'), 'utf8')
     const rows = [...page.matchAll(/^\| `([a-z.]+)` \|.* `(c301[0-9a-f]+)` \|$/gm)]
-    t.equal(rows.length, 5)
+    t.equal(rows.length, 6)
     for (const [, stream, hex] of rows) {
       const header = Buffer.alloc(headerBytes)
       const file = join(home, `schemas/streams/${stream!.replace('.', '-')}.avsc`)
