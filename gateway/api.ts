@@ -29,6 +29,7 @@ import type { Push } from './push.js'
 import { reachable } from './reachable.js'
 import { Rebuilds } from './rebuild.js'
 import { redeliver } from './redelivery.js'
+import { Rooms } from './rooms.js'
 import type { ServerTls } from './server-tls.js'
 import type { Stores } from './stores.js'
 import { topicSettings, topicsOf } from './topics.js'
@@ -84,6 +85,7 @@ function depsOf ({
   const partitions = log.partitions(ledger)
   const bans = new BanRequests({ log, links, nodeId: config.nodeId })
   const memberships = new MembershipRequests({ log, links, nodeId: config.nodeId })
+  const rooms = new Rooms({ log, links, known: push.known, nodeId: config.nodeId })
   const rebuilds = new Rebuilds(stores, (what, err, fields) => { logger.error({ err, ...fields }, what) })
   return {
     logger,
@@ -116,6 +118,12 @@ function depsOf ({
     grantRoom: command => memberships.grant(command),
     revokeRoom: command => memberships.revoke(command),
     roomsOf: userId => memberships.of(userId),
+    rooms: {
+      post: (command, tellsRepeats) => rooms.post(command, tellsRepeats),
+      close: command => rooms.close(command),
+      info: roomId => rooms.info(roomId),
+      members: (roomId, after, limit) => rooms.members(roomId, after, limit),
+    },
     redeliver: command => redeliver(log, command, apps.outboxBytesMax(appOf(command.userId), config.outboxBytesMax)),
     state: (userId, at) => stateAt(log, userId, at),
     trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),

@@ -28,6 +28,18 @@ export function sizeRefusalOf (command: DownlinkCommand, frameBytesMax: number):
     `payload makes a downlink of ${bytes} bytes, and ${frameBytesMax} are the bound`)
 }
 
+/** Why a post in a room can never be sent to its members: `payload-too-large`; undefined where it can. */
+export function postRefusalOf (
+  { roomId, messageId, service, payload }: Record<'roomId' | 'messageId' | 'service', string> & { payload: Uint8Array },
+  frameBytesMax: number
+): GatewayError | undefined {
+  // The post frame at its longest: opcode, two longs of 10 bytes, five lengths of 5, and what they count.
+  const texts = Buffer.byteLength(roomId) + Buffer.byteLength(messageId) + Buffer.byteLength(service)
+  const bytes = 1 + 2 * 10 + 5 * 5 + texts + payload.byteLength
+  if (bytes <= frameBytesMax) return undefined
+  return new GatewayError('payload-too-large', `payload makes a post of ${bytes} bytes, and ${frameBytesMax} are the bound`)
+}
+
 function wrongOf (command: DownlinkCommand): string | undefined {
   const { messageId, userIds, service, ttlMs, platforms, devices, exceptDevices } = command
   if (userIds.length < 1 || userIds.length > usersMax) return `userIds: want 1 to ${usersMax}`

@@ -15,6 +15,16 @@ export interface KnownRequestsDeps {
   readonly answerMs?: number
 }
 
+const answerMsDefault = 2_000
+
+/** What a business service wants posted; `roomId` is the room's key. */
+interface PostedRequest {
+  readonly roomId: string
+  readonly messageId: string
+  readonly service: string
+  readonly payload: Uint8Array
+}
+
 /**
  * Asks user actors whether they have had a request before (decision 9), so that who repeats one is told. At best
  * effort: whoever is not answered in time takes the request for a new one, and the fold drops a repeat all the same.
@@ -39,7 +49,7 @@ export class KnownRequests {
     const askIds: number[] = []
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<Known>(resolve => {
-      timer = setTimeout(resolve, this.#deps.answerMs ?? 2_000, 'first')
+      timer = setTimeout(resolve, this.#deps.answerMs ?? answerMsDefault, 'first')
     })
     const answers = userIds.map(userId => {
       const partition = partitionOf(userId, this.#partitions)
@@ -59,6 +69,28 @@ export class KnownRequests {
     } finally {
       clearTimeout(timer)
       for (const askId of askIds) this.#asked.delete(askId)
+    }
+  }
+
+  /**
+   * @param asOf as in `AskPost`
+   * @returns what the room has had of this id; `first` also where nobody says
+   */
+  async ofPost (
+    { roomId, messageId, service, payload }: PostedRequest, partition: number, asOf: bigint
+  ): Promise<Known> {
+    const { links, nodeId, answerMs = answerMsDefault } = this.#deps
+    const askId = ++this.#lastId
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<Known>(resolve => { timer = setTimeout(resolve, answerMs, 'first') })
+    const known = new Promise<Known>(resolve => { this.#asked.set(askId, resolve) })
+    const content = contentOf(service, payload)
+    links.toRoom({ type: 'askPost', roomId, partition, nodeId, askId, messageId, content, asOf })
+    try {
+      return await Promise.race([known, late])
+    } finally {
+      clearTimeout(timer)
+      this.#asked.delete(askId)
     }
   }
 

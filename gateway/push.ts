@@ -61,14 +61,15 @@ export class Push {
   readonly #deps: PushDeps
   readonly #partitions: number
   readonly #sent = new WeakMap<SharedSignal, Sent>()
-  readonly #known: KnownRequests
+  /** What has been had before; of rooms as well. */
+  readonly known: KnownRequests
   /** By app: users that requests have named. */
   readonly requested = new Map<string, number>()
 
   constructor (deps: PushDeps) {
     this.#deps = deps
     this.#partitions = deps.log.partitions(ledger)
-    this.#known = new KnownRequests(deps)
+    this.known = new KnownRequests(deps)
     deps.links.notHere = answer => { this.#lookAgain(answer) }
   }
 
@@ -90,7 +91,7 @@ export class Push {
     const { messageId } = command
     if (command.delivery === 'signal') return { messageId, users: await this.#signal(command) }
     if (!tellsRepeats) return { messageId, users: await this.#request(command) }
-    const known = await this.#known.of(command)
+    const known = await this.known.of(command)
     const userIds = command.userIds.filter((_, i) => known[i] === 'first')
     const requested = userIds.length === 0 ? [] : await this.#request({ ...command, userIds })
     let next = 0

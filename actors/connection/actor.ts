@@ -10,7 +10,7 @@ import { eventRules, frameRules, type Rule, turnEnds } from './phases.js'
 import { take, wholeMs } from './rate.js'
 import { placeTold, refusedByUser, tellRefusal } from './refusals.js'
 import { askForAnswers } from './repeats.js'
-import { join, leave as leaveRoom } from './rooms.js'
+import { join, leave as leaveRoom, membershipsTold } from './rooms.js'
 import { takeRefusals } from './tally.js'
 import { freshToken, tokenRefused, tokenVerified, tryAgain } from './token.js'
 import { acknowledge, mayBeEarly, notStored, uplink, uplinksLost } from './uplinks.js'
@@ -144,7 +144,7 @@ function handleEvent (connection: Connection, event: ConnectionEvent): void {
       connection.writeSignal(event.signal)
       connection.edge.count.signals++
       return
-    case 'memberships': return
+    case 'memberships': membershipsTold(connection, event); return
     case 'stored': connection.window.settle(event.entries); return
     case 'notStored': notStored(connection, event.entries, event.error); return
     case 'notOpened': closeUnopened(connection); return

@@ -3,6 +3,7 @@ import type { Join } from '../../schemas/frames.js'
 import { RoomPatterns, type RoomRight } from '../../schemas/room-rights.js'
 import { idWanted, isId } from '../../schemas/text.js'
 import type { EdgeRoom } from '../edge-rooms/room.js'
+import type { MembershipsTold } from '../links.js'
 import { closeConnection } from './close.js'
 import type { Connection } from './connection.js'
 
@@ -15,6 +16,8 @@ export class ConnectionRooms {
   joined: EdgeRoom[] = noRooms
   /** Rights that business gave its user, by room id. */
   granted = noGrants
+  /** Which of their changes these are. */
+  grantsVersion = 0
   /** It has been given less than there is: it read too slowly. */
   isBehind = false
 
@@ -72,6 +75,13 @@ export function tokenAllows (connection: Connection, patterns: RoomPatterns): vo
   if (connection.rooms) connection.rooms.patterns = patterns
   else if (!patterns.isEmpty) connection.rooms = new ConnectionRooms(patterns)
   leaveForbidden(connection)
+}
+
+/** All rooms that business has its user in. One that comes late is older than what is known. */
+export function membershipsTold (connection: Connection, { version, rooms }: MembershipsTold): void {
+  if (connection.rooms && version <= connection.rooms.grantsVersion) return
+  granted(connection, new Map(rooms.map(({ roomId, rights }) => [roomId, rights])))
+  if (connection.rooms) connection.rooms.grantsVersion = version
 }
 
 /**

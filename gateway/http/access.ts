@@ -28,8 +28,10 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'GET /v1/connect': 'public',
   'GET /v1/ip-config': 'public',
 
+  'DELETE /v1/rooms/:roomId': 'push',
   'DELETE /v1/users/:userId/rooms/:roomId': 'push',
   'POST /v1/downlinks': 'push',
+  'POST /v1/rooms/:roomId/posts': 'push',
   'PUT /v1/users/:userId/rooms/:roomId': 'push',
 
   'GET /metrics': 'read',
@@ -40,6 +42,9 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'GET /v1/log/:stream': 'read',
   'GET /v1/log/:stream/:partition': 'read',
   'GET /v1/nodes': 'read',
+  'GET /v1/rooms/:roomId': 'read',
+  'GET /v1/rooms/:roomId/members': 'read',
+  'GET /v1/rooms/:roomId/posts': 'read',
   'GET /v1/topics': 'read',
   'GET /v1/uplinks': 'read',
   'GET /v1/users/:userId/bans': 'read',
@@ -65,6 +70,11 @@ export const accessTable: Readonly<Record<string, Access>> = {
 /** A route that is not here tells of nobody, and is refused to apps. A new one that tells of users belongs here. */
 const reachTable: Readonly<Record<string, Reach>> = {
   'POST /v1/downlinks': 'one-app',
+  'POST /v1/rooms/:roomId/posts': 'one-app',
+  'DELETE /v1/rooms/:roomId': 'one-app',
+  'GET /v1/rooms/:roomId': 'one-app',
+  'GET /v1/rooms/:roomId/members': 'one-app',
+  'GET /v1/rooms/:roomId/posts': 'one-app',
   'DELETE /v1/users/:userId/rooms/:roomId': 'one-app',
   'PUT /v1/users/:userId/rooms/:roomId': 'one-app',
   'GET /v1/connections': 'one-app',

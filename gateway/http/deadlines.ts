@@ -47,6 +47,7 @@ export function withDeadlines (deps: HttpDeps): HttpDeps {
   const kick = bounded(lookupMs, 'not-ready', lateStore, 'not-ready')(deps.kick)
   const kickOfNobody = bounded(walkMs, 'not-ready', lateStore, 'not-ready')(deps.kick)
   const [signal, push] = [lookup(deps.push), store(deps.push)]
+  const [signalRoom, post] = [lookupOfLog(deps.rooms.post), store(deps.rooms.post)]
   return {
     ...deps,
     ipConfig: lookup(deps.ipConfig),
@@ -65,6 +66,12 @@ export function withDeadlines (deps: HttpDeps): HttpDeps {
     liftBan: store(deps.liftBan),
     grantRoom: store(deps.grantRoom),
     revokeRoom: store(deps.revokeRoom),
+    rooms: {
+      post: (command, tellsRepeats) => (command.delivery === 'signal' ? signalRoom : post)(command, tellsRepeats),
+      close: store(deps.rooms.close),
+      info: lookupOfLog(deps.rooms.info),
+      members: lookupOfLog(deps.rooms.members),
+    },
     push: (command, tellsRepeats) => (command.delivery === 'signal' ? signal : push)(command, tellsRepeats),
     kick: command => (command.userId === '' ? kickOfNobody : kick)(command),
     logReader: boundedReader(deps.logReader, deps),

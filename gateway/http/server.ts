@@ -45,6 +45,8 @@ import { rebuildsRoutes } from './rebuilds.js'
 import type { RebuildsOptions } from './rebuilds.js'
 import { redeliveriesRoutes } from './redeliveries.js'
 import type { RedeliveriesOptions } from './redeliveries.js'
+import { roomsRoutes } from './rooms.js'
+import type { RoomsOptions } from './rooms.js'
 import { ajvRules } from './shapes.js'
 import {
   boundedServer, boundUpgrades, connectPath, countFor, endIdle, endIfNoWebSocket, isUpgrade, socketLimits,
@@ -65,7 +67,7 @@ import type { UplinksOptions } from './uplinks.js'
 export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
   HealthOptions, OperationsOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,
-  BackupsOptions, BansOptions, MembershipsOptions {
+  BackupsOptions, BansOptions, MembershipsOptions, RoomsOptions {
   readonly logger: Logger
   /** Whose port it is; that of all by default. */
   readonly side?: Side
@@ -186,6 +188,7 @@ const apiRoutesOfRoles: Partial<Record<Role, Routes>> = {
     await connectionsRoutes(app, deps)
     await bansRoutes(app, deps)
     await membershipsRoutes(app, deps)
+    await roomsRoutes(app, deps)
     await traceRoutes(app, deps)
     await stateRoutes(app, deps)
     await redeliveriesRoutes(app, deps)

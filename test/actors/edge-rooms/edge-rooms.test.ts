@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { granted } from '../../../actors/connection/rooms.js'
+import type { MembershipsTold } from '../../../actors/links.js'
 import type { Frame } from '../../../schemas/frames.js'
 import { RoomPatterns } from '../../../schemas/room-rights.js'
 import { type GivenConnection, identity, openConnection, turn, uplinks } from '../../gateway/edge/given-connection.js'
@@ -352,7 +352,9 @@ t.test('Rights that change', async t => {
   t.test('by business make it a member, or no longer', async t => {
     const world = givenRooms(t)
     const client = await member(t, world, {})
-    granted(client.connection, new Map([['chat:7', 'rw'], ['inbox', 'w']]))
+    const tell = (version: number, rooms: MembershipsTold['rooms']) =>
+      client.connection.tell({ type: 'memberships', nodeId: 'n1', connectionId: 'c1', version, rooms })
+    tell(2, [{ roomId: 'chat:7', rights: 'rw' }, { roomId: 'inbox', rights: 'w' }])
     await turn()
     t.equal(world.facts('chat:7').length, 1)
     world.answer(5, 0, { roomId: 'chat:7' })
@@ -362,7 +364,10 @@ t.test('Rights that change', async t => {
     await turn()
     t.strictSame(told(client), ['joined chat:7 3', 'chat:7 4', 'chat:7 5'])
     t.strictSame(client.uplinksAppended(), [1])
-    granted(client.connection, new Map())
+    tell(1, [])
+    await turn()
+    t.strictSame(told(client), [], 'one that comes late is older')
+    tell(3, [])
     await turn()
     client.connection.wire.flush()
     t.strictSame(told(client), ['left chat:7 forbidden'])

@@ -70,6 +70,12 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
     grantRoom: async ({ by: _by, requestId: _id, ...command }) => ({ ...command, position: '3@1021.4' }),
     revokeRoom: async () => {},
     roomsOf: async () => [],
+    rooms: {
+      post: async ({ messageId }) => ({ messageId, status: 'queued', position: '3@1021.4' }),
+      close: async () => '3@1021.4',
+      info: async () => ({ roomSeq: 0, keptAfter: 0, closed: false, nodes: [] }),
+      members: async () => ({ members: [], next: null, total: 0, unknown: [] }),
+    },
     redeliver: async ({ requestId }) => ({ requestId, redelivered: [], notFound: [] }),
     drain: async command => ({ ...command, drainId: 'd1' }),
     drainState: async (nodeId, moves) => ({

@@ -15,6 +15,7 @@ t.test('The OpenAPI document', async t => {
     t.strictSame(routes.sort(), [
       'DELETE /v1/bans/{banId}',
       'DELETE /v1/connections/{connectionId}',
+      'DELETE /v1/rooms/{roomId}',
       'DELETE /v1/users/{userId}/connections',
       'DELETE /v1/users/{userId}/rooms/{roomId}',
       'GET /healthz',
@@ -29,6 +30,9 @@ t.test('The OpenAPI document', async t => {
       'GET /v1/log/{stream}/{partition}',
       'GET /v1/nodes',
       'GET /v1/nodes/{nodeId}/drain',
+      'GET /v1/rooms/{roomId}',
+      'GET /v1/rooms/{roomId}/members',
+      'GET /v1/rooms/{roomId}/posts',
       'GET /v1/topics',
       'GET /v1/uplinks',
       'GET /v1/users/{userId}/bans',
@@ -41,6 +45,7 @@ t.test('The OpenAPI document', async t => {
       'POST /v1/downlinks',
       'POST /v1/nodes/{nodeId}/drain',
       'POST /v1/presence',
+      'POST /v1/rooms/{roomId}/posts',
       'POST /v1/users/{userId}/redeliveries',
       'PUT /v1/users/{userId}/rooms/{roomId}',
     ])

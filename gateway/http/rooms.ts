@@ -1,0 +1,295 @@
+import { randomUUID } from 'node:crypto'
+import { Readable } from 'node:stream'
+import type { FastifyInstance } from 'fastify'
+import type { LogReader } from '../../ledger/log.js'
+import { shownUser } from '../../schemas/apps.js'
+import { type JsonPayload, payloadToJson } from '../../schemas/payload.js'
+import { partitionOf } from '../../schemas/partitioning.js'
+import type { Posted } from '../../schemas/records.js'
+import { posts } from '../../schemas/streams.js'
+import { postRefusalOf } from '../downlink-command.js'
+import type { CloseCommand, MembersPage, PostAnswer, PostCommand, RoomInfo } from '../rooms.js'
+import { callerId, keyOf, takeRecipients } from './auth.js'
+import { errorAnswers } from './errors.js'
+import { decodePayload, payloadSchema } from './payload.js'
+import { admitReaders, holeDescription, holeLine, ndjsonLine, ndjsonType, piecesOf } from './readers.js'
+import { idSchema, reasonSchema, serviceSchema } from './shapes.js'
+
+export interface RoomsOptions {
+  readonly rooms: {
+    /** Resolves once the post is durable, or a signal was handed on. @throws GatewayError `room-closed` */
+    readonly post: (command: PostCommand, tellsRepeats: boolean) => Promise<PostAnswer>
+    /** @returns where it stands; undefined where the room was closed before */
+    readonly close: (command: CloseCommand) => Promise<string | undefined>
+    /** @throws GatewayError `not-ready` */
+    readonly info: (roomKey: string) => Promise<RoomInfo>
+    /** @throws GatewayError `not-ready` */
+    readonly members: (roomKey: string, after: string, limit: number) => Promise<MembersPage>
+  }
+  readonly frameBytesMax: number
+}
+
+interface Params { readonly roomId: string }
+
+interface PostBody {
+  readonly messageId?: string
+  readonly service: string
+  readonly payload: JsonPayload
+  readonly delivery: PostCommand['delivery']
+}
+
+/** More requests for posts at the same time are refused with `overloaded`. */
+const readersMax = 16
+
+const paramsSchema = { type: 'object', required: ['roomId'], properties: { roomId: idSchema } }
+
+const bodySchema = {
+  type: 'object',
+  required: ['payload'],
+  additionalProperties: false,
+  properties: {
+    messageId: { ...idSchema, description: 'idempotency key within the room; drawn where it is absent' },
+    service: { ...serviceSchema, default: '' },
+    payload: payloadSchema,
+    delivery: {
+      type: 'string',
+      enum: ['durable', 'signal'],
+      default: 'durable',
+      description: 'a signal goes to the members that are there, at most once, and has no number',
+    },
+  },
+}
+
+const postedSchema = {
+  type: 'object',
+  required: ['messageId', 'status'],
+  properties: {
+    messageId: { type: 'string' },
+    status: { type: 'string', enum: ['queued', 'duplicate', 'conflict', 'sent', 'offline'] },
+    position: { type: 'string', description: 'where the request stands in the stream rooms', examples: ['3@1021.4'] },
+  },
+}
+
+const infoSchema = {
+  type: 'object',
+  required: ['roomId', 'roomSeq', 'keptAfter', 'closed', 'members', 'nodes'],
+  properties: {
+    roomId: { type: 'string' },
+    roomSeq: { type: 'integer', description: 'number of its last post; 0 for none' },
+    keptAfter: { type: 'integer', description: 'posts after this one are kept for who joins' },
+    closed: { type: 'boolean' },
+    members: { type: 'integer', description: 'open connections that are in it, on the nodes that say so' },
+    nodes: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['nodeId', 'members'],
+        properties: {
+          nodeId: { type: 'string' },
+          members: { type: ['integer', 'null'], description: 'null where it does not say' },
+        },
+      },
+    },
+  },
+}
+
+const membersSchema = {
+  type: 'object',
+  required: ['roomId', 'members', 'next', 'total', 'unknown'],
+  properties: {
+    roomId: { type: 'string' },
+    members: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['userId', 'deviceId', 'connectionId', 'nodeId'],
+        properties: {
+          userId: { type: 'string' },
+          app: { type: 'string' },
+          deviceId: { type: 'string' },
+          connectionId: { type: 'string' },
+          nodeId: { type: 'string' },
+        },
+      },
+    },
+    next: { type: ['string', 'null'], description: 'give it as `after` for the next page' },
+    total: { type: 'integer' },
+    unknown: { type: 'array', items: { type: 'string' }, description: 'nodes that do not answer just now' },
+  },
+}
+
+const postsSummary = 'Posts of a room, one JSON object a line'
+
+/** What business services do with rooms. */
+export async function roomsRoutes (
+  app: FastifyInstance, { rooms, frameBytesMax, logReader }: RoomsOptions & { readonly logReader: LogReader }
+): Promise<void> {
+  const begin = admitReaders(app, readersMax)
+
+  app.post<{ Params: Params, Body: PostBody }>('/v1/rooms/:roomId/posts', {
+    schema: {
+      summary: 'Post in a room',
+      tags: ['rooms'],
+      params: paramsSchema,
+      body: bodySchema,
+      response: {
+        202: postedSchema,
+        ...errorAnswers('bad-request', 'unauthorized', 'room-closed', 'payload-too-large', 'ledger-unavailable'),
+      },
+    },
+  }, async (request, reply) => {
+    const { params, body: { messageId = randomUUID(), service, payload, delivery } } = request
+    const command = {
+      roomId: keyOf(request, params.roomId),
+      messageId,
+      service,
+      payload: decodePayload(payload),
+      delivery,
+      by: callerId(request),
+    }
+    const refusal = postRefusalOf(command, frameBytesMax)
+    if (refusal) throw refusal
+    takeRecipients(request, 1)
+    return await reply.code(202).send(await rooms.post(command, request.body.messageId !== undefined))
+  })
+
+  app.get<{ Params: Params }>('/v1/rooms/:roomId', {
+    schema: {
+      summary: 'How far a room is, and who is in it',
+      tags: ['rooms'],
+      params: paramsSchema,
+      response: { 200: infoSchema, ...errorAnswers('bad-request', 'unauthorized', 'not-ready') },
+    },
+  }, async request => {
+    const { roomId } = request.params
+    const info = await rooms.info(keyOf(request, roomId))
+    return { roomId, ...info, members: info.nodes.reduce((sum, { members }) => sum + (members ?? 0), 0) }
+  })
+
+  app.get<{ Params: Params, Querystring: { after: string, limit: string } }>('/v1/rooms/:roomId/members', {
+    schema: {
+      summary: 'Open connections that are in a room',
+      tags: ['rooms'],
+      params: paramsSchema,
+      querystring: {
+        type: 'object',
+        properties: {
+          after: {
+            type: 'string', maxLength: 64, pattern: '^[\\w-]*$', default: '', description: '`next` of the page before',
+          },
+          limit: {
+            type: 'string',
+            pattern: '^([1-9]\\d{0,2}|1000)$',
+            default: '100',
+            description: 'at most 1,000',
+            examples: ['100'],
+          },
+        },
+      },
+      response: { 200: membersSchema, ...errorAnswers('bad-request', 'unauthorized', 'not-ready') },
+    },
+  }, async request => {
+    const { params: { roomId }, query: { after, limit } } = request
+    const page = await rooms.members(keyOf(request, roomId), after, Number(limit))
+    const members = page.members.map(({ userId, ...member }) => ({ ...shownUser(userId), ...member }))
+    return { roomId, ...page, members }
+  })
+
+  app.get<{ Params: Params, Querystring: { after: string, limit?: string } }>('/v1/rooms/:roomId/posts', {
+    exposeHeadRoute: false,
+    schema: {
+      summary: postsSummary,
+      description: `In order, of those that the stream posts has. ${holeDescription}`,
+      tags: ['rooms'],
+      params: paramsSchema,
+      querystring: {
+        type: 'object',
+        properties: {
+          after: {
+            type: 'string',
+            pattern: '^(0|[1-9]\\d{0,14})$',
+            default: '0',
+            description: 'roomSeq of the last post taken',
+            examples: ['0'],
+          },
+          limit: {
+            type: 'string',
+            pattern: '^[1-9]\\d{0,8}$',
+            description: 'lines after which the answer ends',
+            examples: ['100'],
+          },
+        },
+      },
+      response: {
+        200: { description: postsSummary, content: { [ndjsonType]: { schema: { type: 'string' } } } },
+        ...errorAnswers('bad-request', 'unauthorized', 'overloaded'),
+      },
+    },
+  }, async (request, reply) => {
+    const { params, query: { after, limit } } = request
+    const max = limit === undefined ? Infinity : Number(limit)
+    const wanted = { key: keyOf(request, params.roomId), after: Number(after), max }
+    const pieces = postPieces(logReader, wanted, begin(reply))
+    return await reply.type(ndjsonType).send(Readable.from(pieces))
+  })
+
+  app.delete<{ Params: Params, Querystring: { reason: string, requestId?: string } }>('/v1/rooms/:roomId', {
+    schema: {
+      summary: 'Close a room',
+      description: 'Its members are told `left`, and from then on nobody joins it or posts in it.',
+      tags: ['rooms'],
+      params: paramsSchema,
+      querystring: {
+        type: 'object',
+        properties: {
+          reason: { ...reasonSchema, description: 'what members are told' },
+          requestId: { ...idSchema, description: 'idempotency key within the room; drawn where it is absent' },
+        },
+      },
+      response: {
+        202: {
+          type: 'object',
+          required: ['roomId', 'position'],
+          properties: {
+            roomId: { type: 'string' },
+            position: { type: ['string', 'null'], description: 'in the stream rooms; null where it was closed before' },
+          },
+        },
+        ...errorAnswers('bad-request', 'unauthorized', 'ledger-unavailable'),
+      },
+    },
+  }, async (request, reply) => {
+    const { params: { roomId }, query: { reason, requestId = randomUUID() } } = request
+    const position = await rooms.close({ roomId: keyOf(request, roomId), requestId, reason, by: callerId(request) })
+    return await reply.code(202).send({ roomId, position: position ?? null })
+  })
+}
+
+interface Wanted { readonly key: string, readonly after: number, readonly max: number }
+
+async function * postPieces (log: LogReader, { key, after, max }: Wanted, signal: AbortSignal): AsyncGenerator<string> {
+  yield '' // sends the headers
+  const partition = partitionOf(key, log.partitions(posts))
+  const holes: string[] = []
+  const passed = (hole: Parameters<typeof holeLine>[1]) => { holes.push(holeLine(partition, hole)) }
+  let last = after
+  let left = max
+  for await (const { items } of log.read(posts, partition, { from: 0n, key, passed })) {
+    yield * holes.splice(0)
+    const lines: string[] = []
+    for (const post of items) {
+      // A takeover may repeat records.
+      if (posts.key(post) !== key || post.roomSeq <= last || left <= 0) continue
+      last = post.roomSeq
+      left--
+      lines.push(lineOf(post))
+    }
+    yield * piecesOf(lines)
+    if (left <= 0 || signal.aborted) return
+  }
+  yield * holes
+}
+
+function lineOf ({ roomSeq, messageId, from, service, payload, postedAtMs }: Posted): string {
+  return ndjsonLine({ roomSeq, messageId, from: from || null, service, payload: payloadToJson(payload), postedAtMs })
+}

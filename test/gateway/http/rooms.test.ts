@@ -1,0 +1,120 @@
+import t, { type Test } from 'tap'
+import type { RoomsOptions } from '../../../gateway/http/rooms.js'
+import type { CloseCommand, PostCommand } from '../../../gateway/rooms.js'
+import { GatewayError } from '../../../schemas/errors.js'
+import type { Posted } from '../../../schemas/records.js'
+import { posts } from '../../../schemas/streams.js'
+import { MemoryLog } from '../../projections/memory-log.js'
+import { givenApp, key as headers } from './given.js'
+
+class PostsLog extends MemoryLog<Posted> {
+  override readonly stream = posts
+}
+
+function given (t: Test, rooms: Partial<RoomsOptions['rooms']> = {}) {
+  const asked = { posted: [] as PostCommand[], repeats: [] as boolean[], closed: [] as CloseCommand[] }
+  const logReader = new PostsLog()
+  const { app } = givenApp(t, {
+    logReader,
+    rooms: {
+      post: async (command, tellsRepeats) => {
+        asked.posted.push(command)
+        asked.repeats.push(tellsRepeats)
+        return { messageId: command.messageId, status: 'queued', position: '3@1021.4' }
+      },
+      close: async command => {
+        asked.closed.push(command)
+        return '3@7.0'
+      },
+      info: async () => ({ roomSeq: 7, keptAfter: 2, closed: false, nodes: [{ nodeId: 'n1', members: 3 }, { nodeId: 'n2', members: null }] }),
+      members: async () => ({
+        members: [{ userId: 'ann', deviceId: 'phone', connectionId: 'c1', nodeId: 'n1' }], next: null, total: 1, unknown: ['n2'],
+      }),
+      ...rooms,
+    },
+  })
+  const ask = async (method: 'GET' | 'POST' | 'DELETE', url: string, payload?: object) => await app.inject({ method, url, headers, payload })
+  return { ask, asked, logReader }
+}
+
+t.test('A post in a room over HTTP', async t => {
+  t.test('is handed on with the defaults, and answered', async t => {
+    const { ask, asked } = given(t)
+    const response = await ask('POST', '/v1/rooms/chat%3A7/posts', { payload: 'hi' })
+    t.equal(response.statusCode, 202)
+    const [command] = asked.posted
+    t.strictSame(command, {
+      roomId: 'chat:7', messageId: command!.messageId, service: '', payload: Buffer.from('hi'), delivery: 'durable', by: '',
+    })
+    t.match(command!.messageId, /^[0-9a-f-]{36}$/)
+    t.strictSame(response.json(), { messageId: command!.messageId, status: 'queued', position: '3@1021.4' })
+    t.strictSame(asked.repeats, [false], 'nobody asks for a repeat of an id that was drawn')
+  })
+
+  t.test('is handed on as it is', async t => {
+    const { ask, asked } = given(t)
+    const body = { messageId: 'm1', service: 'chat', payload: { base64: 'AP8=' }, delivery: 'signal' }
+    t.equal((await ask('POST', '/v1/rooms/a%2Fb/posts', body)).statusCode, 202)
+    t.strictSame(asked.posted, [{ ...body, roomId: 'a/b', payload: Buffer.from([0, 255]), by: '' }])
+    t.strictSame(asked.repeats, [true])
+  })
+
+  t.test('is refused where it makes no sense, is too large, or the room is closed', async t => {
+    const { ask, asked } = given(t)
+    for (const body of [{}, { payload: 7 }, { payload: 'hi', to: {} }, { payload: 'hi', messageId: '' }, { payload: 'hi', delivery: 'x' }]) {
+      t.match((await ask('POST', '/v1/rooms/chat/posts', body)).json(), { statusCode: 400, code: 'bad-request' }, JSON.stringify(body))
+    }
+    t.equal((await ask('POST', `/v1/rooms/${'a'.repeat(257)}/posts`, { payload: 'hi' })).statusCode, 400)
+    t.equal((await ask('POST', '/v1/rooms/a%00b/posts', { payload: 'hi' })).statusCode, 400)
+    t.match((await ask('POST', '/v1/rooms/chat/posts', { payload: 'a'.repeat(1_024) })).json(), { statusCode: 413, code: 'payload-too-large' })
+    t.strictSame(asked.posted, [])
+    const closed = given(t, { post: async () => { throw new GatewayError('room-closed') } })
+    t.match((await closed.ask('POST', '/v1/rooms/chat/posts', { payload: 'hi' })).json(), { statusCode: 410, code: 'room-closed' })
+  })
+})
+
+t.test('A room over HTTP', async t => {
+  t.test('is told with its nodes, and how many are in it', async t => {
+    const { ask } = given(t)
+    t.strictSame((await ask('GET', '/v1/rooms/chat')).json(), {
+      roomId: 'chat', roomSeq: 7, keptAfter: 2, closed: false, members: 3, nodes: [{ nodeId: 'n1', members: 3 }, { nodeId: 'n2', members: null }],
+    })
+  })
+  t.test('has members, and says which nodes do not answer', async t => {
+    const { ask } = given(t)
+    t.strictSame((await ask('GET', '/v1/rooms/chat/members')).json(), {
+      roomId: 'chat',
+      members: [{ userId: 'ann', deviceId: 'phone', connectionId: 'c1', nodeId: 'n1' }],
+      next: null,
+      total: 1,
+      unknown: ['n2'],
+    })
+    for (const query of ['limit=0', 'limit=1001', 'limit=x', 'after=a%20b', 'x=1']) {
+      t.equal((await ask('GET', `/v1/rooms/chat/members?${query}`)).statusCode, 400, query)
+    }
+  })
+  t.test('is closed once', async t => {
+    const { ask, asked } = given(t)
+    t.match((await ask('DELETE', '/v1/rooms/chat?reason=over&requestId=r1')), { statusCode: 202, body: '{"roomId":"chat","position":"3@7.0"}' })
+    t.strictSame(asked.closed, [{ roomId: 'chat', requestId: 'r1', reason: 'over', by: '' }])
+    const before = given(t, { close: async () => undefined })
+    t.strictSame((await before.ask('DELETE', '/v1/rooms/chat')).json(), { roomId: 'chat', position: null })
+  })
+  t.test('has its posts in order, each once, from a place on', async t => {
+    const { ask, logReader } = given(t)
+    const post = (roomId: string, roomSeq: number): Posted =>
+      ({ roomId, roomSeq, messageId: `m${roomSeq}`, from: roomSeq === 2 ? 'ann' : '', service: '', payload: Buffer.from(`${roomSeq}`), postedAtMs: 5 })
+    logReader.add([post('chat', 1), post('other', 1)])
+    logReader.add([post('chat', 1), post('chat', 2), post('chat', 3)])
+    logReader.add([post('shop\u001fchat', 4)])
+    const told = async (query = '') => {
+      const response = await ask('GET', `/v1/rooms/chat/posts${query}`)
+      t.equal(response.headers['content-type'], 'application/x-ndjson')
+      return response.body.split('\n').filter(line => line !== '').map(line => JSON.parse(line))
+    }
+    t.match(await told(), [{ roomSeq: 1, from: null, payload: '1' }, { roomSeq: 2, from: 'ann' }, { roomSeq: 3 }])
+    t.strictSame((await told('?after=1&limit=1')).map(({ roomSeq }) => roomSeq), [2])
+    t.strictSame(await told('?after=3'), [])
+    t.equal((await ask('GET', '/v1/rooms/chat/posts?after=x')).statusCode, 400)
+  })
+})
