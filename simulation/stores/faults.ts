@@ -80,10 +80,15 @@ export const storeFaults = {
     const led = broker.all().filter(({ isLeaderless, isStalled }) => !isLeaderless && !isStalled && random.chance(0.4))
     for (const partition of led) partition.isStalled = true
     const lostAfterMs = random.between(0, 400)
-    broker.options.turns.later(lostAfterMs, 'leaders are lost', () => { for (const partition of led) partition.loseLeader() })
+    const cancel = broker.options.turns.later(lostAfterMs, 'leaders are lost', () => {
+      for (const partition of led) partition.loseLeader()
+    })
     return {
       ms: lostAfterMs + random.between(50, 8_000),
-      end: () => { for (const partition of led) partition.isLeaderless = partition.isStalled = false },
+      end: () => {
+        cancel() // the world may end it before they are lost
+        for (const partition of led) partition.isLeaderless = partition.isStalled = false
+      },
     }
   },
 

@@ -5,6 +5,7 @@ import { Random } from '../../simulation/random.js'
 import { Broker } from '../../simulation/stores/broker.js'
 import { ChangelogStore, SimulatedChangelog } from '../../simulation/stores/changelog.js'
 import { Channel, noStoreTrouble, type SharedStore } from '../../simulation/stores/channel.js'
+import { storeFaults, type StoreVictims } from '../../simulation/stores/faults.js'
 import { SimulatedLog } from '../../simulation/stores/log.js'
 import { SimulatedSnapshots, SnapshotStore } from '../../simulation/stores/snapshots.js'
 import { snapshotsContract } from '../actors/snapshots-contract.js'
@@ -126,4 +127,21 @@ t.test('What was deleted is read by nobody but who looks from outside', async t 
   const follower = collector()
   await outside.follow(stream, 'outside', follower)
   await until(() => follower.texts(0).length === 5)
+})
+
+t.test('leaders whose loss is over before it has come about are not lost', async t => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const due = new Set<() => void>()
+    const later = (_ms: number, _what: string, run: () => void) => {
+      due.add(run)
+      return () => { due.delete(run) }
+    }
+    const broker = new Broker({
+      turns: { later }, random: new Random(seed), nowMs: () => 0, partitionsOf: () => 8, sessionMs: 60_000,
+    })
+    const partitions = broker.partitions(stream)
+    storeFaults.leaders({ stores: { broker } } as StoreVictims, new Random(seed)).end()
+    for (const run of due) run()
+    t.strictSame(partitions.filter(({ isLeaderless, isStalled }) => isLeaderless || isStalled), [])
+  }
 })
