@@ -5,11 +5,19 @@ import type { CloseConnection } from './user/effects.js'
 
 /** A close that its edge has not confirmed is told again after as long, and given up after as long. */
 const repeatMs = 1_000
+/** One that may turn out to be wrong is told after as long, within which a node's next append is stored. */
+const doubtfulMs = 500
 const giveUpMs = 120_000
 /** Of those that wait for their edges, all fields counted: they are saved together, with the partition's checkpoint. */
 const bytesMax = 1 << 20
 
-interface Close { readonly message: CloseConnection, readonly sinceMs: number, sentAtMs: number }
+interface Close {
+  readonly message: CloseConnection
+  readonly sinceMs: number
+  /** When it was sent, or came where it is yet to be. */
+  sentAtMs: number
+  isSent: boolean
+}
 
 /**
  * The links of one partition's users, which lose no close: it is told again until the ledger says that the connection
@@ -27,7 +35,7 @@ export class UnconfirmedCloses implements Links {
   constructor (links: Links, saved: Buffer | undefined) {
     this.#links = links
     const nowMs = Date.now()
-    for (const message of closesIn(saved)) this.#remember(message, nowMs, 0)
+    for (const message of closesIn(saved)) this.#remember(message, nowMs, message.isDoubtful ? nowMs : 0)
   }
 
   /** How many are told again and again. */
@@ -38,20 +46,31 @@ export class UnconfirmedCloses implements Links {
     else this.#links.toConnection(message)
   }
 
-  /** A connection that is closed a second time is told the first code and reason again. */
+  /**
+   * A connection that is closed a second time is told the first code and reason again. Where it has not been told yet,
+   * it is only told earlier what takes the first close back.
+   */
   #close (message: CloseConnection): void {
     const nowMs = Date.now()
     const due = this.#due.get(message.connectionId)
-    if (due) due.sentAtMs = nowMs
-    else if (this.#bytes + bytesOf(message) <= bytesMax) {
+    if (due && !due.isSent) {
+      if (message.code !== 'internal') return
+      this.#forget(message.connectionId)
+    } else if (due) {
+      due.sentAtMs = nowMs
+      this.#links.toConnection(due.message)
+      return
+    }
+    const isKept = this.#bytes + bytesOf(message) <= bytesMax
+    if (isKept) {
       this.#remember(message, nowMs, nowMs)
       this.#changed = true
     }
-    this.#links.toConnection(due ? due.message : message)
+    if (!isKept || !message.isDoubtful) this.#links.toConnection(message)
   }
 
   #remember (message: CloseConnection, sinceMs: number, sentAtMs: number): void {
-    this.#due.set(message.connectionId, { message, sinceMs, sentAtMs })
+    this.#due.set(message.connectionId, { message, sinceMs, sentAtMs, isSent: !message.isDoubtful })
     this.#bytes += bytesOf(message)
   }
 
@@ -83,8 +102,9 @@ export class UnconfirmedCloses implements Links {
   repeat (nowMs: number): void {
     for (const [connectionId, close] of this.#due) {
       if (nowMs - close.sinceMs > giveUpMs) this.#forget(connectionId)
-      else if (nowMs - close.sentAtMs >= repeatMs) {
+      else if (nowMs - close.sentAtMs >= (close.isSent ? repeatMs : doubtfulMs)) {
         close.sentAtMs = nowMs
+        close.isSent = true
         this.#links.toConnection(close.message)
       }
     }

@@ -70,6 +70,8 @@ export interface CloseConnection {
   readonly connectionId: string
   readonly code: 'superseded' | 'kicked' | 'banned' | 'protocol' | 'internal'
   readonly reason: string
+  /** What ends it may turn out to be nothing: it is told a moment later, unless the ledger has said so by then. */
+  readonly isDoubtful?: boolean
 }
 
 /** To the `uplinks` stream. */

@@ -34,7 +34,7 @@ export function connectionOpened (state: UserState, entry: Entry, fact: Connecti
   const effects: Effect[] = []
   for (const older of state.sessions.values()) {
     if (older.connectionId !== '' && endsUnder(fact.loginPolicy, older, fact)) {
-      makeWay(state, older, entry, deviceId, effects)
+      makeWay(state, older, entry, fact, effects)
     }
   }
   const session = known ?? beginSession(state, entry, fact, effects)
@@ -161,8 +161,12 @@ export function connectionClosed (state: UserState, entry: Entry, fact: Connecti
   if (fact.told) announce(state, session, connection)
   acknowledge(state, session, fact.ackedSeq, effects)
   const current = session.connectionId === connectionId || session.connectionId === ''
-  if (session.connectionId === connectionId) session.connectionId = ''
-  session.touchedAtMs = entry.atMs
+  // While another connection has the session its time is that of the opening: `makeWay` compares it.
+  if (current) session.touchedAtMs = entry.atMs
+  if (session.connectionId === connectionId) {
+    session.connectionId = ''
+    if (!fact.told) letComeBack(state, connection, effects)
+  }
   session.changed = true
   if (fact.endSession && current) endSession(state, session, 'session-ended', effects)
   return effects
@@ -180,29 +184,47 @@ export function kickRequested (state: UserState, entry: Entry, fact: KickRequest
   return effects
 }
 
+const policyReason = 'login policy'
+
 /**
  * Ends what the login policy ends. A client may have given up on the new connection while the ledger was slow to take
- * its opening, and have opened this one since, by another node: it must come back then, so it is told nothing terminal.
- * Where it is the clocks of two nodes that differ, it comes back once for nothing.
+ * its opening, and have opened the older one since: that one must come back then, so it is told nothing terminal.
+ *
+ * Where both came by one node, its clock says which was asked for first. The clocks of two nodes say nothing: there the
+ * older one is told a moment later, and by then the ledger may show that nobody had been told of the new one.
  */
 function makeWay (
-  state: UserState, session: Session, opening: Entry, deviceId: string, effects: Effect[]
+  state: UserState, older: Session, opening: Entry, { nodeId, deviceId }: ConnectionOpened, effects: Effect[]
 ): void {
-  if (session.touchedAtMs > opening.atMs) {
-    endConnection(state, session, 'internal', 'a connection that was asked for earlier was stored late', effects)
+  const code = older.deviceId === deviceId ? 'superseded' : 'kicked'
+  const isElsewhere = state.connections.get(older.connectionId)!.nodeId !== nodeId
+  if (!isElsewhere && older.touchedAtMs > opening.atMs) {
+    endConnection(state, older, 'internal', storedLate, effects)
   } else {
-    endConnection(state, session, session.deviceId === deviceId ? 'superseded' : 'kicked', 'login policy', effects)
+    endConnection(state, older, code, policyReason, effects, isElsewhere)
+  }
+}
+
+const storedLate = 'a connection that was asked for earlier was stored late'
+
+/** Nobody had been told of this connection when it ended: those that it has ended by the login policy come back. */
+function letComeBack (state: UserState, ended: Connection, effects: Effect[]): void {
+  for (const [connectionId, connection] of state.connections) {
+    const { open, ordinal, endReason, endCode } = connection
+    if (!open || endCode === '' || endReason !== policyReason || ordinal > ended.ordinal) continue
+    effects.push(closing(connectionId, connection, 'internal', storedLate))
   }
 }
 
 /** Takes the session's connection from it; the edge closes the socket and reports `ConnectionClosed`. */
 export function endConnection (
-  state: UserState, session: Session, code: CloseConnection['code'], reason: string, effects: Effect[]
+  state: UserState, session: Session, code: CloseConnection['code'], reason: string, effects: Effect[], isDoubtful = false
 ): void {
   const { connectionId } = session
   session.connectionId = ''
   session.changed = true
-  effects.push(closing(connectionId, state.connections.get(connectionId)!, code, reason))
+  const close = closing(connectionId, state.connections.get(connectionId)!, code, reason)
+  effects.push(isDoubtful ? { ...close, isDoubtful } : close)
 }
 
 /** The edge may not hear of it and ask: it is told the same then. */

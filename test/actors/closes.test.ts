@@ -26,6 +26,26 @@ t.test('closes that their edge has not confirmed', async t => {
     t.strictSame(next.told, ['c2'])
   })
 
+  t.test('are told a moment later where they may turn out to be wrong, and then what is right', async t => {
+    const { closes, told } = given()
+    const doubtful = (connectionId: string): CloseConnection => ({ ...close(connectionId), isDoubtful: true })
+    for (const connectionId of ['c1', 'c2']) closes.toConnection(doubtful(connectionId))
+    closes.toConnection(close('c2'))
+    t.strictSame(told, [], 'not while it is in doubt, though its edge asks')
+    closes.toConnection({ ...close('c1'), code: 'internal' })
+    t.strictSame(told, ['c1'])
+    closes.repeat(Date.now() + 700)
+    t.strictSame(told, ['c1', 'c2'])
+    closes.repeat(Date.now() + 1_800)
+    t.strictSame(told, ['c1', 'c2', 'c2', 'c1'])
+    closes.toConnection(doubtful('c3'))
+    const next = given(closes.toSave())
+    next.closes.repeat(Date.now() + 100)
+    t.strictSame(next.told, ['c1'], 'the next owner waits for it, too')
+    next.closes.repeat(Date.now() + 700)
+    t.strictSame(next.told, ['c1', 'c2', 'c3'])
+  })
+
   t.test('are remembered up to a MiB of them, and told once past it', async t => {
     const { closes, told } = given()
     const reason = 'r'.repeat(10_000)

@@ -3,8 +3,8 @@ import { bansMax } from '../../../actors/user/bans.js'
 import { membershipsMax } from '../../../actors/user/memberships.js'
 import { outboxMax, sessionsMax, type UserState } from '../../../actors/user/state.js'
 import {
-  at, banned, closed, effectsOf, given, granted, kicked, lifted, minute, opened, redelivered, renewed, reported,
-  requested, revoked, skipped, uplink,
+  at, banned, closed, effectsOf, given, granted, kicked, lifted, minute, opened, play, redelivered, renewed, reported,
+  requested, revoked, shortly, skipped, uplink,
 } from './history.js'
 
 t.test('UplinkReceived', async t => {
@@ -92,6 +92,24 @@ t.test('ConnectionOpened', async t => {
     t.strictSame(effectsOf(state, at(1_000, opened('c1', { loginPolicy: 'user' }))),
       ['close c2 internal', 'close c3 internal', 'welcome c1 resumed up 0 down 0'])
     t.strictSame(effectsOf(state, at(3_000, opened('c4'))), ['close c1 superseded', 'welcome c4 resumed up 0 down 0'])
+  })
+  t.test('by another node, of which its client was never told, sends nobody away for ever, whatever the clocks say', async t => {
+    for (const lateAtMs of [1_000, 1_000 + 365 * 24 * 60 * minute]) {
+      const state = given(at(2_000, opened('c2')), at(2_000, opened('c3', { deviceId: 'pad' })))
+      t.strictSame(play(state, [at(lateAtMs, opened('c1', { nodeId: 'n9', loginPolicy: 'user' }))]).slice(0, 2).map(
+        effect => [shortly(effect), 'isDoubtful' in effect]), [['close c2 superseded', true], ['close c3 kicked', true]])
+      t.strictSame(effectsOf(state, at(lateAtMs, closed('c1', { told: false }))), ['close c2 internal', 'close c3 internal'])
+      t.strictSame(effectsOf(state, at(3_000, opened('c4'))), ['welcome c4 resumed up 0 down 0'])
+    }
+  })
+  t.test('by another node ends the older connection for good once its client is told', async t => {
+    const state = given(at(9_000, opened('c1')), at(1_000, opened('c2', { nodeId: 'n9' })))
+    t.strictSame(effectsOf(state, closed('c2', { told: true })), [])
+    t.equal(state.connections.get('c1')!.endCode, 'superseded')
+  })
+  t.test('is compared with the one before it, and not with the end of an older one by a clock that is ahead', async t => {
+    const state = given(at(1_000, opened('c1', { nodeId: 'n9' })), at(2_000, opened('c2')), at(90 * minute, closed('c1')))
+    t.strictSame(effectsOf(state, at(3_000, opened('c3'))), ['close c2 superseded', 'welcome c3 resumed up 0 down 0'])
   })
   t.test('that is repeated late does not bring its closed connection back', async t => {
     const state = given(opened('c1'), closed('c1'))
