@@ -1,9 +1,13 @@
 import { createHmac } from 'node:crypto'
-import { type Client, createClient } from '../client/node.js'
+import { type Client, type ClientError, createClient, type Ended } from '../client/node.js'
 import type { Network } from './network.js'
 import { Disk } from './storage.js'
 import { Random } from './random.js'
 import type { Host, World } from './world.js'
+
+/** How a device speaks to its node: over TCP, or over WebSocket in one of its two dialects. */
+export const dialects = ['tcp', 'avro', 'json'] as const
+export type Dialect = typeof dialects[number]
 
 export interface DeviceOptions {
   readonly userId: string
@@ -11,16 +15,29 @@ export interface DeviceOptions {
   readonly address: string
   readonly ipConfig: readonly string[]
   readonly jwtSecret: string
+  readonly dialect: Dialect
+  /** How long a token is good, ms; Infinity for ever. */
+  readonly tokenMs: number
   /** Ms between two sends, about. */
   readonly sendEveryMs: number
+  /** What everybody's pace is multiplied with just now. */
+  readonly pace: () => number
+  /** Whether somebody has asked for this end, so that the person at the device has to sign in again. */
+  readonly mayEnd: (device: Device, code: string) => boolean
 }
 
 /** What one run of the application was given. */
 export interface Run {
   /** Message ids, in the order in which they came. */
   readonly seen: string[]
+  readonly signals: string[]
   missed: number
 }
+
+/** Waits so much longer while the pace is 0. */
+const idleMs = 1_000
+/** Of downlinks whose numbers are remembered. */
+const numbersMax = 200
 
 /** An application on the SDK, on a device that is switched off and on. No two sends are alike. */
 export class Device {
@@ -28,10 +45,15 @@ export class Device {
   /** By payload: what `send` resolved with; undefined while it has not. */
   readonly sent = new Map<string, { readonly seq: number, readonly userSeq: number | undefined } | undefined>()
   readonly complaints: string[] = []
+  /** By number in the session as it is: the ids of the downlinks that came last. */
+  readonly bySeq = new Map<number, string>()
   host: Host
+  connectionId = ''
   isConnected = false
   hasConnected = false
   isQuiet = false
+  /** How often it was ended by a kick. */
+  kicked = 0
   #client: Client | undefined
   readonly #disk: Disk
   #count = 0
@@ -56,52 +78,85 @@ export class Device {
 
   start (): void { if (this.host.isDown) this.host = this.#boot() }
 
+  /** Sends far more than a connection may. */
+  flood (count: number): void {
+    const { host } = this
+    host.later(0, 'sends far too much', () => {
+      for (let left = count; left > 0 && this.#client; left--) this.#send(this.#client)
+    })
+  }
+
   #boot (): Host {
-    const { options: { userId, deviceId, address, ipConfig, jwtSecret } } = this
+    const { options: { address } } = this
     const host = this.world.host(this.name, address)
     this.network.attach(host)
-    const run: Run = { seen: [], missed: 0 }
-    this.runs.push(run)
-    host.later(host.random.between(0, 3_000), 'begins', () => {
-      const client = this.#client = createClient({
-        ipConfig: [...ipConfig],
-        transport: 'tcp',
-        deviceId,
-        getToken: () => tokenOf(userId, jwtSecret),
-        storage: this.#disk.storage(host),
-      })
-      client.on('connected', () => {
-        this.isConnected = this.hasConnected = true
-        this.#trace('connected')
-      })
-      client.on('disconnected', ({ code, reason, willReconnect }) => {
-        this.isConnected = false
-        this.#trace(`disconnected ${code}`)
-        if (!willReconnect) this.complaints.push(`ended with ${code}: ${reason}`)
-      })
-      client.on('missed', ({ count }) => {
-        run.missed += count
-        this.#trace(`missed ${count}`)
-      })
-      client.on('storageFailed', ({ error }) => { this.complaints.push(`its storage failed: ${String(error)}`) })
-      client.on('callbackFailed', ({ callback, error }) => { this.complaints.push(`${callback}: ${String(error)}`) })
-      client.on('downlink', async ({ messageId }) => {
-        await new Promise(resolve => setTimeout(resolve, host.random.between(0, 30)))
-        run.seen.push(messageId)
-        this.#trace(`downlink ${messageId}`)
-      })
-      client.connect()
-      this.#sendOn(host, client)
-    })
+    this.#beginLater(host, 0, 3_000)
+    this.#sendOn(host)
     return host
   }
 
-  #sendOn (host: Host, client: Client): void {
-    const { sendEveryMs } = this.options
-    host.later(host.random.between(0.2, 1.8) * sendEveryMs, 'sends', () => {
+  #beginLater (host: Host, fromMs: number, toMs: number): void {
+    host.later(host.random.between(fromMs, toMs), 'begins', () => { this.#begin(host) })
+  }
+
+  #begin (host: Host): void {
+    const { userId, deviceId, ipConfig, jwtSecret, dialect, tokenMs } = this.options
+    const run: Run = { seen: [], signals: [], missed: 0 }
+    this.runs.push(run)
+    const client = this.#client = createClient({
+      ipConfig: [...ipConfig],
+      ...dialect === 'tcp' ? { transport: 'tcp' } : { transport: 'ws', encoding: dialect },
+      deviceId,
+      getToken: () => tokenOf(userId, jwtSecret, this.world.wallMsOf(this.world.outside) + tokenMs),
+      storage: this.#disk.storage(host),
+    })
+    client.on('connected', ({ connectionId, resumed }) => {
+      this.connectionId = connectionId
+      this.isConnected = this.hasConnected = true
+      if (!resumed) this.bySeq.clear()
+      this.#trace('connected')
+    })
+    client.on('migrated', ({ connectionId }) => { this.connectionId = connectionId })
+    client.on('disconnected', ended => { this.#disconnected(host, client, ended) })
+    client.on('missed', ({ count }) => {
+      run.missed += count
+      this.#trace(`missed ${count}`)
+    })
+    client.on('signal', ({ payload }) => { run.signals.push(Buffer.from(payload).toString()) })
+    client.on('storageFailed', ({ error }) => { this.complaints.push(`its storage failed: ${String(error)}`) })
+    client.on('callbackFailed', ({ callback, error }) => { this.complaints.push(`${callback}: ${String(error)}`) })
+    client.on('downlink', async ({ seq, messageId }) => {
+      await new Promise(resolve => setTimeout(resolve, host.random.between(0, 30)))
+      run.seen.push(messageId)
+      this.#trace(`downlink ${messageId}`)
+      this.bySeq.set(seq, messageId)
+      if (this.bySeq.size > numbersMax) this.bySeq.delete(this.bySeq.keys().next().value!)
+    })
+    client.connect()
+  }
+
+  #disconnected (host: Host, client: Client, { code, reason, willReconnect }: Ended): void {
+    this.isConnected = false
+    this.#trace(`disconnected ${code}`)
+    if (willReconnect) return
+    if (code === 'kicked') this.kicked++
+    if (!this.options.mayEnd(this, code)) {
+      this.complaints.push(`ended with ${code}: ${reason}`)
+      return
+    }
+    // Somebody signs in again, on the same device, and what it has kept is still there.
+    this.#client = undefined
+    client.close().then(() => { this.#beginLater(host, 1_000, 6_000) })
+  }
+
+  #sendOn (host: Host): void {
+    const { sendEveryMs, pace } = this.options
+    const waitMs = pace() === 0 ? idleMs : host.random.between(0.2, 1.8) * sendEveryMs / pace()
+    host.later(waitMs, 'sends', () => {
       if (this.isQuiet) return
-      for (let left = 1 + host.random.below(3); left > 0; left--) this.#send(client)
-      this.#sendOn(host, client)
+      const client = this.#client
+      if (client && pace() > 0) for (let left = 1 + host.random.below(3); left > 0; left--) this.#send(client)
+      this.#sendOn(host)
     })
   }
 
@@ -111,17 +166,26 @@ export class Device {
   #send (client: Client): void {
     const payload = `${this.name} ${++this.#count}`
     this.sent.set(payload, undefined)
+    const unacked = client.unackedUplinks
     client.send(payload).then(
       ({ seq, userSeq }) => {
         this.sent.set(payload, { seq, userSeq: userSeq ?? undefined })
         this.#trace(`uplinkAck ${seq}`)
       },
-      err => { this.complaints.push(`send of ${payload}: ${String(err)}`) })
+      (err: ClientError) => {
+        // It was not taken in; or the client has ended, and what it has kept goes out when somebody signs in again.
+        if (err.code === 'outbox-full' && unacked >= outboxMax) this.sent.delete(payload)
+        else if (client === this.#client) this.complaints.push(`send of ${payload}: ${String(err)}`)
+      })
   }
 }
 
-function tokenOf (userId: string, secret: string): string {
+/** Of the SDK, by default. */
+const outboxMax = 1_000
+
+function tokenOf (userId: string, secret: string, expiresAtMs: number): string {
   const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
-  const signed = `${part({ alg: 'HS256' })}.${part({ sub: userId })}`
+  const claims = { sub: userId, ...expiresAtMs < Infinity ? { exp: Math.floor(expiresAtMs / 1_000) } : {} }
+  const signed = `${part({ alg: 'HS256' })}.${part(claims)}`
   return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`
 }

@@ -1,3 +1,4 @@
+import { type ActionName, actions, type Actors } from './actions.js'
 import type { Device } from './device.js'
 import { diskFaults } from './embedded/faults.js'
 import type { Network } from './network.js'
@@ -20,6 +21,9 @@ export type Fault<V> = (victims: V, random: Random) => { readonly ms: number, re
 
 /** Lets a fault happen in a world. */
 export type Happen = (random: Random) => ReturnType<Fault<unknown>>
+
+/** By how much a clock may be off: by minutes, by hours, by more than a year; ms. */
+const clocksOff = [300_000, 6 * 3_600_000, 400 * 86_400_000]
 
 /** What may happen in every world, by the name that `--faults` takes; what its stores have besides is theirs to say. */
 const worldFaults = {
@@ -60,19 +64,28 @@ const worldFaults = {
     return { ms: random.between(100, 10_000), end: () => { device.start() } }
   },
 
-  /** The time of day of a node is off by minutes, that of a device by hours; later it is right. */
-  clock ({ nodes, devices }, random) {
-    const ofNode = random.chance(0.5)
-    const { host } = ofNode ? random.pick(nodes) : random.pick(devices)
-    host.clockOffsetMs = random.between(-0.5, 0.5) * (ofNode ? 600_000 : 36_000_000)
-    return { ms: random.between(1_000, 60_000), end: () => { host.clockOffsetMs = 0 } }
+  /** A device does nothing, as one in a pocket, until its server takes it for gone. */
+  sleep ({ devices }, random) {
+    const { host } = random.pick(devices)
+    if (host.isDown || host.held) return undefined
+    host.pause()
+    return { ms: random.between(1_000, 200_000), end: () => { host.resume() } }
   },
 
+  /** The time of day of a node or a device is off; later it is right. */
+  clock ({ nodes, devices }, random) {
+    const { host } = random.chance(0.5) ? random.pick(nodes) : random.pick(devices)
+    host.clockOffsetMs = random.between(-1, 1) * random.pick(clocksOff)
+    return { ms: random.between(1_000, 60_000), end: () => { host.clockOffsetMs = 0 } }
+  },
 } satisfies Record<string, Fault<Victims>>
 
-export type FaultName = keyof typeof worldFaults | keyof typeof storeFaults | keyof typeof diskFaults
+export type FaultName = keyof typeof worldFaults | keyof typeof storeFaults | keyof typeof diskFaults | ActionName
 
-export const faultNames = Object.keys({ ...worldFaults, ...storeFaults, ...diskFaults }) as FaultName[]
+export const faultNames = Object.keys({ ...worldFaults, ...storeFaults, ...diskFaults, ...actions }) as FaultName[]
+
+/** What somebody does is no fault: where nothing else happens all is well, and must be so. */
+export function isFault (name: FaultName): boolean { return !(name in actions) }
 
 /** Of these faults those that can happen in a world with these stores. */
 export function faultsIn (
@@ -82,15 +95,25 @@ export function faultsIn (
   return new Map(names.flatMap(name => all[name] ? [[name, all[name]]] : []))
 }
 
+/** Of these what somebody does. */
+export function actionsIn (actors: Actors, names: readonly FaultName[]): ReadonlyMap<FaultName, Happen> {
+  const all = boundTo(actors, actions)
+  return new Map(names.flatMap(name => all[name] ? [[name, all[name]]] : []))
+}
+
 export function boundTo<V> (victims: V, faults: Record<string, Fault<V>>): Record<string, Happen> {
   return Object.fromEntries(Object.entries(faults).map(([name, fault]) => [name, random => fault(victims, random)]))
 }
 
-/** Has faults happen until `untilMs`, about every `everyMs`; all have ended by then. */
+/**
+ * Has these happen until `untilMs`, about every `everyMs`; all have ended by then.
+ *
+ * @param counts how often each has happened
+ */
 export function haveFaults (
-  world: World, faults: ReadonlyMap<FaultName, Happen>, random: Random, everyMs: number, untilMs: number
-): Record<string, number> {
-  const counts: Record<string, number> = {}
+  world: World, faults: ReadonlyMap<FaultName, Happen>, random: Random, everyMs: number, untilMs: number,
+  counts: Record<string, number>
+): void {
   const { outside } = world
   const names = [...faults.keys()]
   const next = (): void => {
@@ -105,5 +128,4 @@ export function haveFaults (
     })
   }
   if (names.length > 0) next()
-  return counts
 }

@@ -7,6 +7,7 @@ import perfHooks from 'node:perf_hooks'
 import timers from 'node:timers'
 import timersPromises from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { Random } from './random.js'
 import type { World } from './world.js'
 
 /*
@@ -19,6 +20,8 @@ import type { World } from './world.js'
 /** What each simulated machine has. */
 const memoryBytes = 8 * 2 ** 30
 const usedBytes = 100 * 2 ** 20
+/** Nobody asks for so many random bytes but to have them at hand. */
+const poolBytesMin = 4_096
 
 export function replaceGlobals (world: World): void {
   replaceTime(world)
@@ -156,11 +159,14 @@ function aborted<T> (signal: AbortSignal | undefined, start: (resolve: (value: T
 
 function replaceRandomness (world: World): void {
   const random = () => world.current.random
+  // Libraries fill a pool at some time, and keep it from one world to the next: no host's numbers must depend on when.
+  const pools = new Random(0, 'pools')
   Math.random = () => random().next()
 
   const fill = <T extends NodeJS.ArrayBufferView>(view: T, offset = 0, size?: number): T => {
     const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
-    random().fill(bytes.subarray(offset, size === undefined ? undefined : offset + size))
+    const from = bytes.length >= poolBytesMin ? pools : random()
+    from.fill(bytes.subarray(offset, size === undefined ? undefined : offset + size))
     return view
   }
   const randomBytes = (size: number, done?: (err: null, bytes: Buffer) => void): Buffer | undefined => {

@@ -36,6 +36,8 @@ export interface EndEvents {
   drained (): void
   /** The connection is gone: refused, reset. */
   failed (code: string): void
+  /** Bytes that wait in the process, for there is no room in the kernel. */
+  unsentBytes (): number
 }
 
 /**
@@ -147,6 +149,13 @@ export class Network {
   }
 
   forget (end: End): void { this.#ends.delete(end) }
+
+  /** What waits in this host's process for the socket that has most of that. */
+  unsentBytes (host: Host): number {
+    let most = 0
+    for (const end of this.#ends) if (end.host === host) most = Math.max(most, end.events?.unsentBytes() ?? 0)
+    return most
+  }
 }
 
 /** One end of a connection, as the kernel of its host has it. */

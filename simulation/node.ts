@@ -1,5 +1,5 @@
 import pino from 'pino'
-import { readConfig } from '../gateway/config.js'
+import { readConfig, type Role } from '../gateway/config.js'
 import { type OpenStores, type RunningNode, startNode } from '../gateway/main.js'
 import type { Environment } from '../gateway/setting.js'
 import type { Network } from './network.js'
@@ -14,6 +14,7 @@ const restartMs = 1_000
 export interface NodeOptions {
   readonly id: string
   readonly address: string
+  readonly roles: readonly Role[]
   readonly dataDir: string
   readonly environment: Environment
   /** Told of each line of its log, warnings and worse. */
@@ -67,12 +68,13 @@ export class SimulatedNode {
   }
 
   #boot (): Host {
-    const { id, address, dataDir, environment, logged } = this.options
+    const { id, address, roles, dataDir, environment, logged } = this.options
     const host = this.world.host(id, address)
     this.network.attach(host)
     const config = host.as(() => readConfig({
       ...environment,
       LEDGERLINE_NODE_ID: id,
+      LEDGERLINE_ROLES: roles.join(),
       LEDGERLINE_HOST: address,
       LEDGERLINE_HTTP_PORT: String(ports.http),
       LEDGERLINE_TCP_PORT: String(ports.tcp),

@@ -1,105 +1,121 @@
-import { Agent, request } from 'node:http'
-import { text } from 'node:stream/consumers'
+import { type Address, Api, jsonOf } from './api.js'
 import type { Network } from './network.js'
 import type { Host, World } from './world.js'
 
 export interface ServiceOptions {
   readonly address: string
   readonly apiKey: string
-  /** Where nodes take requests. */
-  readonly nodes: readonly { readonly address: string, readonly port: number }[]
+  /** Nodes that take pushes. */
+  readonly nodes: readonly Address[]
   /** Ms between two pushes to one user, about. */
   readonly pushEveryMs: number
+  /** What everybody's pace is multiplied with just now. */
+  readonly pace: () => number
 }
 
-/** How long it waits for an answer before it asks another node. */
-const answerMsMax = 5_000
+/** Waits that much longer while the pace is 0. */
+const idleMs = 1_000
 
 /** A business service: pushes to each user, one message after the other, until a node has said that it is queued. */
 export class Service {
   readonly host: Host
   /** Message ids that were queued, by user, in the order of that. */
   readonly queued = new Map<string, string[]>()
+  /** Ids of signals that were sent to somebody, by user. */
+  readonly signalled = new Map<string, Set<string>>()
   readonly complaints: string[] = []
   isQuiet = false
   /** Of a push that has no answer yet. */
   pending = 0
-  /** Some requests go over connections that are open already, as those of most services do. */
-  readonly #agent = new Agent({ keepAlive: true })
+  readonly #api: Api
+  /** What is pushed to one user is so one after the other, or nobody would know its order. */
+  readonly #turns = new Map<string, Promise<void>>()
+  readonly #isReady = new Map<string, () => boolean>()
+  #others = 0
 
   constructor (world: World, network: Network, readonly options: ServiceOptions) {
     this.host = world.host('business', options.address)
+    this.#api = new Api(this.host, options.apiKey)
     network.attach(this.host)
   }
 
   /** @param isReady whether the user has all its sessions: what is pushed before goes to the first one alone */
   serve (userId: string, isReady: () => boolean): void {
     this.queued.set(userId, [])
-    this.#next(userId, 0, isReady)
+    this.signalled.set(userId, new Set())
+    this.#isReady.set(userId, isReady)
+    this.#next(userId, 0)
   }
 
-  #next (userId: string, count: number, isReady: () => boolean): void {
-    const { host, options: { pushEveryMs } } = this
-    host.later(host.random.between(0.2, 1.8) * pushEveryMs, `has something for ${userId}`, () => {
-      if (this.isQuiet) return
-      if (!isReady()) return this.#next(userId, count, isReady)
-      this.pending++
-      this.#push(userId, `${userId}-${count}`).then(() => {
-        this.pending--
-        this.#next(userId, count + 1, isReady)
-      })
-    })
+  /** Pushes one message to many users at once. */
+  pushToMany (userIds: readonly string[]): void {
+    const ready = userIds.filter(userId => this.#isReady.get(userId)!())
+    if (ready.length > 0) this.#soon(() => this.#inTurn(ready, () => this.#push(ready, `all-${++this.#others}`)))
   }
 
-  async #push (userId: string, messageId: string): Promise<void> {
+  /** Pushes what is soon too old to be delivered. */
+  pushBriefly (userId: string, ttlMs: number): void {
+    if (!this.#isReady.get(userId)!()) return
+    this.#soon(() => this.#inTurn([userId], () => this.#push([userId], `${userId}-brief-${++this.#others}`, { ttlMs })))
+  }
+
+  /** Sends a signal, once: whether it arrived nobody knows. */
+  signal (userId: string): void {
+    const messageId = `${userId}-signal-${++this.#others}`
+    this.signalled.get(userId)!.add(messageId)
     const { host, options: { nodes } } = this
-    for (;;) {
-      const body = { to: { userIds: [userId] }, messageId, payload: messageId }
-      const outcome = await this.#ask(host.random.pick(nodes), body)
-      if (outcome === 'queued' || outcome === 'duplicate') {
-        this.queued.get(userId)!.push(messageId)
-        return
-      }
-      if (outcome !== 'again') this.complaints.push(`push of ${messageId}: ${outcome}`)
-      await new Promise<void>(resolve => { host.later(host.random.between(100, 1_000), 'asks again', resolve) })
-    }
+    const body = { to: { userIds: [userId] }, delivery: 'signal', payload: messageId }
+    this.#soon(async () => { await this.#api.ask(host.random.pick(nodes), 'POST', '/v1/downlinks', body) })
   }
 
-  /** @returns the answer behind its status; `0` for none */
-  async get ({ address, port }: { address: string, port: number }, path: string): Promise<string> {
-    return await this.host.as(async () => await new Promise(resolve => {
-      const asking = request({ host: address, port, path, agent: false, signal: AbortSignal.timeout(answerMsMax) })
-      const failed = (): void => { resolve('0') }
-      asking.on('error', failed)
-      asking.on('response', response => {
-        text(response).then(answer => { resolve(`${response.statusCode} ${answer}`) }, failed)
-      })
-      asking.end()
-    }))
+  #soon (work: () => Promise<void>): void {
+    if (this.isQuiet) return
+    this.pending++
+    this.host.later(0, 'has something to do', () => { work().then(() => { this.pending-- }) })
   }
 
-  /** @returns the status of the one user; `again` where nobody answered, or could not just now */
-  async #ask ({ address, port }: { address: string, port: number }, body: object): Promise<string> {
-    const { host } = this
-    return await new Promise(resolve => {
-      const asking = request({
-        host: address,
-        port,
-        method: 'POST',
-        path: '/v1/downlinks',
-        agent: host.random.chance(0.7) && this.#agent,
-        headers: { authorization: `Bearer ${this.options.apiKey}`, 'content-type': 'application/json' },
-        signal: AbortSignal.timeout(answerMsMax),
+  #next (userId: string, count: number): void {
+    const { host, options: { pushEveryMs, pace } } = this
+    const waitMs = pace() === 0 ? idleMs : host.random.between(0.2, 1.8) * pushEveryMs / pace()
+    host.later(waitMs, `has something for ${userId}`, () => {
+      if (this.isQuiet) return
+      if (pace() === 0 || !this.#isReady.get(userId)!()) return this.#next(userId, count)
+      this.pending++
+      this.#inTurn([userId], () => this.#push([userId], `${userId}-${count}`)).then(() => {
+        this.pending--
+        this.#next(userId, count + 1)
       })
-      asking.on('error', () => { resolve('again') })
-      asking.on('response', response => {
-        text(response).then(answer => {
-          if (response.statusCode !== 202) return resolve(response.statusCode! >= 500 ? 'again' : `${response.statusCode} ${answer}`)
-          const { users: [user] } = JSON.parse(answer) as { users: Array<{ status: string }> }
-          resolve(user!.status)
-        }, () => { resolve('again') })
-      })
-      asking.end(JSON.stringify(body))
     })
+  }
+
+  async #inTurn (userIds: readonly string[], work: () => Promise<void>): Promise<void> {
+    const before = Promise.all(userIds.map(userId => this.#turns.get(userId)))
+    const done = before.then(work)
+    for (const userId of userIds) this.#turns.set(userId, done)
+    await done
+  }
+
+  /** Until a node has said of each of them that it is queued. */
+  async #push (userIds: readonly string[], messageId: string, more: object = {}): Promise<void> {
+    const { host, options: { nodes } } = this
+    const left = new Set(userIds)
+    for (;;) {
+      const body = { to: { userIds: [...left] }, messageId, payload: messageId, ...more }
+      const answer = await this.#api.ask(host.random.pick(nodes), 'POST', '/v1/downlinks', body)
+      const users = answer.status === 202 ? jsonOf(answer)?.users as Array<{ userId: string, status: string }> : []
+      for (const { userId, status } of users ?? []) {
+        if (status === 'queued' || status === 'duplicate') {
+          this.queued.get(userId)!.push(messageId)
+          left.delete(userId)
+        } else if (status !== 'rejected') {
+          this.complaints.push(`push of ${messageId} to ${userId}: ${status}`)
+        }
+      }
+      if (answer.status > 0 && answer.status < 500 && answer.status !== 202) {
+        this.complaints.push(`push of ${messageId}: ${answer.status} ${answer.text}`)
+      }
+      if (left.size === 0) return
+      await this.#api.wait(host.random.between(100, 1_000), 'asks again')
+    }
   }
 }

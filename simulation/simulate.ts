@@ -2,16 +2,21 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { newConnectionId } from '../actors/connection/connection.js'
-import { audit, type Books, type Violation } from '../evidence/audit.js'
-import type { EventLog } from '../ledger/log.js'
+import type { Books } from '../evidence/audit.js'
+import type { Role } from '../gateway/config.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
-import { uplinks } from '../schemas/streams.js'
-import { Device } from './device.js'
+import { type Address, Api } from './api.js'
+import { watchBounds } from './bounds.js'
+import { Consumer } from './consumer.js'
+import { Device, dialects } from './device.js'
 import { EmbeddedStores } from './embedded/stores.js'
-import { type FaultName, faultsIn, haveFaults } from './faults.js'
-import { judge, type Published } from './judge.js'
+import { actionsIn, type FaultName, faultsIn, haveFaults, isFault } from './faults.js'
+import { judge, unread } from './judge.js'
+import { layout } from './layout.js'
 import type { Network } from './network.js'
 import { ports, SimulatedNode } from './node.js'
+import { Observer } from './observer.js'
+import { Operator } from './operator.js'
 import { Random } from './random.js'
 import { tableFaults } from './rebuilt.js'
 import { repeatFault } from './repeats.js'
@@ -65,7 +70,6 @@ const quietMs = 15_000
 /** Within which all must be well once nothing bad happens any more. */
 const healsWithinMs = 240_000
 const auditWithinMs = 60_000
-const sliceMs = 500
 const lastMax = 30
 /** Between two sends of a device, and two pushes to a user, about. */
 const sendEveryMs = 3_000
@@ -115,6 +119,10 @@ class Run {
   readonly #nodes: SimulatedNode[]
   readonly #devices: Device[]
   readonly #service: Service
+  readonly #operator: Operator
+  readonly #consumer: Consumer
+  readonly #observer: Observer
+  readonly #pace = { factor: 1 }
   readonly #logged: Record<string, number> = {}
 
   constructor (
@@ -122,6 +130,7 @@ class Run {
     readonly violations: string[]
   ) {
     const { seed } = plan
+    const random = new Random(seed, 'world')
     const turns = world.outside
     const isEmbedded = isOneNode(plan)
     this.#stores = isEmbedded
@@ -136,9 +145,10 @@ class Run {
       })
     const stores = this.#stores
     const nodes = isEmbedded ? 1 : plan.nodes
-    this.#nodes = Array.from({ length: nodes }, (_, i) => new SimulatedNode(world, network, stores, {
+    this.#nodes = layout(random, nodes).map((roles, i) => new SimulatedNode(world, network, stores, {
       id: `n${i + 1}`,
       address: `10.0.0.${i + 1}`,
+      roles,
       dataDir: join(dataDir, `n${i + 1}`),
       environment: {
         ...stores.environment,
@@ -150,21 +160,35 @@ class Run {
       },
       logged: (level, text) => { this.#log(`n${i + 1}`, level, text) },
     }))
-    const ipConfig = this.#nodes.map(({ options: { address } }) => `http://${address}:${ports.http}/v1/ip-config`)
+    const pace = (): number => this.#pace.factor
+    const ipConfig = this.#addresses('ip-config').map(({ address, port }) => `http://${address}:${port}/v1/ip-config`)
+    this.#operator = new Operator(world, network, {
+      address: '10.3.0.2',
+      apiKey,
+      push: this.#addresses('push'),
+      projections: this.#addresses('projections'),
+      wallMs: () => world.wallMsOf(world.outside),
+      isCalm: !plan.faults.some(isFault),
+    })
     this.#devices = Array.from({ length: plan.devices }, (_, i) => new Device(world, network, {
       userId: `u${Math.floor(i / devicesPerUser)}`,
       deviceId: `d${i % devicesPerUser}`,
       address: `10.1.${i >> 8}.${i & 255}`,
       ipConfig,
       jwtSecret,
+      dialect: random.pick(dialects),
+      tokenMs: random.chance(0.3) ? random.between(20_000, 90_000) : Infinity,
       sendEveryMs,
+      pace,
+      mayEnd: ({ options: { userId }, kicked }, code) => code === 'kicked'
+        ? kicked <= (this.#operator.kicks.get(userId) ?? 0)
+        : code === 'banned' && this.#operator.banned.has(userId),
     }))
     this.#service = new Service(world, network, {
-      address: '10.3.0.1',
-      apiKey,
-      nodes: this.#nodes.map(({ options: { address } }) => ({ address, port: ports.http })),
-      pushEveryMs,
+      address: '10.3.0.1', apiKey, nodes: this.#addresses('push'), pushEveryMs, pace,
     })
+    this.#consumer = new Consumer(world, network, { address: '10.3.0.3', apiKey, nodes: this.#addresses('push') })
+    this.#observer = new Observer(world, stores, violation => { violations.push(violation) })
   }
 
   async all (): Promise<Outcome> {
@@ -174,29 +198,37 @@ class Run {
       const own = this.#devices.filter(({ options }) => options.userId === userId)
       this.#service.serve(userId, () => own.every(({ hasConnected }) => hasConnected))
     }
-    const possible = faultsIn({ world, network, nodes: this.#nodes, devices: this.#devices }, this.#stores, plan.faults)
-    const faults = haveFaults(
-      world, possible, new Random(plan.seed, 'faults'), plan.faultEveryMs, Math.max(0, busyMs - quietMs))
+    const stores = this.#stores
+    const all = { world, network, nodes: this.#nodes, devices: this.#devices }
+    const beyond = watchBounds({ ...all, snapshots: stores instanceof SharedStores ? stores.snapshots : undefined })
+    const faults: Record<string, number> = {}
+    const possible = {
+      faults: faultsIn(all, stores, plan.faults),
+      actions: actionsIn({
+        ...all,
+        service: this.#service,
+        operator: this.#operator,
+        pace: this.#pace,
+        isWhole: stores.isWhole,
+        audit: () => { this.#observer.auditInTheMiddle() },
+      }, plan.faults),
+    }
+    for (const [name, each] of Object.entries(possible)) {
+      const random = new Random(plan.seed, name)
+      haveFaults(world, each, random, plan.faultEveryMs, Math.max(0, busyMs - quietMs), faults)
+    }
     await world.run(busyMs)
     for (const device of this.#devices) device.isQuiet = true
     this.#service.isQuiet = true
-    const healed = await this.#until(healsWithinMs, () => this.#restless() === undefined)
+    const healed = await this.#observer.until(healsWithinMs, () => this.#restless() === undefined)
     if (!healed) violations.push(`${healsWithinMs / 1000} s after the last fault: ${this.#restless()}`)
     await world.run(5_000) // what is coalesced or rides on the next commit
     const books = await this.#audit()
-    const repeats = books && await this.#inWorld(log => repeatFault(log, books))
+    const repeats = books && await this.#observer.work(log => repeatFault(log, books))
     if (repeats !== undefined) violations.push(repeats)
-    const published = await this.#inWorld(log => this.#published(log))
-    violations.push(...judge(this.#devices, this.#service, published ?? []))
-    violations.push(...await this.#inWorld(async (log, tables, host) =>
-      await tableFaults(log, tables, this.#emptyTables(host), host)) ?? [])
-    violations.push(...this.#stores.complaints)
-    for (const { options: { id, address } } of this.#nodes) {
-      const ready = async (): Promise<string> =>
-        await this.#inWorld(() => this.#service.get({ address, port: ports.http }, '/readyz')) ?? 'no answer'
-      const isReady = await this.#until(healsWithinMs, async () => (await ready()).startsWith('200'))
-      if (!isReady) violations.push(`${id} is not ready: ${reasonsOf(await ready())}`)
-    }
+    await this.#judge()
+    await this.#areReady()
+    violations.push(...beyond)
     return {
       seed: plan.seed,
       violations,
@@ -212,6 +244,12 @@ class Run {
     }
   }
 
+  /** Where requests go that a role answers. */
+  #addresses (role: Role): Address[] {
+    return this.#nodes.filter(({ options }) => options.roles.includes(role))
+      .map(({ options: { address } }) => ({ address, port: ports.http }))
+  }
+
   /** Who is not where all should be in the end; undefined for nobody. */
   #restless (): string | undefined {
     const down = this.#nodes.find(node => !node.isUp)
@@ -221,28 +259,29 @@ class Run {
     const waiting = this.#devices.find(({ unacked }) => unacked > 0)
     if (waiting) return `${waiting.name} has ${waiting.unacked} uplinks without an ack`
     if (this.#service.pending > 0) return 'a push has no answer'
+    if (this.#operator.pending > 0) return 'an operator has no answer'
+    if (this.#observer.isAuditing) return 'an audit goes on'
     for (const device of this.#devices) {
       const queued = this.#service.queued.get(device.options.userId)!
       const seen = new Set(device.runs.flatMap(({ seen }) => seen))
       const missed = device.runs.reduce((sum, { missed }) => sum + missed, 0)
       const lacking = queued.filter(messageId => !seen.has(messageId))
-      if (lacking.length > missed) return `${device.name} has not got ${lacking.slice(0, 3).join(', ')}, ${lacking.length} in all`
+      if (lacking.length > missed) {
+        return `${device.name} has not got ${lacking.slice(0, 3).join(', ')}, ${lacking.length} in all, and missed ${missed}`
+      }
     }
     return undefined
   }
 
   async #audit (): Promise<Books | undefined> {
-    const found: Violation[] = []
-    let books: Books | undefined
-    const isDone = await this.#until(auditWithinMs, async () => {
-      found.splice(0)
-      const violation = (each: Violation): void => { found.push(each) }
-      books = await this.#inWorld(log => audit(log, { exact: this.#stores.isExact, violation }))
-      return books !== undefined && this.#openItems(books) === undefined
+    let audited: Awaited<ReturnType<Observer['audit']>>
+    const isDone = await this.#observer.until(auditWithinMs, async () => {
+      audited = await this.#observer.audit()
+      return audited !== undefined && this.#openItems(audited.books) === undefined
     })
-    if (!isDone) this.violations.push(`the books: ${books ? this.#openItems(books) : 'could not be read'}`)
-    for (const { code, text, positions } of found) this.violations.push(`audit: ${code}: ${text} (${positions.join(', ')})`)
-    return books
+    if (!isDone) this.violations.push(`the books: ${audited ? this.#openItems(audited.books) : 'could not be read'}`)
+    this.violations.push(...audited?.violations ?? [])
+    return audited?.books
   }
 
   /** What is not settled in the books, though every device is connected and has all; undefined for nothing. */
@@ -255,32 +294,16 @@ class Run {
     return undefined
   }
 
-  async #published (log: EventLog): Promise<Published[]> {
-    const all: Published[] = []
-    for (let partition = 0; partition < partitions; partition++) {
-      for await (const { items } of log.read(uplinks, partition, { from: 0n })) {
-        all.push(...items.map(({ payload, userSeq }) => ({ payload: Buffer.from(payload).toString(), userSeq })))
-      }
-    }
-    return all
-  }
-
-  /** Work of a host that looks at the log from outside, while the world goes on. */
-  async #inWorld<T> (
-    work: (log: EventLog, tables: RebuildableTables, host: Host) => Promise<T>
-  ): Promise<T | undefined> {
-    const { world } = this
-    const host = world.host('auditor', '10.4.0.1')
-    let outcome: { readonly value: T | undefined } | undefined
-    host.later(0, 'looks at the log', () => {
-      const looking = this.#stores.look(host, (log, tables) => work(log, tables, host))
-      looking.then(value => { outcome = { value } }, (err: Error) => {
-        this.violations.push(`the log could not be read: ${err.message}`)
-        outcome = { value: undefined }
-      })
-    })
-    await this.#until(auditWithinMs, () => outcome !== undefined)
-    return outcome?.value
+  /** What applications, services and tables have, against what was promised. */
+  async #judge (): Promise<void> {
+    const published = await this.#observer.published()
+    this.violations.push(...judge(this.#devices, this.#service, this.#operator, published))
+    const hasRead = await this.#observer.until(healsWithinMs, () => unread(this.#consumer, published) === undefined)
+    if (!hasRead) this.violations.push(unread(this.#consumer, published)!)
+    this.violations.push(...this.#consumer.complaints)
+    this.violations.push(...await this.#observer.work(async (log, tables, host) =>
+      await tableFaults(log, tables, this.#emptyTables(host), host)) ?? [])
+    this.violations.push(...this.#stores.complaints)
   }
 
   #emptyTables (host: Host): RebuildableTables {
@@ -295,12 +318,15 @@ class Run {
     return new SimulatedTables(new TableStore(store), new Channel(store, host, 'rebuild'))
   }
 
-  async #until (withinMs: number, condition: () => boolean | Promise<boolean>): Promise<boolean> {
-    for (const endMs = this.world.nowMs + withinMs; this.world.nowMs < endMs;) {
-      if (await condition()) return true
-      await this.world.run(sliceMs)
+  async #areReady (): Promise<void> {
+    for (const { options: { id, address } } of this.#nodes) {
+      const ready = async (): Promise<string> => await this.#observer.work(async (_log, _tables, host) => {
+        const { status, text } = await new Api(host, apiKey).ask({ address, port: ports.http }, 'GET', '/readyz')
+        return `${status} ${text}`
+      }) ?? 'no answer'
+      const isReady = await this.#observer.until(healsWithinMs, async () => (await ready()).startsWith('200'))
+      if (!isReady) this.violations.push(`${id} is not ready: ${reasonsOf(await ready())}`)
     }
-    return await condition()
   }
 
   #log (id: string, level: number, text: string): void {

@@ -169,6 +169,7 @@ export class Socket extends Duplex {
         this.#blocked = undefined
         done?.()
       },
+      unsentBytes: () => this.writableLength,
       failed: code => { this.destroy(Object.assign(new Error(`${this.connecting ? 'connect' : 'read'} ${code}`), { code })) },
     }
   }

@@ -29,7 +29,8 @@ export class Disk {
 
   /** A first part of what was being written is there, or nothing of it. */
   crash (): void {
-    this.#keep(this.#writing.splice(0).slice(0, this.random.below(this.#writing.length + 1)))
+    const writing = this.#writing.splice(0)
+    this.#keep(writing.slice(0, this.random.below(writing.length + 1)))
   }
 
   #keep (changes: ReadonlyArray<readonly [string, string | undefined]>): void {

@@ -28,6 +28,7 @@ export class EmbeddedStores implements SimulatedStores {
   /** A share of the disk would be one of the machine that the simulation runs on. */
   readonly environment = { LEDGERLINE_RETENTION_BYTES: '0' }
   readonly isExact = true
+  readonly isWhole = true
   readonly #random: Random
 
   constructor ({ turns, seed }: EmbeddedOptions) {

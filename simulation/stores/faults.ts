@@ -1,4 +1,5 @@
 import type { SimulatedNode } from '../node.js'
+import { saveAsBefore } from '../older-states.js'
 import type { Random } from '../random.js'
 import { noTrouble } from './broker.js'
 import { noStoreTrouble } from './channel.js'
@@ -67,6 +68,12 @@ export const storeFaults = {
     }
     const copy = snapshots.copy()
     return { ms: random.between(1_000, 20_000), end: () => { snapshots.restore(copy) } }
+  },
+
+  /** Some copies of saved states are those that the version before states in parts has saved. */
+  older ({ stores: { snapshots } }: StoreVictims, random: Random) {
+    saveAsBefore(snapshots, random)
+    return undefined
   },
 
   /** Messages between nodes are lost, and late. */

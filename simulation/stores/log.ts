@@ -392,11 +392,14 @@ export class SimulatedLog implements EventLog {
 
   async #arrival (stored: StoredPartition, at: bigint, signal: AbortSignal): Promise<void> {
     const { turns } = this.#options
+    const signals = [signal, this.#closing.signal]
     await new Promise<void>(resolve => {
-      const wake = (): void => { turns.later(0, 'reads on', resolve) }
-      stored.whenBeyond(at, wake)
-      signal.addEventListener('abort', () => { resolve() }, { once: true })
-      this.#closing.signal.addEventListener('abort', () => { resolve() }, { once: true })
+      const over = (): void => {
+        for (const each of signals) each.removeEventListener('abort', over)
+        resolve()
+      }
+      for (const each of signals) each.addEventListener('abort', over)
+      stored.whenBeyond(at, () => { turns.later(0, 'reads on', over) })
     })
   }
 }

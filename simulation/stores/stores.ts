@@ -28,6 +28,8 @@ export interface SimulatedStores {
   readonly environment: Environment
   /** Records of derived streams stand there once. */
   readonly isExact: boolean
+  /** Nothing is deleted from the log. */
+  readonly isWhole: boolean
   /** What the nodes did to a store and never should have, in words. */
   readonly complaints: readonly string[]
   /** A node's view; in place of `openStores`. */
@@ -169,6 +171,8 @@ export class SharedStores implements SimulatedStores {
     // What only a table still knows is gone with it, once the ledger was cut.
     return boundTo({ stores: this, nodes }, this.#deletes ? others : { ...others, tables })
   }
+
+  get isWhole (): boolean { return !this.#deletes }
 
   /** They have it all, whatever becomes of a node. */
   ended (): void {}

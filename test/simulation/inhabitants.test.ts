@@ -1,0 +1,82 @@
+import t from 'tap'
+import { roles } from '../../gateway/config.js'
+import { comparable, savedStateOf, stateOf } from '../../actors/user/parts.js'
+import type { Consumer } from '../../simulation/consumer.js'
+import type { Device } from '../../simulation/device.js'
+import { judge, unread } from '../../simulation/judge.js'
+import { layout } from '../../simulation/layout.js'
+import { saveAsBefore } from '../../simulation/older-states.js'
+import type { Operator } from '../../simulation/operator.js'
+import { Random } from '../../simulation/random.js'
+import type { Service } from '../../simulation/service.js'
+import { Disk } from '../../simulation/storage.js'
+import { SnapshotStore } from '../../simulation/stores/snapshots.js'
+import { given, opened, requested, uplink } from '../actors/user/history.js'
+
+const nobodysTurns = { later: () => () => {} }
+
+t.test('A disk', async t => {
+  await t.test('has some first part of what was being written at a crash, and not always the same', async t => {
+    const sizes = new Set<number>()
+    for (let seed = 0; seed < 100; seed++) {
+      const disk = new Disk(new Random(seed))
+      disk.storage(nobodysTurns).write(new Map([['a', '1'], ['b', '2'], ['c', '3']]))
+      disk.crash()
+      t.strictSame([...disk.kept.keys()], ['a', 'b', 'c'].slice(0, disk.kept.size))
+      sizes.add(disk.kept.size)
+    }
+    t.strictSame([...sizes].sort(), [0, 1, 2, 3])
+  })
+})
+
+t.test('Nodes of some roles each leave no role to nobody', async t => {
+  const shapes = new Set<string>()
+  for (let seed = 0; seed < 300; seed++) {
+    const nodes = layout(new Random(seed), 1 + seed % 7)
+    t.equal(nodes.length, 1 + seed % 7)
+    for (const role of roles) {
+      t.ok(nodes.filter(own => own.includes(role)).length >= Math.min(2, nodes.length), `${seed}: ${role}`)
+    }
+    t.ok(nodes.every(own => own.length > 0 && new Set(own).size === own.length))
+    shapes.add(nodes.map(own => own.length).join())
+  }
+  t.ok(shapes.size > 30, 'in many ways')
+})
+
+t.test('States as the version before saved them fold on as if nothing had been in between', async t => {
+  const state = given(opened('c1'), uplink('c1', 1), requested('m1'), requested('m2'), opened('c2', { deviceId: 'pad' }))
+  const snapshots = new SnapshotStore()
+  const { head, parts } = savedStateOf(state)
+  for (let i = 0; i < 20; i++) {
+    const own = { head: Buffer.from(head), parts: new Map(parts) as Map<string, Buffer>, version: 0n }
+    snapshots.of(0).users.set(`u${i}`, own)
+  }
+  const generation = snapshots.of(0).generation
+  saveAsBefore(snapshots, new Random(1))
+  t.not(snapshots.of(0).generation, generation, 'whoever has read them hears of it')
+  const older = [...snapshots.of(0).users.values()].filter(({ parts }) => parts.size === 0)
+  t.ok(older.length > 5 && older.length < 20)
+  t.strictSame(comparable(stateOf(older[0]!)), comparable(stateOf({ head, parts })))
+})
+
+t.test('What was promised is seen to be broken', async t => {
+  const device = (more: Partial<Device>): Device =>
+    ({ name: 'u0/d0', options: { userId: 'u0' }, complaints: [], sent: new Map(), runs: [], ...more }) as unknown as Device
+  const ran = (seen: string[], signals: string[] = []) => device({ runs: [{ seen, signals, missed: 0 }] })
+  const queued = new Map([['u0', ['m1', 'm2', 'm3']]])
+  const service = { complaints: [], queued, signalled: new Map([['u0', new Set(['s1'])]]) }
+  const judged = (one: Device, redelivered: string[] = []) => {
+    const operator = { complaints: [], redelivered: new Set(redelivered) }
+    return judge([one], service as unknown as Service, operator as unknown as Operator, [])
+  }
+
+  t.strictSame(judged(ran(['m1', 'm2', 'm3'], ['s1'])), [])
+  t.match(judged(ran(['m1', 'm3', 'm2'])), [/got m2 after m3/])
+  t.strictSame(judged(ran(['m1', 'm3', 'm2']), ['m2']), [], 'but what was asked for again comes late')
+  t.match(judged(ran(['m1', 'm2', 'm1'])), [/got m1 twice/])
+  t.match(judged(ran(['m1', 'm2', 'm1']), ['m1']), [/got m1 twice/])
+  t.match(judged(ran([], ['s1', 's1', 's2'])), [/signal s1 twice/, /signal s2, which nobody/])
+  const published = [1, 2].map(userSeq => ({ userId: 'u0', payload: `p${userSeq}`, userSeq }))
+  t.match(unread({ seen: new Map([['u0', 1]]), holes: 0 } as unknown as Consumer, published), /has read 1 of u0, and not 2/)
+  t.equal(unread({ seen: new Map([['u0', 2]]), holes: 0 } as unknown as Consumer, published), undefined)
+})
