@@ -224,8 +224,9 @@ class Run {
     if (!healed) violations.push(`${healsWithinMs / 1000} s after the last fault: ${this.#restless()}`)
     await world.run(5_000) // what is coalesced or rides on the next commit
     const books = await this.#audit()
-    const repeats = books && await this.#observer.work(log => repeatFault(log, books))
-    if (repeats !== undefined) violations.push(repeats)
+    // By a clock that is a day ahead what was requested before is forgotten, and its repeat is a new request.
+    const repeats = books && !faults['clock'] && await this.#observer.work(log => repeatFault(log, books))
+    if (repeats) violations.push(repeats)
     await this.#judge()
     await this.#areReady()
     violations.push(...beyond)
