@@ -80,10 +80,11 @@ function judge (
   if (deniedRights.length === 0) findings.ok('rights', 'nothing is denied that a node does with its topics')
   if (deniedGroups.length === 0) findings.ok('groups', 'this user may be a member')
   for (const sentence of deniedDeletions) {
+    const topic = `${prefix}.${sentence.includes(`${prefix}.${rooms.name}:`) ? rooms.name : ledger.name}`
     findings.judge('deletion', sentence, false, {
-      wanted: `DELETE on ${prefix}.${ledger.name}`,
-      why: 'Nodes delete what is old of the ledger: without it, it grows for ever.',
-      fix: grantDelete(`${prefix}.${ledger.name}`),
+      wanted: `DELETE on ${topic}`,
+      why: 'Nodes delete what is old of it: without it, it grows for ever.',
+      fix: grantDelete(topic),
     })
   }
 }

@@ -62,10 +62,12 @@ t.test('A node that may do only what docs/operations.md says', { skip: secureKaf
     t.match(await told(), { stops: false, reason: /grant DELETE on it \(kafka-acls --add/ })
     const findings = await kafkaFindings(readConfig(env))
     t.match(findings.filter(({ verdict, subject }) => verdict === 'warning' && subject === 'deletion'),
-      [{ found: /may not delete its records/, fix: /--operation Delete --topic ledgerline\.ledger$/ }], 'as does doctor')
+      ['ledger', 'rooms'].map(name => (
+        { found: /may not delete its records/, fix: new RegExp(`--operation Delete --topic ledgerline.${name}$`) })), 'as does doctor')
   })
 
-  await grant(kafka.brokers[0]!, [[AclResourceTypes.TOPIC, 'ledgerline.ledger', [AclOperationTypes.DELETE]]])
+  const cut = ['ledgerline.ledger', 'ledgerline.rooms']
+  await grant(kafka.brokers[0]!, cut.map(topic => [AclResourceTypes.TOPIC, topic, [AclOperationTypes.DELETE]]))
   await t.test('works', async t => {
     const url = await started(t, env)
     const cwd = t.testdir()
