@@ -15,6 +15,8 @@ const readBytes = 1 << 18
  * @typedef {object} Protocol
  * @property {(conn: Connection) => void} start after the socket (or WebSocket) opened; ends in `conn.open()`
  * @property {(conn: Connection) => void} putUplink the connection's next uplink
+ * @property {(conn: Connection, room: string) => void} [putJoin] where there are rooms; ends in one more `conn.joined`
+ * @property {(conn: Connection, room: string) => void} [putPost] a message for everybody in the room
  * @property {(conn: Connection, bytes: Buffer, end: number) => number} read takes whole frames from `bytes`, moves the
  *   connection's counters, returns where the first incomplete frame begins
  * @property {(conn: Connection) => void} readEnd after each read, for answers that can wait for its end
@@ -45,7 +47,9 @@ export class Connection {
   sent = 0
   /** Uplinks acked; acks are cumulative or in order in every protocol here. */
   acked = 0
-  /** Downlinks or signals received. */
+  /** Rooms that it is a member of. */
+  joined = 0
+  /** Downlinks, signals or posts received. */
   delivered = 0
   downlinkSeq = 0
   downlinkAckedSeq = 0

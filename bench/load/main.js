@@ -8,6 +8,7 @@ import { closedLoop } from './closed-loop.js'
 import { Crowd } from './crowd.js'
 import { fanout } from './fanout.js'
 import { openLoop } from './open-loop.js'
+import { join, posts } from './rooms.js'
 
 let connections
 let crowd
@@ -27,6 +28,8 @@ const commands = {
   schedule: options => openLoop(connections, options),
   rest: options => restingLoop(connections, options),
   fanout: options => fanout(connections, { ...options, protocol, payload }),
+  join: options => join(connections, options),
+  posts: options => posts(connections, options),
   gather: options => crowd.gather(options),
   flood: options => crowd.flood(options),
   calm: options => crowd.calm(options),

@@ -1,8 +1,9 @@
 import { idle } from './idle.js'
 import { latency, uplinks } from './uplinks.js'
 import { replay } from './replay.js'
+import { joins, posts } from './rooms.js'
 import { signals, downlinks } from './fanout.js'
-import { jitter, office } from './network.js'
+import { jitter, office, roomJitter } from './network.js'
 
 /**
  * @typedef {object} Measurement
@@ -23,6 +24,7 @@ import { jitter, office } from './network.js'
  */
 
 const withOwnClients = ['ledgerline-tcp', 'ledgerline-ws', 'socket.io-recovery']
+const withRooms = ['ledgerline-tcp', 'ledgerline-ws', 'socket.io']
 const all = ['ledgerline-tcp', 'ledgerline-ws', 'socket.io', 'ws', 'aedes', 'mosquitto']
 
 /** @type {Measurement[]} */
@@ -77,6 +79,30 @@ export const measurements = [
     run: downlinks,
   },
   {
+    id: 'room',
+    title: 'Posts delivered a second, 1 room of 200 members (durable with Ledgerline alone)',
+    figures: [{ key: 'perSecond', label: 'delivered /s', unit: 'perSecond' }],
+    peers: withRooms,
+    run: posts(1, 200),
+  },
+  {
+    id: 'rooms',
+    title: 'Posts delivered a second, 1,000 rooms of 20 members (durable with Ledgerline alone)',
+    figures: [{ key: 'perSecond', label: 'delivered /s', unit: 'perSecond' }],
+    peers: withRooms,
+    run: posts(1_000, 20),
+  },
+  {
+    id: 'joins',
+    title: 'Joins a second: 2,000 connections, each in 100 of 1,000 rooms',
+    figures: [
+      { key: 'perSecond', label: 'joins /s', unit: 'perSecond' },
+      { key: 'bytes', label: 'RSS per membership', unit: 'bytes', lower: true },
+    ],
+    peers: withRooms,
+    run: joins,
+  },
+  {
     id: 'replay',
     title: 'Ledger entries replayed a second: read, decoded, folded',
     figures: [{ key: 'perSecond', label: 'entries /s', unit: 'perSecond' }],
@@ -95,6 +121,19 @@ export const measurements = [
     ],
     peers: withOwnClients,
     run: jitter,
+  },
+  {
+    id: 'room-jitter',
+    title: '1,000 clients in 10 rooms on a bad network: each cut every 15 s in the mean and away for 2 s; 5 posts a second to each room',
+    figures: [
+      { key: 'replayP99Ms', label: 'back to complete, p99', unit: 'ms', lower: true },
+      { key: 'replayP50Ms', label: 'p50', unit: 'ms', lower: true },
+      { key: 'deliveredShare', label: 'delivered', unit: 'share' },
+      { key: 'repeats', label: 'delivered twice', unit: 'count', lower: true },
+      { key: 'outOfOrder', label: 'out of order', unit: 'count', lower: true },
+    ],
+    peers: withOwnClients,
+    run: roomJitter,
   },
   {
     id: 'office',

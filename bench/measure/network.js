@@ -14,6 +14,17 @@ export const jitter = ctx => behindLines(ctx, {}, {
   pushEveryMs: 200,
 })
 
+/** The same with posts: 10 rooms of 100 clients each, five posts a second in each room. */
+export const roomJitter = ctx => behindLines(ctx, {}, {
+  scenario: 'jitter',
+  clients: ctx.options.quick ? 100 : 1_000,
+  rooms: 10,
+  durationMs: ctx.options.quick ? 5_000 : 60_000,
+  cutEveryMs: 15_000,
+  awayMs: 2_000,
+  pushEveryMs: 200,
+})
+
 /** 500 clients behind one address, 50 more a second at first, with the limits that a gateway has by default. */
 export const office = ctx => behindLines(ctx, { limits: 'default' }, {
   scenario: 'office',

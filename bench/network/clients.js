@@ -5,6 +5,7 @@
 import { pathToFileURL } from 'node:url'
 import { resolve } from 'node:path'
 import { token, userIdOf } from '../load/protocols/ledgerline.js'
+import { roomOf } from './pusher.js'
 
 /**
  * @typedef {object} Client
@@ -18,14 +19,16 @@ import { token, userIdOf } from '../load/protocols/ledgerline.js'
  */
 
 /**
- * @param {{ kind: string, target: object, program: string }} options
+ * @param {{ kind: string, target: object, program: string, rooms?: number }} options with `rooms` each client is in
+ *   one of so many, and hears of that alone
  * @returns {Promise<(index: number, port: number, told: Told) => Client>}
  */
-export async function clientMaker ({ kind, target, program }) {
-  return kind === 'socket.io' ? await socketIoMaker() : await ledgerlineMaker(kind, target, program)
+export async function clientMaker ({ kind, target, program, rooms = 0 }) {
+  if (kind === 'socket.io') return await socketIoMaker(rooms)
+  return await ledgerlineMaker(kind, target, program, rooms)
 }
 
-async function ledgerlineMaker (kind, target, program) {
+async function ledgerlineMaker (kind, target, program, rooms) {
   // The SDK of the build that is measured.
   const sdk = pathToFileURL(resolve(program, '../../client/node.js')).href
   const { createClient } = await import(sdk)
@@ -42,17 +45,23 @@ async function ledgerlineMaker (kind, target, program) {
       told.disconnected()
       if (!willReconnect && code !== 'disconnected') told.ended(code)
     })
-    client.on('downlink', ({ payload }) => { told.message(Number(Buffer.from(payload))) })
+    const message = ({ payload }) => { told.message(Number(Buffer.from(payload))) }
+    if (rooms > 0) client.room(roomOf(index, rooms)).on('post', message)
+    else client.on('downlink', message)
     client.connect()
     return client
   }
 }
 
-async function socketIoMaker () {
+async function socketIoMaker (rooms) {
   const { io } = await import('socket.io-client')
-  return (_index, port, told) => {
+  return (index, port, told) => {
     const socket = io(`http://127.0.0.1:${port}`, { transports: ['websocket'] })
-    socket.on('connect', told.connected)
+    socket.on('connect', () => {
+      // A session that was recovered is in its rooms.
+      if (rooms > 0 && !socket.recovered) socket.emit('join', roomOf(index, rooms), () => { told.connected() })
+      else told.connected()
+    })
     socket.on('disconnect', told.disconnected)
     socket.on('m', payload => { told.message(Number(payload)) })
     return socket

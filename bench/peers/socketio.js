@@ -19,10 +19,22 @@ io.engine.on('connection', socket => { socket.request = null })
 io.on('connection', socket => {
   socket.join('all')
   socket.on('m', onUplink)
+  socket.on('join', onJoin)
+  socket.on('post', onPost)
 })
 
 function onUplink (payload, ack) {
   ack()
+}
+
+function onJoin (room, ack) {
+  this.join(room)
+  ack()
+}
+
+/** To everybody in the room, its author included. */
+function onPost (room, payload) {
+  io.to(room).emit('m', payload)
 }
 
 function onAcks () {
@@ -32,6 +44,10 @@ function onAcks () {
 const port = await listen(http)
 const controlPort = await listenForControl({
   '/signal': body => io.to('all').emit('m', body.toString()),
+  '/post': body => {
+    const { room, payload } = JSON.parse(body)
+    onPost(room, payload)
+  },
   '/downlink': body => io.to('all').timeout(30_000).emit('m', body.toString(), onAcks),
 })
 ready({ port, controlPort })

@@ -19,17 +19,26 @@ export const op = {
   redirect: 12,
   kick: 13,
   error: 14,
+  join: 18,
+  joined: 19,
+  left: 21,
+  post: 22,
 }
 const seqBytesMax = 5
 const tokenSeconds = 3600
+/** The place of a member that wants nothing of what was posted before: -1 as Avro has it. */
+const fromNow = Buffer.of(1)
+/** Rights in the rooms of a run, for every client. */
+const rooms = { 'room-*': 'rw' }
 
 /**
  * What of an uplink is behind its seq.
  *
  * @param {{ namesRooms?: boolean }} target false for a build from before uplinks had the field
+ * @param {string} room that it is a post in, too; '' for none
  */
-export function uplinkTail (payload, priority, { namesRooms = true }) {
-  return Buffer.concat([bytesOf(''), bytesOf(payload), long(priority), ...namesRooms ? [bytesOf('')] : []])
+export function uplinkTail (payload, priority, { namesRooms = true }, room = '') {
+  return Buffer.concat([bytesOf(''), bytesOf(payload), long(priority), ...namesRooms ? [bytesOf(room)] : []])
 }
 
 export function ledgerlineOverTcp (target, payload) {
@@ -38,9 +47,9 @@ export function ledgerlineOverTcp (target, payload) {
     length.writeUInt32BE(body.length)
     return Buffer.concat([length, body])
   }
-  const uplink = templates(uplinkTail(payload, 0, target), frame, () => 4, [0, 0, 0, 0])
+  const inRoom = room => templates(uplinkTail(payload, 0, target, room), frame, () => 4, [0, 0, 0, 0])
   return {
-    ...common(target, frame, uplink),
+    ...common(target, frame, inRoom),
     read (conn, bytes, end) {
       let at = 0
       while (at + 4 <= end) {
@@ -56,16 +65,25 @@ export function ledgerlineOverTcp (target, payload) {
 
 export function ledgerlineOverWebSocket (target, payload) {
   const frame = body => clientFrame(2, body)
-  const uplink = templates(uplinkTail(payload, 0, target), frame, payloadOffset, mask)
+  const inRoom = room => templates(uplinkTail(payload, 0, target, room), frame, payloadOffset, mask)
   return overWebSocket({
-    ...common(target, frame, uplink), path: '/v1/connect', subprotocol: 'ledgerline.v1.avro', message,
+    ...common(target, frame, inRoom), path: '/v1/connect', subprotocol: 'ledgerline.v1.avro', message,
   })
 }
 
-function common (target, frame, uplink) {
+/** @param inRoom makes the templates of uplinks to a room, '' for none */
+function common (target, frame, inRoom) {
+  const uplink = inRoom('')
+  const posts = new Map()
   return {
     start: conn => out.put(frame(connectBody(conn.index, target))),
     putUplink: conn => uplink(++conn.sent),
+    putJoin: (_conn, room) => out.put(frame(Buffer.concat([Buffer.of(op.join), bytesOf(room), fromNow]))),
+    /** An uplink that is a post, too. */
+    putPost (conn, room) {
+      if (!posts.has(room)) posts.set(room, inRoom(room))
+      posts.get(room)(++conn.sent)
+    },
     /** One cumulative ack for all downlinks of a read. */
     readEnd (conn) {
       if (conn.downlinkSeq === conn.downlinkAckedSeq) return
@@ -102,7 +120,10 @@ function message (conn, bytes, start, stop) {
   switch (bytes[start]) {
     case op.uplinkAck: conn.acked = readVarint(bytes, start + 1); break
     case op.downlink: conn.downlinkSeq = readVarint(bytes, start + 1); conn.delivered++; break
-    case op.signal: conn.delivered++; break
+    case op.signal:
+    case op.post: conn.delivered++; break
+    case op.joined: conn.joined++; break
+    case op.left: conn.fail(`out of a room: ${printable(bytes, start, stop)}`); break
     case op.connected: conn.open(); break
     case op.uplinkRefused: conn.fail(`uplink refused: ${printable(bytes, start, stop)}`); break
     case op.redirect:
@@ -127,7 +148,7 @@ function connectBody (index, { secret, users }) {
 
 export function token (userId, secret) {
   const seconds = Math.floor(Date.now() / 1000)
-  const parts = [{ alg: 'HS256', typ: 'JWT' }, { sub: userId, iat: seconds, exp: seconds + tokenSeconds }]
+  const parts = [{ alg: 'HS256', typ: 'JWT' }, { sub: userId, iat: seconds, exp: seconds + tokenSeconds, rooms }]
   const signed = parts.map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
   return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`
 }

@@ -7,6 +7,7 @@ import { clientFrame, mask, overWebSocket, payloadOffset } from '../websocket.js
 
 const firstId = 100
 const ids = 900
+const joinId = 0
 const digit = { 0: 0x30, 1: 0x31, 2: 0x32, 3: 0x33, 4: 0x34, 9: 0x39 }
 const connectPacket = clientFrame(1, Buffer.from('40'))
 const pong = clientFrame(1, Buffer.from('3'))
@@ -15,6 +16,7 @@ export function socketIo (target, payload) {
   const packet = Buffer.from(`42${firstId}["m","${payload.latin1Slice()}"]`)
   const uplink = clientFrame(1, packet)
   const idAt = payloadOffset(packet.length) + 2
+  const posts = new Map()
   return overWebSocket({
     path: '/socket.io/?EIO=4&transport=websocket',
     /** The server speaks first: `0{...}`. */
@@ -30,6 +32,16 @@ export function socketIo (target, payload) {
       buffer[at + 1] = (digit[0] + (id / 10 | 0) % 10) ^ mask[3]
       buffer[at + 2] = (digit[0] + id % 10) ^ mask[0]
       out.at += uplink.length
+    },
+    /** Acked, so with an id. */
+    putJoin: (_conn, room) => out.put(clientFrame(1, Buffer.from(`42${joinId}["join","${room}"]`))),
+    putPost (_conn, room) {
+      let packet = posts.get(room)
+      if (!packet) {
+        packet = clientFrame(1, Buffer.from(`42["post","${room}","${payload.latin1Slice()}"]`))
+        posts.set(room, packet)
+      }
+      out.put(packet)
     },
     message,
     readEnd () {},
@@ -54,6 +66,10 @@ function message (conn, bytes, start, stop) {
 }
 
 function ack (conn, bytes, at) {
+  if (bytes[at + 1] === 0x5b) { // the id of all joins has one digit
+    conn.joined++
+    return
+  }
   const id = bytes[at] * 100 + bytes[at + 1] * 10 + bytes[at + 2] - 111 * digit[0]
   if (id !== firstId + conn.acked % ids) return conn.fail(`ack ${id} out of order`)
   conn.acked++
