@@ -8,8 +8,8 @@ import type { Test } from 'tap'
 import { until as untilSoon } from '../faults/node-process.js'
 import { buildBundle } from './bundle.js'
 
-const browserPath = '/usr/bin/chromium'
-const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+export const browserPath = '/usr/bin/chromium'
+export const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
   '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-proxy-server',
   '--host-resolver-rules=MAP *.example 127.0.0.1']
 
