@@ -190,15 +190,15 @@ const policyReason = 'login policy'
  * Ends what the login policy ends. A client may have given up on the new connection while the ledger was slow to take
  * its opening, and have opened the older one since: that one must come back then, so it is told nothing terminal.
  *
- * Where both came by one node, its clock says which was asked for first. The clocks of two nodes say nothing: there the
- * older one is told a moment later, and by then the ledger may show that nobody had been told of the new one.
+ * Where both came by one node, its clock says which is older. That of another node may be ahead: what it tells
+ * is told a moment later, and by then the ledger may show that nobody had been told of the new one.
  */
 function makeWay (
   state: UserState, older: Session, opening: Entry, { nodeId, deviceId }: ConnectionOpened, effects: Effect[]
 ): void {
   const code = older.deviceId === deviceId ? 'superseded' : 'kicked'
   const isElsewhere = state.connections.get(older.connectionId)!.nodeId !== nodeId
-  if (!isElsewhere && older.touchedAtMs > opening.atMs) {
+  if (older.touchedAtMs > opening.atMs) {
     endConnection(state, older, 'internal', storedLate, effects)
   } else {
     endConnection(state, older, code, policyReason, effects, isElsewhere)
