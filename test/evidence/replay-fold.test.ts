@@ -7,15 +7,14 @@ import { compareFolds } from '../../evidence/replay/sandbox.js'
 import { closed, minute, opened, reported, requested, uplink } from '../actors/user/history.js'
 import { StoredLog } from './stored-log.js'
 
-const userFolder = fileURLToPath(new URL('../../actors/user', import.meta.url))
+const actorsFolder = fileURLToPath(new URL('../../actors', import.meta.url))
 
 /** This build's fold in a directory of its own, with one piece of it replaced. */
 async function anotherBuild (t: Test, file: string, before: string, after: string): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'ledgerline-fold-'))
   t.teardown(() => rm(directory, { recursive: true }))
-  const folder = join(directory, 'actors/user')
-  await cp(userFolder, folder, { recursive: true })
-  const path = join(folder, file)
+  await cp(actorsFolder, join(directory, 'actors'), { recursive: true })
+  const path = join(directory, 'actors/user', file)
   const source = await readFile(path, 'utf8')
   if (!source.includes(before)) throw new Error(`${file} has no ${JSON.stringify(before)}`)
   await writeFile(path, source.replace(before, after))

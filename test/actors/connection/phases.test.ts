@@ -66,6 +66,7 @@ t.test('Each event has its rule in each phase', async t => {
     deliver          -   -   -      do     do     -   -
     signal           -   -   -      do     do     -   -
     gone             -   -   -      do     do     -   -
+    memberships      -   -   -      do     do     -   -
     tokenVerified    -   -   -      do     do     -   -
     tokenRefused     -   -   -      do     do     -   -
     tokenDue         -   -   -      do     do     -   -
