@@ -7,6 +7,8 @@ export interface Outcome {
   readonly passed: number
   readonly failed: number
   readonly skipped: number
+  /** Why tests were skipped, a line for each, or that none ran. */
+  readonly notes: readonly string[]
   /** All that it wrote. */
   readonly output: string
   readonly seconds: number
@@ -25,6 +27,8 @@ const lowestPriority = 19
 const graceMs = 60_000
 /** What a process of the file may hold its output open for, after it. */
 const outputMs = 10_000
+/** What tap itself says of a file that has no test. */
+const unregistered = 'no tests found'
 
 const running = new Set<ReturnType<typeof spawn>>()
 
@@ -63,15 +67,32 @@ export function killAll (): void {
 }
 
 /**
- * What tap's last words say. A file without a single test is one that passes; one that did not come to its last words,
- * or ended with trouble that none of its tests had, has failed.
+ * What tap's last words say. A file of which the whole plan is to run nothing is one skip where it says why, and has
+ * failed where it does not: its tests were never registered. One that did not come to its last words, or ended with
+ * trouble that none of its tests had, has failed.
  */
-export function countsOf (output: string, code: number | null, signal: NodeJS.Signals | null) {
-  const counts = /^# \{ total: .*\}$/gm.exec(output)?.[0]
+export function countsOf (
+  output: string, code: number | null, signal: NodeJS.Signals | null
+): Pick<Outcome, 'ok' | 'passed' | 'failed' | 'skipped' | 'notes'> {
+  const counts = /^# \{ total: .*\}$/m.exec(output)?.[0]
   const read = (name: string) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(counts ?? '')?.[1] ?? 0)
   const isWhole = counts !== undefined || /^1\.\.0/m.test(output)
-  const ok = code === 0 && signal === null && isWhole && read('fail') === 0
-  return { ok, passed: read('pass'), failed: Math.max(read('fail'), ok ? 0 : 1), skipped: read('skip') + read('todo') }
+  const hasEnded = code === 0 && signal === null && isWhole && read('fail') === 0
+  if (hasEnded && read('total') === 0) return withoutTests(output)
+  return {
+    ok: hasEnded,
+    passed: read('pass'),
+    failed: Math.max(read('fail'), hasEnded ? 0 : 1),
+    skipped: read('skip') + read('todo'),
+    notes: (output.match(/^.*# (?:SKIP|TODO).*$/gm) ?? []).map(line => line.trim()),
+  }
+}
+
+function withoutTests (output: string) {
+  const reason = /^1\.\.0 # (.+)$/m.exec(output)?.[1]
+  const ok = reason !== undefined && reason !== unregistered
+  const counts = { passed: 0, failed: ok ? 0 : 1, skipped: ok ? 1 : 0 }
+  return { ok, ...counts, notes: [ok ? `skipped: ${reason}` : 'no test ran, and the file does not say why'] }
 }
 
 let tookBefore = 0

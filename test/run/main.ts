@@ -63,14 +63,13 @@ async function runAll (names: readonly string[], ended: (name: string, outcome: 
 }
 
 function report (number: number, name: string, outcome: Outcome, isWhole: boolean): void {
-  const { ok, output, passed, failed, skipped, seconds, cpuSeconds } = outcome
+  const { ok, output, passed, failed, skipped, notes, seconds, cpuSeconds } = outcome
   const path = relative(process.cwd(), pathOf(name))
   if (isWhole || !ok) console.log(`# Subtest: ${path}\n${output.trimEnd().replaceAll(/^(?=.)/gm, '    ')}`)
   const took = `${seconds.toFixed(1)} s` + (cpuSeconds === undefined ? '' : `, ${cpuSeconds.toFixed(1)} s of CPU`)
   const rare = Object.entries({ failed, skipped }).flatMap(([what, count]) => count > 0 ? [`, ${count} ${what}`] : [])
   console.log(`${ok ? 'ok' : 'not ok'} ${number} - ${path} # ${passed} passed${rare.join('')} in ${took}`)
-  if (isWhole || skipped === 0) return
-  for (const line of output.match(/^.*# (?:SKIP|TODO).*$/gm) ?? []) console.log(`# ${line.trim()}`)
+  if (!isWhole || !ok) for (const note of notes) console.log(`# ${note}`)
 }
 
 /** `client/idle.long`: what a file is called here, and in `loads.ts`. */

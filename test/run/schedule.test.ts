@@ -69,16 +69,26 @@ t.test('The loads are of files that there are', async t => {
 })
 
 t.test('What a file of tests has said', async t => {
+  const empty = (plan: string) => `TAP version 14\n${plan}\n# { total: 0, pass: 0 }\n# time=1ms\n`
   const last = (counts: string) => `ok 1 - a\n1..1\n# { ${counts} }\n# time=1ms\n`
   for (const [what, output, code, expected] of [
     ['passes', last('total: 3, pass: 3'), 0, { ok: true, passed: 3, failed: 0, skipped: 0 }],
     ['passes with skipped ones', last('total: 3, pass: 2, skip: 1'), 0, { ok: true, passed: 2, failed: 0, skipped: 1 }],
+    ['is one skip where its plan is to run nothing, and says why', empty('1..0 # no Redis here'), 0, { ok: true, passed: 0, failed: 0, skipped: 1 }],
+    ['fails where its plan is to run nothing, and does not say why', empty('1..0'), 0, { ok: false, passed: 0, failed: 1, skipped: 0 }],
+    ['fails where no test was registered', empty('1..0 # no tests found'), 0, { ok: false, passed: 0, failed: 1, skipped: 0 }],
+    ['fails where it skips itself and ended badly', empty('1..0 # no Redis here'), 1, { ok: false, passed: 0, failed: 1, skipped: 0 }],
+    ['fails where it says nothing', '', 0, { ok: false, passed: 0, failed: 1, skipped: 0 }],
     ['fails', last('total: 3, pass: 1, fail: 2'), 1, { ok: false, passed: 1, failed: 2, skipped: 0 }],
     ['fails where it ended badly all the same', last('total: 3, pass: 3'), 1, { ok: false, passed: 3, failed: 1, skipped: 0 }],
     ['fails where it did not come to its end', 'ok 1 - a\n', 0, { ok: false, passed: 0, failed: 1, skipped: 0 }],
-    ['passes without a single test', '1..0 # no tests found\n', 0, { ok: true, passed: 0, failed: 0, skipped: 0 }],
   ] as const) {
-    t.strictSame(countsOf(output, code, null), expected, what)
+    const { notes, ...counts } = countsOf(output, code, null)
+    t.strictSame(counts, expected, what)
   }
+  const notesOf = (output: string) => countsOf(output, 0, null).notes
+  t.strictSame(notesOf(empty('1..0 # no Redis here')), ['skipped: no Redis here'], 'why a file has skipped itself')
+  t.match(notesOf(empty('1..0')), [/no test ran/])
+  t.strictSame(notesOf(`    ok 1 - a # SKIP no kcat here\n${last('total: 1, pass: 0, skip: 1')}`), ['ok 1 - a # SKIP no kcat here'])
   t.equal(countsOf(last('total: 3, pass: 3'), null, 'SIGKILL').ok, false, 'a file that was killed fails')
 })
