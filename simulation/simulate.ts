@@ -126,7 +126,7 @@ class Run {
   readonly #logged: Record<string, number> = {}
 
   constructor (
-    readonly world: World, readonly network: Network, readonly plan: Plan, dataDir: string,
+    readonly world: World, readonly network: Network, readonly plan: Plan, readonly dataDir: string,
     readonly violations: string[]
   ) {
     const { seed } = plan
@@ -330,7 +330,9 @@ class Run {
     }
   }
 
-  #log (id: string, level: number, text: string): void {
+  #log (id: string, level: number, said: string): void {
+    // Its name is drawn by the machine, not by the seed.
+    const text = said.replaceAll(this.dataDir, 'DATA')
     const what = `${level} ${text.replace(/\d+/g, '#')}`
     this.#logged[what] = (this.#logged[what] ?? 0) + 1
     this.world.trace.add(`${this.world.nowUs} ${id} logs ${level} ${text}`)

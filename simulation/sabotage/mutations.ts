@@ -35,7 +35,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'blocks-twice',
     defect: 'a block that a state includes is folded into it again',
-    file: 'actors/user/actor.js',
+    file: 'actors/folding-actor.js',
     from: 'if (block.offset > state.offset) {',
     to: 'if (true) {',
   },
@@ -64,8 +64,8 @@ export const mutations: readonly Mutation[] = [
     name: 'published-out-of-order',
     defect: 'uplinks that are published together are so in the wrong order',
     file: 'actors/publisher.js',
-    from: 'await log.append(uplinks, partition, items, options);',
-    to: 'await log.append(uplinks, partition, items.toReversed(), options);',
+    from: 'await log.append(stream, partition, items, options);',
+    to: 'await log.append(stream, partition, items.toReversed(), options);',
   },
   {
     name: 'nobody-asks-again',
@@ -92,7 +92,7 @@ export const mutations: readonly Mutation[] = [
     name: 'owner-unheard',
     defect: 'an owner of a partition does not listen to what is asked there',
     file: 'actors/links-redis.js',
-    from: 'return this.#listener.join(this.#partition(partition));',
+    from: 'return this.#listener.join(this.#partition(of, partition));',
     to: 'return Promise.resolve();',
   },
   {
@@ -155,14 +155,14 @@ export const mutations: readonly Mutation[] = [
     name: 'old-close-takes-new',
     defect: 'the end of an old connection takes the new one from its session',
     file: 'actors/user/fold-connections.js',
-    from: "if (session.connectionId === connectionId)\n        session.connectionId = '';",
-    to: "session.connectionId = '';",
+    from: "if (session.connectionId === connectionId) {\n        session.connectionId = '';",
+    to: "const had = session.connectionId;\n    session.connectionId = '';\n    if (had === connectionId) {",
   },
   {
     name: 'older-stays',
     defect: 'a device that connects again does not end its older connection',
     file: 'actors/user/fold-connections.js',
-    from: 'makeWay(state, older, entry, deviceId, effects);',
+    from: 'makeWay(state, older, entry, fact, effects);',
     to: '',
   },
   {
@@ -175,7 +175,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'partition-begins-late',
     defect: 'the next owner of a partition begins one block too late',
-    file: 'actors/users.js',
+    file: 'actors/owner.js',
     from: 'return partition.next;',
     to: 'return partition.next + 1n;',
   },
