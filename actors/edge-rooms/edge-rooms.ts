@@ -98,8 +98,7 @@ export class EdgeRooms {
       room = new EdgeRoom(roomKey, userIdOf(roomKey), partitionOf(roomKey), bytes => { this.#writer.took(bytes) })
       this.#rooms.set(roomKey, room)
     }
-    const place = room.members.get(connection)
-    room.wait(connection, roomSeq < 0 && place !== undefined ? place : roomSeq)
+    room.wait(connection, roomSeq < 0 ? room.lastOf(connection) : roomSeq)
     room.emptyAt = -1
     this.#lingering.delete(room)
     if (isNew) this.#enter(room)

@@ -70,6 +70,12 @@ export class EdgeRoom {
   get isEmpty (): boolean { return this.members.size === 0 && this.waiting.size === 0 && this.#held.size === 0 }
   get isAsking (): boolean { return this.askedAt >= 0 }
 
+  /** The last post that a connection has, or says that it has; -1 where it is not in the room, or did not say. */
+  lastOf (connection: Connection): number {
+    const waiting = this.waiting.get(connection) ?? this.#held.get(connection)
+    return this.members.get(connection) ?? waiting?.wantedSeq ?? -1
+  }
+
   /** It is a member from its answer on. */
   wait (connection: Connection, wantedSeq: number): void {
     this.remove(connection)

@@ -374,6 +374,37 @@ t.test('Rights that change', async t => {
   })
 })
 
+t.test('A membership that business gives leaves a join its place', async t => {
+  const given = (client: GivenConnection) => {
+    const rooms = [{ roomId: 'r', rights: 'rw' }] as const
+    client.connection.tell({ type: 'memberships', nodeId: 'n1', connectionId: 'c1', version: 1, rooms })
+  }
+  t.test('that waits for the room to be open', async t => {
+    const world = givenRooms(t)
+    const client = await member(t, world)
+    client.received(join('r', 2))
+    await turn()
+    given(client)
+    await turn()
+    world.answer(4)
+    await turn()
+    t.strictSame(told(client), ['joined r 2', 'r 3', 'r 4'])
+  })
+
+  t.test('that waits for what the owner knows', async t => {
+    const world = givenRooms(t)
+    await inRoom(t, world, 4)
+    const client = await member(t, world)
+    client.received(join('r', 6))
+    await turn()
+    given(client)
+    await turn()
+    world.answer(8)
+    await until('it is in', () => client.written.length > 0)
+    t.strictSame(told(client), ['joined r 6', 'r 7', 'r 8'])
+  })
+})
+
 t.test('The interest of a node', async t => {
   t.test('ends a while after the last member has left', async t => {
     const world = givenRooms(t)
