@@ -23,50 +23,57 @@ export interface ForwarderDeps {
 const retryMsMin = 50
 const retryMsMax = 2_000
 
-/** What one block of the ledger has for rooms, in the order of its entries. */
-interface Forwarded { readonly offset: bigint, readonly posts: readonly RoomEntry[], readonly bytes: number }
+/** What waits for one partition of `rooms`, in the order of the ledger. What is being appended is still among it. */
+interface Lane {
+  readonly partition: number
+  readonly queue: Waiting[]
+  /** Since when its append has been under way, ms since 1970. */
+  sinceMs: number
+}
+
+interface Waiting { readonly offset: bigint, readonly post: RoomEntry, readonly bytes: number }
 
 /**
  * Writes the uplinks that name a room, once they are accepted, to the stream `rooms`, in the order of the ledger. Each
  * names its entry, by which its room knows a repeat, so what a replay writes once more is no harm; but nothing may be
- * left out. So an append is tried until it succeeds, the next one waits for it, and so does a checkpoint of the
- * partition.
+ * left out, nor come after what follows it: the room would take it for a repeat. So an append is tried until it
+ * succeeds, the next one to the same partition waits for it, and so does a checkpoint.
+ *
+ * Partitions of `rooms` do not wait for each other: one that takes nothing holds up its own rooms, and the others only
+ * once all that waits is more than the partition of the ledger may have.
  */
 export class Forwarder {
   readonly #deps: ForwarderDeps
   readonly #rooms: number
-  readonly #queue: Forwarded[] = []
+  /** Those that something waits for. */
+  readonly #lanes = new Map<number, Lane>()
   #bytes = 0
-  /** All up to here is folded, and in the stream. */
   #folded: bigint
-  #done: bigint
-  #running = false
   #ended = false
-  #sinceMs = 0
   #waiting: { readonly offset: bigint, resolve (isDone: boolean): void } | undefined
 
   constructor (deps: ForwarderDeps, folded: bigint) {
     this.#deps = deps
     this.#rooms = deps.log.partitions(rooms)
-    this.#folded = this.#done = folded
+    this.#folded = folded
   }
 
   /** Of what is not in the stream yet. */
   get bytes (): number { return this.#bytes }
-  /** Since when an append has been under way, ms since 1970; 0 for none. */
-  get sinceMs (): number { return this.#sinceMs }
+
+  /** Since when the oldest append has been under way, ms since 1970; 0 for none. */
+  get sinceMs (): number {
+    let oldest = Infinity
+    for (const { sinceMs } of this.#lanes.values()) oldest = Math.min(oldest, sinceMs)
+    return oldest === Infinity ? 0 : oldest
+  }
 
   /** The next block is folded. */
   add (block: FoldingBlock<UserTypes>): void {
-    this.#folded = block.offset
-    if (block.handOn) {
-      const posts = postsOf(block, this.#deps.partition)
-      let bytes = 0
-      for (const post of posts) bytes += rooms.bytesOf(post)
-      this.#queue.push({ offset: block.offset, posts, bytes })
-      this.#bytes += bytes
-      if (!this.#running) this.#run()
-    } else if (!this.#running) this.#moveTo(block.offset)
+    const { offset, handOn } = block
+    this.#folded = offset
+    if (handOn) for (const post of postsOf(block, this.#deps.partition)) this.#add(offset, post)
+    this.#look()
   }
 
   /** @returns false where the partition has ended */
@@ -83,36 +90,48 @@ export class Forwarder {
     this.#waiting = undefined
   }
 
-  async #run (): Promise<void> {
-    this.#running = true
-    while (this.#queue.length > 0) {
-      const { posts, bytes, to } = this.#take()
-      this.#sinceMs = Date.now()
-      const written = await Promise.all(Array.from(byPartition(posts, this.#rooms), ([partition, some]) =>
-        this.#append(partition, some)))
-      if (!written.every(isWritten => isWritten)) return
-      this.#sinceMs = 0
+  /** All up to here is folded, and in the stream. */
+  get #done (): bigint {
+    let done = this.#folded
+    for (const { queue } of this.#lanes.values()) {
+      const before = queue[0]!.offset - 1n
+      if (before < done) done = before
+    }
+    return done
+  }
+
+  #add (offset: bigint, post: RoomEntry): void {
+    const bytes = rooms.bytesOf(post)
+    this.#bytes += bytes
+    const partition = partitionOf(post.roomId, this.#rooms)
+    const lane = this.#lanes.get(partition)
+    if (lane) {
+      lane.queue.push({ offset, post, bytes })
+      return
+    }
+    const queue = [{ offset, post, bytes }]
+    const opened = { partition, queue, sinceMs: Date.now() }
+    this.#lanes.set(partition, opened)
+    // What this turn adds goes with the same append.
+    queueMicrotask(() => { this.#run(opened) })
+  }
+
+  async #run (lane: Lane): Promise<void> {
+    const { partition, queue } = lane
+    while (queue.length > 0 && !this.#ended) {
+      const { posts, bytes } = nextOf(queue)
+      lane.sinceMs = Date.now()
+      if (!await this.#append(partition, posts)) return
+      queue.splice(0, posts.length)
       this.#bytes -= bytes
-      this.#moveTo(to)
+      if (queue.length === 0) this.#lanes.delete(partition)
+      this.#look()
       this.#deps.progressed()
     }
-    this.#running = false
-    this.#moveTo(this.#folded)
   }
 
-  /** At most what one append should have, or one block of the ledger. */
-  #take (): { posts: readonly RoomEntry[], bytes: number, to: bigint } {
-    const queue = this.#queue
-    let { bytes } = queue[0]!
-    let end = 1
-    while (end < queue.length && bytes + queue[end]!.bytes <= appendBytesMax) bytes += queue[end++]!.bytes
-    const blocks = queue.splice(0, end)
-    return { posts: blocks.flatMap(({ posts }) => posts), bytes, to: blocks.at(-1)!.offset }
-  }
-
-  #moveTo (offset: bigint): void {
-    this.#done = offset
-    if (!this.#waiting || offset < this.#waiting.offset) return
+  #look (): void {
+    if (!this.#waiting || this.#done < this.#waiting.offset) return
     this.#waiting.resolve(true)
     this.#waiting = undefined
   }
@@ -146,6 +165,21 @@ export class Forwarder {
   }
 }
 
+/**
+ * At most what one append takes in one piece, or one post: of an append in pieces a log may refuse one and take those
+ * behind it.
+ */
+function nextOf (queue: readonly Waiting[]): { posts: RoomEntry[], bytes: number } {
+  const posts: RoomEntry[] = []
+  let bytes = 0
+  for (const waiting of queue) {
+    if (posts.length > 0 && bytes + waiting.bytes > appendBytesMax) break
+    posts.push(waiting.post)
+    bytes += waiting.bytes
+  }
+  return { posts, bytes }
+}
+
 /** Users fold a block side by side; its posts go on in the order of its entries. */
 function postsOf ({ offset, items, handOn }: FoldingBlock<UserTypes>, ledgerPartition: number): RoomEntry[] {
   const places = new Map(items.map((entry, index) => [entry, index]))
@@ -173,15 +207,4 @@ function postsOf ({ offset, items, handOn }: FoldingBlock<UserTypes>, ledgerPart
       },
     }
   }).sort((a, b) => a.index - b.index).map(({ post }) => post)
-}
-
-function byPartition (posts: readonly RoomEntry[], partitions: number): Map<number, RoomEntry[]> {
-  const found = new Map<number, RoomEntry[]>()
-  for (const post of posts) {
-    const partition = partitionOf(post.roomId, partitions)
-    const some = found.get(partition)
-    if (some) some.push(post)
-    else found.set(partition, [post])
-  }
-  return found
 }
