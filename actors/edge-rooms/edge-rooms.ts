@@ -94,8 +94,9 @@ export class EdgeRooms {
     let room = this.#rooms.get(roomKey)
     const isNew = room === undefined
     if (!room) {
-      const { partitionOf } = this.#deps
-      room = new EdgeRoom(roomKey, userIdOf(roomKey), partitionOf(roomKey), bytes => { this.#writer.took(bytes) })
+      const { partitionOf, mayLose } = this.#deps
+      const took = (bytes: number) => { this.#writer.took(bytes) }
+      room = new EdgeRoom(roomKey, userIdOf(roomKey), partitionOf(roomKey), mayLose, took)
       this.#rooms.set(roomKey, room)
     }
     room.wait(connection, roomSeq < 0 ? room.lastOf(connection) : roomSeq)

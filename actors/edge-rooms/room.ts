@@ -61,6 +61,8 @@ export class EdgeRoom {
     readonly key: string,
     roomId: string,
     readonly partition: number,
+    /** Another node may have had more posts of the owner than this one. */
+    readonly mayLag: boolean,
     took: (bytes: number) => void
   ) {
     this.tail = new PostTail(roomId, took)
@@ -134,14 +136,15 @@ export class EdgeRoom {
   }
 
   /**
-   * What a member is answered.
+   * What a member is answered. One that named no place may have had more elsewhere than is known here, and would get
+   * it twice.
    *
    * @returns its place, and how many posts before it are gone; undefined where the owner must be asked first
    */
   placeOf ({ wantedSeq, asked }: Waiting): { roomSeq: number, missed: number } | undefined {
     const { roomSeq, keptAfter } = this.tail
-    if (wantedSeq < 0) return { roomSeq, missed: 0 }
-    if (wantedSeq > roomSeq) return this.#answered > asked ? { roomSeq, missed: 0 } : undefined
+    if (wantedSeq < 0 && !this.mayLag) return { roomSeq, missed: 0 }
+    if (wantedSeq < 0 || wantedSeq > roomSeq) return this.#answered > asked ? { roomSeq, missed: 0 } : undefined
     const first = Math.max(wantedSeq, this.goneUpTo)
     return first < keptAfter ? undefined : { roomSeq: first, missed: first - wantedSeq }
   }

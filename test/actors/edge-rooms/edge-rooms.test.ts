@@ -489,6 +489,30 @@ t.test('Where messages may be lost, the owner is asked now and then what there i
   t.strictSame(told(client), ['r 2'])
 })
 
+t.test('Where this node may be behind, a join without a place waits for what the owner knows', async t => {
+  const world = givenRooms(t, {}, true)
+  const client = await inRoom(t, world, 8)
+  const [first, second] = [await member(t, world), await member(t, world)]
+  first.received(join())
+  second.received(join())
+  await turn()
+  t.strictSame([told(first), told(second)], [[], []])
+  t.match(world.asked, [{ afterSeq: 8 }])
+  const third = await member(t, world)
+  third.received(join())
+  await turn()
+  t.equal(world.asked.length, 1, 'one question at a time')
+  world.answer(10, 8)
+  await until('all have it', () => [client, first, second].every(({ written }) => written.length > 0))
+  await turn()
+  t.strictSame([told(client), told(first), told(second), told(third)], [range(9, 10), ['joined r 10'], ['joined r 10'], []])
+  t.equal(world.asked.length, 2, 'for who came after the first one was asked')
+  world.answer(10, 10)
+  await until('it is in', () => third.written.length > 0)
+  t.strictSame(told(third), ['joined r 10'])
+  t.equal(world.asked.length, 2)
+})
+
 t.test('A room that is closed lets nobody in, and its members go', async t => {
   const world = givenRooms(t)
   const client = await inRoom(t, world, 1)
