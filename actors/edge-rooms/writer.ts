@@ -141,12 +141,16 @@ export class RoomWriter {
     const { tail } = room
     const { wire, life } = connection
     if (place >= tail.roomSeq || !life.isOpen) return false
+    let free = this.#limits.queuedBytesMax - wire.queuedBytes
+    if (free <= 0) { // what it has missed is asked for once it reads, and not with each post until then
+      this.#isBehind(connection)
+      return false
+    }
     if (place < tail.keptAfter) { // it did not read for as long as what it wants was kept
       room.wait(connection, place)
       this.due(room)
       return false
     }
-    let free = this.#limits.queuedBytesMax - wire.queuedBytes
     let seq = place
     while (seq < tail.roomSeq && free > 0) {
       const post = tail.at(++seq)

@@ -302,9 +302,12 @@ t.test('A member that does not read', async t => {
     const world = givenRooms(t, { tail: { postsMax: 3, bytesMax: 1 << 20, ageMaxMs: 1_000 } })
     const [slow, quick] = [await inRoom(t, world, 1), await inRoom(t, world, 1)]
     slow.queues(1 << 20)
-    world.posts(2, 10)
-    await turn()
+    for (let roomSeq = 2; roomSeq <= 10; roomSeq++) {
+      world.posts(roomSeq, roomSeq)
+      await turn()
+    }
     t.strictSame(told(quick), range(2, 10))
+    t.strictSame(world.asked, [], 'nobody is asked while it does not read')
     slow.queues(0)
     slow.tell({ type: 'drained' })
     await turn()
@@ -312,6 +315,7 @@ t.test('A member that does not read', async t => {
     world.answer(10, 8)
     await turn()
     t.strictSame(told(slow), ['joined r 8 missed 7', 'r 9', 'r 10'])
+    t.equal(world.asked.length, 1)
   })
 
   t.test('gets a tail that is longer than its queue in parts', async t => {
