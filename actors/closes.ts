@@ -1,6 +1,6 @@
 import type { Entry } from '../schemas/facts.js'
-import type { Answer, ConnectionMessage, Links, Question } from './links.js'
-import type { AskMembers, RoomMessage, RoomQuestion } from './room-links.js'
+import { LinksAround } from './links-around.js'
+import type { ConnectionMessage, Links } from './links.js'
 import type { CloseConnection } from './user/effects.js'
 
 /** A close that its edge has not confirmed is told again after as long, and given up after as long. */
@@ -24,8 +24,7 @@ interface Close {
  * has ended, by the next owner of the partition too. A lost one would leave the socket open, of a connection that gets
  * no downlinks any more.
  */
-export class UnconfirmedCloses implements Links {
-  readonly #links: Links
+export class UnconfirmedCloses extends LinksAround {
   /** By connection id. */
   readonly #due = new Map<string, Close>()
   #bytes = 0
@@ -33,7 +32,7 @@ export class UnconfirmedCloses implements Links {
 
   /** @param saved what `toSave` of the owner before gave */
   constructor (links: Links, saved: Buffer | undefined) {
-    this.#links = links
+    super(links)
     const nowMs = Date.now()
     for (const message of closesIn(saved)) this.#remember(message, nowMs, message.isDoubtful ? nowMs : 0)
   }
@@ -41,9 +40,9 @@ export class UnconfirmedCloses implements Links {
   /** How many are told again and again. */
   get size (): number { return this.#due.size }
 
-  toConnection (message: ConnectionMessage): void {
+  override toConnection (message: ConnectionMessage): void {
     if (message.type === 'closeConnection') this.#close(message)
-    else this.#links.toConnection(message)
+    else super.toConnection(message)
   }
 
   /**
@@ -58,7 +57,7 @@ export class UnconfirmedCloses implements Links {
       this.#forget(message.connectionId)
     } else if (due) {
       due.sentAtMs = nowMs
-      this.#links.toConnection(due.message)
+      super.toConnection(due.message)
       return
     }
     const isKept = this.#bytes + bytesOf(message) <= bytesMax
@@ -66,7 +65,7 @@ export class UnconfirmedCloses implements Links {
       this.#remember(message, nowMs, nowMs)
       this.#changed = true
     }
-    if (!isKept || !message.isDoubtful) this.#links.toConnection(message)
+    if (!isKept || !message.isDoubtful) super.toConnection(message)
   }
 
   #remember (message: CloseConnection, sinceMs: number, sentAtMs: number): void {
@@ -81,14 +80,6 @@ export class UnconfirmedCloses implements Links {
     this.#bytes -= bytesOf(close.message)
     this.#changed = true
   }
-
-  toUser (question: Question): void { this.#links.toUser(question) }
-
-  toRoom (question: RoomQuestion): void { this.#links.toRoom(question) }
-
-  toMembers (message: RoomMessage | AskMembers): void { this.#links.toMembers(message) }
-
-  toAsker (answer: Answer): void { this.#links.toAsker(answer) }
 
   /** Forgets the closes of connections that have ended, as these entries of the ledger say. */
   received (entries: readonly Entry[]): void {
@@ -105,7 +96,7 @@ export class UnconfirmedCloses implements Links {
       else if (nowMs - close.sentAtMs >= (close.isSent ? repeatMs : doubtfulMs)) {
         close.sentAtMs = nowMs
         close.isSent = true
-        this.#links.toConnection(close.message)
+        super.toConnection(close.message)
       }
     }
   }

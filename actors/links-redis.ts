@@ -122,6 +122,8 @@ class RedisSide implements RedisLinks {
     await this.#listener.stop()
   }
 
+  mayLose (nodeId: string): boolean { return nodeId !== this.#options.nodeId }
+
   toConnection (message: ConnectionMessage): void {
     const { nodeId } = message
     if (nodeId === this.#options.nodeId) tellHere(this, message)

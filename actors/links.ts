@@ -10,6 +10,8 @@ import type { Known } from './requests.js'
  * At most once, and in order unless something is lost: what is lost, the edge's sweep asks for again with `Resync`.
  */
 export interface Links {
+  /** Whether what is sent to this node may not arrive. */
+  mayLose (nodeId: string): boolean
   /** To the edge that holds the connection; dropped where it is gone. */
   toConnection (message: ConnectionMessage): void
   /** To the node that owns the user's partition; dropped where nobody does just now. */
@@ -50,7 +52,8 @@ export interface Gone {
 
 /**
  * In which rooms business has the user of a connection: behind a `Welcome`, where there are any, and after each change.
- * It has all of them, so that nothing is missed where one is lost and the next one comes.
+ * It has all of them, so that nothing is missed where one is lost and the next one comes. Where it may be lost it is
+ * told again: see `ToldMemberships`.
  */
 export interface MembershipsTold {
   readonly type: 'memberships'
@@ -216,6 +219,7 @@ export function localLinks (): Links & LocalEnds {
     notHere: () => {},
     async owns () {},
     disowns () {},
+    mayLose: () => false,
     toConnection (message) { tellHere(this, message) },
     toUser (question) { this.users(question) },
     toRoom (question) { this.rooms(question) },

@@ -7,6 +7,7 @@ import type { Kind } from '../kind.js'
 import { dealingsOf, type UserDeps, type UserTypes } from './actor.js'
 import { fold } from './fold.js'
 import { userStates } from './states.js'
+import { ToldMemberships } from './told-memberships.js'
 
 export interface UsersDeps extends Omit<UserDeps, 'links'> {
   readonly log: Pick<EventLog, 'append' | 'partitions'>
@@ -26,7 +27,8 @@ export function users (deps: UsersDeps): Kind<UserTypes> {
     fold,
     keyOf: ({ userId }) => userId,
     open ({ partition, links, saved, folded, progressed, failing }) {
-      const closes = new UnconfirmedCloses(links, saved)
+      const memberships = new ToldMemberships(links)
+      const closes = new UnconfirmedCloses(memberships, saved)
       const forwarder = new Forwarder({
         log: deps.log,
         partition,
@@ -35,8 +37,14 @@ export function users (deps: UsersDeps): Kind<UserTypes> {
         progressed,
       }, folded)
       return {
-        received: entries => { closes.received(entries) },
-        sweep: nowMs => { closes.repeat(nowMs) },
+        received (entries) {
+          closes.received(entries)
+          memberships.received(entries)
+        },
+        sweep (nowMs) {
+          closes.repeat(nowMs)
+          memberships.repeat(nowMs)
+        },
         toSave: () => closes.toSave(),
         folded: block => { forwarder.add(block) },
         handedOn: offset => forwarder.until(offset),

@@ -243,6 +243,8 @@ async function all (t: Test) {
       t.strictSame(a.heard, [ack('a', 1)])
       t.strictSame(a.asked, [question('a', 1)])
       t.match(a.links.metrics, { sent: 0, dropped: 0, received: 0 })
+      t.notOk(a.links.mayLose('a'), 'and can not be lost')
+      t.ok(a.links.mayLose('b'))
     })
     t.test('is answered as well when it is a signal for nobody', async t => {
       const [a] = await twoNodes(t)

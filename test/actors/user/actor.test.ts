@@ -164,6 +164,7 @@ t.test('A resync', async t => {
     const welcomes: boolean[] = []
     const links = {
       toConnection (message: ConnectionMessage) { if (message.type === 'welcome') welcomes.push(message.resumed) },
+      mayLose: () => false,
       toUser: () => {},
       toRoom: () => {},
       toMembers: () => {},
@@ -233,6 +234,7 @@ t.test('A resync', async t => {
       toConnection (message: ConnectionMessage) {
         if (message.type === 'closeConnection') told.push(`${message.connectionId} ${message.code} ${message.reason}`)
       },
+      mayLose: () => false,
       toUser: () => {},
       toRoom: () => {},
       toMembers: () => {},

@@ -26,6 +26,7 @@ t.test('Large payloads that are in the store', async t => {
         sent.push(inShort(message))
         if (message.type === 'deliver') payloads.push(message.downlink.payload[0])
       },
+      mayLose: () => false,
       toUser: () => {},
       toRoom: () => {},
       toMembers: () => {},
