@@ -102,6 +102,21 @@ t.test('ConnectionOpened', async t => {
       t.strictSame(effectsOf(state, at(3_000, opened('c4'))), ['welcome c4 resumed up 0 down 0'])
     }
   })
+  t.test('ends the older connection for good where its time is further ahead than an opening can be late', async t => {
+    for (const nodeId of ['n1', 'n9']) {
+      const state = given(at(60 * minute, opened('c1')), at(60 * minute, opened('c2', { deviceId: 'mac' })))
+      const first = play(state, [at(2 * minute, opened('c3', { deviceId: 'mac', nodeId, loginPolicy: 'user' }))]).slice(0, 2)
+      t.strictSame(first.map(effect => [shortly(effect), 'isDoubtful' in effect]),
+        [['close c1 kicked', true], ['close c2 superseded', true]], 'which is told a moment later')
+      t.strictSame(effectsOf(state, closed('c3', { told: true })), [])
+    }
+  })
+  t.test('ends nobody for good where it may be late: by up to two minutes', async t => {
+    const ended = (lateMs: number) => effectsOf(given(at(60 * minute + lateMs, opened('c1'))),
+      at(60 * minute, opened('c2', { nodeId: 'n9' })))[0]
+    t.equal(ended(2 * minute), 'close c1 internal')
+    t.equal(ended(2 * minute + 1), 'close c1 superseded')
+  })
   t.test('by another node ends the older connection for good once its client is told', async t => {
     const state = given(at(1_000, opened('c1')), at(9_000, opened('c2', { nodeId: 'n9' })))
     t.strictSame(effectsOf(state, closed('c2', { told: true })), [])
