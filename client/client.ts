@@ -381,7 +381,8 @@ export class Client {
     switch (frame.op) {
       case 'uplinkAck':
         // From the connection that we have just left too: it is as true.
-        if (connection.hello.frame.sessionId === this.#uplinks.sessionId) this.#uplinks.acked(frame)
+        if (connection.hello.frame.sessionId !== this.#uplinks.sessionId) return
+        if (!this.#uplinks.acked(frame)) this.#beginAnew(this.#connector.current)
         return
       case 'signal': {
         const { service, payload, roomId } = frame
@@ -419,8 +420,8 @@ export class Client {
     }
   }
 
-  #beginAnew (connection: Connection): void {
-    connection.fail('internal', 'the server has this session otherwise than we do; a new one begins')
+  #beginAnew (connection: Connection | undefined): void {
+    connection?.fail('internal', 'the server has this session otherwise than we do; a new one begins')
   }
 
   #disconnected (ended: Ended, isKick: boolean): void {

@@ -52,6 +52,8 @@ export class Uplinks {
   #frameBytesMax = Infinity
   /** Set while the server wants none. */
   #cancelWait: (() => void) | undefined
+  /** A post that is forbidden, while some before it are not acked yet; 0 for none. Nothing goes out meanwhile. */
+  #forbiddenSeq = 0
 
   constructor (options: UplinksOptions) {
     this.#options = options
@@ -108,6 +110,7 @@ export class Uplinks {
    */
   resume (line: UplinkLine, uplinkSeq: number, askedSeq: number): boolean {
     const { ackedSeq } = this.#outbox
+    this.#forbiddenSeq = 0 // it is refused again
     const isOurs = this.#outbox.resume(uplinkSeq, askedSeq)
     this.#forget(ackedSeq)
     if (!isOurs) {
@@ -125,25 +128,29 @@ export class Uplinks {
   /** No connection is open. */
   pause (): void {
     this.#line = undefined
+    this.#forbiddenSeq = 0
   }
 
-  acked ({ seq, userSeqs }: UplinkAck): void {
+  /** @returns false when a new session has begun, see `resume` */
+  acked ({ seq, userSeqs }: UplinkAck): boolean {
     const { ackedSeq } = this.#outbox
     this.#pace.acked(seq - ackedSeq)
     this.#outbox.ack(seq, userSeqs)
     this.#forget(ackedSeq)
+    if (!this.#evictForbidden()) return false
     this.#flush()
+    return true
   }
 
   /** @returns false when a new session has begun, see `resume` */
   refused ({ expectedSeq, code, retryAfterMs }: UplinkRefused): boolean {
     if (expectedSeq <= this.#outbox.ackedSeq) return true // of frames that went out before an earlier refusal came
-    const roomId = code === 'forbidden' && this.#outbox.uplinks.find(({ seq }) => seq === expectedSeq)?.roomId
-    if (roomId) {
-      const error = (): ClientError => new ClientError(code, `no right to post in ${roomId}`)
-      return this.#evict(uplink => uplink.roomId === roomId, error)
-    }
     this.#outbox.rewind(expectedSeq)
+    if (code === 'forbidden' && this.#outbox.uplinks.find(({ seq }) => seq === expectedSeq)?.roomId) {
+      this.#forbiddenSeq = expectedSeq
+      return this.#evictForbidden()
+    }
+    this.#forbiddenSeq = 0 // not accepted either: what is before it goes out again, and it behind that
     if (this.#cancelWait !== undefined) return true
     const toldMs = boundedWait(retryAfterMs)
     const waitMs = code === 'gap' ? toldMs : this.#pace.refused(toldMs)
@@ -176,7 +183,7 @@ export class Uplinks {
   }
 
   #flush (): void {
-    if (this.#line === undefined || this.#cancelWait !== undefined) return
+    if (this.#line === undefined || this.#cancelWait !== undefined || this.#forbiddenSeq > 0) return
     const window = this.#pace.window(this.#line.uplinkWindow)
     for (let next = this.#outbox.take(window); next; next = this.#outbox.take(window)) this.#line.send(next)
   }
@@ -184,6 +191,22 @@ export class Uplinks {
   #stopWaiting (): void {
     this.#cancelWait?.()
     this.#cancelWait = undefined
+  }
+
+  /**
+   * Once all before it are acked: a refusal overtakes acks, and what the server has would go out again in the new
+   * session.
+   *
+   * @returns as `#evict`
+   */
+  #evictForbidden (): boolean {
+    const seq = this.#outbox.ackedSeq + 1
+    if (this.#forbiddenSeq === 0 || this.#forbiddenSeq > seq) return true
+    const roomId = this.#forbiddenSeq === seq && this.#outbox.uplinks[0]?.roomId
+    this.#forbiddenSeq = 0
+    if (!roomId) return true
+    const error = (): ClientError => new ClientError('forbidden', `no right to post in ${roomId}`)
+    return this.#evict(uplink => uplink.roomId === roomId, error)
   }
 
   /**

@@ -313,4 +313,50 @@ t.test('A post', async t => {
     second.send({ op: 'uplinkAck', seq: 1, userSeqs: [2] })
     t.strictSame([await before, await behind], [{ seq: 1, userSeq: 1 }, { seq: 1, userSeq: 2 }])
   })
+
+  t.test('without the right takes along nothing that is on its way to the ledger', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const before = [client.send('before'), client.room('secret').post('a')]
+    const refused = client.room('secret').post('b')
+    const behind = client.send('behind')
+    const first = await edge.peer()
+    await first.accept()
+    await first.nextSeqs(4)
+    // The right was withdrawn behind `a`: the edge says so at once, and acks what it took once that is stored.
+    first.send({ op: 'uplinkRefused', expectedSeq: 3, code: 'forbidden', retryAfterMs: 0 }, {
+      op: 'uplinkAck', seq: 1, userSeqs: [1],
+    })
+    t.strictSame(await before[0], { seq: 1, userSeq: 1 })
+    t.equal(client.state, 'connected', 'it waits for the second ack')
+    const later = client.send('later')
+    first.send({ op: 'uplinkAck', seq: 2, userSeqs: [2] })
+    t.strictSame(await before[1], { seq: 2, userSeq: 2 })
+    await t.rejects(refused, { code: 'forbidden' })
+    const second = await edge.peer()
+    await second.accept()
+    t.match(await second.next('uplink'), { seq: 1, payload: Buffer.from('behind') })
+    t.match(await second.next('uplink'), { seq: 2, payload: Buffer.from('later') })
+    second.send({ op: 'uplinkAck', seq: 2, userSeqs: [3, 4] })
+    t.strictSame([await behind, await later], [{ seq: 1, userSeq: 3 }, { seq: 2, userSeq: 4 }])
+  })
+
+  t.test('without the right goes out again behind what the ledger did not take', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const before = client.send('before')
+    const refused = client.room('secret').post('a')
+    const peer = await edge.peer()
+    await peer.accept()
+    await peer.nextSeqs(2)
+    peer.send({ op: 'uplinkRefused', expectedSeq: 2, code: 'forbidden', retryAfterMs: 0 }, {
+      op: 'uplinkRefused', expectedSeq: 1, code: 'ledger-unavailable', retryAfterMs: 1,
+    })
+    t.strictSame(await peer.nextSeqs(2), [1, 2])
+    peer.send({ op: 'uplinkRefused', expectedSeq: 2, code: 'forbidden', retryAfterMs: 0 }, {
+      op: 'uplinkAck', seq: 1, userSeqs: [1],
+    })
+    t.strictSame(await before, { seq: 1, userSeq: 1 })
+    await t.rejects(refused, { code: 'forbidden' })
+  })
 })

@@ -50,10 +50,13 @@ class Server {
     this.#sessionId = sessionId
   }
 
-  take ({ seq, payload }: Uplink): void {
-    if (seq !== this.uplinkSeq + 1) return
+  /** @returns false for the next one where it is a post, which nobody here may send */
+  take ({ seq, payload, roomId }: Uplink): boolean {
+    if (seq !== this.uplinkSeq + 1) return true
+    if (roomId !== '') return false
     this.uplinkSeq = seq
     this.accepted.push(Buffer.from(payload).toString())
+    return true
   }
 }
 
@@ -98,6 +101,12 @@ class World {
     this.uplinks.send('', Buffer.from(text), 0).catch(({ code }) => { if (code === 'payload-too-large') this.rejected.push(text) })
   }
 
+  /** One that no server here may take. */
+  post (): void {
+    const text = String(++this.sent)
+    this.uplinks.send('', Buffer.from(text), 0, 'secret').catch(({ code }) => { if (code === 'forbidden') this.rejected.push(text) })
+  }
+
   open (): void {
     this.wire = []
     this.isOpen = true
@@ -112,11 +121,19 @@ class World {
 
   deliver (): void {
     const frame = this.wire.shift()
-    if (frame) this.server.take(frame)
+    if (!frame || this.server.take(frame)) return
+    // At once, and so before the acks of those before it.
+    this.#goOn(this.uplinks.refused({ op: 'uplinkRefused', expectedSeq: frame.seq, code: 'forbidden', retryAfterMs: 0 }))
   }
 
   ack (): void {
-    if (this.isOpen) this.uplinks.acked({ op: 'uplinkAck', seq: this.server.uplinkSeq, userSeqs: [] })
+    if (this.isOpen) this.#goOn(this.uplinks.acked({ op: 'uplinkAck', seq: this.server.uplinkSeq, userSeqs: [] }))
+  }
+
+  #goOn (isSession: boolean): void {
+    if (isSession) return
+    this.cut()
+    this.open()
   }
 
   cut (): void {
@@ -195,6 +212,29 @@ t.test('Uplinks', async t => {
       t.strictSame(accepted, inOrder)
       t.strictSame(world.done.filter(each => !accepted.includes(each)), [])
     }), { numRuns: 150 })
+  })
+
+  t.test('are each accepted once and in order, whichever among them are forbidden and however late acks come', async t => {
+    const step = fc.constantFrom('send', 'post', 'write', 'write', 'deliver', 'deliver', 'deliver', 'ack', 'cut', 'open')
+    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 60 }), async steps => {
+      const world = new World()
+      await world.start()
+      world.open()
+      const run: Record<string, () => unknown> = {
+        send: () => world.send(),
+        post: () => world.post(),
+        write: async () => await world.write(),
+        deliver: () => world.deliver(),
+        ack: () => world.ack(),
+        cut: () => world.cut(),
+        open: () => { if (!world.isOpen) world.open() },
+      }
+      for (const each of steps) await run[each]!()
+      await world.settle()
+      const all = Array.from({ length: world.sent }, (_, i) => String(i + 1))
+      t.strictSame(world.server.accepted, all.filter(each => !world.rejected.includes(each)))
+      t.equal(world.rejected.length, steps.filter(each => each === 'post').length)
+    }), { numRuns: 100 })
   })
 
   t.test('that turn out to be too large are rejected, and those behind them take their numbers', async t => {
