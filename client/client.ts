@@ -369,7 +369,10 @@ export class Client {
     if (from === undefined) this.#listeners.tell('connected', { ...connected, endpoint })
     else this.#listeners.tell('migrated', { ...connected, endpoint, from })
     this.#downlinks.resume(connection, frame.downlinkSeq, hello.frame.downlinkSeq)
-    if (!this.#uplinks.resume(connection, frame.uplinkSeq, hello.uplinkSeq)) return this.#beginAnew(connection)
+    // While it connected a new session may have begun, on the connection that it takes the place of.
+    const isOurs = hello.frame.sessionId === this.#uplinks.sessionId &&
+      this.#uplinks.resume(connection, frame.uplinkSeq, hello.uplinkSeq)
+    if (!isOurs) return this.#beginAnew(connection)
     this.#rooms.resume(connection)
     if (frame.missed === 0) return
     this.#listeners.tell('missed', { count: frame.missed })

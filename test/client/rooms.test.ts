@@ -2,7 +2,7 @@ import t from 'tap'
 import { inMemory } from '../../client/node.js'
 import type { ReceivedPost, Room } from '../../client/node.js'
 import type { Post } from '../../schemas/frames.js'
-import { givenClient, givenEdge } from './given.js'
+import { connected, givenClient, givenEdge } from './given.js'
 import type { Peer } from './given.js'
 
 function post (roomSeq: number, roomId = 'chat:7'): Post {
@@ -339,6 +339,29 @@ t.test('A post', async t => {
     t.match(await second.next('uplink'), { seq: 2, payload: Buffer.from('later') })
     second.send({ op: 'uplinkAck', seq: 2, userSeqs: [3, 4] })
     t.strictSame([await behind, await later], [{ seq: 1, userSeq: 3 }, { seq: 2, userSeq: 4 }])
+  })
+
+  t.test('without the right, whose session ends while the client moves, leaves what is behind it to the new session', async t => {
+    const [old, other] = [await givenEdge(t), await givenEdge(t)]
+    const client = givenClient(t, [old.url]).connect()
+    const refused = client.room('secret').post('a')
+    const behind = client.send('behind')
+    const first = await old.peer()
+    const { sessionId } = await first.accept()
+    await first.nextSeqs(2)
+    first.send({ op: 'migrate', withinMs: 1000, endpoints: [other.url], reason: 'deploy' })
+    const second = await other.peer()
+    const hello = await second.next('connect')
+    t.equal(hello.sessionId, sessionId)
+    first.send({ op: 'uplinkRefused', expectedSeq: 1, code: 'forbidden', retryAfterMs: 0 })
+    await t.rejects(refused, { code: 'forbidden' })
+    second.send(connected)
+    await second.closed()
+    const third = await Promise.race([old.peer(), other.peer()])
+    t.not((await third.accept()).sessionId, sessionId)
+    t.match(await third.next('uplink'), { seq: 1, payload: Buffer.from('behind') })
+    third.send({ op: 'uplinkAck', seq: 1, userSeqs: [1] })
+    t.strictSame(await behind, { seq: 1, userSeq: 1 })
   })
 
   t.test('without the right goes out again behind what the ledger did not take', async t => {
