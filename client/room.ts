@@ -186,10 +186,10 @@ export class Room implements AsyncIterable<ReceivedPost> {
 
   #joined ({ roomSeq, missed }: Joined): void {
     if (!this.#isWanted) return
-    const asked = this.#asked ?? -1
-    if (this.#receivedSeq >= 0 && missed === 0 && roomSeq > this.#receivedSeq) {
-      // No answer, but what business had it joined to, from now on: it goes on from its place.
-      if (asked < 0) this.#ask()
+    if (this.#receivedSeq >= 0 && roomSeq - missed > this.#receivedSeq) {
+      // Not from its place, so no answer: business had it joined, from now on; or the server counts what it has sent
+      // and we had no room for. It goes on from its place.
+      if (this.#asked === undefined && !this.#isBehind) this.#ask()
       return
     }
     this.#asked = undefined

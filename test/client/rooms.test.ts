@@ -256,6 +256,28 @@ t.test('A room', async t => {
     t.strictSame(got, Array.from({ length: 1_200 }, (_, i) => i + 1))
   })
 
+  t.test('tells of all that is gone where neither the application nor the socket kept up', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    let goOn = () => {}
+    const held = new Promise<void>(resolve => { goOn = resolve })
+    const room = client.room('chat:7')
+    room.on('post', async ({ roomSeq }) => { if (roomSeq === 1) await held })
+    const told = listen(room)
+    const peer = await edge.peer()
+    await peer.accept()
+    await inRoom(peer, 0)
+    for (let seq = 1; seq <= 1_200; seq++) peer.send(post(seq)) // and the last 200 it has no room for
+    peer.send(joined(1_300, 100), post(1_301), { op: 'signal', service: '', payload: Buffer.of(), roomId: '' })
+    await client.once('signal')
+    goOn()
+    t.equal((await peer.next('join')).roomSeq, 1_000)
+    // On its way before the edge read that; and then the answer.
+    peer.send(joined(1_400, 99), post(1_401), joined(1_400, 400), post(1_401), post(1_402))
+    await until(() => told.includes('1402'))
+    t.strictSame(told.slice(1_000), ['missed 400', '1401', '1402'])
+  })
+
   t.test('that is no id is refused at once', async t => {
     const client = givenClient(t, ['tcp://127.0.0.1:1'])
     for (const roomId of ['', 'x'.repeat(257), 'a\n', '\ud800', 7 as never]) {
