@@ -122,6 +122,7 @@ export class EdgeRoom {
     this.askedAt = -1
     this.tries = 0
     this.#answered = this.#asked
+    if (closed && this.closedFor === undefined) this.#lookAgain()
     this.closedFor = closed ? reason : undefined
     for (const [connection, waiting] of this.#held) this.waiting.set(connection, waiting)
     this.#held.clear()
@@ -181,6 +182,12 @@ export class EdgeRoom {
 
   /** Everybody was given what there is; who does not read is no reason to keep anything. */
   get passedSeq (): number { return this.#passedSeq }
+
+  /** Each member is looked at once more, whether or not it has all posts. */
+  #lookAgain (): void {
+    this.#passedSeq = -1
+    this.#round = undefined
+  }
 
   /** No member has been sent any post of the numbers that begin now. */
   #beginAnew (): void {

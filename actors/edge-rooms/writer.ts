@@ -110,13 +110,7 @@ export class RoomWriter {
       if (isMissing) this.#events.missing(room)
     }
     for (let next; used < max && (next = room.nextOfSignal()); used++) this.#signal(next.connection, next.shared)
-    for (let next; used < max && (next = room.nextOfRound()); used++) this.#give(room, next.connection, next.place)
-    if (room.closedFor !== undefined) {
-      for (const connection of room.members.keys()) {
-        if (used++ >= max) break
-        this.#close(room, connection)
-      }
-    }
+    for (let next; used < max && (next = room.nextOfRound()); used++) this.#serve(room, next.connection, next.place)
     if (used < max) room.tail.trim(room.passedSeq, this.#limits.tail)
     return Math.min(used, max)
   }
@@ -134,6 +128,13 @@ export class RoomWriter {
     connection.write({ op: 'joined', roomId: room.roomId, ...place })
     if (!this.#give(room, connection, place.roomSeq)) connection.wire.flush()
     return true
+  }
+
+  /** Gives a member what it lacks. From a room that is closed it goes once it has that. */
+  #serve (room: EdgeRoom, connection: Connection, place: number): void {
+    this.#give(room, connection, place)
+    if (room.closedFor === undefined) return
+    if (!connection.life.isOpen || room.members.get(connection) === room.tail.roomSeq) this.#close(room, connection)
   }
 
   /** Writes the posts behind its place. @returns false where nothing was written */
@@ -180,7 +181,7 @@ export class RoomWriter {
     rooms.isBehind = false
     for (const room of rooms.joined) {
       const place = room.members.get(connection)
-      if (place !== undefined) this.#give(room, connection, place)
+      if (place !== undefined) this.#serve(room, connection, place)
     }
   }
 

@@ -34,8 +34,8 @@ export function answerRoom (question: RoomQuestion, state: RoomState, links: Lin
 function answerNode (question: AskRoom, state: RoomState, links: Links): void {
   const { roomId, nodeId, nodeEpoch, interest, afterSeq, bytesMax } = question
   const known = state.nodes.get(nodeId)
-  if (state.closed) sendTail(links, roomId, nodeId, interest, state, Infinity, 0)
-  else if (known && known.nodeEpoch === nodeEpoch && known.interest === interest) {
+  // A room that is closed knows of none, and of what it had its members may still lack some.
+  if (state.closed || (known && known.nodeEpoch === nodeEpoch && known.interest === interest)) {
     sendTail(links, roomId, nodeId, interest, state, afterSeq, bytesMax)
   }
 }

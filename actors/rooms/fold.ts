@@ -13,7 +13,7 @@ export interface Post {
   readonly post: Posted
 }
 
-/** To a node: the room's tail. */
+/** To a node: the room's tail, which says so where the room is closed. */
 export interface Joined {
   readonly type: 'joined'
   readonly roomId: string
@@ -21,7 +21,7 @@ export interface Joined {
   readonly interest: number
 }
 
-/** To a node: the room is closed. */
+/** To a node that had members as the room was closed: the room's tail, and what it was still to get. */
 export interface Closed {
   readonly type: 'closed'
   readonly roomId: string
@@ -76,7 +76,7 @@ function nodeJoined (
   state: RoomState, { roomId }: RoomEntry, { nodeId, nodeEpoch, interest }: NodeJoined
 ): RoomEffect[] {
   const now = { nodeEpoch, interest }
-  if (state.closed) return [{ type: 'closed', roomId, nodeId, interest }]
+  if (state.closed) return [{ type: 'joined', roomId, nodeId, interest }]
   const last = state.nodes.get(nodeId) ?? state.left.get(nodeId)
   if (last && !isLater(now, last)) return nothing
   state.nodes.set(nodeId, now)

@@ -40,13 +40,18 @@ export class RoomSink implements Sink<RoomEffect> {
         this.#bytes += post.payload.length
         return
       }
-      case 'joined':
-      case 'closed': {
-        if (history && effect.type === 'joined') return // it asks again
+      case 'joined': {
+        if (history) return // it asks again
         const { roomId, nodeId, interest } = effect
         this.#send(nodeId) // its tail has them
-        const afterSeq = effect.type === 'closed' ? Infinity : 0
-        sendTail(this.#links, roomId, nodeId, interest, state, afterSeq, tailBytesMax)
+        sendTail(this.#links, roomId, nodeId, interest, state, 0, tailBytesMax)
+        return
+      }
+      case 'closed': {
+        // Its nodes are forgotten already, and this one was still to get these. One before it may have been lost.
+        const { roomId, nodeId, interest } = effect
+        this.#sendTo(nodeId)
+        sendTail(this.#links, roomId, nodeId, interest, state, 0, tailBytesMax)
       }
     }
   }
@@ -56,12 +61,15 @@ export class RoomSink implements Sink<RoomEffect> {
 
   #send (exceptNodeId: string): void {
     if (this.#posts.length === 0) return
-    const posts = this.#posts
     for (const [nodeId] of this.#nodes.living(this.#roomId, this.#turn.state)) {
-      if (nodeId === exceptNodeId) continue
-      this.#links.toMembers({ type: 'roomPosts', nodeId, roomId: this.#roomId, posts })
+      if (nodeId !== exceptNodeId) this.#sendTo(nodeId)
     }
     this.#posts = []
     this.#bytes = 0
+  }
+
+  #sendTo (nodeId: string): void {
+    if (this.#posts.length === 0) return
+    this.#links.toMembers({ type: 'roomPosts', nodeId, roomId: this.#roomId, posts: this.#posts })
   }
 }

@@ -531,6 +531,38 @@ t.test('A room that is closed lets nobody in, and its members go', async t => {
   t.equal(world.rooms.rooms, 0)
 })
 
+t.test('A room that is closed lets its members go once they have all its posts', async t => {
+  const world = givenRooms(t, { queuedBytesMax: 1_000 })
+  const [slow, quick] = [await inRoom(t, world, 1), await inRoom(t, world, 1)]
+  slow.queues(1_000)
+  world.posts(2, 2)
+  world.answer(4, 0, { closed: true, reason: 'the show is over' })
+  await turn()
+  t.strictSame([told(slow), told(quick)], [[], [...range(2, 4), 'left r room-closed']])
+  slow.queues(0)
+  slow.tell({ type: 'drained' })
+  await turn()
+  t.strictSame(told(slow), [...range(2, 4), 'left r room-closed'])
+  world.pass(10_000)
+  t.equal(world.rooms.rooms, 0)
+})
+
+t.test('A room that is closed lets each of many members go', async t => {
+  const world = givenRooms(t)
+  const crowd: GivenConnection[] = []
+  for (let i = 0; i < 150; i++) {
+    const client = await member(t, world)
+    client.received(join())
+    crowd.push(client)
+  }
+  await turn()
+  world.answer(3)
+  await until('all are in', () => crowd.every(({ written }) => written.length === 1))
+  world.answer(3, 3, { closed: true })
+  await until('all have left', () => crowd.every(({ written }) => written.length === 2))
+  t.ok(crowd.every(client => told(client).at(-1) === 'left r room-closed'))
+})
+
 t.test('A signal goes to each member that reads', async t => {
   const world = givenRooms(t)
   const [a, b, slow] = [await inRoom(t, world, 1), await inRoom(t, world, 1), await inRoom(t, world, 1)]

@@ -108,7 +108,7 @@ t.test('NodeJoined', async t => {
   })
   t.test('is answered where the room is closed', async t => {
     const state = roomOf(roomClosed())
-    t.strictSame(play(state, joined('n1', 1)), ['closed n1 1'])
+    t.strictSame(play(state, joined('n1', 1)), ['joined n1 1'])
     t.equal(state.nodes.size, 0)
   })
 })

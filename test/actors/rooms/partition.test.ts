@@ -114,12 +114,29 @@ t.test('A partition of rooms', async t => {
     await world.append(posted('m1'), joined('n1', 1), roomClosed('over'), posted('m2'), joined('n2', 7))
     await until(() => world.sent.length === 3)
     t.strictSame(world.sent,
-      ['tail n1 interest 1 0..1', 'tail n1 interest 1 1..1 closed: over', 'tail n2 interest 7 1..1 closed: over'])
+      ['tail n1 interest 1 0..1', 'tail n1 interest 1 0..1 closed: over', 'tail n2 interest 7 0..1 closed: over'])
     world.links.toRoom(known)
     await until(() => world.sent.length === 4)
-    t.equal(world.sent.at(-1), 'tail n1 interest 1 1..1 closed: over', 'and those who have not heard of it')
+    t.equal(world.sent.at(-1), 'tail n1 interest 1 0..1 closed: over', 'and those who have not heard of it')
+    world.links.toRoom({ ...known, afterSeq: 1 })
+    await until(() => world.sent.length === 5)
+    t.equal(world.sent.at(-1), 'tail n1 interest 1 1..1 closed: over', 'who get what they lack')
     await owner.stop()
     t.match((await world.published()).map(({ messageId }) => messageId), ['m1'])
+  })
+
+  t.test('gives members the last posts of a room before they hear that it is closed', async t => {
+    const world = await givenRooms(t, t.testdir())
+    const owner = await startOwner(world.log, world.rooms)
+    await world.append(joined('n1', 1), joined('n2', 3))
+    await until(() => world.sent.length === 2)
+    await world.append(posted('m1'), posted('m2'), roomClosed('over'), joined('n3', 4))
+    await until(() => world.sent.length === 7)
+    t.strictSame(world.sent.slice(2), [
+      'posts n1 1,2', 'tail n1 interest 1 0..2 closed: over', 'posts n2 1,2', 'tail n2 interest 3 0..2 closed: over',
+      'tail n3 interest 4 0..2 closed: over',
+    ])
+    await owner.stop()
   })
 
   t.test('sets a room aside whose state can not be read, and its nodes wait for nothing', async t => {
