@@ -59,6 +59,8 @@ export class Room implements AsyncIterable<ReceivedPost> {
   #isWanted = false
   /** What its `join` named that is not answered yet. */
   #asked: number | undefined
+  /** What its last `join` on this connection named; -1 for none, and once posts came before the answer to it. */
+  #named = -1
   #isIn = false
   /** Last post that was taken in; -1 for none. */
   #receivedSeq: number
@@ -150,6 +152,7 @@ export class Room implements AsyncIterable<ReceivedPost> {
   pause (): void {
     this.#isIn = false
     this.#asked = undefined
+    this.#named = -1
   }
 
   /** For the client: it has ended. */
@@ -180,7 +183,7 @@ export class Room implements AsyncIterable<ReceivedPost> {
   #ask (): void {
     const line = this.#deps.line()
     if (!this.#isWanted || line === undefined) return
-    this.#asked = this.#receivedSeq
+    this.#asked = this.#named = this.#receivedSeq
     line.send({ op: 'join', roomId: this.roomId, roomSeq: this.#asked })
   }
 
@@ -194,6 +197,11 @@ export class Room implements AsyncIterable<ReceivedPost> {
     }
     this.#asked = undefined
     this.#isIn = true
+    if (missed === 0 && roomSeq === this.#named && roomSeq < this.#receivedSeq) {
+      // The answer, but business had it joined at the same place before, and posts came by that: they come again.
+      this.#named = -1
+      return
+    }
     if (roomSeq < this.#receivedSeq) this.#numbering = {}
     if (missed > 0) this.#take({ roomSeq, missed, post: undefined }, 0)
     this.#receivedSeq = roomSeq
@@ -261,6 +269,7 @@ export class Room implements AsyncIterable<ReceivedPost> {
   #forget (): void {
     this.#isWanted = this.#isIn = this.#isBehind = false
     this.#asked = undefined
+    this.#named = -1
     this.#waiting = []
     this.#waitingBytes = 0
   }

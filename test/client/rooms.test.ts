@@ -149,6 +149,29 @@ t.test('A room', async t => {
     t.match(announced, [{ roomId: 'chat:7', roomSeq: 0 }, { roomSeq: 9 }, { roomSeq: 1 }])
   })
 
+  t.test('that business had it joined to gives a post once which came before the answer to its own join', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const told = listen(client.room('chat:7'))
+    const first = await edge.peer()
+    await first.accept()
+    await inRoom(first, 10)
+    first.send(post(11))
+    await until(() => told.length === 1)
+    first.cut()
+    const second = await edge.peer()
+    await second.accept()
+    // Nothing was missed, so the announcement names the same place as the answer.
+    second.send(joined(11), post(12), post(13))
+    await inRoom(second, 11, 11)
+    second.send(post(12), post(13), post(14))
+    await until(() => told.includes('14'))
+    t.strictSame(told, ['11', '12', '13', '14'])
+    second.send(joined(3), post(4))
+    await until(() => told.includes('4'))
+    t.strictSame(told.slice(4), ['4'], 'and numbers that begin anew still do')
+  })
+
   t.test('whose numbers begin anew goes on with those', async t => {
     const edge = await givenEdge(t)
     const client = givenClient(t, [edge.url]).connect()
