@@ -44,7 +44,7 @@ export class LinkListener {
     if (this.#channels.has(channel)) return
     const token = {}
     this.#channels.set(channel, token)
-    if (!await this.#subscribe(channel)) this.#subscribeLater(channel, token)
+    if (!await this.#subscribe(channel, token)) this.#subscribeLater(channel, token)
   }
 
   /** Where Redis is away it is not told, and messages may go on arriving: nobody here takes them. */
@@ -61,13 +61,16 @@ export class LinkListener {
     await Promise.all([...this.#channels.keys()].map(channel => this.leave(channel)))
   }
 
-  async #subscribe (channel: string): Promise<boolean> {
+  async #subscribe (channel: string, token: object): Promise<boolean> {
     try {
       await answered(this.#options.subscriber.ssubscribe(channel))
       this.#options.health.end('links', channel)
       return true
     } catch (err) {
-      this.#options.health.begin('links', `it could not be subscribed: ${(err as Error).message}`, channel)
+      // Nobody would end it, where the channel was left meanwhile.
+      if (this.#channels.get(channel) === token) {
+        this.#options.health.begin('links', `it could not be subscribed: ${(err as Error).message}`, channel)
+      }
       return false
     }
   }
@@ -75,7 +78,7 @@ export class LinkListener {
   async #subscribeLater (channel: string, token: object): Promise<void> {
     for (let waitMs = retryMsMin; ; waitMs = Math.min(2 * waitMs, retryMsMax)) {
       await new Promise(resolve => setTimeout(resolve, waitMs).unref())
-      if (this.#channels.get(channel) !== token || await this.#subscribe(channel)) return
+      if (this.#channels.get(channel) !== token || await this.#subscribe(channel, token)) return
     }
   }
 
