@@ -12,7 +12,7 @@ import type { NodeTable } from './node-table.js'
 /** How long the table may take to show a request, so that whoever asks for the report next finds it. */
 const shownWithinMs = 1_000
 
-/** The clock of a node and the one that positions go by may differ by so much. */
+/** The clock of a node and the one that positions go by seldom differ by more. */
 const clockSlackMs = 60_000
 
 export interface DrainRequestsDeps {
@@ -134,11 +134,19 @@ async function rowOf ({ log, tables }: Pick<DrainRequestsDeps, 'log' | 'tables'>
   return { row: nodeRow(nodeId, fields, Date.now()), last: lastDrain(fields) }
 }
 
-async function movesOf (
-  log: LogReader, nodeId: string, { drainId, startedAtMs }: DrainNumbers
-): Promise<ConnectionMoved[]> {
+async function movesOf (log: LogReader, nodeId: string, last: DrainNumbers): Promise<ConnectionMoved[]> {
   const partition = partitionOf(nodeId, log.partitions(nodes))
-  const from = await log.offsetAt(nodes, partition, startedAtMs - clockSlackMs)
+  const from = await log.offsetAt(nodes, partition, last.startedAtMs - clockSlackMs)
+  const moves = await movesFrom(log, partition, from, nodeId, last)
+  if (!last.done || moves.length >= last.left) return moves
+  // The clock of the node was further ahead, and its reports stand before.
+  const { first } = await log.bounds(nodes, partition)
+  return first < from ? await movesFrom(log, partition, first, nodeId, last) : moves
+}
+
+async function movesFrom (
+  log: LogReader, partition: number, from: bigint, nodeId: string, { drainId }: DrainNumbers
+): Promise<ConnectionMoved[]> {
   const moves: ConnectionMoved[] = []
   for await (const { items } of log.read(nodes, partition, { from })) {
     for (const { nodeId: whose, fact } of items) {
