@@ -40,10 +40,11 @@ export class Operator {
   readonly banned = new Set<string>()
   /** Message ids that may come again, or late, because somebody asked for that. */
   readonly redelivered = new Set<string>()
-  /** Of what has yet to come to its end. */
-  pending = 0
+  /** What has yet to come to its end. */
+  readonly pending = new Set<string>()
   readonly #api: Api
   #count = 0
+  #asked = 0
 
   constructor (world: World, network: Network, readonly options: OperatorOptions) {
     this.host = world.host('operator', options.address)
@@ -57,7 +58,7 @@ export class Operator {
     const path = isAlone && connectionId !== ''
       ? `/v1/connections/${connectionId}?userId=${userId}&reason=one`
       : `/v1/users/${userId}/connections?reason=all`
-    this.#do('kicks', async () => {
+    this.#do('kicks', userId, async () => {
       const answer = await this.#ask(this.options.push, 'DELETE', path)
       this.#expect(answer, `kick of ${userId}`, 202, 404)
     })
@@ -69,7 +70,7 @@ export class Operator {
     const banId = `ban-${++this.#count}`
     const untilMs = this.options.wallMs() + Math.round(ms)
     const body = { userId, ...isAlone ? { deviceId } : {}, untilMs, banId, reason: 'for a while' }
-    this.#do('bans', async () => {
+    this.#do('bans', userId, async () => {
       // A node whose clock is ahead takes its end for one that has passed.
       const isStored = await this.#until(untilMs, 'POST', '/v1/bans', body, [202])
       if (!isStored || liftedAfterMs >= ms) return
@@ -80,7 +81,7 @@ export class Operator {
 
   /** Has a node's connections leave, looks at what it reports, and has it take connections again. */
   drain (nodeId: string, percent: number, withinMs: number): void {
-    this.#do('drains', async () => {
+    this.#do('drains', nodeId, async () => {
       const asked = await this.#ask(this.options.push, 'POST', `/v1/nodes/${nodeId}/drain`, { percent, withinMs })
       // The node, or every other one, may be down; its clients may have nowhere to go.
       this.#expect(asked, `drain of ${nodeId}`, 202, 400, 404)
@@ -89,14 +90,14 @@ export class Operator {
       const answer = await this.#ask(this.options.push, 'GET', `/v1/nodes/${nodeId}/drain`)
       const state = answer.status === 200 ? jsonOf(answer) as DrainState : undefined
       if (state && asked.status === 202 && state.drainId === jsonOf(asked)?.drainId) this.#look(nodeId, state)
-      while ((await this.#ask(this.options.push, 'POST', `/v1/nodes/${nodeId}/drain`, { percent: 0 })).status !== 202) {
-        await this.#api.wait(2_000, 'ends a drain')
-      }
+      // A node that is down is asked once it is up again; one that holds no connections has never begun.
+      const end = () => this.#ask(this.options.push, 'POST', `/v1/nodes/${nodeId}/drain`, { percent: 0 })
+      while (![202, 400].includes((await end()).status)) await this.#api.wait(2_000, 'ends a drain')
     })
   }
 
   rebuild (table: typeof tablesRebuilt[number]): void {
-    this.#do('rebuilds', async () => {
+    this.#do('rebuilds', table, async () => {
       const { status, text } = await this.#api.ask(
         this.host.random.pick(this.options.projections), 'POST', '/v1/rebuilds', { table }, 60_000)
       if (!this.options.isCalm || status !== 200) return
@@ -116,7 +117,7 @@ export class Operator {
     if (fromSeq === undefined || toSeq === undefined || toSeq - fromSeq > 100) return
     for (const messageId of device.bySeq.values()) this.redelivered.add(messageId)
     const body = { deviceId, fromSeq, toSeq, requestId: `again-${++this.#count}`, reason: 'asked for' }
-    this.#do('redelivers', async () => {
+    this.#do('redelivers', device.name, async () => {
       const answer = await this.#ask(this.options.push, 'POST', `/v1/users/${userId}/redeliveries`, body)
       this.#expect(answer, `redelivery to ${device.name}`, 202, 404)
     })
@@ -134,13 +135,12 @@ export class Operator {
     if (lost.length > 0) this.complaints.push(`${says}, of which ${JSON.stringify(lost)} lost something`)
   }
 
-  #do (what: string, work: () => Promise<void>): void {
-    this.pending++
+  #do (what: string, name: string, work: () => Promise<void>): void {
+    const one = `${what} ${name} (${++this.#asked})`
+    this.pending.add(one)
     this.host.later(0, what, () => {
-      work().then(() => { this.pending-- }, (err: Error) => {
-        this.pending--
-        this.complaints.push(`${what}: ${err.stack}`)
-      })
+      work().catch((err: Error) => { this.complaints.push(`${what}: ${err.stack}`) })
+        .finally(() => { this.pending.delete(one) })
     })
   }
 

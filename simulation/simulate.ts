@@ -260,7 +260,8 @@ class Run {
     const waiting = this.#devices.find(({ unacked }) => unacked > 0)
     if (waiting) return `${waiting.name} has ${waiting.unacked} uplinks without an ack`
     if (this.#service.pending > 0) return 'a push has no answer'
-    if (this.#operator.pending > 0) return 'an operator has no answer'
+    const [unanswered] = this.#operator.pending
+    if (unanswered !== undefined) return `an operator who ${unanswered} has no answer`
     if (this.#observer.isAuditing) return 'an audit goes on'
     for (const device of this.#devices) {
       const queued = this.#service.queued.get(device.options.userId)!
