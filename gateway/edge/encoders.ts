@@ -6,7 +6,7 @@ import { lengthBytes } from './tcp-frames.js'
 
 /**
  * Collects the frames of one turn of one connection, encoded, so that they are written at once. A turn is synchronous
- * and ends with `take`, so one encoder serves all connections of its kind.
+ * and ends with `take`, or `drop` where it fails, so one encoder serves all connections of its kind.
  *
  * The WebSocket ones write RFC 6455 frames themselves (no mask, no extension, no fragments: six lines) rather than
  * through `ws.send`, which makes a header buffer and two writes of every frame: with 16 small frames a turn that was
@@ -19,6 +19,8 @@ export interface Encoder {
   writeShared (shared: SharedFrame): number
   /** What was written since the last time, as bytes of its own; undefined for nothing. */
   take (): Buffer | undefined
+  /** Drops what a turn has left that did not come to its end: the next one is that of another connection. */
+  drop (): void
 }
 
 /** Puts the header of a frame into the bytes right before it. */
@@ -94,6 +96,11 @@ class FramedEncoder implements Encoder {
     const taken = Buffer.from(this.#bytes.subarray(0, this.#pos))
     this.#pos = 0
     return taken
+  }
+
+  drop (): void {
+    this.#alone = undefined
+    this.#pos = 0
   }
 
   #encodeOnce (frame: ServerFrame, encoded: Map<string, Buffer>): Buffer {

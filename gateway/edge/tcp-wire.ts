@@ -86,7 +86,10 @@ export class TcpWire implements Wire, Reader {
     this.resume()
   }
 
-  destroy (): void { this.#socket.destroy() }
+  destroy (): void {
+    tcpEncoder.drop()
+    this.#socket.destroy()
+  }
 
   read (chunk: Buffer): void {
     if (this.#ended) return

@@ -153,7 +153,10 @@ class WebSocketWire implements Wire {
     this.#ws.close(closeCode, reason)
   }
 
-  destroy (): void { this.#ws.terminate() }
+  destroy (): void {
+    this.#encoder.drop()
+    this.#ws.terminate()
+  }
 
   /**
    * One read of the socket. Messages that are whole are taken right off it: what ws does for each of them costs more

@@ -1,5 +1,7 @@
 import t from 'tap'
-import { until } from '../node.js'
+import { tcpEncoder, webSocketEncoder, webSocketJsonEncoder } from '../../../gateway/edge/encoders.js'
+import { startTestNode, until } from '../node.js'
+import { connected } from './dialects.js'
 import { openConnection } from './given-connection.js'
 
 t.test('A connection whose actor crashed', async t => {
@@ -21,4 +23,26 @@ t.test('A connection whose actor crashed', async t => {
     await until('it has ended', () => client.end() !== undefined)
     t.match(client.end(), { code: 'internal', told: false, ackedSeq: 0, downlinksAcked: 0 })
   })
+
+  const encoders = { TCP: tcpEncoder, 'WebSocket Avro': webSocketEncoder, 'WebSocket JSON': webSocketJsonEncoder }
+  for (const [dialect, encoder] of Object.entries(encoders)) {
+    t.test(`leaves nothing of what it wrote to the next one over ${dialect}`, async t => {
+      const node = await startTestNode(t)
+      const { client: ann } = await connected(t, node, dialect as keyof typeof encoders, 'ann')
+      const { client: bob } = await connected(t, node, dialect as keyof typeof encoders, 'bob')
+      const { write } = encoder
+      encoder.write = frame => {
+        write.call(encoder, frame)
+        if (frame.op !== 'pong') return
+        encoder.write = write
+        throw new Error('planted')
+      }
+      t.teardown(() => { encoder.write = write })
+      ann.send({ op: 'ping' })
+      t.strictSame((await ann.closed()).left, [])
+      bob.sendAll([{ op: 'uplink', seq: 1, service: 'chat', payload: 'hi' }, { op: 'ping' }])
+      const heard = [(await bob.next()).op, (await bob.next()).op]
+      t.strictSame([heard.sort(), bob.waiting], [['pong', 'uplinkAck'], 0])
+    })
+  }
 })
