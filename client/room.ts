@@ -16,7 +16,7 @@ export interface RoomEvents {
   post: ReceivedPost
   /** So many posts behind the last one are gone for good. */
   missed: { readonly count: number }
-  /** It is no member any more, and does not join again by itself. */
+  /** It is no member any more, and joins again by itself only where a business service makes it one. */
   left: { readonly code: OrNewer<'forbidden' | 'too-many-rooms' | 'room-closed'>, readonly reason: string }
   signal: Omit<Signal, 'op'> & Readable
 }
@@ -57,6 +57,8 @@ export class Room implements AsyncIterable<ReceivedPost> {
   readonly #listeners = new Map<keyof RoomEvents, Array<(event: any) => unknown>>()
   readonly #streams = new Set<LoopStream<ReceivedPost>>()
   #isWanted = false
+  /** It was wanted, and the server has put it out. */
+  #isPutOut = false
   /** What its `join` named that is not answered yet. */
   #asked: number | undefined
   /** What its last `join` on this connection named; -1 for none, and once posts came before the answer to it. */
@@ -84,13 +86,17 @@ export class Room implements AsyncIterable<ReceivedPost> {
   join (): this {
     if (this.#isWanted) return this
     this.#isWanted = true
+    this.#isPutOut = false
     this.#ask()
     return this
   }
 
   /** Wants no more posts, and forgets its place. */
   leave (): void {
-    this.#forget()
+    this.#stop()
+    this.#isPutOut = false
+    this.#waiting = []
+    this.#waitingBytes = 0
     this.#receivedSeq = -1
     this.#deps.keep(this.roomId, undefined)
     this.#deps.line()?.send({ op: 'leave', roomId: this.roomId })
@@ -174,7 +180,8 @@ export class Room implements AsyncIterable<ReceivedPost> {
       case 'left': {
         const { code, reason } = frame
         if (code === 'left' || !this.#isWanted) return // as it asked; it may have joined again since
-        this.#forget()
+        this.#stop()
+        this.#isPutOut = true
         this.#tell('left', { code, reason })
       }
     }
@@ -188,6 +195,8 @@ export class Room implements AsyncIterable<ReceivedPost> {
   }
 
   #joined ({ roomSeq, missed }: Joined): void {
+    this.#isWanted ||= this.#isPutOut // then business has made it a member again
+    this.#isPutOut = false
     if (!this.#isWanted) return
     if (this.#receivedSeq >= 0 && roomSeq - missed > this.#receivedSeq) {
       // Not from its place, so no answer: business had it joined, from now on; or the server counts what it has sent
@@ -266,12 +275,9 @@ export class Room implements AsyncIterable<ReceivedPost> {
     return done.size > 0 && this.#of('post').every(listener => done.has(listener))
   }
 
-  #forget (): void {
-    this.#isWanted = this.#isIn = this.#isBehind = false
-    this.#asked = undefined
-    this.#named = -1
-    this.#waiting = []
-    this.#waitingBytes = 0
+  #stop (): void {
+    this.pause()
+    this.#isWanted = this.#isBehind = false
   }
 
   #tell<Name extends keyof RoomEvents> (name: Name, event: RoomEvents[Name]): void {

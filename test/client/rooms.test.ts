@@ -216,6 +216,32 @@ t.test('A room', async t => {
     t.match(await second.next('join'), { roomId: 'chat:7', roomSeq: -1 }, 'the first one, and it forgot its place')
   })
 
+  t.test('that it was put out of goes on from its place once business makes it a member again', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    let goOn = () => {}
+    const held = new Promise<void>(resolve => { goOn = resolve })
+    const room = client.room('chat:7')
+    room.on('post', () => held)
+    const told = listen(room)
+    const peer = await edge.peer()
+    await peer.accept()
+    await inRoom(peer, 0)
+    peer.send(post(1), post(2), { op: 'left', roomId: 'chat:7', code: 'forbidden', reason: 'no right' }, joined(4), post(5))
+    await inRoom(peer, 2, 2)
+    peer.send(post(3), post(4), post(5))
+    goOn()
+    await until(() => told.includes('5'))
+    t.strictSame(told, ['1', 'left forbidden', '2', '3', '4', '5'], 'and what it had got before is not lost')
+    t.ok(room.isJoined)
+    room.leave()
+    await peer.next('leave')
+    peer.send(joined(9), post(10), { op: 'signal', service: '', payload: Buffer.of(), roomId: '' })
+    await client.once('signal')
+    t.notOk(room.isJoined, 'what it has left itself it stays out of')
+    t.equal(told.length, 6)
+  })
+
   t.test('gives its posts to a loop, which is done with each when it asks for the next', async t => {
     const edge = await givenEdge(t)
     const client = givenClient(t, [edge.url]).connect()
