@@ -248,13 +248,15 @@ export class EdgeRooms {
   }
 
   #membersFor ({ roomId, after, limit, askNodeId, askId }: AskMembers): MembersKnown {
-    const room = this.#rooms.get(roomId)
-    const all = room ? Array.from(room.members.keys()) : []
-    const members = all.map(({ userId, deviceId, connectionId }) => ({ userId, deviceId, connectionId }))
-      .filter(({ connectionId }) => connectionId > after)
-      .sort((a, b) => a.connectionId < b.connectionId ? -1 : 1)
-      .slice(0, limit)
-    return { type: 'membersKnown', nodeId: askNodeId, askId, members, total: all.length }
+    const all = this.#rooms.get(roomId)?.members
+    const wanted: Connection[] = []
+    // Who wants none asks how many there are.
+    for (const connection of limit > 0 && all ? all.keys() : []) {
+      if (connection.connectionId > after) wanted.push(connection)
+    }
+    const members = wanted.sort((one, other) => one.connectionId < other.connectionId ? -1 : 1).slice(0, limit)
+      .map(({ userId, deviceId, connectionId }) => ({ userId, deviceId, connectionId }))
+    return { type: 'membersKnown', nodeId: askNodeId, askId, members, total: all?.size ?? 0 }
   }
 
   #append (room: EdgeRoom, fact: RoomFact): void {

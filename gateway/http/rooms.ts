@@ -222,14 +222,17 @@ export async function roomsRoutes (
       },
       response: {
         200: { description: postsSummary, content: { [ndjsonType]: { schema: { type: 'string' } } } },
-        ...errorAnswers('bad-request', 'unauthorized', 'overloaded'),
+        ...errorAnswers('bad-request', 'unauthorized', 'overloaded', 'ledger-unavailable'),
       },
     },
   }, async (request, reply) => {
     const { params, query: { after, limit } } = request
     const max = limit === undefined ? Infinity : Number(limit)
-    const wanted = { key: keyOf(request, params.roomId), after: Number(after), max }
-    const pieces = postPieces(logReader, wanted, begin(reply))
+    const key = keyOf(request, params.roomId)
+    const partition = partitionOf(key, logReader.partitions(posts))
+    const signal = begin(reply)
+    const { next: to } = await logReader.bounds(posts, partition)
+    const pieces = postPieces(logReader, { key, partition, to, after: Number(after), max }, signal)
     return await reply.type(ndjsonType).send(Readable.from(pieces))
   })
 
@@ -265,16 +268,25 @@ export async function roomsRoutes (
   })
 }
 
-interface Wanted { readonly key: string, readonly after: number, readonly max: number }
+interface Wanted {
+  readonly key: string
+  readonly partition: number
+  /** The end of the stream as it was when they were asked for. */
+  readonly to: bigint
+  readonly after: number
+  readonly max: number
+}
 
-async function * postPieces (log: LogReader, { key, after, max }: Wanted, signal: AbortSignal): AsyncGenerator<string> {
+/** The signal ends it also where the log finds nothing of the room for long, so that nobody is read for who is gone. */
+async function * postPieces (
+  log: LogReader, { key, partition, to, after, max }: Wanted, signal: AbortSignal
+): AsyncGenerator<string> {
   yield '' // sends the headers
-  const partition = partitionOf(key, log.partitions(posts))
   const holes: string[] = []
   const passed = (hole: Parameters<typeof holeLine>[1]) => { holes.push(holeLine(partition, hole)) }
   let last = after
   let left = max
-  for await (const { items } of log.read(posts, partition, { from: 0n, key, passed })) {
+  for await (const { items } of log.read(posts, partition, { from: 0n, to, key, passed, signal })) {
     yield * holes.splice(0)
     const lines: string[] = []
     for (const post of items) {

@@ -61,7 +61,7 @@ export class MemoryLog<T> implements EventLog {
   }
 
   append<U> (_stream: Stream<U>, _partition: number, _items: readonly U[]): Promise<Position> { throw new Error('not here') }
-  bounds (): never { throw new Error('not here') }
+  bounds (): Promise<{ first: bigint, next: bigint }> { throw new Error('not here') }
   offsetAt (): never { throw new Error('not here') }
   derivedFrom (): never { throw new Error('not here') }
   health () { return { ok: true, reason: '' } }

@@ -618,3 +618,26 @@ t.test('Members are told by connection id, some at a time', async t => {
     { total: 0, members: [] },
   ])
 })
+
+t.test('Members that are counted, or were told before, are not looked at', async t => {
+  const world = givenRooms(t)
+  const looked: string[] = []
+  const clients = []
+  for (let i = 0; i < 5; i++) clients.push(await inRoom(t, world, 0))
+  for (const { connection } of clients) {
+    const { connectionId, deviceId } = connection
+    Object.defineProperty(connection, 'deviceId', {
+      get () {
+        looked.push(connectionId)
+        return deviceId
+      }
+    })
+  }
+  const ids = clients.map(({ connection }) => connection.connectionId).sort()
+  const ask = { type: 'askMembers', nodeId: 'n1', askNodeId: 'n2', askId: 3, roomId: 'r' } as const
+  world.rooms.received({ ...ask, after: '', limit: 0 })
+  t.match(world.answers, [{ members: [], total: 5 }])
+  t.strictSame(looked, [])
+  world.rooms.received({ ...ask, after: ids[2]!, limit: 1 })
+  t.strictSame(looked, [ids[3]])
+})

@@ -1,19 +1,35 @@
+import { once } from 'node:events'
+import { get, type IncomingMessage } from 'node:http'
 import t, { type Test } from 'tap'
 import type { RoomsOptions } from '../../../gateway/http/rooms.js'
 import type { CloseCommand, PostCommand } from '../../../gateway/rooms.js'
 import { GatewayError } from '../../../schemas/errors.js'
 import type { Posted } from '../../../schemas/records.js'
-import { posts } from '../../../schemas/streams.js'
+import type { Block, ReadRange } from '../../../ledger/log.js'
+import { posts, type Stream } from '../../../schemas/streams.js'
 import { MemoryLog } from '../../projections/memory-log.js'
+import { until } from '../node.js'
 import { givenApp, key as headers } from './given.js'
 
 class PostsLog extends MemoryLog<Posted> {
   override readonly stream = posts
+  override async bounds () { return { first: 0n, next: 1_000n } }
 }
 
-function given (t: Test, rooms: Partial<RoomsOptions['rooms']> = {}) {
+/** Has nothing of the room that is asked for, and long to look for it. */
+class LongLog extends PostsLog {
+  reading: ReadRange | undefined
+  hasEnded = false
+
+  override async * read<U> (_stream: Stream<U>, _partition: number, range: ReadRange): AsyncIterable<Block<U>> {
+    this.reading = range
+    if (range.signal) await once(range.signal, 'abort')
+    this.hasEnded = true
+  }
+}
+
+function given (t: Test, rooms: Partial<RoomsOptions['rooms']> = {}, logReader = new PostsLog()) {
   const asked = { posted: [] as PostCommand[], repeats: [] as boolean[], closed: [] as CloseCommand[] }
-  const logReader = new PostsLog()
   const { app } = givenApp(t, {
     logReader,
     rooms: {
@@ -34,7 +50,7 @@ function given (t: Test, rooms: Partial<RoomsOptions['rooms']> = {}) {
     },
   })
   const ask = async (method: 'GET' | 'POST' | 'DELETE', url: string, payload?: object) => await app.inject({ method, url, headers, payload })
-  return { ask, asked, logReader }
+  return { app, ask, asked, logReader }
 }
 
 t.test('A post in a room over HTTP', async t => {
@@ -116,5 +132,19 @@ t.test('A room over HTTP', async t => {
     t.strictSame((await told('?after=1&limit=1')).map(({ roomSeq }) => roomSeq), [2])
     t.strictSame(await told('?after=3'), [])
     t.equal((await ask('GET', '/v1/rooms/chat/posts?after=x')).statusCode, 400)
+  })
+  t.test('has its posts read up to the end as it was, and no longer than somebody wants them', async t => {
+    const log = new LongLog()
+    const { app } = given(t, {}, log)
+    const url = await app.listen({ port: 0, host: '127.0.0.1' })
+    const request = get(`${url}/v1/rooms/chat/posts`, { headers })
+    request.on('error', () => {})
+    const [response] = await once(request, 'response') as [IncomingMessage]
+    t.equal(response.statusCode, 200)
+    response.on('error', () => {}).resume()
+    await until('it reads', () => log.reading !== undefined)
+    t.match(log.reading, { to: 1_000n, signal: AbortSignal })
+    request.destroy()
+    await until('it has ended', () => log.hasEnded)
   })
 })
