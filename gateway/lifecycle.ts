@@ -9,6 +9,7 @@ import type { NodeIdentity } from './node.js'
 import { endConnections, isLiving, Orphans, type Unknown, unknownForMs } from './orphans.js'
 
 const sweepEveryMs = 500
+const lateMsDefault = 30_000
 
 export interface LifecycleDeps {
   readonly log: EventLog
@@ -16,6 +17,8 @@ export interface LifecycleDeps {
   readonly identity: NodeIdentity
   readonly leaseMs: number
   readonly health: Health
+  /** How long an append may be under way, ms; 30 s by default. */
+  readonly lateMs?: number
 }
 
 /** What the log held of a partition of `nodes` at a time: once the table has it, it is whole as of that time. */
@@ -33,6 +36,7 @@ interface Asked { readonly end: bigint, readonly atMs: number }
 export class Lifecycle {
   readonly #deps: LifecycleDeps
   readonly #leases: Leases
+  readonly #lateMs: number
   readonly #asked = new Map<number, Asked>()
   readonly #unknown: Unknown = new Map()
   #following: Following | undefined
@@ -40,6 +44,8 @@ export class Lifecycle {
   #sweeping: Promise<void> | undefined
   /** Node ids and epochs that can have connections, as of the last time that others' were closed. */
   #closedFor = ''
+  /** When that is done once more, by this process's own clock. */
+  #againAtMs = Infinity
   /** By ledger partition, of those that are yet to be judged for `key`: what the routing table must have before. */
   #wanted: { readonly key: string, readonly ends: Map<number, bigint> } | undefined
 
@@ -60,7 +66,8 @@ export class Lifecycle {
 
   private constructor (deps: LifecycleDeps) {
     this.#deps = deps
-    const { log, identity: { nodeId }, leaseMs } = deps
+    const { log, identity: { nodeId }, leaseMs, lateMs = lateMsDefault } = deps
+    this.#lateMs = lateMs
     const partitions = log.partitions(nodes)
     this.#leases = new Leases({ nodeId, leaseMs, partitionOf: nodeId => partitionOf(nodeId, partitions) })
   }
@@ -75,6 +82,7 @@ export class Lifecycle {
     this.#asked.clear()
     this.#unknown.clear()
     this.#closedFor = ''
+    this.#againAtMs = Infinity
     this.#wanted = undefined
     this.#timer ??= setInterval(() => {
       this.#sweeping ??= this.#sweep()
@@ -152,12 +160,14 @@ export class Lifecycle {
    * a node without a row has been missed for long enough.
    *
    * What a node appended before it was gone must be in the routing table, or its last connections would stay in it.
-   * Each partition of it is judged once it is so far.
+   * Each partition of it is judged once it is so far. An append that was under way when its node ended may be stored
+   * later still, so all is done once more after the longest that one takes.
    */
   async #closeOrphans (view: readonly NodeRow[], missed: boolean): Promise<void> {
     const { log, tables } = this.#deps
     const key = JSON.stringify(view.map(({ nodeId, epoch, state }) => [nodeId, epoch, isLiving(state)]))
-    if (key === this.#closedFor && !missed) return
+    const isDueAgain = performance.now() >= this.#againAtMs
+    if (key === this.#closedFor && !missed && !isDueAgain) return
     if (this.#wanted?.key !== key) this.#wanted = { key, ends: await this.#ledgerEnds() }
     const { ends } = this.#wanted
     const ready = new Set<number>()
@@ -171,6 +181,8 @@ export class Lifecycle {
     for (const partition of ready) ends.delete(partition)
     if (ends.size > 0) return
     orphans.forgetFound()
+    if (key !== this.#closedFor) this.#againAtMs = performance.now() + this.#lateMs
+    else if (isDueAgain) this.#againAtMs = Infinity
     this.#closedFor = key
     this.#wanted = undefined
   }

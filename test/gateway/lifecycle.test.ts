@@ -96,6 +96,35 @@ t.test('Lifecycle', async t => {
     t.strictSame(await world.lost(), [])
   })
 
+  t.test('closes what an older start of a node had still under way when it ended', async t => {
+    const world = await given(t)
+    const { tables } = world.stores
+    await world.report('n1')
+    await until(async () => {
+      for await (const { key } of tables.scan('nodes')) if (key === 'n1') return true
+      return false
+    })
+    // It is stored once the lifecycle has read who is connected there.
+    let isStored = false
+    const watched: IndexedTables = {
+      apply: (...args) => tables.apply(...args),
+      index: (...args) => tables.index(...args),
+      scan: table => tables.scan(table),
+      position: (...args) => tables.position(...args),
+      async get (table, ...args) {
+        const row = await tables.get(table, ...args)
+        if (table === 'routing' && !isStored) {
+          isStored = true
+          await world.open('ann', 'c1', 'n1', 5)
+        }
+        return row
+      },
+    }
+    await world.watch(watched, 300)
+    await until(async () => (await world.closed()).includes('c1 node-lost'))
+    await until(async () => (await world.routes()).length === 0)
+  })
+
   t.test('closes what a node left that stopped as asked', async t => {
     const world = await given(t)
     await world.report('n1')
@@ -306,8 +335,9 @@ async function given (t: Test) {
       })
       t.teardown(() => reporter.stop())
     },
-    async watch (watched: IndexedTables = tables) {
-      const lifecycle = await Lifecycle.start({ log, tables: watched, identity, leaseMs, health: nobodyWatches })
+    async watch (watched: IndexedTables = tables, lateMs = 30_000) {
+      const health = nobodyWatches
+      const lifecycle = await Lifecycle.start({ log, tables: watched, identity, leaseMs, lateMs, health })
       t.teardown(() => lifecycle.stop())
     },
     async lost () {
