@@ -13,7 +13,7 @@ export const loads: Readonly<Record<string, Load>> = {
   'faults/deaf-clients.long': { seconds: 17, alone: 'it fills the queues of 200 clients, and looks at the memory' },
 
   // What only computes.
-  'simulation/seeds.long': { seconds: 360, background: true },
+  'simulation/seeds.long': { seconds: 50, background: true },
   'gateway/http/large-block.long': { seconds: 3, background: true },
 
   // What waits nearly all the time: for proxies, deadlines, pauses of a store.
