@@ -20,6 +20,11 @@ export interface RebuildPlan {
   readonly through: (draft: Draft) => Tables
   readonly appliesMax: number
   /**
+   * Whoever keeps the live table writes records as it goes on, and from the place of the draft once that is live: the
+   * draft must not pass it, or what lies between is never recorded.
+   */
+  readonly staysBehindLive: boolean
+  /**
    * What of a live row is to be kept where the beginning of the stream was deleted: all that may be older than
    * `atMs`. What is kept without need does no harm, for the stream goes over it.
    */
@@ -41,6 +46,7 @@ function plan (stream: Stream<any>, projection: PlacedProjection<any>, timeOf: (
     projection,
     through: draft => draft,
     appliesMax: 8,
+    staysBehindLive: false,
     * older (fields, atMs) {
       for (const [field, value] of fields) if (!isSlot(value) && timeOf(value) < atMs) yield [field, value]
     },
@@ -74,6 +80,7 @@ function connectionsPlan (): RebuildPlan {
       },
     }),
     appliesMax: 1, // each step reads what the one before it has written
+    staysBehindLive: true,
     * older (fields, atMs) {
       for (const [connectionId, value] of fields) {
         const opening = unpack(value)

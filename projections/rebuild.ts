@@ -133,11 +133,20 @@ class Rebuild {
   async #readToEnd (partition: number): Promise<void> {
     const { log } = this.#options
     const writer = this.#writers[partition]!
-    const { next: to } = await log.bounds(this.#plan.stream, partition)
+    const to = await this.#end(partition)
     for await (const block of log.read(this.#plan.stream, partition, { from: writer.next, to })) {
       await this.#take(partition, writer, block.offset, block.items)
     }
     writer.skipTo(to)
+  }
+
+  /** Up to where the draft may have the stream just now. */
+  async #end (partition: number): Promise<bigint> {
+    const { log, tables, table } = this.#options
+    const { next } = await log.bounds(this.#plan.stream, partition)
+    if (!this.#plan.staysBehindLive) return next
+    const live = (await tables.position(table, partition)).next
+    return live < next ? live : next
   }
 
   async #take (partition: number, writer: TableWriter<any>, offset: bigint, items: readonly any[]): Promise<void> {
@@ -151,16 +160,18 @@ class Rebuild {
 
   /** Ends when both generations have all that was in the stream at the call, or the live one is late. */
   async #settle (partitions: readonly number[]): Promise<void> {
-    const { tables, table } = this.#options
-    await this.#catchUp(partitions)
+    const { log, tables, table } = this.#options
+    const ends = new Map<number, bigint>()
+    for (const partition of partitions) ends.set(partition, (await log.bounds(this.#plan.stream, partition)).next)
+    if (!this.#plan.staysBehindLive) await this.#catchUp(partitions)
     const deadline = performance.now() + settleMs
-    for (const partition of partitions) {
-      const { next } = this.#writers[partition]!
+    for (const [partition, next] of ends) {
       while ((await tables.position(table, partition)).next < next && performance.now() < deadline) {
         this.#check()
         await delay(20)
       }
     }
+    if (this.#plan.staysBehindLive) await this.#catchUp(partitions)
   }
 
   /** The live one goes on meanwhile: after a few tries the draft may be behind, with each try by a block more. */

@@ -13,7 +13,7 @@ import { prefixOf, tableKey } from '../../projections/tables/embedded-keys.js'
 import { put, type TableName } from '../../projections/tables/tables.js'
 import type { Entry } from '../../schemas/facts.js'
 import { partitionOf } from '../../schemas/partitioning.js'
-import { ledger, nodes } from '../../schemas/streams.js'
+import { connections, ledger, nodes } from '../../schemas/streams.js'
 import { closed, opened } from './given.js'
 import { scanned } from './tables-contract.js'
 
@@ -206,6 +206,38 @@ t.test('Rebuilding', async t => {
     await t.rejects(tables.apply('routing', 0, [put('user:ann', 'c1', 1)], { from: 0n, next: 6n, atMs: 6, generation }),
       { name: 'GenerationReplaced' })
     t.match(await tables.position('routing', 0), { next: 0n })
+  })
+
+  t.test('leaves it to whoever writes the stream connections to record what ended since the table was kept', async t => {
+    const store = await openStore({ directory: t.testdir(), headroomBytes: 1 << 20 })
+    const log = embeddedLog(store, { partitions: 1 })
+    const tables = embeddedTables(store)
+    t.teardown(async () => {
+      await log.close()
+      await store.close()
+    })
+    const reports = { onPoison: t.fail, onFailed: t.fail, positionEveryMs: 20 }
+    const kept = async () => {
+      const { next } = await log.bounds(ledger, 0)
+      while ((await tables.position('connections', 0)).next < next) await delay(5)
+    }
+    const end = async (id: string) => { await log.append(ledger, 0, [opened('ann', id), closed('ann', id)]) }
+    const before = await History.start({ log, tables, ...reports })
+    await end('c1')
+    await kept()
+    await before.stop()
+
+    await end('c2')
+    await rebuild({ table: 'connections', log, tables, signal: new AbortController().signal, onRead () {}, onCaughtUp () {} })
+    const after = await History.start({ log, tables, ...reports })
+    await end('c3')
+    await kept()
+    await after.stop()
+    const recorded: string[] = []
+    for await (const { items } of log.read(connections, 0, { from: 0n })) {
+      recorded.push(...items.map(({ connectionId }) => connectionId))
+    }
+    t.strictSame(recorded, ['c1', 'c2', 'c3'])
   })
 
   t.test('of one table happens once at a time', async t => {
