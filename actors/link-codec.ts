@@ -2,7 +2,7 @@ import { AvroReader } from '../schemas/avro-reader.js'
 import { AvroWriter } from '../schemas/avro-writer.js'
 import { loadSchema } from '../schemas/avsc-files.js'
 import { GatewayError } from '../schemas/errors.js'
-import { roomRights } from '../schemas/fact-codec.js'
+import { roomRightNames } from '../schemas/room-rights.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../schemas/single-object.js'
 import type { Answer, ConnectionMessage, Question, SharedSignal, Signalled } from './links.js'
 import { isOfRooms, readRoomMessage, roomBranches, type RoomLinkMessage, writeRoomMessage } from './room-link-codec.js'
@@ -393,21 +393,21 @@ type Room = Pick<Membership, 'roomId' | 'rights'>
 
 function writeRoom (to: AvroWriter, { roomId, rights }: Room): void {
   to.string(roomId)
-  to.symbol(roomRights, rights)
+  to.symbol(roomRightNames, rights)
 }
 
 function readRoom (r: AvroReader): Room {
-  return { roomId: r.sharedString(), rights: roomRights[r.index(roomRights.length)]! }
+  return { roomId: r.sharedString(), rights: roomRightNames[r.index(roomRightNames.length)]! }
 }
 
 function writeMembership (to: AvroWriter, { roomId, rights, grantedAtMs }: Membership): void {
   to.string(roomId)
-  to.symbol(roomRights, rights)
+  to.symbol(roomRightNames, rights)
   to.long(grantedAtMs)
 }
 
 function readMembership (r: AvroReader): Membership {
-  return { roomId: r.sharedString(), rights: roomRights[r.index(roomRights.length)]!, grantedAtMs: r.long() }
+  return { roomId: r.sharedString(), rights: roomRightNames[r.index(roomRightNames.length)]!, grantedAtMs: r.long() }
 }
 
 function writeLong (to: AvroWriter, value: number): void { to.long(value) }

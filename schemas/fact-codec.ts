@@ -1,6 +1,7 @@
 import type { AvroReader } from './avro-reader.js'
 import type { AvroWriter } from './avro-writer.js'
-import type { Entry, Fact, LoginPolicy, RoomRights, Transport } from './facts.js'
+import type { Entry, Fact, LoginPolicy, Transport } from './facts.js'
+import { roomRightNames } from './room-rights.js'
 
 /*
   Avro binary of streams/ledger.avsc, by hand: the ledger is the hottest stream, its facts carry a `type` of their own,
@@ -9,7 +10,6 @@ import type { Entry, Fact, LoginPolicy, RoomRights, Transport } from './facts.js
 
 export const transports: readonly Transport[] = ['tcp', 'ws']
 export const loginPolicies: readonly LoginPolicy[] = ['device', 'platform', 'user', 'none']
-export const roomRights: readonly RoomRights[] = ['r', 'w', 'rw']
 
 /** Branches of the union `fact`, in the order of the schema. New ones go to the end. */
 export const factTypes = [
@@ -128,7 +128,7 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
     case 'RoomGranted':
       to.long(12)
       to.string(fact.roomId)
-      to.symbol(roomRights, fact.rights)
+      to.symbol(roomRightNames, fact.rights)
       to.string(fact.requestId)
       return to.string(fact.by)
     case 'RoomRevoked':
@@ -267,7 +267,7 @@ function readFact (r: AvroReader): Fact {
     case 'RoomGranted': return {
       type: 'RoomGranted',
       roomId: r.sharedString(),
-      rights: roomRights[r.index(roomRights.length)]!,
+      rights: roomRightNames[r.index(roomRightNames.length)]!,
       requestId: r.string(),
       by: r.sharedString(),
     }

@@ -1,3 +1,5 @@
+import type { RoomRight } from './room-rights.js'
+
 /**
  * The facts that the ledger holds about a user, past tense. `streams/ledger.avsc` is their Avro form.
  *
@@ -219,15 +221,12 @@ export interface RoomGranted {
   readonly type: 'RoomGranted'
   /** Within the user's app. */
   readonly roomId: string
-  readonly rights: RoomRights
+  readonly rights: RoomRight
   /** Idempotency key within the user, of grants and ends alike: a late repeat must not undo what came since. */
   readonly requestId: string
   /** Id of the API key that asked; empty for one of the environment. */
   readonly by: string
 }
-
-/** What somebody may do in a room: read its posts, write some, or both. */
-export type RoomRights = 'r' | 'w' | 'rw'
 
 /** Business wants the user out of a room that it had him in. */
 export interface RoomRevoked {

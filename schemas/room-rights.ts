@@ -8,8 +8,10 @@ import { idBytesMax, isId } from './text.js'
     RIGHT   => r: it may join, w: it may post, rw: both
 */
 
+/** In the order that stored bytes number them by: new ones go to the end. */
 export const roomRightNames = ['r', 'w', 'rw'] as const
 
+/** What somebody may do in a room. */
 export type RoomRight = typeof roomRightNames[number]
 
 export const roomPatternsMax = 64

@@ -1,6 +1,6 @@
 import { loadSchema } from './avsc-files.js'
-import type { RoomRights } from './facts.js'
 import { PartCodec } from './part-codec.js'
+import type { RoomRight } from './room-rights.js'
 
 /*
   The parts of a user's saved state that are Avro records (`user-state/`), each behind a single-object header of its
@@ -101,7 +101,7 @@ export interface StoredBan {
 
 export interface StoredMembership {
   roomId: string
-  rights: RoomRights
+  rights: RoomRight
   grantedAtMs: number
 }
 

@@ -1,10 +1,10 @@
-import type { RoomRights } from '../../schemas/facts.js'
+import type { RoomRight } from '../../schemas/room-rights.js'
 
 /** A room that business has the user in, whatever his tokens say. */
 export interface Membership {
   /** Within the user's app. */
   readonly roomId: string
-  readonly rights: RoomRights
+  readonly rights: RoomRight
   /** Time of the entry that gave them, ms since 1970. */
   readonly grantedAtMs: number
 }

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { type Membership, membershipsMax } from '../../actors/user/memberships.js'
-import { roomRights } from '../../schemas/fact-codec.js'
-import type { RoomRights } from '../../schemas/facts.js'
+import { type RoomRight, roomRightNames } from '../../schemas/room-rights.js'
 import type { GrantAnswer, GrantCommand, RevokeCommand } from '../memberships.js'
 import { callerId, keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
@@ -23,7 +22,7 @@ const paramsSchema = {
   type: 'object', required: ['userId', 'roomId'], properties: { userId: idSchema, roomId: idSchema },
 }
 
-const rightsSchema = { type: 'string', enum: roomRights, description: '`r` to read posts, `w` to write some' }
+const rightsSchema = { type: 'string', enum: roomRightNames, description: '`r` to read posts, `w` to write some' }
 
 const requestIdSchema = { ...idSchema, description: 'idempotency key within the user; drawn where it is absent' }
 
@@ -67,7 +66,7 @@ const roomsSchema = {
 export async function membershipsRoutes (
   app: FastifyInstance, { grantRoom, revokeRoom, roomsOf }: MembershipsOptions
 ): Promise<void> {
-  app.put<{ Params: Params, Body: { rights: RoomRights, requestId?: string } }>('/v1/users/:userId/rooms/:roomId', {
+  app.put<{ Params: Params, Body: { rights: RoomRight, requestId?: string } }>('/v1/users/:userId/rooms/:roomId', {
     // All that a body could say has a default.
     preValidation: async request => { request.body ??= {} as never },
     schema: {

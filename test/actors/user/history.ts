@@ -2,9 +2,10 @@ import type { Effect } from '../../../actors/user/effects.js'
 import { fold } from '../../../actors/user/fold.js'
 import { newUser, type UserState } from '../../../actors/user/state.js'
 import type {
-  BanLifted, DownlinkRedelivered, Entry, Fact, KickRequested, RoomGranted, RoomRevoked, RoomRights, TokenRenewed,
+  BanLifted, DownlinkRedelivered, Entry, Fact, KickRequested, RoomGranted, RoomRevoked, TokenRenewed,
   UserBanned,
 } from '../../../schemas/facts.js'
+import type { RoomRight } from '../../../schemas/room-rights.js'
 import { minute } from '../../facts.js'
 
 export { closed, minute, opened, requested } from '../../facts.js'
@@ -39,7 +40,7 @@ export function lifted (banId: string): BanLifted {
   return { type: 'BanLifted', banId, reason: '', by: '' }
 }
 
-export function granted (requestId: string, roomId: string, rights: RoomRights = 'rw'): RoomGranted {
+export function granted (requestId: string, roomId: string, rights: RoomRight = 'rw'): RoomGranted {
   return { type: 'RoomGranted', roomId, rights, requestId, by: '' }
 }
 
