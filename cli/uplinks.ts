@@ -24,6 +24,8 @@ interface Line {
   readonly service: string
   readonly payload: JsonPayload
   readonly receivedAtMs: number
+  /** Empty for none; a gateway before rooms tells of none. */
+  readonly roomId?: string
 }
 
 interface HoleLine { readonly hole: { readonly partition: number, readonly from: string, readonly to: string } }
@@ -75,7 +77,8 @@ function tellOfHole ({ hole: { partition, from, to } }: HoleLine): void {
   complain(`the uplinks in ${where} are gone: retention has deleted them`)
 }
 
-function describe ({ userId, userSeq, deviceId, service, payload, receivedAtMs }: Line): string {
+function describe ({ userId, userSeq, deviceId, service, payload, receivedAtMs, roomId = '' }: Line): string {
   const time = new Date(receivedAtMs).toISOString()
-  return `${time} ${userId}/${deviceId} #${userSeq}${service === '' ? '' : ` [${service}]`} ${payloadText(payload)}\n`
+  const where = `${service === '' ? '' : ` [${service}]`}${roomId === '' ? '' : ` in ${roomId}`}`
+  return `${time} ${userId}/${deviceId} #${userSeq}${where} ${payloadText(payload)}\n`
 }

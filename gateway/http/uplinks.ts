@@ -227,8 +227,9 @@ function linesOf (
 }
 
 function lineOf (uplink: UplinkAccepted, cursor: UplinkCursor): string {
-  const { userSeq, deviceId, platform, sessionId, seq, service, priority, receivedAtMs, connectionId } = uplink
+  const { userId, userSeq, deviceId, platform, sessionId, seq, service, priority, receivedAtMs } = uplink
   const payload = payloadToJson(uplink.payload)
-  const who = { ...shownUser(uplink.userId), userSeq, deviceId, platform, sessionId }
-  return ndjsonLine({ cursor: `${cursor}`, ...who, seq, service, payload, priority, receivedAtMs, connectionId })
+  const who = { ...shownUser(userId), userSeq, deviceId, platform, sessionId }
+  const where = { connectionId: uplink.connectionId, roomId: uplink.roomId }
+  return ndjsonLine({ cursor: `${cursor}`, ...who, seq, service, payload, priority, receivedAtMs, ...where })
 }

@@ -19,7 +19,7 @@ const readAll = async (t: Test, uplinks: HttpDeps['uplinks'], query = '') => {
 
 t.test('Uplinks', async t => {
   t.test('are lines with all that is known of them', async t => {
-    const uplinks = givenUplinks([[[uplink('ann', 7, { seq: 3, service: 'chat', priority: 1 })]]])
+    const uplinks = givenUplinks([[[uplink('ann', 7, { seq: 3, service: 'chat', priority: 1, roomId: 'chat:7' })]]])
     const [line, ...others] = await readAll(t, uplinks)
     t.strictSame(others, [])
     t.strictSame(line, {
@@ -35,6 +35,7 @@ t.test('Uplinks', async t => {
       priority: 1,
       receivedAtMs: 1_700_000_000_000,
       connectionId: 'c1',
+      roomId: 'chat:7',
     })
     t.match(line.cursor, /^[\w-]+$/)
   })
