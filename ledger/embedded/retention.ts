@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { canBe } from '../clock.js'
 import type { PartitionLog } from './partition.js'
-import { leapStandsMs, RetentionClock } from './retention-clock.js'
+import { leapStandsMs, RetentionClock, type TimeBounds } from './retention-clock.js'
 import { newestTime } from './stored-times.js'
 import type { Trim } from './trims.js'
 
@@ -48,6 +48,7 @@ export class Sweeper {
   /** When the newest block was stored, as the partitions were opened: where older ones bear it out, and elsewhere. */
   private newestMs: number | undefined
   private youngMs: number | undefined
+  private latestMs: number | undefined
 
   constructor (private readonly deps: SweeperDeps) {
     this.clock = new RetentionClock(deps.now, deps.steady)
@@ -59,6 +60,7 @@ export class Sweeper {
     const newest = newestTime(blocks, leapStandsMs)
     if (!newest) return
     const { atMs, since } = newest
+    this.latestMs = Math.max(this.latestMs ?? 0, log.timeAt(log.next - 1) ?? 0)
     if (since) this.newestMs = Math.max(this.newestMs ?? 0, atMs)
     else this.youngMs = Math.max(this.youngMs ?? 0, atMs)
   }
@@ -66,9 +68,9 @@ export class Sweeper {
   /** By age and by bytes. */
   sweep (): Promise<void> {
     return this.next(async () => {
-      const nowMs = this.clock.read(this.newestMs ?? this.youngMs)
+      const time = this.clock.read({ newestMs: this.newestMs ?? this.youngMs, latestMs: this.latestMs })
       for (const stream of this.deps.streams()) {
-        await this.deleteOld(stream, nowMs)
+        await this.deleteOld(stream, time)
         await this.deleteExcess(stream)
       }
     })
@@ -99,13 +101,13 @@ export class Sweeper {
     return this.running
   }
 
-  private async deleteOld ({ logs, retention }: KeptStream, nowMs: number): Promise<void> {
+  private async deleteOld ({ logs, retention }: KeptStream, time: TimeBounds): Promise<void> {
     const { retentionMs } = retention
     if (retentionMs === undefined) return
     for (const log of logs) {
       const age = this.ages.get(log) ?? new Age()
       this.ages.set(log, age)
-      await age.look(log, nowMs, retentionMs, () => this.deps.stopped())
+      await age.look(log, time, retentionMs, () => this.deps.stopped())
       while (await this.trim(log, retention, age.end, Infinity) > 0);
     }
   }
@@ -167,16 +169,18 @@ class Age {
   private latestMs = 0
 
   /**
-   * A block that can not be opened has no age, nor has one whose time can't be: later than now, of a clock that was
-   * never set, or before that of an older block. It goes with the next one that is too old.
+   * A block that can not be opened has no age, nor has one whose time can't be: later than the latest time that it may
+   * be now, of a clock that was never set, or before that of an older block. It goes with the next one that is too old.
    */
-  async look (log: PartitionLog, nowMs: number, retentionMs: number, stopped: () => boolean): Promise<void> {
+  async look (
+    log: PartitionLog, { earliestMs, latestMs }: TimeBounds, retentionMs: number, stopped: () => boolean
+  ): Promise<void> {
     let untilMs = performance.now() + turnMs
     let offset = Math.max(this.looked, log.first)
     for (; offset < log.next - 1; offset++) {
       const atMs = log.timeAt(offset)
-      if (atMs !== undefined && atMs >= this.latestMs && canBe(atMs, nowMs)) {
-        if (nowMs - atMs <= retentionMs) break
+      if (atMs !== undefined && atMs >= this.latestMs && canBe(atMs, latestMs)) {
+        if (earliestMs - atMs <= retentionMs) break
         this.latestMs = atMs
         this.end = offset + 1
       }

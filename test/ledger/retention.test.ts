@@ -254,17 +254,17 @@ t.test('retention among clocks that lie', async t => {
     for (let day = 0; day < 60; day++) {
       for (let hour = 0; hour < 16; hour++) {
         clock.pass(dayMs / 24)
-        behindMs = Math.max(behindMs, clock.now() - retention.read())
+        behindMs = Math.max(behindMs, clock.now() - retention.read().earliestMs)
       }
       clock.set(clock.now() + dayMs / 3)
     }
     t.ok(behindMs < 2 * dayMs, `${behindMs / dayMs} days behind`)
     const rightMs = clock.now()
     clock.set(rightMs + 365 * dayMs)
-    t.ok(retention.read() < rightMs, 'and still takes no year that has not stood')
+    t.ok(retention.read().earliestMs < rightMs, 'and still takes no year that has not stood')
     clock.set(rightMs + 60_000)
     clock.pass(2 * dayMs)
-    t.ok(retention.read() <= clock.now())
+    t.ok(retention.read().earliestMs <= clock.now())
   })
 
   await t.test('deletes nothing because the clock was a year ahead at the start', async t => {
@@ -323,6 +323,45 @@ t.test('retention among clocks that lie', async t => {
     }
     await third.sweep()
     t.strictSame((await kept(third)).slice(0, 3), [6, 7, 8], 'and goes on once the clock is right')
+  })
+
+  await t.test('deletes nothing because the clock leaps a year ahead before the first look', async t => {
+    const stream = noteStream()
+    const clock = clocks()
+    const streams = { [stream.name]: { retentionMs: 7 * dayMs } }
+    const { log } = await openedLog(t, t.testdir(), { ...clock, streams, sweepMs: 3_600_000 })
+    await log.append(stream, 0, [note('right')])
+    clock.set(startMs + 365 * dayMs)
+    for (const text of ['ahead', 'and ahead']) await log.append(stream, 0, [note(text)])
+    await log.sweep()
+    t.equal((await log.bounds(stream, 0)).first, 0n)
+  })
+
+  await t.test('deletes nothing because the clock is set back behind young blocks, and others are dated long ago', async t => {
+    const directory = t.testdir()
+    const stream = noteStream()
+    const clock = clocks()
+    const options = { ...clock, streams: { [stream.name]: { retentionMs: 7 * dayMs } }, sweepMs: 3_600_000 }
+    const { log: before, store } = await openedLog(t, directory, options)
+    await before.append(stream, 0, [note('young')])
+    clock.set(startMs - 365 * dayMs)
+    await before.append(stream, 0, [note('of a clock that is behind')])
+    clock.set(startMs)
+    for (const text of ['young as well', 'and this']) await before.append(stream, 0, [note(text)])
+    clock.set(startMs - 80 * 60_000)
+    await before.sweep()
+    t.equal((await before.bounds(stream, 0)).first, 0n, 'while the node runs')
+    await store.close()
+    const { log } = await openedLog(t, directory, options)
+    await log.bounds(stream, 0)
+    await log.sweep()
+    t.equal((await log.bounds(stream, 0)).first, 0n, 'nor at its start')
+    clock.set(startMs)
+    clock.pass(9 * dayMs)
+    await log.sweep()
+    clock.pass(2 * dayMs)
+    await log.sweep()
+    t.equal((await log.bounds(stream, 0)).first, 3n, 'they go when they are old')
   })
 
   await t.test('does not mislead who looks for a time', async t => {
