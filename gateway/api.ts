@@ -29,7 +29,7 @@ import type { Push } from './push.js'
 import { reachable } from './reachable.js'
 import { Rebuilds } from './rebuild.js'
 import { redeliver } from './redelivery.js'
-import { Rooms } from './rooms.js'
+import type { Rooms } from './rooms.js'
 import type { ServerTls } from './server-tls.js'
 import type { Stores } from './stores.js'
 import { topicSettings, topicsOf } from './topics.js'
@@ -41,6 +41,7 @@ export interface ApiParts {
   readonly stores: Stores
   readonly backups: Backups
   readonly push: Push
+  readonly rooms: Rooms
   readonly nodeTable: NodeTable
   readonly metrics: GatewayMetrics
   readonly health: HealthRegistry
@@ -79,13 +80,13 @@ type Shared = Omit<HttpDeps, 'side' | 'proxied'> & { readonly proxied: Omit<Prox
 
 /** What both ports share: there is one of each part. */
 function depsOf ({
-  config, logger, stores, backups, push, nodeTable, metrics, health, tls, apiKeys, apps, version, madeUp, readiness,
+  config, logger, stores, backups, push, rooms, nodeTable, metrics, health, tls, apiKeys, apps, version, madeUp,
+  readiness,
 }: ApiParts): Shared {
   const { log, tables, links } = stores
   const partitions = log.partitions(ledger)
   const bans = new BanRequests({ log, links, nodeId: config.nodeId })
   const memberships = new MembershipRequests({ log, links, nodeId: config.nodeId })
-  const rooms = new Rooms({ log, links, known: push.known, nodeId: config.nodeId })
   const rebuilds = new Rebuilds(stores, (what, err, fields) => { logger.error({ err, ...fields }, what) })
   return {
     logger,

@@ -1,5 +1,5 @@
 import { GatewayError } from '../schemas/errors.js'
-import type { DownlinkCommand } from '../schemas/records.js'
+import type { DownlinkCommand, DownlinkRecord } from '../schemas/records.js'
 import {
   idWanted, isId, isTextWithin, platformBytesMax, serviceBytesMax, textWanted,
 } from '../schemas/text.js'
@@ -15,9 +15,11 @@ export const ttlMsDefault = 7 * dayMs
 export const filterItemsMax = 100
 
 /** Why a command can never be sent: `bad-request` or `payload-too-large`; undefined where it can. */
-export function refusalOf (command: DownlinkCommand, frameBytesMax: number): GatewayError | undefined {
-  const wrong = wrongOf(command)
-  return wrong === undefined ? sizeRefusalOf(command, frameBytesMax) : new GatewayError('bad-request', wrong)
+export function refusalOf (command: DownlinkRecord, frameBytesMax: number): GatewayError | undefined {
+  const isPost = command.roomId !== ''
+  const wrong = isPost ? wrongOfPost(command) : wrongOf(command)
+  if (wrong !== undefined) return new GatewayError('bad-request', wrong)
+  return isPost ? postRefusalOf(command, frameBytesMax) : sizeRefusalOf(command, frameBytesMax)
 }
 
 /** The same of a command whose fields were checked by a schema made of the same rules: of its size alone. */
@@ -55,6 +57,18 @@ function wrongOf (command: DownlinkCommand): string | undefined {
   if (!platforms.every(isPlatform)) return `platforms: ${textWanted(platformBytesMax)}, and none that is empty`
   if (!devices.every(isId)) return `devices: ${idWanted}`
   if (!exceptDevices.every(isId)) return `exceptDevices: ${idWanted}`
+  return undefined
+}
+
+/** Of a command that names a room: all that chooses users or their sessions contradicts it. */
+function wrongOfPost (command: DownlinkRecord): string | undefined {
+  const { messageId, userIds, service, roomId, platforms, devices, exceptDevices } = command
+  for (const [name, items] of Object.entries({ userIds, platforms, devices, exceptDevices })) {
+    if (items.length > 0) return `${name}: want none beside roomId`
+  }
+  if (!isId(roomId)) return `roomId: ${idWanted}`
+  if (!isId(messageId)) return `messageId: ${idWanted}`
+  if (!isTextWithin(service, serviceBytesMax)) return `service: ${textWanted(serviceBytesMax)}`
   return undefined
 }
 

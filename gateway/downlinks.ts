@@ -2,10 +2,11 @@ import type { EventLog, Following } from '../ledger/log.js'
 import type { Health } from '../schemas/conditions.js'
 import { isAppName, userIdOf, userKey } from '../schemas/apps.js'
 import { GatewayError } from '../schemas/errors.js'
-import type { DownlinkCommand } from '../schemas/records.js'
+import type { DownlinkCommand, DownlinkRecord } from '../schemas/records.js'
 import { downlinks, downlinksRejected } from '../schemas/streams.js'
 import { refusalOf } from './downlink-command.js'
 import type { PushAnswer, PushedUser } from './push.js'
+import type { PostCommand } from './rooms.js'
 
 /** Who follows the `downlinks` stream. */
 export const downlinksGroup = 'push'
@@ -21,6 +22,12 @@ const evidenceBytesMax = 8 << 10
 export interface DownlinksDeps {
   readonly log: EventLog
   push (command: DownlinkCommand): Promise<PushAnswer>
+  /**
+   * Resolves once it is durable; those of one room go in the order of the calls.
+   *
+   * @throws GatewayError `room-closed` and `payload-too-large`, which it will always be; others, which may pass
+   */
+  post (command: PostCommand): Promise<void>
   /** Whether there is such an app; the default one has no name. */
   hasApp (app: string): boolean
   readonly frameBytesMax: number
@@ -57,9 +64,11 @@ export async function followDownlinks (deps: DownlinksDeps): Promise<Following> 
 }
 
 /** A command without an id has its place for one, so that a repeat of it is known as such. */
-function named (command: DownlinkCommand, position: string): DownlinkCommand {
+function named (command: DownlinkRecord, position: string): DownlinkRecord {
   return command.messageId === '' ? { ...command, messageId: `downlinks/${position}` } : command
 }
+
+function isForGood ({ code }: GatewayError): boolean { return code === 'room-closed' || code === 'payload-too-large' }
 
 /** The commands of one partition that are not in the ledger yet. */
 class CommandsUnderWay {
@@ -72,7 +81,7 @@ class CommandsUnderWay {
 
   constructor (readonly deps: DownlinksDeps, readonly commit: (next: bigint) => void) {}
 
-  take (position: string, offset: bigint, commands: readonly DownlinkCommand[]): Promise<void> | void {
+  take (position: string, offset: bigint, commands: readonly DownlinkRecord[]): Promise<void> | void {
     const bytes = commands.reduce((sum, command) => sum + downlinks.bytesOf(command), 0)
     const place = { offset, bytes, done: false }
     this.#offsets.push(place)
@@ -106,15 +115,14 @@ class CommandsUnderWay {
   }
 
   /** Never rejects. Until it succeeds nothing behind it is committed. */
-  async #send (command: DownlinkCommand, position: string): Promise<void> {
+  async #send (command: DownlinkRecord, position: string): Promise<void> {
     const { deps } = this
     let left = command
     for (let waitMs = retryMsMin; !this.#ended; waitMs = Math.min(2 * waitMs, retryMsMax)) {
       try {
-        const refusal = refusalOf(left, deps.frameBytesMax) ?? this.#refusalOfApp(left)
-        if (refusal) await this.#reject(left, refusal)
-        else left = { ...left, userIds: await this.#notStored(left) }
-        if (refusal || left.userIds.length === 0) break
+        const rest = await this.#sent(left)
+        if (!rest) break
+        left = rest
         deps.health.begin('downlinks', 'the ledger did not take the request of each user', position)
       } catch (err) {
         deps.health.begin('downlinks', (err as Error).message, position)
@@ -124,7 +132,30 @@ class CommandsUnderWay {
     deps.health.end('downlinks', position)
   }
 
-  #refusalOfApp ({ app }: DownlinkCommand): GatewayError | undefined {
+  /** @returns what of the command is not stored yet; undefined where all of it is, or is set aside */
+  async #sent (command: DownlinkRecord): Promise<DownlinkRecord | undefined> {
+    const refusal = refusalOf(command, this.deps.frameBytesMax) ?? this.#refusalOfApp(command)
+    if (refusal) await this.#reject(command, refusal)
+    else if (command.roomId !== '') await this.#post(command)
+    else {
+      const userIds = await this.#notStored(command)
+      if (userIds.length > 0) return { ...command, userIds }
+    }
+    return undefined
+  }
+
+  /** A room that is closed stays so, and a post that is too large never gets smaller: both are set aside. */
+  async #post (command: DownlinkRecord): Promise<void> {
+    const { app, roomId, messageId, service, payload, delivery } = command
+    try {
+      await this.deps.post({ roomId: userKey(app, roomId), messageId, service, payload, delivery, by: '' })
+    } catch (err) {
+      if (!(err instanceof GatewayError && isForGood(err))) throw err
+      await this.#reject(command, err)
+    }
+  }
+
+  #refusalOfApp ({ app }: DownlinkRecord): GatewayError | undefined {
     return this.deps.hasApp(app) ? undefined : new GatewayError('bad-request', 'app: want one of LEDGERLINE_APPS')
   }
 
@@ -134,7 +165,7 @@ class CommandsUnderWay {
    *
    * @returns users whose request could not be stored yet
    */
-  async #notStored (command: DownlinkCommand): Promise<string[]> {
+  async #notStored (command: DownlinkRecord): Promise<string[]> {
     const users = await this.#pushed(command)
     const tooLarge = users.filter(({ code }) => code === 'payload-too-large').map(({ userId }) => userId)
     if (tooLarge.length > 0) {
@@ -145,7 +176,7 @@ class CommandsUnderWay {
       .map(({ userId }) => userId)
   }
 
-  async #pushed (command: DownlinkCommand): Promise<readonly PushedUser[]> {
+  async #pushed (command: DownlinkRecord): Promise<readonly PushedUser[]> {
     try {
       return (await this.deps.push(command)).users
     } catch (err) {
@@ -154,7 +185,7 @@ class CommandsUnderWay {
     }
   }
 
-  async #reject (command: DownlinkCommand, { code, message }: GatewayError): Promise<void> {
+  async #reject (command: DownlinkRecord, { code, message }: GatewayError): Promise<void> {
     const { log } = this.deps
     const { app, userIds: [first = ''] } = command
     const record = {

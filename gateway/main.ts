@@ -24,6 +24,7 @@ import { endConnections } from './orphans.js'
 import { acceptBacklog, checkPorts } from './ports.js'
 import { Push } from './push.js'
 import { isWildcard } from './reachable.js'
+import { Rooms } from './rooms.js'
 import { EdgeRole } from './roles/edge.js'
 import { type Projections, startProjectionsRole } from './roles/projections.js'
 import { startUsersRole, type UsersRole } from './roles/users.js'
@@ -143,6 +144,8 @@ async function start (
     log, tables, links, nodeId: identity.nodeId, outboxBytesMax: app => apps.outboxBytesMax(app, config.outboxBytesMax),
   })
 
+  const rooms = new Rooms({ log, links, known: push.known, nodeId: identity.nodeId })
+
   observe(metrics, health, stores, edge, users, projections, load)
   if (apps.areMany) {
     const none = new Map<string, number>()
@@ -160,6 +163,7 @@ async function start (
     stores,
     backups,
     push,
+    rooms,
     nodeTable,
     metrics,
     health,
@@ -225,7 +229,7 @@ async function start (
     health,
   })
   closers.push(() => reporter.stop().catch(err => { failed('the end of this node could not be recorded', err, {}) }))
-  if (stores.shared) await joinCluster(config, stores, identity, push, apps, health, closers)
+  if (stores.shared) await joinCluster(config, stores, identity, push, rooms, apps, health, closers)
   await nodeTable.rows()
   closers.push(() => takeLeave(config, drains, nodeTable, failed))
   return { http, tcp, api, nodeId: identity.nodeId }
@@ -239,8 +243,8 @@ async function openStores (config: Config, logger: Logger, health: HealthRegistr
 
 /** What only a node among others does. */
 async function joinCluster (
-  config: Config, { log, tables }: Stores, identity: NodeIdentity, push: Push, apps: Apps, health: Health,
-  closers: Array<() => unknown>
+  config: Config, { log, tables }: Stores, identity: NodeIdentity, push: Push, rooms: Rooms, apps: Apps,
+  health: Health, closers: Array<() => unknown>
 ): Promise<void> {
   if (config.roles.includes('projections')) {
     const lifecycle = await Lifecycle.start({ log, tables, identity, leaseMs: config.leaseMs, health })
@@ -250,6 +254,7 @@ async function joinCluster (
     const following = await followDownlinks({
       log,
       push: command => push.push(command),
+      post: command => rooms.postInOrder(command),
       hasApp: app => apps.has(app),
       frameBytesMax: config.frameBytesMax,
       health,

@@ -78,6 +78,8 @@ export class Rooms {
   readonly #partitions: number
   readonly #infos: Questions<RoomKnown>
   readonly #members: Questions<MembersKnown>
+  /** By room: whether it is closed, asked by the first of the posts that wait for the answer (`postInOrder`). */
+  readonly #closedAsked = new Map<string, Promise<boolean>>()
 
   constructor (deps: RoomsDeps) {
     this.#deps = deps
@@ -95,7 +97,7 @@ export class Rooms {
    * @throws GatewayError `room-closed`; `ledger-unavailable`; `payload-too-large`
    */
   async post (command: PostCommand, tellsRepeats: boolean): Promise<PostAnswer> {
-    const { roomId, messageId, service, payload, delivery, by } = command
+    const { roomId, messageId, delivery } = command
     const partition = partitionOf(roomId, this.#partitions)
     const { next: asOf } = await this.#deps.log.bounds(rooms, partition)
     // Where nobody says so in time it goes on its way all the same: the room itself drops what is not for it.
@@ -106,13 +108,50 @@ export class Rooms {
     if (known !== 'first') return { messageId, status: known }
     if (info?.closed) throw new GatewayError('room-closed')
     if (delivery === 'signal') {
-      this.#deps.links.toRoom({ type: 'signalRoom', roomId, partition, service, payload })
+      this.#signal(command, partition)
       return { messageId, status: info?.nodes.length === 0 ? 'offline' : 'sent' }
     }
+    return { messageId, status: 'queued', position: await this.#request(command, partition) }
+  }
+
+  /**
+   * As `post`, for who does not wait between two of them: those of one room go in the order of the calls. A question
+   * that is under way is theirs together, and nobody is told of repeats, which the room drops.
+   *
+   * @throws GatewayError `room-closed`; `ledger-unavailable`; `payload-too-large`
+   */
+  async postInOrder (command: PostCommand): Promise<void> {
+    const { roomId, delivery } = command
+    const partition = partitionOf(roomId, this.#partitions)
+    let asked = this.#closedAsked.get(roomId)
+    if (!asked) {
+      asked = this.#isClosed(roomId)
+      this.#closedAsked.set(roomId, asked)
+      asked.then(() => { this.#closedAsked.delete(roomId) })
+    }
+    if (await asked) throw new GatewayError('room-closed')
+    if (delivery === 'signal') this.#signal(command, partition)
+    else await this.#request(command, partition)
+  }
+
+  /** As far as anybody says: the room itself drops what is posted after its end. */
+  async #isClosed (roomId: string): Promise<boolean> {
+    try {
+      return (await this.#known(roomId)).closed
+    } catch {
+      return false
+    }
+  }
+
+  #signal ({ roomId, service, payload }: PostCommand, partition: number): void {
+    this.#deps.links.toRoom({ type: 'signalRoom', roomId, partition, service, payload })
+  }
+
+  #request ({ roomId, messageId, service, payload, by }: PostCommand, partition: number): Promise<string> {
     const fact: RoomFact = {
       type: 'PostRequested', messageId, from: '', service, payload, ledgerPartition: -1, ledgerOffset: -1, ledgerIndex: -1, by,
     }
-    return { messageId, status: 'queued', position: await this.#append(roomId, partition, fact) }
+    return this.#append(roomId, partition, fact)
   }
 
   /**

@@ -3,7 +3,7 @@ import type { AvroReader } from './avro-reader.js'
 import type { AvroWriter } from './avro-writer.js'
 import { transports } from './fact-codec.js'
 import type {
-  ConnectionEnded, ConnectionMoved, DownlinkCommand, DownlinkRejected, NodeEntry, NodeFact,
+  ConnectionEnded, ConnectionMoved, DownlinkRecord, DownlinkRejected, NodeEntry, NodeFact,
   UplinkAccepted,
 } from './records.js'
 
@@ -219,9 +219,9 @@ function readConnectionMoved (r: AvroReader): ConnectionMoved {
   }
 }
 
-const deliveries: readonly DownlinkCommand['delivery'][] = ['durable', 'signal']
+const deliveries: readonly DownlinkRecord['delivery'][] = ['durable', 'signal']
 
-export function writeDownlinkCommand (to: AvroWriter, record: DownlinkCommand): void {
+export function writeDownlinkRecord (to: AvroWriter, record: DownlinkRecord): void {
   to.string(record.messageId)
   to.items(record.userIds, writeString)
   to.string(record.service)
@@ -232,9 +232,10 @@ export function writeDownlinkCommand (to: AvroWriter, record: DownlinkCommand): 
   to.items(record.exceptDevices, writeString)
   to.items(record.devices, writeString)
   to.string(record.app)
+  to.string(record.roomId)
 }
 
-export function readDownlinkCommand (r: AvroReader): DownlinkCommand {
+export function readDownlinkRecord (r: AvroReader): DownlinkRecord {
   return {
     messageId: r.string(),
     userIds: r.items(readString),
@@ -246,6 +247,7 @@ export function readDownlinkCommand (r: AvroReader): DownlinkCommand {
     exceptDevices: r.items(readString),
     devices: r.items(readString),
     app: r.sharedString(),
+    roomId: r.sharedString(),
   }
 }
 

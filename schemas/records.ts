@@ -153,7 +153,7 @@ export interface ConnectionMoved {
   readonly downlinksLost: number
 }
 
-/** Stream `downlinks`, keyed by the first user id: a request to send, from a business service. */
+/** A request to send to users, from a business service. */
 export interface DownlinkCommand {
   readonly messageId: string
   /** Within the app. */
@@ -168,6 +168,15 @@ export interface DownlinkCommand {
   readonly devices: readonly string[]
   /** Empty for the default one. */
   readonly app: string
+}
+
+/**
+ * Stream `downlinks`, keyed by the first user id, or by the room: a request to send to users, or to post in a room.
+ * One that names a room names no users, and none of their platforms or devices.
+ */
+export interface DownlinkRecord extends DownlinkCommand {
+  /** Within the app; empty for a request to users. */
+  readonly roomId: string
 }
 
 /** Stream `downlinks.rejected`, keyed by `userId`: a record of `downlinks` that will never be sent. */

@@ -7,12 +7,12 @@ import type { Entry } from './facts.js'
 import { foreignBlocks } from './foreign-blocks.js'
 import { walkOver } from './guard.js'
 import {
-  nodeFactTypes, readConnectionEnded, readDownlinkCommand, readDownlinkRejected, readNodeEntry,
-  readUplinkAccepted, withUserKey, writeConnectionEnded, writeDownlinkCommand, writeDownlinkRejected,
+  nodeFactTypes, readConnectionEnded, readDownlinkRecord, readDownlinkRejected, readNodeEntry,
+  readUplinkAccepted, withUserKey, writeConnectionEnded, writeDownlinkRecord, writeDownlinkRejected,
   writeNodeEntry, writeUplinkAccepted,
 } from './record-codec.js'
 import type {
-  ConnectionEnded, DownlinkCommand, DownlinkRejected, NodeEntry, Posted, UplinkAccepted,
+  ConnectionEnded, DownlinkRecord, DownlinkRejected, NodeEntry, Posted, UplinkAccepted,
 } from './records.js'
 import { readPosted, readRoomEntry, readRoomId, roomFactTypes, withRoomKey, writePosted, writeRoomEntry } from './room-codec.js'
 import type { RoomEntry } from './room-facts.js'
@@ -103,12 +103,12 @@ export const nodes = stream<NodeEntry>('nodes', {
   read: readNodeEntry,
   facts: nodeFactTypes,
 })
-export const downlinks = stream<DownlinkCommand>('downlinks', {
+export const downlinks = stream<DownlinkRecord>('downlinks', {
   blocks: false,
-  key: ({ userIds }) => userIds[0] ?? '',
+  key: ({ userIds, roomId }) => userIds[0] ?? roomId,
   messageId: ({ messageId }) => messageId,
-  write: writeDownlinkCommand,
-  read: readDownlinkCommand,
+  write: writeDownlinkRecord,
+  read: readDownlinkRecord,
 })
 export const downlinksRejected = stream<DownlinkRejected>('downlinks.rejected', {
   blocks: false,

@@ -1,13 +1,18 @@
 import t from 'tap'
 import { createClient } from '../../client/node.js'
 import type { Client } from '../../client/node.js'
+import { openKafkaLog } from '../../ledger/kafka/log.js'
+import type { DownlinkRecord } from '../../schemas/records.js'
+import { downlinks, downlinksRejected } from '../../schemas/streams.js'
 import { type TestNode, until } from '../gateway/node.js'
 import { kafkaMissing } from './kafka.js'
 import { startCluster } from './nodes.js'
 import { redisMissing } from './redis.js'
 
+const topicPrefix = `rooms-${process.pid}`
+
 t.test('A room of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 300_000 }, async t => {
-  const cluster = await startCluster(t, `rooms-${process.pid}`)
+  const cluster = await startCluster(t, topicPrefix)
   const [owner, other] = [
     await cluster.start('n1', 'edge,users,push,projections,ip-config'), await cluster.start('n2', 'edge'),
   ]
@@ -29,4 +34,49 @@ t.test('A room of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false,
   await until('all have come to both nodes', () => ann.heard.length >= 40 && bob.heard.length >= 40)
   t.strictSame(ann.heard, bob.heard, 'in one order')
   t.strictSame(ann.heard.map(each => Number(each.split(' ')[0])), Array.from({ length: 40 }, (_, i) => i + 1))
+
+  await t.test('takes what business writes to the topic downlinks, in its order and each id once', async t => {
+    const log = await openKafkaLog({
+      brokers: [...cluster.kafka.brokers],
+      topicPrefix,
+      clientId: 'test',
+      streams: [downlinks, downlinksRejected].map(stream => ({ stream, partitions: 4 })),
+      failed: (what, err) => { t.comment(what, err.message) },
+    })
+    t.teardown(() => log.close())
+    const commands = Array.from({ length: 20 }, (_, i) => commandTo('chat:7', `m${i}`))
+    await log.append(downlinks, 1, commands)
+    await log.append(downlinks, 1, [commands[3]!, { ...commandTo('chat:7', 'both'), userIds: ['ann'] }, commandTo('chat:7', 'last')])
+    await until('the last one has come to both nodes', () => bob.heard.length >= 61 && ann.heard.length >= 61)
+    t.strictSame(ann.heard.slice(40), [...commands.map((_, i) => `${41 + i} : m${i}`), '61 : last'])
+    t.strictSame(bob.heard, ann.heard)
+
+    await owner.request('DELETE', '/v1/rooms/chat:7')
+    await log.append(downlinks, 1, [commandTo('chat:7', 'late')])
+    const rejected: string[] = []
+    await until('both are set aside', async () => {
+      rejected.length = 0
+      for await (const { items } of log.read(downlinksRejected, 0, { from: 0n })) {
+        rejected.push(...items.map(({ command, code }) => `${downlinks.decodeRecord(command, 0).messageId} ${code}`))
+      }
+      return rejected.length >= 2
+    })
+    t.strictSame(rejected, ['both bad-request', 'late room-closed'])
+  })
 })
+
+function commandTo (roomId: string, messageId: string): DownlinkRecord {
+  return {
+    messageId,
+    userIds: [],
+    service: 'news',
+    payload: Buffer.from(messageId),
+    ttlMs: 0,
+    delivery: 'durable',
+    platforms: [],
+    exceptDevices: [],
+    devices: [],
+    app: '',
+    roomId,
+  }
+}

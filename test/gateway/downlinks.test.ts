@@ -1,11 +1,12 @@
 import t, { type Test } from 'tap'
-import { followDownlinks } from '../../gateway/downlinks.js'
+import { type DownlinksDeps, followDownlinks } from '../../gateway/downlinks.js'
+import type { PostCommand } from '../../gateway/rooms.js'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
 import type { EventLog } from '../../ledger/log.js'
 import type { Health } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
-import type { DownlinkCommand } from '../../schemas/records.js'
+import type { DownlinkCommand, DownlinkRecord } from '../../schemas/records.js'
 import { downlinks, downlinksRejected } from '../../schemas/streams.js'
 import { until } from '../faults/node-process.js'
 
@@ -192,7 +193,70 @@ t.test('Commands of the stream downlinks', async t => {
   })
 })
 
-function command (messageId: string, fields: Partial<DownlinkCommand> = {}): DownlinkCommand {
+t.test('Commands of the stream downlinks that name a room', async t => {
+  const inRoom = (messageId: string, fields: Partial<DownlinkRecord> = {}) =>
+    command(messageId, { userIds: [], roomId: 'chat:7', ttlMs: 0, ...fields })
+  const nothingPushed = (t: Test) => async ({ messageId: id }: DownlinkCommand) => t.fail(`${id} was pushed`) as never
+
+  t.test('are posted there, in the room of their app, and again until each is stored', async t => {
+    const { log } = await given(t)
+    const posted: PostCommand[] = []
+    let failures = 2
+    const following = await follow(t, log, nothingPushed(t), async post => {
+      if (post.messageId === 'm2' && failures-- > 0) throw new GatewayError('ledger-unavailable')
+      posted.push(post)
+    })
+    await log.append(downlinks, 0, [
+      inRoom('m1', { service: 'news' }), inRoom('m2', { app: 'shop', delivery: 'signal' }), inRoom(''),
+    ])
+    await until(() => posted.length === 3)
+    await until(() => following.lasting.size === 0)
+    const common = { service: '', payload: Buffer.from('hello'), by: '' }
+    t.strictSame(posted.map(post => ({ ...post, payload: Buffer.from(post.payload) })), [
+      { ...common, roomId: 'chat:7', messageId: 'm1', service: 'news', delivery: 'durable' },
+      { ...common, roomId: 'chat:7', messageId: 'downlinks/0@0', delivery: 'durable' },
+      { ...common, roomId: 'shop\u001fchat:7', messageId: 'm2', delivery: 'signal' },
+    ])
+  })
+
+  for (const code of ['room-closed', 'payload-too-large'] as const) {
+    t.test(`are set aside where it is ${code}, and do not keep those behind them`, async t => {
+      const { log } = await given(t)
+      const posted: string[] = []
+      const following = await follow(t, log, nothingPushed(t), async ({ messageId }) => {
+        posted.push(messageId)
+        if (messageId === 'm1') throw new GatewayError(code)
+      })
+      await log.append(downlinks, 0, [inRoom('m1'), inRoom('m2')])
+      const [record] = await rejected(log, 1)
+      t.match(record, { code, userId: '' })
+      t.match(downlinks.decodeRecord(record!.command, 0), { messageId: 'm1', roomId: 'chat:7' })
+      await until(() => following.lasting.size === 0)
+      t.strictSame(posted, ['m1', 'm2'])
+    })
+  }
+
+  const wrong: Record<string, [code: string, fields: Partial<DownlinkRecord>]> = {
+    'users as well': ['bad-request', { userIds: ['ann'] }],
+    platforms: ['bad-request', { platforms: ['ios'] }],
+    devices: ['bad-request', { devices: ['phone'] }],
+    'devices that are left out': ['bad-request', { exceptDevices: ['phone'] }],
+    'a room id with a control character': ['bad-request', { roomId: 'shop\u001fchat:7' }],
+    'a long service': ['bad-request', { service: 's'.repeat(257) }],
+    'an app that is none': ['bad-request', { app: 'no app' }],
+    'a payload that no frame could carry': ['payload-too-large', { payload: Buffer.alloc(1_000) }],
+  }
+  for (const [what, [code, fields]] of Object.entries(wrong)) {
+    t.test(`with ${what} are rejected`, async t => {
+      const { log } = await given(t)
+      await follow(t, log, nothingPushed(t), async ({ messageId }) => { t.fail(`${messageId} was posted`) })
+      await log.append(downlinks, 0, [inRoom('m1', fields)])
+      t.match(await rejected(log, 1), [{ code }])
+    })
+  }
+})
+
+function command (messageId: string, fields: Partial<DownlinkRecord> = {}): DownlinkRecord {
   return {
     messageId,
     userIds: ['ann'],
@@ -204,6 +268,7 @@ function command (messageId: string, fields: Partial<DownlinkCommand> = {}): Dow
     exceptDevices: [],
     devices: [],
     app: '',
+    roomId: '',
     ...fields,
   }
 }
@@ -226,13 +291,17 @@ async function given (t: Test) {
   }
 }
 
-async function follow (t: Test, log: EventLog, push: Parameters<typeof followDownlinks>[0]['push']) {
+const noPost: DownlinksDeps['post'] = async ({ messageId }) => { throw new Error(`${messageId} names no room`) }
+
+async function follow (t: Test, log: EventLog, push: DownlinksDeps['push'], post = noPost) {
   const lasting = new Set<string>()
   const health: Health = {
     begin: (name, _reason, what) => { lasting.add(`${name} ${what}`) },
     end: (name, what) => { lasting.delete(`${name} ${what}`) },
   }
-  const following = await followDownlinks({ log, push, hasApp: app => app === '' || app === 'shop', frameBytesMax: 512, health })
+  const following = await followDownlinks({
+    log, push, post, hasApp: app => app === '' || app === 'shop', frameBytesMax: 512, health,
+  })
   return Object.assign(following, { lasting })
 }
 

@@ -35,6 +35,7 @@ t.test('A command of the stream downlinks', { skip: kafkaMissing() ?? false }, a
     frameBytesMax: 1 << 16,
     hasApp: app => app === '',
     health: nobodyWatches,
+    post: async ({ messageId }) => { throw new Error(`${messageId} names no room`) },
     push: command => {
       pushes++
       return push.push(command)
@@ -57,6 +58,7 @@ t.test('A command of the stream downlinks', { skip: kafkaMissing() ?? false }, a
         devices: [],
         userIds,
         app: '',
+        roomId: '',
       }])
       const requested: string[] = []
       await until(async () => {

@@ -246,7 +246,7 @@ t.test('The public streams', { skip: missing }, async t => {
         topic: 'registered.downlinks',
         messages: [
           { key: 'ann', value: Buffer.concat([head, command('by-id')]) },
-          { key: 'ann', value: Buffer.concat([Buffer.from('c30121adf94cd0cf1efc', 'hex'), command('by-header')]) },
+          { key: 'ann', value: Buffer.concat([Buffer.from('c3013c8f2066a3d79194', 'hex'), command('by-header')]) },
         ],
       })
       await until(() => ann.seen.length === 2)

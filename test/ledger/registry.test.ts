@@ -9,14 +9,14 @@ import { openKafkaLog } from '../../ledger/kafka/log.js'
 import { ConfluentFormat, RegistryLog } from '../../ledger/kafka/registry.js'
 import { rejectedStream } from '../../ledger/rejected.js'
 import type { Health } from '../../schemas/conditions.js'
-import type { DownlinkCommand, DownlinkRejected } from '../../schemas/records.js'
+import type { DownlinkRecord, DownlinkRejected } from '../../schemas/records.js'
 import { SchemaRegistry } from '../../schemas/registry.js'
 import { downlinks, downlinksRejected, uplinks } from '../../schemas/streams.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
 import { registryMissing, startRegistry } from '../cluster/registry.js'
 import { until } from '../faults/node-process.js'
 
-const command: DownlinkCommand = {
+const command: DownlinkRecord = {
   messageId: 'm1',
   userIds: ['ann'],
   service: 'orders',
@@ -27,6 +27,7 @@ const command: DownlinkCommand = {
   exceptDevices: [],
   devices: [],
   app: '',
+  roomId: '',
 }
 
 /** What a business service has that was written for another version: it names no platforms, and has more to say. */
@@ -227,7 +228,7 @@ t.test('A stream whose writers register their own schemas', { skip: kafkaMissing
   t.teardown(() => producer.disconnect())
   const send = (...values: Buffer[]) => producer.send({ topic: 'test.downlinks', messages: values.map(value => ({ value })) })
 
-  const received: DownlinkCommand[] = []
+  const received: DownlinkRecord[] = []
   const following = await log.follow(downlinks, 'push', {
     assigned: async (_, committed) => committed,
     received: ({ items }) => { received.push(...items) },

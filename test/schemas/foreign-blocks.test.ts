@@ -45,7 +45,7 @@ t.test('a block of an older writer', async t => {
       messageId: 'm1', userIds: ['u1', 'u2'], payload: Buffer.from('x'), ttlMs: 1, delivery: 'durable', platforms: ['ios'],
     }
     t.strictSame(downlinks.decodeBlock(foreignBlock(older, [command, command])),
-      Array(2).fill({ ...command, service: '', exceptDevices: [], devices: [], app: '' }))
+      Array(2).fill({ ...command, service: '', exceptDevices: [], devices: [], app: '', roomId: '' }))
   })
   t.test('gets them within a fact too', async t => {
     const older = changed(ledger.schema, schema => { schema.fields[2].type[2].fields.splice(2, 1) })
@@ -121,7 +121,7 @@ t.test('what was written before requests could name devices', async t => {
       platforms: [],
       exceptDevices: ['pad'],
     }
-    t.strictSame(downlinks.decodeBlock(foreignBlock(oldForm('downlinks-1'), [command])), [{ ...command, devices: [], app: '' }])
+    t.strictSame(downlinks.decodeBlock(foreignBlock(oldForm('downlinks-1'), [command])), [{ ...command, devices: [], app: '', roomId: '' }])
   })
   t.test('is a downlink for all devices in a saved state', async t => {
     const kept = {
@@ -254,6 +254,23 @@ t.test('a report that was written before nodes told what they do says nothing of
   ])
 })
 
+t.test('a command that was written before it could name a room is one to users', async t => {
+  const command = {
+    messageId: 'm1',
+    userIds: ['u1'],
+    service: '',
+    payload: Buffer.from('x'),
+    ttlMs: 1,
+    delivery: 'durable',
+    platforms: [],
+    exceptDevices: [],
+    devices: ['phone'],
+    app: 'shop',
+  }
+  t.strictSame(streams.downlinks.decodeBlock(foreignBlock(loadSchema('history/downlinks-3'), [command])),
+    [{ ...command, roomId: '' }])
+})
+
 t.test('what was written before there were apps is of the default one', async t => {
   const uplink = {
     userId: 'u1',
@@ -312,7 +329,8 @@ t.test('what was written before there were apps is of the default one', async t 
     exceptDevices: [],
     devices: ['d'],
   }
-  t.strictSame(downlinks.decodeBlock(foreignBlock(loadSchema('history/downlinks-2'), [command])), [{ ...command, app: '' }])
+  t.strictSame(downlinks.decodeBlock(foreignBlock(loadSchema('history/downlinks-2'), [command])),
+    [{ ...command, app: '', roomId: '' }])
 })
 
 t.test('a user of an app stays one where another schema than ours has him', async t => {
@@ -339,7 +357,7 @@ t.test('the parts of saved states are those that are pinned here, or their old f
 t.test('the schema of each stream is the one that is pinned here, or its old form is in schemas/history', async t => {
   const pinned = {
     connections: '716892800a589313',
-    downlinks: 'bb544574565e11b3',
+    downlinks: '573353dc41b02dfd',
     'downlinks.rejected': '7f95cbb51a77fce7',
     ledger: '88b212959e0769d1',
     nodes: '8b0cb46dd6d22523',

@@ -39,6 +39,19 @@ const samples: [RecordStream<any>, any[]][] = [
     exceptDevices: ['tablet'],
     devices: ['phone', 'tablet'],
     app: 'shop',
+    roomId: '',
+  }, {
+    messageId: 'm2',
+    userIds: [],
+    service: '',
+    payload: Buffer.from('hi'),
+    ttlMs: 0,
+    delivery: 'durable',
+    platforms: [],
+    exceptDevices: [],
+    devices: [],
+    app: '',
+    roomId: 'chat:7',
   }]],
   [downlinksRejected, [{
     userId: 'user-1', command: Buffer.of(1, 2), code: 'bad-record', reason: 'ends early', rejectedAtMs: 1700000000000,
@@ -263,4 +276,5 @@ t.test('key is the user, the room or the node', async t => {
   const keys = new Map<RecordStream<any>, string>([[nodes, 'n1'], [rooms, 'chat:7'], [posts, 'chat:7']])
   for (const [stream, [item]] of samples) t.equal(stream.key(item), keys.get(stream) ?? 'user-1', stream.name)
   t.equal(downlinks.key({ ...samples[3]![1][0], userIds: [] }), '')
+  t.equal(downlinks.key(samples[3]![1][1]), 'chat:7')
 })

@@ -162,6 +162,7 @@ async function reject (log: EventLog, count: number): Promise<Planted[]> {
     log,
     frameBytesMax,
     push: () => { throw new Error('nothing here can be sent') },
+    post: () => { throw new Error('nothing here names a room') },
     hasApp: app => app === '',
     health: { begin (name, reason) { throw new Error(`${name}: ${reason}`) }, end () {} },
   })
@@ -181,6 +182,7 @@ async function reject (log: EventLog, count: number): Promise<Planted[]> {
       exceptDevices: [],
       devices: [],
       app: '',
+      roomId: '',
     }])
     const fault = isLarge ? 'its command has too large a payload' : 'its command has no time to live'
     planted.push({
