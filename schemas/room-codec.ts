@@ -11,7 +11,7 @@ import type { NodeLeft, RoomEntry, RoomFact } from './room-facts.js'
 
 /** Branches of the union `fact`, in the order of the schema. New ones go to the end. */
 export const roomFactTypes = [
-  'PostRequested', 'NodeJoined', 'NodeLeft', 'RoomClosed',
+  'PostRequested', 'NodeJoined', 'NodeLeft', 'RoomClosed', 'PostsDelivered',
 ] as const satisfies readonly RoomFact['type'][]
 
 export function writeRoomEntry (to: AvroWriter, { roomId, atMs, fact }: RoomEntry): void {
@@ -41,6 +41,13 @@ export function writeRoomEntry (to: AvroWriter, { roomId, atMs, fact }: RoomEntr
       to.string(fact.requestId)
       to.string(fact.reason)
       return to.string(fact.by)
+    case 'PostsDelivered':
+      to.string(fact.nodeId)
+      to.long(fact.nodeEpoch)
+      to.long(fact.interest)
+      to.long(fact.roomSeq)
+      to.int(fact.members)
+      return to.int(fact.behind)
   }
 }
 
@@ -82,6 +89,15 @@ function readRoomFact (r: AvroReader): RoomFact {
       requestId: r.string(),
       reason: r.string(),
       by: r.sharedString(),
+    }
+    case 'PostsDelivered': return {
+      type: 'PostsDelivered',
+      nodeId: r.sharedString(),
+      nodeEpoch: r.long(),
+      interest: r.long(),
+      roomSeq: r.long(),
+      members: r.int(),
+      behind: r.int(),
     }
   }
 }

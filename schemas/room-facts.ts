@@ -3,7 +3,7 @@
  *
  * Every fact is idempotent in the fold: a block may stand in the stream twice, the second time late.
  */
-export type RoomFact = PostRequested | NodeJoined | NodeLeft | RoomClosed
+export type RoomFact = PostRequested | NodeJoined | NodeLeft | RoomClosed | PostsDelivered
 
 /** A business service, or a user by an uplink, wants this said in the room; the entry's time is that of the post. */
 export interface PostRequested {
@@ -50,6 +50,22 @@ export interface RoomClosed {
   readonly reason: string
   /** Id of the API key that asked; empty for one of the environment. */
   readonly by: string
+}
+
+/**
+ * A node has given its members the posts up to `roomSeq`, but those that are behind: they read too slowly, and get the
+ * rest once they do. For evidence alone.
+ */
+export interface PostsDelivered {
+  readonly type: 'PostsDelivered'
+  readonly nodeId: string
+  readonly nodeEpoch: number
+  /** The node's newest one when it says so. */
+  readonly interest: number
+  readonly roomSeq: number
+  /** Open connections of the node that are in the room. */
+  readonly members: number
+  readonly behind: number
 }
 
 /** One record of the stream `rooms`: which room, when, what. */

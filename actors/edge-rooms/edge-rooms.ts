@@ -4,6 +4,7 @@ import type { Connection } from '../connection/connection.js'
 import type {
   AskMembers, MembersKnown, RoomMessage, RoomPosts, RoomQuestion, RoomSignal, RoomTail,
 } from '../room-links.js'
+import { RoomReports } from './reports.js'
 import { EdgeRoom } from './room.js'
 import type { TailBounds } from './tail.js'
 import { RoomWriter } from './writer.js'
@@ -17,7 +18,7 @@ export interface EdgeRoomsDeps {
   /** Of the stream `rooms`. */
   partitionOf (roomKey: string): number
   /** @throws GatewayError nothing was written */
-  append (partition: number, entries: readonly RoomEntry[]): Promise<unknown>
+  append (partition: number, entries: readonly RoomEntry[], options?: { readonly lazy: boolean }): Promise<unknown>
   ask (question: RoomQuestion): void
   answer (answer: MembersKnown): void
   /** Whether a message of the owner may be lost, so that it must be asked what there is. */
@@ -66,6 +67,7 @@ export class EdgeRooms {
   readonly #deps: EdgeRoomsDeps
   readonly #rooms = new Map<string, EdgeRoom>()
   readonly #writer: RoomWriter
+  readonly #reports: RoomReports
   readonly #asking = new Set<EdgeRoom>()
   /** Without members, the one that has been so for longest first. */
   readonly #lingering = new Set<EdgeRoom>()
@@ -79,7 +81,10 @@ export class EdgeRooms {
     this.#writer = new RoomWriter(deps.limits, deps.count, {
       left: (room, connection) => { this.#leftBy(room, connection) },
       missing: room => { this.#ask(room) },
+      passed: room => { this.#reports.passed(room, deps.ticks()) },
     })
+    const { nodeId, nodeEpoch, append } = deps
+    this.#reports = new RoomReports({ nodeId, nodeEpoch, append, has: room => this.#rooms.get(room.key) === room })
   }
 
   get rooms (): number { return this.#rooms.size }
@@ -135,7 +140,7 @@ export class EdgeRooms {
     for (const room of this.#rooms.values()) {
       const entries = byPartition.get(room.partition) ?? []
       byPartition.set(room.partition, entries)
-      entries.push(this.#entry(room.key, this.#leftFact(room.interest)))
+      entries.push(...this.#leaving(room))
     }
     this.#rooms.clear()
     await Promise.allSettled(Array.from(byPartition, ([partition, entries]) => this.#deps.append(partition, entries)))
@@ -158,6 +163,7 @@ export class EdgeRooms {
       if (this.#ms(now - leftAt) < unwantedMs) break
       this.#unwanted.delete(key)
     }
+    this.#reports.sweep(now)
     if (this.#deps.mayLose) this.#look()
   }
 
@@ -225,8 +231,9 @@ export class EdgeRooms {
     this.#lingering.delete(room)
     this.#asking.delete(room)
     this.#rooms.delete(room.key)
+    this.#deps.append(room.partition, this.#leaving(room)).catch(() => {})
     this.#writer.forget(room)
-    this.#append(room, this.#leftFact(room.interest))
+    this.#reports.forget(room)
   }
 
   /** Its leaving was lost, or came while the owner was another one. */
@@ -257,6 +264,11 @@ export class EdgeRooms {
     const members = wanted.sort((one, other) => one.connectionId < other.connectionId ? -1 : 1).slice(0, limit)
       .map(({ userId, deviceId, connectionId }) => ({ userId, deviceId, connectionId }))
     return { type: 'membersKnown', nodeId: askNodeId, askId, members, total: all?.size ?? 0 }
+  }
+
+  /** What its members were given, and that this node wants no more. */
+  #leaving (room: EdgeRoom): RoomEntry[] {
+    return [...this.#reports.take(room), this.#entry(room.key, this.#leftFact(room.interest))]
   }
 
   #append (room: EdgeRoom, fact: RoomFact): void {

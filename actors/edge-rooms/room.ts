@@ -53,6 +53,9 @@ export class EdgeRoom {
   askedAt = -1
   /** When the last member left, ticks; -1 while there are some. */
   emptyAt = -1
+  /** The last post of which the ledger was told that members were given it, and when that was, ticks; -1 for never. */
+  reportedSeq = 0
+  reportedAt = -1
   /** Joined anew so often in a row without an answer. */
   tries = 0
 
@@ -113,6 +116,7 @@ export class EdgeRoom {
     this.#afterSeq = 0
     this.interest = interest
     this.isOpen = false
+    this.reportedSeq = 0
   }
 
   /** @returns false where the owner knows of fewer posts than it had told before: the room began anew */
@@ -192,7 +196,7 @@ export class EdgeRoom {
   /** No member has been sent any post of the numbers that begin now. */
   #beginAnew (): void {
     this.tail.place(0)
-    this.goneUpTo = this.#passedSeq = 0
+    this.goneUpTo = this.#passedSeq = this.reportedSeq = 0
     this.#round = undefined
     for (const connection of Array.from(this.members.keys())) this.wait(connection, 0)
   }

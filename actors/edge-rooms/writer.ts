@@ -11,6 +11,8 @@ export interface RoomWriterEvents {
   left (room: EdgeRoom, connection: Connection): void
   /** Members wait for what only the owner knows. */
   missing (room: EdgeRoom): void
+  /** All members that read were given posts of which nobody was told yet. */
+  passed (room: EdgeRoom): void
 }
 
 /**
@@ -111,7 +113,10 @@ export class RoomWriter {
     }
     for (let next; used < max && (next = room.nextOfSignal()); used++) this.#signal(next.connection, next.shared)
     for (let next; used < max && (next = room.nextOfRound()); used++) this.#serve(room, next.connection, next.place)
-    if (used < max) room.tail.trim(room.passedSeq, this.#limits.tail)
+    if (used < max) {
+      room.tail.trim(room.passedSeq, this.#limits.tail)
+      if (room.passedSeq > room.reportedSeq) this.#events.passed(room)
+    }
     return Math.min(used, max)
   }
 

@@ -39,6 +39,7 @@ export function foldRoom (state: RoomState, entry: RoomEntry): RoomEffect[] {
     case 'NodeJoined': return nodeJoined(state, entry, fact)
     case 'NodeLeft': return nodeLeft(state, fact)
     case 'RoomClosed': return roomClosed(state, entry, fact)
+    case 'PostsDelivered': return nothing // for evidence alone
   }
 }
 

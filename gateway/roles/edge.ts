@@ -103,7 +103,8 @@ export class EdgeRole implements DrainingEdge {
       ticks,
       tickMs,
       partitionOf: roomKey => partitionOf(roomKey, roomPartitions),
-      append: (partition, entries) => log.append(roomsStream, partition, entries, { reserved: true }),
+      append: (partition, entries, options) =>
+        log.append(roomsStream, partition, entries, { reserved: true, ...options }),
       ask: question => { links.toRoom(question) },
       answer: answer => { links.toAsker(answer) },
       mayLose: shared,

@@ -271,6 +271,14 @@ t.test('a command that was written before it could name a room is one to users',
     [{ ...command, roomId: '' }])
 })
 
+t.test('facts of rooms that were written before nodes told what they delivered are read', async t => {
+  const joined = { nodeId: 'n1', nodeEpoch: 1, interest: 2 }
+  const block = foreignBlock(loadSchema('history/rooms-1'), [
+    { roomId: 'r', atMs: 5, fact: { 'ledgerline.NodeJoined': joined } },
+  ])
+  t.strictSame(streams.rooms.decodeBlock(block), [{ roomId: 'r', atMs: 5, fact: { type: 'NodeJoined', ...joined } }])
+})
+
 t.test('what was written before there were apps is of the default one', async t => {
   const uplink = {
     userId: 'u1',
@@ -362,7 +370,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     ledger: '88b212959e0769d1',
     nodes: '8b0cb46dd6d22523',
     posts: '9bf84f814e271ea3',
-    rooms: 'a6bc763cef97d401',
+    rooms: '76f625094aabf0ce',
     uplinks: '105a26bac0e7a9b5',
   }
   const now = [...Object.values(streams)].map(({ name, schema }) =>

@@ -184,6 +184,7 @@ export const roomFacts: RoomFact[] = [
   { type: 'NodeJoined', nodeId: 'n1', nodeEpoch: 1700000000000, interest: 7 },
   { type: 'NodeLeft', nodeId: 'n1', nodeEpoch: 1700000000000, interest: 7, code: 'node-lost' },
   { type: 'RoomClosed', requestId: 'r1', reason: 'příliš', by: '5f0c9a1b2e' },
+  { type: 'PostsDelivered', nodeId: 'n1', nodeEpoch: 1700000000000, interest: 7, roomSeq: 2 ** 40, members: 20, behind: 3 },
 ]
 
 /** As `anyEntries`, of rooms. */

@@ -68,7 +68,7 @@ t.test('A join', async t => {
     returning.received(join('r', 3))
     await turn()
     t.strictSame([told(fresh), told(returning)], [['joined r 4'], ['joined r 3', 'r 4']])
-    t.strictSame([world.appended(), world.asked.length], [1, 0])
+    t.strictSame([world.interests(), world.asked.length], [1, 0])
   })
 
   t.test('is told how many posts are gone', async t => {
@@ -110,7 +110,7 @@ t.test('A join', async t => {
     client.received(join('r'))
     await turn()
     t.strictSame(told(client), ['joined r 4'])
-    t.equal(world.appended(), 1)
+    t.equal(world.interests(), 1)
   })
 
   t.test('is held until connected, and ends nothing where its room can not be stored', async t => {
@@ -135,7 +135,7 @@ t.test('What a client may not do', async t => {
     client.received(join('chat:7'), join('inbox'), { ...uplinks(1, 1)[0]!, roomId: 'news' } as Frame)
     await turn()
     t.strictSame(told(client), ['left chat:7 forbidden', 'left inbox forbidden', 'uplinkRefused'])
-    t.equal(world.appended(), 0)
+    t.equal(world.interests(), 0)
     t.strictSame(client.uplinksAppended(), [])
     client.received({ ...uplinks(1, 1)[0]!, roomId: 'inbox' } as Frame)
     await turn()
@@ -159,7 +159,7 @@ t.test('What a client may not do', async t => {
         client.received(frame)
         await turn()
         t.strictSame(told(client), ['error bad-frame'])
-        t.equal(world.appended(), 0)
+        t.equal(world.interests(), 0)
       }
     })
   }
@@ -179,11 +179,11 @@ t.test('What a client may not do', async t => {
     const lefts = told(client)
     t.equal(lefts.length, 9_997)
     t.strictSame([...new Set(lefts.map(each => each.split(' ')[2]))], ['too-many-rooms'])
-    t.equal(world.appended(), 3, 'the ledger hears of no more than it is in')
+    t.equal(world.interests(), 3, 'the ledger hears of no more than it is in')
     client.received(leave('r0'), join('another'))
     await turn()
     t.strictSame(told(client), ['left r0 left'])
-    t.equal(world.appended(), 4)
+    t.equal(world.interests(), 4)
   })
 })
 
@@ -416,12 +416,12 @@ t.test('The interest of a node', async t => {
     client.received(leave())
     await turn()
     world.pass(9_900)
-    t.equal(world.appended(), 1)
+    t.equal(world.interests(), 1)
     client.received(join('r', 1))
     await turn()
     t.equal(told(client).at(-1), 'joined r 1', 'who comes back meanwhile is answered at once')
     world.pass(60_000)
-    t.equal(world.appended(), 1)
+    t.equal(world.interests(), 1)
     client.leaves(true)
     await turn()
     world.pass(10_000)
@@ -451,10 +451,10 @@ t.test('The interest of a node', async t => {
     world.posts(1, 1, 'unwanted')
     world.posts(2, 2, 'unwanted')
     t.match(world.facts('unwanted'), [{ type: 'NodeLeft', nodeEpoch: 7 }])
-    t.equal(world.appended(), 1)
+    t.equal(world.interests(), 1)
     world.pass(10_000)
     world.posts(3, 3, 'unwanted')
-    t.equal(world.appended(), 2)
+    t.equal(world.interests(), 2)
   })
 
   t.test('begins anew where the node was taken for lost', async t => {
@@ -480,6 +480,79 @@ t.test('The interest of a node', async t => {
     for (let i = 0; i < 50; i++) client.received(join(`r${i}`), leave(`r${i}`))
     await turn()
     t.equal(world.rooms.rooms, 10)
+  })
+})
+
+t.test('What members were given', async t => {
+  t.test('is told soon after a first post, and then once in 30 s', async t => {
+    const world = givenRooms(t)
+    await inRoom(t, world, 1)
+    world.pass(900)
+    t.strictSame(world.reports(), [])
+    world.pass(100)
+    t.strictSame(world.reports(), ['1 1/0'])
+    for (let seq = 2; seq <= 11; seq++) {
+      world.posts(seq, seq)
+      await turn()
+      world.pass(2_000)
+    }
+    t.strictSame(world.reports(), ['1 1/0'])
+    world.pass(10_000)
+    t.strictSame(world.reports(), ['1 1/0', '11 1/0'])
+    world.pass(60_000)
+    t.strictSame(world.reports(), ['1 1/0', '11 1/0'], 'nothing new is no report')
+  })
+
+  t.test('is told of rooms that are left, before that', async t => {
+    const world = givenRooms(t)
+    const client = await inRoom(t, world, 3)
+    client.leaves(true)
+    await turn()
+    world.posts(4, 4)
+    await turn()
+    world.pass(10_000)
+    t.match(world.facts().slice(-2), [
+      { type: 'PostsDelivered', nodeEpoch: 7, interest: 1, roomSeq: 4, members: 0 }, { type: 'NodeLeft', interest: 1 },
+    ])
+    world.pass(60_000)
+    t.strictSame(world.reports(), ['4 0/0'])
+  })
+
+  t.test('is told with how many read too slowly', async t => {
+    const world = givenRooms(t)
+    const [slow] = [await inRoom(t, world, 1), await inRoom(t, world, 1)]
+    slow.queues(1 << 20)
+    world.posts(2, 2)
+    await turn()
+    world.pass(1_000)
+    t.strictSame(world.reports(), ['2 2/1'])
+  })
+
+  t.test('is told again where that can not be stored', async t => {
+    const world = givenRooms(t)
+    await inRoom(t, world, 1)
+    world.refuse(true)
+    world.pass(1_000)
+    await turn()
+    world.refuse(false)
+    world.pass(30_000)
+    t.strictSame(world.reports(), ['1 1/0'])
+  })
+
+  t.test('is told of many rooms in the course of some seconds', async t => {
+    const world = givenRooms(t, { roomsMax: 250 })
+    const client = await member(t, world)
+    for (let i = 0; i < 250; i++) client.received(join(`r${i}`, 0))
+    await turn()
+    for (let i = 0; i < 250; i++) world.answer(1, 0, { roomId: `r${i}` })
+    await until('all is written', () => client.written.length === 500)
+    await turn()
+    const reported = () => Array.from({ length: 250 }, (_, i) => world.reports(`r${i}`).length).reduce((a, b) => a + b)
+    world.pass(1_000)
+    t.equal(reported(), 100)
+    world.pass(1_000)
+    world.pass(1_000)
+    t.equal(reported(), 250)
   })
 })
 

@@ -46,7 +46,11 @@ export function givenRooms (t: Test | Teardown, limits: Partial<EdgeRoomsLimits>
     count,
     /** The facts of a room that were appended, oldest first. */
     facts: (roomId = 'r'): RoomFact[] => appended.filter(each => each.roomId === roomId).map(({ fact }) => fact),
-    appended: () => appended.length,
+    /** How often it was told that this node has members, or none any more. */
+    interests: () => appended.filter(({ fact }) => fact.type !== 'PostsDelivered').length,
+    /** What the ledger was told of posts that members were given: up to 3, to two members, one behind, is `3 2/1`. */
+    reports: (roomId = 'r'): string[] => appended.flatMap(({ roomId: of, fact }) =>
+      of === roomId && fact.type === 'PostsDelivered' ? [`${fact.roomSeq} ${fact.members}/${fact.behind}`] : []),
     /** The owner's answer to the last interest: the posts after `keptAfter`, up to `roomSeq`. */
     answer (roomSeq: number, keptAfter = 0, more: Partial<RoomTail> = {}) {
       const { roomId = 'r' } = more
