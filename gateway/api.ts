@@ -6,7 +6,7 @@ import { streams } from '../ledger/streams.js'
 import { presenceOf } from '../projections/presence.js'
 import { appOf } from '../schemas/apps.js'
 import { partitionOf } from '../schemas/partitioning.js'
-import { downlinksRejected, ledger, uplinks } from '../schemas/streams.js'
+import { downlinksRejected, ledger } from '../schemas/streams.js'
 import type { Apps } from './apps.js'
 import type { Backups } from './backups.js'
 import { BanRequests } from './bans.js'
@@ -102,7 +102,6 @@ function depsOf ({
     readiness,
     health: () => health.answer(),
     logAway: () => stores.logAway(),
-    uplinks: { log, stream: uplinks },
     tls,
     proxied: {
       proxies: AddressList.of(config.trustedProxies),

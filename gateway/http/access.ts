@@ -45,6 +45,8 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'GET /v1/rooms/:roomId': 'read',
   'GET /v1/rooms/:roomId/members': 'read',
   'GET /v1/rooms/:roomId/posts': 'read',
+  'GET /v1/streams/:stream': 'read',
+  'GET /v1/streams/nodes': 'read',
   'GET /v1/topics': 'read',
   'GET /v1/uplinks': 'read',
   'GET /v1/users/:userId/bans': 'read',
@@ -78,6 +80,7 @@ const reachTable: Readonly<Record<string, Reach>> = {
   'DELETE /v1/users/:userId/rooms/:roomId': 'one-app',
   'PUT /v1/users/:userId/rooms/:roomId': 'one-app',
   'GET /v1/connections': 'one-app',
+  'GET /v1/streams/:stream': 'one-app',
   'GET /v1/uplinks': 'one-app',
   'GET /v1/users/:userId/bans': 'one-app',
   'GET /v1/users/:userId/presence': 'one-app',
@@ -95,6 +98,7 @@ const reachTable: Readonly<Record<string, Reach>> = {
   'GET /v1/log/:stream': 'every-app',
   'GET /v1/log/:stream/:partition': 'every-app',
   'GET /v1/nodes/:nodeId/drain': 'every-app',
+  'GET /v1/streams/nodes': 'every-app',
 }
 
 /** Of a route by its name in the table. */

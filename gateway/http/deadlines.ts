@@ -3,9 +3,6 @@ import type { LogReader, StoredBlocks } from '../../ledger/log.js'
 import { GatewayError, type ErrorCode } from '../../schemas/errors.js'
 import type { HttpDeps } from './server.js'
 import { isUpgrade } from './sockets.js'
-import type { UplinksOptions } from './uplinks.js'
-
-type UplinksLog = UplinksOptions['log']
 
 /** A single look-up, with what it takes to send the answer within 2 s. */
 const lookupMs = 1_900
@@ -75,7 +72,6 @@ export function withDeadlines (deps: HttpDeps): HttpDeps {
     push: (command, tellsRepeats) => (command.delivery === 'signal' ? signal : push)(command, tellsRepeats),
     kick: command => (command.userId === '' ? kickOfNobody : kick)(command),
     logReader: boundedReader(deps.logReader, deps),
-    uplinks: { ...deps.uplinks, log: boundedUplinks(deps.uplinks.log, deps) },
   }
 }
 
@@ -111,23 +107,17 @@ function boundedReader (
   log: LogReader & Partial<StoredBlocks>, deps: Pick<HttpDeps, 'logAway'>
 ): LogReader & Partial<StoredBlocks> {
   return {
-    ...boundedUplinks(log, deps),
-    async offsetAt (stream, partition, atMs) {
-      checkLog(deps, 'ledger-unavailable')
-      return await within(lookupMs, 'ledger-unavailable', late, log.offsetAt(stream, partition, atMs))
-    },
-    ...log.readFrames ? { readFrames: (stream, partition, range) => log.readFrames!(stream, partition, range) } : {},
-  }
-}
-
-function boundedUplinks (log: UplinksLog, deps: Pick<HttpDeps, 'logAway'>): UplinksLog {
-  return {
     partitions: stream => log.partitions(stream),
     read: (stream, partition, range) => log.read(stream, partition, range),
     async bounds (stream, partition) {
       checkLog(deps, 'ledger-unavailable')
       return await within(lookupMs, 'ledger-unavailable', late, log.bounds(stream, partition))
     },
+    async offsetAt (stream, partition, atMs) {
+      checkLog(deps, 'ledger-unavailable')
+      return await within(lookupMs, 'ledger-unavailable', late, log.offsetAt(stream, partition, atMs))
+    },
+    ...log.readFrames ? { readFrames: (stream, partition, range) => log.readFrames!(stream, partition, range) } : {},
   }
 }
 

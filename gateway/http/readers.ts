@@ -62,17 +62,17 @@ export function admitReaders (app: FastifyInstance, max: number): (reply: Fastif
 }
 
 /**
- * Writes an empty line wherever an answer of lines was silent for `silentMs`: proxies end what is silent for a minute,
- * and readers of NDJSON skip it.
+ * Writes `filler`, which its readers skip, wherever an answer of lines was silent for `silentMs`: proxies end what is
+ * silent for a minute.
  */
-export function keepAwake (response: ServerResponse, silentMs: number): void {
+export function keepAwake (response: ServerResponse, silentMs: number, filler: string): void {
   let written = 0
   // Twice in that time: what came just after one look is seen by the next, and the line goes out with the one after.
   const timer = setInterval(() => {
     const { socket } = response
     if (!socket || !response.headersSent || response.writableEnded) return
     const isSilent = socket.bytesWritten === written && socket.writableLength === 0
-    if (isSilent) response.write('\n')
+    if (isSilent) response.write(filler)
     written = socket.bytesWritten
   }, silentMs / 2)
   response.once('close', () => { clearInterval(timer) })

@@ -31,6 +31,7 @@ import type { IpConfigOptions } from './ip-config.js'
 import { answerStrangePaths, refuseForRole } from './known-paths.js'
 import { lagRoutes } from './lag.js'
 import type { LagOptions } from './lag.js'
+import { fillerOf } from './line-formats.js'
 import { logRoutes } from './log.js'
 import type { LogOptions } from './log.js'
 import { membershipsRoutes } from './memberships.js'
@@ -39,7 +40,7 @@ import { nodesRoutes } from './nodes.js'
 import type { NodesOptions } from './nodes.js'
 import { presenceRoutes } from './presence.js'
 import type { PresenceOptions } from './presence.js'
-import { keepAwake, ndjsonType } from './readers.js'
+import { keepAwake } from './readers.js'
 import type { Proxied } from './proxied.js'
 import { rebuildsRoutes } from './rebuilds.js'
 import type { RebuildsOptions } from './rebuilds.js'
@@ -55,13 +56,12 @@ import {
 import type { SocketLimits } from './sockets.js'
 import { stateRoutes } from './state.js'
 import type { StateOptions } from './state.js'
+import { streamsRoutes } from './streams.js'
 import { describeInvalid, parseJsonStrictly, refuseUnknownParameters, requireHttp11 } from './strict.js'
 import { topicsRoutes } from './topics.js'
 import type { TopicsOptions } from './topics.js'
 import { traceRoutes } from './trace.js'
 import type { TraceOptions } from './trace.js'
-import { uplinksRoutes } from './uplinks.js'
-import type { UplinksOptions } from './uplinks.js'
 
 /** All that the routes ask for; gateway/api.ts gives it. */
 export interface HttpDeps extends
@@ -88,7 +88,6 @@ export interface HttpDeps extends
   readonly tls?: ServerTls | undefined
   /** Of proxies that say whose the sockets and requests are that they hand on. */
   readonly proxied?: Proxied | undefined
-  readonly uplinks: UplinksOptions
   readonly socketLimits?: Partial<SocketLimits>
   /** For how long an answer of lines may have nothing to say; 15 s by default. */
   readonly silentMs?: number
@@ -194,7 +193,7 @@ const apiRoutesOfRoles: Partial<Record<Role, Routes>> = {
     await redeliveriesRoutes(app, deps)
     await historyRoutes(app, deps)
     await logRoutes(app, deps)
-    await uplinksRoutes(app, deps.uplinks)
+    await streamsRoutes(app, deps)
   },
   projections: rebuildsRoutes,
 }
@@ -243,7 +242,8 @@ function handOnWebSockets (app: FastifyInstance): void {
 
 function keepLinesAwake (app: FastifyInstance, silentMs: number): void {
   app.addHook('onSend', async (_request, reply) => {
-    if (reply.getHeader('content-type') === ndjsonType) keepAwake(reply.raw, silentMs)
+    const filler = fillerOf(reply.getHeader('content-type'))
+    if (filler !== undefined) keepAwake(reply.raw, silentMs, filler)
   })
 }
 

@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { type Health, nobodyWatches } from '../../schemas/conditions.js'
+import { userIdOf } from '../../schemas/apps.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { ledger, type Stream } from '../../schemas/streams.js'
 import type { AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange } from '../log.js'
@@ -239,7 +240,8 @@ class Log implements KafkaLog {
     const decode = keys && stream.decodeItemsOf
       ? (bytes: Uint8Array) => stream.decodeItemsOf!(bytes, keys)
       : decoderOf(stream, this.format)
-    const wanted = key === undefined ? undefined : Buffer.from(key)
+    // Records have the app of a user or room apart from its id, blocks the whole key.
+    const wanted = key === undefined ? undefined : Buffer.from(userIdOf(key))
     let startedMs = performance.now()
     const unreadable = ({ offset, bytes, reason }: Unreadable) =>
       this.setAside(stream, partition, offset, bytes, reason)

@@ -142,7 +142,7 @@ t.test('uplinks', async t => {
   const uplinks = () => givenUplinks([[[givenUplink('ann', 1), givenUplink('ann', 2, chat)]]])
 
   t.test('prints one a line, and no control character', async t => {
-    const { place } = await givenGateway(t, { uplinks: uplinks() })
+    const { place } = await givenGateway(t, { logReader: uplinks().log })
     const { code, lines } = await run(['uplinks'], place)
     t.equal(code, 0)
     t.strictSame(lines, [
@@ -152,7 +152,7 @@ t.test('uplinks', async t => {
   })
 
   t.test('prints NDJSON, goes on after a cursor, and filters', async t => {
-    const { place } = await givenGateway(t, { uplinks: uplinks() })
+    const { place } = await givenGateway(t, { logReader: uplinks().log })
     const all = (await run(['uplinks', '--json'], place)).lines.map(line => JSON.parse(line))
     t.match(all, [{ userSeq: 1 }, { userSeq: 2 }])
     const after = (await run(['uplinks', '--json', '--after', all[0].cursor], place)).lines
@@ -165,7 +165,7 @@ t.test('uplinks', async t => {
     const { place } = await givenGateway(t)
     const { code, stderr } = await run(['uplinks', '--after', 'nonsense'], place)
     t.equal(code, 2)
-    t.match(stderr, /a cursor that this gateway gave out \(bad-request\)\n$/)
+    t.match(stderr, /a cursor that this gateway gave out for uplinks \(bad-request\)\n$/)
   })
 })
 

@@ -235,7 +235,7 @@ t.test('The API key of another app', async t => {
     return { name, method, path: path.replace(/:\w+/g, 'x'), body: method === 'POST' ? {} : undefined }
   })
   const ofUsers = routes.filter(({ name }) => name.includes(':userId') || name.includes(':roomId') ||
-    ['POST /v1/downlinks', 'POST /v1/presence', 'POST /v1/bans', 'DELETE /v1/bans/:banId', 'GET /v1/uplinks', 'GET /v1/connections',
+    ['POST /v1/downlinks', 'POST /v1/presence', 'POST /v1/bans', 'DELETE /v1/bans/:banId', 'GET /v1/uplinks', 'GET /v1/connections', 'GET /v1/streams/:stream',
       'DELETE /v1/connections/:connectionId'].includes(name))
 
   await t.test('is refused on every route that may name an app, and on those of all of them', async t => {
@@ -254,7 +254,7 @@ t.test('The API key of another app', async t => {
   })
 
   await t.test('of the default app sees what tells of all apps with the scope admin alone', async t => {
-    for (const path of ['/v1/log', '/v1/log/ledger', '/v1/log/ledger/0?from=0', '/v1/nodes/n1/drain']) {
+    for (const path of ['/v1/log', '/v1/log/ledger', '/v1/log/ledger/0?from=0', '/v1/nodes/n1/drain', '/v1/streams/nodes']) {
       t.equal((await ask('ours', 'GET', path)).status, 403, path)
       t.not((await ask('', 'GET', path)).status, 403, path)
     }

@@ -16,7 +16,7 @@ t.test('An answer that does not come in time', async t => {
     topics: never,
     ipConfig: never,
     drainState: never,
-    uplinks: { log: { ...log, bounds: never }, stream: { name: 'uplinks' } as never },
+    logReader: { ...log, bounds: never },
   })
   await app.ready()
 
@@ -69,7 +69,7 @@ t.test('While the log is known to be away', async t => {
     state: ask,
     trace: ask,
     redeliver: ask,
-    uplinks: { log: { ...log, bounds: ask }, stream: { name: 'uplinks' } as never },
+    logReader: { ...log, bounds: ask },
   })
   await app.ready()
   const to = { userIds: ['ann'] }
@@ -133,8 +133,8 @@ t.test('Every answer begins in time', async t => {
   })
 
   t.test('and one that has begun goes on after that time', async t => {
-    const { log, stream, add } = givenUplinks([[]])
-    const { app } = givenApp(t, { uplinks: { log, stream }, beginMs: 50 })
+    const { log, add } = givenUplinks([[]])
+    const { app } = givenApp(t, { logReader: log, beginMs: 50 })
     await app.listen({ host: '127.0.0.1', port: 0 })
     const leaving = new AbortController()
     t.teardown(() => { leaving.abort() })

@@ -1,11 +1,9 @@
 import pino from 'pino'
-import type { Block, EventLog } from '../../../ledger/log.js'
+import type { Block, LogReader } from '../../../ledger/log.js'
 import type { DownlinkCommand, UplinkAccepted } from '../../../schemas/records.js'
 import { noReport, type NodeRow } from '../../../projections/nodes.js'
-import type { Stream } from '../../../schemas/streams.js'
 import { ApiKeys } from '../../../gateway/keys/api-keys.js'
 import type { KickCommand } from '../../../gateway/kick.js'
-import { MemoryLog } from '../../projections/memory-log.js'
 import { originRule } from '../../../gateway/origins.js'
 import { buildHttp } from '../../../gateway/http/server.js'
 import type { HttpDeps } from '../../../gateway/http/server.js'
@@ -98,8 +96,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
     readiness: () => ({ ready: true, checks: { log: { ok: true, reason: '' } } }),
     health: () => ({ ready: true, troubles: [], total: 0 }),
     metrics: { contentType: 'text/plain; version=0.0.4', metrics: async () => 'up 1\n' },
-    uplinks: givenUplinks([[]]),
-    logReader: new MemoryLog(),
+    logReader: givenUplinks([[]]).log,
     streams: [],
     rebuild: () => { throw new Error('not here') },
     lag: async () => [],
@@ -119,15 +116,16 @@ interface Asked { readonly commands: DownlinkCommand[], readonly kicks: KickComm
 export function givenUplinks (partitions: UplinkAccepted[][][], first = 0n) {
   const waiting = new Set<() => void>()
   let open = 0
-  const log: Pick<EventLog, 'partitions' | 'read' | 'bounds'> = {
+  const log: LogReader = {
     partitions: () => partitions.length,
     bounds: async (_stream, partition) => ({ first, next: first + BigInt(partitions[partition]!.length) }),
-    async * read (_stream, partition, { from, signal }): AsyncGenerator<Block<any>> {
+    offsetAt: async () => first,
+    async * read (_stream, partition, { from, to, signal }): AsyncGenerator<Block<any>> {
       const blocks = partitions[partition]!
       const end = blocks.length
       open++
       try {
-        const until = signal === undefined ? end : Infinity
+        const until = to === undefined ? signal === undefined ? end : Infinity : Number(to - first)
         for (let i = Math.max(0, Number(from - first)); i < until; i++) {
           while (i >= blocks.length) {
             if (signal?.aborted) return
@@ -145,7 +143,6 @@ export function givenUplinks (partitions: UplinkAccepted[][][], first = 0n) {
   }
   return {
     log,
-    stream: { name: 'uplinks' } as Stream<UplinkAccepted>,
     add (partition: number, block: UplinkAccepted[]) {
       partitions[partition]!.push(block)
       for (const wake of waiting) wake()

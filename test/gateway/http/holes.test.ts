@@ -21,7 +21,7 @@ async function givenCut (t: Test) {
   const log = embeddedLog(store, { partitions: 1, streams, sweepMs: 3_600_000 })
   log.partitions(uplinks)
   log.partitions(connections)
-  const { app } = givenApp(t, { logReader: log, streams: [uplinks, connections], uplinks: { log, stream: uplinks } })
+  const { app } = givenApp(t, { logReader: log, streams: [uplinks, connections] })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   async function ask (path: string): Promise<IncomingMessage> {
     const request = get(`${url}${path}`, { headers: key })

@@ -7,7 +7,7 @@ import { givenApp, givenUplinks, key, uplink } from './given.js'
 t.test('Uplinks of one block come all, however large their lines are together', { timeout: 850_000 }, async t => {
   const payload = new Uint8Array(65_000) // each byte of it is six characters of JSON, and a string has its bound
   const block = Array.from({ length: 1_400 }, (_, i) => uplink('ann', i + 1, { payload }))
-  const { app } = givenApp(t, { uplinks: givenUplinks([[block]]) })
+  const { app } = givenApp(t, { logReader: givenUplinks([[block]]).log })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   const [response] = await once(get(`${url}/v1/uplinks`, { headers: key }), 'response') as [IncomingMessage]
   let lines = 0

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
-import { merge } from '../../../gateway/http/merge.js'
+import { merge } from '../../../gateway/streams/merge.js'
 
 async function * source (...items: Array<number | Error>) {
   for (const item of items) {

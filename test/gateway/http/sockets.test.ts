@@ -152,7 +152,7 @@ t.test('A socket of the HTTP port', async t => {
 t.test('A reader of a stream that takes nothing is cut off, and another one gets in', async t => {
   const payload = Buffer.alloc(65_536, 'a')
   const uplinks = givenUplinks([Array.from({ length: 400 }, (_, i) => [uplink('ann', i + 1, { payload })])])
-  const { url, dial, open } = await given(t, { uplinks, socketLimits: { unreadMs: 300 } })
+  const { url, dial, open } = await given(t, { logReader: uplinks.log, socketLimits: { unreadMs: 300 } })
   const dialled = new Set<Socket>()
   for (let i = 0; i < 64; i++) {
     dial(lines('GET /v1/uplinks?follow=true HTTP/1.1', 'host: a', `authorization: ${key.authorization}`)).socket.pause()

@@ -42,7 +42,7 @@ t.test('An unknown query parameter', async t => {
   t.test('is told with those that there are, and the nearest', async t => {
     const { message } = await refusal(t, { url: '/v1/uplinks?folow=true' })
     t.equal(message,
-      'querystring: there is no parameter "folow"; there are after, service, follow, limit, app. Did you mean "follow"?')
+      'querystring: there is no parameter "folow"; there are after, follow, limit, users, room, service, app. Did you mean "follow"?')
     t.equal((await refusal(t, { url: '/v1/nodes?x=1' })).message,
       'querystring: there is no parameter "x"; there are none.')
   })
@@ -65,7 +65,7 @@ t.test('A value of another form is told with one that would do', async t => {
   t.equal((await refusal(t, { url: '/v1/uplinks?limit=many' })).message,
     'querystring/limit: got "many", want a text such as "100"')
   t.equal((await refusal(t, { url: '/v1/uplinks?after=tomorrow' })).message,
-    'querystring/after: got "tomorrow", want now, or a cursor that this gateway gave out')
+    'querystring/after: got "tomorrow", want now, or a cursor that this gateway gave out for uplinks')
 })
 
 t.test('A payload that is none says what one is', async t => {

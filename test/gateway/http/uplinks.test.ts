@@ -6,12 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
 import type { Test } from 'tap'
-import type { HttpDeps } from '../../../gateway/http/server.js'
 import { piecesOf } from '../../../gateway/http/readers.js'
 import { givenApp, givenUplinks, key, uplink } from './given.js'
 
-const readAll = async (t: Test, uplinks: HttpDeps['uplinks'], query = '') => {
-  const { app } = givenApp(t, { uplinks })
+const readAll = async (t: Test, uplinks: Pick<ReturnType<typeof givenUplinks>, 'log'>, query = '') => {
+  const { app } = givenApp(t, { logReader: uplinks.log })
   const response = await app.inject({ url: `/v1/uplinks${query}`, headers: key })
   t.equal(response.statusCode, 200)
   return response.body.split('\n').filter(line => line !== '').map(line => JSON.parse(line))
@@ -85,7 +84,7 @@ t.test('Uplinks', async t => {
   })
 
   t.test('end a line nowhere but at its end, for whatever reads them', async t => {
-    const { app } = givenApp(t, { uplinks: givenUplinks([[[uplink('ann', 1, { payload: Buffer.from('a\u2028b\u2029c\u0085d') })]]]) })
+    const { app } = givenApp(t, { logReader: givenUplinks([[[uplink('ann', 1, { payload: Buffer.from('a\u2028b\u2029c\u0085d') })]]]).log })
     const { body } = await app.inject({ url: '/v1/uplinks', headers: key })
     t.notMatch(body, /[\u2028\u2029\u0085]/)
     t.equal(JSON.parse(body).payload, 'a\u2028b\u2029c\u0085d')
@@ -107,7 +106,7 @@ t.test('Uplinks', async t => {
   t.test('after `now` are none but those to come', async t => {
     const uplinks = givenUplinks([[[uplink('ann', 1)]], [[uplink('bob', 1)], [uplink('bob', 2)]]], 4n)
     t.strictSame(await readAll(t, uplinks, '?after=now'), [])
-    const { app } = givenApp(t, { uplinks })
+    const { app } = givenApp(t, { logReader: uplinks.log })
     const url = await app.listen({ port: 0 })
     const response = await fetch(`${url}/v1/uplinks?after=now&follow=true&limit=1`, { headers: key })
     t.equal(response.headers.get('ledgerline-gap'), null)
@@ -127,14 +126,14 @@ t.test('Uplinks', async t => {
         return uplinks.log.read(stream, partition, range)
       },
     }
-    await readAll(t, { ...uplinks, log }, `?service=chat&after=${lines[1].cursor}`)
+    await readAll(t, { log }, `?service=chat&after=${lines[1].cursor}`)
     t.strictSame(read, [3n])
   })
 
   t.test('say when some after the cursor are gone', async t => {
     const [line] = await readAll(t, givenUplinks([[[uplink('ann', 1)], [uplink('ann', 2)]]]))
     const later = givenUplinks([[[uplink('ann', 5)]]], 4n)
-    const { app } = givenApp(t, { uplinks: later })
+    const { app } = givenApp(t, { logReader: later.log })
     const gapped = await app.inject({ url: `/v1/uplinks?after=${line.cursor}`, headers: key })
     t.equal(gapped.headers['ledgerline-gap'], 'true')
     t.match(JSON.parse(gapped.body), { userSeq: 5 })
@@ -166,7 +165,7 @@ t.test('Uplinks', async t => {
         }
       },
     }
-    const lines = await readAll(t, { ...uplinks, log })
+    const lines = await readAll(t, { log })
     t.equal(Math.max(...open), 1)
     for (const userId of users) {
       const seqs = lines.filter(line => line.userId === userId).map(line => line.userSeq)
@@ -191,7 +190,7 @@ t.test('Uplinks', async t => {
     'of 8193 characters': 'a'.repeat(8193),
   })) {
     t.test(`refuse a cursor ${name}`, async t => {
-      const { app } = givenApp(t, { uplinks: givenUplinks([[[uplink('ann', 1)]], [[uplink('bob', 1)]]]) })
+      const { app } = givenApp(t, { logReader: givenUplinks([[[uplink('ann', 1)]], [[uplink('bob', 1)]]]).log })
       const response = await app.inject({ url: `/v1/uplinks?after=${encodeURIComponent(after)}`, headers: key })
       t.match(response.json(), { statusCode: 400, code: 'bad-request' })
     })
@@ -205,7 +204,7 @@ t.test('Uplinks', async t => {
 
 t.test('A follower', async t => {
   async function follow (t: Test, uplinks = givenUplinks([[], []])) {
-    const { app } = givenApp(t, { uplinks })
+    const { app } = givenApp(t, { logReader: uplinks.log })
     const url = await app.listen({ port: 0 })
     const request = get(`${url}/v1/uplinks?follow=true`, { headers: key })
     t.teardown(() => request.destroy())
@@ -263,7 +262,7 @@ t.test('A follower', async t => {
         }
       },
     }
-    const { app } = givenApp(t, { uplinks: { ...uplinks, log } })
+    const { app } = givenApp(t, { logReader: log })
     const url = await app.listen({ port: 0 })
     const request = get(`${url}/v1/uplinks`, { headers: key })
     t.teardown(() => request.destroy())

@@ -1,0 +1,180 @@
+import { Readable } from 'node:stream'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { GatewayError } from '../../schemas/errors.js'
+import { StreamCursor } from '../streams/cursor.js'
+import { keysOf, type PublicStream, publicStreams, type Wanted, wants } from '../streams/public.js'
+import { boundsOf, type StreamLog, StreamReading } from '../streams/reading.js'
+import { errorAnswers } from './errors.js'
+import { eventStream, eventStreamType, formatFor, type LineFormat } from './line-formats.js'
+import { admitReaders, holeDescription, ndjsonType, piecesOf } from './readers.js'
+import { filterProperties, type FilterQuery, wantedBy } from './stream-filters.js'
+
+export interface StreamsOptions {
+  readonly logReader: StreamLog
+}
+
+interface StreamQuery extends FilterQuery {
+  readonly after?: string
+  readonly follow?: 'true' | 'false'
+  readonly limit?: string
+}
+
+interface Route { Querystring: StreamQuery }
+type StreamRequest = FastifyRequest<Route>
+
+/** More requests at the same time are refused with `overloaded`. */
+const readersMax = 64
+
+const summary = 'Records of a stream, one JSON object a line'
+const description = 'In order for each key of the stream, which is the user, the room or the node. `cursor` names the place behind its line: give it as ' +
+  '`after` to go on there, or `now` for those that come from now on. With `follow` the answer has no end but `limit`, ' +
+  `and an empty line wherever it was silent for 15 s. ${holeDescription} It has a cursor, too. A header ` +
+  '`ledgerline-gap: true` says so of what stood directly behind the cursor. With `Accept: text/event-stream` it is ' +
+  'server-sent events: `data` is the line, `id` its cursor, and a hole is an event of the name `hole`. They follow unless ' +
+  '`follow` is false, and the header `Last-Event-ID` goes before `after`.'
+
+const querySchema = {
+  type: 'object',
+  properties: {
+    after: { type: 'string', maxLength: 8192, pattern: '^[\\w-]*$', description: 'cursor of the last line taken, or `now`; absent: from the beginning' },
+    follow: { type: 'string', enum: ['true', 'false'], description: 'absent: false, and true for server-sent events' },
+    limit: { type: 'string', pattern: '^[1-9]\\d{0,8}$', description: 'lines after which the answer ends', examples: ['100'] },
+    ...filterProperties,
+  },
+}
+
+const streamSchema = {
+  summary,
+  description,
+  tags: ['messages'],
+  querystring: querySchema,
+  response: {
+    200: {
+      description: summary,
+      content: { [ndjsonType]: { schema: { type: 'string' } }, [eventStreamType]: { schema: { type: 'string' } } },
+    },
+    ...errorAnswers('bad-request', 'unauthorized', 'not-found', 'overloaded', 'ledger-unavailable'),
+  },
+}
+
+const names = publicStreams.map(({ stream }) => stream.name)
+const uplinksOf = publicStreams.find(({ stream }) => stream.name === 'uplinks')!
+
+/** `GET /v1/streams/:stream`, and `GET /v1/uplinks`, an older name of one of them: what business services consume. */
+export async function streamsRoutes (app: FastifyInstance, { logReader }: StreamsOptions): Promise<void> {
+  const begin = admitReaders(app, readersMax)
+  const options = { exposeHeadRoute: false, schema: streamSchema }
+
+  async function answer (of: PublicStream, request: StreamRequest, reply: FastifyReply): Promise<unknown> {
+    const wanted = wantedBy(of, request)
+    const format = formatFor(request.headers)
+    const after = afterOf(request)
+    const cursor = await cursorAfter(logReader, of, after)
+    if (after !== '' && after !== 'now' && await hasGap(logReader, of, cursor)) reply.header('ledgerline-gap', 'true')
+    const { follow = format === eventStream ? 'true' : 'false', limit } = request.query
+    const isFollower = follow === 'true'
+    // A follower whose machine vanished sends no FIN, and nothing else would tell.
+    if (isFollower) request.raw.socket.setKeepAlive(true, 30_000)
+    const linesMax = limit === undefined ? Infinity : Number(limit)
+    const pieces = piecesOfStream(logReader, of, cursor, { wanted, format, isFollower, linesMax, signal: begin(reply) })
+    return await reply.headers(format.headers).send(Readable.from(pieces))
+  }
+
+  app.get<Route & { Params: { stream: string } }>('/v1/streams/:stream', options, async (request, reply) => {
+    const { stream: name } = request.params
+    const of = publicStreams.find(({ stream, appOf }) => stream.name === name && appOf)
+    if (of) return await answer(of, request, reply)
+    throw new GatewayError('not-found', `no stream ${JSON.stringify(name.slice(0, 100))}; want ${names.join(', ')}`)
+  })
+  // Those of no app have a path of their own, for access.ts lets others come to them.
+  for (const of of publicStreams.filter(({ appOf }) => !appOf)) {
+    app.get<Route>(`/v1/streams/${of.stream.name}`, options, (request, reply) => answer(of, request, reply))
+  }
+  app.get<Route>('/v1/uplinks', options, (request, reply) => answer(uplinksOf, request, reply))
+}
+
+/** Where to go on; empty for the beginning. An EventSource that comes back asks with the query that it began with. */
+function afterOf ({ headers, query }: StreamRequest): string {
+  return headers['last-event-id'] as string | undefined || query.after || ''
+}
+
+/** @throws GatewayError `bad-request` for what is no cursor of ours */
+async function cursorAfter (log: StreamLog, { stream }: PublicStream, after: string): Promise<StreamCursor> {
+  if (after !== '' && after !== 'now') {
+    try {
+      return StreamCursor.parse(after, stream.name, log.partitions(stream))
+    } catch (cause) {
+      throw new GatewayError('bad-request', `querystring/after: got ${JSON.stringify(after.slice(0, 100))}, want now, or a cursor that this gateway gave out for ${stream.name}`, { cause })
+    }
+  }
+  const cursor = StreamCursor.start(stream.name, log.partitions(stream))
+  for (const [partition, { first, next }] of (await boundsOf(log, stream)).entries()) {
+    cursor.move(partition, after === 'now' ? next : first, 0)
+  }
+  return cursor
+}
+
+/**
+ * Whether something between the cursor and the first line still kept is gone.
+ *
+ * @throws GatewayError `bad-request` when the cursor is ahead of the stream, hence of another one
+ */
+async function hasGap (log: StreamLog, { stream }: PublicStream, cursor: StreamCursor): Promise<boolean> {
+  let gap = false
+  for (const [partition, { first, next }] of (await boundsOf(log, stream)).entries()) {
+    const { offset, index } = cursor.place(partition)
+    if (offset > next || (offset === next && index > 0)) {
+      throw new GatewayError('bad-request', 'querystring/after is ahead of the stream: it comes from another one')
+    }
+    gap ||= offset < first
+  }
+  return gap
+}
+
+interface Reader {
+  readonly wanted: Wanted
+  readonly format: LineFormat
+  readonly isFollower: boolean
+  readonly linesMax: number
+  readonly signal: AbortSignal
+}
+
+/** Lines in pieces, so that a fast reader costs few writes, and a slow one holds no more than one of them. */
+async function * piecesOfStream (
+  log: StreamLog, of: PublicStream, cursor: StreamCursor, { wanted, format, isFollower, linesMax, signal }: Reader
+): AsyncGenerator<string> {
+  yield format.beginning
+  const isWanted = wants(of, wanted)
+  const reading = new StreamReading(log, of.stream, keysOf(of, wanted))
+  let left = linesMax
+  for await (const told of reading.from(cursor, isFollower, signal)) {
+    if (signal.aborted) return
+    if ('hole' in told) {
+      const { partition, hole: { from, to } } = told
+      cursor.move(partition, to, 0)
+      yield format.notice(`${cursor}`, 'hole', { partition, from: `${from}`, to: `${to}` })
+      continue
+    }
+    const lines = linesOf()
+    for (const piece of piecesOf(lines)) {
+      yield piece
+      if (signal.aborted) return
+    }
+    if (left <= 0) return
+
+    /** They move the cursor over the block, also where no line comes of it, but not past the last line of all. */
+    function * linesOf (): Generator<string> {
+      const { partition, offset, items } = told as Exclude<typeof told, { hole: unknown }>
+      const place = cursor.place(partition)
+      const start = offset === place.offset ? place.index : 0
+      for (let index = start; index < items.length && left > 0; index++) {
+        const isLast = index === items.length - 1
+        cursor.move(partition, isLast ? offset + 1n : offset, isLast ? 0 : index + 1)
+        const item = items[index]!
+        if (!isWanted(item)) continue
+        left--
+        yield format.record(`${cursor}`, of.view(item))
+      }
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import { appOf, shownUser, userIdOf, userKey } from '../../schemas/apps.js'
+import { payloadToJson } from '../../schemas/payload.js'
+import type { ConnectionMoved, NodeFact } from '../../schemas/records.js'
+import { connections, downlinksRejected, nodes, posts, type Stream, uplinks } from '../../schemas/streams.js'
+
+/** A stream that business services read: how a record of it looks as JSON, and by what they may choose. */
+export interface PublicStream<T = any> {
+  readonly stream: Stream<T>
+  /** Fields of a record, as JSON has them. */
+  view (item: T): object
+  /** Whose records are whose app's; absent where they are of no app, and told to whoever may see all of them. */
+  appOf? (item: T): string
+  /** Which filter names the stream's key: whoever uses it has those partitions read alone. */
+  readonly keyedBy?: 'users' | 'room'
+  /** What filters look at; a filter without it is refused. Ids are those within the app. */
+  userOf? (item: T): string
+  roomOf? (item: T): string
+  serviceOf? (item: T): string
+}
+
+/** For streams that are keyed by user. */
+const ofUsers = {
+  appOf: ({ userId }: { readonly userId: string }) => appOf(userId),
+  userOf: ({ userId }: { readonly userId: string }) => userIdOf(userId),
+  keyedBy: 'users',
+} as const
+
+/** All of them; a record of one that is not here is nobody's business. */
+export const publicStreams: readonly PublicStream[] = [
+  of(uplinks, {
+    view: ({
+      userId, userSeq, deviceId, platform, sessionId, seq, service, payload, priority, receivedAtMs, connectionId,
+      roomId,
+    }) => ({
+      ...shownUser(userId),
+      userSeq,
+      deviceId,
+      platform,
+      sessionId,
+      seq,
+      service,
+      payload: payloadToJson(payload),
+      priority,
+      receivedAtMs,
+      connectionId,
+      roomId,
+    }),
+    ...ofUsers,
+    roomOf: ({ roomId }) => roomId,
+    serviceOf: ({ service }) => service,
+  }),
+  of(connections, {
+    view: ({ userId, ...connection }) => ({ ...shownUser(userId), ...connection }),
+    ...ofUsers,
+  }),
+  of(posts, {
+    view: ({ roomId, from, payload, ...post }) =>
+      ({ ...shownRoom(roomId), ...post, from: from || null, payload: payloadToJson(payload) }),
+    appOf: ({ roomId }) => appOf(roomId),
+    keyedBy: 'room',
+    roomOf: ({ roomId }) => userIdOf(roomId),
+    userOf: ({ from }) => from,
+    serviceOf: ({ service }) => service,
+  }),
+  of(downlinksRejected, {
+    view: ({ userId, command, ...rejected }) =>
+      ({ ...shownUser(userId), ...rejected, command: payloadToJson(command) }),
+    appOf: ofUsers.appOf, // its partitions are not by user
+    userOf: ofUsers.userOf,
+  }),
+  of(nodes, {
+    view: ({ fact, ...entry }) => ({ ...entry, fact: shownFact(fact) }),
+  }),
+]
+
+function of<T> (stream: Stream<T>, what: Omit<PublicStream<NoInfer<T>>, 'stream'>): PublicStream<T> {
+  return { stream, ...what }
+}
+
+function shownRoom (key: string): { readonly app?: string, readonly roomId: string } {
+  const { userId: roomId, ...ofApp } = shownUser(key)
+  return { ...ofApp, roomId }
+}
+
+function shownFact (fact: NodeFact): object {
+  return fact.type === 'NodeDrainReported' ? { ...fact, moves: fact.moves.map(shownMove) } : fact
+}
+
+function shownMove ({ userId, ...move }: ConnectionMoved): object { return { ...shownUser(userId), ...move } }
+
+/** Which records are told; what is undefined lets all pass. */
+export interface Wanted {
+  readonly app: string
+  readonly users: ReadonlySet<string> | undefined
+  readonly room: string | undefined
+  readonly service: string | undefined
+}
+
+/** Makes the test of one record. */
+export function wants<T> (
+  { appOf, userOf, roomOf, serviceOf }: PublicStream<T>, { app, users, room, service }: Wanted
+): (item: T) => boolean {
+  return item => (appOf === undefined || appOf(item) === app) &&
+    (users === undefined || users.has(userOf!(item))) &&
+    (room === undefined || roomOf!(item) === room) &&
+    (service === undefined || serviceOf!(item) === service)
+}
+
+/** Keys of the stream that alone are wanted; undefined for all. */
+export function keysOf ({ keyedBy }: PublicStream, { app, users, room }: Wanted): string[] | undefined {
+  if (keyedBy === 'users' && users) return [...users].map(userId => userKey(app, userId))
+  if (keyedBy === 'room' && room !== undefined) return [userKey(app, room)]
+  return undefined
+}
