@@ -2,6 +2,8 @@ import type { Device } from './device.js'
 import type { Fault } from './faults.js'
 import type { SimulatedNode } from './node.js'
 import { type Operator, tablesRebuilt } from './operator.js'
+import type { RoomHost } from './rooms/host.js'
+import { closedRooms, rooms } from './rooms/member.js'
 import type { Service } from './service.js'
 
 /** Who does what is done, and to whom. */
@@ -10,6 +12,7 @@ export interface Actors {
   readonly devices: readonly Device[]
   readonly service: Service
   readonly operator: Operator
+  readonly roomHost: RoomHost
   /** What all that is sent and pushed comes faster by; 0 for none at all. */
   readonly pace: { factor: number }
   /** The log is all there: a table that is made anew from it is what it was. */
@@ -54,6 +57,17 @@ export const actions = {
 
   signal ({ service, devices }, random) {
     service.signal(random.pick(devices).options.userId)
+    return undefined
+  },
+
+  /** Somebody is put into a room, or taken out of it, with all his devices. */
+  member ({ roomHost, devices }, random) {
+    roomHost.turn(random.pick(devices).options.userId, random.pick(closedRooms))
+    return undefined
+  },
+
+  roomSignal ({ roomHost }, random) {
+    roomHost.signal(random.pick(rooms))
     return undefined
   },
 

@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { type Client, type ClientError, createClient, type Ended } from '../client/node.js'
 import type { Network } from './network.js'
+import { mayBeForbidden, Member, roomsClaim } from './rooms/member.js'
 import { Disk } from './storage.js'
 import { Random } from './random.js'
 import type { Host, World } from './world.js'
@@ -18,6 +19,8 @@ export interface DeviceOptions {
   readonly dialect: Dialect
   /** How long a token is good, ms; Infinity for ever. */
   readonly tokenMs: number
+  /** Which it wants to be in. */
+  readonly rooms: readonly string[]
   /** Ms between two sends, about. */
   readonly sendEveryMs: number
   /** What everybody's pace is multiplied with just now. */
@@ -36,6 +39,8 @@ export interface Run {
 
 /** Waits so much longer while the pace is 0. */
 const idleMs = 1_000
+/** Of uplinks, those that are posts in a room. */
+const postShare = 0.15
 /** Of downlinks whose numbers are remembered. */
 const numbersMax = 200
 
@@ -44,7 +49,10 @@ export class Device {
   readonly runs: Run[] = []
   /** By payload: what `send` resolved with; undefined while it has not. */
   readonly sent = new Map<string, { readonly seq: number, readonly userSeq: number | undefined } | undefined>()
+  /** Payloads of posts that it had no right to make. */
+  readonly forbidden = new Set<string>()
   readonly complaints: string[] = []
+  readonly member: Member
   /** By number in the session as it is: the ids of the downlinks that came last. */
   readonly bySeq = new Map<number, string>()
   host: Host
@@ -59,6 +67,7 @@ export class Device {
   #count = 0
 
   constructor (readonly world: World, readonly network: Network, readonly options: DeviceOptions) {
+    this.member = new Member(options.rooms)
     this.#disk = new Disk(new Random(world.seed, `disk of ${this.name}`))
     this.host = this.#boot()
   }
@@ -67,10 +76,14 @@ export class Device {
 
   get unacked (): number { return this.#client?.unackedUplinks ?? 0 }
 
+  /** The post of a room up to which its storage says that all is done; -1 for none. */
+  placeIn (roomId: string): number { return Number(this.#disk.kept.get(`room/${roomId}`) ?? -1) }
+
   /** The application ends where it stands. */
   crash (): void {
     this.isConnected = false
     this.#client = undefined
+    this.member.end()
     this.host.crash()
     this.network.vanish(this.host, false)
     this.#disk.crash()
@@ -122,7 +135,9 @@ export class Device {
       run.missed += count
       this.#trace(`missed ${count}`)
     })
-    client.on('signal', ({ payload }) => { run.signals.push(Buffer.from(payload).toString()) })
+    client.on('signal', ({ roomId, payload }) => {
+      if (roomId === '') run.signals.push(Buffer.from(payload).toString())
+    })
     client.on('storageFailed', ({ error }) => { this.complaints.push(`its storage failed: ${String(error)}`) })
     client.on('callbackFailed', ({ callback, error }) => { this.complaints.push(`${callback}: ${String(error)}`) })
     client.on('downlink', async ({ seq, messageId }) => {
@@ -132,6 +147,7 @@ export class Device {
       this.bySeq.set(seq, messageId)
       if (this.bySeq.size > numbersMax) this.bySeq.delete(this.bySeq.keys().next().value!)
     })
+    this.member.begin(client, host, this.#disk.kept, what => { this.#trace(what) })
     client.connect()
   }
 
@@ -146,6 +162,7 @@ export class Device {
     }
     // Somebody signs in again, on the same device, and what it has kept is still there.
     this.#client = undefined
+    this.member.end()
     client.close().then(() => { this.#beginLater(host, 1_000, 6_000) })
   }
 
@@ -167,7 +184,10 @@ export class Device {
     const payload = `${this.name} ${++this.#count}`
     this.sent.set(payload, undefined)
     const unacked = client.unackedUplinks
-    client.send(payload).then(
+    const { random } = this.host
+    const roomId = random.chance(postShare) ? random.pick(this.options.rooms) : undefined
+    const sending = roomId === undefined ? client.send(payload) : client.room(roomId).post(payload)
+    sending.then(
       ({ seq, userSeq }) => {
         this.sent.set(payload, { seq, userSeq: userSeq ?? undefined })
         this.#trace(`uplinkAck ${seq}`)
@@ -175,6 +195,7 @@ export class Device {
       (err: ClientError) => {
         // It was not taken in; or the client has ended, and what it has kept goes out when somebody signs in again.
         if (err.code === 'outbox-full' && unacked >= outboxMax) this.sent.delete(payload)
+        else if (err.code === 'forbidden' && mayBeForbidden(roomId)) this.forbidden.add(payload)
         else if (client === this.#client) this.complaints.push(`send of ${payload}: ${String(err)}`)
       })
   }
@@ -185,7 +206,8 @@ const outboxMax = 1_000
 
 function tokenOf (userId: string, secret: string, expiresAtMs: number): string {
   const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
-  const claims = { sub: userId, ...expiresAtMs < Infinity ? { exp: Math.floor(expiresAtMs / 1_000) } : {} }
+  const expires = expiresAtMs < Infinity ? { exp: Math.floor(expiresAtMs / 1_000) } : {}
+  const claims = { sub: userId, rooms: roomsClaim, ...expires }
   const signed = `${part({ alg: 'HS256' })}.${part(claims)}`
   return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`
 }

@@ -4,7 +4,13 @@ import type { Operator } from './operator.js'
 import type { Service } from './service.js'
 
 /** A record of the stream `uplinks`. */
-export interface Published { readonly userId: string, readonly payload: string, readonly userSeq: number }
+export interface Published {
+  readonly userId: string
+  readonly payload: string
+  readonly userSeq: number
+  /** In which it is a post as well; empty for none. */
+  readonly roomId: string
+}
 
 /** What applications and services were promised and did not get, in words. A record may stand twice, as in Kafka. */
 export function judge (
@@ -38,6 +44,7 @@ function uplinkFaults (device: Device, byPayload: ReadonlyMap<string, ReadonlySe
   const faults: string[] = []
   for (const [payload, accepted] of device.sent) {
     const seqs = [...byPayload.get(payload) ?? []]
+    if (device.forbidden.has(payload) && seqs.length > 0) faults.push(`"${payload}" was forbidden, and published`)
     if (seqs.length > 1) faults.push(`"${payload}" was sent once and accepted as ${seqs.join(' and ')}`)
     if (!accepted) continue
     if (seqs.length === 0) faults.push(`"${payload}" was accepted, and never published`)

@@ -3,7 +3,8 @@ import { cpuSeconds, network, world } from './preload.js'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { FaultName } from './faults.js'
-import type { Outcome, PlannedStores } from './simulate.js'
+import type { PlannedStores } from './plan.js'
+import type { Outcome } from './simulate.js'
 import { Trace } from './trace.js'
 
 const usage = `Usage: npm run simulate -- [options]
@@ -36,7 +37,8 @@ const { values } = parseArgs({
 })
 
 const { faultNames } = await import('./faults.js')
-const { simulate, plannedStores } = await import('./simulate.js')
+const { plannedStores } = await import('./plan.js')
+const { simulate } = await import('./simulate.js')
 if (values.help) {
   console.log(`${usage}\n\nFaults: ${faultNames.join(', ')}`)
   process.exit()
@@ -71,13 +73,13 @@ function bigintAsText (_key: string, value: unknown): unknown {
 }
 
 function print (outcome: Outcome, seconds: number): void {
-  const { seed, violations, last, hash, events, virtualMs, faults, sent, pushed, logged } = outcome
+  const { seed, violations, last, hash, events, virtualMs, faults, sent, pushed, posted, logged } = outcome
   const happened = Object.entries(faults).map(([name, count]) => `${name} ${count}`).join(', ') || 'none'
   const verdict = violations.length === 0 ? 'all was well' : `${violations.length} promises were broken`
   console.log(`seed ${seed}: ${verdict}`)
   for (const violation of violations) console.log(`  ${violation}`)
   for (const line of last) console.log(`    ${line}`)
-  console.log(`  ${sent} uplinks and ${pushed} downlinks; faults: ${happened}`)
+  console.log(`  ${sent} uplinks, ${pushed} downlinks and ${posted} posts of business; faults: ${happened}`)
   for (const [text, count] of Object.entries(logged)) console.log(`  logged ${count} times: ${text}`)
   const virtual = virtualMs / 1000
   const cost = `${seconds.toFixed(1)} of a core: ${(virtual / seconds).toFixed(1)} a second`

@@ -96,7 +96,18 @@ async function firstBroken (
 function endedOf (seed: number, { message }: Error): Outcome {
   const violations = [`the process ended: ${message}`]
   return {
-    seed, violations, last: [], hash: '', events: 0, virtualMs: 0, faults: {}, sent: 0, pushed: 0, books: undefined, logged: {},
+    seed,
+    violations,
+    last: [],
+    hash: '',
+    events: 0,
+    virtualMs: 0,
+    faults: {},
+    sent: 0,
+    pushed: 0,
+    posted: 0,
+    books: undefined,
+    logged: {},
   }
 }
 

@@ -47,8 +47,8 @@ export class Observer {
       for (let partition = 0; partition < log.partitions(uplinks); partition++) {
         const { first } = await log.bounds(uplinks, partition)
         for await (const { items } of log.read(uplinks, partition, { from: first })) {
-          for (const { userId, payload, userSeq } of items) {
-            all.push({ userId, payload: Buffer.from(payload).toString(), userSeq })
+          for (const { userId, payload, userSeq, roomId } of items) {
+            all.push({ userId, payload: Buffer.from(payload).toString(), userSeq, roomId })
           }
         }
       }

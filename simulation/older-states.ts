@@ -28,8 +28,8 @@ export function saveAsBefore (snapshots: SnapshotStore, random: Random): void {
 }
 
 /** Of what that version had no word for. */
-function knowsMore ({ bans, connections }: UserState): boolean {
-  return bans.size > 0 || Array.from(connections.values()).some(({ open, endCode }) => open && endCode !== '')
+function knowsMore ({ bans, membershipsVersion, connections }: UserState): boolean {
+  return bans.size > 0 || membershipsVersion > 0 || Array.from(connections.values()).some(({ open, endCode }) => open && endCode !== '')
 }
 
 function encoded (state: UserState): Buffer {

@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { FaultName } from './faults.js'
-import type { Outcome, PlannedStores } from './simulate.js'
+import type { PlannedStores } from './plan.js'
+import type { Outcome } from './simulate.js'
 
 const program = fileURLToPath(new URL('main.js', import.meta.url))
 

@@ -8,7 +8,7 @@ import type { StreamCutting } from '../../gateway/stream-cut.js'
 import type { EventLog } from '../../ledger/log.js'
 import type { RebuildableTables } from '../../projections/tables/tables.js'
 import type { Health } from '../../schemas/conditions.js'
-import { connections, ledger, nodes, uplinks } from '../../schemas/streams.js'
+import { connections, ledger, nodes, posts, rooms, uplinks } from '../../schemas/streams.js'
 import { boundTo, type Happen } from '../faults.js'
 import type { SimulatedNode } from '../node.js'
 import { Random } from '../random.js'
@@ -56,7 +56,14 @@ export interface SharedOptions {
 }
 
 /** Short, for a world of minutes; longer than anybody who derives is away. */
-const retentionMs = { [ledger.name]: 20_000, [uplinks.name]: 90_000, [connections.name]: 90_000, [nodes.name]: 90_000 }
+const retentionMs = {
+  [ledger.name]: 20_000,
+  [rooms.name]: 20_000,
+  [uplinks.name]: 90_000,
+  [posts.name]: 90_000,
+  [connections.name]: 90_000,
+  [nodes.name]: 90_000,
+}
 /** Names the ledger. */
 const identity = 'the simulated one'
 
@@ -95,8 +102,8 @@ export class SharedStores implements SimulatedStores {
       partitionsOf: stream => stream.name.startsWith(nodes.name) ? 1 : partitions,
       sessionMs,
     })
-    // The ledger is cut by those who own it.
-    const { [ledger.name]: _own, ...ofBrokers } = retentionMs
+    // What is folded is cut by those who own it.
+    const { [ledger.name]: _ledger, [rooms.name]: _rooms, ...ofBrokers } = retentionMs
     if (this.#deletes) this.broker.deleteByAge(ofBrokers)
     this.redis = { turns, random: new Random(seed, 'redis'), nowMs, trouble: noStoreTrouble, cutOff: new Set() }
     this.tables = new TableStore(this.redis)

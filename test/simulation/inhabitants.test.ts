@@ -61,7 +61,7 @@ t.test('States as the version before saved them fold on as if nothing had been i
 
 t.test('What was promised is seen to be broken', async t => {
   const device = (more: Partial<Device>): Device =>
-    ({ name: 'u0/d0', options: { userId: 'u0' }, complaints: [], sent: new Map(), runs: [], ...more }) as unknown as Device
+    ({ name: 'u0/d0', options: { userId: 'u0' }, complaints: [], sent: new Map(), forbidden: new Set(), runs: [], ...more }) as unknown as Device
   const ran = (seen: string[], signals: string[] = []) => device({ runs: [{ seen, signals, missed: 0 }] })
   const queued = new Map([['u0', ['m1', 'm2', 'm3']]])
   const service = { complaints: [], queued, signalled: new Map([['u0', new Set(['s1'])]]) }
@@ -76,7 +76,7 @@ t.test('What was promised is seen to be broken', async t => {
   t.match(judged(ran(['m1', 'm2', 'm1'])), [/got m1 twice/])
   t.match(judged(ran(['m1', 'm2', 'm1']), ['m1']), [/got m1 twice/])
   t.match(judged(ran([], ['s1', 's1', 's2'])), [/signal s1 twice/, /signal s2, which nobody/])
-  const published = [1, 2].map(userSeq => ({ userId: 'u0', payload: `p${userSeq}`, userSeq }))
+  const published = [1, 2].map(userSeq => ({ userId: 'u0', payload: `p${userSeq}`, userSeq, roomId: '' }))
   t.match(unread({ seen: new Map([['u0', 1]]), holes: 0 } as unknown as Consumer, published), /has read 1 of u0, and not 2/)
   t.equal(unread({ seen: new Map([['u0', 2]]), holes: 0 } as unknown as Consumer, published), undefined)
 })

@@ -24,6 +24,7 @@ function outcome (isBroken: boolean): Outcome {
     faults: {},
     sent: 0,
     pushed: 0,
+    posted: 0,
     books: undefined,
     logged: {},
   }

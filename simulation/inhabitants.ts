@@ -1,0 +1,129 @@
+import { join } from 'node:path'
+import type { Role } from '../gateway/config.js'
+import type { Address } from './api.js'
+import { Consumer } from './consumer.js'
+import { Device, dialects } from './device.js'
+import { EmbeddedStores } from './embedded/stores.js'
+import { isFault } from './faults.js'
+import { layout } from './layout.js'
+import type { Network } from './network.js'
+import { ports, SimulatedNode } from './node.js'
+import { Observer } from './observer.js'
+import { Operator } from './operator.js'
+import type { Plan } from './plan.js'
+import { Random } from './random.js'
+import { RoomHost } from './rooms/host.js'
+import { closedRooms, openRooms } from './rooms/member.js'
+import { Service } from './service.js'
+import { SharedStores, type SimulatedStores } from './stores/stores.js'
+import type { World } from './world.js'
+
+/** Who lives in a world. */
+export interface Inhabitants {
+  readonly world: World
+  readonly network: Network
+  readonly stores: SimulatedStores
+  readonly nodes: readonly SimulatedNode[]
+  readonly devices: readonly Device[]
+  readonly service: Service
+  readonly operator: Operator
+  readonly roomHost: RoomHost
+  readonly consumer: Consumer
+  readonly observer: Observer
+  /** What all that is sent and pushed comes faster by; 0 for none at all. */
+  readonly pace: { factor: number }
+}
+
+export interface Surroundings {
+  readonly world: World
+  readonly network: Network
+  readonly plan: Plan
+  readonly dataDir: string
+  /** Told of each line of a node's log, warnings and worse. */
+  readonly logged: (nodeId: string, level: number, text: string) => void
+  /** Told what was found while the world goes on. */
+  readonly found: (violation: string) => void
+}
+
+const jwtSecret = 'the secret of every node in the simulation'
+export const apiKey = 'the-key-of-every-simulated-node'
+const partitions = 4
+const devicesPerUser = 2
+/** Between two sends of a device, two pushes to a user, and two posts of business in a room, about. */
+const sendEveryMs = 3_000
+const pushEveryMs = 2_000
+const postEveryMs = 4_000
+
+export function settle ({ world, network, plan, dataDir, logged, found }: Surroundings): Inhabitants {
+  const { seed } = plan
+  const random = new Random(seed, 'world')
+  const turns = world.outside
+  const isEmbedded = isOneNode(plan)
+  const stores: SimulatedStores = isEmbedded
+    ? new EmbeddedStores({ turns, seed })
+    : new SharedStores({
+      turns, seed, nowMs: () => world.nowMs, wallMs: () => world.wallMsOf(turns), partitions, sessionMs: 6_000,
+    })
+  const roles = layout(random, isEmbedded ? 1 : plan.nodes)
+  const nodes = roles.map((roles, i) => new SimulatedNode(world, network, stores, {
+    id: `n${i + 1}`,
+    address: `10.0.0.${i + 1}`,
+    roles,
+    dataDir: join(dataDir, `n${i + 1}`),
+    environment: {
+      ...stores.environment,
+      LEDGERLINE_PARTITIONS: String(partitions),
+      LEDGERLINE_JWT_SECRET: jwtSecret,
+      LEDGERLINE_API_KEYS: apiKey,
+      LEDGERLINE_DRAIN_MS: '5000',
+      LEDGERLINE_STOP_GRACE_MS: '1000',
+    },
+    logged: (level, text) => { logged(`n${i + 1}`, level, text) },
+  }))
+  const of = (role: Role): Address[] => nodes.filter(({ options }) => options.roles.includes(role))
+    .map(({ options: { address } }) => ({ address, port: ports.http }))
+  const paceNow = { factor: 1 }
+  const pace = (): number => paceNow.factor
+  const ipConfig = of('ip-config').map(({ address, port }) => `http://${address}:${port}/v1/ip-config`)
+  const operator = new Operator(world, network, {
+    address: '10.3.0.2',
+    apiKey,
+    push: of('push'),
+    projections: of('projections'),
+    wallMs: () => world.wallMsOf(turns),
+    isCalm: !plan.faults.some(isFault),
+  })
+  const devices = Array.from({ length: plan.devices }, (_, i) => new Device(world, network, {
+    userId: `u${Math.floor(i / devicesPerUser)}`,
+    deviceId: `d${i % devicesPerUser}`,
+    address: `10.1.${i >> 8}.${i & 255}`,
+    ipConfig,
+    jwtSecret,
+    dialect: random.pick(dialects),
+    tokenMs: random.chance(0.3) ? random.between(20_000, 90_000) : Infinity,
+    rooms: [...openRooms.filter(() => random.chance(0.6)), ...closedRooms],
+    sendEveryMs,
+    pace,
+    mayEnd: ({ options: { userId }, kicked }, code) => code === 'kicked'
+      ? kicked <= (operator.kicks.get(userId) ?? 0)
+      : code === 'banned' && operator.banned.has(userId),
+  }))
+  const business = { apiKey, nodes: of('push'), pace }
+  return {
+    world,
+    network,
+    stores,
+    nodes,
+    devices,
+    service: new Service(world, network, { ...business, address: '10.3.0.1', pushEveryMs }),
+    operator,
+    roomHost: new RoomHost(world, network, { ...business, address: '10.3.0.4', postEveryMs }),
+    consumer: new Consumer(world, network, { address: '10.3.0.3', apiKey, nodes: of('push') }),
+    observer: new Observer(world, stores, found),
+    pace: paceNow,
+  }
+}
+
+function isOneNode ({ stores, seed }: Plan): boolean {
+  return stores === 'embedded' || (stores === 'drawn' && new Random(seed, 'stores').chance(0.25))
+}
