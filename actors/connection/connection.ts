@@ -297,9 +297,9 @@ export class Connection {
     this.#framesOut++
   }
 
-  writeShared (shared: SharedFrame): number {
+  writeShared (shared: SharedFrame): void {
+    this.wire.writeShared(shared)
     this.#framesOut++
-    return this.wire.writeShared(shared)
   }
 
   /** Until what it sent is dealt with. */

@@ -18,8 +18,10 @@ export interface Wire {
   write (frame: ServerFrame): void
   /** The same for a signal that goes to many: it is encoded once for all of them. */
   writeSignal (signal: SharedSignal): void
-  /** The same for any frame. @returns the bytes that it takes */
-  writeShared (shared: SharedFrame): number
+  /** The same for any frame. */
+  writeShared (shared: SharedFrame): void
+  /** What it takes on this wire, for which it is encoded. */
+  bytesOf (shared: SharedFrame): number
   /** Gives what was written to the socket, as one write. */
   flush (): void
   /** Bytes given to the socket that the kernel has not taken yet. */

@@ -1,9 +1,14 @@
 import type { Connection } from '../connection/connection.js'
+import type { SharedFrame } from '../connection/wire.js'
 import type { EdgeRoomsLimits } from './edge-rooms.js'
+import { TurnOutput } from './output.js'
 import type { EdgeRoom } from './room.js'
 
-/** Members that one turn of the event loop writes to, and of them those of one room before it is another one's turn. */
-const turnMax = 256
+/** Connections that one turn of the event loop writes to, and what it writes to all of them. */
+const turnConnectionsMax = 256
+const turnBytesMax = 4 << 20
+/** Members of rooms that it looks at, and of them those of one room before it is another one's turn. */
+const turnMembersMax = 4_096
 const roomTurnMax = 64
 
 export interface RoomWriterEvents {
@@ -30,6 +35,7 @@ export class RoomWriter {
   readonly #behind = new Set<Connection>()
   /** Rooms with posts, the one that was silent for longest first. */
   readonly #byActivity = new Set<EdgeRoom>()
+  readonly #output = new TurnOutput()
   #tailBytes = 0
   #turn: NodeJS.Immediate | undefined
   #hasStopped = false
@@ -81,9 +87,9 @@ export class RoomWriter {
 
   #run (): void {
     this.#turn = undefined
-    let left = turnMax
+    let left = turnMembersMax
     for (const room of this.#due) {
-      if (left <= 0) break
+      if (left <= 0 || this.#isFull) break
       this.#due.delete(room)
       const max = Math.min(left, roomTurnMax)
       const used = this.#write(room, max)
@@ -91,11 +97,17 @@ export class RoomWriter {
       if (used >= max) this.#due.add(room)
     }
     for (const connection of this.#behind) {
-      if (left-- <= 0) break
+      if (left-- <= 0 || this.#isFull) break
+      if (this.#output.bytesFor(connection) > 0) continue // the next turn knows what its socket took of that
       this.#behind.delete(connection)
       this.#catchUp(connection)
     }
+    this.#output.send()
     if (this.#due.size > 0 || this.#behind.size > 0) this.#soon()
+  }
+
+  get #isFull (): boolean {
+    return this.#output.connections >= turnConnectionsMax || this.#output.bytes >= turnBytesMax
   }
 
   /** @returns how many members it has looked at; `max` where there may be more */
@@ -130,8 +142,8 @@ export class RoomWriter {
     room.waiting.delete(connection)
     room.members.set(connection, place.roomSeq)
     if (!connection.life.isOpen) return true // its socket is about to be gone
-    connection.write({ op: 'joined', roomId: room.roomId, ...place })
-    if (!this.#give(room, connection, place.roomSeq)) connection.wire.flush()
+    this.#output.add(connection, { op: 'joined', roomId: room.roomId, ...place })
+    this.#give(room, connection, place.roomSeq)
     return true
   }
 
@@ -142,35 +154,38 @@ export class RoomWriter {
     if (!connection.life.isOpen || room.members.get(connection) === room.tail.roomSeq) this.#close(room, connection)
   }
 
-  /** Writes the posts behind its place. @returns false where nothing was written */
-  #give (room: EdgeRoom, connection: Connection, place: number): boolean {
+  /** Writes the posts behind its place. */
+  #give (room: EdgeRoom, connection: Connection, place: number): void {
     const { tail } = room
     const { wire, life } = connection
-    if (place >= tail.roomSeq || !life.isOpen) return false
-    let free = this.#limits.queuedBytesMax - wire.queuedBytes
+    if (place >= tail.roomSeq || !life.isOpen) return
+    let free = this.#freeFor(connection)
     if (free <= 0) { // what it has missed is asked for once it reads, and not with each post until then
       this.#isBehind(connection)
-      return false
+      return
     }
     if (place < tail.keptAfter) { // it did not read for as long as what it wants was kept
       room.wait(connection, place)
       this.due(room)
-      return false
+      return
     }
     let seq = place
     while (seq < tail.roomSeq && free > 0) {
       const post = tail.at(++seq)
       const framings = post.encoded.size
-      const bytes = connection.writeShared(post)
+      const bytes = wire.bytesOf(post)
       if (post.encoded.size > framings) tail.encoded(post, bytes)
+      this.#output.addShared(connection, post, bytes)
       free -= bytes
     }
     if (seq < tail.roomSeq) this.#isBehind(connection)
-    if (seq === place) return false
     room.members.set(connection, seq)
     this.#count.posts += seq - place
-    wire.flush()
-    return true
+  }
+
+  /** Bytes that it may be given. */
+  #freeFor (connection: Connection): number {
+    return this.#limits.queuedBytesMax - connection.wire.queuedBytes - this.#output.bytesFor(connection)
   }
 
   /** Where its socket takes what was written, nobody will say that it has room again. */
@@ -190,19 +205,17 @@ export class RoomWriter {
     }
   }
 
-  #signal (connection: Connection, shared: Parameters<Connection['writeShared']>[0]): void {
-    if (!connection.life.isOpen || connection.wire.queuedBytes >= this.#limits.queuedBytesMax) return
-    connection.writeShared(shared)
+  #signal (connection: Connection, shared: SharedFrame): void {
+    if (!connection.life.isOpen || this.#freeFor(connection) <= 0) return
+    this.#output.addShared(connection, shared, connection.wire.bytesOf(shared))
     this.#count.signals++
-    connection.wire.flush()
   }
 
   #close (room: EdgeRoom, connection: Connection): void {
     room.remove(connection)
     this.#events.left(room, connection)
     if (!connection.life.isOpen) return
-    connection.write({ op: 'left', roomId: room.roomId, code: 'room-closed', reason: room.closedFor! })
-    connection.wire.flush()
+    this.#output.add(connection, { op: 'left', roomId: room.roomId, code: 'room-closed', reason: room.closedFor! })
   }
 
   /** Of the rooms that were silent for longest nothing is kept; what comes then is asked for. */

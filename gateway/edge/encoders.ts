@@ -15,8 +15,9 @@ import { lengthBytes } from './tcp-frames.js'
 export interface Encoder {
   write (frame: ServerFrame): void
   writeSignal (signal: SharedSignal): void
-  /** @returns the bytes that it takes */
-  writeShared (shared: SharedFrame): number
+  writeShared (shared: SharedFrame): void
+  /** What the whole frame takes, which is encoded for that. */
+  bytesOf (shared: SharedFrame): number
   /** What was written since the last time, as bytes of its own; undefined for nothing. */
   take (): Buffer | undefined
   /** Drops what a turn has left that did not come to its end: the next one is that of another connection. */
@@ -80,10 +81,12 @@ class FramedEncoder implements Encoder {
     this.#write(encoded.get(this.framing.name) ?? this.#encodeOnce({ op: 'signal', service, payload, roomId: '' }, encoded))
   }
 
-  writeShared ({ frame, encoded }: SharedFrame): number {
-    const whole = encoded.get(this.framing.name) ?? this.#encodeOnce(frame, encoded)
-    this.#write(whole)
-    return whole.length
+  writeShared ({ frame, encoded }: SharedFrame): void {
+    this.#write(encoded.get(this.framing.name) ?? this.#encodeOnce(frame, encoded))
+  }
+
+  bytesOf ({ frame, encoded }: SharedFrame): number {
+    return (encoded.get(this.framing.name) ?? this.#encodeOnce(frame, encoded)).length
   }
 
   take (): Buffer | undefined {

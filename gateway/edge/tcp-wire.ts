@@ -62,7 +62,8 @@ export class TcpWire implements Wire, Reader {
   get bytesOut (): number { return this.#socket.bytesWritten }
   write (frame: ServerFrame): void { tcpEncoder.write(frame) }
   writeSignal (signal: SharedSignal): void { tcpEncoder.writeSignal(signal) }
-  writeShared (shared: SharedFrame): number { return tcpEncoder.writeShared(shared) }
+  writeShared (shared: SharedFrame): void { tcpEncoder.writeShared(shared) }
+  bytesOf (shared: SharedFrame): number { return tcpEncoder.bytesOf(shared) }
 
   flush (): void {
     const bytes = tcpEncoder.take()

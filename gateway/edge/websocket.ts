@@ -120,7 +120,8 @@ class WebSocketWire implements Wire {
   get bytesOut (): number { return this.#socket.bytesWritten }
   write (frame: ServerFrame): void { this.#encoder.write(frame) }
   writeSignal (signal: SharedSignal): void { this.#encoder.writeSignal(signal) }
-  writeShared (shared: SharedFrame): number { return this.#encoder.writeShared(shared) }
+  writeShared (shared: SharedFrame): void { this.#encoder.writeShared(shared) }
+  bytesOf (shared: SharedFrame): number { return this.#encoder.bytesOf(shared) }
 
   flush (): void {
     const bytes = this.#encoder.take()

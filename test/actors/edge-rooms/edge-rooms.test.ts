@@ -322,8 +322,7 @@ t.test('A member that does not read', async t => {
     const world = givenRooms(t, { queuedBytesMax: 1 })
     const client = await inRoom(t, world, 1)
     const writes: number[] = []
-    client.connection.wire.writeShared = shared => {
-      client.written.push(shared.frame)
+    client.connection.wire.bytesOf = () => {
       writes.push(1)
       return 100
     }

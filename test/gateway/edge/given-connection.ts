@@ -51,10 +51,8 @@ export function givenConnection (
     bytesOut: 0,
     write (frame) { written.push(frame) },
     writeSignal () {},
-    writeShared ({ frame }) {
-      written.push(frame)
-      return 0
-    },
+    writeShared ({ frame }) { written.push(frame) },
+    bytesOf: () => 0,
     flush () {},
     pause () { paused = true },
     resume () { paused = false },
