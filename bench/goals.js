@@ -26,12 +26,21 @@ export const goals = [
   { measurement: 'signals', peer: 'ledgerline-ws', figure: 'perSecond', of: 'ratio', min: 1.3 },
   { measurement: 'downlinks', peer: 'ledgerline-tcp', figure: 'perSecond', of: 'value', min: 40_000 },
   { measurement: 'downlinks', peer: 'ledgerline-ws', figure: 'perSecond', of: 'value', min: 40_000 },
+  { measurement: 'room', peer: 'ledgerline-ws', figure: 'perSecond', of: 'ratio', min: 2 },
+  { measurement: 'rooms', peer: 'ledgerline-ws', figure: 'perSecond', of: 'ratio', min: 1.5 },
+  ...['ledgerline-tcp', 'ledgerline-ws'].flatMap(peer => [
+    { measurement: 'joins', peer, figure: 'perSecond', of: 'value', min: 20_000 },
+    { measurement: 'joins', peer, figure: 'bytes', of: 'value', max: 100 },
+  ]),
   { measurement: 'replay', peer: 'ledgerline-tcp', figure: 'perSecond', of: 'value', min: 500_000 },
   ...['ledgerline-tcp', 'ledgerline-ws'].flatMap(peer => [
-    { measurement: 'jitter', peer, figure: 'replayP99Ms', of: 'value', max: 1_000 },
-    { measurement: 'jitter', peer, figure: 'deliveredShare', of: 'value', min: 1 },
-    { measurement: 'jitter', peer, figure: 'repeats', of: 'value', max: 0 },
-    { measurement: 'jitter', peer, figure: 'outOfOrder', of: 'value', max: 0 },
+    ...['jitter', 'room-jitter', 'room-restart'].flatMap(measurement => [
+      // While a gateway is away nobody is complete.
+      ...measurement === 'room-restart' ? [] : [{ measurement, peer, figure: 'replayP99Ms', of: 'value', max: 1_000 }],
+      { measurement, peer, figure: 'deliveredShare', of: 'value', min: 1 },
+      { measurement, peer, figure: 'repeats', of: 'value', max: 0 },
+      { measurement, peer, figure: 'outOfOrder', of: 'value', max: 0 },
+    ]),
     { measurement: 'office', peer, figure: 'backMs', of: 'value', max: 20_000 },
     { measurement: 'office', peer, figure: 'deliveredShare', of: 'value', min: 1 },
     { measurement: 'office', peer, figure: 'ended', of: 'value', max: 0 },

@@ -33,7 +33,7 @@ export function startUsage (serverPid) {
       serverCpu,
       loadCpu,
       loadLoop: performance.eventLoopUtilization(loop).utilization,
-      othersCpu: allCpu === null ? null : Math.max(0, allCpu - serverCpu - loadCpu),
+      othersCpu: allCpu === null || serverCpu === null ? null : Math.max(0, allCpu - serverCpu - loadCpu),
       loadBound: loadCpu > 0.9 && serverCpu !== null && serverCpu < 0.9,
     }
   }

@@ -1,8 +1,4 @@
-import { fileURLToPath } from 'node:url'
-import { once } from 'node:events'
-import { loadCore, spawnPinned, stopChild } from '../peers/process.js'
-
-const clientsProgram = fileURLToPath(new URL('../network/main.js', import.meta.url))
+import { startClients, merged } from '../network/processes.js'
 
 /** 1,000 clients; each is cut every 15 s in the mean and away for 2 s; five messages a second to all of them. */
 export const jitter = ctx => behindLines(ctx, {}, {
@@ -14,16 +10,11 @@ export const jitter = ctx => behindLines(ctx, {}, {
   pushEveryMs: 200,
 })
 
-/** The same with posts: 10 rooms of 100 clients each, five posts a second in each room. */
-export const roomJitter = ctx => behindLines(ctx, {}, {
-  scenario: 'jitter',
-  clients: ctx.options.quick ? 100 : 1_000,
-  rooms: 10,
-  durationMs: ctx.options.quick ? 5_000 : 60_000,
-  cutEveryMs: 15_000,
-  awayMs: 2_000,
-  pushEveryMs: 200,
-})
+/** 50 rooms of 100 clients each, a post a second in each of them. */
+export const roomJitter = ctx => behindLines(ctx, {}, inRooms(ctx))
+
+/** The same; halfway the gateway is killed, and started again. */
+export const roomRestart = ctx => behindLines(ctx, {}, inRooms(ctx), { restarts: true })
 
 /** 500 clients behind one address, 50 more a second at first, with the limits that a gateway has by default. */
 export const office = ctx => behindLines(ctx, { limits: 'default' }, {
@@ -34,21 +25,50 @@ export const office = ctx => behindLines(ctx, { limits: 'default' }, {
   pushEveryMs: 200,
 })
 
-async function behindLines ({ peer, options, dataDir }, serverOptions, scenario) {
-  const server = await peer.start({ ...options, ...serverOptions, dataDir })
+/** A client and its line take four descriptors, and 20,000 is what many a machine lets a process have. */
+function inRooms ({ options: { quick } }) {
+  return {
+    scenario: 'jitter',
+    processes: quick ? 1 : 2,
+    clients: quick ? 100 : 2_500,
+    rooms: quick ? 10 : 25,
+    durationMs: quick ? 5_000 : 60_000,
+    cutEveryMs: 15_000,
+    awayMs: 2_000,
+    pushEveryMs: 1_000,
+  }
+}
+
+/** Of `processes`, each has clients and rooms of its own. */
+async function behindLines (
+  { peer, options, dataDir }, serverOptions, { processes = 1, ...scenario }, { restarts = false } = {}
+) {
+  const start = more => peer.start({ ...options, ...serverOptions, dataDir, ...more })
+  let server = await start({})
+  const { target, pid } = server
+  const parts = []
   try {
-    const child = spawnPinned(loadCore, [process.execPath, clientsProgram], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-    try {
-      const gone = once(child, 'exit').then(() => [{ error: 'the process of the clients ended' }])
-      const { target, pid: serverPid } = server
-      child.send({ ...scenario, kind: peer.protocol, target, program: options.program, serverPid })
-      const [message] = await Promise.race([once(child, 'message'), gone])
-      if (message.error) throw new Error(message.error)
-      return message.result
-    } finally {
-      await stopChild(child)
+    for (let part = 0; part < processes; part++) {
+      parts.push(startClients({
+        ...scenario,
+        part,
+        kind: peer.protocol,
+        target,
+        program: options.program,
+        // One that is killed has no processor time to tell afterwards.
+        serverPid: restarts ? undefined : pid,
+      }))
     }
+    const all = Promise.all(parts.map(({ result }) => result))
+    if (restarts) {
+      await Promise.race([all, Promise.all(parts.map(({ halfway }) => halfway))])
+      process.kill(pid, 'SIGKILL')
+      await server.stop()
+      server = await start({ listeners: target.listeners })
+    }
+    return merged(await all)
   } finally {
+    for (const { stop } of parts) await stop()
     await server.stop()
   }
 }

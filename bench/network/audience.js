@@ -118,13 +118,12 @@ export class Audience {
     for (const { line } of this.#lines) line.cut(awayMs)
   }
 
-  /** What was delivered of what was sent, 0 to 1, and what came too often or too late. */
+  /** What was to be delivered, what was, and what came too often or too late. */
   totals () {
     const sum = field => this.listeners.reduce((total, listener) => total + listener[field], 0)
-    const wanted = this.sent * this.listeners.length
     return {
-      wanted,
-      deliveredShare: sum('delivered') / wanted,
+      wanted: this.sent * this.listeners.length,
+      delivered: sum('delivered'),
       repeats: sum('repeats'),
       outOfOrder: sum('outOfOrder'),
       ended: this.ended.length,

@@ -4,8 +4,10 @@
 */
 import { pathToFileURL } from 'node:url'
 import { resolve } from 'node:path'
-import { token, userIdOf } from '../load/protocols/ledgerline.js'
-import { roomOf } from './pusher.js'
+import { token } from '../load/protocols/ledgerline.js'
+import { roomOf, userOf } from './names.js'
+
+const joinedLookMs = 20
 
 /**
  * @typedef {object} Client
@@ -19,16 +21,18 @@ import { roomOf } from './pusher.js'
  */
 
 /**
- * @param {{ kind: string, target: object, program: string, rooms?: number }} options with `rooms` each client is in
- *   one of so many, and hears of that alone
+ * @param {{ kind: string, target: object, program: string, part: number, rooms?: number }} options with `rooms` each
+ *   client is in one of so many, and hears of that alone. Each `part` has users and rooms of its own
  * @returns {Promise<(index: number, port: number, told: Told) => Client>}
  */
-export async function clientMaker ({ kind, target, program, rooms = 0 }) {
-  if (kind === 'socket.io') return await socketIoMaker(rooms)
-  return await ledgerlineMaker(kind, target, program, rooms)
+export async function clientMaker (options) {
+  const { part, rooms = 0 } = options
+  const roomFor = index => rooms > 0 ? roomOf(index, rooms, part) : undefined
+  if (options.kind === 'socket.io') return await socketIoMaker(roomFor)
+  return await ledgerlineMaker(options, roomFor)
 }
 
-async function ledgerlineMaker (kind, target, program, rooms) {
+async function ledgerlineMaker ({ kind, target, program, part }, roomFor) {
   // The SDK of the build that is measured.
   const sdk = pathToFileURL(resolve(program, '../../client/node.js')).href
   const { createClient } = await import(sdk)
@@ -37,29 +41,40 @@ async function ledgerlineMaker (kind, target, program, rooms) {
   return (index, port, told) => {
     const client = createClient({
       endpoints: [`${scheme}://127.0.0.1:${port}${path}`],
-      getToken: () => token(userIdOf(index), target.secret),
+      getToken: () => token(userOf(index, part), target.secret),
       deviceId: 'phone',
     })
-    client.on('connected', told.connected)
+    const roomId = roomFor(index)
+    client.on('connected', () => {
+      if (roomId === undefined) told.connected()
+      else untilJoined(client.room(roomId), told.connected)
+    })
     client.on('disconnected', ({ code, willReconnect }) => {
       told.disconnected()
       if (!willReconnect && code !== 'disconnected') told.ended(code)
     })
     const message = ({ payload }) => { told.message(Number(Buffer.from(payload))) }
-    if (rooms > 0) client.room(roomOf(index, rooms)).on('post', message)
+    if (roomId !== undefined) client.room(roomId).on('post', message)
     else client.on('downlink', message)
     client.connect()
     return client
   }
 }
 
-async function socketIoMaker (rooms) {
+/** A connection that ends before is followed by another one. */
+function untilJoined (room, joined) {
+  if (room.isJoined) joined()
+  else setTimeout(() => { untilJoined(room, joined) }, joinedLookMs)
+}
+
+async function socketIoMaker (roomFor) {
   const { io } = await import('socket.io-client')
   return (index, port, told) => {
+    const roomId = roomFor(index)
     const socket = io(`http://127.0.0.1:${port}`, { transports: ['websocket'] })
     socket.on('connect', () => {
       // A session that was recovered is in its rooms.
-      if (rooms > 0 && !socket.recovered) socket.emit('join', roomOf(index, rooms), () => { told.connected() })
+      if (roomId !== undefined && !socket.recovered) socket.emit('join', roomId, () => { told.connected() })
       else told.connected()
     })
     socket.on('disconnect', told.disconnected)

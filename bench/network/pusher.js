@@ -1,38 +1,53 @@
+import { setTimeout as wait } from 'node:timers/promises'
 import { Agent, request } from 'node:http'
-import { userIdOf } from '../load/protocols/ledgerline.js'
+import { roomOf, userOf } from './names.js'
 
 const agent = new Agent({ keepAlive: true, maxSockets: 1 })
 
+/** A gateway that is not there is asked again, and that it has had a message before it knows by the id. */
+const retryMs = 100
+const retriesMax = 300
+
 /** @returns {(number: number) => Promise<void>} sends a message to all; resolves when the server has taken it */
-export function pusherFor ({ kind, target, clients, rooms = 0 }) {
-  if (rooms > 0) return posterFor({ kind, target, rooms })
+export function pusherFor ({ kind, target, part, clients, rooms = 0 }) {
+  if (rooms > 0) return posterFor({ kind, target, part, rooms })
   if (kind === 'socket.io') return number => post(target.controlPort, '/signal', String(number))
-  const userIds = Array.from({ length: clients }, (_, i) => userIdOf(i))
-  const headers = { authorization: `Bearer ${target.apiKey}`, 'content-type': 'application/json' }
+  const userIds = Array.from({ length: clients }, (_, i) => userOf(i, part))
   return number => {
     const body = JSON.stringify({ to: { userIds }, payload: String(number) })
-    return post(target.controlPort, '/v1/downlinks', body, headers)
+    return post(target.controlPort, '/v1/downlinks', body, headersOf(target))
   }
 }
 
 /** The same message to each room. */
-function posterFor ({ kind, target, rooms }) {
-  const names = Array.from({ length: rooms }, (_, i) => roomOf(i))
+function posterFor ({ kind, target, part, rooms }) {
+  const names = Array.from({ length: rooms }, (_, i) => roomOf(i, rooms, part))
   if (kind === 'socket.io') {
     return async number => {
       for (const room of names) await post(target.controlPort, '/post', JSON.stringify({ room, payload: String(number) }))
     }
   }
-  const headers = { authorization: `Bearer ${target.apiKey}`, 'content-type': 'application/json' }
   return async number => {
-    const body = JSON.stringify({ payload: String(number) })
-    for (const room of names) await post(target.controlPort, `/v1/rooms/${room}/posts`, body, headers)
+    const body = JSON.stringify({ messageId: `m${number}`, payload: String(number) })
+    for (const room of names) {
+      await patiently(() => post(target.controlPort, `/v1/rooms/${room}/posts`, body, headersOf(target)))
+    }
   }
 }
 
-/** The room of the client with this number, where there are `rooms`. */
-export function roomOf (index, rooms = Infinity) {
-  return `room-${index % rooms}`
+async function patiently (ask) {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await ask()
+    } catch (err) {
+      if (tries > retriesMax) throw err
+      await wait(retryMs)
+    }
+  }
+}
+
+function headersOf ({ apiKey }) {
+  return { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' }
 }
 
 function post (port, path, body, headers = {}) {

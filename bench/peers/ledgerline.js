@@ -12,8 +12,8 @@ const limitsOff = {
 }
 
 /**
- * Ledgerline as anybody would start it, on free ports and a fresh data directory, with the limits off that a single
- * address full of clients would meet (`limits: 'default'` leaves them on; `env` sets others).
+ * Ledgerline as anybody would start it, on free ports (or those of `listeners`) and a fresh data directory, with the
+ * limits off that a single address full of clients would meet (`limits: 'default'` leaves them on; `env` sets others).
  *
  * @param {'tcp' | 'http'} listener which of its listeners the load connects to
  */
@@ -28,8 +28,8 @@ export function startLedgerline (listener) {
       env: {
         LEDGERLINE_DATA: options.dataDir,
         LEDGERLINE_HOST: '127.0.0.1',
-        LEDGERLINE_HTTP_PORT: '0',
-        LEDGERLINE_TCP_PORT: '0',
+        LEDGERLINE_HTTP_PORT: String(options.listeners?.http ?? 0),
+        LEDGERLINE_TCP_PORT: String(options.listeners?.tcp ?? 0),
         ...options.limits === 'default' ? {} : limitsOff,
         ...options.env,
         LEDGERLINE_JWT_SECRET: secret,
@@ -39,8 +39,15 @@ export function startLedgerline (listener) {
         REDIS_URL: undefined,
       },
     })
-    const ports = { port: portOf(ready[listener]), controlPort: portOf(ready.http) }
-    const target = { ...ports, apiKey, secret, namesRooms: uplinksNameRooms(options.program) }
+    const listeners = { http: portOf(ready.http), tcp: portOf(ready.tcp) }
+    const target = {
+      port: listeners[listener],
+      controlPort: listeners.http,
+      listeners,
+      apiKey,
+      secret,
+      namesRooms: uplinksNameRooms(options.program),
+    }
     return { pid: ready.pid, collects: true, target, stop }
   }
 }
