@@ -60,8 +60,8 @@ export interface States<S extends FoldedState> {
   rebuilding (state: S): void
   /** What is to be saved since the last call. @throws what can not be encoded */
   changesOf (state: S): StateChanges
-  /** Everything in parts, whatever is saved of it already. */
-  savedStateOf (state: S): SavedState
+  /** Everything in parts, whatever is saved of it already; undefined where nothing is to be saved. */
+  savedStateOf (state: S): SavedState | undefined
   stateOf (saved: SavedState): S
   /** Parts that a loaded state does without. */
   leftOut (state: S): PartId[]

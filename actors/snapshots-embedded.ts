@@ -2,9 +2,10 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { WriteBatch } from '../ledger/embedded/batch.js'
 import { checkpointKey, parseSnapshotKey, snapshotKey, snapshotPartKey, type StatesOf } from '../ledger/embedded/keys.js'
 import type { Store } from '../ledger/embedded/store.js'
-import { type Changes, pickParts, type Waiting, waitingOf } from './snapshots-waiting.js'
+import { pickParts, type Waiting, waitingOf } from './snapshots-waiting.js'
 import {
   type LoadedState, ofPartition, type PartId, type PartsOf, type RebuildableSnapshots, type SavedState, SnapshotsLost,
+  type StateChanges,
 } from './snapshots.js'
 
 /**
@@ -14,7 +15,7 @@ import {
 interface Step {
   readonly what: 'added' | 'head' | 'gone'
   readonly userId: string
-  readonly changes: Changes
+  readonly changes: StateChanges
   /** '' for the head. */
   readonly id: PartId
 }
@@ -23,7 +24,7 @@ interface Save {
   readonly partition: number
   /** The checkpoint that it brings; none where nothing but parts is removed. */
   readonly next: number | undefined
-  readonly users: ReadonlyMap<string, Changes>
+  readonly users: ReadonlyMap<string, StateChanges>
   readonly steps: readonly Step[]
   /** Steps that are stored, and with those in the commit under way. */
   stored: number
@@ -139,7 +140,7 @@ export function embeddedSnapshots (store: Store, of: StatesOf = 'users'): Rebuil
   }
 
   /** What makes of that which is stored the state that is right. */
-  function differences (partition: number, userId: string, right: SavedState | undefined): Changes {
+  function differences (partition: number, userId: string, right: SavedState | undefined): StateChanges {
     const waiting = waits(partition, userId)
     const gone = idsOf(partition, userId, waiting)
     const changed = new Map<PartId, Uint8Array>()
@@ -154,7 +155,7 @@ export function embeddedSnapshots (store: Store, of: StatesOf = 'users'): Rebuil
     if (replaced.has(partition)) throw new SnapshotsLost(`snapshots of partition ${partition}: they were rebuilt`)
   }
 
-  async function put (partition: number, next: number, users: ReadonlyMap<string, Changes>): Promise<void> {
+  async function put (partition: number, next: number, users: ReadonlyMap<string, StateChanges>): Promise<void> {
     const steps: Step[] = []
     for (const [userId, changes] of users) {
       for (const id of changes.added.keys()) steps.push({ what: 'added', userId, changes, id })
@@ -260,7 +261,8 @@ function removalOf (given: Save): Save[] {
 }
 
 function writeHead (
-  batch: WriteBatch, of: StatesOf, partition: number, userId: string, { head, changed }: Changes, isNeighbour: boolean
+  batch: WriteBatch, of: StatesOf, partition: number, userId: string, { head, changed }: StateChanges,
+  isNeighbour: boolean
 ): void {
   if (head) batch.put(snapshotKey(partition, userId, of), head, isNeighbour)
   else batch.remove(snapshotKey(partition, userId, of), isNeighbour)

@@ -114,7 +114,7 @@ function changesOf (userId: string, next: bigint, { head, added, changed, gone }
   return [
     ...Array.from(added, put),
     ...Array.from(changed, put),
-    { key: Buffer.from(headField(userId)), value: versioned(next, head) },
+    { key: Buffer.from(headField(userId)), value: head ? versioned(next, head) : null },
     ...gone.map(id => ({ key: partField(userId, id), value: null })),
   ]
 }

@@ -278,8 +278,8 @@ class Rebuild<K extends KindTypes> {
   }
 }
 
-/** As its actor would save it. */
-function savedForm<S extends FoldedState> (states: States<S>, state: S): SavedState {
+/** As its actor would save it; undefined where that keeps nothing. */
+function savedForm<S extends FoldedState> (states: States<S>, state: S): SavedState | undefined {
   try {
     return states.savedStateOf(state)
   } catch (err) {

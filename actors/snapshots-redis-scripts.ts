@@ -79,7 +79,7 @@ const save = `
         end
         redis.call('HSET', hash, early, noted)
       else
-        redis.call('HSET', hash, field, head)
+        if head == '' then redis.call('HDEL', hash, field) else redis.call('HSET', hash, field, head) end
         for at = gone, goneEnd do redis.call('HDEL', hash, ARGV[at]) end
         local noted = redis.call('HGET', hash, early)
         if noted then
@@ -187,7 +187,7 @@ export function callsOf (next: bigint, changes: ReadonlyMap<string, StateChanges
   const calls: Call[] = []
   for (const [userId, { head, added, changed, gone }] of changes) {
     const group = partArgs(userId, changed)
-    const own = head.length + bytesOf(group) + bytesOf(goneArgs(userId, gone))
+    const own = (head?.length ?? 0) + bytesOf(group) + bytesOf(goneArgs(userId, gone))
     const together = partArgs(userId, added)
     const isEarly = own + bytesOf(together) > callBytesMax
     if (isEarly) {
@@ -200,7 +200,7 @@ export function callsOf (next: bigint, changes: ReadonlyMap<string, StateChanges
     }
     const puts = isEarly ? group : [String(added.size + changed.size), ...together.slice(1), ...group.slice(1)]
     addTo(calls, callBytesMax, [
-      'group', headField(userId), versioned(next, head), earlyField(userId), '', ...puts,
+      'group', headField(userId), head ? versioned(next, head) : '', earlyField(userId), '', ...puts,
       ...goneArgs(userId, gone), ...(isEarly ? goneArgs(userId, [...added.keys()]) : ['0']),
     ])
   }

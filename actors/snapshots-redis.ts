@@ -166,10 +166,10 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
     const waiting = waitingOf(mine.map(({ changes }) => changes.get(userId)!))
     const waitingNext = mine.at(-1)?.next ?? -1n
     const lacking = (ids: readonly PartId[]) => ids.filter(id => waiting?.parts.has(id) !== true)
-    if (waiting) {
-      const wanted = partsOf(waiting.head!)
+    if (waiting?.head) {
+      const wanted = partsOf(waiting.head)
       const parts = pickParts(wanted, waiting, () => undefined)
-      if (lacking(wanted).length === 0) return { head: waiting.head!, parts, others: [] }
+      if (lacking(wanted).length === 0) return { head: waiting.head, parts, others: [] }
     }
     for (;;) {
       const { values: [value, early] } = await read(partition, [headField(userId), earlyField(userId)])

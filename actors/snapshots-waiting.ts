@@ -1,17 +1,15 @@
 import type { PartId, StateChanges } from './snapshots.js'
 
-/** What a save does to one user. Without a head the user is removed. */
-export interface Changes extends Omit<StateChanges, 'head'> { readonly head: Buffer | undefined }
-
 /** What waits to be stored of one user: it stands before what is stored. */
 export interface Waiting {
+  /** Undefined for a user that goes. */
   readonly head: Buffer | undefined
   /** Undefined for one that goes. */
   readonly parts: ReadonlyMap<PartId, Uint8Array | undefined>
 }
 
 /** @param all the changes of one user that wait, oldest first */
-export function waitingOf (all: readonly Changes[]): Waiting | undefined {
+export function waitingOf (all: readonly StateChanges[]): Waiting | undefined {
   const newest = all.at(-1)
   if (!newest) return undefined
   const parts = new Map<PartId, Uint8Array | undefined>()

@@ -21,7 +21,8 @@ export interface LoadedState extends SavedState {
 
 /** What has changed of a user's state since it was saved last. */
 export interface StateChanges {
-  readonly head: Buffer
+  /** Undefined for a state that is to be known no more: it is removed, with those parts that are `gone`. */
+  readonly head: Buffer | undefined
   /** Parts that no saved head names before this one, and that never change: they may be stored before the head. */
   readonly added: ReadonlyMap<PartId, Uint8Array>
   /** Parts that are written anew, together with the head. */

@@ -3,8 +3,8 @@ import { parseArgs } from 'node:util'
 
 const usage = `npm run bench -- [options]
 
-  --only NAMES     of idle, uplinks-1, uplinks-16, latency, signals, downlinks, replay, jitter, office;
-                   a beginning will do: uplinks
+  --only NAMES     of idle, uplinks-1, uplinks-16, latency, signals, downlinks, room, rooms, joins, replay, jitter,
+                   room-jitter, room-restart, office; a beginning will do: uplinks
   --peers NAMES    of ledgerline-tcp, ledgerline-ws, socket.io, socket.io-recovery, ws, aedes, mosquitto;
                    a beginning will do: ledgerline
   --rounds N       of every measurement, 3 by default

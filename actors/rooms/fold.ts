@@ -2,7 +2,7 @@ import type { Posted } from '../../schemas/records.js'
 import type { NodeJoined, NodeLeft, PostRequested, RoomClosed, RoomEntry } from '../../schemas/room-facts.js'
 import { contentOf } from '../digest.js'
 import { nameOf } from '../requests.js'
-import { isLater, leftMax, type Interest, type RoomState } from './state.js'
+import { isLater, isUnused, leftMax, type Interest, type RoomState } from './state.js'
 
 /** What must be done because of an entry. */
 export type RoomEffect = Post | Joined | Closed
@@ -94,6 +94,8 @@ function nodeLeft (state: RoomState, { nodeId, nodeEpoch, interest }: NodeLeft):
   state.left.delete(nodeId)
   state.left.set(nodeId, ended)
   if (state.left.size > leftMax) state.left.delete(state.left.keys().next().value!)
+  // It is as if nobody had ever been there: anybody can have as many of these as there are names.
+  if (isUnused(state)) state.left.clear()
   state.nodesChanged = true
   return nothing
 }

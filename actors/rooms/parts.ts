@@ -3,7 +3,7 @@ import { type StoredRoomHead, roomHeadCodec, roomNodesCodec, roomPostCodec, type
 import type { States } from '../kind.js'
 import { requestParts, requestsMax } from '../requests.js'
 import type { LoadedState, PartId, SavedState, StateChanges } from '../snapshots.js'
-import { type Interest, newRoom, nodesPart, type RoomState } from './state.js'
+import { type Interest, isUnused, newRoom, nodesPart, type RoomState } from './state.js'
 import { type KeptPost, postPart, tailMax } from './tail.js'
 
 /*
@@ -33,11 +33,14 @@ export const roomStates: States<RoomState> = {
   comparable,
 }
 
+const nothing: Omit<StateChanges, 'gone'> = { head: undefined, added: new Map(), changed: new Map() }
+
 const unsavableMark = 'This state could not be saved: '
 const reasonCharsMax = 500
 
 function changesOf (state: RoomState): StateChanges {
-  const parts = encoded(state, false)
+  const unused = isUnused(state)
+  const parts = unused ? nothing : encoded(state, false)
   const gone = new Set(state.gone.splice(0))
   for (const id of state.tail.saved()) gone.add(id)
   if (state.rebuiltFrom !== undefined) {
@@ -47,14 +50,15 @@ function changesOf (state: RoomState): StateChanges {
     for (const id of requestParts(state.rebuiltFrom, first)) if (id !== remembered) gone.add(id)
   }
   state.rebuiltFrom = undefined
-  if (state.nodesChanged && !hasNodes(state)) gone.add(nodesPart)
+  if (unused || (state.nodesChanged && !hasNodes(state))) gone.add(nodesPart)
   state.nodesChanged = false
   state.requests.saved()
   // What an earlier owner had begun to save may have the number of what is saved now.
   return { ...parts, gone: [...gone].filter(id => !parts.added.has(id) && !parts.changed.has(id)) }
 }
 
-function savedStateOf (state: RoomState): SavedState {
+function savedStateOf (state: RoomState): SavedState | undefined {
+  if (isUnused(state)) return undefined
   const { head, added, changed } = encoded(state, true)
   const parts = new Map<PartId, Buffer>()
   for (const [id, bytes] of [...changed, ...added]) {
@@ -113,7 +117,7 @@ function isUnsavable (head: Buffer): boolean {
 }
 
 /** @param all whether they have changed or not */
-function encoded (state: RoomState, all: boolean): Omit<StateChanges, 'gone'> {
+function encoded (state: RoomState, all: boolean): Omit<StateChanges, 'gone'> & { readonly head: Buffer } {
   const { tail, requests, sources } = state
   const added = new Map<PartId, Uint8Array>()
   const changed = new Map<PartId, Uint8Array>()

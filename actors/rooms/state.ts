@@ -62,6 +62,14 @@ export function newRoom (): RoomState {
   }
 }
 
+/**
+ * Whether there was never a post in it, and nobody is: nothing of it is kept, whatever it was told. One that has had a
+ * post is known for ever, so that its numbers never begin anew.
+ */
+export function isUnused ({ tail, nodes, closed }: RoomState): boolean {
+  return tail.roomSeq === 0 && nodes.size === 0 && !closed
+}
+
 /** Whether `one` is later than `other` in the life of a node, or in that of a later one of the same name. */
 export function isLater (one: Interest, other: Interest): boolean {
   return one.nodeEpoch > other.nodeEpoch || (one.nodeEpoch === other.nodeEpoch && one.interest > other.interest)

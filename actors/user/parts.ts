@@ -35,7 +35,7 @@ const headRunsMax = 16
 const messagesMax = (sessionsMax + 1) * outboxMax
 
 /** What is to be saved since the last call: the state takes it as saved. @throws what can not be encoded */
-export function changesOf (state: UserState): StateChanges {
+export function changesOf (state: UserState): StateChanges & { readonly head: Buffer } {
   const parts = encoded(state, false)
   const ended = state.gone.splice(0)
   if (state.rebuiltFrom) ended.push(...endedSince(state, state.rebuiltFrom))
@@ -176,7 +176,7 @@ function isUnsavable (head: Buffer): boolean {
 }
 
 /** @param all whether they have changed or not */
-function encoded (state: UserState, all: boolean): Omit<StateChanges, 'gone'> {
+function encoded (state: UserState, all: boolean): Omit<StateChanges, 'gone'> & { readonly head: Buffer } {
   const added = new Map<PartId, Uint8Array>()
   const changed = new Map<PartId, Uint8Array>()
   const sessions: StoredSessionOutbox[] = []

@@ -295,7 +295,8 @@ function take (
   const parts = before?.parts ?? new Map<PartId, Buffer>()
   for (const [id, part] of [...added, ...changed]) parts.set(id, Buffer.from(part))
   for (const id of gone) parts.delete(id)
-  users.set(userId, { head: Buffer.from(head), parts, version })
+  if (head) users.set(userId, { head: Buffer.from(head), parts, version })
+  else users.delete(userId)
 }
 
 function pick (user: StoredUser | undefined, ids: readonly PartId[]): Map<PartId, Buffer> {

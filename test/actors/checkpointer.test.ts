@@ -24,7 +24,7 @@ function given () {
     partition: 0,
     snapshots: {
       async save (_partition, next, changes) {
-        const heads = Object.fromEntries(Array.from(changes, ([userId, { head }]) => [userId, head.toString()]))
+        const heads = Object.fromEntries(Array.from(changes, ([userId, { head }]) => [userId, head!.toString()]))
         await saving()
         saves.push({ next, heads })
       },
@@ -126,7 +126,7 @@ t.test('Changes of two saves', async t => {
   const first = changes('1', { added: ['m1', 'm2'], changed: ['s1', 'f0'] }, ['r0', 'm0'])
   t.test('are one: the later one counts, and what went before it was stored is not', async t => {
     const { head, added, changed, gone } = merged(first, changes('2', { added: ['m3'], changed: ['s1', 'r0'] }, ['m1', 'f0']))
-    t.equal(head.toString(), '2')
+    t.equal(head!.toString(), '2')
     t.strictSame([...added.keys()], ['m2', 'm3'])
     t.strictSame(Array.from(changed, ([id, bytes]) => `${id}: ${Buffer.from(bytes).toString()}`), ['s1: 2 s1', 'r0: 2 r0'])
     t.strictSame([...gone].sort(), ['f0', 'm0', 'm1'], 'a part of theirs may be stored from an earlier try')

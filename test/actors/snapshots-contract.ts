@@ -52,6 +52,7 @@ export function snapshotsContract (t: Test, name: string, sides: SnapshotSides):
     await t.test('keep parts, and write those alone that changed', t => parts(t, sides))
     await t.test('are read while a save waits', t => waiting(t, sides))
     await t.test('tell of parts that no head names', t => strays(t, sides))
+    await t.test('forget a user that is to be known no more', t => forgotten(t, sides))
     await t.test('are listed and replaced', t => replaced(t, sides))
     await t.test('make the same of the same changes, however often their owner begins anew', t => owners(t, sides))
   })
@@ -143,6 +144,25 @@ async function strays (t: Test, { open }: SnapshotSides): Promise<void> {
   await snapshots.save(0, 3n, new Map([['ann', change('3 m1', { added: { m1: 'one again' }, gone: ['p1', 'p9'] })]]))
   t.strictSame(await ids(), ['m1'])
   t.strictSame(await found(snapshots, 0, 'ann'), ['3 m1', { m1: 'one again' }])
+}
+
+async function forgotten (t: Test, { open, reopen }: SnapshotSides): Promise<void> {
+  const snapshots = await open(t)
+  const ann = change('1 m1 s1', { added: { m1: 'one' }, changed: { s1: 'a' } })
+  await snapshots.save(0, 1n, new Map([['ann', ann], ['anna', change('1')]]))
+  const gone = (ids: PartId[]) => ({ ...change('', { gone: ids }), head: undefined })
+  const saving = snapshots.save(0, 2n, new Map([['ann', gone(['m1', 's1'])], ['eve', gone(['n0'])]]))
+  t.equal(await found(snapshots, 0, 'ann'), undefined, 'from the save on')
+  await saving
+  const again = await reopen(t, snapshots)
+  t.equal(await again.checkpoint(0), 2n)
+  t.strictSame([await found(again, 0, 'ann'), await found(again, 0, 'eve')], [undefined, undefined])
+  t.strictSame(await found(again, 0, 'anna'), ['1', {}], 'nobody else is')
+  const kept: string[] = []
+  for await (const { userId, part } of again.keys(0)) kept.push(part === undefined ? userId : `${userId}/${part}`)
+  t.strictSame(kept, ['anna'], 'and nothing of it is kept')
+  await again.save(0, 3n, new Map([['ann', change('3 m1', { added: { m1: 'new' } })]]))
+  t.strictSame(await found(again, 0, 'ann'), ['3 m1', { m1: 'new' }], 'who comes back is somebody new')
 }
 
 async function replaced (t: Test, { open }: SnapshotSides): Promise<void> {

@@ -58,7 +58,8 @@ t.test('A room', async t => {
       const all = foldOn(whole, facts)
       const before = roomStates.fresh()
       const early = foldOn(before, facts.slice(0, from))
-      const next = roomStates.stateOf(roomStates.savedStateOf(before))
+      const kept = roomStates.savedStateOf(before)
+      const next = kept ? roomStates.stateOf(kept) : roomStates.fresh()
       // The one before goes on up to `to`, and the next one from the checkpoint: both say the same of each entry.
       const late = foldOn(before, facts.slice(0, to), from)
       const rest = foldOn(next, facts, from)

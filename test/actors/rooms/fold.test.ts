@@ -101,7 +101,7 @@ t.test('NodeJoined', async t => {
     t.strictSame([...state.nodes], [['n1', { nodeEpoch: 11, interest: 1 }]])
   })
   t.test('that comes once more after its end brings nobody back', async t => {
-    const state = roomOf(joined('n1', 1), left('n1', 1))
+    const state = roomOf(posted('m1'), joined('n1', 1), left('n1', 1))
     t.strictSame(play(state, joined('n1', 1)), [])
     t.equal(state.nodes.size, 0)
     t.strictSame(play(state, joined('n1', 2)), ['joined n1 2'])
@@ -122,10 +122,28 @@ t.test('NodeLeft', async t => {
     t.equal(state.nodes.size, 0)
   })
   t.test('is remembered of so many nodes', async t => {
-    const state = roomOf()
+    const state = roomOf(posted('m1'))
     for (let i = 0; i < 2 * leftMax; i++) play(state, joined(`n${i}`, 1), left(`n${i}`, 1))
     t.equal(state.left.size, leftMax)
     t.ok(state.left.has(`n${2 * leftMax - 1}`))
+  })
+})
+
+t.test('A room without a post', async t => {
+  t.test('is as it was before once nobody is in it, and nothing of it is saved', async t => {
+    const saved = new SavedRoom()
+    const state = roomOf(joined('n1', 1))
+    saved.save(roomStates.changesOf(state))
+    t.ok(saved.head)
+    play(state, left('n1', 1))
+    t.strictSame(roomStates.comparable(state), roomStates.comparable({ ...roomStates.fresh(), offset: state.offset }))
+    saved.save(roomStates.changesOf(state))
+    t.strictSame([saved.head, saved.parts.size, roomStates.savedStateOf(state)], [undefined, 0, undefined])
+  })
+  t.test('is kept where it is closed', async t => {
+    const saved = new SavedRoom()
+    saved.save(roomStates.changesOf(roomOf(joined('n1', 1), roomClosed())))
+    t.equal(saved.loaded().closed, true)
   })
 })
 
@@ -134,7 +152,7 @@ t.test('RoomClosed', async t => {
     const state = roomOf(joined('n1', 3), joined('n2', 1))
     t.strictSame(play(state, roomClosed(), roomClosed()), ['closed n1 3', 'closed n2 1'])
     t.equal(state.closeReason, 'over')
-    t.strictSame(roomStates.stateOf(roomStates.savedStateOf(state)).closed, true)
+    t.strictSame(roomStates.stateOf(roomStates.savedStateOf(state)!).closed, true)
   })
 })
 

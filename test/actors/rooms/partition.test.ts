@@ -9,6 +9,7 @@ import { StoppedActors } from '../../../actors/stopped-actors.js'
 import { Partition } from '../../../actors/partition.js'
 import type { Entry, Fact } from '../../../schemas/facts.js'
 import type { NodeEntry } from '../../../schemas/records.js'
+import type { RoomFact } from '../../../schemas/room-facts.js'
 import { ledger, nodes, rooms } from '../../../schemas/streams.js'
 import { until } from '../given.js'
 import { opened } from '../user/history.js'
@@ -175,6 +176,27 @@ t.test('A partition of rooms', async t => {
     await first.snapshots.replace(0, next, new Map([[roomId, other], ['chat:9', other]]))
     t.match(await rebuild(), { states: 1, missing: 0, extra: 1, differing: 1 })
     t.match(await rebuild(), { states: 1, missing: 0, extra: 0, differing: 0 })
+  })
+
+  t.test('keeps nothing of a room without a post that all have left, and each number of one with a post', async t => {
+    const world = await givenRooms(t, t.testdir())
+    /** What the next owner finds, once this one has folded all that. */
+    const keptAfter = async (...facts: RoomFact[]) => {
+      const owner = await startOwner(world.log, world.rooms)
+      await world.append(...facts)
+      const { next } = await world.log.bounds(rooms, 0)
+      await until(async () => owner.progress()[0]!.folded === next)
+      await owner.stop()
+      const keys = new Set<string>()
+      for await (const { userId } of world.snapshots.keys(0)) keys.add(userId)
+      return [...keys]
+    }
+    t.strictSame(await keptAfter(joined('n1', 1)), [roomId], 'a node has members')
+    t.strictSame(await keptAfter(left('n1', 1)), [])
+    t.strictSame(await keptAfter(joined('n1', 2), posted('m1'), left('n1', 2)), [roomId])
+    await keptAfter(posted('m2'))
+    t.strictSame((await world.published()).map(({ roomSeq }) => roomSeq), [1, 2])
+    t.strictSame(world.failures, [])
   })
 
   t.test('forgets a node that has left', async t => {

@@ -80,7 +80,7 @@ t.test('A state that can not be used', async t => {
     const mark = await user.savedAs() as StateChanges
     t.match(mark.head, Buffer)
     t.equal(user.aside.length, 1)
-    const next = givenUser(t, { saved: storeOf(mark.head) })
+    const next = givenUser(t, { saved: storeOf(mark.head!) })
     await next.fold(opened('c1'))
     t.match(next.aside, [/^This state could not be saved: /])
     t.equal(await next.savedAs(), 'asItIs')

@@ -20,7 +20,7 @@ export class SavedParts {
     for (const [id, bytes] of changed) this.#put(id, bytes)
     for (const id of gone) this.parts.delete(id)
     this.head = head
-    this.bytes += head.length
+    this.bytes += head!.length
   }
 
   /** Without large payloads; there must be a head. */
