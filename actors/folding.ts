@@ -7,8 +7,8 @@ import type { KindTypes } from './kind.js'
 export interface FoldingBlock<K extends KindTypes> {
   readonly offset: bigint
   readonly items: ReadonlyArray<K['entry']>
-  /** What the entries folded so far add to the derived stream. */
-  readonly derived: Array<K['derived']>
+  /** What the entries folded so far add to each stream of `Kind.derived`; undefined where nothing. */
+  readonly derived: Array<Array<K['derived']> | undefined>
   /** And what they have for other streams, in the order in which they were folded; undefined where nothing. */
   handOn: Array<K['handOn']> | undefined
   /** The block's entries of one actor are folded and their effects performed. */
@@ -59,7 +59,7 @@ export class Folding<K extends KindTypes> {
 }
 
 class BlockOfActors<K extends KindTypes> implements FoldingBlock<K> {
-  readonly derived: Array<K['derived']> = []
+  readonly derived: Array<Array<K['derived']> | undefined> = []
   handOn: Array<K['handOn']> | undefined
   readonly offset: bigint
   readonly items: ReadonlyArray<K['entry']>

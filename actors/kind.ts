@@ -13,7 +13,7 @@ export interface KindTypes {
   effect: unknown
   /** What changes nothing. */
   question: AnyQuestion
-  /** Of the stream that is derived from it. */
+  /** Of the streams that are derived from it. */
   derived: unknown
   /** What entries have for other streams; never where there is nothing. */
   handOn: unknown
@@ -41,7 +41,8 @@ export interface Kind<K extends KindTypes> {
   readonly group: string
   readonly stream: RecordStream<K['entry']>
   readonly owned: OwnedStream
-  readonly derived: RecordStream<K['derived']>
+  /** The streams that are derived from it. */
+  readonly derived: ReadonlyArray<RecordStream<K['derived']>>
   readonly states: States<K['state']>
   fold (state: K['state'], entry: K['entry']): Array<K['effect']>
   /** Whom it is for. */

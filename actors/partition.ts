@@ -1,4 +1,5 @@
 import type { Block, EventLog } from '../ledger/log.js'
+import type { RecordStream } from '../schemas/streams.js'
 import { ActiveActors, replayOf } from './active-actors.js'
 import { Checkpointer } from './checkpointer.js'
 import { EarlyQuestions } from './early-questions.js'
@@ -7,7 +8,7 @@ import { Folding } from './folding.js'
 import type { Kind, KindTypes, Surroundings } from './kind.js'
 import type { Links, LocalEnds } from './links.js'
 import type { PartitionLimits } from './partition-limits.js'
-import { Publisher } from './publisher.js'
+import { derivedFromOf, Publishers } from './publishers.js'
 import { ofPartition, type Snapshots, SnapshotsLost, type StateChanges } from './snapshots.js'
 import type { StoppedActors } from './stopped-actors.js'
 import type { ActorSystem } from './system.js'
@@ -27,8 +28,10 @@ export interface PartitionDeps<K extends KindTypes> {
   setAside (entry: K['entry'], partition: number, offset: bigint, error: Error): void
   /** Nothing of this key is folded any more, and nobody waits for it: whoever is told records it. */
   keySetAside (key: string, partition: number, offset: bigint, error: Error): void
-  /** The derived stream will never take this one; whoever is told records it. */
-  derivedSetAside (item: K['derived'], partition: number, error: Error): void
+  /** A derived stream will never take this one; whoever is told records it. */
+  derivedSetAside (
+    item: K['derived'], partition: number, error: Error, stream: RecordStream<K['derived']>
+  ): void
   /** Something went wrong that heals by itself or by a restart. */
   failed (what: string, error: Error, fields: object): void
 }
@@ -36,7 +39,7 @@ export interface PartitionDeps<K extends KindTypes> {
 /** How far a partition is, for those who watch it. Positions are the first offsets that are not done yet. */
 export interface PartitionProgress {
   readonly partition: number
-  /** Handed to the actors, folded by all of them, in the derived stream and elsewhere, and in the saved states. */
+  /** Handed to the actors, folded by all of them, in the derived streams and elsewhere, and in the saved states. */
   readonly received: bigint
   readonly folded: bigint
   readonly published: bigint
@@ -51,8 +54,8 @@ export interface PartitionProgress {
 
 /**
  * The actors of one partition, users of one of the ledger or rooms of one of `rooms`, from its assignment to its
- * revocation: hands each block to the actors that it names, and what comes of it to the publisher of the derived stream
- * and to the checkpointer.
+ * revocation: hands each block to the actors that it names, and what comes of it to the publishers of the derived
+ * streams and to the checkpointer.
  *
  * Blocks are folded side by side by their actors, but both of those follow the log: each goes up to the last block
  * before which everything is folded.
@@ -60,7 +63,7 @@ export interface PartitionProgress {
 export class Partition<K extends KindTypes> {
   readonly #actors: ActiveActors<K>
   readonly #folding: Folding<K>
-  readonly #publisher: Publisher<K['derived']>
+  readonly #publishers: Publishers<K>
   readonly #checkpointer: Checkpointer
   readonly #around: Surroundings<K>
 
@@ -96,7 +99,7 @@ export class Partition<K extends KindTypes> {
     const { log, snapshots, kind } = deps
     const next = await snapshots.checkpoint(partition)
     const { next: end } = await log.bounds(kind.stream, partition)
-    const published = await log.derivedFrom(kind.derived, partition)
+    const published = await derivedFromOf(log, kind.derived, partition)
     const own = await snapshots.load(partition, ofPartition, () => [])
     return new Partition(partition, deps, stopped, lost, next, end, published, own?.head)
   }
@@ -105,7 +108,7 @@ export class Partition<K extends KindTypes> {
     readonly partition: number, readonly deps: PartitionDeps<K>, readonly stopped: StoppedActors,
     readonly lost: () => void, readonly next: bigint,
     /** What is appended from here on is new, whatever the clock of the node that dated it. */
-    readonly end: bigint, published: bigint, saved: Buffer | undefined
+    readonly end: bigint, published: readonly bigint[], saved: Buffer | undefined
   ) {
     const { kind, log, links, system, snapshots } = deps
     this.#received = this.#folded = next - 1n
@@ -125,22 +128,21 @@ export class Partition<K extends KindTypes> {
       actorDeps: key => this.#actorDeps(key),
       stopped: (key, error) => { this.#actorStopped(key, error) },
     })
-    this.#publisher = new Publisher({
+    this.#publishers = new Publishers({
       log,
-      stream: kind.derived,
       partition,
-      setAside: (item, error) => { deps.derivedSetAside(item, partition, error) },
+      setAside: (stream, item, error) => { deps.derivedSetAside(item, partition, error, stream) },
       // The condition of that stream tells of it.
-      failed: reason => { this.#lastError = `${kind.derived.name} can not be published: ${reason}` },
+      failed: ({ name }, reason) => { this.#lastError = `${name} can not be published: ${reason}` },
       progressed: () => { this.#resumeLog() },
-    }, this.#folded, published)
+    }, kind.derived, this.#folded, published)
     this.#checkpointer = new Checkpointer({
       snapshots,
       partition,
       next: () => this.#received + 1n,
       collect: reply => this.#actors.collect(reply),
       own: () => this.#ownChanges(),
-      published: async offset => await this.#publisher.until(offset) && await this.#around.handedOn(offset),
+      published: async offset => await this.#publishers.until(offset) && await this.#around.handedOn(offset),
       failed: error => { this.#checkpointFailed(error) },
     }, next)
   }
@@ -176,10 +178,10 @@ export class Partition<K extends KindTypes> {
       partition,
       received: this.#received + 1n,
       folded: this.#folded + 1n,
-      published: this.#publisher.published + 1n,
+      published: this.#publishers.published + 1n,
       saved: this.#checkpointer.saved,
       foldingSinceMs: this.#folding.sinceMs ?? this.#waiting.values().next().value ?? 0,
-      publishingSinceMs: this.#publisher.sinceMs || this.#around.sinceMs,
+      publishingSinceMs: this.#publishers.sinceMs || this.#around.sinceMs,
       savingSinceMs: this.#checkpointer.sinceMs,
       lastError: this.#lastError,
     }
@@ -191,11 +193,11 @@ export class Partition<K extends KindTypes> {
     for (let i = 0; i < done.length; i++) {
       const block = done[i]!
       this.#folded = block.offset
-      this.#publisher.add(block.offset, block.derived)
+      this.#publishers.add(block)
       this.#around.folded(block)
     }
     this.#lastError = ''
-    this.#publisher.publish()
+    this.#publishers.publish()
     this.#resumeLog()
     if (this.#folding.isEmpty) this.#idle?.()
   }
@@ -255,7 +257,7 @@ export class Partition<K extends KindTypes> {
 
   #end (): void {
     this.#ended = true
-    this.#publisher.end()
+    this.#publishers.end()
     this.#around.end()
     this.#idle?.()
   }
@@ -275,7 +277,7 @@ export class Partition<K extends KindTypes> {
   get #hasRoom (): boolean {
     const { foldingMax, foldingBytesMax, unpublishedBytesMax } = this.deps.limits
     return this.#folding.entries <= foldingMax && this.#folding.bytes <= foldingBytesMax &&
-      this.#publisher.bytes + this.#around.bytes <= unpublishedBytesMax
+      this.#publishers.bytes + this.#around.bytes <= unpublishedBytesMax
   }
 
   #resumeLog (): void {

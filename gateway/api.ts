@@ -31,6 +31,7 @@ import { Rebuilds } from './rebuild.js'
 import { redeliver } from './redelivery.js'
 import type { Rooms } from './rooms.js'
 import type { ServerTls } from './server-tls.js'
+import { streamRules } from './stream-rules.js'
 import type { Stores } from './stores.js'
 import { topicSettings, topicsOf } from './topics.js'
 
@@ -124,7 +125,9 @@ function depsOf ({
       info: roomId => rooms.info(roomId),
       members: (roomId, after, limit) => rooms.members(roomId, after, limit),
     },
-    redeliver: command => redeliver(log, command, apps.outboxBytesMax(appOf(command.userId), config.outboxBytesMax)),
+    redeliver: command => redeliver(log, command, {
+      outboxBytesMax: apps.outboxBytesMax(appOf(command.userId), config.outboxBytesMax), ...streamRules(config),
+    }),
     state: (userId, at) => stateAt(log, userId, at),
     trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),
     rebuild: (table, signal) => rebuilds.start(table, signal),

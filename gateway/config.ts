@@ -6,9 +6,10 @@ import { findMisspelt } from './misspelt.js'
 import {
   allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, names, networkList, oneOf, onOff, originList,
   path,
-  pattern, readSetting, secret, setting, type Setting, tokenSecret, urlWithoutLogin,
+  pattern, readSetting, secret, setting, type Setting, someOf, tokenSecret, urlWithoutLogin,
 } from './setting.js'
 import { appsIn } from './apps.js'
+import { offlineAfterMsMax } from './downlink-command.js'
 import { isUserClaim, tokenIssuers, userClaimWanted } from './issuers.js'
 import { kafkaAccess } from './kafka-access.js'
 import { redisAccess } from './redis-access.js'
@@ -71,6 +72,12 @@ export interface Config extends StoreConfig {
   readonly uplinkWindow: number
   /** Unacked downlinks of one session, all their fields counted. */
   readonly outboxBytesMax: number
+  /** Streams for business services that are not written. */
+  readonly streamsOff: readonly OptionalStream[]
+  /** How long a device may be away before the stream `presence` says that it is offline. */
+  readonly presenceGraceMs: number
+  /** After which a downlink that no device has acked goes to the stream `offline`; 0 for never. */
+  readonly offlineAfterMs: number
   readonly connectionsMax: number
   /** Rooms of one connection. */
   readonly roomsMax: number
@@ -115,6 +122,9 @@ export interface Config extends StoreConfig {
 
 export const roles = ['edge', 'users', 'push', 'ip-config', 'projections'] as const
 export type Role = typeof roles[number]
+
+export const optionalStreams = ['presence', 'receipts', 'offline'] as const
+export type OptionalStream = typeof optionalStreams[number]
 
 export const loginPolicies = ['device', 'platform', 'user', 'none'] as const
 export type LoginPolicy = typeof loginPolicies[number]
@@ -175,6 +185,11 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   // At least one of the largest downlinks, with all that can stand beside its payload, fits into an outbox.
   outboxBytesMax: setting('OUTBOX_BYTES_MAX', '8388608', integer(1_048_576, 1_073_741_824),
     'bytes of unacknowledged downlinks of one session'),
+  streamsOff: setting('STREAMS_OFF', '', someOf(optionalStreams), 'streams that are not written, comma-separated'),
+  presenceGraceMs: setting('PRESENCE_GRACE_MS', '0', integer(0, 3_600_000),
+    'how long a device may be away before the stream presence says that it is offline'),
+  offlineAfterMs: setting('OFFLINE_AFTER_MS', '0', integer(0, offlineAfterMsMax),
+    'after which a downlink that no device has acked goes to the stream offline; 0 for never'),
   connectionsMax: setting('CONNECTIONS_MAX', '15000', integer(1, 1_000_000), 'connections of this node'),
   roomsMax: setting('ROOMS_MAX', '100', integer(1, 10_000), 'rooms of one connection'),
   frameRate: setting('FRAME_RATE', '100', integer(0, 1_000_000), 'frames a second of one connection; 0 for no limit'),

@@ -8,6 +8,9 @@ import {
 
 const dayMs = 86_400_000
 
+/** A downlink goes to the stream `offline` after so long at most: well before the ledger is cut. */
+export const offlineAfterMsMax = dayMs
+
 export const usersMax = 1_000
 export const ttlMsMax = 30 * dayMs
 export const ttlMsDefault = 7 * dayMs
@@ -43,13 +46,16 @@ export function postRefusalOf (
 }
 
 function wrongOf (command: DownlinkCommand): string | undefined {
-  const { messageId, userIds, service, ttlMs, platforms, devices, exceptDevices } = command
+  const { messageId, userIds, service, ttlMs, platforms, devices, exceptDevices, offlineAfterMs } = command
   if (userIds.length < 1 || userIds.length > usersMax) return `userIds: want 1 to ${usersMax}`
   if (new Set(userIds).size < userIds.length) return 'userIds: want each once'
   if (!userIds.every(isId)) return `userIds: ${idWanted}`
   if (!isId(messageId)) return `messageId: ${idWanted}`
   if (!isTextWithin(service, serviceBytesMax)) return `service: ${textWanted(serviceBytesMax)}`
   if (ttlMs < 1 || ttlMs > ttlMsMax) return `ttlMs: want 1 to ${ttlMsMax}`
+  if (offlineAfterMs < -1 || offlineAfterMs > offlineAfterMsMax) {
+    return `offlineAfterMs: want 0 to ${offlineAfterMsMax}, or -1 for what is configured`
+  }
   const filters = { platforms, devices, exceptDevices }
   for (const [name, items] of Object.entries(filters)) {
     if (items.length > filterItemsMax) return `${name}: want at most ${filterItemsMax}`

@@ -1,6 +1,7 @@
+import { derivedStreams } from '../actors/user/derived.js'
 import type { StandingPartition } from '../ledger/kafka/log.js'
 import { GatewayError } from '../schemas/errors.js'
-import { connections, ledger, nodes, posts, rooms, type Stream, uplinks } from '../schemas/streams.js'
+import { connections, ledger, nodes, posts, rooms, type Stream } from '../schemas/streams.js'
 import type { TableName } from '../projections/tables/tables.js'
 import { LagLook } from './lag-look.js'
 import type { Stores } from './stores.js'
@@ -64,9 +65,9 @@ export async function lagOf (
   }
   return await Promise.all([
     followerLag(look, 'users', ledger, users, of(ledger, 'users')),
-    followerLag(look, `stream ${uplinks.name}`, ledger, derived(ledger, uplinks, users), [
-      ...of(ledger, 'users'), ...of(uplinks, appends),
-    ]),
+    ...derivedStreams.map(stream => followerLag(look, `stream ${stream.name}`, ledger, derived(ledger, stream, users), [
+      ...of(ledger, 'users'), ...of(stream, appends),
+    ])),
     followerLag(look, 'rooms', rooms, roomsSaved, [...of(rooms, 'rooms'), ...of(rooms, appends)]),
     followerLag(look, `stream ${posts.name}`, rooms, derived(rooms, posts, roomsSaved), [
       ...of(rooms, 'rooms'), ...of(posts, appends),

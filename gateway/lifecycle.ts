@@ -1,19 +1,17 @@
-import type { EventLog, Following } from '../ledger/log.js'
+import type { Following } from '../ledger/log.js'
 import { nodeRows, type NodeRow } from '../projections/nodes.js'
-import type { IndexedTables, TablePosition } from '../projections/tables/tables.js'
+import type { TablePosition } from '../projections/tables/tables.js'
 import type { Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger, nodes } from '../schemas/streams.js'
 import { Leases } from './leases.js'
 import type { NodeIdentity } from './node.js'
-import { endConnections, isLiving, Orphans, type Unknown, unknownForMs } from './orphans.js'
+import { endConnections, isLiving, Orphans, type OrphansDeps, type Unknown, unknownForMs } from './orphans.js'
 
 const sweepEveryMs = 500
 const lateMsDefault = 30_000
 
-export interface LifecycleDeps {
-  readonly log: EventLog
-  readonly tables: IndexedTables
+export interface LifecycleDeps extends OrphansDeps {
   readonly identity: NodeIdentity
   readonly leaseMs: number
   readonly health: Health
@@ -177,7 +175,7 @@ export class Lifecycle {
     if (ready.size === 0) return // the next sweep looks again
     const provenTo = (nodeId: string) => this.#leases.provenTo(partitionOf(nodeId, log.partitions(nodes)))
     const orphans = new Orphans(view, this.#unknown, performance.now(), provenTo)
-    await endConnections(log, tables, [...ready], node => orphans.has(node), 'its node is gone')
+    await endConnections(this.#deps, [...ready], node => orphans.has(node), 'its node is gone')
     for (const partition of ready) ends.delete(partition)
     if (ends.size > 0) return
     orphans.forgetFound()

@@ -21,6 +21,7 @@ import { GatewayMetrics } from './metrics.js'
 import { identify, type NodeIdentity, NodeReporter } from './node.js'
 import { NodeTable } from './node-table.js'
 import { endConnections } from './orphans.js'
+import { streamRules } from './stream-rules.js'
 import { acceptBacklog, checkPorts } from './ports.js'
 import { Push } from './push.js'
 import { isWildcard } from './reachable.js'
@@ -134,14 +135,19 @@ async function start (
     // Sockets do not outlive their process: whatever the table still shows open was opened by an earlier one.
     await projections?.caughtUp()
     const partitions = Array.from({ length: log.partitions(ledger) }, (_, partition) => partition)
-    await endConnections(log, tables, partitions, () => true, 'the node has started again')
+    await endConnections({ log, tables, presenceGraceMs: config.presenceGraceMs }, partitions, () => true, 'the node has started again')
   }
 
   const edge = has('edge')
     ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health, tls, load, apps)
     : undefined
   const push = new Push({
-    log, tables, links, nodeId: identity.nodeId, outboxBytesMax: app => apps.outboxBytesMax(app, config.outboxBytesMax),
+    log,
+    tables,
+    links,
+    nodeId: identity.nodeId,
+    outboxBytesMax: app => apps.outboxBytesMax(app, config.outboxBytesMax),
+    ...streamRules(config),
   })
 
   const rooms = new Rooms({ log, links, known: push.known, nodeId: identity.nodeId })
@@ -247,7 +253,9 @@ async function joinCluster (
   health: Health, closers: Array<() => unknown>
 ): Promise<void> {
   if (config.roles.includes('projections')) {
-    const lifecycle = await Lifecycle.start({ log, tables, identity, leaseMs: config.leaseMs, health })
+    const lifecycle = await Lifecycle.start({
+      log, tables, identity, leaseMs: config.leaseMs, presenceGraceMs: config.presenceGraceMs, health,
+    })
     closers.push(() => lifecycle.stop())
   }
   if (config.roles.includes('push')) {

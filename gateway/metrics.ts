@@ -32,7 +32,7 @@ export interface MetricsSources {
 type ByApp = () => ReadonlyMap<string, number>
 
 /** What the partitions go on without; `<stream>.rejected` says which and why. */
-export type SetAside = 'entry' | 'user' | 'uplink' | 'room-entry' | 'room' | 'post'
+export type SetAside = 'entry' | 'user' | 'uplink' | 'presence' | 'receipt' | 'hand-over' | 'room-entry' | 'room' | 'post'
 
 const circuitStates: Readonly<Record<CircuitState, number>> = { closed: 0, 'half-open': 1, open: 2 }
 

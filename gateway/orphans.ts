@@ -11,6 +11,13 @@ export const unknownForMs = 60_000
 const entriesPerAppend = 500
 const own = { reserved: true }
 
+export interface OrphansDeps {
+  readonly log: EventLog
+  readonly tables: IndexedTables
+  /** How long a device may be away before the stream `presence` says so: it goes into the facts. */
+  readonly presenceGraceMs: number
+}
+
 /** When a node was first missed, by the watcher's own clock. */
 export type Unknown = Map<string, number>
 
@@ -62,14 +69,14 @@ export class Orphans {
  * @param partitions of the ledger, in which to do so
  */
 export async function endConnections (
-  log: EventLog, tables: IndexedTables, partitions: readonly number[], isOver: (node: NodeLife) => boolean,
+  { log, tables, presenceGraceMs }: OrphansDeps, partitions: readonly number[], isOver: (node: NodeLife) => boolean,
   reason: string
 ): Promise<void> {
   const byPartition = new Map<number, Entry[]>()
   for await (const { partition, userId, connectionId } of connectionsOf(tables, partitions, isOver)) {
     const entries = byPartition.get(partition) ?? []
     byPartition.set(partition, entries)
-    entries.push(nodeLost(userId, connectionId, reason))
+    entries.push(nodeLost(userId, connectionId, reason, presenceGraceMs))
     if (entries.length >= entriesPerAppend) await log.append(ledger, partition, entries.splice(0), own)
   }
   await Promise.all([...byPartition].filter(([, entries]) => entries.length > 0)
@@ -77,7 +84,7 @@ export async function endConnections (
 }
 
 /** The end of a connection whose node can't tell it. */
-function nodeLost (userId: string, connectionId: string, reason: string): Entry {
+function nodeLost (userId: string, connectionId: string, reason: string, presenceGraceMs: number): Entry {
   return {
     userId,
     atMs: Date.now(),
@@ -89,6 +96,7 @@ function nodeLost (userId: string, connectionId: string, reason: string): Entry 
       endSession: false,
       told: false,
       ...unknownCounts,
+      presenceGraceMs,
     },
   }
 }

@@ -11,8 +11,9 @@ import { partitionOf } from '../schemas/partitioning.js'
 import type { DownlinkCommand } from '../schemas/records.js'
 import { ledger } from '../schemas/streams.js'
 import { KnownRequests } from './known-requests.js'
+import type { StreamRules } from './stream-rules.js'
 
-export interface PushDeps {
+export interface PushDeps extends StreamRules {
   readonly log: EventLog
   readonly tables: Tables
   readonly links: Links & Pick<LocalEnds, 'notHere' | 'requestKnown'>
@@ -108,6 +109,7 @@ export class Push {
    */
   async #request (command: KeyedCommand): Promise<PushedUser[]> {
     const { messageId, service, payload, ttlMs, platforms, exceptDevices, devices, userIds } = command
+    const { outboxBytesMax, receipts } = this.#deps
     const fact: Entry['fact'] = {
       type: 'DownlinkRequested',
       messageId,
@@ -117,7 +119,9 @@ export class Push {
       platforms,
       exceptDevices,
       devices,
-      outboxBytesMax: this.#deps.outboxBytesMax(command.app),
+      outboxBytesMax: outboxBytesMax(command.app),
+      receipts: receipts && command.receipts,
+      offlineAfterMs: this.#offlineAfterMs(command),
     }
     const atMs = Date.now()
     const batches = new Map<number, Batch>()
@@ -134,6 +138,12 @@ export class Push {
     const failure = failures.find(failure => failure !== undefined)
     if (failure && users.every(({ status }) => status === 'rejected')) throw failure
     return users
+  }
+
+  #offlineAfterMs ({ offlineAfterMs }: KeyedCommand): number {
+    const { offlineAfterMs: configured } = this.#deps
+    if (configured === undefined) return 0
+    return offlineAfterMs < 0 ? configured : offlineAfterMs
   }
 
   /**

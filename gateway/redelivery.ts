@@ -39,6 +39,14 @@ export interface Redelivered {
   readonly position: string
 }
 
+/** What the node was configured with. */
+export interface RedeliveryRules {
+  /** Bytes that an outbox may have. */
+  readonly outboxBytesMax: number
+  /** The stream `receipts` is written. */
+  readonly receipts: boolean
+}
+
 /** Downlinks of one request. */
 export const redeliveriesMax = 1000
 
@@ -46,12 +54,12 @@ export const redeliveriesMax = 1000
  * Sends what a device's session had under some numbers once more. What the ledger has of this very request already is
  * left out, so that a request that failed halfway can be repeated.
  *
- * @param outboxBytesMax bytes that an outbox may have: it goes into the facts
+ * @param rules go into the facts
  * @throws GatewayError `not-found` where the device has no session, or its numbers are no longer known; `bad-request`
  *   where the id was another device's request; `ledger-unavailable` where not all of it could be stored
  */
 export async function redeliver (
-  log: EventLog, command: RedeliveryCommand, outboxBytesMax: number
+  log: EventLog, command: RedeliveryCommand, rules: RedeliveryRules
 ): Promise<RedeliveryAnswer> {
   const { userId, fromSeq, toSeq, requestId } = command
   const partition = partitionOf(userId, log.partitions(ledger))
@@ -62,7 +70,7 @@ export async function redeliver (
   const positions = new Map(found.requested)
   const wanted = eachOnce(found.numbered).filter(({ messageId }) => !positions.has(messageId))
   let next = 0
-  for (const entries of piecesOf(ledger, wanted.map(downlink => redelivery(downlink, command, outboxBytesMax)))) {
+  for (const entries of piecesOf(ledger, wanted.map(downlink => redelivery(downlink, command, rules)))) {
     const { offset, index } = await log.append(ledger, partition, entries)
     for (let i = 0; i < entries.length; i++) {
       positions.set(wanted[next++]!.messageId, formatPosition({ partition, offset, index: index + i }))
@@ -83,10 +91,21 @@ function eachOnce (downlinks: readonly Numbered[]): Numbered[] {
 
 function redelivery (
   { seq, messageId, service, payload }: Numbered, { userId, deviceId, requestId, ttlMs, by, reason }: RedeliveryCommand,
-  outboxBytesMax: number
+  { outboxBytesMax, receipts }: RedeliveryRules
 ): Entry {
   const fact: Entry['fact'] = {
-    type: 'DownlinkRedelivered', requestId, deviceId, seq, messageId, service, payload, ttlMs, outboxBytesMax, by, reason,
+    type: 'DownlinkRedelivered',
+    requestId,
+    deviceId,
+    seq,
+    messageId,
+    service,
+    payload,
+    ttlMs,
+    outboxBytesMax,
+    by,
+    reason,
+    receipts,
   }
   return { userId, atMs: Date.now(), fact }
 }

@@ -108,6 +108,17 @@ export function pairs (): Reader<Readonly<Record<string, string>>> {
   }
 }
 
+/** Some of these names, or none. */
+export function someOf<T extends string> (names: readonly T[]): Reader<readonly T[]> {
+  return {
+    want: `comma-separated, of ${names.join(', ')}`,
+    parse (text) {
+      const found = splitList(text).map(item => names.find(name => name === item))
+      return found.every(name => name !== undefined) ? found : undefined
+    },
+  }
+}
+
 /** A number for each of some names. */
 export function numbersOf<T extends string> (
   names: readonly T[], min: number, max: number

@@ -8,7 +8,9 @@ import {
 export const saslMechanisms = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'OAUTHBEARER', 'AWS_MSK_IAM'] as const
 export type SaslMechanismSetting = typeof saslMechanisms[number]
 
-const streamNames = ['ledger', 'uplinks', 'connections', 'nodes', 'downlinks', 'rooms', 'posts'] as const
+const streamNames = [
+  'ledger', 'uplinks', 'connections', 'nodes', 'downlinks', 'rooms', 'posts', 'presence', 'receipts', 'offline',
+] as const
 /** The others have as many as the ledger. */
 const ownPartitions = ['ledger', 'nodes', 'downlinks'] as const
 

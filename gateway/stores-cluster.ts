@@ -8,13 +8,13 @@ import { type KafkaLog, openKafkaLog } from '../ledger/kafka/log.js'
 import { ConfluentFormat, type Failed, RegistryLog } from '../ledger/kafka/registry.js'
 import type { EventLog } from '../ledger/log.js'
 import { rejectedStream } from '../ledger/rejected.js'
-import { roomStatesName, statesName, streams } from '../ledger/streams.js'
+import { asManyAsLedger, roomStatesName, statesName, streams } from '../ledger/streams.js'
 import { byTable } from '../projections/tables/by-table.js'
 import { redisTables, type RedisTables } from '../projections/tables/redis.js'
 import type { TableName } from '../projections/tables/tables.js'
 import type { Health } from '../schemas/conditions.js'
 import { SchemaRegistry } from '../schemas/registry.js'
-import { connections, downlinks, ledger, nodes, posts, rooms, uplinks, type Stream } from '../schemas/streams.js'
+import { downlinks, ledger, nodes, rooms, type Stream } from '../schemas/streams.js'
 import type { Config } from './config.js'
 import { downlinksGroup } from './downlinks.js'
 import { kafkaAccess, sendsPasswordInClear } from './kafka-access.js'
@@ -33,9 +33,6 @@ import { retentionMsOf } from './topics.js'
 
 /** A connect waits for its answer for longer than this, and is refused only where that is known to be of no use. */
 const awayMs = 2_000
-
-/** What is derived from a partition of the ledger, or of rooms, goes to the partition of the same number. */
-const asMany: ReadonlyArray<Stream<any>> = [uplinks, connections, rooms, posts]
 
 /** Of a new cluster. Nodes say little, and whoever looks at all of them has one place to look at. */
 const nodesPartitions = 1
@@ -87,7 +84,7 @@ async function open (
       stream,
       partitions: config.kafkaPartitions[stream.name] ?? (stream === nodes ? nodesPartitions : config.partitions),
       ...retentionOf(stream.name),
-      ...(asMany.includes(stream) ? { like: ledger } : {}),
+      ...(asManyAsLedger.includes(stream) ? { like: ledger } : {}),
       mayGrow: stream === downlinks,
       keepsAll: stream === ledger || stream === rooms,
     })),

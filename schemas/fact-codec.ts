@@ -15,7 +15,7 @@ export const loginPolicies: readonly LoginPolicy[] = ['device', 'platform', 'use
 export const factTypes = [
   'ConnectionOpened', 'ConnectionClosed', 'UplinkReceived', 'DownlinkRequested', 'DeliveryReported', 'KickRequested',
   'UplinksRefused', 'DownlinkRedelivered', 'DownlinkSkipped', 'UserBanned', 'BanLifted', 'TokenRenewed',
-  'RoomGranted', 'RoomRevoked',
+  'RoomGranted', 'RoomRevoked', 'AbsenceEnded', 'HandOverDue',
 ] as const satisfies readonly Fact['type'][]
 
 export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void {
@@ -36,7 +36,8 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.long(fact.downlinkSeq)
       to.symbol(loginPolicies, fact.loginPolicy)
       to.long(fact.uplinkWindow)
-      return to.string(fact.tokenId)
+      to.string(fact.tokenId)
+      return to.boolean(fact.presence)
     case 'ConnectionClosed':
       to.long(1)
       to.string(fact.connectionId)
@@ -53,7 +54,8 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.long(fact.uplinks)
       to.long(fact.downlinksWritten)
       to.long(fact.downlinksAcked)
-      return to.int(fact.roundTripMs)
+      to.int(fact.roundTripMs)
+      return to.long(fact.presenceGraceMs)
     case 'UplinkReceived':
       to.long(2)
       to.string(fact.connectionId)
@@ -71,7 +73,9 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.items(fact.platforms, writeString)
       to.items(fact.exceptDevices, writeString)
       to.items(fact.devices, writeString)
-      return to.long(fact.outboxBytesMax)
+      to.long(fact.outboxBytesMax)
+      to.boolean(fact.receipts)
+      return to.long(fact.offlineAfterMs)
     case 'DeliveryReported':
       to.long(4)
       to.string(fact.connectionId)
@@ -101,7 +105,8 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.long(fact.ttlMs)
       to.long(fact.outboxBytesMax)
       to.string(fact.by)
-      return to.string(fact.reason)
+      to.string(fact.reason)
+      return to.boolean(fact.receipts)
     case 'DownlinkSkipped':
       to.long(8)
       to.string(fact.connectionId)
@@ -137,6 +142,17 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.string(fact.requestId)
       to.string(fact.by)
       return to.string(fact.reason)
+    case 'AbsenceEnded':
+      to.long(14)
+      to.string(fact.deviceId)
+      to.string(fact.connectionId)
+      to.string(fact.code)
+      return to.long(fact.sinceMs)
+    case 'HandOverDue':
+      to.long(15)
+      to.string(fact.messageId)
+      to.long(fact.requestedAtMs)
+      return to.payload(fact.payload)
   }
 }
 
@@ -164,6 +180,7 @@ function readFact (r: AvroReader): Fact {
       loginPolicy: loginPolicies[r.index(loginPolicies.length)]!,
       uplinkWindow: r.long(),
       tokenId: r.string(),
+      presence: r.boolean(),
     }
     case 'ConnectionClosed': return {
       type: 'ConnectionClosed',
@@ -182,6 +199,7 @@ function readFact (r: AvroReader): Fact {
       downlinksWritten: r.long(),
       downlinksAcked: r.long(),
       roundTripMs: r.int(),
+      presenceGraceMs: r.long(),
     }
     case 'UplinkReceived': return {
       type: 'UplinkReceived',
@@ -202,6 +220,8 @@ function readFact (r: AvroReader): Fact {
       exceptDevices: r.items(readString),
       devices: r.items(readString),
       outboxBytesMax: r.long(),
+      receipts: r.boolean(),
+      offlineAfterMs: r.long(),
     }
     case 'DeliveryReported': return {
       type: 'DeliveryReported',
@@ -236,6 +256,7 @@ function readFact (r: AvroReader): Fact {
       outboxBytesMax: r.long(),
       by: r.sharedString(),
       reason: r.string(),
+      receipts: r.boolean(),
     }
     case 'DownlinkSkipped': return {
       type: 'DownlinkSkipped',
@@ -277,6 +298,19 @@ function readFact (r: AvroReader): Fact {
       requestId: r.string(),
       by: r.sharedString(),
       reason: r.string(),
+    }
+    case 'AbsenceEnded': return {
+      type: 'AbsenceEnded',
+      deviceId: r.sharedString(),
+      connectionId: r.sharedString(),
+      code: r.sharedString(),
+      sinceMs: r.long(),
+    }
+    case 'HandOverDue': return {
+      type: 'HandOverDue',
+      messageId: r.string(),
+      requestedAtMs: r.long(),
+      payload: r.payload(),
     }
   }
 }

@@ -20,6 +20,8 @@ export type Fact =
   | TokenRenewed
   | RoomGranted
   | RoomRevoked
+  | AbsenceEnded
+  | HandOverDue
 
 /** A device passed its handshake on an edge. */
 export interface ConnectionOpened {
@@ -45,6 +47,8 @@ export interface ConnectionOpened {
   readonly uplinkWindow: number
   /** The token's `jti`; empty where it has none that is an id. */
   readonly tokenId: string
+  /** The stream `presence` tells of this device: a rule, too. */
+  readonly presence: boolean
 }
 
 /**
@@ -82,6 +86,8 @@ export interface ConnectionClosed {
   readonly downlinksAcked: number
   /** Shortest time from writing a downlink to its ack, which the application's handling is part of; -1 for none. */
   readonly roundTripMs: number
+  /** The stream `presence` says that the device is offline once it has been away for so long: a rule, as configured. */
+  readonly presenceGraceMs: number
 }
 
 /** A client's message reached an edge. Whether it is accepted, the fold says. */
@@ -115,6 +121,10 @@ export interface DownlinkRequested {
   readonly devices: readonly string[]
   /** Bytes that an outbox may have, as the node was configured: a rule, as in `ConnectionOpened`. 0 is no bound. */
   readonly outboxBytesMax: number
+  /** The stream `receipts` tells how it ends. */
+  readonly receipts: boolean
+  /** It goes to the stream `offline` where no device has acked it for so long; 0 for never. */
+  readonly offlineAfterMs: number
 }
 
 /** What a connection has written and its client acked, coalesced over many downlinks; both only grow. */
@@ -169,6 +179,8 @@ export interface DownlinkRedelivered {
   readonly by: string
   /** Why, in the operator's words; empty where none were given. */
   readonly reason: string
+  /** As in `DownlinkRequested`. */
+  readonly receipts: boolean
 }
 
 /** A client's application failed at a downlink as often as it may, and goes on without it. Acks what is before it. */
@@ -238,6 +250,27 @@ export interface RoomRevoked {
   readonly by: string
   /** For whoever reads the ledger. */
   readonly reason: string
+}
+
+/** A device has been away for as long as the end of its connection said. A node looks, for a fold has no clock. */
+export interface AbsenceEnded {
+  readonly type: 'AbsenceEnded'
+  readonly deviceId: string
+  /** Its last one, and how that one ended. */
+  readonly connectionId: string
+  readonly code: string
+  /** Time of the entry that ended it, ms since 1970: it names the absence. */
+  readonly sinceMs: number
+}
+
+/** No device has acked a downlink for as long as its request said. */
+export interface HandOverDue {
+  readonly type: 'HandOverDue'
+  readonly messageId: string
+  /** Time of the request's entry, ms since 1970. */
+  readonly requestedAtMs: number
+  /** Of the request: whoever folds this need not have it at hand. */
+  readonly payload: Uint8Array
 }
 
 /** One record of the ledger: whose, when, what. */

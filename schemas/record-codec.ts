@@ -233,6 +233,8 @@ export function writeDownlinkRecord (to: AvroWriter, record: DownlinkRecord): vo
   to.items(record.devices, writeString)
   to.string(record.app)
   to.string(record.roomId)
+  to.boolean(record.receipts)
+  to.long(record.offlineAfterMs)
 }
 
 export function readDownlinkRecord (r: AvroReader): DownlinkRecord {
@@ -248,6 +250,8 @@ export function readDownlinkRecord (r: AvroReader): DownlinkRecord {
     devices: r.items(readString),
     app: r.sharedString(),
     roomId: r.sharedString(),
+    receipts: r.boolean(),
+    offlineAfterMs: r.long(),
   }
 }
 

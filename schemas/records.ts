@@ -26,6 +26,74 @@ export interface UplinkAccepted {
   readonly roomId: string
 }
 
+/** Stream `presence`, keyed by `userId`: a device came or went. `(userId, presenceSeq)` is its identity. */
+export interface PresenceChanged {
+  /** The user's key. */
+  readonly userId: string
+  /** Number within the user, from 1 without gaps. */
+  readonly presenceSeq: number
+  readonly deviceId: string
+  readonly platform: string
+  /** The one that it came with, or whose end it went with. */
+  readonly connectionId: string
+  /** What the device is from now on. */
+  readonly change: 'online' | 'offline'
+  /** The user is so, too, from now on, and was not before. */
+  readonly userChanged: boolean
+  /** `connected`, or the code that the connection ended with. */
+  readonly cause: string
+  /** When the connection opened or ended, ms since 1970. */
+  readonly atMs: number
+}
+
+/**
+ * Stream `receipts`, keyed by `userId`: how a durable downlink ended on one device. `(userId, receiptSeq)` is its
+ * identity.
+ */
+export interface DownlinkSettled {
+  /** The user's key. */
+  readonly userId: string
+  /** Number within the user, from 1 without gaps. */
+  readonly receiptSeq: number
+  readonly messageId: string
+  readonly service: string
+  /** Empty where it was for no device that the user had. */
+  readonly deviceId: string
+  /** The downlink's number on the device; 0 where it never got one. */
+  readonly seq: number
+  /** `acked`, `skipped`, `expired`, `dropped`; others may come. */
+  readonly outcome: string
+  /** A code of errors.ts; empty where it was acked. */
+  readonly reason: string
+  readonly requestedAtMs: number
+  readonly settledAtMs: number
+}
+
+/**
+ * Stream `offline`, keyed by `userId`: a durable downlink that no device has acked in time; or that this is over, for
+ * one has acked it after all. `(userId, offlineSeq)` is its identity.
+ */
+export interface DownlinkHandedOver {
+  /** The user's key. */
+  readonly userId: string
+  /** Number within the user, from 1 without gaps. */
+  readonly offlineSeq: number
+  readonly change: 'due' | 'withdrawn'
+  readonly messageId: string
+  readonly service: string
+  /** Empty where it is withdrawn. */
+  readonly payload: Uint8Array
+  /** Whom it waits for, or who acked it; empty where the user had no device yet. */
+  readonly deviceIds: readonly string[]
+  /** How it ended where it is withdrawn; else empty. */
+  readonly reason: string
+  readonly requestedAtMs: number
+  /** It waits no longer than that. */
+  readonly expiresAtMs: number
+  /** When it was handed over, or withdrawn. */
+  readonly atMs: number
+}
+
 /** Stream `posts`, keyed by `roomId`: what was posted in a room. `(roomId, roomSeq)` is its identity. */
 export interface Posted {
   /** The room's key. */
@@ -168,6 +236,10 @@ export interface DownlinkCommand {
   readonly devices: readonly string[]
   /** Empty for the default one. */
   readonly app: string
+  /** The stream `receipts` tells how it ends, where it is written. */
+  readonly receipts: boolean
+  /** After which it goes to the stream `offline` where no device has acked it; 0 for never, -1 as configured. */
+  readonly offlineAfterMs: number
 }
 
 /**

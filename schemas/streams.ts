@@ -2,6 +2,10 @@ import avsc from 'avsc'
 import { AvroReader } from './avro-reader.js'
 import { AvroWriter } from './avro-writer.js'
 import { loadHistory, loadSchema } from './avsc-files.js'
+import {
+  readDownlinkHandedOver, readDownlinkSettled, readPresenceChanged, writeDownlinkHandedOver, writeDownlinkSettled,
+  writePresenceChanged,
+} from './business-codec.js'
 import { factTypes, readEntry, readUserId, writeEntry } from './fact-codec.js'
 import type { Entry } from './facts.js'
 import { foreignBlocks } from './foreign-blocks.js'
@@ -12,7 +16,8 @@ import {
   writeNodeEntry, writeUplinkAccepted,
 } from './record-codec.js'
 import type {
-  ConnectionEnded, DownlinkRecord, DownlinkRejected, NodeEntry, Posted, UplinkAccepted,
+  ConnectionEnded, DownlinkHandedOver, DownlinkRecord, DownlinkRejected, DownlinkSettled, NodeEntry, Posted,
+  PresenceChanged, UplinkAccepted,
 } from './records.js'
 import { readPosted, readRoomEntry, readRoomId, roomFactTypes, withRoomKey, writePosted, writeRoomEntry } from './room-codec.js'
 import type { RoomEntry } from './room-facts.js'
@@ -125,6 +130,30 @@ export const connections = stream<ConnectionEnded>('connections', {
   write: writeConnectionEnded,
   read: readConnectionEnded,
   ofFields: withUserKey<ConnectionEnded>,
+})
+export const presence = stream<PresenceChanged>('presence', {
+  blocks: false,
+  key: ofUser,
+  messageId: ({ userId, presenceSeq }) => `${userId}/${presenceSeq}`,
+  write: writePresenceChanged,
+  read: readPresenceChanged,
+  ofFields: withUserKey<PresenceChanged>,
+})
+export const receipts = stream<DownlinkSettled>('receipts', {
+  blocks: false,
+  key: ofUser,
+  messageId: ({ userId, receiptSeq }) => `${userId}/${receiptSeq}`,
+  write: writeDownlinkSettled,
+  read: readDownlinkSettled,
+  ofFields: withUserKey<DownlinkSettled>,
+})
+export const offline = stream<DownlinkHandedOver>('offline', {
+  blocks: false,
+  key: ofUser,
+  messageId: ({ userId, offlineSeq }) => `${userId}/${offlineSeq}`,
+  write: writeDownlinkHandedOver,
+  read: readDownlinkHandedOver,
+  ofFields: withUserKey<DownlinkHandedOver>,
 })
 export const rooms = stream<RoomEntry>('rooms', {
   blocks: true,

@@ -23,6 +23,11 @@ export interface StoredHead {
   forgotten: boolean
   bans: boolean
   memberships: boolean
+  presenceSeq: number
+  receiptSeq: number
+  offlineSeq: number
+  acked: number[]
+  handedOver: number[]
 }
 
 export interface StoredSessionOutbox {
@@ -48,7 +53,7 @@ interface SessionFields {
   numbered: number
 }
 
-export interface StoredSession extends SessionFields { outbox: number[] }
+export interface StoredSession extends SessionFields { outbox: number[], toldOnline: boolean }
 
 export interface StoredConnection {
   connectionId: string
@@ -80,6 +85,7 @@ export interface StoredMessage extends DownlinkFields {
   readonly payloadBytes: number
   /** Empty where the payload is a part of its own. */
   readonly payload: Uint8Array
+  readonly receipts: boolean
 }
 
 export interface StoredForgotten {

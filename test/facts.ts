@@ -20,6 +20,7 @@ export function opened (connectionId: string, with_: Partial<ConnectionOpened> =
     loginPolicy: 'device',
     uplinkWindow: 4,
     tokenId: '',
+    presence: false,
     ...with_,
   }
 }
@@ -42,6 +43,7 @@ export function closed (connectionId: string, with_: Partial<ConnectionClosed> =
     downlinksWritten: 0,
     downlinksAcked: 0,
     roundTripMs: -1,
+    presenceGraceMs: 0,
     ...with_,
   }
 }
@@ -57,6 +59,8 @@ export function requested (messageId: string, with_: Partial<DownlinkRequested> 
     exceptDevices: [],
     devices: [],
     outboxBytesMax: 0,
+    receipts: false,
+    offlineAfterMs: 0,
     ...with_,
   }
 }

@@ -113,8 +113,12 @@ function recordClosed (connection: Connection, code: ErrorCode, reason: string, 
     downlinksWritten: tally?.downlinksWritten ?? 0,
     downlinksAcked: tally?.downlinksAcked ?? 0,
     roundTripMs: tally?.roundTripMs ?? -1,
+    presenceGraceMs: isFinal(code) || endSession ? 0 : edge.limits.presenceGraceMs,
   })
 }
+
+/** Its client does not come back by itself. */
+function isFinal (code: ErrorCode): boolean { return code === 'kicked' || code === 'banned' }
 
 /**
  * The acked seq began with what `connected` said, so it is no ack of a client that may not have read that. Only a crash

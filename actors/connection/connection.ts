@@ -101,6 +101,10 @@ export interface EdgeLimits {
   /** Bytes a second that a frame which has begun must bring; 0 for none. */
   readonly byteRateMin: number
   readonly loginPolicy: LoginPolicy
+  /** The stream `presence` is written. */
+  readonly presence: boolean
+  /** How long a device may be away before that says so. */
+  readonly presenceGraceMs: number
   readonly handshakeMs: number
   readonly writeQueueBytesMax: number
   /** Queue below which a connection that is behind asks for more downlinks. */

@@ -78,6 +78,7 @@ export function open (connection: Connection, frame: Connect, identity: Identity
     loginPolicy: edge.apps?.loginPolicyOf(identity.userId) ?? edge.limits.loginPolicy,
     uplinkWindow: edge.limits.uplinkWindow,
     tokenId: identity.tokenId,
+    presence: edge.limits.presence,
   })
 }
 

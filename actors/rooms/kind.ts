@@ -28,7 +28,7 @@ export function rooms (deps: RoomsDeps): Kind<RoomTypes> {
     group: 'rooms',
     stream: roomsStream,
     owned: 'rooms',
-    derived: posts,
+    derived: [posts],
     states: roomStates,
     fold: foldRoom,
     keyOf: ({ roomId }) => roomId,

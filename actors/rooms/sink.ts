@@ -31,7 +31,8 @@ export class RoomSink implements Sink<RoomEffect> {
     switch (effect.type) {
       case 'post': {
         const { post } = effect
-        block.derived.push(post)
+        const posts = block.derived[0] ??= []
+        posts.push(post)
         // A node that misses one asks for it, by its number.
         if (history || state.nodes.size === 0) return
         if (this.#bytes + post.payload.length > messageBytesMax) this.flush()

@@ -1,11 +1,11 @@
 import type { Entry } from '../../schemas/facts.js'
-import type { UplinkAccepted } from '../../schemas/records.js'
 import { type ActorDeps, type ActorMessage, foldingActor } from '../folding-actor.js'
 import type { KindTypes, Reading, Surroundings, Turn } from '../kind.js'
 import type { Links, Question, Resync } from '../links.js'
 import { Unusable } from '../recovery.js'
 import type { PartId } from '../snapshots.js'
 import { type Refill, resync, send, tellBans, tellKnown, tellRooms } from './answers.js'
+import type { DerivedRecord } from './derived.js'
 import type { DownlinkOutcome, Effect, Post } from './effects.js'
 import { fold } from './fold.js'
 import { Sink } from './sink.js'
@@ -17,7 +17,7 @@ export interface UserTypes extends KindTypes {
   state: UserState
   effect: Effect
   question: Question
-  derived: UplinkAccepted
+  derived: DerivedRecord
   handOn: Post
 }
 

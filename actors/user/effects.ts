@@ -1,13 +1,15 @@
 import type { Entry, UplinkReceived } from '../../schemas/facts.js'
-import type { UplinkAccepted } from '../../schemas/records.js'
+import type {
+  DownlinkHandedOver, DownlinkSettled, PresenceChanged, UplinkAccepted,
+} from '../../schemas/records.js'
 
 /**
  * What must be done because of an entry. `settle` changes nothing outside: it records how a downlink or its request
  * ended, for metrics, trace and audit.
  */
 export type Effect =
-  | Welcome | AckUplink | RefuseUplink | Deliver | TellMemberships | CloseConnection | PublishUplink | Post
-  | DownlinkOutcome
+  | Welcome | AckUplink | RefuseUplink | Deliver | TellMemberships | CloseConnection | PublishUplink | Publish
+  | Post | DownlinkOutcome
 
 /** To an edge: answer `connect`. The user's rooms follow, and the downlinks after `downlinkSeq`, up to `lastSeq`. */
 export interface Welcome {
@@ -79,6 +81,12 @@ export interface PublishUplink {
   readonly type: 'publishUplink'
   readonly uplink: UplinkAccepted
 }
+
+/** To a stream that tells business services of the user. */
+export type Publish =
+  | { readonly type: 'publish', readonly stream: 'presence', readonly record: PresenceChanged }
+  | { readonly type: 'publish', readonly stream: 'receipts', readonly record: DownlinkSettled }
+  | { readonly type: 'publish', readonly stream: 'offline', readonly record: DownlinkHandedOver }
 
 /** To the stream `rooms`: an accepted uplink that names a room. */
 export interface Post {

@@ -1,5 +1,6 @@
 import type { BanLifted, Entry, TokenRenewed, UserBanned } from '../../schemas/facts.js'
 import { banOn, isInForce, isOn, keepBan } from './bans.js'
+import { EffectList } from './effect-list.js'
 import type { Effect } from './effects.js'
 import { endConnection, sessionOf } from './fold-connections.js'
 import { nameOf, noContent } from '../requests.js'
@@ -10,19 +11,20 @@ import type { UserState } from './state.js'
 const nothing: Effect[] = []
 
 /** His sessions stay, and with them what waits for him: until its time is over, or he may come again. */
-export function userBanned (state: UserState, { atMs }: Entry, fact: UserBanned): Effect[] {
+export function userBanned (state: UserState, entry: Entry, fact: UserBanned): Effect[] {
+  const { atMs } = entry
   const isFirst = state.requests.take(nameOf.ban(fact.banId), noContent, atMs) === 'first'
   if (!isFirst || state.bans.has(fact.banId)) return nothing
   const ban = keepBan(state.bans, fact, atMs)
   state.bansChanged = true
   if (!isInForce(ban, atMs)) return nothing
-  const effects: Effect[] = []
+  const effects = new EffectList(state, entry)
   for (const session of state.sessions.values()) {
     const { connectionId, deviceId } = session
     if (connectionId === '' || !isOn(ban, deviceId, state.connections.get(connectionId)!.tokenId)) continue
     endConnection(state, session, 'banned', ban.reason, effects)
   }
-  return effects
+  return effects.all
 }
 
 /** One that is not there is lifted for good, too: a lift that is told again must not differ from the first. */
@@ -33,8 +35,9 @@ export function banLifted (state: UserState, { atMs }: Entry, { banId }: BanLift
 }
 
 export function tokenRenewed (
-  state: UserState, { atMs }: Entry, { connectionId, renewal, tokenId }: TokenRenewed
+  state: UserState, entry: Entry, { connectionId, renewal, tokenId }: TokenRenewed
 ): Effect[] {
+  const { atMs } = entry
   const connection = state.connections.get(connectionId)
   if (!connection?.open || renewal <= connection.renewals) return nothing
   connection.tokenId = tokenId
@@ -43,7 +46,7 @@ export function tokenRenewed (
   const session = sessionOf(state, connection)
   const ban = banOn(state.bans, connection.deviceId, tokenId, atMs)
   if (!ban || session?.connectionId !== connectionId) return nothing
-  const effects: Effect[] = []
+  const effects = new EffectList(state, entry)
   endConnection(state, session, 'banned', ban.reason, effects)
-  return effects
+  return effects.all
 }

@@ -1,8 +1,10 @@
 import type { ConnectionClosed, ConnectionOpened, Entry, KickRequested } from '../../schemas/facts.js'
 import { banOn } from './bans.js'
+import { EffectList } from './effect-list.js'
 import type { CloseConnection, Effect } from './effects.js'
 import { leastMissed, recallLost, rememberLost } from './forgotten.js'
 import { acknowledge, adoptWaiting, announce, dropAll, expire, numberAll } from './outbox.js'
+import { cameOnline, connectionEnded, wentOffline } from './presence.js'
 import { nameOf, noContent } from '../requests.js'
 import {
   type Connection, connectionPart, connectionsMax, endsUnder, headSeq, missedOf, type Session, sessionPart, sessionsMax,
@@ -31,7 +33,7 @@ export function connectionOpened (state: UserState, entry: Entry, fact: Connecti
     const reason = `downlinkSeq ${fact.downlinkSeq} is ahead of ${known.nextSeq - 1}, the highest ever sent`
     return [closing(connectionId, refused, 'protocol', reason)]
   }
-  const effects: Effect[] = []
+  const effects = new EffectList(state, entry)
   for (const older of state.sessions.values()) {
     if (older.connectionId !== '' && endsUnder(fact.loginPolicy, older, fact)) {
       makeWay(state, older, entry, fact, effects)
@@ -50,10 +52,11 @@ export function connectionOpened (state: UserState, entry: Entry, fact: Connecti
     lastSeq: session.nextSeq - 1,
     missed: missedOf(session),
   })
-  return effects
+  cameOnline(session, fact, effects)
+  return effects.all
 }
 
-function beginSession (state: UserState, entry: Entry, fact: ConnectionOpened, effects: Effect[]): Session {
+function beginSession (state: UserState, entry: Entry, fact: ConnectionOpened, effects: EffectList): Session {
   const missed = recallLost(state, fact.deviceId, fact.downlinkSeq)
   if (state.sessions.size >= sessionsMax) forgetOne(state, entry.atMs, effects)
   const session: Session = {
@@ -74,6 +77,7 @@ function beginSession (state: UserState, entry: Entry, fact: ConnectionOpened, e
     outbox: [],
     numbered: 0,
     outboxBytes: 0,
+    toldOnline: false,
     changed: true,
     outboxChanged: true,
     saved: false,
@@ -84,7 +88,7 @@ function beginSession (state: UserState, entry: Entry, fact: ConnectionOpened, e
 }
 
 function resumeSession (
-  state: UserState, session: Session, entry: Entry, fact: ConnectionOpened, effects: Effect[]
+  state: UserState, session: Session, entry: Entry, fact: ConnectionOpened, effects: EffectList
 ): void {
   if (session.sessionId !== fact.sessionId) {
     session.sessionId = fact.sessionId
@@ -157,7 +161,7 @@ export function connectionClosed (state: UserState, entry: Entry, fact: Connecti
   connection.changed = true
   const session = sessionOf(state, connection)
   if (!session) return nothing
-  const effects: Effect[] = []
+  const effects = new EffectList(state, entry)
   if (fact.told) announce(state, session, connection)
   acknowledge(state, session, fact.ackedSeq, effects)
   const current = session.connectionId === connectionId || session.connectionId === ''
@@ -168,20 +172,21 @@ export function connectionClosed (state: UserState, entry: Entry, fact: Connecti
     if (!fact.told) letComeBack(state, connection, effects)
   }
   session.changed = true
-  if (fact.endSession && current) endSession(state, session, 'session-ended', effects)
-  return effects
+  connectionEnded(session, connection, fact, effects)
+  if (fact.endSession && current) endSession(state, session, 'session-ended', connectionId, fact.code, effects)
+  return effects.all
 }
 
 export function kickRequested (state: UserState, entry: Entry, fact: KickRequested): Effect[] {
   if (state.requests.take(nameOf.kick(fact.requestId), noContent, entry.atMs) !== 'first') return nothing
-  const effects: Effect[] = []
+  const effects = new EffectList(state, entry)
   for (const session of state.sessions.values()) {
     if (session.connectionId === '') continue
     if (fact.connectionId === '' || fact.connectionId === session.connectionId) {
       endConnection(state, session, 'kicked', fact.reason, effects)
     }
   }
-  return effects
+  return effects.all
 }
 
 const policyReason = 'login policy'
@@ -198,7 +203,7 @@ const lateMsMax = 120_000
  * told a moment later, and by then the ledger may show that nobody had been told of the new one.
  */
 function makeWay (
-  state: UserState, older: Session, opening: Entry, { nodeId, deviceId }: ConnectionOpened, effects: Effect[]
+  state: UserState, older: Session, opening: Entry, { nodeId, deviceId }: ConnectionOpened, effects: EffectList
 ): void {
   const code = older.deviceId === deviceId ? 'superseded' : 'kicked'
   const isElsewhere = state.connections.get(older.connectionId)!.nodeId !== nodeId
@@ -210,7 +215,7 @@ function makeWay (
 const storedLate = 'a connection that was asked for earlier was stored late'
 
 /** Nobody had been told of this connection when it ended: those that it has ended by the login policy come back. */
-function letComeBack (state: UserState, ended: Connection, effects: Effect[]): void {
+function letComeBack (state: UserState, ended: Connection, effects: EffectList): void {
   for (const [connectionId, connection] of state.connections) {
     const { open, ordinal, endReason, endCode } = connection
     if (!open || endCode === '' || endReason !== policyReason || ordinal > ended.ordinal) continue
@@ -220,7 +225,7 @@ function letComeBack (state: UserState, ended: Connection, effects: Effect[]): v
 
 /** Takes the session's connection from it; the edge closes the socket and reports `ConnectionClosed`. */
 export function endConnection (
-  state: UserState, session: Session, code: CloseConnection['code'], reason: string, effects: Effect[], isDoubtful = false
+  state: UserState, session: Session, code: CloseConnection['code'], reason: string, effects: EffectList, isDoubtful = false
 ): void {
   const { connectionId } = session
   session.connectionId = ''
@@ -239,19 +244,24 @@ function closing (
   return { type: 'closeConnection', nodeId: connection.nodeId, connectionId, code, reason }
 }
 
-function endSession (state: UserState, session: Session, reason: string, effects: Effect[]): void {
+/** @param cause with which its device goes offline, where it is not already, and the connection that it had */
+function endSession (
+  state: UserState, session: Session, reason: string, connectionId: string, cause: string, effects: EffectList
+): void {
+  wentOffline(session, connectionId, cause, effects.entry.atMs, effects)
   dropAll(state, session, reason, effects)
   state.sessions.delete(session.deviceId)
   if (session.saved) state.gone.push(sessionPart(session.ordinal))
 }
 
 /** Makes room for one more session. */
-function forgetOne (state: UserState, atMs: number, effects: Effect[]): void {
+function forgetOne (state: UserState, atMs: number, effects: EffectList): void {
   const session = leastMissed(state.sessions.values())
   if (!session) return
-  if (session.connectionId !== '') endConnection(state, session, 'kicked', 'too many devices', effects)
+  const { connectionId } = session
+  if (connectionId !== '') endConnection(state, session, 'kicked', 'too many devices', effects)
   rememberLost(state, session, atMs)
-  endSession(state, session, 'sessions-full', effects)
+  endSession(state, session, 'sessions-full', connectionId, 'kicked', effects)
 }
 
 /** The session that the connection belonged to, unless that one has ended since. */

@@ -2,12 +2,15 @@ import type {
   DeliveryReported, DownlinkRedelivered, DownlinkRequested, DownlinkSkipped, Entry, UplinkReceived,
 } from '../../schemas/facts.js'
 import { contentOf } from '../digest.js'
+import { EffectList } from './effect-list.js'
 import type { Effect } from './effects.js'
 import { banLifted, tokenRenewed, userBanned } from './fold-bans.js'
 import { connectionClosed, connectionOpened, kickRequested, sessionOf } from './fold-connections.js'
 import { roomGranted, roomRevoked } from './fold-memberships.js'
+import { handOverDue } from './hand-over.js'
 import { type Filters, isFor, type WholeMessage } from './messages.js'
 import { acknowledge, announce, enqueue, fitAll, wait } from './outbox.js'
+import { absenceEnded } from './presence.js'
 import { nameOf, noContent } from '../requests.js'
 import type { Session, UserState } from './state.js'
 
@@ -19,19 +22,27 @@ export function fold (state: UserState, entry: Entry): Effect[] {
   switch (fact.type) {
     case 'UplinkReceived': return uplinkReceived(state, entry, fact)
     case 'DownlinkRequested': return downlinkRequested(state, entry, fact)
-    case 'DeliveryReported': return deliveryReported(state, fact)
+    case 'DeliveryReported': return deliveryReported(state, entry, fact)
     case 'ConnectionOpened': return connectionOpened(state, entry, fact)
     case 'ConnectionClosed': return connectionClosed(state, entry, fact)
     case 'KickRequested': return kickRequested(state, entry, fact)
     case 'DownlinkRedelivered': return downlinkRedelivered(state, entry, fact)
-    case 'DownlinkSkipped': return downlinkSkipped(state, fact)
+    case 'DownlinkSkipped': return downlinkSkipped(state, entry, fact)
     case 'UplinksRefused': return nothing // for evidence alone
     case 'UserBanned': return userBanned(state, entry, fact)
     case 'BanLifted': return banLifted(state, entry, fact)
     case 'TokenRenewed': return tokenRenewed(state, entry, fact)
     case 'RoomGranted': return roomGranted(state, entry, fact)
     case 'RoomRevoked': return roomRevoked(state, entry, fact)
+    case 'AbsenceEnded': return effectsOf(state, entry, effects => { absenceEnded(state, fact, effects) })
+    case 'HandOverDue': return effectsOf(state, entry, effects => { handOverDue(state, fact, effects) })
   }
+}
+
+function effectsOf (state: UserState, entry: Entry, fold: (effects: EffectList) => void): Effect[] {
+  const effects = new EffectList(state, entry)
+  fold(effects)
+  return effects.all
 }
 
 function uplinkReceived (state: UserState, entry: Entry, fact: UplinkReceived): Effect[] {
@@ -90,10 +101,10 @@ function downlinkRequested (state: UserState, entry: Entry, fact: DownlinkReques
   const known = state.requests.take(nameOf.downlink(messageId), contentOf(service, payload), entry.atMs)
   if (known !== 'first') return [{ type: 'settle', messageId, deviceId: '', seq: 0, outcome: 'duplicate', reason: known }]
   const message = keep(state, entry, fact, fact)
-  const effects: Effect[] = []
+  const effects = new EffectList(state, entry)
   if (state.sessions.size === 0) {
     wait(state, message, fact.outboxBytesMax, effects)
-    return effects
+    return effects.all
   }
   let targets = 0
   for (const session of state.sessions.values()) {
@@ -102,10 +113,8 @@ function downlinkRequested (state: UserState, entry: Entry, fact: DownlinkReques
     sendOrQueue(state, session, message, fact.outboxBytesMax, effects)
   }
   fitAll(state, message, fact.outboxBytesMax, effects)
-  if (targets === 0) {
-    effects.push({ type: 'settle', messageId, deviceId: '', seq: 0, outcome: 'dropped', reason: 'no-target' })
-  }
-  return effects
+  if (targets === 0) effects.settle(message, '', 0, 'dropped', 'no-target')
+  return effects.all
 }
 
 /** For the device alone, whatever the first request said, and whether or not it was acked before. */
@@ -115,12 +124,15 @@ function downlinkRedelivered (state: UserState, entry: Entry, fact: DownlinkRede
     return [{ type: 'settle', messageId, deviceId, seq: 0, outcome: 'duplicate', reason: 'duplicate' }]
   }
   const session = state.sessions.get(deviceId)
-  if (!session) return [{ type: 'settle', messageId, deviceId, seq: 0, outcome: 'dropped', reason: 'no-target' }]
-  const effects: Effect[] = []
+  const effects = new EffectList(state, entry)
   const message = keep(state, entry, fact, unfiltered)
+  if (!session) {
+    effects.settle(message, deviceId, 0, 'dropped', 'no-target')
+    return effects.all
+  }
   sendOrQueue(state, session, message, fact.outboxBytesMax, effects)
   fitAll(state, message, fact.outboxBytesMax, effects)
-  return effects
+  return effects.all
 }
 
 /** Which sessions a downlink is for. */
@@ -128,7 +140,7 @@ const unfiltered: Filters = { platforms: [], exceptDevices: [], devices: [] }
 
 function keep (
   { messages }: UserState, { atMs }: Entry,
-  { messageId, service, payload, ttlMs }: DownlinkRequested | DownlinkRedelivered,
+  { messageId, service, payload, ttlMs, receipts }: DownlinkRequested | DownlinkRedelivered,
   { platforms, exceptDevices, devices }: Filters
 ): WholeMessage {
   return messages.begin({
@@ -142,11 +154,12 @@ function keep (
     platforms,
     exceptDevices,
     devices,
+    receipts,
   })
 }
 
 function sendOrQueue (
-  state: UserState, session: Session, message: WholeMessage, bytesMax: number, effects: Effect[]
+  state: UserState, session: Session, message: WholeMessage, bytesMax: number, effects: EffectList
 ): void {
   const { connectionId } = session
   enqueue(state, session, message, bytesMax, effects)
@@ -155,23 +168,23 @@ function sendOrQueue (
   effects.push({ type: 'deliver', nodeId, connectionId, seq: session.nextSeq - 1, downlink: message })
 }
 
-function deliveryReported (state: UserState, fact: DeliveryReported): Effect[] {
+function deliveryReported (state: UserState, entry: Entry, fact: DeliveryReported): Effect[] {
   const connection = state.connections.get(fact.connectionId)
   const session = connection && sessionOf(state, connection)
   if (!session) return nothing
-  const effects: Effect[] = []
+  const effects = new EffectList(state, entry)
   // An ack on this connection came after its `connected`, so the client has read that.
   if (fact.ackedSeq > 0) announce(state, session, connection)
   acknowledge(state, session, fact.ackedSeq, effects)
-  return effects
+  return effects.all
 }
 
-function downlinkSkipped (state: UserState, { connectionId, seq }: DownlinkSkipped): Effect[] {
+function downlinkSkipped (state: UserState, entry: Entry, { connectionId, seq }: DownlinkSkipped): Effect[] {
   const connection = state.connections.get(connectionId)
   const session = connection && sessionOf(state, connection)
   if (!session) return nothing
-  const effects: Effect[] = []
+  const effects = new EffectList(state, entry)
   announce(state, session, connection)
   acknowledge(state, session, seq, effects, seq)
-  return effects
+  return effects.all
 }

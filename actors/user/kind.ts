@@ -1,10 +1,11 @@
 import type { EventLog } from '../../ledger/log.js'
 import type { RoomEntry } from '../../schemas/room-facts.js'
-import { ledger, uplinks } from '../../schemas/streams.js'
+import { ledger } from '../../schemas/streams.js'
 import { UnconfirmedCloses } from '../closes.js'
 import { Forwarder } from '../forwarder.js'
 import type { Kind } from '../kind.js'
 import { dealingsOf, type UserDeps, type UserTypes } from './actor.js'
+import { derivedStreams } from './derived.js'
 import { fold } from './fold.js'
 import { userStates } from './states.js'
 import { ToldMemberships } from './told-memberships.js'
@@ -22,7 +23,7 @@ export function users (deps: UsersDeps): Kind<UserTypes> {
     group: 'users',
     stream: ledger,
     owned: 'ledger',
-    derived: uplinks,
+    derived: derivedStreams,
     states: userStates,
     fold,
     keyOf: ({ userId }) => userId,

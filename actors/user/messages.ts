@@ -15,6 +15,12 @@ export interface OutboxMessage {
   readonly platforms: readonly string[]
   readonly exceptDevices: readonly string[]
   readonly devices: readonly string[]
+  /** The stream `receipts` tells how it ends. */
+  readonly receipts: boolean
+  /** A device has acked it. */
+  acked: boolean
+  /** It is in the stream `offline`, and not withdrawn. */
+  handedOver: boolean
   /** What it counts for in bounds in bytes, all its fields together. */
   readonly bytes: number
   /** Outboxes that it is in; the waiting list is one. */
@@ -27,7 +33,7 @@ export interface OutboxMessage {
 export type WholeMessage = OutboxMessage & { readonly payload: Uint8Array }
 
 /** What a message is made of. */
-export type MessageFields = Omit<OutboxMessage, 'number' | 'bytes' | 'holders' | 'saved'>
+export type MessageFields = Omit<OutboxMessage, 'number' | 'acked' | 'handedOver' | 'bytes' | 'holders' | 'saved'>
 
 /** The object, its numbers, and its places in lists. */
 const fixedBytes = 128
@@ -108,6 +114,9 @@ function messageOf (number: number, fields: MessageFields, saved: boolean): Outb
     platforms,
     exceptDevices,
     devices,
+    receipts: fields.receipts,
+    acked: false,
+    handedOver: false,
     bytes: fixedBytes + messageId.length + service.length + payloadBytes + texts,
     holders: 0,
     saved,

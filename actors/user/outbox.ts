@@ -1,4 +1,4 @@
-import type { DownlinkOutcome, Effect } from './effects.js'
+import type { EffectList } from './effect-list.js'
 import { isFor, type OutboxMessage } from './messages.js'
 import { type Connection, headSeq, outboxesFactor, outboxMax, type Session, type UserState } from './state.js'
 
@@ -19,7 +19,7 @@ import { type Connection, headSeq, outboxesFactor, outboxMax, type Session, type
  * one that is larger than all the room there is stays alone.
  */
 export function enqueue (
-  state: UserState, session: Session, message: OutboxMessage, bytesMax: number, effects: Effect[]
+  state: UserState, session: Session, message: OutboxMessage, bytesMax: number, effects: EffectList
 ): void {
   if (isFull(session, message, bytesMax)) {
     expire(state, session, message.requestedAtMs, effects)
@@ -41,7 +41,7 @@ function isFull ({ outbox, outboxBytes }: Session, message: OutboxMessage, bytes
  * Keeps all that the user has within its bound, once `added` is in every outbox that it is for: as long as it is over,
  * the session with most bytes, of equals the one that began first, loses what has expired, and then its oldest.
  */
-export function fitAll (state: UserState, added: OutboxMessage, bytesMax: number, effects: Effect[]): void {
+export function fitAll (state: UserState, added: OutboxMessage, bytesMax: number, effects: EffectList): void {
   if (bytesMax === 0) return
   while (state.messages.bytes > outboxesFactor * bytesMax) {
     let largest: Session | undefined
@@ -62,7 +62,7 @@ export function fitAll (state: UserState, added: OutboxMessage, bytesMax: number
  * @param skippedSeq the one that the client's application could not process; 0 for none
  */
 export function acknowledge (
-  state: UserState, session: Session, ackedSeq: number, effects: Effect[], skippedSeq = 0
+  state: UserState, session: Session, ackedSeq: number, effects: EffectList, skippedSeq = 0
 ): void {
   if (ackedSeq <= session.ackedSeq || ackedSeq >= session.nextSeq) return
   const first = headSeq(session)
@@ -70,7 +70,7 @@ export function acknowledge (
   for (let i = 0; i < count; i++) {
     const message = session.outbox[i]!
     const isSkipped = first + i === skippedSeq && skippedSeq > 0
-    effects.push(settled(session, message, first + i, isSkipped ? 'skipped' : 'acked', isSkipped ? 'skipped' : ''))
+    effects.settle(message, session.deviceId, first + i, isSkipped ? 'skipped' : 'acked', isSkipped ? 'skipped' : '')
     left(state, session, message)
   }
   session.outbox.splice(0, count)
@@ -80,7 +80,7 @@ export function acknowledge (
 }
 
 /** Drops what is past its time: at the head, and everywhere among those without a number. */
-export function expire (state: UserState, session: Session, nowMs: number, effects: Effect[]): void {
+export function expire (state: UserState, session: Session, nowMs: number, effects: EffectList): void {
   while (session.numbered > 0 && session.outbox[0]!.expiresAtMs <= nowMs) {
     loseHead(state, session, 'expired', 'ttl', effects)
   }
@@ -94,7 +94,7 @@ export function expire (state: UserState, session: Session, nowMs: number, effec
     }
     session.missed++
     session.changed = true
-    effects.push(settled(session, message, 0, 'expired', 'ttl'))
+    effects.settle(message, session.deviceId, 0, 'expired', 'ttl')
     left(state, session, message)
   }
   outbox.length = to
@@ -108,7 +108,7 @@ export function numberAll (session: Session): void {
 }
 
 /** Drops everything, for a session that ends. */
-export function dropAll (state: UserState, session: Session, reason: string, effects: Effect[]): void {
+export function dropAll (state: UserState, session: Session, reason: string, effects: EffectList): void {
   while (session.outbox.length > 0) loseHead(state, session, 'dropped', reason, effects)
 }
 
@@ -134,7 +134,7 @@ export function announce (state: UserState, session: Session, connection: Connec
  * Keeps a downlink of a user who has no session yet; past a bound one that has expired goes, else the oldest. One
  * that is larger than all the room there is stays alone.
  */
-export function wait (state: UserState, message: OutboxMessage, bytesMax: number, effects: Effect[]): void {
+export function wait (state: UserState, message: OutboxMessage, bytesMax: number, effects: EffectList): void {
   const { waiting } = state
   waiting.push(message)
   state.waitingBytes += message.bytes
@@ -146,13 +146,8 @@ export function wait (state: UserState, message: OutboxMessage, bytesMax: number
     const [gone] = waiting.splice(Math.max(0, expired), 1)
     state.waitingBytes -= gone!.bytes
     state.messages.release(gone!)
-    effects.push({
-      type: 'settle',
-      messageId: gone!.messageId,
-      deviceId: '',
-      seq: 0,
-      ...(expired < 0 ? { outcome: 'dropped', reason: 'waiting-full' } : { outcome: 'expired', reason: 'ttl' }),
-    })
+    if (expired < 0) effects.settle(gone!, '', 0, 'dropped', 'waiting-full')
+    else effects.settle(gone!, '', 0, 'expired', 'ttl')
   }
 }
 
@@ -201,7 +196,7 @@ function number (session: Session): void {
 }
 
 function loseHead (
-  state: UserState, session: Session, outcome: 'expired' | 'dropped', reason: string, effects: Effect[]
+  state: UserState, session: Session, outcome: 'expired' | 'dropped', reason: string, effects: EffectList
 ): void {
   const numbered = session.numbered > 0
   const seq = numbered ? headSeq(session) : 0
@@ -209,7 +204,7 @@ function loseHead (
   if (numbered) session.numbered--
   else session.missed++
   session.changed = true
-  effects.push(settled(session, message, seq, outcome, reason))
+  effects.settle(message, session.deviceId, seq, outcome, reason)
   left(state, session, message)
 }
 
@@ -218,10 +213,4 @@ function left (state: UserState, session: Session, message: OutboxMessage): void
   session.outboxBytes -= message.bytes
   session.outboxChanged = true
   state.messages.release(message)
-}
-
-function settled (
-  { deviceId }: Session, { messageId }: OutboxMessage, seq: number, outcome: DownlinkOutcome['outcome'], reason: string
-): Effect {
-  return { type: 'settle', messageId, deviceId, seq, outcome, reason }
 }

@@ -112,6 +112,9 @@ export function stateOf ({ head, parts }: SavedState): UserState {
   state.sessionsBegun = stored.sessionsBegun
   state.connectionsBegun = stored.connectionsBegun
   state.messages.begun = stored.messagesBegun
+  state.presenceSeq = stored.presenceSeq
+  state.receiptSeq = stored.receiptSeq
+  state.offlineSeq = stored.offlineSeq
   const part = (id: PartId): Buffer => {
     const bytes = parts.get(id)
     if (!bytes) throw new GatewayError('bad-record', `part ${id} of a user state is missing`)
@@ -122,6 +125,8 @@ export function stateOf ({ head, parts }: SavedState): UserState {
     const payload = message.payload.length === message.payloadBytes ? message.payload : parts.get(payloadPart(number))
     state.messages.restore(number, { ...message, payload })
   }
+  for (const message of messagesIn(state, stored.acked)) message.acked = true
+  for (const message of messagesIn(state, stored.handedOver)) message.handedOver = true
   for (const outbox of stored.sessions) restoreSession(state, outbox, part(sessionPart(outbox.ordinal)))
   for (const ordinal of readRuns(stored.connections, connectionsMax)) {
     const { connectionId, ...connection } = connectionCodec.decode(part(connectionPart(ordinal)))
@@ -214,6 +219,11 @@ function encoded (state: UserState, all: boolean): Omit<StateChanges, 'gone'> & 
     forgotten,
     bans,
     memberships,
+    presenceSeq: state.presenceSeq,
+    receiptSeq: state.receiptSeq,
+    offlineSeq: state.offlineSeq,
+    acked: runsOf(chosen(state.messages, ({ acked }) => acked)),
+    handedOver: runsOf(chosen(state.messages, ({ handedOver }) => handedOver)),
   })
   return { head, added, changed }
 }
@@ -272,13 +282,22 @@ function restoreSession (
   })
 }
 
-function held ({ messages }: UserState, runs: readonly number[]): OutboxMessage[] {
-  return readRuns(runs, outboxMax).map(number => {
+function held (state: UserState, runs: readonly number[]): OutboxMessage[] {
+  const outbox = messagesIn(state, runs, outboxMax)
+  for (const message of outbox) state.messages.hold(message)
+  return outbox
+}
+
+function messagesIn ({ messages }: UserState, runs: readonly number[], max = messagesMax): OutboxMessage[] {
+  return readRuns(runs, max).map(number => {
     const message = messages.get(number)
     if (!message) throw new GatewayError('bad-record', `message ${number} of a user state is nowhere`)
-    messages.hold(message)
     return message
   })
+}
+
+function * chosen (messages: Iterable<OutboxMessage>, isChosen: (message: OutboxMessage) => boolean) {
+  for (const message of messages) if (isChosen(message)) yield message
 }
 
 function runsOf (messages: Iterable<OutboxMessage>): number[] {
@@ -319,7 +338,7 @@ function readRuns (runs: readonly number[], max: number): number[] {
 /** A state without what may differ between two that fold on alike: marks, and the numbers of parts. */
 export function comparable (state: UserState): unknown {
   const { offset, userSeq, sessionsBegun, sessions, connections, requests, waiting, forgotten, bans } = state
-  const { memberships, membershipsVersion } = state
+  const { memberships, membershipsVersion, presenceSeq, receiptSeq, offlineSeq } = state
   const messages = new Map<OutboxMessage, unknown>()
   const message = (each: OutboxMessage) => {
     let plain = messages.get(each)
@@ -343,5 +362,8 @@ export function comparable (state: UserState): unknown {
     bans: [...bans.values()],
     memberships: [...memberships.values()],
     membershipsVersion,
+    presenceSeq,
+    receiptSeq,
+    offlineSeq,
   }
 }

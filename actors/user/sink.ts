@@ -2,6 +2,7 @@ import type { AckUplinks } from '../links.js'
 import type { Sink as SinkOf, Turn } from '../kind.js'
 import type { UserDeps, UserTypes } from './actor.js'
 import { refillOf, type Refill, send, sessionAt, tellMemberships } from './answers.js'
+import { placeOf } from './derived.js'
 import type { Effect } from './effects.js'
 
 /** Performs the effects of one message; acks to one connection become one. */
@@ -25,7 +26,8 @@ export class Sink implements SinkOf<Effect> {
     const { links } = this.#deps
     if (this.#turn.history && isRepairable(effect)) return
     switch (effect.type) {
-      case 'publishUplink': this.#turn.block.derived.push(effect.uplink); return
+      case 'publishUplink': (this.#turn.block.derived[placeOf.uplinks] ??= []).push(effect.uplink); return
+      case 'publish': (this.#turn.block.derived[placeOf[effect.stream]] ??= []).push(effect.record); return
       case 'post': (this.#turn.block.handOn ??= []).push(effect); return
       case 'ackUplink': this.#ack(effect.nodeId, effect.connectionId, effect.seq, effect.userSeq); return
       case 'settle': this.#deps.settled(effect); return

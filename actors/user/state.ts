@@ -43,6 +43,10 @@ export interface UserState {
   sessionsBegun: number
   /** Counts connections ever remembered. */
   connectionsBegun: number
+  /** Records of the streams `presence`, `receipts` and `offline` so far. */
+  presenceSeq: number
+  receiptSeq: number
+  offlineSeq: number
   /** Saved parts that nothing names any more. */
   readonly gone: PartId[]
   /** What was saved, where the state was rebuilt from it and none was given since: what came later may be saved too. */
@@ -87,6 +91,9 @@ export interface Session {
   numbered: number
   /** Of all fields of what is in the outbox. */
   outboxBytes: number
+
+  /** The stream `presence` says that the device is online. */
+  toldOnline: boolean
 
   /** Since it was saved: something else than which messages are in the outbox, and those. */
   changed: boolean
@@ -165,6 +172,9 @@ export function newUser (): UserState {
     membershipsChanged: false,
     sessionsBegun: 0,
     connectionsBegun: 0,
+    presenceSeq: 0,
+    receiptSeq: 0,
+    offlineSeq: 0,
     gone,
     rebuiltFrom: undefined,
   }

@@ -14,7 +14,14 @@ export function stateOfWhole (whole: WholeState): UserState {
     const outbox = held(state, session.outbox, known)
     const outboxBytes = bytesOfAll(outbox)
     state.sessions.set(session.deviceId, {
-      ...session, answers: sums(session.answers), outbox, outboxBytes, changed: true, outboxChanged: true, saved: false,
+      ...session,
+      answers: sums(session.answers),
+      outbox,
+      outboxBytes,
+      toldOnline: false,
+      changed: true,
+      outboxChanged: true,
+      saved: false,
     })
   }
   state.waiting = held(state, whole.waiting, known)
@@ -40,7 +47,7 @@ function held (
     let message = known.get(key)
     // One that was redelivered in the millisecond of its request stands there twice.
     if (!message || here.has(message) || !Buffer.from(message.payload!).equals(downlink.payload)) {
-      known.set(key, message = messages.begin({ ...downlink, payloadBytes: downlink.payload.length }))
+      known.set(key, message = messages.begin({ ...downlink, payloadBytes: downlink.payload.length, receipts: false }))
     }
     here.add(message)
     messages.hold(message)

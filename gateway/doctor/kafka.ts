@@ -4,8 +4,8 @@ import { alter, deletionTroubles } from '../../ledger/kafka/topic-settings.js'
 import { type Inspected, type InspectedTopic, inspectKafka } from '../../ledger/kafka/inspect.js'
 import { needsOf } from '../../ledger/kafka/rights.js'
 import { rejectedStream } from '../../ledger/rejected.js'
-import { roomStatesName, statesName, streams } from '../../ledger/streams.js'
-import { connections, downlinks, ledger, nodes, posts, rooms, uplinks } from '../../schemas/streams.js'
+import { asManyAsLedger, roomStatesName, statesName, streams } from '../../ledger/streams.js'
+import { downlinks, ledger, nodes, rooms } from '../../schemas/streams.js'
 import type { Config } from '../config.js'
 import { downlinksGroup } from '../downlinks.js'
 import { kafkaAccess } from '../kafka-access.js'
@@ -110,7 +110,7 @@ function judgeTopic (
   const check = (isGood: boolean, found: string, wish: Parameters<Findings['judge']>[3]) => {
     if (!isGood) findings.judge(topic, found, false, wish)
   }
-  const asMany = [uplinks.name, connections.name, rooms.name, posts.name, statesName, roomStatesName]
+  const asMany = [...asManyAsLedger.map(({ name }) => name), statesName, roomStatesName]
   const isAsMany = asMany.some(name => topic === `${prefix}.${name}`)
   check(!isAsMany || ledgerPartitions === 0 || partitions === ledgerPartitions, `${partitions} partitions`, {
     verdict: 'fatal',

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { JsonPayload } from '../../schemas/payload.js'
 import type { DownlinkCommand } from '../../schemas/records.js'
-import { filterItemsMax, ttlMsDefault, ttlMsMax } from '../downlink-command.js'
+import { filterItemsMax, offlineAfterMsMax, ttlMsDefault, ttlMsMax } from '../downlink-command.js'
 import { decodePayload, payloadSchema } from './payload.js'
 import { idSchema, platformSchema, serviceSchema } from './shapes.js'
 
@@ -16,6 +16,8 @@ export interface DownlinkMessage {
   readonly platforms: readonly string[]
   readonly exceptDevices: readonly string[]
   readonly devices: readonly string[]
+  readonly receipts: boolean
+  readonly offlineAfterMs?: number
 }
 
 export const messageSchema = {
@@ -60,12 +62,26 @@ export const messageSchema = {
       default: [],
       description: 'not to these devices, also where `devices` names them',
     },
+    receipts: {
+      type: 'boolean',
+      default: true,
+      description: 'the stream `receipts` tells how it ends on each device',
+    },
+    offlineAfterMs: {
+      type: 'integer',
+      minimum: 0,
+      maximum: offlineAfterMsMax,
+      description: 'after which it goes to the stream `offline` where no device has acked it; 0 for never; ' +
+        'absent: LEDGERLINE_OFFLINE_AFTER_MS',
+    },
   },
 }
 
 /** @throws GatewayError `bad-request` where the payload is no base64 */
 export function messageOf (message: DownlinkMessage, app: string): Omit<DownlinkCommand, 'userIds'> {
   const { messageId = randomUUID(), service, ttlMs, delivery, platforms, exceptDevices, devices } = message
+  const { receipts, offlineAfterMs = -1 } = message
   const payload = decodePayload(message.payload)
-  return { messageId, app, service, payload, ttlMs, delivery, platforms, exceptDevices, devices }
+  const filters = { platforms, exceptDevices, devices }
+  return { messageId, app, service, payload, ttlMs, delivery, ...filters, receipts, offlineAfterMs }
 }

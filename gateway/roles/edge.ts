@@ -124,6 +124,8 @@ export class EdgeRole implements DrainingEdge {
         frameBurst: config.frameBurst,
         byteRateMin: config.byteRateMin,
         loginPolicy: config.loginPolicy,
+        presence: !config.streamsOff.includes('presence'),
+        presenceGraceMs: config.presenceGraceMs,
       },
       intake: new Intake(config.intakeBytesMax),
       flow,

@@ -6,7 +6,7 @@ import type { ActorSystem } from '../../actors/system.js'
 import { users as usersKind } from '../../actors/user/kind.js'
 import type { WaitProbe } from '../../actors/wait-probe.js'
 import { type Rejected, rejectedRecord, rejectedStream } from '../../ledger/rejected.js'
-import { ledger, posts, rooms as roomsStream, type Stream, uplinks } from '../../schemas/streams.js'
+import { ledger, posts, rooms as roomsStream, type Stream } from '../../schemas/streams.js'
 import type { Health } from '../../schemas/conditions.js'
 import type { RoomEntry } from '../../schemas/room-facts.js'
 import { neededFrom } from '../ledger-needs.js'
@@ -25,6 +25,11 @@ export interface UsersRole {
 }
 
 const nothing = new Uint8Array(0)
+
+/** What one record of a stream that is derived from the ledger is called in metrics. */
+const recordNames: Readonly<Record<string, SetAside>> = {
+  uplinks: 'uplink', presence: 'presence', receipts: 'receipt', offline: 'hand-over',
+}
 
 /** Owns this node's share of the partitions of the ledger and of rooms, and runs the actors of both. */
 export async function startUsersRole (
@@ -64,12 +69,14 @@ export async function startUsersRole (
       const reason = `the state of this user can not be used, so none of their entries is folded: ${error.message}`
       record(ledger, 'user', partition, { ...rejectedRecord(nothing, position, reason, Date.now()), userId })
     },
-    derivedSetAside (uplink, partition, error) {
-      const { userId, userSeq } = uplink
-      logger.error({ err: error, userId, userSeq, partition }, 'an uplink was set aside')
-      const reason = `uplink ${userSeq} of the user can not be published: ${error.message}`
-      const rejectedUplink = { ...rejectedRecord(nothing, `${partition}`, reason, Date.now()), userId }
-      record(uplinks, 'uplink', partition, rejectedUplink)
+    derivedSetAside (item, partition, error, stream) {
+      const { userId } = item
+      const messageId = stream.messageId!(item)
+      logger.error({ err: error, userId, messageId, partition, stream: stream.name }, 'a derived record was set aside')
+      const reason = `record ${messageId} of the stream can not be published: ${error.message}`
+      record(stream, recordNames[stream.name]!, partition, {
+        ...rejectedRecord(nothing, `${partition}`, reason, Date.now()), userId,
+      })
     },
   })
   links.users = question => { users.ask(question) }

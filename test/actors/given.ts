@@ -68,7 +68,8 @@ export async function given (
     folds: new WaitProbe(),
     setAside: ({ userId }, _partition, offset, { message }) => { setAside.push({ userId, offset, message }) },
     keySetAside: (userId, _partition, _offset, { message }) => { usersAside.push(`${userId}: ${message}`) },
-    derivedSetAside: ({ userId, userSeq }, _partition, { message }) => {
+    derivedSetAside: (record, _partition, { message }) => {
+      const { userId, userSeq } = record as UplinkAccepted
       uplinksAside.push(`${userId} ${userSeq}: ${message}`)
     },
     failed: (what, { message }) => { failures.push(`${what}: ${message}`) },

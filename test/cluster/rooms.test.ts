@@ -77,6 +77,8 @@ function commandTo (roomId: string, messageId: string): DownlinkRecord {
     exceptDevices: [],
     devices: [],
     app: '',
+    receipts: true,
+    offlineAfterMs: -1,
     roomId,
   }
 }

@@ -268,6 +268,8 @@ function command (messageId: string, fields: Partial<DownlinkRecord> = {}): Down
     exceptDevices: [],
     devices: [],
     app: '',
+    receipts: true,
+    offlineAfterMs: -1,
     roomId: '',
     ...fields,
   }

@@ -19,6 +19,8 @@ const command: DownlinkCommand = {
   exceptDevices: [],
   devices: [],
   app: '',
+  receipts: true,
+  offlineAfterMs: -1,
 }
 
 t.test('A push whose message id was had before', async t => {
@@ -30,7 +32,7 @@ t.test('A push whose message id was had before', async t => {
     questions.push(question)
     users.ask(question)
   }
-  const push = new Push({ log: world.log, tables: new MemoryTables(), links, nodeId: 'n1', outboxBytesMax: () => 1 << 20 })
+  const push = new Push({ log: world.log, tables: new MemoryTables(), links, nodeId: 'n1', outboxBytesMax: () => 1 << 20, receipts: false, offlineAfterMs: undefined })
   const entries = async () => {
     const found: Entry[] = []
     for await (const { items } of world.log.read(ledger, 0, { from: 0n })) found.push(...items)

@@ -337,7 +337,9 @@ async function given (t: Test) {
     },
     async watch (watched: IndexedTables = tables, lateMs = 30_000) {
       const health = nobodyWatches
-      const lifecycle = await Lifecycle.start({ log, tables: watched, identity, leaseMs, lateMs, health })
+      const lifecycle = await Lifecycle.start({
+        log, tables: watched, identity, leaseMs, lateMs, presenceGraceMs: 0, health,
+      })
       t.teardown(() => lifecycle.stop())
     },
     async lost () {

@@ -28,7 +28,7 @@ t.test('A command of the stream downlinks', { skip: kafkaMissing() ?? false }, a
     failed: (what, err) => { t.comment(what, err.message) },
   })
   t.teardown(() => log.close())
-  const push = new Push({ log, links: {}, nodeId: 'n', outboxBytesMax: () => 8 << 20 } as unknown as PushDeps)
+  const push = new Push({ log, links: {}, nodeId: 'n', outboxBytesMax: () => 8 << 20, receipts: false, offlineAfterMs: undefined } as unknown as PushDeps)
   let pushes = 0
   await followDownlinks({
     log,
@@ -58,6 +58,8 @@ t.test('A command of the stream downlinks', { skip: kafkaMissing() ?? false }, a
         devices: [],
         userIds,
         app: '',
+        receipts: true,
+        offlineAfterMs: -1,
         roomId: '',
       }])
       const requested: string[] = []

@@ -48,6 +48,8 @@ const signal: DownlinkCommand = {
   exceptDevices: [],
   devices: [],
   app: '',
+  receipts: true,
+  offlineAfterMs: -1,
 }
 
 function given () {
@@ -55,7 +57,7 @@ function given () {
   const links = localLinks()
   const sent: ConnectionMessage[] = []
   links.connections = message => sent.push(message) > 0
-  const push = new Push({ log: new MemoryLog<Entry>(), tables, links, nodeId: 'n1', outboxBytesMax: () => 1 << 20 })
+  const push = new Push({ log: new MemoryLog<Entry>(), tables, links, nodeId: 'n1', outboxBytesMax: () => 1 << 20, receipts: false, offlineAfterMs: undefined })
   let next = 0n
   return {
     push,
@@ -129,7 +131,7 @@ class AppendingLog extends MemoryLog<Entry> {
 }
 
 function pushTo (log: AppendingLog): Push {
-  return new Push({ log, tables: new MemoryTables(), links: localLinks(), nodeId: 'n1', outboxBytesMax: () => 1 << 20 })
+  return new Push({ log, tables: new MemoryTables(), links: localLinks(), nodeId: 'n1', outboxBytesMax: () => 1 << 20, receipts: false, offlineAfterMs: undefined })
 }
 
 function whither ({ connectionId, nodeId }: ConnectionMessage): string { return `${connectionId} at ${nodeId}` }

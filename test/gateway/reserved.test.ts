@@ -60,7 +60,7 @@ t.test('a slow disk takes ends of connections and reports of nodes when clients 
     tellOfNode(log, { nodeId: 'n1', epoch: 1 }, {
       type: 'NodeReported', ...noReport, connections: 1,
     }),
-    endConnections(log, tables, [0], () => true, 'its node is gone'),
+    endConnections({ log, tables, presenceGraceMs: 0 }, [0], () => true, 'its node is gone'),
   ])
   await new Promise(resolve => setImmediate(resolve))
   release()

@@ -86,7 +86,7 @@ export class TwoEdges {
   private constructor (readonly stores: Stores, a: TestEdge, b: TestEdge) {
     this.a = a
     this.b = b
-    this.push = new Push({ ...stores, nodeId: 'a', outboxBytesMax: () => 1 << 20 })
+    this.push = new Push({ ...stores, nodeId: 'a', outboxBytesMax: () => 1 << 20, receipts: false, offlineAfterMs: undefined })
   }
 
   /** Sends a durable downlink to each of the users. */
@@ -102,6 +102,8 @@ export class TwoEdges {
       exceptDevices: [],
       devices: [],
       app: '',
+      receipts: true,
+      offlineAfterMs: -1,
     })
   }
 

@@ -27,6 +27,8 @@ const command: DownlinkRecord = {
   exceptDevices: [],
   devices: [],
   app: '',
+  receipts: true,
+  offlineAfterMs: -1,
   roomId: '',
 }
 
@@ -248,6 +250,8 @@ t.test('A stream whose writers register their own schemas', { skip: kafkaMissing
       platforms: [],
       exceptDevices: [],
       app: '',
+      receipts: true,
+      offlineAfterMs: -1,
     })
     t.equal(`${received[1]!.payload}`, 'paid')
   })

@@ -10,7 +10,7 @@ import {
 } from '../../schemas/single-object.js'
 import { noReport } from '../../projections/nodes.js'
 import * as streams from '../../schemas/streams.js'
-import { connectionCodec, headCodec, wholeCodec } from '../../schemas/user-state.js'
+import { connectionCodec, headCodec, messageCodec, sessionCodec, wholeCodec } from '../../schemas/user-state.js'
 import { mutate } from './mutations.js'
 import { facts } from './stream-samples.js'
 
@@ -32,6 +32,11 @@ function changed (schema: AvroSchema, change: (schema: any) => void): AvroSchema
   return copy
 }
 
+/** What a command has that says nothing of streams for business services. */
+const byDefault = { receipts: true, offlineAfterMs: -1 }
+/** What the head of a state has of which they have heard nothing. */
+const nothingTold = { presenceSeq: 0, receiptSeq: 0, offlineSeq: 0, acked: [], handedOver: [] }
+
 const uplink = (service?: string) => ({
   'ledgerline.UplinkReceived': { connectionId: 'c1', seq: 7, service, payload: Buffer.from('hello'), priority: 0 },
 })
@@ -45,7 +50,7 @@ t.test('a block of an older writer', async t => {
       messageId: 'm1', userIds: ['u1', 'u2'], payload: Buffer.from('x'), ttlMs: 1, delivery: 'durable', platforms: ['ios'],
     }
     t.strictSame(downlinks.decodeBlock(foreignBlock(older, [command, command])),
-      Array(2).fill({ ...command, service: '', exceptDevices: [], devices: [], app: '', roomId: '' }))
+      Array(2).fill({ ...command, service: '', exceptDevices: [], devices: [], app: '', roomId: '', ...byDefault }))
   })
   t.test('gets them within a fact too', async t => {
     const older = changed(ledger.schema, schema => { schema.fields[2].type[2].fields.splice(2, 1) })
@@ -108,7 +113,7 @@ t.test('what was written before requests could name devices', async t => {
     const block = foreignBlock(oldForm('ledger-2'),
       [{ userId: 'u1', atMs: 5, fact: { 'ledgerline.DownlinkRequested': request } }])
     t.strictSame(ledger.decodeBlock(block),
-      [{ userId: 'u1', atMs: 5, fact: { type: 'DownlinkRequested', ...request, devices: [], outboxBytesMax: 0 } }])
+      [{ userId: 'u1', atMs: 5, fact: { type: 'DownlinkRequested', ...request, devices: [], outboxBytesMax: 0, receipts: false, offlineAfterMs: 0 } }])
   })
   t.test('is a command for all devices in downlinks', async t => {
     const command = {
@@ -121,7 +126,7 @@ t.test('what was written before requests could name devices', async t => {
       platforms: [],
       exceptDevices: ['pad'],
     }
-    t.strictSame(downlinks.decodeBlock(foreignBlock(oldForm('downlinks-1'), [command])), [{ ...command, devices: [], app: '', roomId: '' }])
+    t.strictSame(downlinks.decodeBlock(foreignBlock(oldForm('downlinks-1'), [command])), [{ ...command, devices: [], app: '', roomId: '', ...byDefault }])
   })
   t.test('is a downlink for all devices in a saved state', async t => {
     const kept = {
@@ -154,8 +159,8 @@ t.test('what was written before outboxes had a bound in bytes', async t => {
       { userId: 'u1', atMs: 6, fact: { 'ledgerline.DownlinkRedelivered': again } },
     ])
     t.strictSame(ledger.decodeBlock(block), [
-      { userId: 'u1', atMs: 5, fact: { type: 'DownlinkRequested', ...request, outboxBytesMax: 0 } },
-      { userId: 'u1', atMs: 6, fact: { type: 'DownlinkRedelivered', ...again, outboxBytesMax: 0, by: '', reason: '' } },
+      { userId: 'u1', atMs: 5, fact: { type: 'DownlinkRequested', ...request, outboxBytesMax: 0, receipts: false, offlineAfterMs: 0 } },
+      { userId: 'u1', atMs: 6, fact: { type: 'DownlinkRedelivered', ...again, outboxBytesMax: 0, by: '', reason: '', receipts: false } },
     ])
   })
 })
@@ -220,8 +225,80 @@ t.test('what was saved of a user before business could put him into rooms has no
     bans: true,
   }
   const type = avsc.Type.forSchema(older as avsc.Schema, { wrapUnions: true })
-  t.strictSame({ ...headCodec.decode(Buffer.concat([header, type.toBuffer(saved)])) }, { ...saved, memberships: false })
+  t.strictSame({ ...headCodec.decode(Buffer.concat([header, type.toBuffer(saved)])) },
+    { ...saved, memberships: false, ...nothingTold })
 })
+
+t.test('what was written before business services heard of it tells them nothing', async t => {
+  const old = loadSchema('history/ledger-5')
+  const opened = { ...facts[0] as object, type: undefined, presence: undefined }
+  const closed = { ...facts[1] as object, type: undefined, presenceGraceMs: undefined }
+  const entries = [
+    { userId: 'u1', atMs: 5, fact: { 'ledgerline.ConnectionOpened': opened } },
+    { userId: 'u1', atMs: 6, fact: { 'ledgerline.ConnectionClosed': closed } },
+  ]
+  t.match(ledger.decodeBlock(foreignBlock(old, entries)), [
+    { fact: { type: 'ConnectionOpened', connectionId: 'c'.repeat(16), presence: false } },
+    { fact: { type: 'ConnectionClosed', told: true, presenceGraceMs: 0 } },
+  ])
+  t.test('and so does what was saved of a user', async t => {
+    const head = {
+      offset: 7,
+      userSeq: 3,
+      sessionsBegun: 1,
+      connectionsBegun: 2,
+      messagesBegun: 1,
+      requestsFirst: 0,
+      requestsEnd: 0,
+      sessions: [],
+      connections: [1, 1],
+      messages: [1, 1],
+      waiting: [1, 1],
+      forgotten: false,
+      bans: true,
+      memberships: true,
+    }
+    t.strictSame({ ...headCodec.decode(saved('head-2', head)) }, { ...head, ...nothingTold })
+    const message = {
+      messageId: 'm1',
+      service: '',
+      payloadBytes: 1,
+      payload: Buffer.from('x'),
+      requestedAtMs: 1,
+      expiresAtMs: 2,
+      platforms: [],
+      exceptDevices: [],
+      devices: [],
+    }
+    t.strictSame({ ...messageCodec.decode(saved('message-1', message)) }, { ...message, receipts: false })
+    const session = {
+      deviceId: 'phone',
+      ordinal: 1,
+      platform: 'ios',
+      sessionId: 's1',
+      connectionId: '',
+      touchedAtMs: 5,
+      uplinkSeq: 3,
+      answers: [1],
+      answersMax: 4,
+      nextSeq: 2,
+      ackedSeq: 1,
+      toldSeq: 1,
+      missed: 0,
+      numbered: 0,
+      outbox: [],
+    }
+    t.strictSame({ ...sessionCodec.decode(saved('session-1', session)) }, { ...session, toldOnline: false })
+  })
+})
+
+/** A part as an earlier version saved it. */
+function saved (form: string, fields: object): Buffer {
+  const older = loadSchema(`history/${form}`)
+  const header = Buffer.alloc(headerBytes)
+  writeHeader(fingerprintOf(older), header, 0)
+  return Buffer.concat([header, avsc.Type.forSchema(older as avsc.Schema, { wrapUnions: true }).toBuffer(fields)])
+}
 
 t.test('what was saved of a connection before it said why it ends says nothing of it', async t => {
   const older = loadSchema('history/connection-1')
@@ -268,7 +345,7 @@ t.test('a command that was written before it could name a room is one to users',
     app: 'shop',
   }
   t.strictSame(streams.downlinks.decodeBlock(foreignBlock(loadSchema('history/downlinks-3'), [command])),
-    [{ ...command, roomId: '' }])
+    [{ ...command, roomId: '', ...byDefault }])
 })
 
 t.test('facts of rooms that were written before nodes told what they delivered are read', async t => {
@@ -338,7 +415,7 @@ t.test('what was written before there were apps is of the default one', async t 
     devices: ['d'],
   }
   t.strictSame(downlinks.decodeBlock(foreignBlock(loadSchema('history/downlinks-2'), [command])),
-    [{ ...command, app: '', roomId: '' }])
+    [{ ...command, app: '', roomId: '', ...byDefault }])
 })
 
 t.test('a user of an app stays one where another schema than ours has him', async t => {
@@ -350,10 +427,10 @@ t.test('a user of an app stays one where another schema than ours has him', asyn
 
 t.test('the parts of saved states are those that are pinned here, or their old form is in schemas/history', async t => {
   const pinned = {
-    head: 'cb4390476be36758',
-    session: '11aa79bae18368eb',
+    head: 'c3258e1c9c804c3e',
+    session: '919cbca14893a789',
     connection: 'fbfc036510cf7262',
-    message: '947ac4c80cd755c0',
+    message: '0bbda31bd1ec8f9c',
     forgotten: '77ce9ddca3b3ba9a',
     bans: 'e49527677520d937',
   }
@@ -365,11 +442,14 @@ t.test('the parts of saved states are those that are pinned here, or their old f
 t.test('the schema of each stream is the one that is pinned here, or its old form is in schemas/history', async t => {
   const pinned = {
     connections: '716892800a589313',
-    downlinks: '573353dc41b02dfd',
+    downlinks: '58bad014f38fa972',
     'downlinks.rejected': '7f95cbb51a77fce7',
-    ledger: '88b212959e0769d1',
+    ledger: '3cff0b0b076c18d7',
     nodes: '8b0cb46dd6d22523',
+    offline: '970f13dac846ae09',
     posts: '9bf84f814e271ea3',
+    presence: 'ada3e8bd3de0ef81',
+    receipts: '7c94dd41102a0142',
     rooms: '76f625094aabf0ce',
     uplinks: '105a26bac0e7a9b5',
   }

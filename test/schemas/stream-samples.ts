@@ -20,6 +20,7 @@ export const facts: Fact[] = [
     loginPolicy: 'platform',
     uplinkWindow: 256,
     tokenId: 't-1',
+    presence: true,
   },
   {
     type: 'ConnectionClosed',
@@ -38,6 +39,7 @@ export const facts: Fact[] = [
     downlinksWritten: 3,
     downlinksAcked: 2,
     roundTripMs: 31,
+    presenceGraceMs: 5000,
   },
   {
     type: 'UplinkReceived',
@@ -58,6 +60,8 @@ export const facts: Fact[] = [
     exceptDevices: [],
     devices: [],
     outboxBytesMax: 8388608,
+    receipts: true,
+    offlineAfterMs: 10000,
   },
   { type: 'DeliveryReported', connectionId: 'c'.repeat(16), writtenSeq: 9, ackedSeq: 8 },
   { type: 'KickRequested', requestId: 'k1', connectionId: '', reason: 'příliš', by: '5f0c9a1b2e' },
@@ -74,6 +78,7 @@ export const facts: Fact[] = [
     outboxBytesMax: 0,
     by: '5f0c9a1b2e',
     reason: 'lost phone',
+    receipts: true,
   },
   { type: 'DownlinkSkipped', connectionId: 'c'.repeat(16), seq: 12, reason: 'no handler' },
   { type: 'UserBanned', banId: 'b1', deviceId: '', tokenId: 't-ě', untilMs: 1700000000000, reason: 'spam', by: '5f0c9a1b2e' },
@@ -81,6 +86,8 @@ export const facts: Fact[] = [
   { type: 'TokenRenewed', connectionId: 'c'.repeat(16), renewal: 1, tokenId: 't-2' },
   { type: 'RoomGranted', roomId: 'chat:ř', rights: 'rw', requestId: 'g1', by: '5f0c9a1b2e' },
   { type: 'RoomRevoked', roomId: 'chat:ř', requestId: 'g2', by: '', reason: 'left the company' },
+  { type: 'AbsenceEnded', deviceId: 'phone', connectionId: 'c'.repeat(16), code: 'connection-lost', sinceMs: 1700000000000 },
+  { type: 'HandOverDue', messageId: 'm1', requestedAtMs: 1700000000000, payload: Buffer.of(0xff, 0) },
 ]
 
 export const nodeFacts: NodeFact[] = [

@@ -6,7 +6,8 @@ import { loadHistory } from '../../schemas/avsc-files.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../../schemas/single-object.js'
 import {
-  connections, downlinks, downlinksRejected, ledger, nodes, posts, rooms, uplinks, type RecordStream,
+  connections, downlinks, downlinksRejected, ledger, nodes, offline, posts, presence, receipts, rooms, uplinks,
+  type RecordStream,
 } from '../../schemas/streams.js'
 import { mutate } from './mutations.js'
 import { anyEntries, anyRoomEntries, facts, nodeFacts, roomFacts } from './stream-samples.js'
@@ -40,6 +41,8 @@ const samples: [RecordStream<any>, any[]][] = [
     devices: ['phone', 'tablet'],
     app: 'shop',
     roomId: '',
+    receipts: false,
+    offlineAfterMs: 0,
   }, {
     messageId: 'm2',
     userIds: [],
@@ -52,6 +55,8 @@ const samples: [RecordStream<any>, any[]][] = [
     devices: [],
     app: '',
     roomId: 'chat:7',
+    receipts: true,
+    offlineAfterMs: -1,
   }]],
   [downlinksRejected, [{
     userId: 'user-1', command: Buffer.of(1, 2), code: 'bad-record', reason: 'ends early', rejectedAtMs: 1700000000000,
@@ -83,6 +88,42 @@ const samples: [RecordStream<any>, any[]][] = [
     roundTripMs: 40,
     resumedFrom: 'c0',
     resumedTo: '',
+  }].flatMap(withUserOfApp)],
+  [presence, [{
+    userId: 'user-1',
+    presenceSeq: 3,
+    deviceId: 'phone',
+    platform: 'ios',
+    connectionId: 'c'.repeat(16),
+    change: 'offline',
+    userChanged: true,
+    cause: 'connection-lost',
+    atMs: 1700000000000,
+  }].flatMap(withUserOfApp)],
+  [receipts, [{
+    userId: 'user-1',
+    receiptSeq: 2 ** 40,
+    messageId: 'm1',
+    service: 'chat',
+    deviceId: 'phone',
+    seq: 7,
+    outcome: 'dropped',
+    reason: 'outbox-full',
+    requestedAtMs: 1700000000000,
+    settledAtMs: 1700000000001,
+  }].flatMap(withUserOfApp)],
+  [offline, [{
+    userId: 'user-1',
+    offlineSeq: 1,
+    change: 'due',
+    messageId: 'm1',
+    service: 'chat',
+    payload: Buffer.from('hi'),
+    deviceIds: ['phone', 'tablet'],
+    reason: '',
+    requestedAtMs: 1700000000000,
+    expiresAtMs: 1700003600000,
+    atMs: 1700000010000,
   }].flatMap(withUserOfApp)],
   [rooms, roomFacts.map(fact => ({ roomId: 'chat:7', atMs: 1700000000000, fact }))],
   [posts, ['chat:7', userKey('shop', 'chat:7')].map(roomId => ({
@@ -220,6 +261,20 @@ t.test('ledger.encodeBlock', async t => {
     }
     t.ok(ledger.encodeBlock([]).buffer.byteLength < 100_000)
   })
+})
+
+t.test('a record for business services is as its schema says, byte for byte', async t => {
+  const bytesOf = (stream: RecordStream<any>) => {
+    const [, [item]] = samples.find(([each]) => each === stream)!
+    return stream.encodeRecord(item).toString('hex')
+  }
+  const [user, atMs] = ['0c757365722d31', '80a0abfef962']
+  t.equal(bytesOf(presence), user + '06' + '0a70686f6e65' + '06696f73' + '20' + '63'.repeat(16) + '02' + '01' +
+    '1e636f6e6e656374696f6e2d6c6f7374' + atMs + '00')
+  t.equal(bytesOf(receipts), user + '808080808040' + '046d31' + '0863686174' + '0a70686f6e65' + '0e' +
+    '0e64726f70706564' + '166f7574626f782d66756c6c' + atMs + '82a0abfef962' + '00')
+  t.equal(bytesOf(offline), user + '02' + '00' + '046d31' + '0863686174' + '046869' +
+    '040a70686f6e650c7461626c657400' + '00' + atMs + '80dae281fa62' + 'a0bcacfef962' + '00')
 })
 
 t.test('a block of rooms', async t => {

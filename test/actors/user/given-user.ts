@@ -5,6 +5,7 @@ import type { StateChanges } from '../../../actors/snapshots.js'
 import type { SavedAs } from '../../../actors/folding-actor.js'
 import type { FoldingBlock } from '../../../actors/folding.js'
 import { userActor, type UserActorDeps, type UserMessage, type UserTypes } from '../../../actors/user/actor.js'
+import { type DerivedRecord, placeOf } from '../../../actors/user/derived.js'
 import type { DownlinkOutcome } from '../../../actors/user/effects.js'
 import type { UserState } from '../../../actors/user/state.js'
 import type { Entry, Fact } from '../../../schemas/facts.js'
@@ -44,7 +45,7 @@ export function givenUser (
   const system = startActors()
   t.teardown(() => { system.stop() })
   const ledger: Array<{ offset: bigint, entry: Entry }> = []
-  const accepted: UplinkAccepted[] = []
+  const derived: Array<DerivedRecord[] | undefined> = []
   let handled = 0
   let told = 0
   const receive = userActor('ann', {
@@ -81,7 +82,9 @@ export function givenUser (
   const user: GivenUser = {
     offset: 0n,
     sent: [],
-    get published () { return accepted.map(({ seq, userSeq }) => `${seq}=${userSeq}`) },
+    get published () {
+      return (derived[placeOf.uplinks] as UplinkAccepted[] ?? []).map(({ seq, userSeq }) => `${seq}=${userSeq}`)
+    },
     setAside: [],
     aside: [],
     unreadable: [],
@@ -89,7 +92,7 @@ export function givenUser (
     crashed: [],
     waits: [],
     settled: [],
-    block: offset => ({ offset, items: [], derived: accepted, handOn: undefined, folded: () => {} }),
+    block: offset => ({ offset, items: [], derived, handOn: undefined, folded: () => {} }),
     async fold (...facts) {
       const offset = user.offset++
       const entries = of('ann', ...facts)

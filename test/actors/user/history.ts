@@ -1,4 +1,4 @@
-import type { Effect } from '../../../actors/user/effects.js'
+import type { Effect, Publish } from '../../../actors/user/effects.js'
 import { fold } from '../../../actors/user/fold.js'
 import { newUser, type UserState } from '../../../actors/user/state.js'
 import type {
@@ -70,6 +70,7 @@ export function redelivered (messageId: string, requestId = 'r1', deviceId = 'ph
     outboxBytesMax: 0,
     by: '',
     reason: '',
+    receipts: false,
   }
 }
 
@@ -103,10 +104,28 @@ export function shortly (effect: Effect): string {
     case 'tellMemberships': return `rooms ${effect.connectionId}`
     case 'closeConnection': return `close ${effect.connectionId} ${effect.code}`
     case 'publishUplink': return `publish ${effect.uplink.deviceId} ${effect.uplink.seq}=${effect.uplink.userSeq}`
+    case 'publish': return `publish ${publishedShortly(effect)}`
     case 'post': return `post ${effect.fact.roomId} ${effect.fact.seq}=${effect.userSeq}`
     case 'settle': {
       const { messageId, deviceId, seq, outcome, reason } = effect
       return `${outcome}${reason ? `(${reason})` : ''} ${messageId} ${deviceId}#${seq}`
+    }
+  }
+}
+
+function publishedShortly ({ stream, record }: Publish): string {
+  switch (stream) {
+    case 'presence': {
+      const { presenceSeq, deviceId, change, userChanged, cause, atMs } = record
+      return `presence ${presenceSeq} ${deviceId} ${change}${userChanged ? ' user' : ''} ${cause} @${atMs}`
+    }
+    case 'receipts': {
+      const { receiptSeq, messageId, deviceId, seq, outcome, reason } = record
+      return `receipt ${receiptSeq} ${messageId} ${deviceId}#${seq} ${outcome}${reason ? `(${reason})` : ''}`
+    }
+    case 'offline': {
+      const { offlineSeq, messageId, change, deviceIds, reason } = record
+      return `offline ${offlineSeq} ${messageId} ${change}${reason ? `(${reason})` : ''} ${deviceIds.join(',')}`
     }
   }
 }

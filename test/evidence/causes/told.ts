@@ -182,6 +182,8 @@ async function reject (log: EventLog, count: number): Promise<Planted[]> {
       exceptDevices: [],
       devices: [],
       app: '',
+      receipts: true,
+      offlineAfterMs: -1,
       roomId: '',
     }])
     const fault = isLarge ? 'its command has too large a payload' : 'its command has no time to live'

@@ -71,6 +71,8 @@ export function givenConnection (
       frameBurst: 2,
       byteRateMin: 0,
       loginPolicy: 'device',
+      presence: true,
+      presenceGraceMs: 0,
       handshakeMs,
       writeQueueBytesMax: 1 << 20,
       resumeBytesMax: 1 << 18,

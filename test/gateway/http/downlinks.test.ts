@@ -24,6 +24,8 @@ t.test('A downlink request', async t => {
       exceptDevices: [],
       devices: [],
       app: '',
+      receipts: true,
+      offlineAfterMs: -1,
     })
   })
 
@@ -39,6 +41,8 @@ t.test('A downlink request', async t => {
       platforms: ['ios'],
       exceptDevices: ['tablet'],
       devices: ['phone', 'tablet'],
+      receipts: false,
+      offlineAfterMs: 5_000,
     }
     t.equal((await app.inject(request(body))).statusCode, 202)
     const { to, ...rest } = body
@@ -101,6 +105,7 @@ t.test('A downlink request', async t => {
     'an unknown delivery': { ...least, delivery: 'maybe' },
     'platforms that are a string': { ...least, platforms: 'ios' },
     'too many platforms': { ...least, platforms: Array.from({ length: 101 }, (_, i) => `${i}`) },
+    'an offlineAfterMs of more than a day': { ...least, offlineAfterMs: 86_400_001 },
     'an empty device': { ...least, exceptDevices: [''] },
     'an empty device among those it is for': { ...least, devices: [''] },
   }
