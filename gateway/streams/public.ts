@@ -1,7 +1,9 @@
 import { appOf, shownUser, userIdOf, userKey } from '../../schemas/apps.js'
 import { payloadToJson } from '../../schemas/payload.js'
 import type { ConnectionMoved, NodeFact } from '../../schemas/records.js'
-import { connections, downlinksRejected, nodes, posts, type Stream, uplinks } from '../../schemas/streams.js'
+import {
+  connections, downlinksRejected, nodes, offline, posts, presence, receipts, type Stream, uplinks,
+} from '../../schemas/streams.js'
 
 /** A stream that business services read: how a record of it looks as JSON, and by what they may choose. */
 export interface PublicStream<T = any> {
@@ -52,6 +54,21 @@ export const publicStreams: readonly PublicStream[] = [
   of(connections, {
     view: ({ userId, ...connection }) => ({ ...shownUser(userId), ...connection }),
     ...ofUsers,
+  }),
+  of(presence, {
+    view: ({ userId, ...change }) => ({ ...shownUser(userId), ...change }),
+    ...ofUsers,
+  }),
+  of(receipts, {
+    view: ({ userId, ...receipt }) => ({ ...shownUser(userId), ...receipt }),
+    ...ofUsers,
+    serviceOf: ({ service }) => service,
+  }),
+  of(offline, {
+    view: ({ userId, payload, ...downlink }) =>
+      ({ ...shownUser(userId), ...downlink, payload: payloadToJson(payload) }),
+    ...ofUsers,
+    serviceOf: ({ service }) => service,
   }),
   of(posts, {
     view: ({ roomId, from, payload, ...post }) =>

@@ -110,7 +110,9 @@ t.test('The public streams', { skip: missing }, async t => {
       await admin.connect()
       t.teardown(() => admin.disconnect())
       const topics = (await admin.listTopics()).filter(name => name.startsWith('ledgerline.')).sort()
-      const ofStreams = ['connections', 'downlinks', 'ledger', 'nodes', 'posts', 'rooms', 'uplinks']
+      const ofStreams = [
+        'connections', 'downlinks', 'ledger', 'nodes', 'offline', 'posts', 'presence', 'receipts', 'rooms', 'uplinks',
+      ]
         .flatMap(stream => [`ledgerline.${stream}`, `ledgerline.${stream}.rejected`])
       t.strictSame(topics, [...ofStreams, 'ledgerline.states', 'ledgerline.states.rooms'].sort())
     })
@@ -204,7 +206,8 @@ t.test('The public streams', { skip: missing }, async t => {
     await t.test('have their schemas there, each as the one of its topic', async t => {
       const subjects: string[] = await ask('/subjects')
       t.strictSame(subjects.filter(subject => !subject.includes('.rejected')).sort(),
-        ['connections', 'downlinks', 'nodes', 'posts', 'uplinks'].map(stream => `registered.${stream}-value`))
+        ['connections', 'downlinks', 'nodes', 'offline', 'posts', 'presence', 'receipts', 'uplinks']
+          .map(stream => `registered.${stream}-value`))
       const { schema } = await ask('/subjects/registered.uplinks-value/versions/latest')
       t.strictSame(JSON.parse(schema), JSON.parse(readFileSync(join(home, 'schemas/streams/uplinks.avsc'), 'utf8')))
     })
@@ -246,7 +249,7 @@ t.test('The public streams', { skip: missing }, async t => {
         topic: 'registered.downlinks',
         messages: [
           { key: 'ann', value: Buffer.concat([head, command('by-id')]) },
-          { key: 'ann', value: Buffer.concat([Buffer.from('c3013c8f2066a3d79194', 'hex'), command('by-header')]) },
+          { key: 'ann', value: Buffer.concat([Buffer.from('c301fc19d618baa1aca9', 'hex'), command('by-header')]) },
         ],
       })
       await until(() => ann.seen.length === 2)
@@ -261,7 +264,7 @@ t.test('docs/streams.md', async t => {
     const { fingerprintOf, headerBytes, writeHeader } = await import('../../schemas/single-object.js')
     const page = readFileSync(join(home, 'docs/streams.md'), 'utf8')
     const rows = [...page.matchAll(/^\| `([a-z.]+)` \|.* `(c301[0-9a-f]+)` \|$/gm)]
-    t.equal(rows.length, 6)
+    t.equal(rows.length, 9)
     for (const [, stream, hex] of rows) {
       const header = Buffer.alloc(headerBytes)
       const file = join(home, `schemas/streams/${stream!.replace('.', '-')}.avsc`)
