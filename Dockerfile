@@ -5,7 +5,7 @@ COPY package.json package-lock.json ./
 # Without scripts, for "prepare" compiles and the sources are not here yet; native modules come prebuilt.
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
-RUN npx tsc && chmod +x dist/cli/ledgerline.js && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
+RUN npx tsc && node console/build.js && chmod +x dist/cli/ledgerline.js && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
 
 FROM node:20-bookworm-slim
 ENV NODE_ENV=production LEDGERLINE_HOST=0.0.0.0 LEDGERLINE_DATA=/data

@@ -8,7 +8,8 @@ const mayImport = {
   actors: ['ledger', 'schemas'],
   evidence: ['actors', 'projections', 'ledger', 'schemas'],
   client: ['schemas'],
-  gateway: ['evidence', 'actors', 'projections', 'ledger', 'schemas'],
+  gateway: ['evidence', 'actors', 'projections', 'ledger', 'schemas', 'console'], // its own folder of that name
+  console: ['gateway', 'evidence', 'projections', 'schemas'],
   cli: ['gateway', 'evidence', 'actors', 'projections', 'ledger', 'schemas', 'client'],
   simulation: ['gateway', 'evidence', 'actors', 'projections', 'ledger', 'schemas', 'client'],
 }
@@ -20,7 +21,7 @@ function importsOneWay (folder) {
     group: [...forbidden.map(other => `**/${other}/**`), '**/test/**', '**/bench/**'],
     message: `${folder} may import only ${mayImport[folder].join(', ') || 'itself'}.`,
   }]
-  return { files: [`${folder}/**/*.ts`], rules: { 'no-restricted-imports': ['error', { patterns }] } }
+  return { files: [`${folder}/**/*.{ts,tsx}`], rules: { 'no-restricted-imports': ['error', { patterns }] } }
 }
 
 /** Folds and projections are pure: no I/O, no clock, no server. */

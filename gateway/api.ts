@@ -11,6 +11,7 @@ import type { Apps } from './apps.js'
 import type { Backups } from './backups.js'
 import { BanRequests } from './bans.js'
 import type { Config } from './config.js'
+import type { Console } from './console/console.js'
 import { describeDrain, requestDrain } from './drain-requests.js'
 import { AddressList } from './edge/clients.js'
 import type { HealthRegistry } from './health.js'
@@ -49,6 +50,8 @@ export interface ApiParts {
   readonly tls: ServerTls | undefined
   readonly apiKeys: ApiKeys
   readonly apps: Apps
+  /** Of a node with the role of this name. */
+  readonly console: Console | undefined
   /** Of this build, as package.json has it. */
   readonly version: string
   /** URLs of this node that nobody configured; read at each request, for they are known once it listens. */
@@ -81,8 +84,8 @@ type Shared = Omit<HttpDeps, 'side' | 'proxied'> & { readonly proxied: Omit<Prox
 
 /** What both ports share: there is one of each part. */
 function depsOf ({
-  config, logger, stores, backups, push, rooms, nodeTable, metrics, health, tls, apiKeys, apps, version, madeUp,
-  readiness,
+  config, logger, stores, backups, push, rooms, nodeTable, metrics, health, tls, apiKeys, apps, console, version,
+  madeUp, readiness,
 }: ApiParts): Shared {
   const { log, tables, links } = stores
   const partitions = log.partitions(ledger)
@@ -103,6 +106,12 @@ function depsOf ({
     readiness,
     health: () => health.answer(),
     logAway: () => stores.logAway(),
+    console: console && {
+      sessions: console.sessions,
+      nodeId: config.nodeId,
+      version,
+      load: sinceMs => console.history.since(sinceMs),
+    },
     tls,
     proxied: {
       proxies: AddressList.of(config.trustedProxies),

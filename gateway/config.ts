@@ -120,7 +120,7 @@ export interface Config extends StoreConfig {
   readonly connectionAgeMaxMs: number
 }
 
-export const roles = ['edge', 'users', 'push', 'ip-config', 'projections'] as const
+export const roles = ['edge', 'users', 'push', 'ip-config', 'projections', 'console'] as const
 export type Role = typeof roles[number]
 
 export const optionalStreams = ['presence', 'receipts', 'offline'] as const
@@ -308,9 +308,10 @@ function refuseContradictions (config: Config): void {
   const redis = redisUrl !== undefined
   if (kafka && !redis) throw new ConfigError('REDIS_URL: got nothing, want redis://HOST:PORT, for KAFKA_BROKERS is set')
   if (redis && !kafka) throw new ConfigError('KAFKA_BROKERS: got nothing, want HOST:PORT,..., for REDIS_URL is set')
-  if (!kafka && given.length < roles.length) {
+  if (!kafka && roles.some(role => role !== 'console' && !given.includes(role))) {
     const got = given.join(',')
-    throw new ConfigError(`LEDGERLINE_ROLES: got ${got}, want all: without KAFKA_BROKERS one process has every role`)
+    throw new ConfigError(`LEDGERLINE_ROLES: got ${got}, want all, or all but console: without ` +
+      'KAFKA_BROKERS one process has every role')
   }
   kafkaAccess(config)
   redisAccess(config)

@@ -8,6 +8,7 @@ import { buildApi } from './api.js'
 import { Apps, appsIn } from './apps.js'
 import { Backups } from './backups.js'
 import type { Config, Role } from './config.js'
+import { Console } from './console/console.js'
 import { followDownlinks } from './downlinks.js'
 import { Drains } from './drain.js'
 import { HealthRegistry } from './health.js'
@@ -161,6 +162,10 @@ async function start (
       downlinks: () => push.requested,
     })
   }
+  const console = has('console')
+    ? new Console({ nodeId: identity.nodeId, apiKeys, nodeTable, counts: () => metrics.counts() })
+    : undefined
+  closers.push(console?.start() ?? (() => {}))
   const readiness = () => readinessOf(health, ending.aborted, edge?.draining === 100)
   const madeUp = new Set<string>()
   const { app, apiApp } = buildApi({
@@ -178,6 +183,7 @@ async function start (
     tls,
     apiKeys,
     apps,
+    console,
     version,
   })
   for (const each of [app, apiApp]) {

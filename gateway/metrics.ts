@@ -2,6 +2,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import type { EdgeCounters } from '../actors/connection/connection.js'
 import type { DownlinkOutcome } from '../actors/user/effects.js'
 import type { Circuit, CircuitState } from '../ledger/circuit.js'
+import type { NodeCounts } from './console/load-history.js'
 import type { DrainCounters } from './drain.js'
 import type { Admission } from './http/auth.js'
 import type { Listener } from './server-tls.js'
@@ -48,6 +49,8 @@ export class GatewayMetrics {
     percent: 0, remaining: 0, asked: 0, left: 0, closed: 0, resumed: 0, uplinksLost: 0, downlinksLost: 0,
   }
 
+  readonly #closed: Counter
+  readonly #uplinksRefused: Counter
   readonly #settled: Counter
   readonly #refused: Counter
   readonly #tlsFailed: Counter
@@ -60,6 +63,8 @@ export class GatewayMetrics {
   constructor () {
     const closed = this.#counter('connections_closed_total', 'Connections ended, by code (docs/errors.md)', ['code'])
     const refused = this.#counter('uplinks_refused_total', 'Times that a client was told uplinkRefused, by code', ['code'])
+    this.#closed = closed
+    this.#uplinksRefused = refused
     this.#refused = this.#counter('sockets_refused_total', 'Sockets and upgrades that the door did not let in, by code', ['code'])
     this.#tlsFailed = this.#counter('tls_handshakes_failed_total', 'Clients that did not get through TLS', ['listener'])
     this.#headersRefused = this.#counter('proxy_headers_refused_total',
@@ -105,6 +110,13 @@ export class GatewayMetrics {
   readonly settled = ({ outcome, reason }: DownlinkOutcome): void => { this.#settled.inc({ outcome, reason }) }
 
   readonly setAside = (what: SetAside): void => { this.#setAside.inc({ what }) }
+
+  /** What this node has counted, for the console. */
+  async counts (): Promise<NodeCounts> {
+    const { uplinks, downlinks, signals, posts } = this.edge
+    const [refused, ended] = await Promise.all([byCode(this.#uplinksRefused), byCode(this.#closed)])
+    return { uplinks, downlinks, signals, posts, refused, ended }
+  }
 
   /** Adds what is known once the parts of the node have started. */
   observe (sources: MetricsSources): void {
@@ -218,4 +230,9 @@ export class GatewayMetrics {
       name: `ledgerline_${name}`, help, labelNames, registers: [this.registry], collect () { collect(gauge) },
     })
   }
+}
+
+async function byCode (counter: Counter): Promise<Map<string, number>> {
+  const { values } = await counter.get()
+  return new Map(values.map(({ labels, value }) => [String(labels['code']), value]))
 }

@@ -53,7 +53,7 @@ export function originRule (patterns: readonly string[] | undefined, publicUrl?:
   return ({ origin, host, scheme }) => {
     if (origin === undefined) return true
     if (!originRegExp.test(origin)) return origin === 'null' && patterns !== undefined && patterns.includes('*')
-    return origin === own || isAllowed(origin) || isSame(origin, host, scheme)
+    return origin === own || isAllowed(origin) || isOwnOrigin(origin, host, scheme)
   }
 }
 
@@ -76,7 +76,12 @@ export function isLocalHost (hostname: string): boolean {
     /^127\.\d+\.\d+\.\d+$/.test(hostname)
 }
 
-function isSame (origin: string, host: string, scheme: Scheme | undefined): boolean {
+/**
+ * Whether a page is of the very origin that it asks.
+ *
+ * @param host, scheme as in `OfOrigin`
+ */
+export function isOwnOrigin (origin: string, host: string, scheme: Scheme | undefined): boolean {
   if (scheme === undefined ? !/^https?:/.test(origin) : !origin.startsWith(`${scheme}:`)) return false
   const own = `${origin.slice(0, origin.indexOf('/'))}//${host.toLowerCase()}`
   return originRegExp.test(own) && URL.canParse(own) && new URL(own).origin === origin

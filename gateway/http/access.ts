@@ -38,6 +38,7 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'GET /v1/connections': 'read',
   'GET /v1/health': 'read',
   'GET /v1/lag': 'read',
+  'GET /v1/load': 'read',
   'GET /v1/log': 'read',
   'GET /v1/log/:stream': 'read',
   'GET /v1/log/:stream/:partition': 'read',
@@ -117,6 +118,12 @@ const appParameter = {
  */
 export type Side = 'all' | 'clients' | 'api'
 
+/**
+ * Pages of the console, and signing in to it: no part of the API, on its port. They are for everybody, for they tell
+ * nothing of anybody; what they show comes from routes of the table.
+ */
+const consolePath = '/console'
+
 /** Whoever asks for them is told of the port that is asked. */
 const onBothSides: ReadonlySet<string> = new Set(['GET /healthz', 'GET /readyz', 'GET /openapi.json'])
 
@@ -138,6 +145,11 @@ export interface AccessOptions {
  */
 export function giveAccess (app: FastifyInstance, { side, metricsOpen }: AccessOptions): void {
   app.addHook('onRoute', route => {
+    if (side !== 'clients' && (route.url === consolePath || route.url.startsWith(`${consolePath}/`))) {
+      route.config = { ...route.config, access: 'public', reach: 'nobody' }
+      route.schema = { ...route.schema, hide: true }
+      return
+    }
     const name = nameOf(route)
     if (!isOnSide(name, side)) throw new Error(`${name} is not for the port of the side ${side}`)
     // A preflight comes without a key, and is told nothing of anybody.

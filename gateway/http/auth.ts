@@ -4,6 +4,8 @@ import type { TLSSocket } from 'node:tls'
 import { userKey } from '../../schemas/apps.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Apps } from '../apps.js'
+import { callerOfSession } from '../console/session-access.js'
+import type { ConsoleSessions } from '../console/sessions.js'
 import type { ApiKeys, Caller } from '../keys/api-keys.js'
 import type { Quota } from '../keys/quota.js'
 import type { Access } from './access.js'
@@ -24,6 +26,8 @@ export type Admission = 'admitted' | 'unauthorized' | 'forbidden' | 'throttled'
 export interface AuthOptions {
   readonly apiKeys: ApiKeys
   readonly apps: Apps
+  /** Who may ask with a cookie in place of a key; none by default. */
+  readonly sessions?: ConsoleSessions | undefined
   /** Whoever has a key must have shown a client certificate that the node trusts, too. */
   readonly wantsCertificate: boolean
   /** @param keyId of the caller's key; empty for one of the environment, and for none that is good */
@@ -34,7 +38,8 @@ export interface AuthOptions {
  * Lets nobody pass but to routes for everybody without an API key of the route's scope, within the quotas of the key
  * and of its app, and to nobody's users but those of the key's app.
  */
-export function requireApiKeys (app: FastifyInstance, { apiKeys, apps, wantsCertificate, counted }: AuthOptions): void {
+export function requireApiKeys (app: FastifyInstance, options: AuthOptions): void {
+  const { apiKeys, apps, counted } = options
   app.decorateRequest('caller', null)
   app.decorateRequest('app', '')
   app.addHook('onRequest', async (request, reply) => {
@@ -42,7 +47,7 @@ export function requireApiKeys (app: FastifyInstance, { apiKeys, apps, wantsCert
     if (access === 'public' || request.is404) return
     let keyId = ''
     try {
-      const caller = identify(request, apiKeys, wantsCertificate)
+      const caller = identify(request, options)
       keyId = caller.app === '' ? caller.id : `${caller.app}/${caller.id}`
       request.caller = caller
       vouchFor(request.raw.socket)
@@ -135,10 +140,13 @@ function appAskedFor (request: FastifyRequest, { id, app, scopes }: Caller, apps
   return named
 }
 
-function identify (request: FastifyRequest, apiKeys: ApiKeys, wantsCertificate: boolean): Caller {
-  const key = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1]
-  if (key === undefined) throw new GatewayError('unauthorized', 'want the header "authorization: Bearer <API key>"')
-  const caller = apiKeys.identify(key)
+function identify (request: FastifyRequest, { apiKeys, sessions, wantsCertificate }: AuthOptions): Caller {
+  const { authorization } = request.headers
+  const key = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1]
+  const caller = key === undefined
+    ? sessions && authorization === undefined && callerOfSession(request, sessions)
+    : apiKeys.identify(key)
+  if (!caller) throw new GatewayError('unauthorized', 'want the header "authorization: Bearer <API key>"')
   if (wantsCertificate && !(request.raw.socket as TLSSocket).authorized) {
     throw new GatewayError('unauthorized', 'want a client certificate, by an authority in LEDGERLINE_TLS_CLIENT_CA')
   }

@@ -9,6 +9,8 @@ import { type AddressList, resolve } from '../edge/clients.js'
 import type { OriginRule } from '../origins.js'
 import type { ServerTls } from '../server-tls.js'
 import type { ApiKeys } from '../keys/api-keys.js'
+import { loadRoutes } from '../console/load-routes.js'
+import { type ConsoleOptions, consoleRoutes } from '../console/routes.js'
 import { giveAccess, type Side } from './access.js'
 import { type AuthOptions, requireApiKeys } from './auth.js'
 import { backupsRoutes } from './backups.js'
@@ -88,6 +90,8 @@ export interface HttpDeps extends
   readonly tls?: ServerTls | undefined
   /** Of proxies that say whose the sockets and requests are that they hand on. */
   readonly proxied?: Proxied | undefined
+  /** Of a node with the role `console`. */
+  readonly console?: ConsoleOptions | undefined
   readonly socketLimits?: Partial<SocketLimits>
   /** For how long an answer of lines may have nothing to say; 15 s by default. */
   readonly silentMs?: number
@@ -140,13 +144,17 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
   requireApiKeys(app, {
     apiKeys: deps.apiKeys,
     apps: deps.apps ?? new Apps(),
+    sessions: deps.console?.sessions,
     wantsCertificate,
     counted: deps.requestCounted ?? (() => {}),
   })
   app.register(fastifySwagger, openApi(deps.version))
   app.register(healthRoutes, deps)
   if (side !== 'api') addClientRoutes(app, deps)
-  if (side !== 'clients') addApiRoutes(app, deps)
+  if (side !== 'clients') {
+    addApiRoutes(app, deps)
+    if (deps.console) addConsoleRoutes(app, deps.console, wantsCertificate)
+  }
   openApiRoute(app)
   handOnWebSockets(app)
   return app
@@ -168,6 +176,10 @@ function addApiRoutes (app: FastifyInstance, deps: HttpDeps): void {
   app.register(topicsRoutes, deps)
   app.register(backupsRoutes, deps)
   app.register(operationsRoutes, deps)
+}
+
+function addConsoleRoutes (app: FastifyInstance, options: ConsoleOptions, wantsCertificate: boolean): void {
+  app.register(async scope => await consoleRoutes(scope, options, wantsCertificate))
 }
 
 type Routes = (app: FastifyInstance, deps: HttpDeps) => Promise<void>
@@ -196,6 +208,7 @@ const apiRoutesOfRoles: Partial<Record<Role, Routes>> = {
     await streamsRoutes(app, deps)
   },
   projections: rebuildsRoutes,
+  async console (app, { console }) { loadRoutes(app, console) },
 }
 
 /** Where the edge has its WebSockets, for a node that has no edge. */

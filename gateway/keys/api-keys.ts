@@ -118,10 +118,16 @@ export class ApiKeys {
   }
 
   #isGood (caller: Caller, scope: Scope): boolean {
-    if (caller === environment) return true
+    return this.current(caller)?.scopes.includes(scope) ?? false
+  }
+
+  /** @returns the caller's key as it is now; undefined where it is no longer good */
+  current (caller: Caller): Caller | undefined {
+    if (caller === environment) return caller
     const key = this.#ofApps.get(caller.app)?.get(caller.id)
-    return key !== undefined && key.digest.equals((caller as KnownKey).digest) && !key.isRevoked &&
-      key.expiresAtMs > this.#nowMs() && key.scopes.includes(scope)
+    const isGood = key !== undefined && key.digest.equals((caller as KnownKey).digest) && !key.isRevoked &&
+      key.expiresAtMs > this.#nowMs()
+    return isGood ? key : undefined
   }
 }
 

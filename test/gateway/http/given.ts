@@ -2,6 +2,8 @@ import pino from 'pino'
 import type { Block, LogReader } from '../../../ledger/log.js'
 import type { DownlinkCommand, UplinkAccepted } from '../../../schemas/records.js'
 import { noReport, type NodeRow } from '../../../projections/nodes.js'
+import { LoadHistory } from '../../../gateway/console/load-history.js'
+import { ConsoleSessions } from '../../../gateway/console/sessions.js'
 import { ApiKeys } from '../../../gateway/keys/api-keys.js'
 import type { KickCommand } from '../../../gateway/kick.js'
 import { originRule } from '../../../gateway/origins.js'
@@ -68,6 +70,12 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
     grantRoom: async ({ by: _by, requestId: _id, ...command }) => ({ ...command, position: '3@1021.4' }),
     revokeRoom: async () => {},
     roomsOf: async () => [],
+    console: {
+      sessions: new ConsoleSessions(new ApiKeys([])),
+      nodeId: 'n1',
+      version: '1.2.3',
+      load: sinceMs => new LoadHistory('n1').since(sinceMs),
+    },
     rooms: {
       post: async ({ messageId }) => ({ messageId, status: 'queued', position: '3@1021.4' }),
       close: async () => '3@1021.4',

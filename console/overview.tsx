@@ -1,0 +1,96 @@
+import type { LoadAnswer, Values } from '../gateway/console/load-history.js'
+import { Chart, type Series } from './chart.js'
+import { useLoad } from './load.js'
+import { Page, Trouble } from './parts.js'
+import type { PageProps } from './shell.js'
+import { Troubles } from './troubles.js'
+import { command, curl, numberOf } from './words.js'
+
+type Field = Exclude<keyof LoadAnswer['nodes'][number], 'nodeId'>
+
+/** What nodes report, each with its unit. */
+const charts: ReadonlyArray<readonly [field: Field, title: string, unit: string]> = [
+  ['connections', 'Connections', ''],
+  ['cpuCores', 'CPU', 'cores'],
+  ['loopDelayP99Ms', 'Delay of the event loop, p99', 'ms'],
+  ['ackP50Ms', 'Uplink to ack, p50', 'ms'],
+  ['ackP99Ms', 'Uplink to ack, p99', 'ms'],
+  ['waitMs', 'What uplinks wait for the process', 'ms'],
+  ['admissionLevel', 'Priorities refused for overload', ''],
+]
+
+/** What there is, what moves, and what is wrong: the page to begin with. */
+export function OverviewPage ({ session }: PageProps) {
+  const { load, error } = useLoad()
+  return (
+    <Page title='Overview' shell={[command('lag'), command('doctor'), curl('/v1/health'), curl('/v1/load')]}>
+      <Troubles nodeId={session.nodeId} />
+      <Trouble error={error} />
+      {load && <Load load={load} />}
+    </Page>
+  )
+}
+
+function Load ({ load }: { readonly load: LoadAnswer }) {
+  const { atMs, nodes, rates } = load
+  const times = atMs.map(at => at / 1_000)
+  const refused = byCode(rates.refused)
+  const ended = byCode(rates.ended)
+  return (
+    <>
+      <section aria-labelledby='now'>
+        <h2 id='now'>Now</h2>
+        <dl class='tiles'>
+          <Tile name='connections' of='all nodes' value={sum(nodes.map(({ connections }) => connections))} />
+          <Tile name='ack p99, ms' of='the slowest node' value={most(nodes.map(({ ackP99Ms }) => ackP99Ms))} />
+          <Tile name='uplinks a second' of={rates.nodeId} value={last(rates.uplinks)} />
+          <Tile name='downlinks a second' of={rates.nodeId} value={last(rates.downlinks)} />
+          <Tile name='posts a second' of={rates.nodeId} value={last(rates.posts)} />
+          <Tile name='refusals a second' of={rates.nodeId} value={sum(Object.values(rates.refused))} />
+          <Tile name='ends a second' of={rates.nodeId} value={sum(Object.values(rates.ended))} />
+        </dl>
+      </section>
+      <section aria-labelledby='by-node'>
+        <h2 id='by-node'>The last hour, by node</h2>
+        <div class='charts'>
+          {charts.map(([field, title, unit]) => (
+            <Chart
+              key={field} title={title} unit={unit} times={times}
+              series={nodes.map(node => ({ name: node.nodeId, values: node[field] }))}
+            />
+          ))}
+        </div>
+      </section>
+      <section aria-labelledby='of-node'>
+        <h2 id='of-node'>The last hour, of node {rates.nodeId} alone</h2>
+        <p>Each node counts for itself. What another one counts is on its own console, and in its metrics.</p>
+        <div class='charts'>
+          <Chart
+            title='Messages' unit='a second' times={times} series={[
+              { name: 'uplinks', values: rates.uplinks },
+              { name: 'downlinks', values: rates.downlinks },
+              { name: 'signals', values: rates.signals },
+              { name: 'posts', values: rates.posts },
+            ]}
+          />
+          <Chart title='Uplinks refused, by code' unit='a second' times={times} series={refused} />
+          <Chart title='Connections ended, by code' unit='a second' times={times} series={ended} />
+        </div>
+      </section>
+    </>
+  )
+}
+
+function Tile ({ name, of, value }: { readonly name: string, readonly of: string, readonly value: number | null }) {
+  return <div><dt>{name}</dt><dd>{numberOf(value)}</dd><dd class='quiet'>{of}</dd></div>
+}
+
+function byCode (values: Readonly<Record<string, Values>>): Series[] {
+  return Object.entries(values).map(([name, values]) => ({ name, values }))
+}
+
+function last (values: Values): number | null { return values.at(-1) ?? null }
+
+function sum (all: readonly Values[]): number { return all.reduce((sum, values) => sum + (last(values) ?? 0), 0) }
+
+function most (all: readonly Values[]): number { return Math.max(0, ...all.map(values => last(values) ?? 0)) }

@@ -1,0 +1,44 @@
+import type { FunctionComponent } from 'preact'
+import { useEffect } from 'preact/hooks'
+import { ask, type Session } from './api.js'
+import { linkTo, type Place, usePlace } from './hooks.js'
+import { OverviewPage } from './overview.js'
+
+export interface PageProps {
+  readonly session: Session
+  readonly place: Place
+}
+
+/** The pages, by their first word in the address bar. */
+const pages: ReadonlyArray<readonly [name: string, title: string, page: FunctionComponent<PageProps>]> = [
+  ['', 'Overview', OverviewPage],
+]
+
+/** The frame around each page: where one is, who one is, and the way out. */
+export function Shell ({ session, signedOut }: { readonly session: Session, readonly signedOut: () => void }) {
+  const place = usePlace()
+  const [, title, Page] = pages.find(([name]) => name === place.page) ?? pages[0]!
+  useEffect(() => { document.title = `${title} · Ledgerline` }, [title])
+  const signOut = () => { ask('DELETE', '/console/session').then(signedOut, signedOut) }
+  const { key, nodeId, version } = session
+  return (
+    <>
+      <a class='skip' href='#page' onClick={event => { event.preventDefault(); document.getElementById('page')?.focus() }}>
+        To the page
+      </a>
+      <header>
+        <span class='brand'>Ledgerline</span>
+        <nav aria-label='Pages'>
+          {pages.map(([name, text]) => (
+            <a key={name} href={linkTo(name)} {...name === place.page ? { 'aria-current': 'page' } : {}}>{text}</a>
+          ))}
+        </nav>
+        <span class='who'>
+          node {nodeId}, {version}; {key.id === '' ? 'key of the environment' : `key ${key.name || key.id}`}{' '}
+          <button type='button' onClick={signOut}>Sign out</button>
+        </span>
+      </header>
+      <Page session={session} place={place} />
+    </>
+  )
+}

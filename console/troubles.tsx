@@ -1,0 +1,103 @@
+import type { HealthAnswer, Trouble as Lasting } from '../gateway/health.js'
+import type { NodesAnswer } from '../gateway/http/nodes.js'
+import type { FollowerLag } from '../gateway/lag.js'
+import type { NodeRow } from '../projections/nodes.js'
+import { linkTo, useAsked } from './hooks.js'
+import { CommandLine, Trouble } from './parts.js'
+import { command, whileOf } from './words.js'
+
+/** Something that is wrong, for people. */
+interface Wrong {
+  readonly key: string
+  readonly title: string
+  readonly text: string
+  /** What ends it. */
+  readonly mends: string
+  readonly command: string
+  /** Clients notice. */
+  readonly isGrave: boolean
+}
+
+/** Behind for so long is worth a look. */
+const lagMs = 10_000
+
+/** What is wrong right now: conditions of this node, nodes that are away or busy, followers that are behind. */
+export function Troubles ({ nodeId }: { readonly nodeId: string }) {
+  const health = useAsked<HealthAnswer>('/v1/health', 2_000)
+  const nodes = useAsked<NodesAnswer>('/v1/nodes', 5_000)
+  const lag = useAsked<{ followers: FollowerLag[] }>('/v1/lag', 10_000)
+  const wrong = [
+    ...health.value?.troubles.map(trouble => ofNode(trouble, nodeId)) ?? [],
+    ...nodes.value?.nodes.flatMap(ofTable) ?? [],
+    ...lag.value?.followers.flatMap(ofFollower) ?? [],
+  ]
+  const isKnown = health.value !== undefined && nodes.value !== undefined
+  return (
+    <section aria-labelledby='wrong'>
+      <h2 id='wrong'>Wrong right now</h2>
+      <Trouble error={health.error ?? nodes.error ?? lag.error} />
+      {isKnown && wrong.length === 0 && <p role='status' class='good'>Nothing that node {nodeId} knows of.</p>}
+      <ul class='wrong'>
+        {wrong.map(({ key, title, text, mends, command, isGrave }) => (
+          <li key={key} class={isGrave ? 'grave' : ''}>
+            <strong>{title}</strong>
+            <p>{text}</p>
+            <p><em>What ends it:</em> {mends}</p>
+            <CommandLine text={command} />
+          </li>
+        ))}
+      </ul>
+      {isKnown && nodes.value!.nodes.length > 1 && (
+        <p class='quiet'>Conditions are those of node {nodeId}; each other node tells its own on its own console. See <a href={linkTo('nodes')}>all nodes</a>.</p>
+      )}
+    </section>
+  )
+}
+
+function ofNode ({ condition, what, reason, sinceMs, heals, stops }: Lasting, nodeId: string): Wrong {
+  return {
+    key: `${condition} ${what}`,
+    title: `${condition}${what === '' ? '' : `, ${what}`}, for ${whileOf(Date.now() - sinceMs)}`,
+    text: `${reason}${stops ? `. Node ${nodeId} is not ready because of it.` : ''}`,
+    mends: heals,
+    command: command('doctor'),
+    isGrave: stops,
+  }
+}
+
+function ofTable ({ nodeId, state, alive, percent, reported }: NodeRow): Wrong[] {
+  const wrong = (title: string, text: string, mends: string, text2: string, isGrave = true): Wrong[] =>
+    [{ key: `node ${nodeId}`, title, text, mends, command: text2, isGrave }]
+  if (state === 'stopped') return []
+  if (state === 'lost' || !alive) {
+    return wrong(`Node ${nodeId} is ${state === 'lost' ? 'lost' : 'silent'}`,
+      'It has not reported within its lease. Its connections are closed in the ledger, and their clients go to other nodes.',
+      'Start it again, or take it out for good: then nothing is to be done.',
+      `LEDGERLINE_NODE_ID=${nodeId} ledgerline start`)
+  }
+  if (state === 'draining') {
+    return wrong(`Node ${nodeId} drains`, `${percent ?? 100} of a hundred of its connections are asked to leave.`,
+      'By itself once they have left; or the drain is ended.', command('drain', nodeId, '--cancel'), false)
+  }
+  if (reported.admissionLevel > 0) {
+    return wrong(`Node ${nodeId} is overloaded`,
+      `Uplinks wait ${reported.waitMs} ms for its process, and ${reported.waitMsMax} are allowed: it refuses those ` +
+        'of the lowest priority.',
+      'By itself once fewer come. For good: more nodes, or have a part of its clients go to others.',
+      command('drain', nodeId, '--percent', '30'))
+  }
+  return []
+}
+
+function ofFollower ({ follower, stream, blocks, ms, standing }: FollowerLag): Wrong[] {
+  if (standing.length === 0 && ms < lagMs) return []
+  const stands = standing.map(({ partition, reason }) => `partition ${partition} stands still: ${reason}`).join('; ')
+  return [{
+    key: `lag ${follower} ${stream}`,
+    title: `${follower} is behind the stream ${stream}`,
+    text: `${blocks} blocks are to be done, the oldest ${whileOf(ms)} old. ${stands}`,
+    mends: 'By itself where its node works on; otherwise what the reasons above name.',
+    command: command('lag'),
+    isGrave: standing.length > 0,
+  }]
+}

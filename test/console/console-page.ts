@@ -1,0 +1,62 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { chromium, type BrowserContext, type Page } from 'playwright-core'
+import type { Test } from 'tap'
+import { browserPath, flags } from '../client/page.js'
+
+export const apiKey = 'the-key-of-a-test-node'
+
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+/** The pages as `npm run build:console` makes them; a node reads them when it starts. */
+export function buildPages (): void {
+  execFileSync(process.execPath, ['console/build.js'], { cwd: root })
+}
+
+/** A browser in which nobody is signed in yet. It reaches this machine alone, as one without internet does. */
+export async function givenBrowser (t: Test, profile: string, options: object = {}): Promise<BrowserContext> {
+  const own = { executablePath: browserPath, args: flags }
+  const context = await chromium.launchPersistentContext(profile, { ...own, ...options })
+  t.teardown(() => context.close())
+  return context
+}
+
+/** A tab of the console. What a script of it fails at, or what the content security policy refuses, fails the test. */
+export async function openConsole (t: Test, context: BrowserContext, url: string): Promise<Page> {
+  const page = await context.newPage()
+  page.setDefaultTimeout(60_000)
+  page.on('pageerror', error => t.fail(`the page failed: ${error.message}`))
+  page.on('console', message => {
+    if (/Content Security Policy|Refused to/.test(message.text())) t.fail(message.text())
+  })
+  page.on('request', request => {
+    if (!request.url().startsWith(url) && !request.url().startsWith('data:')) t.fail(`the page asks ${request.url()}`)
+  })
+  await page.goto(`${url}/console`)
+  return page
+}
+
+export async function signIn (page: Page, key = apiKey): Promise<void> {
+  await page.fill('#apiKey', key)
+  await page.click('button[type=submit]')
+}
+
+/** Goes to a page by its address and waits for its heading. */
+export async function goTo (page: Page, hash: string, heading: string): Promise<void> {
+  await page.evaluate(hash => { location.hash = hash }, hash)
+  await page.waitForSelector(`h1:text-is("${heading}")`)
+}
+
+interface Violation { readonly id: string, readonly impact: string, readonly nodes: Array<{ readonly html: string }> }
+
+/** What axe-core finds that keeps somebody from using the page; one line each. */
+export async function seriousFindings (page: Page): Promise<string[]> {
+  // The policy of the page refuses script elements; what the debugger evaluates it does not see.
+  await page.evaluate(axe)
+  const { violations } = await page.evaluate('axe.run()') as { violations: Violation[] }
+  return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`))
+}
