@@ -8,10 +8,13 @@ import { GatewayError } from '../schemas/errors.js'
 import { CommandFailed } from './failure.js'
 import { addLogOptions, type LogOptions, openLogReader } from './log.js'
 import { momentOption, timeText } from './moment.js'
-import { appOption, type AppOptions, keyOf, parseUserId } from './user-id.js'
 import { print, printJson } from './print.js'
+import { shownRoomState } from './room-state.js'
+import { type AnyView, asOfText, knownText, type Shown } from './shown.js'
+import { appOption, type AppOptions, keyOf, parseRoomId, parseUserId } from './user-id.js'
 
 interface StateOptions extends LogOptions, AppOptions {
+  readonly room?: string
   readonly at?: string
   readonly diff?: string[]
   readonly json?: boolean
@@ -19,9 +22,10 @@ interface StateOptions extends LogOptions, AppOptions {
 
 export function addState (program: Command): void {
   const command = program.command('state')
-    .description('show what the gateway knew of USER at a moment, by the fold that ran in production')
-    .usage('<user> [options]') // --diff takes all that follows
-    .argument('<user>', 'user id', parseUserId)
+    .description('show what the gateway knew of USER or of a room at a moment, by the fold that ran in production')
+    .usage('[user] [options]') // --diff takes all that follows
+    .argument('[user]', 'user id', parseUserId)
+    .option('--room <id>', 'a room, in place of a user', parseRoomId)
     .option('--at <moment>', 'a time (2h ago, 2026-11-20T10:00) or a position (3@1021.4); default now')
     .option('--diff <moments...>', 'two moments: what changed from the first to the second')
     .addOption(appOption())
@@ -29,46 +33,54 @@ export function addState (program: Command): void {
   addLogOptions(command).action(state)
 }
 
-async function state (user: string, options: StateOptions): Promise<void> {
-  const userId = keyOf(options, user)
-  const { at, diff, json } = options
+async function state (user: string | undefined, options: StateOptions): Promise<void> {
+  const { at, diff, room } = options
+  if ((user === undefined) === (room === undefined)) {
+    throw new CommandFailed('want a user, or --room ROOM', { exitCode: 2 })
+  }
   if (diff && (diff.length !== 2 || at !== undefined)) {
     const got = `${diff.length} moment${diff.length === 1 ? '' : 's'}${at === undefined ? '' : ' and --at'}`
     throw new CommandFailed(`--diff: got ${got}, want two moments`, { exitCode: 2 })
   }
+  if (room === undefined) await show(shownState(keyOf(options, user!)), options)
+  else await show(shownRoomState(keyOf(options, room)), options)
+}
+
+async function show<V extends AnyView> (shown: Shown<V>, options: StateOptions): Promise<void> {
+  const { at, diff, json } = options
   const option = diff ? '--diff' : '--at'
   const moments = (diff ?? (at === undefined ? [] : [at])).map(text => momentOption(option, text))
   const log = await openLogReader(options)
   try {
     if (!diff) {
-      const view = await viewAt(log, userId, moments[0], option)
-      print(view, json, view => describe(view, moments[0]))
-      if (view.asOf === null) await checkKnown(log, userId)
+      const view = await viewAt(shown, log, moments[0], option)
+      print(view, json, view => shown.describe(view, moments[0]))
+      if (view.asOf === null) await checkKnown(shown, log)
       return
     }
-    const from = await viewAt(log, userId, moments[0], option)
-    const to = await viewAt(log, userId, moments[1], option)
-    if (from.asOf === null && to.asOf === null) await checkKnown(log, userId)
-    const changes = changesBetween(from, to)
-    const answer = { ...shownUser(userId), from: from.asOf, to: to.asOf, knownSince: to.knownSince, changes }
+    const from = await viewAt(shown, log, moments[0], option)
+    const to = await viewAt(shown, log, moments[1], option)
+    if (from.asOf === null && to.asOf === null) await checkKnown(shown, log)
+    const changes = shown.changes(from, to)
+    const answer = { ...shown.named, from: from.asOf, to: to.asOf, knownSince: to.knownSince, changes }
     if (json) printJson(answer)
-    else print({ from, to, changes }, false, ({ from, to, changes }) => describeChanges(from, to, changes))
+    else print(changes, false, changes => describeChanges(shown.nameOf(to), from, to, changes))
   } finally {
     await log.close()
   }
 }
 
-/** Of an earlier moment than its first entry nothing is known of any user; of this one there may be nothing at all. */
-async function checkKnown (log: LogReader, userId: string): Promise<void> {
-  const { asOf, knownSince } = await stateAt(log, userId)
-  if (asOf === null) throw new CommandFailed(`no entry of the ledger${knownSince ? ' that is kept' : ''} is of a user ${userInWords(userId)}`)
+/** Of an earlier moment than its first entry nothing is known of anybody; of this one there may be nothing at all. */
+async function checkKnown<V extends AnyView> (shown: Shown<V>, log: LogReader): Promise<void> {
+  const { asOf, knownSince } = await shown.at(log)
+  if (asOf === null) throw new CommandFailed(shown.unknown(knownSince !== null))
 }
 
-async function viewAt (
-  log: LogReader, userId: string, moment: Moment | undefined, option: string
-): Promise<StateView> {
+async function viewAt<V extends AnyView> (
+  shown: Shown<V>, log: LogReader, moment: Moment | undefined, option: string
+): Promise<V> {
   try {
-    return await stateAt(log, userId, moment)
+    return await shown.at(log, moment)
   } catch (err) {
     if (!(err instanceof GatewayError) || !moment) throw err
     const exitCode = err.code === 'bad-request' ? 2 : 1
@@ -76,8 +88,19 @@ async function viewAt (
   }
 }
 
+function shownState (userId: string): Shown<StateView> {
+  return {
+    named: shownUser(userId),
+    at: (log, moment) => stateAt(log, userId, moment),
+    describe,
+    changes: changesBetween,
+    unknown: isCut => `no entry of the ledger${isCut ? ' that is kept' : ''} is of a user ${userInWords(userId)}`,
+    nameOf: ({ userId }) => userId,
+  }
+}
+
 function describe (view: StateView, moment: Moment | undefined): string {
-  const { userId, userSeq, sessions, connections, waiting } = view
+  const { userId, userSeq, sessions, connections, waiting, memberships } = view
   return [
     `${userId} ${moment === undefined ? 'now' : `at ${formatMoment(moment)}`}, ${asOfText(view)}`,
     ...knownText(view),
@@ -87,19 +110,10 @@ function describe (view: StateView, moment: Moment | undefined): string {
     ...connections.map(({ connectionId, nodeId, deviceId }) => `  ${connectionId} of ${deviceId} on ${nodeId}`),
     ...waiting.length > 0 ? ['', `waiting for a first session: ${waiting.length}`] : [],
     ...waiting.map(kept => `  ${describeKept(kept)}`),
+    ...memberships.length > 0 ? ['', 'rooms that business has the user in:'] : [],
+    ...memberships.map(({ roomId, rights, grantedAtMs }) => `  ${roomId} (${rights}), since ${timeText(grantedAtMs)}`),
     '',
   ].join('\n')
-}
-
-function asOfText ({ asOf, knownSince }: StateView): string {
-  if (asOf) return `as of ${asOf.position}, ${timeText(asOf.atMs)}`
-  return `before any entry of the user${knownSince ? ' that is kept' : ''}`
-}
-
-function knownText ({ knownSince }: StateView): string[] {
-  if (!knownSince) return []
-  const { position, atMs } = knownSince
-  return [`The ledger is kept from ${position}${atMs === null ? '' : `, ${timeText(atMs)}`}: what was before is not known.`]
 }
 
 function describeSession (session: SessionView): string[] {
@@ -124,13 +138,13 @@ function describeKept ({ messageId, service, payloadBytes, requestedAtMs, expire
 
 const signs = { added: '+', removed: '-', changed: '~' } as const
 
-function describeChanges (from: StateView, to: StateView, changes: readonly Change[]): string {
+function describeChanges (name: string, from: AnyView, to: AnyView, changes: readonly Change[]): string {
   const lines = changes.map(({ type, path, before, after }) => {
     const value = JSON.stringify(after ?? before)
     return `${signs[type]} ${path.join('.')}  ${type === 'changed' ? `${JSON.stringify(before)} -> ${value}` : value}`
   })
   return [
-    `${to.userId} from ${asOfText(from).replace(/^as of /, '')} to ${asOfText(to).replace(/^as of /, '')}`,
+    `${name} from ${asOfText(from).replace(/^as of /, '')} to ${asOfText(to).replace(/^as of /, '')}`,
     ...knownText(to),
     ...lines.length > 0 ? lines : ['nothing changed'],
     '',

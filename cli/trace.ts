@@ -1,19 +1,22 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { type Inquiry, inquire } from '../evidence/inquiry.js'
 import { type Recent, type RecentItem, recentOf } from '../evidence/recent.js'
-import type { Step, Trace } from '../evidence/trace.js'
+import { type RoomTrace, tracePost } from '../evidence/rooms/trace.js'
+import type { Step, Trace, TraceRange } from '../evidence/trace.js'
+import type { LogReader } from '../ledger/log.js'
 import { GatewayError } from '../schemas/errors.js'
 import { CommandFailed } from './failure.js'
 import { addLogOptions, type LogOptions, openLogReader } from './log.js'
 import { momentOption, timeText } from './moment.js'
 import { print } from './print.js'
 import { ownCommand, quoted } from './self.js'
-import { appOption, type AppOptions, keyOf } from './user-id.js'
+import { appOption, type AppOptions, keyOf, parseRoomId } from './user-id.js'
 
 interface TraceOptions extends LogOptions, AppOptions {
   readonly message?: string
   readonly uplink?: string
   readonly connection?: string
+  readonly room?: string
   readonly since?: string
   readonly until?: string
   readonly limit: number
@@ -21,15 +24,18 @@ interface TraceOptions extends LogOptions, AppOptions {
 }
 
 /** Of something that the ledger does not know. */
-const unknown: ReadonlySet<string> = new Set(['unknown-user', 'never-requested', 'no-session', 'no-connection', 'not-kept'])
+const unknown: ReadonlySet<string> = new Set([
+  'unknown-user', 'never-requested', 'no-session', 'no-connection', 'not-kept', 'unknown-room', 'never-posted',
+])
 
 export function addTrace (program: Command): void {
   const command = program.command('trace')
-    .description('tell what became of a message or a connection of USER; without one, list what there is to trace')
-    .argument('<user>', 'user id')
-    .option('--message <id>', 'a downlink, by its message id')
+    .description('tell what became of a message or a connection of USER, or of a post in a room; of USER alone, list what there is to trace')
+    .argument('[user]', 'user id; absent for --room ROOM --message ID')
+    .option('--message <id>', 'a downlink, by its message id; without USER a post in --room, USER/USERSEQ for an uplink')
     .option('--uplink <session:seq>', 'an uplink, by its session id and seq')
     .option('--connection <id>', 'a connection: who it was, what went over it, how it ended')
+    .option('--room <id>', 'where the post is; of USER, whether business has him in it', parseRoomId)
     .option('--since <moment>', 'show no step before it: 2h ago, 2026-11-20T10:00, 3@1021.4')
     .option('--until <moment>', 'as it was known then')
     .option('--limit <n>', 'how many are listed, newest first', parseLimit, 20)
@@ -38,25 +44,16 @@ export function addTrace (program: Command): void {
   addLogOptions(command).action(trace)
 }
 
-async function trace (user: string, options: TraceOptions): Promise<void> {
-  const userId = keyOf(options, user)
-  const inquiry = inquiryOf(options)
-  const { since, until, json } = options
+async function trace (user: string | undefined, options: TraceOptions): Promise<void> {
+  const look = user === undefined ? postLook(options) : userLook(user, options)
+  const { since, until } = options
   const range = {
     since: since === undefined ? undefined : momentOption('--since', since),
     until: until === undefined ? undefined : momentOption('--until', until),
   }
   const log = await openLogReader(options)
   try {
-    if (inquiry === undefined) {
-      const recent = await recentOf(log, userId, options.limit)
-      print(recent, json, recent => describeRecent(recent, options))
-      if (recent.isUnknown) process.exitCode = 1
-      return
-    }
-    const found = await inquire(log, userId, inquiry, range)
-    print(found, json, describe)
-    if (unknown.has(found.verdict.code)) process.exitCode = 1
+    if (!await look(log, range)) process.exitCode = 1
   } catch (err) {
     const usage = err instanceof GatewayError && err.code === 'bad-request'
     throw usage ? new CommandFailed(err.message, { exitCode: 2, cause: err }) : err
@@ -65,17 +62,48 @@ async function trace (user: string, options: TraceOptions): Promise<void> {
   }
 }
 
+/** Prints what it finds. @returns false where nothing is known of it */
+type Look = (log: LogReader, range: TraceRange) => Promise<boolean>
+
+function postLook (options: TraceOptions): Look {
+  const { room, message, uplink, connection, json } = options
+  if (room === undefined || message === undefined || (uplink ?? connection) !== undefined) {
+    throw new CommandFailed('want a user, or --room ROOM --message ID', { exitCode: 2 })
+  }
+  return async (log, range) => {
+    const found = await tracePost(log, keyOf(options, room), message, range)
+    print(found, json, describe)
+    return !unknown.has(found.verdict.code)
+  }
+}
+
+function userLook (user: string, options: TraceOptions): Look {
+  const userId = keyOf(options, user)
+  const inquiry = inquiryOf(options)
+  return async (log, range) => {
+    if (inquiry === undefined) {
+      const recent = await recentOf(log, userId, options.limit)
+      print(recent, options.json, recent => describeRecent(recent, options))
+      return !recent.isUnknown
+    }
+    const found = await inquire(log, userId, inquiry, range)
+    print(found, options.json, describeUsers)
+    return !unknown.has(found.verdict.code)
+  }
+}
+
 /** @returns undefined where nothing is named */
-function inquiryOf ({ message, uplink, connection, since, until }: TraceOptions): Inquiry | undefined {
-  const named = [message, uplink, connection].filter(option => option !== undefined).length
+function inquiryOf ({ message, uplink, connection, room, since, until }: TraceOptions): Inquiry | undefined {
+  const named = [message, uplink, connection, room].filter(option => option !== undefined).length
   if (named === 0 && since === undefined && until === undefined) return undefined
   const at = uplink?.lastIndexOf(':') ?? -1
   if (named === 1 && message !== undefined) return { messageId: message }
   if (named === 1 && connection !== undefined) return { connectionId: connection }
+  if (named === 1 && room !== undefined) return { roomId: room }
   if (named === 1 && uplink !== undefined && at > 0 && /^[1-9]\d{0,15}$/.test(uplink.slice(at + 1))) {
     return { sessionId: uplink.slice(0, at), seq: Number(uplink.slice(at + 1)) }
   }
-  throw new CommandFailed('want one of --message ID, --uplink SESSION:SEQ, --connection ID', { exitCode: 2 })
+  throw new CommandFailed('want one of --message ID, --uplink SESSION:SEQ, --connection ID, --room ID', { exitCode: 2 })
 }
 
 function parseLimit (text: string): number {
@@ -116,7 +144,13 @@ function inWords (item: RecentItem): [string, string] {
 
 function ofService ({ service }: { readonly service: string }): string { return service === '' ? '' : ` [${service}]` }
 
-function describe ({ steps, verdict }: Trace): string {
+/** Of an uplink that is a post in a room, what became of that behind it. */
+function describeUsers (trace: Trace): string {
+  const { post } = trace
+  return post ? `${describe(trace)}\nas a post in ${post.roomId}:\n${describe(post)}` : describe(trace)
+}
+
+function describe ({ steps, verdict }: Pick<RoomTrace, 'steps' | 'verdict'>): string {
   const { code, cause, text } = verdict
   const lines = [...steps.map(describeStep), ...(steps.length > 0 ? [''] : [])]
   return [...lines, text, `(${cause === '' ? code : `${code}, ${cause}`})`, ''].join('\n')

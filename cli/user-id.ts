@@ -8,6 +8,12 @@ export function parseUserId (text: string): string {
   throw new InvalidArgumentError(`User id: ${idWanted}.`)
 }
 
+/** The same for a room id. */
+export function parseRoomId (text: string): string {
+  if (isId(text)) return text
+  throw new InvalidArgumentError(`Room id: ${idWanted}.`)
+}
+
 export interface AppOptions { readonly app?: string }
 
 /** `--app`, for commands about users. */

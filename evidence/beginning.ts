@@ -1,7 +1,7 @@
 import type { LogReader, ReadRange } from '../ledger/log.js'
 import { ledger, type Stream } from '../schemas/streams.js'
 
-/** From where on a partition of the ledger is still kept; what stood before it is not known any more. */
+/** From where on a partition of a stream is still kept; what stood before it is not known any more. */
 export interface Beginning {
   /** `3@1021` */
   readonly position: string
@@ -10,11 +10,13 @@ export interface Beginning {
 }
 
 /** @returns null where the partition is kept from its very beginning */
-export async function beginningOf (log: LogReader, partition: number): Promise<Beginning | null> {
-  const { first, next } = await log.bounds(ledger, partition)
+export async function beginningOf (
+  log: LogReader, partition: number, stream: Stream<{ readonly atMs: number }> = ledger
+): Promise<Beginning | null> {
+  const { first, next } = await log.bounds(stream, partition)
   if (first === 0n) return null
   const position = `${partition}@${first}`
-  const entry = await firstItem(log, ledger, partition, { from: first, to: next })
+  const entry = await firstItem(log, stream, partition, { from: first, to: next })
   return { position, atMs: entry?.atMs ?? null }
 }
 

@@ -33,6 +33,7 @@ export class ConnectionSubject implements Subject {
     const { fact } = entry
     if (!known) this.#opened(line, state, step)
     this.#effects(effects, step, line)
+    if (!line.end) this.#rooms(fact, effects, step, line)
     if (!('connectionId' in fact) || fact.connectionId !== this.connectionId) {
       this.#successor(entry, line, step)
       return
@@ -128,6 +129,14 @@ export class ConnectionSubject implements Subject {
         }
       }
     }
+  }
+
+  /** Which rooms business gave its user, or took from him, while it was open. */
+  #rooms (fact: Entry['fact'], effects: readonly Effect[], step: AddStep, line: Line): void {
+    const isTold = effects.some(effect => effect.type === 'tellMemberships' && effect.connectionId === this.connectionId)
+    if (!isTold) return
+    if (fact.type === 'RoomGranted') step('room-granted', `business gives the user ${fact.rights} in ${fact.roomId}`, line)
+    if (fact.type === 'RoomRevoked') step('room-revoked', `business puts the user out of ${fact.roomId}`, line)
   }
 
   #received (seq: number): void {

@@ -1,21 +1,24 @@
 import { type LogReader, parsePosition } from '../ledger/log.js'
-import { userInWords } from '../schemas/apps.js'
+import { appOf, userIdOf, userInWords, userKey } from '../schemas/apps.js'
 import { GatewayError } from '../schemas/errors.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { ledger } from '../schemas/streams.js'
 import { ConnectionSubject } from './connection.js'
 import { DownlinkSubject } from './downlink.js'
 import { entriesOf } from './entries.js'
+import { MembershipSubject } from './membership.js'
+import { tracePost } from './rooms/trace.js'
 import { surroundingsOf } from './surroundings.js'
 import { EntryFailed, type Subject, trace, type Trace, type TraceRange } from './trace.js'
 import { UplinkSubject } from './uplink.js'
 import { anew } from './whole.js'
 
-/** A downlink by its id, an uplink by its session and seq, or a connection. */
+/** A downlink by its id, an uplink by its session and seq, a connection, or whether business has the user in a room. */
 export type Inquiry =
   | { readonly messageId: string }
   | { readonly sessionId: string, readonly seq: number }
   | { readonly connectionId: string }
+  | { readonly roomId: string }
 
 /**
  * What became of a message, or of a connection, of one user.
@@ -45,8 +48,10 @@ async function inquireWhole (
   const setAside = new Set<string>()
   for (;;) {
     try {
-      const entries = entriesOf(log, userId, { from })
-      return await trace(userId, entries, subjectOf(inquiry), surroundings, range, setAside)
+      const subject = subjectOf(inquiry)
+      const traced = await trace(userId, entriesOf(log, userId, { from }), subject, surroundings, range, setAside)
+      if (!(subject instanceof UplinkSubject)) return traced
+      return { ...traced, ...await postOf(log, userId, subject, range, nowMs) }
     } catch (err) {
       if (!(err instanceof EntryFailed)) throw err
       setAside.add(err.position)
@@ -54,8 +59,19 @@ async function inquireWhole (
   }
 }
 
+/** A position of the ledger does not tell how far other streams were: what became of it there is left out then. */
+async function postOf (
+  log: LogReader, userId: string, { post }: UplinkSubject, { until }: TraceRange, nowMs: number
+): Promise<Pick<Trace, 'post'>> {
+  if (!post || until?.type === 'position') return {}
+  const app = appOf(userId)
+  const messageId = `${userIdOf(userId)}/${post.userSeq}`
+  return { post: await tracePost(log, userKey(app, post.roomId), messageId, { until }, nowMs) }
+}
+
 function subjectOf (inquiry: Inquiry): Subject {
   if ('messageId' in inquiry) return new DownlinkSubject(inquiry.messageId)
   if ('connectionId' in inquiry) return new ConnectionSubject(inquiry.connectionId)
+  if ('roomId' in inquiry) return new MembershipSubject(inquiry.roomId)
   return new UplinkSubject(inquiry.sessionId, inquiry.seq)
 }

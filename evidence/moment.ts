@@ -57,13 +57,13 @@ export function parseMoment (text: string, nowMs: number): Moment {
   }
 }
 
-export function isBehind (moment: Moment, { position, entry }: Placed): boolean {
+export function isBehind (moment: Moment, { position, entry }: Placed<{ readonly atMs: number }>): boolean {
   if (moment.type === 'time') return entry.atMs > moment.atMs
   const { offset, index } = moment.position
   return position.offset > offset || (position.offset === offset && !moment.wholeBlock && position.index > index)
 }
 
-export function isBefore (moment: Moment, { position, entry }: Placed): boolean {
+export function isBefore (moment: Moment, { position, entry }: Placed<{ readonly atMs: number }>): boolean {
   if (moment.type === 'time') return entry.atMs < moment.atMs
   const { offset, index } = moment.position
   return position.offset < offset || (position.offset === offset && !moment.wholeBlock && position.index < index)

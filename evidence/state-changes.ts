@@ -1,3 +1,4 @@
+import type { RoomView } from './rooms/state.js'
 import type { StateView } from './state.js'
 
 /** One field, or one whole object such as a session, that differs between two states. */
@@ -18,12 +19,23 @@ export function changesBetween (before: StateView, after: StateView): Change[] {
   return [...differences(treeOf(before), treeOf(after), [])]
 }
 
-function treeOf ({ userSeq, sessions, connections, waiting }: StateView): Tree {
+/** The same of a room: nodes and posts by their ids. */
+export function roomChangesBetween (before: RoomView, after: RoomView): Change[] {
+  return [...differences(treeOfRoom(before), treeOfRoom(after), [])]
+}
+
+function treeOfRoom ({ roomSeq, keptAfter, closed, closeReason, nodes, posts }: RoomView): Tree {
+  const numbered = posts.map(({ roomSeq, ...post }) => ({ ...post, roomSeq: `${roomSeq}` }))
+  return { roomSeq, keptAfter, closed, closeReason, nodes: keyed(nodes, 'nodeId'), posts: keyed(numbered, 'roomSeq') }
+}
+
+function treeOf ({ userSeq, sessions, connections, waiting, memberships }: StateView): Tree {
   return {
     userSeq,
     sessions: keyed(sessions.map(session => ({ ...session, outbox: byMessage(session.outbox) })), 'deviceId'),
     connections: keyed(connections, 'connectionId'),
     waiting: byMessage(waiting),
+    memberships: keyed(memberships, 'roomId'),
   }
 }
 

@@ -1,11 +1,12 @@
 import { fold } from '../actors/user/fold.js'
+import type { Membership } from '../actors/user/memberships.js'
 import type { OutboxMessage } from '../actors/user/messages.js'
 import { headSeq, missedOf, newUser, type Session, type UserState } from '../actors/user/state.js'
 import { formatPosition, type LogReader, type Position } from '../ledger/log.js'
 import { shownUser, userInWords } from '../schemas/apps.js'
 import { GatewayError } from '../schemas/errors.js'
 import { partitionOf } from '../schemas/partitioning.js'
-import { ledger } from '../schemas/streams.js'
+import { ledger, type Stream } from '../schemas/streams.js'
 import { type Beginning, beginningOf } from './beginning.js'
 import { entriesOf } from './entries.js'
 import { isBehind, type Moment } from './moment.js'
@@ -28,6 +29,8 @@ export interface StateView {
   readonly connections: readonly ConnectionView[]
   /** Downlinks for the first session to open. */
   readonly waiting: readonly KeptView[]
+  /** Rooms that business has the user in, the one granted first first. */
+  readonly memberships: readonly Membership[]
 }
 
 export interface SessionView {
@@ -75,7 +78,7 @@ export interface QueuedView extends KeptView { readonly seq: number }
  */
 export async function stateAt (log: LogReader, userId: string, moment?: Moment): Promise<StateView> {
   const partition = partitionOf(userId, log.partitions(ledger))
-  if (moment?.type === 'position') await checkPosition(log, userId, partition, moment.position)
+  if (moment?.type === 'position') await checkPosition(log, ledger, userInWords(userId), partition, moment.position)
   return await anew(() => stateIn(log, userId, partition, moment))
 }
 
@@ -93,18 +96,28 @@ async function stateIn (
   return { ...shownUser(userId), asOf, knownSince: await beginningOf(log, partition), ...viewOf(state) }
 }
 
-async function checkPosition (log: LogReader, userId: string, own: number, position: Position): Promise<void> {
-  const { partition, offset } = position
+/**
+ * @param whose in words: whose entries are in partition `own`
+ * @throws GatewayError as `stateAt`
+ */
+export async function checkPosition (
+  log: LogReader, stream: Stream<any>, whose: string, own: number, { partition, offset }: Position
+): Promise<void> {
   if (partition !== own) {
     throw new GatewayError('bad-request', `at: got a position of partition ${partition}, want one of ${own}, where ` +
-      `the entries of ${userInWords(userId)} are`)
+      `the entries of ${whose} are`)
   }
-  const { first, next } = await log.bounds(ledger, own)
-  if (offset >= next) throw new GatewayError('bad-request', `at: got ${own}@${offset}, and the ledger ends before ${own}@${next}`)
+  const { first, next } = await log.bounds(stream, own)
+  if (offset >= next) {
+    const what = stream === ledger ? 'the ledger' : `the stream ${stream.name}`
+    throw new GatewayError('bad-request', `at: got ${own}@${offset}, and ${what} ends before ${own}@${next}`)
+  }
   if (offset < first) throw new GatewayError('not-found', `at: ${own}@${offset} is no longer kept; ${own}@${first} is the first`)
 }
 
-function viewOf (state: UserState): Pick<StateView, 'userSeq' | 'sessions' | 'connections' | 'waiting'> {
+function viewOf (
+  state: UserState
+): Pick<StateView, 'userSeq' | 'sessions' | 'connections' | 'waiting' | 'memberships'> {
   const connections: ConnectionView[] = []
   for (const [connectionId, { nodeId, deviceId, sessionId, open }] of state.connections) {
     if (open) connections.push({ connectionId, nodeId, deviceId, sessionId })
@@ -114,6 +127,7 @@ function viewOf (state: UserState): Pick<StateView, 'userSeq' | 'sessions' | 'co
     sessions: [...state.sessions.values()].map(session => sessionView(session, state)),
     connections,
     waiting: state.waiting.map(keptView),
+    memberships: [...state.memberships.values()],
   }
 }
 

@@ -1,7 +1,7 @@
 import { formatPosition, type LogReader } from '../ledger/log.js'
 import { userOf } from '../schemas/apps.js'
 import { partitionOf } from '../schemas/partitioning.js'
-import type { DownlinkCommand } from '../schemas/records.js'
+import type { DownlinkRecord } from '../schemas/records.js'
 import { downlinks, downlinksRejected, ledger, nodes, uplinks } from '../schemas/streams.js'
 import { type Beginning, beginningOf } from './beginning.js'
 
@@ -27,8 +27,8 @@ export interface DrainAsked { readonly by: string, readonly reason: string }
 /** `node-lost` where somebody has said so, `node-silent` where it has not reported within its lease. */
 export interface NodeGone { readonly code: 'node-lost' | 'node-silent', readonly atMs: number }
 
-/** Clocks of nodes differ, and an uplink is published a moment after it was received. */
-const clocksDifferMs = 60_000
+/** Clocks of nodes differ, and an uplink or a post is published a moment after it was received. */
+export const clocksDifferMs = 60_000
 
 /** Where the start of a node is not kept any more, which names its lease. */
 const leaseMsAtMost = 600_000
@@ -50,20 +50,27 @@ export async function surroundingsOf (log: LogReader, userId: string, nowMs = Da
       }
       return undefined
     },
-    rejected: messageId => findRejected(log, userId, messageId),
+    rejected: messageId => {
+      const user = userOf(userId)
+      return findRejected(log, messageId, ({ app, userIds }) => app === user.app && userIds.includes(user.userId))
+    },
     nodeGone: (nodeId, nodeEpoch) => findGone(log, nodeId, nodeEpoch, nowMs),
     drainOf: (nodeId, nodeEpoch, atMs) => findDrain(log, nodeId, nodeEpoch, atMs),
   }
 }
 
-/** A command may name many users and is kept by the first, so all that were rejected are looked at: they are few. */
-async function findRejected (log: LogReader, userId: string, messageId: string): ReturnType<Surroundings['rejected']> {
-  const user = userOf(userId)
+/**
+ * Why a command of stream `downlinks` was not taken that has this id and `isWanted`. A command may name many users and
+ * is kept by the first, so all that were rejected are looked at: they are few.
+ */
+export async function findRejected (
+  log: LogReader, messageId: string, isWanted: (command: DownlinkRecord) => boolean
+): ReturnType<Surroundings['rejected']> {
   for (let partition = 0; partition < log.partitions(downlinksRejected); partition++) {
     for await (const { offset, items } of log.read(downlinksRejected, partition, { from: 0n })) {
       for (const [index, { command, code, reason, rejectedAtMs }] of items.entries()) {
         const read = readCommand(command)
-        if (read?.messageId !== messageId || read.app !== user.app || !read.userIds.includes(user.userId)) continue
+        if (read?.messageId !== messageId || !isWanted(read)) continue
         return { position: formatPosition({ partition, offset, index }), atMs: rejectedAtMs, code, reason }
       }
     }
@@ -72,7 +79,7 @@ async function findRejected (log: LogReader, userId: string, messageId: string):
 }
 
 /** It may have been rejected for being unreadable. */
-function readCommand (bytes: Uint8Array): Pick<DownlinkCommand, 'messageId' | 'app' | 'userIds'> | undefined {
+function readCommand (bytes: Uint8Array): DownlinkRecord | undefined {
   try {
     return downlinks.decodeRecord(bytes, 0)
   } catch {
@@ -80,7 +87,8 @@ function readCommand (bytes: Uint8Array): Pick<DownlinkCommand, 'messageId' | 'a
   }
 }
 
-async function findGone (
+/** That a node is gone, as far as `nodes` told by `nowMs`. */
+export async function findGone (
   log: LogReader, nodeId: string, nodeEpoch: number, nowMs: number
 ): Promise<NodeGone | undefined> {
   const partition = partitionOf(nodeId, log.partitions(nodes))

@@ -2,18 +2,22 @@ import type { Effect } from '../actors/user/effects.js'
 import { fold } from '../actors/user/fold.js'
 import { newUser, type UserState } from '../actors/user/state.js'
 import { formatPosition, type Position } from '../ledger/log.js'
+import type { RoomTrace } from './rooms/trace.js'
 import { shownUser, userInWords } from '../schemas/apps.js'
 import type { Entry } from '../schemas/facts.js'
 import type { Beginning } from './beginning.js'
 import { isBefore, isBehind, type Moment } from './moment.js'
 import type { Surroundings } from './surroundings.js'
 
-/** One entry of the ledger and where it stands. */
-export interface Placed { readonly position: Position, readonly entry: Entry }
+/** One entry, of the ledger where nothing else is said, and where it stands. */
+export interface Placed<E extends { readonly atMs: number } = Entry> {
+  readonly position: Position
+  readonly entry: E
+}
 
 /** Something that happened to what is traced. */
 export interface Step {
-  /** Where the entry stands that says so, `3@1021.4`. */
+  /** Where the entry stands that says so: `3@1021.4`, and of another stream than the ledger `posts 3@1021.4`. */
   readonly position: string
   readonly atMs: number
   /** Since the step before; 0 for the first. */
@@ -43,6 +47,8 @@ export interface Trace {
   readonly userId: string
   readonly steps: readonly Step[]
   readonly verdict: Verdict
+  /** Of an uplink that names a room: what became of it there. */
+  readonly post?: RoomTrace
 }
 
 /** Picks the steps of one thing out of a user's entries. */
@@ -86,21 +92,25 @@ export async function trace (
     if (entry.userId !== userId) continue
     if (until && isBehind(until, placed)) break
     known = true
-    const { atMs } = entry
     const isShown = !since || !isBefore(since, placed)
     const where = formatPosition(position)
-    const step: AddStep = (event, text, details = {}) => {
-      if (!isShown) return
-      const { nodeId = '', connectionId = '', stage = '', sinceMs = atMs } = details
-      const afterMs = atMs - (steps.at(-1)?.atMs ?? atMs)
-      const stageMs = stage === '' ? 0 : atMs - sinceMs
-      steps.push({ position: where, atMs, afterMs, event, stage, stageMs, nodeId, connectionId, text })
+    const step: AddStep = (event, text, details) => {
+      if (isShown) addStep(steps, where, entry.atMs, event, text, details)
     }
     if (setAside.has(where)) step('set-aside', `${entry.fact.type} made the fold fail and was set aside: as if it had not been`)
     else subject.after(entry, foldAt(where, state, entry), state, step)
   }
   const verdict = await subject.verdict(surroundings)
   return { ...shownUser(userId), steps, verdict: known ? verdict : withoutEntries(userId, verdict, surroundings) }
+}
+
+export function addStep (
+  steps: Step[], position: string, atMs: number, event: string, text: string, details: StepDetails = {}
+): void {
+  const { nodeId = '', connectionId = '', stage = '', sinceMs = atMs } = details
+  const afterMs = atMs - (steps.at(-1)?.atMs ?? atMs)
+  const stageMs = stage === '' ? 0 : atMs - sinceMs
+  steps.push({ position, atMs, afterMs, event, stage, stageMs, nodeId, connectionId, text })
 }
 
 /** The fold fails at an entry, and the state is half changed. */
@@ -133,9 +143,9 @@ function withoutEntries (userId: string, verdict: Verdict, { keptSince }: Surrou
  *
  * @param what is not there, the beginning of a sentence
  */
-export function notKept (what: string, { position, atMs }: Beginning): Verdict {
+export function notKept (what: string, { position, atMs }: Beginning, stream = 'the ledger'): Verdict {
   const since = atMs === null ? position : `${timeOf(atMs)} (${position})`
-  const text = `${what} in what is kept of the ledger, which begins at ${since}: retention has deleted what was before.`
+  const text = `${what} in what is kept of ${stream}, which begins at ${since}: retention has deleted what was before.`
   return { code: 'not-kept', cause: '', text }
 }
 

@@ -16,6 +16,8 @@ export class UplinkSubject implements Subject {
   readonly #lines = new Map<string, { readonly line: Line, receivedSeq: number }>()
   #receivedAtMs = 0
   #accepted: { readonly atMs: number, readonly userSeq: number } | undefined
+  /** The post that it is, where it names a room and was accepted. */
+  post: { readonly roomId: string, readonly userSeq: number } | undefined
   #repeats = 0
   #refused: Refused | undefined
 
@@ -140,8 +142,11 @@ export class UplinkSubject implements Subject {
           this.#accepted = { atMs, userSeq: effect.uplink.userSeq }
           step('accepted', `accepted as the user's ${effect.uplink.userSeq}`, line)
           break
+        case 'post':
+          this.post = { roomId: effect.fact.roomId, userSeq: effect.userSeq }
+          break
         case 'ackUplink':
-          if (effects.length > 1) break
+          if (effects.length > 1) break // accepted just now
           this.#repeats++
           step('duplicate', 'it was accepted before: the same answer again', line)
           break

@@ -1,6 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { inquire } from '../evidence/inquiry.js'
+import { roomStateAt } from '../evidence/rooms/state.js'
+import { tracePost } from '../evidence/rooms/trace.js'
 import { stateAt } from '../evidence/state.js'
 import { streams } from '../ledger/streams.js'
 import { presenceOf } from '../projections/presence.js'
@@ -139,6 +141,8 @@ function depsOf ({
     }),
     state: (userId, at) => stateAt(log, userId, at),
     trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),
+    roomState: (roomId, at) => roomStateAt(log, roomId, at),
+    tracePost: (roomId, messageId, range) => tracePost(log, roomId, messageId, range),
     rebuild: (table, signal) => rebuilds.start(table, signal),
     backup: command => backups.start(command),
     lag: () => lagOf(stores),

@@ -57,6 +57,8 @@ export function withDeadlines (deps: HttpDeps): HttpDeps {
     roomsOf: lookupOfLog(deps.roomsOf),
     state: read(deps.state),
     trace: read(deps.trace),
+    roomState: read(deps.roomState),
+    tracePost: read(deps.tracePost),
     redeliver: read(deps.redeliver),
     drain: store(deps.drain),
     ban: store(deps.ban),

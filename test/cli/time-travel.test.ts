@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { RedeliveryCommand } from '../../gateway/redelivery.js'
+import { joined, posted } from '../actors/rooms/given-room.js'
 import { closed, opened, reported, requested, uplink } from '../actors/user/history.js'
 import { StoredLog } from '../evidence/stored-log.js'
 import { givenApp } from '../gateway/http/given.js'
@@ -10,6 +11,7 @@ t.test('On the directory of a stopped gateway', async t => {
   await stored.at(1_000, 'ann', opened('c1'))
   const sent = await stored.at(2_000, 'ann', requested('m1'), uplink('c1', 1))
   await stored.at(3_000, 'ann', reported('c1', 1), closed('c1', { ackedSeq: 1 }), opened('c2', { deviceId: 'pc', sessionId: 's2' }))
+  await stored.room(2_000, 'chat:7', joined('n1', 1), posted('m1'))
   await stored.close()
   const place = { cwd: stored.directory, env: { LEDGERLINE_DATA: stored.directory } }
   const ledgerline = async (...args: string[]) => await run(args, place)
@@ -39,6 +41,26 @@ t.test('On the directory of a stopped gateway', async t => {
         t.equal(code, 2)
         t.match(stderr, /^ledgerline: .*got .*want/)
       })
+    }
+  })
+
+  t.test('state and trace of a room', async t => {
+    const { code, stdout } = await ledgerline('state', '--room', 'chat:7')
+    t.equal(code, 0)
+    t.match(stdout, /^chat:7 now, as of \d@\d+\.0, .*\nposts: 1, of which 1 are kept for who joins\n/)
+    t.match(stdout, /\nnodes that have members:\n {2}n1 \(epoch 1, interest 1\) since .*; has not told what it gave them/)
+    t.match(stdout, /\nkept:\n {2}#1 {2}m1 by business, 2 bytes/)
+    t.match(await json('state', '--room', 'chat:7', '--diff', '1970-01-01T00:00:01Z', '1970-01-02'), {
+      roomId: 'chat:7', changes: [{ type: 'changed', path: ['roomSeq'] }],
+    })
+    t.match(await ledgerline('trace', '--room', 'chat:7', '--message', 'm1'), {
+      code: 0, stdout: /rooms \d@\d+\.0 .*is post 1 of the room; n1 has members\n[^]*\(unpublished\)\n$/,
+    })
+    t.match(await ledgerline('trace', '--room', 'chat:7', '--message', 'm9'), { code: 1, stdout: /\(never-posted\)/ })
+    t.match(await ledgerline('trace', 'ann', '--room', 'chat:7'), { code: 0, stdout: /\(never-granted\)/ })
+    t.match(await ledgerline('state', '--room', 'nowhere'), { code: 1, stderr: /no entry of the stream rooms is of a room nowhere/ })
+    for (const args of [['state'], ['state', 'ann', '--room', 'r'], ['trace', '--room', 'r'], ['trace', '--message', 'm1']]) {
+      t.equal((await ledgerline(...args)).code, 2, args.join(' '))
     }
   })
 

@@ -4,8 +4,9 @@ import { openStore } from '../../ledger/embedded/store.js'
 import { formatPosition } from '../../ledger/log.js'
 import type { Entry, Fact } from '../../schemas/facts.js'
 import { partitionOf } from '../../schemas/partitioning.js'
-import type { NodeEntry, UplinkAccepted } from '../../schemas/records.js'
-import { ledger, nodes, uplinks } from '../../schemas/streams.js'
+import type { NodeEntry, Posted, UplinkAccepted } from '../../schemas/records.js'
+import type { RoomFact } from '../../schemas/room-facts.js'
+import { ledger, nodes, posts, rooms, uplinks } from '../../schemas/streams.js'
 
 const partitions = 2
 
@@ -49,6 +50,21 @@ export class StoredLog {
 
   async publish (...items: readonly UplinkAccepted[]): Promise<void> {
     for (const item of items) await this.log.append(uplinks, partitionOf(item.userId, partitions), [item])
+  }
+
+  /** Facts of one room at a time, a block each; gives the last one's position. */
+  async room (atMs: number, roomId: string, ...facts: readonly RoomFact[]): Promise<string> {
+    this.nowMs = Math.max(this.nowMs, atMs)
+    let position = ''
+    for (const fact of facts) {
+      const [partition, entry] = [partitionOf(roomId, partitions), { roomId, atMs, fact }]
+      position = formatPosition(await this.log.append(rooms, partition, [entry]))
+    }
+    return position
+  }
+
+  async publishPosts (...items: readonly Posted[]): Promise<void> {
+    for (const item of items) await this.log.append(posts, partitionOf(item.roomId, partitions), [item])
   }
 
   async node (...entries: readonly NodeEntry[]): Promise<void> {

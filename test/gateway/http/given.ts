@@ -61,9 +61,29 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
       const known = command.connectionId === 'c1' || command.userId === 'ann'
       return { connections: known ? [{ userId: 'ann', connectionId: 'c1' }] : [] }
     },
+    roomState: async roomId => ({
+      roomId,
+      asOf: null,
+      knownSince: null,
+      roomSeq: 0,
+      keptAfter: 0,
+      closed: false,
+      closeReason: '',
+      nodes: [],
+      posts: [],
+    }),
+    tracePost: async roomId => ({ roomId, steps: [], verdict: { code: 'delivered', cause: '', text: 'delivered' } }),
     trace: async userId => ({ userId, steps: [], verdict: { code: 'acked', cause: '', text: 'acked' } }),
-    state: async userId =>
-      ({ userId, asOf: null, knownSince: null, userSeq: 0, sessions: [], connections: [], waiting: [] }),
+    state: async userId => ({
+      userId,
+      asOf: null,
+      knownSince: null,
+      userSeq: 0,
+      sessions: [],
+      connections: [],
+      waiting: [],
+      memberships: [],
+    }),
     ban: async ({ reason: _, ...command }) => ({ ...command, position: '3@1021.4' }),
     liftBan: async () => {},
     bansOf: async () => [],

@@ -33,6 +33,8 @@ t.test('The OpenAPI document', async t => {
       'GET /v1/rooms/{roomId}',
       'GET /v1/rooms/{roomId}/members',
       'GET /v1/rooms/{roomId}/posts',
+      'GET /v1/rooms/{roomId}/state',
+      'GET /v1/rooms/{roomId}/trace',
       'GET /v1/streams/nodes',
       'GET /v1/streams/{stream}',
       'GET /v1/topics',

@@ -12,7 +12,14 @@ t.test('A state', async t => {
       asked.push(at)
       if (at?.type === 'position') throw new GatewayError('bad-request', 'another partition')
       return {
-        userId, asOf: { position: '3@1.0', atMs: 9 }, knownSince: null, userSeq: 7, sessions: [], connections: [], waiting: [],
+        userId,
+        asOf: { position: '3@1.0', atMs: 9 },
+        knownSince: null,
+        userSeq: 7,
+        sessions: [],
+        connections: [],
+        waiting: [],
+        memberships: [],
       }
     },
   })
@@ -23,6 +30,24 @@ t.test('A state', async t => {
     t.match((await get('')).json(), { userId: 'ann', userSeq: 7, asOf: { position: '3@1.0' }, knownSince: null })
     t.equal((await get('?at=1970-01-01T00:00:01Z')).statusCode, 200)
     t.strictSame(asked, [undefined, { type: 'time', atMs: 1_000 }])
+  })
+  await t.test('is of a room as well', async t => {
+    const view = {
+      roomId: 'chat:7',
+      asOf: { position: '1@2.0', atMs: 9 },
+      knownSince: null,
+      roomSeq: 7,
+      keptAfter: 6,
+      closed: false,
+      closeReason: '',
+      nodes: [{
+        nodeId: 'n1', nodeEpoch: 1, interest: 2, joinedAtMs: 3, deliveredSeq: 7, deliveredAtMs: 8, members: 20, behind: 1, gone: '',
+      }],
+      posts: [{ roomSeq: 7, messageId: 'ann/1', from: 'ann', service: '', payloadBytes: 3, postedAtMs: 5 }],
+    }
+    const { app } = givenApp(t, { roomState: async () => view })
+    t.strictSame((await app.inject({ url: '/v1/rooms/chat%3A7/state?at=2h', headers: key })).json(), view)
+    t.match((await app.inject({ url: '/v1/rooms/r/state?at=2@', headers: key })).json(), { code: 'bad-request' })
   })
   await t.test('of a position elsewhere is a bad request', async t => {
     t.match((await get('?at=3@7')).json(), { statusCode: 400, code: 'bad-request', message: 'another partition' })

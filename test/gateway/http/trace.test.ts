@@ -42,6 +42,24 @@ t.test('A trace', async t => {
     })
   }
 
+  await t.test('is of a user in a room, or of a post by its id', async t => {
+    await get('?roomId=chat:7')
+    t.strictSame(asked.at(-1), { userId: 'ann', roomId: 'chat:7' })
+    const posts: unknown[] = []
+    const { app } = givenApp(t, {
+      tracePost: async (roomId, post, { since }) => {
+        posts.push({ roomId, post, since })
+        return { roomId, steps: [], verdict: { code: 'delivered', cause: '', text: 'Given.' } }
+      },
+    })
+    const response = await app.inject({ url: '/v1/rooms/chat%3A7/trace?post=ann%2F12', headers: key })
+    t.match(response.json(), { roomId: 'chat:7', steps: [], verdict: { code: 'delivered' } })
+    t.strictSame(posts, [{ roomId: 'chat:7', post: 'ann/12', since: undefined }])
+    for (const query of ['', '?post=', '?post=m1&since=yesterday']) {
+      t.equal((await app.inject({ url: `/v1/rooms/r/trace${query}`, headers: key })).json().code, 'bad-request', query)
+    }
+  })
+
   await t.test('wants an API key', async t => {
     const response = await app.inject({ method: 'GET', url: '/v1/users/ann/trace?messageId=m1' })
     t.equal(response.statusCode, 401)
