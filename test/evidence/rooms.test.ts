@@ -164,6 +164,8 @@ t.test('A post', async t => {
       devices: [],
       app: '',
       roomId: room,
+      receipts: true,
+      offlineAfterMs: 0,
     })
     await stored.log.append(downlinksRejected, 0, [{
       userId: '', command: Buffer.from(command), code: 'payload-too-large', reason: 'too large', rejectedAtMs: 2_000,
