@@ -82,6 +82,7 @@ async function runAll (t: Test, folder: string, commands: string[], env: Record<
     }
   }
   t.teardown(end)
+  shell.once('exit', end) // what it left running has its outputs open
   const [printed, complaints, [code]] = await Promise.all([text(shell.stdout), text(shell.stderr), once(shell, 'exit')])
   if (code !== 0) throw new Error(`the commands ended with ${code}:\n${printed}\n${complaints}`)
   return printed.split(mark)
