@@ -8,6 +8,7 @@ const mayImport = {
   actors: ['ledger', 'schemas'],
   evidence: ['actors', 'projections', 'ledger', 'schemas'],
   client: ['schemas'],
+  service: ['schemas', 'client'],
   gateway: ['evidence', 'actors', 'projections', 'ledger', 'schemas', 'console'], // its own folder of that name
   console: ['gateway', 'evidence', 'projections', 'schemas'],
   cli: ['gateway', 'evidence', 'actors', 'projections', 'ledger', 'schemas', 'client'],

@@ -32,6 +32,7 @@ import type { Push } from './push.js'
 import { reachable } from './reachable.js'
 import { Rebuilds } from './rebuild.js'
 import { redeliver } from './redelivery.js'
+import type { WebhooksRole } from './roles/webhooks.js'
 import type { Rooms } from './rooms.js'
 import type { ServerTls } from './server-tls.js'
 import { streamRules } from './stream-rules.js'
@@ -46,6 +47,8 @@ export interface ApiParts {
   readonly backups: Backups
   readonly push: Push
   readonly rooms: Rooms
+  /** Undefined on a node without that role. */
+  readonly webhooks: WebhooksRole | undefined
   readonly nodeTable: NodeTable
   readonly metrics: GatewayMetrics
   readonly health: HealthRegistry
@@ -86,8 +89,8 @@ type Shared = Omit<HttpDeps, 'side' | 'proxied'> & { readonly proxied: Omit<Prox
 
 /** What both ports share: there is one of each part. */
 function depsOf ({
-  config, logger, stores, backups, push, rooms, nodeTable, metrics, health, tls, apiKeys, apps, console, version,
-  madeUp, readiness,
+  config, logger, stores, backups, push, rooms, webhooks, nodeTable, metrics, health, tls, apiKeys, apps, console,
+  version, madeUp, readiness,
 }: ApiParts): Shared {
   const { log, tables, links } = stores
   const partitions = log.partitions(ledger)
@@ -145,7 +148,9 @@ function depsOf ({
     tracePost: (roomId, messageId, range) => tracePost(log, roomId, messageId, range),
     rebuild: (table, signal) => rebuilds.start(table, signal),
     backup: command => backups.start(command),
-    lag: () => lagOf(stores),
+    lag: () => lagOf({ ...stores, groups: () => [...stores.groups(), ...webhooks?.groups() ?? []] }),
+    webhooks: () => webhooks?.states() ?? [],
+    redeliverWebhook: (name, signal) => webhooks!.redeliver(name, signal),
     topics: () => topicsOf({ log, settings: stream => topicSettings(config, stream, stores.bytesMax) }),
     async ipConfig (request, host) {
       const answer = await nodeTable.ipConfig(request)

@@ -8,13 +8,14 @@ import {
   path,
   pattern, readSetting, secret, setting, type Setting, someOf, tokenSecret, urlWithoutLogin,
 } from './setting.js'
-import { appsIn } from './apps.js'
+import { Apps, appsIn } from './apps.js'
 import { offlineAfterMsMax } from './downlink-command.js'
 import { isUserClaim, tokenIssuers, userClaimWanted } from './issuers.js'
 import { kafkaAccess } from './kafka-access.js'
 import { redisAccess } from './redis-access.js'
 import { registryAccess } from './registry-access.js'
 import { type StoreConfig, storeSettings } from './store-settings.js'
+import { webhooksIn } from './webhooks/setting.js'
 
 /** What one node runs with; read once at start, never changed (docs/operations.md). */
 export interface Config extends StoreConfig {
@@ -58,6 +59,8 @@ export interface Config extends StoreConfig {
   readonly jwtIssuers: string | undefined
   /** Apps beside the default one: JSON, or the path of a file (apps.ts). */
   readonly apps: string | undefined
+  /** Where records of streams are posted to: JSON, or the path of a file (webhooks/setting.ts). */
+  readonly webhooks: string | undefined
   /** By how much the clocks of those who issue tokens may differ from ours. */
   readonly clockToleranceMs: number
   /** Good for everything. Empty until `ensureSecrets` where neither they nor a file are set. */
@@ -120,8 +123,10 @@ export interface Config extends StoreConfig {
   readonly connectionAgeMaxMs: number
 }
 
-export const roles = ['edge', 'users', 'push', 'ip-config', 'projections', 'console'] as const
+export const roles = ['edge', 'users', 'push', 'ip-config', 'projections', 'console', 'webhooks'] as const
 export type Role = typeof roles[number]
+/** A process that is all of a gateway may go without them. */
+const optionalRoles: readonly Role[] = ['console', 'webhooks']
 
 export const optionalStreams = ['presence', 'receipts', 'offline'] as const
 export type OptionalStream = typeof optionalStreams[number]
@@ -170,6 +175,8 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
     'several issuers of client tokens, JSON or a file, in place of the five before')),
   apps: secret(setting('APPS', undefined, { want: 'a JSON array of apps, or the path of a file with one', parse: text => text },
     'apps with their own users, tokens, API keys and quotas, JSON or a file')),
+  webhooks: secret(setting('WEBHOOKS', undefined, { want: 'a JSON array of webhooks, or the path of a file with one', parse: text => text },
+    'where records of streams are posted to, JSON or a file')),
   clockToleranceMs: setting('CLOCK_TOLERANCE_MS', '30000', integer(0, 600_000),
     'by how much the clocks of those who issue tokens may differ'),
   apiKeys: secret(setting('API_KEYS', '', keyList(), 'keys that are good for everything; one is generated where neither they nor a file are set')),
@@ -299,7 +306,8 @@ function readAll<T extends object> (
 
 function refuseContradictions (config: Config): void {
   const { kafkaBrokers, redisUrl, roles: given, metricsOpen, apiPort } = config
-  appsIn(config.apps, tokenIssuers(config))
+  const apps = new Apps(appsIn(config.apps, tokenIssuers(config)))
+  webhooksIn(config.webhooks, app => apps.has(app))
   if (metricsOpen && apiPort === undefined) {
     throw new ConfigError('LEDGERLINE_API_PORT: got nothing, want a port, for LEDGERLINE_METRICS_OPEN is set: on the ' +
       'port of clients the metrics are for nobody without a key')
@@ -308,10 +316,10 @@ function refuseContradictions (config: Config): void {
   const redis = redisUrl !== undefined
   if (kafka && !redis) throw new ConfigError('REDIS_URL: got nothing, want redis://HOST:PORT, for KAFKA_BROKERS is set')
   if (redis && !kafka) throw new ConfigError('KAFKA_BROKERS: got nothing, want HOST:PORT,..., for REDIS_URL is set')
-  if (!kafka && roles.some(role => role !== 'console' && !given.includes(role))) {
+  if (!kafka && roles.some(role => !optionalRoles.includes(role) && !given.includes(role))) {
     const got = given.join(',')
-    throw new ConfigError(`LEDGERLINE_ROLES: got ${got}, want all, or all but console: without ` +
-      'KAFKA_BROKERS one process has every role')
+    throw new ConfigError(`LEDGERLINE_ROLES: got ${got}, want all, or all but ` +
+      `${optionalRoles.join(' and ')}: without KAFKA_BROKERS one process has every role`)
   }
   kafkaAccess(config)
   redisAccess(config)

@@ -9,7 +9,7 @@ import { ConfigError, wrong } from './setting.js'
  * @throws ConfigError where there is no such file, or no JSON; what is there is not shown, for it may be a secret
  */
 export function jsonSetting (variable: string, given: string, what: string): unknown {
-  const text = isJson(given) ? given : readFile(variable, given)
+  const text = isJson(given) ? given : readSettingFile(variable, given)
   try {
     return JSON.parse(text)
   } catch {
@@ -21,7 +21,8 @@ export function jsonSetting (variable: string, given: string, what: string): unk
 /** Also an object, which is wrong and may have a secret in it: a path is shown. */
 function isJson (given: string): boolean { return /^[[{]/.test(given) }
 
-function readFile (variable: string, path: string): string {
+/** @throws ConfigError */
+export function readSettingFile (variable: string, path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (err) {

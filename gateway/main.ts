@@ -30,6 +30,7 @@ import { Rooms } from './rooms.js'
 import { EdgeRole } from './roles/edge.js'
 import { type Projections, startProjectionsRole } from './roles/projections.js'
 import { startUsersRole, type UsersRole } from './roles/users.js'
+import { WebhooksRole } from './roles/webhooks.js'
 import { ensureSecrets } from './secrets.js'
 import { openEmbeddedStores } from './stores-embedded.js'
 import { ServerTls } from './server-tls.js'
@@ -152,8 +153,22 @@ async function start (
   })
 
   const rooms = new Rooms({ log, links, known: push.known, nodeId: identity.nodeId })
+  const webhooks = has('webhooks')
+    ? await WebhooksRole.start({
+      given: config.webhooks,
+      log,
+      push,
+      apps,
+      health,
+      version,
+      frameBytesMax: config.frameBytesMax,
+      registry: metrics.registry,
+      failed,
+    })
+    : undefined
+  closers.push(() => webhooks?.stop())
 
-  observe(metrics, health, stores, edge, users, projections, load)
+  observe(metrics, health, stores, edge, users, projections, webhooks, load)
   if (apps.areMany) {
     const none = new Map<string, number>()
     metrics.observeApps({
@@ -175,6 +190,7 @@ async function start (
     backups,
     push,
     rooms,
+    webhooks,
     nodeTable,
     metrics,
     health,
@@ -293,7 +309,8 @@ async function takeLeave (
 
 function observe (
   metrics: GatewayMetrics, health: HealthRegistry, stores: Stores, edge: EdgeRole | undefined,
-  users: UsersRole | undefined, projections: Projections | undefined, { overload }: NodeLoad
+  users: UsersRole | undefined, projections: Projections | undefined, webhooks: WebhooksRole | undefined,
+  { overload }: NodeLoad
 ): void {
   metrics.observe({
     connections: () => edge?.connections ?? 0,
@@ -308,7 +325,7 @@ function observe (
     commitSeconds: () => stores.commitSeconds(),
     tableLag: () => projections?.lag() ?? new Map(),
     conditionSeconds: () => health.seconds(),
-    circuits: () => [...stores.circuits(), ...edge?.circuits ?? []],
+    circuits: () => [...stores.circuits(), ...edge?.circuits ?? [], ...webhooks?.circuits() ?? []],
   })
 }
 

@@ -10,6 +10,7 @@ export type SaslMechanismSetting = typeof saslMechanisms[number]
 
 const streamNames = [
   'ledger', 'uplinks', 'connections', 'nodes', 'downlinks', 'rooms', 'posts', 'presence', 'receipts', 'offline',
+  'undelivered',
 ] as const
 /** The others have as many as the ledger. */
 const ownPartitions = ['ledger', 'nodes', 'downlinks'] as const

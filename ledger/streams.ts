@@ -1,10 +1,11 @@
 import {
-  connections, downlinks, ledger, nodes, offline, posts, presence, receipts, rooms, uplinks, type RecordStream,
+  connections, downlinks, ledger, nodes, offline, posts, presence, receipts, rooms, undelivered, uplinks,
+  type RecordStream,
 } from '../schemas/streams.js'
 
 /** Every stream of a log. Each has a `<stream>.rejected` beside it. */
 export const streams: ReadonlyArray<RecordStream<any>> = [
-  ledger, uplinks, connections, nodes, downlinks, rooms, posts, presence, receipts, offline,
+  ledger, uplinks, connections, nodes, downlinks, rooms, posts, presence, receipts, offline, undelivered,
 ]
 
 /** What is derived from a partition of the ledger, or of rooms, goes to the partition of the same number. */

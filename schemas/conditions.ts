@@ -45,6 +45,8 @@ const table = {
   connections: row(false, 5_000, 'The stream `connections` can not be written.', 'By itself once the log takes it again.'),
   downlinks: row(true, 5_000, 'A command of the stream `downlinks` can not be carried out, and those behind it wait.',
     'By itself once the ledger takes it.'),
+  webhooks: row(false, 5_000, 'A webhook delivers nothing, or what it does not take can not be stored; its records wait in their streams. Or its file can not be used: those that were read last stay in use.',
+    'By itself once its server takes requests again; a new entry in the file of `LEDGERLINE_WEBHOOKS`, where it answered 410; a good file.'),
   followers: row(true, 5_000, 'This node can not follow a stream: its group does not answer, or its place is not known.',
     'By itself once Kafka and Redis answer; access to the group and the topic, where that is denied.'),
   'cut-back': row(false, 0, 'The log lost entries of a partition that were read from it, and others take their place: a follower stands still.',

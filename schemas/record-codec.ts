@@ -4,7 +4,7 @@ import type { AvroWriter } from './avro-writer.js'
 import { transports } from './fact-codec.js'
 import type {
   ConnectionEnded, ConnectionMoved, DownlinkRecord, DownlinkRejected, NodeEntry, NodeFact,
-  UplinkAccepted,
+  Undelivered, UplinkAccepted,
 } from './records.js'
 
 /*
@@ -348,3 +348,40 @@ function withApp<T extends { userId: string }> (record: T, app: string): T {
 
 function writeString (to: AvroWriter, value: string): void { to.string(value) }
 function readString (from: AvroReader): string { return from.string() }
+
+export function writeUndelivered (to: AvroWriter, record: Undelivered): void {
+  const { app, userId: key } = userOf(record.key)
+  to.string(record.webhook)
+  to.string(record.stream)
+  to.string(key)
+  to.string(record.messageId)
+  to.payload(record.record)
+  to.int(record.status)
+  to.string(record.reason)
+  to.int(record.attempts)
+  to.long(record.firstAtMs)
+  to.long(record.undeliveredAtMs)
+  to.string(app)
+}
+
+export function readUndelivered (r: AvroReader): Undelivered {
+  const webhook = r.sharedString()
+  const stream = r.sharedString()
+  const key = r.string()
+  const messageId = r.string()
+  const record = r.payload()
+  const status = r.int()
+  const reason = r.string()
+  const attempts = r.int()
+  const firstAtMs = r.long()
+  const undeliveredAtMs = r.long()
+  const app = r.sharedString()
+  return {
+    webhook, stream, key: userKey(app, key), messageId, record, status, reason, attempts, firstAtMs, undeliveredAtMs,
+  }
+}
+
+/** As `withUserKey`. */
+export function withRecordKey ({ app, ...record }: Undelivered & { readonly app: string }): Undelivered {
+  return { ...record, key: userKey(app, record.key) }
+}

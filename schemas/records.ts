@@ -263,6 +263,26 @@ export interface DownlinkRejected {
   readonly rejectedAtMs: number
 }
 
+/** Stream `undelivered`, keyed by `key`: a record of another stream that a webhook gave up. */
+export interface Undelivered {
+  readonly webhook: string
+  /** Name of the stream that the record is of. */
+  readonly stream: string
+  /** The record's own key in that stream: of a user, a room or a node. */
+  readonly key: string
+  /** What the record has as its id in requests. */
+  readonly messageId: string
+  /** The record as its stream's `encodeBlock` writes it, alone. */
+  readonly record: Uint8Array
+  /** HTTP status of the last answer; 0 where there was none. */
+  readonly status: number
+  readonly reason: string
+  /** Requests that it was in, ms since 1970 of the first of them and of its end. */
+  readonly attempts: number
+  readonly firstAtMs: number
+  readonly undeliveredAtMs: number
+}
+
 /**
  * Stream `connections`, keyed by `userId`: one connection that ended, with its whole story. A count of -1 is one that
  * nobody knows: where its node is gone `uplinks` counts what the ledger received, the seqs are what was reported to it

@@ -12,12 +12,12 @@ import { foreignBlocks } from './foreign-blocks.js'
 import { walkOver } from './guard.js'
 import {
   nodeFactTypes, readConnectionEnded, readDownlinkRecord, readDownlinkRejected, readNodeEntry,
-  readUplinkAccepted, withUserKey, writeConnectionEnded, writeDownlinkRecord, writeDownlinkRejected,
-  writeNodeEntry, writeUplinkAccepted,
+  readUndelivered, readUplinkAccepted, withRecordKey, withUserKey, writeConnectionEnded, writeDownlinkRecord,
+  writeDownlinkRejected, writeNodeEntry, writeUndelivered, writeUplinkAccepted,
 } from './record-codec.js'
 import type {
   ConnectionEnded, DownlinkHandedOver, DownlinkRecord, DownlinkRejected, DownlinkSettled, NodeEntry, Posted,
-  PresenceChanged, UplinkAccepted,
+  PresenceChanged, Undelivered, UplinkAccepted,
 } from './records.js'
 import { readPosted, readRoomEntry, readRoomId, roomFactTypes, withRoomKey, writePosted, writeRoomEntry } from './room-codec.js'
 import type { RoomEntry } from './room-facts.js'
@@ -171,6 +171,15 @@ export const posts = stream<Posted>('posts', {
   write: writePosted,
   read: readPosted,
   ofFields: withRoomKey,
+})
+
+export const undelivered = stream<Undelivered>('undelivered', {
+  blocks: false,
+  key: ({ key }) => key,
+  messageId: ({ webhook, messageId, undeliveredAtMs }) => `${webhook}/${messageId}/${undeliveredAtMs}`,
+  write: writeUndelivered,
+  read: readUndelivered,
+  ofFields: withRecordKey,
 })
 
 function ofUser (item: { readonly userId: string }): string { return item.userId }

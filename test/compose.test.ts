@@ -56,7 +56,7 @@ t.test('docker-compose.yml', async t => {
   t.test('has two nodes for whatever holds sockets or users, and one for the rest', async t => {
     const counts = Object.fromEntries(roles.map(role => [role, nodes.filter(([, { environment }]) =>
       String(environment!['LEDGERLINE_ROLES']).split(',').includes(role)).length]))
-    t.strictSame(counts, { edge: 2, users: 2, push: 2, 'ip-config': 1, projections: 1, console: 1 })
+    t.strictSame(counts, { edge: 2, users: 2, push: 2, 'ip-config': 1, projections: 1, console: 1, webhooks: 1 })
   })
 
   t.test('starts nothing before what it needs is healthy', async t => {

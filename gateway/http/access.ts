@@ -52,6 +52,7 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'GET /v1/streams/nodes': 'read',
   'GET /v1/topics': 'read',
   'GET /v1/uplinks': 'read',
+  'GET /v1/webhooks': 'read',
   'GET /v1/users/:userId/bans': 'read',
   'GET /v1/users/:userId/presence': 'read',
   'GET /v1/users/:userId/rooms': 'read',
@@ -67,6 +68,7 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'POST /v1/bans': 'operate',
   'POST /v1/nodes/:nodeId/drain': 'operate',
   'POST /v1/users/:userId/redeliveries': 'operate',
+  'POST /v1/webhooks/:name/redeliveries': 'operate',
 
   'POST /v1/backups': 'admin',
   'POST /v1/rebuilds': 'admin',

@@ -13,7 +13,7 @@ export interface LagOptions {
 /** Why somebody may be behind. */
 const ofStreams: ReadonlySet<ConditionName> = new Set([
   'ledger', 'appends', 'refused', 'topics', 'throttled', 'followers', 'cut-back', 'users', 'snapshots', 'uplinks', 'tables',
-  'connections', 'downlinks', 'schema-registry',
+  'connections', 'downlinks', 'schema-registry', 'webhooks',
 ])
 
 const count = { type: 'integer', minimum: 0 }

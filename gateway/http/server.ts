@@ -64,12 +64,14 @@ import { topicsRoutes } from './topics.js'
 import type { TopicsOptions } from './topics.js'
 import { traceRoutes } from './trace.js'
 import type { TraceOptions } from './trace.js'
+import { webhooksRoutes } from './webhooks.js'
+import type { WebhooksOptions } from './webhooks.js'
 
 /** All that the routes ask for; gateway/api.ts gives it. */
 export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
   HealthOptions, OperationsOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,
-  BackupsOptions, BansOptions, MembershipsOptions, RoomsOptions {
+  BackupsOptions, BansOptions, MembershipsOptions, RoomsOptions, WebhooksOptions {
   readonly logger: Logger
   /** Whose port it is; that of all by default. */
   readonly side?: Side
@@ -209,6 +211,7 @@ const apiRoutesOfRoles: Partial<Record<Role, Routes>> = {
   },
   projections: rebuildsRoutes,
   async console (app, { console }) { loadRoutes(app, console) },
+  webhooks: webhooksRoutes,
 }
 
 /** Where the edge has its WebSockets, for a node that has no edge. */

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import { endOf } from '../../ledger/end.js'
 import type { EventLog } from '../../ledger/log.js'
 import { History } from '../../projections/history.js'
 import { nodes as nodesProjection } from '../../projections/nodes.js'
@@ -68,20 +69,10 @@ function reports (
 
 async function caughtUp (log: EventLog, runner: Runner<any>): Promise<void> {
   const partitions = Array.from({ length: log.partitions(ledger) }, (_, partition) => partition)
-  const ends = await Promise.all(partitions.map(partition => endOf(log, partition)))
+  const ends = await Promise.all(partitions.map(partition => endOf(log, ledger, partition)))
   while (runner.lag().some(({ partition, next, blocks }) => next - BigInt(blocks) < ends[partition]!)) {
     const { ok, reason } = log.health()
     if (!ok) throw new GatewayError('ledger-unavailable', reason) // a start that waits for room says nothing
     await new Promise(resolve => setTimeout(resolve, 5))
   }
-}
-
-/** Behind the last block that followers get: one that was set aside, at the very end, they would wait for in vain. */
-async function endOf (log: EventLog, partition: number): Promise<bigint> {
-  const { first, next } = await log.bounds(ledger, partition)
-  let end = first
-  for (let from = next - 1n; from >= first && end === first; from--) {
-    for await (const { offset } of log.read(ledger, partition, { from, to: next })) end = offset + 1n
-  }
-  return end
 }

@@ -17,7 +17,7 @@ t.test('readConfig', async t => {
       apiHost: '127.0.0.1',
       metricsOpen: false,
       region: 'local',
-      roles: ['edge', 'users', 'push', 'ip-config', 'projections', 'console'],
+      roles: ['edge', 'users', 'push', 'ip-config', 'projections', 'console', 'webhooks'],
       loginPolicy: 'device',
       heartbeatMs: 45_000,
       silenceMaxMs: 1_800_000,
@@ -69,7 +69,7 @@ t.test('readConfig', async t => {
   t.test('reads lists without the blanks around their items', async t => {
     t.strictSame(readConfig({ LEDGERLINE_API_KEYS: ` ${'a'.repeat(20)}, ${'b'.repeat(30)} ,,` }).apiKeys,
       ['a'.repeat(20), 'b'.repeat(30)])
-    t.strictSame(readConfig({ LEDGERLINE_ROLES: 'all' }).roles.length, 6)
+    t.strictSame(readConfig({ LEDGERLINE_ROLES: 'all' }).roles.length, 7)
     t.throws(() => readConfig({ LEDGERLINE_ROLES: 'push, edge' }), { message: /LEDGERLINE_ROLES: got edge,push, want all/ })
   })
 

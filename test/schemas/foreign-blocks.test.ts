@@ -451,6 +451,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     presence: 'ada3e8bd3de0ef81',
     receipts: '7c94dd41102a0142',
     rooms: '76f625094aabf0ce',
+    undelivered: '2af53765a07914ef',
     uplinks: '105a26bac0e7a9b5',
   }
   const now = [...Object.values(streams)].map(({ name, schema }) =>

@@ -6,8 +6,8 @@ import { loadHistory } from '../../schemas/avsc-files.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../../schemas/single-object.js'
 import {
-  connections, downlinks, downlinksRejected, ledger, nodes, offline, posts, presence, receipts, rooms, uplinks,
-  type RecordStream,
+  connections, downlinks, downlinksRejected, ledger, nodes, offline, posts, presence, receipts, rooms,
+  undelivered, uplinks, type RecordStream,
 } from '../../schemas/streams.js'
 import { mutate } from './mutations.js'
 import { anyEntries, anyRoomEntries, facts, nodeFacts, roomFacts } from './stream-samples.js'
@@ -61,6 +61,29 @@ const samples: [RecordStream<any>, any[]][] = [
   [downlinksRejected, [{
     userId: 'user-1', command: Buffer.of(1, 2), code: 'bad-record', reason: 'ends early', rejectedAtMs: 1700000000000,
   }].flatMap(withUserOfApp)],
+  [undelivered, [{
+    webhook: 'crm',
+    stream: 'uplinks',
+    key: 'user-1',
+    messageId: 'msg_1',
+    record: Buffer.of(1, 2),
+    status: 422,
+    reason: 'it answers with 422',
+    attempts: 3,
+    firstAtMs: 1700000000000,
+    undeliveredAtMs: 1700000000001,
+  }, {
+    webhook: 'crm',
+    stream: 'posts',
+    key: 'shop\u001froom-1',
+    messageId: 'msg_2',
+    record: Buffer.alloc(0),
+    status: 0,
+    reason: '',
+    attempts: 1,
+    firstAtMs: 1,
+    undeliveredAtMs: 2,
+  }]],
   [connections, [{
     userId: 'user-1',
     connectionId: 'c'.repeat(16),
@@ -147,6 +170,10 @@ function forAvsc (item: any): any {
   if (item.roomSeq !== undefined) {
     const { app, userId: roomId } = userOf(item.roomId)
     return { ...item, app, roomId }
+  }
+  if (item.webhook !== undefined) {
+    const { app, userId: key } = userOf(item.key)
+    return { ...item, app, key }
   }
   if (item.fact === undefined) return item.userId === undefined ? item : { ...item, ...userOf(item.userId) }
   const { type, ...fields } = item.fact

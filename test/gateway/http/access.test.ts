@@ -21,7 +21,7 @@ function givenKeys (t: Test) {
   const revoked = drawn({ scopes, revokedAt: '2026-06-01T00:00:00Z' })
   const apiKeys = new ApiKeys(['key-one-of-the-tests'], () => Date.parse('2026-06-01T00:00:00Z'))
   apiKeys.replace({ keys: [...Object.values(of), all, expired, revoked].map(({ stored }) => stored) })
-  const { app } = givenApp(t, { apiKeys, roles: ['push', 'ip-config', 'projections', 'console'] })
+  const { app } = givenApp(t, { apiKeys, roles: ['push', 'ip-config', 'projections', 'console', 'webhooks'] })
   const ask = async (request: { method: 'GET' | 'POST' | 'DELETE', url: string }, key?: string) => {
     const headers = key === undefined ? {} : { authorization: `Bearer ${key}` }
     const answer = await app.inject({ ...request, headers, payload: request.method === 'GET' ? undefined : { junk: 1 } })

@@ -54,6 +54,8 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
         : { userId, status: 'queued' as const, position: '3@1021.4' })
       return { messageId: command.messageId, users }
     },
+    webhooks: () => [],
+    redeliverWebhook: async webhook => ({ webhook, sent: 0, undelivered: 0 }),
     presence: async userId =>
       ({ userId, online: false, sessions: [], lastSeenAtMs: null, asOf: { position: '0@1.0', atMs: 9 } }),
     kick: async command => {

@@ -14,7 +14,7 @@ import { startTestNode, type TestNode, until } from '../node.js'
 import { givenApp, key } from './given.js'
 
 const methods = ['GET', 'HEAD', 'POST', 'DELETE', 'PUT', 'OPTIONS'] as const
-const everyRole = ['push', 'ip-config', 'projections', 'console'] as const
+const everyRole = ['push', 'ip-config', 'projections', 'console', 'webhooks'] as const
 
 const both = ['GET /healthz', 'GET /readyz', 'GET /openapi.json']
 const clients = ['GET /v1/connect', 'GET /v1/ip-config', ...both]

@@ -1,0 +1,195 @@
+import type { Circuit } from '../../ledger/circuit.js'
+import { endOf } from '../../ledger/end.js'
+import type { EventLog } from '../../ledger/log.js'
+import type { Health } from '../../schemas/conditions.js'
+import { GatewayError } from '../../schemas/errors.js'
+import type { Undelivered } from '../../schemas/records.js'
+import { type Stream, undelivered } from '../../schemas/streams.js'
+import type { Push } from '../push.js'
+import type { FollowingGroup } from '../stores.js'
+import { webhookStreams } from './events.js'
+import { followSource, recordsFor, type Source, type StreamFollowing } from './follower.js'
+import type { OutgoingRecord } from './lanes.js'
+import type { WebhookMetrics } from './metrics.js'
+import { repliesIn, sendReplies } from './reply.js'
+import { Sender, senderTimes } from './sender.js'
+import type { Webhook } from './setting.js'
+import { Target } from './target.js'
+import { keepUndelivered, recordsKept } from './undelivered.js'
+
+export interface WebhookDeps {
+  readonly log: EventLog
+  readonly push: Pick<Push, 'push'>
+  readonly frameBytesMax: number
+  readonly metrics: WebhookMetrics
+  readonly health: Health
+  readonly version: string
+}
+
+/** What is told of one. */
+export interface WebhookState {
+  readonly name: string
+  /** Without its query, which may hold a secret. */
+  readonly url: string
+  readonly app: string
+  readonly streams: readonly string[]
+  readonly state: 'delivering' | 'waiting' | 'disabled'
+  /** Why nothing is delivered; empty where something is. */
+  readonly reason: string
+}
+
+export interface RedeliveryCounts {
+  readonly webhook: string
+  /** Records that were sent again, and how many of them were given up again. */
+  readonly sent: number
+  readonly undelivered: number
+}
+
+const lookMs = 50
+
+export function groupOf (name: string): string { return `webhooks.${name}` }
+
+/** One webhook while this node has it: its server, and its place in each of its streams. */
+export class RunningWebhook {
+  readonly #deps: WebhookDeps
+  readonly #target: Target
+  readonly #sender: Sender
+  readonly #ending = new AbortController()
+  #followings: Array<{ readonly stream: string, readonly following: StreamFollowing }> = []
+  #reason = ''
+  #redelivering = false
+
+  constructor (readonly webhook: Webhook, deps: WebhookDeps) {
+    const { name } = webhook
+    this.#deps = deps
+    this.#target = new Target(webhook, deps.version)
+    this.#sender = new Sender({
+      webhook,
+      target: this.#target,
+      times: senderTimes,
+      giveUp: (records, status, reason) => this.#giveUp(records, status, reason),
+      reply: (records, answer) => this.#reply(records, answer),
+      attempted: (outcome, records, ms) => {
+        deps.metrics.requested(name, outcome, ms)
+        if (outcome === 'delivered') deps.metrics.done(name, 'delivered', records)
+      },
+      stuck: reason => { this.#stuck(reason) },
+    })
+  }
+
+  get circuit (): Circuit { return this.#sender.circuit }
+  get oldestAtMs (): number | undefined { return this.#sender.oldestAtMs }
+
+  get state (): WebhookState {
+    const { webhook: { name, url, app, streams } } = this
+    const state = this.#sender.isDisabled ? 'disabled' : this.#reason === '' ? 'delivering' : 'waiting'
+    return { name, url: `${url.origin}${url.pathname}`, app, streams, state, reason: this.#reason }
+  }
+
+  /** @throws where the log can not be followed */
+  async start (): Promise<void> {
+    const { webhook } = this
+    await Promise.all(webhook.streams.map(async name => {
+      const of = webhookStreams.get(name)!
+      await this.#follow(of.stream, recordsFor(webhook, of), { sinceMs: webhook.sinceMs })
+    }))
+  }
+
+  groups (): FollowingGroup[] {
+    return this.#followings.map(({ stream, following }) => ({
+      group: groupOf(this.webhook.name),
+      stream: stream === undelivered.name ? undelivered : webhookStreams.get(stream)!.stream,
+      partitions: following.positions(),
+    }))
+  }
+
+  /**
+   * Sends what was given up once more, up to the end of the stream as it is now, and keeps how far it came.
+   *
+   * @throws GatewayError `not-ready` while that is being done already
+   */
+  async redeliver (signal: AbortSignal): Promise<RedeliveryCounts> {
+    const { webhook: { name } } = this
+    if (this.#redelivering) throw new GatewayError('not-ready', `what ${name} did not take is being sent again already`)
+    this.#redelivering = true
+    const { log } = this.#deps
+    try {
+      const ends = await Promise.all(Array.from({ length: log.partitions(undelivered) }, async (_, partition) => {
+        const [{ first }, end] = [await log.bounds(undelivered, partition), await endOf(log, undelivered, partition)]
+        return end > first ? end : 0n // nothing is there, and nothing will be handed over
+      }))
+      const of = (item: Undelivered) => item.webhook === name ? recordsKept(item) : []
+      const following = await this.#follow(undelivered, of, { ends })
+      const isDone = () => ends.every((end, partition) =>
+        end === 0n || (following.positions().get(partition) ?? 0n) >= end)
+      while (!isDone() && !signal.aborted && !this.#ending.signal.aborted) {
+        await new Promise(resolve => setTimeout(resolve, lookMs))
+      }
+      const isWhole = isDone()
+      const counts = { webhook: name, sent: following.counts.taken, undelivered: following.counts.givenUp }
+      await following.stop()
+      this.#followings = this.#followings.filter(each => each.following !== following)
+      if (!isWhole) throw new GatewayError('not-ready', 'it was broken off: what is left is sent when it is asked for again')
+      return counts
+    } finally {
+      this.#redelivering = false
+    }
+  }
+
+  /** Its requests that are under way may end. What is not done is sent again when it starts anew, on whatever node. */
+  async stop (): Promise<void> {
+    await Promise.all(this.#followings.map(({ following }) => following.stop()))
+    this.#ending.abort()
+    this.#sender.stop()
+    await this.#target.close()
+    const { name } = this.webhook
+    for (const what of [name, `${name}, undelivered`, `${name}, replies`]) this.#deps.health.end('webhooks', what)
+  }
+
+  async #follow (
+    stream: Stream<any>, recordsOf: Source<any>['recordsOf'], range: Pick<Source<any>, 'sinceMs' | 'ends'>
+  ): Promise<StreamFollowing> {
+    const group = groupOf(this.webhook.name)
+    const following = await followSource({ log: this.#deps.log, stream, group, recordsOf, ...range }, this.#sender)
+    this.#followings.push({ stream: stream.name, following })
+    return following
+  }
+
+  async #giveUp (records: readonly OutgoingRecord[], status: number, reason: string): Promise<void> {
+    const { webhook: { name } } = this
+    const { log, health, metrics } = this.#deps
+    const failed = (reason: string) => {
+      if (reason === '') health.end('webhooks', `${name}, undelivered`)
+      else health.begin('webhooks', reason, `${name}, undelivered`)
+    }
+    await keepUndelivered({ log, webhook: name, signal: this.#ending.signal, failed }, records, status, reason)
+    metrics.done(name, 'undelivered', records.length)
+  }
+
+  async #reply (records: readonly OutgoingRecord[], answer: string): Promise<void> {
+    const { webhook: { name, app } } = this
+    const { push, frameBytesMax, health, metrics } = this.#deps
+    const what = `${name}, replies`
+    let commands
+    try {
+      const { downlinks = [] } = JSON.parse(answer) as { downlinks?: unknown }
+      const answered = records.map(({ of, item, id }) => ({ id, userId: of.userOf?.(item) || undefined }))
+      commands = repliesIn(downlinks, answered, app, frameBytesMax)
+      health.end('webhooks', what)
+    } catch (err) {
+      // It would answer the same again: what was told to it is delivered, and a person is told why nothing came of it.
+      health.begin('webhooks', `its answers have downlinks that can not be sent: ${(err as Error).message}`, what)
+      return metrics.replyRefused(name)
+    }
+    await sendReplies(commands, { push: command => push.push(command), frameBytesMax })
+  }
+
+  #stuck (reason: string): void {
+    if (reason === this.#reason) return
+    this.#reason = reason
+    const { health } = this.#deps
+    const { name } = this.webhook
+    if (reason === '') health.end('webhooks', name)
+    else health.begin('webhooks', reason, name)
+  }
+}
