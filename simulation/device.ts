@@ -39,6 +39,8 @@ export interface Run {
 
 /** Waits so much longer while the pace is 0. */
 const idleMs = 1_000
+/** Of downlinks, those that the application takes long over. */
+const slowShare = 0.08
 /** Of uplinks, those that are posts in a room. */
 const postShare = 0.15
 /** Of downlinks whose numbers are remembered. */
@@ -141,7 +143,8 @@ export class Device {
     client.on('storageFailed', ({ error }) => { this.complaints.push(`its storage failed: ${String(error)}`) })
     client.on('callbackFailed', ({ callback, error }) => { this.complaints.push(`${callback}: ${String(error)}`) })
     client.on('downlink', async ({ seq, messageId }) => {
-      await new Promise(resolve => setTimeout(resolve, host.random.between(0, 30)))
+      const ms = host.random.chance(slowShare) ? host.random.between(100, 3_000) : host.random.between(0, 30)
+      await new Promise(resolve => setTimeout(resolve, ms))
       run.seen.push(messageId)
       this.#trace(`downlink ${messageId}`)
       this.bySeq.set(seq, messageId)

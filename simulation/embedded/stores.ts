@@ -9,6 +9,7 @@ import { embeddedTables } from '../../projections/tables/embedded.js'
 import type { RebuildableTables } from '../../projections/tables/tables.js'
 import { boundTo, type Happen } from '../faults.js'
 import { Random } from '../random.js'
+import { forwardOnly, offsets } from '../stores/forward.js'
 import type { SimulatedStores } from '../stores/stores.js'
 import type { Turns } from '../world.js'
 import { SimulatedDisk } from './disk.js'
@@ -30,16 +31,23 @@ export class EmbeddedStores implements SimulatedStores {
   readonly isExact = true
   readonly isWhole = true
   readonly #random: Random
+  readonly #complaints: string[] = []
 
   constructor ({ turns, seed }: EmbeddedOptions) {
     this.#random = new Random(seed, 'looks at the disk')
     this.disk = new SimulatedDisk(turns, new Random(seed, 'disk'))
   }
 
-  get complaints (): readonly string[] { return this.disk.complaints }
+  get complaints (): readonly string[] { return [...this.disk.complaints, ...this.#complaints] }
 
   async open (config: Config, node: Turns, logger: Logger): Promise<Stores> {
-    return await embeddedStores(await openStoreIn(this.disk.open(node), { headroomBytes }), config, logger)
+    const stores = await embeddedStores(await openStoreIn(this.disk.open(node), { headroomBytes }), config, logger)
+    const complain = (complaint: string): void => { this.#complaints.push(complaint) }
+    return {
+      ...stores,
+      snapshots: forwardOnly(stores.snapshots, offsets.users, complain),
+      roomSnapshots: forwardOnly(stores.roomSnapshots, offsets.rooms, complain),
+    }
   }
 
   ended (silently: boolean): void { this.disk.crashed(silently) }

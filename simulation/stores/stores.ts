@@ -17,6 +17,7 @@ import { Broker } from './broker.js'
 import { ChangelogStore, SimulatedChangelog } from './changelog.js'
 import { Channel, noStoreTrouble, type SharedStore } from './channel.js'
 import { storeFaults } from './faults.js'
+import { forwardOnly, offsets } from './forward.js'
 import { SimulatedLog } from './log.js'
 import { asRedis, Publisher, PubSub, Subscriber } from './pubsub.js'
 import { SimulatedSnapshots, SnapshotStore } from './snapshots.js'
@@ -80,7 +81,7 @@ export class SharedStores implements SimulatedStores {
   readonly environment: Environment
   /** A takeover may repeat some. */
   readonly isExact = false
-  readonly complaints: readonly string[] = []
+  readonly complaints: string[] = []
 
   /** Whether what is old is deleted, as the seed says: who looks from outside reads it all the same. */
   readonly #deletes: boolean
@@ -144,11 +145,12 @@ export class SharedStores implements SimulatedStores {
     })
     const snapshots = snapshotsOf('snapshots', this.changelog, this.snapshots)
     const roomSnapshots = snapshotsOf('snapshots of rooms', this.roomChangelog, this.roomSnapshots)
+    const complain = (complaint: string): void => { this.complaints.push(`${nodeId}: ${complaint}`) }
     return {
       log,
       tables: new SimulatedTables(this.tables, channel('tables')),
-      snapshots,
-      roomSnapshots,
+      snapshots: forwardOnly(snapshots, offsets.users, complain),
+      roomSnapshots: forwardOnly(roomSnapshots, offsets.rooms, complain),
       links,
       shared: true,
       ...this.#deletes ? { cutting } : {},
