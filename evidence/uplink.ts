@@ -158,7 +158,14 @@ export class UplinkSubject implements Subject {
       }
     }
     if (effects.length > 0) return
-    const begun = state.sessions.get(line.opened.deviceId)
+    const { deviceId, sessionId } = line.opened
+    const begun = state.sessions.get(deviceId)
+    if (begun?.sessionId === sessionId) {
+      const text = `It came at ${timeOf(atMs)} when a later connection of the session had taken over`
+      this.#refused = { atMs, code: 'connection-replaced', text }
+      step('connection-replaced', 'a later connection of the session had taken over: its uplinks come by that one', line)
+      return
+    }
     const code = begun ? 'session-replaced' : 'session-ended'
     const why = begun ? 'the device had begun another session' : 'the session had ended'
     this.#refused = { atMs, code, text: `It came at ${timeOf(atMs)} when ${why}, so that its number was nobody's` }

@@ -6,7 +6,7 @@
 
   What must hold, as assertions:
 
-    accepted-once     an uplink that the client was told is accepted was accepted, once
+    accepted-once     an uplink that the client was told is accepted was accepted, once, and not another one in its place
     acked-is-done     a downlink that leaves the outbox as acked was processed
     in-order-or-told  downlinks are processed once and in order, and of those that are left out the client was told
     numbers-go-on     no `connected` takes a number back, nor leaves a hole larger than its `missed`
@@ -19,7 +19,8 @@
 
   Left out: several sessions of a user, login policies, kicks and bans, new session ids, forgotten sessions, downlinks
   that expire or are skipped, time and heartbeats, frames that a socket has taken and not brought, openings that the
-  ledger takes after their ends, storages that lose their last writes. Messages between owner and edge are not there as
+  ledger takes after their ends. Where a storage loses its last writes (LOSSES), it is those of uplinks, and a client that
+  then begins a new session is not followed further. Messages between owner and edge are not there as
   such: an edge asks for all that it needs, at any time, so what a link loses is a state that it asks from.
 */
 
@@ -47,12 +48,18 @@
 #define CRASHES 1
 #endif
 
+/* How often the application begins anew, with what its storage had a while ago. */
+#ifndef LOSSES
+#define LOSSES 0
+#endif
+
 #define MAX(a, b) ((a) > (b) -> (a) : (b))
 #define MIN(a, b) ((a) < (b) -> (a) : (b))
 
 mtype = { ConnectionOpened, UplinkReceived, DownlinkRequested, DeliveryReported, ConnectionClosed }
 mtype = { connected, uplinkAck, downlink, kick }
 
+/* `told` of an uplink: it is of the run after the loss. */
 typedef Entry { mtype fact; byte connection; byte number; bit told }
 
 /* A connection, as the user's state has it: unknown, open, closed, or closed before it was ever opened. */
@@ -66,6 +73,10 @@ typedef Connection { byte state; byte downlinkSeq; byte missed }
 /* The state of the user, with the one session that he has. */
 typedef User {
   byte current;     /* connection; 0 for none */
+#if LOSSES
+  byte latest;      /* connection that took over from those before it */
+  byte later;       /* accepted uplinks of the run after the loss, as bits */
+#endif
   byte uplinkSeq;
   byte accepted[UPLINKS + 1];
   byte requested;   /* downlinks, numbered from 1 by their requests */
@@ -93,6 +104,11 @@ typedef Edge {
   byte ackedSeq;    /* by the client */
   byte reportedSeq;
   byte uplinkSeq    /* the last one that was acked to the client */
+#if LOSSES
+  ;
+  byte underWay;    /* an uplink that the ledger has yet to get */
+  bit isLater
+#endif
 }
 
 Entry ledger[ENTRIES];
@@ -108,6 +124,12 @@ byte cursor, ackedUplink, sentUplink;
 /* What was acked when it asked for the connection that is coming. */
 byte askedUplink;
 byte requests, repeats, takeovers, crashes;
+#if LOSSES
+/* Uplinks that may have gone out, as the storage has it; and how many of them it had kept when it went back. */
+byte offered, kept;
+bit hasLost, isOver;
+#define isOfLater(seq) (hasLost && (seq) > kept)
+#endif
 /* What it has seen: the last downlink, all of them as bits, how many were left out before it, and how many it was told of. */
 byte lastDownlink, seen, skipped, told;
 bit isMoving;
@@ -131,6 +153,9 @@ inline append (newFact, ofConnection, withNumber, isTold) {
 }
 
 inline copyUser (target, source) {
+#if LOSSES
+  target.latest = source.latest; target.later = source.later;
+#endif
   target.current = source.current; target.uplinkSeq = source.uplinkSeq; target.requested = source.requested; target.left = source.left;
   target.numbered = source.numbered; target.nextSeq = source.nextSeq; target.ackedSeq = source.ackedSeq; target.toldSeq = source.toldSeq;
   target.missed = source.missed;
@@ -210,6 +235,9 @@ inline open (opened, processedSeq) {
     assert(processedSeq < u.nextSeq); /* numbers-go-on: nobody names a number that was never given */
     acknowledge(processedSeq);
     u.current = opened;
+#if LOSSES
+    u.latest = opened;
+#endif
     u.nextSeq = u.nextSeq + (inOutbox - u.numbered);
     u.numbered = inOutbox;
     u.connections[opened].state = OPEN;
@@ -246,15 +274,21 @@ inline request (nth) {
   fi
 }
 
-inline receive (sender, itsSeq) {
+inline receive (sender, itsSeq, ofLater) {
   if
   :: u.connections[sender].state != OPEN && u.connections[sender].state != CLOSED
+#if LOSSES && !defined(BREAK_LATE_UPLINKS)
+  :: sender < u.latest /* what it says there may be forgotten */
+#endif
 #ifdef BREAK_NO_DEDUP
   :: else -> u.uplinkSeq = MAX(u.uplinkSeq, itsSeq); u.accepted[itsSeq]++
 #else
   :: else ->
     if
     :: itsSeq == u.uplinkSeq + 1 -> u.uplinkSeq++; u.accepted[itsSeq]++
+#if LOSSES
+      ; u.later = u.later | (ofLater << itsSeq)
+#endif
     :: else /* its first answer again, or a gap */
     fi
 #endif
@@ -293,7 +327,7 @@ inline foldEntry () {
   c = ledger[folded].connection;
   if
   :: what == ConnectionOpened -> open(c, ledger[folded].number)
-  :: what == UplinkReceived -> receive(c, ledger[folded].number)
+  :: what == UplinkReceived -> receive(c, ledger[folded].number, ledger[folded].told)
   :: what == DownlinkRequested -> request(ledger[folded].number)
   :: what == DeliveryReported -> report(c, ledger[folded].number)
   :: what == ConnectionClosed -> close(c, ledger[folded].number, ledger[folded].told)
@@ -320,6 +354,9 @@ inline dropUplinks (upTo) {
   do
   :: i <= upTo ->
     assert(u.accepted[i] == 1 || folded < entries); /* accepted-once; after a takeover the owner has yet to come so far */
+#if LOSSES
+    assert(((u.later >> i) & 1) == isOfLater(i) || folded < entries);
+#endif
     i++
   :: else -> break
   od;
@@ -345,11 +382,20 @@ inline begin (acceptedSeq, goesOnAfter, howMany) {
   /* numbers-go-on: what was acked on the old connection meanwhile may be behind this one's opening in the ledger */
 #ifdef BREAK_COMPARES_LATE
   assert(acceptedSeq >= ackedUplink);
+#elif LOSSES
+  assert(isOver || acceptedSeq >= askedUplink);
 #else
   assert(acceptedSeq >= askedUplink);
 #endif
   assert(goesOnAfter <= cursor || goesOnAfter - cursor <= howMany);
+#if LOSSES
+  if
+  :: acceptedSeq > offered -> isOver = 1; ackedUplink = UPLINKS /* somebody else has sent them: a new session */
+  :: else -> dropUplinks(acceptedSeq)
+  fi;
+#else
   dropUplinks(acceptedSeq);
+#endif
   sentUplink = ackedUplink;
   cursor = MAX(cursor, goesOnAfter);
   told = MIN(told + howMany, 100);
@@ -393,9 +439,20 @@ inline begin (acceptedSeq, goesOnAfter, howMany) {
       crashes++; \
       edges[k].isConnected = 0; \
       edges[k].state = CRASHED } \
+    LATE(k) \
     :: d_step { hasRoom && edges[k].state == CRASHED -> /* whoever watches nodes */ \
       append(ConnectionClosed, k, 0, 0); \
       edges[k].state = OVER }
+
+#if LOSSES
+#define LATE(k) \
+    :: d_step { hasRoom && edges[k].underWay && edges[k].state != CRASHED -> \
+      append(UplinkReceived, k, edges[k].underWay, edges[k].isLater); \
+      edges[k].underWay = 0; \
+      edges[k].isLater = 0 }
+#else
+#define LATE(k)
+#endif
 
 #ifdef BREAK_WRITES_ANY
 #define CAN_WRITE(k) (u.numbered > 0 && u.nextSeq - 1 > edges[k].writtenSeq)
@@ -442,10 +499,37 @@ active proctype world () {
   :: d_step { coming && begun < CONNECTIONS -> edges[coming].isConnected = 0; drain(coming); coming = 0; askedUplink = 0 }
   :: d_step { mine && edges[mine].isConnected == 0 && empty(frames[mine]) -> mine = 0 }
   :: d_step { coming && edges[coming].isConnected == 0 && empty(frames[coming]) -> coming = 0; askedUplink = 0 }
+#if LOSSES
+  :: d_step { mine && edges[mine].underWay == 0 && edges[mine].state == WELCOMED && edges[mine].isConnected &&
+      sentUplink < UPLINKS && sentUplink - ackedUplink < WINDOW ->
+    sentUplink++;
+    offered = MAX(offered, sentUplink);
+    edges[mine].underWay = sentUplink;
+    edges[mine].isLater = isOfLater(sentUplink) }
+  :: d_step { !hasLost && begun && begun < CONNECTIONS -> /* its storage has nothing of uplinks, or all but the last one */
+    hasLost = 1;
+    if
+    :: kept = 0
+    :: offered > 0 -> kept = offered - 1
+    fi;
+    offered = kept;
+    ackedUplink = MIN(ackedUplink, kept);
+    sentUplink = ackedUplink;
+    if
+    :: mine -> drain(mine)
+    :: else
+    fi;
+    if
+    :: coming -> drain(coming)
+    :: else
+    fi;
+    mine = 0; coming = 0; askedUplink = 0; isMoving = 0 }
+#else
   :: d_step { mine && hasRoom && edges[mine].state == WELCOMED && edges[mine].isConnected &&
       sentUplink < UPLINKS && sentUplink - ackedUplink < WINDOW ->
     sentUplink++;
     append(UplinkReceived, mine, sentUplink, 0) }
+#endif
 #ifdef BREAK_ACK_EARLY
   :: d_step { mine && edges[mine].state == WELCOMED && edges[mine].isConnected && sentUplink < UPLINKS -> sentUplink++ }
 #endif
@@ -512,6 +596,12 @@ active proctype world () {
     i = 0 }
   :: else -> break
   od;
+#if LOSSES
+  if
+  :: isOver -> goto over
+  :: else
+  fi;
+#endif
   /* one-connection: nothing can happen any more */
   assert(mine == 0 || (u.current == mine && edges[mine].state == WELCOMED));
   c = 1;
@@ -529,5 +619,8 @@ active proctype world () {
   if
   :: edges[mine].writtenSeq + 1 < headSeq /* it would come back, and these bounds leave it no connection to do so */
   :: else -> assert(skipped + (DOWNLINKS - lastDownlink) <= told)
-  fi
+  fi;
+#if LOSSES
+  over: skip
+#endif
 }

@@ -37,7 +37,8 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.symbol(loginPolicies, fact.loginPolicy)
       to.long(fact.uplinkWindow)
       to.string(fact.tokenId)
-      return to.boolean(fact.presence)
+      to.boolean(fact.presence)
+      return to.boolean(fact.takesOver)
     case 'ConnectionClosed':
       to.long(1)
       to.string(fact.connectionId)
@@ -181,6 +182,7 @@ function readFact (r: AvroReader): Fact {
       uplinkWindow: r.long(),
       tokenId: r.string(),
       presence: r.boolean(),
+      takesOver: r.boolean(),
     }
     case 'ConnectionClosed': return {
       type: 'ConnectionClosed',

@@ -49,6 +49,11 @@ export interface ConnectionOpened {
   readonly tokenId: string
   /** The stream `presence` tells of this device: a rule, too. */
   readonly presence: boolean
+  /**
+   * Behind it no uplink of an older connection of the session is accepted: the storage of the device may have gone back
+   * since, and then the same number stands for something else. False where a version before this rule wrote it.
+   */
+  readonly takesOver: boolean
 }
 
 /**

@@ -65,6 +65,7 @@ export interface StoredConnection {
   downlinkSeq: number
   open: boolean
   resumed: boolean
+  takesOver: boolean
   tokenId: string
   renewals: number
   endCode: string
@@ -117,7 +118,7 @@ export interface WholeState {
   userSeq: number
   sessionsBegun: number
   sessions: WholeSession[]
-  connections: Array<Omit<StoredConnection, 'tokenId' | 'renewals' | 'endCode' | 'endReason'>>
+  connections: Array<Omit<StoredConnection, 'takesOver' | 'tokenId' | 'renewals' | 'endCode' | 'endReason'>>
   /** Ids as the first version remembered them; empty since there is `remembered`. */
   requests: string[]
   remembered: Uint8Array

@@ -81,14 +81,15 @@ export class Device {
   /** The post of a room up to which its storage says that all is done; -1 for none. */
   placeIn (roomId: string): number { return Number(this.#disk.kept.get(`room/${roomId}`) ?? -1) }
 
-  /** The application ends where it stands. */
-  crash (): void {
+  /** The application ends where it stands. @param loses what its storage has said to be written, in part */
+  crash (loses = false): void {
     this.isConnected = false
     this.#client = undefined
     this.member.end()
     this.host.crash()
     this.network.vanish(this.host, false)
     this.#disk.crash()
+    if (loses) this.#disk.lose()
   }
 
   start (): void { if (this.host.isDown) this.host = this.#boot() }
@@ -197,7 +198,9 @@ export class Device {
       },
       (err: ClientError) => {
         // It was not taken in; or the client has ended, and what it has kept goes out when somebody signs in again.
-        if (err.code === 'outbox-full' && unacked >= outboxMax) this.sent.delete(payload)
+        // A client that has just begun knows a moment later what waits.
+        const waiting = Math.max(unacked, client.unackedUplinks)
+        if (err.code === 'outbox-full' && waiting >= outboxMax) this.sent.delete(payload)
         else if (err.code === 'forbidden' && mayBeForbidden(roomId)) this.forbidden.add(payload)
         else if (client === this.#client) this.complaints.push(`send of ${payload}: ${String(err)}`)
       })

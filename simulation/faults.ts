@@ -64,6 +64,14 @@ const worldFaults = {
     return { ms: random.between(100, 10_000), end: () => { device.start() } }
   },
 
+  /** So it does, and its storage has not got what it had said to have written last. */
+  disk ({ devices }, random) {
+    const device = random.pick(devices)
+    if (device.host.isDown) return undefined
+    device.crash(true)
+    return { ms: random.between(100, 10_000), end: () => { device.start() } }
+  },
+
   /** A device does nothing, as one in a pocket, until its server takes it for gone. */
   sleep ({ devices }, random) {
     const { host } = random.pick(devices)

@@ -2,10 +2,19 @@ import type { ClientStorage } from '../client/storage/storage.js'
 import type { Random } from './random.js'
 import type { Turns } from './world.js'
 
+type Changes = ReadonlyArray<readonly [key: string, value: string | undefined]>
+
+/** Where the SDK keeps what its numbers stand for. */
+const sessionKey = 'session'
+/** Of the last writes, those that a disk may lose. */
+const undoneMax = 12
+
 /** A device's disk. It outlives the application on it; a crash takes what was not yet written. */
 export class Disk {
   readonly kept = new Map<string, string>()
   #writing: Array<readonly [string, string | undefined]> = []
+  /** What each of the last writes has changed, as it was before. */
+  readonly #before: Changes[] = []
 
   constructor (readonly random: Random) {}
 
@@ -33,10 +42,41 @@ export class Disk {
     this.#keep(writing.slice(0, this.random.below(writing.length + 1)))
   }
 
-  #keep (changes: ReadonlyArray<readonly [string, string | undefined]>): void {
+  /**
+   * Some of the last writes are not there any more, though it had said that they are; but none since which the numbers
+   * of uplinks stand for something else: what they stood for before would be sent again.
+   */
+  lose (): void {
+    for (let left = this.random.below(undoneMax + 1); left > 0; left--) {
+      const before = this.#before.at(-1)
+      if (!before || this.#beginsAnew(before)) return
+      this.#before.pop()
+      this.#put(before)
+    }
+  }
+
+  #beginsAnew (before: Changes): boolean {
+    return before.some(([key, value]) => key === sessionKey && numbersOf(value) !== numbersOf(this.kept.get(key)))
+  }
+
+  #keep (changes: Changes): void {
+    if (changes.length === 0) return
+    this.#before.push(changes.map(([key]) => [key, this.kept.get(key)]))
+    if (this.#before.length > undoneMax) this.#before.shift()
+    this.#put(changes)
+  }
+
+  #put (changes: Changes): void {
     for (const [key, value] of changes) {
       if (value === undefined) this.kept.delete(key)
       else this.kept.set(key, value)
     }
   }
+}
+
+/** Under which session, and which keys, uplinks have their numbers. */
+function numbersOf (session: string | undefined): string {
+  if (session === undefined) return ''
+  const { sessionId, keys } = JSON.parse(session) as { sessionId: string, keys: string }
+  return `${sessionId} ${keys}`
 }

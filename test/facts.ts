@@ -21,6 +21,7 @@ export function opened (connectionId: string, with_: Partial<ConnectionOpened> =
     uplinkWindow: 4,
     tokenId: '',
     presence: false,
+    takesOver: true,
     ...with_,
   }
 }

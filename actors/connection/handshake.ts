@@ -79,6 +79,7 @@ export function open (connection: Connection, frame: Connect, identity: Identity
     uplinkWindow: edge.limits.uplinkWindow,
     tokenId: identity.tokenId,
     presence: edge.limits.presence,
+    takesOver: true,
   })
 }
 

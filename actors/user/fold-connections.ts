@@ -115,6 +115,7 @@ function connectionOf (state: UserState, fact: ConnectionOpened, session: Sessio
     resumed,
     missed: session.missed,
     downlinkSeq: headSeq(session) - 1,
+    takesOver: fact.takesOver,
     tokenId: fact.tokenId,
     renewals: 0,
     open: true,
@@ -136,6 +137,7 @@ function strange (state: UserState): Connection {
     resumed: false,
     missed: 0,
     downlinkSeq: 0,
+    takesOver: false,
     tokenId: '',
     renewals: 0,
     open: false,
@@ -268,6 +270,20 @@ function forgetOne (state: UserState, atMs: number, effects: EffectList): void {
 export function sessionOf (state: UserState, connection: Connection): Session | undefined {
   const session = state.sessions.get(connection.deviceId)
   return session?.ordinal === connection.sessionOrdinal ? session : undefined
+}
+
+/**
+ * Whether a later connection of its session has taken over. Most often it is that of the session; where none is open,
+ * the later ones are looked for.
+ */
+export function isTakenOver (
+  state: UserState, session: Session, connectionId: string, { ordinal, sessionOrdinal }: Connection
+): boolean {
+  if (session.connectionId === connectionId) return false
+  for (const other of state.connections.values()) {
+    if (other.takesOver && other.ordinal > ordinal && other.sessionOrdinal === sessionOrdinal) return true
+  }
+  return false
 }
 
 /** Keeps what is known of a connection, so that repeats of its facts are seen as such; past the bound one goes. */

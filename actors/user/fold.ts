@@ -5,7 +5,7 @@ import { contentOf } from '../digest.js'
 import { EffectList } from './effect-list.js'
 import type { Effect } from './effects.js'
 import { banLifted, tokenRenewed, userBanned } from './fold-bans.js'
-import { connectionClosed, connectionOpened, kickRequested, sessionOf } from './fold-connections.js'
+import { connectionClosed, connectionOpened, isTakenOver, kickRequested, sessionOf } from './fold-connections.js'
 import { roomGranted, roomRevoked } from './fold-memberships.js'
 import { handOverDue } from './hand-over.js'
 import { type Filters, isFor, type WholeMessage } from './messages.js'
@@ -51,6 +51,8 @@ function uplinkReceived (state: UserState, entry: Entry, fact: UplinkReceived): 
   const session = connection && sessionOf(state, connection)
   // The device has begun anew since (reinstalled, or ended its session): these numbers are nobody's any more.
   if (!session || session.sessionId !== connection.sessionId) return nothing
+  // The client was told by a later connection what had been accepted, and sends all else by that one.
+  if (isTakenOver(state, session, connectionId, connection)) return nothing
   const { nodeId } = connection
   const expected = session.uplinkSeq + 1
   // The sender may not have seen our answer. It gets the same one again.

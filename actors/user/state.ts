@@ -127,6 +127,8 @@ export interface Connection {
   missed: number
   /** Where its `connected` said that the server goes on after. */
   readonly downlinkSeq: number
+  /** Behind it no uplink of an older connection of the session is accepted. */
+  readonly takesOver: boolean
   /** `jti` of the token that its client showed last; empty for none. */
   tokenId: string
   /** Which one of the connection's tokens that is; 0 for the one that it opened with. */

@@ -152,6 +152,13 @@ export const mutations: readonly Mutation[] = [
     to: 'if (false)',
   },
   {
+    name: 'late-uplinks',
+    defect: 'an uplink that comes late, of a connection that another one has taken over from, is accepted',
+    file: 'actors/user/fold.js',
+    from: 'if (isTakenOver(state, session, connectionId, connection))',
+    to: 'if (false)',
+  },
+  {
     name: 'old-close-takes-new',
     defect: 'the end of an old connection takes the new one from its session',
     file: 'actors/user/fold-connections.js',

@@ -42,7 +42,7 @@ export function forwardOnly (
     async save (partition, next, changes) {
       const offsets = of(partition)
       for (const [key, { head }] of changes) {
-        const offset = key === ofPartition ? undefined : offsetOf(head)
+        const offset = key === ofPartition || !head ? undefined : offsetOf(head)
         if (offset === undefined) continue
         const before = offsets.get(key) ?? -1
         if (offset < before) complain(`${key}, whose state includes block ${before}, is saved as of block ${offset}`)

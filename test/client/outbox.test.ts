@@ -126,6 +126,15 @@ t.test('Outbox', async t => {
     t.strictSame(accepted, [[2, { seq: 2, userSeq: 9 }]])
   })
 
+  t.test('takes what waited for sent, though its storage has lost the record of that', async t => {
+    const { outbox: earlier } = givenOutbox(2)
+    const outbox = new Outbox(bounds)
+    outbox.restore(earlier.uplinks, 0, 0, () => {}, () => {})
+    t.equal(outbox.resume(2, 0), true)
+    t.equal(outbox.size, 0)
+    t.equal(outbox.resume(3, 2), false, 'what it does not have was sent by a copy')
+  })
+
   t.test('numbers anew when the server has lost what it once acked', async t => {
     const { outbox, taken } = givenOutbox(3)
     taken()

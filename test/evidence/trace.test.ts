@@ -330,6 +330,12 @@ t.test('The trace of an uplink', async t => {
       text: /begun another session/,
       steps: ['received', 'session-replaced'],
     },
+    'of a connection behind which another one has taken over': {
+      history: [opened('c1'), opened('c2'), uplink('c1', 2)],
+      code: 'connection-replaced',
+      text: /a later connection of the session had taken over/,
+      steps: ['received', 'connection-replaced'],
+    },
     'of a session that has ended': {
       history: [opened('c1'), closed('c1', { endSession: true }), uplink('c1', 2)],
       code: 'session-ended',

@@ -11,6 +11,7 @@ import {
 import { noReport } from '../../projections/nodes.js'
 import * as streams from '../../schemas/streams.js'
 import { connectionCodec, headCodec, messageCodec, sessionCodec, wholeCodec } from '../../schemas/user-state.js'
+import { opened } from '../facts.js'
 import { mutate } from './mutations.js'
 import { facts } from './stream-samples.js'
 
@@ -183,6 +184,12 @@ t.test('what was written before operators had keys says neither who nor why', as
   ])
 })
 
+t.test('a connection that was opened before later ones took over does not', async t => {
+  const { type: _, takesOver: __, ...fact } = opened('c1')
+  const block = foreignBlock(loadSchema('history/ledger-6'), [{ userId: 'u1', atMs: 5, fact: { 'ledgerline.ConnectionOpened': fact } }])
+  t.match(ledger.decodeBlock(block), [{ fact: { type: 'ConnectionOpened', connectionId: 'c1', takesOver: false } }])
+})
+
 t.test('what was written before there were rooms is in none', async t => {
   const received = { connectionId: 'c1', seq: 1, service: '', payload: Buffer.from('x'), priority: 0 }
   const block = foreignBlock(loadSchema('history/ledger-4'),
@@ -318,7 +325,7 @@ t.test('what was saved of a connection before it said why it ends says nothing o
     renewals: 2,
   }
   const type = avsc.Type.forSchema(older as avsc.Schema, { wrapUnions: true })
-  t.strictSame({ ...connectionCodec.decode(Buffer.concat([header, type.toBuffer(saved)])) }, { ...saved, endCode: '', endReason: '' })
+  t.strictSame({ ...connectionCodec.decode(Buffer.concat([header, type.toBuffer(saved)])) }, { ...saved, endCode: '', endReason: '', takesOver: false })
 })
 
 t.test('a report that was written before nodes told what they do says nothing of it', async t => {
@@ -429,7 +436,7 @@ t.test('the parts of saved states are those that are pinned here, or their old f
   const pinned = {
     head: 'c3258e1c9c804c3e',
     session: '919cbca14893a789',
-    connection: 'fbfc036510cf7262',
+    connection: '863f201c1ef60c21',
     message: '0bbda31bd1ec8f9c',
     forgotten: '77ce9ddca3b3ba9a',
     bans: 'e49527677520d937',
@@ -444,7 +451,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     connections: '716892800a589313',
     downlinks: '58bad014f38fa972',
     'downlinks.rejected': '7f95cbb51a77fce7',
-    ledger: '3cff0b0b076c18d7',
+    ledger: '86f00cc7246217cd',
     nodes: '8b0cb46dd6d22523',
     offline: '970f13dac846ae09',
     posts: '9bf84f814e271ea3',

@@ -21,6 +21,7 @@ export const facts: Fact[] = [
     uplinkWindow: 256,
     tokenId: 't-1',
     presence: true,
+    takesOver: true,
   },
   {
     type: 'ConnectionClosed',

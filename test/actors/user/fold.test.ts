@@ -34,8 +34,21 @@ t.test('UplinkReceived', async t => {
     const state = given(opened('c1'), uplink('c1', 1), opened('c2'))
     t.strictSame(effectsOf(state, uplink('c2', 2)), ['publish phone 2=2', 'ack c2 2=2'])
   })
-  t.test('that was under way on a connection since superseded is accepted once', async t => {
-    const state = given(opened('c1'), opened('c2'))
+  t.test('that was under way on a connection since superseded is that of the later one', async t => {
+    const state = given(opened('c1'), uplink('c1', 1), opened('c2'))
+    t.strictSame(effectsOf(state, uplink('c1', 2)), [], 'it may stand for something that the device has forgotten')
+    t.strictSame(effectsOf(state, uplink('c2', 2)), ['publish phone 2=2', 'ack c2 2=2'])
+  })
+  t.test('of a connection is not accepted behind a later one that has ended', async t => {
+    const state = given(opened('c1'), opened('c2'), closed('c2'), closed('c1'))
+    t.strictSame(effectsOf(state, uplink('c1', 1)), [])
+  })
+  t.test('is accepted behind the end of its connection where there is no later one', async t => {
+    const state = given(opened('c1'), closed('c1'))
+    t.strictSame(effectsOf(state, uplink('c1', 1)), ['publish phone 1=1', 'ack c1 1=1'])
+  })
+  t.test('that was under way is accepted once where the later connection does not take over, as before', async t => {
+    const state = given(opened('c1'), opened('c2', { takesOver: false }))
     t.strictSame(effectsOf(state, uplink('c1', 1)), ['publish phone 1=1', 'ack c1 1=1'])
     t.strictSame(effectsOf(state, uplink('c2', 1)), ['ack c2 1=1'])
   })
