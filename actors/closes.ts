@@ -30,11 +30,11 @@ export class UnconfirmedCloses extends LinksAround {
   #bytes = 0
   #changed = false
 
-  /** @param saved what `toSave` of the owner before gave */
-  constructor (links: Links, saved: Buffer | undefined) {
+  /** @param closes `all` of the owner before */
+  constructor (links: Links, closes: readonly CloseConnection[]) {
     super(links)
     const nowMs = Date.now()
-    for (const message of closesIn(saved)) this.#remember(message, nowMs, message.isDoubtful ? nowMs : 0)
+    for (const message of closes) this.#remember(message, nowMs, message.isDoubtful ? nowMs : 0)
   }
 
   /** How many are told again and again. */
@@ -101,26 +101,18 @@ export class UnconfirmedCloses extends LinksAround {
     }
   }
 
-  /** The closes that are still to be told, for the next owner; undefined where they are those that this gave last. */
-  toSave (): Buffer | undefined {
-    if (!this.#changed) return undefined
+  /** The closes that are still to be told, for the next owner. */
+  get all (): CloseConnection[] { return Array.from(this.#due.values(), ({ message }) => message) }
+
+  /** Whether `all` has changed since the last call. */
+  takeChanged (): boolean {
+    const changed = this.#changed
     this.#changed = false
-    return Buffer.from(JSON.stringify(Array.from(this.#due.values(), ({ message }) => message)))
+    return changed
   }
 }
 
 /** In memory, and more than it takes where it is saved. */
 function bytesOf ({ nodeId, connectionId, reason }: CloseConnection): number {
   return 128 + nodeId.length + 2 * connectionId.length + reason.length
-}
-
-/** Empty where an older version, or anybody else, has saved something that is no list of closes. */
-function closesIn (saved: Buffer | undefined): CloseConnection[] {
-  if (!saved) return []
-  try {
-    const closes: unknown = JSON.parse(saved.toString())
-    return Array.isArray(closes) ? closes : []
-  } catch {
-    return []
-  }
 }

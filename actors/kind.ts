@@ -47,7 +47,7 @@ export interface Kind<K extends KindTypes> {
   fold (state: K['state'], entry: K['entry']): Array<K['effect']>
   /** Whom it is for. */
   keyOf (question: K['question']): string
-  open (partition: PartitionOf): Surroundings<K>
+  open (partition: PartitionOf<K>): Surroundings<K>
 }
 
 /** States of one kind, in memory and as they are saved. */
@@ -73,13 +73,15 @@ export interface States<S extends FoldedState> {
 }
 
 /** The partition that a kind's surroundings are of. */
-export interface PartitionOf {
+export interface PartitionOf<K extends KindTypes> {
   readonly partition: number
   readonly links: Links
   /** What `toSave` of the owner before gave. */
   readonly saved: Buffer | undefined
   /** All up to here is folded and handed on, as the checkpoint tells. */
   readonly folded: bigint
+  /** Has an actor of the partition answer a question. */
+  ask (question: K['question']): void
   /** Something that held the log back does so no longer. */
   progressed (): void
   /** Something goes on failing, and is tried again; the reason in words. */
@@ -88,8 +90,8 @@ export interface PartitionOf {
 
 /** What one kind has around its actors of one partition. */
 export interface Surroundings<K extends KindTypes> {
-  /** Entries have come, before actors fold them. */
-  received (entries: ReadonlyArray<K['entry']>): void
+  /** A block has come, before actors fold it. */
+  received (block: { readonly offset: bigint, readonly items: ReadonlyArray<K['entry']> }): void
   /** Called once a second. */
   sweep (nowMs: number): void
   /** What the partition itself is to save; undefined where it is what this gave last. */

@@ -118,6 +118,7 @@ export class Partition<K extends KindTypes> {
       links,
       saved,
       folded: this.#folded,
+      ask: question => { this.ask(question) },
       progressed: () => { this.#resumeLog() },
       failing: reason => { this.#lastError = reason },
     })
@@ -151,7 +152,7 @@ export class Partition<K extends KindTypes> {
   received (block: Block<K['entry']>): void | Promise<void> {
     if (this.#isLost) return // the next assignment folds it
     const { items } = block
-    this.#around.received(items)
+    this.#around.received(block)
     this.#received = block.offset
     this.#entriesSinceCheckpoint += items.length
     const { folding, byKey } = this.#folding.add(block)

@@ -6,6 +6,7 @@ import { Unusable } from '../recovery.js'
 import type { PartId } from '../snapshots.js'
 import { type Refill, resync, send, tellBans, tellKnown, tellRooms } from './answers.js'
 import type { DerivedRecord } from './derived.js'
+import { type AskDue, dueFactOf } from './due.js'
 import type { DownlinkOutcome, Effect, Post } from './effects.js'
 import { fold } from './fold.js'
 import { Sink } from './sink.js'
@@ -16,7 +17,7 @@ export interface UserTypes extends KindTypes {
   entry: Entry
   state: UserState
   effect: Effect
-  question: Question
+  question: Question | AskDue
   derived: DerivedRecord
   handOn: Post
 }
@@ -81,7 +82,8 @@ export function dealingsOf (
         case 'resync': return answerResync(question, state, reading)
         case 'askRequest': tellKnown(state, question, links); return
         case 'askBans': tellBans(state, question, links); return
-        case 'askMemberships': tellRooms(state, question, links)
+        case 'askMemberships': tellRooms(state, question, links); return
+        case 'askDue': question.answer(dueFactOf(state, question.entry))
       }
     },
     refuseEntries (entries) {
@@ -90,6 +92,7 @@ export function dealingsOf (
     refuse (question) {
       // Who asks for a node does not wait for ever.
       if (question.type === 'resync') refuse(question.nodeId, question.connectionId)
+      else if (question.type === 'askDue') question.answer(undefined)
     },
   }
 }

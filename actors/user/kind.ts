@@ -6,12 +6,14 @@ import { Forwarder } from '../forwarder.js'
 import type { Kind } from '../kind.js'
 import { dealingsOf, type UserDeps, type UserTypes } from './actor.js'
 import { derivedStreams } from './derived.js'
+import { DueFacts } from './due-facts.js'
 import { fold } from './fold.js'
+import { savedIn, toSave } from './saved-partition.js'
 import { userStates } from './states.js'
 import { ToldMemberships } from './told-memberships.js'
 
 export interface UsersDeps extends Omit<UserDeps, 'links'> {
-  readonly log: Pick<EventLog, 'append' | 'partitions'>
+  readonly log: Pick<EventLog, 'append' | 'partitions' | 'read'>
   /** The stream `rooms` will never take this one; whoever is told records it. */
   postSetAside (post: RoomEntry, error: Error): void
 }
@@ -27,9 +29,11 @@ export function users (deps: UsersDeps): Kind<UserTypes> {
     states: userStates,
     fold,
     keyOf: ({ userId }) => userId,
-    open ({ partition, links, saved, folded, progressed, failing }) {
+    open ({ partition, links, saved, folded, ask, progressed, failing }) {
       const memberships = new ToldMemberships(links)
-      const closes = new UnconfirmedCloses(memberships, saved)
+      const before = savedIn(saved)
+      const closes = new UnconfirmedCloses(memberships, before.closes)
+      const due = new DueFacts({ log: deps.log, partition, ask, failing }, folded, before.dueFrom)
       const forwarder = new Forwarder({
         log: deps.log,
         partition,
@@ -38,20 +42,28 @@ export function users (deps: UsersDeps): Kind<UserTypes> {
         progressed,
       }, folded)
       return {
-        received (entries) {
-          closes.received(entries)
-          memberships.received(entries)
+        received (block) {
+          closes.received(block.items)
+          memberships.received(block.items)
+          due.received(block)
         },
         sweep (nowMs) {
           closes.repeat(nowMs)
           memberships.repeat(nowMs)
+          due.sweep(nowMs)
         },
-        toSave: () => closes.toSave(),
+        toSave () {
+          const hasMoved = due.takeMoved()
+          return closes.takeChanged() || hasMoved ? toSave({ closes: closes.all, dueFrom: due.from }) : undefined
+        },
         folded: block => { forwarder.add(block) },
         handedOn: offset => forwarder.until(offset),
         get bytes () { return forwarder.bytes },
         get sinceMs () { return forwarder.sinceMs },
-        end: () => { forwarder.end() },
+        end () {
+          forwarder.end()
+          due.end()
+        },
         ...dealingsOf({ ...deps, links: closes }),
       }
     },

@@ -2,16 +2,17 @@ import t from 'tap'
 import { UnconfirmedCloses } from '../../actors/closes.js'
 import { localLinks } from '../../actors/links.js'
 import type { CloseConnection } from '../../actors/user/effects.js'
+import { savedIn, toSave } from '../../actors/user/saved-partition.js'
 import { closed } from '../projections/given.js'
 
 t.test('closes that their edge has not confirmed', async t => {
   const close = (connectionId: string, reason = ''): CloseConnection =>
     ({ type: 'closeConnection', nodeId: 'n1', connectionId, code: 'kicked', reason })
-  const given = (saved?: Buffer) => {
+  const given = (closes: readonly CloseConnection[] = []) => {
     const links = localLinks()
     const told: string[] = []
     links.connections = ({ connectionId }) => told.push(connectionId) > 0
-    return { told, closes: new UnconfirmedCloses(links, saved) }
+    return { told, closes: new UnconfirmedCloses(links, closes) }
   }
 
   t.test('are told until the ledger has their end, by the next owner too', async t => {
@@ -21,7 +22,7 @@ t.test('closes that their edge has not confirmed', async t => {
     closes.repeat(Date.now() + 2_000)
     t.strictSame(told, ['c1', 'c2', 'c1', 'c2'])
     closes.received([closed('ann', 'c1')])
-    const next = given(closes.toSave())
+    const next = given(savedIn(toSave({ closes: closes.all, dueFrom: 7n })).closes)
     next.closes.repeat(Date.now() + 2_000)
     t.strictSame(next.told, ['c2'])
   })
@@ -39,7 +40,7 @@ t.test('closes that their edge has not confirmed', async t => {
     closes.repeat(Date.now() + 1_800)
     t.strictSame(told, ['c1', 'c2', 'c2', 'c1'])
     closes.toConnection(doubtful('c3'))
-    const next = given(closes.toSave())
+    const next = given(savedIn(toSave({ closes: closes.all, dueFrom: 7n })).closes)
     next.closes.repeat(Date.now() + 100)
     t.strictSame(next.told, ['c1'], 'the next owner waits for it, too')
     next.closes.repeat(Date.now() + 700)
@@ -52,10 +53,26 @@ t.test('closes that their edge has not confirmed', async t => {
     for (let i = 0; i < 300; i++) closes.toConnection(close(`c${i}`, reason))
     t.equal(told.length, 300, 'all are told')
     t.ok(closes.size > 90 && closes.size < 105, `${closes.size} are told again`)
-    t.ok(closes.toSave()!.length <= 1 << 20, 'and saved together')
+    t.ok(toSave({ closes: closes.all, dueFrom: undefined }).length <= 1 << 20, 'and saved together')
     closes.received(Array.from({ length: 300 }, (_, i) => closed('ann', `c${i}`)))
     t.equal(closes.size, 0)
     closes.toConnection(close('late', reason))
     t.equal(closes.size, 1, 'and there is room again')
+  })
+})
+
+t.test('What a partition has saved', async t => {
+  const close: CloseConnection = { type: 'closeConnection', nodeId: 'n1', connectionId: 'c1', code: 'kicked', reason: '' }
+  t.test('reads back', async t => {
+    const saved = { closes: [close], dueFrom: 2n ** 50n }
+    t.strictSame(savedIn(toSave(saved)), saved)
+  })
+  t.test('was a list of closes in an earlier version', async t => {
+    t.strictSame(savedIn(Buffer.from(JSON.stringify([close]))), { closes: [close], dueFrom: undefined })
+  })
+  t.test('is nothing where somebody else has written it', async t => {
+    for (const text of ['', 'x', '7', 'null', '{"closes":1,"dueFrom":"-1"}']) {
+      t.strictSame(savedIn(Buffer.from(text)), { closes: [], dueFrom: undefined }, text)
+    }
   })
 })

@@ -470,7 +470,7 @@ t.test('A close that was not told', async t => {
       partition.sweep(Date.now())
       t.strictSame(second.sent, [close])
       await append(second, of('ann', closed(close.split(' ')[1]!)))
-      await until(async () => (await second.snapshots.load(0, '', () => []))?.head.toString() === '[]' || await partition.checkpoint())
+      await until(async () => (await second.snapshots.load(0, '', () => []))?.head.toString() === '{"closes":[]}' || await partition.checkpoint())
       const third = await Partition.open(0, second.deps, new StoppedActors(), () => {})
       third.sweep(Date.now())
       t.strictSame(second.sent, [close], 'and by nobody once the connection has ended')

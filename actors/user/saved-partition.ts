@@ -1,0 +1,30 @@
+import type { CloseConnection } from './effects.js'
+
+/** What a partition of the ledger saves of itself, beside the states of its users. */
+export interface SavedPartition {
+  /** That their edges have not confirmed. */
+  readonly closes: readonly CloseConnection[]
+  /** The oldest entry of which something may become due; undefined for none. */
+  readonly dueFrom: bigint | undefined
+}
+
+export function toSave ({ closes, dueFrom }: SavedPartition): Buffer {
+  return Buffer.from(JSON.stringify({ closes, ...(dueFrom === undefined ? {} : { dueFrom: String(dueFrom) }) }))
+}
+
+/** Empty where anybody else has saved something that is not ours. An earlier version saved the closes alone. */
+export function savedIn (saved: Buffer | undefined): SavedPartition {
+  const nothing = { closes: [], dueFrom: undefined }
+  if (!saved) return nothing
+  try {
+    const found = JSON.parse(saved.toString())
+    if (Array.isArray(found)) return { ...nothing, closes: found }
+    const { closes, dueFrom } = found
+    return {
+      closes: Array.isArray(closes) ? closes : [],
+      dueFrom: typeof dueFrom === 'string' && /^\d{1,18}$/.test(dueFrom) ? BigInt(dueFrom) : undefined,
+    }
+  } catch {
+    return nothing
+  }
+}
