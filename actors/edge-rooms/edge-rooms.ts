@@ -5,6 +5,7 @@ import type {
   AskMembers, MembersKnown, RoomMessage, RoomPosts, RoomQuestion, RoomSignal, RoomTail,
 } from '../room-links.js'
 import { RoomReports } from './reports.js'
+import { lookMs } from './pace.js'
 import { EdgeRoom } from './room.js'
 import type { TailBounds } from './tail.js'
 import { RoomWriter } from './writer.js'
@@ -45,9 +46,6 @@ export interface EdgeRoomsLimits {
 /** What the owner of a room is given for its answer, and at most, while it does not. */
 const answerMs = 2_000
 const answerMsMax = 32_000
-
-/** How often the owner of a room is asked what there is, where messages may be lost. */
-const lookMs = 5_000
 
 /** A room that this node does not want is left again after as long. */
 const unwantedMs = 10_000
@@ -169,12 +167,13 @@ export class EdgeRooms {
 
   /** Asks for what may have been lost, some rooms at a time. */
   #look (): void {
+    const nowMs = this.#ms(this.#deps.ticks())
     const count = Math.ceil(this.#rooms.size * 1_000 / lookMs)
     for (let i = 0; i < count; i++) {
       this.#looked ??= this.#rooms.values()
       const { value: room, done } = this.#looked.next()
       if (done) this.#looked = undefined
-      else if (room.isOpen && !room.isEmpty) this.#ask(room)
+      else if (room.isOpen && !room.isEmpty && room.pace.isDue(nowMs)) this.#ask(room)
     }
   }
 
@@ -190,13 +189,17 @@ export class EdgeRooms {
       return
     }
     room.tail.append(posts)
+    this.#heard(room)
     this.#writer.posted(room)
   }
+
+  #heard (room: EdgeRoom): void { room.pace.heard(this.#ms(this.#deps.ticks())) }
 
   #answered (message: RoomTail): void {
     const room = this.#rooms.get(message.roomId)
     if (!room || room.interest !== message.interest) return
     this.#asking.delete(room)
+    if (message.roomSeq !== room.tail.roomSeq) this.#heard(room)
     if (room.answer(message)) this.#writer.posted(room)
     else this.#enter(room)
   }
@@ -223,6 +226,7 @@ export class EdgeRooms {
   #enter (room: EdgeRoom): void {
     const { nodeId, nodeEpoch, ticks } = this.#deps
     room.enter(++this.#interests, ticks())
+    this.#heard(room)
     this.#asking.add(room)
     this.#append(room, { type: 'NodeJoined', nodeId, nodeEpoch: nodeEpoch(), interest: room.interest })
   }

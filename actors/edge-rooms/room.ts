@@ -1,6 +1,7 @@
 import type { Connection } from '../connection/connection.js'
 import type { SharedFrame } from '../connection/wire.js'
 import type { RoomTail } from '../room-links.js'
+import { LookPace } from './pace.js'
 import { PostTail } from './tail.js'
 
 /** A member that has not been answered yet. */
@@ -51,6 +52,8 @@ export class EdgeRoom {
   #answered = 0
   #afterSeq = 0
   askedAt = -1
+  /** Of questions that nobody waits for. */
+  readonly pace = new LookPace()
   /** When the last member left, ticks; -1 while there are some. */
   emptyAt = -1
   /** The last post of which the ledger was told that members were given it, and when that was, ticks; -1 for never. */

@@ -565,6 +565,27 @@ t.test('Where messages may be lost, the owner is asked now and then what there i
   t.strictSame(told(client), ['r 2'])
 })
 
+t.test('A room is not asked about while posts come, and less and less while none do', async t => {
+  const world = givenRooms(t, {}, true)
+  await inRoom(t, world, 1)
+  let roomSeq = 1
+  const asked = (seconds: number) => {
+    const before = world.asked.length
+    for (let s = 0; s < seconds; s++) {
+      world.pass(1_000)
+      if (world.asked.length > before) world.answer(roomSeq, roomSeq)
+    }
+    return world.asked.length - before
+  }
+  for (let n = 0; n < 10; n++) {
+    t.equal(asked(4), 0)
+    world.posts(++roomSeq, roomSeq)
+  }
+  t.strictSame([asked(5), asked(10), asked(20), asked(40), asked(80), asked(160), asked(160)], [1, 1, 1, 1, 1, 1, 1])
+  world.posts(++roomSeq, roomSeq)
+  t.strictSame([asked(4), asked(2)], [0, 1], 'from the first post on as before')
+})
+
 t.test('Where this node may be behind, a join without a place waits for what the owner knows', async t => {
   const world = givenRooms(t, {}, true)
   const client = await inRoom(t, world, 8)
