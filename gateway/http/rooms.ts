@@ -1,18 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
-import type { LogReader } from '../../ledger/log.js'
 import { shownUser } from '../../schemas/apps.js'
-import { type JsonPayload, payloadToJson } from '../../schemas/payload.js'
-import { partitionOf } from '../../schemas/partitioning.js'
-import type { Posted } from '../../schemas/records.js'
-import { posts } from '../../schemas/streams.js'
+import type { JsonPayload } from '../../schemas/payload.js'
 import { postRefusalOf } from '../downlink-command.js'
 import type { CloseCommand, MembersPage, PostAnswer, PostCommand, RoomInfo } from '../rooms.js'
 import { callerId, keyOf, takeRecipients } from './auth.js'
 import { errorAnswers } from './errors.js'
 import { decodePayload, payloadSchema } from './payload.js'
-import { admitReaders, holeDescription, holeLine, ndjsonLine, ndjsonType, piecesOf } from './readers.js'
 import { idSchema, reasonSchema, serviceSchema } from './shapes.js'
 
 export interface RoomsOptions {
@@ -38,10 +32,7 @@ interface PostBody {
   readonly delivery: PostCommand['delivery']
 }
 
-/** More requests for posts at the same time are refused with `overloaded`. */
-const readersMax = 16
-
-const paramsSchema = { type: 'object', required: ['roomId'], properties: { roomId: idSchema } }
+export const roomParamsSchema = { type: 'object', required: ['roomId'], properties: { roomId: idSchema } }
 
 const bodySchema = {
   type: 'object',
@@ -118,19 +109,13 @@ const membersSchema = {
   },
 }
 
-const postsSummary = 'Posts of a room, one JSON object a line'
-
 /** What business services do with rooms. */
-export async function roomsRoutes (
-  app: FastifyInstance, { rooms, frameBytesMax, logReader }: RoomsOptions & { readonly logReader: LogReader }
-): Promise<void> {
-  const begin = admitReaders(app, readersMax)
-
+export async function roomsRoutes (app: FastifyInstance, { rooms, frameBytesMax }: RoomsOptions): Promise<void> {
   app.post<{ Params: Params, Body: PostBody }>('/v1/rooms/:roomId/posts', {
     schema: {
       summary: 'Post in a room',
       tags: ['rooms'],
-      params: paramsSchema,
+      params: roomParamsSchema,
       body: bodySchema,
       response: {
         202: postedSchema,
@@ -157,7 +142,7 @@ export async function roomsRoutes (
     schema: {
       summary: 'How far a room is, and who is in it',
       tags: ['rooms'],
-      params: paramsSchema,
+      params: roomParamsSchema,
       response: { 200: infoSchema, ...errorAnswers('bad-request', 'unauthorized', 'not-ready') },
     },
   }, async request => {
@@ -170,7 +155,7 @@ export async function roomsRoutes (
     schema: {
       summary: 'Open connections that are in a room',
       tags: ['rooms'],
-      params: paramsSchema,
+      params: roomParamsSchema,
       querystring: {
         type: 'object',
         properties: {
@@ -195,53 +180,12 @@ export async function roomsRoutes (
     return { roomId, ...page, members }
   })
 
-  app.get<{ Params: Params, Querystring: { after: string, limit?: string } }>('/v1/rooms/:roomId/posts', {
-    exposeHeadRoute: false,
-    schema: {
-      summary: postsSummary,
-      description: `In order, of those that the stream posts has. ${holeDescription}`,
-      tags: ['rooms'],
-      params: paramsSchema,
-      querystring: {
-        type: 'object',
-        properties: {
-          after: {
-            type: 'string',
-            pattern: '^(0|[1-9]\\d{0,14})$',
-            default: '0',
-            description: 'roomSeq of the last post taken',
-            examples: ['0'],
-          },
-          limit: {
-            type: 'string',
-            pattern: '^[1-9]\\d{0,8}$',
-            description: 'lines after which the answer ends',
-            examples: ['100'],
-          },
-        },
-      },
-      response: {
-        200: { description: postsSummary, content: { [ndjsonType]: { schema: { type: 'string' } } } },
-        ...errorAnswers('bad-request', 'unauthorized', 'overloaded', 'ledger-unavailable'),
-      },
-    },
-  }, async (request, reply) => {
-    const { params, query: { after, limit } } = request
-    const max = limit === undefined ? Infinity : Number(limit)
-    const key = keyOf(request, params.roomId)
-    const partition = partitionOf(key, logReader.partitions(posts))
-    const signal = begin(reply)
-    const { next: to } = await logReader.bounds(posts, partition)
-    const pieces = postPieces(logReader, { key, partition, to, after: Number(after), max }, signal)
-    return await reply.type(ndjsonType).send(Readable.from(pieces))
-  })
-
   app.delete<{ Params: Params, Querystring: { reason: string, requestId?: string } }>('/v1/rooms/:roomId', {
     schema: {
       summary: 'Close a room',
       description: 'Its members are told `left`, and from then on nobody joins it or posts in it.',
       tags: ['rooms'],
-      params: paramsSchema,
+      params: roomParamsSchema,
       querystring: {
         type: 'object',
         properties: {
@@ -266,42 +210,4 @@ export async function roomsRoutes (
     const position = await rooms.close({ roomId: keyOf(request, roomId), requestId, reason, by: callerId(request) })
     return await reply.code(202).send({ roomId, position: position ?? null })
   })
-}
-
-interface Wanted {
-  readonly key: string
-  readonly partition: number
-  /** The end of the stream as it was when they were asked for. */
-  readonly to: bigint
-  readonly after: number
-  readonly max: number
-}
-
-/** The signal ends it also where the log finds nothing of the room for long, so that nobody is read for who is gone. */
-async function * postPieces (
-  log: LogReader, { key, partition, to, after, max }: Wanted, signal: AbortSignal
-): AsyncGenerator<string> {
-  yield '' // sends the headers
-  const holes: string[] = []
-  const passed = (hole: Parameters<typeof holeLine>[1]) => { holes.push(holeLine(partition, hole)) }
-  let last = after
-  let left = max
-  for await (const { items } of log.read(posts, partition, { from: 0n, to, key, passed, signal })) {
-    yield * holes.splice(0)
-    const lines: string[] = []
-    for (const post of items) {
-      // A takeover may repeat records.
-      if (posts.key(post) !== key || post.roomSeq <= last || left <= 0) continue
-      last = post.roomSeq
-      left--
-      lines.push(lineOf(post))
-    }
-    yield * piecesOf(lines)
-    if (left <= 0 || signal.aborted) return
-  }
-  yield * holes
-}
-
-function lineOf ({ roomSeq, messageId, from, service, payload, postedAtMs }: Posted): string {
-  return ndjsonLine({ roomSeq, messageId, from: from || null, service, payload: payloadToJson(payload), postedAtMs })
 }

@@ -48,6 +48,7 @@ import { rebuildsRoutes } from './rebuilds.js'
 import type { RebuildsOptions } from './rebuilds.js'
 import { redeliveriesRoutes } from './redeliveries.js'
 import type { RedeliveriesOptions } from './redeliveries.js'
+import { type RoomPostsOptions, roomPostsRoute } from './room-posts.js'
 import { roomsRoutes } from './rooms.js'
 import type { RoomsOptions } from './rooms.js'
 import { ajvRules } from './shapes.js'
@@ -71,7 +72,7 @@ import type { WebhooksOptions } from './webhooks.js'
 export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
   HealthOptions, OperationsOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,
-  BackupsOptions, BansOptions, MembershipsOptions, RoomsOptions, WebhooksOptions {
+  BackupsOptions, BansOptions, MembershipsOptions, RoomsOptions, RoomPostsOptions, WebhooksOptions {
   readonly logger: Logger
   /** Whose port it is; that of all by default. */
   readonly side?: Side
@@ -202,6 +203,7 @@ const apiRoutesOfRoles: Partial<Record<Role, Routes>> = {
     await bansRoutes(app, deps)
     await membershipsRoutes(app, deps)
     await roomsRoutes(app, deps)
+    await roomPostsRoute(app, deps)
     await traceRoutes(app, deps)
     await stateRoutes(app, deps)
     await redeliveriesRoutes(app, deps)

@@ -28,10 +28,11 @@ class LongLog extends PostsLog {
   }
 }
 
-function given (t: Test, rooms: Partial<RoomsOptions['rooms']> = {}, logReader = new PostsLog()) {
+function given (t: Test, rooms: Partial<RoomsOptions['rooms']> = {}, logReader = new PostsLog(), postsReadMs = 60_000) {
   const asked = { posted: [] as PostCommand[], repeats: [] as boolean[], closed: [] as CloseCommand[] }
   const { app } = givenApp(t, {
     logReader,
+    postsReadMs,
     rooms: {
       post: async (command, tellsRepeats) => {
         asked.posted.push(command)
@@ -132,6 +133,31 @@ t.test('A room over HTTP', async t => {
     t.strictSame((await told('?after=1&limit=1')).map(({ roomSeq }) => roomSeq), [2])
     t.strictSame(await told('?after=3'), [])
     t.equal((await ask('GET', '/v1/rooms/chat/posts?after=x')).statusCode, 400)
+  })
+  t.test('has its posts read for some time, and says where to go on', async t => {
+    const { ask, logReader } = given(t, {}, new PostsLog(), 0)
+    const post = (roomId: string, roomSeq: number): Posted =>
+      ({ roomId, roomSeq, messageId: `m${roomSeq}`, from: '', service: '', payload: Buffer.from('x'), postedAtMs: 5 })
+    for (let roomSeq = 1; roomSeq <= 3; roomSeq++) logReader.add([post('other', roomSeq), post('chat', roomSeq)])
+    const told: object[] = []
+    let from = ''
+    for (let answers = 0; answers < 10; answers++) {
+      const { body } = await ask('GET', `/v1/rooms/chat/posts?after=1&from=${from}`)
+      const lines = body.split('\n').filter(line => line !== '').map(line => JSON.parse(line))
+      told.push(...lines.map(({ roomSeq, next }) => roomSeq ?? next))
+      from = lines.at(-1)?.next ?? ''
+      if (from === '') break
+    }
+    t.strictSame(told, ['0@1', 2, '0@2', 3, '0@3'])
+    for (const place of ['1@0', '0@1001', 'x', '0@1.1']) {
+      t.match((await ask('GET', `/v1/rooms/chat/posts?from=${place}`)).json(), { statusCode: 400, code: 'bad-request' }, place)
+    }
+  })
+  t.test('that are gone are told first, and nothing before them is read', async t => {
+    const log = new PostsLog()
+    log.bounds = async () => ({ first: 70_000n, next: 70_000n })
+    const { ask } = given(t, {}, log)
+    t.equal((await ask('GET', '/v1/rooms/chat/posts')).body, '{"hole":{"partition":0,"from":"0","to":"70000"}}\n')
   })
   t.test('has its posts read up to the end as it was, and no longer than somebody wants them', async t => {
     const log = new LongLog()
