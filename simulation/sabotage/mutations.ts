@@ -78,7 +78,7 @@ export const mutations: readonly Mutation[] = [
     name: 'orphans-stay-open',
     defect: 'connections of a node that is gone are not closed',
     file: 'gateway/orphans.js',
-    from: 'entries.push(nodeLost(userId, connectionId, reason));',
+    from: 'entries.push(nodeLost(userId, connectionId, reason, presenceGraceMs));',
     to: '',
   },
   {

@@ -44,7 +44,9 @@ t.test('Nodes of some roles each leave no role to nobody', async t => {
 })
 
 t.test('States as the version before saved them fold on as if nothing had been in between', async t => {
-  const state = given(opened('c1'), uplink('c1', 1), requested('m1'), requested('m2'), opened('c2', { deviceId: 'pad' }))
+  const more = { takesOver: false } // of which that version knew nothing
+  const state = given(
+    opened('c1', more), uplink('c1', 1), requested('m1'), requested('m2'), opened('c2', { ...more, deviceId: 'pad' }))
   const snapshots = new SnapshotStore()
   const { head, parts } = savedStateOf(state)
   for (let i = 0; i < 20; i++) {
