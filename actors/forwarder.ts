@@ -1,7 +1,8 @@
-import type { EventLog } from '../ledger/log.js'
+import type { EventLog, Position } from '../ledger/log.js'
 import { appendBytesMax } from '../ledger/pieces.js'
 import { appOf, userIdOf, userKey } from '../schemas/apps.js'
-import type { RoomEntry } from '../schemas/room-facts.js'
+import type { Entry, UplinkReceived } from '../schemas/facts.js'
+import type { PostRequested, RoomEntry } from '../schemas/room-facts.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { rooms } from '../schemas/streams.js'
 import type { FoldingBlock } from './folding.js'
@@ -183,28 +184,30 @@ function nextOf (queue: readonly Waiting[]): { posts: RoomEntry[], bytes: number
 /** Users fold a block side by side; its posts go on in the order of its entries. */
 function postsOf ({ offset, items, handOn }: FoldingBlock<UserTypes>, ledgerPartition: number): RoomEntry[] {
   const places = new Map(items.map((entry, index) => [entry, index]))
-  const ledgerOffset = Number(offset)
-  return handOn!.map(({ entry, fact, userSeq }): { index: number, post: RoomEntry } => {
-    const { userId: key, atMs } = entry
-    const userId = userIdOf(key)
-    const ledgerIndex = places.get(entry)!
-    return {
-      index: ledgerIndex,
-      post: {
-        roomId: userKey(appOf(key), fact.roomId),
-        atMs,
-        fact: {
-          type: 'PostRequested',
-          messageId: `${userId}/${userSeq}`,
-          from: userId,
-          service: fact.service,
-          payload: fact.payload,
-          ledgerPartition,
-          ledgerOffset,
-          ledgerIndex,
-          by: '',
-        },
-      },
-    }
-  }).sort((a, b) => a.index - b.index).map(({ post }) => post)
+  return handOn!.map(({ entry, fact, userSeq }) =>
+    postOf(entry, fact, userSeq, { partition: ledgerPartition, offset, index: places.get(entry)! }))
+    .sort((a, b) => a.fact.ledgerIndex - b.fact.ledgerIndex)
+}
+
+/** What an accepted uplink is in the stream `rooms`. @param place of its entry in the ledger */
+export function postOf (
+  { userId: key, atMs }: Entry, { roomId, service, payload }: UplinkReceived, userSeq: number,
+  { partition, offset, index }: Position
+): RoomEntry & { readonly fact: PostRequested } {
+  const userId = userIdOf(key)
+  return {
+    roomId: userKey(appOf(key), roomId),
+    atMs,
+    fact: {
+      type: 'PostRequested',
+      messageId: `${userId}/${userSeq}`,
+      from: userId,
+      service,
+      payload,
+      ledgerPartition: partition,
+      ledgerOffset: Number(offset),
+      ledgerIndex: index,
+      by: '',
+    },
+  }
 }

@@ -42,6 +42,7 @@ export function describeBooks (books: Books, told: readonly Violation[]): string
       repeats: connections.repeats,
     }),
     '',
+    ...roomsTable(books),
     ...table('nodes', { alive: nodes.alive, stopped: nodes.stopped, lost: nodes.lost }),
   ]
   if (unjudged.entries + unjudged.records + unjudged.blocks > 0) {
@@ -54,6 +55,35 @@ export function describeBooks (books: Books, told: readonly Violation[]): string
     }))
   }
   return [...lines, '', ...verdict(books, told), ''].join('\n')
+}
+
+/** Nothing where nobody has used rooms. */
+function roomsTable ({ rooms }: Books): string[] {
+  if (rooms.entries === 0) return []
+  const { deliveries: { owed, given, unreported, due, orphaned } } = rooms
+  return [
+    ...table('posts', {
+      requested: rooms.requested,
+      numbered: rooms.numbered,
+      'in their stream': rooms.published,
+      'not yet there': rooms.due,
+      repeats: rooms.repeats,
+      'requested again': rooms.duplicates,
+      'refused, room-closed': rooms.refused,
+      'of uplinks': rooms.uplinks,
+      'of uplinks, not yet posted': rooms.uplinksDue,
+    }),
+    '',
+    ...table('deliveries', {
+      'posts, each node with members': owed,
+      'given, as nodes say': -given,
+      ...prefixed('not said', unreported, -1),
+      'not said yet': -due,
+    }),
+    row('', 'difference', owed - given - sum(unreported) - due),
+    ...table('', { 'rooms that count a node that is gone': orphaned }),
+    '',
+  ]
 }
 
 /** What was asked for and is nowhere; 0 in books that balance. */

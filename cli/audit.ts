@@ -3,7 +3,7 @@ import { audit as auditLog, type AuditRange, type Books, type Violation } from '
 import { readEnvironment, settings } from '../gateway/config.js'
 import { readSetting } from '../gateway/setting.js'
 import type { LogReader } from '../ledger/log.js'
-import { ledger } from '../schemas/streams.js'
+import { ledger, rooms, type Stream } from '../schemas/streams.js'
 import { describeBooks } from './audit-table.js'
 import { CommandFailed } from './failure.js'
 import { addLogOptions, type LogOptions, openLogReader } from './log.js'
@@ -29,9 +29,10 @@ export function addAudit (program: Command): void {
 async function audit (options: AuditOptions): Promise<void> {
   const log = await openLogReader(options)
   try {
-    const ranges = await rangesToAudit(log, options)
+    const ranges = await rangesToAudit(log, ledger, options)
+    const roomRanges = await roomsToAudit(log, options)
     const progress = startProgress({
-      label: 'audit', total: await blocksOf(log, ranges), unit: 'blocks', progress: options.progress,
+      label: 'audit', total: await blocksOf(log, ledger, ranges) + await blocksOf(log, rooms, roomRanges), unit: 'blocks', progress: options.progress,
     })
     const told: Violation[] = []
     const violation = (violation: Violation): void => {
@@ -41,7 +42,7 @@ async function audit (options: AuditOptions): Promise<void> {
     let books: Books
     try {
       const blocks = (count: number): void => { progress.add(count) }
-      books = await auditLog(log, { ranges, exact: isEmbedded(options), violation, blocks })
+      books = await auditLog(log, { ranges, roomRanges, exact: isEmbedded(options), violation, blocks })
     } finally {
       progress.end()
     }
@@ -54,16 +55,28 @@ async function audit (options: AuditOptions): Promise<void> {
   }
 }
 
-async function rangesToAudit (log: LogReader, options: AuditOptions): Promise<AuditRange[]> {
-  const ranges = await rangesOf(log, ledger, options)
+async function rangesToAudit (log: LogReader, stream: Stream<any>, options: AuditOptions): Promise<AuditRange[]> {
+  const ranges = await rangesOf(log, stream, options)
   // Without an end it goes as far as the ledger does by then: so a derived stream is judged to its end, too.
   return options.until === undefined ? ranges.map(({ partition, from }) => ({ partition, from })) : ranges
 }
 
+/**
+ * Of all partitions, also of those where nothing is judged: what uplinks posted is judged by what stands in all. None
+ * where one partition of the ledger is named: rooms are dealt out otherwise than users.
+ */
+async function roomsToAudit (log: LogReader, options: AuditOptions): Promise<AuditRange[]> {
+  const { partition, since, until } = options
+  if (partition !== undefined || [since, until].some(place => place?.includes('@'))) return []
+  const ranges = new Map((await rangesToAudit(log, rooms, options)).map(range => [range.partition, range]))
+  return await Promise.all(Array.from({ length: log.partitions(rooms) }, async (_, partition) =>
+    ranges.get(partition) ?? { partition, from: (await log.bounds(rooms, partition)).next }))
+}
+
 /** How many are read: also what comes before the range, for the state that it leaves. */
-async function blocksOf (log: LogReader, ranges: readonly AuditRange[]): Promise<number> {
+async function blocksOf (log: LogReader, stream: Stream<any>, ranges: readonly AuditRange[]): Promise<number> {
   const counts = await Promise.all(ranges.map(async ({ partition, to }) => {
-    const { first, next } = await log.bounds(ledger, partition)
+    const { first, next } = await log.bounds(stream, partition)
     return Number((to ?? next) - first)
   }))
   return counts.reduce((sum, count) => sum + count, 0)

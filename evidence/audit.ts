@@ -1,10 +1,12 @@
 import { fold as productionFold } from '../actors/user/fold.js'
 import { withUsersInWords } from '../schemas/apps.js'
-import { ledger } from '../schemas/streams.js'
+import { ledger, rooms, type Stream } from '../schemas/streams.js'
 import { type Books, newBooks } from './audit/books.js'
 import type { AuditedLog } from './audit/derived.js'
 import { NodeLives } from './audit/node-lives.js'
 import { auditPartition } from './audit/partition.js'
+import { type JudgedLedger, PostedUplinks } from './audit/posted-uplinks.js'
+import { auditRooms } from './audit/rooms-partition.js'
 import type { Violation } from './audit/violation.js'
 import { readWhole } from './whole.js'
 
@@ -23,6 +25,8 @@ export interface AuditRange {
 export interface AuditOptions {
   /** All of every partition by default. */
   readonly ranges?: readonly AuditRange[]
+  /** The same of the stream `rooms`; what uplinks posted is judged for all that is read of both. */
+  readonly roomRanges?: readonly AuditRange[]
   /** Records of derived streams stand there once, as on the embedded side; in Kafka identical repeats are allowed. */
   readonly exact: boolean
   /** Each as it is found. */
@@ -37,15 +41,15 @@ export interface AuditOptions {
 
 /**
  * Replays the ledger through the production fold and balances the books: what must hold whatever happened, by
- * design.md 1, 4 and 5, judged from the streams `ledger`, `uplinks`, `connections` and `nodes` alone.
+ * design.md 1, 4 and 5, judged from the streams `ledger`, `uplinks`, `connections`, `rooms`, `posts` and `nodes` alone.
  *
  * Memory goes with the users of one partition and with what is open or due, and not with the length of the ledger.
  *
  * @throws BlocksGone when retention passes it: the books of what is left would not balance
  */
 export async function audit (log: AuditedLog, options: AuditOptions): Promise<Books> {
-  const { ranges = wholeOf(log), fold = productionFold, exact, violation, nowMs = Date.now() } = options
-  const { blocks = () => {} } = options
+  const { ranges = wholeOf(log, ledger), roomRanges = wholeOf(log, rooms), fold = productionFold, exact } = options
+  const { violation, nowMs = Date.now(), blocks = () => {} } = options
   const books = newBooks()
   const report: Parameters<typeof NodeLives.read>[1] = (code, text, positions) => {
     books.violations[code] = (books.violations[code] ?? 0) + 1
@@ -58,12 +62,25 @@ export async function audit (log: AuditedLog, options: AuditOptions): Promise<Bo
   }
   const lives = await NodeLives.read(whole, report)
   books.nodes = lives.counts()
-  for (const { partition, from, to } of ranges) {
-    await auditPartition({ partition, log: whole, fold, books, report, exact, lives, nowMs, from, to, blocks })
-  }
+  const common = { log: whole, books, report, exact, lives, nowMs, blocks }
+  // The stream rooms first: what it has of uplinks the ledger has, and what the ledger has behind that is due.
+  const posted = new PostedUplinks(log.partitions(rooms), await judgedOf(log, ranges), books)
+  for (const range of roomRanges) await auditRooms({ ...common, posted, to: undefined, ...range })
+  for (const range of ranges) await auditPartition({ ...common, fold, posted, to: undefined, ...range })
+  posted.finish(report)
   return books
 }
 
-function wholeOf (log: AuditedLog): AuditRange[] {
-  return Array.from({ length: log.partitions(ledger) }, (_, partition) => ({ partition, from: 0n }))
+/** Partitions of the ledger that are read from their very beginning, and up to where. */
+async function judgedOf (log: AuditedLog, ranges: readonly AuditRange[]): Promise<JudgedLedger> {
+  const judged = new Map<number, bigint | undefined>()
+  for (const { partition, to } of ranges) {
+    const { first } = await log.bounds(ledger, partition)
+    if (first === 0n) judged.set(partition, to)
+  }
+  return judged
+}
+
+function wholeOf (log: AuditedLog, stream: Stream<any>): AuditRange[] {
+  return Array.from({ length: log.partitions(stream) }, (_, partition) => ({ partition, from: 0n }))
 }

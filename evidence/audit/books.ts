@@ -58,6 +58,39 @@ export interface Books {
     repeats: number
     due: number
   }
+  rooms: {
+    /** Of the stream `rooms`. */
+    entries: number
+    rooms: number
+    /** requested = numbered + duplicates + refused. */
+    requested: number
+    numbered: number
+    /** Requests, or uplinks, that had been there before. */
+    duplicates: number
+    /** By a room that was closed. */
+    refused: number
+    /** Records of the stream `posts` that were found to be what was numbered. */
+    published: number
+    /** Repeats of these records, which a takeover in a cluster may leave. */
+    repeats: number
+    /** Numbered at the end of the range, and not in `posts` yet. */
+    due: number
+    /** Accepted uplinks that name a room and are posted, and those that are still to be. */
+    uplinks: number
+    uplinksDue: number
+    /** Counted once for each post and node that had members then: owed = given + unreported + due. */
+    deliveries: {
+      owed: number
+      /** Nodes say that they gave them to their members. */
+      given: number
+      /** By how the node ended its stay: `left`, its last member was gone; `node-lost`. */
+      unreported: Counts
+      /** Of nodes that live. */
+      due: number
+      /** Stays of nodes that are gone, which nobody has ended yet: the next post, or join, does. */
+      orphaned: number
+    }
+  }
   nodes: { alive: number, lost: number, stopped: number }
   /** What could not be judged. */
   unjudged: {
@@ -82,6 +115,20 @@ export function newBooks (): Books {
     },
     connections: {
       opened: 0, closed: {}, open: 0, closing: 0, closedAgain: 0, unopened: 0, recorded: 0, repeats: 0, due: 0,
+    },
+    rooms: {
+      entries: 0,
+      rooms: 0,
+      requested: 0,
+      numbered: 0,
+      duplicates: 0,
+      refused: 0,
+      published: 0,
+      repeats: 0,
+      due: 0,
+      uplinks: 0,
+      uplinksDue: 0,
+      deliveries: { owed: 0, given: 0, unreported: {}, due: 0, orphaned: 0 },
     },
     nodes: { alive: 0, lost: 0, stopped: 0 },
     unjudged: { partitions: 0, entries: 0, ends: 0, records: 0, blocks: 0 },

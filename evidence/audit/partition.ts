@@ -1,4 +1,5 @@
-import type { Effect } from '../../actors/user/effects.js'
+import { postOf } from '../../actors/forwarder.js'
+import type { Effect, Post } from '../../actors/user/effects.js'
 import type { fold } from '../../actors/user/fold.js'
 import type { UserState } from '../../actors/user/state.js'
 import type { ConnectionClosed, DeliveryReported, Entry } from '../../schemas/facts.js'
@@ -9,6 +10,7 @@ import { type AuditedLog, type Bounds, boundsOf } from './derived.js'
 import type { Walk } from './ledger-walk.js'
 import { Lines } from './lines.js'
 import type { NodeLives, Report } from './node-lives.js'
+import type { PostedUplinks } from './posted-uplinks.js'
 import { checkNumbers, Published } from './published.js'
 import { Recorded } from './recorded.js'
 import { type UserBook, UserBooks } from './user-books.js'
@@ -22,6 +24,7 @@ export interface PartitionAudit {
   readonly report: Report
   readonly exact: boolean
   readonly lives: NodeLives
+  readonly posted: PostedUplinks
   /** When the stream `nodes` was read. */
   readonly nowMs: number
   /** The first block that is judged. */
@@ -120,7 +123,7 @@ class PartitionWalk implements Walk {
     const { nowMs, log } = this.#audit
     const { books } = this
     if (!this.#begun) this.#begin()
-    if (this.cut) await checkNumbers(log, this.#derived.uplinks, this)
+    if (this.cut) await checkNumbers(log, uplinks, this.#derived.uplinks, this)
     else books.uplinks.due += await this.#published.finish(whole)
     books.connections.due += await this.#recorded.finish(whole)
     this.#users.finish()
@@ -206,11 +209,18 @@ class PartitionWalk implements Walk {
     if (effect?.type === 'publishUplink') {
       this.#published.accepted(user, effect.uplink, place)
       if (this.#begun) uplinks.accepted++
+      const post = effects.at(-1)!
+      if (post.type === 'post') this.#posted(post, place)
     } else if (this.#begun) {
       if (!effect) uplinks.orphaned++
       else if (effect.type === 'refuseUplink') uplinks.refused++
       else uplinks.duplicates++
     }
+  }
+
+  #posted ({ entry, fact, userSeq }: Post, place: Place): void {
+    const post = postOf(entry, fact, userSeq, place)
+    this.#audit.posted.accepted(post, post.fact, place)
   }
 
   /** Sent is never below acked: nothing is acked that was not written, and nothing written that has no number. */

@@ -1,6 +1,6 @@
 import { murmur2 } from '../../schemas/partitioning.js'
-import type { UplinkAccepted } from '../../schemas/records.js'
-import { ledger, uplinks } from '../../schemas/streams.js'
+import type { Posted, UplinkAccepted } from '../../schemas/records.js'
+import { ledger, type posts, uplinks } from '../../schemas/streams.js'
 import { type AuditedLog, type Bounds, DerivedStream, type Due, type Judged } from './derived.js'
 import type { Walk } from './ledger-walk.js'
 import { type Place, placeIn } from './violation.js'
@@ -145,27 +145,31 @@ export class Published extends DerivedStream<UplinkAccepted, DueUplink> {
 }
 
 /**
- * The stream `uplinks` alone, where the ledger's beginning is gone and nobody knows what was accepted there: the
- * numbers of each user must go on without a gap.
+ * A derived stream alone, where the beginning of its source is gone and nobody knows what was accepted there: the
+ * numbers of each user, or room, must go on without a gap.
  */
 export async function checkNumbers (
-  log: AuditedLog, { first, next }: Bounds, walk: Walk
+  log: AuditedLog, stream: typeof uplinks | typeof posts, { first, next }: Bounds, walk: Walk
 ): Promise<void> {
   const { partition, books } = walk
   if (next === 0n) return
   const last = new Map<string, number>()
-  for await (const { offset, items } of log.read(uplinks, partition, { from: first, to: next })) {
-    for (const [index, { userId, userSeq }] of items.entries()) {
-      const before = last.get(userId)
-      if (before !== undefined && userSeq <= before) {
-        books.uplinks.repeats++
+  const range = { from: first, to: next }
+  for await (const { offset, items } of log.read<UplinkAccepted | Posted>(stream, partition, range)) {
+    for (const [index, item] of items.entries()) {
+      const isPost = 'roomId' in item && 'roomSeq' in item
+      const [key, number] = isPost ? [item.roomId, item.roomSeq] : [item.userId, item.userSeq]
+      const before = last.get(key)
+      if (before !== undefined && number <= before) {
+        if (isPost) books.rooms.repeats++
+        else books.uplinks.repeats++
         continue
       }
-      last.set(userId, userSeq)
-      const place = { partition, offset, index }
-      if (before === undefined || userSeq === before + 1) continue
-      walk.report(undefined, 'uplink-gap', `The uplinks of user ${userId} go from ${before} to ${userSeq}.`,
-        [placeIn(uplinks, place)])
+      last.set(key, number)
+      if (before === undefined || number === before + 1) continue
+      const [code, what] = isPost ? ['post-gap', 'posts of room'] as const : ['uplink-gap', 'uplinks of user'] as const
+      walk.report(undefined, code, `The ${what} ${key} go from ${before} to ${number}.`,
+        [placeIn(stream, { partition, offset, index })])
     }
   }
 }

@@ -25,8 +25,20 @@ export const violations = {
   'record-differs': 'a record of the stream connections is not what the ledger says',
   'record-repeated': 'a record stands twice in the stream connections, where each must stand once',
   'record-unexplained': 'a record of the stream connections is of no connection that has closed',
-  'wrong-partition': 'an entry stands in another partition than that of its user',
-  'fold-failed': 'the fold could not take an entry; its user is not judged from there on',
+  'uplink-unposted': 'an accepted uplink that names a room is not in the stream rooms',
+  'posted-unexplained': 'the stream rooms has a post of an uplink that was not accepted, or has it twice',
+  'posted-differs': 'a post of an uplink in the stream rooms is not what was accepted',
+  'post-missing': 'a numbered post is not in the stream posts',
+  'post-differs': 'a record of the stream posts is not what was numbered',
+  'post-out-of-order': 'a record of the stream posts came after a later one of its room',
+  'post-repeated': 'a record stands twice in the stream posts, where each must stand once',
+  'post-unexplained': 'a record of the stream posts is of no post that was numbered',
+  'post-gap': 'the numbers of a room in the stream posts have a gap',
+  'post-undelivered': 'a node that lives has not told for long that it gave a post to its members',
+  'delivered-above-numbered': 'a node gave its members a post with a number that the room has not given',
+  'joined-on-dead-node': 'a room counts a node among those that have members that had ended long before its last post',
+  'wrong-partition': 'an entry stands in another partition than that of its user or room',
+  'fold-failed': 'the fold could not take an entry; its user or room is not judged from there on',
 } as const
 
 export type ViolationCode = keyof typeof violations

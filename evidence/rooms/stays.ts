@@ -27,8 +27,10 @@ export interface Delivered {
 export class Stays {
   /** The last one of each node. */
   readonly #stays = new Map<string, Stay>()
+  readonly #ended: (stay: Stay) => void
 
-  get all (): Iterable<Stay> { return this.#stays.values() }
+  /** @param ended called when a stay has ended */
+  constructor (ended: (stay: Stay) => void = () => {}) { this.#ended = ended }
 
   /** Those that have not ended. */
   get open (): Stay[] { return [...this.#stays.values()].filter(({ end }) => end === undefined) }
@@ -58,7 +60,7 @@ export class Stays {
       before.interest = interest
       return before
     }
-    if (before) before.end ??= { atMs: joinedAtMs, code: 'node-lost' } // it has begun anew, and nobody has told
+    if (before && !before.end) this.#end(before, joinedAtMs, 'node-lost') // it has begun anew, and nobody has told
     const stay = { nodeId, nodeEpoch, joinedAtMs, fromSeq: tail.roomSeq, interest }
     this.#stays.set(nodeId, stay)
     return stay
@@ -67,7 +69,7 @@ export class Stays {
   #left ({ nodeId, nodeEpoch, interest, code }: NodeLeft, atMs: number): Stay | undefined {
     const stay = this.#stays.get(nodeId)
     if (!stay || stay.end || stay.nodeEpoch !== nodeEpoch || stay.interest > interest) return undefined
-    stay.end = { atMs, code }
+    this.#end(stay, atMs, code)
     return stay
   }
 
@@ -77,5 +79,10 @@ export class Stays {
     if (!stay || stay.nodeEpoch !== nodeEpoch || (stay.delivered && stay.delivered.roomSeq > roomSeq)) return undefined
     stay.delivered = { atMs, roomSeq, members, behind }
     return stay
+  }
+
+  #end (stay: Stay, atMs: number, code: NodeLeft['code']): void {
+    stay.end = { atMs, code }
+    this.#ended(stay)
   }
 }

@@ -4,6 +4,7 @@ import type { Client } from '../../client/node.js'
 import { openKafkaLog } from '../../ledger/kafka/log.js'
 import type { DownlinkRecord } from '../../schemas/records.js'
 import { downlinks, downlinksRejected } from '../../schemas/streams.js'
+import { auditOfTopics } from '../faults/audit.js'
 import { type TestNode, until } from '../gateway/node.js'
 import { kafkaMissing } from './kafka.js'
 import { startCluster } from './nodes.js'
@@ -63,6 +64,9 @@ t.test('A room of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false,
     })
     t.strictSame(rejected, ['both bad-request', 'late room-closed'])
   })
+
+  await Promise.all([owner.stop(), other.stop()])
+  await auditOfTopics(t, cluster.kafka.brokers, topicPrefix)
 })
 
 function commandTo (roomId: string, messageId: string): DownlinkRecord {

@@ -139,7 +139,7 @@ export function inBlocks<T> (items: readonly T[], sizes: readonly number[]): Arr
   return blocks
 }
 
-/** A log of one partition in memory. */
+/** A log of one partition in memory; nothing stands in streams that are not named. */
 export function readerOf<S extends Record<string, Array<Block<any>>>> (
   streams: S
 ): AuditedLog & { readonly streams: S } {
@@ -147,10 +147,10 @@ export function readerOf<S extends Record<string, Array<Block<any>>>> (
     streams,
     partitions: () => 1,
     async * read ({ name }, _partition, { from, to }) {
-      for (const block of streams[name]!) {
+      for (const block of streams[name] ?? []) {
         if (block.offset >= from && (to === undefined || block.offset < to)) yield block
       }
     },
-    async bounds ({ name }) { return { first: 0n, next: BigInt(streams[name]!.length) } },
+    async bounds ({ name }) { return { first: 0n, next: BigInt(streams[name]?.length ?? 0) } },
   }
 }

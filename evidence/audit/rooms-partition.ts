@@ -1,0 +1,236 @@
+import { foldRoom, type RoomEffect } from '../../actors/rooms/fold.js'
+import { newRoom, type RoomState } from '../../actors/rooms/state.js'
+import { partitionOf } from '../../schemas/partitioning.js'
+import type { PostRequested, RoomEntry } from '../../schemas/room-facts.js'
+import { posts, rooms } from '../../schemas/streams.js'
+import { type Stay, Stays } from '../rooms/stays.js'
+import { type Books, count } from './books.js'
+import { type AuditedLog, type Bounds, boundsOf } from './derived.js'
+import type { Walk } from './ledger-walk.js'
+import type { NodeLives, Report } from './node-lives.js'
+import type { PostedUplinks } from './posted-uplinks.js'
+import { type DuePost, type Poster, PublishedPosts } from './published-posts.js'
+import { checkNumbers } from './published.js'
+import { type Place, placeIn } from './violation.js'
+
+export interface RoomsAudit {
+  readonly partition: number
+  readonly log: AuditedLog
+  readonly books: Books
+  readonly report: Report
+  readonly exact: boolean
+  readonly lives: NodeLives
+  /** When the stream `nodes` was read. */
+  readonly nowMs: number
+  readonly posted: PostedUplinks
+  /** The first block that is judged. */
+  readonly from: bigint
+  /** The block after the last one that is judged; the end of the stream where it is left out. */
+  readonly to: bigint | undefined
+  readonly blocks: (count: number) => void
+}
+
+/** Posts that may be due before their stream is looked at: a look costs more than an entry. */
+const dueAtOnce = 512
+/** Bytes of a room's last posts that are kept until they are dropped: the audit has no use for them. */
+const tailBytesMax = 1 << 14
+/** A node tells what it gave within 30 s, or later where it has thousands of rooms. */
+const undeliveredMs = 300_000
+/** A post ends the stay of a node that is gone, unless the table of nodes is away. */
+const orphanedMs = 600_000
+
+/** Reads one partition of `rooms`, folds it, and holds what it says against `posts`, and against what nodes tell. */
+export async function auditRooms (audit: RoomsAudit): Promise<void> {
+  const { partition, log, from, to } = audit
+  const published = await boundsOf(log, posts, partition)
+  const { first, next: end } = await boundsOf(log, rooms, partition)
+  const walk = new RoomsWalk(audit, first > 0n, published)
+  const until = to === undefined || to > end ? end : to
+  if (end === 0n) return
+  let next = first
+  for await (const { offset, items } of log.read(rooms, partition, { from: first, to: until })) {
+    if (offset > next && offset > from) audit.books.unjudged.blocks += Number(offset - (next > from ? next : from))
+    next = offset + 1n
+    await walk.block(offset, items)
+    audit.blocks(1)
+  }
+  await walk.finish(until === end)
+}
+
+/** One room while its entries are read. */
+class RoomBook implements Poster {
+  readonly due: DuePost[] = []
+  publishedSeq = 0
+  readonly state: RoomState = newRoom()
+  readonly stays: Stays
+  lastPostAtMs = -Infinity
+  /** False once the fold could not take one of its entries. */
+  judged = true
+
+  constructor (ended: (stay: Stay, roomSeq: number) => void) {
+    this.stays = new Stays(stay => { ended(stay, this.state.tail.roomSeq) })
+  }
+}
+
+class RoomsWalk implements Walk {
+  readonly partition: number
+  readonly books: Books
+  readonly cut: boolean
+  readonly exact: boolean
+  readonly #audit: RoomsAudit
+  readonly #bounds: Bounds
+  readonly #rooms = new Map<string, RoomBook>()
+  readonly #published: PublishedPosts
+  readonly #partitions: number
+  #begun = false
+
+  constructor (audit: RoomsAudit, cut: boolean, bounds: Bounds) {
+    const { partition, books, exact, log, posted } = audit
+    this.partition = partition
+    this.books = books
+    this.cut = cut
+    this.exact = exact
+    this.#audit = audit
+    this.#bounds = bounds
+    this.#partitions = log.partitions(rooms)
+    this.#published = new PublishedPosts(log, bounds, this, roomId => this.#rooms.get(roomId))
+    if (cut) books.unjudged.partitions++
+    else posted.reads(partition)
+  }
+
+  report (place: Place | undefined, ...violation: Parameters<Report>): void {
+    if (place ? this.inRange(place) : this.#begun) this.#audit.report(...violation)
+  }
+
+  inRange ({ offset }: Place): boolean { return offset >= this.#audit.from }
+
+  async block (offset: bigint, items: readonly RoomEntry[]): Promise<void> {
+    if (offset >= this.#audit.from) this.#begun = true
+    if (this.#begun) this.books.rooms.entries += items.length
+    for (let index = 0; index < items.length; index++) {
+      this.#entry(items[index]!, { partition: this.partition, offset, index })
+    }
+    if (this.#published.open > dueAtOnce) await this.#published.pull()
+  }
+
+  /** @param whole the stream was read to its end */
+  async finish (whole: boolean): Promise<void> {
+    const { nowMs, log } = this.#audit
+    this.#begun = true
+    this.books.rooms.rooms += this.#rooms.size
+    if (this.cut) {
+      await checkNumbers(log, posts, this.#bounds, this)
+      return
+    }
+    this.books.rooms.due += await this.#published.finish(whole)
+    for (const [roomId, room] of this.#rooms) {
+      for (const stay of room.stays.open) this.#open(roomId, room, stay, nowMs)
+    }
+  }
+
+  #entry (entry: RoomEntry, place: Place): void {
+    const { roomId } = entry
+    const partition = partitionOf(roomId, this.#partitions)
+    if (partition !== this.partition) {
+      this.report(place, 'wrong-partition', `An entry of room ${roomId} stands in partition ${this.partition} of rooms, ` +
+        `and not in ${partition}.`, [placeIn(rooms, place)])
+      return
+    }
+    if (this.cut) {
+      if (this.#begun) this.books.unjudged.entries++
+      return
+    }
+    let room = this.#rooms.get(roomId)
+    if (!room) {
+      const { deliveries } = this.books.rooms
+      this.#rooms.set(roomId, room = new RoomBook((stay, roomSeq) => {
+        if (this.#begun) unreported(deliveries, stay.end!.code, settle(deliveries, stay, roomSeq))
+      }))
+    }
+    if (room.judged) this.#fold(room, entry, place)
+  }
+
+  #fold (room: RoomBook, entry: RoomEntry, place: Place): void {
+    const { roomId, atMs, fact } = entry
+    const { state, stays } = room
+    const isFirst = fact.type === 'PostRequested' && fact.ledgerPartition >= 0 && isNew(state, fact)
+    let effects: RoomEffect[]
+    try {
+      effects = foldRoom(state, entry)
+    } catch (err) {
+      room.judged = false
+      this.report(place, 'fold-failed', `The fold could not take ${fact.type} of room ${roomId}: ` +
+        `${(err as Error).message}.`, [placeIn(rooms, place)])
+      return
+    }
+    stays.after(entry, state)
+    switch (fact.type) {
+      case 'PostRequested':
+        if (isFirst) this.#audit.posted.posted(this.partition, entry, fact)
+        this.#post(room, effects[0], atMs, place)
+        break
+      case 'PostsDelivered':
+        if (fact.roomSeq > state.tail.roomSeq) {
+          this.report(place, 'delivered-above-numbered', `Node ${fact.nodeId} says that it gave the members of room ` +
+            `${roomId} the posts up to ${fact.roomSeq}, of ${state.tail.roomSeq}.`, [placeIn(rooms, place)])
+        }
+    }
+  }
+
+  #post (room: RoomBook, effect: RoomEffect | undefined, atMs: number, place: Place): void {
+    const { books: { rooms: books } } = this
+    const { state } = room
+    if (this.#begun) books.requested++
+    if (effect?.type !== 'post') {
+      if (this.#begun) state.closed ? books.refused++ : books.duplicates++
+      return
+    }
+    if (this.#begun) books.numbered++
+    room.lastPostAtMs = atMs
+    this.#published.numbered(room, effect.post, place)
+    if (state.tail.bytes > tailBytesMax) state.tail.restore([], state.tail.roomSeq)
+  }
+
+  /** A stay that has not ended where the range ends. */
+  #open (roomId: string, { state, lastPostAtMs }: RoomBook, stay: Stay, nowMs: number): void {
+    const { deliveries } = this.books.rooms
+    const { nodeId, nodeEpoch, delivered } = stay
+    const { roomSeq } = state.tail
+    const rest = settle(deliveries, stay, roomSeq)
+    const endedAtMs = this.#audit.lives.endOf(nodeId, nodeEpoch)
+    if (endedAtMs !== undefined && endedAtMs !== Infinity) {
+      deliveries.orphaned++
+      unreported(deliveries, 'node-lost', rest)
+      if (state.nodes.has(nodeId) && lastPostAtMs - endedAtMs > orphanedMs) {
+        this.report(undefined, 'joined-on-dead-node', `Room ${roomId} had a post long after node ${nodeId} had ended in ` +
+          `epoch ${nodeEpoch}, and still counts it among those that have members.`, [])
+      }
+      return
+    }
+    deliveries.due += rest
+    if (rest === 0 || state.closed || nowMs - lastPostAtMs <= undeliveredMs) return
+    this.report(undefined, 'post-undelivered', `Node ${nodeId} has members of room ${roomId} and says that it gave them ` +
+      `the posts up to ${delivered?.roomSeq ?? 0}; the last one, ${roomSeq}, was long ago.`, [])
+  }
+}
+
+/** Counts what a stay was to be given, and was. @returns what it was not, as far as is told */
+function settle (
+  deliveries: Books['rooms']['deliveries'], { fromSeq, delivered }: Stay, roomSeq: number
+): number {
+  const owed = roomSeq - fromSeq
+  const given = Math.min(Math.max(0, (delivered?.roomSeq ?? 0) - fromSeq), owed)
+  deliveries.owed += owed
+  deliveries.given += given
+  return owed - given
+}
+
+function unreported (deliveries: Books['rooms']['deliveries'], code: string, posts: number): void {
+  if (posts > 0) count(deliveries.unreported, code, posts)
+}
+
+/** The room has had no uplink at this place of the ledger, or behind it. */
+function isNew ({ sources }: RoomState, { ledgerPartition, ledgerOffset, ledgerIndex }: PostRequested): boolean {
+  const last = sources.get(ledgerPartition)
+  return !last || ledgerOffset > last.offset || (ledgerOffset === last.offset && ledgerIndex > last.index)
+}
