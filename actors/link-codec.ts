@@ -4,6 +4,7 @@ import { loadSchema } from '../schemas/avsc-files.js'
 import { GatewayError } from '../schemas/errors.js'
 import { roomRightNames } from '../schemas/room-rights.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../schemas/single-object.js'
+import type { AskAck } from './group-links.js'
 import type { Answer, ConnectionMessage, Question, SharedSignal, Signalled } from './links.js'
 import { isOfRooms, readRoomMessage, roomBranches, type RoomLinkMessage, writeRoomMessage } from './room-link-codec.js'
 import type { Ban } from './user/bans.js'
@@ -25,7 +26,7 @@ import type { Known } from './requests.js'
 
 /** What goes between nodes. Signals have a number in place of an identity, for their content stands once a batch. */
 export type LinkMessage =
-  | Exclude<ConnectionMessage, Signalled> | LinkSignal | Question | SignalNotHere | Answer | RoomLinkMessage
+  | Exclude<ConnectionMessage, Signalled> | LinkSignal | Question | SignalNotHere | Answer | RoomLinkMessage | AskAck
 
 export interface LinkSignal extends Signalled {
   /** Which of the sending process's signals it is. */
@@ -51,7 +52,7 @@ type Branch = LinkMessage['type'] | 'signalContent'
 const branches: readonly Branch[] = [
   'welcome', 'ackUplinks', 'refuseUplink', 'deliver', 'closeConnection', 'gone', 'signalContent', 'signal', 'resync',
   'notHere', 'askRequest', 'requestKnown', 'askBans', 'bansKnown', ...roomBranches,
-  'memberships', 'askMemberships', 'membershipsKnown',
+  'memberships', 'askMemberships', 'membershipsKnown', 'askAck', 'ackKnown',
 ]
 
 const closeCodes = ['superseded', 'kicked', 'protocol', 'internal', 'banned'] as const
@@ -59,7 +60,7 @@ const closeCodes = ['superseded', 'kicked', 'protocol', 'internal', 'banned'] as
 const answers: readonly Known[] = ['first', 'duplicate', 'conflict']
 
 /** The schemas, oldest first, each an extension of the one before: what was written in any of them is read by ours. */
-const headers = [headerOf('history/links-1'), headerOf('history/links-2'), headerOf('links')]
+const headers = ['history/links-1', 'history/links-2', 'history/links-3', 'links'].map(headerOf)
 
 function headerOf (schema: string): Buffer {
   const bytes = Buffer.alloc(headerBytes)
@@ -80,6 +81,8 @@ function schemaOf (message: LinkMessage): number {
     case 'memberships':
     case 'askMemberships':
     case 'membershipsKnown': return 2
+    case 'askAck':
+    case 'ackKnown': return 3
     case 'closeConnection': return message.code === 'internal' || message.code === 'banned' ? 1 : 0
     default: return isOfRooms(message) ? 2 : 0
   }
@@ -253,6 +256,17 @@ function writeMessage (to: AvroWriter, message: LinkMessage): void {
     case 'membershipsKnown':
       to.long(message.askId)
       return to.items(message.rooms, writeMembership)
+    case 'askAck':
+      to.long(message.askId)
+      to.string(message.app)
+      to.string(message.group)
+      to.string(message.stream)
+      to.int(message.partition)
+      to.long(Number(message.next))
+      return to.int(message.index)
+    case 'ackKnown':
+      to.long(message.askId)
+      return to.string(message.code)
     default: writeRoomMessage(to, message)
   }
 }
@@ -361,6 +375,19 @@ function readItem (
       type, userId: r.string(), partition: r.int(), nodeId: fromNodeId, askId: r.long(), asOf: BigInt(r.long()),
     }
     case 'membershipsKnown': return { type, nodeId, askId: r.long(), rooms: r.items(readMembership) }
+    case 'askAck': return {
+      type,
+      nodeId,
+      askNodeId: fromNodeId,
+      askId: r.long(),
+      app: r.string(),
+      group: r.string(),
+      stream: r.string(),
+      partition: r.int(),
+      next: BigInt(r.long()),
+      index: r.int(),
+    }
+    case 'ackKnown': return { type, nodeId, askId: r.long(), code: r.string() }
     default: return readRoomMessage(r, type, fromNodeId, nodeId)
   }
 }

@@ -1,3 +1,4 @@
+import type { AskAck } from './group-links.js'
 import type { Answer, ConnectionMessage, Links, Question } from './links.js'
 import type { AskMembers, RoomMessage, RoomQuestion } from './room-links.js'
 
@@ -12,5 +13,6 @@ export class LinksAround implements Links {
   toUser (question: Question): void { this.#links.toUser(question) }
   toRoom (question: RoomQuestion): void { this.#links.toRoom(question) }
   toMembers (message: RoomMessage | AskMembers): void { this.#links.toMembers(message) }
+  toReaders (message: AskAck): void { this.#links.toReaders(message) }
   toAsker (answer: Answer): void { this.#links.toAsker(answer) }
 }

@@ -8,6 +8,7 @@ import {
   type Answer, answerHere, type BansKnown, type ConnectionMessage, type Links, type LocalEnds, type MembershipsKnown,
   type NotHere, type OwnedStream, type Question, type RequestKnown, type SharedSignal, type Signalled, tellHere,
 } from './links.js'
+import type { AskAck } from './group-links.js'
 import type { AskMembers, RoomMessage, RoomQuestion } from './room-links.js'
 
 export interface RedisLinksOptions {
@@ -75,6 +76,8 @@ class RedisSide implements RedisLinks {
   members: LocalEnds['members'] = () => {}
   roomKnown: LocalEnds['roomKnown'] = () => {}
   membersKnown: LocalEnds['membersKnown'] = () => {}
+  acks: LocalEnds['acks'] = () => {}
+  ackKnown: LocalEnds['ackKnown'] = () => {}
   notHere: (answer: NotHere) => void = () => {}
   requestKnown: (answer: RequestKnown) => void = () => {}
   bansKnown: (answer: BansKnown) => void = () => {}
@@ -158,6 +161,12 @@ class RedisSide implements RedisLinks {
     else this.#sender.send(this.#node(nodeId), nodeId, message)
   }
 
+  toReaders (message: AskAck): void {
+    const { nodeId } = message
+    if (nodeId === this.#options.nodeId) this.acks(message)
+    else this.#sender.send(this.#node(nodeId), nodeId, message)
+  }
+
   owns (of: OwnedStream, partition: number): Promise<void> {
     return this.#listener.join(this.#partition(of, partition))
   }
@@ -199,7 +208,8 @@ class RedisSide implements RedisLinks {
       case 'bansKnown':
       case 'membershipsKnown':
       case 'roomKnown':
-      case 'membersKnown': answerHere(this, message); return
+      case 'membersKnown':
+      case 'ackKnown': answerHere(this, message); return
       case 'resync':
       case 'askBans':
       case 'askMemberships':
@@ -216,6 +226,7 @@ class RedisSide implements RedisLinks {
       case 'roomTail':
       case 'roomSignal':
       case 'askMembers': this.members(message); return
+      case 'askAck': this.acks(message); return
       case 'notHere': this.#lookAgain(message.nodeId, message.connectionId, message.signalId); return
       case 'signal': {
         if (this.connections(message)) return

@@ -1,3 +1,4 @@
+import type { AckKnown, AskAck } from './group-links.js'
 import type { AskMembers, MembersKnown, RoomKnown, RoomMessage, RoomQuestion } from './room-links.js'
 import type { Ban } from './user/bans.js'
 import type { CloseConnection, Deliver, RefuseUplink, Welcome } from './user/effects.js'
@@ -20,6 +21,8 @@ export interface Links {
   toRoom (question: RoomQuestion): void
   /** To a node that has members of a room; dropped where it is gone. */
   toMembers (message: RoomMessage | AskMembers): void
+  /** To a node that has a partition for a group of readers; dropped where it is gone. */
+  toReaders (message: AskAck): void
   /** To the node that asked; dropped where it is gone. */
   toAsker (answer: Answer): void
 }
@@ -28,7 +31,7 @@ export interface Links {
 export type Question = Resync | AskRequest | AskBans | AskMemberships
 
 /** What a user actor, a room or a node answers to a node, and not to one of its connections. */
-export type Answer = RequestKnown | BansKnown | MembershipsKnown | RoomKnown | MembersKnown
+export type Answer = RequestKnown | BansKnown | MembershipsKnown | RoomKnown | MembersKnown | AckKnown
 
 /** Each names its connection and the node that holds it. */
 export type ConnectionMessage =
@@ -189,6 +192,9 @@ export interface LocalEnds {
   membershipsKnown: (answer: MembershipsKnown) => void
   roomKnown: (answer: RoomKnown) => void
   membersKnown: (answer: MembersKnown) => void
+  /** Acks for partitions that this node has for groups of readers. */
+  acks: (message: AskAck) => void
+  ackKnown: (answer: AckKnown) => void
   /** At most once, like the signal that it answers: no `NotHere` does not mean that the signal has arrived. */
   notHere: (answer: NotHere) => void
   /**
@@ -216,6 +222,8 @@ export function localLinks (): Links & LocalEnds {
     membershipsKnown: () => {},
     roomKnown: () => {},
     membersKnown: () => {},
+    acks: () => {},
+    ackKnown: () => {},
     notHere: () => {},
     async owns () {},
     disowns () {},
@@ -224,6 +232,7 @@ export function localLinks (): Links & LocalEnds {
     toUser (question) { this.users(question) },
     toRoom (question) { this.rooms(question) },
     toMembers (message) { this.members(message) },
+    toReaders (message) { this.acks(message) },
     toAsker (answer) { answerHere(this, answer) },
   }
 }
@@ -235,7 +244,8 @@ export function answerHere (ends: LocalEnds, answer: Answer): void {
     case 'bansKnown': ends.bansKnown(answer); return
     case 'membershipsKnown': ends.membershipsKnown(answer); return
     case 'roomKnown': ends.roomKnown(answer); return
-    case 'membersKnown': ends.membersKnown(answer)
+    case 'membersKnown': ends.membersKnown(answer); return
+    case 'ackKnown': ends.ackKnown(answer)
   }
 }
 

@@ -16,6 +16,7 @@ import type { Config } from './config.js'
 import type { Console } from './console/console.js'
 import { describeDrain, requestDrain } from './drain-requests.js'
 import { AddressList } from './edge/clients.js'
+import type { Groups } from './groups/groups.js'
 import type { HealthRegistry } from './health.js'
 import type { Side } from './http/access.js'
 import type { Readiness } from './http/health.js'
@@ -23,7 +24,8 @@ import type { Proxied } from './http/proxied.js'
 import { buildHttp, type HttpDeps } from './http/server.js'
 import type { ApiKeys } from './keys/api-keys.js'
 import { kick } from './kick.js'
-import { lagOf } from './lag.js'
+import { lagLookMs, lagOf, lagOfGroup } from './lag.js'
+import { LagLook } from './lag-look.js'
 import { MembershipRequests } from './memberships.js'
 import type { GatewayMetrics } from './metrics.js'
 import type { NodeTable } from './node-table.js'
@@ -46,6 +48,7 @@ export interface ApiParts {
   readonly stores: Stores
   readonly backups: Backups
   readonly push: Push
+  readonly groups: Groups
   readonly rooms: Rooms
   /** Undefined on a node without that role. */
   readonly webhooks: WebhooksRole | undefined
@@ -89,8 +92,8 @@ type Shared = Omit<HttpDeps, 'side' | 'proxied'> & { readonly proxied: Omit<Prox
 
 /** What both ports share: there is one of each part. */
 function depsOf ({
-  config, logger, stores, backups, push, rooms, webhooks, nodeTable, metrics, health, tls, apiKeys, apps, console,
-  version, madeUp, readiness,
+  config, logger, stores, backups, push, rooms, groups, webhooks, nodeTable, metrics, health, tls, apiKeys, apps,
+  console, version, madeUp, readiness,
 }: ApiParts): Shared {
   const { log, tables, links } = stores
   const partitions = log.partitions(ledger)
@@ -148,9 +151,28 @@ function depsOf ({
     tracePost: (roomId, messageId, range) => tracePost(log, roomId, messageId, range),
     rebuild: (table, signal) => rebuilds.start(table, signal),
     backup: command => backups.start(command),
-    lag: () => lagOf({ ...stores, groups: () => [...stores.groups(), ...webhooks?.groups() ?? []] }),
+    lag: () => lagOf(
+      { ...stores, groups: () => [...stores.groups(), ...webhooks?.groups() ?? []] }, { readGroups: groups }
+    ),
     webhooks: () => webhooks?.states() ?? [],
     redeliverWebhook: (name, signal) => webhooks!.redeliver(name, signal),
+    groups: {
+      join: joining => groups.join(joining),
+      ack: (name, cursors) => groups.ack(name, cursors),
+      async list (app) {
+        return [...new Set((await groups.names()).filter(name => name.app === app).map(({ group }) => group))]
+      },
+      async describe ({ app, group }) {
+        const names = (await groups.names()).filter(name => name.app === app && name.group === group)
+        if (names.length === 0) return undefined
+        const look = new LagLook(log, lagLookMs)
+        return {
+          lags: await Promise.all(names.map(name => lagOfGroup(look, groups, name))),
+          readers: names.flatMap(({ stream }) => groups.readersOf({ app, group }, stream)),
+        }
+      },
+      forget: name => groups.forget(name),
+    },
     topics: () => topicsOf({ log, settings: stream => topicSettings(config, stream, stores.bytesMax) }),
     async ipConfig (request, host) {
       const answer = await nodeTable.ipConfig(request)

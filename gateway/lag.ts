@@ -3,8 +3,10 @@ import type { StandingPartition } from '../ledger/kafka/log.js'
 import { GatewayError } from '../schemas/errors.js'
 import { connections, ledger, nodes, posts, rooms, type Stream } from '../schemas/streams.js'
 import type { TableName } from '../projections/tables/tables.js'
+import type { GroupName, Groups } from './groups/groups.js'
 import { LagLook } from './lag-look.js'
 import type { Stores } from './stores.js'
+import { publicStreams } from './streams/public.js'
 
 /** How far somebody who follows a stream is behind its end. */
 export interface FollowerLag {
@@ -34,8 +36,14 @@ export interface PartitionLag {
   readonly ms: number | null
 }
 
+export interface LagOptions {
+  readonly lookMs?: number
+  /** Whoever reads in groups is left out without them. */
+  readonly readGroups?: Pick<Groups, 'names' | 'placesOf'>
+}
+
 /** How long may be read what is behind; whoever asks waits two seconds for the answer. */
-const lookMsDefault = 500
+export const lagLookMs = 500
 const ledgerTables: readonly TableName[] = ['presence', 'routing']
 /** For the name of a group, where nobody follows. */
 const appends = ''
@@ -47,7 +55,8 @@ const appends = ''
  * what is behind a few blocks are read. What was not read within `lookMs` is left out.
  */
 export async function lagOf (
-  { log, tables, snapshots, roomSnapshots, groups, standing }: Stores, { lookMs = lookMsDefault } = {}
+  { log, tables, snapshots, roomSnapshots, groups, standing }: Stores,
+  { lookMs = lagLookMs, readGroups }: LagOptions = {}
 ): Promise<FollowerLag[]> {
   const still = standing()
   const of = (stream: Stream<any>, ...names: readonly string[]) => still.filter(({ stream: name, group }) =>
@@ -80,7 +89,18 @@ export async function lagOf (
     followerLag(look, 'nodes', nodes, done('nodes'), of(nodes, 'projections')),
     ...groups().map(({ group, stream, partitions }) =>
       followerLag(look, `group ${group}`, stream, async partition => partitions.get(partition), of(stream, group))),
+    ...(await readGroups?.names() ?? []).map(name => lagOfGroup(look, readGroups!, name)),
   ])
+}
+
+/** How far a group of readers has acked a stream, on whatever node they are. */
+export async function lagOfGroup (
+  look: LagLook, groups: Pick<Groups, 'placesOf'>, { app, group, stream: name }: GroupName & { readonly stream: string }
+): Promise<FollowerLag> {
+  const of = publicStreams.find(({ stream }) => stream.name === name)!
+  const places = await groups.placesOf({ app, group }, of)
+  const positionOf = async (partition: number) => places.get(partition)?.next ?? 0n
+  return await followerLag(look, `readers ${app === '' ? '' : `${app}/`}${group}`, of.stream, positionOf, [])
 }
 
 /** Each is asked for once. */
@@ -97,7 +117,7 @@ function checkpointsOf (snapshots: Stores['snapshots']): (partition: number) => 
  * @param positionOf undefined for a partition that this node knows nothing of
  * @param still what keeps the follower from its partitions
  */
-async function followerLag (
+export async function followerLag (
   look: LagLook, follower: string, stream: Stream<any>, positionOf: (partition: number) => Promise<bigint | undefined>,
   still: readonly StandingPartition[]
 ): Promise<FollowerLag> {

@@ -11,6 +11,7 @@ import type { Config, Role } from './config.js'
 import { Console } from './console/console.js'
 import { followDownlinks } from './downlinks.js'
 import { Drains } from './drain.js'
+import { Groups } from './groups/groups.js'
 import { HealthRegistry } from './health.js'
 import type { Readiness } from './http/health.js'
 import { ApiKeys } from './keys/api-keys.js'
@@ -181,6 +182,9 @@ async function start (
     ? new Console({ nodeId: identity.nodeId, apiKeys, nodeTable, counts: () => metrics.counts() })
     : undefined
   closers.push(console?.start() ?? (() => {}))
+  const groups = new Groups({ log, places: stores.groupPlaces, links, nodeId: identity.nodeId, failed })
+  closers.push(() => groups.stop())
+  metrics.observeGroups(groups)
   const readiness = () => readinessOf(health, ending.aborted, edge?.draining === 100)
   const madeUp = new Set<string>()
   const { app, apiApp } = buildApi({
@@ -191,6 +195,7 @@ async function start (
     push,
     rooms,
     webhooks,
+    groups,
     nodeTable,
     metrics,
     health,

@@ -30,6 +30,11 @@ export interface MetricsSources {
   circuits (): readonly Circuit[]
 }
 
+interface GroupsSource {
+  readonly acks: number
+  load (): { readonly readers: number, readonly unackedBytes: number }
+}
+
 type ByApp = () => ReadonlyMap<string, number>
 
 /** What the partitions go on without; `<stream>.rejected` says which and why. */
@@ -168,6 +173,15 @@ export class GatewayMetrics {
     }
     counted('circuit_opened_total', 'How often a circuit has opened', ({ opened }) => opened)
     counted('circuit_refused_total', 'Calls that were refused because a circuit was not closed', ({ refused }) => refused)
+  }
+
+  /** Adds what is read in groups (`GET /v1/streams/:stream?group=`). */
+  observeGroups (groups: GroupsSource): void {
+    this.#gauge('group_readers', 'Readers in groups', [], gauge => { gauge.set(groups.load().readers) })
+    this.#gauge('group_unacked_bytes', 'Bytes of lines that readers in groups have not acked', [], gauge => {
+      gauge.set(groups.load().unackedBytes)
+    })
+    this.#reads('group_acks_total', 'Cursors that readers in groups have acked', () => groups.acks)
   }
 
   /** Adds what each app has, for a node that has several; the default one goes by the empty name. */

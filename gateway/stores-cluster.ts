@@ -152,6 +152,7 @@ async function open (
     links,
     shared: true,
     cutting: name => cuttingOf(kafka, control, retentionOf(name)),
+    groupPlaces: kafka.groupPlaces,
     groups: () => [{
       group: downlinksGroup,
       stream: downlinks,

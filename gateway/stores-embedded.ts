@@ -65,6 +65,7 @@ export async function embeddedStores (store: Store, config: Config, logger: Logg
       logAway: () => '',
       usersAway: () => '',
       circuits: () => [],
+      groupPlaces: log.groupPlaces,
       groups: () => [], // nobody but this process writes here, so nothing waits in `downlinks`
       commits: () => store.metrics.commits,
       commitSeconds: () => store.metrics.commitMs / 1000,

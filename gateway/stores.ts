@@ -2,7 +2,7 @@ import type { LocalEnds, Links } from '../actors/links.js'
 import type { RebuildableSnapshots } from '../actors/snapshots.js'
 import type { Circuit } from '../ledger/circuit.js'
 import type { StandingPartition } from '../ledger/kafka/log.js'
-import type { EventLog } from '../ledger/log.js'
+import type { EventLog, GroupPlaces } from '../ledger/log.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
 import type { Stream } from '../schemas/streams.js'
 import type { BackUp } from './backups.js'
@@ -35,6 +35,8 @@ export interface Stores {
   slowDisk (): string
   /** The same of Redis. */
   slowRedis (): string
+  /** What all groups have committed; undefined where nobody can tell. */
+  readonly groupPlaces?: GroupPlaces
   /** Groups that keep no store of their own, as far as this process is a member: the first offset not delivered. */
   groups (): readonly FollowingGroup[]
   /** Partitions of the log that stand still for this process. */

@@ -53,7 +53,7 @@ export interface EventLog extends LogReader {
    * Hands each partition to exactly one member of `group`, its blocks in order from the offset that `assigned` returns.
    * Resolves once the first assignment is complete.
    */
-  follow<T> (stream: Stream<T>, group: string, follower: Follower<T>): Promise<Following>
+  follow<T> (stream: Stream<T>, group: string, follower: Follower<T>, options?: FollowOptions): Promise<Following>
 
   /** The highest `derivedFrom` that was appended to this partition with a block; -1n for none. */
   derivedFrom (stream: Stream<any>, partition: number): Promise<bigint>
@@ -148,8 +148,9 @@ export interface Follower<T> {
    * is asked again.
    *
    * @param committed what the group last committed here, 0n for nothing: for followers that have no store of their own
+   * @param index how many items of the block there are done as well
    */
-  assigned (partition: number, committed: bigint): Promise<bigint>
+  assigned (partition: number, committed: bigint, index: number): Promise<bigint>
   /**
    * One block, after the one before it was taken: the next one of this partition waits for the returned promise.
    * Must not throw: a failure is the follower's to record.
@@ -161,12 +162,41 @@ export interface Follower<T> {
   revoked (partition: number): Promise<void>
 }
 
+export interface FollowOptions {
+  /** The group does not wait for this member to come back when it stops, whatever it does for others. */
+  readonly comesAndGoes?: boolean
+}
+
+/** Where a group goes on in a partition: `index` items of the block at `next` are done as well. */
+export interface Place { readonly next: bigint, readonly index: number }
+
+/** What groups have committed, for whoever looks after them. */
+export interface GroupPlaces {
+  /** Groups of these streams that have committed anything, or have members. */
+  list (streams: ReadonlyArray<Stream<any>>): Promise<Array<{ readonly stream: string, readonly group: string }>>
+  /** By partition; one without is left out. */
+  of (stream: Stream<any>, group: string): Promise<Map<number, Place>>
+  /**
+   * Forgets what the group has committed.
+   *
+   * @throws GatewayError `has-readers` where it has members
+   */
+  forget (stream: Stream<any>, group: string): Promise<void>
+}
+
 export interface Following {
   /**
    * Keeps `next`, the first offset that is not done yet, for the group. At best effort and a little later: after a
    * crash an older one may come back. Ignored for a partition that is not this member's.
    */
   commit (partition: number, next: bigint): void
+  /**
+   * Keeps a place for the group, and resolves once it is durable.
+   *
+   * @throws GatewayError `not-leased` where the partition is not this member's; `ledger-unavailable` where it is not
+   *   known to be stored
+   */
+  keep (partition: number, place: Place): Promise<void>
   /**
    * Gives the partition back and takes it again, from what `assigned` says then: the follower's store went back.
    * Resolves once it was asked; at once where the partition is not this member's.

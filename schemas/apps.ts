@@ -56,6 +56,12 @@ export function userIdOf (key: string): string {
   return key.slice(key.indexOf(separator) + 1)
 }
 
+/**
+ * What a stored record has of a key as bytes that stand together, whatever its stream: what others read has the app
+ * apart from the id.
+ */
+export function storedPartOf (key: string): string { return userIdOf(key) }
+
 /** What an answer says of a user: `app` is not there where it is the default one. */
 export function shownUser (key: string): { readonly app?: string, readonly userId: string } {
   const { app, userId } = userOf(key)

@@ -52,6 +52,10 @@ const table = {
   'payload-too-large': row(null, 413, false, 'The request or its payload passes the bound.'),
   'not-ready': row(null, 503, true, 'The role that would answer is starting, stopping or cut off from its store.'),
 
+  // What a reader of a group meets.
+  'not-leased': row(null, 409, false, 'The partition is no longer that of the reader who acks: another one goes on from the last ack.'),
+  'has-readers': row(null, 409, true, 'The group has readers; it can be forgotten once they have gone.'),
+
   // Why a client is no member of a room, or no longer.
   left: row(null, null, false, 'The client left the room, as it asked.'),
   'too-many-rooms': row(null, null, false, 'The connection has joined as many rooms as it may; leave one first.'),

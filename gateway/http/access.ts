@@ -36,6 +36,8 @@ export const accessTable: Readonly<Record<string, Access>> = {
 
   'GET /metrics': 'read',
   'GET /v1/connections': 'read',
+  'GET /v1/groups': 'read',
+  'GET /v1/groups/:group': 'read',
   'GET /v1/health': 'read',
   'GET /v1/lag': 'read',
   'GET /v1/load': 'read',
@@ -58,10 +60,12 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'GET /v1/users/:userId/rooms': 'read',
   'GET /v1/users/:userId/state': 'read',
   'GET /v1/users/:userId/trace': 'read',
+  'POST /v1/groups/:group/acks': 'read',
   'POST /v1/presence': 'read',
 
   'DELETE /v1/bans/:banId': 'operate',
   'DELETE /v1/connections/:connectionId': 'operate',
+  'DELETE /v1/groups/:group': 'operate',
   'DELETE /v1/users/:userId/connections': 'operate',
   // Whoever asks for a drain follows it.
   'GET /v1/nodes/:nodeId/drain': 'operate',
@@ -89,6 +93,10 @@ const reachTable: Readonly<Record<string, Reach>> = {
   'GET /v1/connections': 'one-app',
   'GET /v1/streams/:stream': 'one-app',
   'GET /v1/uplinks': 'one-app',
+  'GET /v1/groups': 'one-app',
+  'GET /v1/groups/:group': 'one-app',
+  'POST /v1/groups/:group/acks': 'one-app',
+  'DELETE /v1/groups/:group': 'one-app',
   'GET /v1/users/:userId/bans': 'one-app',
   'GET /v1/users/:userId/presence': 'one-app',
   'GET /v1/users/:userId/rooms': 'one-app',

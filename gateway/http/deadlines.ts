@@ -73,6 +73,13 @@ export function withDeadlines (deps: HttpDeps): HttpDeps {
     },
     push: (command, tellsRepeats) => (command.delivery === 'signal' ? signal : push)(command, tellsRepeats),
     kick: command => (command.userId === '' ? kickOfNobody : kick)(command),
+    groups: {
+      ...deps.groups,
+      ack: store(deps.groups.ack),
+      list: lookupOfLog(deps.groups.list),
+      describe: lookupOfLog(deps.groups.describe),
+      forget: store(deps.groups.forget),
+    },
     logReader: boundedReader(deps.logReader, deps),
   }
 }

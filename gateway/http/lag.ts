@@ -19,7 +19,7 @@ const ofStreams: ReadonlySet<ConditionName> = new Set([
 const count = { type: 'integer', minimum: 0 }
 const offset = { type: 'string', pattern: '^\\d+$' }
 
-const followerSchema = {
+export const followerSchema = {
   type: 'object',
   required: ['follower', 'stream', 'partitions', 'blocks', 'ms', 'unknown', 'standing'],
   properties: {

@@ -25,6 +25,7 @@ import { beginInTime, withDeadlines } from './deadlines.js'
 import { downlinksRoutes } from './downlinks.js'
 import type { DownlinksOptions } from './downlinks.js'
 import { answerClientError, answerError, errorSchema } from './errors.js'
+import { groupsRoutes, type GroupsOptions } from './groups.js'
 import { healthRoutes, operationsRoutes } from './health.js'
 import type { HealthOptions, OperationsOptions } from './health.js'
 import { historyRoutes } from './history.js'
@@ -72,7 +73,7 @@ import type { WebhooksOptions } from './webhooks.js'
 export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
   HealthOptions, OperationsOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,
-  BackupsOptions, BansOptions, MembershipsOptions, RoomsOptions, RoomPostsOptions, WebhooksOptions {
+  BackupsOptions, BansOptions, MembershipsOptions, RoomsOptions, RoomPostsOptions, WebhooksOptions, GroupsOptions {
   readonly logger: Logger
   /** Whose port it is; that of all by default. */
   readonly side?: Side
@@ -210,6 +211,7 @@ const apiRoutesOfRoles: Partial<Record<Role, Routes>> = {
     await historyRoutes(app, deps)
     await logRoutes(app, deps)
     await streamsRoutes(app, deps)
+    await groupsRoutes(app, deps)
   },
   projections: rebuildsRoutes,
   async console (app, { console }) { loadRoutes(app, console) },

@@ -5,11 +5,12 @@ import { StreamCursor } from '../streams/cursor.js'
 import { keysOf, type PublicStream, publicStreams, type Wanted, wants } from '../streams/public.js'
 import { boundsOf, type StreamLog, StreamReading } from '../streams/reading.js'
 import { errorAnswers } from './errors.js'
+import { groupSchema, type GroupsOptions } from './groups.js'
 import { eventStream, eventStreamType, formatFor, type LineFormat } from './line-formats.js'
 import { admitReaders, holeDescription, ndjsonType, piecesOf } from './readers.js'
 import { filterProperties, type FilterQuery, wantedBy } from './stream-filters.js'
 
-export interface StreamsOptions {
+export interface StreamsOptions extends GroupsOptions {
   readonly logReader: StreamLog
 }
 
@@ -17,6 +18,8 @@ interface StreamQuery extends FilterQuery {
   readonly after?: string
   readonly follow?: 'true' | 'false'
   readonly limit?: string
+  readonly group?: string
+  readonly ackWithinMs: string
 }
 
 interface Route { Querystring: StreamQuery }
@@ -40,6 +43,20 @@ const querySchema = {
     follow: { type: 'string', enum: ['true', 'false'], description: 'absent: false, and true for server-sent events' },
     limit: { type: 'string', pattern: '^[1-9]\\d{0,8}$', description: 'lines after which the answer ends', examples: ['100'] },
     ...filterProperties,
+    group: {
+      ...groupSchema,
+      description: 'read as one of this group: its readers share the partitions, and ack what they have done ' +
+        '(`POST /v1/groups/:group/acks`). It goes on from the last ack; one that has acked nothing begins with the ' +
+        'first record, or with `after=now`',
+    },
+    ackWithinMs: {
+      type: 'string',
+      pattern: '^[1-9]\\d{3,5}$',
+      default: '30000',
+      description: 'a reader in a group that acks nothing for so long, while he has something to ack, loses his ' +
+        'partitions; 1,000 to 999,999',
+      examples: ['30000'],
+    },
   },
 }
 
@@ -61,13 +78,18 @@ const names = publicStreams.map(({ stream }) => stream.name)
 const uplinksOf = publicStreams.find(({ stream }) => stream.name === 'uplinks')!
 
 /** `GET /v1/streams/:stream`, and `GET /v1/uplinks`, an older name of one of them: what business services consume. */
-export async function streamsRoutes (app: FastifyInstance, { logReader }: StreamsOptions): Promise<void> {
+export async function streamsRoutes (app: FastifyInstance, { logReader, groups }: StreamsOptions): Promise<void> {
   const begin = admitReaders(app, readersMax)
   const options = { exposeHeadRoute: false, schema: streamSchema }
 
   async function answer (of: PublicStream, request: StreamRequest, reply: FastifyReply): Promise<unknown> {
     const wanted = wantedBy(of, request)
     const format = formatFor(request.headers)
+    if (request.query.group !== undefined) {
+      const joining = { ...joiningOf(request), of, wanted, format, signal: begin(reply) }
+      request.raw.socket.setKeepAlive(true, 30_000)
+      return await reply.headers(format.headers).send(Readable.from(await groups.join(joining)))
+    }
     const after = afterOf(request)
     const cursor = await cursorAfter(logReader, of, after)
     if (after !== '' && after !== 'now' && await hasGap(logReader, of, cursor)) reply.header('ledgerline-gap', 'true')
@@ -91,6 +113,20 @@ export async function streamsRoutes (app: FastifyInstance, { logReader }: Stream
     app.get<Route>(`/v1/streams/${of.stream.name}`, options, (request, reply) => answer(of, request, reply))
   }
   app.get<Route>('/v1/uplinks', options, (request, reply) => answer(uplinksOf, request, reply))
+}
+
+/** @throws GatewayError `bad-request` for what no reader in a group asks for: the group has a place, and no end */
+function joiningOf ({ app, query }: StreamRequest) {
+  const { group = '', after, follow, limit, ackWithinMs } = query
+  const faults = [
+    ...after === undefined || after === 'now' ? [] : ['after: want now, or none'],
+    ...follow === 'false' ? ['follow: want true, or none'] : [],
+    ...limit === undefined ? [] : ['limit: want none'],
+  ]
+  if (faults.length > 0) {
+    throw new GatewayError('bad-request', `querystring/${faults[0]}: a group is read from its last ack on, without end`)
+  }
+  return { app, group, begins: after === 'now' ? 'now' as const : 'first' as const, ackWithinMs: Number(ackWithinMs) }
 }
 
 /** Where to go on; empty for the beginning. An EventSource that comes back asks with the query that it began with. */

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Follower, Following } from '../log.js'
+import { GatewayError } from '../../schemas/errors.js'
+import type { Follower, Following, Place } from '../log.js'
 import type { PartitionLog } from './partition.js'
 
 /** A follower failed, at `offset` where it is about one block; the log goes on with the next one. */
@@ -88,8 +89,15 @@ export class Delivery {
 /** What one group has committed of one stream. */
 export interface Committed {
   /** 0n for nothing. */
-  of (partition: number): bigint
+  of (partition: number): Place
+  /** A little later. */
   keep (partition: number, next: bigint): void
+  /** Resolves once it is durable. @throws GatewayError `ledger-unavailable` */
+  store (partition: number, place: Place): Promise<void>
+  /** Undefined for nothing. */
+  stored (partition: number): Place | undefined
+  /** As `store`. */
+  forget (partition: number): Promise<void>
 }
 
 interface Member { readonly follower: Follower<any>, readonly left: AbortController }
@@ -117,10 +125,16 @@ export class Group {
     await this.rebalance()
     return {
       commit: (partition, next) => { if (this.owners[partition] === member) this.committed.keep(partition, next) },
+      keep: async (partition, place) => {
+        if (this.owners[partition] !== member) throw new GatewayError('not-leased')
+        await this.committed.store(partition, place)
+      },
       reassign: partition => this.reassign(member, partition),
       stop: () => this.leave(member),
     }
   }
+
+  get isEmpty (): boolean { return this.members.length === 0 }
 
   async stop (): Promise<void> {
     await Promise.all(this.members.map(member => this.leave(member)))
@@ -164,10 +178,13 @@ export class Group {
     if (owner === target) return
     if (owner) await this.takeBack(partition, owner)
     if (!target || target.left.signal.aborted) return
+    this.owners[partition] = target // it may keep a place before it says where it begins
     const from = await this.positionOf(target, partition)
-    if (from === undefined) return
+    if (from === undefined) {
+      this.owners[partition] = undefined
+      return
+    }
     const delivery = new Delivery(log, target.follower, this.onError, this, Number(from))
-    this.owners[partition] = target
     this.deliveries[partition] = delivery
     const later = log.deliveries.findIndex(({ group }) => group.order > this.order)
     log.deliveries.splice(later === -1 ? log.deliveries.length : later, 0, delivery)
@@ -177,8 +194,8 @@ export class Group {
   /** Asks until the follower knows; it may be that its own store is away for a while. */
   private async positionOf (member: Member, partition: number): Promise<bigint | undefined> {
     for (let waitMs = 50; !member.left.signal.aborted; waitMs = Math.min(2 * waitMs, retryMsMax)) {
-      const committed = this.committed.of(partition)
-      const from = await this.call(partition, () => member.follower.assigned(partition, committed))
+      const { next, index } = this.committed.of(partition)
+      const from = await this.call(partition, () => member.follower.assigned(partition, next, index))
       if (from !== undefined) return from
       await sleep(waitMs, undefined, { signal: member.left.signal }).catch(() => {})
     }

@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
+import { storedPartOf } from '../../schemas/apps.js'
 import { hashOf } from '../../schemas/partitioning.js'
 import type { Hole } from '../log.js'
 import type { PartitionLog } from './partition.js'
@@ -23,7 +24,7 @@ export class KeySearch {
     private readonly log: PartitionLog, key: string, private readonly stopped: () => boolean,
     private readonly passed: (hole: Hole) => void
   ) {
-    this.bytes = Buffer.from(key)
+    this.bytes = Buffer.from(storedPartOf(key))
     this.hash = hashOf(key)
   }
 

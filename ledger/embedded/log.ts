@@ -2,7 +2,8 @@ import { GatewayError } from '../../schemas/errors.js'
 import { bytesOfAll } from '../../schemas/sizes.js'
 import type { Stream } from '../../schemas/streams.js'
 import type {
-  AppendOptions, Block, EventLog, Follower, Following, FramesRange, Position, ReadRange, StoredBlocks,
+  AppendOptions, Block, EventLog, Follower, Following, FramesRange, GroupPlaces, Place, Position, ReadRange,
+  StoredBlocks,
 } from '../log.js'
 import type { WriteBatch } from './batch.js'
 import { StoreError } from './directory.js'
@@ -44,6 +45,7 @@ export interface EmbeddedLogMetrics {
 
 export interface EmbeddedLog extends EventLog, StoredBlocks {
   readonly metrics: EmbeddedLogMetrics
+  readonly groupPlaces: GroupPlaces
   /** Deletes what is older or more than its stream may keep. Runs by itself every `sweepMs`. */
   sweep (): Promise<void>
 }
@@ -168,6 +170,25 @@ class LmdbLog implements EmbeddedLog, Writer {
     return found.join(follower)
   }
 
+  readonly groupPlaces: GroupPlaces = {
+    list: async streams => streams.flatMap(stream =>
+      this.groupCommits.names(this.streams.of(stream).entry.streamId).map(group => ({ stream: stream.name, group }))),
+    of: async (stream, group) => {
+      const committed = this.groupCommits.by(this.streams.of(stream).entry.streamId, group)
+      const places = this.partitionsOf(stream).map(partition => [partition, committed.stored(partition)] as const)
+      return new Map(places.filter((each): each is [number, Place] => each[1] !== undefined))
+    },
+    forget: async (stream, group) => {
+      if (this.groups.get(`${stream.name}\0${group}`)?.isEmpty === false) throw new GatewayError('has-readers')
+      const committed = this.groupCommits.by(this.streams.of(stream).entry.streamId, group)
+      await Promise.all(this.partitionsOf(stream).map(partition => committed.forget(partition)))
+    },
+  }
+
+  private partitionsOf (stream: Stream<any>): number[] {
+    return Array.from({ length: this.partitions(stream) }, (_, partition) => partition)
+  }
+
   read<T> (stream: Stream<T>, partition: number, range: ReadRange): AsyncIterable<Block<T>> {
     return this.streams.read(stream, partition, range)
   }
@@ -258,7 +279,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.streams.catalog.failed()
     this.written = []
     this.commitsWritten = 0
-    this.groupCommits.failed()
+    this.groupCommits.failed(err)
     this.waiting = []
     for (const log of this.streams.logs()) {
       log.waits = false

@@ -53,6 +53,9 @@ export class Cluster {
 
   get controllerNode (): number { return this.controller }
 
+  /** Of all brokers. */
+  get nodeIds (): number[] { return [...this.nodes.keys()] }
+
   /**
    * The connection to `node` for one kind of requests; those of one lane wait for each other.
    *

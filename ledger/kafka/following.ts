@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Health } from '../../schemas/conditions.js'
-import type { Follower, Following } from '../log.js'
+import { GatewayError } from '../../schemas/errors.js'
+import type { Follower, Following, Place as GroupPlace } from '../log.js'
 import type { Cluster } from './cluster.js'
 import { Delivery } from './delivery.js'
 import { Fetcher } from './fetcher.js'
@@ -93,6 +94,15 @@ export class KafkaFollowing<T> implements Following {
 
   commit (partition: number, next: bigint): void {
     if (this.held.has(partition)) this.keeping.commit(partition, next)
+  }
+
+  async keep (partition: number, { next, index }: GroupPlace): Promise<void> {
+    if (!this.held.has(partition)) throw new GatewayError('not-leased')
+    try {
+      await this.keeping.commitNow(partition, next, index)
+    } catch (cause) {
+      throw new GatewayError('ledger-unavailable', `its place is not known to be stored: ${(cause as Error).message}`, { cause })
+    }
   }
 
   reassign (partition: number): Promise<void> {
@@ -253,7 +263,7 @@ export class KafkaFollowing<T> implements Following {
   /** @returns undefined where the partition is given back, `gone` where the follower would go on in what is gone */
   private async askPlace (partition: number, held: Held<T>): Promise<Place | undefined | 'gone'> {
     const { cluster, topic, groupId, follower, failed } = this.deps
-    const { committed, place } = await this.keeping.of(partition)
+    const { committed, index, place } = await this.keeping.of(partition)
     if (place) {
       const node = await leaderOf(cluster, topic, partition)
       held.parting = await partingOf(cluster, node, topic, partition, place) ?? held.parting
@@ -261,10 +271,11 @@ export class KafkaFollowing<T> implements Following {
     if (held.left.signal.aborted) return undefined
     const { parting } = held
     if (!parting) {
-      const next = await follower.assigned(partition, committed)
+      const next = await follower.assigned(partition, committed, index)
       return { next, epoch: place && next <= place.next ? place.epoch : -1 }
     }
-    const next = await follower.assigned(partition, parting.at < committed ? parting.at : committed)
+    const isCut = parting.at < committed
+    const next = await follower.assigned(partition, isCut ? parting.at : committed, isCut ? 0 : index)
     if (next > parting.at) {
       await follower.revoked(partition)
       return 'gone'

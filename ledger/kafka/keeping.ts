@@ -11,13 +11,16 @@ export interface KeepingDeps {
 }
 
 const storeEveryMs = 1_000
-const nothing: Kept = { committed: 0n, place: undefined }
+const nothing: Kept = { committed: 0n, index: 0, place: undefined }
 
 /** What the group keeps of the partitions that this member has: stored a little later, and many in one request. */
 export class Keeping {
   private readonly known = new Map<number, Kept>()
   private readonly unstored = new Set<number>()
   private timer: NodeJS.Timeout | undefined
+  /** The last store that somebody waits for, and the one that comes after it. */
+  private flushing: Promise<void> | undefined
+  private next: Promise<void> | undefined
   private ended = false
 
   constructor (private readonly deps: KeepingDeps) {}
@@ -31,8 +34,20 @@ export class Keeping {
     return this.known.get(partition)!
   }
 
-  commit (partition: number, committed: bigint): void {
-    this.set(partition, { ...this.known.get(partition) ?? nothing, committed })
+  commit (partition: number, committed: bigint, index = 0): void {
+    this.set(partition, { ...this.known.get(partition) ?? nothing, committed, index })
+  }
+
+  /** Resolves once it is stored. What is asked for meanwhile goes together. @throws NoAnswer or KafkaError */
+  async commitNow (partition: number, committed: bigint, index: number): Promise<void> {
+    this.commit(partition, committed, index)
+    const under = this.flushing
+    this.next ??= (under ?? Promise.resolve()).catch(() => {}).then(async () => {
+      this.flushing = this.next
+      this.next = undefined
+      await this.flush()
+    })
+    await this.next
   }
 
   /** The follower has come so far. */
@@ -44,8 +59,9 @@ export class Keeping {
 
   /** The follower goes on there, before what it had come to. */
   goBack (partition: number, place: Place): void {
-    const { committed } = this.known.get(partition) ?? nothing
-    this.set(partition, { committed: committed < place.next ? committed : place.next, place })
+    const { committed, index } = this.known.get(partition) ?? nothing
+    const isBefore = committed < place.next
+    this.set(partition, isBefore ? { committed, index, place } : { committed: place.next, index: 0, place })
   }
 
   /** @throws NoAnswer or KafkaError where it was not stored */

@@ -1,9 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { type Health, nobodyWatches } from '../../schemas/conditions.js'
-import { userIdOf } from '../../schemas/apps.js'
+import { storedPartOf } from '../../schemas/apps.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { ledger, type Stream } from '../../schemas/streams.js'
-import type { AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange } from '../log.js'
+import type {
+  AppendOptions, Block, EventLog, Follower, Following, FollowOptions, GroupPlaces, Position, ReadRange,
+} from '../log.js'
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import { Appender, type AppendMetrics } from './appender.js'
 import type { Changelog } from '../changelog.js'
@@ -17,6 +19,7 @@ import { decoderOf, singleObjectFormat, type RecordFormat } from './format.js'
 import type { Found } from './offsets.js'
 import { Reader } from './reader.js'
 import type { Unreadable } from './record-batch.js'
+import { kafkaGroupPlaces } from './group-places.js'
 import { checkGroup } from './groups.js'
 import { checkRights } from './rights.js'
 import { type KafkaStream, wantedTopics } from './stream-topics.js'
@@ -57,6 +60,7 @@ export interface KafkaLogOptions extends ClusterOptions {
 }
 
 export interface KafkaLog extends EventLog {
+  readonly groupPlaces: GroupPlaces
   readonly metrics: Readonly<AppendMetrics> & { readonly rejected: number }
   /** What names the streams for ever: two logs with the same identity hold the same entries. */
   readonly identity: string
@@ -163,6 +167,7 @@ export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog>
 class Log implements KafkaLog {
   readonly metrics: AppendMetrics & { rejected: number }
   readonly identity: string
+  readonly groupPlaces: GroupPlaces
   private readonly format: RecordFormat
   private readonly appender: Appender
   private readonly followings = new Map<KafkaFollowing<any>, { stream: string, topic: string, group: string }>()
@@ -176,6 +181,7 @@ class Log implements KafkaLog {
     private readonly cluster: Cluster, private readonly options: KafkaLogOptions, private readonly watch?: TopicWatch
   ) {
     this.identity = `${cluster.id}/${options.topicPrefix}`
+    this.groupPlaces = kafkaGroupPlaces(cluster, options.topicPrefix)
     this.format = options.format ?? singleObjectFormat
     this.appender = new Appender({
       cluster,
@@ -201,7 +207,9 @@ class Log implements KafkaLog {
     return this.appender.append(stream, this.topicOf(stream), partition, items, options)
   }
 
-  async follow<T> (stream: Stream<T>, group: string, follower: Follower<T>): Promise<Following> {
+  async follow<T> (
+    stream: Stream<T>, group: string, follower: Follower<T>, { comesAndGoes = false }: FollowOptions = {}
+  ): Promise<Following> {
     if (this.closing.signal.aborted) throw closed()
     this.partitions(stream)
     await checkGroup(this.cluster, `${this.options.topicPrefix}.${group}.${stream.name}`)
@@ -214,7 +222,7 @@ class Log implements KafkaLog {
       groupId: `${topicPrefix}.${group}.${stream.name}`,
       lane: `follower ${++this.followers}`,
       sessionTimeoutMs,
-      instanceId: groupInstanceId,
+      instanceId: comesAndGoes ? undefined : groupInstanceId,
       follower,
       decode: decoderOf(stream, this.format),
       rejected: (partition, offset, bytes, reason) => this.setAside(stream, partition, offset, bytes, reason),
@@ -227,6 +235,7 @@ class Log implements KafkaLog {
     const stop = () => following.stop().finally(() => this.followings.delete(following))
     return {
       commit: (partition, next) => { following.commit(partition, next) },
+      keep: (partition, place) => following.keep(partition, place),
       reassign: partition => following.reassign(partition),
       stop,
     }
@@ -240,8 +249,7 @@ class Log implements KafkaLog {
     const decode = keys && stream.decodeItemsOf
       ? (bytes: Uint8Array) => stream.decodeItemsOf!(bytes, keys)
       : decoderOf(stream, this.format)
-    // Records have the app of a user or room apart from its id, blocks the whole key.
-    const wanted = key === undefined ? undefined : Buffer.from(userIdOf(key))
+    const wanted = key === undefined ? undefined : Buffer.from(storedPartOf(key))
     let startedMs = performance.now()
     const unreadable = ({ offset, bytes, reason }: Unreadable) =>
       this.setAside(stream, partition, offset, bytes, reason)

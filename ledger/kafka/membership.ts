@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Health } from '../../schemas/conditions.js'
 import { assignmentOf, claimOf, share } from './claims.js'
 import type { Cluster } from './cluster.js'
-import { formatPlace, parsePlace, type Place } from './places.js'
+import { formatBeside, parseBeside, type Place } from './places.js'
 import { judgeError, tell } from './verdicts.js'
 import {
   check, heartbeat, joinGroup, KafkaError, leaveGroup, offsetCommit, offsetFetch, syncGroup, type Api,
@@ -32,6 +32,8 @@ export interface MembershipDeps {
 export interface Kept {
   /** What the follower has committed; 0n for nothing. */
   readonly committed: bigint
+  /** How many items of the block there are done as well. */
+  readonly index: number
   /** How far it has come, committed or not: tells a log that was cut back, see places.ts. */
   readonly place: Place | undefined
 }
@@ -100,7 +102,7 @@ export class Membership {
     if (!found) throw new Error(`OffsetFetch: the group tells nothing of partition ${partition}`)
     check(found, 'OffsetFetch')
     const offset = BigInt(found.offset)
-    return { committed: offset < 0n ? 0n : offset, place: parsePlace(found.metadata) }
+    return { committed: offset < 0n ? 0n : offset, ...parseBeside(found.metadata) }
   }
 
   private async fetchKept (): Promise<Map<number, FetchedOffset>> {
@@ -115,8 +117,8 @@ export class Membership {
   /** @throws NoAnswer or KafkaError where it was not kept */
   async keep (kept: ReadonlyMap<number, Kept>): Promise<void> {
     const { groupId, topic } = this.deps
-    const partitions = [...kept].map(([partition, { committed, place }]) =>
-      ({ partition, offset: `${committed}`, metadata: place ? formatPlace(place) : '' }))
+    const partitions = [...kept].map(([partition, { committed, index, place }]) =>
+      ({ partition, offset: `${committed}`, metadata: formatBeside(place, index) }))
     const question = {
       groupId, groupGenerationId: this.generation, memberId: this.memberId, topics: [{ topic, partitions }],
     }

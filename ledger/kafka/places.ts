@@ -55,11 +55,17 @@ export function cutBack (topic: string, partition: number, next: bigint | undefi
     'and other entries take its place (an election of a leader that did not have it, or a topic that was created anew)'
 }
 
-/** A place as the group keeps it, beside the offset that was committed. */
-export function formatPlace ({ next, epoch }: Place): string { return `${next}@${epoch}` }
+/**
+ * What the group keeps beside the offset that was committed: how far it has come, and how many items of the block there
+ * are done.
+ */
+export function formatBeside (place: Place | undefined, index: number): string {
+  return `${place ? `${place.next}@${place.epoch}` : ''}${index === 0 ? '' : `.${index}`}`
+}
 
-/** @returns undefined for what another build, or somebody else, has written there */
-export function parsePlace (text: string | null): Place | undefined {
-  const match = /^(\d{1,18})@(\d{1,9})$/.exec(text ?? '')
-  return match ? { next: BigInt(match[1]!), epoch: Number(match[2]) } : undefined
+/** Neither for what another build, or somebody else, has written there. */
+export function parseBeside (text: string | null): { place: Place | undefined, index: number } {
+  const [, next, epoch, index = '0'] = /^(?:(\d{1,18})@(\d{1,9}))?(?:\.(\d{1,9}))?$/.exec(text ?? '') ?? []
+  const place = next === undefined ? undefined : { next: BigInt(next), epoch: Number(epoch) }
+  return { place, index: Number(index) }
 }

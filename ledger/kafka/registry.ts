@@ -5,7 +5,7 @@ import { RegistryAway, type RegisteredSchema, type SchemaRegistry } from '../../
 import { register, type AvroSchema } from '../../schemas/single-object.js'
 import type { RecordStream, Stream } from '../../schemas/streams.js'
 import { CircuitBreaker } from '../circuit.js'
-import type { AppendOptions, Block, EventLog, Follower, Following, Position, ReadRange } from '../log.js'
+import type { AppendOptions, Block, EventLog, Follower, Following, FollowOptions, Position, ReadRange } from '../log.js'
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import { decodeForeign, decoderOf, isRecordStream, room, singleObjectFormat, type RecordFormat } from './format.js'
 
@@ -190,12 +190,14 @@ export class RegistryLog implements EventLog {
     return this.log.append(stream, partition, items, options)
   }
 
-  async follow<T> (stream: Stream<T>, group: string, follower: Follower<T>): Promise<Following> {
-    if (!isRecordStream(stream)) return await this.log.follow(stream, group, follower)
+  async follow<T> (
+    stream: Stream<T>, group: string, follower: Follower<T>, options?: FollowOptions
+  ): Promise<Following> {
+    if (!isRecordStream(stream)) return await this.log.follow(stream, group, follower, options)
     const leaving = new AbortController()
     const signal = AbortSignal.any([leaving.signal, this.#closing.signal])
     const following = await this.log.follow(this.#deferring(stream), group, {
-      assigned: (partition, committed) => follower.assigned(partition, committed),
+      assigned: (partition, committed, index) => follower.assigned(partition, committed, index),
       leaving: partition => { follower.leaving?.(partition) },
       revoked: partition => follower.revoked(partition),
       received: block => {
@@ -204,9 +206,10 @@ export class RegistryLog implements EventLog {
           if (items.length > 0) return follower.received({ ...block, items })
         })
       },
-    })
+    }, options)
     return {
       commit: (partition, next) => { following.commit(partition, next) },
+      keep: (partition, place) => following.keep(partition, place),
       reassign: partition => following.reassign(partition),
       stop () {
         leaving.abort() // else it would wait for the registry before it gives its partitions back

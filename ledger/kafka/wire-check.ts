@@ -149,6 +149,20 @@ const samples: readonly Sample[] = [
     },
   },
   {
+    api: wire.listGroups,
+    question: {},
+    asked: '',
+    answer: '00000000' + '001d' + '00000001' + '000167' + '000163',
+    told: { errorCode: 29, groups: [{ groupId: 'g', protocolType: 'c' }] },
+  },
+  {
+    api: wire.deleteGroups,
+    question: ['g'],
+    asked: '00000001' + '000167',
+    answer: '00000000' + '00000001' + '000167' + '0000',
+    told: { results: [{ groupId: 'g', errorCode: 0 }] },
+  },
+  {
     api: wire.initProducerId,
     question: { transactionalId: null, transactionTimeout: 9 },
     asked: 'ffff' + '00000009',

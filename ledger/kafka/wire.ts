@@ -255,6 +255,15 @@ export const offsetFetch = api<
   Failable & { readonly responses: ReadonlyArray<OfTopic<FetchedOffset>> }
 >('OffsetFetch', 4)
 
+/** Of the groups that this broker coordinates, those that this user may describe. */
+export const listGroups = api<object, Failable & { readonly groups: ReadonlyArray<{ readonly groupId: string }> }>(
+  'ListGroups', 2
+)
+/** The question is the ids. */
+export const deleteGroups = api<
+  readonly string[], { readonly results: ReadonlyArray<Failable & { readonly groupId: string }> }
+>('DeleteGroups', 1)
+
 export const initProducerId = api<
   { transactionalId: null, transactionTimeout: number },
   Failable & { readonly producerId: string, readonly producerEpoch: number }

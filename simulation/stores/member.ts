@@ -149,7 +149,7 @@ export class GroupMember implements Member {
     const { follower, failed, turns } = this.#options
     for (let waitMs = 50; held.next === undefined && !this.#hasLeft; waitMs = Math.min(2 * waitMs, retryMsMax)) {
       try {
-        held.next = await follower.assigned(partition, committed)
+        held.next = await follower.assigned(partition, committed, 0)
       } catch (err) {
         failed(err, partition)
         await new Promise<void>(resolve => { turns.later(waitMs, 'asks the follower again', resolve) })

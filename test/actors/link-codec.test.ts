@@ -11,6 +11,7 @@ const schema = loadSchema('links')
 /** Batches without anything new go out as nodes of the versions before read them. */
 const first = loadSchema('history/links-1')
 const second = loadSchema('history/links-2')
+const third = loadSchema('history/links-3')
 const batchType = avsc.Type.forSchema(schema as avsc.Schema, { wrapUnions: 'always' })
 const head = batchHead('n1')
 
@@ -67,8 +68,8 @@ const secondSamples: LinkMessage[] = [
 const post = {
   roomSeq: 7, messageId: 'ann/12', from: 'ann', service: '', payload: Buffer.from('hi'), postedAtMs: 1700000000000, encoded: new Map(),
 }
-/** What nodes of the version before do not know: rooms. */
-const newSamples: LinkMessage[] = [
+/** What nodes of the second version do not know: rooms. */
+const thirdSamples: LinkMessage[] = [
   { type: 'roomPosts', nodeId: 'n2', roomId: 'chat:7', posts: [post, { ...post, roomSeq: 8, from: '', messageId: 'mě' }] },
   {
     type: 'roomTail',
@@ -123,6 +124,23 @@ const newSamples: LinkMessage[] = [
   {
     type: 'membershipsKnown', nodeId: 'n2', askId: 9, rooms: [{ roomId: 'news', rights: 'w', grantedAtMs: 1700000000000 }],
   },
+]
+
+/** What nodes of the version before do not know: groups of readers. */
+const newSamples: LinkMessage[] = [
+  {
+    type: 'askAck',
+    nodeId: 'n2',
+    askNodeId: 'n1',
+    askId: 9,
+    app: 'shop',
+    group: 'orders',
+    stream: 'uplinks',
+    partition: 3,
+    next: 1021n,
+    index: 4,
+  },
+  { type: 'ackKnown', nodeId: 'n2', askId: 9, code: 'not-leased' },
 ]
 
 const anySeq = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER - 1 })
@@ -188,7 +206,8 @@ function byAvsc (messages: readonly LinkMessage[]): Buffer {
   const items = messages.flatMap(message => {
     const { type, nodeId, ...fields } = message as any
     const name = `ledgerline.${type[0].toUpperCase()}${type.slice(1)}`
-    const item = { [name]: { ...fields, ...fields.downlink, asOf: Number(fields.asOf ?? 0) } }
+    const numbers = { asOf: Number(fields.asOf ?? 0), next: Number(fields.next ?? 0) }
+    const item = { [name]: { ...fields, ...fields.downlink, ...numbers } }
     if (message.type !== 'signal' || known.has(message.signalId)) return [item]
     known.add(message.signalId)
     const { signalId, signal: { service, payload } } = message
@@ -200,11 +219,12 @@ function byAvsc (messages: readonly LinkMessage[]): Buffer {
 t.test('a link batch', async t => {
   t.test('is the header and what avsc writes', async t => {
     const known = [...samples, ...secondSamples]
-    const all = [...known, ...newSamples]
+    const all = [...known, ...thirdSamples, ...newSamples]
     for (const messages of [[], ...all.map(message => [message]), samples, known, all]) {
       const bytes = encode(messages)
       const has = (some: LinkMessage[]) => messages.some(message => some.includes(message))
-      t.equal(bytes.readBigUInt64LE(2), fingerprintOf(has(newSamples) ? schema : has(secondSamples) ? second : first))
+      const oldest = has(newSamples) ? schema : has(thirdSamples) ? third : has(secondSamples) ? second : first
+      t.equal(bytes.readBigUInt64LE(2), fingerprintOf(oldest))
       t.equal(bytes.subarray(10).toString('hex'), byAvsc(messages).toString('hex'))
     }
   })
@@ -214,16 +234,18 @@ t.test('a link batch', async t => {
     t.equal(body(samples[1]!), '046e31' + '02' + '02' + '046331' + '8c01' + '06' + '02' + '8001' + '808001' + '00' + '00')
     t.equal(body(samples[7]!, samples[8]!), '046e31' + '06' +
       '0c' + '0e' + '0863686174' + '046869' + '0e' + '046331' + '0e' + '0e' + '046332' + '0e' + '00')
-    t.equal(body(newSamples[3]!), '046e31' + '02' + '20' + '0c636861743a37' + '0c747970696e67' + '0400ff' + '00')
+    t.equal(body(newSamples[1]!), '046e31' + '02' + '38' + '12' + '146e6f742d6c6561736564' + '00')
+    t.equal(body(thirdSamples[3]!), '046e31' + '02' + '20' + '0c636861743a37' + '0c747970696e67' + '0400ff' + '00')
   })
   t.test('has the schema that every other node of the cluster reads', async t => {
     // Nodes of two versions talk to each other while one replaces the other: a change must be readable by both.
     t.equal(fingerprintOf(first).toString(16), 'bc35d2b49af04426')
     t.equal(fingerprintOf(second).toString(16), '898f4492b67cc4b')
-    t.equal(fingerprintOf(schema).toString(16), 'c52ef22c8b9aae10')
+    t.equal(fingerprintOf(third).toString(16), 'c52ef22c8b9aae10')
+    t.equal(fingerprintOf(schema).toString(16), '3ca44afb4db4fe32')
   })
   t.test('reads back, empty too', async t => {
-    const all = [...samples, ...secondSamples, ...newSamples]
+    const all = [...samples, ...secondSamples, ...thirdSamples, ...newSamples]
     t.strictSame(decodeBatch(encode(samples), 'n2'), { fromNodeId: 'n1', messages: samples })
     t.strictSame(decodeBatch(encode(all), 'n2'), { fromNodeId: 'n1', messages: all })
     t.strictSame(decodeBatch(encode([]), 'n2'), { fromNodeId: 'n1', messages: [] })
@@ -294,7 +316,7 @@ t.test('decodeBatch', async t => {
   t.test('refuses any mutation with bad-record alone', async t => {
     const seed = Number(process.env['SEED'] ?? 19700101)
     const random = mutate(seed)
-    const original = encode([...samples, ...newSamples])
+    const original = encode([...samples, ...thirdSamples])
     for (let i = 0; i < 20_000; i++) {
       const bytes = random(original)
       try {

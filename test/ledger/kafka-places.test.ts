@@ -3,7 +3,7 @@ import type { Cluster } from '../../ledger/kafka/cluster.js'
 import { CutBack, fetchOnce } from '../../ledger/kafka/fetch-once.js'
 import { Fetcher, type FetchTarget } from '../../ledger/kafka/fetcher.js'
 import { metadata, offsetForLeaderEpoch } from '../../ledger/kafka/leader-apis.js'
-import { formatPlace, parsePlace, type Parting } from '../../ledger/kafka/places.js'
+import { formatBeside, parseBeside, type Parting } from '../../ledger/kafka/places.js'
 import { fetch } from '../../ledger/kafka/record-apis.js'
 import { batchWriter, stamp } from '../../ledger/kafka/record-batch.js'
 import { TopicBook } from '../../ledger/kafka/topic-book.js'
@@ -205,9 +205,19 @@ t.test('a read', async t => {
 
 t.test('a place', async t => {
   await t.test('is kept as text, and what others wrote in its place is none', async t => {
-    t.equal(formatPlace({ next: 12n, epoch: 3 }), '12@3')
-    t.strictSame(parsePlace('12@3'), { next: 12n, epoch: 3 })
-    for (const text of [null, '', 'x', '12', '12@-1', '12@3.5', '@', '1'.repeat(20) + '@1']) t.equal(parsePlace(text), undefined)
+    const place = { next: 12n, epoch: 3 }
+    for (const [text, kept] of Object.entries({
+      '': { place: undefined, index: 0 },
+      '12@3': { place, index: 0 },
+      '12@3.5': { place, index: 5 },
+      '.5': { place: undefined, index: 5 },
+    })) {
+      t.equal(formatBeside(kept.place, kept.index), text)
+      t.strictSame(parseBeside(text), kept)
+    }
+    for (const text of [null, 'x', '12', '12@-1', '12@3.', '@', '1'.repeat(20) + '@1']) {
+      t.strictSame(parseBeside(text), { place: undefined, index: 0 })
+    }
   })
 })
 

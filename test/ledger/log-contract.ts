@@ -1,8 +1,9 @@
 import type { Test } from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { formatPosition, type Block, type EventLog, type Follower, type Hole, type ReadRange } from '../../ledger/log.js'
+import { userKey } from '../../schemas/apps.js'
 import { GatewayError } from '../../schemas/errors.js'
-import type { Stream } from '../../schemas/streams.js'
+import { posts, type Stream } from '../../schemas/streams.js'
 import { bytesOfValue } from '../../schemas/sizes.js'
 
 export interface Note { readonly userId: string, readonly text: string }
@@ -340,6 +341,18 @@ export async function logContract (
       ])
     })
 
+    await t.test('finds the records of a user of an app by his key', async t => {
+      const key = userKey('shop', 'ann')
+      const log = await open(t, posts as Stream<any>)
+      const post = { roomSeq: 1, messageId: 'm1', from: '', service: '', payload: Buffer.of(), postedAtMs: 1 }
+      await log.append(posts, 0, [{ ...post, roomId: key }])
+      const found: string[] = []
+      for await (const { items } of log.read(posts, 0, { from: 0n, key })) {
+        found.push(...items.map(({ roomId }) => roomId))
+      }
+      t.strictSame(found, [key])
+    })
+
     await t.test('leaves out blocks without an item of the key that it looks for', async t => {
       const stream = noteStream()
       const log = await open(t, stream)
@@ -555,6 +568,38 @@ export async function logContract (
         log = await reopen(t, log, stream)
         t.strictSame((await committed('committing')).told, [0n, offsets[2]!, 0n, 0n], 'the last one when reopened')
       }
+    })
+
+    await t.test('keeps a place within a block once it says so, and tells it to whoever gets the partition', async t => {
+      const stream = noteStream()
+      let log = await open(t, stream)
+      const { offset } = await log.append(stream, 1, notes(3))
+      const told = async (group: string) => {
+        const places: string[] = []
+        const following = await log.follow(stream, group, {
+          ...collector(),
+          async assigned (partition, committed, index) {
+            places[partition] = `${committed}.${index}`
+            return committed
+          },
+        }, { comesAndGoes: true })
+        return { following, place: places[1] }
+      }
+      const first = await told('keeping')
+      t.equal(first.place, '0.0')
+      await Promise.all([1, 2].map(index => first.following.keep(1, { next: offset, index })))
+      await first.following.stop()
+      await t.rejects(first.following.keep(1, { next: 0n, index: 0 }), { code: 'not-leased' }, 'it has given it back')
+      const second = await told('keeping')
+      t.equal(second.place, `${offset}.2`)
+      await second.following.stop()
+      if (!reopen) return
+      log = await reopen(t, log, stream)
+      const third = await told('keeping')
+      t.equal(third.place, `${offset}.2`, 'the last one when reopened')
+      await third.following.keep(1, { next: offset + 1n, index: 0 })
+      await third.following.stop()
+      t.equal((await told('keeping')).place, `${offset + 1n}.0`)
     })
 
     await t.test('reassigns a partition whose follower went back', async t => {

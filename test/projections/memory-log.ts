@@ -41,11 +41,12 @@ export class MemoryLog<T> implements EventLog {
   async follow<U> (_stream: Stream<U>, _group: string, follower: Follower<U>) {
     this.#follower = follower as unknown as Follower<T>
     for (const [number, partition] of this.#partitions.entries()) {
-      const wanted = await follower.assigned(number, 0n)
+      const wanted = await follower.assigned(number, 0n, 0)
       partition.handedTo = wanted > this.rewind ? wanted - this.rewind : 0n
     }
     return {
       commit: () => {},
+      keep: async () => {},
       reassign: async () => {},
       stop: async () => {
         this.#follower = undefined

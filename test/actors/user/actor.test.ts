@@ -168,6 +168,7 @@ t.test('A resync', async t => {
       toUser: () => {},
       toRoom: () => {},
       toMembers: () => {},
+      toReaders: () => {},
       toAsker: () => {},
     }
     const ask = async (user: GivenUser, connectionId: string) =>
@@ -238,6 +239,7 @@ t.test('A resync', async t => {
       toUser: () => {},
       toRoom: () => {},
       toMembers: () => {},
+      toReaders: () => {},
       toAsker: () => {},
     }
     const first = givenUser(t, { deps: { links } })

@@ -30,6 +30,7 @@ t.test('Large payloads that are in the store', async t => {
       toUser: () => {},
       toRoom: () => {},
       toMembers: () => {},
+      toReaders: () => {},
       toAsker: () => {},
     }
     const user = givenUser(t, { saved, deps: { links, resumeBytesMax: 1_000_000 } })

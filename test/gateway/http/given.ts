@@ -130,6 +130,13 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
     streams: [],
     rebuild: () => { throw new Error('not here') },
     lag: async () => [],
+    groups: {
+      join: async () => { throw new Error('not here') },
+      ack: async (_name, cursors) => cursors.map(cursor => ({ cursor, status: 'acked' })),
+      list: async () => ['orders'],
+      describe: async () => undefined,
+      forget: async () => {},
+    },
     topics: async () => [],
     backup: async () => { throw new Error('not here') },
     ...overrides,

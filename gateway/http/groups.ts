@@ -1,0 +1,156 @@
+import type { FastifyInstance } from 'fastify'
+import type { Acked, GroupName, Groups, ReaderShown } from '../groups/groups.js'
+import type { FollowerLag } from '../lag.js'
+import { GatewayError } from '../../schemas/errors.js'
+import { errorAnswers } from './errors.js'
+import { followerSchema } from './lag.js'
+
+export interface GroupsOptions {
+  readonly groups: {
+    readonly join: Groups['join']
+    /** Resolves once what is acked is durable. @throws GatewayError `ledger-unavailable` */
+    readonly ack: (name: GroupName, cursors: readonly string[]) => Promise<readonly Acked[]>
+    /** Names of the groups of an app. @throws GatewayError `ledger-unavailable`, as the two below */
+    readonly list: (app: string) => Promise<readonly string[]>
+    /** Undefined where there is no such group. */
+    readonly describe: (name: GroupName) => Promise<GroupShown | undefined>
+    /** @throws GatewayError `has-readers` */
+    readonly forget: (name: GroupName) => Promise<void>
+  }
+}
+
+export interface GroupShown {
+  /** How far it is behind the streams that it has read. */
+  readonly lags: readonly FollowerLag[]
+  /** On this node. */
+  readonly readers: readonly ReaderShown[]
+}
+
+const cursorsMax = 1_000
+
+export const groupSchema = { type: 'string', pattern: '^[\\w-]{1,64}$', examples: ['orders'] }
+const paramsSchema = { type: 'object', required: ['group'], properties: { group: groupSchema } }
+
+const ackedSchema = {
+  type: 'object',
+  required: ['acks'],
+  properties: {
+    acks: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['cursor', 'status'],
+        properties: {
+          cursor: { type: 'string' },
+          status: { type: 'string', enum: ['acked', 'rejected'] },
+          code: {
+            type: 'string',
+            description: '`not-leased`: the partition is another reader\'s now, who goes on from the last ack; ' +
+              '`bad-request`: no cursor of a group',
+          },
+        },
+      },
+    },
+  },
+}
+
+const shownSchema = {
+  type: 'object',
+  required: ['group', 'streams', 'readers'],
+  properties: {
+    group: { type: 'string' },
+    streams: { type: 'array', description: 'how far it is behind each stream that it has read', items: followerSchema },
+    readers: {
+      type: 'array',
+      description: 'on the node that is asked',
+      items: {
+        type: 'object',
+        required: ['readerId', 'stream', 'sinceMs', 'partitions', 'unackedBytes'],
+        properties: {
+          readerId: { type: 'string' },
+          stream: { type: 'string' },
+          sinceMs: { type: 'integer', description: 'ms since 1970' },
+          partitions: { type: 'array', items: { type: 'integer' } },
+          unackedBytes: { type: 'integer' },
+        },
+      },
+    },
+  },
+}
+
+interface Params { readonly group: string }
+
+/** What readers in groups (`GET /v1/streams/:stream?group=`) ack, and how far their groups are. */
+export async function groupsRoutes (app: FastifyInstance, { groups }: GroupsOptions): Promise<void> {
+  app.post<{ Params: Params, Body: { cursors: string[] } }>('/v1/groups/:group/acks', {
+    schema: {
+      summary: 'Ack lines of a stream that were read in a group',
+      description: 'A cursor acks its line and all that the group was given before it in the same partition. The answer ' +
+        'comes once that is durable: whoever reads the partition next goes on behind it.',
+      tags: ['groups'],
+      params: paramsSchema,
+      body: {
+        type: 'object',
+        required: ['cursors'],
+        additionalProperties: false,
+        properties: {
+          cursors: {
+            type: 'array',
+            minItems: 1,
+            maxItems: cursorsMax,
+            items: { type: 'string', maxLength: 1024, pattern: '^[\\w-]+$' },
+            description: 'of lines; the last one of each partition is enough',
+          },
+        },
+      },
+      response: { 200: ackedSchema, ...errorAnswers('bad-request', 'unauthorized', 'ledger-unavailable') },
+    },
+  }, async request => {
+    const { app, params: { group }, body: { cursors } } = request
+    return { acks: await groups.ack({ app, group }, cursors) }
+  })
+
+  app.get('/v1/groups', {
+    schema: {
+      summary: 'Groups that have acked anything, or are read on this node',
+      tags: ['groups'],
+      response: {
+        200: {
+          type: 'object',
+          required: ['groups'],
+          properties: { groups: { type: 'array', items: { type: 'string' } } },
+        },
+        ...errorAnswers('unauthorized', 'ledger-unavailable'),
+      },
+    },
+  }, async ({ app }) => ({ groups: await groups.list(app) }))
+
+  app.get<{ Params: Params }>('/v1/groups/:group', {
+    schema: {
+      summary: 'How far a group is, and who reads in it',
+      tags: ['groups'],
+      params: paramsSchema,
+      response: { 200: shownSchema, ...errorAnswers('bad-request', 'unauthorized', 'not-found', 'ledger-unavailable') },
+    },
+  }, async ({ app, params: { group } }) => {
+    const shown = await groups.describe({ app, group })
+    if (!shown) throw new GatewayError('not-found', `there is no group ${group}`)
+    return { group, streams: shown.lags, readers: shown.readers }
+  })
+
+  app.delete<{ Params: Params }>('/v1/groups/:group', {
+    schema: {
+      summary: 'Forget how far a group is',
+      description: 'Whoever reads in it next begins anew.',
+      tags: ['groups'],
+      params: paramsSchema,
+      response: {
+        204: { type: 'null', description: 'forgotten' },
+        ...errorAnswers('bad-request', 'unauthorized', 'has-readers', 'ledger-unavailable'),
+      },
+    },
+  }, async ({ app, params: { group } }, reply) => {
+    await groups.forget({ app, group })
+    return await reply.code(204).send()
+  })
+}
