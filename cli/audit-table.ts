@@ -3,7 +3,7 @@ import { type Counts, sum } from '../evidence/audit/books.js'
 
 /** The books as a table for people, then the violations, and how many more there are. */
 export function describeBooks (books: Books, told: readonly Violation[]): string {
-  const { downlinks, uplinks, connections, nodes, unjudged } = books
+  const { downlinks, uplinks, told: records, connections, nodes, unjudged } = books
   const lines = [
     `${number(books.entries)} entries of ${number(books.users)} users`,
     '',
@@ -30,6 +30,9 @@ export function describeBooks (books: Books, told: readonly Violation[]): string
       ...prefixed('refused by edges', uplinks.refusedByEdges),
     }),
     '',
+    ...Object.entries(records).flatMap(([name, { made, published, due, repeats }]) => made + repeats === 0
+      ? []
+      : [...table(name, { 'told by the ledger': made, 'in their stream': published, 'not yet there': due, repeats }), '']),
     ...table('connections', {
       opened: connections.opened,
       ...prefixed('closed', connections.closed),

@@ -43,6 +43,16 @@ export interface Books {
     /** Accepted at the end of the range, and not in the stream yet. */
     due: number
   }
+  /** Records that tell business services of users, by stream. */
+  told: Record<'presence' | 'receipts' | 'offline', {
+    /** By the folds. */
+    made: number
+    /** Found in the stream to be what was made. */
+    published: number
+    repeats: number
+    /** Made at the end of the range, and not in the stream yet. */
+    due: number
+  }>
   connections: {
     opened: number
     closed: Counts
@@ -113,6 +123,7 @@ export function newBooks (): Books {
     uplinks: {
       accepted: 0, duplicates: 0, refused: 0, orphaned: 0, refusedByEdges: {}, published: 0, repeats: 0, due: 0,
     },
+    told: { presence: newTold(), receipts: newTold(), offline: newTold() },
     connections: {
       opened: 0, closed: {}, open: 0, closing: 0, closedAgain: 0, unopened: 0, recorded: 0, repeats: 0, due: 0,
     },
@@ -135,6 +146,8 @@ export function newBooks (): Books {
     violations: {},
   }
 }
+
+function newTold () { return { made: 0, published: 0, repeats: 0, due: 0 } }
 
 export function count (counts: Counts, what: string, by = 1): void {
   counts[what] = (counts[what] ?? 0) + by

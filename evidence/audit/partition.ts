@@ -14,6 +14,7 @@ import type { PostedUplinks } from './posted-uplinks.js'
 import { checkNumbers, Published } from './published.js'
 import { Recorded } from './recorded.js'
 import { type UserBook, UserBooks } from './user-books.js'
+import { checkToldNumbers, Told, toldStreams } from './told.js'
 import { type Place, placeIn } from './violation.js'
 
 export interface PartitionAudit {
@@ -45,6 +46,7 @@ export async function auditPartition (audit: PartitionAudit): Promise<void> {
   const derived = {
     uplinks: await boundsOf(log, uplinks, partition),
     connections: await boundsOf(log, connections, partition),
+    told: await Promise.all(toldStreams.map(({ stream }) => boundsOf(log, stream, partition))),
   }
   const { first, next: end } = await log.bounds(ledger, partition)
   const walk = new PartitionWalk(audit, first > 0n, derived)
@@ -62,6 +64,11 @@ export async function auditPartition (audit: PartitionAudit): Promise<void> {
   await walk.finish(range.to === end)
 }
 
+/** What the derived streams had when the ledger was begun to be read. */
+interface DerivedBounds { readonly uplinks: Bounds, readonly connections: Bounds, readonly told: readonly Bounds[] }
+
+const placeOf = { presence: 0, receipts: 1, offline: 2 } as const
+
 class PartitionWalk implements Walk {
   readonly partition: number
   readonly books: Books
@@ -69,16 +76,17 @@ class PartitionWalk implements Walk {
   readonly exact: boolean
 
   readonly #audit: PartitionAudit
-  readonly #derived: { readonly uplinks: Bounds }
+  readonly #derived: DerivedBounds
   readonly #users: UserBooks
   readonly #lines: Lines
   readonly #published: Published
   readonly #recorded: Recorded
+  readonly #told: readonly Told[]
   readonly #partitions: number
   #begun = false
   #lastAtMs = 0
 
-  constructor (audit: PartitionAudit, cut: boolean, derived: Record<'uplinks' | 'connections', Bounds>) {
+  constructor (audit: PartitionAudit, cut: boolean, derived: DerivedBounds) {
     const { partition, books, exact, log } = audit
     this.partition = partition
     this.books = books
@@ -91,6 +99,8 @@ class PartitionWalk implements Walk {
     this.#lines = new Lines(this, audit.lives)
     this.#published = new Published(log, derived.uplinks, this, userId => this.#users.find(userId))
     this.#recorded = new Recorded(log, derived.connections, this, this.#lines)
+    this.#told = toldStreams.map((of, i) =>
+      new Told(log, of, derived.told[i]!, this, userId => this.#users.find(userId)))
     if (cut) books.unjudged.partitions++
   }
 
@@ -115,6 +125,7 @@ class PartitionWalk implements Walk {
     if (items.length > 0) this.#lastAtMs = items[items.length - 1]!.atMs
     if (this.#published.open > dueAtOnce) await this.#published.pull()
     if (this.#recorded.open > dueAtOnce) await this.#recorded.pull()
+    for (const told of this.#told) if (told.open > dueAtOnce) await told.pull()
     this.#users.rest()
   }
 
@@ -126,6 +137,10 @@ class PartitionWalk implements Walk {
     if (this.cut) await checkNumbers(log, uplinks, this.#derived.uplinks, this)
     else books.uplinks.due += await this.#published.finish(whole)
     books.connections.due += await this.#recorded.finish(whole)
+    for (const [i, told] of this.#told.entries()) {
+      if (this.cut) await checkToldNumbers(log, told.of, this.#derived.told[i]!, this)
+      else books.told[told.of.name].due += await told.finish(whole)
+    }
     this.#users.finish()
     books.users += this.#users.size
     books.downlinks.waiting += this.#users.owed()
@@ -198,6 +213,9 @@ class PartitionWalk implements Walk {
       this.report(place, 'fold-failed', `The fold could not take ${fact.type} of user ${entry.userId}: ` +
         `${(err as Error).message}.`, [placeIn(ledger, place)])
       return
+    }
+    for (const effect of effects) {
+      if (effect.type === 'publish') this.#told[placeOf[effect.stream]]!.made(effect.record, place)
     }
     if (fact.type === 'UplinkReceived') this.#uplink(user, effects, place)
     else accounts.folded(state, entry, effects, place, this)

@@ -9,23 +9,28 @@ import { openStoredLog, type StoredLog } from '../../ledger/embedded/reader.js'
 import { openStore } from '../../ledger/embedded/store.js'
 import type { Block } from '../../ledger/log.js'
 import type { Entry } from '../../schemas/facts.js'
-import type { ConnectionEnded, NodeEntry, UplinkAccepted } from '../../schemas/records.js'
-import { connections, ledger, nodes, type Stream, uplinks } from '../../schemas/streams.js'
+import type {
+  ConnectionEnded, DownlinkHandedOver, DownlinkSettled, NodeEntry, PresenceChanged, UplinkAccepted,
+} from '../../schemas/records.js'
+import { connections, ledger, nodes, offline, presence, receipts, type Stream, uplinks } from '../../schemas/streams.js'
 import { BusyClient } from '../faults/busy-client.js'
 import { factsOf } from '../gateway/edge/facts.js'
 import { apiKey, jwtSecret, request, until } from '../faults/node-process.js'
 
 export const partitions = 2
 
-/** All blocks of the four streams that an audit reads; a test may change them before they are stored again. */
+/** All blocks of the streams that an audit reads; a test may change them before they are stored again. */
 export interface Streams {
   ledger: Array<Block<Entry>>
   uplinks: Array<Block<UplinkAccepted>>
   connections: Array<Block<ConnectionEnded>>
   nodes: Array<Block<NodeEntry>>
+  presence?: Array<Block<PresenceChanged>>
+  receipts?: Array<Block<DownlinkSettled>>
+  offline?: Array<Block<DownlinkHandedOver>>
 }
 
-const streams = { ledger, uplinks, connections, nodes }
+const streams = { ledger, uplinks, connections, nodes, presence, receipts, offline }
 
 /** What a real gateway has left after clients came, sent, were sent to, vanished and came again. */
 export async function healthyStreams (t: Test): Promise<Streams> {
@@ -59,7 +64,8 @@ export async function healthyStreams (t: Test): Promise<Streams> {
   clients[0]!.vanish()
   await until(async () => !(await request(node, '/v1/users/ann/presence')).body.online)
   await push('ann', 'expires', { ttlMs: 1 })
-  await push('ann', 'comes late')
+  await push('ann', 'comes late', { offlineAfterMs: 1 })
+  await until(async () => (await factsOf(node, 'ann', apiKey)).some(({ type }) => type === 'HandOverDue'), 20)
   await clients[0]!.open(node)
   await until(() => clients[0]!.seen.length === 6 && clients[0]!.acked.size > 40)
   for (const client of clients) client.busy = false
@@ -85,6 +91,9 @@ async function readStreams (t: Test, directory: string): Promise<Streams> {
     uplinks: await blocksOf(uplinks),
     connections: await blocksOf(connections),
     nodes: await blocksOf(nodes),
+    presence: await blocksOf(presence),
+    receipts: await blocksOf(receipts),
+    offline: await blocksOf(offline),
   }
 }
 
@@ -93,7 +102,7 @@ export async function storeIn (directory: string, blocks: Streams): Promise<void
   const store = await openStore({ directory })
   const log = embeddedLog(store, { partitions })
   for (const [name, stream] of Object.entries(streams)) {
-    for (const { partition, items } of blocks[name as keyof Streams] as Array<Block<any>>) {
+    for (const { partition, items } of (blocks[name as keyof Streams] ?? []) as Array<Block<any>>) {
       if (items.length > 0) await log.append(stream as Stream<any>, partition, items)
     }
   }

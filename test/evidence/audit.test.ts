@@ -15,6 +15,8 @@ import {
 const healthy = await healthyStreams(t)
 /** Long after the node has stopped: whoever was to close its connections has had his time. */
 const nowMs = Date.now() + 3_600_000
+/** A text of a record of each of these streams. */
+const lastField = { presence: 'cause', receipts: 'reason', offline: 'service' }
 /** An uplink with others before and behind it. */
 const middle = { user: 'ann', userSeq: 10 }
 
@@ -26,6 +28,12 @@ t.test('The audit of what a gateway has left', async t => {
     t.strictSame({ carried, requested, duplicates, acked, expired, dropped, waiting }, {
       carried: 0, requested: 19, duplicates: 0, acked: 16, expired: 1, dropped: { 'no-target': 1 }, waiting: 1,
     })
+  })
+  t.test('finds in its stream all that tells business services of users', async t => {
+    const { presence, receipts, offline } = books.told
+    t.match(presence, { made: 8, published: 8, due: 0, repeats: 0 }, 'four connections came and went')
+    t.match(receipts, { made: 18, published: 18, due: 0, repeats: 0 }, 'one downlink waits')
+    t.match(offline, { made: 2, published: 2, due: 0, repeats: 0 }, 'one was handed over and taken back')
   })
   t.test('finds every accepted uplink in its stream, and every connection', async t => {
     const { uplinks, connections } = books
@@ -114,6 +122,35 @@ names('an uplink that the ledger has lost', streams => {
     userId === user && fact.type === 'UplinkReceived' && fact.seq === record.item.seq))
   return { code: 'uplink-unexplained' }
 })
+
+for (const name of ['presence', 'receipts', 'offline'] as const) {
+  const of = (streams: Streams) => streams[name] as Array<Block<any>>
+  const counter = { presence: 'presenceSeq', receipts: 'receiptSeq', offline: 'offlineSeq' }[name]
+
+  names(`a record that the stream ${name} has lost`, streams => {
+    // What nothing follows might be due.
+    remove(of(streams), find(of(streams), ({ userId, [counter]: seq }) => userId === 'ann' && seq === 1))
+    return { code: 'derived-missing' }
+  })
+  names(`a record of the stream ${name} that is another one`, streams => {
+    const where = change(of(streams), ({ userId }) => userId === 'ann', record => ({ ...record, [lastField[name]]: 'forged' }))
+    return { code: 'derived-differs', at: `${name} ${where}` }
+  })
+  names(`a record that stands twice in the stream ${name}`, streams => {
+    const { block, item } = find(of(streams), () => true)
+    return { code: 'derived-repeated', at: `${name} ${after(of(streams), block, [item])}` }
+  })
+  names(`two records of the stream ${name} in the wrong order`, streams => {
+    swap(find(of(streams), ({ userId, [counter]: seq }) => userId === 'ann' && seq === 1),
+      find(of(streams), ({ userId, [counter]: seq }) => userId === 'ann' && seq === 2))
+    return { code: 'derived-out-of-order' }
+  })
+  names(`a record of the stream ${name} that no entry has made`, streams => {
+    const { block, item } = find(of(streams), () => true)
+    const at = after(of(streams), block, [{ ...item, [counter]: 500 }])
+    return { code: 'derived-unexplained', at: `${name} ${at}` }
+  })
+}
 
 names('a connection that nobody closed when its node ended', streams => {
   const end = findFact(streams, 'ConnectionClosed')
@@ -297,6 +334,8 @@ t.test('The audit of a connection that was lost with its node', async t => {
         ({ ...item, fact: { ...end, code: 'node-lost', told: false, ...counts } }))
       change(copy.connections, record => record.connectionId === connectionId, record =>
         ({ ...record, code: 'node-lost', ...recorded }))
+      change(copy.presence!, record => record.connectionId === connectionId && record.change === 'offline', record =>
+        ({ ...record, cause: 'node-lost' }))
       const { violations } = await auditOf(await stored(t, copy), { nowMs })
       t.strictSame(violations.map(({ code }) => code), codes)
     })
@@ -410,8 +449,16 @@ interface Found<T> { readonly block: Block<T>, readonly item: T, readonly blocks
 
 function copied (): Streams {
   const copy = <T> (blocks: ReadonlyArray<Block<T>>) => blocks.map(block => ({ ...block, items: [...block.items] }))
-  const { ledger, uplinks, connections, nodes } = healthy
-  return { ledger: copy(ledger), uplinks: copy(uplinks), connections: copy(connections), nodes: copy(nodes) }
+  const { ledger, uplinks, connections, nodes, presence = [], receipts = [], offline = [] } = healthy
+  return {
+    ledger: copy(ledger),
+    uplinks: copy(uplinks),
+    connections: copy(connections),
+    nodes: copy(nodes),
+    presence: copy(presence),
+    receipts: copy(receipts),
+    offline: copy(offline),
+  }
 }
 
 function find<T> (blocks: Array<Block<T>>, is: (item: T) => boolean): Found<T> {

@@ -1,0 +1,125 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { promisify } from 'node:util'
+import avsc from 'avsc'
+import t from 'tap'
+import { auditOfTopics } from '../faults/audit.js'
+import { BusyClient } from '../faults/busy-client.js'
+import { request, startProcess, until } from '../faults/node-process.js'
+import { kafkaMissing, startKafka } from './kafka.js'
+import { redisMissing, startRedis } from './redis.js'
+
+const run = promisify(execFile)
+const headerBytes = 10
+
+interface Heard { readonly key: string, readonly messageId: string, readonly record: any }
+
+/** What a topic holds, as kcat prints it and any Avro reader decodes it. */
+async function heard (brokers: string, prefix: string, stream: string): Promise<Heard[]> {
+  const type = avsc.Type.forSchema(JSON.parse(readFileSync(`schemas/streams/${stream}.avsc`, 'utf8')))
+  const args = ['-C', '-b', brokers, '-t', `${prefix}.${stream}`, '-o', 'beginning', '-e', '-q', '-f', '%k\\n%h\\n%S\\n%s\\n']
+  const { stdout } = await run('kcat', args, { encoding: 'buffer', maxBuffer: 64 << 20 })
+  const found: Heard[] = []
+  let at = 0
+  const line = () => {
+    const end = stdout.indexOf('\n', at)
+    const text = stdout.toString('utf8', at, end)
+    at = end + 1
+    return text
+  }
+  while (at < stdout.length) {
+    const key = line()
+    const headers = line()
+    const bytes = Number(line())
+    const record = type.fromBuffer(stdout.subarray(at + headerBytes, at + bytes))
+    at += bytes + 1
+    found.push({ key, messageId: /message-id=([^,]*)/.exec(headers)![1]!, record: { ...record } })
+  }
+  return found
+}
+
+/** Each once, in the order of their numbers, as a reader drops repeats. */
+function distinct (all: readonly Heard[], userId: string, counter: string): any[] {
+  const mine = all.filter(({ key }) => key === userId)
+  let highest = 0
+  return mine.map(({ record }) => record).filter(record => {
+    if (record[counter] <= highest) return false
+    highest = record[counter]
+    return true
+  })
+}
+
+const missing = kafkaMissing() ?? redisMissing() ?? false
+
+t.test('What business services hear through Kafka', { skip: missing, timeout: 400_000 }, async t => {
+  const kafka = await startKafka(t)
+  const brokers = kafka.brokers.join(',')
+  const prefix = `heard-${process.pid}`
+  const env = {
+    KAFKA_BROKERS: brokers,
+    REDIS_URL: (await startRedis(t)).url,
+    LEDGERLINE_TOPIC_PREFIX: prefix,
+    LEDGERLINE_PARTITIONS: '4',
+    LEDGERLINE_LEASE_MS: '3000',
+    LEDGERLINE_PRESENCE_GRACE_MS: '12000',
+    LEDGERLINE_OFFLINE_AFTER_MS: '15000',
+  }
+  const start = (nodeId: string, roles: string) =>
+    startProcess(t, t.testdirName, { ...env, LEDGERLINE_NODE_ID: nodeId, LEDGERLINE_ROLES: roles })
+  const [edge, owner, other] = await Promise.all([
+    start('edge', 'edge'), start('owner', 'users'), start('other', 'users,push,projections,ip-config'),
+  ])
+  const userIds = Array.from({ length: 12 }, (_, i) => `user${i}`)
+  const clients = userIds.map(userId => new BusyClient({ userId, deviceId: 'phone', transport: 'tcp', outstanding: 1 }))
+  t.teardown(() => { for (const client of clients) client.stop() })
+  const push = async (userId: string, messageId: string, more: object = {}) => {
+    const { status } = await request(other, '/v1/downlinks', { to: { userIds: [userId] }, messageId, payload: messageId, ...more })
+    t.equal(status, 202)
+  }
+  for (const client of clients) {
+    t.equal(await client.open(edge), true)
+    client.busy = false
+  }
+  for (const userId of userIds) await push(userId, 'seen')
+  await until(() => clients.every(({ seen }) => seen.length === 1))
+
+  // All leave; half of them come back within the grace. What they are sent meanwhile, nobody acks in time.
+  for (const client of clients) client.vanish()
+  for (const userId of userIds) await push(userId, 'missed')
+  const [back, away] = [clients.slice(0, 6), clients.slice(6)]
+  t.strictSame(await Promise.all(back.map(client => client.open(edge))), back.map(() => true))
+  await until(() => back.every(({ seen }) => seen.length === 2))
+  await owner.kill('SIGKILL')
+  t.pass('half of the partitions lose their owner while something is due in them')
+
+  const all = async (stream: string) => await heard(brokers, prefix, stream)
+  await until(async () => {
+    const [presence, offline] = [await all('presence'), await all('offline')]
+    return away.every(({ userId }) => distinct(presence, userId, 'presenceSeq').length === 2 &&
+      distinct(offline, userId, 'offlineSeq').length === 1)
+  }, 1_000)
+  for (const client of away) t.equal(await client.open(edge), true)
+  await until(() => away.every(({ seen }) => seen.length === 2))
+  for (const client of clients) await client.leave()
+  await until(async () => {
+    const [receipts, presence] = [await all('receipts'), await all('presence')]
+    return clients.every(({ userId }) => distinct(receipts, userId, 'receiptSeq').length === 2 &&
+      distinct(presence, userId, 'presenceSeq').at(-1).change === 'offline')
+  }, 1_000)
+
+  const [presence, receipts, offline] = [await all('presence'), await all('receipts'), await all('offline')]
+  for (const [i, { userId }] of clients.entries()) {
+    const isBack = i < 6
+    const changes = distinct(presence, userId, 'presenceSeq').map(({ change, userChanged }) => `${change} ${userChanged}`)
+    const wanted = ['online true', 'offline true', ...(isBack ? [] : ['online true', 'offline true'])]
+    t.strictSame(changes, wanted, `presence of ${userId}, who ${isBack ? 'came back in time' : 'was away'}`)
+    t.strictSame(distinct(receipts, userId, 'receiptSeq').map(({ receiptSeq, messageId, outcome }) =>
+      `${receiptSeq} ${messageId} ${outcome}`), ['1 seen acked', '2 missed acked'])
+    t.strictSame(distinct(offline, userId, 'offlineSeq').map(({ offlineSeq, change, messageId, payload }) =>
+      `${offlineSeq} ${change} ${messageId} ${payload}`), isBack ? [] : ['1 due missed missed', '2 withdrawn missed '])
+  }
+  for (const { key, messageId, record } of [...presence, ...receipts, ...offline]) {
+    t.equal(messageId, `${key}/${record.presenceSeq ?? record.receiptSeq ?? record.offlineSeq}`)
+  }
+  await auditOfTopics(t, kafka.brokers, prefix)
+})
