@@ -12,6 +12,7 @@ import { downlinksRejected, ledger } from '../schemas/streams.js'
 import type { Apps } from './apps.js'
 import type { Backups } from './backups.js'
 import { BanRequests } from './bans.js'
+import type { Broadcasts } from './broadcasts/broadcasts.js'
 import type { Config } from './config.js'
 import type { Console } from './console/console.js'
 import { describeDrain, requestDrain } from './drain-requests.js'
@@ -50,6 +51,7 @@ export interface ApiParts {
   readonly push: Push
   readonly groups: Groups
   readonly rooms: Rooms
+  readonly broadcasts: Broadcasts
   /** Undefined on a node without that role. */
   readonly webhooks: WebhooksRole | undefined
   readonly nodeTable: NodeTable
@@ -92,8 +94,8 @@ type Shared = Omit<HttpDeps, 'side' | 'proxied'> & { readonly proxied: Omit<Prox
 
 /** What both ports share: there is one of each part. */
 function depsOf ({
-  config, logger, stores, backups, push, rooms, groups, webhooks, nodeTable, metrics, health, tls, apiKeys, apps,
-  console, version, madeUp, readiness,
+  config, logger, stores, backups, push, rooms, broadcasts, groups, webhooks, nodeTable, metrics, health, tls, apiKeys,
+  apps, console, version, madeUp, readiness,
 }: ApiParts): Shared {
   const { log, tables, links } = stores
   const partitions = log.partitions(ledger)
@@ -141,6 +143,11 @@ function depsOf ({
       close: command => rooms.close(command),
       info: roomId => rooms.info(roomId),
       members: (roomId, after, limit) => rooms.members(roomId, after, limit),
+    },
+    broadcasts: {
+      request: command => broadcasts.request(command),
+      describe: (app, messageId) => broadcasts.describe(app, messageId),
+      cancel: command => broadcasts.cancel(command),
     },
     redeliver: command => redeliver(log, command, {
       outboxBytesMax: apps.outboxBytesMax(appOf(command.userId), config.outboxBytesMax), ...streamRules(config),

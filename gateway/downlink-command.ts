@@ -17,6 +17,9 @@ export const ttlMsDefault = 7 * dayMs
 /** Of platforms, of devices and of devices that are left out. */
 export const filterItemsMax = 100
 
+/** What of a command is in the frame. */
+type Message = Pick<DownlinkCommand, 'messageId' | 'service' | 'payload'>
+
 /** Why a command can never be sent: `bad-request` or `payload-too-large`; undefined where it can. */
 export function refusalOf (command: DownlinkRecord, frameBytesMax: number): GatewayError | undefined {
   const isPost = command.roomId !== ''
@@ -26,7 +29,7 @@ export function refusalOf (command: DownlinkRecord, frameBytesMax: number): Gate
 }
 
 /** The same of a command whose fields were checked by a schema made of the same rules: of its size alone. */
-export function sizeRefusalOf (command: DownlinkCommand, frameBytesMax: number): GatewayError | undefined {
+export function sizeRefusalOf (command: Message, frameBytesMax: number): GatewayError | undefined {
   const bytes = frameBytes(command)
   if (bytes <= frameBytesMax) return undefined
   return new GatewayError('payload-too-large',
@@ -83,6 +86,6 @@ function isPlatform (platform: string): boolean {
 }
 
 /** The downlink frame at its longest: opcode, two longs of 10 bytes, three lengths of 5, and what they count. */
-function frameBytes ({ messageId, service, payload }: DownlinkCommand): number {
+function frameBytes ({ messageId, service, payload }: Message): number {
   return 1 + 2 * 10 + 3 * 5 + Buffer.byteLength(messageId) + Buffer.byteLength(service) + payload.byteLength
 }

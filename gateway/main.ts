@@ -7,6 +7,7 @@ import { ledger, nodes } from '../schemas/streams.js'
 import { buildApi } from './api.js'
 import { Apps, appsIn } from './apps.js'
 import { Backups } from './backups.js'
+import { Broadcasts } from './broadcasts/broadcasts.js'
 import type { Config, Role } from './config.js'
 import { Console } from './console/console.js'
 import { followDownlinks } from './downlinks.js'
@@ -169,6 +170,10 @@ async function start (
     : undefined
   closers.push(() => webhooks?.stop())
 
+  const broadcasts = new Broadcasts({ log, identity, nodeTable, edge: edge?.broadcasts, health })
+  closers.push(() => broadcasts.stop())
+  if (has('edge') || has('push')) await broadcasts.start()
+
   observe(metrics, health, stores, edge, users, projections, webhooks, load)
   if (apps.areMany) {
     const none = new Map<string, number>()
@@ -194,6 +199,7 @@ async function start (
     backups,
     push,
     rooms,
+    broadcasts,
     webhooks,
     groups,
     nodeTable,
@@ -321,6 +327,7 @@ function observe (
     connections: () => edge?.connections ?? 0,
     memoryPressure: () => edge?.memoryPressure ?? 0,
     intakeBytes: () => edge?.intakeBytes ?? 0,
+    broadcasts: () => edge?.broadcasts.running ?? 0,
     rooms: () => edge?.rooms.rooms ?? 0,
     roomBytes: () => edge?.rooms.tailBytes ?? 0,
     overloadWaitSeconds: () => overload.waitMs / 1_000,

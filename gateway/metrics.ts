@@ -15,6 +15,8 @@ export interface MetricsSources {
   memoryPressure (): number
   /** Read from sockets and not dealt with. */
   intakeBytes (): number
+  /** Broadcasts that this node is carrying out. */
+  broadcasts (): number
   /** Rooms that this node has members of, or had until just now, and bytes of their posts that it keeps. */
   rooms (): number
   roomBytes (): number
@@ -84,6 +86,8 @@ export class GatewayMetrics {
       signals: 0,
       posts: 0,
       slowFrames: 0,
+      broadcastsSent: 0,
+      broadcastsSlow: 0,
       refused: code => { refused.inc({ code }) },
       closed: code => { closed.inc({ code }) },
     }
@@ -92,6 +96,8 @@ export class GatewayMetrics {
     this.#reads('downlinks_total', 'Downlink frames written', () => edge.downlinks)
     this.#reads('signals_total', 'Signal frames written', () => edge.signals)
     this.#reads('room_posts_total', 'Posts written to members of rooms', () => edge.posts)
+    this.#reads('broadcast_signals_total', 'Signal frames of broadcasts written', () => edge.broadcastsSent)
+    this.#reads('broadcast_slow_total', 'Connections that a broadcast left out, for their clients did not read', () => edge.broadcastsSlow)
     this.#reads('slow_frames_total', 'Connections ended for a frame that came too slowly', () => edge.slowFrames)
     this.#log = this.#seconds('uplink_log_seconds', 'From the append of an uplink until it is durable; samples')
     this.#access = this.#seconds('uplink_access_seconds', 'From there until its ack is written; samples')
@@ -131,6 +137,7 @@ export class GatewayMetrics {
     const share = 'Share of the heap or of the memory that the process may use, whichever is scarcer'
     this.#gauge('memory_pressure', share, [], gauge => { gauge.set(sources.memoryPressure()) })
     this.#gauge('intake_bytes', 'Bytes read from clients and not dealt with', [], gauge => { gauge.set(sources.intakeBytes()) })
+    this.#gauge('broadcasts', 'Broadcasts that this node is carrying out', [], gauge => { gauge.set(sources.broadcasts()) })
     this.#gauge('rooms', 'Rooms that this node takes the posts of', [], gauge => { gauge.set(sources.rooms()) })
     this.#gauge('room_bytes', 'Bytes of posts that this node keeps for members that come back', [], gauge => { gauge.set(sources.roomBytes()) })
     this.#gauge('overload_wait_seconds', 'What an uplink waits for the process between its read and its fold, mean of a window',

@@ -1,4 +1,6 @@
-import type { NodeDrainReported, NodeDrainRequested, NodeEntry, NodeReported, NodeStarted } from '../schemas/records.js'
+import type {
+  NodeDrainReported, NodeDrainRequested, NodeEntry, NodeFact, NodeReported, NodeStarted,
+} from '../schemas/records.js'
 import type { Memory, Projection, TableReader } from './projection.js'
 import { put, remove } from './tables/tables.js'
 import type { TableWrite } from './tables/tables.js'
@@ -36,6 +38,8 @@ const fieldOf = {
 } as const
 
 type Field = typeof fieldOf[keyof typeof fieldOf]
+/** What the table shows: of broadcasts it knows nothing. */
+type Shown = Extract<NodeFact, { type: keyof typeof fieldOf }>
 interface Version { readonly epoch: number, readonly atMs: number }
 
 /**
@@ -48,8 +52,9 @@ interface Version { readonly epoch: number, readonly atMs: number }
  */
 export const nodes: Projection<NodeEntry> = {
   table: 'nodes',
-  concerns: ({ fact }) => fact.type in fieldOf,
+  concerns: ({ fact }) => isShown(fact),
   * project ({ nodeId, epoch, atMs, fact }) {
+    if (!isShown(fact)) return
     const { type, ...values } = fact.type === 'NodeDrainReported' ? withoutMoves(fact) : fact
     const state = type === 'NodeLost' ? { state: 'lost' } : type === 'NodeStopped' ? { state: 'stopped' } : {}
     yield put(nodeId, fieldOf[type], { epoch, atMs, ...values, ...state })
@@ -77,6 +82,7 @@ export class NewestFacts implements Memory<NodeEntry> {
   }
 
   admit ({ nodeId, epoch, atMs, fact }: NodeEntry): readonly TableWrite[] | undefined {
+    if (!isShown(fact)) return undefined
     const field = fieldOf[fact.type]
     const kinds = this.#nodes.get(nodeId) ?? new Map<Field, Version>()
     const newest = kinds.get(field)
@@ -94,6 +100,8 @@ export class NewestFacts implements Memory<NodeEntry> {
     return [...kinds.keys()].map(field => remove(nodeId, field))
   }
 }
+
+function isShown (fact: NodeFact): fact is Shown { return fact.type in fieldOf }
 
 /** A node starts once and ends once in an epoch; the rest of an epoch is ordered by time. */
 function supersedes (field: Field, a: Version, b: Version) {

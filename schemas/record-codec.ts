@@ -68,6 +68,7 @@ export function readUplinkAccepted (r: AvroReader): UplinkAccepted {
 /** Branches of the union `fact` of streams/nodes.avsc, in its order. New ones go to the end. */
 export const nodeFactTypes = [
   'NodeStarted', 'NodeReported', 'NodeDraining', 'NodeLost', 'NodeStopped', 'NodeDrainRequested', 'NodeDrainReported',
+  'BroadcastRequested', 'BroadcastCancelled', 'BroadcastReported',
 ] as const satisfies readonly NodeFact['type'][]
 
 export function writeNodeEntry (to: AvroWriter, { nodeId, epoch, atMs, fact }: NodeEntry): void {
@@ -123,7 +124,29 @@ export function writeNodeEntry (to: AvroWriter, { nodeId, epoch, atMs, fact }: N
       to.long(fact.resumed)
       to.long(fact.uplinksLost)
       to.long(fact.downlinksLost)
-      to.items(fact.moves, writeConnectionMoved)
+      return to.items(fact.moves, writeConnectionMoved)
+    case 'BroadcastRequested':
+      to.string(fact.app)
+      to.string(fact.messageId)
+      to.string(fact.service)
+      to.payload(fact.payload)
+      to.items(fact.platforms, writeString)
+      to.items(fact.regions, writeString)
+      to.int(fact.perSecond)
+      to.long(fact.ttlMs)
+      return to.string(fact.by)
+    case 'BroadcastCancelled':
+      to.string(fact.app)
+      to.string(fact.messageId)
+      to.string(fact.by)
+      return to.string(fact.reason)
+    case 'BroadcastReported':
+      to.string(fact.app)
+      to.string(fact.messageId)
+      to.string(fact.state)
+      to.long(fact.sent)
+      to.long(fact.slow)
+      to.long(fact.left)
   }
 }
 
@@ -200,6 +223,34 @@ function readNodeFact (r: AvroReader): NodeFact {
       uplinksLost: r.long(),
       downlinksLost: r.long(),
       moves: r.items(readConnectionMoved),
+    }
+    case 'BroadcastRequested': return {
+      type: 'BroadcastRequested',
+      app: r.sharedString(),
+      messageId: r.string(),
+      service: r.sharedString(),
+      payload: r.payload(),
+      platforms: r.items(readString),
+      regions: r.items(readString),
+      perSecond: r.int(),
+      ttlMs: r.long(),
+      by: r.string(),
+    }
+    case 'BroadcastCancelled': return {
+      type: 'BroadcastCancelled',
+      app: r.sharedString(),
+      messageId: r.string(),
+      by: r.string(),
+      reason: r.string(),
+    }
+    case 'BroadcastReported': return {
+      type: 'BroadcastReported',
+      app: r.sharedString(),
+      messageId: r.string(),
+      state: r.sharedString(),
+      sent: r.long(),
+      slow: r.long(),
+      left: r.long(),
     }
   }
 }

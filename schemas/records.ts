@@ -120,7 +120,8 @@ export interface NodeEntry {
 }
 
 export type NodeFact =
-  NodeStarted | NodeReported | NodeDraining | NodeLost | NodeStopped | NodeDrainRequested | NodeDrainReported
+  | NodeStarted | NodeReported | NodeDraining | NodeLost | NodeStopped | NodeDrainRequested | NodeDrainReported
+  | BroadcastRequested | BroadcastCancelled | BroadcastReported
 
 export interface NodeStarted {
   readonly type: 'NodeStarted'
@@ -219,6 +220,54 @@ export interface ConnectionMoved {
   /** Taken by the old edge, and neither accepted nor kept by the session; -1 where that can't be told. */
   readonly uplinksLost: number
   readonly downlinksLost: number
+}
+
+/**
+ * A signal to all connections of an app; told by the node that was asked, and carried out by every edge that reads it.
+ * The app and `messageId` together are its identity.
+ */
+export interface BroadcastRequested {
+  readonly type: 'BroadcastRequested'
+  /** Empty for the default one. */
+  readonly app: string
+  readonly messageId: string
+  readonly service: string
+  readonly payload: Uint8Array
+  /** Only connections of these; empty for all. */
+  readonly platforms: readonly string[]
+  /** Only nodes of these; empty for all. */
+  readonly regions: readonly string[]
+  /** Connections that each node writes to in a second. */
+  readonly perSecond: number
+  /** Nobody gets it later than that after the time of the entry. */
+  readonly ttlMs: number
+  /** Id of the API key that asked; empty for one of the environment. */
+  readonly by: string
+}
+
+/** Who has not had it yet does not get it; told by the node that was asked. */
+export interface BroadcastCancelled {
+  readonly type: 'BroadcastCancelled'
+  readonly app: string
+  readonly messageId: string
+  readonly by: string
+  /** Why, in the words of whoever asked; empty where none were given. */
+  readonly reason: string
+}
+
+/** How far a node is with a broadcast: once a second, and at its end. */
+export interface BroadcastReported {
+  readonly type: 'BroadcastReported'
+  readonly app: string
+  readonly messageId: string
+  /** `running`, `done`, `cancelled`, `expired`, or `refused` where the node carries out as many as it may. */
+  readonly state: string
+  /** Connections that it was written to. */
+  readonly sent: number
+  /** Connections that were left out, for their clients did not read. */
+  readonly slow: number
+  /** Connections that were not looked at yet, about. */
+  readonly left: number
 }
 
 /** A request to send to users, from a business service. */

@@ -1,4 +1,5 @@
 import avsc from 'avsc'
+import { userKey } from './apps.js'
 import { AvroReader } from './avro-reader.js'
 import { AvroWriter } from './avro-writer.js'
 import { loadHistory, loadSchema } from './avsc-files.js'
@@ -103,7 +104,8 @@ export const uplinks = stream<UplinkAccepted>('uplinks', {
 export const nodes = stream<NodeEntry>('nodes', {
   blocks: false,
   key: ({ nodeId }) => nodeId,
-  messageId: ({ nodeId, epoch, atMs, fact }) => `${nodeId}/${epoch}/${atMs}/${fact.type}`,
+  messageId: ({ nodeId, epoch, atMs, fact }) => `${nodeId}/${epoch}/${atMs}/${fact.type}` +
+    ('messageId' in fact ? `/${userKey(fact.app, fact.messageId)}` : ''), // a node tells of several in one moment
   write: writeNodeEntry,
   read: readNodeEntry,
   facts: nodeFactTypes,

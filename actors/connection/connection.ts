@@ -135,6 +135,9 @@ export interface EdgeCounters {
   signals: number
   /** Posts written to members of rooms. */
   posts: number
+  /** Signals that were written for broadcasts, and connections left out because their clients did not read. */
+  broadcastsSent: number
+  broadcastsSlow: number
   /** Connections that were ended for a frame that came too slowly. */
   slowFrames: number
   /** A client was told that uplinks of it were refused. */
@@ -189,6 +192,7 @@ export class Connection {
   /** The user's key. */
   userId = ''
   deviceId = ''
+  platform = ''
   /** Of the token that counts, and how many of another id it took the place of. */
   tokenId = ''
   tokenRenewals = 0

@@ -58,6 +58,7 @@ export function open (connection: Connection, frame: Connect, identity: Identity
   connection.connectionId = newConnectionId()
   connection.userId = identity.userId
   connection.deviceId = deviceId
+  connection.platform = platform
   connection.tokenId = identity.tokenId
   connection.partition = edge.partitionOf(identity.userId)
   edge.flow.join(connection, identity.userId)

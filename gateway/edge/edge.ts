@@ -91,6 +91,9 @@ export class Edge {
   /** Those whose token was good. Sockets in their handshake are counted apart. */
   get connections (): number { return this.#byId.size }
 
+  /** All sockets, those in their handshake too, in the order of their coming: who comes meanwhile is the last. */
+  all (): IterableIterator<Connection> { return this.#all.values() }
+
   get isFull (): boolean { return this.#byId.size >= this.bounds.connectionsMax }
 
   /** Those that are open, at this moment. */

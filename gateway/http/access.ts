@@ -28,8 +28,12 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'GET /v1/connect': 'public',
   'GET /v1/ip-config': 'public',
 
+  'DELETE /v1/broadcasts/:messageId': 'push',
   'DELETE /v1/rooms/:roomId': 'push',
   'DELETE /v1/users/:userId/rooms/:roomId': 'push',
+  // Whoever asks for a broadcast follows it.
+  'GET /v1/broadcasts/:messageId': 'push',
+  'POST /v1/broadcasts': 'push',
   'POST /v1/downlinks': 'push',
   'POST /v1/rooms/:roomId/posts': 'push',
   'PUT /v1/users/:userId/rooms/:roomId': 'push',
@@ -80,6 +84,9 @@ export const accessTable: Readonly<Record<string, Access>> = {
 
 /** A route that is not here tells of nobody, and is refused to apps. A new one that tells of users belongs here. */
 const reachTable: Readonly<Record<string, Reach>> = {
+  'POST /v1/broadcasts': 'one-app',
+  'GET /v1/broadcasts/:messageId': 'one-app',
+  'DELETE /v1/broadcasts/:messageId': 'one-app',
   'POST /v1/downlinks': 'one-app',
   'POST /v1/rooms/:roomId/posts': 'one-app',
   'DELETE /v1/rooms/:roomId': 'one-app',

@@ -71,6 +71,11 @@ export function withDeadlines (deps: HttpDeps): HttpDeps {
       info: lookupOfLog(deps.rooms.info),
       members: lookupOfLog(deps.rooms.members),
     },
+    broadcasts: {
+      request: store(deps.broadcasts.request),
+      describe: lookup(deps.broadcasts.describe),
+      cancel: store(deps.broadcasts.cancel),
+    },
     push: (command, tellsRepeats) => (command.delivery === 'signal' ? signal : push)(command, tellsRepeats),
     kick: command => (command.userId === '' ? kickOfNobody : kick)(command),
     groups: {

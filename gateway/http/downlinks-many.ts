@@ -90,7 +90,7 @@ export function sendingToMany (app: FastifyInstance, options: DownlinksOptions) 
       if (!first) throw new GatewayError('bad-request', 'body: want a line with the message, then one for each user')
       const { answers, ...message } = parsed<FirstLine>(request, first, firstLineSchema)
       const command = messageOf(message, request.app)
-      const refusal = sizeRefusalOf({ ...command, userIds: [] }, options.frameBytesMax)
+      const refusal = sizeRefusalOf(command, options.frameBytesMax)
       if (refusal) throw refusal
       const sending = new Sending(request, lines, options, signal, {
         command, tellsRepeats: message.messageId !== undefined, tellsAll: answers === 'all',

@@ -18,6 +18,8 @@ import type { BackupsOptions } from './backups.js'
 import { bansRoutes } from './bans.js'
 import type { BansOptions } from './bans.js'
 import { bodyBytesMax } from './body.js'
+import { broadcastsRoutes } from './broadcasts.js'
+import type { BroadcastsOptions } from './broadcasts.js'
 import { answerBrowsers, safeHeaders } from './browsers.js'
 import { connectionsRoutes } from './connections.js'
 import type { ConnectionsOptions } from './connections.js'
@@ -73,7 +75,8 @@ import type { WebhooksOptions } from './webhooks.js'
 export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
   HealthOptions, OperationsOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,
-  BackupsOptions, BansOptions, MembershipsOptions, RoomsOptions, RoomPostsOptions, WebhooksOptions, GroupsOptions {
+  BackupsOptions, BansOptions, BroadcastsOptions, MembershipsOptions, RoomsOptions, RoomPostsOptions, WebhooksOptions,
+  GroupsOptions {
   readonly logger: Logger
   /** Whose port it is; that of all by default. */
   readonly side?: Side
@@ -199,6 +202,7 @@ function addForRole (app: FastifyInstance, deps: HttpDeps, role: Role, routes: R
 const apiRoutesOfRoles: Partial<Record<Role, Routes>> = {
   async push (app, deps) {
     await downlinksRoutes(app, deps)
+    await broadcastsRoutes(app, deps)
     await presenceRoutes(app, deps)
     await connectionsRoutes(app, deps)
     await bansRoutes(app, deps)

@@ -12,10 +12,12 @@ import type { Health } from '../../schemas/conditions.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import { ledger, rooms as roomsStream } from '../../schemas/streams.js'
 import { Apps } from '../apps.js'
+import { BroadcastReports } from '../broadcasts/reports.js'
 import type { Config } from '../config.js'
 import type { DrainingEdge } from '../drain.js'
 import { Admission } from '../edge/admission.js'
 import { EdgeApps } from '../edge/apps.js'
+import { EdgeBroadcasts } from '../edge/broadcasts.js'
 import { AddressList } from '../edge/clients.js'
 import { Descriptors } from '../edge/descriptors.js'
 import { Door } from '../edge/door.js'
@@ -75,6 +77,8 @@ export class EdgeRole implements DrainingEdge {
   /** Undefined where there is only the default one. */
   readonly apps: EdgeApps | undefined
   readonly rooms: EdgeRooms
+  readonly broadcasts: EdgeBroadcasts
+  readonly #broadcastReports: BroadcastReports
   readonly #stopMemory: () => void
   #stopping = false
   /** Since it is stopping: among them the ends of its connections. */
@@ -168,6 +172,14 @@ export class EdgeRole implements DrainingEdge {
       lingerersMax: Math.min(lingerersMax, Math.ceil(descriptors.reserve / 2)),
       ageMaxMs: config.connectionAgeMaxMs,
     })
+    this.#broadcastReports = new BroadcastReports({ log, identity, health })
+    this.broadcasts = new EdgeBroadcasts({
+      all: () => edge.all(),
+      get connections () { return edge.connections },
+      region: config.region,
+      report: fact => { this.#broadcastReports.add(fact) },
+      count: metrics.edge,
+    })
     const { use, stop } = processMemory(config.memoryBytesMax)
     const memory = new Memory(health, edge, use)
     const stopSampling = memory.start()
@@ -239,6 +251,7 @@ export class EdgeRole implements DrainingEdge {
   /** Ends every connection so that its client resumes elsewhere, and takes no more. */
   async stop (): Promise<void> {
     this.#stopping = true
+    this.broadcasts.stop()
     const listeners = this.#listeners.map(stop => stop())
     await this.#edge.stop()
     this.#reports.flush()
@@ -247,6 +260,7 @@ export class EdgeRole implements DrainingEdge {
     // What follows the ledger stops next, and should know of the ends.
     const late = new Promise(resolve => { setTimeout(resolve, limits.lingerMs).unref() })
     await Promise.race([Promise.allSettled(this.#lastAppends), late])
+    await this.#broadcastReports.stop()
     for (const timer of this.#timers) clearInterval(timer)
     this.#stopMemory()
     this.#tokens.stop()

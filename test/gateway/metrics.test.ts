@@ -13,6 +13,7 @@ t.test('Circuits are shown by dependency, with the worst of their states and wha
     connections: () => 0,
     memoryPressure: () => 0,
     intakeBytes: () => 0,
+    broadcasts: () => 0,
     rooms: () => 0,
     roomBytes: () => 0,
     activeUsers: () => 0,

@@ -363,6 +363,12 @@ t.test('facts of rooms that were written before nodes told what they delivered a
   t.strictSame(streams.rooms.decodeBlock(block), [{ roomId: 'r', atMs: 5, fact: { type: 'NodeJoined', ...joined } }])
 })
 
+t.test('what nodes said before there were broadcasts means the same', async t => {
+  const stopped = { nodeId: 'n1', epoch: 1, atMs: 5, fact: { 'ledgerline.NodeStopped': {} } }
+  t.strictSame(streams.nodes.decodeBlock(foreignBlock(loadSchema('history/nodes-4'), [stopped])),
+    [{ nodeId: 'n1', epoch: 1, atMs: 5, fact: { type: 'NodeStopped' } }])
+})
+
 t.test('what was written before there were apps is of the default one', async t => {
   const uplink = {
     userId: 'u1',
@@ -452,7 +458,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     downlinks: '58bad014f38fa972',
     'downlinks.rejected': '7f95cbb51a77fce7',
     ledger: '86f00cc7246217cd',
-    nodes: '8b0cb46dd6d22523',
+    nodes: 'ac024aa7ca386778',
     offline: '970f13dac846ae09',
     posts: '9bf84f814e271ea3',
     presence: 'ada3e8bd3de0ef81',

@@ -164,6 +164,20 @@ export const nodeFacts: NodeFact[] = [
       },
     ],
   },
+  {
+    type: 'BroadcastRequested',
+    app: 'shop',
+    messageId: 'm1',
+    service: 'news',
+    payload: Buffer.from('hello'),
+    platforms: ['ios', 'android'],
+    regions: ['eu'],
+    perSecond: 500,
+    ttlMs: 600000,
+    by: '5f0c9a1b2e',
+  },
+  { type: 'BroadcastCancelled', app: '', messageId: 'm1', by: '', reason: 'příliš' },
+  { type: 'BroadcastReported', app: 'shop', messageId: 'm1', state: 'running', sent: 300, slow: 2, left: 14700 },
 ]
 
 export const roomFacts: RoomFact[] = [

@@ -101,7 +101,17 @@ export function givenConnection (
     opened (connection) { edge.opened(connection) },
     stopwatch: new Stopwatch(() => {}, () => 0),
     reportSoon () {},
-    count: { uplinks: 0, downlinks: 0, signals: 0, posts: 0, slowFrames: 0, refused () {}, closed () {} },
+    count: {
+      uplinks: 0,
+      downlinks: 0,
+      signals: 0,
+      posts: 0,
+      slowFrames: 0,
+      broadcastsSent: 0,
+      broadcastsSlow: 0,
+      refused () {},
+      closed () {},
+    },
     failed (what, error) { if (!mayCrash) t.fail(`${what}: ${error}`) },
   }
   const system = startActors()

@@ -14,6 +14,7 @@ t.test('The OpenAPI document', async t => {
       Object.keys(methods as object).map(method => `${method.toUpperCase()} ${path}`))
     t.strictSame(routes.sort(), [
       'DELETE /v1/bans/{banId}',
+      'DELETE /v1/broadcasts/{messageId}',
       'DELETE /v1/connections/{connectionId}',
       'DELETE /v1/groups/{group}',
       'DELETE /v1/rooms/{roomId}',
@@ -22,6 +23,7 @@ t.test('The OpenAPI document', async t => {
       'GET /healthz',
       'GET /metrics',
       'GET /readyz',
+      'GET /v1/broadcasts/{messageId}',
       'GET /v1/connections',
       'GET /v1/groups',
       'GET /v1/groups/{group}',
@@ -49,6 +51,7 @@ t.test('The OpenAPI document', async t => {
       'GET /v1/users/{userId}/trace',
       'POST /v1/backups',
       'POST /v1/bans',
+      'POST /v1/broadcasts',
       'POST /v1/downlinks',
       'POST /v1/groups/{group}/acks',
       'POST /v1/nodes/{nodeId}/drain',

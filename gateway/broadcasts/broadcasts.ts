@@ -1,0 +1,158 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import type { EventLog } from '../../ledger/log.js'
+import { userKey } from '../../schemas/apps.js'
+import type { Health } from '../../schemas/conditions.js'
+import { GatewayError } from '../../schemas/errors.js'
+import type { BroadcastRequested } from '../../schemas/records.js'
+import { nodes } from '../../schemas/streams.js'
+import type { EdgeBroadcasts } from '../edge/broadcasts.js'
+import { type NodeIdentity, tellOfNode } from '../node.js'
+import type { NodeTable } from '../node-table.js'
+import { type BroadcastInfo, KnownBroadcasts } from './known.js'
+
+export const broadcastTtlMsMax = 3_600_000
+
+/** Being carried out in all nodes together, as far as the node that is asked knows. */
+const runningMax = 8
+/** A request that meets so many waits at least this long. */
+const busyMs = 1_000
+const retryMs = 1_000
+const shownWithinMs = 1_000
+
+export interface BroadcastsDeps {
+  readonly log: EventLog
+  readonly identity: NodeIdentity
+  readonly nodeTable: Pick<NodeTable, 'rows'>
+  /** Absent on a node that holds no connections. */
+  readonly edge: Pick<EdgeBroadcasts, 'take'> | undefined
+  readonly health: Health
+}
+
+export type BroadcastCommand = Omit<BroadcastRequested, 'type'>
+
+export interface BroadcastAnswer {
+  readonly messageId: string
+  /** The id was had before: `duplicate` for the same payload and service, `conflict` for others; nothing is sent. */
+  readonly status: 'queued' | 'duplicate' | 'conflict'
+}
+
+export interface CancelCommand {
+  readonly app: string
+  readonly messageId: string
+  readonly reason: string
+  readonly by: string
+}
+
+/**
+ * Broadcasts, as facts of the stream `nodes`: each node reads them once, from its start on, and its edge carries them
+ * out. What was asked before the start of this process is read too, as far back as it matters, and carried out by
+ * nobody here: the connections that it was for are gone.
+ */
+export class Broadcasts {
+  readonly #deps: BroadcastsDeps
+  readonly #known = new KnownBroadcasts()
+  readonly #ending = new AbortController()
+  readonly #following: Array<Promise<void>> = []
+
+  constructor (deps: BroadcastsDeps) {
+    this.#deps = deps
+  }
+
+  /**
+   * Begins to read: on a node that has connections, or is asked for broadcasts. Resolves once it knows what was asked
+   * before; from then on it misses nothing, so nobody should know of this node earlier.
+   *
+   * @throws GatewayError `ledger-unavailable`
+   */
+  async start (): Promise<void> {
+    const partitions = Array.from({ length: this.#deps.log.partitions(nodes) }, (_, partition) => partition)
+    await Promise.all(partitions.map(async partition => {
+      const from = await this.#readHistory(partition)
+      this.#following.push(this.#follow(partition, from))
+    }))
+  }
+
+  /**
+   * Resolves once it is durable; every edge has it a little later.
+   *
+   * @throws GatewayError `overloaded` where as many are being carried out as may be; `ledger-unavailable`
+   */
+  async request (command: BroadcastCommand): Promise<BroadcastAnswer> {
+    const { app, messageId, service, payload } = command
+    const known = this.#known.compare(userKey(app, messageId), service, payload)
+    if (known !== 'first') return { messageId, status: known }
+    const { rows } = await this.#deps.nodeTable.rows()
+    if (this.#known.running(rows, Date.now()) >= runningMax) {
+      throw new GatewayError('overloaded', `${runningMax} broadcasts are under way, the most that there may be`,
+        { retryAfterMs: busyMs })
+    }
+    await tellOfNode(this.#deps.log, this.#deps.identity, { type: 'BroadcastRequested', ...command })
+    await shown(() => this.#known.compare(userKey(app, messageId), service, payload) !== 'first')
+    return { messageId, status: 'queued' }
+  }
+
+  /** @throws GatewayError `not-found` */
+  async describe (app: string, messageId: string): Promise<BroadcastInfo> {
+    const { rows } = await this.#deps.nodeTable.rows()
+    const info = this.#known.describe(userKey(app, messageId), rows, Date.now())
+    if (!info) throw new GatewayError('not-found', `nobody asked for a broadcast ${messageId}, or that is long ago`)
+    return info
+  }
+
+  /**
+   * Resolves once it is durable. One that is over stays as it is.
+   *
+   * @throws GatewayError `not-found`; `ledger-unavailable`
+   */
+  async cancel (command: CancelCommand): Promise<void> {
+    const { app, messageId } = command
+    const { state } = await this.describe(app, messageId)
+    if (state !== 'running') return
+    await tellOfNode(this.#deps.log, this.#deps.identity, { type: 'BroadcastCancelled', ...command })
+    await shown(() => this.#known.isCancelled(userKey(app, messageId)))
+  }
+
+  async stop (): Promise<void> {
+    this.#ending.abort()
+    await Promise.all(this.#following)
+  }
+
+  /** Where the log was cut back it goes on at the end: what was asked meanwhile, nobody here has got. */
+  async #follow (partition: number, next: bigint): Promise<void> {
+    const { log, edge, health } = this.#deps
+    const { signal } = this.#ending
+    const what = `broadcasts ${partition}`
+    for (let from: bigint | undefined = next; !signal.aborted; from = undefined) {
+      try {
+        from ??= await this.#readHistory(partition)
+        health.end('followers', what)
+        for await (const { items } of log.read(nodes, partition, { from, signal })) {
+          for (const item of items) {
+            const order = this.#known.take(item)
+            if (order) edge?.take(order)
+          }
+        }
+      } catch (err) {
+        if (signal.aborted) return
+        health.begin('followers', (err as Error).message, what)
+        await wait(retryMs, undefined, { signal }).catch(() => {})
+      }
+    }
+  }
+
+  /** @returns the first offset that is no history */
+  async #readHistory (partition: number): Promise<bigint> {
+    const { log } = this.#deps
+    const { next } = await log.bounds(nodes, partition)
+    const from = await log.offsetAt(nodes, partition, Date.now() - broadcastTtlMsMax)
+    for await (const { items } of log.read(nodes, partition, { from, to: next })) {
+      for (const item of items) this.#known.take(item)
+    }
+    return next
+  }
+}
+
+/** Whoever asked looks next: what is in the log is read here within moments. */
+async function shown (isKnown: () => boolean): Promise<void> {
+  for (const end = Date.now() + shownWithinMs; Date.now() < end && !isKnown();) await wait(10)
+}

@@ -1,0 +1,136 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { KnownBroadcasts } from '../../../gateway/broadcasts/known.js'
+import type { NodeRow } from '../../../projections/nodes.js'
+import type { NodeEntry, NodeFact } from '../../../schemas/records.js'
+
+const hour = 3_600_000
+
+function entry (nodeId: string, atMs: number, fact: NodeFact, epoch = 1): NodeEntry {
+  return { nodeId, epoch, atMs, fact }
+}
+
+function requested (messageId: string, fields: Partial<NodeFact & { type: 'BroadcastRequested' }> = {}): NodeEntry {
+  return entry('asked', 100, {
+    type: 'BroadcastRequested',
+    app: '',
+    messageId,
+    service: 'news',
+    payload: Buffer.from('hello'),
+    platforms: [],
+    regions: [],
+    perSecond: 10,
+    ttlMs: hour,
+    by: '',
+    ...fields,
+  })
+}
+
+function cancelled (messageId: string): NodeEntry {
+  return entry('asked', 200, { type: 'BroadcastCancelled', app: '', messageId, by: '', reason: '' })
+}
+
+function reported (nodeId: string, state: string, sent = 0, left = 0, messageId = 'm1', epoch = 1): NodeEntry {
+  return entry(nodeId, 150, { type: 'BroadcastReported', app: '', messageId, state, sent, slow: 0, left }, epoch)
+}
+
+function row (nodeId: string, fields: Partial<NodeRow> = {}): NodeRow {
+  return { nodeId, epoch: 1, region: 'eu', wsUrl: 'ws://x', tcpUrl: '', alive: true, reported: { connections: 7 }, ...fields } as NodeRow
+}
+
+t.test('What is known of broadcasts', async t => {
+  t.test('begins each once, whatever is repeated', async t => {
+    const known = new KnownBroadcasts()
+    t.match(known.take(requested('m1')), { type: 'begin', broadcast: { key: 'm1', messageId: 'm1', endsAtMs: 100 + hour } })
+    t.equal(known.take(requested('m1')), undefined)
+    t.equal(known.take(requested('m1', { payload: Buffer.from('other') })), undefined)
+    t.match(known.take(requested('m1', { app: 'shop' })), { type: 'begin', broadcast: { key: 'shop\u001fm1' } }, 'ids are of an app')
+    t.equal(known.compare('m1', 'news', Buffer.from('hello')), 'duplicate')
+    t.equal(known.compare('m1', 'news', Buffer.from('other')), 'conflict')
+    t.equal(known.compare('m2', 'news', Buffer.from('hello')), 'first')
+  })
+
+  t.test('does not begin one that was cancelled, where the cancel comes first', async t => {
+    const known = new KnownBroadcasts()
+    t.strictSame(known.take(cancelled('m1')), { type: 'cancel', key: 'm1' })
+    t.equal(known.take(requested('m1')), undefined)
+    t.match(known.describe('m1', [], 300), { state: 'cancelled' })
+  })
+
+  t.test('tells how far each node is', async t => {
+    const known = new KnownBroadcasts()
+    t.equal(known.describe('m1', [], 100), undefined)
+    for (const each of [requested('m1', { regions: ['eu'] }), reported('a', 'running', 3, 4)]) known.take(each)
+    const rows = [
+      row('a'), row('b'), row('later', { epoch: 101 }), row('us', { region: 'us' }), row('dead', { alive: false }),
+      row('no edge', { wsUrl: '' }),
+    ]
+    t.match(known.describe('m1', rows, 200), {
+      state: 'running',
+      sent: 3,
+      left: 11,
+      nodes: [{ nodeId: 'a', state: 'running', sent: 3, left: 4 }, { nodeId: 'b', state: 'waiting', sent: 0, left: 7 }],
+    })
+    t.equal(known.running(rows, 200), 1)
+    for (const each of [reported('a', 'done', 5), reported('b', 'done', 7)]) known.take(each)
+    t.match(known.describe('m1', rows, 200), { state: 'done', sent: 12, left: 0 })
+    t.equal(known.running(rows, 200), 0)
+  })
+
+  t.test('is over where nobody is left to go on', async t => {
+    const states = (row: NodeRow, nowMs: number) => {
+      const known = new KnownBroadcasts()
+      for (const each of [requested('m1'), reported('a', 'running', 3, 4)]) known.take(each)
+      const info = known.describe('m1', [row], nowMs)
+      return [info?.state, info?.nodes[0]?.state]
+    }
+    t.strictSame(states(row('a'), 200), ['running', 'running'])
+    t.strictSame(states(row('a', { alive: false }), 200), ['done', 'gone'])
+    t.strictSame(states(row('a', { epoch: 2 }), 200), ['done', 'gone'], 'it has started again')
+    t.strictSame(states(row('a'), 100 + hour), ['expired', 'running'], 'it has not said yet that it has stopped')
+  })
+
+  t.test('is expired where a node did not begin in time', async t => {
+    const known = new KnownBroadcasts()
+    for (const each of [requested('m1'), reported('a', 'done', 3)]) known.take(each)
+    t.match(known.describe('m1', [row('a'), row('b')], 100 + hour), { state: 'expired', nodes: [{}, { state: 'expired' }] })
+  })
+
+  t.test('has the last 256', async t => {
+    const known = new KnownBroadcasts()
+    for (let i = 0; i < 257; i++) known.take(requested(`m${i}`))
+    t.equal(known.describe('m0', [], 200), undefined)
+    t.match(known.describe('m1', [], 200), { messageId: 'm1' })
+  })
+
+  t.test('is the same in whichever order partitions are read, and whatever comes twice', async t => {
+    const rows = [row('a'), row('b')]
+    const streams = [
+      [requested('m1'), cancelled('m1'), requested('m2')],
+      [reported('a', 'running', 1, 2), reported('a', 'done', 3), reported('a', 'done', 1, 0, 'm2')],
+      [reported('b', 'running', 1, 2), reported('b', 'cancelled', 2, 1)],
+    ]
+    const folded = (entries: readonly NodeEntry[]) => {
+      const known = new KnownBroadcasts()
+      const begun = new Set<string>()
+      for (const each of entries) {
+        const order = known.take(each)
+        if (order?.type !== 'begin') continue
+        t.notOk(begun.has(order.broadcast.key), 'begun once')
+        begun.add(order.broadcast.key)
+      }
+      return ['m1', 'm2'].map(key => known.describe(key, rows, 300))
+    }
+    const whole = folded(streams.flat())
+    fc.assert(fc.property(fc.array(fc.tuple(fc.nat(2), fc.boolean()), { minLength: 30, maxLength: 30 }), picks => {
+      const rest = streams.map(each => [...each])
+      const entries: NodeEntry[] = []
+      for (const [pick, isRepeated] of picks) {
+        const next = rest[pick]!.shift()
+        if (next) entries.push(next, ...isRepeated ? [next] : [])
+      }
+      entries.push(...rest.flat())
+      t.strictSame(folded(entries), whole)
+    }), { numRuns: 50 })
+  })
+})
