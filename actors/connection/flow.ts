@@ -7,6 +7,10 @@ const lookEveryMs = 20
 /** Seconds of its rates that a user may send at once. */
 const userBurstS = 4
 
+/** Rooms that a user may begin at once, and how many more each second. */
+const roomsBurst = 1_000
+const roomsRate = 1
+
 export interface FlowRates {
   /** Bytes a second and burst of one connection; 0 for no limit. */
   readonly byteRate: number
@@ -22,16 +26,18 @@ interface Allowance {
   allowanceAtMs: number
 }
 
-/** What all connections of a user share: bytes, and frames. */
+/** What all connections of a user share: bytes, frames, and rooms that they begin. */
 export interface UserFlow extends Allowance {
   readonly frames: Allowance
+  readonly rooms: Allowance
   connections: number
 }
 
 /**
- * Bytes a second of a connection, bytes and frames a second of a user. Whoever sends more is not read for as long as it
- * takes to earn it, so the kernel holds the client back: nothing that it sent is dropped, and nothing is to be sent
- * again. A read may go into debt, for its size is known only once it is read, and its frames count for the next one.
+ * Bytes a second of a connection; bytes, frames and new rooms a second of a user. Whoever sends more is not read for
+ * as long as it takes to earn it, so the kernel holds the client back: nothing that it sent is dropped, and nothing is
+ * to be sent again. A read may go into debt, for its size is known only once it is read, and its frames and rooms count
+ * for the next one.
  */
 export class Flow {
   readonly #users = new Map<string, UserFlow>()
@@ -51,7 +57,8 @@ export class Flow {
     if (!user) {
       const allowanceAtMs = Math.trunc(this.nowMs())
       const frames = { allowance: userBurstS * userFrameRate, allowanceAtMs }
-      user = { allowance: userBurstS * userByteRate, allowanceAtMs, frames, connections: 0 }
+      const rooms = { allowance: roomsBurst, allowanceAtMs }
+      user = { allowance: userBurstS * userByteRate, allowanceAtMs, frames, rooms, connections: 0 }
       this.#users.set(userId, user)
     }
     user.connections++
@@ -77,6 +84,11 @@ export class Flow {
     if (user && this.rates.userFrameRate > 0) user.frames.allowance -= frames
   }
 
+  /** It posts in a room that has had no post, as far as is known: of such a room something is kept for ever. */
+  begun ({ reading: { user } }: Connection): void {
+    if (user) user.rooms.allowance--
+  }
+
   /** The socket is gone. A user in debt is remembered, so that coming back pays nothing. */
   left (connection: Connection): void {
     this.#held.delete(connection)
@@ -99,14 +111,16 @@ export class Flow {
     const { user } = reading
     if (byteRate > 0 && byteBurst > 0) this.#earn(reading, byteRate, byteBurst, nowMs)
     if (user) this.#earnOf(user, nowMs)
-    return reading.allowance >= 0 && (user === undefined || (user.allowance >= 0 && user.frames.allowance >= 0))
+    if (reading.allowance < 0) return false
+    return user === undefined || (user.allowance >= 0 && user.frames.allowance >= 0 && user.rooms.allowance >= 0)
   }
 
-  /** @returns true where the user has as much of both as he may have */
+  /** @returns true where the user has as much of all as he may have */
   #earnOf (user: UserFlow, nowMs: number): boolean {
     const { userByteRate, userFrameRate } = this.rates
     const hasBytes = this.#earn(user, userByteRate, userBurstS * userByteRate, nowMs)
-    return this.#earn(user.frames, userFrameRate, userBurstS * userFrameRate, nowMs) && hasBytes
+    const hasFrames = this.#earn(user.frames, userFrameRate, userBurstS * userFrameRate, nowMs)
+    return this.#earn(user.rooms, roomsRate, roomsBurst, nowMs) && hasBytes && hasFrames
   }
 
   /** @returns true where it has as much as it may have */
@@ -114,7 +128,8 @@ export class Flow {
     const earned = Math.trunc((nowMs - of.allowanceAtMs) * rate / 1000)
     if (earned > 0) {
       of.allowance = Math.min(burst, of.allowance + earned)
-      of.allowanceAtMs = nowMs
+      // The rest of a second, in which one room is earned, counts for the next look.
+      of.allowanceAtMs += Math.ceil(1000 * earned / rate)
     }
     return of.allowance === burst
   }

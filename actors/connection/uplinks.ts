@@ -55,6 +55,7 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
     refuseHere(connection, seq, 'overloaded', overloadedRetryMs())
     return
   }
+  if (roomId !== '' && connection.rooms!.posts(roomId)) edge.flow.begun(connection)
   const { connectionId } = connection
   connection.record(atMs, { type: 'UplinkReceived', connectionId, seq, service, payload, priority, roomId })
   edge.count.uplinks++

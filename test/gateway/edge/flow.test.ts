@@ -1,6 +1,8 @@
 import t, { type Test } from 'tap'
 import { Flow, type FlowRates } from '../../../actors/connection/flow.js'
 import type { Frame } from '../../../schemas/frames.js'
+import { RoomPatterns } from '../../../schemas/room-rights.js'
+import { givenRooms } from '../../actors/edge-rooms/given-rooms.js'
 import { until } from '../node.js'
 import { type GivenConnection, openConnection, ping, turn, uplinks } from './given-connection.js'
 
@@ -101,4 +103,46 @@ t.test('A connection', async t => {
     for (let seq = 1; seq <= 5; seq++) await send(client!, seq, 1 << 20)
     t.notOk(client!.isPaused())
   })
+})
+
+t.test('A user who begins more rooms than he may is not read until he has earned them', async t => {
+  const clock = { nowMs: 0 }
+  const flow = new Flow({ byteRate: 0, byteBurst: 0, userByteRate: 1 << 20, userFrameRate: 0 }, () => clock.nowMs)
+  const world = givenRooms(t)
+  const token = { rooms: RoomPatterns.of({ '*': 'rw' })! }
+  const client = await openConnection(t, {}, { token }, undefined, flow, world.rooms)
+  const other = await openConnection(t, {}, {}, undefined, flow)
+  let seq = 0
+  const store = async () => {
+    await turn()
+    client.storeAll()
+    client.acked(seq)
+    await turn()
+  }
+  const postIn = async (from: number, to: number) => {
+    for (let room = from; room <= to; room++) {
+      client.received({ op: 'uplink', seq: ++seq, service: '', payload: Buffer.of(), priority: 0, roomId: `r${room}` })
+      if (seq % 200 === 0) await store()
+    }
+    await store()
+    client.reads(1) // what was begun counts for the next read
+    await turn()
+  }
+  client.received({ op: 'join', roomId: 'r0', roomSeq: 0 })
+  await turn()
+  world.answer(1, 0, { roomId: 'r0' })
+  await turn()
+  await postIn(0, 1_000)
+  await postIn(990, 1_000)
+  t.notOk(client.isPaused(), 'one that has posts, and those that it posted in of late, cost nothing')
+  await postIn(1_001, 1_003)
+  t.ok(client.isPaused())
+  other.reads(1)
+  t.ok(other.isPaused(), 'nor is another connection of his')
+  clock.nowMs = 2_990
+  await new Promise(resolve => setTimeout(resolve, 60))
+  t.ok(client.isPaused())
+  clock.nowMs = 3_010
+  await until('it is read again', () => !client.isPaused())
+  t.equal(client.uplinksAppended().length, seq, 'nothing was refused')
 })
