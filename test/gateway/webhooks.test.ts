@@ -186,4 +186,31 @@ t.test('A webhook of a node', async t => {
     await writeFile(file, '[]')
     await until('none is there', async () => (await state()).length === 0)
   })
+
+  t.test('may answer with downlinks, each of which is sent once, however often it is given', async t => {
+    const receiver = await startReceiver(t)
+    const node = await given(t, entry(receiver, { reply: true }))
+    let attempts = 0
+    receiver.answer = ({ events: [event] }, response) => {
+      const downlinks = [{ payload: `you said ${event!.data.payload}` }, { payload: 'bye', inReplyTo: event!.id }]
+      response.writeHead(200)
+      // The first answer is cut off behind its last byte but one: it is asked for again.
+      const text = JSON.stringify({ downlinks })
+      if (++attempts > 1) return response.end(text) as unknown as void
+      response.write(text.slice(0, -1), () => { response.destroy() })
+    }
+    const heard: string[] = []
+    const ann = await connected(t, node, 'ann')
+    ann.on('downlink', downlink => { heard.push(`${downlink.messageId} ${downlink.text()}`) })
+    await ann.send('hello')
+    await until('the answer has come', () => heard.length >= 2)
+    const id = receiver.received[0]!.events[0]!.id
+    t.strictSame(heard, [`${id}/reply/0 you said hello`, `${id}/reply/1 bye`])
+    t.ok(attempts >= 2)
+    receiver.answer = (_, response) => { response.writeHead(200).end('{"downlinks":[{"payload":7}]}') }
+    await ann.send('wrong')
+    const metric = async () => (await node.request('GET', '/metrics')).text.includes('webhook_replies_refused_total{webhook="crm"} 1')
+    await until('it is told of', metric)
+    t.equal(heard.length, 2)
+  })
 })
