@@ -3,6 +3,7 @@ import type { OutboxMessage } from '../actors/user/messages.js'
 import { headSeq, type Session, type UserState } from '../actors/user/state.js'
 import { errorInWords } from '../schemas/errors.js'
 import type { DownlinkRedelivered, DownlinkRequested, Entry } from '../schemas/facts.js'
+import type { DownlinkHandedOver } from '../schemas/records.js'
 import { type Delivery, verdictOfDelivery, type Way } from './delivery.js'
 import { endInWords, Lines, operatorInWords } from './lines.js'
 import type { Surroundings } from './surroundings.js'
@@ -109,6 +110,7 @@ export class DownlinkSubject implements Subject {
   }
 
   #effect (effect: Effect, entry: Entry, step: AddStep): void {
+    if (effect.type === 'publish' && effect.stream === 'offline') this.#handedOver(effect.record, step)
     if (effect.type !== 'settle' || effect.messageId !== this.messageId) return
     const { deviceId, outcome, reason } = effect
     if (outcome === 'duplicate') {
@@ -123,6 +125,14 @@ export class DownlinkSubject implements Subject {
     if (outcome === 'dropped') step('dropped', errorInWords(reason))
     if (outcome === 'expired') step('expired', 'its time to live was over')
     if (deviceId === '') this.#waits = undefined
+  }
+
+  #handedOver ({ messageId, change, deviceIds }: DownlinkHandedOver, step: AddStep): void {
+    if (messageId !== this.messageId) return
+    const devices = deviceIds.join(', ')
+    if (change === 'due') {
+      step('handed-over', `no device had acked it: it went to the stream offline${devices === '' ? '' : `, for ${devices}`}`)
+    } else step('withdrawn', `acked by ${devices} after all: the stream offline took it back`)
   }
 
   #settle ({ deviceId, seq, outcome, reason }: DownlinkOutcome, { atMs, fact }: Entry, step: AddStep): void {

@@ -45,6 +45,7 @@ const kindNames: Readonly<Record<string, string>> = {
   deliver: 'deliveries',
   closeConnection: 'closes',
   publishUplink: 'publishes',
+  publish: 'records',
   settle: 'settles',
 }
 
@@ -90,6 +91,7 @@ export function describeAnswer (answer: Answer): string {
     case 'deliver': return `deliver ${effect.downlink.messageId} as ${effect.seq} to ${effect.connectionId}`
     case 'closeConnection': return `close ${effect.connectionId}: ${effect.code}, ${effect.reason}`
     case 'publishUplink': return `publish uplink ${effect.uplink.seq} of ${effect.uplink.deviceId} as the user's ${effect.uplink.userSeq}`
+    case 'publish': return `tell the stream ${effect.stream} of ${effect.record.userId}`
     case 'settle': {
       const { messageId, deviceId, seq, outcome, reason } = effect
       return `${messageId} ${outcome}${reason === '' ? '' : ` (${reason})`}` +

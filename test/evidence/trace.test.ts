@@ -33,6 +33,17 @@ t.test('The trace of a downlink', async t => {
       text: /^phone: acked at 1970-01-01 00:00:02.000, 1 s after the request\.$/,
       steps: ['requested', 'sent', 'written', 'acked'],
     },
+    'that was handed over, and acked after all': {
+      history: [
+        opened('c1'), requested('m'), requested('other'),
+        ...['m', 'other'].map(messageId =>
+          ({ type: 'HandOverDue', messageId, requestedAtMs: messageId === 'm' ? 1_000 : 2_000, payload: Buffer.of() } as const)),
+        reported('c1', 2),
+      ],
+      code: 'acked',
+      text: /^phone: acked at 1970-01-01 00:00:05.000, 4 s after the request\.$/,
+      steps: ['requested', 'sent', 'handed-over', 'written', 'acked', 'withdrawn'],
+    },
     'that the application skipped': {
       history: [opened('c1'), requested('m'), skipped('c1', 1, 'TypeError: x is null'), reported('c1', 1)],
       code: 'skipped',
