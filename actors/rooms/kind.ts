@@ -5,6 +5,7 @@ import type { Kind, KindTypes } from '../kind.js'
 import type { RoomQuestion } from '../room-links.js'
 import { answerRoom, tellUnusable } from './answers.js'
 import { foldRoom, type RoomEffect } from './fold.js'
+import { Interests } from './interests.js'
 import { Nodes, type NodesDeps } from './nodes.js'
 import { roomStates } from './parts.js'
 import { RoomSink } from './sink.js'
@@ -34,9 +35,13 @@ export function rooms (deps: RoomsDeps): Kind<RoomTypes> {
     keyOf: ({ roomId }) => roomId,
     open ({ partition, links }) {
       const nodes = new Nodes({ ...deps, partition })
+      const interests = new Interests({
+        isGone: deps.isGone,
+        end: (roomId, nodeId, interest) => { nodes.end(roomId, nodeId, interest) },
+      })
       return {
-        received () {},
-        sweep () {},
+        received ({ items }) { interests.received(items) },
+        sweep () { interests.sweep() },
         toSave: () => undefined,
         folded () {},
         handedOn: async () => true,

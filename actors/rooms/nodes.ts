@@ -23,12 +23,20 @@ export class Nodes {
   * living (roomId: string, { nodes }: RoomState): Generator<[nodeId: string, interest: Interest]> {
     for (const node of nodes) {
       const [nodeId, interest] = node
-      if (this.#deps.isGone(nodeId, interest.nodeEpoch)) this.#end(roomId, nodeId, interest)
+      if (this.#deps.isGone(nodeId, interest.nodeEpoch)) this.end(roomId, nodeId, interest)
       else yield node
     }
   }
 
-  #end (roomId: string, nodeId: string, { nodeEpoch, interest }: Interest): void {
+  /** Puts those out of a room that are gone. */
+  endGone (roomId: string, { nodes }: RoomState): void {
+    for (const [nodeId, interest] of nodes) {
+      if (this.#deps.isGone(nodeId, interest.nodeEpoch)) this.end(roomId, nodeId, interest)
+    }
+  }
+
+  /** Says in the place of a node that it has left; once, however often it is called meanwhile. */
+  end (roomId: string, nodeId: string, { nodeEpoch, interest }: Interest): void {
     const { log, partition } = this.#deps
     const key = JSON.stringify([roomId, nodeId, nodeEpoch, interest])
     if (this.#ending.has(key)) return

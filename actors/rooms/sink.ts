@@ -46,6 +46,7 @@ export class RoomSink implements Sink<RoomEffect> {
         const { roomId, nodeId, interest } = effect
         this.#send(nodeId) // its tail has them
         sendTail(this.#links, roomId, nodeId, interest, state, 0, tailBytesMax)
+        this.#nodes.endGone(roomId, state)
         return
       }
       case 'closed': {

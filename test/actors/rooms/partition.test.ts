@@ -108,6 +108,26 @@ t.test('A partition of rooms', async t => {
     t.equal((await world.entries()).length, 5, 'and says so once')
   })
 
+  t.test('takes a node out that is gone where nothing happens in the room, and where another one joins', async t => {
+    const world = await givenRooms(t, t.testdir())
+    const owner = await startOwner(world.log, world.rooms)
+    await world.append(joined('n1', 1, 10), joined('n1', 2, 10), joined('n2', 1, 10))
+    await until(() => world.sent.length === 3)
+    world.gone.add('n1 10')
+    await until(async () => (await world.entries()).length === 4)
+    t.match((await world.entries()).at(-1),
+      { fact: { type: 'NodeLeft', nodeId: 'n1', nodeEpoch: 10, interest: 2, code: 'node-lost' } })
+    await owner.stop()
+
+    const next = await startOwner(world.log, world.rooms) // it has seen none of them join
+    world.gone.add('n2 10')
+    await world.append(joined('n3', 1))
+    await until(async () => (await world.entries()).length >= 6)
+    t.match((await world.entries()).at(-1), { fact: { type: 'NodeLeft', nodeId: 'n2', code: 'node-lost' } })
+    await next.stop()
+    t.equal((await world.entries()).length, 6, 'and says so once')
+  })
+
   t.test('tells members that their room is closed, also those who join later', async t => {
     const world = await givenRooms(t, t.testdir())
     const owner = await startOwner(world.log, world.rooms)
