@@ -112,8 +112,8 @@ function parsed (text: string): LogLine {
   }
 }
 
-export async function tokenFor (userId: string): Promise<string> {
-  return await new SignJWT().setProtectedHeader({ alg: 'HS256' }).setSubject(userId).setExpirationTime('1h')
+export async function tokenFor (userId: string, claims: { readonly rooms?: object } = {}): Promise<string> {
+  return await new SignJWT({ ...claims }).setProtectedHeader({ alg: 'HS256' }).setSubject(userId).setExpirationTime('1h')
     .sign(Buffer.from(jwtSecret))
 }
 
