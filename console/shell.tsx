@@ -1,8 +1,13 @@
 import type { FunctionComponent } from 'preact'
 import { useEffect } from 'preact/hooks'
 import { ask, type Session } from './api.js'
+import { BansPage } from './bans.js'
 import { linkTo, type Place, usePlace } from './hooks.js'
+import { MessagePage } from './message.js'
+import { NodesPage } from './nodes.js'
 import { OverviewPage } from './overview.js'
+import { StreamsPage } from './streams.js'
+import { UserPage } from './user.js'
 
 export interface PageProps {
   readonly session: Session
@@ -12,6 +17,11 @@ export interface PageProps {
 /** The pages, by their first word in the address bar. */
 const pages: ReadonlyArray<readonly [name: string, title: string, page: FunctionComponent<PageProps>]> = [
   ['', 'Overview', OverviewPage],
+  ['message', 'Message', MessagePage],
+  ['user', 'User', UserPage],
+  ['nodes', 'Nodes', NodesPage],
+  ['streams', 'Streams', StreamsPage],
+  ['bans', 'Bans', BansPage],
 ]
 
 /** The frame around each page: where one is, who one is, and the way out. */

@@ -28,14 +28,19 @@ export type Inquiry =
 export async function inquire (
   log: LogReader, userId: string, inquiry: Inquiry, range: TraceRange = {}, nowMs = Date.now()
 ): Promise<Trace> {
+  checkRange(log, userId, range)
+  return await anew(() => inquireWhole(log, userId, inquiry, range, nowMs))
+}
+
+/** @throws GatewayError `bad-request` for a range with a position of another partition than the user's */
+export function checkRange (log: LogReader, userId: string, { since, until }: TraceRange): void {
   const own = partitionOf(userId, log.partitions(ledger))
-  for (const [name, moment] of Object.entries(range)) {
+  for (const [name, moment] of Object.entries({ since, until })) {
     if (moment?.type !== 'position' || moment.position.partition === own) continue
     throw new GatewayError('bad-request',
       `${name}: got a position of partition ${moment.position.partition}, want one of ${own}, where the entries of ` +
       `${userInWords(userId)} are`)
   }
-  return await anew(() => inquireWhole(log, userId, inquiry, range, nowMs))
 }
 
 async function inquireWhole (

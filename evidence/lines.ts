@@ -35,6 +35,9 @@ export class Lines {
   /** The last connection of a device, open or not. */
   lastOf (deviceId: string): Line | undefined { return this.#lastOf.get(deviceId) }
 
+  /** In the order in which they opened. */
+  all (): Iterable<Line> { return this.#byId.values() }
+
   after ({ atMs, fact }: Entry, effects: readonly Effect[]): void {
     if (fact.type === 'ConnectionOpened') this.#open(fact, atMs)
     else if ('connectionId' in fact && fact.type !== 'KickRequested') this.#known(fact.connectionId)

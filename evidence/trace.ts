@@ -122,7 +122,8 @@ export class EntryFailed extends Error {
   }
 }
 
-function foldAt (position: string, state: UserState, entry: Entry): Effect[] {
+/** @throws EntryFailed */
+export function foldAt (position: string, state: UserState, entry: Entry): Effect[] {
   try {
     return fold(state, entry)
   } catch (cause) {

@@ -4,6 +4,7 @@ import { inquire } from '../evidence/inquiry.js'
 import { roomStateAt } from '../evidence/rooms/state.js'
 import { tracePost } from '../evidence/rooms/trace.js'
 import { stateAt } from '../evidence/state.js'
+import { timelineOf } from '../evidence/timeline.js'
 import { streams } from '../ledger/streams.js'
 import { presenceOf } from '../projections/presence.js'
 import { appOf } from '../schemas/apps.js'
@@ -153,6 +154,7 @@ function depsOf ({
       outboxBytesMax: apps.outboxBytesMax(appOf(command.userId), config.outboxBytesMax), ...streamRules(config),
     }),
     state: (userId, at) => stateAt(log, userId, at),
+    timeline: (userId, range) => timelineOf(log, userId, range),
     trace: (userId, inquiry, range) => inquire(log, userId, inquiry, range),
     roomState: (roomId, at) => roomStateAt(log, roomId, at),
     tracePost: (roomId, messageId, range) => tracePost(log, roomId, messageId, range),

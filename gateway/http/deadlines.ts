@@ -56,6 +56,7 @@ export function withDeadlines (deps: HttpDeps): HttpDeps {
     bansOf: lookupOfLog(deps.bansOf),
     roomsOf: lookupOfLog(deps.roomsOf),
     state: read(deps.state),
+    timeline: read(deps.timeline),
     trace: read(deps.trace),
     roomState: read(deps.roomState),
     tracePost: read(deps.tracePost),

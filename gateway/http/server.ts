@@ -64,6 +64,8 @@ import { stateRoutes } from './state.js'
 import type { StateOptions } from './state.js'
 import { streamsRoutes } from './streams.js'
 import { describeInvalid, parseJsonStrictly, refuseUnknownParameters, requireHttp11 } from './strict.js'
+import { timelineRoutes } from './timeline.js'
+import type { TimelineOptions } from './timeline.js'
 import { topicsRoutes } from './topics.js'
 import type { TopicsOptions } from './topics.js'
 import { traceRoutes } from './trace.js'
@@ -76,7 +78,7 @@ export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
   HealthOptions, OperationsOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,
   BackupsOptions, BansOptions, BroadcastsOptions, MembershipsOptions, RoomsOptions, RoomPostsOptions, WebhooksOptions,
-  GroupsOptions {
+  GroupsOptions, TimelineOptions {
   readonly logger: Logger
   /** Whose port it is; that of all by default. */
   readonly side?: Side
@@ -211,6 +213,7 @@ const apiRoutesOfRoles: Partial<Record<Role, Routes>> = {
     await roomPostsRoute(app, deps)
     await traceRoutes(app, deps)
     await stateRoutes(app, deps)
+    await timelineRoutes(app, deps)
     await redeliveriesRoutes(app, deps)
     await historyRoutes(app, deps)
     await logRoutes(app, deps)

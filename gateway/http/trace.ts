@@ -27,7 +27,7 @@ interface TraceQuery {
 
 interface RoomTraceQuery extends Pick<TraceQuery, 'since' | 'until'> { readonly post: string }
 
-const momentSchema = { ...textSchema(64, 1), examples: ['2h', '2026-11-20T10:00:00Z', '3@1021.4'] }
+export const momentSchema = { ...textSchema(64, 1), examples: ['2h', '2026-11-20T10:00:00Z', '3@1021.4'] }
 
 const told = {
   steps: {
@@ -148,7 +148,8 @@ function inquiryOf ({ messageId, sessionId, seq, connectionId, roomId }: TraceQu
   throw new GatewayError('bad-request', 'query: want messageId, or sessionId and seq, or connectionId, or roomId')
 }
 
-function momentOf (name: string, text: string | undefined): Moment | undefined {
+/** @throws GatewayError `bad-request` */
+export function momentOf (name: string, text: string | undefined): Moment | undefined {
   try {
     return text === undefined ? undefined : parseMoment(text, Date.now())
   } catch (cause) {

@@ -76,6 +76,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
     }),
     tracePost: async roomId => ({ roomId, steps: [], verdict: { code: 'delivered', cause: '', text: 'delivered' } }),
     trace: async userId => ({ userId, steps: [], verdict: { code: 'acked', cause: '', text: 'acked' } }),
+    timeline: async userId => ({ userId, marks: [], more: 0, connections: [], isKnown: false, knownSince: null }),
     state: async userId => ({
       userId,
       asOf: null,

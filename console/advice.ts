@@ -1,0 +1,48 @@
+import type { Verdict } from '../evidence/trace.js'
+
+/** What to do about a verdict, and how good it is. */
+export interface Advice {
+  readonly tone: 'good' | 'waits' | 'bad'
+  readonly text: string
+  /** Sending it again may help. */
+  readonly redeliver: boolean
+}
+
+const nothing = (text: string): Advice => ({ tone: 'good', text, redeliver: false })
+const wait = (text: string): Advice => ({ tone: 'waits', text, redeliver: false })
+const again = (text: string): Advice => ({ tone: 'bad', text, redeliver: true })
+const bad = (text: string): Advice => ({ tone: 'bad', text, redeliver: false })
+
+/** By code of the verdict (docs/debugging.md). */
+const byCode: Readonly<Record<string, Advice>> = {
+  acked: nothing('Nothing: it arrived, and the application took it.'),
+  accepted: nothing('Nothing: the gateway has it and has published it.'),
+  unpublished: bad('Look at the condition uplinks on the overview: the stream does not take it just now.'),
+  'never-reached-us': wait('Nothing here: its client sends it again when it connects.'),
+  'not-received': wait('Nothing here: its client sends it again; look there where it does not.'),
+  gap: wait('Nothing here: its client sends what is before it first, and then this one again.'),
+  open: nothing('Nothing: the connection is open.'),
+  skipped: again('Mend the application: it failed at this message as often as it may. Then send it again.'),
+  'not-acked': wait('Wait for the ack. Where it does not come, look at the application: it has the message and has not said that it is done.'),
+  'not-written': wait('Wait: the connection is open, and its socket takes nothing just now. A device that reads too slowly is closed and resumes.'),
+  waiting: wait('Nothing: the user has never connected with a device that it is for. It is delivered at the first connect.'),
+  offline: wait('Nothing: it is delivered when the device connects again, before its time to live is over.'),
+  unacked: wait('Nothing: the device had it and did not ack it; it gets it again at its next connect.'),
+  unwritten: wait('Nothing: the device did not get it; it does at its next connect.'),
+  unreported: wait('Nothing: nobody can say whether the device got it; it gets it again at its next connect, and drops a repeat.'),
+  closing: wait('Wait: its edge is about to confirm the end.'),
+  expired: again('Send it again if it still matters, with a longer time to live: nobody took it in time.'),
+  'outbox-full': again('Find out why the device acks nothing; then send it again. Its outbox had no room.'),
+  'no-target': bad('Look at the platforms and devices that the request named: the user has none of them.'),
+  conflict: bad('Give each message an id of its own: this one was taken for another payload.'),
+  rejected: bad('Correct the command, and send it under the same id: it was refused before it reached the ledger.'),
+  'never-requested': bad('Ask the business service for its answer: no request with this id reached the ledger for this user.'),
+  'unknown-user': bad('Check the user id, and the app: the ledger has never heard of the user.'),
+  'no-session': bad('Check the id of the session: the user has none of this name.'),
+  'no-connection': bad('Check the id of the connection: the user has none of this name.'),
+  'not-kept': bad('Look further back in a backup or in the exported history: retention has deleted what would say it.'),
+}
+
+export function adviceFor ({ code }: Verdict): Advice {
+  return byCode[code] ?? bad('See what the verdict says, and docs/errors.md for its code.')
+}

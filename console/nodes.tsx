@@ -1,0 +1,97 @@
+import { useState } from 'preact/hooks'
+import type { DrainState } from '../gateway/drain-requests.js'
+import type { NodesAnswer } from '../gateway/http/nodes.js'
+import type { NodeRow } from '../projections/nodes.js'
+import { ask, path } from './api.js'
+import { useAsked } from './hooks.js'
+import { Action, Page, Table, Trouble } from './parts.js'
+import { bytesOf, command, curl, numberOf, timeOf, whileOf } from './words.js'
+
+const withinMs = 60_000
+
+/** All nodes with what they report, and a way to have the clients of one go elsewhere. */
+export function NodesPage () {
+  const { value, error, again } = useAsked<NodesAnswer>('/v1/nodes', 2_000)
+  const [watched, watch] = useState('')
+  const heads = ['Node', 'Region', 'State', 'Roles', 'Version', 'Connections', 'CPU', 'Loop p99', 'Ack p99', 'Memory', 'Reported', 'Drain']
+  return (
+    <Page title='Nodes' shell={[curl('/v1/nodes')]}>
+      <Trouble error={error} />
+      {value && (
+        <Table label='Nodes' heads={heads}>
+          {value.nodes.map(node => (
+            <NodeLine key={node.nodeId} node={node} changed={() => { watch(node.nodeId); again() }} watch={watch} />
+          ))}
+        </Table>
+      )}
+      {watched !== '' && <Drain nodeId={watched} />}
+    </Page>
+  )
+}
+
+function NodeLine ({ node, changed, watch }: {
+  readonly node: NodeRow, readonly changed: () => void, readonly watch: (nodeId: string) => void
+}) {
+  const { nodeId, region, state, alive, percent, roles, version, reported, connectionsMax, reportedAtMs } = node
+  const isUp = alive && state === 'up' && roles.split(',').includes('edge')
+  return (
+    <tr class={alive ? '' : 'away'}>
+      <th scope='row'>{nodeId}</th>
+      <td>{region}</td>
+      <td>{state === 'up' && !alive ? 'silent' : state}{percent === undefined ? '' : `, ${percent} %`}</td>
+      <td>{roles.replaceAll(',', ', ')}</td>
+      <td>{version}</td>
+      <td class='number'>{numberOf(reported.connections)} of {numberOf(connectionsMax)}</td>
+      <td class='number'>{numberOf(reported.cpuCores)}</td>
+      <td class='number'>{numberOf(reported.loopDelayP99Ms)} ms</td>
+      <td class='number'>{numberOf(reported.ackP99Ms)} ms</td>
+      <td class='number'>{bytesOf(reported.rssBytes)}</td>
+      <td>{whileOf(Math.max(0, Date.now() - reportedAtMs))} ago</td>
+      <td>
+        {isUp && (
+          <Action
+            label='Drain' isGrave command={command('drain', nodeId, '--within', '60s')}
+            meaning={`All clients of ${nodeId} are asked to go to other nodes within a minute; those that stay are ` +
+              'closed. The node takes no new ones.'}
+            run={async () => await drain(nodeId, 100, changed)}
+          />
+        )}
+        {state === 'draining' && (
+          <Action
+            label='End the drain' command={command('drain', nodeId, '--cancel')}
+            meaning={`${nodeId} takes clients again. Those that left stay where they are.`}
+            run={async () => await drain(nodeId, 0, changed)}
+          />
+        )}
+        {state === 'draining' && <button type='button' onClick={() => { watch(nodeId) }}>Watch</button>}
+      </td>
+    </tr>
+  )
+}
+
+async function drain (nodeId: string, percent: number, changed: () => void): Promise<string> {
+  await ask('POST', path`/v1/nodes/${nodeId}/drain`, { percent, withinMs, reason: 'from the console' })
+  changed()
+  return percent === 0 ? 'The drain is ended.' : 'The node is told.'
+}
+
+/** How far a drain is, and what it came to. */
+function Drain ({ nodeId }: { readonly nodeId: string }) {
+  const { value, error } = useAsked<DrainState>(path`/v1/nodes/${nodeId}/drain`, 1_000)
+  return (
+    <section aria-labelledby='drain'>
+      <h2 id='drain'>Drain of {nodeId}</h2>
+      <Trouble error={error} />
+      {value && (
+        <>
+          <p role='status'>
+            {value.state}, begun at {timeOf(value.startedAtMs)}: {value.left} of {value.total} connections have left, {' '}
+            {value.resumed} of them were seen on another node; {value.closed} were closed by the node. Lost: {' '}
+            {value.uplinksLost} uplinks, {value.downlinksLost} downlinks.
+          </p>
+          <progress max={Math.max(1, value.total)} value={value.total === 0 ? 1 : value.left} aria-label='Connections that have left' />
+        </>
+      )}
+    </section>
+  )
+}
