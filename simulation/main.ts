@@ -13,7 +13,7 @@ const usage = `Usage: npm run simulate -- [options]
   --count N         so many seeds from that one on, one after the other; 1 by default
   --minutes N       of virtual time with traffic, 2 by default
   --stores KIND     cluster by default; embedded: one node on a disk of its own; drawn: one of both, by the seed
-  --nodes N         3 by default, of a cluster
+  --nodes N         3 by default, of a cluster; drawn: 1 to 7, by the seed
   --devices N       10 by default, two of each user
   --faults LIST     all by default that the stores can have; none; or some of those that --help names
   --fault-every MS  about so long between two faults, 3000 by default
@@ -37,7 +37,7 @@ const { values } = parseArgs({
 })
 
 const { faultNames } = await import('./faults.js')
-const { plannedStores } = await import('./plan.js')
+const { nodesOf, plannedStores } = await import('./plan.js')
 const { simulate } = await import('./simulate.js')
 if (values.help) {
   console.log(`${usage}\n\nFaults: ${faultNames.join(', ')}`)
@@ -48,7 +48,6 @@ const plan = {
   seed: integer('seed', 0),
   minutes: number('minutes'),
   stores: storesOf(values.stores),
-  nodes: integer('nodes', 1),
   devices: integer('devices', 1),
   faults: faultsOf(values.faults),
   faultEveryMs: integer('fault-every', 1),
@@ -60,7 +59,8 @@ const write = file === undefined ? undefined : (line: string) => { writeSync(fil
 let broken = 0
 for (let seed = plan.seed; seed < plan.seed + count; seed++) {
   const began = cpuSeconds()
-  const outcome = await simulate(world, network, { ...plan, seed }, new Trace(write))
+  const nodes = values.nodes === 'drawn' ? nodesOf(seed) : integer('nodes', 1)
+  const outcome = await simulate(world, network, { ...plan, seed, nodes }, new Trace(write))
   if (values.json) console.log(JSON.stringify(outcome, bigintAsText))
   else print(outcome, cpuSeconds() - began)
   if (outcome.violations.length > 0) broken++

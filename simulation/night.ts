@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { faultNames } from './faults.js'
 import { optionsOf, type Shape, simulateInProcess, simulateOnce } from './process.js'
 import { shrink } from './shrink.js'
+import { nodesOf } from './plan.js'
 import type { Outcome } from './simulate.js'
 
 const usage = `Usage: npm run simulate:night -- [options]
@@ -10,7 +11,7 @@ const usage = `Usage: npm run simulate:night -- [options]
   --from N      the first seed, 1 by default
   --count N     how many; without it, until it is stopped
   --jobs N      processes at once, 1 by default
-  --minutes N, --nodes N, --devices N, --fault-every MS   as of npm run simulate; 4, 3, 10, 3000 by default`
+  --minutes N, --nodes N, --devices N, --fault-every MS   as of npm run simulate; 4, drawn, 10, 3000 by default`
 
 /** A process begins anew after so many, for nobody looks at what it keeps of worlds that are gone. */
 const seedsPerProcess = 50
@@ -21,7 +22,7 @@ const { values } = parseArgs({
     count: { type: 'string', default: 'Infinity' },
     jobs: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '4' },
-    nodes: { type: 'string', default: '3' },
+    nodes: { type: 'string', default: 'drawn' },
     devices: { type: 'string', default: '10' },
     'fault-every': { type: 'string', default: '3000' },
     help: { type: 'boolean', default: false },
@@ -37,7 +38,7 @@ async function runAll (): Promise<void> {
   const shape: Shape = {
     stores: 'drawn',
     minutes: Number(values.minutes),
-    nodes: Number(values.nodes),
+    nodes: values.nodes === 'drawn' ? 'drawn' : Number(values.nodes),
     devices: Number(values.devices),
     faultEveryMs: Number(values['fault-every']),
     faults: faultNames,
@@ -115,7 +116,7 @@ async function tell (shape: Shape, outcome: Outcome): Promise<void> {
   const { seed } = outcome
   console.log(`seed ${seed} failed:`)
   printViolations(outcome)
-  const small = await shrink({ shape, outcome }, async shape =>
+  const small = await shrink({ shape: { ...shape, nodes: shape.nodes === 'drawn' ? nodesOf(seed) : shape.nodes }, outcome }, async shape =>
     await simulateOnce(optionsOf(seed, shape)).catch((err: Error) => endedOf(seed, err)))
   console.log('  the smallest world in which a promise is broken:')
   printViolations(small.outcome)

@@ -1,4 +1,5 @@
 import type { FaultName } from './faults.js'
+import { Random } from './random.js'
 
 /** A cluster's stores; one node's, on a disk of its own; or one of both, as the seed says. */
 export const plannedStores = ['cluster', 'embedded', 'drawn'] as const
@@ -17,3 +18,6 @@ export interface Plan {
   /** Ms between two faults, about. */
   readonly faultEveryMs: number
 }
+
+/** How many nodes the cluster of a seed has, where that is drawn: most often a few, at most seven. */
+export function nodesOf (seed: number): number { return new Random(seed, 'nodes').pick([1, 2, 2, 3, 3, 3, 3, 4, 5, 7]) }

@@ -19,7 +19,7 @@ const stderrMax = 10_000
 export interface Shape {
   readonly stores: PlannedStores
   readonly minutes: number
-  readonly nodes: number
+  readonly nodes: number | 'drawn'
   readonly devices: number
   readonly faultEveryMs: number
   readonly faults: readonly FaultName[]

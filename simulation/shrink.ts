@@ -5,7 +5,10 @@ const minutesMin = 0.5
 const faultEveryMsMax = 60_000
 
 /** A world, and what came of it. */
-export interface Tried { readonly shape: Shape, readonly outcome: Outcome }
+export interface Tried { readonly shape: CountedShape, readonly outcome: Outcome }
+
+/** With so many nodes. */
+export interface CountedShape extends Shape { readonly nodes: number }
 
 /**
  * The smallest world that is found in which a promise is still broken: which one, does not count. Another world is
@@ -14,7 +17,7 @@ export interface Tried { readonly shape: Shape, readonly outcome: Outcome }
  * @param found in which one is broken
  * @param run of this shape, with the same seed
  */
-export async function shrink (found: Tried, run: (shape: Shape) => Promise<Outcome>): Promise<Tried> {
+export async function shrink (found: Tried, run: (shape: CountedShape) => Promise<Outcome>): Promise<Tried> {
   let best = found
   for (let isSmaller = true; isSmaller;) {
     isSmaller = false
@@ -30,7 +33,7 @@ export async function shrink (found: Tried, run: (shape: Shape) => Promise<Outco
 }
 
 /** What takes most away first. */
-function smallerThan (shape: Shape): Shape[] {
+function smallerThan (shape: CountedShape): CountedShape[] {
   const { minutes, nodes, devices, faults, faultEveryMs } = shape
   const half = Math.ceil(faults.length / 2)
   return [

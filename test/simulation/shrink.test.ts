@@ -1,10 +1,9 @@
 import t from 'tap'
 import type { FaultName } from '../../simulation/faults.js'
-import type { Shape } from '../../simulation/process.js'
-import { shrink } from '../../simulation/shrink.js'
+import { type CountedShape, shrink } from '../../simulation/shrink.js'
 import type { Outcome } from '../../simulation/simulate.js'
 
-const large: Shape = {
+const large: CountedShape = {
   stores: 'cluster',
   minutes: 4,
   nodes: 5,
@@ -31,7 +30,7 @@ function outcome (isBroken: boolean): Outcome {
 }
 
 /** Shrinks the large world, in which a promise is broken where `isBroken` says so. */
-async function shrunk (isBroken: (shape: Shape) => boolean): Promise<{ smallest: Shape, runs: number }> {
+async function shrunk (isBroken: (shape: CountedShape) => boolean): Promise<{ smallest: CountedShape, runs: number }> {
   let runs = 0
   const { shape } = await shrink({ shape: large, outcome: outcome(true) }, async shape => {
     runs++
