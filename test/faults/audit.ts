@@ -25,8 +25,8 @@ export async function auditPasses (t: Test, log: LogReader, { exact }: Audited):
       // A node that has stopped has nothing on its way any more.
       if (exact || dueIn(books) === 0 || Date.now() > deadline) break
     }
-    const { entries, downlinks, uplinks, connections, rooms, unjudged } = books
-    t.comment(JSON.stringify({ entries, downlinks, uplinks, connections, rooms, unjudged }))
+    const { entries, downlinks, uplinks, told, connections, rooms, unjudged } = books
+    t.comment(JSON.stringify({ entries, downlinks, uplinks, told, connections, rooms, unjudged }))
     t.strictSame(violations.slice(0, 20), [], `no violation among ${entries} entries`)
     t.equal(dueIn(books), 0, 'nothing is due')
     t.ok(entries > 0, 'and there was something to judge')
@@ -34,8 +34,9 @@ export async function auditPasses (t: Test, log: LogReader, { exact }: Audited):
 }
 
 /** In derived streams. */
-function dueIn ({ uplinks, connections, rooms }: Books): number {
-  return uplinks.due + connections.due + rooms.due + rooms.uplinksDue
+function dueIn ({ uplinks, told, connections, rooms }: Books): number {
+  const { presence, receipts, offline } = told
+  return uplinks.due + presence.due + receipts.due + offline.due + connections.due + rooms.due + rooms.uplinksDue
 }
 
 /** The same for the data directory of a node that has stopped. */
