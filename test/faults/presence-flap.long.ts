@@ -42,6 +42,7 @@ t.test(`${clientsCount} clients that come and go every ${everyMs} ms`, { timeout
   t.comment(`${opened} openings, ${rate} a second; rss ${Math.round(early)} and ${Math.round(late)} MiB`)
   t.ok(opened > clientsCount)
   t.ok(late < 1.5 * early + 50, 'memory does not go with how often they came')
+  await until(async () => (await request(node, '/v1/lag')).body.followers.every(({ ms }: { ms: number }) => ms === 0), 500)
   t.strictSame(await node.kill('SIGTERM'), { code: 0, signal: null })
   await auditOfDirectory(t, directory)
 
