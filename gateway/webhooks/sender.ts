@@ -153,6 +153,7 @@ export class Sender {
 
   /** What the server shows that it works by is a delivery. */
   async #probe (): Promise<void> {
+    if (this.#pausedUntilMs > performance.now()) throw new Error('it has asked to be left alone for a while')
     const [waiting] = this.#waiting
     const batch = this.#due.shift() ?? waiting ?? this.#taken()
     if (!batch || this.#stopped) return

@@ -111,7 +111,8 @@ t.test('The public streams', { skip: missing }, async t => {
       t.teardown(() => admin.disconnect())
       const topics = (await admin.listTopics()).filter(name => name.startsWith('ledgerline.')).sort()
       const ofStreams = [
-        'connections', 'downlinks', 'ledger', 'nodes', 'offline', 'posts', 'presence', 'receipts', 'rooms', 'uplinks',
+        'connections', 'downlinks', 'ledger', 'nodes', 'offline', 'posts', 'presence', 'receipts', 'rooms',
+        'undelivered', 'uplinks',
       ]
         .flatMap(stream => [`ledgerline.${stream}`, `ledgerline.${stream}.rejected`])
       t.strictSame(topics, [...ofStreams, 'ledgerline.states', 'ledgerline.states.rooms'].sort())
@@ -206,7 +207,7 @@ t.test('The public streams', { skip: missing }, async t => {
     await t.test('have their schemas there, each as the one of its topic', async t => {
       const subjects: string[] = await ask('/subjects')
       t.strictSame(subjects.filter(subject => !subject.includes('.rejected')).sort(),
-        ['connections', 'downlinks', 'nodes', 'offline', 'posts', 'presence', 'receipts', 'uplinks']
+        ['connections', 'downlinks', 'nodes', 'offline', 'posts', 'presence', 'receipts', 'undelivered', 'uplinks']
           .map(stream => `registered.${stream}-value`))
       const { schema } = await ask('/subjects/registered.uplinks-value/versions/latest')
       t.strictSame(JSON.parse(schema), JSON.parse(readFileSync(join(home, 'schemas/streams/uplinks.avsc'), 'utf8')))
@@ -264,7 +265,7 @@ t.test('docs/streams.md', async t => {
     const { fingerprintOf, headerBytes, writeHeader } = await import('../../schemas/single-object.js')
     const page = readFileSync(join(home, 'docs/streams.md'), 'utf8')
     const rows = [...page.matchAll(/^\| `([a-z.]+)` \|.* `(c301[0-9a-f]+)` \|$/gm)]
-    t.equal(rows.length, 9)
+    t.equal(rows.length, 10)
     for (const [, stream, hex] of rows) {
       const header = Buffer.alloc(headerBytes)
       const file = join(home, `schemas/streams/${stream!.replace('.', '-')}.avsc`)

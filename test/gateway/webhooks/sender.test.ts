@@ -190,6 +190,19 @@ t.test('A webhook', async t => {
     t.ok(performance.now() - startMs >= 199)
   })
 
+  t.test('is left alone for as long also where it is away, and its circuit open', async t => {
+    let isBack = false
+    const some = given({ concurrency: 8 }, () => isBack ? delivered : { ...away, retryAfterMs: 300 } as Verdict)
+    some.add(Array.from({ length: 8 }, (_, i) => `user ${i}`))
+    await until('the circuit is open', () => some.sender.circuit.state === 'open')
+    await until('those under way have ended', () => some.atOnce.now === 0)
+    const { length } = some.sent
+    await new Promise(resolve => setTimeout(resolve, 150))
+    t.equal(some.sent.length, length)
+    isBack = true
+    await until('all is done', () => some.committed() === 1n)
+  })
+
   t.test('gets nothing any more after it has answered 410', async t => {
     const some = given({}, () => gone)
     some.add(['ann'])
