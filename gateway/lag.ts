@@ -89,7 +89,7 @@ export async function lagOf (
     followerLag(look, 'nodes', nodes, done('nodes'), of(nodes, 'projections')),
     ...groups().map(({ group, stream, partitions }) =>
       followerLag(look, `group ${group}`, stream, async partition => partitions.get(partition), of(stream, group))),
-    ...(await readGroups?.names() ?? []).map(name => lagOfGroup(look, readGroups!, name)),
+    ...(await readGroups?.names().catch(notKnown) ?? []).map(name => lagOfGroup(look, readGroups!, name)),
   ])
 }
 
@@ -98,9 +98,15 @@ export async function lagOfGroup (
   look: LagLook, groups: Pick<Groups, 'placesOf'>, { app, group, stream: name }: GroupName & { readonly stream: string }
 ): Promise<FollowerLag> {
   const of = publicStreams.find(({ stream }) => stream.name === name)!
-  const places = await groups.placesOf({ app, group }, of)
-  const positionOf = async (partition: number) => places.get(partition)?.next ?? 0n
+  const places = groups.placesOf({ app, group }, of)
+  const positionOf = async (partition: number) => (await places).get(partition)?.next ?? 0n
   return await followerLag(look, `readers ${app === '' ? '' : `${app}/`}${group}`, of.stream, positionOf, [])
+}
+
+/** Where nobody tells which groups there are, the other followers are told all the same. */
+function notKnown (err: unknown): never[] {
+  if (err instanceof GatewayError) return []
+  throw err
 }
 
 /** Each is asked for once. */
