@@ -45,6 +45,15 @@ t.test('The load of the last hour', async t => {
     t.strictSame(nodes.map(({ nodeId }) => nodeId), ['last'], 'who has not been alive for an hour makes room')
   })
 
+  t.test('shows nothing old where a node was away while others went on for longer than an hour', async t => {
+    const history = new LoadHistory('n1')
+    for (let i = 0; i < samplesMax; i++) history.sample(i, [row('n2', 7)], none)
+    for (let i = 0; i < 10; i++) history.sample(samplesMax + i, [], none)
+    history.sample(samplesMax + 10, [row('n2', 8)], none)
+    const [{ connections } = { connections: [] }] = history.since(-1).nodes
+    t.strictSame(connections.slice(-12), [7, ...Array.from({ length: 10 }, () => null), 8])
+  })
+
   t.test('is the same where a page asks for all of it once, and for what is new again and again', async t => {
     await fc.assert(fc.property(fc.array(fc.record({
       names: fc.subarray(['n1', 'n2', 'n3']),
