@@ -1,5 +1,7 @@
 import { startClients, merged } from '../network/processes.js'
 
+const restartMsMax = 60_000
+
 /** 1,000 clients; each is cut every 15 s in the mean and away for 2 s; five messages a second to all of them. */
 export const jitter = ctx => behindLines(ctx, {}, {
   scenario: 'jitter',
@@ -64,7 +66,8 @@ async function behindLines (
       await Promise.race([all, Promise.all(parts.map(({ halfway }) => halfway))])
       process.kill(pid, 'SIGKILL')
       await server.stop()
-      server = await start({ listeners: target.listeners })
+      // Thousands of clients come back to a port that has just begun to listen.
+      server = await start({ listeners: target.listeners, readyMsMax: restartMsMax })
     }
     return merged(await all)
   } finally {

@@ -9,8 +9,8 @@ import { startUsage } from '../load/usage.js'
 
 const scenarios = { jitter, office }
 
-/** How long the last of what was sent may take. */
-const settleMsMax = 30_000
+/** How long the last of what was sent may take: a client that has failed a few times waits for up to a minute. */
+const settleMsMax = 90_000
 
 /**
  * Each client's line is cut at random, `cutEveryMs` apart in the mean, for `awayMs`, while everybody is sent a message

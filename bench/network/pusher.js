@@ -2,13 +2,13 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { Agent, request } from 'node:http'
 import { roomOf, userOf } from './names.js'
 
-const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+const agent = new Agent({ keepAlive: true, maxSockets: 16 })
 
 /** A gateway that is not there is asked again, and that it has had a message before it knows by the id. */
 const retryMs = 100
 const retriesMax = 300
 
-/** @returns {(number: number) => Promise<void>} sends a message to all; resolves when the server has taken it */
+/** @returns {(number: number) => Promise<unknown>} sends a message to all; resolves when the server has taken it */
 export function pusherFor ({ kind, target, part, clients, rooms = 0 }) {
   if (rooms > 0) return posterFor({ kind, target, part, rooms })
   if (kind === 'socket.io') return number => post(target.controlPort, '/signal', String(number))
@@ -19,19 +19,17 @@ export function pusherFor ({ kind, target, part, clients, rooms = 0 }) {
   }
 }
 
-/** The same message to each room. */
+/** The same message to each room, to all at once. */
 function posterFor ({ kind, target, part, rooms }) {
   const names = Array.from({ length: rooms }, (_, i) => roomOf(i, rooms, part))
   if (kind === 'socket.io') {
-    return async number => {
-      for (const room of names) await post(target.controlPort, '/post', JSON.stringify({ room, payload: String(number) }))
-    }
+    return number => Promise.all(names.map(room =>
+      post(target.controlPort, '/post', JSON.stringify({ room, payload: String(number) }))))
   }
-  return async number => {
+  return number => {
     const body = JSON.stringify({ messageId: `m${number}`, payload: String(number) })
-    for (const room of names) {
-      await patiently(() => post(target.controlPort, `/v1/rooms/${room}/posts`, body, headersOf(target)))
-    }
+    return Promise.all(names.map(room =>
+      patiently(() => post(target.controlPort, `/v1/rooms/${room}/posts`, body, headersOf(target)))))
   }
 }
 
