@@ -107,7 +107,18 @@ function shownRoom (key: string): { readonly app?: string, readonly roomId: stri
 }
 
 function shownFact (fact: NodeFact): object {
-  return fact.type === 'NodeDrainReported' ? { ...fact, moves: fact.moves.map(shownMove) } : fact
+  switch (fact.type) {
+    case 'NodeDrainReported': return { ...fact, moves: fact.moves.map(shownMove) }
+    case 'BroadcastRequested': return { ...ofApp(fact), payload: payloadToJson(fact.payload) }
+    case 'BroadcastCancelled':
+    case 'BroadcastReported': return ofApp(fact)
+    default: return fact
+  }
+}
+
+/** The default one is not named. */
+function ofApp<T extends { readonly app: string }> ({ app, ...fact }: T): object {
+  return app === '' ? fact : { app, ...fact }
 }
 
 function shownMove ({ userId, ...move }: ConnectionMoved): object { return { ...shownUser(userId), ...move } }
