@@ -40,6 +40,7 @@ const timeAt = 20
 export const nameOf = {
   downlink: (messageId: string): string => `d${messageId}`,
   redelivery: (requestId: string, messageId: string): string => `r${requestId.length}/${requestId}${messageId}`,
+  recall: (requestId: string, messageId: string): string => `c${requestId.length}/${requestId}${messageId}`,
   kick: (requestId: string): string => `k${requestId}`,
   ban: (banId: string): string => `b${banId}`,
   post: (messageId: string): string => `p${messageId}`,

@@ -38,6 +38,10 @@ export class DownlinkSubject implements Subject {
     if (isFirst) this.#request(fact, atMs, state, step)
     if (!this.#requested && !isMine) return
     if (fact.type === 'DownlinkRedelivered' && isMine) this.#redelivered(fact, entry, effects, step)
+    if (fact.type === 'DownlinkRecalled' && isMine) {
+      step('recalled', `${operatorInWords(fact.by)} takes it back, where it has no number yet` +
+        (fact.reason === '' ? '' : `: ${fact.reason}`))
+    }
     this.#written(entry, step)
     for (const effect of effects) this.#effect(effect, entry, step)
     if (isFirst || fact.type === 'DownlinkRedelivered' || fact.type === 'ConnectionOpened') {

@@ -35,6 +35,7 @@ import { originRule } from './origins.js'
 import type { Push } from './push.js'
 import { reachable } from './reachable.js'
 import { Rebuilds } from './rebuild.js'
+import { recall } from './recall.js'
 import { redeliver } from './redelivery.js'
 import type { WebhooksRole } from './roles/webhooks.js'
 import type { Rooms } from './rooms.js'
@@ -134,6 +135,7 @@ function depsOf ({
     push: (command, tellsRepeats) => push.push(command, tellsRepeats),
     kick: command => kick({ log, tables }, command),
     ban: command => bans.ban(command),
+    recall: command => recall(log, command),
     liftBan: command => bans.lift(command),
     bansOf: userId => bans.of(userId),
     grantRoom: command => memberships.grant(command),

@@ -69,6 +69,7 @@ const table = {
   skipped: row(null, null, false, 'The application failed at it as often as it may, so the client went on without it.'),
   'no-target': row(null, null, false, 'No session of the user is of the platforms and devices that the request names.'),
   'session-ended': row(null, null, false, 'The session ended with it unacked.'),
+  recalled: row(null, null, false, 'Whoever asked for it took it back before it had a number.'),
   duplicate: row(null, null, false, 'A request with this id was taken before; the first one stands.'),
   conflict: row(null, null, false, 'A request with this id was taken before, for another payload or service; the first one stands.'),
 

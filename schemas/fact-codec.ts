@@ -15,7 +15,7 @@ export const loginPolicies: readonly LoginPolicy[] = ['device', 'platform', 'use
 export const factTypes = [
   'ConnectionOpened', 'ConnectionClosed', 'UplinkReceived', 'DownlinkRequested', 'DeliveryReported', 'KickRequested',
   'UplinksRefused', 'DownlinkRedelivered', 'DownlinkSkipped', 'UserBanned', 'BanLifted', 'TokenRenewed',
-  'RoomGranted', 'RoomRevoked', 'AbsenceEnded', 'HandOverDue',
+  'RoomGranted', 'RoomRevoked', 'AbsenceEnded', 'HandOverDue', 'DownlinkRecalled',
 ] as const satisfies readonly Fact['type'][]
 
 export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void {
@@ -154,6 +154,12 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.string(fact.messageId)
       to.long(fact.requestedAtMs)
       return to.payload(fact.payload)
+    case 'DownlinkRecalled':
+      to.long(16)
+      to.string(fact.messageId)
+      to.string(fact.requestId)
+      to.string(fact.by)
+      return to.string(fact.reason)
   }
 }
 
@@ -313,6 +319,13 @@ function readFact (r: AvroReader): Fact {
       messageId: r.string(),
       requestedAtMs: r.long(),
       payload: r.payload(),
+    }
+    case 'DownlinkRecalled': return {
+      type: 'DownlinkRecalled',
+      messageId: r.string(),
+      requestId: r.string(),
+      by: r.string(),
+      reason: r.string(),
     }
   }
 }

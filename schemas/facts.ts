@@ -21,7 +21,7 @@ export type Fact =
   | RoomGranted
   | RoomRevoked
   | AbsenceEnded
-  | HandOverDue
+  | HandOverDue | DownlinkRecalled
 
 /** A device passed its handshake on an edge. */
 export interface ConnectionOpened {
@@ -276,6 +276,18 @@ export interface HandOverDue {
   readonly requestedAtMs: number
   /** Of the request: whoever folds this need not have it at hand. */
   readonly payload: Uint8Array
+}
+
+/** Business takes a downlink back, wherever it waits without a number. One that has a number may have been written. */
+export interface DownlinkRecalled {
+  readonly type: 'DownlinkRecalled'
+  readonly messageId: string
+  /** Idempotency key within the user and the message: a late repeat must not take out what was redelivered since. */
+  readonly requestId: string
+  /** Id of the API key that asked; empty for one of the environment. */
+  readonly by: string
+  /** For whoever reads the ledger. */
+  readonly reason: string
 }
 
 /** One record of the ledger: whose, when, what. */

@@ -36,7 +36,7 @@ export class EffectList {
     }
     if (outcome !== 'acked') return
     message.acked = true
-    if (message.handedOver) this.#withdraw(message, deviceId, outcome)
+    if (message.handedOver) this.withdraw(message, [deviceId], outcome)
   }
 
   presence (fields: PresenceFields): void {
@@ -54,7 +54,8 @@ export class EffectList {
     this.push({ type: 'publish', stream: 'receipts', record })
   }
 
-  #withdraw (message: OutboxMessage, deviceId: string, reason: string): void {
+  /** It was handed over, and that is over. */
+  withdraw (message: OutboxMessage, deviceIds: readonly string[], reason: string): void {
     const { messageId, service, requestedAtMs, expiresAtMs } = message
     message.handedOver = false
     this.handOver({
@@ -62,7 +63,7 @@ export class EffectList {
       messageId,
       service,
       payload: nothing,
-      deviceIds: [deviceId],
+      deviceIds,
       reason,
       requestedAtMs,
       expiresAtMs,

@@ -1,5 +1,5 @@
 import type {
-  DeliveryReported, DownlinkRedelivered, DownlinkRequested, DownlinkSkipped, Entry, UplinkReceived,
+  DeliveryReported, DownlinkRecalled, DownlinkRedelivered, DownlinkRequested, DownlinkSkipped, Entry, UplinkReceived,
 } from '../../schemas/facts.js'
 import { contentOf } from '../digest.js'
 import { EffectList } from './effect-list.js'
@@ -9,7 +9,7 @@ import { connectionClosed, connectionOpened, isTakenOver, kickRequested, session
 import { roomGranted, roomRevoked } from './fold-memberships.js'
 import { handOverDue } from './hand-over.js'
 import { type Filters, isFor, type WholeMessage } from './messages.js'
-import { acknowledge, announce, enqueue, fitAll, wait } from './outbox.js'
+import { acknowledge, announce, enqueue, fitAll, recall, wait } from './outbox.js'
 import { absenceEnded } from './presence.js'
 import { nameOf, noContent } from '../requests.js'
 import type { Session, UserState } from './state.js'
@@ -35,6 +35,7 @@ export function fold (state: UserState, entry: Entry): Effect[] {
     case 'RoomGranted': return roomGranted(state, entry, fact)
     case 'RoomRevoked': return roomRevoked(state, entry, fact)
     case 'AbsenceEnded': return effectsOf(state, entry, effects => { absenceEnded(state, fact, effects) })
+    case 'DownlinkRecalled': return downlinkRecalled(state, entry, fact)
     case 'HandOverDue': return effectsOf(state, entry, effects => { handOverDue(state, fact, effects) })
   }
 }
@@ -135,6 +136,11 @@ function downlinkRedelivered (state: UserState, entry: Entry, fact: DownlinkRede
   sendOrQueue(state, session, message, fact.outboxBytesMax, effects)
   fitAll(state, message, fact.outboxBytesMax, effects)
   return effects.all
+}
+
+function downlinkRecalled (state: UserState, entry: Entry, { requestId, messageId }: DownlinkRecalled): Effect[] {
+  if (state.requests.take(nameOf.recall(requestId, messageId), noContent, entry.atMs) !== 'first') return nothing
+  return effectsOf(state, entry, effects => { recall(state, messageId, effects) })
 }
 
 /** Which sessions a downlink is for. */

@@ -100,6 +100,35 @@ export function expire (state: UserState, session: Session, nowMs: number, effec
   outbox.length = to
 }
 
+/**
+ * Takes out what waits without a number, of this id: in the waiting list and in outboxes. It leaves no hole, and nobody
+ * was told of it, so it is not among the missed.
+ */
+export function recall (state: UserState, messageId: string, effects: EffectList): void {
+  const taken = new Set<OutboxMessage>()
+  state.waiting = state.waiting.filter(message => {
+    if (message.messageId !== messageId) return true
+    taken.add(message)
+    state.waitingBytes -= message.bytes
+    state.messages.release(message)
+    effects.settle(message, '', 0, 'dropped', 'recalled')
+    return false
+  })
+  for (const session of state.sessions.values()) {
+    session.outbox = session.outbox.filter((message, i) => {
+      if (i < session.numbered || message.messageId !== messageId) return true
+      taken.add(message)
+      effects.settle(message, session.deviceId, 0, 'dropped', 'recalled')
+      left(state, session, message)
+      return false
+    })
+  }
+  // One that a device may still get stays handed over.
+  for (const message of taken) {
+    if (message.holders === 0 && message.handedOver) effects.withdraw(message, [], 'recalled')
+  }
+}
+
 /** Gives a seq to all that have none. */
 export function numberAll (session: Session): void {
   session.nextSeq += session.outbox.length - session.numbered

@@ -29,6 +29,7 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'GET /v1/ip-config': 'public',
 
   'DELETE /v1/broadcasts/:messageId': 'push',
+  'DELETE /v1/downlinks/:messageId': 'push',
   'DELETE /v1/rooms/:roomId': 'push',
   'DELETE /v1/users/:userId/rooms/:roomId': 'push',
   // Whoever asks for a broadcast follows it.
@@ -89,6 +90,7 @@ const reachTable: Readonly<Record<string, Reach>> = {
   'GET /v1/broadcasts/:messageId': 'one-app',
   'DELETE /v1/broadcasts/:messageId': 'one-app',
   'POST /v1/downlinks': 'one-app',
+  'DELETE /v1/downlinks/:messageId': 'one-app',
   'POST /v1/rooms/:roomId/posts': 'one-app',
   'DELETE /v1/rooms/:roomId': 'one-app',
   'GET /v1/rooms/:roomId': 'one-app',

@@ -64,6 +64,7 @@ export function withDeadlines (deps: HttpDeps): HttpDeps {
     drain: store(deps.drain),
     ban: store(deps.ban),
     liftBan: store(deps.liftBan),
+    recall: store(deps.recall),
     grantRoom: store(deps.grantRoom),
     revokeRoom: store(deps.revokeRoom),
     rooms: {

@@ -49,6 +49,8 @@ import { keepAwake } from './readers.js'
 import type { Proxied } from './proxied.js'
 import { rebuildsRoutes } from './rebuilds.js'
 import type { RebuildsOptions } from './rebuilds.js'
+import { recallsRoutes } from './recalls.js'
+import type { RecallsOptions } from './recalls.js'
 import { redeliveriesRoutes } from './redeliveries.js'
 import type { RedeliveriesOptions } from './redeliveries.js'
 import { type RoomPostsOptions, roomPostsRoute } from './room-posts.js'
@@ -78,7 +80,7 @@ export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
   HealthOptions, OperationsOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,
   BackupsOptions, BansOptions, BroadcastsOptions, MembershipsOptions, RoomsOptions, RoomPostsOptions, WebhooksOptions,
-  GroupsOptions, TimelineOptions {
+  GroupsOptions, TimelineOptions, RecallsOptions {
   readonly logger: Logger
   /** Whose port it is; that of all by default. */
   readonly side?: Side
@@ -204,6 +206,7 @@ function addForRole (app: FastifyInstance, deps: HttpDeps, role: Role, routes: R
 const apiRoutesOfRoles: Partial<Record<Role, Routes>> = {
   async push (app, deps) {
     await downlinksRoutes(app, deps)
+    await recallsRoutes(app, deps)
     await broadcastsRoutes(app, deps)
     await presenceRoutes(app, deps)
     await connectionsRoutes(app, deps)

@@ -235,7 +235,7 @@ t.test('The API key of another app', async t => {
     return { name, method, path: path.replace(/:\w+/g, 'x'), body: method === 'POST' ? {} : undefined }
   })
   const ofUsers = routes.filter(({ name }) => name.includes(':userId') || name.includes(':roomId') || name.includes('/v1/broadcasts') || name.includes('/v1/groups') ||
-    ['POST /v1/downlinks', 'POST /v1/presence', 'POST /v1/bans', 'DELETE /v1/bans/:banId', 'GET /v1/uplinks', 'GET /v1/connections', 'GET /v1/streams/:stream',
+    ['POST /v1/downlinks', 'DELETE /v1/downlinks/:messageId', 'POST /v1/presence', 'POST /v1/bans', 'DELETE /v1/bans/:banId', 'GET /v1/uplinks', 'GET /v1/connections', 'GET /v1/streams/:stream',
       'DELETE /v1/connections/:connectionId'].includes(name))
 
   await t.test('is refused on every route that may name an app, and on those of all of them', async t => {

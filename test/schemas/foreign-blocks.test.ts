@@ -363,6 +363,13 @@ t.test('facts of rooms that were written before nodes told what they delivered a
   t.strictSame(streams.rooms.decodeBlock(block), [{ roomId: 'r', atMs: 5, fact: { type: 'NodeJoined', ...joined } }])
 })
 
+t.test('a ledger that was written before downlinks could be recalled is read', async t => {
+  const due = { messageId: 'm1', requestedAtMs: 1, payload: Buffer.from('x') }
+  t.strictSame(ledger.decodeBlock(foreignBlock(loadSchema('history/ledger-7'), [
+    { userId: 'u1', atMs: 5, fact: { 'ledgerline.HandOverDue': due } },
+  ])), [{ userId: 'u1', atMs: 5, fact: { type: 'HandOverDue', ...due } }])
+})
+
 t.test('what nodes said before there were broadcasts means the same', async t => {
   const stopped = { nodeId: 'n1', epoch: 1, atMs: 5, fact: { 'ledgerline.NodeStopped': {} } }
   t.strictSame(streams.nodes.decodeBlock(foreignBlock(loadSchema('history/nodes-4'), [stopped])),
@@ -457,7 +464,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     connections: '716892800a589313',
     downlinks: '58bad014f38fa972',
     'downlinks.rejected': '7f95cbb51a77fce7',
-    ledger: '86f00cc7246217cd',
+    ledger: 'ab763c8bfb306632',
     nodes: 'ac024aa7ca386778',
     offline: '970f13dac846ae09',
     posts: '9bf84f814e271ea3',

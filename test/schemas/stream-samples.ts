@@ -89,6 +89,7 @@ export const facts: Fact[] = [
   { type: 'RoomRevoked', roomId: 'chat:ř', requestId: 'g2', by: '', reason: 'left the company' },
   { type: 'AbsenceEnded', deviceId: 'phone', connectionId: 'c'.repeat(16), code: 'connection-lost', sinceMs: 1700000000000 },
   { type: 'HandOverDue', messageId: 'm1', requestedAtMs: 1700000000000, payload: Buffer.of(0xff, 0) },
+  { type: 'DownlinkRecalled', messageId: 'm1', requestId: 'r1', by: '5f0c9a1b2e', reason: 'omyl, příliš brzy' },
 ]
 
 export const nodeFacts: NodeFact[] = [

@@ -7,8 +7,8 @@ import { fold } from '../../../actors/user/fold.js'
 import { newUser, outboxMax, type UserState } from '../../../actors/user/state.js'
 import type { Entry, Fact } from '../../../schemas/facts.js'
 import {
-  at, banned, closed, granted, kicked, lifted, opened, redelivered, refused, renewed, reported, requested, revoked,
-  shortly, skipped, uplink,
+  at, banned, closed, granted, kicked, lifted, opened, recalled, redelivered, refused, renewed, reported, requested,
+  revoked, shortly, skipped, uplink,
 } from './history.js'
 import { assertAlike, restored } from './saved-parts.js'
 import { holds, policy, story } from './stories.js'
@@ -114,6 +114,7 @@ t.test('The fold', async t => {
     fc.tuple(id('c'), seq).map(([connectionId, ackedSeq]) => reported(connectionId, ackedSeq)),
     fc.tuple(id('c'), seq).map(([connectionId, skippedSeq]) => skipped(connectionId, skippedSeq)),
     fc.tuple(id('m'), id('k'), id('d')).map(names => redelivered(...names)),
+    fc.tuple(id('m'), id('k')).map(names => recalled(...names)),
     fc.tuple(id('c'), seq).map(([connectionId, fromSeq]) => refused(connectionId, fromSeq)),
     fc.tuple(id('k'), id('c')).map(([requestId, connectionId]) => kicked(requestId, connectionId)),
     anyBan,

@@ -2,7 +2,7 @@ import type { Effect, Publish } from '../../../actors/user/effects.js'
 import { fold } from '../../../actors/user/fold.js'
 import { newUser, type UserState } from '../../../actors/user/state.js'
 import type {
-  BanLifted, DownlinkRedelivered, Entry, Fact, KickRequested, RoomGranted, RoomRevoked, TokenRenewed,
+  BanLifted, DownlinkRecalled, DownlinkRedelivered, Entry, Fact, KickRequested, RoomGranted, RoomRevoked, TokenRenewed,
   UserBanned,
 } from '../../../schemas/facts.js'
 import type { RoomRight } from '../../../schemas/room-rights.js'
@@ -55,6 +55,10 @@ export function renewed (connectionId: string, renewal: number, tokenId: string)
 /** An edge had no room for two uplinks. */
 export function refused (connectionId: string, fromSeq = 1): Fact {
   return { type: 'UplinksRefused', connectionId, fromSeq, toSeq: fromSeq + 1, code: 'throttled', count: 2 }
+}
+
+export function recalled (messageId: string, requestId = 'q1'): DownlinkRecalled {
+  return { type: 'DownlinkRecalled', messageId, requestId, by: '', reason: '' }
 }
 
 export function redelivered (messageId: string, requestId = 'r1', deviceId = 'phone'): DownlinkRedelivered {
