@@ -372,11 +372,12 @@ export class Client {
     // While it connected a new session may have begun, on the connection that it takes the place of.
     const isOurs = hello.frame.sessionId === this.#uplinks.sessionId &&
       this.#uplinks.resume(connection, frame.uplinkSeq, hello.uplinkSeq)
-    if (!isOurs) return this.#beginAnew(connection)
-    this.#rooms.resume(connection)
-    if (frame.missed === 0) return
-    this.#listeners.tell('missed', { count: frame.missed })
-    connection.send({ op: 'ping', downlinkSeq: this.#downlinks.ackableSeq, silentMs: 0 }) // so that it is not announced again
+    if (isOurs) this.#rooms.resume(connection)
+    if (frame.missed > 0) {
+      this.#listeners.tell('missed', { count: frame.missed })
+      connection.send({ op: 'ping', downlinkSeq: this.#downlinks.ackableSeq, silentMs: 0 }) // so that it is not announced again
+    }
+    if (!isOurs) this.#beginAnew(connection)
   }
 
   #received (connection: Connection, frame: Received): void {

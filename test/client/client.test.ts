@@ -145,6 +145,14 @@ t.test('A client', async t => {
     t.match(failed, [{ seq: 2, messageId: 'm2', error: { message: 'broken' }, retryInMs: 0 }])
   })
 
+  t.test('tells what it missed also where its session is not taken for its own', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const missed = new Promise(resolve => client.on('missed', resolve))
+    await (await edge.peer()).accept({ missed: 2, downlinkSeq: 2, uplinkSeq: 7 })
+    t.strictSame(await missed, { count: 2 })
+  })
+
   t.test('tells what it missed', async t => {
     const edge = await givenEdge(t)
     const client = givenClient(t, [edge.url]).connect()
