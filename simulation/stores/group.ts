@@ -1,10 +1,11 @@
+import type { Place } from '../../ledger/log.js'
 import type { Turns } from '../world.js'
 
 /** A member of a group, as the group's coordinator sees it. Each call is on its way for a while. */
 export interface Member {
   readonly name: string
   /** The partition is yours; `committed` is what the group has committed there. Answered by `taken`. */
-  assign (partition: number, committed: bigint): void
+  assign (partition: number, committed: Place): void
   /** Give the partition back. Answered by `givenBack`. */
   revoke (partition: number): void
   /** Nothing moves just now: what a member that has joined waits for. */
@@ -33,7 +34,7 @@ export interface GroupOptions {
  * while in the belief that they are its own.
  */
 export class Group {
-  readonly committed: bigint[]
+  readonly committed: Place[]
   readonly #seats: Seat[] = []
   readonly #partitions: Ownership[]
   readonly #options: GroupOptions
@@ -41,7 +42,7 @@ export class Group {
 
   constructor (readonly name: string, partitions: number, options: GroupOptions) {
     this.#options = options
-    this.committed = Array.from({ length: partitions }, () => 0n)
+    this.committed = Array.from({ length: partitions }, () => ({ next: 0n, index: 0 }))
     this.#partitions = this.committed.map(() => ({ owner: undefined, state: 'free' }))
   }
 
@@ -77,8 +78,11 @@ export class Group {
     this.#deal()
   }
 
-  commit (member: Member, partition: number, next: bigint): void {
-    if (this.#partitions[partition]?.owner?.member === member) this.committed[partition] = next
+  /** @returns false where the partition is not this member's */
+  commit (member: Member, partition: number, place: Place): boolean {
+    const isOwner = this.#partitions[partition]?.owner?.member === member
+    if (isOwner) this.committed[partition] = place
+    return isOwner
   }
 
   /** Whether two members hold the same partition is theirs to say; the group has one owner each. */

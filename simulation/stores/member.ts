@@ -1,4 +1,5 @@
-import type { Block, Follower } from '../../ledger/log.js'
+import type { Block, Follower, Place } from '../../ledger/log.js'
+import { GatewayError } from '../../schemas/errors.js'
 import type { Turns } from '../world.js'
 import type { Group, Member } from './group.js'
 
@@ -52,7 +53,19 @@ export class GroupMember implements Member {
 
   commit (partition: number, next: bigint): void {
     if (!this.#held.has(partition)) return
-    this.#options.send('commits', () => { this.#options.group.commit(this, partition, next) })
+    this.#options.send('commits', () => { this.#options.group.commit(this, partition, { next, index: 0 }) })
+  }
+
+  keep (partition: number, place: Place): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const refuse = (): void => { reject(new GatewayError('not-leased')) }
+      if (!this.#held.has(partition)) return refuse()
+      const { group, send, answer } = this.#options
+      send('keeps a place', () => {
+        const isKept = group.commit(this, partition, place)
+        answer('has kept a place', isKept ? resolve : refuse)
+      })
+    })
   }
 
   async reassign (partition: number): Promise<void> {
@@ -90,7 +103,7 @@ export class GroupMember implements Member {
     }))
   }
 
-  assign (partition: number, committed: bigint): void {
+  assign (partition: number, committed: Place): void {
     this.#options.answer(`is assigned ${this.#options.group.name} ${partition}`, () => {
       this.#inTurn(partition, async () => {
         if (this.#hasLeft) return
@@ -142,14 +155,14 @@ export class GroupMember implements Member {
     await done
   }
 
-  async #take (partition: number, committed: bigint): Promise<void> {
+  async #take (partition: number, { next, index }: Place): Promise<void> {
     if (this.#held.has(partition)) return
     const held: Held = { next: undefined, isStopped: false, isBusy: false, whenIdle: undefined }
     this.#held.set(partition, held)
     const { follower, failed, turns } = this.#options
     for (let waitMs = 50; held.next === undefined && !this.#hasLeft; waitMs = Math.min(2 * waitMs, retryMsMax)) {
       try {
-        held.next = await follower.assigned(partition, committed, 0)
+        held.next = await follower.assigned(partition, next, index)
       } catch (err) {
         failed(err, partition)
         await new Promise<void>(resolve => { turns.later(waitMs, 'asks the follower again', resolve) })
