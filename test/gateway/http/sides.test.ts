@@ -68,7 +68,7 @@ t.test('Where the API has a port of its own', async t => {
         const [method, path] = name.split(' ') as [typeof methods[number], string]
         if (path === '/v1/connect') continue // this app has no edge
         const { statusCode, body } = await asked(method, path)
-        t.notMatch(body, '"there is no ', name)
+        t.notMatch(body, `"there is no ${method} `, name)
         t.not(statusCode, 401, name)
       }
     })
