@@ -1,6 +1,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { Health } from '../schemas/conditions.js'
-import { batchHead, decodeBatch, LinkBatch, type LinkMessage } from './link-codec.js'
+import { batchHead, decodeBatch, LinkBatch } from './link-batch.js'
+import type { LinkMessage } from './link-codec.js'
 
 export interface LinkSenderOptions {
   /** With a `commandTimeout`, and best without an offline queue: a message that is late is worth nothing. */

@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import type { Health } from '../schemas/conditions.js'
-import { batchHead, decodeBatch, LinkBatch, type LinkMessage, type ReceivedBatch } from './link-codec.js'
+import { batchHead, decodeBatch, LinkBatch, type ReceivedBatch } from './link-batch.js'
+import type { LinkMessage } from './link-codec.js'
 import { LinkListener } from './link-listener.js'
 import { LinkSender } from './link-sender.js'
 import {

@@ -20,6 +20,8 @@ export function isOfRooms (message: { readonly type: string }): message is RoomL
   return known.has(message.type)
 }
 
+export function isRoomBranch (type: string): type is RoomLinkMessage['type'] { return known.has(type) }
+
 export function writeRoomMessage (to: AvroWriter, message: RoomLinkMessage): void {
   switch (message.type) {
     case 'roomPosts':
