@@ -1,13 +1,13 @@
 import crypto from 'node:crypto'
-import fs from 'node:fs'
-import fsPromises from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import os from 'node:os'
 import perfHooks from 'node:perf_hooks'
 import timers from 'node:timers'
 import timersPromises from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { replaceFiles } from './files-globals.js'
 import { Random } from './random.js'
+import { put } from './put.js'
 import type { World } from './world.js'
 
 /*
@@ -30,12 +30,6 @@ export function replaceGlobals (world: World): void {
   replaceMachine(world)
   replaceFiles()
   syncBuiltinESMExports()
-}
-
-function put (object: object, properties: Record<string, unknown>): void {
-  for (const [name, value] of Object.entries(properties)) {
-    Object.defineProperty(object, name, { value, configurable: true, writable: true, enumerable: true })
-  }
 }
 
 function replaceTime (world: World): void {
@@ -255,30 +249,5 @@ function replaceMachine (world: World): void {
     freemem: () => memoryBytes / 2,
     hostname: () => world.current.name,
     loadavg: () => [0, 0, 0],
-  })
-}
-
-/**
- * A few small files are all that a simulated node has. They are read and written at once, for an answer of the real
- * file system would come at a moment that is no event of ours. What the kernel tells of this process is not there.
- */
-function replaceFiles (): void {
-  const { openSync, readFileSync } = fs
-  const refuse = (path: unknown): void => {
-    if (typeof path !== 'string' || !/^\/(?:proc|dev)\//.test(path)) return
-    throw Object.assign(new Error(`ENOENT: not simulated, ${path}`), { code: 'ENOENT' })
-  }
-  put(fs, {
-    openSync (...args: Parameters<typeof openSync>) { refuse(args[0]); return openSync(...args) },
-    readFileSync (...args: Parameters<typeof readFileSync>) { refuse(args[0]); return readFileSync(...args) },
-  })
-  put(fsPromises, {
-    mkdir: async (...args: Parameters<typeof fs.mkdirSync>) => fs.mkdirSync(...args),
-    readdir: async (...args: Parameters<typeof fs.readdirSync>) => fs.readdirSync(...args),
-    chmod: async (...args: Parameters<typeof fs.chmodSync>) => { fs.chmodSync(...args) },
-    readFile: async (...args: Parameters<typeof readFileSync>) => fs.readFileSync(...args),
-    writeFile: async (...args: Parameters<typeof fs.writeFileSync>) => { fs.writeFileSync(...args) },
-    link: async (...args: Parameters<typeof fs.linkSync>) => { fs.linkSync(...args) },
-    rm: async (...args: Parameters<typeof fs.rmSync>) => { fs.rmSync(...args) },
   })
 }

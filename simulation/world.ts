@@ -36,6 +36,9 @@ const turnUs = 20
 /** Events between two looks at the real event loop's other work. */
 const eventsPerTurn = 64
 
+/** What the real event loop does for whoever asks it for files or names. */
+const realRequests = /^(?:FSReq|GetAddrInfo|GetNameInfo)/
+
 const setRealImmediate = setImmediate
 
 /**
@@ -189,6 +192,7 @@ export class World {
       const step = (): void => { isOver ||= !this.#step(untilUs) }
       const last = (): void => {
         step()
+        this.#standAlone()
         if (!isOver) return turn()
         this.nowUs = untilUs
         this.current = this.outside
@@ -196,6 +200,17 @@ export class World {
       }
       turn()
     })
+  }
+
+  /**
+   * Nobody in the world has asked the real machine for anything but errands: an answer would come at a moment that is
+   * no event, in the turn of whoever has it then, and no run would be as the one before. None can have come by now, for
+   * the real event loop takes answers only between two of our looks.
+   */
+  #standAlone (): void {
+    const asked = process.getActiveResourcesInfo().filter(resource => realRequests.test(resource))
+    if (asked.length === 0) return
+    this.uncaught(new Error(`the real machine was asked for something: ${asked.join()}`), this.current)
   }
 
   /** @returns false where nothing is due any more */

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import t from 'tap'
 import { Random } from '../../simulation/random.js'
 import { Trace } from '../../simulation/trace.js'
@@ -53,6 +55,21 @@ t.test('A world', async t => {
     world.outside.later(2, 'later', () => { seen.push('later') })
     await world.run(10)
     t.strictSame(seen, ['slow at 1', 'quick at 1', 'later'])
+  })
+
+  await t.test('says so where the real machine is asked for anything else, whose answer would come in nobody\'s turn', async t => {
+    const world = begun()
+    const told: string[] = []
+    world.uncaught = error => { told.push((error as Error).message) }
+    let asked: Promise<unknown> = Promise.resolve()
+    world.outside.later(1, 'asks', () => { asked = stat('.') })
+    world.outside.later(2, 'later', () => { readFileSync(new URL(import.meta.url)) })
+    await world.run(10)
+    t.match(told, ['the real machine was asked for something: FSReqPromise'])
+    await asked
+    const before = told.length
+    await world.run(10)
+    t.equal(told.length, before, 'and nothing else once it has answered')
   })
 
   await t.test('that begins anew has no time behind it and nothing before it', async t => {
