@@ -102,6 +102,7 @@ function describe (state: DrainState): string {
     lines.push(`after ${after[Math.trunc(after.length / 2)]} ms in the middle, ${after.at(-1)} ms at most; ` +
       `${dark.length} were without a connection in between`)
   }
+  if (state.members > 0) lines.push(`${state.membersResumed} of ${state.members} members of rooms are back`)
   lines.push(`messages lost: ${uplinksLost} uplinks, ${downlinksLost} downlinks`)
   return `${lines.join('\n')}\n`
 }

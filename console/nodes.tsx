@@ -87,7 +87,8 @@ function Drain ({ nodeId }: { readonly nodeId: string }) {
           <p role='status'>
             {value.state}, begun at {timeOf(value.startedAtMs)}: {value.left} of {value.total} connections have left, {' '}
             {value.resumed} of them were seen on another node; {value.closed} were closed by the node. Lost: {' '}
-            {value.uplinksLost} uplinks, {value.downlinksLost} downlinks.
+            {value.uplinksLost} uplinks, {value.downlinksLost} downlinks. {' '}
+            {value.membersResumed} of {value.members} members of rooms are back.
           </p>
           <progress max={Math.max(1, value.total)} value={value.total === 0 ? 1 : value.left} aria-label='Connections that have left' />
         </>

@@ -49,6 +49,8 @@ export class DrainReport {
   resumed = 0
   uplinksLost = 0
   downlinksLost = 0
+  members = 0
+  membersResumed = 0
 
   constructor (deps: DrainReportDeps) {
     this.#deps = deps
@@ -60,6 +62,7 @@ export class DrainReport {
     for (const departure of departures) {
       this.left++
       if (departure.closed) this.closed++
+      this.members += departure.rooms
       this.#open.push({ departure, lookAtMs: departure.endedAtMs + lookEveryMs })
     }
   }
@@ -97,7 +100,10 @@ export class DrainReport {
   take (max: number): ConnectionMoved[] { return this.#settled.splice(0, max) }
 
   #count (moved: ConnectionMoved): void {
-    if (moved.toConnectionId !== '') this.resumed++
+    if (moved.toConnectionId !== '') {
+      this.resumed++
+      this.membersResumed += moved.rooms
+    }
     this.uplinksLost += Math.max(0, moved.uplinksLost)
     this.downlinksLost += Math.max(0, moved.downlinksLost)
     this.#settled.push(moved)
@@ -105,7 +111,7 @@ export class DrainReport {
 
   /** @returns undefined while it is too early to tell */
   async #settle (departure: Departure, isLast: boolean): Promise<ConnectionMoved | undefined> {
-    const { userId, deviceId, connectionId, askedAtMs, endedAtMs, closed } = departure
+    const { userId, deviceId, connectionId, askedAtMs, endedAtMs, closed, rooms } = departure
     const isLate = Date.now() - endedAtMs > settleMs
     const [next, { isFinal, ...lost }] = await Promise.all([this.#next(departure), this.#lost(departure)])
     const isWhole = lost.uplinksLost === 0 && lost.downlinksLost === 0
@@ -120,6 +126,7 @@ export class DrainReport {
       afterMs: next ? Math.max(0, next.openedAtMs - askedAtMs) : -1,
       darkMs: next ? Math.max(0, next.openedAtMs - endedAtMs) : -1,
       ...lost,
+      rooms,
     }
   }
 

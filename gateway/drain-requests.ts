@@ -51,6 +51,9 @@ export interface DrainState extends DrainAnswer {
   readonly resumed: number
   readonly uplinksLost: number
   readonly downlinksLost: number
+  /** Members of rooms that left with their connections; of those, seen on another one. */
+  readonly members: number
+  readonly membersResumed: number
   readonly moves?: readonly ConnectionMoved[]
 }
 
@@ -102,7 +105,7 @@ export async function describeDrain (
   }
   if (!last) throw new GatewayError('not-found', `node ${nodeId} has not drained`)
   const { drainId, percent, withinMs, startedAtMs, total, asked, left, closed, resumed } = last
-  const { uplinksLost, downlinksLost } = last
+  const { uplinksLost, downlinksLost, members = 0, membersResumed = 0 } = last
   return {
     nodeId,
     drainId,
@@ -117,11 +120,15 @@ export async function describeDrain (
     resumed,
     uplinksLost,
     downlinksLost,
+    members,
+    membersResumed,
     ...(moves ? { moves: await movesOf(deps.log, nodeId, last) } : {}),
   }
 }
 
-const nothingYet = { total: 0, asked: 0, left: 0, closed: 0, resumed: 0, uplinksLost: 0, downlinksLost: 0 }
+const nothingYet = {
+  total: 0, asked: 0, left: 0, closed: 0, resumed: 0, uplinksLost: 0, downlinksLost: 0, members: 0, membersResumed: 0,
+}
 
 /** One that has not said that it is done, and whose node is gone, never will be. */
 function stateOf ({ done, epoch }: DrainNumbers, row: { epoch: number, alive: boolean } | undefined): DrainState['state'] {

@@ -176,7 +176,7 @@ export class Drains {
     done: boolean
   ): Promise<void> {
     const { log, identity, counters, logger } = this.#deps
-    const { left, closed, resumed, uplinksLost, downlinksLost } = report
+    const { left, closed, resumed, uplinksLost, downlinksLost, members, membersResumed } = report
     const { total = 0, asked = 0 } = moving ?? {}
     const remaining = done ? 0 : Math.max(0, total - left)
     Object.assign(counters, { remaining, asked, left, closed, resumed, uplinksLost, downlinksLost })
@@ -198,6 +198,8 @@ export class Drains {
           resumed,
           uplinksLost,
           downlinksLost,
+          members,
+          membersResumed,
           moves,
         }
         // Each later than the one before it, for the table goes by that.

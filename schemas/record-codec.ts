@@ -124,6 +124,8 @@ export function writeNodeEntry (to: AvroWriter, { nodeId, epoch, atMs, fact }: N
       to.long(fact.resumed)
       to.long(fact.uplinksLost)
       to.long(fact.downlinksLost)
+      to.long(fact.members)
+      to.long(fact.membersResumed)
       return to.items(fact.moves, writeConnectionMoved)
     case 'BroadcastRequested':
       to.string(fact.app)
@@ -161,6 +163,7 @@ function writeConnectionMoved (to: AvroWriter, moved: ConnectionMoved): void {
   to.long(moved.darkMs)
   to.long(moved.uplinksLost)
   to.long(moved.downlinksLost)
+  to.long(moved.rooms)
 }
 
 export function readNodeEntry (r: AvroReader): NodeEntry {
@@ -222,6 +225,8 @@ function readNodeFact (r: AvroReader): NodeFact {
       resumed: r.long(),
       uplinksLost: r.long(),
       downlinksLost: r.long(),
+      members: r.long(),
+      membersResumed: r.long(),
       moves: r.items(readConnectionMoved),
     }
     case 'BroadcastRequested': return {
@@ -267,6 +272,7 @@ function readConnectionMoved (r: AvroReader): ConnectionMoved {
     darkMs: r.long(),
     uplinksLost: r.long(),
     downlinksLost: r.long(),
+    rooms: r.long(),
   }
 }
 

@@ -200,6 +200,9 @@ export interface NodeDrainReported {
   readonly resumed: number
   readonly uplinksLost: number
   readonly downlinksLost: number
+  /** Members of rooms that left with their connections, one for each room of each; of those, seen on another one. */
+  readonly members: number
+  readonly membersResumed: number
   readonly moves: readonly ConnectionMoved[]
 }
 
@@ -220,6 +223,8 @@ export interface ConnectionMoved {
   /** Taken by the old edge, and neither accepted nor kept by the session; -1 where that can't be told. */
   readonly uplinksLost: number
   readonly downlinksLost: number
+  /** Rooms that it was in. */
+  readonly rooms: number
 }
 
 /**

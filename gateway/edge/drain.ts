@@ -22,6 +22,8 @@ export interface Departure {
   readonly uplinkSeq: number
   readonly writtenSeq: number
   readonly ackedSeq: number
+  /** Rooms that it was in. */
+  readonly rooms: number
 }
 
 export interface EdgeDrainOptions {
@@ -44,7 +46,7 @@ export class EdgeDrain {
   /** Still here, with the time of asking. */
   readonly #asked = new Map<Connection, number>()
   /** Gone. Their last frames may be handled after their sockets are, so nobody looks at them at once. */
-  #gone: Array<{ readonly connection: Connection, readonly askedAtMs: number, readonly endedAtMs: number }> = []
+  #gone: Array<{ connection: Connection, askedAtMs: number, endedAtMs: number, rooms: number }> = []
   #askedCount = 0
   #total: number
   #endingAtMs = Infinity
@@ -70,7 +72,7 @@ export class EdgeDrain {
 
   /** Those that have gone since the last call. */
   takeDeparted (): Departure[] {
-    const departed = this.#gone.map(({ connection, askedAtMs, endedAtMs }) => {
+    const departed = this.#gone.map(({ connection, askedAtMs, endedAtMs, rooms }) => {
       const { userId, deviceId, partition, connectionId, acceptedAt, window, cursor } = connection
       const openedAtMs = Date.now() - (this.#edge.context.ticks() - acceptedAt) * tickMs
       return {
@@ -85,6 +87,7 @@ export class EdgeDrain {
         uplinkSeq: window.givenSeq,
         writtenSeq: cursor.writtenSeq,
         ackedSeq: cursor.ackedSeq,
+        rooms,
       }
     })
     this.#gone = []
@@ -152,7 +155,8 @@ export class EdgeDrain {
     if (askedAtMs === undefined) return
     this.#asked.delete(connection)
     const endedAtMs = Date.now()
-    this.#gone.push({ connection, askedAtMs: askedAtMs || endedAtMs, endedAtMs })
+    const rooms = connection.rooms?.joined.length ?? 0
+    this.#gone.push({ connection, askedAtMs: askedAtMs || endedAtMs, endedAtMs, rooms })
   }
 }
 

@@ -36,6 +36,7 @@ const moveSchema = {
     darkMs: { type: 'integer', description: 'of that, without a connection' },
     uplinksLost: { type: 'integer', description: '-1 where that can not be told' },
     downlinksLost: { type: 'integer', description: '-1 where that can not be told' },
+    rooms: { type: 'integer', description: 'that it was in' },
   },
 }
 
@@ -52,6 +53,8 @@ const stateSchema = {
     resumed: { type: 'integer', description: 'of those gone, seen on another connection' },
     uplinksLost: integer,
     downlinksLost: integer,
+    members: { type: 'integer', description: 'of rooms, that left with their connections: one for each room of each' },
+    membersResumed: { type: 'integer', description: 'of those, whose device was seen on another connection' },
     moves: { type: 'array', items: moveSchema },
   },
 }

@@ -15,6 +15,7 @@ const move: ConnectionMoved = {
   darkMs: 0,
   uplinksLost: 0,
   downlinksLost: 0,
+  rooms: 2,
 }
 
 const done: DrainState = {
@@ -31,6 +32,8 @@ const done: DrainState = {
   resumed: 1,
   uplinksLost: 0,
   downlinksLost: 0,
+  members: 3,
+  membersResumed: 2,
   moves: [move, { ...move, connectionId: 'c3', closed: true, toNodeId: '', toConnectionId: '', afterMs: -1, darkMs: -1 }],
 }
 
@@ -61,6 +64,7 @@ t.test('drain', async t => {
       '2 of 2 connections have left n1, 1 of them closed by it',
       '1 resumed: 1 on n2',
       'after 700 ms in the middle, 700 ms at most; 0 were without a connection in between',
+      '2 of 3 members of rooms are back',
       'messages lost: 0 uplinks, 0 downlinks',
       '',
     ].join('\n'))

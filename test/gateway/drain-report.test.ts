@@ -19,6 +19,7 @@ function departure (more: Partial<Departure> = {}): Departure {
     uplinkSeq: 0,
     writtenSeq: 0,
     ackedSeq: 0,
+    rooms: 0,
     ...more,
   }
 }
@@ -100,7 +101,7 @@ t.test('DrainReport', async t => {
     await report.look()
     t.strictSame(report.take(10), [], 'an uplink is not in it yet')
     await again()
-    here.state = given(opened('c1'), uplink('c1', 1), opened('c2'), uplink('c1', 2))
+    here.state = given(opened('c1'), uplink('c1', 1), opened('c2'), uplink('c2', 2))
     await report.look()
     t.match(report.take(10), [{ toNodeId: 'n2', uplinksLost: 0 }])
     t.equal(report.isSettled, true)
@@ -108,7 +109,7 @@ t.test('DrainReport', async t => {
 
   t.test('tells where it resumed, after how long, and how long it was without a connection', async t => {
     const here = world()
-    const left = departure({ uplinkSeq: 1 })
+    const left = departure({ uplinkSeq: 1, rooms: 2 })
     here.report.add([left])
     here.fields.set('c2', session('n2', left.endedAtMs + 300))
     here.state = given(opened('c1'), uplink('c1', 1), opened('c2'))
@@ -124,17 +125,22 @@ t.test('DrainReport', async t => {
       darkMs: 300,
       uplinksLost: 0,
       downlinksLost: 0,
+      rooms: 2,
     }])
-    t.match(here.report, { left: 1, closed: 0, resumed: 1, uplinksLost: 0, downlinksLost: 0, isSettled: true })
+    t.match(here.report, {
+      left: 1, closed: 0, resumed: 1, uplinksLost: 0, downlinksLost: 0, members: 2, membersResumed: 2, isSettled: true,
+    })
   })
 
   t.test('gives up on who is not seen again, and tells what is lost all the same', async t => {
     const here = world()
-    here.report.add([departure({ endedAtMs: Date.now() - 60_000, uplinkSeq: 4, closed: true })])
+    here.report.add([departure({ endedAtMs: Date.now() - 60_000, uplinkSeq: 4, closed: true, rooms: 3 })])
     here.state = given(opened('c1'), uplink('c1', 1), closed('c1'))
     await here.report.look()
     t.match(here.report.take(10), [{ closed: true, toNodeId: '', afterMs: -1, darkMs: -1, uplinksLost: 3 }])
-    t.match(here.report, { left: 1, closed: 1, resumed: 0, uplinksLost: 3, isSettled: true })
+    t.match(here.report, {
+      left: 1, closed: 1, resumed: 0, uplinksLost: 3, members: 3, membersResumed: 0, isSettled: true,
+    })
   })
 
   t.test('waits for a state that is late, and takes nothing for lost meanwhile', async t => {
@@ -145,7 +151,7 @@ t.test('DrainReport', async t => {
     await here.report.look()
     t.strictSame(here.report.take(10), [])
     await again()
-    here.state = given(opened('c1'), uplink('c1', 1), opened('c2'), uplink('c1', 2), closed('c1'))
+    here.state = given(opened('c1'), uplink('c1', 1), opened('c2'), uplink('c2', 2), closed('c1'))
     await here.report.look()
     t.match(here.report.take(10), [{ toNodeId: 'n2', uplinksLost: 0 }])
     t.match(here.report, { uplinksLost: 0, isSettled: true })

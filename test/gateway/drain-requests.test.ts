@@ -16,6 +16,7 @@ const moved: ConnectionMoved = {
   darkMs: 5,
   uplinksLost: 0,
   downlinksLost: 0,
+  rooms: 2,
 }
 
 t.test('a drain whose node had a clock that was hours ahead is told with all its moves', async t => {
@@ -34,6 +35,8 @@ t.test('a drain whose node had a clock that was hours ahead is told with all its
     resumed: left,
     uplinksLost: 0,
     downlinksLost: 0,
+    members: 3,
+    membersResumed: 2,
     moves,
   })
   const other = { ...moved, connectionId: 'c3', toConnectionId: 'c4' }

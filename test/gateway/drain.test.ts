@@ -101,6 +101,17 @@ t.test('A drain', async t => {
     t.equal(await client.open(edges.b), true)
   })
 
+  t.test('counts the members of rooms that left with their connections', async t => {
+    const edges = await TwoEdges.start(t)
+    const client = await Stubborn.open(t, edges.a, 'ann', { '*': 'r' })
+    for (const roomId of ['one', 'two', 'three']) client.send({ op: 'join', roomId, roomSeq: -1 })
+    client.send({ op: 'leave', roomId: 'two' })
+    await until(() => client.frames.some(({ op }) => op === 'left'))
+    await edges.requestDrain('a', 100, 1_000)
+    const report = await edges.drained('a')
+    t.match(report, { left: 1, closed: 1, members: 2, membersResumed: 0, moves: [{ rooms: 2 }] })
+  })
+
   t.test('names a node that has only just come to who is sent away', async t => {
     const edges = await TwoEdges.start(t)
     const { log, tables } = edges.stores
@@ -267,10 +278,10 @@ class Stubborn {
   #rest = Buffer.alloc(0)
   readonly #socket
 
-  static async open (t: Test, edge: TestEdge, userId = 'ann'): Promise<Stubborn> {
+  static async open (t: Test, edge: TestEdge, userId = 'ann', rooms = {}): Promise<Stubborn> {
     const client = new Stubborn(Number(new URL(edge.tcp).port))
     t.teardown(() => { client.#socket.destroy() })
-    const token = await tokenFor(userId)
+    const token = await tokenFor(userId, { rooms })
     client.send({ op: 'connect', token, deviceId: 'd', platform: '', client: '', sessionId: 's', downlinkSeq: 0 })
     await until(() => client.frames.length > 0)
     const [connected] = client.frames

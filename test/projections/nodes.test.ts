@@ -81,6 +81,8 @@ t.test('a node that is asked to drain', async t => {
     resumed: 0,
     uplinksLost: 0,
     downlinksLost: 0,
+    members: 3,
+    membersResumed: 2,
     moves: [],
   })
 

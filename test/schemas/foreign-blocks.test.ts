@@ -465,7 +465,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     downlinks: '58bad014f38fa972',
     'downlinks.rejected': '7f95cbb51a77fce7',
     ledger: 'ab763c8bfb306632',
-    nodes: 'ac024aa7ca386778',
+    nodes: 'c89e93196d3236a5',
     offline: '970f13dac846ae09',
     posts: '9bf84f814e271ea3',
     presence: 'ada3e8bd3de0ef81',

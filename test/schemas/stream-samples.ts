@@ -138,6 +138,8 @@ export const nodeFacts: NodeFact[] = [
     resumed: 1,
     uplinksLost: 0,
     downlinksLost: 1,
+    members: 3,
+    membersResumed: 2,
     moves: [
       {
         userId: 'ann',
@@ -150,6 +152,7 @@ export const nodeFacts: NodeFact[] = [
         darkMs: 0,
         uplinksLost: 0,
         downlinksLost: 0,
+        rooms: 2,
       },
       {
         userId: 'bob',
@@ -162,6 +165,7 @@ export const nodeFacts: NodeFact[] = [
         darkMs: -1,
         uplinksLost: -1,
         downlinksLost: 1,
+        rooms: 2,
       },
     ],
   },

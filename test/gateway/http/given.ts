@@ -141,6 +141,8 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
       resumed: 1,
       uplinksLost: 0,
       downlinksLost: 0,
+      members: 3,
+      membersResumed: 2,
       ...(moves ? { moves: [] } : {}),
     }),
     nodes: async () => ({ nodes: [node], asOf: { position: '0@1.0', atMs: 9 } }),
