@@ -12,7 +12,7 @@ const share = 1 / 3
 const bytesMin = 16 << 20
 /** By stream: payloads stand in these. */
 const weightsOfLarge: ReadonlyMap<string, number> = new Map([
-  [ledger.name, 8], [uplinks.name, 8], [rooms.name, 4], [posts.name, 4],
+  [ledger.name, 16], [uplinks.name, 16], [rooms.name, 8], [posts.name, 8],
 ])
 /** All `.rejected` streams together count as one more. */
 const weights = streams.reduce((sum, { name }) => sum + weightOf(name), 1)

@@ -254,7 +254,8 @@ t.test('Rebuilding', async t => {
     t.teardown(() => store.close())
     let nowMs = 1_000
     const retention = { retentionMs: 1_000 }
-    const log = embeddedLog(store, { partitions: 1, streams: { ledger: retention }, now: () => nowMs })
+    const clock = () => nowMs
+    const log = embeddedLog(store, { partitions: 1, streams: { ledger: retention }, now: clock, steady: clock })
     const tables = embeddedTables(store)
     const runner = await Runner.start<Entry>({
       log,

@@ -55,7 +55,7 @@ export async function tellForgotten (t: Test, directory: string, count: number):
   t.teardown(() => store.close())
   let nowMs = Date.now() - 2 * dayMs
   const log = embeddedLog(store, {
-    partitions: 1, now: () => nowMs, streams: { [ledger.name]: { retentionMs: minuteMs } },
+    partitions: 1, now: () => nowMs, steady: () => nowMs, streams: { [ledger.name]: { retentionMs: minuteMs } },
   })
   const random = randomFrom(1)
   const planted: Planted[] = []
