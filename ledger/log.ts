@@ -156,6 +156,11 @@ export interface Follower<T> {
    * Must not throw: a failure is the follower's to record.
    */
   received (block: Block<T>): void | Promise<void>
+  /**
+   * Retention has deleted blocks that it was still to take: told after the one before them was taken, and before the
+   * first one behind them comes. A follower that begins at 0n is not told of what was gone by then. Must not throw.
+   */
+  passed? (partition: number, hole: Hole): void
   /** The partition is about to be revoked: what `received` still waits for, it waits for no longer. */
   leaving? (partition: number): void
   /** The partition goes to somebody else once this resolves; no block of it is being handled then. */

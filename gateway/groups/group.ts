@@ -112,6 +112,7 @@ export class ReadGroup {
       return await log.follow(stream, name, {
         assigned: (partition, committed, index) => this.#assigned(partition, { next: committed, index }),
         received: block => this.#give(block),
+        passed: (partition, hole) => { this.#leases.get(partition)?.pass(hole) },
         leaving: partition => { this.#leases.get(partition)?.end() },
         revoked: partition => this.#revoked(partition),
       }, { comesAndGoes: true })
@@ -132,7 +133,7 @@ export class ReadGroup {
     const lease = new Lease(partition, from)
     this.#leases.set(partition, lease)
     this.#spread()
-    if (!isNew && from.next < first) lease.passed = { from: from.next, to: first }
+    if (!isNew && from.next < first) lease.pass({ from: from.next, to: first })
     return from.next
   }
 

@@ -11,7 +11,7 @@ export class Lease {
   isMoving = false
   /** It is being taken again from what is acked, on this very node. */
   startsAnew = false
-  /** What retention deleted before the group came to it, until that is told. */
+  /** What retention deleted before it was given, until that is told. */
   passed: Hole | undefined
   /** All before it was given, or is nobody's business. */
   given: Place
@@ -43,6 +43,9 @@ export class Lease {
     this.isMoving = false
     this.#tell()
   }
+
+  /** Retention has deleted what is still to be given. */
+  pass ({ from, to }: Hole): void { this.passed = { from: this.passed?.from ?? from, to } }
 
   gave (place: Place, bytes: number, reader: GroupReader): void {
     this.#unacked.push({ place, bytes, reader })

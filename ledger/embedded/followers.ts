@@ -78,6 +78,7 @@ export class Delivery {
     if (this.next === 0 || this.next >= to) return
     const what = `the blocks from ${this.next} to ${to - 1} were deleted before they were taken`
     this.failed(new Error(what), BigInt(offset))
+    this.follower.passed?.(this.log.partition, { from: BigInt(this.next), to: BigInt(to) })
   }
 
   private failed (err: unknown, offset: bigint): void {

@@ -1,4 +1,4 @@
-import type { Block, Follower } from '../log.js'
+import type { Block, Follower, Hole } from '../log.js'
 import type { FetchTarget } from './fetcher.js'
 import type { Parting, Place } from './places.js'
 import type { StoredRecord, StoredRecords } from './record-batch.js'
@@ -30,6 +30,8 @@ export class Delivery<T> implements FetchTarget {
   end: bigint
   private queue: StoredRecord[] = []
   private at = 0
+  /** That the follower has yet to be told of, in order. */
+  private readonly holes: Hole[] = []
   queuedBytes = 0
   private busy = false
   private stopped = false
@@ -60,6 +62,8 @@ export class Delivery<T> implements FetchTarget {
     if (this.at === this.queue.length && !this.busy) this.delivered = next
   }
 
+  passed (hole: Hole): void { this.holes.push(hole) }
+
   /** Resolves when no block is being handled, and none will be. */
   stop (): Promise<void> {
     this.stopped = true
@@ -74,6 +78,7 @@ export class Delivery<T> implements FetchTarget {
       const wasFull = this.full
       this.queuedBytes -= bytesOf(record)
       if ((wasFull && !this.full) || this.queuedBytes === 0) this.deps.drained()
+      this.tellOfHoles(record.offset)
       const outcome = this.hand(record)
       if (outcome instanceof Promise) {
         this.busy = true
@@ -97,6 +102,13 @@ export class Delivery<T> implements FetchTarget {
   private done (record: StoredRecord): void {
     this.delivered = record.offset + 1n
     this.go()
+  }
+
+  /** Those before `offset`. */
+  private tellOfHoles (offset: bigint): void {
+    while (this.holes.length > 0 && this.holes[0]!.to <= offset) {
+      this.deps.follower.passed?.(this.partition, this.holes.shift()!)
+    }
   }
 
   private hand ({ offset, value }: StoredRecord): unknown {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Health } from '../../schemas/conditions.js'
+import type { Hole } from '../log.js'
 import type { Cluster } from './cluster.js'
 import { offsetOf } from './offsets.js'
 import { partingAt, partingOf, type Parting } from './places.js'
@@ -21,6 +22,8 @@ export interface FetchTarget {
   readonly full: boolean
   /** @param end the offset that the next record of the partition gets */
   take (stored: StoredRecords, end: bigint): void
+  /** Retention has deleted what stands between all that it was given and what comes next. */
+  passed (hole: Hole): void
   /** What it was given from `at` on is not in the log any more. It is not fetched for again. */
   parted (parting: Parting): void
 }
@@ -314,8 +317,10 @@ export class Fetcher {
     if (trouble !== '') throw new Error(trouble)
     const first = await offsetOf(cluster, node, topic, partition, 'first')
     if (offset >= first) return await partingAt(cluster, node, topic, partition, { next: offset, epoch })
-    failed('records are gone', new Error(`got offset ${offset}, want ${first} or later`), { topic, partition })
     target.next = first
+    if (offset === 0n) return // it wants whatever is kept
+    failed('records are gone', new Error(`got offset ${offset}, want ${first} or later`), { topic, partition })
+    target.passed({ from: offset, to: first })
   }
 
   private nameOf ({ partition }: FetchTarget): string {

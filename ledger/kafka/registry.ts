@@ -198,6 +198,7 @@ export class RegistryLog implements EventLog {
     const signal = AbortSignal.any([leaving.signal, this.#closing.signal])
     const following = await this.log.follow(this.#deferring(stream), group, {
       assigned: (partition, committed, index) => follower.assigned(partition, committed, index),
+      passed: (partition, hole) => { follower.passed?.(partition, hole) },
       leaving: partition => { follower.leaving?.(partition) },
       revoked: partition => follower.revoked(partition),
       received: block => {

@@ -199,6 +199,7 @@ export class GroupMember implements Member {
     held.isBusy = true
     if (held.next! > 0n && held.next! < first) {
       failed(new Error(`the blocks from ${held.next} to ${first} were deleted`), partition)
+      follower.passed?.(partition, { from: held.next!, to: first })
     }
     for (const block of blocks) {
       if (held.isStopped) break

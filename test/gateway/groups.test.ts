@@ -92,6 +92,31 @@ t.test('A group', async t => {
     t.strictSame(reader.posts, Array.from({ length: 100 }, (_, i) => `r/${i + 1}`), 'in order')
   })
 
+  await t.test('tells a reader, in its place, what retention deleted while he held the group back', async t => {
+    const node = await startTestNode(t, { LEDGERLINE_RETENTION_BYTES: '2000000' })
+    const payload = 'x'.repeat(50_000)
+    const post = async () => {
+      for (let i = 0; i < 150; i++) await node.request('POST', '/v1/rooms/r/posts', { payload })
+    }
+    await post()
+    const reader = await GroupReaderClient.open(t, node.api, 'orders', { query: '&ackWithinMs=600000' })
+    await until('some came', () => reader.posts.length >= 30)
+    await post()
+    const first = async () => JSON.parse((await node.request('GET', '/v1/streams/posts?limit=1')).text.split('\n')[0]!).roomSeq
+    await until('retention has passed him', async () => await first() > reader.lines.at(-1)!.roomSeq + 50)
+    while (reader.posts.at(-1) !== 'r/300') {
+      await reader.ackAll()
+      await new Promise(resolve => { setTimeout(resolve, 100) })
+    }
+    const isHole = ({ hole }: { readonly hole?: object }) => hole !== undefined
+    for (const [i, line] of reader.lines.entries()) {
+      const before = reader.lines[i - 1]
+      if (!before || isHole(line) || isHole(before)) continue
+      t.equal(line.roomSeq, before.roomSeq + 1, 'without a gap, but where a hole is told')
+    }
+    t.ok(reader.lines.findIndex(isHole) > 0, 'it is told between two lines')
+  })
+
   await t.test('begins where it is asked to, and is forgotten once nobody reads in it', async t => {
     const { node, join } = await given(t)
     await post(node, 1)

@@ -7,6 +7,7 @@ import { formatBeside, parseBeside, type Parting } from '../../ledger/kafka/plac
 import { fetch } from '../../ledger/kafka/record-apis.js'
 import { batchWriter, stamp } from '../../ledger/kafka/record-batch.js'
 import { TopicBook } from '../../ledger/kafka/topic-book.js'
+import type { Hole } from '../../ledger/log.js'
 import { nobodyWatches } from '../../schemas/conditions.js'
 import { until } from './log-contract.js'
 
@@ -94,6 +95,7 @@ function following (t: Test, next = 0n, epoch = -1) {
   const { broker, cluster } = given()
   const seen: string[] = []
   const partings: Parting[] = []
+  const holes: Hole[] = []
   const target: FetchTarget = {
     partition: 0,
     next,
@@ -101,13 +103,14 @@ function following (t: Test, next = 0n, epoch = -1) {
     queuedBytes: 0,
     full: false,
     take: ({ records }) => { for (const { value } of records) seen.push(`${value}`) },
+    passed: hole => { holes.push(hole) },
     parted: parting => { partings.push(parting) },
   }
   const fetcher = new Fetcher({
     cluster, topic: 'test', lane: 'test', groupId: 'test', health: nobodyWatches, slowMs: 10_000, failed () {},
   })
   t.teardown(() => { fetcher.close() })
-  return { broker, seen, partings, start: () => { fetcher.add(target) } }
+  return { broker, seen, partings, holes, start: () => { fetcher.add(target) } }
 }
 
 t.test('a follower', async t => {
@@ -167,12 +170,12 @@ t.test('a follower', async t => {
   })
 
   await t.test('goes on with the first that is kept where retention has passed it', async t => {
-    const { broker, seen, partings, start } = following(t, 1n)
+    const { broker, seen, partings, holes, start } = following(t, 1n)
     broker.log = [1, 1, 1, 1]
     broker.first = 2
     start()
     await until(() => seen.length === 2)
-    t.strictSame([seen, partings], [['2 of 1', '3 of 1'], []])
+    t.strictSame([seen, partings, holes], [['2 of 1', '3 of 1'], [], [{ from: 1n, to: 2n }]])
   })
 })
 

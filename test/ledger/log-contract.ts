@@ -463,6 +463,28 @@ export async function logContract (
       t.strictSame(follower.texts().map(text => Number.parseInt(text)), Array.from({ length: 60 }, (_, i) => i))
     })
 
+    await t.test('tells of what retention deleted, before what is behind that comes', async t => {
+      const stream = noteStream()
+      const log = await open(t, stream)
+      const at: bigint[] = []
+      for (const item of notes(9)) at.push((await log.append(stream, 0, [item])).offset)
+      await cut(log, stream, 0, at[5]!)
+      const followed = async (group: string, from: bigint) => {
+        const told: string[] = []
+        await log.follow(stream, group, {
+          ...collector(() => from),
+          passed: (partition, hole) => { told.push(`${hole.from} to ${hole.to} of ${partition} are gone`) },
+          received: ({ items }) => { told.push(...items.map(({ text }) => text)) },
+        })
+        await until(() => told.at(-1) === 'n8')
+        return told
+      }
+      const kept = ['n5', 'n6', 'n7', 'n8']
+      t.strictSame(await followed('behind', at[1]!), [`${at[1]} to ${at[5]} of 0 are gone`, ...kept])
+      t.strictSame(await followed('in time', at[5]!), kept)
+      t.strictSame(await followed('new', 0n), kept, 'that wants what is kept')
+    })
+
     await t.test('goes on after a follower that failed', async t => {
       const stream = noteStream()
       const log = await open(t, stream)

@@ -158,8 +158,10 @@ t.test('a group that retention passes is told of as a failure, and goes on behin
   const seen: bigint[] = []
   let goOn = () => {}
   const first = new Promise<void>(resolve => { goOn = resolve })
+  const holes: Array<Hole & { readonly before: number }> = []
   await log.follow(stream, 'slow', {
     assigned: async () => 1n,
+    passed: (_partition, hole) => { holes.push({ ...hole, before: seen.length }) },
     received: ({ offset }) => {
       seen.push(offset)
       return offset === 1n ? first : undefined
@@ -174,6 +176,7 @@ t.test('a group that retention passes is told of as a failure, and goes on behin
   await until(() => seen.at(-1) === 11n)
   t.strictSame(seen, [1n, 6n, 7n, 8n, 9n, 10n, 11n])
   t.strictSame(failures, [{ message: 'the blocks from 2 to 5 were deleted before they were taken', offset: 6n }])
+  t.strictSame(holes, [{ from: 2n, to: 6n, before: 1 }], 'in its place')
 })
 
 t.test('retention among clocks that lie', async t => {
