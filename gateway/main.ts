@@ -23,7 +23,7 @@ import { NodeLoad } from './load.js'
 import { GatewayMetrics } from './metrics.js'
 import { identify, type NodeIdentity, NodeReporter } from './node.js'
 import { NodeTable } from './node-table.js'
-import { endConnections } from './orphans.js'
+import { endConnections, endNodes } from './orphans.js'
 import { streamRules } from './stream-rules.js'
 import { acceptBacklog, checkPorts } from './ports.js'
 import { Push } from './push.js'
@@ -139,6 +139,7 @@ async function start (
     // Sockets do not outlive their process: whatever the table still shows open was opened by an earlier one.
     await projections?.caughtUp()
     const partitions = Array.from({ length: log.partitions(ledger) }, (_, partition) => partition)
+    await endNodes(log, tables)
     await endConnections({ log, tables, presenceGraceMs: config.presenceGraceMs }, partitions, () => true, 'the node has started again')
   }
 

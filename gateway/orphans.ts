@@ -1,10 +1,11 @@
 import type { EventLog } from '../ledger/log.js'
-import type { NodeRow } from '../projections/nodes.js'
+import { nodeRows, type NodeRow } from '../projections/nodes.js'
 import { connectionsOf, type NodeLife } from '../projections/routing.js'
-import type { IndexedTables } from '../projections/tables/tables.js'
+import type { IndexedTables, Tables } from '../projections/tables/tables.js'
 import { unknownCounts } from '../schemas/counts.js'
 import type { Entry } from '../schemas/facts.js'
-import { ledger } from '../schemas/streams.js'
+import { partitionOf } from '../schemas/partitioning.js'
+import { ledger, nodes } from '../schemas/streams.js'
 
 /** A node's first connections may be in the routing table before the node table knows the node. */
 export const unknownForMs = 60_000
@@ -60,6 +61,20 @@ export class Orphans {
   /** All were judged: nodes that are known by now, and those without a connection, are missed no longer. */
   forgetFound (): void {
     for (const nodeId of this.unknown.keys()) if (!this.#missed.has(nodeId)) this.unknown.delete(nodeId)
+  }
+}
+
+/**
+ * Says in `nodes` of all nodes that the table shows living that they are gone, as a process may that has their store to
+ * itself. Before their connections are closed: whoever closes them knows of an end that stands in `nodes`.
+ */
+export async function endNodes (log: EventLog, tables: Tables): Promise<void> {
+  const rows = []
+  for await (const row of tables.scan('nodes')) rows.push(row)
+  for (const { nodeId, epoch, state } of nodeRows(rows, Date.now())) {
+    if (!isLiving(state)) continue
+    const entry = { nodeId, epoch, atMs: Date.now(), fact: { type: 'NodeLost' } } as const
+    await log.append(nodes, partitionOf(nodeId, log.partitions(nodes)), [entry], own)
   }
 }
 

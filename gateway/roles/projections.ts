@@ -19,7 +19,7 @@ import type { Stores } from '../stores.js'
 export interface Projections {
   /** Blocks that each table is behind. */
   lag (): ReadonlyMap<string, number>
-  /** Waits until presence and routing hold all that was in the ledger at the call. One process has it all then. */
+  /** Waits until the tables hold all that was in the log at the call. One process has it all then. */
   caughtUp (): Promise<void>
   stop (): Promise<void>
 }
@@ -40,7 +40,10 @@ export async function startProjectionsRole (
       }
       return lag
     },
-    caughtUp: () => caughtUp(log, runner),
+    async caughtUp () {
+      await caughtUp(log, nodes, nodeRunner)
+      await caughtUp(log, ledger, runner)
+    },
     async stop () {
       await history.stop()
       await runner.stop()
@@ -67,9 +70,9 @@ function reports (
   }
 }
 
-async function caughtUp (log: EventLog, runner: Runner<any>): Promise<void> {
-  const partitions = Array.from({ length: log.partitions(ledger) }, (_, partition) => partition)
-  const ends = await Promise.all(partitions.map(partition => endOf(log, ledger, partition)))
+async function caughtUp (log: EventLog, stream: Stream<any>, runner: Runner<any>): Promise<void> {
+  const partitions = Array.from({ length: log.partitions(stream) }, (_, partition) => partition)
+  const ends = await Promise.all(partitions.map(partition => endOf(log, stream, partition)))
   while (runner.lag().some(({ partition, next, blocks }) => next - BigInt(blocks) < ends[partition]!)) {
     const { ok, reason } = log.health()
     if (!ok) throw new GatewayError('ledger-unavailable', reason) // a start that waits for room says nothing

@@ -186,6 +186,23 @@ t.test('A conversation', async t => {
     t.equal(await exitCode(client), 0)
   })
 
+  t.test('is told by the node that begins next in its data directory, under whatever name, that it was killed', async t => {
+    const { child, cwd, place } = await givenNode(t)
+    const client = start(['connect', 'ann', '--json'], place)
+    t.teardown(() => client.kill('SIGKILL'))
+    await once(client.stdout, 'data')
+    child.kill('SIGKILL')
+    await exitCode(child)
+    const next = start(['start', '--http-port', '0', '--tcp-port', '0', '--node-id', 'n2'], { cwd })
+    t.teardown(() => next.kill('SIGKILL'))
+    await once(createInterface({ input: next.stdout }), 'line')
+    next.kill('SIGTERM')
+    t.equal(await exitCode(next), 0)
+    const { code, stdout } = await run(['audit'], { cwd })
+    t.equal(code, 0, stdout)
+    t.match(stdout, /lost +1$/m)
+  })
+
   t.test('ends with 1 when the client is kicked', async t => {
     const { place } = await givenNode(t)
     const first = start(['connect', 'ann', '--json'], place)
