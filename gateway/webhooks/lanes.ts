@@ -27,7 +27,7 @@ export interface OutgoingRecord {
 /** The records of one user, or room, or node: one request at a time has any of them. */
 export interface Lane {
   readonly key: string
-  readonly queue: Denque<OutgoingRecord>
+  queue: Denque<OutgoingRecord>
   isBusy: boolean
 }
 
@@ -98,35 +98,39 @@ export class Lanes {
 
   /** Records that were taken are to be taken anew, before all others of their lanes. */
   putBack (records: readonly OutgoingRecord[], lanes: readonly Lane[]): void {
-    for (let i = records.length - 1; i >= 0; i--) this.#lanes.get(records[i]!.lane)!.queue.unshift(records[i]!)
+    for (let i = records.length - 1; i >= 0; i--) {
+      const record = records[i]!
+      if (!record.place.progress.ended) this.#lanes.get(record.lane)!.queue.unshift(record)
+    }
     this.release(lanes)
   }
 
   release (lanes: readonly Lane[]): void {
     for (const lane of lanes) {
-      const { key, queue } = lane
       lane.isBusy = false
-      while (queue.peekFront()?.place.progress.ended) queue.shift()
-      if (queue.length === 0) {
-        this.#lanes.delete(key)
-        continue
-      }
-      this.#waiting += queue.length
-      this.#ready.push(lane)
+      this.#readyOrGone(lane)
     }
   }
 
-  /** Of a partition that was given back. Those that are busy lose theirs when they are released. */
+  /** Of a partition that was given back. What others have in the same lanes stays, in its order. */
   drop (progress: Progress): void {
-    const ready = this.#ready.toArray()
+    const before = this.#ready.toArray()
     this.#ready.clear()
-    for (const lane of ready) {
-      if (lane.queue.peekFront()!.place.progress !== progress) {
-        this.#ready.push(lane)
-        continue
-      }
-      this.#waiting -= lane.queue.length
-      this.#lanes.delete(lane.key)
+    this.#waiting = 0
+    for (const lane of this.#lanes.values()) {
+      const left = lane.queue.toArray().filter(({ place }) => place.progress !== progress)
+      if (left.length !== lane.queue.length) lane.queue = new Denque(left)
     }
+    for (const lane of before) this.#readyOrGone(lane)
+  }
+
+  #readyOrGone (lane: Lane): void {
+    const { key, queue } = lane
+    if (queue.length === 0) {
+      this.#lanes.delete(key)
+      return
+    }
+    this.#waiting += queue.length
+    this.#ready.push(lane)
   }
 }

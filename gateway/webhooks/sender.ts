@@ -92,6 +92,14 @@ export class Sender {
   /** Forgets a partition. Resolves when none of its records is in a request under way, or after `withinMs`. */
   async forget (progress: Progress, withinMs: number): Promise<void> {
     this.#lanes.drop(progress)
+    for (const batch of this.#waiting) {
+      batch.leaveOutEnded()
+      if (batch.records.length > 0) continue
+      batch.cancel()
+      this.#waiting.delete(batch)
+      this.#lanes.release(batch.lanes)
+    }
+    this.#pump()
     const endMs = performance.now() + withinMs
     const isOf = ({ records }: Batch) => records.some(({ place }) => place.progress === progress)
     while ([...this.#underWay].some(isOf) && performance.now() < endMs) {

@@ -21,7 +21,7 @@ const of = webhookStreams.get('uplinks')!
 interface Sent { readonly id: string, readonly seqs: ReadonlyArray<readonly [string, number]> }
 
 /** A sender to a server that is a function, and what comes of it. */
-function given (more: object, answer: (sent: Sent) => Verdict | Promise<Verdict>) {
+function given (more: object, answer: (sent: Sent) => Verdict | Promise<Verdict>, slower: object = {}) {
   const webhook: Webhook = webhooksIn(JSON.stringify([
     { name: 'crm', url: 'https://crm.example/', secret, streams: ['uplinks'], ...more },
   ]), () => true)[0]!
@@ -32,7 +32,7 @@ function given (more: object, answer: (sent: Sent) => Verdict | Promise<Verdict>
   let stuck = ''
   const deps: SenderDeps = {
     webhook,
-    times,
+    times: { ...times, ...slower },
     target: {
       async post (id, body) {
         const seqs = [JSON.parse(body)].flat().map(({ data }) => [data.userId, data.userSeq] as const)
@@ -245,5 +245,33 @@ t.test('A webhook', async t => {
     some.add(['ann', 'dan'])
     await until('all is done', () => some.committed() > 0n)
     t.strictSame(some.taken, ['ann/1', 'ann/2', 'dan/1'])
+  })
+
+  t.test('has every record of another partition in the same lanes when one is given back, in order', async t => {
+    const some = given({ concurrency: 1 }, () => delivered)
+    const other = new Progress(() => {}, { recordsMax: 100, bytesMax: 1e9 })
+    some.add(['first']) // its request is under way while the others queue up
+    some.add(['ann', 'bob'], other)
+    some.add(['ann', 'bob'])
+    some.add(['ann', 'bob'], other)
+    some.add(['ann', 'bob'])
+    other.end()
+    await some.sender.forget(other, 1_000)
+    some.add(['ann'])
+    await until('all is done', () => some.progress.undone === 0)
+    t.strictSame(some.taken, ['first/1', 'ann/2', 'bob/2', 'ann/4', 'bob/4', 'ann/5'])
+  })
+
+  t.test('does not wait for the repeat of a record whose partition was given back', async t => {
+    const slow = { retryMs: 600_000, retryMsMax: 600_000 }
+    const some = given({}, ({ seqs: [[, seq]] }: any) => seq === 1 ? failed : delivered, slow)
+    const other = new Progress(() => {}, { recordsMax: 100, bytesMax: 1e9 })
+    some.add(['ann'], other)
+    await until('it has failed', () => some.sent.length > 0 && some.atOnce.now === 0)
+    other.end()
+    await some.sender.forget(other, 1_000)
+    some.add(['ann'])
+    await until('it is done', () => some.progress.undone === 0)
+    t.strictSame(some.taken, ['ann/2'])
   })
 })
