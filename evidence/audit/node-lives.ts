@@ -12,6 +12,8 @@ interface Life {
   ended: { readonly as: 'lost' | 'stopped', readonly atMs: number } | undefined
   /** Those that are known, each with whether it was declared lost. */
   readonly epochs: Map<number, boolean>
+  /** The newest time that its own process has told, ms since 1970. */
+  heardAtMs: number
 }
 
 export type Report = (code: ViolationCode, text: string, positions: readonly string[]) => void
@@ -78,6 +80,9 @@ export class NodeLives {
     return epoch === life.epoch && !life.ended ? 'living' : 'over'
   }
 
+  /** When the node has told of itself last, by its own clock, ms since 1970; -Infinity where it has not. */
+  heardAt (nodeId: string): number { return this.#lives.get(nodeId)?.heardAtMs ?? -Infinity }
+
   counts (): { alive: number, lost: number, stopped: number } {
     const counts = { alive: 0, lost: 0, stopped: 0 }
     for (const { ended } of this.#lives.values()) counts[ended?.as ?? 'alive']++
@@ -87,7 +92,8 @@ export class NodeLives {
   /** @returns what is wrong with it, if anything */
   #take ({ nodeId, epoch, atMs, fact }: NodeEntry): string | undefined {
     let life = this.#lives.get(nodeId)
-    if (!life) this.#lives.set(nodeId, life = { epoch, ended: undefined, epochs: new Map() })
+    if (!life) this.#lives.set(nodeId, life = { epoch, ended: undefined, epochs: new Map(), heardAtMs: -Infinity })
+    if (fact.type === 'NodeStarted' || fact.type === 'NodeReported') life.heardAtMs = Math.max(life.heardAtMs, atMs)
     const known = life.epochs.get(epoch)
     remember(life.epochs, epoch, known === true || fact.type === 'NodeLost')
     if (epoch > life.epoch) {

@@ -64,6 +64,8 @@ class RoomBook implements Poster {
   readonly state: RoomState = newRoom()
   readonly stays: Stays
   lastPostAtMs = -Infinity
+  /** The newest time that the partition tells up to the last post, whose own clock may be behind. */
+  lastPostByMs = -Infinity
   /** False once the fold could not take one of its entries. */
   judged = true
 
@@ -83,6 +85,7 @@ class RoomsWalk implements Walk {
   readonly #published: PublishedPosts
   readonly #partitions: number
   #begun = false
+  #newestAtMs = -Infinity
 
   constructor (audit: RoomsAudit, cut: boolean, bounds: Bounds) {
     const { partition, books, exact, log, posted } = audit
@@ -115,7 +118,7 @@ class RoomsWalk implements Walk {
 
   /** @param whole the stream was read to its end */
   async finish (whole: boolean): Promise<void> {
-    const { nowMs, log } = this.#audit
+    const { log } = this.#audit
     this.#begun = true
     this.books.rooms.rooms += this.#rooms.size
     if (this.cut) {
@@ -124,12 +127,13 @@ class RoomsWalk implements Walk {
     }
     this.books.rooms.due += await this.#published.finish(whole)
     for (const [roomId, room] of this.#rooms) {
-      for (const stay of room.stays.open) this.#open(roomId, room, stay, nowMs)
+      for (const stay of room.stays.open) this.#open(roomId, room, stay)
     }
   }
 
   #entry (entry: RoomEntry, place: Place): void {
-    const { roomId } = entry
+    const { roomId, atMs } = entry
+    this.#newestAtMs = Math.max(this.#newestAtMs, atMs)
     const partition = partitionOf(roomId, this.#partitions)
     if (partition !== this.partition) {
       this.report(place, 'wrong-partition', `An entry of room ${roomId} stands in partition ${this.partition} of rooms, ` +
@@ -187,12 +191,13 @@ class RoomsWalk implements Walk {
     }
     if (this.#begun) books.numbered++
     room.lastPostAtMs = atMs
+    room.lastPostByMs = this.#newestAtMs
     this.#published.numbered(room, effect.post, place)
     if (state.tail.bytes > tailBytesMax) state.tail.restore([], state.tail.roomSeq)
   }
 
   /** A stay that has not ended where the range ends. */
-  #open (roomId: string, { state, lastPostAtMs }: RoomBook, stay: Stay, nowMs: number): void {
+  #open (roomId: string, { state, lastPostAtMs, lastPostByMs }: RoomBook, stay: Stay): void {
     const { deliveries } = this.books.rooms
     const { nodeId, nodeEpoch, delivered } = stay
     const { roomSeq } = state.tail
@@ -208,7 +213,10 @@ class RoomsWalk implements Walk {
       return
     }
     deliveries.due += rest
-    if (rest === 0 || state.closed || nowMs - lastPostAtMs <= undeliveredMs) return
+    if (rest === 0 || state.closed) return
+    // One that says nothing at all any more, as after a kill, has not told of this either.
+    const { nowMs, lives } = this.#audit
+    if (Math.min(nowMs, lives.heardAt(nodeId)) - lastPostByMs <= undeliveredMs) return
     this.report(undefined, 'post-undelivered', `Node ${nodeId} has members of room ${roomId} and says that it gave them ` +
       `the posts up to ${delivered?.roomSeq ?? 0}; the last one, ${roomSeq}, was long ago.`, [])
   }
