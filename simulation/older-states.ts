@@ -28,8 +28,14 @@ export function saveAsBefore (snapshots: SnapshotStore, random: Random): void {
 }
 
 /** Of what that version had no word for. */
-function knowsMore ({ bans, membershipsVersion, connections }: UserState): boolean {
-  return bans.size > 0 || membershipsVersion > 0 || Array.from(connections.values()).some(({ open, endCode }) => open && endCode !== '')
+function knowsMore (state: UserState): boolean {
+  return state.bans.size > 0 || state.membershipsVersion > 0 || hasTold(state) ||
+    Array.from(state.connections.values()).some(({ open, endCode }) => open && endCode !== '')
+}
+
+/** Streams that came later have records of it, whose numbers must not begin again. */
+function hasTold ({ presenceSeq, receiptSeq, offlineSeq }: UserState): boolean {
+  return presenceSeq > 0 || receiptSeq > 0 || offlineSeq > 0
 }
 
 function encoded (state: UserState): Buffer {
