@@ -65,7 +65,8 @@ export class Outbox {
   }
 
   /**
-   * What an earlier run left behind. All of it may have gone out: a storage may have lost what says so.
+   * What an earlier run left behind. Only what is on record as offered counts as such: the rest may be new, under
+   * numbers that a copy has used for something else, and to send it again is better than to lose it.
    *
    * @param uplinks in order, their numbers end where the next one goes on
    * @param accepted told of each of them once it is acked
@@ -78,7 +79,6 @@ export class Outbox {
     this.#ackedSeq = this.#sentSeq = (uplinks[0]?.seq ?? ackedSeq + 1) - 1
     this.#offeredSeq = Math.max(offeredSeq, this.#ackedSeq)
     for (const uplink of uplinks) this.#push(uplink).then(each => accepted(uplink, each), err => failed(uplink, err))
-    this.offer()
   }
 
   /** What waits may go out from now on. @returns the number of the last one */

@@ -6,6 +6,9 @@ type Changes = ReadonlyArray<readonly [key: string, value: string | undefined]>
 
 /** Where the SDK keeps what its numbers stand for. */
 const sessionKey = 'session'
+
+interface Session { readonly sessionId: string, readonly keys: string, readonly offeredSeq: number }
+
 /** Of the last writes, those that a disk may lose. */
 const undoneMax = 12
 
@@ -44,12 +47,13 @@ export class Disk {
 
   /**
    * Some of the last writes are not there any more, though it had said that they are; but none since which the numbers
-   * of uplinks stand for something else: what they stood for before would be sent again.
+   * of uplinks stand for something else: what they stood for before would be sent again. Nor one that says that uplinks
+   * were offered which stay without it: they are sent again, too (client.md, Storage).
    */
   lose (): void {
     for (let left = this.random.below(undoneMax + 1); left > 0; left--) {
       const before = this.#before.at(-1)
-      if (!before || this.#beginsAnew(before)) return
+      if (!before || this.#beginsAnew(before) || this.#leavesUnoffered(before)) return
       this.#before.pop()
       this.#put(before)
     }
@@ -57,6 +61,18 @@ export class Disk {
 
   #beginsAnew (before: Changes): boolean {
     return before.some(([key, value]) => key === sessionKey && numbersOf(value) !== numbersOf(this.kept.get(key)))
+  }
+
+  #leavesUnoffered (before: Changes): boolean {
+    const now = this.kept.get(sessionKey)
+    const session = before.find(([key]) => key === sessionKey)?.[1]
+    if (now === undefined || session === undefined) return false
+    const { keys, offeredSeq } = JSON.parse(now) as Session
+    const left = new Map([...this.kept, ...before])
+    for (let seq = offeredSeq; seq > (JSON.parse(session) as Session).offeredSeq; seq--) {
+      if (left.get(`${keys}/${seq}`) !== undefined) return true
+    }
+    return false
   }
 
   #keep (changes: Changes): void {
@@ -77,6 +93,6 @@ export class Disk {
 /** Under which session, and which keys, uplinks have their numbers. */
 function numbersOf (session: string | undefined): string {
   if (session === undefined) return ''
-  const { sessionId, keys } = JSON.parse(session) as { sessionId: string, keys: string }
+  const { sessionId, keys } = JSON.parse(session) as Session
   return `${sessionId} ${keys}`
 }

@@ -315,4 +315,44 @@ t.test('Uplinks', async t => {
     t.strictSame(world.server.accepted, ['1', '2', '3', '4', '5', '11', '12'])
     t.strictSame(world.done.slice(-2), ['11', '12'])
   })
+  t.test('that such a storage had taken in before a restart, without a connection, go out too', async t => {
+    const world = new World()
+    await world.start()
+    world.open()
+    world.send()
+    await world.settle()
+    const backup = new Map(world.disk.kept)
+    for (let i = 0; i < 2; i++) world.send()
+    await world.settle()
+
+    world.cut()
+    world.disk = new Disk()
+    world.disk.kept = backup
+    await world.start()
+    world.sent = 10
+    for (let i = 0; i < 2; i++) world.send()
+    await world.write()
+    world.cut()
+    await world.start()
+    await world.settle()
+    t.strictSame(world.server.accepted, ['1', '2', '3', '11', '12'])
+    t.strictSame(world.done.slice(-2), ['11', '12'])
+  })
+
+  t.test('go out twice, and none is lost, where a storage has lost nothing but that they were offered', async t => {
+    const world = new World()
+    await world.start()
+    world.send()
+    await world.write()
+    const before = new Map(world.disk.kept)
+    await world.settle()
+    t.strictSame(world.server.accepted, ['1'])
+
+    world.cut()
+    world.disk = new Disk()
+    world.disk.kept = before
+    await world.start()
+    await world.settle()
+    t.strictSame(world.server.accepted, ['1', '1'])
+  })
 })
