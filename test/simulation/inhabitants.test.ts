@@ -49,16 +49,20 @@ t.test('States as the version before saved them fold on as if nothing had been i
     opened('c1', more), uplink('c1', 1), requested('m1'), requested('m2'), opened('c2', { ...more, deviceId: 'pad' }))
   const snapshots = new SnapshotStore()
   const { head, parts } = savedStateOf(state)
+  const present = savedStateOf(given(opened('c1', { ...more, presence: true })))
   for (let i = 0; i < 20; i++) {
-    const own = { head: Buffer.from(head), parts: new Map(parts) as Map<string, Buffer>, version: 0n }
-    snapshots.of(0).users.set(`u${i}`, own)
+    for (const [name, saved] of [['u', { head, parts }], ['present', present]] as const) {
+      const own = { head: Buffer.from(saved.head), parts: new Map(saved.parts) as Map<string, Buffer>, version: 0n }
+      snapshots.of(0).users.set(`${name}${i}`, own)
+    }
   }
   const generation = snapshots.of(0).generation
   saveAsBefore(snapshots, new Random(1))
   t.not(snapshots.of(0).generation, generation, 'whoever has read them hears of it')
-  const older = [...snapshots.of(0).users.values()].filter(({ parts }) => parts.size === 0)
+  const older = [...snapshots.of(0).users].filter(([, { parts }]) => parts.size === 0)
   t.ok(older.length > 5 && older.length < 20)
-  t.strictSame(comparable(stateOf(older[0]!)), comparable(stateOf({ head, parts })))
+  t.ok(older.every(([userId]) => userId.startsWith('u')), 'but those of which the stream presence tells')
+  t.strictSame(comparable(stateOf(older[0]![1])), comparable(stateOf({ head, parts })))
 })
 
 t.test('What was promised is seen to be broken', async t => {
