@@ -11,8 +11,6 @@ export class Batch {
   attempts = 0
   /** Ms since 1970. */
   firstAtMs = 0
-  /** While it waits for its next attempt. */
-  cancel = (): void => {}
 
   /** @param isOne its webhook has one record a request, which is no array then */
   constructor (records: readonly OutgoingRecord[], lanes: readonly Lane[], isOne: boolean) {
@@ -28,7 +26,7 @@ export class Batch {
   }
 
   begin (nowMs: number): void {
-    this.firstAtMs ||= nowMs
+    this.firstAtMs ||= this.records[0]!.firstAtMs || nowMs // it may have been in a batch with others
     this.attempts++
     for (const record of this.records) {
       record.firstAtMs ||= nowMs

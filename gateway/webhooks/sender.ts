@@ -1,6 +1,6 @@
-import Denque from 'denque'
 import { CircuitBreaker } from '../../ledger/circuit.js'
 import { Batch } from './batch.js'
+import { FailedBatches } from './failed-batches.js'
 import { Lanes, type OutgoingRecord } from './lanes.js'
 import type { Progress } from './progress.js'
 import type { Webhook } from './setting.js'
@@ -35,9 +35,12 @@ export interface SenderDeps {
   stuck (reason: string): void
 }
 
+/** Lanes whose requests fail one behind the other, before it is taken for the server. */
 const failuresMax = 5
 /** Of a batch that goes on failing while others are delivered, before it may have to make room for them. */
 const attemptsMin = 5
+/** Of a batch before its records go alone, so that the one that fails holds up no other. */
+const attemptsTogether = 3
 
 /**
  * Posts records to one server: those of one user in order, those of many side by side, in batches. What fails is
@@ -46,12 +49,11 @@ const attemptsMin = 5
 export class Sender {
   readonly #deps: SenderDeps
   readonly #lanes = new Lanes()
-  /** Failed, and their wait is over. */
-  readonly #due = new Denque<Batch>()
-  /** Failed, and they wait. */
-  readonly #waiting = new Set<Batch>()
+  readonly #failed = new FailedBatches()
   readonly #underWay = new Set<Batch>()
   readonly circuit: CircuitBreaker
+  /** Lanes whose requests have failed since the server last showed that it works: one record alone proves nothing. */
+  readonly #failing = new Set<string>()
   #requests = 0
   #pausedUntilMs = 0
   #deliveredAtMs = 0
@@ -83,7 +85,7 @@ export class Sender {
   /** When the oldest record came to be that is on its way, ms since 1970; undefined for none. */
   get oldestAtMs (): number | undefined {
     let oldest = this.#lanes.oldestAtMs
-    for (const { records } of [...this.#underWay, ...this.#waiting, ...this.#due.toArray()]) {
+    for (const { records } of [...this.#underWay, ...this.#failed.all()]) {
       for (const { atMs } of records) if (oldest === undefined || atMs < oldest) oldest = atMs
     }
     return oldest
@@ -92,13 +94,7 @@ export class Sender {
   /** Forgets a partition. Resolves when none of its records is in a request under way, or after `withinMs`. */
   async forget (progress: Progress, withinMs: number): Promise<void> {
     this.#lanes.drop(progress)
-    for (const batch of this.#waiting) {
-      batch.leaveOutEnded()
-      if (batch.records.length > 0) continue
-      batch.cancel()
-      this.#waiting.delete(batch)
-      this.#lanes.release(batch.lanes)
-    }
+    for (const { lanes } of this.#failed.takeEnded()) this.#lanes.release(lanes)
     this.#pump()
     const endMs = performance.now() + withinMs
     const isOf = ({ records }: Batch) => records.some(({ place }) => place.progress === progress)
@@ -111,7 +107,7 @@ export class Sender {
     this.#stopped = true
     clearTimeout(this.#timer)
     this.circuit.stop()
-    for (const { cancel } of this.#waiting) cancel()
+    this.#failed.stop()
   }
 
   #pump (): void {
@@ -132,7 +128,7 @@ export class Sender {
   }
 
   #next (): Batch | undefined {
-    const failed = this.#due.shift()
+    const failed = this.#failed.takeDue()
     if (failed) return failed
     const { batch: max, lingerMs } = this.#deps.webhook
     if (this.#lanes.waiting === 0) return undefined
@@ -162,13 +158,10 @@ export class Sender {
   /** What the server shows that it works by is a delivery. */
   async #probe (): Promise<void> {
     if (this.#pausedUntilMs > performance.now()) throw new Error('it has asked to be left alone for a while')
-    const [waiting] = this.#waiting
-    const batch = this.#due.shift() ?? waiting ?? this.#taken()
+    const batch = this.#taken() ?? this.#failed.takeLeastTried()
     if (!batch || this.#stopped) return
-    batch.cancel()
-    this.#waiting.delete(batch)
     const verdict = await this.#attempt(batch)
-    if (verdict?.type === 'failed' && verdict.isAway) throw new Error(verdict.reason)
+    if (isAway(verdict)) throw new Error(verdict.reason)
   }
 
   /** @returns undefined where nothing of the batch is left */
@@ -191,12 +184,23 @@ export class Sender {
     }
     const outcome = verdict.type === 'gone' ? 'refused' : verdict.type
     this.#deps.attempted(outcome, batch.records.length, performance.now() - startMs)
-    if (verdict.type === 'failed' && verdict.isAway) this.circuit.unanswered(new Error(verdict.reason))
-    else this.circuit.answered()
+    if (isAway(verdict)) this.#suspect(batch, verdict.reason)
+    else this.#trust()
     await this.#settle(batch, verdict)
     this.#underWay.delete(batch)
     this.#pump()
     return verdict
+  }
+
+  #trust (): void {
+    this.#failing.clear()
+    this.circuit.answered()
+  }
+
+  #suspect ({ lanes: [lane] }: Batch, reason: string): void {
+    if (this.circuit.state !== 'closed' || this.#failing.has(lane!.key)) return
+    this.#failing.add(lane!.key)
+    this.circuit.unanswered(new Error(reason))
   }
 
   async #withReply (batch: Batch, verdict: Verdict): Promise<Verdict> {
@@ -206,7 +210,7 @@ export class Sender {
       return verdict
     } catch (err) {
       const reason = `what it answers could not be sent: ${(err as Error).message}`
-      return { type: 'failed', status: verdict.status, reason, isAway: false }
+      return { type: 'failed', status: verdict.status, reason, fault: 'record' }
     }
   }
 
@@ -218,17 +222,23 @@ export class Sender {
         return this.#done(batch)
       case 'refused':
         if (batch.records.length === 1) return await this.#giveUp(batch, verdict.status, verdict.reason)
-        for (const record of batch.records) record.isAlone = true
-        return this.#lanes.putBack(batch.records, batch.lanes)
+        return this.#separate(batch)
       case 'gone':
         this.isDisabled = true
-        this.#due.unshift(batch)
+        this.#failed.putFirst(batch)
         return this.#deps.stuck(`${verdict.reason}: it gets nothing until its entry changes, or the node starts anew`)
-      case 'failed': return await this.#failed(batch, verdict)
+      case 'failed': return await this.#hasFailed(batch, verdict)
     }
   }
 
-  async #failed (batch: Batch, { status, reason, retryAfterMs = 0 }: Verdict & { type: 'failed' }): Promise<void> {
+  #separate ({ records, lanes }: Batch): void {
+    for (const record of records) record.isAlone = true
+    this.#lanes.putBack(records, lanes)
+  }
+
+  async #hasFailed (
+    batch: Batch, { status, reason, fault, retryAfterMs = 0 }: Verdict & { type: 'failed' }
+  ): Promise<void> {
     const { webhook: { giveUpAfterMs }, times: { retryMs, retryMsMax } } = this.#deps
     const failedMs = Date.now() - batch.firstAtMs
     if (failedMs >= giveUpAfterMs) {
@@ -239,15 +249,11 @@ export class Sender {
     }
     if (Date.now() - this.#deliveredAtMs > retryMs) this.#deps.stuck(reason)
     if (retryAfterMs > 0) this.#pausedUntilMs = Math.max(this.#pausedUntilMs, performance.now() + retryAfterMs)
+    const isTogether = batch.records.length > 1 && fault !== 'server' && this.circuit.state === 'closed'
+    if (isTogether && batch.attempts >= attemptsTogether) return this.#separate(batch)
     const longestMs = Math.min(retryMsMax, retryMs * 2 ** Math.min(batch.attempts - 1, 30))
     const waitMs = longestMs * (1 - Math.random() / 2)
-    this.#waiting.add(batch)
-    const timer = setTimeout(() => {
-      this.#waiting.delete(batch)
-      this.#due.push(batch)
-      this.#pump()
-    }, Math.max(waitMs, retryAfterMs)).unref()
-    batch.cancel = () => { clearTimeout(timer) }
+    this.#failed.wait(batch, Math.max(waitMs, retryAfterMs), () => { this.#pump() })
   }
 
   /**
@@ -259,7 +265,7 @@ export class Sender {
     const { progress } = batch.records[0]!.place
     if (!progress.isFull) return false
     let failing = 0
-    for (const { records, lanes } of [batch, ...this.#waiting, ...this.#due.toArray()]) {
+    for (const { records, lanes } of [batch, ...this.#failed.all()]) {
       const isOf = ({ place }: OutgoingRecord) => place.progress === progress
       failing += records.filter(isOf).length
       for (const { queue } of lanes) if (queue.length > 0 && isOf(queue.peekFront()!)) failing += queue.length
@@ -276,4 +282,9 @@ export class Sender {
     for (const { place, bytes } of records) place.progress.done(place, bytes)
     this.#lanes.release(lanes)
   }
+}
+
+/** The server may be away: it is not known to be at work. */
+function isAway (verdict: Verdict | undefined): verdict is Verdict & { type: 'failed' } {
+  return verdict?.type === 'failed' && verdict.fault !== 'record'
 }

@@ -16,9 +16,16 @@ export type Verdict =
     readonly status: number
     readonly reason: string
     readonly retryAfterMs?: number | undefined
-    /** The server, or what it stands on, does not work: it is no matter of the record. */
-    readonly isAway: boolean
+    readonly fault: Fault
   }
+
+/**
+ * What a failure is about.
+ * `server`: there is no connection, or it wants less, whatever is sent.
+ * `record`: it works, but does not take this one now.
+ * `unclear`: either of the two, such as an error of its own or no answer in time.
+ */
+export type Fault = 'server' | 'record' | 'unclear'
 
 /** Of an answer that is read; a longer one counts as none. */
 export const answerBytesMax = 256 << 10
@@ -26,6 +33,8 @@ export const answerBytesMax = 256 << 10
 const connectMsMax = 10_000
 /** Answers of 4xx that are not about the record. */
 const passing: ReadonlySet<number> = new Set([408, 409, 425, 429])
+const overloaded: ReadonlySet<number> = new Set([429, 503])
+const tooLong = `its answer has more than ${answerBytesMax} bytes`
 
 /** The server of one webhook. No answer of it leads to any other address: redirects are failures. */
 export class Target {
@@ -58,14 +67,19 @@ export class Target {
       const response = await this.#pool.request({ method: 'POST', path: this.#path, headers, body, signal })
       const status = response.statusCode
       const isReply = reply && status === 200
-      if (isReply) return { type: 'delivered', status, answer: await textOf(response.body) }
+      if (isReply) {
+        const answer = await textOf(response.body)
+        return answer === undefined
+          ? { type: 'failed', status, reason: tooLong, fault: 'record' }
+          : { type: 'delivered', status, answer }
+      }
       const retryAfter = response.headers['retry-after']
       // A server that sends its status has taken the request, whatever comes of the rest.
       await response.body.dump({ limit: answerBytesMax }).catch(() => {})
       return verdictOf(status, typeof retryAfter === 'string' ? retryAfter : undefined)
     } catch (err) {
       const reason = signal.aborted ? `no answer within ${timeoutMs} ms` : (err as Error).message || String(err)
-      return { type: 'failed', status: 0, reason, isAway: true }
+      return { type: 'failed', status: 0, reason, fault: isUnconnected(err as Error) ? 'server' : 'unclear' }
     }
   }
 
@@ -73,13 +87,18 @@ export class Target {
   close (): Promise<void> { return this.#pool.destroy() }
 }
 
-/** @throws Error where it is too long */
-async function textOf (body: AsyncIterable<Buffer>): Promise<string> {
+/** No connection came about, which no record can be the cause of. */
+function isUnconnected (err: NodeJS.ErrnoException): boolean {
+  return err.syscall === 'connect' || err.syscall === 'getaddrinfo' || err.code === 'UND_ERR_CONNECT_TIMEOUT'
+}
+
+/** @returns undefined where it is too long */
+async function textOf (body: AsyncIterable<Buffer>): Promise<string | undefined> {
   const parts: Buffer[] = []
   let bytes = 0
   for await (const part of body) {
     bytes += part.length
-    if (bytes > answerBytesMax) throw new Error(`its answer has more than ${answerBytesMax} bytes`)
+    if (bytes > answerBytesMax) return undefined
     parts.push(part)
   }
   return Buffer.concat(parts).toString()
@@ -96,6 +115,6 @@ function verdictOf (status: number, retryAfter: string | undefined): Verdict {
     status,
     reason: isRedirect ? `${reason}, and redirects are not followed` : reason,
     retryAfterMs: retryAfterMs(retryAfter, Date.now()),
-    isAway: status >= 500,
+    fault: overloaded.has(status) ? 'server' : status >= 500 ? 'unclear' : 'record',
   }
 }

@@ -133,7 +133,8 @@ t.test('A webhook of a node', async t => {
     await receiver.close()
     const node = await given(t, entry(receiver))
     const ann = await connected(t, node, 'ann')
-    await Promise.all(upTo(20).map(n => ann.send(`a${n}`)))
+    const others = await Promise.all(upTo(4).map(n => connected(t, node, `user ${n}`)))
+    await Promise.all([...upTo(20).map(n => ann.send(`a${n}`)), ...others.map(other => other.send('hello'))])
     const metric = async (name: string) => {
       const { text } = await node.request('GET', '/metrics')
       return Number(new RegExp(`^ledgerline_${name} (.*)$`, 'm').exec(text)?.[1])
@@ -155,11 +156,11 @@ t.test('A webhook of a node', async t => {
       webhooks: [{ name: 'crm', state: 'waiting', reason: /ECONNREFUSED/, url: `http://127.0.0.1:${port}/hook` }],
     })
     const back = await startReceiver(t, port)
-    await until('all have come', () => back.taken.length >= 20)
+    await until('all have come', () => back.taken.length >= 24)
     t.strictSame(seqsOf(back, 'ann'), upTo(20))
     await until('it is not behind', async () => (await lag()).blocks === 0)
     await until('it is well', async () => await metric('condition_seconds{condition="webhooks"}') === 0)
-    t.equal(await metric('webhook_records_total{webhook="crm",outcome="delivered"}'), 20)
+    t.equal(await metric('webhook_records_total{webhook="crm",outcome="delivered"}'), 24)
     t.equal(await metric('webhook_lag_seconds{webhook="crm"}'), 0)
   })
 

@@ -11,8 +11,9 @@ import { secret } from './receiver.js'
 
 const times = { retryMs: 2, retryMsMax: 10, probeMs: 2, probeMsMax: 10 }
 const delivered: Verdict = { type: 'delivered', status: 204, answer: '' }
-const failed: Verdict = { type: 'failed', status: 429, reason: 'it answers with 429', isAway: false }
-const away: Verdict = { type: 'failed', status: 0, reason: 'refused', isAway: true }
+const failed: Verdict = { type: 'failed', status: 409, reason: 'it answers with 409', fault: 'record' }
+const broken: Verdict = { type: 'failed', status: 500, reason: 'it answers with 500', fault: 'unclear' }
+const away: Verdict = { type: 'failed', status: 0, reason: 'refused', fault: 'server' }
 const refused: Verdict = { type: 'refused', status: 422, reason: 'it answers with 422' }
 const gone: Verdict = { type: 'gone', status: 410, reason: 'it answers with 410' }
 
@@ -90,7 +91,7 @@ t.test('A webhook', async t => {
           // The fifth record of each user is one that the server never takes.
           if (seqs.some(([, seq]) => seq === 5)) return refused
           const draw = draws.next().value
-          return draw < 15 ? failed : draw < 25 ? away : delivered
+          return draw < 15 ? failed : draw < 20 ? broken : draw < 25 ? away : delivered
         })
         for (const block of blocks) some.add(block)
         await until('all is done', () => some.committed() === BigInt(blocks.length))
@@ -167,9 +168,42 @@ t.test('A webhook', async t => {
     t.equal(some.stuck(), '')
   })
 
+  for (const batch of [1, 10]) {
+    t.test(`has its circuit closed while one user's record alone fails, in batches of ${batch}`, async t => {
+      const some = given({ batch }, ({ seqs }) => seqs.some(([user]) => user === 'poison') ? broken : delivered)
+      some.add(['poison', ...batch === 1 ? [] : ['in one batch with it']])
+      await until('it has failed often', () => some.sent.length >= 20)
+      t.equal(some.sender.circuit.opened, 0)
+      some.add(['ann', 'bob'])
+      const others = batch === 1 ? 2 : 3
+      await until('the others are taken', () => some.taken.length === others)
+      t.strictSame([some.sender.circuit.opened, some.givenUp], [0, []])
+    })
+  }
+
+  t.test('closes its circuit by any record that is taken, though five users have one that never is', async t => {
+    const some = given({ concurrency: 1 }, ({ seqs: [[user]] }: any) => /^bad/.test(user) ? broken : delivered)
+    some.add(['bad 1', 'bad 2', 'bad 3', 'bad 4', 'bad 5'])
+    await until('its circuit is open', () => some.sender.circuit.opened > 0)
+    for (let n = 1; n <= 20; n++) {
+      some.add([`user ${n}`])
+      await until('it is taken', () => some.taken.length === n)
+    }
+  })
+
+  t.test('is tried with all that failed in turns', async t => {
+    let isOne = false
+    const some = given({}, ({ seqs: [[user]] }: any) => isOne && user === 'user 7' ? delivered : away)
+    some.add(Array.from({ length: 8 }, (_, i) => `user ${i}`))
+    await until('its circuit is open', () => some.sender.circuit.state === 'open')
+    await until('those under way have ended', () => some.atOnce.now === 0)
+    isOne = true
+    await until('that user is tried', () => some.taken.length > 0)
+  })
+
   t.test('has the id that it had when it is sent again', async t => {
     let count = 0
-    const some = given({ batch: 3 }, () => ++count < 4 ? failed : delivered)
+    const some = given({ batch: 3 }, () => ++count < 4 ? away : delivered)
     some.add(['ann', 'bob', 'ann'])
     await until('all is done', () => some.committed() === 1n)
     t.equal(new Set(some.sent.map(({ id }) => id)).size, 1)

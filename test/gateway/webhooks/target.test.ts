@@ -26,13 +26,13 @@ t.test('The server of a webhook', async t => {
     [200, { type: 'delivered' }],
     [400, { type: 'refused', status: 400 }],
     [404, { type: 'refused' }],
-    [408, { type: 'failed', isAway: false }],
-    [409, { type: 'failed', isAway: false }],
+    [408, { type: 'failed', fault: 'record' }],
+    [409, { type: 'failed', fault: 'record' }],
     [410, { type: 'gone', status: 410 }],
-    [425, { type: 'failed', isAway: false }],
-    [429, { type: 'failed', isAway: false }],
-    [500, { type: 'failed', isAway: true }],
-    [503, { type: 'failed', status: 503, isAway: true }],
+    [425, { type: 'failed', fault: 'record' }],
+    [429, { type: 'failed', fault: 'server' }],
+    [500, { type: 'failed', fault: 'unclear' }],
+    [503, { type: 'failed', status: 503, fault: 'server' }],
   ] as const) {
     t.test(`that answers with ${status} has said: ${verdict.type}`, async t => {
       const { receiver, target } = await given(t)
@@ -48,7 +48,7 @@ t.test('The server of a webhook', async t => {
       receiver.answer = (_, response) => {
         response.writeHead(status, { location: other.url, refresh: `0; url=${other.url}`, 'alt-svc': `h2="127.0.0.1:${other.port}"` }).end()
       }
-      t.match(await target.post('msg_1', '{}'), { type: 'failed', status, isAway: false, reason: /redirects are not followed/ })
+      t.match(await target.post('msg_1', '{}'), { type: 'failed', status, fault: 'record', reason: /redirects are not followed/ })
     }
     receiver.answer = () => 204
     t.match(await target.post('msg_1', '{}'), { type: 'delivered' })
@@ -68,7 +68,7 @@ t.test('The server of a webhook', async t => {
   t.test('that hangs before its status has not answered in time; one that hangs behind it has', async t => {
     const { receiver, target } = await given(t)
     receiver.answer = () => {}
-    t.match(await target.post('msg_1', '{}'), { type: 'failed', status: 0, isAway: true, reason: 'no answer within 300 ms' })
+    t.match(await target.post('msg_1', '{}'), { type: 'failed', status: 0, fault: 'unclear', reason: 'no answer within 300 ms' })
     receiver.answer = (_, response) => { response.writeHead(200, { 'content-length': '100' }).write('x') }
     t.match(await target.post('msg_2', '{}'), { type: 'delivered' })
     receiver.answer = () => 204
@@ -86,20 +86,20 @@ t.test('The server of a webhook', async t => {
       response.writeHead(200)
       more()
     }
-    t.match(await target.post('msg_1', '{}'), { type: 'failed', reason: /more than 262144 bytes/ })
+    t.match(await target.post('msg_1', '{}'), { type: 'failed', status: 200, fault: 'record', reason: /more than 262144 bytes/ })
     t.ok(written < 64 << 20)
   })
 
   t.test('that is not there, or speaks no HTTP, is away', async t => {
     const { receiver, target } = await given(t)
     await receiver.close()
-    t.match(await target.post('msg_1', '{}'), { type: 'failed', status: 0, isAway: true, reason: /ECONNREFUSED/ })
+    t.match(await target.post('msg_1', '{}'), { type: 'failed', status: 0, fault: 'server', reason: /ECONNREFUSED/ })
     const server = createServer(socket => { socket.end('hello\r\n') })
     await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
     t.teardown(() => server.close())
     const { port } = server.address() as { port: number }
     const { target: other } = await given(t, { url: `http://127.0.0.1:${port}/` })
-    t.match(await other.post('msg_1', '{}'), { type: 'failed', status: 0, isAway: true })
+    t.match(await other.post('msg_1', '{}'), { type: 'failed', status: 0, fault: 'unclear' })
   })
 
   t.test('is read only where its answers count', async t => {
