@@ -4,7 +4,7 @@
   bundle of so few bytes.
 */
 const comeBack = ['heartbeat-timeout', 'slow-consumer', 'migrating', 'redirected', 'handshake-timeout', 'rate-limited',
-  'internal', 'token-expired', 'token-early', 'key-set-unavailable', 'ledger-unavailable'] as const
+  'internal', 'token-expired', 'token-early', 'key-set-unavailable', 'ledger-unavailable', 'auth-unavailable'] as const
 const stayAway = ['bad-frame', 'bad-token', 'protocol', 'kicked', 'banned', 'superseded'] as const
 
 /** Why a connection, an attempt or a client ended: the server, no connection, no token, or `close`. */

@@ -9,6 +9,7 @@ import {
   pattern, readSetting, secret, setting, type Setting, someOf, tokenSecret, urlWithoutLogin,
 } from './setting.js'
 import { Apps, appsIn } from './apps.js'
+import { authSecrets, authSetting } from './auth/setting.js'
 import { offlineAfterMsMax } from './downlink-command.js'
 import { isUserClaim, tokenIssuers, userClaimWanted } from './issuers.js'
 import { kafkaAccess } from './kafka-access.js'
@@ -46,7 +47,7 @@ export interface Config extends StoreConfig {
   readonly publicTcpUrl: string | undefined
   /** Of whose pages browsers may use the gateway, see `originPattern`; undefined: of its own and of this machine. */
   readonly allowedOrigins: readonly string[] | undefined
-  /** At most one of the two; `ensureSecrets` fills in a secret where neither is set, nor a list of issuers. */
+  /** At most one of the two; `ensureSecrets` fills in a secret where neither is set, nor issuers, nor `authUrl`. */
   readonly jwtSecret: string | undefined
   readonly jwksUrl: string | undefined
   /** What the `iss` of a token must be one of; empty: tokens of anybody, and without one. */
@@ -57,6 +58,10 @@ export interface Config extends StoreConfig {
   readonly jwtUserClaim: string | undefined
   /** In place of the five above, several issuers: JSON, or the path of a file (issuers.ts). */
   readonly jwtIssuers: string | undefined
+  /** Who is asked about tokens that are of no issuer here, how that is signed, and questions at the same time. */
+  readonly authUrl: string | undefined
+  readonly authSecret: readonly string[] | undefined
+  readonly authConcurrency: number
   /** Apps beside the default one: JSON, or the path of a file (apps.ts). */
   readonly apps: string | undefined
   /** Where records of streams are posted to: JSON, or the path of a file (webhooks/setting.ts). */
@@ -173,6 +178,10 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
     'claim of client tokens that is the user id, "sub" by default'),
   jwtIssuers: secret(setting('JWT_ISSUERS', undefined, { want: 'a JSON array of issuers, or the path of a file with one', parse: text => text },
     'several issuers of client tokens, JSON or a file, in place of the five before')),
+  authUrl: setting('AUTH_URL', undefined, urlWithoutLogin('http', 'https'),
+    'asked about tokens that are of no issuer here: whose they are'),
+  authSecret: secret(setting('AUTH_SECRET', undefined, authSecrets(), 'signs what it is asked, as webhooks are signed')),
+  authConcurrency: setting('AUTH_CONCURRENCY', '64', integer(1, 1_024), 'questions to it at the same time'),
   apps: secret(setting('APPS', undefined, { want: 'a JSON array of apps, or the path of a file with one', parse: text => text },
     'apps with their own users, tokens, API keys and quotas, JSON or a file')),
   webhooks: secret(setting('WEBHOOKS', undefined, { want: 'a JSON array of webhooks, or the path of a file with one', parse: text => text },
@@ -308,6 +317,7 @@ function refuseContradictions (config: Config): void {
   const { kafkaBrokers, redisUrl, roles: given, metricsOpen, apiPort } = config
   const apps = new Apps(appsIn(config.apps, tokenIssuers(config)))
   webhooksIn(config.webhooks, app => apps.has(app))
+  authSetting(config)
   if (metricsOpen && apiPort === undefined) {
     throw new ConfigError('LEDGERLINE_API_PORT: got nothing, want a port, for LEDGERLINE_METRICS_OPEN is set: on the ' +
       'port of clients the metrics are for nobody without a key')

@@ -15,7 +15,8 @@ export interface TokenIssuer {
   readonly userClaim: string
 }
 
-type TokenSettings = Pick<Config, 'jwtSecret' | 'jwksUrl' | 'jwtIssuer' | 'jwtAudience' | 'jwtUserClaim' | 'jwtIssuers'>
+type TokenSettings = Pick<Config,
+  'jwtSecret' | 'jwksUrl' | 'jwtIssuer' | 'jwtAudience' | 'jwtUserClaim' | 'jwtIssuers' | 'authUrl'>
 
 const variable = 'LEDGERLINE_JWT_ISSUERS'
 
@@ -31,16 +32,18 @@ const single = {
 export const issuersMax = 100
 
 /**
- * Whose tokens a node takes. Where there is no list of them, it is the one that the settings describe.
+ * Whose tokens a node takes. Where there is no list of them, it is the one that the settings describe; where business
+ * is asked about tokens, there may be none.
  *
  * @throws ConfigError that names the issuer and the field, what it got and what it wants; a secret is not told
  */
 export function tokenIssuers (config: TokenSettings): readonly TokenIssuer[] {
-  const { jwtSecret, jwksUrl, jwtIssuer, jwtAudience, jwtUserClaim, jwtIssuers } = config
+  const { jwtSecret, jwksUrl, jwtIssuer, jwtAudience, jwtUserClaim, jwtIssuers, authUrl } = config
   if (jwtIssuers === undefined) {
     if (jwtSecret !== undefined && jwksUrl !== undefined) {
       throw new ConfigError('LEDGERLINE_JWT_SECRET and LEDGERLINE_JWKS_URL: got both, want one of them')
     }
+    if (authUrl !== undefined && jwtSecret === undefined && jwksUrl === undefined) return []
     return [{
       names: jwtIssuer, secret: jwtSecret, jwksUrl, audiences: jwtAudience, userClaim: jwtUserClaim ?? userClaimDefault,
     }]

@@ -144,7 +144,7 @@ async function start (
   }
 
   const edge = has('edge')
-    ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health, tls, load, apps)
+    ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health, tls, load, version, apps)
     : undefined
   const push = new Push({
     log,

@@ -3,6 +3,7 @@ import type { EdgeCounters } from '../actors/connection/connection.js'
 import type { DownlinkOutcome } from '../actors/user/effects.js'
 import type { Circuit, CircuitState } from '../ledger/circuit.js'
 import type { NodeCounts } from './console/load-history.js'
+import type { AuthOutcome } from './auth/service.js'
 import type { DrainCounters } from './drain.js'
 import type { Admission } from './http/auth.js'
 import type { Listener } from './server-tls.js'
@@ -62,6 +63,7 @@ export class GatewayMetrics {
   readonly #refused: Counter
   readonly #tlsFailed: Counter
   readonly #headersRefused: Counter
+  readonly #tokensAsked: Counter
   readonly #setAside: Counter
   readonly #requests: Counter
   readonly #log: Histogram
@@ -76,6 +78,7 @@ export class GatewayMetrics {
     this.#tlsFailed = this.#counter('tls_handshakes_failed_total', 'Clients that did not get through TLS', ['listener'])
     this.#headersRefused = this.#counter('proxy_headers_refused_total',
       'PROXY headers that were bad, missing, or from an address that is not trusted', ['listener'])
+    this.#tokensAsked = this.#counter('auth_tokens_total', 'Tokens that LEDGERLINE_AUTH_URL judges, by what came of it', ['outcome'])
     this.#settled = this.#counter('downlinks_settled_total', 'How durable downlinks ended', ['outcome', 'reason'])
     this.#setAside = this.#counter('set_aside_total', 'What no user or room could take: entries, users, uplinks, rooms, posts', ['what'])
     this.#requests = this.#counter('api_requests_total',
@@ -117,6 +120,8 @@ export class GatewayMetrics {
   readonly requestCounted = (key: string, admission: Admission): void => { this.#requests.inc({ key, admission }) }
 
   readonly proxyHeaderRefused = (listener: Listener): void => { this.#headersRefused.inc({ listener }) }
+
+  readonly tokenAsked = (outcome: AuthOutcome): void => { this.#tokensAsked.inc({ outcome }) }
 
   readonly settled = ({ outcome, reason }: DownlinkOutcome): void => { this.#settled.inc({ outcome, reason }) }
 

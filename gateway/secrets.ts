@@ -13,8 +13,8 @@ import { ConfigError, type Setting, wrong } from './setting.js'
 export async function ensureSecrets (config: Config): Promise<Config> {
   try {
     await makePrivate(config.dataDir)
-    const { jwtSecret: given, jwksUrl, jwtIssuers } = config
-    const needsSecret = [given, jwksUrl, jwtIssuers].every(value => value === undefined)
+    const { jwtSecret: given, jwksUrl, jwtIssuers, authUrl } = config
+    const needsSecret = [given, jwksUrl, jwtIssuers, authUrl].every(value => value === undefined)
     const paths = secretPaths(config.dataDir)
     const jwtSecret = needsSecret ? await ensureValue(settings.jwtSecret, paths.jwtSecret) : given
     const needsKey = config.apiKeys.length === 0 && config.apiKeysFile === undefined

@@ -67,6 +67,8 @@ const table = {
     'By itself once the registry of `SCHEMA_REGISTRY_URL` answers; access to its schemas, where that is denied.'),
   'key-set': row(false, 0, 'The keys that client tokens are checked with can not be had; those had last are in use, for a day.',
     'By itself once the host of `LEDGERLINE_JWKS_URL`, or of the issuer that is named, answers with a key set.'),
+  auth: row(false, 1_000, 'The service that is asked about client tokens does not answer, or answers what can not be taken.',
+    'By itself once `LEDGERLINE_AUTH_URL` answers a question as its schema says.'),
   certificate: row(false, 0, 'The certificate of the listeners ends soon, or has, or what should take its place can not be used.',
     'By itself once good files are where `LEDGERLINE_TLS_CERT` and `LEDGERLINE_TLS_KEY` say.'),
   'api-keys': row(false, 0, 'The file of API keys can not be used; those that were read last stay in use.',

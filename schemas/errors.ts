@@ -22,6 +22,7 @@ const table = {
   'token-expired': row(4007, null, true, 'The token has expired, at connect or later; come back with a fresh one.'),
   'token-early': row(4008, null, true, 'The token is not valid yet: its issuer has another clock; wait and come back.'),
   'key-set-unavailable': row(4009, null, true, 'The keys to check the token with can not be had just now; wait and come back.'),
+  'auth-unavailable': row(4011, null, true, 'The service that is asked about tokens can not be asked just now; wait and come back.'),
   'bad-frame': row(4500, null, false, 'A frame was truncated, oversized, undecodable or of an unknown opcode.'),
   'bad-token': row(4501, null, false, 'The token will never be good: malformed, or of a wrong signature, algorithm, issuer, audience or device.'),
   protocol: row(4502, null, false, 'A frame came out of order, or acked what was never sent.'),

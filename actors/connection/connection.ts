@@ -35,7 +35,7 @@ export interface EdgeContext {
   /** Coarse clock: units of `tickMs` since the process started. Small integers take no memory of their own. */
   ticks (): number
   /** @throws GatewayError with how long the client is to wait, where that is known */
-  verify (token: string): Promise<Identity>
+  verify (token: string, bearer: TokenBearer): Promise<Identity>
   partitionOf (userId: string): number
   /**
    * @param entries of one user
@@ -111,6 +111,18 @@ export interface EdgeLimits {
   readonly resumeBytesMax: number
   /** How long a closing socket may take to send what is queued. */
   readonly lingerMs: number
+}
+
+/** Who shows a token, as he says himself, and from where. */
+export interface TokenBearer {
+  /** The token came with `connect`, or later on the open connection. */
+  readonly frame: 'connect' | 'token'
+  readonly deviceId: string
+  readonly platform: string
+  /** Empty with `token`. */
+  readonly client: string
+  /** Remote IP address and port. */
+  readonly address: string
 }
 
 export interface Identity {

@@ -24,7 +24,8 @@ export function connect (connection: Connection, frame: Connect): void {
     return
   }
   connection.hold()
-  edge.verify(frame.token).then(
+  const { token, deviceId, platform, client } = frame
+  edge.verify(token, { frame: 'connect', deviceId, platform, client, address: connection.wire.address }).then(
     identity => { connection.tell({ type: 'verified', connect: frame, identity }) },
     error => { connection.tell({ type: 'fail', ...refusalOf(edge, error) }) })
 }

@@ -39,8 +39,8 @@ export function freshToken (connection: Connection, token: string): void {
 }
 
 function check (connection: Connection, token: string): void {
-  const { edge } = connection
-  edge.verify(token).then(
+  const { edge, deviceId, platform, wire: { address } } = connection
+  edge.verify(token, { frame: 'token', deviceId, platform, client: '', address }).then(
     identity => { connection.tell({ type: 'tokenVerified', identity }) },
     error => { connection.tell({ type: 'tokenRefused', token, refusal: refusalOf(edge, error) }) })
 }
@@ -74,10 +74,10 @@ function renewTokenId (connection: Connection, tokenId: string): void {
   edge.append(partition, [entry]).catch(() => { edge.appendLater(partition, entry) })
 }
 
-/** A key set that is away says nothing against the connection: the token is tried again while the old one lasts. */
+/** That it can't be checked says nothing against the connection: the token is tried again while the old one lasts. */
 export function tokenRefused (connection: Connection, token: string, refusal: TokenRefusal): void {
   const { code, reason, retryAfterMs } = refusal
-  if (code !== 'key-set-unavailable') {
+  if (code !== 'key-set-unavailable' && code !== 'auth-unavailable') {
     closeConnection(connection, code, reason, { retryAfterMs })
     return
   }

@@ -1,7 +1,7 @@
 import {
   decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey, type JWTVerifyOptions,
 } from 'jose'
-import type { Identity } from '../../actors/connection/connection.js'
+import type { Identity, TokenBearer } from '../../actors/connection/connection.js'
 import type { Circuit } from '../../ledger/circuit.js'
 import { userKey } from '../../schemas/apps.js'
 import type { Health } from '../../schemas/conditions.js'
@@ -9,6 +9,7 @@ import { GatewayError } from '../../schemas/errors.js'
 import { roomClaimWanted, RoomPatterns } from '../../schemas/room-rights.js'
 import { idWanted, isId } from '../../schemas/text.js'
 import type { App } from '../apps.js'
+import type { Allowed, AuthQuestion } from '../auth/answer.js'
 import type { TokenIssuer } from '../issuers.js'
 import { type Key, KeySet, type KeySetTimes } from './key-set.js'
 
@@ -19,7 +20,8 @@ const earlyMsMax = 600_000
  * Verifies client tokens: the issuer says by which claim the user is named, `dev` is the device if it is there, `exp`
  * when it ends. The algorithms are pinned, so a token can't choose how it is checked: HS256 with an issuer's secret;
  * RS256, ES256 or EdDSA with his key set. Of several issuers, a token is checked with what the one has whom it names,
- * and with nothing else: so a token is of the app whose issuer it names, or of none.
+ * and with nothing else: so a token is of the app whose issuer it names, or of none. Where business is asked about
+ * tokens, it is about those alone that are of no issuer.
  */
 export class TokenVerifier {
   readonly #toleranceMs: number
@@ -27,17 +29,20 @@ export class TokenVerifier {
   readonly #byName = new Map<string, Issuer>()
   /** Of the default app, whose tokens need not name him: whatever names nobody else is checked with what he has. */
   readonly #only: Issuer | undefined
+  readonly #auth: AskedAboutTokens | undefined
 
   /**
-   * @param issuers of the default app, at least one; several have names
+   * @param issuers of the default app; several have names. At least one, unless there is `auth`
    * @param clockToleranceMs by how much their clocks may differ from ours
    * @param times of key sets
    * @param apps the others, whose issuers all have names, each of them once
+   * @param auth is asked about tokens that are of no issuer
    */
   constructor (
     issuers: readonly TokenIssuer[], clockToleranceMs: number, health: Health, times?: KeySetTimes,
-    apps: readonly App[] = []
+    apps: readonly App[] = [], auth?: AskedAboutTokens
   ) {
+    this.#auth = auth
     this.#toleranceMs = clockToleranceMs
     const all = [
       ...issuers.map(issuer => ({ app: '', issuer })),
@@ -51,16 +56,23 @@ export class TokenVerifier {
   }
 
   start (): void { for (const { keySet } of this.#issuers) keySet?.start() }
-  stop (): void { for (const { keySet } of this.#issuers) keySet?.stop() }
 
-  /** Before the hosts of key sets, one for each issuer that has one. */
-  circuits (): Circuit[] { return this.#issuers.flatMap(({ keySet }) => keySet?.circuit ?? []) }
+  stop (): void {
+    for (const { keySet } of this.#issuers) keySet?.stop()
+    this.#auth?.stop()
+  }
+
+  /** Before the hosts of key sets, one for each issuer that has one, and before who is asked. */
+  circuits (): Circuit[] {
+    return [...this.#issuers.flatMap(({ keySet }) => keySet?.circuit ?? []), ...this.#auth ? [this.#auth.circuit] : []]
+  }
 
   /**
    * @throws GatewayError `bad-token` for one that will never be good; `token-expired`, `token-early` or
-   *   `key-set-unavailable` for one to come back with, or for another one, after `retryAfterMs`
+   *   `key-set-unavailable` for one to come back with, or for another one, after `retryAfterMs`; what `auth` throws
    */
-  async verify (token: string): Promise<Identity> {
+  async verify (token: string, bearer: TokenBearer): Promise<Identity> {
+    if (this.#auth && !this.#isOfIssuer(token)) return this.#identity(await this.#auth.ask({ ...bearer, token }))
     let issuer: Issuer
     let payload: JWTPayload
     try {
@@ -72,6 +84,23 @@ export class TokenVerifier {
     const early = this.#early(payload)
     if (early) throw early
     return identityOf(payload, issuer, this.#toleranceMs)
+  }
+
+  /** A JWT that names an issuer, or any, where one takes those of anybody. What he refuses nobody else is asked about. */
+  #isOfIssuer (token: string): boolean {
+    try {
+      decodeProtectedHeader(token)
+      const { iss } = decodeJwt(token)
+      return (typeof iss === 'string' && this.#byName.has(iss)) || this.#only?.names.length === 0
+    } catch {
+      return false
+    }
+  }
+
+  #identity ({ app, userId, deviceId, tokenId, rooms, expiresAtMs }: Allowed): Identity {
+    const endsAtMs = expiresAtMs + this.#toleranceMs
+    if (endsAtMs <= Date.now()) throw new GatewayError('token-expired')
+    return { userId: userKey(app, userId), deviceId, tokenId, rooms, expiresAtMs, endsAtMs }
   }
 
   /** Nothing of the token is verified here: whom it names finds out. */
@@ -99,6 +128,14 @@ export class TokenVerifier {
     if (waitMs <= 0) return undefined
     return new GatewayError('token-early', undefined, { retryAfterMs: Math.min(earlyMsMax, waitMs) })
   }
+}
+
+/** Who judges tokens in place of keys. */
+export interface AskedAboutTokens {
+  readonly circuit: Circuit
+  /** @throws GatewayError that is not of the token itself, or what it is refused for */
+  ask (question: AuthQuestion): Promise<Allowed>
+  stop (): void
 }
 
 /** What the tokens of one issuer are checked with. */

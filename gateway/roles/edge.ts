@@ -12,6 +12,8 @@ import type { Health } from '../../schemas/conditions.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import { ledger, rooms as roomsStream } from '../../schemas/streams.js'
 import { Apps } from '../apps.js'
+import { AuthService } from '../auth/service.js'
+import { authSetting } from '../auth/setting.js'
 import { BroadcastReports } from '../broadcasts/reports.js'
 import type { Config } from '../config.js'
 import type { DrainingEdge } from '../drain.js'
@@ -89,12 +91,17 @@ export class EdgeRole implements DrainingEdge {
     { log, links, commits, usersAway, shared }: Stores, system: ActorSystem, identity: NodeIdentity,
     nodeTable: NodeTable,
     readonly metrics: GatewayMetrics, readonly config: Config, logger: Logger, health: Health,
-    readonly tls: ServerTls | undefined, readonly load: NodeLoad,
+    readonly tls: ServerTls | undefined, readonly load: NodeLoad, version: string,
     apps = new Apps()
   ) {
     const { nodeId } = identity
     const partitions = log.partitions(ledger)
-    const tokens = new TokenVerifier(tokenIssuers(config), config.clockToleranceMs, health, undefined, apps.all)
+    const setting = authSetting(config)
+    const auth = setting && new AuthService({
+      setting, version, hasApp: app => apps.has(app), health, count: metrics.tokenAsked,
+    })
+    const issuers = tokenIssuers(config)
+    const tokens = new TokenVerifier(issuers, config.clockToleranceMs, health, undefined, apps.all, auth)
     const reports = new Reports((partition, entries) => log.append(ledger, partition, entries, { reserved: true }))
     const { byteRate, byteBurst, userByteRate, userFrameRate = connectionsOfUser * config.frameRate } = config
     const ticks = (): number => Math.trunc(performance.now() / tickMs)
@@ -135,7 +142,7 @@ export class EdgeRole implements DrainingEdge {
       flow,
       links,
       ticks,
-      verify: token => tokens.verify(token),
+      verify: (token, bearer) => tokens.verify(token, bearer),
       partitionOf: userId => partitionOf(userId, partitions),
       append: (partition, entries) => {
         const options = { reserved: entries.every(isOwn), source: entries[0]!.userId }

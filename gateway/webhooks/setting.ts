@@ -7,6 +7,7 @@ import { jsonSetting } from '../json-setting.js'
 import { wordsFor } from '../keys/key-file.js'
 import { ConfigError } from '../setting.js'
 import { webhookStreams } from './events.js'
+import { secretOf, secretPattern, secretWanted } from './signature.js'
 
 /** Where records of some streams are posted to (docs/webhooks.md). */
 export interface Webhook {
@@ -48,8 +49,8 @@ const variable = 'LEDGERLINE_WEBHOOKS'
 
 const secret = {
   type: 'string',
-  pattern: '^whsec_[A-Za-z0-9+/]{32,86}={0,2}$',
-  description: 'whsec_ and base64 of 24 to 64 bytes, such as `echo whsec_$(openssl rand -base64 32)` prints',
+  pattern: secretPattern,
+  description: secretWanted,
 }
 
 /** JSON Schema of the list; docs/webhooks.schema.json is a copy. */
@@ -174,7 +175,7 @@ function webhookOf (given: GivenWebhook, at: string, hasApp: (app: string) => bo
   return {
     name,
     url: new URL(url),
-    secrets: [given.secret].flat().map(text => Buffer.from(text.slice('whsec_'.length), 'base64')),
+    secrets: [given.secret].flat().map(secretOf),
     streams,
     app,
     services: services && new Set(services),

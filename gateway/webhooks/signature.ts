@@ -8,6 +8,15 @@ import { createHash, createHmac } from 'node:crypto'
     webhook-signature   "v1," and base64 of HMAC-SHA256 over ID "." TIMESTAMP "." BODY; for each secret one, by spaces
 */
 
+/** A secret, for JSON Schema. */
+export const secretPattern = '^whsec_[A-Za-z0-9+/]{32,86}={0,2}$'
+
+/** What it must be, for an error behind its name. */
+export const secretWanted = 'whsec_ and base64 of 24 to 64 bytes, such as `echo whsec_$(openssl rand -base64 32)` prints'
+
+/** @param text of `secretPattern` */
+export function secretOf (text: string): Buffer { return Buffer.from(text.slice('whsec_'.length), 'base64') }
+
 export interface SignedHeaders {
   readonly 'webhook-id': string
   readonly 'webhook-timestamp': string

@@ -62,7 +62,7 @@ export class TwoEdges {
       const load = new NodeLoad(0, nobodyWatches)
       t.teardown(load.start())
       const edge = new EdgeRole(
-        stores, system, identity, nodeTable, metrics, config(nodeId), logger, nobodyWatches, undefined, load)
+        stores, system, identity, nodeTable, metrics, config(nodeId), logger, nobodyWatches, undefined, load, 'test')
       const { connections } = stores.links
       return { identity, nodeTable, metrics, edge, connections, tcpPort: await edge.listen() }
     }

@@ -13,6 +13,7 @@ const closeCodes: Partial<Record<ErrorCode, number>> = {
   'token-early': 4008,
   'key-set-unavailable': 4009,
   'ledger-unavailable': 4010,
+  'auth-unavailable': 4011,
   'bad-frame': 4500,
   'bad-token': 4501,
   protocol: 4502,

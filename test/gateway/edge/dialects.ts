@@ -38,6 +38,7 @@ export const closeCodes: Readonly<Record<string, number>> = {
   'token-early': 4008,
   'key-set-unavailable': 4009,
   'ledger-unavailable': 4010,
+  'auth-unavailable': 4011,
   'bad-frame': 4500,
   'bad-token': 4501,
   protocol: 4502,
