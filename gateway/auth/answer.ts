@@ -171,7 +171,10 @@ function notAsWanted (what: string): Error { return new Error(`its answer is not
 
 function valid<T> (is: ValidateFunction<T>, given: unknown): T {
   if (is(given)) return given
-  throw notAsWanted(wordsFor(is.errors![0]!))
+  const error = is.errors![0]!
+  if (error.keyword !== 'additionalProperties') throw notAsWanted(wordsFor(error))
+  const known = Object.keys((error.parentSchema as { properties: object }).properties)
+  throw notAsWanted(`it has a field that is not known; there are ${known.join(', ')}`)
 }
 
 function allowed (given: GivenAllow, hasApp: (app: string) => boolean): Allowed {

@@ -86,7 +86,7 @@ export class TokenVerifier {
     return identityOf(payload, issuer, this.#toleranceMs)
   }
 
-  /** A JWT that names an issuer, or any, where one takes those of anybody. What he refuses nobody else is asked about. */
+  /** A JWT that names an issuer, or any, where one takes those of anybody. What he refuses, nobody is asked about. */
   #isOfIssuer (token: string): boolean {
     try {
       decodeProtectedHeader(token)

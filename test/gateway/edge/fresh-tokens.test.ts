@@ -55,17 +55,19 @@ t.test('A token on an open connection', async t => {
     }
   })
 
-  t.test('is tried again while the key set is away', async t => {
-    const client = await openConnection(t)
-    client.received(token('new'))
-    await turn()
-    client.verifying.shift()!.reject(new GatewayError('key-set-unavailable', undefined, { retryAfterMs: 1 }))
-    await until('it is tried again', () => client.verifying.length > 0)
-    t.equal(client.phase(), 'open')
-    client.letIn({ expiresAtMs: 5_000_000_000_000 })
-    await turn()
-    t.match(client.written.slice(1), [{ op: 'tokenAccepted', expiresAtMs: 5_000_000_000_000 }])
-  })
+  for (const code of ['key-set-unavailable', 'auth-unavailable'] as const) {
+    t.test(`is tried again while it can not be checked: ${code}`, async t => {
+      const client = await openConnection(t)
+      client.received(token('new'))
+      await turn()
+      client.verifying.shift()!.reject(new GatewayError(code, undefined, { retryAfterMs: 1 }))
+      await until('it is tried again', () => client.verifying.length > 0)
+      t.equal(client.phase(), 'open')
+      client.letIn({ expiresAtMs: 5_000_000_000_000 })
+      await turn()
+      t.match(client.written.slice(1), [{ op: 'tokenAccepted', expiresAtMs: 5_000_000_000_000 }])
+    })
+  }
 
   t.test('waits for the one that is verified, and the last of many counts', async t => {
     const client = await openConnection(t)
