@@ -94,10 +94,7 @@ export class AuthService {
       waitMs: retryMs,
       waitMsMax: retryMaxMs,
       probe: () => this.#probe(),
-      away: reason => {
-        health.begin('auth', this.#named(reason))
-        this.#turns.turnAwayAll(new Error(reason))
-      },
+      away: reason => { health.begin('auth', this.#named(reason)) },
     })
   }
 
@@ -137,7 +134,7 @@ export class AuthService {
     if (this.#circuit.state !== 'closed') this.#unanswered = asked
     this.#circuit.check()
     return await this.#turns.run(utf8Bytes(asked.body), async () => {
-      this.#circuit.check() // it may have opened meanwhile
+      this.#circuit.check() // it may have opened meanwhile: then all who wait are turned away, one behind the other
       return await this.#answered(asked)
     })
   }

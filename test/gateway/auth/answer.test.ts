@@ -34,8 +34,10 @@ t.test('docs/auth.schema.json', async t => {
       t.ok(taken(good))
     }
     for (const bad of [
-      null, [], 'allow', {}, { result: 'allow' }, { userId: 'ann' }, { ...allow, userId: 7 }, { ...allow, exp: 1 }, { ...allow, code: 'banned' },
-      { ...allow, expiresAtMs: -1 }, { ...allow, expiresAtMs: 1.5 }, { ...allow, expiresAtMs: null }, { ...allow, rooms: [] },
+      null, [], 'allow', {}, { result: 'allow' }, { userId: 'ann' }, { ...allow, userId: 7 }, { ...allow, exp: 1 },
+      { ...allow, code: 'banned' },
+      { ...allow, expiresAtMs: -1 }, { ...allow, expiresAtMs: 1.5 }, { ...allow, expiresAtMs: null },
+      { ...allow, rooms: [] },
       { ...allow, cacheMs: 86_400_001 }, { ...allow, cacheMs: '5' }, { ...allow, app: 'Shop' }, { ...allow, deviceId: null },
       { ...refuse, code: 'kicked' }, { result: 'refuse' }, { ...refuse, userId: 'ann' }, { ...refuse, retryAfterMs: 3_600_001 },
     ]) {

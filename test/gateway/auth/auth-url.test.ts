@@ -226,7 +226,8 @@ t.test('The settings', async t => {
   const settings = { LEDGERLINE_AUTH_URL: 'https://business.example.com/auth?x=1', LEDGERLINE_AUTH_SECRET: authSecret }
 
   t.test('want a URL and a secret, both', async t => {
-    t.match(readConfig(settings), { authUrl: settings.LEDGERLINE_AUTH_URL, authSecret: [authSecret], authConcurrency: 64 })
+    const authUrl = settings.LEDGERLINE_AUTH_URL
+    t.match(readConfig(settings), { authUrl, authSecret: [authSecret], authConcurrency: 64 })
     for (const [set, missing] of [['AUTH_URL', 'AUTH_SECRET'], ['AUTH_SECRET', 'AUTH_URL']] as const) {
       const name = `LEDGERLINE_${set}` as const
       const message = new RegExp(`^LEDGERLINE_${missing}: got nothing`)
@@ -244,7 +245,8 @@ t.test('The settings', async t => {
     const dataDir = t.testdir({})
     const config = await ensureSecrets(readConfig({ ...settings, LEDGERLINE_DATA: dataDir }))
     t.equal(config.jwtSecret, undefined)
-    t.throws(() => readConfig({ ...settings, LEDGERLINE_JWT_ISSUER: 'id' }), { name: 'ConfigError', message: /no secret is generated/ })
+    const ofNobody = { ...settings, LEDGERLINE_JWT_ISSUER: 'id' }
+    t.throws(() => readConfig(ofNobody), { name: 'ConfigError', message: /no secret is generated/ })
     t.match(readConfig({ ...settings, LEDGERLINE_JWT_ISSUER: 'id', LEDGERLINE_JWT_SECRET: jwtSecret }), { jwtIssuer: ['id'] })
   })
 })

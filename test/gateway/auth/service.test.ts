@@ -137,7 +137,7 @@ t.test('A service that is asked about tokens', async t => {
     await t.rejects(service.ask(question('ann')), { code: 'auth-unavailable' }, 'until it is known again')
     await until('it is', () => service.ask(question('ann')).catch(() => undefined))
     for (let i = 0; i < 20; i++) {
-      server.says(200, '{"nonsense":1}')
+      server.says([200, 401, 404, 302][i % 4]!, '{"nonsense":1}')
       await t.rejects(service.ask(question(`n${i}`)), { code: 'auth-unavailable' })
     }
     t.equal(service.circuit.state, 'closed', 'an answer that can not be taken is one')
