@@ -125,6 +125,15 @@ t.test('A service that is asked about tokens', async t => {
     t.equal(server.questions.length, before, 'whose answer was not asked for in vain')
   })
 
+  t.test('is asked for nobody who waited when it stopped answering', async t => {
+    const { server, service } = await given(t, { concurrency: 1, retryMs: 10_000, retryMaxMs: 10_000 })
+    server.says(503, '')
+    const all = Array.from({ length: 50 }, (_, i) => question(`t${i}`))
+    const codes = await Promise.all(all.map(each => service.ask(each).catch(({ code }) => code)))
+    t.strictSame(codes, Array(50).fill('auth-unavailable'))
+    t.equal(server.questions.length, 5)
+  })
+
   t.test('that fails at one token is asked about others', async t => {
     const { server, service } = await given(t)
     server.answer = ({ token }, response) => {
@@ -137,7 +146,7 @@ t.test('A service that is asked about tokens', async t => {
     await t.rejects(service.ask(question('ann')), { code: 'auth-unavailable' }, 'until it is known again')
     await until('it is', () => service.ask(question('ann')).catch(() => undefined))
     for (let i = 0; i < 20; i++) {
-      server.says([200, 401, 404, 302][i % 4]!, '{"nonsense":1}')
+      server.says(i < 10 ? 200 : i < 15 ? 401 : 404, '{"nonsense":1}')
       await t.rejects(service.ask(question(`n${i}`)), { code: 'auth-unavailable' })
     }
     t.equal(service.circuit.state, 'closed', 'an answer that can not be taken is one')
