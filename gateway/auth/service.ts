@@ -32,7 +32,7 @@ export const answerBytesMax = 64 << 10
 /** Questions without an answer, one behind the other, that open the circuit. */
 const failuresMax = 5
 
-/** A client whose question was turned away because of what the service said waits no longer than this. */
+/** A service that wants to be left alone for longer is asked again after this. */
 const retryAfterMsMax = 600_000
 
 export type AuthOutcome = 'allowed' | 'refused' | 'cached' | 'unavailable'
@@ -171,8 +171,12 @@ export class AuthService {
       return
     }
     if (this.#circuit.state === 'closed') this.#unanswered = asked
-    this.#restsUntilMs = Math.max(this.#restsUntilMs, performance.now() + err.retryAfterMs)
-    this.#circuit.unanswered(err)
+    if (err.retryAfterMs === 0) {
+      this.#circuit.unanswered(err)
+      return
+    }
+    this.#restsUntilMs = performance.now() + Math.min(retryAfterMsMax, err.retryAfterMs)
+    this.#circuit.open(err.message)
   }
 
   /** @throws Away where there is no answer; Error for one that can't be read */
@@ -199,7 +203,7 @@ export class AuthService {
 
   /** They come back once it is known how it is, and not all at once. */
   #unavailable (cause: unknown): GatewayError {
-    const restMs = Math.min(retryAfterMsMax, Math.max(0, this.#restsUntilMs - performance.now()))
+    const restMs = Math.max(0, this.#restsUntilMs - performance.now())
     const waitMs = Math.max(restMs, this.#circuit.retryAfterMs) + this.#times.retryMs * (1 + 4 * Math.random())
     return new GatewayError('auth-unavailable', undefined, { cause, retryAfterMs: Math.ceil(waitMs) })
   }

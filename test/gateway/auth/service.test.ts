@@ -158,6 +158,9 @@ t.test('A service that is asked about tokens', async t => {
     const err = await service.ask(question('ann')).catch(err => err)
     t.equal(err.code, 'auth-unavailable')
     t.ok(err.retryAfterMs > 4_500 && err.retryAfterMs < 5_500, `${err.retryAfterMs} ms`)
+    await t.rejects(service.ask(question('bob')), { code: 'auth-unavailable' })
+    await new Promise(resolve => setTimeout(resolve, 200))
+    t.equal(server.questions.length, 1, 'nor does a probe ask')
   })
 
   t.test('gets so many questions at a time; others wait, and not for ever', async t => {
