@@ -1,6 +1,6 @@
 import type { Entry, Fact } from '../../schemas/facts.js'
 import { unackedOf } from './hand-over.js'
-import { isAbsent } from './presence.js'
+import { isAbsent, isLastOf } from './presence.js'
 import type { UserState } from './state.js'
 
 /** Asks a user's actor which facts are due of entries whose time has come. Within one process. */
@@ -32,9 +32,10 @@ export function dueFactOf (state: UserState, { atMs, fact }: Entry): Fact | unde
   return { type: 'HandOverDue', messageId: fact.messageId, requestedAtMs: atMs, payload: fact.payload }
 }
 
-/** Whose connection has ended then; one that is no longer remembered is known by the time. */
+/** Whose last connection has ended then; one that is no longer remembered is known by the time. */
 function absentDevice (state: UserState, connectionId: string, sinceMs: number): string | undefined {
   const connection = state.connections.get(connectionId)
+  if (connection && !isLastOf(state, connection)) return undefined
   const deviceIds = connection ? [connection.deviceId] : state.sessions.keys()
   for (const deviceId of deviceIds) if (isAbsent(state, deviceId, sinceMs)) return deviceId
   return undefined

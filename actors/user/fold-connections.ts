@@ -4,7 +4,7 @@ import { EffectList } from './effect-list.js'
 import type { CloseConnection, Effect } from './effects.js'
 import { leastMissed, recallLost, rememberLost } from './forgotten.js'
 import { acknowledge, adoptWaiting, announce, dropAll, expire, numberAll } from './outbox.js'
-import { cameOnline, connectionEnded, wentOffline } from './presence.js'
+import { cameOnline, connectionEnded, isLastOf, wasRefused, wentOffline } from './presence.js'
 import { nameOf, noContent } from '../requests.js'
 import {
   type Connection, connectionPart, connectionsMax, endsUnder, headSeq, missedOf, type Session, sessionPart, sessionsMax,
@@ -158,7 +158,7 @@ export function connectionClosed (state: UserState, entry: Entry, fact: Connecti
   }
   if (!connection.open) return nothing
   connection.open = false
-  connection.endCode = ''
+  if (!wasRefused(connection)) connection.endCode = ''
   connection.endReason = ''
   connection.changed = true
   const session = sessionOf(state, connection)
@@ -168,7 +168,7 @@ export function connectionClosed (state: UserState, entry: Entry, fact: Connecti
   acknowledge(state, session, fact.ackedSeq, effects)
   const current = session.connectionId === connectionId || session.connectionId === ''
   // While another connection has the session its time is that of the opening: `makeWay` compares it.
-  if (current) session.touchedAtMs = entry.atMs
+  if (current && isLastOf(state, connection)) session.touchedAtMs = entry.atMs
   if (session.connectionId === connectionId) {
     session.connectionId = ''
     if (!fact.told) letComeBack(state, connection, effects)

@@ -35,14 +35,14 @@ export function wentOffline (
 }
 
 /**
- * A connection of the session has closed. One that was ended for another of its session says nothing of the device,
- * and where both are over the end of the newer one tells.
+ * A connection of the session has closed. The end of the last one that had the session tells of the device, in whatever
+ * order the ends come.
  */
 export function connectionEnded (
   session: Session, connection: Connection, fact: ConnectionClosed, effects: EffectList
 ): void {
   if (!session.toldOnline || session.connectionId !== '' || fact.presenceGraceMs > 0) return
-  if (hasNewer(effects.state, connection)) return
+  if (!isLastOf(effects.state, connection)) return
   wentOffline(session, fact.connectionId, fact.code, effects.entry.atMs, effects)
 }
 
@@ -66,9 +66,15 @@ function isOnline ({ sessions }: UserState): boolean {
   return false
 }
 
-function hasNewer ({ connections }: UserState, { ordinal, sessionOrdinal }: Connection): boolean {
+/** Whether this connection, open or closed, had its session last. */
+export function isLastOf ({ connections }: UserState, connection: Connection): boolean {
+  if (wasRefused(connection)) return false
+  const { ordinal, sessionOrdinal } = connection
   for (const other of connections.values()) {
-    if (other.open && other.sessionOrdinal === sessionOrdinal && other.ordinal > ordinal) return true
+    if (other.sessionOrdinal === sessionOrdinal && other.ordinal > ordinal && !wasRefused(other)) return false
   }
-  return false
+  return true
 }
+
+/** It named a session that it never had: what it said it had of it was impossible. */
+export function wasRefused ({ endCode }: Connection): boolean { return endCode === 'protocol' }

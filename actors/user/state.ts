@@ -69,7 +69,7 @@ export interface Session {
   sessionId: string
   /** The connection that downlinks go to; empty while the device is offline. */
   connectionId: string
-  /** Time of the last opening or closing, ms since 1970. */
+  /** When the connection that had it last opened, or closed, ms since 1970. */
   touchedAtMs: number
 
   /** Highest accepted uplink seq of `sessionId`. */
@@ -134,7 +134,10 @@ export interface Connection {
   /** Which one of the connection's tokens that is; 0 for the one that it opened with. */
   renewals: number
   open: boolean
-  /** With which code and reason it was closed, for an edge that has not heard of it; empty while it is not. */
+  /**
+   * With which code and reason it was closed, for an edge that has not heard of it; empty while it is not, and once it
+   * is no longer open. Of one that never had its session the code `protocol` stays.
+   */
   endCode: CloseConnection['code'] | ''
   endReason: string
 

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { dueFactOf } from '../../../actors/user/due.js'
 import { savedStateOf, stateOf } from '../../../actors/user/parts.js'
 import type { UserState } from '../../../actors/user/state.js'
 import type { AbsenceEnded, ConnectionOpened, Entry, Fact, HandOverDue } from '../../../schemas/facts.js'
@@ -86,6 +87,33 @@ t.test('presence', async t => {
       t.strictSame(heard(opened('c1'), lost, at(6_500, absence(1_000)), at(6_600, absence(1_000))), [
         'presence 1 phone online user connected @0', 'presence 2 phone offline user connection-lost @1000',
       ])
+    })
+    t.test('goes by the end of the newer connection, whichever ends first', async t => {
+      const newer = closed('c2', { code: 'connection-lost', presenceGraceMs: 5_000 })
+      for (const older of [
+        closed('c1', { code: 'superseded', presenceGraceMs: 5_000 }), closed('c1', { code: 'kicked' }),
+      ]) {
+        const state = given(opened('c1'), opened('c2'))
+        t.strictSame(heardBy(state, at(2_000, newer), at(3_000, older)), [])
+        t.equal(state.sessions.get('phone')!.touchedAtMs, 2_000)
+        t.equal(dueFactOf(state, at(3_000, older)), undefined)
+        t.strictSame(dueFactOf(state, at(2_000, newer)), absence(2_000, { connectionId: 'c2' }))
+        t.strictSame(heardBy(state, at(4_000, opened('c3'))), [], 'it has come back in time')
+      }
+      const state = given(opened('c1'), opened('c2'))
+      play(state, [at(2_000, newer), at(2_000, closed('c1', { code: 'superseded', presenceGraceMs: 5_000 }))])
+      t.equal(dueFactOf(state, at(2_000, closed('c1', { presenceGraceMs: 5_000 }))), undefined, 'nor at the same time')
+    })
+    t.test('knows nothing of a connection that never had the session', async t => {
+      const [ahead, refused] = [opened('c2', { downlinkSeq: 9 }), closed('c2', { code: 'protocol' })]
+      const last = absence(4_000)
+      for (const history of [[ahead, refused, kicked('k1'), lost], [ahead, kicked('k1'), lost, refused]]) {
+        const state = given(opened('c1'))
+        t.strictSame(heardBy(state, ...history.map((fact, i) => at(fact === lost ? 4_000 : i, fact))), [])
+        t.strictSame(heardBy(state, at(9_000, last)), ['presence 2 phone offline user connection-lost @4000'])
+      }
+      t.strictSame(heard(opened('c1'), ahead, refused, kicked('k1'), closed('c1', { code: 'kicked' })).slice(1),
+        ['presence 2 phone offline user kicked @4000'], 'and none without a grace')
     })
     t.test('takes no absence for another one', async t => {
       const state = given(opened('c1'), lost, opened('c2'))
