@@ -13,10 +13,10 @@ export interface DueFactsDeps {
 
 /** Of entries that wait for their time, all fields counted. Past it the ledger is read on only as they leave. */
 const bytesMax = 1 << 20
-/** Asked for at once. */
+/** Asked for at a time. */
 const roundMax = 500
 /** Whoever has not answered by then is asked again: an actor may have stopped, or wait for its state. */
-const roundMsMax = 60_000
+const answerMsMax = 60_000
 
 interface Waiting {
   readonly offset: bigint
@@ -25,8 +25,11 @@ interface Waiting {
   readonly bytes: number
 }
 
-/** What is asked, or appended, just now. */
-interface Round { readonly waiting: readonly Waiting[], readonly sinceMs: number }
+/** It is due, and its user is asked. */
+interface Question { readonly waiting: Waiting, readonly sinceMs: number }
+
+/** What is to be told the ledger of it. */
+interface Due { readonly waiting: Waiting, readonly fact: Fact }
 
 /**
  * Tells the ledger of one partition what time has brought about: that a device has been away for too long, or that no
@@ -48,7 +51,11 @@ export class DueFacts {
   /** What comes is not looked at as it comes: the ledger is read up to it first. */
   #behind: boolean
   #reading = false
-  #round: Round | undefined
+  readonly #asked = new Set<Question>()
+  /** Answered since the last append began. */
+  #due: Due[] = []
+  /** On its way to the ledger; one append at a time. */
+  #appending: readonly Due[] = []
   #savedFrom: bigint | undefined
   readonly #ending = new AbortController()
 
@@ -66,7 +73,7 @@ export class DueFacts {
 
   /** How many wait in memory. */
   get size (): number {
-    let size = this.#round?.waiting.length ?? 0
+    let size = this.#asked.size + this.#due.length + this.#appending.length
     for (const lane of this.#lanes.values()) size += lane.length
     return size
   }
@@ -76,7 +83,9 @@ export class DueFacts {
     let from = this.#behind ? this.#next : undefined
     const look = (offset: bigint) => { if (from === undefined || offset < from) from = offset }
     for (const [first] of this.#lanes.values()) look(first!.offset)
-    for (const { offset } of this.#round?.waiting ?? []) look(offset)
+    for (const { waiting } of this.#asked) look(waiting.offset)
+    for (const { waiting } of this.#due) look(waiting.offset)
+    for (const { waiting } of this.#appending) look(waiting.offset)
     return from
   }
 
@@ -99,8 +108,9 @@ export class DueFacts {
   }
 
   sweep (nowMs: number): void {
-    if (this.#round && nowMs - this.#round.sinceMs > roundMsMax) this.#putBack(this.#round)
-    if (!this.#round) this.#begin(nowMs)
+    this.#giveUp(nowMs)
+    this.#append()
+    if (this.#appending.length === 0) this.#begin(nowMs)
     if (this.#behind && !this.#reading && this.#bytes < bytesMax) this.#catchUp()
   }
 
@@ -125,7 +135,14 @@ export class DueFacts {
     else this.#lanes.set(dueAtMs - atMs, [waiting])
   }
 
-  /** Asks for all that is due, up to a bound. */
+  /** Those that were asked too long ago are asked once more. */
+  #giveUp (nowMs: number): void {
+    const late = Array.from(this.#asked).filter(({ sinceMs }) => nowMs - sinceMs > answerMsMax)
+    for (const question of late) this.#asked.delete(question)
+    this.#putBack(late)
+  }
+
+  /** Asks for all that is due, up to a bound, whoever has still to answer. */
   #begin (nowMs: number): void {
     const due: Waiting[] = []
     for (const [afterMs, lane] of this.#lanes) {
@@ -134,51 +151,55 @@ export class DueFacts {
       due.push(...lane.splice(0, count))
       if (lane.length === 0) this.#lanes.delete(afterMs)
     }
-    if (due.length === 0) return
-    const round = { waiting: due, sinceMs: nowMs }
-    this.#round = round
-    const facts = new Array<Fact | undefined>(due.length)
-    let left = due.length
-    for (const [i, { offset, entry }] of due.entries()) {
-      const { partition } = this.#deps
-      const answer = (fact: Fact | undefined) => {
-        facts[i] = fact
-        if (--left === 0) this.#append(round, facts)
-      }
-      this.#deps.ask({ type: 'askDue', partition, userId: entry.userId, asOf: offset + 1n, entry, answer })
-    }
+    const questions = due.map(waiting => ({ waiting, sinceMs: nowMs }))
+    for (const question of questions) this.#asked.add(question)
+    for (const question of questions) this.#ask(question)
   }
 
-  async #append (round: Round, facts: ReadonlyArray<Fact | undefined>): Promise<void> {
-    if (round !== this.#round || this.#ending.signal.aborted) return
-    const atMs = Date.now()
-    const entries: Entry[] = []
-    for (const [i, { entry: { userId } }] of round.waiting.entries()) {
-      const fact = facts[i]
-      if (fact) entries.push({ userId, atMs, fact })
+  #ask (question: Question): void {
+    const { waiting } = question
+    const { offset, entry } = waiting
+    const { partition } = this.#deps
+    const answer = (fact: Fact | undefined) => {
+      if (!this.#asked.delete(question)) return
+      if (fact) this.#due.push({ waiting, fact })
+      else this.#bytes -= waiting.bytes
+      // Those that are still to answer hold up the others until the next sweep at most.
+      if (this.#asked.size === 0) this.#append()
     }
+    this.#deps.ask({ type: 'askDue', partition, userId: entry.userId, asOf: offset + 1n, entry, answer })
+  }
+
+  async #append (): Promise<void> {
+    if (this.#due.length === 0 || this.#appending.length > 0 || this.#ending.signal.aborted) return
+    const due = this.#due
+    this.#due = []
+    this.#appending = due
+    const atMs = Date.now()
+    const entries = due.map(({ waiting, fact }): Entry => ({ userId: waiting.entry.userId, atMs, fact }))
     const { log, partition, failing } = this.#deps
     try {
-      if (entries.length > 0) await log.append(ledger, partition, entries, { reserved: true })
+      await log.append(ledger, partition, entries, { reserved: true })
+      for (const { waiting } of due) this.#bytes -= waiting.bytes
     } catch (err) {
       failing(`what is due can not be told the ledger: ${(err as Error).message}`)
-      if (round === this.#round) this.#putBack(round)
-      return
+      this.#putBack(due)
+    } finally {
+      this.#appending = []
     }
-    if (round !== this.#round) return
-    this.#round = undefined
-    for (const { bytes } of round.waiting) this.#bytes -= bytes
   }
 
-  /** It is asked for again with the next sweep: the first of each lane are the oldest. */
-  #putBack ({ waiting }: Round): void {
-    this.#round = undefined
-    for (const each of waiting.toReversed()) {
-      const afterMs = each.dueAtMs - each.entry.atMs
-      const lane = this.#lanes.get(afterMs)
-      if (lane) lane.unshift(each)
-      else this.#lanes.set(afterMs, [each])
+  /** They are asked for again with the next sweep: the first of each lane are the oldest. */
+  #putBack (those: ReadonlyArray<{ readonly waiting: Waiting }>): void {
+    const changed = new Set<Waiting[]>()
+    for (const { waiting } of those) {
+      const afterMs = waiting.dueAtMs - waiting.entry.atMs
+      const lane = this.#lanes.get(afterMs) ?? []
+      this.#lanes.set(afterMs, lane)
+      lane.push(waiting)
+      changed.add(lane)
     }
+    for (const lane of changed) lane.sort((a, b) => Number(a.offset - b.offset))
   }
 
   /** Reads on until there is no room, or up to what the partition has received. */

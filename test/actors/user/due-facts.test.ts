@@ -17,6 +17,8 @@ class World {
   /** Offsets that were read from the ledger. */
   readonly reads: bigint[] = []
   answers = true
+  /** The user that does not answer, whoever else does. */
+  silent = ''
   away = false
   due = this.owner(-1n)
 
@@ -38,7 +40,9 @@ class World {
       },
       ask (question) {
         world.asked.push(question)
-        if (world.answers) question.answer(dueFactOf(world.states.get(question.userId)!, question.entry))
+        const { userId, entry } = question
+        const isSilent = !world.answers || userId === world.silent
+        if (!isSilent) question.answer(dueFactOf(world.states.get(userId)!, entry))
       },
       failing: reason => { world.failures.push(reason) },
     }, folded, from)
@@ -189,6 +193,26 @@ t.test('What is due', async t => {
     world.asked[0]!.answer({ type: 'HandOverDue', messageId: 'm1', requestedAtMs: 0, payload: Buffer.of() })
     await world.sweep(70_002)
     t.equal(world.told.length, 1)
+  })
+  t.test('is held up by nobody who does not answer', async t => {
+    const world = new World()
+    world.silent = 'stuck'
+    for (let i = 0; i < 600; i++) world.happens(i, offline(`s${i}`), 'stuck')
+    for (let i = 0; i < 5; i++) world.happens(1_000 + i, offline(`m${i}`), `u${i}`)
+    for (let nowMs = 20_000; nowMs < 24_000; nowMs += 1_000) await world.sweep(nowMs)
+    t.strictSame(world.told.map(told => told.split(' ')[0]), ['u0', 'u1', 'u2', 'u3', 'u4'])
+    t.equal(world.asked.length, 605, 'nobody is asked again before a minute is over')
+    t.equal(world.due.size, 600)
+    t.equal(world.due.from, 0n, 'the next owner begins with who has not answered')
+    // One that is asked again stands behind none that came after it.
+    for (let nowMs = 80_001; nowMs < 83_000; nowMs += 1_000) await world.sweep(nowMs)
+    t.equal(world.due.from, 0n)
+    world.silent = ''
+    world.asked.at(-1)!.answer(undefined)
+    for (let nowMs = 150_000; nowMs < 153_000; nowMs += 1_000) await world.sweep(nowMs)
+    t.equal(world.told.length, 5 + 599)
+    t.equal(world.due.size, 0)
+    t.equal(world.due.from, undefined)
   })
   t.test('keeps a bound in memory, and reads the ledger for the rest', async t => {
     const world = new World()
