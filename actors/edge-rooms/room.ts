@@ -134,10 +134,12 @@ export class EdgeRoom {
     for (const [connection, waiting] of this.#held) this.waiting.set(connection, waiting)
     this.#held.clear()
     if (roomSeq < tail.roomSeq) this.#beginAnew()
-    // What it leaves out though it was asked for.
-    if (keptAfter > this.#afterSeq) this.goneUpTo = Math.max(this.goneUpTo, keptAfter)
     this.isOpen = true
-    if (keptAfter > tail.roomSeq || tail.roomSeq === 0) tail.place(keptAfter)
+    const isBehind = keptAfter > tail.roomSeq || tail.roomSeq === 0
+    // What it leaves out though it was asked for, and what is not kept here either.
+    const gone = isBehind ? keptAfter : Math.min(keptAfter, tail.keptAfter)
+    if (gone > this.#afterSeq) this.goneUpTo = Math.max(this.goneUpTo, gone)
+    if (isBehind) tail.place(keptAfter)
     else if (keptAfter < tail.keptAfter && !tail.prepend(keptAfter, posts)) this.goneUpTo = tail.keptAfter
     tail.append(posts)
     return true

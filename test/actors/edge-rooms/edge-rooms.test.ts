@@ -314,7 +314,7 @@ t.test('A member that does not read', async t => {
     t.match(world.asked, [{ afterSeq: 1 }], 'its owner may have them')
     world.answer(10, 8)
     await turn()
-    t.strictSame(told(slow), ['joined r 8 missed 7', 'r 9', 'r 10'])
+    t.strictSame(told(slow), ['joined r 7 missed 6', 'r 8', 'r 9', 'r 10'], 'the edge has one more than the owner')
     t.equal(world.asked.length, 1)
   })
 
@@ -464,6 +464,23 @@ t.test('The interest of a node', async t => {
     await turn()
     t.match(world.facts().at(-1), { type: 'NodeJoined', interest: 2 })
     t.strictSame(told(client), ['r 2'])
+  })
+
+  t.test('begins anew with the posts that are kept here, where the owner keeps fewer', async t => {
+    const world = givenRooms(t)
+    await inRoom(t, world, 10)
+    world.rooms.startAnew()
+    world.answer(12, 8)
+    const client = await member(t, world)
+    client.received(join('r', 3))
+    await turn()
+    t.strictSame(told(client), ['joined r 3', ...range(4, 12)])
+    world.rooms.startAnew()
+    world.answer(20, 15)
+    await turn()
+    client.received(join('r', 3))
+    await turn()
+    t.strictSame(told(client).slice(-6), ['joined r 15 missed 12', ...range(16, 20)], 'what neither has is gone')
   })
 
   t.test('ends with the node', async t => {
