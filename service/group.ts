@@ -1,4 +1,6 @@
-import type { GatewayApi } from './http.js'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Backoff } from '../client/backoff.js'
+import { type GatewayApi, told } from './http.js'
 import { recordOf, type StreamHole, type StreamName, type StreamRecords } from './records.js'
 import { linesOf, queryOf, type StreamFilter } from './streams.js'
 
@@ -17,7 +19,8 @@ export type GroupRecord<Name extends StreamName> = StreamRecords[Name] & {
   /**
    * Acks this record and all that were given before it in the same partition.
    *
-   * @returns once that is durable; false where the partition is another reader's by now, who gets the record again
+   * @returns once that is durable; false where it is not, and the record comes again: to another reader, who has the
+   *   partition by now, or because its node is gone
    * @throws ServiceError where it could not be stored for long
    */
   ack (): Promise<boolean>
@@ -25,8 +28,20 @@ export type GroupRecord<Name extends StreamName> = StreamRecords[Name] & {
 
 /** As many as a request may have. */
 const cursorsMax = 1_000
+/** The next request waits so long for the one before it: a node that does not answer holds up nobody else's acks. */
+const patienceMs = 1_000
+/** What may be stored when it is asked for again. */
+const passing: ReadonlySet<string> = new Set(['ledger-unavailable', 'internal'])
 
-interface Waiting { readonly cursor: string, resolve (isAcked: boolean): void, reject (err: unknown): void }
+interface Waiting {
+  readonly cursor: string
+  readonly untilMs: number
+  readonly backoff: Backoff
+  resolve (isAcked: boolean): void
+  reject (err: unknown): void
+}
+
+interface Acked { readonly status: string, readonly code?: string }
 
 /** One reader, or several, of a group: docs/streams.md, Groups. */
 export class ServiceGroup {
@@ -56,24 +71,42 @@ export class ServiceGroup {
   /** As `ack` of a record. Acks that are asked for while others are on their way go together. */
   ack (cursor: string): Promise<boolean> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ cursor, resolve, reject })
-      if (!this.#isSending) this.#send().catch(() => {}) // each was told
+      const untilMs = performance.now() + this.#api.retryForMs
+      this.#send({ cursor, untilMs, backoff: this.#api.newBackoff(), resolve, reject })
     })
   }
 
-  async #send (): Promise<void> {
+  #send (each: Waiting): void {
+    this.#waiting.push(each)
+    if (!this.#isSending) this.#sendAll().catch(() => {}) // each is told
+  }
+
+  async #sendAll (): Promise<void> {
     this.#isSending = true
     while (this.#waiting.length > 0) {
-      const sent = this.#waiting.splice(0, cursorsMax)
-      try {
-        const cursors = sent.map(({ cursor }) => cursor)
-        const path = `/v1/groups/${encodeURIComponent(this.name)}/acks`
-        const { acks } = await this.#api.ask<{ acks: Array<{ status: string }> }>('POST', path, { cursors })
-        for (const [i, { resolve }] of sent.entries()) resolve(acks[i]?.status === 'acked')
-      } catch (err) {
-        for (const { reject } of sent) reject(err)
-      }
+      const answered = new AbortController()
+      const { signal } = answered
+      const sending = this.#sendOnce(this.#waiting.splice(0, cursorsMax)).finally(() => { answered.abort() })
+      await Promise.race([sending, sleep(patienceMs, undefined, { signal }).catch(() => {})])
     }
     this.#isSending = false
+  }
+
+  async #sendOnce (sent: readonly Waiting[]): Promise<void> {
+    try {
+      const cursors = sent.map(({ cursor }) => cursor)
+      const path = `/v1/groups/${encodeURIComponent(this.name)}/acks`
+      const { acks } = await this.#api.ask<{ acks: readonly Acked[] }>('POST', path, { cursors })
+      for (const [i, each] of sent.entries()) this.#answered(each, acks[i]!)
+    } catch (err) {
+      for (const { reject } of sent) reject(err)
+    }
+  }
+
+  #answered (each: Waiting, { status, code = '' }: Acked): void {
+    if (!passing.has(code)) return each.resolve(status === 'acked')
+    const waitMs = each.backoff.nextMs()
+    if (performance.now() + waitMs > each.untilMs) each.reject(told(code, 'the ack is not known to be stored'))
+    else setTimeout(() => { this.#send(each) }, waitMs)
   }
 }

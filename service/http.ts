@@ -5,6 +5,7 @@ import { json } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Backoff } from '../client/backoff.js'
+import { errors, isErrorCode } from '../schemas/errors.js'
 
 export interface ServiceOptions {
   /** Of a gateway, or of what balances among several: `https://gateway.example.com`. */
@@ -32,6 +33,11 @@ export class ServiceError extends Error {
   get isPassing (): boolean { return this.status === 0 || this.status === 429 || this.status >= 500 }
 }
 
+/** Of what an answer says, or one of many, where HTTP has told its status already. */
+export function told (code: string, message: string): ServiceError {
+  return new ServiceError(code, message, isErrorCode(code) ? errors[code].status ?? 500 : 500)
+}
+
 interface Request {
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | Readable
@@ -45,6 +51,8 @@ const silentMsMax = 60_000
 /** Requests to a gateway. */
 export class GatewayApi {
   constructor (readonly options: ServiceOptions) {}
+
+  get retryForMs (): number { return this.options.retryForMs ?? retryForMsDefault }
 
   newBackoff (): Backoff { return new Backoff({ baseMs: 200, capMs: 10_000 }) }
 
@@ -76,7 +84,7 @@ export class GatewayApi {
    * @throws ServiceError; AbortError where `signal` ends it
    */
   async ask<T> (method: string, path: string, body?: object, signal?: AbortSignal): Promise<T> {
-    const untilMs = performance.now() + (this.options.retryForMs ?? retryForMsDefault)
+    const untilMs = performance.now() + this.retryForMs
     const backoff = this.newBackoff()
     const headers: Record<string, string> = body ? { 'content-type': 'application/json' } : {}
     for (;;) {

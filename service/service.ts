@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { createInterface } from 'node:readline'
-import { Readable } from 'node:stream'
 import { type JsonPayload, payloadToJson } from '../schemas/payload.js'
 import { ServiceGroup } from './group.js'
 import { GatewayApi, type ServiceOptions } from './http.js'
+import { pushMany } from './push-many.js'
 import type { StreamName } from './records.js'
 import { type CursorRecord, type ReadOptions, readStream } from './streams.js'
 
@@ -70,23 +69,12 @@ export class Service {
    * who were not told, under the same `messageId`.
    *
    * @param userIds read as fast as the gateway takes them
-   * @throws ServiceError
+   * @throws ServiceError where the gateway refuses, or breaks off before it has told of all; what `userIds` throws
    */
   async * pushMany (
     message: DownlinkMessage, userIds: Iterable<string> | AsyncIterable<string>
   ): AsyncGenerator<Pushed> {
-    const headers = { 'content-type': 'application/x-ndjson' }
-    const body = Readable.from(linesFor(bodyOf(message), userIds))
-    const response = await this.#api.open('POST', '/v1/downlinks', { headers, body })
-    try {
-      for await (const text of createInterface({ input: response })) {
-        const line = text === '' ? {} : JSON.parse(text) as Partial<Pushed>
-        if (line.userId !== undefined) yield line as Pushed
-      }
-    } finally {
-      body.destroy()
-      response.destroy()
-    }
+    yield * pushMany(this.#api, bodyOf(message), userIds)
   }
 
   /** @throws ServiceError */
@@ -125,13 +113,6 @@ export function createService (options: ServiceOptions): Service { return new Se
 function bodyOf (message: DownlinkMessage): { readonly messageId: string, readonly payload: JsonPayload } {
   const { payload, messageId = randomUUID() } = message
   return { ...message, messageId, payload: typeof payload === 'string' ? payload : payloadToJson(payload) }
-}
-
-async function * linesFor (
-  message: object, userIds: Iterable<string> | AsyncIterable<string>
-): AsyncGenerator<string> {
-  yield `${JSON.stringify(message)}\n`
-  for await (const userId of userIds) yield `${JSON.stringify({ userId })}\n`
 }
 
 function membershipPath (userId: string, roomId: string): string {

@@ -41,6 +41,7 @@ export async function * readStream<Name extends StreamName> (
     return query
   }, follow)) {
     cursor = line.cursor
+    if (Object.keys(line).length === 1) continue // where it began
     if ('hole' in line) onHole?.(line['hole'] as StreamHole)
     else yield recordOf(line) as unknown as CursorRecord<Name>
   }

@@ -8,6 +8,8 @@ export interface LineFormat {
   readonly headers: Readonly<Record<string, string>>
   /** Before the first record: sends the headers, so that a follower learns that it is connected. */
   readonly beginning: string
+  /** Before the first record, where the reader has no cursor yet. */
+  place (cursor: string): string
   /** @param cursor names the place behind it */
   record (cursor: string, fields: object): string
   /** Anything else that is told in the place of a record. */
@@ -18,6 +20,7 @@ export interface LineFormat {
 export const ndjson: LineFormat = {
   headers: { 'content-type': ndjsonType },
   beginning: '',
+  place: cursor => ndjsonLine({ cursor }),
   record: (cursor, fields) => ndjsonLine({ cursor, ...fields }),
   notice: (cursor, name, fields) => ndjsonLine({ ...cursor === undefined ? {} : { cursor }, [name]: fields }),
 }
@@ -30,6 +33,7 @@ export const eventStream: LineFormat = {
   // Neither a cache nor nginx is to keep events until there are many.
   headers: { 'content-type': eventStreamType, 'cache-control': 'no-cache', 'x-accel-buffering': 'no' },
   beginning: `retry: ${comesBackMs}\n\n`,
+  place: cursor => `id: ${cursor}\n\n`, // without data it is no event, and an EventSource keeps the id all the same
   record: (cursor, fields) => `id: ${cursor}\ndata: ${ndjson.record(cursor, fields)}\n`,
   notice: (cursor, name, fields) =>
     `${cursor === undefined ? '' : `id: ${cursor}\n`}event: ${name}\ndata: ${ndjson.notice(cursor, name, fields)}\n`,

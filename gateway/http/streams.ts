@@ -30,7 +30,7 @@ const readersMax = 64
 
 const summary = 'Records of a stream, one JSON object a line'
 const description = 'In order for each key of the stream, which is the user, the room or the node. `cursor` names the place behind its line: give it as ' +
-  '`after` to go on there, or `now` for those that come from now on. With `follow` the answer has no end but `limit`, ' +
+  '`after` to go on there, or `now` for those that come from now on: the first line is then the cursor alone. With `follow` the answer has no end but `limit`, ' +
   `and an empty line wherever it was silent for 15 s. ${holeDescription} It has a cursor, too. A header ` +
   '`ledgerline-gap: true` says so of what stood directly behind the cursor. With `Accept: text/event-stream` it is ' +
   'server-sent events: `data` is the line, `id` its cursor, and a hole is an event of the name `hole`. They follow unless ' +
@@ -82,7 +82,10 @@ export async function streamsRoutes (app: FastifyInstance, { logReader, groups }
   const begin = admitReaders(app, readersMax)
   const options = { exposeHeadRoute: false, schema: streamSchema }
 
-  async function answer (of: PublicStream, request: StreamRequest, reply: FastifyReply): Promise<unknown> {
+  /** @param tellsPlace where `after` is `now`, as a line of its own */
+  async function answer (
+    of: PublicStream, request: StreamRequest, reply: FastifyReply, tellsPlace = true
+  ): Promise<unknown> {
     const wanted = wantedBy(of, request)
     const format = formatFor(request.headers)
     if (request.query.group !== undefined) {
@@ -98,8 +101,9 @@ export async function streamsRoutes (app: FastifyInstance, { logReader, groups }
     // A follower whose machine vanished sends no FIN, and nothing else would tell.
     if (isFollower) request.raw.socket.setKeepAlive(true, 30_000)
     const linesMax = limit === undefined ? Infinity : Number(limit)
-    const pieces = piecesOfStream(logReader, of, cursor, { wanted, format, isFollower, linesMax, signal: begin(reply) })
-    return await reply.headers(format.headers).send(Readable.from(pieces))
+    const beginning = format.beginning + (tellsPlace && after === 'now' ? format.place(`${cursor}`) : '')
+    const reader = { wanted, format, beginning, isFollower, linesMax, signal: begin(reply) }
+    return await reply.headers(format.headers).send(Readable.from(piecesOfStream(logReader, of, cursor, reader)))
   }
 
   app.get<Route & { Params: { stream: string } }>('/v1/streams/:stream', options, async (request, reply) => {
@@ -112,7 +116,8 @@ export async function streamsRoutes (app: FastifyInstance, { logReader, groups }
   for (const of of publicStreams.filter(({ appOf }) => !appOf)) {
     app.get<Route>(`/v1/streams/${of.stream.name}`, options, (request, reply) => answer(of, request, reply))
   }
-  app.get<Route>('/v1/uplinks', options, (request, reply) => answer(uplinksOf, request, reply))
+  // Its readers were never told of a line that is no record of theirs.
+  app.get<Route>('/v1/uplinks', options, (request, reply) => answer(uplinksOf, request, reply, false))
 }
 
 /** @throws GatewayError `bad-request` for what no reader in a group asks for: the group has a place, and no end */
@@ -170,6 +175,7 @@ async function hasGap (log: StreamLog, { stream }: PublicStream, cursor: StreamC
 interface Reader {
   readonly wanted: Wanted
   readonly format: LineFormat
+  readonly beginning: string
   readonly isFollower: boolean
   readonly linesMax: number
   readonly signal: AbortSignal
@@ -177,9 +183,10 @@ interface Reader {
 
 /** Lines in pieces, so that a fast reader costs few writes, and a slow one holds no more than one of them. */
 async function * piecesOfStream (
-  log: StreamLog, of: PublicStream, cursor: StreamCursor, { wanted, format, isFollower, linesMax, signal }: Reader
+  log: StreamLog, of: PublicStream, cursor: StreamCursor,
+  { wanted, format, beginning, isFollower, linesMax, signal }: Reader
 ): AsyncGenerator<string> {
-  yield format.beginning
+  yield beginning
   const isWanted = wants(of, wanted)
   const reading = new StreamReading(log, of.stream, keysOf(of, wanted))
   let left = linesMax

@@ -209,6 +209,17 @@ t.test('Server-sent events', async t => {
     t.notMatch(body, /"userSeq":1/)
   })
 
+  t.test('begin with the id alone where they are asked for from now on', async t => {
+    const { log } = givenUplinks([[[uplink('ann', 1)]]])
+    const { lines: [{ cursor }] } = await read(t, log, 'uplinks')
+    const { app } = givenApp(t, { logReader: log })
+    const now = async (path: string, headers = {}) =>
+      (await app.inject({ url: `${path}?follow=false&after=now`, headers: { ...key, ...headers } })).body
+    t.equal(await now('/v1/streams/uplinks', accept), `retry: 2000\n\nid: ${cursor}\n\n`)
+    t.equal(await now('/v1/streams/uplinks'), `${JSON.stringify({ cursor })}\n`, 'as a line of NDJSON')
+    t.equal(await now('/v1/uplinks'), '', 'but not under the older name, whose readers do not know of it')
+  })
+
   t.test('follow unless they are not to, and have a comment where they are silent', async t => {
     const { log, add } = givenUplinks([[]])
     const { app } = givenApp(t, { logReader: log, silentMs: 20 })
