@@ -49,7 +49,8 @@ export function writeAsked (to: AvroWriter, message: AskedLinkMessage): void {
       to.string(message.stream)
       to.int(message.partition)
       to.long(Number(message.next))
-      return to.int(message.index)
+      to.int(message.index)
+      return to.int(message.epoch)
     case 'ackKnown':
       to.long(message.askId)
       return to.string(message.code)
@@ -94,6 +95,7 @@ export function readAsked (
       partition: r.int(),
       next: BigInt(r.long()),
       index: r.int(),
+      epoch: r.int(),
     }
     case 'ackKnown': return { type, nodeId, askId: r.long(), code: r.string() }
   }

@@ -18,6 +18,8 @@ export interface AskAck {
   /** Offset of the first block that is not done, and how many of its items are. */
   readonly next: bigint
   readonly index: number
+  /** Of the lease by which it was given. */
+  readonly epoch: number
 }
 
 export interface AckKnown {

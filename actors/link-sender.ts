@@ -11,6 +11,8 @@ export interface LinkSenderOptions {
   readonly pendingBytesMax: number
   /** Nobody listens on the channel of `nodeId`, where this signal was to go. */
   notHere (nodeId: string, connectionId: string, signalId: number): void
+  /** Nobody listens on the channel where this ack was to go. */
+  nobodyAcks (askId: number): void
   /** Told of channels that nothing can be published on. */
   readonly health: Health
 }
@@ -170,6 +172,7 @@ export class LinkSender {
     this.dropped += batch.messages
     for (const message of decodeBatch(bytes, nodeId).messages) {
       if (message.type === 'signal') this.#options.notHere(nodeId, message.connectionId, message.signalId)
+      else if (message.type === 'askAck') this.#options.nobodyAcks(message.askId)
     }
   }
 

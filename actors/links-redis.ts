@@ -101,6 +101,7 @@ class RedisSide implements RedisLinks {
       pendingBytesMax,
       health,
       notHere: (nodeId, connectionId, signalId) => { this.#lookAgain(nodeId, connectionId, signalId) },
+      nobodyAcks: askId => { this.ackKnown({ type: 'ackKnown', nodeId, askId, code: 'not-leased' }) },
     })
     this.#listener = new LinkListener({
       subscriber,

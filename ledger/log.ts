@@ -181,6 +181,7 @@ export interface GroupPlaces {
   list (streams: ReadonlyArray<Stream<any>>): Promise<Array<{ readonly stream: string, readonly group: string }>>
   /** By partition; one without is left out. */
   of (stream: Stream<any>, group: string): Promise<Map<number, Place>>
+  hasMembers (stream: Stream<any>, group: string): Promise<boolean>
   /**
    * Forgets what the group has committed.
    *

@@ -2,8 +2,9 @@ import type { Place } from '../../ledger/log.js'
 
 /*
   CURSOR => base64url of TEXT
-    TEXT => "g1:" STREAM ":" PARTITION "@" NEXT "." INDEX ":" NODEID
+    TEXT => "g2:" STREAM ":" PARTITION "@" NEXT "." INDEX ":" EPOCH ":" NODEID
       NEXT, INDEX => the place behind the line: `INDEX` items of the block at `NEXT` are done as well
+      EPOCH => of the lease of the partition, by which the reader had it
       NODEID => the node that gave it out
 */
 
@@ -13,21 +14,22 @@ export interface AckCursor {
   readonly stream: string
   readonly partition: number
   readonly place: Place
+  readonly epoch: number
   readonly nodeId: string
 }
 
-export function formatAckCursor ({ stream, partition, place: { next, index }, nodeId }: AckCursor): string {
-  return Buffer.from(`g1:${stream}:${partition}@${next}.${index}:${nodeId}`).toString('base64url')
+export function formatAckCursor ({ stream, partition, place: { next, index }, epoch, nodeId }: AckCursor): string {
+  return Buffer.from(`g2:${stream}:${partition}@${next}.${index}:${epoch}:${nodeId}`).toString('base64url')
 }
 
 /** @returns undefined for what is none */
 export function parseAckCursor (text: string): AckCursor | undefined {
   const decoded = Buffer.from(text, 'base64url').toString()
-  const [, stream, partition, next, index, nodeId] =
-    /^g1:([a-z.]+):(\d{1,4})@(\d{1,15})\.(\d{1,9}):(.+)$/s.exec(decoded) ?? []
+  const [, stream, partition, next, index, epoch, nodeId] =
+    /^g2:([a-z.]+):(\d{1,4})@(\d{1,15})\.(\d{1,9}):(\d{1,9}):(.+)$/s.exec(decoded) ?? []
   if (stream === undefined) return undefined
   const place = { next: BigInt(next!), index: Number(index) }
-  const cursor = { stream, partition: Number(partition), place, nodeId: nodeId! }
+  const cursor = { stream, partition: Number(partition), place, epoch: Number(epoch), nodeId: nodeId! }
   return formatAckCursor(cursor) === text ? cursor : undefined
 }
 

@@ -80,15 +80,18 @@ export class ReadGroup {
   /**
    * Resolves once all up to there is durably done. What was acked before may be acked again.
    *
+   * @param epoch of the lease by which it was given
    * @throws GatewayError `ledger-unavailable`; `not-leased` where the partition is not this node's, or was given again
    *   from before that place
    */
-  async ack (partition: number, place: Place): Promise<void> {
-    const lease = this.#leases.get(partition)
-    if (!lease || !this.#following || comparePlaces(place, lease.given) > 0) throw new GatewayError('not-leased')
+  async ack (partition: number, place: Place, epoch: number): Promise<void> {
     const following = await this.#following
+    const lease = this.#leases.get(partition)
+    if (!lease || !following) throw new GatewayError('not-leased')
     const isDone = comparePlaces(place, lease.acked) <= 0
-    await following.keep(partition, isDone ? lease.acked : lease.ack(place))
+    const isHis = epoch === lease.epoch && comparePlaces(place, lease.given) <= 0
+    if (!isDone && !isHis) throw new GatewayError('not-leased')
+    await lease.keeps(following.keep(partition, isDone ? lease.acked : lease.ack(place)))
   }
 
   stop (): Promise<void> {
@@ -147,6 +150,7 @@ export class ReadGroup {
     const lease = this.#leases.get(partition)
     if (!lease) return
     if (!lease.startsAnew && !this.isStopping) await lease.settled(handOverMs)
+    await lease.isKept()
     lease.release()
     this.#leases.delete(partition)
   }
@@ -163,7 +167,7 @@ export class ReadGroup {
       if (this.#isWanted(items[index])) {
         const reader = await lease.readerWithRoom()
         if (!reader) return
-        const cursor = formatAckCursor({ stream: stream.name, partition, place, nodeId })
+        const cursor = formatAckCursor({ stream: stream.name, partition, place, epoch: lease.epoch, nodeId })
         const line = reader.options.format.record(cursor, view(items[index]))
         lease.gave(place, line.length + lineBytes, reader)
         reader.put(line, line.length + lineBytes)
@@ -225,7 +229,7 @@ export class ReadGroup {
 
   /** From what is acked. */
   #takeAgain (lease: Lease): void {
-    lease.startsAnew = true
+    lease.startAnew()
     this.#following?.then(following => following.reassign(lease.partition)).catch(err => {
       this.#options.failed('a partition was not taken again', err, { group: this.#options.name, partition: lease.partition })
     })

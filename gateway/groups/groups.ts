@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { AskAck } from '../../actors/group-links.js'
 import type { Links, LocalEnds } from '../../actors/links.js'
 import type { EventLog, GroupPlaces, Place } from '../../ledger/log.js'
-import { GatewayError, isErrorCode } from '../../schemas/errors.js'
+import { GatewayError } from '../../schemas/errors.js'
 import type { LineFormat } from '../http/line-formats.js'
 import { Questions } from '../questions.js'
 import { type PublicStream, publicStreams, type Wanted } from '../streams/public.js'
@@ -36,7 +36,11 @@ export interface Joining {
 export interface Acked {
   readonly cursor: string
   readonly status: 'acked' | 'rejected'
-  /** Why it was rejected: `not-leased`, or `bad-request` for what is no cursor of a group. */
+  /**
+   * Why it was rejected: `not-leased`, also where the node that gave it out is gone or does not answer;
+   * `bad-request` for what is no cursor of a group; `ledger-unavailable` or `internal` where it is not known to be
+   * kept.
+   */
   readonly code?: string
 }
 
@@ -86,19 +90,11 @@ export class Groups {
     return reader.pieces()
   }
 
-  /** Each resolves once it is durable. @throws GatewayError `ledger-unavailable` where one is not known to be */
+  /** Resolves once it is known of each whether it is durable. */
   async ack (name: GroupName, cursors: readonly string[]): Promise<Acked[]> {
     return await Promise.all(cursors.map(async cursor => {
-      try {
-        const ack = parseAckCursor(cursor)
-        if (!ack) throw new GatewayError('bad-request')
-        if (ack.nodeId === this.#options.nodeId) await this.#ackHere(name, ack)
-        else await this.#ackThere(name, ack)
-        return { cursor, status: 'acked' as const }
-      } catch (err) {
-        if (!(err instanceof GatewayError) || err.code === 'ledger-unavailable' || err.code === 'not-ready') throw err
-        return { cursor, status: 'rejected' as const, code: err.code }
-      }
+      const code = await this.#ack(name, parseAckCursor(cursor))
+      return code === '' ? { cursor, status: 'acked' as const } : { cursor, status: 'rejected' as const, code }
     }))
   }
 
@@ -144,13 +140,16 @@ export class Groups {
 
   /** @throws GatewayError `has-readers` */
   async forget (name: GroupName): Promise<void> {
-    for (const { stream } of publicStreams) {
-      const key = keyOf(name, stream.name)
-      const group = this.#groups.get(key)
-      if (group?.readers.size) throw new GatewayError('has-readers')
-      await group?.stop()
-      await this.#options.places?.forget(stream, logNameOf(name))
-    }
+    const { places } = this.#options
+    const streams = publicStreams.map(({ stream }) => stream)
+    const groups = streams.flatMap(stream => this.#groups.get(keyOf(name, stream.name)) ?? [])
+    // Before the first one is forgotten: what is refused changes nothing.
+    if (groups.some(({ readers }) => readers.size > 0)) throw new GatewayError('has-readers')
+    await Promise.all(groups.map(group => group.stop()))
+    const group = logNameOf(name)
+    const areRead = await Promise.all(streams.map(stream => places?.hasMembers(stream, group)))
+    if (areRead.includes(true)) throw new GatewayError('has-readers')
+    for (const stream of streams) await places?.forget(stream, group)
   }
 
   async stop (): Promise<void> {
@@ -180,28 +179,43 @@ export class Groups {
     return group
   }
 
-  async #ackHere (name: GroupName, { stream, partition, place }: Omit<AckCursor, 'nodeId'>): Promise<void> {
+  /** @returns why it is not kept; empty where it is durable */
+  async #ack (name: GroupName, cursor: AckCursor | undefined): Promise<string> {
+    if (!cursor) return 'bad-request'
+    const isHere = cursor.nodeId === this.#options.nodeId
+    return await (isHere ? this.#ackHere(name, cursor) : this.#ackThere(name, cursor))
+  }
+
+  /** As `#ack`. */
+  async #ackHere (name: GroupName, { stream, partition, place, epoch }: Omit<AckCursor, 'nodeId'>): Promise<string> {
     const group = this.#groups.get(keyOf(name, stream))
-    if (!group) throw new GatewayError('not-leased')
-    await group.ack(partition, place)
-    this.acks++
+    if (!group) return 'not-leased'
+    try {
+      await group.ack(partition, place, epoch)
+      this.acks++
+      return ''
+    } catch (err) {
+      if (err instanceof GatewayError) return err.code
+      this.#options.failed('an ack could not be kept', err as Error, { group: name.group, stream, partition })
+      return 'internal'
+    }
   }
 
-  /** @throws GatewayError `not-ready` where the node that gave the cursor out does not answer */
-  async #ackThere ({ app, group }: GroupName, { stream, partition, place, nodeId }: AckCursor): Promise<void> {
+  /** As `#ack`. A node that does not answer is about to lose the partition, if it has it at all. */
+  async #ackThere ({ app, group }: GroupName, { stream, partition, place, epoch, nodeId }: AckCursor): Promise<string> {
     const { links, nodeId: askNodeId } = this.#options
-    const code = await this.#asked.ask(askId => {
-      links.toReaders({ type: 'askAck', nodeId, askNodeId, askId, app, group, stream, partition, ...place })
-    })
-    if (code !== '') throw new GatewayError(isErrorCode(code) ? code : 'not-ready')
+    try {
+      return await this.#asked.ask(askId => {
+        links.toReaders({ type: 'askAck', nodeId, askNodeId, askId, app, group, stream, partition, ...place, epoch })
+      })
+    } catch {
+      return 'not-leased'
+    }
   }
 
-  #answer ({ askNodeId: nodeId, askId, app, group, stream, partition, next, index }: AskAck): void {
-    const { links, failed } = this.#options
-    const answer = (code: string) => { links.toAsker({ type: 'ackKnown', nodeId, askId, code }) }
-    this.#ackHere({ app, group }, { stream, partition, place: { next, index } }).then(() => { answer('') }, err => {
-      if (!(err instanceof GatewayError)) failed('an ack could not be kept', err as Error, { group, stream, partition })
-      answer(err instanceof GatewayError ? err.code : 'internal')
+  #answer ({ askNodeId: nodeId, askId, app, group, stream, partition, next, index, epoch }: AskAck): void {
+    this.#ackHere({ app, group }, { stream, partition, place: { next, index }, epoch }).then(code => {
+      this.#options.links.toAsker({ type: 'ackKnown', nodeId, askId, code })
     })
   }
 }

@@ -1,29 +1,37 @@
+import { randomInt } from 'node:crypto'
 import type { Hole, Place } from '../../ledger/log.js'
 import { comparePlaces } from './ack-cursor.js'
 import type { GroupReader } from './reader.js'
 
 interface Unacked { readonly place: Place, readonly bytes: number, readonly reader: GroupReader }
 
+/** Not from 1: a cursor of the process that had our node id before us must not meet a lease of ours. */
+let lastEpoch = randomInt(1 << 28)
+
 /** A partition that this node has for a group: who reads it, what he was given, and what of that is acked. */
 export class Lease {
   reader: GroupReader | undefined
+  /** Another one whenever somebody else reads it, or the same one again from what is acked. */
+  epoch = ++lastEpoch
   /** Its reader gets no more of it: it goes to another one. */
   isMoving = false
-  /** It is being taken again from what is acked, on this very node. */
-  startsAnew = false
   /** What retention deleted before it was given, until that is told. */
   passed: Hole | undefined
   /** All before it was given, or is nobody's business. */
   given: Place
   #acked: Place
   #unacked: Unacked[] = []
+  #startsAnew = false
   #hasEnded = false
+  readonly #keeping = new Set<Promise<void>>()
   #changed = () => {}
   #change = this.#nextChange()
 
   constructor (readonly partition: number, from: Place) { this.given = this.#acked = from }
 
   get hasEnded (): boolean { return this.#hasEnded }
+  /** It is being taken again from what is acked, on this very node. */
+  get startsAnew (): boolean { return this.#startsAnew }
   get isSettled (): boolean { return this.#unacked.length === 0 }
   get acked (): Place { return this.#acked }
 
@@ -40,6 +48,7 @@ export class Lease {
 
   readBy (reader: GroupReader | undefined): void {
     this.reader = reader
+    this.epoch = ++lastEpoch
     this.isMoving = false
     this.#tell()
   }
@@ -66,6 +75,25 @@ export class Lease {
     this.#tell()
     return reached
   }
+
+  /** From here on an ack of what was given comes too late: it is given again. */
+  startAnew (): void {
+    this.#startsAnew = true
+    this.epoch = ++lastEpoch
+  }
+
+  /** As `kept`, which whoever has the partition next waits for: else he could begin before it. */
+  async keeps (kept: Promise<void>): Promise<void> {
+    this.#keeping.add(kept)
+    try {
+      await kept
+    } finally {
+      this.#keeping.delete(kept)
+    }
+  }
+
+  /** Resolves once it is known what became of the acks that were taken. */
+  async isKept (): Promise<void> { await Promise.allSettled(this.#keeping) }
 
   /** Resolves once all that was given is acked, or after a while. */
   async settled (withinMs: number): Promise<void> {

@@ -8,7 +8,7 @@ import { followerSchema } from './lag.js'
 export interface GroupsOptions {
   readonly groups: {
     readonly join: Groups['join']
-    /** Resolves once what is acked is durable. @throws GatewayError `ledger-unavailable` */
+    /** Resolves once it is known of each whether it is durable. */
     readonly ack: (name: GroupName, cursors: readonly string[]) => Promise<readonly Acked[]>
     /** Names of the groups of an app. @throws GatewayError `ledger-unavailable`, as the two below */
     readonly list: (app: string) => Promise<readonly string[]>
@@ -45,8 +45,9 @@ const ackedSchema = {
           status: { type: 'string', enum: ['acked', 'rejected'] },
           code: {
             type: 'string',
-            description: '`not-leased`: the partition is another reader\'s now, who goes on from the last ack; ' +
-              '`bad-request`: no cursor of a group',
+            description: '`not-leased`: the partition is another reader\'s now, who goes on from the last ack, or the ' +
+              'node of the reader is gone; `bad-request`: no cursor of a group; `ledger-unavailable`, `internal`: it ' +
+              'is not known to be stored, ack it again',
           },
         },
       },

@@ -178,11 +178,16 @@ class LmdbLog implements EmbeddedLog, Writer {
       const places = this.partitionsOf(stream).map(partition => [partition, committed.stored(partition)] as const)
       return new Map(places.filter((each): each is [number, Place] => each[1] !== undefined))
     },
+    hasMembers: async (stream, group) => this.hasMembers(stream, group),
     forget: async (stream, group) => {
-      if (this.groups.get(`${stream.name}\0${group}`)?.isEmpty === false) throw new GatewayError('has-readers')
+      if (this.hasMembers(stream, group)) throw new GatewayError('has-readers')
       const committed = this.groupCommits.by(this.streams.of(stream).entry.streamId, group)
       await Promise.all(this.partitionsOf(stream).map(partition => committed.forget(partition)))
     },
+  }
+
+  private hasMembers ({ name }: Stream<any>, group: string): boolean {
+    return this.groups.get(`${name}\0${group}`)?.isEmpty === false
   }
 
   private partitionsOf (stream: Stream<any>): number[] {

@@ -3,7 +3,7 @@ import type { Stream } from '../../schemas/streams.js'
 import type { GroupPlaces, Place } from '../log.js'
 import type { Cluster } from './cluster.js'
 import { parseBeside } from './places.js'
-import { check, deleteGroups, KafkaError, listGroups, offsetFetch } from './wire.js'
+import { check, deleteGroups, describeGroups, KafkaError, listGroups, offsetFetch } from './wire.js'
 
 const questionMs = 3_000
 const notEmpty = 68
@@ -50,6 +50,17 @@ export function kafkaGroupPlaces (cluster: Cluster, prefix: string): GroupPlaces
           if (BigInt(offset) >= 0n) places.set(partition, { next: BigInt(offset), index: parseBeside(metadata).index })
         }
         return places
+      })
+    },
+
+    async hasMembers (stream, group) {
+      const groupId = idOf(stream, group)
+      return await askCoordinator(groupId, async node => {
+        const connection = await cluster.connection(node, 'questions')
+        const { groups: [found] } = await connection.send(describeGroups, { groupIds: [groupId] }, questionMs)
+        if (!found) return false
+        check(found, 'DescribeGroups')
+        return found.state !== 'Empty' && found.state !== 'Dead' // `Dead`: there is no such group
       })
     },
 

@@ -156,6 +156,13 @@ const samples: readonly Sample[] = [
     told: { errorCode: 29, groups: [{ groupId: 'g', protocolType: 'c' }] },
   },
   {
+    api: wire.describeGroups,
+    question: { groupIds: ['g'] },
+    asked: '00000001' + '000167',
+    answer: '00000000' + '00000001' + '0000' + '000167' + '000173' + '000163' + '000170' + '00000000',
+    told: { groups: [{ errorCode: 0, groupId: 'g', state: 's', protocolType: 'c', protocol: 'p', members: [] }] },
+  },
+  {
     api: wire.deleteGroups,
     question: ['g'],
     asked: '00000001' + '000167',

@@ -259,6 +259,10 @@ export const offsetFetch = api<
 export const listGroups = api<object, Failable & { readonly groups: ReadonlyArray<{ readonly groupId: string }> }>(
   'ListGroups', 2
 )
+export const describeGroups = api<
+  { readonly groupIds: readonly string[] },
+  { readonly groups: ReadonlyArray<Failable & { readonly groupId: string, readonly state: string }> }
+>('DescribeGroups', 2)
 /** The question is the ids. */
 export const deleteGroups = api<
   readonly string[], { readonly results: ReadonlyArray<Failable & { readonly groupId: string }> }

@@ -2,6 +2,7 @@ import type { Cluster, Redis } from 'ioredis'
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
+import type { AckKnown } from '../../actors/group-links.js'
 import type { ConnectionMessage, NotHere, Resync, SharedSignal } from '../../actors/links.js'
 import type { AskMembers, RoomMessage, RoomQuestion } from '../../actors/room-links.js'
 import { redisLinks, type RedisLinks, type RedisLinksOptions } from '../../actors/links-redis.js'
@@ -362,6 +363,27 @@ async function all (t: Test) {
       t.strictSame(a.sentBack, [{ type: 'notHere', nodeId: 'stopped', connectionId: 'c1', signal }])
       t.equal(a.links.metrics.dropped, 1)
     })
+  })
+
+  t.test('an ack to a node that does not listen is answered at once, by Redis', async t => {
+    const [a] = await twoNodes(t)
+    const answers: AckKnown[] = []
+    a.links.ackKnown = answer => { answers.push(answer) }
+    a.links.toReaders({
+      type: 'askAck',
+      nodeId: 'stopped',
+      askNodeId: 'a',
+      askId: 7,
+      app: '',
+      group: 'orders',
+      stream: 'posts',
+      partition: 3,
+      next: 7n,
+      index: 0,
+      epoch: 5,
+    })
+    await until(() => answers.length === 1)
+    t.strictSame(answers, [{ type: 'ackKnown', nodeId: 'a', askId: 7, code: 'not-leased' }])
   })
 
   t.test('while Redis is away', async t => {

@@ -48,6 +48,18 @@ t.test('A group of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false
     t.match(await there.ack([there.lines[0]!.cursor], first.http), [{ status: 'acked' }], 'and again')
   })
 
+  await t.test('is not forgotten while it is read on another node, and is afterwards', async t => {
+    const reader = await GroupReaderClient.open(t, second.http, 'lone', { key: apiKey })
+    await until('it has what there is', () => reader.posts.length === rooms.length)
+    await reader.ackAll()
+    const forget = async () => (await fetch(`${first.http}/v1/groups/lone`, {
+      method: 'DELETE', headers: { authorization: `Bearer ${apiKey}` },
+    })).status
+    t.equal(await forget(), 409)
+    reader.leave()
+    await until('nobody reads in it', async () => await forget() === 204)
+  })
+
   await t.test('goes on from the last ack on the other node when one is killed', async t => {
     await post(first, 2)
     await until('all have come', () => seen().size === 2 * rooms.length)
@@ -59,6 +71,9 @@ t.test('A group of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false
     await second.kill('SIGKILL')
     await until('what was not acked has come to the other', () => lost.every(post => here.posts.includes(post)))
     t.comment(`after ${Math.round(performance.now() - startMs)} ms`)
+    const gone = there.lines.filter((_line, i) => lost.includes(there.posts[i]!))
+    const late = await here.ack(gone.map(({ cursor }) => cursor))
+    t.ok(late.every(({ status, code }) => status === 'rejected' && code === 'not-leased'), 'acks of what it gave come late')
     t.strictSame(here.posts.filter(post => there.posts.includes(post)).sort(), lost.sort(), 'and nothing that was acked')
     const acked = await here.ackAll()
     t.ok(acked.every(({ status }) => status === 'acked'))

@@ -75,7 +75,48 @@ t.test('A group', async t => {
     t.match(silent.lines.at(-1), { ended: { code: 'not-leased' } })
     const next = await join('orders')
     await until('another one goes on', () => next.posts.length === 12)
-    t.match(await silent.ack([silent.lines[0]!.cursor]), [{ status: 'acked' }], 'it was given again, and is done')
+    t.match(await silent.ack([silent.lines[0]!.cursor]), [{ status: 'rejected', code: 'not-leased' }], 'it was given again')
+    await next.ackAll()
+    t.match(await silent.ack([silent.lines[0]!.cursor]), [{ status: 'acked' }], 'it is done')
+  })
+
+  await t.test('takes no late ack of what another reader has by now, and gives him no more for it', async t => {
+    const { node, join, shown } = await given(t)
+    await post(node, 1)
+    const first = await join('orders')
+    await until('all came', () => first.posts.length === 12)
+    const second = await join('orders')
+    await until('the other one has half of them again', async () =>
+      (await shown('orders')).readers.every(({ partitions }: any) => partitions.length === 4) && second.posts.length > 0)
+    const unackedOf = async () => (await shown('orders')).readers.map(({ unackedBytes }: any) => unackedBytes)
+    const before = await unackedOf()
+    const again = first.lines.filter((_line, i) => second.posts.includes(first.posts[i]!))
+    const late = await first.ack(again.map(({ cursor }) => cursor))
+    t.strictSame(late.map(({ code }) => code), again.map(() => 'not-leased'))
+    t.strictSame(await unackedOf(), before)
+    t.ok((await second.ackAll()).every(({ status }) => status === 'acked'))
+  })
+
+  await t.test('keeps all its places where it is not to be forgotten, for one of its streams is read', async t => {
+    const { node, join } = await given(t)
+    await post(node, 1)
+    const reader = await join('orders')
+    await until('all came', () => reader.posts.length === 12)
+    await reader.ackAll()
+    reader.leave()
+    const leaving = new AbortController()
+    t.teardown(() => { leaving.abort() })
+    const headers = { authorization: 'Bearer the-key-of-a-test-node' }
+    await fetch(`${node.api}/v1/streams/nodes?group=orders`, { headers, signal: leaving.signal }) // listed behind posts
+    await until('nobody reads posts', async () => {
+      const { json } = await node.request('GET', '/v1/groups/orders')
+      return (json as any).readers.every(({ stream }: any) => stream === 'nodes')
+    })
+    t.equal((await node.request('DELETE', '/v1/groups/orders')).status, 409)
+    const again = await join('orders')
+    await post(node, 2)
+    await until('what is new came', () => again.posts.length >= 12)
+    t.ok(again.posts.every(post => post.endsWith('/2')), 'and nothing that was acked')
   })
 
   await t.test('holds back a reader until he acks', async t => {
