@@ -7,6 +7,7 @@ import { downlinks, downlinksRejected } from '../schemas/streams.js'
 import { refusalOf } from './downlink-command.js'
 import type { PushAnswer, PushedUser } from './push.js'
 import type { PostCommand } from './rooms.js'
+import { Turns } from './turns.js'
 
 /** Who follows the `downlinks` stream. */
 export const downlinksGroup = 'push'
@@ -23,7 +24,7 @@ export interface DownlinksDeps {
   readonly log: EventLog
   push (command: DownlinkCommand): Promise<PushAnswer>
   /**
-   * Resolves once it is durable; those of one room go in the order of the calls.
+   * Resolves once it is durable.
    *
    * @throws GatewayError `room-closed` and `payload-too-large`, which it will always be; others, which may pass
    */
@@ -70,12 +71,21 @@ function named (command: DownlinkRecord, position: string): DownlinkRecord {
 
 function isForGood ({ code }: GatewayError): boolean { return code === 'room-closed' || code === 'payload-too-large' }
 
-/** The commands of one partition that are not in the ledger yet. */
+/** Whom a command is for: what is for one of them keeps its order. */
+function keysOf ({ app, roomId, userIds }: DownlinkRecord): string[] {
+  return roomId === '' ? userIds.map(userId => `user ${userKey(app, userId)}`) : [`room ${userKey(app, roomId)}`]
+}
+
+/**
+ * The commands of one partition that are not in the ledger yet. One that is tried again is not passed by later ones to
+ * the same user or in the same room; those to others go on.
+ */
 class CommandsUnderWay {
   /** Offsets in order; those done wait for the ones before them. */
   readonly #offsets: Array<{ readonly offset: bigint, readonly bytes: number, done: boolean }> = []
   /** Of those, done or not. */
   #bytes = 0
+  readonly #turns = new Turns()
   #ended = false
   #room: (() => void) | undefined
 
@@ -86,7 +96,8 @@ class CommandsUnderWay {
     const place = { offset, bytes, done: false }
     this.#offsets.push(place)
     this.#bytes += bytes
-    Promise.all(commands.map(command => this.#send(named(command, position), position))).then(() => {
+    Promise.all(commands.map(command =>
+      this.#turns.take(keysOf(command), () => this.#send(named(command, position), position)))).then(() => {
       place.done = true
       this.#finish()
     })

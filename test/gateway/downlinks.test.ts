@@ -29,6 +29,30 @@ t.test('Commands of the stream downlinks', async t => {
     await until(() => following.lasting.size === 0)
   })
 
+  t.test('of one user keep their order where one is tried again, and those of others do not wait', async t => {
+    const { log } = await given(t)
+    const pushed: string[] = []
+    let failures = 2
+    const following = await follow(t, log, async ({ messageId, userIds, app }) => {
+      if (app === '' && userIds.includes('ann') && failures-- > 0) throw new GatewayError('ledger-unavailable')
+      pushed.push(messageId)
+      return queued(command(messageId, { userIds }))
+    })
+    await log.append(downlinks, 0, [
+      command('m1'), command('m2', { userIds: ['bob', 'ann'] }), command('m3', { userIds: ['bob'] }), command('m4'),
+      command('m5', { userIds: ['cy'] }), command('m6', { app: 'shop' }),
+    ])
+    await until(() => pushed.length > 0)
+    await log.append(downlinks, 0, [command('m7'), command('m8', { userIds: ['cy'] })])
+    await until(() => pushed.length === 8)
+    await until(() => following.lasting.size === 0)
+    const only = (...ids: string[]) => pushed.filter(id => ids.includes(id))
+    t.strictSame(only('m1', 'm2', 'm4', 'm7'), ['m1', 'm2', 'm4', 'm7'], 'ann')
+    t.strictSame(only('m2', 'm3'), ['m2', 'm3'], 'bob')
+    t.strictSame(only('m1', 'm5', 'm8'), ['m5', 'm8', 'm1'], 'cy')
+    t.strictSame(only('m1', 'm6'), ['m6', 'm1'], 'ann of another app')
+  })
+
   t.test('are pushed again to those users only whose request was not stored', async t => {
     const { log } = await given(t)
     const pushed: string[][] = []
@@ -89,7 +113,7 @@ t.test('Commands of the stream downlinks', async t => {
 
   t.test('are held up to 4 MiB of them, however few they are', async t => {
     const { log } = await given(t)
-    const userIds = Array.from({ length: 400 }, (_, i) => `${i}${'u'.repeat(240)}`)
+    const usersOf = (command: number) => Array.from({ length: 400 }, (_, i) => `${command}-${i}${'u'.repeat(240)}`)
     let release = () => {}
     const held = new Promise<void>(resolve => { release = resolve })
     let pushed = 0
@@ -98,7 +122,7 @@ t.test('Commands of the stream downlinks', async t => {
       await held
       return queued(command)
     })
-    for (let i = 0; i < 100; i++) await log.append(downlinks, 0, [command(`m${i}`, { userIds })])
+    for (let i = 0; i < 100; i++) await log.append(downlinks, 0, [command(`m${i}`, { userIds: usersOf(i) })])
     await until(() => pushed > 20)
     await new Promise(resolve => setTimeout(resolve, 100))
     t.ok(pushed < 50, `${pushed} of 100 with 100 KB of user ids each`)
@@ -217,6 +241,21 @@ t.test('Commands of the stream downlinks that name a room', async t => {
       { ...common, roomId: 'chat:7', messageId: 'downlinks/0@0', delivery: 'durable' },
       { ...common, roomId: 'shop\u001fchat:7', messageId: 'm2', delivery: 'signal' },
     ])
+  })
+
+  t.test('keep the order of their room where one is tried again, and those of others do not wait', async t => {
+    const { log } = await given(t)
+    const posted: string[] = []
+    let failures = 2
+    await follow(t, log, nothingPushed(t), async ({ messageId }) => {
+      if (messageId !== 'other' && failures-- > 0) throw new GatewayError('ledger-unavailable')
+      posted.push(messageId)
+    })
+    await log.append(downlinks, 0, [inRoom('m1'), inRoom('m2'), inRoom('other', { roomId: 'chat:8' })])
+    await until(() => posted.length > 0)
+    await log.append(downlinks, 0, [inRoom('m3', { delivery: 'signal' })])
+    await until(() => posted.length === 4)
+    t.strictSame(posted, ['other', 'm1', 'm2', 'm3'])
   })
 
   for (const code of ['room-closed', 'payload-too-large'] as const) {
