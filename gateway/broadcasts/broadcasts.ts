@@ -1,19 +1,22 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { EventLog } from '../../ledger/log.js'
-import { userKey } from '../../schemas/apps.js'
+import { appOf, userKey } from '../../schemas/apps.js'
 import type { Health } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { BroadcastRequested } from '../../schemas/records.js'
 import { nodes } from '../../schemas/streams.js'
 import type { EdgeBroadcasts } from '../edge/broadcasts.js'
 import { type NodeIdentity, tellOfNode } from '../node.js'
+import type { NodeRow } from '../../projections/nodes.js'
 import type { NodeTable } from '../node-table.js'
-import { type BroadcastInfo, KnownBroadcasts } from './known.js'
+import { type BroadcastInfo, type BroadcastOrder, KnownBroadcasts } from './known.js'
 
 export const broadcastTtlMsMax = 3_600_000
 
-/** Being carried out in all nodes together, as far as the node that is asked knows. */
-const runningMax = 8
+/** Of one app, being carried out in all nodes together, as far as the node that is asked knows. */
+const appMax = 8
+/** Of all apps together; one that has none may have one all the same. */
+const runningMax = 32
 /** A request that meets so many waits at least this long. */
 const busyMs = 1_000
 const retryMs = 1_000
@@ -51,6 +54,8 @@ export interface CancelCommand {
 export class Broadcasts {
   readonly #deps: BroadcastsDeps
   readonly #known = new KnownBroadcasts()
+  /** By key: those requested here that were not read back yet; the promise never rejects. */
+  readonly #asked = new Map<string, Promise<unknown>>()
   readonly #ending = new AbortController()
   readonly #following: Array<Promise<void>> = []
 
@@ -78,17 +83,33 @@ export class Broadcasts {
    * @throws GatewayError `overloaded` where as many are being carried out as may be; `ledger-unavailable`
    */
   async request (command: BroadcastCommand): Promise<BroadcastAnswer> {
-    const { app, messageId, service, payload } = command
-    const known = this.#known.compare(userKey(app, messageId), service, payload)
-    if (known !== 'first') return { messageId, status: known }
+    const { app, messageId } = command
+    const key = userKey(app, messageId)
     const { rows } = await this.#deps.nodeTable.rows()
-    if (this.#known.running(rows, Date.now()) >= runningMax) {
-      throw new GatewayError('overloaded', `${runningMax} broadcasts are under way, the most that there may be`,
-        { retryAfterMs: busyMs })
-    }
-    await tellOfNode(this.#deps.log, this.#deps.identity, { type: 'BroadcastRequested', ...command })
-    await shown(() => this.#known.compare(userKey(app, messageId), service, payload) !== 'first')
+    while (this.#asked.has(key)) await this.#asked.get(key)
+    const status = this.#known.compare({ key, ...command }, rows, Date.now())
+    if (status !== 'first') return { messageId, status }
+    this.#checkRoom(app, rows)
+    const told = this.#tell(key, command, rows)
+    this.#asked.set(key, told.catch(() => {}).then(() => { this.#asked.delete(key) }))
+    await told
     return { messageId, status: 'queued' }
+  }
+
+  async #tell (key: string, command: BroadcastCommand, rows: readonly NodeRow[]): Promise<void> {
+    await tellOfNode(this.#deps.log, this.#deps.identity, { type: 'BroadcastRequested', ...command })
+    await shown(() => this.#known.compare({ key, ...command }, rows, Date.now()) !== 'first')
+  }
+
+  /** @throws GatewayError `overloaded` */
+  #checkRoom (app: string, rows: readonly NodeRow[]): void {
+    const keys = new Set([...this.#known.running(rows, Date.now()), ...this.#asked.keys()])
+    const ofApp = [...keys].filter(key => appOf(key) === app).length
+    if (ofApp < appMax && (ofApp === 0 || keys.size < runningMax)) return
+    const reason = ofApp >= appMax
+      ? `${appMax} broadcasts are under way, the most that there may be`
+      : `${runningMax} broadcasts of all apps are under way, the most that there may be for one that has its own`
+    throw new GatewayError('overloaded', reason, { retryAfterMs: busyMs })
   }
 
   /** @throws GatewayError `not-found` */
@@ -117,20 +138,18 @@ export class Broadcasts {
     await Promise.all(this.#following)
   }
 
-  /** Where the log was cut back it goes on at the end: what was asked meanwhile, nobody here has got. */
+  /** A read that fails goes on where it was. Where the log was cut back to before that it goes on at the end. */
   async #follow (partition: number, next: bigint): Promise<void> {
-    const { log, edge, health } = this.#deps
+    const { log, health } = this.#deps
     const { signal } = this.#ending
     const what = `broadcasts ${partition}`
-    for (let from: bigint | undefined = next; !signal.aborted; from = undefined) {
+    for (let from = next; !signal.aborted;) {
       try {
-        from ??= await this.#readHistory(partition)
+        if (from > (await log.bounds(nodes, partition)).next) from = await this.#readHistory(partition)
         health.end('followers', what)
-        for await (const { items } of log.read(nodes, partition, { from, signal })) {
-          for (const item of items) {
-            const order = this.#known.take(item)
-            if (order) edge?.take(order)
-          }
+        for await (const { offset, items } of log.read(nodes, partition, { from, signal })) {
+          for (const item of items) this.#carryOut(this.#known.take(item))
+          from = offset + 1n
         }
       } catch (err) {
         if (signal.aborted) return
@@ -140,15 +159,26 @@ export class Broadcasts {
     }
   }
 
-  /** @returns the first offset that is no history */
+  /**
+   * What was asked, the edge does not begin; what it has begun, it ends.
+   *
+   * @returns the first offset that is no history
+   */
   async #readHistory (partition: number): Promise<bigint> {
     const { log } = this.#deps
     const { next } = await log.bounds(nodes, partition)
     const from = await log.offsetAt(nodes, partition, Date.now() - broadcastTtlMsMax)
     for await (const { items } of log.read(nodes, partition, { from, to: next })) {
-      for (const item of items) this.#known.take(item)
+      for (const item of items) {
+        const order = this.#known.take(item)
+        if (order?.type === 'cancel') this.#carryOut(order)
+      }
     }
     return next
+  }
+
+  #carryOut (order: BroadcastOrder | undefined): void {
+    if (order) this.#deps.edge?.take(order)
   }
 }
 

@@ -17,7 +17,8 @@ export type BroadcastOrder =
 
 export interface BroadcastInfo extends Omit<Broadcast, 'key' | 'payload' | 'endsAtMs'> {
   readonly requestedAtMs: number
-  readonly state: 'running' | 'done' | 'cancelled' | 'expired'
+  /** `refused` where every edge refused it: nobody got it, and its id may be used again. */
+  readonly state: 'running' | 'done' | 'cancelled' | 'expired' | 'refused'
   /** Sums of the nodes. */
   readonly sent: number
   readonly slow: number
@@ -35,15 +36,16 @@ interface Known {
   request?: Omit<Broadcast, 'key' | 'payload'> & { readonly content: number, readonly requestedAtMs: number }
   isCancelled: boolean
   /** By node id: its last report, and the epoch that it was made in. */
-  readonly reports: Map<string, BroadcastReported & { readonly epoch: number }>
+  reports: Map<string, BroadcastReported & { readonly epoch: number }>
 }
 
-/** Those requested last. Of one that is forgotten nobody can tell a repeat. */
+/** Of one that is forgotten nobody can tell a repeat: the oldest is, of those that no node runs. */
 const knownMax = 256
 
 /**
  * The fold of what the stream `nodes` says of broadcasts. Each node has its own, and all are alike: of requests with
- * one id the first one counts. A cancel or a report may come before its request, for nodes may have partitions apart.
+ * one id the first one counts, and the next one where all refused that. A cancel or a report may come before its
+ * request, for nodes may have partitions apart.
  */
 export class KnownBroadcasts {
   readonly #known = new Map<string, Known>()
@@ -52,8 +54,9 @@ export class KnownBroadcasts {
     switch (fact.type) {
       case 'BroadcastRequested': {
         const key = userKey(fact.app, fact.messageId)
-        const known = this.#of(key)
-        if (known.request) return undefined
+        const known = this.#of(key, atMs)
+        if (known.request && !isRefused(known)) return undefined
+        known.reports = known.request ? new Map() : known.reports
         const { type, by, payload, ...request } = fact
         const endsAtMs = atMs + fact.ttlMs
         known.request = { ...request, content: contentOf(fact.service, payload), endsAtMs, requestedAtMs: atMs }
@@ -61,30 +64,30 @@ export class KnownBroadcasts {
       }
       case 'BroadcastCancelled': {
         const key = userKey(fact.app, fact.messageId)
-        this.#of(key).isCancelled = true
+        this.#of(key, atMs).isCancelled = true
         return { type: 'cancel', key }
       }
       case 'BroadcastReported':
-        this.#of(userKey(fact.app, fact.messageId)).reports.set(nodeId, { ...fact, epoch })
+        this.#of(userKey(fact.app, fact.messageId), atMs).reports.set(nodeId, { ...fact, epoch })
         return undefined
       default: return undefined
     }
   }
 
-  /** Whether the id was had before, and for the same thing. */
-  compare (key: string, service: string, payload: Uint8Array): 'first' | 'duplicate' | 'conflict' {
+  /** Whether the id was had before, and for the same thing. One that every edge refused was not had. */
+  compare (
+    { key, service, payload }: Pick<Broadcast, 'key' | 'service' | 'payload'>, rows: readonly NodeRow[], nowMs: number
+  ): 'first' | 'duplicate' | 'conflict' {
     const request = this.#known.get(key)?.request
-    if (!request) return 'first'
+    if (!request || this.describe(key, rows, nowMs)?.state === 'refused') return 'first'
     return request.content === contentOf(service, payload) ? 'duplicate' : 'conflict'
   }
 
   isCancelled (key: string): boolean { return this.#known.get(key)?.isCancelled === true }
 
-  /** How many are being carried out somewhere. */
-  running (rows: readonly NodeRow[], nowMs: number): number {
-    let running = 0
-    for (const key of this.#known.keys()) if (this.describe(key, rows, nowMs)?.state === 'running') running++
-    return running
+  /** Keys of those that are being carried out somewhere. */
+  running (rows: readonly NodeRow[], nowMs: number): string[] {
+    return [...this.#known.keys()].filter(key => this.describe(key, rows, nowMs)?.state === 'running')
   }
 
   /**
@@ -109,13 +112,33 @@ export class KnownBroadcasts {
     }
   }
 
-  #of (key: string): Known {
+  #of (key: string, nowMs: number): Known {
     let known = this.#known.get(key)
     if (known) return known
-    if (this.#known.size >= knownMax) this.#known.delete(this.#known.keys().next().value!)
+    if (this.#known.size >= knownMax) this.#forget(nowMs)
     this.#known.set(key, known = { isCancelled: false, reports: new Map() })
     return known
   }
+
+  /** The oldest that no node runs; where each is run, of which there are never so many, the oldest. */
+  #forget (nowMs: number): void {
+    for (const [key, known] of this.#known) {
+      if (mayRun(known, nowMs)) continue
+      this.#known.delete(key)
+      return
+    }
+    this.#known.delete(this.#known.keys().next().value!)
+  }
+}
+
+/** Nobody else knows who has died: what that one ran is over in its time. */
+function mayRun ({ request, isCancelled, reports }: Known, nowMs: number): boolean {
+  if (isCancelled || !request || nowMs >= request.endsAtMs) return false
+  return [...reports.values()].some(({ state }) => state === 'running')
+}
+
+function isRefused ({ isCancelled, reports }: Known): boolean {
+  return !isCancelled && reports.size > 0 && [...reports.values()].every(({ state }) => state === 'refused')
 }
 
 function * progressOf ({ reports }: Known, rows: readonly NodeRow[]): Generator<NodeProgress> {
@@ -126,18 +149,19 @@ function * progressOf ({ reports }: Known, rows: readonly NodeRow[]): Generator<
   }
 }
 
-/** Edges that were there when it was requested, and have not said that they have read that. */
+/** Edges that were there when it was requested, and have not said that they have read that. What is left they count. */
 function * waiting ({ request, reports }: Known, rows: readonly NodeRow[], isOver: boolean): Generator<NodeProgress> {
   const { regions, requestedAtMs } = request!
-  for (const { nodeId, epoch, region, wsUrl, tcpUrl, alive, reported: { connections } } of rows) {
+  for (const { nodeId, epoch, region, wsUrl, tcpUrl, alive } of rows) {
     const isEdge = wsUrl !== '' || tcpUrl !== ''
     if (!alive || !isEdge || epoch > requestedAtMs || reports.has(nodeId)) continue
     if (regions.length > 0 && !regions.includes(region)) continue
-    yield { nodeId, state: isOver ? 'expired' : 'waiting', sent: 0, slow: 0, left: connections }
+    yield { nodeId, state: isOver ? 'expired' : 'waiting', sent: 0, slow: 0, left: 0 }
   }
 }
 
 function stateOf (nodes: readonly NodeProgress[], isOver: boolean): BroadcastInfo['state'] {
   if (nodes.some(({ state }) => state === 'running' || state === 'waiting')) return isOver ? 'expired' : 'running'
+  if (nodes.length > 0 && nodes.every(({ state }) => state === 'refused')) return 'refused'
   return nodes.some(({ state }) => state === 'expired') ? 'expired' : 'done'
 }

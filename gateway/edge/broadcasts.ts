@@ -7,8 +7,10 @@ import type { Broadcast, BroadcastOrder } from '../broadcasts/known.js'
 const tickMs = 20
 const reportEveryMs = 1_000
 
-/** At the same time on one edge; more are refused. Those of one node may ask for fewer (gateway/broadcasts). */
-const runsMax = 16
+/** Of one app, at the same time on one edge; more are refused. Each node takes fewer (gateway/broadcasts). */
+const appRunsMax = 16
+/** Of all apps together; one that has none may have one all the same. */
+const runsMax = 64
 
 /** Connections that one turn of the event loop looks at. */
 const turnMax = 64
@@ -22,8 +24,8 @@ const queuedBytesMax = 256 << 10
 export interface EdgeBroadcastsDeps {
   /** All sockets of this edge, as `Edge.all`. */
   all (): IterableIterator<Connection>
-  /** How many of them are open. */
-  readonly connections: number
+  /** How many of them are open, of an app; the default one has no name. */
+  connectionsOf (app: string): number
   readonly region: string
   /** How far one is, which replaces what was said of it before. */
   report (fact: BroadcastReported): void
@@ -60,16 +62,23 @@ export class EdgeBroadcasts {
   }
 
   #begin (broadcast: Broadcast): void {
-    const { region, connections } = this.#deps
-    if (this.#hasStopped || (broadcast.regions.length > 0 && !broadcast.regions.includes(region))) return
-    const run = new Run(broadcast, this.#deps.all(), connections)
+    const { region } = this.#deps
+    if (this.#hasStopped || this.#runs.has(broadcast.key)) return
+    if (broadcast.regions.length > 0 && !broadcast.regions.includes(region)) return
+    const run = new Run(broadcast, this.#deps.all(), this.#deps.connectionsOf(broadcast.app))
     if (Date.now() >= broadcast.endsAtMs) this.#report(run, 'expired')
-    else if (this.#runs.size >= runsMax) this.#report(run, 'refused')
+    else if (!this.#hasRoomFor(broadcast.app)) this.#report(run, 'refused')
     else {
       this.#runs.set(broadcast.key, run)
       this.#report(run, 'running')
       this.#timer ??= setInterval(() => { this.#tick() }, tickMs)
     }
+  }
+
+  #hasRoomFor (app: string): boolean {
+    let ofApp = 0
+    for (const { broadcast } of this.#runs.values()) if (broadcast.app === app) ofApp++
+    return ofApp < appRunsMax && (ofApp === 0 || this.#runs.size < runsMax)
   }
 
   #tick (): void {
@@ -104,6 +113,7 @@ export class EdgeBroadcasts {
   #write (run: Run, connection: Connection): void {
     const { app, platforms } = run.broadcast
     if (!connection.life.isOpen || appOf(connection.userId) !== app) return
+    run.passed++
     if (platforms.length > 0 && !platforms.includes(connection.platform)) return
     const { count } = this.#deps
     if (connection.wire.queuedBytes >= queuedBytesMax) {
@@ -142,6 +152,8 @@ export class EdgeBroadcasts {
 class Run {
   readonly signal: SharedSignal
   readonly progress = { sent: 0, slow: 0 }
+  /** Open ones of its app that it has come to. */
+  passed = 0
   reportedMs = 0
   /** Those behind where it is; who comes meanwhile is the last of them. */
   readonly #rest: IterableIterator<Connection>
@@ -151,8 +163,6 @@ class Run {
   /** Connections that may be written to now. */
   #allowance = 1
   #earnedMs = performance.now()
-  #passed = 0
-
   constructor (readonly broadcast: Broadcast, all: IterableIterator<Connection>, readonly connections: number) {
     const { service, payload } = broadcast
     this.signal = { service, payload, encoded: new Map() }
@@ -166,7 +176,7 @@ class Run {
   get isDone (): boolean { return this.#hasPassedAll && this.#opening.size === 0 }
 
   /** About: some that it was to go to have left, and others have come. */
-  get left (): number { return Math.max(0, this.connections - this.#passed) }
+  get left (): number { return Math.max(0, this.connections - this.passed) }
 
   earn (nowMs: number): void {
     const { perSecond } = this.broadcast
@@ -180,7 +190,6 @@ class Run {
     for (;;) {
       const connection = this.#hasPassedAll ? undefined : this.#rest.next().value
       if (!connection) break
-      this.#passed++
       if (hasSettled(connection)) return connection
       this.#opening.add(connection)
     }

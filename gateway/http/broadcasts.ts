@@ -103,7 +103,7 @@ const infoSchema = {
     perSecond: integer,
     ttlMs: integer,
     requestedAtMs: integer,
-    state: { type: 'string', enum: ['running', 'done', 'cancelled', 'expired'] },
+    state: { type: 'string', enum: ['running', 'done', 'cancelled', 'expired', 'refused'] },
     ...counts,
     nodes: {
       type: 'array',

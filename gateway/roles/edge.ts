@@ -182,7 +182,7 @@ export class EdgeRole implements DrainingEdge {
     this.#broadcastReports = new BroadcastReports({ log, identity, health })
     this.broadcasts = new EdgeBroadcasts({
       all: () => edge.all(),
-      get connections () { return edge.connections },
+      connectionsOf: app => this.apps ? this.apps.connections().get(app) ?? 0 : edge.connections,
       region: config.region,
       report: fact => { this.#broadcastReports.add(fact) },
       count: metrics.edge,

@@ -103,6 +103,21 @@ t.test('A broadcast', async t => {
     t.match(await begin(node, { messageId: 'b8', payload: 'x' }), { status: 'queued' })
   })
 
+  await t.test('is one of eight at most, where many are asked for at the same time', async t => {
+    const asked = Array.from({ length: 40 }, (_, i) =>
+      node.request('POST', '/v1/broadcasts', { messageId: `p${i}`, payload: 'x', perSecond: 1 }))
+    const statuses = (await Promise.all(asked)).map(({ status }) => status)
+    t.strictSame([202, 503].map(status => statuses.filter(each => each === status).length), [8, 32])
+    for (const [i, status] of statuses.entries()) {
+      if (status !== 202) continue
+      t.match(await look(node, `p${i}`), { state: 'running' })
+      await node.request('DELETE', `/v1/broadcasts/p${i}`)
+    }
+    const same = { messageId: 'same', payload: 'x' }
+    const both = await Promise.all([begin(node, same), begin(node, same), begin(node, { ...same, payload: 'y' })])
+    t.strictSame(both.map(({ status }) => status), ['queued', 'duplicate', 'conflict'])
+  })
+
   const wrong: Record<string, [status: number, body: object]> = {
     'no payload': [400, {}],
     'a long messageId': [400, { payload: 'x', messageId: 'm'.repeat(257) }],

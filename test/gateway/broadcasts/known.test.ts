@@ -45,9 +45,11 @@ t.test('What is known of broadcasts', async t => {
     t.equal(known.take(requested('m1')), undefined)
     t.equal(known.take(requested('m1', { payload: Buffer.from('other') })), undefined)
     t.match(known.take(requested('m1', { app: 'shop' })), { type: 'begin', broadcast: { key: 'shop\u001fm1' } }, 'ids are of an app')
-    t.equal(known.compare('m1', 'news', Buffer.from('hello')), 'duplicate')
-    t.equal(known.compare('m1', 'news', Buffer.from('other')), 'conflict')
-    t.equal(known.compare('m2', 'news', Buffer.from('hello')), 'first')
+    const compare = (key: string, payload: string) =>
+      known.compare({ key, service: 'news', payload: Buffer.from(payload) }, [], 200)
+    t.equal(compare('m1', 'hello'), 'duplicate')
+    t.equal(compare('m1', 'other'), 'conflict')
+    t.equal(compare('m2', 'hello'), 'first')
   })
 
   t.test('does not begin one that was cancelled, where the cancel comes first', async t => {
@@ -68,13 +70,13 @@ t.test('What is known of broadcasts', async t => {
     t.match(known.describe('m1', rows, 200), {
       state: 'running',
       sent: 3,
-      left: 11,
-      nodes: [{ nodeId: 'a', state: 'running', sent: 3, left: 4 }, { nodeId: 'b', state: 'waiting', sent: 0, left: 7 }],
+      left: 4,
+      nodes: [{ nodeId: 'a', state: 'running', sent: 3, left: 4 }, { nodeId: 'b', state: 'waiting', sent: 0, left: 0 }],
     })
-    t.equal(known.running(rows, 200), 1)
+    t.strictSame(known.running(rows, 200), ['m1'])
     for (const each of [reported('a', 'done', 5), reported('b', 'done', 7)]) known.take(each)
     t.match(known.describe('m1', rows, 200), { state: 'done', sent: 12, left: 0 })
-    t.equal(known.running(rows, 200), 0)
+    t.strictSame(known.running(rows, 200), [])
   })
 
   t.test('is over where nobody is left to go on', async t => {
@@ -101,6 +103,41 @@ t.test('What is known of broadcasts', async t => {
     for (let i = 0; i < 257; i++) known.take(requested(`m${i}`))
     t.equal(known.describe('m0', [], 200), undefined)
     t.match(known.describe('m1', [], 200), { messageId: 'm1' })
+  })
+
+  t.test('has those that run, however many come after them', async t => {
+    const known = new KnownBroadcasts()
+    const has = (key: string) => known.describe(key, [], 200) !== undefined
+    for (const id of ['slow', 'over', 'ended', 'cancelled']) known.take(requested(id, id === 'over' ? { ttlMs: 10 } : {}))
+    for (const id of ['slow', 'over', 'ended', 'cancelled']) known.take(reported('a', 'running', 1, 2, id))
+    for (const each of [reported('a', 'done', 3, 0, 'ended'), cancelled('cancelled')]) known.take(each)
+    for (let i = 0; i < 255; i++) known.take({ ...requested(`m${i}`), atMs: 150 })
+    t.strictSame(['slow', 'over', 'ended', 'cancelled'].map(has), [true, false, false, false])
+    for (let i = 255; i < 600; i++) {
+      known.take(requested(`m${i}`))
+      known.take(reported('a', 'running', 0, 1, `m${i}`))
+    }
+    t.notOk(has('slow'), 'where all run, the oldest goes all the same')
+    t.ok(has('m599'))
+  })
+
+  t.test('tells that every edge refused one, whose id may then be had again', async t => {
+    const known = new KnownBroadcasts()
+    const rows = [row('a'), row('b')]
+    const compare = () => known.compare({ key: 'm1', service: 'news', payload: Buffer.from('other') }, rows, 200)
+    for (const each of [requested('m1'), reported('a', 'refused', 0, 4)]) known.take(each)
+    t.match(known.describe('m1', rows, 200), { state: 'running' }, 'the other one has not told')
+    t.equal(compare(), 'conflict')
+    known.take(reported('b', 'refused', 0, 7))
+    t.match(known.describe('m1', rows, 200), { state: 'refused', sent: 0, left: 11 })
+    t.match(known.describe('m1', rows, 100 + hour), { state: 'refused' })
+    t.equal(compare(), 'first')
+    t.match(known.take(requested('m1', { payload: Buffer.from('other') })), { type: 'begin', broadcast: { key: 'm1' } })
+    t.equal(compare(), 'duplicate')
+    t.match(known.describe('m1', rows, 200), { state: 'running', nodes: [{ state: 'waiting' }, { state: 'waiting' }] })
+    for (const each of [reported('a', 'refused', 0, 4), reported('b', 'done', 7)]) known.take(each)
+    t.match(known.describe('m1', rows, 200), { state: 'done', sent: 7, left: 4 }, 'who got it had it')
+    t.equal(known.take(requested('m1')), undefined)
   })
 
   t.test('is the same in whichever order partitions are read, and whatever comes twice', async t => {

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import type { Connection } from '../../../actors/connection/connection.js'
 import type { Broadcast } from '../../../gateway/broadcasts/known.js'
 import { EdgeBroadcasts } from '../../../gateway/edge/broadcasts.js'
+import { appOf } from '../../../schemas/apps.js'
 import type { BroadcastReported } from '../../../schemas/records.js'
 import { until } from '../node.js'
 
@@ -43,7 +44,7 @@ function given (t: Test, connections: Fake[] = [], region = 'eu') {
   const reports: BroadcastReported[] = []
   const edge = new EdgeBroadcasts({
     * all () { for (const fake of all) yield connectionOf(fake) },
-    get connections () { return all.size },
+    connectionsOf: app => [...all].filter(({ userId }) => appOf(userId) === app).length,
     region,
     report (fact) { reports.push(fact) },
     count: { signals: 0, broadcastsSent: 0, broadcastsSlow: 0 },
@@ -149,6 +150,38 @@ t.test('Broadcasts of an edge', async t => {
     t.match(last(), { messageId: 'm2', state: 'expired' })
     t.ok(last().sent < 10)
     t.equal(reports.length, 3)
+  })
+
+  t.test('run once at a time, whatever is asked again', async t => {
+    const connections = fakes(30)
+    const { edge, reports } = given(t, connections)
+    for (let i = 0; i < 2; i++) edge.take({ type: 'begin', broadcast: broadcast('m1', { perSecond: 200 }) })
+    t.equal(reports.length, 1)
+    await until('it is done', () => edge.running === 0)
+    t.ok(connections.every(({ got }) => got.length === 1))
+  })
+
+  t.test('count the connections of their app alone', async t => {
+    const { edge, last } = given(t, [...fakes(40), ...fakes(3, { userId: 'shop\u001fann' })])
+    edge.take({ type: 'begin', broadcast: broadcast('m1', { app: 'shop', key: 'shop\u001fm1', perSecond: 1 }) })
+    t.match(last(), { app: 'shop', state: 'running', left: 3 })
+    await new Promise(resolve => setTimeout(resolve, 100))
+    edge.take({ type: 'cancel', key: 'shop\u001fm1' })
+    t.match(last(), { state: 'cancelled', sent: 1, left: 2 })
+  })
+
+  t.test('have room for each app', async t => {
+    const { edge, reports } = given(t, fakes(100))
+    const states = (app: string, count: number) => {
+      const from = reports.length
+      for (let i = 0; i < count; i++) {
+        edge.take({ type: 'begin', broadcast: broadcast(`m${i}`, { app, key: `${app}\u001fm${i}`, perSecond: 1 }) })
+      }
+      return reports.slice(from).map(({ state }) => state)
+    }
+    const full = [...Array.from({ length: 16 }, () => 'running'), 'refused']
+    for (const app of ['a', 'b', 'c', 'd']) t.strictSame(states(app, 17), full)
+    t.strictSame(states('e', 2), ['running', 'refused'])
   })
 
   t.test('are refused where 16 run', async t => {
