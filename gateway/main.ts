@@ -160,6 +160,7 @@ async function start (
     ? await WebhooksRole.start({
       given: config.webhooks,
       log,
+      places: stores.groupPlaces,
       push,
       apps,
       health,

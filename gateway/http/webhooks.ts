@@ -17,10 +17,10 @@ export interface WebhooksOptions {
 
 const webhookSchema = {
   type: 'object',
-  required: ['name', 'url', 'app', 'streams', 'state', 'reason'],
+  required: ['name', 'url', 'app', 'streams', 'state', 'reason', 'deletedBlocks'],
   properties: {
     name: { type: 'string' },
-    url: { type: 'string', description: 'without its query' },
+    url: { type: 'string', description: 'scheme, host and port alone' },
     app: { type: 'string', description: 'empty for the default app' },
     streams: { type: 'array', items: { type: 'string' } },
     state: {
@@ -29,6 +29,10 @@ const webhookSchema = {
       description: '`waiting`: nothing is taken just now; `disabled`: it has answered 410',
     },
     reason: { type: 'string', description: 'why it is not delivering; empty where it is' },
+    deletedBlocks: {
+      type: 'integer',
+      description: 'blocks of its streams that retention deleted before it took them, as far as this node has met with them since it started',
+    },
   },
 }
 

@@ -1,4 +1,4 @@
-import type { Block, EventLog, Follower, Following } from '../../ledger/log.js'
+import type { Block, EventLog, Follower, Following, Hole } from '../../ledger/log.js'
 import type { Stream } from '../../schemas/streams.js'
 import { timeOf } from '../item-time.js'
 import type { PublicStream } from '../streams/public.js'
@@ -23,6 +23,8 @@ export interface Source<T> {
   readonly sinceMs?: number
   /** By partition: what stands from there on is not taken, and stays. */
   readonly ends?: readonly bigint[]
+  /** Retention has deleted what was still to be taken. */
+  passed (partition: number, hole: Hole): void
   recordsOf (item: T): Iterable<{ readonly of: PublicStream, readonly item: any }>
 }
 
@@ -35,7 +37,7 @@ export interface StreamFollowing {
 
 /** Hands what a source has to a sender, as far as there is room; its place is that of the oldest record not done. */
 export async function followSource (source: Source<any>, sender: Sender): Promise<StreamFollowing> {
-  const { log, stream, group, sinceMs = 0, ends, recordsOf } = source
+  const { log, stream, group, sinceMs = 0, ends, passed, recordsOf } = source
   const partitions = new Map<number, Progress>()
   const positions = new Map<number, bigint>()
   const counts: Counts = { taken: 0, givenUp: 0 }
@@ -74,6 +76,7 @@ export async function followSource (source: Source<any>, sender: Sender): Promis
       })))
       return progress.whenRoom()
     },
+    passed,
     leaving (partition) { partitions.get(partition)?.end() },
     async revoked (partition) {
       const progress = partitions.get(partition)

@@ -8,6 +8,7 @@ export class WebhookMetrics {
   readonly #requests: Counter
   readonly #records: Counter
   readonly #repliesRefused: Counter
+  readonly #deleted: Counter
   readonly #seconds: Histogram
 
   /** @param behind by webhook: when the oldest record that is not done came to be, ms since 1970 */
@@ -28,6 +29,12 @@ export class WebhookMetrics {
     this.#repliesRefused = new Counter({
       name: 'ledgerline_webhook_replies_refused_total',
       help: 'Answers of webhooks whose downlinks can not be sent',
+      labelNames: ['webhook'],
+      registers,
+    })
+    this.#deleted = new Counter({
+      name: 'ledgerline_webhook_deleted_blocks_total',
+      help: 'Blocks of the streams of webhooks that retention deleted before they were taken',
       labelNames: ['webhook'],
       registers,
     })
@@ -58,6 +65,8 @@ export class WebhookMetrics {
   }
 
   replyRefused (webhook: string): void { this.#repliesRefused.inc({ webhook }) }
+
+  deleted (webhook: string, blocks: number): void { this.#deleted.inc({ webhook }, blocks) }
 
   done (webhook: string, outcome: 'delivered' | 'undelivered', records: number): void {
     this.#records.inc({ webhook, outcome }, records)

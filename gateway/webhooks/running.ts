@@ -1,6 +1,6 @@
 import type { Circuit } from '../../ledger/circuit.js'
 import { endOf } from '../../ledger/end.js'
-import type { EventLog } from '../../ledger/log.js'
+import type { EventLog, GroupPlaces, Hole } from '../../ledger/log.js'
 import type { Health } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Undelivered } from '../../schemas/records.js'
@@ -19,6 +19,7 @@ import { keepUndelivered, recordsKept } from './undelivered.js'
 
 export interface WebhookDeps {
   readonly log: EventLog
+  readonly places: GroupPlaces | undefined
   readonly push: Pick<Push, 'push'>
   readonly frameBytesMax: number
   readonly metrics: WebhookMetrics
@@ -29,13 +30,15 @@ export interface WebhookDeps {
 /** What is told of one. */
 export interface WebhookState {
   readonly name: string
-  /** Without its query, which may hold a secret. */
+  /** Scheme, host and port of its URL: the rest of it may hold a secret. */
   readonly url: string
   readonly app: string
   readonly streams: readonly string[]
   readonly state: 'delivering' | 'waiting' | 'disabled'
   /** Why nothing is delivered; empty where something is. */
   readonly reason: string
+  /** Blocks of its streams that retention deleted before they were taken, as far as this node has met with them. */
+  readonly deletedBlocks: number
 }
 
 export interface RedeliveryCounts {
@@ -46,6 +49,9 @@ export interface RedeliveryCounts {
 }
 
 const lookMs = 50
+const placesMs = 1_000
+/** For so long it is told that retention has passed it. */
+const deletedToldMs = 86_400_000
 
 export function groupOf (name: string): string { return `webhooks.${name}` }
 
@@ -58,6 +64,8 @@ export class RunningWebhook {
   #followings: Array<{ readonly stream: string, readonly following: StreamFollowing }> = []
   #reason = ''
   #redelivering = false
+  #deletedBlocks = 0
+  #deletedTimer: NodeJS.Timeout | undefined
 
   constructor (readonly webhook: Webhook, deps: WebhookDeps) {
     const { name } = webhook
@@ -83,7 +91,7 @@ export class RunningWebhook {
   get state (): WebhookState {
     const { webhook: { name, url, app, streams } } = this
     const state = this.#sender.isDisabled ? 'disabled' : this.#reason === '' ? 'delivering' : 'waiting'
-    return { name, url: `${url.origin}${url.pathname}`, app, streams, state, reason: this.#reason }
+    return { name, url: url.origin, app, streams, state, reason: this.#reason, deletedBlocks: this.#deletedBlocks }
   }
 
   /** @throws where the log can not be followed */
@@ -104,7 +112,8 @@ export class RunningWebhook {
   }
 
   /**
-   * Sends what was given up once more, up to the end of the stream as it is now, and keeps how far it came.
+   * Sends what was given up once more, up to the end of the stream as it is now, and keeps how far it came. Where other
+   * nodes do so at the same time each sends a share, and counts that; all end when there is nothing left.
    *
    * @throws GatewayError `not-ready` while that is being done already
    */
@@ -120,12 +129,7 @@ export class RunningWebhook {
       }))
       const of = (item: Undelivered) => item.webhook === name ? recordsKept(item) : []
       const following = await this.#follow(undelivered, of, { ends })
-      const isDone = () => ends.every((end, partition) =>
-        end === 0n || (following.positions().get(partition) ?? 0n) >= end)
-      while (!isDone() && !signal.aborted && !this.#ending.signal.aborted) {
-        await new Promise(resolve => setTimeout(resolve, lookMs))
-      }
-      const isWhole = isDone()
+      const isWhole = await this.#redelivered(following, ends, signal)
       const counts = { webhook: name, sent: following.counts.taken, undelivered: following.counts.givenUp }
       await following.stop()
       this.#followings = this.#followings.filter(each => each.following !== following)
@@ -140,19 +144,39 @@ export class RunningWebhook {
   async stop (): Promise<void> {
     await Promise.all(this.#followings.map(({ following }) => following.stop()))
     this.#ending.abort()
+    clearTimeout(this.#deletedTimer)
     this.#sender.stop()
     await this.#target.close()
     const { name } = this.webhook
-    for (const what of [name, `${name}, undelivered`, `${name}, replies`]) this.#deps.health.end('webhooks', what)
+    for (const what of ['', ', undelivered', ', replies', ', deleted']) this.#deps.health.end('webhooks', name + what)
   }
 
   async #follow (
     stream: Stream<any>, recordsOf: Source<any>['recordsOf'], range: Pick<Source<any>, 'sinceMs' | 'ends'>
   ): Promise<StreamFollowing> {
+    const { log } = this.#deps
     const group = groupOf(this.webhook.name)
-    const following = await followSource({ log: this.#deps.log, stream, group, recordsOf, ...range }, this.#sender)
+    const passed = (partition: number, hole: Hole) => { this.#passed(stream.name, partition, hole) }
+    const following = await followSource({ log, stream, group, passed, recordsOf, ...range }, this.#sender)
     this.#followings.push({ stream: stream.name, following })
     return following
+  }
+
+  /** Whether all is done: here, or where others have partitions of it, since it was asked for at another node too. */
+  async #redelivered (following: StreamFollowing, ends: readonly bigint[], signal: AbortSignal): Promise<boolean> {
+    const group = groupOf(this.webhook.name)
+    let elsewhere: ReadonlyMap<number, { readonly next: bigint }> = new Map()
+    const isDone = () => ends.every((end, partition) =>
+      (following.positions().get(partition) ?? elsewhere.get(partition)?.next ?? 0n) >= end)
+    let askAtMs = performance.now() + placesMs
+    while (!isDone()) {
+      if (signal.aborted || this.#ending.signal.aborted) return false
+      await new Promise(resolve => setTimeout(resolve, lookMs))
+      if (performance.now() < askAtMs) continue
+      askAtMs = performance.now() + placesMs
+      elsewhere = await this.#deps.places?.of(undelivered, group).catch(() => undefined) ?? elsewhere
+    }
+    return true
   }
 
   async #giveUp (records: readonly OutgoingRecord[], status: number, reason: string): Promise<void> {
@@ -182,6 +206,19 @@ export class RunningWebhook {
       return metrics.replyRefused(name)
     }
     await sendReplies(commands, { push: command => push.push(command), frameBytesMax })
+  }
+
+  #passed (stream: string, partition: number, { from, to }: Hole): void {
+    const { health, metrics } = this.#deps
+    const { name } = this.webhook
+    const what = `${name}, deleted`
+    const blocks = Number(to - from)
+    this.#deletedBlocks += blocks
+    metrics.deleted(name, blocks)
+    health.begin('webhooks', `retention has deleted ${this.#deletedBlocks} blocks of its streams before it took them, ` +
+      `the last ones of ${stream} from ${partition}@${from} to ${partition}@${to - 1n}`, what)
+    clearTimeout(this.#deletedTimer)
+    this.#deletedTimer = setTimeout(() => { health.end('webhooks', what) }, deletedToldMs).unref()
   }
 
   #stuck (reason: string): void {

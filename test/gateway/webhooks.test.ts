@@ -153,7 +153,7 @@ t.test('A webhook of a node', async t => {
     })
     t.equal((await node.request('GET', '/readyz')).status, 200, 'others would do no better')
     t.match((await node.request('GET', '/v1/webhooks')).json, {
-      webhooks: [{ name: 'crm', state: 'waiting', reason: /ECONNREFUSED/, url: `http://127.0.0.1:${port}/hook` }],
+      webhooks: [{ name: 'crm', state: 'waiting', reason: /ECONNREFUSED/, url: `http://127.0.0.1:${port}` }],
     })
     const back = await startReceiver(t, port)
     await until('all have come', () => back.taken.length >= 24)
@@ -213,5 +213,28 @@ t.test('A webhook of a node', async t => {
     const metric = async () => (await node.request('GET', '/metrics')).text.includes('webhook_replies_refused_total{webhook="crm"} 1')
     await until('it is told of', metric)
     t.equal(heard.length, 2)
+  })
+
+  t.test('that retention has passed is told of, with the place, and goes on behind it', async t => {
+    const receiver = await startReceiver(t)
+    const node = await startTestNode(t, {
+      LEDGERLINE_RETENTION_BYTES: '2000000',
+      LEDGERLINE_WEBHOOKS: JSON.stringify([entry(receiver, { streams: ['posts'], batch: 100 })]),
+    })
+    receiver.answer = () => 503
+    const payload = 'y'.repeat(50_000)
+    for (let i = 0; i < 200; i++) await node.request('POST', '/v1/rooms/room/posts', { messageId: `${i}`, payload })
+    receiver.answer = () => 204
+    await until('the last one has come', () => receiver.taken.some(({ data }) => data.roomSeq === 200))
+    const [webhook] = ((await node.request('GET', '/v1/webhooks')).json as any).webhooks
+    t.equal(webhook.deletedBlocks, 200 - receiver.taken.length)
+    t.ok(webhook.deletedBlocks > 0)
+    t.equal(webhook.url, new URL(receiver.url).origin, 'a path may hold a secret')
+    t.match((await node.request('GET', '/metrics')).text, `webhook_deleted_blocks_total{webhook="crm"} ${webhook.deletedBlocks}\n`)
+    const told = ({ condition, what }: any) => condition === 'webhooks' && what === 'crm, deleted'
+    await until('the condition tells of it', async () => {
+      const found = ((await node.request('GET', '/v1/health')).json as any).troubles.find(told)
+      return /has deleted \d+ blocks of its streams before it took them, the last ones of posts from \d+@/.test(found?.reason ?? '')
+    })
   })
 })
