@@ -17,7 +17,7 @@ const table = {
   migrating: row(4002, null, true, 'The node is leaving; connect to another endpoint.'),
   redirected: row(4003, null, true, 'Another endpoint is the right one; use those given.'),
   'handshake-timeout': row(4004, null, true, 'No connect frame arrived in time.'),
-  'rate-limited': row(4005, 429, true, 'The connection sent too many frames, its address opened too many, or its app has all that it may have; wait as told.'),
+  'rate-limited': row(4005, 429, true, 'The connection sent too many frames, its user owes too much, its address opened too many, or its app has all that it may have; wait as told.'),
   internal: row(4006, 500, true, 'The fault is ours, and the log has the details.'),
   'token-expired': row(4007, null, true, 'The token has expired, at connect or later; come back with a fresh one.'),
   'token-early': row(4008, null, true, 'The token is not valid yet: its issuer has another clock; wait and come back.'),

@@ -10,6 +10,9 @@ import { downlinkSeqMax } from './limits.js'
 import { tokenAllows } from './rooms.js'
 import { endOf, isOfAnotherDevice, otherDevice, refusalOf } from './token.js'
 
+/** Past it a user's next connection is not opened: what it brings with it would be read before it can be held. */
+const userDebtMsMax = 10_000
+
 /** The first frame. What the client sends behind it waits until its token is verified. */
 export function connect (connection: Connection, frame: Connect): void {
   const { edge } = connection
@@ -47,6 +50,11 @@ export function open (connection: Connection, frame: Connect, identity: Identity
   if (away !== '') {
     // Nobody would welcome it, and the ledger would get two entries of each try.
     closeConnection(connection, 'ledger-unavailable', away, { retryAfterMs: ledgerRetryMs() })
+    return
+  }
+  const debtMs = edge.flow.debtMs(identity.userId)
+  if (debtMs > userDebtMsMax) {
+    closeConnection(connection, 'rate-limited', 'its user has sent more than he may', { retryAfterMs: debtMs })
     return
   }
   if (edge.apps?.join(connection, identity.userId) === false) {

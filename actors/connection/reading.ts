@@ -59,6 +59,9 @@ export class Reading {
   /** What of it goes without anything more being read. */
   get leavingBytes (): number { return this.heldBytes - this.#partialBytes }
 
+  /** Whole frames that were read and not dealt with. */
+  get waitingFrames (): number { return this.#waitingFrames }
+
   get isHeld (): boolean { return this.#holds !== 0 }
 
   isHeldFor (why: number): boolean { return (this.#holds & why) !== 0 }

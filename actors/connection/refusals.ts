@@ -105,7 +105,8 @@ export function tellRefusal (connection: Connection): void {
   run.expectedSeq = expectedSeq
   const { code } = run
   const { edge } = connection
-  const retryAfterMs = code === 'throttled' ? connection.allowance.waitMs(edge.limits) : run.retryAfterMs
+  const framesMs = code === 'throttled' ? connection.allowance.waitMs(edge.limits) : 0
+  const retryAfterMs = Math.max(run.retryAfterMs, framesMs)
   const untilMs = performance.now() + retryAfterMs
   if (untilMs <= run.waitsUntilMs + slackMs) return
   run.waitsUntilMs = untilMs

@@ -10,9 +10,6 @@ import type { Connection } from './connection.js'
 const noRooms: never[] = []
 const noGrants: ReadonlyMap<string, RoomRight> = new Map()
 
-/** Past it a connection posts in each of them as if for the first time. */
-const postedInMax = 256
-
 /** What a connection has to do with rooms. Made when there is first something. */
 export class ConnectionRooms {
   /** Those that it is in, or is to be answered about. */
@@ -23,8 +20,6 @@ export class ConnectionRooms {
   grantsVersion = 0
   /** It has been given less than there is: it read too slowly. */
   isBehind = false
-  /** Rooms that it posted in of late. */
-  readonly #postedIn = new Set<string>()
 
   constructor (
     /** What its token allows. */
@@ -36,11 +31,8 @@ export class ConnectionRooms {
     return this.granted.get(roomId)?.includes(right) === true || this.patterns.may(right, roomId)
   }
 
-  /** It posts there. @returns true where that may be the first post of the room, as far as is known here */
-  posts (roomId: string): boolean {
-    if (this.#postedIn.has(roomId)) return false
-    if (this.#postedIn.size >= postedInMax) this.#postedIn.clear()
-    this.#postedIn.add(roomId)
+  /** The room has had no post, as far as is known here. */
+  isNew (roomId: string): boolean {
     return !this.joined.some(room => room.roomId === roomId && room.tail.roomSeq > 0)
   }
 

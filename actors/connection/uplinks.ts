@@ -55,7 +55,12 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
     refuseHere(connection, seq, 'overloaded', overloadedRetryMs())
     return
   }
-  if (roomId !== '' && connection.rooms!.posts(roomId)) edge.flow.begun(connection)
+  const roomMs = roomId === '' ? 0 : newRoomMs(connection, roomId)
+  if (roomMs > 0) {
+    refuseHere(connection, seq, 'throttled', roomMs)
+    return
+  }
+  if (roomId !== '') edge.flow.posts(connection, roomId, connection.rooms!.isNew(roomId))
   const { connectionId } = connection
   connection.record(atMs, { type: 'UplinkReceived', connectionId, seq, service, payload, priority, roomId })
   edge.count.uplinks++
@@ -64,7 +69,13 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
 
 /** True for one that goes to the ledger whatever `connected` will say, without an answer of ours. */
 export function mayBeEarly (connection: Connection, { seq, roomId }: Uplink): boolean {
-  return hasCredit(connection) && connection.window.isNext(seq) && (roomId === '' || mayPost(connection, roomId))
+  return hasCredit(connection) && connection.window.isNext(seq) &&
+    (roomId === '' || (mayPost(connection, roomId) && newRoomMs(connection, roomId) === 0))
+}
+
+/** Ms until its user may post there, where he would begin the room. */
+function newRoomMs (connection: Connection, roomId: string): number {
+  return connection.rooms!.isNew(roomId) ? connection.edge.flow.newRoomMs(connection, roomId) : 0
 }
 
 /** The user actor has accepted everything up to `seq`. Where its `welcome` was lost, the next one will say so. */

@@ -38,6 +38,7 @@ export function givenConnection (
   let mayCrash = false
   let now = 0
   let queuedBytes = 0
+  let bytesIn = 0
   let priorityMin = -Infinity
   let usersAway = ''
   let isAdmitted: (userId: string | undefined) => boolean = () => true
@@ -47,7 +48,7 @@ export function givenConnection (
     transport: 'tcp',
     address: '192.0.2.1:4000',
     get queuedBytes () { return queuedBytes },
-    bytesIn: 0,
+    get bytesIn () { return bytesIn },
     bytesOut: 0,
     write (frame) { written.push(frame) },
     writeSignal () {},
@@ -133,11 +134,15 @@ export function givenConnection (
     verifying,
     tell,
     received (...frames: Frame[]) {
+      bytesIn += bytesOf(frames)
       connection.reading.hasRead(connection, bytesOf(frames))
       connection.received(frames, bytesOf(frames))
     },
     /** One read brought so many bytes. */
-    reads (bytes: number) { connection.reading.hasRead(connection, bytes) },
+    reads (bytes: number) {
+      bytesIn += bytes
+      connection.reading.hasRead(connection, bytes)
+    },
     /** A read ended within a frame, of which so many bytes are kept. */
     keepsPartial (bytes: number) { connection.reading.keepsPartial(connection, bytes) },
     /** Its actor fails at a frame. */
