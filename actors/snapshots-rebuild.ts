@@ -50,6 +50,8 @@ interface Slice { readonly modulus: number, readonly residue: number }
 const differencesMax = 100
 const statesPerStep = 200
 const triesMax = 20
+/** The first wait between them, ms; each is longer by as much: all together 9.5 s. */
+const triesMs = 50
 /** How long it may keep the event loop from those who serve clients. */
 const sliceMs = 1
 
@@ -148,6 +150,8 @@ class Rebuild<K extends KindTypes> {
     let suspects = new Set((await this.#wrong(partition, states, stored, keys)).keys())
     for (let tries = 0; suspects.size > 0; tries++) {
       if (tries === triesMax) throw new Error(`partition ${partition}: its checkpoint moves on too fast`)
+      // A save of the owner may be on its way to a slow store: until it is there nothing is replaced.
+      if (tries > 0) await delay(tries * triesMs, undefined, { signal: this.#options.signal })
       const checkpoint = await snapshots.savedTo(partition)
       await this.#foldTail(partition, foldedTo, checkpoint, states, suspects)
       foldedTo = checkpoint

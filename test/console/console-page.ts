@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import { chromium, type BrowserContext, type Page } from 'playwright-core'
+import { chromium, type BrowserContext, type BrowserContextOptions, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { browserPath, flags } from '../client/page.js'
 
@@ -17,11 +17,10 @@ export function buildPages (): void {
 }
 
 /** A browser in which nobody is signed in yet. It reaches this machine alone, as one without internet does. */
-export async function givenBrowser (t: Test, profile: string, options: object = {}): Promise<BrowserContext> {
-  const own = { executablePath: browserPath, args: flags }
-  const context = await chromium.launchPersistentContext(profile, { ...own, ...options })
-  t.teardown(() => context.close())
-  return context
+export async function givenBrowser (t: Test, options: BrowserContextOptions = {}): Promise<BrowserContext> {
+  const browser = await chromium.launch({ executablePath: browserPath, args: flags })
+  t.teardown(() => browser.close())
+  return await browser.newContext(options)
 }
 
 /** A tab of the console. What a script of it fails at, or what the content security policy refuses, fails the test. */

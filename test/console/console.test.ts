@@ -6,9 +6,8 @@ import { givenAnn, stepIs } from './given-users.js'
 
 t.test('The console', { skip: browserMissing, timeout: 230_000 }, async t => {
   buildPages()
-  const directory = t.testdir({ profile: {} })
   const node = await startTestNode(t)
-  const context = await givenBrowser(t, `${directory}/profile`)
+  const context = await givenBrowser(t)
   await givenAnn(t, node)
   const page = await openConsole(t, context, node.api)
   const text = async (selector: string) => (await page.textContent(selector))?.replace(/\s+/g, ' ') ?? ''

@@ -22,7 +22,7 @@ t.test('The screenshots', { timeout: 230_000 }, async t => {
   mkdirSync(folder, { recursive: true })
   const node = await startTestNode(t)
   await givenAnn(t, node)
-  const context = await givenBrowser(t, `${t.testdir({ profile: {} })}/profile`, { viewport: size, colorScheme: 'light' })
+  const context = await givenBrowser(t, { viewport: size, colorScheme: 'light' })
   const page = await openConsole(t, context, node.api)
   const shoot = async (name: string) => {
     await page.waitForLoadState('networkidle')

@@ -108,7 +108,10 @@ t.test('Lag', async t => {
     const { json } = await node.request('GET', '/v1/lag')
     const { followers } = json as { followers: Array<Record<string, any>> }
     t.strictSame(followers.map(({ follower }) => follower),
-      ['users', 'stream uplinks', 'rooms', 'stream posts', 'presence', 'routing', 'connections', 'nodes'])
+      [
+        'users', 'stream uplinks', 'stream presence', 'stream receipts', 'stream offline', 'rooms', 'stream posts',
+        'presence', 'routing', 'connections', 'nodes',
+      ])
     const late = followers.filter(({ blocks }) => blocks > 0)
     for (const { partitions } of late) {
       const [first] = partitions.filter(({ blocks }: any) => blocks > 0)
