@@ -34,7 +34,7 @@ export function * project ({ userId, atMs, fact }: Entry, offset: bigint): Itera
       break
     }
     case 'ConnectionClosed': {
-      const { type, connectionId, endSession, told, ...ended } = fact
+      const { type, connectionId, endSession, told, presenceGraceMs, ...ended } = fact
       yield put(userId, connectionId, new Ended(offset, endSession, { closedAtMs: atMs, ...ended }))
       break
     }

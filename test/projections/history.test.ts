@@ -385,8 +385,8 @@ function model (entries: readonly Entry[]): ConnectionEnded[] {
     const opened = openings.get(fact.connectionId)!
     const { entry: { atMs: openedAtMs, fact: opening }, resumedFrom, resumedTo } = opened
     assert.ok(opening.type === 'ConnectionOpened')
-    const { type, downlinkSeq, loginPolicy, uplinkWindow, tokenId, ...first } = opening
-    const { type: _, endSession, told, ...ending } = fact
+    const { type, downlinkSeq, loginPolicy, uplinkWindow, tokenId, presence: _told, takesOver, ...first } = opening
+    const { type: _, endSession, told, presenceGraceMs: _grace, ...ending } = fact
     const last = fact.code === 'node-lost' ? { ...ending, uplinks: 1, writtenSeq: 3, ackedSeq: 2 } : ending
     records.push({ userId, openedAtMs, closedAtMs, ...first, ...last, resumedFrom, resumedTo })
     opened.isOpen = false
