@@ -11,7 +11,8 @@ export const offsets = {
 } satisfies Record<string, OffsetOf>
 
 /**
- * Sees that no owner of a partition gives a state to be saved that includes less than what it had loaded or saved.
+ * Sees that no owner of a partition saves a state that includes less than what it had loaded or saved. One that has
+ * slept while another took the partition may try to: it is refused.
  *
  * @param snapshots an object of functions that need no `this`
  * @param complain told in words where one does
@@ -41,14 +42,16 @@ export function forwardOnly (
     },
     async save (partition, next, changes) {
       const offsets = of(partition)
+      const complaints: string[] = []
       for (const [key, { head }] of changes) {
         const offset = key === ofPartition || !head ? undefined : offsetOf(head)
         if (offset === undefined) continue
         const before = offsets.get(key) ?? -1
-        if (offset < before) complain(`${key}, whose state includes block ${before}, is saved as of block ${offset}`)
+        if (offset < before) complaints.push(`${key}, whose state includes block ${before}, is saved as of ${offset}`)
         offsets.set(key, offset)
       }
       await snapshots.save(partition, next, changes)
+      for (const complaint of complaints) complain(complaint)
     },
   }
 }
