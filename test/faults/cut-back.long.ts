@@ -79,7 +79,8 @@ t.test('A node whose ledger was cut back by the election of a broker without all
     const redis = new Redis(url)
     await redis.flushall()
     redis.disconnect()
-    await admin.deleteTopics({ topics: ['states', 'uplinks', 'connections'].map(name => `${prefix}.${name}`) })
+    const made = ['states', 'uplinks', 'presence', 'receipts', 'offline', 'connections']
+    await admin.deleteTopics({ topics: made.map(name => `${prefix}.${name}`) })
     const again = await start()
     await until(async () => await published(again) === kept, 100)
     const laptop = client('laptop')
