@@ -24,7 +24,11 @@ export class Console {
 
   /** Takes samples from now on. @returns what ends it */
   start (): () => void {
-    const timer = setInterval(() => { this.#sample() }, sampleEveryMs)
+    const timer = setInterval(() => {
+      this.#sample()
+      // Sessions end by themselves, too.
+      this.#deps.apiKeys.cutStale()
+    }, sampleEveryMs)
     return () => { clearInterval(timer) }
   }
 

@@ -6,19 +6,26 @@ import { isOwnOrigin } from '../origins.js'
 import { tokenIn } from './cookie.js'
 import type { ConsoleSessions } from './sessions.js'
 
+/** Who asks within a session. */
+export interface SignedIn {
+  readonly caller: Caller
+  /** Whether the session does. */
+  readonly goesOn: () => boolean
+}
+
 /**
  * Who has signed in to the console that a request without an API key comes from.
  *
  * @returns undefined where the request has no session
  * @throws GatewayError `unauthorized` where its session has ended; `bad-origin` where another page has made it
  */
-export function callerOfSession (request: FastifyRequest, sessions: ConsoleSessions): Caller | undefined {
+export function callerOfSession (request: FastifyRequest, sessions: ConsoleSessions): SignedIn | undefined {
   const token = tokenIn(request)
   if (token === undefined) return undefined
   requireOwnPage(request)
   const session = sessions.find(token)
   if (session === undefined) throw new GatewayError('unauthorized', 'the session has ended: sign in again')
-  return session.caller
+  return { caller: session.caller, goesOn: () => sessions.find(token) !== undefined }
 }
 
 /**

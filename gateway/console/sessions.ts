@@ -30,6 +30,7 @@ export class ConsoleSessions {
     const expiresAtMs = this.nowMs() + sessionMs
     this.#forget()
     this.#sessions.set(digestOf(token), { caller, expiresAtMs })
+    this.apiKeys.cutStale()
     return { token, expiresAtMs }
   }
 
@@ -44,7 +45,11 @@ export class ConsoleSessions {
     return caller?.scopes.includes('operate') ? { caller, expiresAtMs: session.expiresAtMs } : undefined
   }
 
-  end (token: string): void { this.#sessions.delete(digestOf(token)) }
+  /** Answers that go on end with it. */
+  end (token: string): void {
+    this.#sessions.delete(digestOf(token))
+    this.apiKeys.cutStale()
+  }
 
   /** Those that have ended, and makes room for one. */
   #forget (): void {

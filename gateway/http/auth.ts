@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls'
 import { userKey } from '../../schemas/apps.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Apps } from '../apps.js'
-import { callerOfSession } from '../console/session-access.js'
+import { callerOfSession, type SignedIn } from '../console/session-access.js'
 import type { ConsoleSessions } from '../console/sessions.js'
 import type { ApiKeys, Caller } from '../keys/api-keys.js'
 import type { Quota } from '../keys/quota.js'
@@ -47,7 +47,7 @@ export function requireApiKeys (app: FastifyInstance, options: AuthOptions): voi
     if (access === 'public' || request.is404) return
     let keyId = ''
     try {
-      const caller = identify(request, options)
+      const { caller, goesOn } = identify(request, options)
       keyId = caller.app === '' ? caller.id : `${caller.app}/${caller.id}`
       request.caller = caller
       vouchFor(request.raw.socket)
@@ -60,7 +60,7 @@ export function requireApiKeys (app: FastifyInstance, options: AuthOptions): voi
       const ended = apiKeys.opened(caller, access, () => {
         // One that has not begun is about to come to its end.
         if (reply.raw.headersSent) reply.raw.destroy()
-      })
+      }, goesOn)
       reply.raw.once('close', ended)
     } catch (err) {
       counted(keyId, (err as GatewayError).code as Admission)
@@ -140,15 +140,17 @@ function appAskedFor (request: FastifyRequest, { id, app, scopes }: Caller, apps
   return named
 }
 
-function identify (request: FastifyRequest, { apiKeys, sessions, wantsCertificate }: AuthOptions): Caller {
+type Asking = Pick<SignedIn, 'caller'> & Partial<SignedIn>
+
+function identify (request: FastifyRequest, { apiKeys, sessions, wantsCertificate }: AuthOptions): Asking {
   const { authorization } = request.headers
   const key = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1]
-  const caller = key === undefined
-    ? sessions && authorization === undefined && callerOfSession(request, sessions)
-    : apiKeys.identify(key)
-  if (!caller) throw new GatewayError('unauthorized', 'want the header "authorization: Bearer <API key>"')
+  const known = key === undefined
+    ? sessions && authorization === undefined ? callerOfSession(request, sessions) : undefined
+    : { caller: apiKeys.identify(key) }
+  if (!known) throw new GatewayError('unauthorized', 'want the header "authorization: Bearer <API key>"')
   if (wantsCertificate && !(request.raw.socket as TLSSocket).authorized) {
     throw new GatewayError('unauthorized', 'want a client certificate, by an authority in LEDGERLINE_TLS_CLIENT_CA')
   }
-  return caller
+  return known
 }

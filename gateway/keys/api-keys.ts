@@ -35,6 +35,7 @@ interface OpenAnswer {
   readonly caller: Caller
   readonly scope: Scope
   readonly cut: () => void
+  readonly goesOn: () => boolean
 }
 
 const environment: Caller = { app: '', id: '', name: '', scopes }
@@ -104,17 +105,18 @@ export class ApiKeys {
   /**
    * Of an answer that may go on for days: it is cut when its key is no longer good for it.
    *
+   * @param goesOn whether the session that it was asked for in goes on; always where it was asked for with a key
    * @returns what says that it has ended
    */
-  opened (caller: Caller, scope: Scope, cut: () => void): () => void {
-    const answer = { caller, scope, cut }
+  opened (caller: Caller, scope: Scope, cut: () => void, goesOn = () => true): () => void {
+    const answer = { caller, scope, cut, goesOn }
     this.#open.add(answer)
     return () => { this.#open.delete(answer) }
   }
 
-  /** Cuts the answers whose keys have expired, were revoked, or have lost the scope. */
+  /** Cuts the answers whose keys have expired, were revoked, or have lost the scope, or whose sessions are over. */
   cutStale (): void {
-    for (const { caller, scope, cut } of this.#open) if (!this.#isGood(caller, scope)) cut()
+    for (const { caller, scope, cut, goesOn } of this.#open) if (!goesOn() || !this.#isGood(caller, scope)) cut()
   }
 
   #isGood (caller: Caller, scope: Scope): boolean {

@@ -5,6 +5,7 @@ import { AddressList } from '../../gateway/edge/clients.js'
 import type { HttpDeps } from '../../gateway/http/server.js'
 import { ApiKeys } from '../../gateway/keys/api-keys.js'
 import { scopes } from '../../gateway/keys/scopes.js'
+import { until } from '../gateway/node.js'
 import { drawn } from '../gateway/keys/given.js'
 import { givenApp, key } from '../gateway/http/given.js'
 import { buildPages } from './console-page.js'
@@ -133,6 +134,46 @@ t.test('A session', async t => {
     t.strictSame(codeOf(await ask('GET', '/v1/nodes', { cookie: last.cookie })), [401, 'unauthorized'], 'its key was revoked')
     t.strictSame(codeOf(await ask('GET', '/console/session', { cookie: last.cookie })), [401, 'unauthorized'])
   })
+})
+
+t.test('An answer that goes on ends with the session', async t => {
+  const ends: Array<[string, (given: ReturnType<typeof givenConsole>, token: string) => void]> = [
+    ['where its user signs out', ({ sessions }, token) => { sessions.end(token) }],
+    ['when its time is over', ({ passes, apiKeys }) => {
+      passes(sessionMs)
+      // As the console does every few seconds.
+      apiKeys.cutStale()
+    }],
+  ]
+  for (const [what, end] of ends) {
+    await t.test(what, async t => {
+      const given = givenConsole(t)
+      const { app, sessions, apiKeys, operator } = given
+      const url = await app.listen({ port: 0, host: '127.0.0.1' })
+      const follow = async (headers: Headers) => {
+        const { body } = await fetch(`${url}/v1/uplinks?follow=true`, { headers })
+        return body!.getReader()
+      }
+      const { token } = sessions.begin(apiKeys.identify(operator.key))
+      const withKey = await follow({ authorization: `Bearer ${operator.key}` })
+      const inSession = await follow({ cookie: `ledgerline-console=${token}` })
+      const another = sessions.begin(apiKeys.identify('key-of-the-environment'))
+      const other = await follow({ cookie: `ledgerline-console=${another.token}` })
+      const ended = new Set<unknown>()
+      const over = Promise.all([withKey, inSession, other].map(async reader => {
+        for (;;) {
+          const isOver = await reader.read().then(({ done }) => done, () => true)
+          if (isOver) break
+        }
+        ended.add(reader)
+      }))
+      end(given, token)
+      await until('it has ended', () => ended.has(inSession))
+      t.notOk(ended.has(withKey), 'one with a key goes on')
+      await app.close()
+      await over
+    })
+  }
 })
 
 t.test('The pages', async t => {
