@@ -1,5 +1,5 @@
-import type { AvroReader } from '../schemas/avro-reader.js'
-import type { AvroWriter } from '../schemas/avro-writer.js'
+import { type AvroReader, readLong } from '../schemas/avro-reader.js'
+import { type AvroWriter, writeLong } from '../schemas/avro-writer.js'
 import { roomRightNames } from '../schemas/room-rights.js'
 import { type AskedLinkMessage, readAsked, writeAsked } from './asked-link-codec.js'
 import type { ConnectionMessage, Resync, SharedSignal, Signalled } from './links.js'
@@ -195,6 +195,3 @@ function writeRoom (to: AvroWriter, { roomId, rights }: Room): void {
 function readRoom (r: AvroReader): Room {
   return { roomId: r.sharedString(), rights: roomRightNames[r.index(roomRightNames.length)]! }
 }
-
-function writeLong (to: AvroWriter, value: number): void { to.long(value) }
-function readLong (from: AvroReader): number { return from.long() }

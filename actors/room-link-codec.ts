@@ -1,5 +1,5 @@
 import type { AvroReader } from '../schemas/avro-reader.js'
-import type { AvroWriter } from '../schemas/avro-writer.js'
+import { type AvroWriter, writeString } from '../schemas/avro-writer.js'
 import type {
   AskMembers, MembersKnown, RoomKnown, RoomMember, RoomMessage, RoomPost, RoomQuestion,
 } from './room-links.js'
@@ -175,5 +175,4 @@ function readMember (r: AvroReader): RoomMember {
   return { userId: r.sharedString(), deviceId: r.sharedString(), connectionId: r.string() }
 }
 
-function writeString (to: AvroWriter, value: string): void { to.string(value) }
 function readShared (from: AvroReader): string { return from.sharedString() }

@@ -196,3 +196,7 @@ export class AvroReader {
     return count
   }
 }
+
+/** For `items`. */
+export function readString (from: AvroReader): string { return from.string() }
+export function readLong (from: AvroReader): number { return from.long() }

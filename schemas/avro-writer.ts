@@ -98,3 +98,7 @@ export class AvroWriter {
     this.long(0)
   }
 }
+
+/** For `items`. */
+export function writeString (to: AvroWriter, value: string): void { to.string(value) }
+export function writeLong (to: AvroWriter, value: number): void { to.long(value) }

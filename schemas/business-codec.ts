@@ -1,6 +1,6 @@
 import { userKey, userOf } from './apps.js'
-import type { AvroReader } from './avro-reader.js'
-import type { AvroWriter } from './avro-writer.js'
+import { type AvroReader, readString } from './avro-reader.js'
+import { type AvroWriter, writeString } from './avro-writer.js'
 import type { DownlinkHandedOver, DownlinkSettled, PresenceChanged } from './records.js'
 
 /* Avro binary of streams/{presence,receipts,offline}.avsc, as record-codec.ts has that of the others. */
@@ -108,6 +108,3 @@ function withApp<T extends { userId: string }> (record: T, app: string): T {
   if (app !== '') record.userId = userKey(app, record.userId)
   return record
 }
-
-function writeString (to: AvroWriter, value: string): void { to.string(value) }
-function readString (from: AvroReader): string { return from.string() }

@@ -1,5 +1,5 @@
-import type { AvroReader } from './avro-reader.js'
-import type { AvroWriter } from './avro-writer.js'
+import { type AvroReader, readString } from './avro-reader.js'
+import { type AvroWriter, writeString } from './avro-writer.js'
 import type { Entry, Fact, LoginPolicy, Transport } from './facts.js'
 import { roomRightNames } from './room-rights.js'
 
@@ -329,6 +329,3 @@ function readFact (r: AvroReader): Fact {
     }
   }
 }
-
-function writeString (to: AvroWriter, value: string): void { to.string(value) }
-function readString (from: AvroReader): string { return from.string() }

@@ -1,5 +1,5 @@
-import { AvroReader } from './avro-reader.js'
-import { AvroWriter } from './avro-writer.js'
+import { AvroReader, readLong, readString } from './avro-reader.js'
+import { AvroWriter, writeLong, writeString } from './avro-writer.js'
 import { opcodes } from './frame-fields.js'
 import type { Frame } from './frames.js'
 
@@ -215,8 +215,3 @@ function readBody (r: AvroReader, opcode: number): Frame {
     default: throw r.bad(`opcode 0x${opcode.toString(16).padStart(2, '0')} is unknown`)
   }
 }
-
-function writeLong (to: AvroWriter, value: number): void { to.long(value) }
-function writeString (to: AvroWriter, value: string): void { to.string(value) }
-function readLong (r: AvroReader): number { return r.long() }
-function readString (r: AvroReader): string { return r.string() }

@@ -11,10 +11,10 @@ import { factTypes, readEntry, readUserId, writeEntry } from './fact-codec.js'
 import type { Entry } from './facts.js'
 import { foreignBlocks } from './foreign-blocks.js'
 import { walkOver } from './guard.js'
+import { nodeFactTypes, readNodeEntry, writeNodeEntry } from './node-codec.js'
 import {
-  nodeFactTypes, readConnectionEnded, readDownlinkRecord, readDownlinkRejected, readNodeEntry,
-  readUndelivered, readUplinkAccepted, withRecordKey, withUserKey, writeConnectionEnded, writeDownlinkRecord,
-  writeDownlinkRejected, writeNodeEntry, writeUndelivered, writeUplinkAccepted,
+  readConnectionEnded, readDownlinkRecord, readDownlinkRejected, readUndelivered, readUplinkAccepted, withRecordKey,
+  withUserKey, writeConnectionEnded, writeDownlinkRecord, writeDownlinkRejected, writeUndelivered, writeUplinkAccepted,
 } from './record-codec.js'
 import type {
   ConnectionEnded, DownlinkHandedOver, DownlinkRecord, DownlinkRejected, DownlinkSettled, NodeEntry, Posted,
