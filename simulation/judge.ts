@@ -14,7 +14,8 @@ export interface Published {
 
 /** What applications and services were promised and did not get, in words. A record may stand twice, as in Kafka. */
 export function judge (
-  devices: readonly Device[], service: Service, { complaints, redelivered }: Operator, published: readonly Published[]
+  devices: readonly Device[], service: Service, { complaints }: Operator, published: readonly Published[],
+  redelivered: ReadonlySet<string>
 ): string[] {
   const byPayload = new Map<string, Set<number>>()
   for (const { payload, userSeq } of published) {

@@ -1,7 +1,7 @@
 import { audit, type Books, type Violation } from '../evidence/audit.js'
 import type { EventLog } from '../ledger/log.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
-import { uplinks } from '../schemas/streams.js'
+import { ledger, uplinks } from '../schemas/streams.js'
 import type { Published } from './judge.js'
 import type { SimulatedStores } from './stores/stores.js'
 import type { Host, World } from './world.js'
@@ -54,6 +54,20 @@ export class Observer {
       }
       return all
     }) ?? []
+  }
+
+  /** Ids of the downlinks that somebody asked for again: also of those that no device had had before. */
+  async redelivered (): Promise<Set<string>> {
+    return await this.work(async log => {
+      const ids = new Set<string>()
+      for (let partition = 0; partition < log.partitions(ledger); partition++) {
+        const { first } = await log.bounds(ledger, partition)
+        for await (const { items } of log.read(ledger, partition, { from: first })) {
+          for (const { fact } of items) if (fact.type === 'DownlinkRedelivered') ids.add(fact.messageId)
+        }
+      }
+      return ids
+    }) ?? new Set()
   }
 
   /** Does this as the observer while time goes on; undefined where it fails, or is not done in time. */

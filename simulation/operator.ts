@@ -38,8 +38,6 @@ export class Operator {
   /** How often a kick was asked for, by user. */
   readonly kicks = new Map<string, number>()
   readonly banned = new Set<string>()
-  /** Message ids that may come again, or late, because somebody asked for that. */
-  readonly redelivered = new Set<string>()
   /** What has yet to come to its end. */
   readonly pending = new Set<string>()
   readonly #api: Api
@@ -115,7 +113,6 @@ export class Operator {
     const seqs = [...device.bySeq.keys()].slice(-count)
     const [fromSeq, toSeq] = [seqs[0], seqs.at(-1)]
     if (fromSeq === undefined || toSeq === undefined || toSeq - fromSeq > 100) return
-    for (const messageId of device.bySeq.values()) this.redelivered.add(messageId)
     const body = { deviceId, fromSeq, toSeq, requestId: `again-${++this.#count}`, reason: 'asked for' }
     this.#do('redelivers', device.name, async () => {
       const answer = await this.#ask(this.options.push, 'POST', `/v1/users/${userId}/redeliveries`, body)

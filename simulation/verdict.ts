@@ -95,7 +95,8 @@ export class Verdict {
   async #judge (): Promise<void> {
     const { devices, service, operator, consumer, roomHost, observer, stores } = this.all
     const published = await observer.published()
-    this.violations.push(...judge(devices, service, operator, published))
+    const redelivered = await observer.redelivered()
+    this.violations.push(...judge(devices, service, operator, published, redelivered))
     const hasRead = await observer.until(healsWithinMs, () => unread(consumer, published) === undefined)
     if (!hasRead) this.violations.push(unread(consumer, published)!)
     this.violations.push(...consumer.complaints)

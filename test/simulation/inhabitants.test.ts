@@ -72,8 +72,8 @@ t.test('What was promised is seen to be broken', async t => {
   const queued = new Map([['u0', ['m1', 'm2', 'm3']]])
   const service = { complaints: [], queued, signalled: new Map([['u0', new Set(['s1'])]]) }
   const judged = (one: Device, redelivered: string[] = []) => {
-    const operator = { complaints: [], redelivered: new Set(redelivered) }
-    return judge([one], service as unknown as Service, operator as unknown as Operator, [])
+    const operator = { complaints: [] } as unknown as Operator
+    return judge([one], service as unknown as Service, operator, [], new Set(redelivered))
   }
 
   t.strictSame(judged(ran(['m1', 'm2', 'm3'], ['s1'])), [])
