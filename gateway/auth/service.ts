@@ -6,6 +6,7 @@ import { GatewayError } from '../../schemas/errors.js'
 import { utf8Bytes } from '../../schemas/text.js'
 import { retryAfterMs } from '../webhooks/retry-after.js'
 import { signed } from '../webhooks/signature.js'
+import { textWithin } from '../webhooks/text-within.js'
 import { type Allowed, type AuthAnswer, answerOf, type AuthQuestion, type Refused } from './answer.js'
 import { AuthCache, cacheKey } from './cache.js'
 import type { AuthSetting } from './setting.js'
@@ -191,7 +192,11 @@ export class AuthService {
     try {
       const response = await this.#pool.request({ method: 'POST', path: `${pathname}${search}`, headers, body, signal })
       const { statusCode: status, headers: { 'retry-after': after } } = response
-      if (status === 200) return await textOf(response.body)
+      if (status === 200) {
+        const text = await textWithin(response.body, answerBytesMax)
+        if (text === undefined) throw new Unfit(`its answer has more than ${answerBytesMax} bytes`)
+        return text
+      }
       await response.body.dump({ limit: answerBytesMax }).catch(() => {})
       throw unfit(status, typeof after === 'string' ? after : undefined)
     } catch (err) {
@@ -222,18 +227,6 @@ function unfit (status: number, retryAfter: string | undefined): Error {
   const reason = `it answers with ${status}`
   if (status >= 500 || status === 429) return new Away(reason, retryAfterMs(retryAfter, Date.now()))
   return new Unfit(status >= 300 && status < 400 ? `${reason}, and redirects are not followed` : reason)
-}
-
-/** @throws Unfit where it is too long */
-async function textOf (body: AsyncIterable<Buffer>): Promise<string> {
-  const parts: Buffer[] = []
-  let bytes = 0
-  for await (const part of body) {
-    bytes += part.length
-    if (bytes > answerBytesMax) throw new Unfit(`its answer has more than ${answerBytesMax} bytes`)
-    parts.push(part)
-  }
-  return Buffer.concat(parts).toString()
 }
 
 function refusal ({ code, reason, retryAfterMs }: Refused): GatewayError {

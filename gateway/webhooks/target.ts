@@ -2,6 +2,7 @@ import { Pool } from 'undici'
 import { retryAfterMs } from './retry-after.js'
 import type { Webhook } from './setting.js'
 import { signed } from './signature.js'
+import { textWithin } from './text-within.js'
 
 /** What became of one request. */
 export type Verdict =
@@ -68,7 +69,7 @@ export class Target {
       const status = response.statusCode
       const isReply = reply && status === 200
       if (isReply) {
-        const answer = await textOf(response.body)
+        const answer = await textWithin(response.body, answerBytesMax)
         return answer === undefined
           ? { type: 'failed', status, reason: tooLong, fault: 'record' }
           : { type: 'delivered', status, answer }
@@ -90,18 +91,6 @@ export class Target {
 /** No connection came about, which no record can be the cause of. */
 function isUnconnected (err: NodeJS.ErrnoException): boolean {
   return err.syscall === 'connect' || err.syscall === 'getaddrinfo' || err.code === 'UND_ERR_CONNECT_TIMEOUT'
-}
-
-/** @returns undefined where it is too long */
-async function textOf (body: AsyncIterable<Buffer>): Promise<string | undefined> {
-  const parts: Buffer[] = []
-  let bytes = 0
-  for await (const part of body) {
-    bytes += part.length
-    if (bytes > answerBytesMax) return undefined
-    parts.push(part)
-  }
-  return Buffer.concat(parts).toString()
 }
 
 function verdictOf (status: number, retryAfter: string | undefined): Verdict {
