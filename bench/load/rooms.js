@@ -11,31 +11,33 @@ const turnMs = 1
 
 /**
  * Makes every connection a member of its rooms: membership number `m` is of connection `m % connections` in the room
- * `m / members`.
+ * `first + m / members`.
  *
  * @param {import('./connections.js').Connections} connections all open
- * @param {{ rooms: number, members: number, serverPid: number }} options members of each room
+ * @param {{ first?: number, rooms: number, members: number, serverPid: number }} options members of each room
  * @returns {Promise<{ perSecond: number, usage: import('./usage.js').Usage }>} joins answered
  */
-export async function join (connections, { rooms, members, serverPid }) {
+export async function join (connections, { first = 0, rooms, members, serverPid }) {
   const { list } = connections
   const roomsOf = list.map(() => [])
-  for (let m = 0; m < rooms * members; m++) roomsOf[m % list.length].push(`room-${Math.floor(m / members)}`)
+  for (let m = 0; m < rooms * members; m++) roomsOf[m % list.length].push(`room-${first + Math.floor(m / members)}`)
   let left = rooms * members
   let done = () => {}
   const all = new Promise(resolve => { done = resolve })
   const asked = list.map(() => 0)
+  const joinedBefore = list.map(conn => conn.joined)
   const answered = list.map(() => 0)
   const ask = conn => {
     const { index } = conn
-    while (asked[index] < roomsOf[index].length && asked[index] - conn.joined < joiningMax) {
+    while (asked[index] < roomsOf[index].length && asked[index] - answered[index] < joiningMax) {
       conn.protocol.putJoin(conn, roomsOf[index][asked[index]++])
     }
   }
   connections.drive({
     progress (conn) {
-      left -= conn.joined - answered[conn.index]
-      answered[conn.index] = conn.joined
+      const joined = conn.joined - joinedBefore[conn.index]
+      left -= joined - answered[conn.index]
+      answered[conn.index] = joined
       ask(conn)
       if (left === 0) done()
     },

@@ -106,7 +106,7 @@ export const measurements = [
     title: 'Joins a second: 2,000 connections, each in 100 of 1,000 rooms',
     figures: [
       { key: 'perSecond', label: 'joins /s', unit: 'perSecond' },
-      { key: 'bytes', label: 'RSS per membership', unit: 'bytes', lower: true },
+      { key: 'bytes', label: 'heap per membership', unit: 'bytes', lower: true },
     ],
     peers: withRooms,
     run: joins,

@@ -23,7 +23,7 @@ export function startLedgerline (listener) {
     const profiling = options.profileDir ? ['--cpu-prof', `--cpu-prof-dir=${options.profileDir}`] : []
     const node = [...options.before ?? [], process.execPath]
     const command = [...node, ...startFlags(), ...serverFlags(options), ...profiling, options.program, 'start']
-    const { ready, stop } = await startServer(command, {
+    const { ready, collected, stop } = await startServer(command, {
       readyMsMax: options.readyMsMax,
       env: {
         LEDGERLINE_DATA: options.dataDir,
@@ -48,7 +48,7 @@ export function startLedgerline (listener) {
       secret,
       namesRooms: uplinksNameRooms(options.program),
     }
-    return { pid: ready.pid, collects: true, target, stop }
+    return { pid: ready.pid, collects: true, collected, target, stop }
   }
 }
 

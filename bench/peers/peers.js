@@ -16,6 +16,7 @@ import { serverFlags, startServer } from './process.js'
  * @typedef {object} Running
  * @property {number} pid of the process that serves, for /proc
  * @property {boolean} collects whether it takes SIGUSR2 as "collect garbage"
+ * @property {() => Promise<number>} [collected] where it collects: bytes of its heap in use after that
  * @property {object} target what the load generator connects to: `port`, `controlPort`, and `apiKey`, `secret`
  * @property {() => Promise<void>} stop
  */
@@ -39,7 +40,7 @@ export const peers = [
 function script (file, ...args) {
   return async options => {
     const path = fileURLToPath(new URL(file, import.meta.url))
-    const { ready, stop } = await startServer([process.execPath, ...serverFlags(options), path, ...args])
-    return { pid: ready.pid, collects: true, target: ready, stop }
+    const { ready, collected, stop } = await startServer([process.execPath, ...serverFlags(options), path, ...args])
+    return { pid: ready.pid, collects: true, collected, target: ready, stop }
   }
 }

@@ -53,6 +53,8 @@ export function spawnPinned (core, command, options = {}) {
  *
  * @typedef {object} Server
  * @property {object} ready that line
+ * @property {() => Promise<number>} collected collects garbage in a server with `serverFlags`: bytes of its heap in
+ *   use after that
  * @property {() => Promise<void>} stop asks it to stop, and kills it when it does not
  */
 export async function startServer (command, { env = {}, readyMsMax = readyMsDefault } = {}) {
@@ -66,23 +68,35 @@ export async function startServer (command, { env = {}, readyMsMax = readyMsDefa
     if (complaints.length > stderrLinesMax) complaints.shift()
   })
   const stop = () => stopChild(child, ended)
+  // What it prints is read as long as it runs, or it would block on a full pipe.
+  const lines = createInterface({ input: child.stdout })
+  const collected = () => {
+    child.kill('SIGUSR2')
+    return saying(lines, 'collected').then(({ heapUsed }) => heapUsed)
+  }
   try {
-    return { ready: await readyLine(child, ended, readyMsMax), stop }
+    return { ready: await readyLine(child, lines, ended, readyMsMax), collected, stop }
   } catch (err) {
     await stop()
     throw new Error([err.message, ...complaints].join('\n'), { cause: err })
   }
 }
 
-function readyLine (child, ended, readyMsMax) {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`not ready within ${readyMsMax} ms`)), readyMsMax)
+async function readyLine (child, lines, ended, readyMsMax) {
+  const failed = new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error(`not ready within ${readyMsMax} ms`)), readyMsMax).unref()
     child.once('error', reject)
     ended.then(() => reject(new Error(`ended with ${child.exitCode ?? child.signalCode}`)))
-    // Lines after the ready one are read and dropped, or the server would block on a full pipe.
-    createInterface({ input: child.stdout }).on('line', line => {
-      if (!line.includes('"ready"')) return
-      clearTimeout(timer)
+  })
+  return await Promise.race([saying(lines, 'ready'), failed])
+}
+
+/** The next line with this `msg`. */
+function saying (lines, msg) {
+  return new Promise(resolve => {
+    lines.on('line', function heard (line) {
+      if (!line.includes(`"${msg}"`)) return
+      lines.off('line', heard)
       resolve(JSON.parse(line))
     })
   })

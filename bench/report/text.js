@@ -5,7 +5,7 @@ const othersCpuMax = 0.15
 export function figureText (value, unit) {
   if (unit === 'bytes' && value >= 10 * 2 ** 20) return `${(value / 2 ** 20).toFixed(0)} MB`
   if (unit === 'ratio') return `${value.toFixed(2)} x`
-  if (unit === 'bytes') return `${(value / 1024).toFixed(1)} KB`
+  if (unit === 'bytes') return Math.abs(value) < 1024 ? `${Math.round(value)} B` : `${(value / 1024).toFixed(1)} KB`
   if (unit === 'ms') return value < 10 ? `${value.toFixed(2)} ms` : `${value.toFixed(1)} ms`
   if (unit === 'share') return value === 1 ? '100 %' : `${(Math.floor(value * 1e5) / 1e3).toFixed(3)} %`
   return Math.round(value).toLocaleString('en')
