@@ -176,7 +176,7 @@ async function state (gateway) {
     level: round(gauge('admission_level')),
     logMs: mean('uplink_log_seconds'),
     accessMs: mean('uplink_access_seconds'),
-    commitMs: round(1_000 * gauge('commit_seconds')),
+    commitMs: mean('commit_seconds'),
     intakeMb: round(gauge('intake_bytes') / 1e6),
   }
 }

@@ -34,15 +34,21 @@ export function startFailure (err: unknown, config: Config): CommandFailed | und
   return isPlain || code !== '' || err instanceof GatewayError ? new CommandFailed(err.message, { cause: err }) : undefined
 }
 
+/** In the order in which they are tried. */
+const listeners = [
+  { host: 'host', port: 'httpPort' },
+  { host: 'host', port: 'tcpPort' },
+  { host: 'apiHost', port: 'apiPort' },
+  { host: 'metricsHost', port: 'metricsPort' },
+] as const
+
 function notListening (cause: Error, code: string, port: number | undefined, config: Config): CommandFailed {
-  const { host, httpPort, apiHost, apiPort } = config
   const isHost = port === undefined || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND'
   const { address, hostname = address } = cause as { address?: string, hostname?: string }
-  const isApi = isHost ? hostname !== host && hostname === apiHost : port === apiPort && port !== httpPort
-  const setting: Setting = isHost
-    ? settings[isApi ? 'apiHost' : 'host']
-    : settings[isApi ? 'apiPort' : port === httpPort ? 'httpPort' : 'tcpPort']
-  const listened = isApi ? apiHost : host
+  const tried = listeners.find(listener => isHost ? config[listener.host] === hostname : config[listener.port] === port)
+  const listener = tried ?? listeners[0]
+  const setting: Setting = settings[isHost ? listener.host : listener.port]
+  const listened = config[listener.host]
   const where = isHost ? listened : `port ${port} of ${listened}`
   const what: Readonly<Record<string, string>> = {
     EADDRINUSE: 'is in use by another program: stop that one, or name another port, 0 for a free one',

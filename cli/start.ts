@@ -47,8 +47,8 @@ async function start (options: Environment): Promise<void> {
   })
   const node = await startNode(config, log)
   collectWhileIdle()
-  const { http, tcp, api, nodeId } = node
-  log.info({ http, tcp, ...api === http ? {} : { api }, nodeId }, 'ready')
+  const { http, tcp, api, metrics, nodeId } = node
+  log.info({ http, tcp, ...api === http ? {} : { api }, ...metrics === '' ? {} : { metrics }, nodeId }, 'ready')
   if (process.stderr.isTTY) process.stderr.write(hint(node, config))
   const signal = await stopped
   log.info({ signal }, 'stopping')

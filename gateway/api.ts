@@ -23,7 +23,7 @@ import type { HealthRegistry } from './health.js'
 import type { Side } from './http/access.js'
 import type { Readiness } from './http/health.js'
 import type { Proxied } from './http/proxied.js'
-import { buildHttp, type HttpDeps } from './http/server.js'
+import { buildHttp, type HttpDeps, listenerOf } from './http/server.js'
 import type { ApiKeys } from './keys/api-keys.js'
 import { kick } from './kick.js'
 import { lagLookMs, lagOf, lagOfGroup } from './lag.js'
@@ -77,6 +77,8 @@ export interface Api {
   readonly app: FastifyInstance
   /** The port of all that wants an API key, where that has one of its own. */
   readonly apiApp: FastifyInstance | undefined
+  /** The port of metrics, where they have one of their own. */
+  readonly metricsApp: FastifyInstance | undefined
 }
 
 /** The HTTP API of a node, answered by its parts: a route decides nothing but how it is asked and answered. */
@@ -86,10 +88,15 @@ export function buildApi (parts: ApiParts): Api {
   const portOf = (side: Side) => buildHttp({
     ...deps,
     side,
-    proxied: { ...deps.proxied, headerRefused () { metrics.proxyHeaderRefused(side === 'api' ? 'api' : 'http') } },
+    proxied: { ...deps.proxied, headerRefused () { metrics.proxyHeaderRefused(listenerOf(side)) } },
   })
-  if (parts.config.apiPort === undefined) return { app: portOf('all'), apiApp: undefined }
-  return { app: portOf('clients'), apiApp: portOf('api') }
+  const { apiPort, metricsPort } = parts.config
+  const hasApiPort = apiPort !== undefined
+  return {
+    app: portOf(hasApiPort ? 'clients' : 'all'),
+    apiApp: hasApiPort ? portOf('api') : undefined,
+    metricsApp: metricsPort === undefined ? undefined : portOf('metrics'),
+  }
 }
 
 type Shared = Omit<HttpDeps, 'side' | 'proxied'> & { readonly proxied: Omit<Proxied, 'headerRefused'> }

@@ -31,6 +31,9 @@ export interface Config extends StoreConfig {
   readonly apiPort: number | undefined
   /** There `/metrics` wants none. */
   readonly metricsOpen: boolean
+  readonly metricsHost: string
+  /** Of a listener of its own for `/metrics`, which wants no key there; undefined: none. */
+  readonly metricsPort: number | undefined
   readonly nodeId: string
   readonly region: string
   readonly roles: readonly Role[]
@@ -153,6 +156,9 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
   apiPort: setting('API_PORT', undefined, integer(0, 65_535),
     'port of its own for all that wants an API key, which the HTTP port lacks then; 0 picks a free one'),
   metricsOpen: setting('METRICS_OPEN', 'false', onOff(), '/metrics wants no key on the API port'),
+  metricsHost: setting('METRICS_HOST', '127.0.0.1', listenAddress, 'address of the port of metrics'),
+  metricsPort: setting('METRICS_PORT', undefined, integer(0, 65_535),
+    'port of its own for /metrics, which wants no key there; 0 picks a free one'),
   tlsCert: setting('TLS_CERT', undefined, path(),
     'certificate of both listeners, PEM, with its intermediate ones: they speak TLS then'),
   tlsKey: setting('TLS_KEY', undefined, path(), 'its private key, PEM'),

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { startActors } from '../actors/system.js'
+import type { LogTimings } from '../ledger/timings.js'
 import type { Health } from '../schemas/conditions.js'
 import { ledger, nodes } from '../schemas/streams.js'
 import { buildApi } from './api.js'
@@ -47,6 +48,8 @@ export interface RunningNode {
   readonly tcp: string
   /** Where all is that wants an API key: `http`, unless that has a port of its own. */
   readonly api: string
+  /** Where `/metrics` is that wants none; empty without a port of its own. */
+  readonly metrics: string
   readonly nodeId: string
   /** Has its clients go to other nodes while it goes on; then ends what is left, saves everything and leaves. */
   stop (): Promise<void>
@@ -56,7 +59,9 @@ export interface RunningNode {
 export type Fatal = (error: Error) => void
 
 /** What a node stands on. By default what its configuration names: its data directory, or Kafka and Redis. */
-export type OpenStores = (config: Config, logger: Logger, health: HealthRegistry) => Promise<Stores>
+export type OpenStores = (
+  config: Config, logger: Logger, health: HealthRegistry, timings: LogTimings
+) => Promise<Stores>
 
 const crash: Fatal = error => { queueMicrotask(() => { throw error }) }
 
@@ -92,7 +97,7 @@ async function start (
 ): Promise<Omit<RunningNode, 'stop'>> {
   const has = (role: Role) => given.roles.includes(role)
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
-  const metrics = new GatewayMetrics()
+  const metrics = new GatewayMetrics(version)
   const health = new HealthRegistry(logger)
   closers.push(() => { health.stop() })
 
@@ -107,7 +112,7 @@ async function start (
   const keyFiles = apps.keyFiles(given.apiKeysFile)
   for (const file of keyFiles) checkKeyFile(file)
   await checkPorts(given)
-  const stores = await open(given, logger, health)
+  const stores = await open(given, logger, health, metrics.log)
   closers.push(() => stores.close())
   const backups = new Backups(stores.backUp, failed)
   closers.push(() => backups.idle())
@@ -194,7 +199,7 @@ async function start (
   metrics.observeGroups(groups)
   const readiness = () => readinessOf(health, ending.aborted, edge?.draining === 100)
   const madeUp = new Set<string>()
-  const { app, apiApp } = buildApi({
+  const { app, apiApp, metricsApp } = buildApi({
     config,
     logger,
     stores,
@@ -215,13 +220,13 @@ async function start (
     console,
     version,
   })
-  for (const each of [app, apiApp]) {
+  for (const each of [app, apiApp, metricsApp]) {
     each?.addHook('onRequest', async (_request, reply) => { if (ending.aborted) reply.header('connection', 'close') })
   }
   edge?.routes(app)
   closers.push(async () => {
     // Nothing new comes in; the sockets that are open are what the servers wait for.
-    const closed = Promise.all([app.close(), apiApp?.close()])
+    const closed = Promise.all([app.close(), apiApp?.close(), metricsApp?.close()])
     await edge?.stop()
     await closed
     // Who follows the ledger here stops next. What it was not handed waits for another node, and there may be none.
@@ -234,6 +239,7 @@ async function start (
   }
   const http = await listen(app, config.host, config.httpPort)
   const api = apiApp ? await listen(apiApp, config.apiHost, config.apiPort!) : http
+  const metricsUrl = metricsApp ? await listen(metricsApp, config.metricsHost, config.metricsPort!) : ''
   const tcp = edge ? `${tcpScheme}://${urlHost(config.host)}:${await edge.listen()}` : ''
 
   const wsUrl = edge ? config.publicWsUrl ?? `${http.replace('http', 'ws')}/v1/connect` : ''
@@ -273,13 +279,15 @@ async function start (
   if (stores.shared) await joinCluster(config, stores, identity, push, rooms, apps, health, closers)
   await nodeTable.rows()
   closers.push(() => takeLeave(config, drains, nodeTable, failed))
-  return { http, tcp, api, nodeId: identity.nodeId }
+  return { http, tcp, api, metrics: metricsUrl, nodeId: identity.nodeId }
 }
 
-async function openStores (config: Config, logger: Logger, health: HealthRegistry): Promise<Stores> {
-  if (config.kafkaBrokers.length === 0) return await openEmbeddedStores(config, logger)
+async function openStores (
+  config: Config, logger: Logger, health: HealthRegistry, timings: LogTimings
+): Promise<Stores> {
+  if (config.kafkaBrokers.length === 0) return await openEmbeddedStores(config, logger, timings)
   const { openClusterStores } = await import('./stores-cluster.js') // an embedded node needs neither kafkajs nor ioredis
-  return await openClusterStores(config, logger, health)
+  return await openClusterStores(config, logger, health, timings)
 }
 
 /** What only a node among others does. */
@@ -327,6 +335,7 @@ function observe (
 ): void {
   metrics.observe({
     connections: () => edge?.connections ?? 0,
+    connectionsMax: edge?.config.connectionsMax ?? 0,
     memoryPressure: () => edge?.memoryPressure ?? 0,
     intakeBytes: () => edge?.intakeBytes ?? 0,
     broadcasts: () => edge?.broadcasts.running ?? 0,
@@ -336,7 +345,6 @@ function observe (
     admissionLevel: () => overload.level,
     activeUsers: () => users?.activeUsers() ?? 0,
     activeRooms: () => users?.activeRooms() ?? 0,
-    commitSeconds: () => stores.commitSeconds(),
     tableLag: () => projections?.lag() ?? new Map(),
     conditionSeconds: () => health.seconds(),
     circuits: () => [...stores.circuits(), ...edge?.circuits ?? [], ...webhooks?.circuits() ?? []],

@@ -10,11 +10,14 @@ export const acceptBacklog = 4096
  *
  * @throws as `listen` does: EADDRINUSE, EACCES, EADDRNOTAVAIL, ENOTFOUND
  */
-export async function checkPorts ({ host, httpPort, tcpPort, apiHost, apiPort, roles }: Config): Promise<void> {
+export async function checkPorts (
+  { host, httpPort, tcpPort, apiHost, apiPort, metricsHost, metricsPort, roles }: Config
+): Promise<void> {
   const places = [
     { host, port: httpPort },
     ...roles.includes('edge') ? [{ host, port: tcpPort }] : [],
     ...apiPort === undefined ? [] : [{ host: apiHost, port: apiPort }],
+    ...metricsPort === undefined ? [] : [{ host: metricsHost, port: metricsPort }],
   ]
   const servers: Server[] = []
   try {

@@ -15,7 +15,7 @@ export interface ServerTlsOptions {
 }
 
 /** Whom a client came to. */
-export type Listener = 'http' | 'tcp' | 'api'
+export type Listener = 'http' | 'tcp' | 'api' | 'metrics'
 
 /** A certificate that ends so soon should have been renewed. */
 const expiresSoonMs = 7 * 86_400_000

@@ -9,6 +9,7 @@ import { ConfluentFormat, type Failed, RegistryLog } from '../ledger/kafka/regis
 import type { EventLog } from '../ledger/log.js'
 import { rejectedStream } from '../ledger/rejected.js'
 import { asManyAsLedger, roomStatesName, statesName, streams } from '../ledger/streams.js'
+import type { LogTimings } from '../ledger/timings.js'
 import { byTable } from '../projections/tables/by-table.js'
 import { redisTables, type RedisTables } from '../projections/tables/redis.js'
 import type { TableName } from '../projections/tables/tables.js'
@@ -47,12 +48,14 @@ const tableStreams: Readonly<Record<TableName, Stream<any>>> = {
  * @throws where Kafka or Redis can't be reached, Kafka does not speak what is needed, or the schema registry refuses a
  *   schema of ours
  */
-export async function openClusterStores (config: Config, logger: Logger, health: Health): Promise<Stores> {
+export async function openClusterStores (
+  config: Config, logger: Logger, health: Health, timings?: LogTimings
+): Promise<Stores> {
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
   const closers: Array<() => unknown> = []
   const close = async () => { for (const closer of closers.splice(0).reverse()) await closer() }
   try {
-    return await open(config, logger, health, failed, closers, close)
+    return await open(config, logger, health, failed, closers, close, timings)
   } catch (err) {
     await close()
     throw err
@@ -61,7 +64,7 @@ export async function openClusterStores (config: Config, logger: Logger, health:
 
 async function open (
   config: Config, logger: Logger, health: Health, failed: (what: string, error: Error, fields: object) => void,
-  closers: Array<() => unknown>, close: () => Promise<void>
+  closers: Array<() => unknown>, close: () => Promise<void>, timings: LogTimings | undefined
 ): Promise<Stores> {
   const { topicPrefix: prefix, nodeId } = config
   const retentionOf = (stream: string) => {
@@ -96,6 +99,7 @@ async function open (
       messageBytesMax: config.kafkaMessageBytesMax,
     },
     format: format ?? singleObjectFormat,
+    timings,
     onRejected: rejected => { logger.error(rejected, 'a stored record was set aside') },
     health,
     failed,
@@ -165,7 +169,6 @@ async function open (
     slowDisk: () => '',
     slowRedis: () => latency.reason(),
     commits: () => 0, // brokers take what is sent side by side
-    commitSeconds: () => kafka.metrics.appendMs / Math.max(1, kafka.metrics.appends) / 1000,
     stopping () {}, // every wait on Kafka and Redis has its deadline
     delivered: () => kafka.delivered(),
     close,

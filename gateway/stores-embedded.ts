@@ -8,6 +8,7 @@ import { embeddedLog } from '../ledger/embedded/log.js'
 import type { Retention } from '../ledger/embedded/retention.js'
 import { openStore, type Store } from '../ledger/embedded/store.js'
 import { streams } from '../ledger/streams.js'
+import type { LogTimings } from '../ledger/timings.js'
 import { embeddedTables } from '../projections/tables/embedded.js'
 import type { Tables } from '../projections/tables/tables.js'
 import { ledger, nodes, rooms } from '../schemas/streams.js'
@@ -24,16 +25,18 @@ const slowMs = 2_000
  *
  * @throws StoreError when the directory can't be used
  */
-export async function openEmbeddedStores (config: Config, logger: Logger): Promise<Stores> {
-  const store = await openStore({ directory: config.dataDir, neighbours: secretFiles(config.dataDir) })
+export async function openEmbeddedStores (config: Config, logger: Logger, timings?: LogTimings): Promise<Stores> {
+  const store = await openStore({ directory: config.dataDir, neighbours: secretFiles(config.dataDir), timings })
   return {
-    ...await embeddedStores(store, config, logger),
+    ...await embeddedStores(store, config, logger, timings),
     backUp: (directory, options) => backUp({ env: store.env, path: config.dataDir }, directory, options),
   }
 }
 
 /** @param store closed with them, and where they can't be opened */
-export async function embeddedStores (store: Store, config: Config, logger: Logger): Promise<Stores> {
+export async function embeddedStores (
+  store: Store, config: Config, logger: Logger, timings?: LogTimings
+): Promise<Stores> {
   try {
     const snapshots = embeddedSnapshots(store)
     const roomSnapshots = embeddedSnapshots(store, 'rooms')
@@ -50,6 +53,7 @@ export async function embeddedStores (store: Store, config: Config, logger: Logg
       partitions: config.partitions,
       streams: Object.fromEntries(settings),
       rejected: retentionOf('.rejected'),
+      timings,
       onDamage: damage => { logger.error(damage, 'a stored block was set aside') },
       onFollowerError: (error, where) => { logger.error({ err: error, ...where }, 'a follower failed') },
     })
@@ -68,7 +72,6 @@ export async function embeddedStores (store: Store, config: Config, logger: Logg
       groupPlaces: log.groupPlaces,
       groups: () => [], // nobody but this process writes here, so nothing waits in `downlinks`
       commits: () => store.metrics.commits,
-      commitSeconds: () => store.metrics.commitMs / 1000,
       slowRedis: () => '',
       slowDisk: () => store.commitMs() < slowMs ? '' : `a commit to ${config.dataDir} takes longer than ${slowMs / 1000} s`,
       stopping: () => { store.stopping() },

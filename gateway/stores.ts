@@ -29,8 +29,6 @@ export interface Stores {
   cutting? (name: string): StreamCutting | undefined
   /** Commits of the log that have ended, where everything that waits shares them; else 0 for ever. */
   commits (): number
-  /** Moving average of one commit of the log, seconds. */
-  commitSeconds (): number
   /** Why commits to the local disk are slow, in words; empty where they are not, or there is no such disk. */
   slowDisk (): string
   /** The same of Redis. */

@@ -152,6 +152,9 @@ export interface EdgeCounters {
   broadcastsSlow: number
   /** Connections that were ended for a frame that came too slowly. */
   slowFrames: number
+  /** Some downlinks are timed: from their request to their write, and from there to their ack. */
+  downlinkDelivered (ms: number): void
+  downlinkAcked (ms: number): void
   /** A client was told that uplinks of it were refused. */
   refused (code: string): void
   closed (code: string): void

@@ -2,6 +2,7 @@ import { cutText, skipReasonBytesMax } from '../../schemas/text.js'
 import type { Downlink } from '../user/effects.js'
 import { closeConnection } from './close.js'
 import type { Connection } from './connection.js'
+import { tickMs } from './lifetime.js'
 import { askUser } from './questions.js'
 import { tallyOf } from './tally.js'
 
@@ -15,8 +16,16 @@ export function deliver (connection: Connection, seq: number, downlink: Downlink
   const { messageId, service, payload, requestedAtMs } = downlink
   connection.write({ op: 'downlink', seq, messageId, service, payload, requestedAtMs })
   edge.count.downlinks++
-  tallyOf(connection).wrote(seq)
+  if (tallyOf(connection).wrote(seq)) written(connection, requestedAtMs)
   edge.reportSoon(connection)
+}
+
+/** Tells how long a downlink was on its way. One that was requested before the connection opened waited for that. */
+function written ({ life, edge }: Connection, requestedAtMs: number): void {
+  const nowMs = Date.now()
+  const openMs = (edge.ticks() - life.acceptedAt) * tickMs
+  if (requestedAtMs < nowMs - openMs) return
+  edge.count.downlinkDelivered(Math.max(0, nowMs - requestedAtMs))
 }
 
 /** The client has processed everything up to `seq`. */
@@ -32,7 +41,8 @@ export function downlinkAcked (connection: Connection, seq: number): void {
   }
   const count = cursor.ack(seq)
   if (count === 0) return
-  tallyOf(connection).acked(seq, count)
+  const tookMs = tallyOf(connection).acked(seq, count)
+  if (tookMs >= 0) connection.edge.count.downlinkAcked(tookMs)
   connection.edge.reportSoon(connection)
 }
 

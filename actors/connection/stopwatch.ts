@@ -4,7 +4,10 @@ import { quietBytesMax } from './intake.js'
 /** Uplinks that are timed at once: so many, whatever the load, and a stall of all of them counts that often. */
 const samplesMax = 64
 
-/** Of so many appends one may be timed: to look at the clock three times for each would cost a twentieth. */
+/**
+ * Of so many appends of uplinks one may be timed, the first one among them: to look at the clock three times for each
+ * would cost a twentieth.
+ */
 const oneOf = 16
 
 export interface Sample {
@@ -42,9 +45,9 @@ export class Stopwatch {
 
   /** The connection's turn ends with an append. */
   appended (connection: Connection): void {
-    if (++this.#appends % oneOf !== 0 || connection.sample || this.#samples >= samplesMax) return
     const { window } = connection
-    if (!window.awaitsAck) return
+    if (!window.awaitsAck || this.#appends++ % oneOf !== 0) return
+    if (connection.sample || this.#samples >= samplesMax) return
     this.#samples++
     connection.sample = {
       seq: window.givenSeq,

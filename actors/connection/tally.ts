@@ -31,19 +31,23 @@ export class Tally {
   /** Downlinks that the client skipped and that the ledger does not know of yet, in order. */
   skipped: DownlinkSkipped[] = none
 
-  wrote (seq: number): void {
+  /** @returns whether this is the one that is timed */
+  wrote (seq: number): boolean {
     this.downlinksWritten++
-    if (this.#timedSeq !== 0) return
+    if (this.#timedSeq !== 0) return false
     this.#timedSeq = seq
     this.#timedAtMs = Math.trunc(performance.now())
+    return true
   }
 
-  acked (seq: number, count: number): void {
+  /** @returns ms from the write of the timed one to its ack; -1 where this is not the ack of that */
+  acked (seq: number, count: number): number {
     this.downlinksAcked += count
-    if (this.#timedSeq === 0 || seq < this.#timedSeq) return
+    if (this.#timedSeq === 0 || seq < this.#timedSeq) return -1
     this.#timedSeq = 0
     const tookMs = Math.max(0, Math.trunc(performance.now()) - this.#timedAtMs)
     if (this.roundTripMs < 0 || tookMs < this.roundTripMs) this.roundTripMs = tookMs
+    return tookMs
   }
 
   refused (code: string, fromSeq: number, toSeq: number, count: number): void {

@@ -139,9 +139,10 @@ const appParameter = {
 
 /**
  * Which of the routes a port has: all, or, with a port of the API's own, those of clients and those of the API. What
- * wants an API key is the API's, what wants none is for clients, and some are on both.
+ * wants an API key is the API's, what wants none is for clients, and some are on both. A port for metrics has those
+ * alone, without a key, and health.
  */
-export type Side = 'all' | 'clients' | 'api'
+export type Side = 'all' | 'clients' | 'api' | 'metrics'
 
 /**
  * Pages of the console, and signing in to it: no part of the API, on its port. They are for everybody, for they tell
@@ -152,14 +153,18 @@ const consolePath = '/console'
 /** Whoever asks for them is told of the port that is asked. */
 const onBothSides: ReadonlySet<string> = new Set(['GET /healthz', 'GET /readyz', 'GET /openapi.json'])
 
+const metricsName = 'GET /metrics'
+const onMetricsSide: ReadonlySet<string> = new Set([metricsName, 'GET /healthz', 'GET /readyz'])
+
 /** @param name as in the table */
 export function isOnSide (name: string, side: Side): boolean {
+  if (side === 'metrics') return onMetricsSide.has(name)
   return side === 'all' || onBothSides.has(name) || (accessTable[name] === 'public') === (side === 'clients')
 }
 
 export interface AccessOptions {
   readonly side: Side
-  /** `/metrics` is for everybody, who can only be on the API's own port. */
+  /** `/metrics` is for everybody, who can only be on the API's own port. On that of metrics it always is. */
   readonly metricsOpen: boolean
 }
 
@@ -170,7 +175,7 @@ export interface AccessOptions {
  */
 export function giveAccess (app: FastifyInstance, { side, metricsOpen }: AccessOptions): void {
   app.addHook('onRoute', route => {
-    if (side !== 'clients' && (route.url === consolePath || route.url.startsWith(`${consolePath}/`))) {
+    if ((side === 'all' || side === 'api') && (route.url === consolePath || route.url.startsWith(`${consolePath}/`))) {
       route.config = { ...route.config, access: 'public', reach: 'nobody' }
       route.schema = { ...route.schema, hide: true }
       return
@@ -178,7 +183,7 @@ export function giveAccess (app: FastifyInstance, { side, metricsOpen }: AccessO
     const name = nameOf(route)
     if (!isOnSide(name, side)) throw new Error(`${name} is not for the port of the side ${side}`)
     // A preflight comes without a key, and is told nothing of anybody.
-    const isOpen = route.method === 'OPTIONS' || (metricsOpen && name === 'GET /metrics')
+    const isOpen = route.method === 'OPTIONS' || (name === metricsName && (metricsOpen || side === 'metrics'))
     const access = isOpen ? 'public' : accessOf(name)
     const reach = reachOf(name)
     route.config = { ...route.config, access, reach }

@@ -9,6 +9,9 @@ export interface HealthOptions {
 export interface OperationsOptions {
   /** What is wrong, since when, and what ends it. */
   readonly health: () => HealthAnswer
+}
+
+export interface MetricsOptions {
   /** Of prom-client. */
   readonly metrics: { readonly contentType: string, metrics (): Promise<string> }
 }
@@ -87,8 +90,8 @@ export async function healthRoutes (app: FastifyInstance, { readiness }: HealthO
   })
 }
 
-/** Metrics, and the details of what is wrong. */
-export async function operationsRoutes (app: FastifyInstance, { health, metrics }: OperationsOptions): Promise<void> {
+/** The details of what is wrong. */
+export async function operationsRoutes (app: FastifyInstance, { health }: OperationsOptions): Promise<void> {
   app.get('/v1/health', {
     schema: {
       summary: 'What is wrong with this node, since when, and what ends it',
@@ -96,7 +99,9 @@ export async function operationsRoutes (app: FastifyInstance, { health, metrics 
       response: { 200: healthSchema, ...errorAnswers('unauthorized') },
     },
   }, async () => health())
+}
 
+export async function metricsRoute (app: FastifyInstance, { metrics }: MetricsOptions): Promise<void> {
   app.get('/metrics', {
     schema: {
       summary: 'Metrics for Prometheus',

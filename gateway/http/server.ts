@@ -7,7 +7,7 @@ import { Apps } from '../apps.js'
 import type { Role } from '../config.js'
 import { type AddressList, resolve } from '../edge/clients.js'
 import type { OriginRule } from '../origins.js'
-import type { ServerTls } from '../server-tls.js'
+import type { Listener, ServerTls } from '../server-tls.js'
 import type { ApiKeys } from '../keys/api-keys.js'
 import { loadRoutes } from '../console/load-routes.js'
 import { type ConsoleOptions, consoleRoutes } from '../console/routes.js'
@@ -28,8 +28,8 @@ import { downlinksRoutes } from './downlinks.js'
 import type { DownlinksOptions } from './downlinks.js'
 import { answerClientError, answerError, errorSchema } from './errors.js'
 import { groupsRoutes, type GroupsOptions } from './groups.js'
-import { healthRoutes, operationsRoutes } from './health.js'
-import type { HealthOptions, OperationsOptions } from './health.js'
+import { healthRoutes, metricsRoute, operationsRoutes } from './health.js'
+import type { HealthOptions, MetricsOptions, OperationsOptions } from './health.js'
 import { historyRoutes } from './history.js'
 import { ipConfigRoutes } from './ip-config.js'
 import type { IpConfigOptions } from './ip-config.js'
@@ -78,9 +78,9 @@ import type { WebhooksOptions } from './webhooks.js'
 /** All that the routes ask for; gateway/api.ts gives it. */
 export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
-  HealthOptions, OperationsOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions, RebuildsOptions,
-  BackupsOptions, BansOptions, BroadcastsOptions, MembershipsOptions, RoomsOptions, RoomPostsOptions, WebhooksOptions,
-  GroupsOptions, TimelineOptions, RecallsOptions {
+  HealthOptions, OperationsOptions, MetricsOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions,
+  RebuildsOptions, BackupsOptions, BansOptions, BroadcastsOptions, MembershipsOptions, RoomsOptions, RoomPostsOptions,
+  WebhooksOptions, GroupsOptions, TimelineOptions, RecallsOptions {
   readonly logger: Logger
   /** Whose port it is; that of all by default. */
   readonly side?: Side
@@ -117,7 +117,7 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
   const deps = withDeadlines(given)
   const { side = 'all', metricsOpen = false, tls, proxied } = deps
   // Browsers of clients are not asked for one where they can't come to the routes that want it.
-  const wantsCertificate = side !== 'clients' && tls !== undefined && tls.wantsClientCertificate
+  const wantsCertificate = (side === 'all' || side === 'api') && tls !== undefined && tls.wantsClientCertificate
   const app = fastify({
     serverFactory: handler => boundedServer(handler, {
       limits: { ...socketLimits, ...deps.socketLimits },
@@ -161,18 +161,19 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
   })
   app.register(fastifySwagger, openApi(deps.version))
   app.register(healthRoutes, deps)
-  if (side !== 'api') addClientRoutes(app, deps)
-  if (side !== 'clients') {
+  if (side === 'all' || side === 'clients') addClientRoutes(app, deps)
+  if (side === 'all' || side === 'api') {
     addApiRoutes(app, deps)
     if (deps.console) addConsoleRoutes(app, deps.console, wantsCertificate)
   }
-  openApiRoute(app)
+  if (side !== 'clients') app.register(metricsRoute, deps)
+  if (side !== 'metrics') openApiRoute(app)
   handOnWebSockets(app)
   return app
 }
 
 /** As metrics name it. */
-function listenerOf (side: Side): 'http' | 'api' { return side === 'api' ? 'api' : 'http' }
+export function listenerOf (side: Side): Listener { return side === 'api' || side === 'metrics' ? side : 'http' }
 
 /** The WebSockets of a node with an edge are added by that. */
 function addClientRoutes (app: FastifyInstance, deps: HttpDeps): void {

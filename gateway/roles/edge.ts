@@ -166,7 +166,7 @@ export class EdgeRole implements DrainingEdge {
       opened: connection => { edge.opened(connection) },
       reportSoon: connection => { reports.add(connection) },
       stopwatch: new Stopwatch(timed => {
-        metrics.uplinkTimed(timed.logMs, timed.accessMs)
+        metrics.uplinkTimed(timed)
         load.acked(timed)
       }, commits),
       count: metrics.edge,

@@ -1,61 +1,26 @@
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
-
-/** Seconds of a request: 1 ms to 65 s. */
-const buckets = Array.from({ length: 17 }, (_, i) => 0.001 * 2 ** i)
+import type { Counter, Histogram, Registry } from 'prom-client'
+import { declared } from '../metrics/declared.js'
+import { counter, gauge, histogram } from '../metrics/registered.js'
 
 /** What Prometheus is told of webhooks. */
 export class WebhookMetrics {
-  readonly #requests: Counter
-  readonly #records: Counter
-  readonly #repliesRefused: Counter
-  readonly #deleted: Counter
-  readonly #seconds: Histogram
+  readonly #requests: Counter<'webhook' | 'outcome'>
+  readonly #records: Counter<'webhook' | 'outcome'>
+  readonly #repliesRefused: Counter<'webhook'>
+  readonly #deleted: Counter<'webhook'>
+  readonly #seconds: Histogram<'webhook'>
 
   /** @param behind by webhook: when the oldest record that is not done came to be, ms since 1970 */
   constructor (registry: Registry, behind: () => ReadonlyMap<string, number | undefined>) {
-    const registers = [registry]
-    this.#requests = new Counter({
-      name: 'ledgerline_webhook_requests_total',
-      help: 'Requests of webhooks, by how they ended: delivered, refused, failed',
-      labelNames: ['webhook', 'outcome'],
-      registers,
-    })
-    this.#records = new Counter({
-      name: 'ledgerline_webhook_records_total',
-      help: 'Records of webhooks that are done: delivered, undelivered (in the stream undelivered)',
-      labelNames: ['webhook', 'outcome'],
-      registers,
-    })
-    this.#repliesRefused = new Counter({
-      name: 'ledgerline_webhook_replies_refused_total',
-      help: 'Answers of webhooks whose downlinks can not be sent',
-      labelNames: ['webhook'],
-      registers,
-    })
-    this.#deleted = new Counter({
-      name: 'ledgerline_webhook_deleted_blocks_total',
-      help: 'Blocks of the streams of webhooks that retention deleted before they were taken',
-      labelNames: ['webhook'],
-      registers,
-    })
-    this.#seconds = new Histogram({
-      name: 'ledgerline_webhook_seconds',
-      help: 'From the request of a webhook until its answer',
-      labelNames: ['webhook'],
-      buckets,
-      registers,
-    })
-    const lag: Gauge = new Gauge({
-      name: 'ledgerline_webhook_lag_seconds',
-      help: 'Age of the oldest record that this node has taken and not delivered; 0 for none',
-      labelNames: ['webhook'],
-      registers,
-      collect () {
-        lag.reset()
-        for (const [webhook, atMs] of behind()) {
-          lag.set({ webhook }, atMs === undefined ? 0 : Math.max(0, Date.now() - atMs) / 1_000)
-        }
-      },
+    this.#requests = counter(registry, declared.webhookRequests)
+    this.#records = counter(registry, declared.webhookRecords)
+    this.#repliesRefused = counter(registry, declared.webhookRepliesRefused)
+    this.#deleted = counter(registry, declared.webhookDeletedBlocks)
+    this.#seconds = histogram(registry, declared.webhookSeconds)
+    gauge(registry, declared.webhookLag, lag => {
+      for (const [webhook, atMs] of behind()) {
+        lag.set({ webhook }, atMs === undefined ? 0 : Math.max(0, Date.now() - atMs) / 1_000)
+      }
     })
   }
 

@@ -11,6 +11,7 @@ import { Group, type FollowerErrorHandler } from './followers.js'
 import { GroupCommits } from './group-commits.js'
 import type { PartitionLog } from './partition.js'
 import { Pending } from '../pending.js'
+import { type LogTimings, nobodyTimes, TimedAppends } from '../timings.js'
 import { Sweeper, type KeptStream, type Retention } from './retention.js'
 import { type DamageHandler, SetAside } from './set-aside.js'
 import type { Store, Writer } from './store.js'
@@ -30,6 +31,8 @@ export interface EmbeddedLogOptions {
   readonly sweepMs?: number
   readonly onDamage?: DamageHandler
   readonly onFollowerError?: FollowerErrorHandler
+  /** Told how long appends take; nobody by default. */
+  readonly timings?: LogTimings
   /** The clock that stamps blocks, ms since 1970. */
   readonly now?: () => number
   /** A clock that is never set, in ms since any moment: it shows whether the other one was. */
@@ -78,6 +81,8 @@ class LmdbLog implements EmbeddedLog, Writer {
   private readonly groupCommits: GroupCommits
   private readonly setAside: SetAside
   private readonly pending: Pending
+  private readonly timed = new TimedAppends()
+  private readonly timings: LogTimings
   private readonly now: () => number
   private readonly sweeper: Sweeper
   private readonly trims: Trims
@@ -89,6 +94,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     const pending = new Pending(options.pendingBytesMax ?? 64 << 20)
     this.pending = pending
     this.now = options.now ?? Date.now
+    this.timings = options.timings ?? nobodyTimes
     const setAside = new SetAside({
       now: this.now,
       onDamage: options.onDamage ?? (() => {}),
@@ -151,7 +157,8 @@ class LmdbLog implements EmbeddedLog, Writer {
       return Promise.reject(err)
     }
     return new Promise((resolve, reject) => {
-      log.enqueue({ items, bytes, own, source, derivedFrom: Number(derivedFrom), resolve, reject })
+      const settle = this.timed.isTimed(lazy) ? this.timing(resolve) : resolve
+      log.enqueue({ items, bytes, own, source, derivedFrom: Number(derivedFrom), resolve: settle, reject })
       this.waitFor(log)
       this.store.request(lazy)
     })
@@ -293,6 +300,15 @@ class LmdbLog implements EmbeddedLog, Writer {
       if (log.queuedBytes > 0) this.waitFor(log)
     }
     this.sweeper.pressed()
+  }
+
+  /** @returns what is called in place of `resolve`, and says how long that took */
+  private timing (resolve: (position: Position) => void): (position: Position) => void {
+    const startMs = performance.now()
+    return position => {
+      this.timings.appended(performance.now() - startMs)
+      resolve(position)
+    }
   }
 
   private waitFor (log: PartitionLog): void {

@@ -5,6 +5,7 @@ import { type Environment, type LmdbEnvironment, reasonOf } from './environment.
 import { Headroom } from './headroom.js'
 import { type Medium, openDirectory } from './medium.js'
 import { Shortage } from './shortage.js'
+import { type LogTimings, nobodyTimes } from '../timings.js'
 
 /**
  * The LMDB environment in the data directory, and the one commit loop that everything embedded shares: streams, tables
@@ -64,8 +65,6 @@ export interface Writer {
 export interface StoreMetrics {
   commits: number
   commitsFailed: number
-  /** Moving average of how long a commit takes. */
-  commitMs: number
 }
 
 export interface CommitOptions {
@@ -75,6 +74,8 @@ export interface CommitOptions {
   readonly commits?: 'sync' | 'async'
   /** How far the data file is kept ahead of what it holds. */
   readonly headroomBytes?: number
+  /** Told of each commit; nobody by default. */
+  readonly timings?: LogTimings
 }
 
 export interface StoreOptions extends CommitOptions {
@@ -85,7 +86,6 @@ export interface StoreOptions extends CommitOptions {
 }
 
 const failedLazyMs = 500
-const averageOver = 32
 const headroomEveryBytes = 1 << 20
 const headroomEveryCommits = 64
 
@@ -108,11 +108,12 @@ export async function openStoreIn<E extends Environment> (
 }
 
 class EmbeddedStore<E extends Environment> implements Store<E> {
-  readonly metrics: StoreMetrics = { commits: 0, commitsFailed: 0, commitMs: 0 }
+  readonly metrics: StoreMetrics = { commits: 0, commitsFailed: 0 }
   private readonly contents: CommitContents
   private readonly closeTasks: Array<() => Promise<void>> = []
   private readonly batch: Batch
   private readonly lazyCommitMs: number
+  private readonly timings: LogTimings
   private immediate: NodeJS.Immediate | undefined
   private timer: NodeJS.Timeout | undefined
   private committing = false
@@ -144,6 +145,7 @@ class EmbeddedStore<E extends Environment> implements Store<E> {
     this.shortage = new Shortage(headroom, found, () => { this.probe() })
     this.contents = new CommitContents(this.batch, headroom, this.shortage)
     this.lazyCommitMs = options.lazyCommitMs ?? 20
+    this.timings = options.timings ?? nobodyTimes
   }
 
   register (writer: Writer): void { this.contents.register(writer) }
@@ -264,7 +266,6 @@ class EmbeddedStore<E extends Environment> implements Store<E> {
 
   private finish (startedMs: number, waiting: Array<() => void>, err?: unknown): void {
     this.lastMs = performance.now() - startedMs
-    this.metrics.commitMs += (this.lastMs - this.metrics.commitMs) / averageOver
     this.metrics.commits++
     this.committing = false
     this.headroom.committed()
@@ -274,6 +275,7 @@ class EmbeddedStore<E extends Environment> implements Store<E> {
       this.headroom.keep()
     }
     if (err === undefined) {
+      this.timings.committed(this.lastMs)
       if (!this.contents.relieving) this.failure = undefined
       for (const writer of this.contents.taking) writer.committed()
     } else {

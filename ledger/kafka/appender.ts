@@ -5,6 +5,7 @@ import type { Circuit } from '../circuit.js'
 import type { AppendOptions, Position } from '../log.js'
 import { Pending } from '../pending.js'
 import { appendBytesMax, piecesOf } from '../pieces.js'
+import { type LogTimings, nobodyTimes, TimedAppends } from '../timings.js'
 import type { Cluster } from './cluster.js'
 import type { RecordFormat } from './format.js'
 import { BrokerLane } from './lane.js'
@@ -21,6 +22,7 @@ export interface AppenderOptions {
   readonly health: Health
   /** What permanent errors are asked again after, ms. */
   readonly slowMs: number
+  readonly timings?: LogTimings | undefined
   failed (what: string, error: Error, fields: object): void
 }
 
@@ -29,9 +31,6 @@ export interface AppendMetrics {
   entriesAppended: number
   /** Of appends without an outcome, as `Stream.bytesOf` counts them. */
   readonly pendingBytes: number
-  /** Appends that succeeded, and the time they took together. */
-  appends: number
-  appendMs: number
 }
 
 /** Appends to Kafka: a sender for each partition, a lane for each broker. */
@@ -45,6 +44,7 @@ export class Appender {
   /** When a broker has stored something, ms since 1970. */
   private storedAtMs = 0
   private pending = 0
+  private readonly timed = new TimedAppends()
   private readonly pendingBytes: Pending
   /** As `Circuit` has them. */
   private opened = 0
@@ -59,7 +59,7 @@ export class Appender {
     this.producerIds = new ProducerIds(cluster, sendDeadlineMs)
     const pending = this.pendingBytes = new Pending(pendingBytesMax)
     this.metrics = {
-      blocksAppended: 0, entriesAppended: 0, appends: 0, appendMs: 0, get pendingBytes () { return pending.bytes },
+      blocksAppended: 0, entriesAppended: 0, get pendingBytes () { return pending.bytes },
     }
     this.ofSenders = {
       cluster,
@@ -109,6 +109,7 @@ export class Appender {
         bytes,
         derivedFrom,
         atMs: performance.now(),
+        isTimed: this.timed.isTimed(lazy),
         delta: 0,
         index: 0,
         resolve: position => { done(); resolve(position) },
@@ -243,15 +244,15 @@ export class Appender {
     return this.isAway ? this.away() : '' // what was sent elsewhere is the probe
   }
 
-  private count ({ appends }: Outgoing): void {
-    const { metrics } = this
+  private count ({ appends, startedMs }: Outgoing): void {
+    const { metrics, options: { timings = nobodyTimes } } = this
     const nowMs = performance.now()
     this.storedAtMs = Date.now()
+    timings.committed(Math.max(0, this.storedAtMs - startedMs))
     metrics.blocksAppended++
-    for (const { atMs, items } of appends) {
+    for (const { atMs, isTimed, items } of appends) {
       metrics.entriesAppended += items.length
-      metrics.appendMs += nowMs - atMs
-      metrics.appends++
+      if (isTimed) timings.appended(nowMs - atMs)
     }
   }
 }

@@ -7,6 +7,7 @@ import type {
   AppendOptions, Block, EventLog, Follower, Following, FollowOptions, GroupPlaces, Position, ReadRange,
 } from '../log.js'
 import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
+import type { LogTimings } from '../timings.js'
 import { Appender, type AppendMetrics } from './appender.js'
 import type { Changelog } from '../changelog.js'
 import type { Circuit } from '../circuit.js'
@@ -53,6 +54,8 @@ export interface KafkaLogOptions extends ClusterOptions {
   readonly readOnly?: boolean
   /** A stored record was skipped: it can not be decoded, and stands in `<stream>.rejected`. Must not throw. */
   readonly onRejected?: (rejected: { stream: string, partition: number, offset: bigint, reason: string }) => void
+  /** Told how long appends take; nobody by default. */
+  readonly timings?: LogTimings
   /** Told of followers that can not follow; nobody by default. */
   readonly health?: Health
   /** Something went wrong that is tried again. Must not throw. */
@@ -190,6 +193,7 @@ class Log implements KafkaLog {
       pendingBytesMax: options.pendingBytesMax ?? 64 << 20,
       health: options.health ?? nobodyWatches,
       slowMs: options.slowMs ?? slowMsDefault,
+      timings: options.timings,
       failed: options.failed,
     })
     this.reader = new Reader(cluster, this.closing.signal)

@@ -11,6 +11,8 @@ export interface Append {
   readonly bytes: number
   readonly derivedFrom: bigint
   readonly atMs: number
+  /** How long it takes is told. */
+  readonly isTimed: boolean
   /** Its first record in the batch, and its first item in that record; set when it is encoded. */
   delta: number
   index: number
@@ -83,7 +85,15 @@ export function largestBatch<T> (items: readonly T[], stream: Stream<T>, format:
   let most = 0
   for (const item of items) {
     const alone: Append = {
-      items: [item], bytes: 0, derivedFrom: -1n, atMs: 0, delta: 0, index: 0, resolve () {}, reject () {},
+      items: [item],
+      bytes: 0,
+      derivedFrom: -1n,
+      atMs: 0,
+      isTimed: false,
+      delta: 0,
+      index: 0,
+      resolve () {},
+      reject () {},
     }
     const placed = isRecordStream(stream) ? records([alone], stream, format) : block([alone], stream)
     if (placed) most = Math.max(most, batchWriter.finish(placed.records, 0).length)
@@ -120,6 +130,7 @@ export function halves (stream: Stream<any>, { items, derivedFrom, atMs, failedB
     bytes: bytesOfAll(stream, items),
     derivedFrom,
     atMs,
+    isTimed: false,
     delta: 0,
     index: 0,
     failedBefore: () => failure ?? failedBefore?.(),

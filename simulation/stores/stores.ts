@@ -155,7 +155,6 @@ export class SharedStores implements SimulatedStores {
       shared: true,
       ...this.#deletes ? { cutting } : {},
       commits: () => 0,
-      commitSeconds: () => 0,
       slowDisk: () => '',
       slowRedis: () => '',
       groups: () => [],

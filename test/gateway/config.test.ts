@@ -16,6 +16,7 @@ t.test('readConfig', async t => {
       tcpPort: 9100,
       apiHost: '127.0.0.1',
       metricsOpen: false,
+      metricsHost: '127.0.0.1',
       region: 'local',
       roles: ['edge', 'users', 'push', 'ip-config', 'projections', 'console', 'webhooks'],
       loginPolicy: 'device',
@@ -46,6 +47,7 @@ t.test('readConfig', async t => {
       kafkaBrokers: [],
     })
     t.equal(config.apiPort, undefined)
+    t.equal(config.metricsPort, undefined)
     t.equal(config.jwtSecret, undefined)
     t.equal(config.publicWsUrl, undefined)
     t.match(config.nodeId, /^[\w.-]{1,64}$/)

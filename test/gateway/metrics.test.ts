@@ -1,9 +1,16 @@
+import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { declared } from '../../gateway/metrics/declared.js'
+import { metricsPage } from '../../gateway/metrics/page.js'
 import { GatewayMetrics } from '../../gateway/metrics.js'
 import type { Circuit } from '../../ledger/circuit.js'
+import { promtool, promtoolMissing } from '../deploy/promql.js'
+import { ackedUpTo, alive, connected, uplinks } from './edge/dialects.js'
+import { startTestNode } from './node.js'
+import { secret as webhookSecret } from './webhooks/receiver.js'
 
 t.test('Circuits are shown by dependency, with the worst of their states and what they have counted together', async t => {
-  const metrics = new GatewayMetrics()
+  const metrics = new GatewayMetrics('1.2.3')
   let circuits: Circuit[] = [
     { dependency: 'redis-tables', state: 'closed', opened: 1, refused: 10 },
     { dependency: 'redis-tables', state: 'half-open', opened: 2, refused: 5 },
@@ -11,6 +18,7 @@ t.test('Circuits are shown by dependency, with the worst of their states and wha
   ]
   metrics.observe({
     connections: () => 0,
+    connectionsMax: 0,
     memoryPressure: () => 0,
     intakeBytes: () => 0,
     broadcasts: () => 0,
@@ -20,7 +28,6 @@ t.test('Circuits are shown by dependency, with the worst of their states and wha
     activeRooms: () => 0,
     overloadWaitSeconds: () => 0,
     admissionLevel: () => 0,
-    commitSeconds: () => 0,
     tableLag: () => new Map(),
     conditionSeconds: () => new Map(),
     circuits: () => circuits,
@@ -40,4 +47,57 @@ t.test('Circuits are shown by dependency, with the worst of their states and wha
     'ledgerline_circuit_opened_total{dependency="kafka"} 1',
     'ledgerline_circuit_refused_total{dependency="kafka"} 3',
   ], 'without those that are gone')
+})
+
+t.test('docs/metrics.md is what `npm run docs:metrics` makes', async t => {
+  t.equal(readFileSync(new URL('../../../docs/metrics.md', import.meta.url), 'utf8'), metricsPage())
+})
+
+t.test('A node with a port for metrics', async t => {
+  const node = await startTestNode(t, {
+    LEDGERLINE_METRICS_PORT: '0',
+    LEDGERLINE_APPS: JSON.stringify([{ name: 'shop', issuers: [{ issuer: 'shop', secret: 'the secret of an app in these tests' }] }]),
+    LEDGERLINE_WEBHOOKS: JSON.stringify([{ name: 'crm', url: 'http://127.0.0.1:9/', streams: ['uplinks'], secret: webhookSecret }]),
+  })
+  const { client } = await connected(t, node, 'TCP', 'ann')
+  client.sendAll(uplinks(1, 40))
+  await ackedUpTo(client, 40)
+  await node.push('ann', 'hi')
+  t.equal((await client.next()).op, 'downlink')
+  client.send({ op: 'downlinkAck', seq: 1 })
+  await alive(t, client)
+  const scraped = await fetch(`${node.metrics}/metrics`)
+  const text = await scraped.text()
+  const numberOf = (series: string) => Number(text.split('\n').find(line => line.startsWith(`${series} `))?.split(' ')[1])
+
+  t.test('tells of every metric that is declared, and of none that is not, without a key', async t => {
+    t.equal(scraped.status, 200)
+    const told = [...text.matchAll(/^# TYPE (ledgerline_\S+) (\S+)$/gm)].map(([, name, type]) => `${type} ${name}`)
+    t.strictSame(told.toSorted(), Object.values(declared).map(({ type, name }) => `${type} ${name}`).toSorted())
+  })
+
+  t.test('times acks, delivery, commits and appends', async t => {
+    for (const { name } of [
+      declared.uplinkAck, declared.downlinkDelivery, declared.downlinkAck, declared.commit, declared.append,
+    ]) {
+      t.ok(numberOf(`${name}_count`) > 0, name)
+      t.ok(numberOf(`${name}_sum`) < 60 * numberOf(`${name}_count`), `${name} in seconds`)
+    }
+    t.equal(numberOf('ledgerline_downlink_delivery_seconds_count'), 1)
+  })
+
+  t.test('does not time a downlink that waited for its client', async t => {
+    await node.gone(() => { client.destroy() })
+    await node.push('ann', 'later')
+    const { client: back } = await connected(t, node, 'TCP', 'ann', { downlinkSeq: 1 })
+    t.match(await back.next(), { op: 'downlink', seq: 2 })
+    const { text } = await node.request('GET', '/metrics')
+    t.match(text, /^ledgerline_downlinks_total 2$/m)
+    t.match(text, /^ledgerline_downlink_delivery_seconds_count 1$/m)
+  })
+
+  t.test('has names by the conventions of Prometheus', { skip: promtoolMissing() ?? false }, async t => {
+    const checked = promtool(['check', 'metrics'], text)!
+    t.ok(checked.ok, checked.said)
+  })
 })

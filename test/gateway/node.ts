@@ -23,7 +23,7 @@ export const jwtSecret = 'the secret of every node in the tests'
 export interface LogRecord { readonly level: number, readonly msg: string, readonly condition?: string }
 
 /** Of a process nobody may know of a port that it lacks. */
-type Running = Omit<RunningNode, 'api'> & Partial<Pick<RunningNode, 'api'>>
+type Running = Omit<RunningNode, 'api' | 'metrics'> & Partial<Pick<RunningNode, 'api' | 'metrics'>>
 
 /** A whole node in this process, on a data directory of its own. */
 export class TestNode {
@@ -40,6 +40,8 @@ export class TestNode {
   get http (): string { return this.#running.http }
   /** Where requests with an API key go. */
   get api (): string { return this.#running.api ?? this.http }
+  /** Where metrics want no key; empty without a port of their own. */
+  get metrics (): string { return this.#running.metrics ?? '' }
   get httpPort (): number { return Number(new URL(this.http).port) }
   get tcpPort (): number { return Number(new URL(this.#running.tcp).port) }
   get nodeId (): string { return this.#running.nodeId }

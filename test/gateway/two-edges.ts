@@ -47,7 +47,7 @@ export class TwoEdges {
     const stores = await openEmbeddedStores(config('a'), logger)
     const projections = await startProjectionsRole(stores, logger, nobodyWatches)
     const system = startActors()
-    const users = await startUsersRole(stores, system, new GatewayMetrics(), logger, nobodyWatches, new WaitProbe(),
+    const users = await startUsersRole(stores, system, new GatewayMetrics('test'), logger, nobodyWatches, new WaitProbe(),
       { hasEnded: () => false })
     t.teardown(async () => {
       await users.stop()
@@ -58,7 +58,7 @@ export class TwoEdges {
     const start = async (nodeId: string) => {
       const identity = { nodeId, epoch: Date.now() }
       const nodeTable = new NodeTable(stores.tables, stores.log.partitions(nodes), 60_000, nobodyWatches)
-      const metrics = new GatewayMetrics()
+      const metrics = new GatewayMetrics('test')
       const load = new NodeLoad(0, nobodyWatches)
       t.teardown(load.start())
       const edge = new EdgeRole(

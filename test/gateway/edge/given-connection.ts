@@ -110,6 +110,8 @@ export function givenConnection (
       slowFrames: 0,
       broadcastsSent: 0,
       broadcastsSlow: 0,
+      downlinkDelivered () {},
+      downlinkAcked () {},
       refused () {},
       closed () {},
     },

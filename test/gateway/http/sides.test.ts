@@ -99,6 +99,18 @@ t.test('Where the API has a port of its own', async t => {
     t.strictSame([await statusOf(true, {}), await statusOf(true, key)], [200, 200])
     t.equal(await statusOf(true, {}, '/v1/health'), 401, 'and nothing else is')
   })
+
+  t.test('on a port of their own they want none, and nothing but health is beside them', async t => {
+    const asked = ask(t, 'metrics')
+    for (const name of Object.keys(accessTable)) {
+      const [method, path] = name.split(' ') as [typeof methods[number], string]
+      const isThere = ['/metrics', '/healthz', '/readyz'].includes(path)
+      for (const headers of [{}, key]) {
+        t.equal((await asked(method, path, headers)).statusCode, isThere ? 200 : 404, name)
+      }
+    }
+    t.equal((await asked('GET', '/console', {})).statusCode, 404)
+  })
 })
 
 t.test('A node with a port for the API', async t => {
