@@ -2,17 +2,22 @@ import type { AvroReader } from '../schemas/avro-reader.js'
 import type { AvroWriter } from '../schemas/avro-writer.js'
 import { roomRightNames } from '../schemas/room-rights.js'
 import type { AckKnown, AskAck } from './group-links.js'
-import type { AskBans, AskMemberships, AskRequest, BansKnown, MembershipsKnown, RequestKnown } from './links.js'
+import type {
+  AskBans, AskMemberships, AskRecalled, AskRequest, BansKnown, MembershipsKnown, RecalledKnown, RequestKnown,
+} from './links.js'
 import type { Known } from './requests.js'
 import type { Ban } from './user/bans.js'
 import type { Membership } from './user/memberships.js'
+import type { RecallOutcome } from './user/recall.js'
 
 /* The part of link-codec.ts that is about questions of one node to another, and their answers. */
 
 export type AskedLinkMessage =
   | AskRequest | RequestKnown | AskBans | BansKnown | AskMemberships | MembershipsKnown | AskAck | AckKnown
+  | AskRecalled | RecalledKnown
 
 const answers: readonly Known[] = ['first', 'duplicate', 'conflict']
+const recallOutcomes: readonly RecallOutcome[] = ['recalled', 'written', 'ended', 'unknown']
 
 export function writeAsked (to: AvroWriter, message: AskedLinkMessage): void {
   switch (message.type) {
@@ -54,6 +59,15 @@ export function writeAsked (to: AvroWriter, message: AskedLinkMessage): void {
     case 'ackKnown':
       to.long(message.askId)
       return to.string(message.code)
+    case 'askRecalled':
+      to.string(message.userId)
+      to.int(message.partition)
+      to.long(message.askId)
+      to.string(message.messageId)
+      return to.long(Number(message.asOf))
+    case 'recalledKnown':
+      to.long(message.askId)
+      return to.symbol(recallOutcomes, message.outcome)
   }
 }
 
@@ -98,6 +112,16 @@ export function readAsked (
       epoch: r.int(),
     }
     case 'ackKnown': return { type, nodeId, askId: r.long(), code: r.string() }
+    case 'askRecalled': return {
+      type,
+      userId: r.string(),
+      partition: r.int(),
+      nodeId: fromNodeId,
+      askId: r.long(),
+      messageId: r.string(),
+      asOf: BigInt(r.long()),
+    }
+    case 'recalledKnown': return { type, nodeId, askId: r.long(), outcome: recallOutcomes[r.index(recallOutcomes.length)]! }
   }
 }
 

@@ -35,6 +35,7 @@ const branches: readonly Branch[] = [
   'welcome', 'ackUplinks', 'refuseUplink', 'deliver', 'closeConnection', 'gone', 'signalContent', 'signal', 'resync',
   'notHere', 'askRequest', 'requestKnown', 'askBans', 'bansKnown', ...roomBranches,
   'memberships', 'askMemberships', 'membershipsKnown', 'askAck', 'ackKnown',
+  'askRecalled', 'recalledKnown',
 ]
 
 const closeCodes = ['superseded', 'kicked', 'protocol', 'internal', 'banned'] as const
@@ -54,6 +55,8 @@ export function schemaOf (message: LinkMessage): number {
     case 'membershipsKnown': return 2
     case 'askAck':
     case 'ackKnown': return 3
+    case 'askRecalled':
+    case 'recalledKnown': return 4
     case 'closeConnection': return message.code === 'internal' || message.code === 'banned' ? 1 : 0
     default: return isOfRooms(message) ? 2 : 0
   }

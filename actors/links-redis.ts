@@ -83,6 +83,7 @@ class RedisSide implements RedisLinks {
   requestKnown: (answer: RequestKnown) => void = () => {}
   bansKnown: (answer: BansKnown) => void = () => {}
   membershipsKnown: (answer: MembershipsKnown) => void = () => {}
+  recalledKnown: LocalEnds['recalledKnown'] = () => {}
   readonly #options: RedisLinksOptions
   readonly #sender: LinkSender
   readonly #listener: LinkListener
@@ -209,12 +210,14 @@ class RedisSide implements RedisLinks {
       case 'requestKnown':
       case 'bansKnown':
       case 'membershipsKnown':
+      case 'recalledKnown':
       case 'roomKnown':
       case 'membersKnown':
       case 'ackKnown': answerHere(this, message); return
       case 'resync':
       case 'askBans':
       case 'askMemberships':
+      case 'askRecalled':
       case 'askRequest':
         if (this.#listener.has(this.#partition('ledger', message.partition))) this.users(message)
         return

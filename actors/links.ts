@@ -3,6 +3,7 @@ import type { AskMembers, MembersKnown, RoomKnown, RoomMessage, RoomQuestion } f
 import type { Ban } from './user/bans.js'
 import type { CloseConnection, Deliver, RefuseUplink, Welcome } from './user/effects.js'
 import type { Membership } from './user/memberships.js'
+import type { RecallOutcome } from './user/recall.js'
 import type { Known } from './requests.js'
 
 /**
@@ -28,10 +29,10 @@ export interface Links {
 }
 
 /** What a user actor is asked without anything being changed by it. */
-export type Question = Resync | AskRequest | AskBans | AskMemberships
+export type Question = Resync | AskRequest | AskBans | AskMemberships | AskRecalled
 
 /** What a user actor, a room or a node answers to a node, and not to one of its connections. */
-export type Answer = RequestKnown | BansKnown | MembershipsKnown | RoomKnown | MembersKnown | AckKnown
+export type Answer = RequestKnown | BansKnown | MembershipsKnown | RoomKnown | MembersKnown | AckKnown | RecalledKnown
 
 /** Each names its connection and the node that holds it. */
 export type ConnectionMessage =
@@ -163,6 +164,26 @@ export interface MembershipsKnown {
   readonly rooms: readonly Membership[]
 }
 
+/** Asks a user actor what has become of a downlink that was to be taken back. Answered by `RecalledKnown`. */
+export interface AskRecalled {
+  readonly type: 'askRecalled'
+  readonly userId: string
+  readonly partition: number
+  /** Where the answer goes. */
+  readonly nodeId: string
+  readonly askId: number
+  readonly messageId: string
+  /** As in `AskRequest`. */
+  readonly asOf: bigint
+}
+
+export interface RecalledKnown {
+  readonly type: 'recalledKnown'
+  readonly nodeId: string
+  readonly askId: number
+  readonly outcome: RecallOutcome
+}
+
 /**
  * The answer to a signal whose connection its node does not have, or whose node does not listen: the route was stale.
  * Signals alone are answered. What a user actor sends to a connection that is gone needs no answer: the ledger says
@@ -190,6 +211,7 @@ export interface LocalEnds {
   /** At most once, too. */
   bansKnown: (answer: BansKnown) => void
   membershipsKnown: (answer: MembershipsKnown) => void
+  recalledKnown: (answer: RecalledKnown) => void
   roomKnown: (answer: RoomKnown) => void
   membersKnown: (answer: MembersKnown) => void
   /** Acks for partitions that this node has for groups of readers. */
@@ -220,6 +242,7 @@ export function localLinks (): Links & LocalEnds {
     requestKnown: () => {},
     bansKnown: () => {},
     membershipsKnown: () => {},
+    recalledKnown: () => {},
     roomKnown: () => {},
     membersKnown: () => {},
     acks: () => {},
@@ -243,6 +266,7 @@ export function answerHere (ends: LocalEnds, answer: Answer): void {
     case 'requestKnown': ends.requestKnown(answer); return
     case 'bansKnown': ends.bansKnown(answer); return
     case 'membershipsKnown': ends.membershipsKnown(answer); return
+    case 'recalledKnown': ends.recalledKnown(answer); return
     case 'roomKnown': ends.roomKnown(answer); return
     case 'membersKnown': ends.membersKnown(answer); return
     case 'ackKnown': ends.ackKnown(answer)

@@ -41,6 +41,8 @@ export const nameOf = {
   downlink: (messageId: string): string => `d${messageId}`,
   redelivery: (requestId: string, messageId: string): string => `r${requestId.length}/${requestId}${messageId}`,
   recall: (requestId: string, messageId: string): string => `c${requestId.length}/${requestId}${messageId}`,
+  /** A downlink that was taken back before any device had acked it. */
+  recalled: (messageId: string): string => `x${messageId}`,
   kick: (requestId: string): string => `k${requestId}`,
   ban: (banId: string): string => `b${banId}`,
   post: (messageId: string): string => `p${messageId}`,

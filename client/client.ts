@@ -21,6 +21,7 @@ import type { Accepted } from './outbox.js'
 import { bytesOf, checkSend, jsonOf, readable, uplinkBytes } from './payloads.js'
 import type { Payload } from './payloads.js'
 import type { Address, Platform } from './platform.js'
+import { handOn } from './recall.js'
 import type { Room } from './room.js'
 import { Rooms } from './rooms.js'
 import { Keeper } from './storage/keeper.js'
@@ -104,9 +105,7 @@ export class Client {
       random,
       isManual: ack === 'manual',
       attemptsMax: handlerAttemptsMax,
-      tell: downlink => {
-        if (this.#listeners.has('downlink')) return this.#listeners.ask('downlink', downlink)
-      },
+      tell: downlink => handOn(this.#listeners, downlink),
       failed: event => this.#listeners.tell('failed', event),
       skipped: event => this.#listeners.tell('skipped', event),
     })
@@ -222,7 +221,7 @@ export class Client {
   /** @returns what stops it */
   on<Name extends keyof ClientEvents> (name: Name, listener: Listener<Name>): () => void {
     this.#listeners.add(name, listener)
-    if (name === 'downlink') this.#downlinks.listening()
+    if (name === 'downlink' || name === 'recall') this.#downlinks.listening()
     return () => this.#listeners.remove(name, listener)
   }
 

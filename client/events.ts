@@ -15,6 +15,8 @@ export interface ClientEvents {
   disconnected: Ended
   /** Done with, and acked, once every listener's promise resolved; until then the next one waits. */
   downlink: ReceivedDownlink
+  /** Business took back a downlink that this device may have been given. In order with them, and acked as they are. */
+  recall: { readonly messageId: string }
   /** A listener failed at this downlink; it gets it again. */
   failed: { readonly seq: number, readonly messageId: string, readonly error: unknown, readonly retryInMs: number }
   /** A listener failed at this downlink as often as it may: the client goes on without it, and the server is told. */
@@ -61,6 +63,7 @@ const names = Object.keys({
   connected: 1,
   disconnected: 1,
   downlink: 1,
+  recall: 1,
   failed: 1,
   skipped: 1,
   signal: 1,

@@ -2,7 +2,7 @@ import type { Effect, DownlinkOutcome } from '../actors/user/effects.js'
 import type { OutboxMessage } from '../actors/user/messages.js'
 import { headSeq, type Session, type UserState } from '../actors/user/state.js'
 import { errorInWords } from '../schemas/errors.js'
-import type { DownlinkRedelivered, DownlinkRequested, Entry } from '../schemas/facts.js'
+import type { DownlinkRecalled, DownlinkRedelivered, DownlinkRequested, Entry } from '../schemas/facts.js'
 import type { DownlinkHandedOver } from '../schemas/records.js'
 import { type Delivery, verdictOfDelivery, type Way } from './delivery.js'
 import { endInWords, Lines, operatorInWords } from './lines.js'
@@ -34,13 +34,16 @@ export class DownlinkSubject implements Subject {
     const { atMs, fact } = entry
     this.#lines.after(entry, effects)
     const isMine = 'messageId' in fact && fact.messageId === this.messageId
-    const isFirst = isMine && fact.type === 'DownlinkRequested' && !this.#requested
-    if (isFirst) this.#request(fact, atMs, state, step)
+    const isRequest = isMine && fact.type === 'DownlinkRequested'
+    const isNotice = fact.type === 'DownlinkRecalled' && fact.noticeId === this.messageId && isKept(state, fact.noticeId)
+    const isFirst = (isRequest || isNotice) && !this.#requested
+    if (isFirst && isNotice) this.#notice(fact, atMs, step)
+    else if (isFirst && isRequest) this.#request(fact, atMs, state, step)
     if (!this.#requested && !isMine) return
     if (fact.type === 'DownlinkRedelivered' && isMine) this.#redelivered(fact, entry, effects, step)
-    if (fact.type === 'DownlinkRecalled' && isMine) {
-      step('recalled', `${operatorInWords(fact.by)} takes it back, where it has no number yet` +
-        (fact.reason === '' ? '' : `: ${fact.reason}`))
+    if (fact.type === 'DownlinkRecalled' && isMine) this.#recalled(fact, step)
+    if (fact.type === 'DownlinkRequested' && fact.replaces === this.messageId && !isRepeat(fact, effects)) {
+      step('replaced', `${fact.messageId} is sent in its place, where it has no number yet`)
     }
     this.#written(entry, step)
     for (const effect of effects) this.#effect(effect, entry, step)
@@ -74,7 +77,8 @@ export class DownlinkSubject implements Subject {
 
   #request (fact: DownlinkRequested, atMs: number, state: UserState, step: AddStep): void {
     this.#requested = { atMs, ttlMs: fact.ttlMs }
-    step('requested', `requested, to be kept for ${whileOf(fact.ttlMs)}`)
+    const inPlace = fact.replaces === '' ? '' : ` in place of ${fact.replaces}`
+    step('requested', `requested${inPlace}, to be kept for ${whileOf(fact.ttlMs)}`)
     for (const { deviceId, platform } of state.sessions.values()) {
       const wanted = fact.platforms.length === 0 || fact.platforms.includes(platform)
       const named = fact.devices.length === 0 || fact.devices.includes(deviceId)
@@ -86,12 +90,23 @@ export class DownlinkSubject implements Subject {
     }
   }
 
+  /** It tells devices that another one was taken back. */
+  #notice ({ messageId, noticeTtlMs }: DownlinkRecalled, atMs: number, step: AddStep): void {
+    this.#requested = { atMs, ttlMs: noticeTtlMs }
+    step('requested', `tells devices that ${messageId} was taken back, to be kept for ${whileOf(noticeTtlMs)}`)
+  }
+
+  #recalled ({ by, noticeId, reason }: DownlinkRecalled, step: AddStep): void {
+    const told = noticeId === '' ? '' : `; devices that may have it are told by ${noticeId}`
+    step('recalled', `${operatorInWords(by)} takes it back, where it has no number yet${told}` +
+      (reason === '' ? '' : `: ${reason}`))
+  }
+
   #redelivered (
     { requestId, deviceId, ttlMs, by, reason }: DownlinkRedelivered, { atMs }: Entry, effects: readonly Effect[],
     step: AddStep
   ): void {
-    const isRepeat = effects.some(effect => effect.type === 'settle' && effect.outcome === 'duplicate')
-    if (isRepeat) return
+    if (effects.some(effect => effect.type === 'settle' && effect.outcome === 'duplicate')) return
     this.#deliveries.push({ deviceId, requestId, requestedAtMs: atMs, ttlMs, kept: undefined, seq: 0, ways: [] })
     step('redelivered', `${operatorInWords(by)} wants it sent to ${deviceId} once more, by request ${requestId}` +
       (reason === '' ? '' : `: ${reason}`))
@@ -131,12 +146,15 @@ export class DownlinkSubject implements Subject {
     if (deviceId === '') this.#waits = undefined
   }
 
-  #handedOver ({ messageId, change, deviceIds }: DownlinkHandedOver, step: AddStep): void {
+  #handedOver ({ messageId, change, deviceIds, reason }: DownlinkHandedOver, step: AddStep): void {
     if (messageId !== this.messageId) return
     const devices = deviceIds.join(', ')
     if (change === 'due') {
       step('handed-over', `no device had acked it: it went to the stream offline${devices === '' ? '' : `, for ${devices}`}`)
-    } else step('withdrawn', `acked by ${devices} after all: the stream offline took it back`)
+    } else {
+      const why = reason === 'recalled' ? 'it was recalled' : `acked by ${devices} after all`
+      step('withdrawn', `${why}: the stream offline took it back`)
+    }
   }
 
   #settle ({ deviceId, seq, outcome, reason }: DownlinkOutcome, { atMs, fact }: Entry, step: AddStep): void {
@@ -260,6 +278,16 @@ export class DownlinkSubject implements Subject {
     if (this.#repeats > 0) remarks.push('It was requested again with the same id: the first one stands.')
     return remarks
   }
+}
+
+function isKept ({ messages }: UserState, messageId: string): boolean {
+  for (const message of messages) if (message.messageId === messageId) return true
+  return false
+}
+
+function isRepeat ({ messageId }: DownlinkRequested, effects: readonly Effect[]): boolean {
+  return effects.some(effect =>
+    effect.type === 'settle' && effect.messageId === messageId && effect.outcome === 'duplicate')
 }
 
 function placeOf ({ line: { connectionId, nodeId } }: Way): { connectionId: string, nodeId: string } {

@@ -35,7 +35,7 @@ import { originRule } from './origins.js'
 import type { Push } from './push.js'
 import { reachable } from './reachable.js'
 import { Rebuilds } from './rebuild.js'
-import { recall } from './recall.js'
+import { Recalls } from './recall.js'
 import { redeliver } from './redelivery.js'
 import type { WebhooksRole } from './roles/webhooks.js'
 import type { Rooms } from './rooms.js'
@@ -110,6 +110,9 @@ function depsOf ({
   const partitions = log.partitions(ledger)
   const bans = new BanRequests({ log, links, nodeId: config.nodeId })
   const memberships = new MembershipRequests({ log, links, nodeId: config.nodeId })
+  const outboxBytesMax = (app: string) => apps.outboxBytesMax(app, config.outboxBytesMax)
+  const rules = streamRules(config)
+  const recalls = new Recalls({ log, links, nodeId: config.nodeId, outboxBytesMax, receipts: rules.receipts })
   const rebuilds = new Rebuilds(stores, (what, err, fields) => { logger.error({ err, ...fields }, what) })
   return {
     logger,
@@ -139,10 +142,13 @@ function depsOf ({
     socketLimits: config.acceptRate === 0 ? { strangersMax: Infinity } : {},
     logReader: log,
     streams: [...streams, downlinksRejected],
-    push: (command, tellsRepeats) => push.push(command, tellsRepeats),
+    async push (command, tellsRepeats) {
+      const answer = await push.push(command, tellsRepeats)
+      return command.replaces === '' ? answer : await recalls.told(command, answer)
+    },
     kick: command => kick({ log, tables }, command),
     ban: command => bans.ban(command),
-    recall: command => recall(log, command),
+    recall: command => recalls.recall(command),
     liftBan: command => bans.lift(command),
     bansOf: userId => bans.of(userId),
     grantRoom: command => memberships.grant(command),
@@ -160,7 +166,7 @@ function depsOf ({
       cancel: command => broadcasts.cancel(command),
     },
     redeliver: command => redeliver(log, command, {
-      outboxBytesMax: apps.outboxBytesMax(appOf(command.userId), config.outboxBytesMax), ...streamRules(config),
+      outboxBytesMax: outboxBytesMax(appOf(command.userId)), ...rules,
     }),
     state: (userId, at) => stateAt(log, userId, at),
     timeline: (userId, range) => timelineOf(log, userId, range),

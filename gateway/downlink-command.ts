@@ -1,7 +1,7 @@
 import { GatewayError } from '../schemas/errors.js'
 import type { DownlinkCommand, DownlinkRecord } from '../schemas/records.js'
 import {
-  idWanted, isId, isTextWithin, platformBytesMax, serviceBytesMax, textWanted,
+  idWanted, isId, isTextWithin, platformBytesMax, recallService, serviceBytesMax, textWanted,
 } from '../schemas/text.js'
 
 /* What a command to send may hold, whichever door it comes by: HTTP or the stream `downlinks`. */
@@ -28,7 +28,15 @@ export function refusalOf (command: DownlinkRecord, frameBytesMax: number): Gate
   return isPost ? postRefusalOf(command, frameBytesMax) : sizeRefusalOf(command, frameBytesMax)
 }
 
-/** The same of a command whose fields were checked by a schema made of the same rules: of its size alone. */
+/** The same of a command whose fields were checked by a schema made of the same rules: of what that can't say. */
+export function messageRefusalOf (
+  command: Omit<DownlinkCommand, 'userIds'>, frameBytesMax: number
+): GatewayError | undefined {
+  const wrong = wrongTogether(command)
+  return wrong === undefined ? sizeRefusalOf(command, frameBytesMax) : new GatewayError('bad-request', wrong)
+}
+
+/** Of its size alone. */
 export function sizeRefusalOf (command: Message, frameBytesMax: number): GatewayError | undefined {
   const bytes = frameBytes(command)
   if (bytes <= frameBytesMax) return undefined
@@ -66,12 +74,22 @@ function wrongOf (command: DownlinkCommand): string | undefined {
   if (!platforms.every(isPlatform)) return `platforms: ${textWanted(platformBytesMax)}, and none that is empty`
   if (!devices.every(isId)) return `devices: ${idWanted}`
   if (!exceptDevices.every(isId)) return `exceptDevices: ${idWanted}`
+  if (command.replaces !== '' && !isId(command.replaces)) return `replaces: ${idWanted}`
+  return wrongTogether(command)
+}
+
+function wrongTogether ({ messageId, service, delivery, replaces }: Omit<DownlinkCommand, 'userIds'>): string | undefined {
+  if (service === recallService) return `service: ${recallService} is what the gateway itself sends with`
+  if (replaces === '') return undefined
+  if (replaces === messageId) return 'replaces: want another id than messageId'
+  if (delivery === 'signal') return 'replaces: want none of a signal, which never waits'
   return undefined
 }
 
 /** Of a command that names a room: all that chooses users or their sessions contradicts it. */
 function wrongOfPost (command: DownlinkRecord): string | undefined {
-  const { messageId, userIds, service, roomId, platforms, devices, exceptDevices } = command
+  const { messageId, userIds, service, roomId, platforms, devices, exceptDevices, replaces } = command
+  if (replaces !== '') return 'replaces: want none beside roomId'
   for (const [name, items] of Object.entries({ userIds, platforms, devices, exceptDevices })) {
     if (items.length > 0) return `${name}: want none beside roomId`
   }

@@ -1,5 +1,6 @@
 import type { Links, LocalEnds, NotHere, SharedSignal } from '../actors/links.js'
 import { isFor } from '../actors/user/messages.js'
+import type { RecallOutcome } from '../actors/user/recall.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
 import { piecesOf } from '../ledger/pieces.js'
 import { routingKey, type Route } from '../projections/routing.js'
@@ -37,6 +38,8 @@ export interface PushedUser {
   readonly status: 'queued' | 'duplicate' | 'conflict' | 'sent' | 'offline' | 'rejected'
   /** Where the request stands in the ledger, `3@1021.4`. */
   readonly position?: string
+  /** What has become of the downlink that this one replaces, where that was asked. */
+  readonly replaced?: RecallOutcome
   /** Why it was rejected. */
   readonly code?: string
 }
@@ -122,6 +125,7 @@ export class Push {
       outboxBytesMax: outboxBytesMax(command.app),
       receipts: receipts && command.receipts,
       offlineAfterMs: this.#offlineAfterMs(command),
+      replaces: command.replaces,
     }
     const atMs = Date.now()
     const batches = new Map<number, Batch>()

@@ -76,7 +76,8 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.items(fact.devices, writeString)
       to.long(fact.outboxBytesMax)
       to.boolean(fact.receipts)
-      return to.long(fact.offlineAfterMs)
+      to.long(fact.offlineAfterMs)
+      return to.string(fact.replaces)
     case 'DeliveryReported':
       to.long(4)
       to.string(fact.connectionId)
@@ -159,7 +160,11 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.string(fact.messageId)
       to.string(fact.requestId)
       to.string(fact.by)
-      return to.string(fact.reason)
+      to.string(fact.reason)
+      to.string(fact.noticeId)
+      to.long(fact.noticeTtlMs)
+      to.long(fact.outboxBytesMax)
+      return to.boolean(fact.receipts)
   }
 }
 
@@ -230,6 +235,7 @@ function readFact (r: AvroReader): Fact {
       outboxBytesMax: r.long(),
       receipts: r.boolean(),
       offlineAfterMs: r.long(),
+      replaces: r.string(),
     }
     case 'DeliveryReported': return {
       type: 'DeliveryReported',
@@ -326,6 +332,10 @@ function readFact (r: AvroReader): Fact {
       requestId: r.string(),
       by: r.string(),
       reason: r.string(),
+      noticeId: r.string(),
+      noticeTtlMs: r.long(),
+      outboxBytesMax: r.long(),
+      receipts: r.boolean(),
     }
   }
 }

@@ -130,6 +130,8 @@ export interface DownlinkRequested {
   readonly receipts: boolean
   /** It goes to the stream `offline` where no device has acked it for so long; 0 for never. */
   readonly offlineAfterMs: number
+  /** Id of the downlink that is taken back in its favour, as by `DownlinkRecalled`; empty for none. */
+  readonly replaces: string
 }
 
 /** What a connection has written and its client acked, coalesced over many downlinks; both only grow. */
@@ -288,6 +290,12 @@ export interface DownlinkRecalled {
   readonly by: string
   /** For whoever reads the ledger. */
   readonly reason: string
+  /** Id of the downlink that tells the devices which may have it (`recallService`); empty where none are told. */
+  readonly noticeId: string
+  /** Of that one, as in `DownlinkRequested`. */
+  readonly noticeTtlMs: number
+  readonly outboxBytesMax: number
+  readonly receipts: boolean
 }
 
 /** One record of the ledger: whose, when, what. */

@@ -80,6 +80,7 @@ export function writeDownlinkRecord (to: AvroWriter, record: DownlinkRecord): vo
   to.string(record.roomId)
   to.boolean(record.receipts)
   to.long(record.offlineAfterMs)
+  to.string(record.replaces)
 }
 
 export function readDownlinkRecord (r: AvroReader): DownlinkRecord {
@@ -97,6 +98,7 @@ export function readDownlinkRecord (r: AvroReader): DownlinkRecord {
     roomId: r.sharedString(),
     receipts: r.boolean(),
     offlineAfterMs: r.long(),
+    replaces: r.string(),
   }
 }
 

@@ -294,6 +294,8 @@ export interface DownlinkCommand {
   readonly receipts: boolean
   /** After which it goes to the stream `offline` where no device has acked it; 0 for never, -1 as configured. */
   readonly offlineAfterMs: number
+  /** Id of an earlier one that each user's devices need not get any more; empty for none. */
+  readonly replaces: string
 }
 
 /**

@@ -10,6 +10,8 @@ export const serviceBytesMax = 256
 export const tokenBytesMax = 16_384
 export const platformBytesMax = 64
 export const clientBytesMax = 128
+/** By this one the gateway itself tells devices that a downlink was taken back: business services send to others. */
+export const recallService = 'ledgerline.recall'
 /** Of why a client skipped a downlink; a longer one is cut. */
 export const skipReasonBytesMax = 256
 

@@ -62,6 +62,7 @@ export function requested (messageId: string, with_: Partial<DownlinkRequested> 
     outboxBytesMax: 0,
     receipts: false,
     offlineAfterMs: 0,
+    replaces: '',
     ...with_,
   }
 }

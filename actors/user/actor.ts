@@ -4,7 +4,7 @@ import type { KindTypes, Reading, Surroundings, Turn } from '../kind.js'
 import type { Links, Question, Resync } from '../links.js'
 import { Unusable } from '../recovery.js'
 import type { PartId } from '../snapshots.js'
-import { type Refill, resync, send, tellBans, tellKnown, tellRooms } from './answers.js'
+import { type Refill, resync, send, tellBans, tellKnown, tellRecalled, tellRooms } from './answers.js'
 import type { DerivedRecord } from './derived.js'
 import { type AskDue, dueFactOf } from './due.js'
 import type { DownlinkOutcome, Effect, Post } from './effects.js'
@@ -83,6 +83,7 @@ export function dealingsOf (
         case 'askRequest': tellKnown(state, question, links); return
         case 'askBans': tellBans(state, question, links); return
         case 'askMemberships': tellRooms(state, question, links); return
+        case 'askRecalled': tellRecalled(state, question, links); return
         case 'askDue': question.answer(dueFactOf(state, question.entry))
       }
     },

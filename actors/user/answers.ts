@@ -1,10 +1,11 @@
 import type { PartId } from '../snapshots.js'
-import type { AskBans, AskMemberships, AskRequest, Links, Resync } from '../links.js'
+import type { AskBans, AskMemberships, AskRecalled, AskRequest, Links, Resync } from '../links.js'
 import { banOn } from './bans.js'
 import type { CloseConnection } from './effects.js'
 import { answerTo } from './fold.js'
 import { type OutboxMessage, payloadPart } from './messages.js'
 import { missing } from './outbox.js'
+import { outcomeOfRecall } from './recall.js'
 import { nameOf } from '../requests.js'
 import { type Connection, headSeq, missedOf, type Session, type UserState } from './state.js'
 
@@ -80,6 +81,11 @@ export function tellBans (state: UserState, { nodeId, askId }: AskBans, links: L
 /** Answers in which rooms business has the user. */
 export function tellRooms (state: UserState, { nodeId, askId }: AskMemberships, links: Links): void {
   links.toAsker({ type: 'membershipsKnown', nodeId, askId, rooms: [...state.memberships.values()] })
+}
+
+/** Answers what has become of a downlink that was to be taken back. */
+export function tellRecalled (state: UserState, { nodeId, askId, messageId }: AskRecalled, links: Links): void {
+  links.toAsker({ type: 'recalledKnown', nodeId, askId, outcome: outcomeOfRecall(state, messageId) })
 }
 
 /** What a connection misses after `afterSeq`, up to `bytesMax` payload bytes. */

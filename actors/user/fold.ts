@@ -8,10 +8,12 @@ import { banLifted, tokenRenewed, userBanned } from './fold-bans.js'
 import { connectionClosed, connectionOpened, isTakenOver, kickRequested, sessionOf } from './fold-connections.js'
 import { roomGranted, roomRevoked } from './fold-memberships.js'
 import { handOverDue } from './hand-over.js'
-import { type Filters, isFor, type WholeMessage } from './messages.js'
-import { acknowledge, announce, enqueue, fitAll, recall, wait } from './outbox.js'
+import { isFor } from './messages.js'
+import { acknowledge, announce, fitAll, wait } from './outbox.js'
 import { absenceEnded } from './presence.js'
+import { recallAndTell, takeBack } from './recall.js'
 import { nameOf, noContent } from '../requests.js'
+import { keep, sendOrQueue, unfiltered } from './sending.js'
 import type { Session, UserState } from './state.js'
 
 const nothing: Effect[] = []
@@ -103,8 +105,9 @@ function downlinkRequested (state: UserState, entry: Entry, fact: DownlinkReques
   const { messageId, service, payload } = fact
   const known = state.requests.take(nameOf.downlink(messageId), contentOf(service, payload), entry.atMs)
   if (known !== 'first') return [{ type: 'settle', messageId, deviceId: '', seq: 0, outcome: 'duplicate', reason: known }]
-  const message = keep(state, entry, fact, fact)
   const effects = new EffectList(state, entry)
+  if (fact.replaces !== '') takeBack(state, fact.replaces, effects)
+  const message = keep(state, entry, fact, fact)
   if (state.sessions.size === 0) {
     wait(state, message, fact.outboxBytesMax, effects)
     return effects.all
@@ -138,42 +141,10 @@ function downlinkRedelivered (state: UserState, entry: Entry, fact: DownlinkRede
   return effects.all
 }
 
-function downlinkRecalled (state: UserState, entry: Entry, { requestId, messageId }: DownlinkRecalled): Effect[] {
-  if (state.requests.take(nameOf.recall(requestId, messageId), noContent, entry.atMs) !== 'first') return nothing
-  return effectsOf(state, entry, effects => { recall(state, messageId, effects) })
-}
-
-/** Which sessions a downlink is for. */
-const unfiltered: Filters = { platforms: [], exceptDevices: [], devices: [] }
-
-function keep (
-  { messages }: UserState, { atMs }: Entry,
-  { messageId, service, payload, ttlMs, receipts }: DownlinkRequested | DownlinkRedelivered,
-  { platforms, exceptDevices, devices }: Filters
-): WholeMessage {
-  return messages.begin({
-    messageId,
-    service,
-    // Bytes of its own: the entry's are a view on a whole block, which would be kept for as long as this is.
-    payload: Uint8Array.prototype.slice.call(payload),
-    payloadBytes: payload.length,
-    requestedAtMs: atMs,
-    expiresAtMs: atMs + ttlMs,
-    platforms,
-    exceptDevices,
-    devices,
-    receipts,
-  })
-}
-
-function sendOrQueue (
-  state: UserState, session: Session, message: WholeMessage, bytesMax: number, effects: EffectList
-): void {
-  const { connectionId } = session
-  enqueue(state, session, message, bytesMax, effects)
-  if (connectionId === '') return
-  const { nodeId } = state.connections.get(connectionId)!
-  effects.push({ type: 'deliver', nodeId, connectionId, seq: session.nextSeq - 1, downlink: message })
+function downlinkRecalled (state: UserState, entry: Entry, fact: DownlinkRecalled): Effect[] {
+  const name = nameOf.recall(fact.requestId, fact.messageId)
+  if (state.requests.take(name, noContent, entry.atMs) !== 'first') return nothing
+  return effectsOf(state, entry, effects => { recallAndTell(state, fact, effects) })
 }
 
 function deliveryReported (state: UserState, entry: Entry, fact: DeliveryReported): Effect[] {

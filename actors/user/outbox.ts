@@ -100,33 +100,30 @@ export function expire (state: UserState, session: Session, nowMs: number, effec
   outbox.length = to
 }
 
-/**
- * Takes out what waits without a number, of this id: in the waiting list and in outboxes. It leaves no hole, and nobody
- * was told of it, so it is not among the missed.
- */
-export function recall (state: UserState, messageId: string, effects: EffectList): void {
-  const taken = new Set<OutboxMessage>()
-  state.waiting = state.waiting.filter(message => {
-    if (message.messageId !== messageId) return true
-    taken.add(message)
-    state.waitingBytes -= message.bytes
-    state.messages.release(message)
-    effects.settle(message, '', 0, 'dropped', 'recalled')
+/** Takes out what waits without a number and is chosen, which leaves no hole and is not among the missed. */
+export function takeUnnumbered (
+  state: UserState, session: Session, isChosen: (message: OutboxMessage) => boolean,
+  taken: (message: OutboxMessage) => void
+): void {
+  session.outbox = session.outbox.filter((message, i) => {
+    if (i < session.numbered || !isChosen(message)) return true
+    taken(message)
+    left(state, session, message)
     return false
   })
-  for (const session of state.sessions.values()) {
-    session.outbox = session.outbox.filter((message, i) => {
-      if (i < session.numbered || message.messageId !== messageId) return true
-      taken.add(message)
-      effects.settle(message, session.deviceId, 0, 'dropped', 'recalled')
-      left(state, session, message)
-      return false
-    })
-  }
-  // One that a device may still get stays handed over.
-  for (const message of taken) {
-    if (message.holders === 0 && message.handedOver) effects.withdraw(message, [], 'recalled')
-  }
+}
+
+/** Takes out what waits for a first session and is chosen. */
+export function takeWaiting (
+  state: UserState, isChosen: (message: OutboxMessage) => boolean, taken: (message: OutboxMessage) => void
+): void {
+  state.waiting = state.waiting.filter(message => {
+    if (!isChosen(message)) return true
+    taken(message)
+    state.waitingBytes -= message.bytes
+    state.messages.release(message)
+    return false
+  })
 }
 
 /** Gives a seq to all that have none. */

@@ -1,8 +1,9 @@
 import type { Effect, DownlinkOutcome } from '../../actors/user/effects.js'
 import { nameOf, noContent } from '../../actors/requests.js'
 import type { OutboxMessage } from '../../actors/user/messages.js'
+import { mayHave } from '../../actors/user/recall.js'
 import type { UserState } from '../../actors/user/state.js'
-import type { DownlinkRedelivered, DownlinkRequested, Entry, Fact } from '../../schemas/facts.js'
+import type { DownlinkRecalled, DownlinkRedelivered, DownlinkRequested, Entry, Fact } from '../../schemas/facts.js'
 import { ledger } from '../../schemas/streams.js'
 import { count } from './books.js'
 import type { Walk } from './ledger-walk.js'
@@ -45,9 +46,16 @@ export class Accounts {
   }
 
   /** Books a request, before it is folded. */
-  requested (state: UserState, fact: DownlinkRequested | DownlinkRedelivered, place: Place, walk: Walk): void {
+  requested (
+    state: UserState, fact: DownlinkRequested | DownlinkRedelivered | DownlinkRecalled, place: Place, walk: Walk
+  ): void {
     const { downlinks } = walk.books
     const counts = walk.inRange(place)
+    if (fact.type === 'DownlinkRecalled') {
+      const told = this.#notified(state, fact)
+      if (counts) downlinks.requested += told
+      return
+    }
     const { messageId } = fact
     const hash = hashId(messageId)
     if (fact.type === 'DownlinkRedelivered') {
@@ -71,6 +79,14 @@ export class Accounts {
       targets++
     }
     if (counts) downlinks.requested += Math.max(1, targets) // one without a target is dropped for that reason
+  }
+
+  /** @returns how many devices are told that it was taken back */
+  #notified (state: UserState, { requestId, messageId, noticeId }: DownlinkRecalled): number {
+    const isFirst = state.requests.look(nameOf.recall(requestId, messageId), noContent) === 'first'
+    const told = noticeId !== '' && isFirst ? mayHave(state, messageId) : []
+    for (const { deviceId } of told) owe(this.#sessions.get(deviceId)!, 1, hashId(noticeId))
+    return told.length
   }
 
   /** Books what the fold has made of an entry, and checks it against what it keeps. */

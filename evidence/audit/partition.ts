@@ -203,7 +203,8 @@ class PartitionWalk implements Walk {
       case 'DeliveryReported':
       case 'ConnectionClosed': this.#checkSeqs(state, entry.userId, fact, place); break
       case 'DownlinkRequested':
-      case 'DownlinkRedelivered': accounts.requested(state, fact, place, this)
+      case 'DownlinkRedelivered':
+      case 'DownlinkRecalled': accounts.requested(state, fact, place, this)
     }
     let effects: Effect[]
     try {

@@ -18,6 +18,7 @@ export interface DownlinkMessage {
   readonly devices: readonly string[]
   readonly receipts: boolean
   readonly offlineAfterMs?: number
+  readonly replaces?: string
 }
 
 export const messageSchema = {
@@ -74,14 +75,19 @@ export const messageSchema = {
       description: 'after which it goes to the stream `offline` where no device has acked it; 0 for never; ' +
         'absent: LEDGERLINE_OFFLINE_AFTER_MS',
     },
+    replaces: {
+      ...idSchema,
+      description: 'id of an earlier downlink, which is taken back for each user as it is recalled: where it waits ' +
+        'without a number it is not sent any more, and this one is',
+    },
   },
 }
 
 /** @throws GatewayError `bad-request` where the payload is no base64 */
 export function messageOf (message: DownlinkMessage, app: string): Omit<DownlinkCommand, 'userIds'> {
   const { messageId = randomUUID(), service, ttlMs, delivery, platforms, exceptDevices, devices } = message
-  const { receipts, offlineAfterMs = -1 } = message
+  const { receipts, offlineAfterMs = -1, replaces = '' } = message
   const payload = decodePayload(message.payload)
   const filters = { platforms, exceptDevices, devices }
-  return { messageId, app, service, payload, ttlMs, delivery, ...filters, receipts, offlineAfterMs }
+  return { messageId, app, service, payload, ttlMs, delivery, ...filters, receipts, offlineAfterMs, replaces }
 }

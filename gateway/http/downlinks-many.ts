@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { FastifySchemaValidationError } from 'fastify/types/schema.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { DownlinkCommand } from '../../schemas/records.js'
-import { sizeRefusalOf, usersMax } from '../downlink-command.js'
+import { messageRefusalOf, usersMax } from '../downlink-command.js'
 import type { PushAnswer, PushedUser } from '../push.js'
 import { awaitRecipients, recipientsAtOnce } from './auth.js'
 import { type BodyLine, BodyLines } from './body-lines.js'
@@ -90,7 +90,7 @@ export function sendingToMany (app: FastifyInstance, options: DownlinksOptions) 
       if (!first) throw new GatewayError('bad-request', 'body: want a line with the message, then one for each user')
       const { answers, ...message } = parsed<FirstLine>(request, first, firstLineSchema)
       const command = messageOf(message, request.app)
-      const refusal = sizeRefusalOf(command, options.frameBytesMax)
+      const refusal = messageRefusalOf(command, options.frameBytesMax)
       if (refusal) throw refusal
       const sending = new Sending(request, lines, options, signal, {
         command, tellsRepeats: message.messageId !== undefined, tellsAll: answers === 'all',

@@ -1,11 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../schemas/errors.js'
-import { sizeRefusalOf, usersMax } from '../downlink-command.js'
+import { messageRefusalOf, usersMax } from '../downlink-command.js'
 import { takeRecipients } from './auth.js'
 import { type DownlinkMessage, messageOf, messageSchema } from './downlink-message.js'
 import { type DownlinksOptions, sendingToMany } from './downlinks-many.js'
 import { errorAnswers } from './errors.js'
 import { ndjsonType } from './readers.js'
+import { outcomeSchema } from './recalls.js'
 import { idSchema } from './shapes.js'
 
 export type { DownlinksOptions } from './downlinks-many.js'
@@ -42,6 +43,7 @@ const answerSchema = {
           userId: { type: 'string' },
           status: { type: 'string', enum: ['queued', 'duplicate', 'conflict', 'sent', 'offline', 'rejected'] },
           position: { type: 'string', description: 'where the request stands in the ledger', examples: ['3@1021.4'] },
+          replaced: { ...outcomeSchema, description: `of the downlink that it replaces. ${outcomeSchema.description}` },
           code: { type: 'string', description: 'why it was rejected' },
         },
       },
@@ -96,7 +98,7 @@ function addRoute (app: FastifyInstance, options: DownlinksOptions): void {
     if (request.mediaType === undefined) throw new GatewayError('bad-request', 'body must be object')
     const { to: { userIds }, ...message } = request.body
     const command = { ...messageOf(message, request.app), userIds }
-    const refusal = sizeRefusalOf(command, options.frameBytesMax)
+    const refusal = messageRefusalOf(command, options.frameBytesMax)
     if (refusal) throw refusal
     takeRecipients(request, userIds.length)
     return await reply.code(202).send(await options.push(command, message.messageId !== undefined))

@@ -13,6 +13,7 @@ const schema = loadSchema('links')
 const first = loadSchema('history/links-1')
 const second = loadSchema('history/links-2')
 const third = loadSchema('history/links-3')
+const fourth = loadSchema('history/links-4')
 const batchType = avsc.Type.forSchema(schema as avsc.Schema, { wrapUnions: 'always' })
 const head = batchHead('n1')
 
@@ -127,8 +128,8 @@ const thirdSamples: LinkMessage[] = [
   },
 ]
 
-/** What nodes of the version before do not know: groups of readers. */
-const newSamples: LinkMessage[] = [
+/** What the third does not know: groups of readers. */
+const fourthSamples: LinkMessage[] = [
   {
     type: 'askAck',
     nodeId: 'n2',
@@ -143,6 +144,12 @@ const newSamples: LinkMessage[] = [
     epoch: 1234,
   },
   { type: 'ackKnown', nodeId: 'n2', askId: 9, code: 'not-leased' },
+]
+
+/** What nodes of the version before do not know: what has become of a downlink that was to be taken back. */
+const newSamples: LinkMessage[] = [
+  { type: 'askRecalled', userId: 'user-1', partition: 3, nodeId: 'n1', askId: 9, messageId: 'm1', asOf: 7n },
+  { type: 'recalledKnown', nodeId: 'n2', askId: 9, outcome: 'ended' },
 ]
 
 const anySeq = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER - 1 })
@@ -221,11 +228,13 @@ function byAvsc (messages: readonly LinkMessage[]): Buffer {
 t.test('a link batch', async t => {
   t.test('is the header and what avsc writes', async t => {
     const known = [...samples, ...secondSamples]
-    const all = [...known, ...thirdSamples, ...newSamples]
+    const all = [...known, ...thirdSamples, ...fourthSamples, ...newSamples]
     for (const messages of [[], ...all.map(message => [message]), samples, known, all]) {
       const bytes = encode(messages)
       const has = (some: LinkMessage[]) => messages.some(message => some.includes(message))
-      const oldest = has(newSamples) ? schema : has(thirdSamples) ? third : has(secondSamples) ? second : first
+      const oldest = has(newSamples)
+        ? schema
+        : has(fourthSamples) ? fourth : has(thirdSamples) ? third : has(secondSamples) ? second : first
       t.equal(bytes.readBigUInt64LE(2), fingerprintOf(oldest))
       t.equal(bytes.subarray(10).toString('hex'), byAvsc(messages).toString('hex'))
     }
@@ -236,7 +245,8 @@ t.test('a link batch', async t => {
     t.equal(body(samples[1]!), '046e31' + '02' + '02' + '046331' + '8c01' + '06' + '02' + '8001' + '808001' + '00' + '00')
     t.equal(body(samples[7]!, samples[8]!), '046e31' + '06' +
       '0c' + '0e' + '0863686174' + '046869' + '0e' + '046331' + '0e' + '0e' + '046332' + '0e' + '00')
-    t.equal(body(newSamples[1]!), '046e31' + '02' + '38' + '12' + '146e6f742d6c6561736564' + '00')
+    t.equal(body(fourthSamples[1]!), '046e31' + '02' + '38' + '12' + '146e6f742d6c6561736564' + '00')
+    t.equal(body(newSamples[1]!), '046e31' + '02' + '3c' + '12' + '04' + '00')
     t.equal(body(thirdSamples[3]!), '046e31' + '02' + '20' + '0c636861743a37' + '0c747970696e67' + '0400ff' + '00')
   })
   t.test('has the schema that every other node of the cluster reads', async t => {
@@ -244,10 +254,11 @@ t.test('a link batch', async t => {
     t.equal(fingerprintOf(first).toString(16), 'bc35d2b49af04426')
     t.equal(fingerprintOf(second).toString(16), '898f4492b67cc4b')
     t.equal(fingerprintOf(third).toString(16), 'c52ef22c8b9aae10')
-    t.equal(fingerprintOf(schema).toString(16), 'eaf975e17c1a05bb')
+    t.equal(fingerprintOf(fourth).toString(16), 'eaf975e17c1a05bb')
+    t.equal(fingerprintOf(schema).toString(16), '82e0637aef94c0a6')
   })
   t.test('reads back, empty too', async t => {
-    const all = [...samples, ...secondSamples, ...thirdSamples, ...newSamples]
+    const all = [...samples, ...secondSamples, ...thirdSamples, ...fourthSamples, ...newSamples]
     t.strictSame(decodeBatch(encode(samples), 'n2'), { fromNodeId: 'n1', messages: samples })
     t.strictSame(decodeBatch(encode(all), 'n2'), { fromNodeId: 'n1', messages: all })
     t.strictSame(decodeBatch(encode([]), 'n2'), { fromNodeId: 'n1', messages: [] })

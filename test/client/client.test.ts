@@ -127,6 +127,37 @@ t.test('A client', async t => {
     t.strictSame(payloads, ['1'])
   })
 
+  for (const ack of ['auto', 'manual'] as const) {
+    t.test(`tells that a downlink was taken back, and acks that itself, where acks are ${ack}`, async t => {
+      const edge = await givenEdge(t)
+      const client = givenClient(t, [edge.url], { ack }).connect()
+      const peer = await edge.peer()
+      await peer.accept()
+      peer.send({ ...downlink(1), service: 'ledgerline.recall', payload: Buffer.from('m0') }, downlink(2))
+      const told: string[] = []
+      client.on('recall', ({ messageId }) => { told.push(messageId) })
+      t.match(await peer.next('downlinkAck'), { seq: 1 })
+      client.on('downlink', downlink => {
+        told.push(downlink.messageId)
+        downlink.ack()
+      })
+      t.match(await peer.next('downlinkAck'), { seq: 2 })
+      t.strictSame(told, ['m0', 'm2'])
+    })
+  }
+
+  t.test('acks a recall that no listener wants, once somebody listens for downlinks', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    const peer = await edge.peer()
+    await peer.accept()
+    peer.send({ ...downlink(1), service: 'ledgerline.recall', payload: Buffer.from('m0') })
+    const told: string[] = []
+    client.on('downlink', ({ messageId }) => { told.push(messageId) })
+    t.match(await peer.next('downlinkAck'), { seq: 1 })
+    t.strictSame(told, [])
+  })
+
   t.test('gets the downlink again at which a listener failed', async t => {
     const edge = await givenEdge(t)
     const client = givenClient(t, [edge.url]).connect()

@@ -83,6 +83,7 @@ function commandTo (roomId: string, messageId: string): DownlinkRecord {
     app: '',
     receipts: true,
     offlineAfterMs: -1,
+    replaces: '',
     roomId,
   }
 }

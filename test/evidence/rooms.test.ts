@@ -166,6 +166,7 @@ t.test('A post', async t => {
       roomId: room,
       receipts: true,
       offlineAfterMs: 0,
+      replaces: '',
     })
     await stored.log.append(downlinksRejected, 0, [{
       userId: '', command: Buffer.from(command), code: 'payload-too-large', reason: 'too large', rejectedAtMs: 2_000,

@@ -309,6 +309,7 @@ function command (messageId: string, fields: Partial<DownlinkRecord> = {}): Down
     app: '',
     receipts: true,
     offlineAfterMs: -1,
+    replaces: '',
     roomId: '',
     ...fields,
   }

@@ -21,6 +21,7 @@ const command: DownlinkCommand = {
   app: '',
   receipts: true,
   offlineAfterMs: -1,
+  replaces: '',
 }
 
 t.test('A push whose message id was had before', async t => {

@@ -60,6 +60,7 @@ t.test('A command of the stream downlinks', { skip: kafkaMissing() ?? false }, a
         app: '',
         receipts: true,
         offlineAfterMs: -1,
+        replaces: '',
         roomId: '',
       }])
       const requested: string[] = []

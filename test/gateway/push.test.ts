@@ -50,6 +50,7 @@ const signal: DownlinkCommand = {
   app: '',
   receipts: true,
   offlineAfterMs: -1,
+  replaces: '',
 }
 
 function given () {

@@ -104,6 +104,7 @@ export class TwoEdges {
       app: '',
       receipts: true,
       offlineAfterMs: -1,
+      replaces: '',
     })
   }
 

@@ -250,7 +250,7 @@ t.test('The public streams', { skip: missing }, async t => {
         topic: 'registered.downlinks',
         messages: [
           { key: 'ann', value: Buffer.concat([head, command('by-id')]) },
-          { key: 'ann', value: Buffer.concat([Buffer.from('c301fc19d618baa1aca9', 'hex'), command('by-header')]) },
+          { key: 'ann', value: Buffer.concat([Buffer.from('c30125f418373d4a1079', 'hex'), command('by-header')]) },
         ],
       })
       await until(() => ann.seen.length === 2)

@@ -29,6 +29,7 @@ const command: DownlinkRecord = {
   app: '',
   receipts: true,
   offlineAfterMs: -1,
+  replaces: '',
   roomId: '',
 }
 
@@ -252,6 +253,7 @@ t.test('A stream whose writers register their own schemas', { skip: kafkaMissing
       app: '',
       receipts: true,
       offlineAfterMs: -1,
+      replaces: '',
     })
     t.equal(`${received[1]!.payload}`, 'paid')
   })

@@ -34,7 +34,7 @@ function changed (schema: AvroSchema, change: (schema: any) => void): AvroSchema
 }
 
 /** What a command has that says nothing of streams for business services. */
-const byDefault = { receipts: true, offlineAfterMs: -1 }
+const byDefault = { receipts: true, offlineAfterMs: -1, replaces: '' }
 /** What the head of a state has of which they have heard nothing. */
 const nothingTold = { presenceSeq: 0, receiptSeq: 0, offlineSeq: 0, acked: [], handedOver: [] }
 
@@ -114,7 +114,7 @@ t.test('what was written before requests could name devices', async t => {
     const block = foreignBlock(oldForm('ledger-2'),
       [{ userId: 'u1', atMs: 5, fact: { 'ledgerline.DownlinkRequested': request } }])
     t.strictSame(ledger.decodeBlock(block),
-      [{ userId: 'u1', atMs: 5, fact: { type: 'DownlinkRequested', ...request, devices: [], outboxBytesMax: 0, receipts: false, offlineAfterMs: 0 } }])
+      [{ userId: 'u1', atMs: 5, fact: { type: 'DownlinkRequested', ...request, devices: [], outboxBytesMax: 0, receipts: false, offlineAfterMs: 0, replaces: '' } }])
   })
   t.test('is a command for all devices in downlinks', async t => {
     const command = {
@@ -160,7 +160,7 @@ t.test('what was written before outboxes had a bound in bytes', async t => {
       { userId: 'u1', atMs: 6, fact: { 'ledgerline.DownlinkRedelivered': again } },
     ])
     t.strictSame(ledger.decodeBlock(block), [
-      { userId: 'u1', atMs: 5, fact: { type: 'DownlinkRequested', ...request, outboxBytesMax: 0, receipts: false, offlineAfterMs: 0 } },
+      { userId: 'u1', atMs: 5, fact: { type: 'DownlinkRequested', ...request, outboxBytesMax: 0, receipts: false, offlineAfterMs: 0, replaces: '' } },
       { userId: 'u1', atMs: 6, fact: { type: 'DownlinkRedelivered', ...again, outboxBytesMax: 0, by: '', reason: '', receipts: false } },
     ])
   })
@@ -370,6 +370,36 @@ t.test('a ledger that was written before downlinks could be recalled is read', a
   ])), [{ userId: 'u1', atMs: 5, fact: { type: 'HandOverDue', ...due } }])
 })
 
+t.test('a ledger that was written before a recall could tell devices is read', async t => {
+  const recalled = { messageId: 'm1', requestId: 'r1', by: '', reason: '' }
+  t.strictSame(ledger.decodeBlock(foreignBlock(loadSchema('history/ledger-8'), [
+    { userId: 'u1', atMs: 5, fact: { 'ledgerline.DownlinkRecalled': recalled } },
+  ])), [{
+    userId: 'u1',
+    atMs: 5,
+    fact: { type: 'DownlinkRecalled', ...recalled, noticeId: '', noticeTtlMs: 0, outboxBytesMax: 0, receipts: false },
+  }])
+})
+
+t.test('a command that was written before it could replace another one replaces none', async t => {
+  const command = {
+    messageId: 'm1',
+    userIds: ['u1'],
+    service: '',
+    payload: Buffer.from('x'),
+    ttlMs: 1,
+    delivery: 'durable',
+    platforms: [],
+    exceptDevices: [],
+    devices: [],
+    app: '',
+    roomId: '',
+    receipts: false,
+    offlineAfterMs: 5,
+  }
+  t.strictSame(downlinks.decodeBlock(foreignBlock(loadSchema('history/downlinks-5'), [command])), [{ ...command, replaces: '' }])
+})
+
 t.test('what nodes said before there were broadcasts means the same', async t => {
   const stopped = { nodeId: 'n1', epoch: 1, atMs: 5, fact: { 'ledgerline.NodeStopped': {} } }
   t.strictSame(streams.nodes.decodeBlock(foreignBlock(loadSchema('history/nodes-4'), [stopped])),
@@ -462,9 +492,9 @@ t.test('the parts of saved states are those that are pinned here, or their old f
 t.test('the schema of each stream is the one that is pinned here, or its old form is in schemas/history', async t => {
   const pinned = {
     connections: '716892800a589313',
-    downlinks: '58bad014f38fa972',
+    downlinks: 'bc93427fc670db9e',
     'downlinks.rejected': '7f95cbb51a77fce7',
-    ledger: 'ab763c8bfb306632',
+    ledger: '24dada394bd7bc08',
     nodes: 'c89e93196d3236a5',
     offline: '970f13dac846ae09',
     posts: '9bf84f814e271ea3',

@@ -63,6 +63,7 @@ export const facts: Fact[] = [
     outboxBytesMax: 8388608,
     receipts: true,
     offlineAfterMs: 10000,
+    replaces: '',
   },
   { type: 'DeliveryReported', connectionId: 'c'.repeat(16), writtenSeq: 9, ackedSeq: 8 },
   { type: 'KickRequested', requestId: 'k1', connectionId: '', reason: 'příliš', by: '5f0c9a1b2e' },
@@ -89,7 +90,7 @@ export const facts: Fact[] = [
   { type: 'RoomRevoked', roomId: 'chat:ř', requestId: 'g2', by: '', reason: 'left the company' },
   { type: 'AbsenceEnded', deviceId: 'phone', connectionId: 'c'.repeat(16), code: 'connection-lost', sinceMs: 1700000000000 },
   { type: 'HandOverDue', messageId: 'm1', requestedAtMs: 1700000000000, payload: Buffer.of(0xff, 0) },
-  { type: 'DownlinkRecalled', messageId: 'm1', requestId: 'r1', by: '5f0c9a1b2e', reason: 'omyl, příliš brzy' },
+  { type: 'DownlinkRecalled', messageId: 'm1', requestId: 'r1', by: '5f0c9a1b2e', reason: 'omyl, příliš brzy', noticeId: 'recall/1', noticeTtlMs: 604800000, outboxBytesMax: 1048576, receipts: true },
 ]
 
 export const nodeFacts: NodeFact[] = [

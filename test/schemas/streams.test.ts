@@ -43,6 +43,7 @@ const samples: [RecordStream<any>, any[]][] = [
     roomId: '',
     receipts: false,
     offlineAfterMs: 0,
+    replaces: '',
   }, {
     messageId: 'm2',
     userIds: [],
@@ -57,6 +58,7 @@ const samples: [RecordStream<any>, any[]][] = [
     roomId: 'chat:7',
     receipts: true,
     offlineAfterMs: -1,
+    replaces: '',
   }]],
   [downlinksRejected, [{
     userId: 'user-1', command: Buffer.of(1, 2), code: 'bad-record', reason: 'ends early', rejectedAtMs: 1700000000000,

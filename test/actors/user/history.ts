@@ -57,8 +57,19 @@ export function refused (connectionId: string, fromSeq = 1): Fact {
   return { type: 'UplinksRefused', connectionId, fromSeq, toSeq: fromSeq + 1, code: 'throttled', count: 2 }
 }
 
-export function recalled (messageId: string, requestId = 'q1'): DownlinkRecalled {
-  return { type: 'DownlinkRecalled', messageId, requestId, by: '', reason: '' }
+export function recalled (messageId: string, requestId = 'q1', with_: Partial<DownlinkRecalled> = {}): DownlinkRecalled {
+  return {
+    type: 'DownlinkRecalled',
+    messageId,
+    requestId,
+    by: '',
+    reason: '',
+    noticeId: '',
+    noticeTtlMs: 60_000,
+    outboxBytesMax: 0,
+    receipts: false,
+    ...with_,
+  }
 }
 
 export function redelivered (messageId: string, requestId = 'r1', deviceId = 'phone'): DownlinkRedelivered {

@@ -2,6 +2,7 @@ import { strict as assert } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
 import { fold } from '../../../actors/user/fold.js'
+import { outcomeOfRecall } from '../../../actors/user/recall.js'
 import { newUser } from '../../../actors/user/state.js'
 import type { Entry, Fact } from '../../../schemas/facts.js'
 import { at, closed, effectsOf, given, opened, recalled, redelivered, reported, requested, shortly } from './history.js'
@@ -61,12 +62,61 @@ t.test('A recall', async t => {
     ])
   })
 
+  t.test('tells what has become of the downlink', async t => {
+    const offline = [opened('c1'), closed('c1'), requested('m1')]
+    t.equal(outcomeOfRecall(given(...offline, recalled('m1')), 'm1'), 'recalled')
+    t.equal(outcomeOfRecall(given(requested('m1'), recalled('m1')), 'm1'), 'recalled')
+    t.equal(outcomeOfRecall(given(opened('c1'), requested('m1'), recalled('m1')), 'm1'), 'written')
+    t.equal(outcomeOfRecall(given(opened('c1'), requested('m1'), reported('c1', 1), recalled('m1')), 'm1'), 'ended')
+    t.equal(outcomeOfRecall(given(opened('c1'), recalled('m1')), 'm1'), 'unknown')
+    const ackedByPad = [
+      opened('c1'), closed('c1'), opened('c2', { deviceId: 'pad', sessionId: 's2' }), requested('m1'), reported('c2', 1),
+    ]
+    t.equal(outcomeOfRecall(given(...ackedByPad, recalled('m1')), 'm1'), 'ended')
+  })
+
+  const notice = { noticeId: 'n1' }
+  t.test('tells the device that may have it, behind it, and no other one', async t => {
+    const state = given(opened('c1'), closed('c1'), opened('c2', { deviceId: 'pad', sessionId: 's2' }), requested('m1'))
+    t.strictSame(effectsOf(state, recalled('m1', 'q1', notice)), ['dropped(recalled) m1 phone#0', 'deliver c2 2 n1'])
+    const [phone, pad] = ['phone', 'pad'].map(deviceId => state.sessions.get(deviceId)!)
+    t.equal(phone!.outbox.length, 0)
+    t.match(pad!.outbox[1], { messageId: 'n1', service: 'ledgerline.recall', payload: Buffer.from('m1') })
+    t.strictSame(effectsOf(state, recalled('m1', 'q1', notice)), [], 'once')
+  })
+  t.test('tells every device where nobody knows any more which one has it', async t => {
+    const both = [opened('c1'), opened('c2', { deviceId: 'pad', sessionId: 's2' })]
+    const state = given(...both, requested('m1'), reported('c1', 1), reported('c2', 1))
+    t.strictSame(effectsOf(state, recalled('m1', 'q1', notice)), ['deliver c1 2 n1', 'deliver c2 2 n1'])
+  })
+  t.test('tells no device that it was not for', async t => {
+    const both = [opened('c1'), opened('c2', { deviceId: 'pad', sessionId: 's2' })]
+    const state = given(...both, requested('m1', { devices: ['pad'] }))
+    t.strictSame(effectsOf(state, recalled('m1', 'q1', notice)), ['deliver c2 2 n1'])
+  })
+
+  const replacing = (messageId: string, replaces: string) => requested(messageId, { replaces })
+  t.test('is part of a request that replaces, in one turn', async t => {
+    const state = given(opened('c1'), closed('c1'), requested('m1'), requested('m2'))
+    t.strictSame(effectsOf(state, replacing('m3', 'm1')), ['dropped(recalled) m1 phone#0'])
+    t.strictSame(state.sessions.get('phone')!.outbox.map(({ messageId }) => messageId), ['m2', 'm3'])
+    t.equal(outcomeOfRecall(state, 'm1'), 'recalled')
+  })
+  t.test('is not done by a request that is a repeat', async t => {
+    const state = given(opened('c1'), closed('c1'), requested('m1'), replacing('m2', 'm0'))
+    t.strictSame(effectsOf(state, replacing('m2', 'm1')), ['duplicate(duplicate) m2 #0'])
+    t.equal(state.sessions.get('phone')!.outbox.length, 2)
+  })
+
   const id = (prefix: string) => fc.nat({ max: 3 }).map(i => `${prefix}${i}`)
   const anyFact: fc.Arbitrary<Fact> = fc.oneof(
     fc.tuple(id('c'), id('d')).map(([connectionId, deviceId]) => opened(connectionId, { deviceId })),
     id('c').map(connectionId => closed(connectionId)),
     id('m').map(messageId => requested(messageId, receipts)),
+    fc.tuple(id('m'), id('m')).map(([messageId, replaces]) => requested(messageId, { ...receipts, replaces })),
     fc.tuple(id('m'), id('q')).map(names => recalled(...names)),
+    fc.tuple(id('m'), id('q')).map(([messageId, requestId]) =>
+      recalled(messageId, requestId, { noticeId: `${requestId}/${messageId}`, noticeTtlMs: 20_000 })),
     fc.tuple(id('m'), id('q'), id('d')).map(names => redelivered(...names)),
     fc.tuple(id('c'), fc.nat({ max: 5 })).map(([connectionId, seq]) => reported(connectionId, seq)))
 

@@ -184,6 +184,7 @@ async function reject (log: EventLog, count: number): Promise<Planted[]> {
       app: '',
       receipts: true,
       offlineAfterMs: -1,
+      replaces: '',
       roomId: '',
     }])
     const fault = isLarge ? 'its command has too large a payload' : 'its command has no time to live'

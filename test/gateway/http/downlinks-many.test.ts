@@ -42,7 +42,7 @@ t.test('A downlink request in lines', async t => {
     t.equal(response.statusCode, 202)
     t.equal(response.headers['content-type'], 'application/x-ndjson')
     t.strictSame(asked.commands, [{
-      ...message, delivery: 'durable', app: '', receipts: true, offlineAfterMs: -1, userIds: ['ann', 'banned', 'cy'], payload: Buffer.from([0, 255]),
+      ...message, delivery: 'durable', app: '', receipts: true, offlineAfterMs: -1, replaces: '', userIds: ['ann', 'banned', 'cy'], payload: Buffer.from([0, 255]),
     }])
     t.strictSame(answered, [
       { messageId: 'm1' },

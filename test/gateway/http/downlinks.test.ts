@@ -26,6 +26,7 @@ t.test('A downlink request', async t => {
       app: '',
       receipts: true,
       offlineAfterMs: -1,
+      replaces: '',
     })
   })
 
@@ -37,12 +38,13 @@ t.test('A downlink request', async t => {
       service: 'chat',
       payload: { base64: 'AP8=' },
       ttlMs: 1,
-      delivery: 'signal',
+      delivery: 'durable',
       platforms: ['ios'],
       exceptDevices: ['tablet'],
       devices: ['phone', 'tablet'],
       receipts: false,
       offlineAfterMs: 5_000,
+      replaces: 'm0',
     }
     t.equal((await app.inject(request(body))).statusCode, 202)
     const { to, ...rest } = body

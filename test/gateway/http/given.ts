@@ -88,7 +88,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
       memberships: [],
     }),
     ban: async ({ reason: _, ...command }) => ({ ...command, position: '3@1021.4' }),
-    recall: async () => '3@1021.4',
+    recall: async () => ({ position: '3@1021.4', status: 'recalled' }),
     liftBan: async () => {},
     bansOf: async () => [],
     grantRoom: async ({ by: _by, requestId: _id, ...command }) => ({ ...command, position: '3@1021.4' }),
