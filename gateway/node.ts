@@ -4,11 +4,8 @@ import { nodeRow, type NodeRow } from '../projections/nodes.js'
 import type { Tables } from '../projections/tables/tables.js'
 import type { ConditionName, Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
-import type { NodeFact, NodeReported, NodeStarted } from '../schemas/records.js'
+import { type NodeFact, type NodeReported, type NodeStarted, reportsPerLease } from '../schemas/records.js'
 import { nodes } from '../schemas/streams.js'
-
-/** Three reports may be late or lost before others take the node for lost. */
-const reportsPerLease = 3
 
 /** The start is told again long before retention takes it from the stream: without it a rebuild has no address. */
 const repeatStartEveryMs = 3_600_000

@@ -136,6 +136,9 @@ export interface NodeStarted {
   readonly leaseMs: number
 }
 
+/** A node reports so often within its lease: some may be late or lost before others take it for lost. */
+export const reportsPerLease = 3
+
 /** A load report, every few seconds; renews the lease. */
 export interface NodeReported {
   readonly type: 'NodeReported'

@@ -40,19 +40,30 @@ interface Lost {
   used: { readonly connectionId: string, readonly place: Place } | undefined
 }
 
+/** A connection that opened in an epoch of a node behind one that had opened in a later epoch. */
+interface Behind {
+  readonly fact: ConnectionOpened
+  readonly newest: number
+  readonly place: Place
+}
+
 /** Closed connections remembered in a partition, to tell a repeat of an end from one that never began. */
 export const endedMax = 1 << 16
 /** How long those who watch nodes may take to close what an ended one has left, ms. */
 const closingMs = 60_000
-/** A process may open connections for as long after its successor has begun, and before its start is in `nodes`. */
-const replacedMs = 60_000
+/** A process may open connections for as long before its start is in `nodes`. */
+const startingMs = 60_000
+/** Connections that opened in an epoch behind those of a later one, of a partition; more are not judged. */
+const behindMax = 64
 
 /** The connections of one ledger partition: each opens once and closes once, or is open on a node that lives. */
 export class Lines {
   readonly #open = new Map<string, Line>()
   readonly #ended = new Map<string, Ended>()
-  /** By node: its newest epoch, and when it first showed. */
-  readonly #epochs = new Map<string, { epoch: number, sinceMs: number }>()
+  /** By node: the newest epoch that a connection has opened in. */
+  readonly #epochs = new Map<string, number>()
+  /** By node and epoch: the first connection that opened in it behind one of a later epoch. */
+  readonly #behind = new Map<string, Behind>()
   /** By node and epoch. */
   readonly #lost = new Map<string, Lost>()
 
@@ -87,7 +98,7 @@ export class Lines {
       counts,
     })
     if (this.walk.inRange(place)) this.walk.books.connections.opened++
-    this.#checkEpoch(fact, atMs, place)
+    this.#checkEpoch(fact, place)
   }
 
   /** @returns the connection, where this is the end of one that was open */
@@ -143,27 +154,35 @@ export class Lines {
   }
 
   /**
-   * Judges what is open where the range ends.
+   * Judges what is open where the range ends. What those who watch nodes had yet to close is told by the reports that
+   * stand behind the end of the node, for they go on only while somebody is there who may close it; the clocks of two
+   * nodes would tell nothing.
    *
-   * @param nowMs time of that end
+   * @param isWhole the range ends where the ledger does: what it has behind the range is not known here
    * @param readAtMs when the stream `nodes` was read
    */
-  finish (nowMs: number, readAtMs: number): void {
+  finish (isWhole: boolean, readAtMs: number): void {
     const { connections } = this.walk.books
     for (const [connectionId, { userId, nodeId, nodeEpoch, opened }] of this.#open) {
-      const endedAtMs = this.lives.endOf(nodeId, nodeEpoch)
+      const end = this.lives.endOf(nodeId, nodeEpoch)
       const positions = [placeIn(ledger, opened)]
       const which = `Connection ${connectionId} of user ${userId} is open on node ${nodeId}`
       // A node's first connections may be there before it is.
-      const isNew = endedAtMs === undefined && nodeEpoch > readAtMs - replacedMs
-      if (endedAtMs === Infinity || isNew) connections.open++
-      else if (endedAtMs !== undefined && nowMs - endedAtMs < closingMs) connections.closing++
-      else if (endedAtMs !== undefined) {
-        this.walk.report(undefined, 'open-on-dead-node', `${which}, whose epoch ${nodeEpoch} has ended.`, positions)
-      } else {
+      const isNew = end === undefined && nodeEpoch > readAtMs - startingMs
+      if (end === 'living' || isNew) connections.open++
+      else if (end === undefined) {
         this.walk.report(undefined, 'open-on-unknown-node', `${which}, which the stream nodes does not know.`, positions)
-      }
+      } else if (!isWhole || end.agoMs < closingMs) connections.closing++
+      else this.walk.report(undefined, 'open-on-dead-node', `${which}, whose epoch ${nodeEpoch} has ended.`, positions)
     }
+  }
+
+  /** Judges what goes by the stream `nodes` as it is by now. */
+  async finishNodes (): Promise<void> {
+    if (this.#lost.size === 0 && this.#behind.size === 0) return
+    await this.lives.readOn()
+    this.#finishLost()
+    this.#finishBehind()
   }
 
   /**
@@ -173,9 +192,7 @@ export class Lines {
    * had its opening: where its client then acked something, the process lived on. One that was declared lost may do
    * that, for it may have slept.
    */
-  async finishLost (): Promise<void> {
-    if (this.#lost.size === 0) return
-    await this.lives.readOn()
+  #finishLost (): void {
     for (const { connectionId, line: { userId, nodeId, nodeEpoch, opened }, place, used } of this.#lost.values()) {
       const fate = this.lives.fateOf(nodeId, nodeEpoch)
       if (fate !== 'living' && (fate !== 'over' || !used)) continue
@@ -183,6 +200,20 @@ export class Lines {
       this.walk.report(place, 'lost-on-living-node', `Connection ${connectionId} of user ${userId} was closed for the ` +
         `end of node ${nodeId}, whose epoch ${nodeEpoch} ${how}.`,
       [opened, place, ...used ? [used.place] : []].map(each => placeIn(ledger, each)))
+    }
+  }
+
+  /**
+   * Judges epochs that went back. An append of a process that has ended may come behind those of its successor, and a
+   * process goes on until it sees that it has one: both are of an epoch that `nodes` has as an earlier one. A process
+   * that has begun in an earlier epoch than the one before it is not.
+   */
+  #finishBehind (): void {
+    for (const { fact: { nodeId, nodeEpoch, connectionId }, newest, place } of this.#behind.values()) {
+      if (!this.lives.neverHad(nodeId, nodeEpoch)) continue
+      this.walk.report(place, 'epoch-went-back',
+        `Connection ${connectionId} opened in epoch ${nodeEpoch} of node ${nodeId}, which had begun ${newest} and ` +
+          'never told of that one.', [placeIn(ledger, place)])
     }
   }
 
@@ -197,15 +228,13 @@ export class Lines {
     this.#lost.set(key, { connectionId, line, place, used: undefined })
   }
 
-  #checkEpoch ({ nodeId, nodeEpoch, connectionId }: ConnectionOpened, atMs: number, place: Place): void {
-    const newest = this.#epochs.get(nodeId)
-    if (!newest || nodeEpoch > newest.epoch) {
-      this.#epochs.set(nodeId, { epoch: nodeEpoch, sinceMs: atMs })
-    } else if (nodeEpoch < newest.epoch && atMs - newest.sinceMs > replacedMs) {
-      this.walk.report(place, 'epoch-went-back',
-        `Connection ${connectionId} opened in epoch ${nodeEpoch} of node ${nodeId}, which had begun ${newest.epoch}.`,
-        [placeIn(ledger, place)])
-    }
+  #checkEpoch (fact: ConnectionOpened, place: Place): void {
+    const { nodeId, nodeEpoch } = fact
+    const newest = this.#epochs.get(nodeId) ?? nodeEpoch
+    this.#epochs.set(nodeId, Math.max(newest, nodeEpoch))
+    const key = `${nodeId}/${nodeEpoch}`
+    if (nodeEpoch >= newest || this.#behind.has(key) || this.#behind.size >= behindMax) return
+    this.#behind.set(key, { fact, newest, place })
   }
 }
 

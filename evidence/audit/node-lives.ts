@@ -1,19 +1,52 @@
-import type { NodeEntry } from '../../schemas/records.js'
+import { partitionOf } from '../../schemas/partitioning.js'
+import { type NodeEntry, reportsPerLease } from '../../schemas/records.js'
 import { nodes } from '../../schemas/streams.js'
 import type { AuditedLog } from './derived.js'
+import { Rounds } from './rounds.js'
 import { placeIn, type ViolationCode } from './violation.js'
 
 /** Epochs remembered of each node, to tell a late repeat from one that goes back. */
 const epochsMax = 64
+/** How long a process may report after its successor has begun, ms: it looks every second whether it has one. */
+const replacedMs = 60_000
+
+/** How a process was left. */
+interface Left {
+  /** By whoever told, ms since 1970. */
+  readonly atMs: number
+  readonly mark: number
+}
+
+interface Epoch {
+  wasLost: boolean
+  left: Left | undefined
+}
 
 interface Life {
   /** The newest one. */
   epoch: number
-  ended: { readonly as: 'lost' | 'stopped', readonly atMs: number } | undefined
-  /** Those that are known, each with whether it was declared lost. */
-  readonly epochs: Map<number, boolean>
+  /** When that began. */
+  begun: Left
+  endedAs: 'lost' | 'stopped' | undefined
+  readonly epochs: Map<number, Epoch>
+  /** Some are not remembered. */
+  forgot: boolean
+  /** What its process waits between two reports, ms; 0 where the stream does not have its start. */
+  reportEveryMs: number
   /** The newest time that its own process has told, ms since 1970. */
   heardAtMs: number
+  /** Of the newest epoch. */
+  reportedAtMs: number
+  /** Reports of an epoch before that one, of one process. */
+  readonly late: { epoch: number, atMs: number, reports: number }
+}
+
+/** When an epoch of a node was over. */
+export interface EpochEnd {
+  /** By the clock of whoever told, ms since 1970. */
+  readonly atMs: number
+  /** At least so long ago by what nodes have reported since, ms; no clock counts (see `Rounds`). */
+  readonly agoMs: number
 }
 
 export type Report = (code: ViolationCode, text: string, positions: readonly string[]) => void
@@ -26,11 +59,17 @@ export class NodeLives {
   readonly #report: Report
   /** By partition: what is to be read next. */
   readonly #next: bigint[] = []
+  readonly #rounds: Rounds[] = []
+  /** Partitions whose beginning is gone. */
+  readonly #cut = new Set<number>()
 
   static async read (log: AuditedLog, report: Report): Promise<NodeLives> {
     const lives = new NodeLives(log, report)
     for (let partition = 0; partition < log.partitions(nodes); partition++) {
-      lives.#next.push((await log.bounds(nodes, partition)).first)
+      const { first } = await log.bounds(nodes, partition)
+      lives.#next.push(first)
+      lives.#rounds.push(new Rounds())
+      if (first > 0n) lives.#cut.add(partition)
     }
     await lives.readOn()
     return lives
@@ -47,7 +86,7 @@ export class NodeLives {
       for await (const { offset, items } of this.#log.read(nodes, partition, { from })) {
         this.#next[partition] = offset + 1n
         for (const [index, entry] of items.entries()) {
-          const text = this.#take(entry)
+          const text = this.#take(entry, this.#rounds[partition]!)
           if (text) this.#report('epoch-went-back', text, [placeIn(nodes, { partition, offset, index })])
         }
       }
@@ -57,14 +96,21 @@ export class NodeLives {
   /**
    * What is known of the node in this epoch.
    *
-   * @returns when that epoch had ended, ms since 1970; Infinity while it lives; undefined for a node never heard of
+   * @returns undefined for a node never heard of
    */
-  endOf (nodeId: string, epoch: number): number | undefined {
+  endOf (nodeId: string, epoch: number): EpochEnd | 'living' | undefined {
     const life = this.#lives.get(nodeId)
     if (!life) return undefined
-    if (epoch > life.epoch) return Infinity // it has yet to tell that it started
-    if (epoch < life.epoch) return life.epoch
-    return life.ended?.atMs ?? Infinity
+    if (epoch > life.epoch) return 'living' // it has yet to tell that it started
+    const known = life.epochs.get(epoch)
+    const left = known ? known.left : life.begun
+    return left ? { atMs: left.atMs, agoMs: this.#roundsOf(nodeId).agoMs(left.mark) } : 'living'
+  }
+
+  /** Whether the stream has all epochs of the node that it has told, and this is none of them. */
+  neverHad (nodeId: string, epoch: number): boolean {
+    const life = this.#lives.get(nodeId)
+    return life !== undefined && !life.forgot && !life.epochs.has(epoch) && !this.#cut.has(this.#partitionOf(nodeId))
   }
 
   /**
@@ -74,10 +120,10 @@ export class NodeLives {
    */
   fateOf (nodeId: string, epoch: number): 'living' | 'lost' | 'over' | undefined {
     const life = this.#lives.get(nodeId)
-    const wasLost = life?.epochs.get(epoch)
-    if (!life || wasLost === undefined) return undefined
-    if (wasLost) return 'lost'
-    return epoch === life.epoch && !life.ended ? 'living' : 'over'
+    const known = life?.epochs.get(epoch)
+    if (!known) return undefined
+    if (known.wasLost) return 'lost'
+    return known.left ? 'over' : 'living'
   }
 
   /** When the node has told of itself last, by its own clock, ms since 1970; -Infinity where it has not. */
@@ -85,33 +131,83 @@ export class NodeLives {
 
   counts (): { alive: number, lost: number, stopped: number } {
     const counts = { alive: 0, lost: 0, stopped: 0 }
-    for (const { ended } of this.#lives.values()) counts[ended?.as ?? 'alive']++
+    for (const { endedAs } of this.#lives.values()) counts[endedAs ?? 'alive']++
     return counts
   }
 
   /** @returns what is wrong with it, if anything */
-  #take ({ nodeId, epoch, atMs, fact }: NodeEntry): string | undefined {
+  #take ({ nodeId, epoch, atMs, fact }: NodeEntry, rounds: Rounds): string | undefined {
+    const { mark } = rounds
     let life = this.#lives.get(nodeId)
-    if (!life) this.#lives.set(nodeId, life = { epoch, ended: undefined, epochs: new Map(), heardAtMs: -Infinity })
+    if (!life) this.#lives.set(nodeId, life = newLife(epoch, { atMs, mark }))
     if (fact.type === 'NodeStarted' || fact.type === 'NodeReported') life.heardAtMs = Math.max(life.heardAtMs, atMs)
-    const known = life.epochs.get(epoch)
-    remember(life.epochs, epoch, known === true || fact.type === 'NodeLost')
-    if (epoch > life.epoch) {
-      life.epoch = epoch
-      life.ended = undefined
-    }
+    const isKnown = life.epochs.has(epoch)
+    const own = epochOf(life, epoch)
+    if (fact.type === 'NodeLost') own.wasLost = true
     if (epoch < life.epoch) {
       // A repeat, or the last word of a process that was taken for lost, is of an epoch that was there.
-      if (known !== undefined) return undefined
-      return `Node ${nodeId} told ${fact.type} of epoch ${epoch} after it had begun ${life.epoch}.`
+      own.left ??= life.begun
+      if (!isKnown) return `Node ${nodeId} told ${fact.type} of epoch ${epoch} after it had begun ${life.epoch}.`
+      return fact.type === 'NodeReported' ? reportedLate(nodeId, life, epoch, atMs) : undefined
     }
-    if (fact.type === 'NodeLost') life.ended ??= { as: 'lost', atMs }
-    if (fact.type === 'NodeStopped') life.ended ??= { as: 'stopped', atMs }
+    if (epoch > life.epoch) {
+      const begun = { atMs: epoch, mark }
+      epochOf(life, life.epoch).left ??= begun
+      Object.assign(life, { epoch, begun, endedAs: undefined, reportEveryMs: 0, reportedAtMs: -Infinity })
+      rounds.began(nodeId)
+    }
+    if (fact.type === 'NodeStarted') life.reportEveryMs = fact.leaseMs / reportsPerLease
+    if (fact.type === 'NodeReported' && atMs > life.reportedAtMs) { // no repeat of its last one
+      life.reportedAtMs = atMs
+      if (life.reportEveryMs > 0) rounds.reported(nodeId, life.reportEveryMs)
+    }
+    if (fact.type === 'NodeLost' || fact.type === 'NodeStopped') {
+      own.left ??= { atMs, mark }
+      life.endedAs ??= fact.type === 'NodeLost' ? 'lost' : 'stopped'
+    }
     return undefined
+  }
+
+  #partitionOf (nodeId: string): number { return partitionOf(nodeId, this.#rounds.length) }
+
+  #roundsOf (nodeId: string): Rounds { return this.#rounds[this.#partitionOf(nodeId)]! }
+}
+
+function newLife (epoch: number, begun: Left): Life {
+  return {
+    epoch,
+    begun,
+    endedAs: undefined,
+    epochs: new Map(),
+    forgot: false,
+    reportEveryMs: 0,
+    heardAtMs: -Infinity,
+    reportedAtMs: -Infinity,
+    late: { epoch, atMs: -Infinity, reports: 0 },
   }
 }
 
-function remember (epochs: Map<number, boolean>, epoch: number, wasLost: boolean): void {
-  epochs.set(epoch, wasLost)
-  if (epochs.size > epochsMax) epochs.delete(epochs.keys().next().value!)
+function epochOf (life: Life, epoch: number): Epoch {
+  const { epochs } = life
+  const known = epochs.get(epoch)
+  if (known) return known
+  const own = { wasLost: false, left: undefined }
+  epochs.set(epoch, own)
+  if (epochs.size > epochsMax) {
+    epochs.delete(epochs.keys().next().value!)
+    life.forgot = true
+  }
+  return own
+}
+
+/** @returns what is wrong, once: a process goes on, and another one has its name */
+function reportedLate (nodeId: string, life: Life, epoch: number, atMs: number): string | undefined {
+  const { late } = life
+  if (late.epoch !== epoch) Object.assign(late, { epoch, atMs: -Infinity, reports: 0 })
+  if (atMs <= late.atMs) return undefined // a repeat
+  late.atMs = atMs
+  late.reports++
+  const wentOn = (reports: number) => reports * life.reportEveryMs > replacedMs
+  if (!wentOn(late.reports) || wentOn(late.reports - 1)) return undefined
+  return `Node ${nodeId} has told NodeReported of epoch ${epoch} ${late.reports} times since it began ${life.epoch}.`
 }

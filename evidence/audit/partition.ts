@@ -84,7 +84,6 @@ class PartitionWalk implements Walk {
   readonly #told: readonly Told[]
   readonly #partitions: number
   #begun = false
-  #lastAtMs = 0
 
   constructor (audit: PartitionAudit, cut: boolean, derived: DerivedBounds) {
     const { partition, books, exact, log } = audit
@@ -122,7 +121,6 @@ class PartitionWalk implements Walk {
     for (let index = 0; index < items.length; index++) {
       this.#entry(items[index]!, { partition: this.partition, offset, index })
     }
-    if (items.length > 0) this.#lastAtMs = items[items.length - 1]!.atMs
     if (this.#published.open > dueAtOnce) await this.#published.pull()
     if (this.#recorded.open > dueAtOnce) await this.#recorded.pull()
     for (const told of this.#told) if (told.open > dueAtOnce) await told.pull()
@@ -144,8 +142,8 @@ class PartitionWalk implements Walk {
     this.#users.finish()
     books.users += this.#users.size
     books.downlinks.waiting += this.#users.owed()
-    this.#lines.finish(whole ? nowMs : this.#lastAtMs, nowMs)
-    await this.#lines.finishLost()
+    this.#lines.finish(whole, nowMs)
+    await this.#lines.finishNodes()
   }
 
   /** What was before the range is carried over. */

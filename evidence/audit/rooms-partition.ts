@@ -202,11 +202,11 @@ class RoomsWalk implements Walk {
     const { nodeId, nodeEpoch, delivered } = stay
     const { roomSeq } = state.tail
     const rest = settle(deliveries, stay, roomSeq)
-    const endedAtMs = this.#audit.lives.endOf(nodeId, nodeEpoch)
-    if (endedAtMs !== undefined && endedAtMs !== Infinity) {
+    const end = this.#audit.lives.endOf(nodeId, nodeEpoch)
+    if (end !== undefined && end !== 'living') {
       deliveries.orphaned++
       unreported(deliveries, 'node-lost', rest)
-      if (state.nodes.has(nodeId) && lastPostAtMs - endedAtMs > orphanedMs) {
+      if (state.nodes.has(nodeId) && Math.min(lastPostAtMs - end.atMs, end.agoMs) > orphanedMs) {
         this.report(undefined, 'joined-on-dead-node', `Room ${roomId} had a post long after node ${nodeId} had ended in ` +
           `epoch ${nodeEpoch}, and still counts it among those that have members.`, [])
       }

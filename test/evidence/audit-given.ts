@@ -8,9 +8,11 @@ import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStoredLog, type StoredLog } from '../../ledger/embedded/reader.js'
 import { openStore } from '../../ledger/embedded/store.js'
 import type { Block } from '../../ledger/log.js'
+import { noReport } from '../../projections/nodes.js'
 import type { Entry } from '../../schemas/facts.js'
-import type {
-  ConnectionEnded, DownlinkHandedOver, DownlinkSettled, NodeEntry, PresenceChanged, UplinkAccepted,
+import {
+  type ConnectionEnded, type DownlinkHandedOver, type DownlinkSettled, type NodeEntry, type NodeFact,
+  type PresenceChanged, reportsPerLease, type UplinkAccepted,
 } from '../../schemas/records.js'
 import { connections, ledger, nodes, offline, presence, receipts, type Stream, uplinks } from '../../schemas/streams.js'
 import { BusyClient } from '../faults/busy-client.js'
@@ -135,6 +137,15 @@ export const nodeStarted: NodeEntry = {
   fact: {
     type: 'NodeStarted', region: '', roles: '', version: '', wsUrl: '', tcpUrl: '', connectionsMax: 1, leaseMs: 1,
   },
+}
+
+/** What another node says that lives for so long. */
+export function othersReports (livesMs: number, nodeId = 'other'): NodeEntry[] {
+  const everyMs = 5_000
+  const fact = { ...nodeStarted.fact, leaseMs: reportsPerLease * everyMs } as NodeFact
+  const reports = Array.from({ length: Math.ceil(livesMs / everyMs) }, (_, i) =>
+    ({ nodeId, epoch: 1, atMs: (i + 1) * everyMs, fact: { type: 'NodeReported' as const, ...noReport } }))
+  return [{ ...nodeStarted, nodeId, fact }, ...reports]
 }
 
 /** Blocks of these sizes, in turn. */

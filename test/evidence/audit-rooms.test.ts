@@ -10,7 +10,7 @@ import type { Posted } from '../../schemas/records.js'
 import type { RoomEntry, RoomFact } from '../../schemas/room-facts.js'
 import { joined, left, posted, roomClosed, roomId } from '../actors/rooms/given-room.js'
 import { at, opened, uplink } from '../actors/user/history.js'
-import { auditOf, inBlocks, nodeStarted, readerOf } from './audit-given.js'
+import { auditOf, inBlocks, nodeStarted, othersReports, readerOf } from './audit-given.js'
 
 const nowMs = 100_000
 
@@ -122,6 +122,7 @@ t.test('The audit of rooms', async t => {
       streams.rooms.splice(3, Infinity, ...[joined('n9', 1), posted('m1')].map(fact => ({ roomId, atMs: 20_000, fact })))
       streams.posts = postsOf(streams.rooms)
       streams.nodes.push({ nodeId: 'n9', epoch: 1, atMs: 20_000 - 700_000, fact: { type: 'NodeLost' } })
+      streams.nodes.push(...othersReports(700_000))
     }],
   ]
   for (const [what, codes, plant] of faults) {

@@ -9,7 +9,7 @@ import { countNames, unknownCounts } from '../../schemas/counts.js'
 import type { Entry, Fact } from '../../schemas/facts.js'
 import { opened, reported, requested, uplink } from '../actors/user/history.js'
 import {
-  auditOf, healthyStreams, inBlocks, nodeStarted, partitions, readerOf, stored, type Streams,
+  auditOf, healthyStreams, inBlocks, nodeStarted, othersReports, partitions, readerOf, stored, type Streams,
 } from './audit-given.js'
 
 const healthy = await healthyStreams(t)
@@ -159,6 +159,8 @@ names('a connection that nobody closed when its node ended', streams => {
   remove(streams.connections, find(streams.connections, record => record.connectionId === connectionId))
   const opening = find(streams.ledger, ({ fact }) =>
     fact.type === 'ConnectionOpened' && fact.connectionId === connectionId)
+  const { partition } = find(streams.nodes, () => true).block
+  streams.nodes.push(...othersReports(120_000).map(item => ({ partition, offset: 0n, items: [item] })))
   return { code: 'open-on-dead-node', at: `ledger ${placeOf(opening)}` }
 })
 
@@ -257,9 +259,8 @@ names('a node that went back to an older epoch', streams => {
 
 names('a connection in an epoch that its node had left', streams => {
   const { block, item, fact } = findFact(streams, 'ConnectionOpened')
-  const atMs = item.atMs + 3_600_000
   const at = after(streams.ledger, block, [
-    { ...item, atMs, fact: { ...fact, connectionId: 'late', nodeEpoch: fact.nodeEpoch - 1 } },
+    { ...item, fact: { ...fact, connectionId: 'late', nodeEpoch: fact.nodeEpoch - 1 } },
   ])
   return { code: 'epoch-went-back', at: `ledger ${at}` }
 })
