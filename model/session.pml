@@ -19,8 +19,10 @@
 
   Left out: several sessions of a user, login policies, kicks and bans, new session ids, forgotten sessions, downlinks
   that expire or are skipped, time and heartbeats, frames that a socket has taken and not brought, openings that the
-  ledger takes after their ends. Where a storage loses its last writes (LOSSES), it is those of uplinks, and a client that
-  then begins a new session is not followed further. Messages between owner and edge are not there as
+  ledger takes after their ends. Where a storage loses its last writes (LOSSES), it is those of uplinks, with the note that
+  they were offered: what it still holds and had not offered counts as new, for a copy's numbers may have been used for
+  something else since. A storage that loses that note alone has them accepted twice (docs/client.md, Storage). A client
+  that then begins a new session is not followed further. Messages between owner and edge are not there as
   such: an edge asks for all that it needs, at any time, so what a link loses is a state that it asks from.
 */
 
@@ -513,6 +515,9 @@ active proctype world () {
     :: offered > 0 -> kept = offered - 1
     fi;
     offered = kept;
+#ifdef BREAK_RESTORED_AS_OFFERED
+    offered = MIN(kept + 1, UPLINKS); /* it holds one more, which it had not offered yet: others may have its number */
+#endif
     ackedUplink = MIN(ackedUplink, kept);
     sentUplink = ackedUplink;
     if
