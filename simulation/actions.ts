@@ -60,6 +60,12 @@ export const actions = {
     return undefined
   },
 
+  /** A signal to everybody. */
+  broadcast ({ service }) {
+    service.broadcast()
+    return undefined
+  },
+
   /** Somebody is put into a room, or taken out of it, with all his devices. */
   member ({ roomHost, devices }, random) {
     roomHost.turn(random.pick(devices).options.userId, random.pick(closedRooms))

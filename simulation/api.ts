@@ -49,11 +49,15 @@ export class Api {
    * Reads lines until there are no more, or none has come for `silentMs`.
    *
    * @param take is given each line that is not empty
+   * @param signal ends it, whatever comes
    * @returns the status; 0 where nobody answered
    */
-  async lines (to: Address, path: string, silentMs: number, take: (line: string) => void): Promise<number> {
+  async lines (
+    to: Address, path: string, silentMs: number, take: (line: string) => void, signal?: AbortSignal
+  ): Promise<number> {
     return await this.host.as(async () => await new Promise<number>(resolve => {
       const giveUp = new AbortController()
+      signal?.addEventListener('abort', () => { giveUp.abort() }, { once: true })
       let status = 0
       let cancel = (): void => {}
       const heard = (): void => {

@@ -19,6 +19,8 @@ export interface DeviceOptions {
   readonly dialect: Dialect
   /** How long a token is good, ms; Infinity for ever. */
   readonly tokenMs: number
+  /** Says itself of each downlink when it has done with it, and takes others meanwhile. */
+  readonly acksItself: boolean
   /** Which it wants to be in. */
   readonly rooms: readonly string[]
   /** Ms between two sends, about. */
@@ -33,7 +35,7 @@ export interface DeviceOptions {
 export interface Run {
   /** Message ids, in the order in which they came. */
   readonly seen: string[]
-  readonly signals: string[]
+  readonly signals: Array<{ readonly messageId: string, readonly connectionId: string }>
   missed: number
 }
 
@@ -116,13 +118,14 @@ export class Device {
   }
 
   #begin (host: Host): void {
-    const { userId, deviceId, ipConfig, jwtSecret, dialect, tokenMs } = this.options
+    const { userId, deviceId, ipConfig, jwtSecret, dialect, tokenMs, acksItself } = this.options
     const run: Run = { seen: [], signals: [], missed: 0 }
     this.runs.push(run)
     const client = this.#client = createClient({
       ipConfig: [...ipConfig],
       ...dialect === 'tcp' ? { transport: 'tcp' } : { transport: 'ws', encoding: dialect },
       deviceId,
+      ack: acksItself ? 'manual' : 'auto',
       getToken: () => tokenOf(userId, jwtSecret, this.world.wallMsOf(this.world.outside) + tokenMs),
       storage: this.#disk.storage(host),
     })
@@ -139,20 +142,27 @@ export class Device {
       this.#trace(`missed ${count}`)
     })
     client.on('signal', ({ roomId, payload }) => {
-      if (roomId === '') run.signals.push(Buffer.from(payload).toString())
+      if (roomId !== '') return
+      run.signals.push({ messageId: Buffer.from(payload).toString(), connectionId: this.connectionId })
     })
     client.on('storageFailed', ({ error }) => { this.complaints.push(`its storage failed: ${String(error)}`) })
     client.on('callbackFailed', ({ callback, error }) => { this.complaints.push(`${callback}: ${String(error)}`) })
-    client.on('downlink', async ({ seq, messageId }) => {
+    client.on('downlink', async ({ seq, messageId, ack }) => {
       const ms = host.random.chance(slowShare) ? host.random.between(100, 3_000) : host.random.between(0, 30)
+      if (acksItself) this.#saw(run, seq, messageId)
       await new Promise(resolve => setTimeout(resolve, ms))
-      run.seen.push(messageId)
-      this.#trace(`downlink ${messageId}`)
-      this.bySeq.set(seq, messageId)
-      if (this.bySeq.size > numbersMax) this.bySeq.delete(this.bySeq.keys().next().value!)
+      if (acksItself) ack()
+      else this.#saw(run, seq, messageId)
     })
     this.member.begin(client, host, this.#disk.kept, what => { this.#trace(what) })
     client.connect()
+  }
+
+  #saw (run: Run, seq: number, messageId: string): void {
+    run.seen.push(messageId)
+    this.#trace(`downlink ${messageId}`)
+    this.bySeq.set(seq, messageId)
+    if (this.bySeq.size > numbersMax) this.bySeq.delete(this.bySeq.keys().next().value!)
   }
 
   #disconnected (host: Host, client: Client, { code, reason, willReconnect }: Ended): void {

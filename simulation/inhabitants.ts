@@ -1,10 +1,11 @@
 import { join } from 'node:path'
 import type { Role } from '../gateway/config.js'
 import type { Address } from './api.js'
-import { Consumer } from './consumer.js'
+import { Consumer, othersRead, uplinksRead } from './consumer.js'
 import { Device, dialects } from './device.js'
 import { EmbeddedStores } from './embedded/stores.js'
 import { isFault } from './faults.js'
+import { GroupReaders } from './group-readers.js'
 import { layout } from './layout.js'
 import type { Network } from './network.js'
 import { ports, SimulatedNode } from './node.js'
@@ -12,6 +13,7 @@ import { Observer } from './observer.js'
 import { Operator } from './operator.js'
 import type { Plan } from './plan.js'
 import { Random } from './random.js'
+import { Receiver } from './receiver.js'
 import { RoomHost } from './rooms/host.js'
 import { closedRooms, openRooms } from './rooms/member.js'
 import { Service } from './service.js'
@@ -28,7 +30,11 @@ export interface Inhabitants {
   readonly service: Service
   readonly operator: Operator
   readonly roomHost: RoomHost
-  readonly consumer: Consumer
+  readonly consumers: readonly Consumer[]
+  /** In half of all worlds, as the seed says. */
+  readonly group: GroupReaders | undefined
+  /** In half of all worlds. */
+  readonly receiver: Receiver | undefined
   readonly observer: Observer
   /** What all that is sent and pushed comes faster by; 0 for none at all. */
   readonly pace: { factor: number }
@@ -65,6 +71,17 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
       turns, seed, nowMs: () => world.nowMs, wallMs: () => world.wallMsOf(turns), partitions, sessionMs: 6_000,
     })
   const roles = layout(random, isEmbedded ? 1 : plan.nodes)
+  const business = new Random(seed, 'business')
+  const devices: Device[] = []
+  const receiver = business.chance(0.5)
+    ? new Receiver(world, network, {
+      address: '10.3.0.5',
+      batch: business.pick([1, 5]),
+      // What a webhook that has stopped misses meanwhile may be deleted.
+      mayStop: stores.isWhole,
+      isReady: userId => devices.every(({ options, hasConnected }) => options.userId !== userId || hasConnected),
+    })
+    : undefined
   const nodes = roles.map((roles, i) => new SimulatedNode(world, network, stores, {
     id: `n${i + 1}`,
     address: `10.0.0.${i + 1}`,
@@ -77,7 +94,9 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
       LEDGERLINE_API_KEYS: apiKey,
       LEDGERLINE_DRAIN_MS: '5000',
       LEDGERLINE_STOP_GRACE_MS: '1000',
+      ...receiver && { LEDGERLINE_WEBHOOKS: receiver.setting },
     },
+    boots: () => { receiver?.started(`10.0.0.${i + 1}`) },
     logged: (level, text) => { logged(`n${i + 1}`, level, text) },
   }))
   const of = (role: Role): Address[] => nodes.filter(({ options }) => options.roles.includes(role))
@@ -93,13 +112,14 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
     wallMs: () => world.wallMsOf(turns),
     isCalm: !plan.faults.some(isFault),
   })
-  const devices = Array.from({ length: plan.devices }, (_, i) => new Device(world, network, {
+  devices.push(...Array.from({ length: plan.devices }, (_, i) => new Device(world, network, {
     userId: `u${Math.floor(i / devicesPerUser)}`,
     deviceId: `d${i % devicesPerUser}`,
     address: `10.1.${i >> 8}.${i & 255}`,
     ipConfig,
     jwtSecret,
     dialect: random.pick(dialects),
+    acksItself: random.chance(0.25),
     tokenMs: random.chance(0.3) ? random.between(20_000, 90_000) : Infinity,
     rooms: [...openRooms.filter(() => random.chance(0.6)), ...closedRooms],
     sendEveryMs,
@@ -107,18 +127,25 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
     mayEnd: ({ options: { userId }, kicked }, code) => code === 'kicked'
       ? kicked <= (operator.kicks.get(userId) ?? 0)
       : code === 'banned' && operator.banned.has(userId),
-  }))
-  const business = { apiKey, nodes: of('push'), pace }
+  })))
+  const asks = { apiKey, nodes: of('push') }
+  const consumers = [uplinksRead, business.pick(othersRead)].map((of, i) =>
+    new Consumer(world, network, { ...asks, name: `consumer-${i + 1}`, address: `10.3.1.${i + 1}`, of }))
+  const group = business.chance(0.5)
+    ? new GroupReaders(world, network, { ...asks, addresses: ['10.3.2.1', '10.3.2.2'] })
+    : undefined
   return {
     world,
     network,
     stores,
     nodes,
     devices,
-    service: new Service(world, network, { ...business, address: '10.3.0.1', pushEveryMs }),
+    service: new Service(world, network, { ...asks, pace, address: '10.3.0.1', pushEveryMs }),
     operator,
-    roomHost: new RoomHost(world, network, { ...business, address: '10.3.0.4', postEveryMs }),
-    consumer: new Consumer(world, network, { address: '10.3.0.3', apiKey, nodes: of('push') }),
+    roomHost: new RoomHost(world, network, { ...asks, pace, address: '10.3.0.4', postEveryMs }),
+    consumers,
+    group,
+    receiver,
     observer: new Observer(world, stores, found),
     pace: paceNow,
   }

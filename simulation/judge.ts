@@ -12,10 +12,15 @@ export interface Published {
   readonly roomId: string
 }
 
-/** What applications and services were promised and did not get, in words. A record may stand twice, as in Kafka. */
+/**
+ * What applications and services were promised and did not get, in words. A record may stand twice, as in Kafka.
+ *
+ * @param redelivered ids of downlinks that somebody has asked for again: they come at any place
+ * @param replies by user, ids of downlinks that answered a webhook: who knows when each was stored
+ */
 export function judge (
   devices: readonly Device[], service: Service, { complaints }: Operator, published: readonly Published[],
-  redelivered: ReadonlySet<string>
+  redelivered: ReadonlySet<string>, replies: ReadonlyMap<string, ReadonlySet<string>>
 ): string[] {
   const byPayload = new Map<string, Set<number>>()
   for (const { payload, userSeq } of published) {
@@ -27,18 +32,28 @@ export function judge (
     faults.push(...device.complaints.map(complaint => `${device.name} ${complaint}`))
     faults.push(...uplinkFaults(device, byPayload))
     const { userId } = device.options
-    faults.push(...downlinkFaults(device, service.queued.get(userId) ?? [], redelivered))
-    faults.push(...signalFaults(device, service.signalled.get(userId) ?? new Set()))
+    const anywhere = new Set([...redelivered, ...replies.get(userId) ?? []])
+    const queued = [...service.queued.get(userId) ?? [], ...replies.get(userId) ?? []]
+    faults.push(...downlinkFaults(device, queued, anywhere))
+    faults.push(...signalFaults(device, service.signalled.get(userId) ?? new Set(), service.broadcasts))
   }
   return faults
 }
 
-/** Whoever reads `uplinks` by cursors has read every one. */
-export function unread ({ seen, holes }: Consumer, published: readonly Published[]): string | undefined {
-  const last = published.find(({ userId, userSeq }) => userSeq > (seen.get(userId) ?? 0))
-  if (!last || holes > 0) return undefined // it has been told that some are gone
-  const { userId, userSeq } = last
-  return `whoever reads uplinks has read ${seen.get(userId) ?? 0} of ${userId}, and not ${userSeq}`
+/**
+ * Whoever reads a stream by cursors has read every one.
+ *
+ * @param last by user or room, the highest number in the stream
+ */
+export function unread (
+  { seen, holes, options: { of } }: Consumer, last: ReadonlyMap<string, number>
+): string | undefined {
+  if (holes > 0) return undefined // it has been told that some are gone
+  for (const [whose, seq] of last) {
+    const read = seen.get(whose) ?? 0
+    if (read < seq) return `whoever reads ${of.name} has read ${read} of ${whose}, and not ${seq}`
+  }
+  return undefined
 }
 
 function uplinkFaults (device: Device, byPayload: ReadonlyMap<string, ReadonlySet<number>>): string[] {
@@ -56,19 +71,19 @@ function uplinkFaults (device: Device, byPayload: ReadonlyMap<string, ReadonlySe
   return faults
 }
 
-function downlinkFaults (device: Device, queued: readonly string[], redelivered: ReadonlySet<string>): string[] {
+function downlinkFaults (device: Device, queued: readonly string[], anywhere: ReadonlySet<string>): string[] {
   const faults: string[] = []
   const places = new Map(queued.map((messageId, i) => [messageId, i]))
   for (const [i, run] of device.runs.entries()) {
-    const fault = runFault(run, places, redelivered)
+    const fault = runFault(run, places, anywhere)
     if (fault !== undefined) faults.push(`${device.name}, run ${i + 1}, ${fault}`)
   }
   return faults
 }
 
-/** In one run each comes once, and in the order of the requests but for what somebody has asked for again. */
+/** In one run each comes once, and in the order of the requests but for what may come anywhere. */
 function runFault (
-  { seen }: Run, places: ReadonlyMap<string, number>, redelivered: ReadonlySet<string>
+  { seen }: Run, places: ReadonlyMap<string, number>, anywhere: ReadonlySet<string>
 ): string | undefined {
   const before = new Set<string>()
   let last = -1
@@ -77,21 +92,27 @@ function runFault (
     if (place === undefined) return `got ${messageId}, which nobody has queued`
     if (before.has(messageId)) return `got ${messageId} twice`
     before.add(messageId)
-    if (redelivered.has(messageId)) continue
+    if (anywhere.has(messageId)) continue
     if (place < last) return `got ${messageId} after ${[...places.keys()][last]}`
     last = place
   }
   return undefined
 }
 
-/** A signal comes at most once, and to those alone whom it was sent to. */
-function signalFaults ({ name, runs }: Device, signalled: ReadonlySet<string>): string[] {
+/** A signal comes at most once, and to those alone whom it was sent to; one to everybody once on each connection. */
+function signalFaults (
+  { name, runs }: Device, signalled: ReadonlySet<string>, broadcasts: ReadonlySet<string>
+): string[] {
   const faults: string[] = []
   const before = new Set<string>()
-  for (const messageId of runs.flatMap(({ signals }) => signals)) {
-    if (!signalled.has(messageId)) faults.push(`${name} got the signal ${messageId}, which nobody has sent it`)
-    if (before.has(messageId)) faults.push(`${name} got the signal ${messageId} twice`)
-    before.add(messageId)
+  for (const { messageId, connectionId } of runs.flatMap(({ signals }) => signals)) {
+    const isBroadcast = broadcasts.has(messageId)
+    if (!isBroadcast && !signalled.has(messageId)) {
+      faults.push(`${name} got the signal ${messageId}, which nobody has sent it`)
+    }
+    const one = isBroadcast ? `${messageId} ${connectionId}` : messageId
+    if (before.has(one)) faults.push(`${name} got the signal ${messageId} twice`)
+    before.add(one)
   }
   return faults
 }

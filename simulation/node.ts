@@ -17,6 +17,8 @@ export interface NodeOptions {
   readonly roles: readonly Role[]
   readonly dataDir: string
   readonly environment: Environment
+  /** Told when a process of it begins. */
+  readonly boots: () => void
   /** Told of each line of its log, warnings and worse. */
   readonly logged: (level: number, text: string) => void
 }
@@ -91,6 +93,7 @@ export class SimulatedNode {
       this.#end(false)
       this.#startLater()
     }
+    this.options.boots()
     host.later(0, 'boots', () => {
       const open: OpenStores = (config, logger, health) => this.stores.open(config, host, logger, health)
       startNode(config, logger, fatal, open).then(

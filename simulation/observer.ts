@@ -1,11 +1,14 @@
 import { audit, type Books, type Violation } from '../evidence/audit.js'
 import type { EventLog } from '../ledger/log.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
-import { ledger, uplinks } from '../schemas/streams.js'
+import type { Undelivered } from '../schemas/records.js'
+import { ledger, posts, presence, receipts, type Stream, undelivered, uplinks } from '../schemas/streams.js'
+import type { NumberedStream } from './consumer.js'
 import type { Published } from './judge.js'
 import type { SimulatedStores } from './stores/stores.js'
 import type { Host, World } from './world.js'
 
+const streamsRead: Readonly<Record<NumberedStream['name'], Stream<any>>> = { uplinks, presence, receipts, posts }
 const sliceMs = 500
 const answerMs = 60_000
 
@@ -42,32 +45,37 @@ export class Observer {
   }
 
   async published (): Promise<Published[]> {
-    return await this.work(async log => {
-      const all: Published[] = []
-      for (let partition = 0; partition < log.partitions(uplinks); partition++) {
-        const { first } = await log.bounds(uplinks, partition)
-        for await (const { items } of log.read(uplinks, partition, { from: first })) {
-          for (const { userId, payload, userSeq, roomId } of items) {
-            all.push({ userId, payload: Buffer.from(payload).toString(), userSeq, roomId })
-          }
-        }
-      }
-      return all
-    }) ?? []
+    const all: Published[] = []
+    await this.#each(uplinks, ({ userId, payload, userSeq, roomId }) => {
+      all.push({ userId, payload: Buffer.from(payload).toString(), userSeq, roomId })
+    })
+    return all
+  }
+
+  /** By user or room: the highest number that a stream has. */
+  async numbers ({ name, key, number }: NumberedStream): Promise<Map<string, number>> {
+    const last = new Map<string, number>()
+    await this.#each<Record<string, unknown>>(streamsRead[name], item => {
+      const whose = item[key] as string
+      last.set(whose, Math.max(last.get(whose) ?? 0, item[number] as number))
+    })
+    return last
+  }
+
+  /** Ids of the records that a webhook did not get. */
+  async undelivered (): Promise<Set<string>> {
+    const ids = new Set<string>()
+    await this.#each<Undelivered>(undelivered, ({ record }) => {
+      for (const { userId, userSeq } of uplinks.decodeBlock(Buffer.from(record))) ids.add(`${userId} ${userSeq}`)
+    })
+    return ids
   }
 
   /** Ids of the downlinks that somebody asked for again: also of those that no device had had before. */
   async redelivered (): Promise<Set<string>> {
-    return await this.work(async log => {
-      const ids = new Set<string>()
-      for (let partition = 0; partition < log.partitions(ledger); partition++) {
-        const { first } = await log.bounds(ledger, partition)
-        for await (const { items } of log.read(ledger, partition, { from: first })) {
-          for (const { fact } of items) if (fact.type === 'DownlinkRedelivered') ids.add(fact.messageId)
-        }
-      }
-      return ids
-    }) ?? new Set()
+    const ids = new Set<string>()
+    await this.#each(ledger, ({ fact }) => { if (fact.type === 'DownlinkRedelivered') ids.add(fact.messageId) })
+    return ids
   }
 
   /** Does this as the observer while time goes on; undefined where it fails, or is not done in time. */
@@ -93,6 +101,16 @@ export class Observer {
       await this.world.run(sliceMs)
     }
     return await condition()
+  }
+
+  /** All that the log has of a stream. */
+  async #each<T> (stream: Stream<T>, take: (item: T) => void): Promise<void> {
+    await this.work(async log => {
+      for (let partition = 0; partition < log.partitions(stream); partition++) {
+        const { first } = await log.bounds(stream, partition)
+        for await (const { items } of log.read(stream, partition, { from: first })) items.forEach(take)
+      }
+    })
   }
 
   async #audit (log: EventLog): Promise<{ books: Books, found: Violation[] }> {

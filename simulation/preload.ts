@@ -5,6 +5,7 @@
 import { compileRoutesOnce } from './compiled-once.js'
 import { replaceGlobals } from './globals.js'
 import { replaceNetwork } from './network-globals.js'
+import { replaceUndiciTimers } from './undici-timers.js'
 import { World } from './world.js'
 
 const { cpuUsage } = process
@@ -25,3 +26,4 @@ replaceGlobals(world)
 /** Who listens where, and who can reach whom. */
 export const network = replaceNetwork(world)
 compileRoutesOnce()
+replaceUndiciTimers()

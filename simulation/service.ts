@@ -1,4 +1,4 @@
-import { type Address, Api, jsonOf } from './api.js'
+import { type Address, type Answer, Api, jsonOf } from './api.js'
 import type { Network } from './network.js'
 import type { Host, World } from './world.js'
 
@@ -23,6 +23,8 @@ export class Service {
   readonly queued = new Map<string, string[]>()
   /** Ids of signals that were sent to somebody, by user. */
   readonly signalled = new Map<string, Set<string>>()
+  /** Ids of signals to everybody. */
+  readonly broadcasts = new Set<string>()
   readonly complaints: string[] = []
   isQuiet = false
   /** Of a push that has no answer yet. */
@@ -68,8 +70,28 @@ export class Service {
     this.#soon(async () => { await this.#api.ask(host.random.pick(nodes), 'POST', '/v1/downlinks', body) })
   }
 
+  /** Asks until a node has said that it will be sent to everybody; some are taken back before they are. */
+  broadcast (): string {
+    const { host, options: { nodes } } = this
+    const messageId = `broadcast-${++this.#others}`
+    this.broadcasts.add(messageId)
+    const perSecond = host.random.pick([2, 1_000])
+    const isCancelled = !this.isQuiet && host.random.chance(0.2)
+    this.#ask(async () => {
+      const ask = (method: string, path: string, body?: object): Promise<Answer> =>
+        this.#api.ask(host.random.pick(nodes), method, path, body)
+      const body = { messageId, payload: messageId, ttlMs: 60_000, perSecond }
+      while ((await ask('POST', '/v1/broadcasts', body)).status !== 202) await this.#api.wait(1_000, 'asks again')
+      if (isCancelled) await ask('DELETE', `/v1/broadcasts/${messageId}?reason=enough`)
+    })
+    return messageId
+  }
+
   #soon (work: () => Promise<void>): void {
-    if (this.isQuiet) return
+    if (!this.isQuiet) this.#ask(work)
+  }
+
+  #ask (work: () => Promise<void>): void {
     this.pending++
     this.host.later(0, 'has something to do', () => { work().then(() => { this.pending-- }) })
   }

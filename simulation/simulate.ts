@@ -79,7 +79,7 @@ function drawConnectionIds ({ outside: { random } }: World): void {
 }
 
 async function run (all: Inhabitants, plan: Plan, violations: string[]): Promise<Omit<Outcome, 'logged'>> {
-  const { world, devices, service, roomHost, observer, stores } = all
+  const { world, devices, service, roomHost, group, receiver, observer, stores } = all
   const busyMs = plan.minutes * 60_000
   for (const userId of new Set(devices.map(({ options }) => options.userId))) {
     const own = devices.filter(({ options }) => options.userId === userId)
@@ -102,6 +102,8 @@ async function run (all: Inhabitants, plan: Plan, violations: string[]): Promise
   await world.run(busyMs)
   for (const device of devices) device.isQuiet = true
   service.isQuiet = roomHost.isQuiet = true
+  if (group) group.isQuiet = true
+  if (receiver) receiver.isQuiet = true
   const books = await new Verdict(all, plan.seed, !faults['clock'], violations).pass()
   violations.push(...beyond)
   return {

@@ -2,7 +2,8 @@ import type { Books } from '../evidence/audit.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
 import { Api } from './api.js'
 import { apiKey, type Inhabitants } from './inhabitants.js'
-import { judge, unread } from './judge.js'
+import { Hearing } from './hearing.js'
+import { judge } from './judge.js'
 import { ports } from './node.js'
 import { Random } from './random.js'
 import { tableFaults } from './rebuilt.js'
@@ -30,7 +31,8 @@ export class Verdict {
 
   /** Lets time go on until it is known. */
   async pass (): Promise<Books | undefined> {
-    const { all: { world, observer }, knowsRepeats, violations } = this
+    const { all: { world, observer, nodes, receiver }, knowsRepeats, violations } = this
+    for (const node of nodes) if (receiver?.hasToldGone(node.options.address)) node.stop()
     const healed = await observer.until(healsWithinMs, () => this.#restless() === undefined)
     if (!healed) violations.push(`${healsWithinMs / 1000} s after the last fault: ${this.#restless()}`)
     await world.run(5_000) // what is coalesced or rides on the next commit
@@ -44,7 +46,7 @@ export class Verdict {
 
   /** Who is not where all should be in the end; undefined for nobody. */
   #restless (): string | undefined {
-    const { nodes, devices, service, operator, roomHost, observer } = this.all
+    const { nodes, devices, service, operator, roomHost, receiver, observer } = this.all
     const down = nodes.find(node => !node.isUp)
     if (down) return `${down.options.id} is not up`
     const away = devices.find(({ isConnected }) => !isConnected)
@@ -57,7 +59,8 @@ export class Verdict {
     if (unanswered !== undefined) return `an operator who ${unanswered} has no answer`
     if (observer.isAuditing) return 'an audit goes on'
     for (const device of devices) {
-      const queued = service.queued.get(device.options.userId)!
+      const { userId } = device.options
+      const queued = [...service.queued.get(userId)!, ...receiver?.replies.get(userId) ?? []]
       const seen = new Set(device.runs.flatMap(({ seen }) => seen))
       const missed = device.runs.reduce((sum, { missed }) => sum + missed, 0)
       const lacking = queued.filter(messageId => !seen.has(messageId))
@@ -93,13 +96,12 @@ export class Verdict {
 
   /** What applications, services and tables have, against what was promised. */
   async #judge (): Promise<void> {
-    const { devices, service, operator, consumer, roomHost, observer, stores } = this.all
+    const { devices, service, operator, receiver, roomHost, observer, stores } = this.all
     const published = await observer.published()
     const redelivered = await observer.redelivered()
-    this.violations.push(...judge(devices, service, operator, published, redelivered))
-    const hasRead = await observer.until(healsWithinMs, () => unread(consumer, published) === undefined)
-    if (!hasRead) this.violations.push(unread(consumer, published)!)
-    this.violations.push(...consumer.complaints)
+    await new Hearing(this.all, this.violations).pass()
+    const replies = receiver?.replies ?? new Map()
+    this.violations.push(...judge(devices, service, operator, published, redelivered, replies))
     const streams = await observer.work(readRooms)
     if (streams) {
       const areIn = await observer.until(healsWithinMs, () => this.#behind(streams) === undefined)

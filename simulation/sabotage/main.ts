@@ -22,20 +22,31 @@ if (help) console.log(usage)
 else await findAll(only?.split(',') ?? mutations.map(({ name }) => name), Number(seeds))
 
 async function findAll (names: readonly string[], seedsMax: number): Promise<void> {
-  console.log('| Defect | Found by seed | As |\n| --- | --- | --- |')
+  console.log('| Defect | Found by seed | Virtual minutes | As |\n| --- | --- | --- | --- |')
   for (const mutation of mutations.filter(({ name }) => names.includes(name))) {
-    const found = await find(mutation, seedsMax)
-    if (!found) process.exitCode = 1
-    console.log(`| ${mutation.defect} | ${found?.seed ?? `none of ${seedsMax}`} | ${found?.violation ?? ''} |`)
+    const { seed, virtualMs, violation } = await find(mutation, seedsMax)
+    if (violation === undefined) process.exitCode = 1
+    const by = violation === undefined ? `none of ${seedsMax}` : seed
+    console.log(`| ${mutation.defect} | ${by} | ${(virtualMs / 60_000).toFixed(0)} | ${violation ?? ''} |`)
   }
 }
 
-/** The first seed that breaks a promise, and the promise. */
-async function find ({ name }: Mutation, seedsMax: number): Promise<{ seed: number, violation: string } | undefined> {
+interface Found {
+  readonly seed: number
+  /** Of all seeds that were run. */
+  readonly virtualMs: number
+  /** Undefined where none of them broke a promise. */
+  readonly violation: string | undefined
+}
+
+/** Runs seeds up to the first that breaks a promise. */
+async function find ({ name }: Mutation, seedsMax: number): Promise<Found> {
   const options = ['--seed', '1', '--count', String(seedsMax), '--minutes', '2']
   const runs = simulateInProcess(options, { node: ['--import', register], env: { LEDGERLINE_SABOTAGE: name } })
-  for await (const { seed, violations: [violation] } of runs) {
-    if (violation !== undefined) return { seed, violation: violation.split('\n')[0]!.slice(0, 160) }
+  let virtualMs = 0
+  for await (const { seed, virtualMs: ms, violations: [violation] } of runs) {
+    virtualMs += ms
+    if (violation !== undefined) return { seed, virtualMs, violation: violation.split('\n')[0]!.slice(0, 160) }
   }
-  return undefined
+  return { seed: seedsMax, virtualMs, violation: undefined }
 }

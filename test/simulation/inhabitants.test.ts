@@ -1,7 +1,7 @@
 import t from 'tap'
 import { roles } from '../../gateway/config.js'
 import { comparable, savedStateOf, stateOf } from '../../actors/user/parts.js'
-import type { Consumer } from '../../simulation/consumer.js'
+import { type Consumer, uplinksRead } from '../../simulation/consumer.js'
 import type { Device } from '../../simulation/device.js'
 import { judge, unread } from '../../simulation/judge.js'
 import { layout } from '../../simulation/layout.js'
@@ -68,12 +68,13 @@ t.test('States as the version before saved them fold on as if nothing had been i
 t.test('What was promised is seen to be broken', async t => {
   const device = (more: Partial<Device>): Device =>
     ({ name: 'u0/d0', options: { userId: 'u0' }, complaints: [], sent: new Map(), forbidden: new Set(), runs: [], ...more }) as unknown as Device
-  const ran = (seen: string[], signals: string[] = []) => device({ runs: [{ seen, signals, missed: 0 }] })
+  const ran = (seen: string[], signals: string[] = [], connectionId = 'c1') =>
+    device({ runs: [{ seen, signals: signals.map(messageId => ({ messageId, connectionId })), missed: 0 }] })
   const queued = new Map([['u0', ['m1', 'm2', 'm3']]])
-  const service = { complaints: [], queued, signalled: new Map([['u0', new Set(['s1'])]]) }
-  const judged = (one: Device, redelivered: string[] = []) => {
+  const service = { complaints: [], queued, signalled: new Map([['u0', new Set(['s1'])]]), broadcasts: new Set(['b1']) }
+  const judged = (one: Device, redelivered: string[] = [], replies: string[] = []) => {
     const operator = { complaints: [] } as unknown as Operator
-    return judge([one], service as unknown as Service, operator, [], new Set(redelivered))
+    return judge([one], service as unknown as Service, operator, [], new Set(redelivered), new Map([['u0', new Set(replies)]]))
   }
 
   t.strictSame(judged(ran(['m1', 'm2', 'm3'], ['s1'])), [])
@@ -82,7 +83,16 @@ t.test('What was promised is seen to be broken', async t => {
   t.match(judged(ran(['m1', 'm2', 'm1'])), [/got m1 twice/])
   t.match(judged(ran(['m1', 'm2', 'm1']), ['m1']), [/got m1 twice/])
   t.match(judged(ran([], ['s1', 's1', 's2'])), [/signal s1 twice/, /signal s2, which nobody/])
-  const published = [1, 2].map(userSeq => ({ userId: 'u0', payload: `p${userSeq}`, userSeq, roomId: '' }))
-  t.match(unread({ seen: new Map([['u0', 1]]), holes: 0 } as unknown as Consumer, published), /has read 1 of u0, and not 2/)
-  t.equal(unread({ seen: new Map([['u0', 2]]), holes: 0 } as unknown as Consumer, published), undefined)
+  t.strictSame(judged(ran(['m1', 'r1', 'm2']), [], ['r1']), [], 'an answer to a webhook comes anywhere')
+  t.match(judged(ran(['r1', 'm1', 'r1']), [], ['r1']), [/got r1 twice/])
+  t.match(judged(ran(['r1'])), [/got r1, which nobody/])
+  t.match(judged(ran([], ['b1', 'b1'])), [/signal b1 twice/])
+  t.strictSame(judged(device({ runs: [...ran([], ['b1']).runs, ...ran([], ['b1'], 'c2').runs] })), [],
+    'a signal to everybody may come on another connection once more')
+  const consumer = (seen: number, holes = 0) =>
+    ({ seen: new Map([['u0', seen]]), holes, options: { of: uplinksRead } }) as unknown as Consumer
+  const last = new Map([['u0', 2]])
+  t.match(unread(consumer(1), last), /uplinks has read 1 of u0, and not 2/)
+  t.equal(unread(consumer(2), last), undefined)
+  t.equal(unread(consumer(1, 1), last), undefined, 'but for holes that it was told of')
 })
