@@ -52,7 +52,7 @@ const files = {
   '/': ['text/html', new URL('page/index.html', import.meta.url)],
   '/chat.js': ['text/javascript', new URL('page/chat.js', import.meta.url)],
   '/chat.css': ['text/css', new URL('page/chat.css', import.meta.url)],
-  '/ledgerline-client.min.js': ['text/javascript', new URL('dist/client/ledgerline-client.min.js', root)],
+  '/ledgerline-client.min.js': ['text/javascript', new URL('dist/packages/client/ledgerline-client.min.js', root)],
 }
 
 const app = Fastify()

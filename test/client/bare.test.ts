@@ -15,7 +15,7 @@ t.test('The client for browsers', async t => {
   for (const [kind, where] of [['phone', 'where there is no TextDecoder, crypto or URL'], ['page', 'on a page without a secure context']]) {
     await t.test(`works ${where}`, async t => {
       const server = await givenWebSocketServer(t)
-      const { href } = pathToFileURL(`${bundle}/ledgerline-client.min.js`)
+      const { href } = pathToFileURL(`${bundle}/client/ledgerline-client.min.js`)
       const child = spawn(process.execPath, [app, kind!, href, server.url])
       t.teardown(() => child.kill('SIGKILL'))
       const [said, complaint] = await Promise.all([text(child.stdout), text(child.stderr)])
