@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { audit as auditLog, type AuditRange, type Books, type Violation } from '../evidence/audit.js'
-import { readEnvironment, settings } from '../gateway/config.js'
+import { settings } from '../gateway/config.js'
+import { readEnvironment } from '../gateway/environment.js'
 import { readSetting } from '../gateway/setting.js'
 import type { LogReader } from '../ledger/log.js'
 import { ledger, rooms, type Stream } from '../schemas/streams.js'

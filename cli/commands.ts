@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../gateway/setting.js'
 import { addAudit } from './audit.js'
 import { addBackup, addRestore } from './backup.js'
+import { addConfig } from './config.js'
 import { addConnect } from './connect.js'
 import { addDoctor } from './doctor.js'
 import { addDrain } from './drain.js'
@@ -32,6 +33,7 @@ function buildProgram (): Command {
     .showHelpAfterError('(--help says more)')
     .showSuggestionAfterError()
   addStart(program)
+  addConfig(program)
   addToken(program)
   addKeys(program)
   addConnect(program)
@@ -58,7 +60,7 @@ function buildProgram (): Command {
 function exitCodeOf (err: unknown): number {
   if (err instanceof CommanderError) return err.exitCode === 0 ? 0 : 2 // it has spoken for itself
   const message = err instanceof Error ? err.message : String(err)
-  complain(message)
+  for (const fault of err instanceof ConfigError ? err.faults : [message]) complain(fault)
   // Kafka, Redis or the registry is reached, and does not let us in as we are configured.
   if (err instanceof ConfigError || (err as NodeJS.ErrnoException | null)?.code === 'misconfigured') return 2
   return err instanceof CommandFailed ? err.exitCode : 1

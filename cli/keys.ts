@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { appsIn } from '../gateway/apps.js'
-import { readEnvironment, settings } from '../gateway/config.js'
+import { settings } from '../gateway/config.js'
+import { readEnvironment } from '../gateway/environment.js'
 import { drawKey, idIn, isKeyName, keyNameWanted, type StoredKey } from '../gateway/keys/key-file.js'
 import { type Scope, scopes } from '../gateway/keys/scopes.js'
 import { readSetting } from '../gateway/setting.js'

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
-import { readEnvironment, readStoreConfig, settings } from '../gateway/config.js'
+import { readStoreConfig, settings } from '../gateway/config.js'
+import { readEnvironment } from '../gateway/environment.js'
 import { kafkaAccess } from '../gateway/kafka-access.js'
 import { registryAccess } from '../gateway/registry-access.js'
 import { type Environment, readSetting } from '../gateway/setting.js'

@@ -1,15 +1,16 @@
-import { Option } from 'commander'
 import type { Command } from 'commander'
 import { pino } from 'pino'
 import type { Logger } from 'pino'
-import { type Config, readConfig, readEnvironment, settings } from '../gateway/config.js'
+import { type Config, readConfig, settings } from '../gateway/config.js'
+import { readEnvironment } from '../gateway/environment.js'
 import { secretPaths } from '../gateway/secrets.js'
-import { type Environment, flagOf, type Setting } from '../gateway/setting.js'
+import type { Environment } from '../gateway/setting.js'
 import { collectWhileIdle } from '../gateway/idle-memory.js'
 import type { RunningNode } from '../gateway/main.js'
 import { shownUser } from '../schemas/apps.js'
 import { printable } from '../schemas/printable.js'
 import { ownCommand, quoted } from './self.js'
+import { addSettings } from './setting-options.js'
 import { startFailure } from './start-failure.js'
 
 /** What a node may take to stop besides its drain and its grace. */
@@ -17,21 +18,8 @@ const stopMs = 30_000
 
 export function addStart (program: Command): void {
   const command = program.command('start').description('run a node')
-  const variables = new Map<string, string>()
-  for (const setting of Object.values<Setting>(settings)) {
-    const option = optionOf(setting)
-    command.addOption(option)
-    variables.set(option.attributeName(), setting.variable)
-  }
-  command.action(async (options: Record<string, string>) => {
-    const given = Object.entries(options).map(([name, value]) => [variables.get(name), value])
-    await start(Object.fromEntries(given) as Environment)
-  })
-}
-
-function optionOf ({ variable, fallback, help }: Setting): Option {
-  const byDefault = fallback ? `, default ${fallback}` : ''
-  return new Option(`--${flagOf(variable)} <value>`, `${help} (${variable}${byDefault})`)
+  const given = addSettings(command)
+  command.action(async (options: Record<string, string>) => { await start(given(options)) })
 }
 
 async function start (options: Environment): Promise<void> {

@@ -1,12 +1,7 @@
-import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { join } from 'node:path'
-import { parseEnv } from 'node:util'
-import { findMisspelt } from './misspelt.js'
 import {
-  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, names, networkList, oneOf, onOff, originList,
-  path,
-  pattern, readSetting, secret, setting, type Setting, someOf, tokenSecret, urlWithoutLogin,
+  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, names, networkList, ofMachine, oneOf, onOff,
+  originList, path, pattern, readSetting, secret, setting, type Setting, someOf, tokenSecret, urlWithoutLogin,
 } from './setting.js'
 import { Apps, appsIn } from './apps.js'
 import { authSecrets, authSetting } from './auth/setting.js'
@@ -146,7 +141,7 @@ const listenAddress = pattern('a host name or an IP address', /^[\w.:%-]{1,255}$
 
 const name64 = pattern('1 to 64 of letters, digits, ".", "_" and "-"', /^[\w.-]{1,64}$/)
 
-/** Every setting, in the order that `--help` and docs/operations.md name them. */
+/** Every setting, in the order that `--help` and docs/configuration.md name them. */
 export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = {
   dataDir: setting('DATA', './data', directory(), 'directory of the embedded log, tables and generated secrets'),
   host: setting('HOST', '127.0.0.1', listenAddress, 'address to listen on'),
@@ -168,7 +163,7 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
     'CA certificates, PEM: requests with an API key want a client certificate of one of them, too'),
   trustedProxies: setting('TRUSTED_PROXIES', '', networkList(),
     'addresses and networks of proxies in front, which say by PROXY or Forwarded whose a connection is'),
-  nodeId: setting('NODE_ID', hostNodeId(), name64, 'name of this node, unique in the cluster'),
+  nodeId: ofMachine(setting('NODE_ID', hostNodeId(), name64, 'name of this node, unique in the cluster'), 'the host name'),
   region: setting('REGION', 'local', name64, 'region of this node; ip-config prefers the client\'s own'),
   roles: setting('ROLES', 'all', allOrSomeOf(roles), 'what this node does, comma-separated'),
   publicWsUrl: setting('PUBLIC_WS_URL', undefined, urlWithoutLogin('ws', 'wss'), 'what ip-config hands to WebSocket clients'),
@@ -252,45 +247,26 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
     'age at which a connection is asked to move, a fifth more or less; 0 for none'),
 }
 
-/** What commands read besides settings: the gateway that they talk to. */
-const commandVariables = ['LEDGERLINE_URL']
-
-/**
- * The process's environment over the `.env` file of `directory`, where there is one.
- *
- * @throws ConfigError where a variable is there that would do nothing: its name is probably misspelt
- */
-export function readEnvironment (directory = process.cwd()): Environment {
-  const path = join(directory, '.env')
-  const fromFile = readEnvFile(path)
-  const env = { ...fromFile, ...process.env }
-  const known = Object.values<Setting>(settings).map(({ variable }) => variable)
-  const misspelt = findMisspelt(env, [...known, ...commandVariables])
-  if (misspelt === undefined) return env
-  const { name, meant } = misspelt
-  const where = name in process.env ? '' : ` in ${path}`
-  const hint = meant === undefined ? 'start --help and docs/operations.md list them all' : `did you mean ${meant}?`
-  throw new ConfigError(`${name}${where}: there is no such variable; ${hint}`)
-}
-
-function readEnvFile (path: string): Environment {
-  try {
-    return parseEnv(readFileSync(path, 'utf8'))
-  } catch (err) {
-    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return {}
-    throw new ConfigError(`${path}: cannot be read: ${(err as Error).message}`, { cause: err })
-  }
-}
-
 /**
  * @param env variables by name, see `readEnvironment`
  * @param options what the command line said, by variable; wins over `env`
- * @throws ConfigError at the first setting that is not what is wanted
+ * @throws ConfigError that names every setting that is not what is wanted, and every two that contradict each other
  */
 export function readConfig (env: Environment, options: Environment = {}): Config {
-  const config = readAll(settings, env, options)
-  refuseContradictions(config)
+  const { config, faults } = examineConfig(env, options)
+  ConfigError.throwAll(faults)
   return config
+}
+
+/**
+ * @param more checks besides those of a start's beginning
+ * @returns what is wrong, and the settings; to read one that is wrong is an error, see `readAll`
+ */
+export function examineConfig (
+  env: Environment, options: Environment, more: readonly Check[] = []
+): { readonly config: Config, readonly faults: readonly ConfigError[] } {
+  const { values: config, faults } = readAll(settings, env, options)
+  return { config, faults: [...faults, ...contradictions(config, [...checks, ...more])] }
 }
 
 /**
@@ -299,47 +275,83 @@ export function readConfig (env: Environment, options: Environment = {}): Config
  * @throws ConfigError
  */
 export function readStoreConfig (env: Environment): StoreConfig {
-  const config = readAll<StoreConfig>(storeSettings, env)
-  const { kafkaMinInsyncReplicas: inSync = 1, kafkaReplicationFactor: replicas = inSync } = config
-  if (inSync > replicas) {
-    const want = `at most ${replicas} (KAFKA_REPLICATION_FACTOR)`
-    throw new ConfigError(`KAFKA_MIN_INSYNC_REPLICAS: got ${inSync}, want ${want}`)
-  }
-  kafkaAccess(config)
-  redisAccess(config)
-  registryAccess(config)
+  const { values: config, faults } = readAll<StoreConfig>(storeSettings, env)
+  ConfigError.throwAll([...faults, ...contradictions(config, storeChecks)])
   return config
 }
 
+/** Stands for a value that could not be read: it was told of already. */
+const unreadable = new Error('this setting is wrong')
+
+/** @returns all values; one that is wrong is among the faults, and throws `unreadable` where it is read */
 function readAll<T extends object> (
   of: { readonly [K in keyof T]-?: Setting<T[K]> }, env: Environment, options: Environment = {}
-): T {
-  const values: Partial<Record<keyof T, unknown>> = {}
-  for (const key of Object.keys(of) as (keyof T)[]) values[key] = readSetting<unknown>(of[key], env, options)
-  return values as T
+): { readonly values: T, readonly faults: readonly ConfigError[] } {
+  const values = {}
+  const faults: ConfigError[] = []
+  for (const key of Object.keys(of) as (keyof T)[]) {
+    try {
+      const value = readSetting<unknown>(of[key], env, options)
+      Object.defineProperty(values, key, { value, enumerable: true, writable: true, configurable: true })
+    } catch (err) {
+      if (!(err instanceof ConfigError)) throw err
+      faults.push(err)
+      Object.defineProperty(values, key, { get () { throw unreadable }, enumerable: true })
+    }
+  }
+  return { values: values as T, faults }
 }
 
-function refuseContradictions (config: Config): void {
-  const { kafkaBrokers, redisUrl, roles: given, metricsOpen, apiPort } = config
+/** Looks at settings together, or at the files that they name. @throws ConfigError */
+type CheckOf<T> = (config: T) => unknown
+export type Check = CheckOf<Config>
+
+/** What each check finds; one that needs a setting that is wrong waits until that is mended. */
+function contradictions<T> (config: T, checks: ReadonlyArray<CheckOf<T>>): ConfigError[] {
+  return checks.flatMap(check => {
+    try {
+      check(config)
+      return []
+    } catch (err) {
+      if (err === unreadable) return []
+      if (err instanceof ConfigError) return [err]
+      throw err
+    }
+  })
+}
+
+const storeChecks: ReadonlyArray<CheckOf<StoreConfig>> = [insyncReplicas, kafkaAccess, redisAccess, registryAccess]
+
+const checks: readonly Check[] = [appsAndWebhooks, authSetting, openMetrics, bothStores, everyRole, ...storeChecks]
+
+function appsAndWebhooks (config: Config): void {
   const apps = new Apps(appsIn(config.apps, tokenIssuers(config)))
   webhooksIn(config.webhooks, app => apps.has(app))
-  authSetting(config)
-  if (metricsOpen && apiPort === undefined) {
-    throw new ConfigError('LEDGERLINE_API_PORT: got nothing, want a port, for LEDGERLINE_METRICS_OPEN is set: on the ' +
-      'port of clients the metrics are for nobody without a key')
-  }
+}
+
+function openMetrics ({ metricsOpen, apiPort }: Config): void {
+  if (!metricsOpen || apiPort !== undefined) return
+  throw new ConfigError('LEDGERLINE_API_PORT: got nothing, want a port, for LEDGERLINE_METRICS_OPEN is set: on the ' +
+    'port of clients the metrics are for nobody without a key')
+}
+
+function bothStores ({ kafkaBrokers, redisUrl }: Config): void {
   const kafka = kafkaBrokers.length > 0
   const redis = redisUrl !== undefined
   if (kafka && !redis) throw new ConfigError('REDIS_URL: got nothing, want redis://HOST:PORT, for KAFKA_BROKERS is set')
   if (redis && !kafka) throw new ConfigError('KAFKA_BROKERS: got nothing, want HOST:PORT,..., for REDIS_URL is set')
-  if (!kafka && roles.some(role => !optionalRoles.includes(role) && !given.includes(role))) {
-    const got = given.join(',')
-    throw new ConfigError(`LEDGERLINE_ROLES: got ${got}, want all, or all but ` +
-      `${optionalRoles.join(' and ')}: without KAFKA_BROKERS one process has every role`)
-  }
-  kafkaAccess(config)
-  redisAccess(config)
-  registryAccess(config)
+}
+
+function everyRole ({ kafkaBrokers, roles: given }: Config): void {
+  if (kafkaBrokers.length > 0 || roles.every(role => optionalRoles.includes(role) || given.includes(role))) return
+  throw new ConfigError(`LEDGERLINE_ROLES: got ${given.join(',')}, want all, or all but ` +
+    `${optionalRoles.join(' and ')}: without KAFKA_BROKERS one process has every role`)
+}
+
+function insyncReplicas (config: StoreConfig): void {
+  const { kafkaMinInsyncReplicas: inSync = 1, kafkaReplicationFactor: replicas = inSync } = config
+  if (inSync <= replicas) return
+  throw new ConfigError(`KAFKA_MIN_INSYNC_REPLICAS: got ${inSync}, want at most ${replicas} (KAFKA_REPLICATION_FACTOR)`)
 }
 
 function hostNodeId (): string {

@@ -7,26 +7,30 @@ const sharedPrefix = /^(KAFKA|REDIS|SCHEMA_REGISTRY)_/
 const serviceLink = /_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/
 
 /** How many letters may differ. */
-const lettersMax = 2
+export const lettersMax = 2
+
+export interface Misspelt {
+  readonly name: string
+  /** The variable that was probably meant; undefined where none is near. */
+  readonly meant: string | undefined
+}
 
 /**
- * The first variable that looks as if it were for us and is none of `known`: it would do nothing, and say nothing.
+ * The variables that look as if they were for us and are none of `known`: they would do nothing, and say nothing.
  *
- * @returns its name, and the one that was probably meant; undefined where there is none
+ * @param all what else is set: what was meant and is set as well leaves the other one to somebody else
  */
-export function findMisspelt (
-  env: Readonly<Record<string, string | undefined>>, known: readonly string[]
-): { readonly name: string, readonly meant: string | undefined } | undefined {
-  for (const [name, value] of Object.entries(env)) {
+export function allMisspelt (
+  env: Readonly<Record<string, string | undefined>>, known: readonly string[], all = env
+): Misspelt[] {
+  return Object.entries(env).flatMap(([name, value]) => {
     const upper = name.toUpperCase()
-    if (known.includes(name) || !value) continue
+    if (known.includes(name) || !value) return []
     const isOurs = upper.startsWith('LEDGERLINE_')
-    if (isOurs ? isServiceLink(name, value) : !sharedPrefix.test(upper)) continue
+    if (isOurs ? isServiceLink(name, value) : !sharedPrefix.test(upper)) return []
     const meant = nearest(name, known, lettersMax)
-    // Both set: the other one is somebody else's.
-    if (isOurs || (meant !== undefined && !env[meant])) return { name, meant }
-  }
-  return undefined
+    return isOurs || (meant !== undefined && !all[meant]) ? [{ name, meant }] : []
+  })
 }
 
 function isServiceLink (name: string, value: string): boolean {

@@ -27,6 +27,21 @@ const variables = {
   ca: 'LEDGERLINE_TLS_CLIENT_CA',
 }
 
+/** @throws ConfigError where `ServerTls.of` would */
+export function checkServerTls (config: Config): void {
+  const files = filesOf(config)
+  if (files !== undefined) createSecureContext(pemOf(files, contentsOf(files)))
+}
+
+function filesOf (config: Config): TlsFiles | undefined {
+  const { tlsCert: certFile, tlsKey: keyFile, tlsKeyPassword: keyPassword, tlsClientCa: caFile } = config
+  if (certFile === undefined && keyFile === undefined && caFile === undefined) return undefined
+  if (certFile === undefined && keyFile === undefined) {
+    throw wrong(variables.cert, '', `the file of a certificate, for ${variables.ca} is set`)
+  }
+  return { variables, caFile, certFile, keyFile, keyPassword }
+}
+
 /**
  * The certificate of this node's listeners. Its files are read again when they change, and at SIGHUP: connections that
  * are open keep what they have, new ones get the new one. While the files do not fit together, or are away, those read
@@ -72,12 +87,8 @@ export class ServerTls {
    * @throws ConfigError as the constructor does
    */
   static of (config: Config, health: Health, options: ServerTlsOptions = {}): ServerTls | undefined {
-    const { tlsCert: certFile, tlsKey: keyFile, tlsKeyPassword: keyPassword, tlsClientCa: caFile } = config
-    if (certFile === undefined && keyFile === undefined && caFile === undefined) return undefined
-    if (certFile === undefined && keyFile === undefined) {
-      throw wrong(variables.cert, '', `the file of a certificate, for ${variables.ca} is set`)
-    }
-    return new ServerTls({ variables, caFile, certFile, keyFile, keyPassword }, health, options)
+    const files = filesOf(config)
+    return files === undefined ? undefined : new ServerTls(files, health, options)
   }
 
   /** For a connection that is accepted now. */

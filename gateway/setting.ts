@@ -11,6 +11,19 @@ export type Environment = Readonly<Record<string, string | undefined>>
 /** Wrong configuration: exit code 2. The message names the variable, what it got and what it wants. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
+  /** Everything that is wrong, where more than one thing is; else the message alone. */
+  readonly faults: readonly string[]
+
+  constructor (message: string, { cause, faults = [message] }: { cause?: unknown, faults?: readonly string[] } = {}) {
+    super(message, { cause })
+    this.faults = faults
+  }
+
+  /** @throws ConfigError that says all of it, where there is something to say */
+  static throwAll (found: readonly ConfigError[]): void {
+    const faults = [...new Set(found.flatMap(({ faults }) => faults))]
+    if (faults.length > 0) throw new ConfigError(faults.join('\n'), { cause: found[0]!.cause, faults })
+  }
 }
 
 /** One variable, and the option of `ledgerline start` by the same name. */
@@ -18,6 +31,8 @@ export interface Setting<T = unknown> extends Reader<T> {
   readonly variable: string
   /** Taken as if it had been typed; undefined for none. */
   readonly fallback: string | undefined
+  /** What the fallback is, where it is another one on each machine. */
+  readonly fallbackIs?: string
   readonly help: string
   /** Its value stays out of messages. */
   readonly secret: boolean
@@ -48,11 +63,13 @@ export function readSetting<T> (setting: Setting<T>, env: Environment, options: 
   const given = options[setting.variable]?.trim() || env[setting.variable]?.trim() || setting.fallback
   if (given === undefined) return undefined
   const value = setting.parse(given)
-  if (value === undefined) {
-    const shown = setting.secret ? 'something else' : given.replace(/:\/\/[^/?#]*@/, '://…@')
-    throw wrong(setting.variable, shown, setting.want)
-  }
+  if (value === undefined) throw wrong(setting.variable, shownText(setting, given, 'something else'), setting.want)
   return value
+}
+
+/** @returns `given` as it may be seen: without a login in a URL, and `instead` where it is a secret */
+export function shownText ({ secret }: Setting, given: string, instead: string): string {
+  return secret ? instead : given.replace(/:\/\/[^/?#]*@/, '://…@')
 }
 
 /** @returns what is to be thrown where a variable's value is not what is wanted */
@@ -67,6 +84,11 @@ export function setting<T> (name: string, fallback: string | undefined, reader: 
 
 export function secret<T> (setting: Setting<T>): Setting<T> {
   return { ...setting, secret: true }
+}
+
+/** @param says what the fallback is, which is this machine's */
+export function ofMachine<T> (setting: Setting<T>, says: string): Setting<T> {
+  return { ...setting, fallbackIs: says }
 }
 
 export function integer (min: number, max: number): Reader<number> {

@@ -63,7 +63,7 @@ t.test('ledgerline', async t => {
     [['start'], 'LEDGERLINE_HTPP_PORT', 'did you mean LEDGERLINE_HTTP_PORT?'],
     [['start'], 'KAFKA_BROKER', 'did you mean KAFKA_BROKERS?'],
     [['push', 'ann', 'hi'], 'LEDGERLINE_ULR', 'did you mean LEDGERLINE_URL?'],
-    [['token', 'ann'], 'LEDGERLINE_NOTHING', 'start --help and docs/operations.md list them all'],
+    [['token', 'ann'], 'LEDGERLINE_NOTHING', '`ledgerline config docs` lists them all'],
   ] as const) {
     t.test(`exits with 2 when ${name} is set, from ${args[0]}`, async t => {
       t.match(await run([...args], { cwd, env: { [name]: '1' } }), {

@@ -1,13 +1,14 @@
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { readConfig, readEnvironment, readStoreConfig, settings } from '../../gateway/config.js'
+import { readConfig, readStoreConfig, settings } from '../../gateway/config.js'
+import { readEnvironment } from '../../gateway/environment.js'
 import { kafkaAccess } from '../../gateway/kafka-access.js'
 import { ensureSecrets } from '../../gateway/secrets.js'
 import { ConfigError, flagOf } from '../../gateway/setting.js'
 
 t.test('readConfig', async t => {
-  t.test('has the defaults of protocol.md 6', async t => {
+  t.test('has the defaults that docs/configuration.md names', async t => {
     const config = readConfig({})
     t.match(config, {
       dataDir: join(process.cwd(), 'data'),

@@ -1,9 +1,9 @@
 import t from 'tap'
-import { findMisspelt } from '../../gateway/misspelt.js'
+import { allMisspelt } from '../../gateway/misspelt.js'
 
 const known = ['LEDGERLINE_HTTP_PORT', 'LEDGERLINE_DATA', 'KAFKA_BROKERS', 'REDIS_URL']
 
-t.test('findMisspelt', async t => {
+t.test('allMisspelt', async t => {
   const cases: Array<[Record<string, string>, string | undefined, string?]> = [
     [{ LEDGERLINE_HTTP_PORT: '1', KAFKA_BROKERS: 'a:1', PATH: '/bin' }, undefined],
     [{ LEDGERLINE_HTPP_PORT: '1' }, 'LEDGERLINE_HTPP_PORT', 'LEDGERLINE_HTTP_PORT'],
@@ -15,14 +15,14 @@ t.test('findMisspelt', async t => {
     [{ REDIS_URI: 'r' }, 'REDIS_URI', 'REDIS_URL'],
   ]
   for (const [env, name, meant] of cases) {
-    t.strictSame(findMisspelt(env, known), name && { name, meant }, JSON.stringify(env))
+    t.strictSame(allMisspelt(env, known), name === undefined ? [] : [{ name, meant }], JSON.stringify(env))
   }
   t.test('leaves to other programs what is theirs', async t => {
-    t.equal(findMisspelt({ KAFKA_HEAP_OPTS: '-Xmx1g', REDIS_HOST: 'r', KAFKA_BROKER_ID: '1' }, known), undefined)
-    t.equal(findMisspelt({ REDIS_URL: 'r', REDIS_URI: 'r' }, known), undefined)
+    t.strictSame(allMisspelt({ KAFKA_HEAP_OPTS: '-Xmx1g', REDIS_HOST: 'r', KAFKA_BROKER_ID: '1' }, known), [])
+    t.strictSame(allMisspelt({ REDIS_URL: 'r', REDIS_URI: 'r' }, known), [])
   })
   t.test('knows what Kubernetes sets for a service of our name', async t => {
-    t.equal(findMisspelt({
+    t.strictSame(allMisspelt({
       LEDGERLINE_SERVICE_HOST: '10.0.0.1',
       LEDGERLINE_SERVICE_PORT: '8080',
       LEDGERLINE_SERVICE_PORT_HTTP: '8080',
@@ -30,6 +30,6 @@ t.test('findMisspelt', async t => {
       LEDGERLINE_EDGE_PORT: 'tcp://10.0.0.1:8080',
       LEDGERLINE_PORT_8080_TCP: 'tcp://10.0.0.1:8080',
       LEDGERLINE_PORT_8080_TCP_ADDR: '10.0.0.1',
-    }, known), undefined)
+    }, known), [])
   })
 })
