@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { errors, errorsMarkdown } from '../schemas/errors.js'
 
@@ -16,5 +16,13 @@ t.test('docs/protocol.md', async t => {
     const documented = Object.fromEntries(rows.map(([, close, code]) => [code, Number(close)]))
     const closing = Object.entries(errors).filter(([, { close }]) => close !== null)
     t.strictSame(documented, Object.fromEntries(closing.map(([code, { close }]) => [code, close])))
+  })
+})
+
+t.test('docs/README.md', async t => {
+  t.test('names every page', async t => {
+    const index = page('README.md')
+    const pages = readdirSync(new URL('../../docs/', import.meta.url)).filter(name => name.endsWith('.md') && name !== 'README.md')
+    for (const name of pages) t.ok(index.includes(`](${name})`), name)
   })
 })

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
@@ -24,6 +24,7 @@ interface Shown { readonly command: string, readonly printed: string, readonly w
  * Does what a page tells its reader, with a gateway in a process of its own: writes its programs into files, which are
  * named in the comment of their first line, and runs all its commands in one shell.
  *
+ * @param page the text
  * @param env of the shell, beside what it needs anyway
  * @returns each command after which the page shows its output
  * @throws Error where a command fails, with all that was printed
@@ -34,7 +35,7 @@ export async function follow (t: Test, page: string, env: Record<string, string>
   mkdirSync(join(folder, 'data'))
   // As `npm start` does, with the keys that the gateway makes for itself.
   const gateway = await startProcess(t, join(folder, 'data'), { LEDGERLINE_API_KEYS: '', LEDGERLINE_JWT_SECRET: '' })
-  const blocks = blocksOf(readFileSync(join(root, 'docs/integrations', page), 'utf8'))
+  const blocks = blocksOf(page)
   const steps: Array<{ command: string, wanted: string | undefined }> = []
   for (const { language, text } of blocks) {
     if (language === 'sh') steps.push({ command: text, wanted: undefined })

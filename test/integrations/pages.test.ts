@@ -15,7 +15,7 @@ for (const page of pages) {
   const { missing, env } = wanted[page] ?? {}
   const options = { timeout: 150_000, skip: missing ?? false }
   t.test(`What docs/integrations/${page} tells to do gives what it shows`, options, async t => {
-    const shown = await follow(t, page, env?.())
+    const shown = await follow(t, readFileSync(`${folder}${page}`, 'utf8'), env?.())
     t.ok(shown.length > 0, 'it shows something')
     for (const step of shown) {
       t.ok(isAsShown(step), step.command.trim(), { printed: step.printed, wanted: step.wanted })
