@@ -24,7 +24,7 @@ import { addTopics } from './topics.js'
 import { addTrace } from './trace.js'
 import { addUplinks } from './uplinks.js'
 
-function buildProgram (): Command {
+export function buildProgram (): Command {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
   const program = new Command('ledgerline')
     .description('A durable gateway for long connections.')
