@@ -1,15 +1,16 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { type Inquiry, inquire } from '../evidence/inquiry.js'
-import { type Recent, type RecentItem, recentOf } from '../evidence/recent.js'
+import { recentOf } from '../evidence/recent.js'
+import { recentPostsOf } from '../evidence/rooms/recent.js'
 import { type RoomTrace, tracePost } from '../evidence/rooms/trace.js'
 import type { Step, Trace, TraceRange } from '../evidence/trace.js'
 import type { LogReader } from '../ledger/log.js'
 import { GatewayError } from '../schemas/errors.js'
 import { CommandFailed } from './failure.js'
 import { addLogOptions, type LogOptions, openLogReader } from './log.js'
-import { momentOption, timeText } from './moment.js'
+import { momentOption } from './moment.js'
 import { print } from './print.js'
-import { ownCommand, quoted } from './self.js'
+import { describeRecent, describeRecentPosts } from './recent.js'
 import { appOption, type AppOptions, keyOf, parseRoomId } from './user-id.js'
 
 interface TraceOptions extends LogOptions, AppOptions {
@@ -30,8 +31,8 @@ const unknown: ReadonlySet<string> = new Set([
 
 export function addTrace (program: Command): void {
   const command = program.command('trace')
-    .description('tell what became of a message or a connection of USER, or of a post in a room; of USER alone, list what there is to trace')
-    .argument('[user]', 'user id; absent for --room ROOM --message ID')
+    .description('tell what became of a message or a connection of USER, or of a post in a room; of USER or a room alone, list what there is to trace')
+    .argument('[user]', 'user id; absent for --room ROOM')
     .option('--message <id>', 'a downlink, by its message id; without USER a post in --room, USER/USERSEQ for an uplink')
     .option('--uplink <session:seq>', 'an uplink, by its session id and seq')
     .option('--connection <id>', 'a connection: who it was, what went over it, how it ended')
@@ -45,7 +46,7 @@ export function addTrace (program: Command): void {
 }
 
 async function trace (user: string | undefined, options: TraceOptions): Promise<void> {
-  const look = user === undefined ? postLook(options) : userLook(user, options)
+  const look = user === undefined ? roomLook(options) : userLook(user, options)
   const { since, until } = options
   const range = {
     since: since === undefined ? undefined : momentOption('--since', since),
@@ -65,13 +66,20 @@ async function trace (user: string | undefined, options: TraceOptions): Promise<
 /** Prints what it finds. @returns false where nothing is known of it */
 type Look = (log: LogReader, range: TraceRange) => Promise<boolean>
 
-function postLook (options: TraceOptions): Look {
-  const { room, message, uplink, connection, json } = options
-  if (room === undefined || message === undefined || (uplink ?? connection) !== undefined) {
-    throw new CommandFailed('want a user, or --room ROOM --message ID', { exitCode: 2 })
+function roomLook (options: TraceOptions): Look {
+  const { room, message, uplink, connection, json, since, until, limit } = options
+  const isRange = (since ?? until) !== undefined
+  if (room === undefined || (uplink ?? connection) !== undefined || (message === undefined && isRange)) {
+    throw new CommandFailed('want a user, or --room ROOM, or --room ROOM --message ID', { exitCode: 2 })
   }
+  const roomKey = keyOf(options, room)
   return async (log, range) => {
-    const found = await tracePost(log, keyOf(options, room), message, range)
+    if (message === undefined) {
+      const recent = await recentPostsOf(log, roomKey, limit)
+      print(recent, json, recent => describeRecentPosts(recent, options))
+      return !recent.isUnknown
+    }
+    const found = await tracePost(log, roomKey, message, range)
     print(found, json, describe)
     return !unknown.has(found.verdict.code)
   }
@@ -110,39 +118,6 @@ function parseLimit (text: string): number {
   if (/^[1-9]\d{0,4}$/.test(text)) return Number(text)
   throw new InvalidArgumentError('Want a number from 1 to 99999.')
 }
-
-/** A line for each, and the command that traces it. */
-function describeRecent ({ userId, items, more, isUnknown, knownSince }: Recent, options: TraceOptions): string {
-  const kept = knownSince ? ` that is kept, from ${knownSince.position} on,` : ''
-  if (isUnknown) return `No entry of the ledger${kept} is of a user ${userId}.\n`
-  if (items.length === 0) return `The ledger${kept} has no message and no connection of ${userId}.\n`
-  const where = [['--url', options.url], ['--data', options.data], ['--app', options.app]]
-    .flatMap(([name, value]) => value === undefined ? [] : [` ${name} ${quoted(value)}`]).join('')
-  const command = `${ownCommand()} trace ${quoted(userId)}${where}`
-  return [
-    ...items.flatMap(item => {
-      const [what, option] = inWords(item)
-      return [`${timeText(item.atMs)}  ${item.position.padEnd(10)}  ${what}`, `    ${command} ${option}`]
-    }),
-    ...more > 0 ? [`and ${more} older: --limit ${items.length + more}`] : [],
-    '',
-  ].join('\n')
-}
-
-/** @returns what it is, and the option that names it */
-function inWords (item: RecentItem): [string, string] {
-  switch (item.type) {
-    case 'downlink': return [`downlink ${item.messageId}${ofService(item)}`, `--message ${quoted(item.messageId)}`]
-    case 'uplink':
-      return [`uplink ${item.seq} of session ${item.sessionId}${ofService(item)}`,
-        `--uplink ${quoted(`${item.sessionId}:${item.seq}`)}`]
-    case 'connection':
-      return [`connection ${item.connectionId} of ${item.deviceId} (${item.platform}), ${item.code || 'open'}`,
-        `--connection ${quoted(item.connectionId)}`]
-  }
-}
-
-function ofService ({ service }: { readonly service: string }): string { return service === '' ? '' : ` [${service}]` }
 
 /** Of an uplink that is a post in a room, what became of that behind it. */
 function describeUsers (trace: Trace): string {

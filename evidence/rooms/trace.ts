@@ -6,8 +6,10 @@ import { formatPosition, type LogReader } from '../../ledger/log.js'
 import { appOf, userKey } from '../../schemas/apps.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { partitionOf } from '../../schemas/partitioning.js'
+import type { Posted } from '../../schemas/records.js'
 import type { PostRequested, RoomClosed, RoomEntry } from '../../schemas/room-facts.js'
 import { posts, rooms } from '../../schemas/streams.js'
+import { beginningOf } from '../beginning.js'
 import { roomEntriesOf } from '../entries.js'
 import { operatorInWords } from '../lines.js'
 import { isBefore, isBehind } from '../moment.js'
@@ -54,13 +56,14 @@ async function traceWhole (
   const setAside = new Set<string>()
   for (;;) {
     try {
-      const trace = new PostTrace(log, messageId, range, setAside)
+      const begins = await beginningOf(log, partitionOf(roomId, log.partitions(rooms)), rooms)
+      const trace = new PostTrace(log, messageId, range, setAside, begins !== null)
       for await (const placed of roomEntriesOf(log, roomId)) {
         if (until && isBehind(until, placed)) break
         await trace.take(placed)
       }
       const untilMs = until?.type === 'time' ? Math.min(until.atMs, nowMs) : nowMs
-      const verdict = await verdictOfPost(log, roomId, messageId, trace.fate, untilMs)
+      const verdict = await verdictOfPost(log, roomId, messageId, trace.fate, untilMs, begins)
       return { ...shownRoom(roomId), steps: trace.steps, verdict }
     } catch (err) {
       if (!(err instanceof EntryFailed)) throw err
@@ -79,14 +82,19 @@ class PostTrace {
   readonly #messageId: string
   readonly #range: TraceRange
   readonly #setAside: ReadonlySet<string>
+  readonly #isCut: boolean
   readonly #state: RoomState = newRoom()
   readonly #stays = new Stays()
 
-  constructor (log: LogReader, messageId: string, range: TraceRange, setAside: ReadonlySet<string>) {
+  /** @param isCut retention has deleted the beginning of the stream: the fold counts fewer posts than there were */
+  constructor (
+    log: LogReader, messageId: string, range: TraceRange, setAside: ReadonlySet<string>, isCut: boolean
+  ) {
     this.#log = log
     this.#messageId = messageId
     this.#range = range
     this.#setAside = setAside
+    this.#isCut = isCut
   }
 
   async take (placed: Placed<RoomEntry>): Promise<void> {
@@ -139,13 +147,13 @@ class PostTrace {
         : 'taken for the repeat of an uplink before it in the ledger, and not posted')
       return
     }
-    const { roomSeq } = effect.post
+    const record = await this.#published(effect.post, atMs)
+    const roomSeq = record?.roomSeq ?? effect.post.roomSeq
     // Those that had no members when they were told last are among them: members may have come since.
     const nodes = this.#stays.open
-    fate.numbered = { atMs, roomSeq, nodes, published: await this.#published(effect.post.roomId, roomSeq, atMs) }
-    step('numbered', `is post ${roomSeq} of the room; ${nodesInWords(nodes)}`)
-    const { published } = fate.numbered
-    if (published && isShown) addStep(this.steps, published, atMs, 'published', 'is in the stream posts')
+    fate.numbered = { atMs, roomSeq, nodes, published: record?.where }
+    step('numbered', `is post ${roomSeq} of the room; ${nodesInWords(nodes, this.#isCut)}`)
+    if (record && isShown) addStep(this.steps, record.where, atMs, 'published', 'is in the stream posts')
   }
 
   /** Where the uplink came from, which the ledger tells. */
@@ -185,20 +193,26 @@ class PostTrace {
       : `${nodeId} was lost, before it said whether it gave it to its members`, { nodeId })
   }
 
-  async #published (roomId: string, roomSeq: number, atMs: number): Promise<string | undefined> {
+  /** The record of a post, whose number is the one that it was given. */
+  async #published (
+    { roomId, roomSeq, messageId }: Posted, atMs: number
+  ): Promise<{ readonly roomSeq: number, readonly where: string } | undefined> {
     const log = this.#log
     const of = partitionOf(roomId, log.partitions(posts))
     const from = await log.offsetAt(posts, of, atMs - clocksDifferMs)
     for await (const { offset, items } of log.read(posts, of, { from, key: roomId })) {
-      const index = items.findIndex(post => post.roomId === roomId && post.roomSeq === roomSeq)
-      if (index >= 0) return `posts ${formatPosition({ partition: of, offset, index })}`
+      const index = items.findIndex(post =>
+        post.roomId === roomId && (this.#isCut ? post.messageId === messageId : post.roomSeq === roomSeq))
+      if (index < 0) continue
+      const where = `posts ${formatPosition({ partition: of, offset, index })}`
+      return { roomSeq: items[index]!.roomSeq, where }
     }
     return undefined
   }
 }
 
-function nodesInWords (nodes: readonly Stay[]): string {
-  if (nodes.length === 0) return 'no node has members'
+function nodesInWords (nodes: readonly Stay[], isCut: boolean): string {
+  if (nodes.length === 0) return isCut ? 'which nodes had members is not known' : 'no node has members'
   return `${nodes.map(({ nodeId }) => nodeId).join(', ')} ${nodes.length === 1 ? 'has' : 'have'} members`
 }
 

@@ -1,8 +1,6 @@
 import type { LogReader } from '../../ledger/log.js'
 import { appOf, userIdOf, userInWords, userKey } from '../../schemas/apps.js'
-import { partitionOf } from '../../schemas/partitioning.js'
-import { rooms } from '../../schemas/streams.js'
-import { beginningOf } from '../beginning.js'
+import type { Beginning } from '../beginning.js'
 import { operatorInWords } from '../lines.js'
 import { findGone, findRejected } from '../surroundings.js'
 import { notKept, timeOf, type Verdict } from '../trace.js'
@@ -34,12 +32,15 @@ export interface Numbered {
 /** A node tells within 30 s what it gave; the sweep that does so, and the ledger, may take as long again. */
 const toldWithinMs = 60_000
 
-/** @param nowMs the time up to which the verdict is given */
+/**
+ * @param nowMs the time up to which the verdict is given
+ * @param begins where retention has deleted what was before; null where the stream is kept from its very beginning
+ */
 export async function verdictOfPost (
-  log: LogReader, roomId: string, messageId: string, fate: PostFate, nowMs: number
+  log: LogReader, roomId: string, messageId: string, fate: PostFate, nowMs: number, begins: Beginning | null
 ): Promise<Verdict> {
   const { numbered, refused } = fate
-  if (numbered) return await verdictOfNumbered(log, numbered, fate, nowMs)
+  if (numbered) return await verdictOfNumbered(log, numbered, fate, nowMs, begins)
   if (refused) return refusedWith(refused, fate)
   const rejected = await findRejected(log, messageId, command =>
     command.roomId === userIdOf(roomId) && command.app === appOf(roomId))
@@ -49,11 +50,11 @@ export async function verdictOfPost (
       `(downlinks.rejected ${position}). Mend the command and send it with a new id.`
     return { code: 'rejected', cause: code, text }
   }
-  return await unposted(log, roomId, messageId, fate)
+  return await unposted(log, roomId, messageId, fate, begins)
 }
 
 async function verdictOfNumbered (
-  log: LogReader, numbered: Numbered, { repeats }: PostFate, nowMs: number
+  log: LogReader, numbered: Numbered, { repeats }: PostFate, nowMs: number, begins: Beginning | null
 ): Promise<Verdict> {
   const { atMs, roomSeq, nodes, published } = numbered
   const repeated = repeats === 0 ? '' : ' It was requested again with the same id: the first one stands.'
@@ -68,6 +69,7 @@ async function verdictOfNumbered (
     }
   }
   const where = `${text}, and published at ${published}`
+  if (nodes.length === 0 && begins) return notKept(`${where}. No node is known to have had members`, begins, 'the stream rooms')
   if (nodes.length === 0) {
     return {
       code: 'no-members',
@@ -143,7 +145,7 @@ function refusedWith (
 }
 
 async function unposted (
-  log: LogReader, roomId: string, messageId: string, { isRoomKnown }: PostFate
+  log: LogReader, roomId: string, messageId: string, { isRoomKnown }: PostFate, begins: Beginning | null
 ): Promise<Verdict> {
   const of = /^(.+)\/([1-9]\d{0,14})$/.exec(messageId)
   const uplink = of ? await acceptedUplink(log, userKey(appOf(roomId), of[1]!), Number(of[2])) : undefined
@@ -162,7 +164,6 @@ async function unposted (
     const text = `Uplink ${of![2]} of ${of![1]} (ledger ${uplink.position}) ${where}.`
     return { code: 'never-posted', cause: '', text }
   }
-  const begins = await beginningOf(log, partitionOf(roomId, log.partitions(rooms)), rooms)
   if (begins) return notKept(`No post with the id ${messageId} stands for this room`, begins, 'the stream rooms')
   if (!isRoomKnown) {
     return { code: 'unknown-room', cause: '', text: `No entry of the stream rooms is of a room ${userInWords(roomId)}.` }

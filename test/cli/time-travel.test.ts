@@ -59,7 +59,16 @@ t.test('On the directory of a stopped gateway', async t => {
     t.match(await ledgerline('trace', '--room', 'chat:7', '--message', 'm9'), { code: 1, stdout: /\(never-posted\)/ })
     t.match(await ledgerline('trace', 'ann', '--room', 'chat:7'), { code: 0, stdout: /\(never-granted\)/ })
     t.match(await ledgerline('state', '--room', 'nowhere'), { code: 1, stderr: /no entry of the stream rooms is of a room nowhere/ })
-    for (const args of [['state'], ['state', 'ann', '--room', 'r'], ['trace', '--room', 'r'], ['trace', '--message', 'm1']]) {
+    const listed = await ledgerline('trace', '--room', 'chat:7')
+    t.equal(listed.code, 0)
+    t.match(listed.stdout, /^\S+ \S+ UTC {2}\d@\d+\.0 +post 1 of business, 2 bytes\n {4}node \S+ trace --room chat:7 --message m1\n$/)
+    t.match(await json('trace', '--room', 'chat:7'), { roomId: 'chat:7', items: [{ messageId: 'm1', roomSeq: 1 }], more: 0 })
+    t.match(await ledgerline('trace', '--room', 'nowhere'), {
+      code: 1, stdout: 'No entry of the stream rooms is of a room nowhere.\n',
+    })
+    for (const args of [
+      ['state'], ['state', 'ann', '--room', 'r'], ['trace', '--room', 'r', '--since', '1h'], ['trace', '--message', 'm1'],
+    ]) {
       t.equal((await ledgerline(...args)).code, 2, args.join(' '))
     }
   })

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { inquire } from '../../evidence/inquiry.js'
 import { parseMoment } from '../../evidence/moment.js'
+import { recentPostsOf } from '../../evidence/rooms/recent.js'
 import { roomStateAt } from '../../evidence/rooms/state.js'
 import { type RoomTrace, tracePost } from '../../evidence/rooms/trace.js'
 import { roomChangesBetween } from '../../evidence/state-changes.js'
@@ -183,6 +184,41 @@ t.test('A post', async t => {
     t.strictSame(shortly(await tracePost(stored.log, room, 'm1', { until: since }, 4_000)),
       ['requested', 'numbered', 'published', 'not-reported'])
     t.match(await trace('m1', 4_000), { verdict: { code: 'not-reported' } })
+  })
+})
+
+t.test('A room whose first posts are deleted', async t => {
+  const stored = await StoredLog.open(t, 1_000)
+  await stored.room(1_000, room, joined('n1', 1), posted('m1'))
+  await stored.room(5_000, room, posted('m2'))
+  await stored.publishPosts(published(1, 'm1'), published(2, 'm2'))
+  await stored.room(5_000, room, given('n1', 2), joined('n2', 1), posted('m3'), given('n2', 3))
+  await stored.publishPosts(published(3, 'm3'))
+  await stored.log.sweep()
+  await t.test('gives each post the number that it has in the stream posts', async t => {
+    const found = await tracePost(stored.log, room, 'm2', {}, 6_000)
+    t.match(found.steps.map(({ text }) => text), [/business/, /^is post 2 of the room; which nodes had members is not known$/, /posts/])
+    t.match(found.verdict, { code: 'not-kept', text: /^Numbered as 2 of the room/ })
+    t.match(await tracePost(stored.log, room, 'm3', {}, 6_000), { verdict: { code: 'delivered', text: /Numbered as 3/ } })
+  })
+  await t.test('lists those that are kept, without numbers', async t => {
+    const { items, more, knownSince } = await recentPostsOf(stored.log, room, 9)
+    t.match(items, [{ messageId: 'm3', roomSeq: null }, { messageId: 'm2', roomSeq: null }])
+    t.match({ more, knownSince }, { more: 0, knownSince: { atMs: 5_000 } })
+  })
+})
+
+t.test('The last posts of a room', async t => {
+  const stored = await StoredLog.open(t)
+  await stored.room(1_000, room, joined('n1', 1), ...[1, 2, 3, 4, 5].map(n => posted(`m${n}`)), posted('m5'))
+  await stored.room(2_000, room, said('ann', 1, [0, 0, 0]), roomClosed('over'), posted('m6'))
+  await t.test('are listed newest first, each once, and none that was refused', async t => {
+    const { items, more, isUnknown } = await recentPostsOf(stored.log, room, 2)
+    t.match(items, [{ messageId: 'ann/1', from: 'ann', roomSeq: 6, atMs: 2_000 }, { messageId: 'm5', from: '', roomSeq: 5 }])
+    t.strictSame({ more, isUnknown }, { more: 4, isUnknown: false })
+  })
+  await t.test('are none where nobody has named it', async t => {
+    t.match(await recentPostsOf(stored.log, 'nowhere', 2), { items: [], isUnknown: true, knownSince: null })
   })
 })
 

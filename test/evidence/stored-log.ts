@@ -15,6 +15,7 @@ export class StoredLog {
   nowMs = 0
   readonly log: EmbeddedLog
 
+  /** @param retentionMs of the ledger and of `rooms` */
   static async open (t: Test, retentionMs?: number): Promise<StoredLog> {
     const directory = t.testdir()
     const store = await openStore({ directory, headroomBytes: 1 << 20 })
@@ -29,7 +30,9 @@ export class StoredLog {
     this.log = open({
       partitions,
       now: () => this.nowMs,
-      ...retentionMs === undefined ? {} : { streams: { [ledger.name]: { retentionMs } } },
+      ...retentionMs === undefined
+        ? {}
+        : { streams: { [ledger.name]: { retentionMs }, [rooms.name]: { retentionMs } } },
     })
   }
 
