@@ -4,7 +4,7 @@ import { roomRightNames } from '../schemas/room-rights.js'
 import { type AskedLinkMessage, readAsked, writeAsked } from './asked-link-codec.js'
 import type { ConnectionMessage, Resync, SharedSignal, Signalled } from './links.js'
 import {
-  isOfRooms, isRoomBranch, readRoomMessage, roomBranches, type RoomLinkMessage, writeRoomMessage,
+  isOfRooms, isRoomBranch, laterRoomBranches, readRoomMessage, roomBranches, type RoomLinkMessage, writeRoomMessage,
 } from './room-link-codec.js'
 import type { Downlink } from './user/effects.js'
 import type { Membership } from './user/memberships.js'
@@ -35,7 +35,7 @@ const branches: readonly Branch[] = [
   'welcome', 'ackUplinks', 'refuseUplink', 'deliver', 'closeConnection', 'gone', 'signalContent', 'signal', 'resync',
   'notHere', 'askRequest', 'requestKnown', 'askBans', 'bansKnown', ...roomBranches,
   'memberships', 'askMemberships', 'membershipsKnown', 'askAck', 'ackKnown',
-  'askRecalled', 'recalledKnown',
+  'askRecalled', 'recalledKnown', ...laterRoomBranches,
 ]
 
 const closeCodes = ['superseded', 'kicked', 'protocol', 'internal', 'banned'] as const
@@ -56,7 +56,9 @@ export function schemaOf (message: LinkMessage): number {
     case 'askAck':
     case 'ackKnown': return 3
     case 'askRecalled':
-    case 'recalledKnown': return 4
+    case 'recalledKnown':
+    case 'askPosts':
+    case 'postsKnown': return 4
     case 'closeConnection': return message.code === 'internal' || message.code === 'banned' ? 1 : 0
     default: return isOfRooms(message) ? 2 : 0
   }

@@ -76,6 +76,7 @@ class RedisSide implements RedisLinks {
   rooms: LocalEnds['rooms'] = () => {}
   members: LocalEnds['members'] = () => {}
   roomKnown: LocalEnds['roomKnown'] = () => {}
+  postsKnown: LocalEnds['postsKnown'] = () => {}
   membersKnown: LocalEnds['membersKnown'] = () => {}
   acks: LocalEnds['acks'] = () => {}
   ackKnown: LocalEnds['ackKnown'] = () => {}
@@ -212,6 +213,7 @@ class RedisSide implements RedisLinks {
       case 'membershipsKnown':
       case 'recalledKnown':
       case 'roomKnown':
+      case 'postsKnown':
       case 'membersKnown':
       case 'ackKnown': answerHere(this, message); return
       case 'resync':
@@ -224,6 +226,7 @@ class RedisSide implements RedisLinks {
       case 'askRoom':
       case 'askRoomInfo':
       case 'askPost':
+      case 'askPosts':
       case 'signalRoom':
         if (this.#listener.has(this.#partition('rooms', message.partition))) this.rooms(message)
         return

@@ -1,5 +1,5 @@
 import type { AckKnown, AskAck } from './group-links.js'
-import type { AskMembers, MembersKnown, RoomKnown, RoomMessage, RoomQuestion } from './room-links.js'
+import type { AskMembers, MembersKnown, PostsKnown, RoomKnown, RoomMessage, RoomQuestion } from './room-links.js'
 import type { Ban } from './user/bans.js'
 import type { CloseConnection, Deliver, RefuseUplink, Welcome } from './user/effects.js'
 import type { Membership } from './user/memberships.js'
@@ -32,7 +32,8 @@ export interface Links {
 export type Question = Resync | AskRequest | AskBans | AskMemberships | AskRecalled
 
 /** What a user actor, a room or a node answers to a node, and not to one of its connections. */
-export type Answer = RequestKnown | BansKnown | MembershipsKnown | RoomKnown | MembersKnown | AckKnown | RecalledKnown
+export type Answer =
+  | RequestKnown | BansKnown | MembershipsKnown | RoomKnown | PostsKnown | MembersKnown | AckKnown | RecalledKnown
 
 /** Each names its connection and the node that holds it. */
 export type ConnectionMessage =
@@ -213,6 +214,7 @@ export interface LocalEnds {
   membershipsKnown: (answer: MembershipsKnown) => void
   recalledKnown: (answer: RecalledKnown) => void
   roomKnown: (answer: RoomKnown) => void
+  postsKnown: (answer: PostsKnown) => void
   membersKnown: (answer: MembersKnown) => void
   /** Acks for partitions that this node has for groups of readers. */
   acks: (message: AskAck) => void
@@ -244,6 +246,7 @@ export function localLinks (): Links & LocalEnds {
     membershipsKnown: () => {},
     recalledKnown: () => {},
     roomKnown: () => {},
+    postsKnown: () => {},
     membersKnown: () => {},
     acks: () => {},
     ackKnown: () => {},
@@ -268,6 +271,7 @@ export function answerHere (ends: LocalEnds, answer: Answer): void {
     case 'membershipsKnown': ends.membershipsKnown(answer); return
     case 'recalledKnown': ends.recalledKnown(answer); return
     case 'roomKnown': ends.roomKnown(answer); return
+    case 'postsKnown': ends.postsKnown(answer); return
     case 'membersKnown': ends.membersKnown(answer); return
     case 'ackKnown': ends.ackKnown(answer)
   }

@@ -1,12 +1,12 @@
 import type { AvroReader } from '../schemas/avro-reader.js'
 import { type AvroWriter, writeString } from '../schemas/avro-writer.js'
 import type {
-  AskMembers, MembersKnown, RoomKnown, RoomMember, RoomMessage, RoomPost, RoomQuestion,
+  AskMembers, MembersKnown, PostsKnown, RoomKnown, RoomMember, RoomMessage, RoomPost, RoomQuestion,
 } from './room-links.js'
 
 /* The part of link-codec.ts that is about rooms. */
 
-export type RoomLinkMessage = RoomMessage | RoomQuestion | RoomKnown | AskMembers | MembersKnown
+export type RoomLinkMessage = RoomMessage | RoomQuestion | RoomKnown | PostsKnown | AskMembers | MembersKnown
 
 /** Branches of the union `messages`, in its order, behind those of link-codec.ts. */
 export const roomBranches = [
@@ -14,7 +14,10 @@ export const roomBranches = [
   'membersKnown',
 ] as const satisfies ReadonlyArray<RoomLinkMessage['type']>
 
-const known: ReadonlySet<string> = new Set(roomBranches)
+/** At the end of the union. */
+export const laterRoomBranches = ['askPosts', 'postsKnown'] as const satisfies ReadonlyArray<RoomLinkMessage['type']>
+
+const known: ReadonlySet<string> = new Set([...roomBranches, ...laterRoomBranches])
 
 export function isOfRooms (message: { readonly type: string }): message is RoomLinkMessage {
   return known.has(message.type)
@@ -78,6 +81,16 @@ export function writeRoomMessage (to: AvroWriter, message: RoomLinkMessage): voi
       to.long(message.askId)
       to.items(message.members, writeMember)
       return to.int(message.total)
+    case 'askPosts':
+      to.string(message.roomId)
+      to.int(message.partition)
+      to.long(message.askId)
+      to.long(message.afterSeq)
+      return to.long(Number(message.asOf))
+    case 'postsKnown':
+      to.long(message.askId)
+      to.long(message.keptAfter)
+      return to.items(message.posts, writePost)
   }
 }
 
@@ -141,6 +154,16 @@ export function readRoomMessage (
       type, nodeId, askNodeId: fromNodeId, askId: r.long(), roomId: r.string(), after: r.string(), limit: r.int(),
     }
     case 'membersKnown': return { type, nodeId, askId: r.long(), members: r.items(readMember), total: r.int() }
+    case 'askPosts': return {
+      type,
+      roomId: r.string(),
+      partition: r.int(),
+      nodeId: fromNodeId,
+      askId: r.long(),
+      afterSeq: r.long(),
+      asOf: BigInt(r.long()),
+    }
+    case 'postsKnown': return { type, nodeId, askId: r.long(), keptAfter: r.long(), posts: r.items(readPost) }
   }
 }
 

@@ -9,7 +9,7 @@
 export type RoomMessage = RoomPosts | RoomTail | RoomSignal
 
 /** To the owner of the room; dropped where nobody owns it just now. None changes the room. */
-export type RoomQuestion = AskRoom | AskRoomInfo | AskPost | SignalRoom
+export type RoomQuestion = AskRoom | AskRoomInfo | AskPost | AskPosts | SignalRoom
 
 /** A post as nodes have it. One object for all members, so that each encoding is made once. */
 export interface RoomPost {
@@ -97,6 +97,28 @@ export interface RoomKnown {
   /** Nodes that have members of it. */
   readonly nodes: readonly string[]
   readonly closed: boolean
+}
+
+/** Asks for the posts after `afterSeq` that are kept, for somebody who is no member. Answered by `PostsKnown`. */
+export interface AskPosts {
+  readonly type: 'askPosts'
+  readonly roomId: string
+  readonly partition: number
+  /** Where the answer goes. */
+  readonly nodeId: string
+  readonly askId: number
+  readonly afterSeq: number
+  /** As in `AskRoomInfo`. */
+  readonly asOf: bigint
+}
+
+export interface PostsKnown {
+  readonly type: 'postsKnown'
+  readonly nodeId: string
+  readonly askId: number
+  /** `posts` are all those after this one: more than the asker named where the others are not kept. */
+  readonly keptAfter: number
+  readonly posts: readonly RoomPost[]
 }
 
 /** Asks whether the room has had a post of this id before. Answered by `RequestKnown`. */

@@ -158,6 +158,7 @@ function depsOf ({
       post: (command, tellsRepeats) => rooms.post(command, tellsRepeats),
       close: command => rooms.close(command),
       info: roomId => rooms.info(roomId),
+      keptPosts: (roomId, afterSeq) => rooms.keptPosts(roomId, afterSeq),
       members: (roomId, after, limit) => rooms.members(roomId, after, limit),
     },
     broadcasts: {

@@ -1,5 +1,5 @@
 import type { Links, LocalEnds } from '../actors/links.js'
-import type { MembersKnown, RoomKnown, RoomMember } from '../actors/room-links.js'
+import type { MembersKnown, PostsKnown, RoomKnown, RoomMember, RoomPost } from '../actors/room-links.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
 import { GatewayError } from '../schemas/errors.js'
 import { partitionOf } from '../schemas/partitioning.js'
@@ -10,7 +10,7 @@ import { Questions } from './questions.js'
 
 export interface RoomsDeps {
   readonly log: EventLog
-  readonly links: Links & Pick<LocalEnds, 'roomKnown' | 'membersKnown'>
+  readonly links: Links & Pick<LocalEnds, 'roomKnown' | 'postsKnown' | 'membersKnown'>
   readonly known: Pick<KnownRequests, 'ofPost'>
   readonly nodeId: string
   /** How long an answer is waited for; below the deadline of a look-up over HTTP. */
@@ -77,6 +77,7 @@ export class Rooms {
   readonly #deps: RoomsDeps
   readonly #partitions: number
   readonly #infos: Questions<RoomKnown>
+  readonly #posts: Questions<PostsKnown>
   readonly #members: Questions<MembersKnown>
   /** By room: whether it is closed, asked by the first of the posts that wait for the answer (`postInOrder`). */
   readonly #closedAsked = new Map<string, Promise<boolean>>()
@@ -85,8 +86,10 @@ export class Rooms {
     this.#deps = deps
     this.#partitions = deps.log.partitions(rooms)
     this.#infos = new Questions('room', deps.answerMs)
+    this.#posts = new Questions('room', deps.answerMs)
     this.#members = new Questions('node', deps.answerMs)
     deps.links.roomKnown = answer => { this.#infos.answered(answer.askId, answer) }
+    deps.links.postsKnown = answer => { this.#posts.answered(answer.askId, answer) }
     deps.links.membersKnown = answer => { this.#members.answered(answer.askId, answer) }
   }
 
@@ -175,6 +178,22 @@ export class Rooms {
       return { nodeId, members: answer?.total ?? null }
     }))
     return { roomSeq, keptAfter, closed, nodes: counted }
+  }
+
+  /**
+   * The posts after `afterSeq`, from the room itself.
+   *
+   * @returns undefined where it does not keep all of them
+   * @throws GatewayError `not-ready` where the owner of the room does not answer
+   */
+  async keptPosts (roomId: string, afterSeq: number): Promise<readonly RoomPost[] | undefined> {
+    const { log, links, nodeId } = this.#deps
+    const partition = partitionOf(roomId, this.#partitions)
+    const { next: asOf } = await log.bounds(rooms, partition)
+    const { keptAfter, posts } = await this.#posts.ask(askId => {
+      links.toRoom({ type: 'askPosts', roomId, partition, nodeId, askId, afterSeq, asOf })
+    })
+    return keptAfter <= afterSeq ? posts : undefined
   }
 
   /**

@@ -3,7 +3,7 @@ import { nameOf } from '../requests.js'
 import type { AskRoom, RoomPost, RoomQuestion } from '../room-links.js'
 import type { Nodes } from './nodes.js'
 import type { RoomState } from './state.js'
-import type { KeptPost } from './tail.js'
+import { type KeptPost, tailBytesMax } from './tail.js'
 
 /** Answers a question, which changes nothing. */
 export function answerRoom (question: RoomQuestion, state: RoomState, links: Links, nodes: Nodes): void {
@@ -19,6 +19,13 @@ export function answerRoom (question: RoomQuestion, state: RoomState, links: Lin
     case 'askPost': {
       const { nodeId, askId, messageId, content } = question
       links.toAsker({ type: 'requestKnown', nodeId, askId, known: state.requests.look(nameOf.post(messageId), content) })
+      return
+    }
+    case 'askPosts': {
+      const { nodeId, askId, afterSeq } = question
+      const { tail } = state
+      const posts = tail.after(afterSeq, tailBytesMax).map(sentPost)
+      links.toAsker({ type: 'postsKnown', nodeId, askId, keptAfter: tail.roomSeq - posts.length, posts })
       return
     }
     case 'signalRoom': {

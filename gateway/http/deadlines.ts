@@ -71,6 +71,7 @@ export function withDeadlines (deps: HttpDeps): HttpDeps {
       post: (command, tellsRepeats) => (command.delivery === 'signal' ? signalRoom : post)(command, tellsRepeats),
       close: store(deps.rooms.close),
       info: lookupOfLog(deps.rooms.info),
+      keptPosts: lookupOfLog(deps.rooms.keptPosts),
       members: lookupOfLog(deps.rooms.members),
     },
     broadcasts: {

@@ -9,7 +9,7 @@ import { posts } from '../../schemas/streams.js'
 import { keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
 import { admitReaders, holeDescription, holeLine, ndjsonLine, ndjsonType, piecesOf } from './readers.js'
-import { roomParamsSchema } from './rooms.js'
+import { roomParamsSchema, type RoomsOptions } from './rooms.js'
 
 export interface RoomPostsOptions {
   /** How long one answer may read. */
@@ -57,10 +57,14 @@ const querySchema = {
   },
 }
 
-/** What a room has had, as far as the stream `posts` goes back. */
+/**
+ * What a room has had, as far as the stream `posts` goes back. Its last posts come from the room itself, which keeps
+ * them for who joins: nothing is read for those, however many posts of others stand in the partition.
+ */
 export async function roomPostsRoute (
   app: FastifyInstance,
-  { logReader, postsReadMs = readMsDefault }: RoomPostsOptions & { readonly logReader: LogReader }
+  { logReader, rooms, postsReadMs = readMsDefault }:
+  RoomPostsOptions & Pick<RoomsOptions, 'rooms'> & { readonly logReader: LogReader }
 ): Promise<void> {
   const begin = admitReaders(app, readersMax)
 
@@ -68,8 +72,10 @@ export async function roomPostsRoute (
     exposeHeadRoute: false,
     schema: {
       summary,
-      description: `In order, of those that the stream posts has. ${holeDescription} It reads for 5 s at most: ` +
-        'a last line `{ next }` says that there may be more, and is given as `from` for that.',
+      description: 'In order. What the room still keeps for who joins (`keptAfter` of `GET /v1/rooms/:roomId`) costs ' +
+        'no reading; what is older is read from the stream posts, in a cluster past all that stands in its partition. ' +
+        `${holeDescription} It reads for 5 s at most: a last line \`{ next }\` says that there may be more, and is ` +
+        'given as `from` for that.',
       tags: ['rooms'],
       params: roomParamsSchema,
       querystring: querySchema,
@@ -81,6 +87,11 @@ export async function roomPostsRoute (
   }, async (request, reply) => {
     const { params, query: { after, from, limit } } = request
     const key = keyOf(request, params.roomId)
+    const max = limit === undefined ? Infinity : Number(limit)
+    reply.type(ndjsonType)
+    // Where its owner does not answer, the stream does.
+    const kept = from === '' ? await rooms.keptPosts(key, Number(after)).catch(() => undefined) : undefined
+    if (kept) return await reply.send(Readable.from(piecesOf(kept.slice(0, max).map(lineOf))))
     const partition = partitionOf(key, logReader.partitions(posts))
     const { first, next } = await logReader.bounds(posts, partition)
     const wanted: Wanted = {
@@ -90,10 +101,10 @@ export async function roomPostsRoute (
       first,
       to: next,
       after: Number(after),
-      max: limit === undefined ? Infinity : Number(limit),
+      max,
       readMs: postsReadMs,
     }
-    return await reply.type(ndjsonType).send(Readable.from(piecesFor(logReader, wanted, begin(reply))))
+    return await reply.send(Readable.from(piecesFor(logReader, wanted, begin(reply))))
   })
 }
 
@@ -176,6 +187,6 @@ class ReadTime {
   }
 }
 
-function lineOf ({ roomSeq, messageId, from, service, payload, postedAtMs }: Posted): string {
+function lineOf ({ roomSeq, messageId, from, service, payload, postedAtMs }: Omit<Posted, 'roomId'>): string {
   return ndjsonLine({ roomSeq, messageId, from: from || null, service, payload: payloadToJson(payload), postedAtMs })
 }

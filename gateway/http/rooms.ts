@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
+import type { RoomPost } from '../../actors/room-links.js'
 import { shownUser } from '../../schemas/apps.js'
 import type { JsonPayload } from '../../schemas/payload.js'
 import { postRefusalOf } from '../downlink-command.js'
@@ -17,6 +18,8 @@ export interface RoomsOptions {
     readonly close: (command: CloseCommand) => Promise<string | undefined>
     /** @throws GatewayError `not-ready` */
     readonly info: (roomKey: string) => Promise<RoomInfo>
+    /** @returns undefined where the room does not keep all of them. @throws GatewayError `not-ready` */
+    readonly keptPosts: (roomKey: string, afterSeq: number) => Promise<readonly RoomPost[] | undefined>
     /** @throws GatewayError `not-ready` */
     readonly members: (roomKey: string, after: string, limit: number) => Promise<MembersPage>
   }

@@ -146,10 +146,26 @@ const fourthSamples: LinkMessage[] = [
   { type: 'ackKnown', nodeId: 'n2', askId: 9, code: 'not-leased' },
 ]
 
-/** What nodes of the version before do not know: what has become of a downlink that was to be taken back. */
+/** What nodes of the version before do not know: what has become of a downlink, and posts for who is no member. */
 const newSamples: LinkMessage[] = [
   { type: 'askRecalled', userId: 'user-1', partition: 3, nodeId: 'n1', askId: 9, messageId: 'm1', asOf: 7n },
   { type: 'recalledKnown', nodeId: 'n2', askId: 9, outcome: 'ended' },
+  { type: 'askPosts', roomId: 'chat:7', partition: 3, nodeId: 'n1', askId: 9, afterSeq: 5, asOf: 7n },
+  {
+    type: 'postsKnown',
+    nodeId: 'n2',
+    askId: 9,
+    keptAfter: 5,
+    posts: [{
+      roomSeq: 6,
+      messageId: 'm1',
+      from: 'ann',
+      service: 'chat',
+      payload: Buffer.from([0, 255]),
+      postedAtMs: 1700000000000,
+      encoded: new Map(),
+    }],
+  },
 ]
 
 const anySeq = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER - 1 })
@@ -247,6 +263,9 @@ t.test('a link batch', async t => {
       '0c' + '0e' + '0863686174' + '046869' + '0e' + '046331' + '0e' + '0e' + '046332' + '0e' + '00')
     t.equal(body(fourthSamples[1]!), '046e31' + '02' + '38' + '12' + '146e6f742d6c6561736564' + '00')
     t.equal(body(newSamples[1]!), '046e31' + '02' + '3c' + '12' + '04' + '00')
+    t.equal(body(newSamples[2]!), '046e31' + '02' + '3e' + '0c636861743a37' + '06' + '12' + '0a' + '0e' + '00')
+    t.equal(body(newSamples[3]!), '046e31' + '02' + '40' + '12' + '0a' + '02' +
+      '0c' + '046d31' + '06616e6e' + '0863686174' + '0400ff' + '80a0abfef962' + '00' + '00')
     t.equal(body(thirdSamples[3]!), '046e31' + '02' + '20' + '0c636861743a37' + '0c747970696e67' + '0400ff' + '00')
   })
   t.test('has the schema that every other node of the cluster reads', async t => {
@@ -255,7 +274,7 @@ t.test('a link batch', async t => {
     t.equal(fingerprintOf(second).toString(16), '898f4492b67cc4b')
     t.equal(fingerprintOf(third).toString(16), 'c52ef22c8b9aae10')
     t.equal(fingerprintOf(fourth).toString(16), 'eaf975e17c1a05bb')
-    t.equal(fingerprintOf(schema).toString(16), '82e0637aef94c0a6')
+    t.equal(fingerprintOf(schema).toString(16), 'b802ddd5294a23fd')
   })
   t.test('reads back, empty too', async t => {
     const all = [...samples, ...secondSamples, ...thirdSamples, ...fourthSamples, ...newSamples]

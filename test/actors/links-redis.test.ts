@@ -310,6 +310,7 @@ async function all (t: Test) {
       b.links.members = message => { members.push(message) }
       b.links.rooms = asking => { asked.push(asking) }
       a.links.roomKnown = answer => { known.push(answer) }
+      a.links.postsKnown = answer => { known.push(answer) }
       a.links.membersKnown = answer => { known.push(answer) }
       await b.links.owns('ledger', 7)
       await b.links.owns('rooms', 8)
@@ -318,15 +319,18 @@ async function all (t: Test) {
       a.links.toMembers(ask)
       a.links.toRoom(question(7)) // b owns this one of the ledger alone
       a.links.toRoom(question(8))
-      await until(() => members.length === 2 && asked.length === 1)
+      const askPosts: RoomQuestion = { type: 'askPosts', roomId, partition: 8, nodeId: 'a', askId: 8, afterSeq: 0, asOf: 3n }
+      a.links.toRoom(askPosts)
+      await until(() => members.length === 2 && asked.length === 2)
       t.strictSame(members, [roomPosts, ask])
-      t.strictSame(asked, [question(8)])
+      t.strictSame(asked, [question(8), askPosts])
       const answers = [
         { type: 'roomKnown', nodeId: 'a', askId: 7, roomSeq: 1, keptAfter: 0, nodes: ['b'], closed: false },
+        { type: 'postsKnown', nodeId: 'a', askId: 8, keptAfter: 0, posts },
         { type: 'membersKnown', nodeId: 'a', askId: 9, members: [], total: 0 },
       ] as const
       for (const answer of answers) b.links.toAsker(answer)
-      await until(() => known.length === 2)
+      await until(() => known.length === 3)
       t.strictSame(known, answers)
     })
     t.test('is a call where it is for this very node', async t => {

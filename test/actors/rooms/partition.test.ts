@@ -57,6 +57,7 @@ t.test('A partition of rooms', async t => {
     const answers: object[] = []
     world.links.roomKnown = answer => { answers.push(answer) }
     world.links.requestKnown = answer => { answers.push(answer) }
+    world.links.postsKnown = answer => { answers.push(answer) }
     const owner = await startOwner(world.log, world.rooms)
     world.links.rooms = question => { owner.ask(question) }
     await world.append(posted('m1'), joined('n1', 1), posted('m2'), joined('n2', 3))
@@ -65,11 +66,15 @@ t.test('A partition of rooms', async t => {
     world.links.toRoom({ type: 'askRoomInfo', ...ask, askId: 1 })
     world.links.toRoom({ type: 'askPost', ...ask, askId: 2, messageId: 'm1', content: 0 })
     world.links.toRoom({ type: 'askPost', ...ask, askId: 3, messageId: 'm9', content: 0 })
-    await until(() => answers.length === 3)
-    t.strictSame(answers, [
+    world.links.toRoom({ type: 'askPosts', ...ask, askId: 4, afterSeq: 1 })
+    world.links.toRoom({ type: 'askPosts', ...ask, askId: 5, afterSeq: 2 })
+    await until(() => answers.length === 5)
+    t.match(answers, [
       { type: 'roomKnown', nodeId: 'n9', askId: 1, roomSeq: 2, keptAfter: 0, nodes: ['n1', 'n2'], closed: false },
       { type: 'requestKnown', nodeId: 'n9', askId: 2, known: 'duplicate' },
       { type: 'requestKnown', nodeId: 'n9', askId: 3, known: 'first' },
+      { type: 'postsKnown', nodeId: 'n9', askId: 4, keptAfter: 1, posts: [{ roomSeq: 2, messageId: 'm2' }] },
+      { type: 'postsKnown', nodeId: 'n9', askId: 5, keptAfter: 2, posts: [] },
     ])
     world.sent.length = 0
     const asks: AskRoom[] = [

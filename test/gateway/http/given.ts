@@ -103,6 +103,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
     rooms: {
       post: async ({ messageId }) => ({ messageId, status: 'queued', position: '3@1021.4' }),
       close: async () => '3@1021.4',
+      keptPosts: async () => undefined,
       info: async () => ({ roomSeq: 0, keptAfter: 0, closed: false, nodes: [] }),
       members: async () => ({ members: [], next: null, total: 0, unknown: [] }),
     },

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
 import t, { type Test } from 'tap'
+import type { RoomPost } from '../../../actors/room-links.js'
 import type { RoomsOptions } from '../../../gateway/http/rooms.js'
 import type { CloseCommand, PostCommand } from '../../../gateway/rooms.js'
 import { GatewayError } from '../../../schemas/errors.js'
@@ -44,6 +45,7 @@ function given (t: Test, rooms: Partial<RoomsOptions['rooms']> = {}, logReader =
         return '3@7.0'
       },
       info: async () => ({ roomSeq: 7, keptAfter: 2, closed: false, nodes: [{ nodeId: 'n1', members: 3 }, { nodeId: 'n2', members: null }] }),
+      keptPosts: async () => undefined,
       members: async () => ({
         members: [{ userId: 'ann', deviceId: 'phone', connectionId: 'c1', nodeId: 'n1' }], next: null, total: 1, unknown: ['n2'],
       }),
@@ -133,6 +135,29 @@ t.test('A room over HTTP', async t => {
     t.strictSame((await told('?after=1&limit=1')).map(({ roomSeq }) => roomSeq), [2])
     t.strictSame(await told('?after=3'), [])
     t.equal((await ask('GET', '/v1/rooms/chat/posts?after=x')).statusCode, 400)
+  })
+  t.test('has the posts that it keeps without anything being read', async t => {
+    const post = (roomSeq: number): RoomPost => ({
+      roomSeq, messageId: `m${roomSeq}`, from: 'ann', service: '', payload: Buffer.from('x'), postedAtMs: 5, encoded: new Map(),
+    })
+    const log = new LongLog()
+    const wanted: unknown[] = []
+    const { ask } = given(t, {
+      keptPosts: async (roomKey, afterSeq) => {
+        wanted.push([roomKey, afterSeq])
+        return [post(8), post(9)]
+      },
+    }, log)
+    const line = { roomSeq: 8, messageId: 'm8', from: 'ann', service: '', payload: 'x', postedAtMs: 5 }
+    const lines = `${JSON.stringify(line)}\n${JSON.stringify({ ...line, roomSeq: 9, messageId: 'm9' })}\n`
+    t.match(await ask('GET', '/v1/rooms/chat/posts?after=7'), { statusCode: 200, body: lines, headers: { 'content-type': /ndjson/ } })
+    t.equal((await ask('GET', '/v1/rooms/chat/posts?after=7&limit=1')).body, `${JSON.stringify(line)}\n`)
+    t.strictSame([wanted, log.reading], [[['chat', 7], ['chat', 7]], undefined])
+  })
+  t.test('has its posts read where its owner does not answer', async t => {
+    const { ask, logReader } = given(t, { keptPosts: async () => { throw new GatewayError('not-ready') } })
+    logReader.add([{ roomId: 'chat', roomSeq: 8, messageId: 'm', from: '', service: '', payload: Buffer.from('x'), postedAtMs: 5 }])
+    t.match((await ask('GET', '/v1/rooms/chat/posts?after=7')).json(), { roomSeq: 8 })
   })
   t.test('has its posts read for some time, and says where to go on', async t => {
     const { ask, logReader } = given(t, {}, new PostsLog(), 0)
