@@ -162,6 +162,7 @@ export class EdgeRooms {
       this.#unwanted.delete(key)
     }
     this.#reports.sweep(now)
+    this.#writer.forgetBefore(now - this.#deps.limits.tail.ageMaxMs / this.#deps.tickMs)
     if (this.#deps.mayLose) this.#look()
   }
 
@@ -190,7 +191,7 @@ export class EdgeRooms {
     }
     room.tail.append(posts)
     this.#heard(room)
-    this.#writer.posted(room)
+    this.#writer.posted(room, this.#deps.ticks())
   }
 
   #heard (room: EdgeRoom): void { room.pace.heard(this.#ms(this.#deps.ticks())) }
@@ -200,8 +201,10 @@ export class EdgeRooms {
     if (!room || room.interest !== message.interest) return
     this.#asking.delete(room)
     if (message.roomSeq !== room.tail.roomSeq) this.#heard(room)
-    if (room.answer(message)) this.#writer.posted(room)
-    else this.#enter(room)
+    const { bytes } = room.tail
+    if (!room.answer(message)) this.#enter(room)
+    else if (room.tail.bytes > bytes) this.#writer.posted(room, this.#deps.ticks())
+    else this.#writer.due(room)
   }
 
   #signalled ({ roomId, service, payload }: RoomSignal): void {

@@ -33,8 +33,8 @@ export class RoomWriter {
   readonly #due = new Set<EdgeRoom>()
   /** Connections that are behind in some room, and read. */
   readonly #behind = new Set<Connection>()
-  /** Rooms with posts, the one that was silent for longest first. */
-  readonly #byActivity = new Set<EdgeRoom>()
+  /** Rooms of which posts are kept, and when the last ones came, ticks: the one that was silent for longest first. */
+  readonly #byActivity = new Map<EdgeRoom, number>()
   readonly #output = new TurnOutput()
   #tailBytes = 0
   #turn: NodeJS.Immediate | undefined
@@ -56,12 +56,20 @@ export class RoomWriter {
     this.#soon()
   }
 
-  /** There are posts. */
-  posted (room: EdgeRoom): void {
+  /** There are posts, since `atTicks`. */
+  posted (room: EdgeRoom, atTicks: number): void {
     this.#byActivity.delete(room)
-    this.#byActivity.add(room)
+    this.#byActivity.set(room, atTicks)
     if (this.#tailBytes > this.#limits.tailsBytesMax) this.#shed()
     this.due(room)
+  }
+
+  /** Of rooms that were silent since then nothing is kept: whoever comes back is answered by their owner. */
+  forgetBefore (ticks: number): void {
+    for (const [room, postedAt] of this.#byActivity) {
+      if (postedAt > ticks) return
+      this.#keepNone(room)
+    }
   }
 
   /** It can be written to again. */
@@ -72,8 +80,7 @@ export class RoomWriter {
 
   forget (room: EdgeRoom): void {
     this.#due.delete(room)
-    this.#byActivity.delete(room)
-    room.tail.place(room.tail.roomSeq)
+    this.#keepNone(room)
   }
 
   stop (): void {
@@ -221,10 +228,14 @@ export class RoomWriter {
   /** Of the rooms that were silent for longest nothing is kept; what comes then is asked for. */
   #shed (): void {
     const aim = this.#limits.tailsBytesMax * 7 / 8
-    for (const room of this.#byActivity) {
+    for (const room of this.#byActivity.keys()) {
       if (this.#tailBytes <= aim) return
-      this.#byActivity.delete(room)
-      room.tail.place(room.tail.roomSeq)
+      this.#keepNone(room)
     }
+  }
+
+  #keepNone (room: EdgeRoom): void {
+    this.#byActivity.delete(room)
+    room.tail.place(room.tail.roomSeq)
   }
 }

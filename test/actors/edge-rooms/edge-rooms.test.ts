@@ -711,6 +711,37 @@ t.test('The posts that are kept', async t => {
       t.strictSame(got.filter(each => each.startsWith(`r${i} `)), range(1, 4, `r${i}`), `all posts of room ${i}`)
     }
   })
+
+  t.test('of a room that is silent go after their age, and are asked for by who comes back', async t => {
+    for (const mayLose of [false, true]) {
+      const world = givenRooms(t, { tail: { postsMax: 1_000, bytesMax: 1 << 20, ageMaxMs: 3_600_000 } }, mayLose)
+      await inRoom(t, world, 0)
+      world.posts(1, 3)
+      await turn()
+      const answers = () => { // they tell of nothing new
+        if (world.asked.length > 0) world.answer(3, 3)
+        world.asked.length = 0
+      }
+      for (let minute = 0; minute < 59; minute++) {
+        world.pass(60_000)
+        answers()
+      }
+      await turn()
+      t.ok(world.rooms.tailBytes > 0)
+      world.pass(120_000)
+      answers()
+      await turn()
+      t.equal(world.rooms.tailBytes, 0, `${mayLose}`)
+      const back = await member(t, world)
+      back.received(join('r', 1))
+      await turn()
+      t.match(world.asked, [{ afterSeq: 1 }])
+      world.answer(3, 1)
+      await turn()
+      t.strictSame(told(back), ['joined r 1', 'r 2', 'r 3'])
+      t.ok(world.rooms.tailBytes > 0, 'and are kept for others')
+    }
+  })
 })
 
 t.test('Members are told by connection id, some at a time', async t => {
