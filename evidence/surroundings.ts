@@ -1,8 +1,9 @@
 import { formatPosition, type LogReader } from '../ledger/log.js'
+import { commandOf } from '../ledger/rejected.js'
 import { userOf } from '../schemas/apps.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import type { DownlinkRecord } from '../schemas/records.js'
-import { downlinks, downlinksRejected, ledger, nodes, uplinks } from '../schemas/streams.js'
+import { downlinksRejected, ledger, nodes, uplinks } from '../schemas/streams.js'
 import { type Beginning, beginningOf } from './beginning.js'
 
 /** What the other streams know, and a user's own entries do not say. */
@@ -69,22 +70,13 @@ export async function findRejected (
   for (let partition = 0; partition < log.partitions(downlinksRejected); partition++) {
     for await (const { offset, items } of log.read(downlinksRejected, partition, { from: 0n })) {
       for (const [index, { command, code, reason, rejectedAtMs }] of items.entries()) {
-        const read = readCommand(command)
+        const read = commandOf(command)
         if (read?.messageId !== messageId || !isWanted(read)) continue
         return { position: formatPosition({ partition, offset, index }), atMs: rejectedAtMs, code, reason }
       }
     }
   }
   return undefined
-}
-
-/** It may have been rejected for being unreadable. */
-function readCommand (bytes: Uint8Array): DownlinkRecord | undefined {
-  try {
-    return downlinks.decodeRecord(bytes, 0)
-  } catch {
-    return undefined
-  }
 }
 
 /** That a node is gone, as far as `nodes` told by `nowMs`. */

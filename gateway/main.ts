@@ -305,7 +305,8 @@ async function joinCluster (
     const following = await followDownlinks({
       log,
       push: command => push.push(command),
-      post: command => rooms.postInOrder(command),
+      pushInOrder: commands => push.pushInOrder(commands),
+      postInOrder: commands => rooms.postInOrder(commands),
       hasApp: app => apps.has(app),
       frameBytesMax: config.frameBytesMax,
       health,

@@ -2,12 +2,12 @@ import type { Links, LocalEnds, NotHere, SharedSignal } from '../actors/links.js
 import { isFor } from '../actors/user/messages.js'
 import type { RecallOutcome } from '../actors/user/recall.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
-import { piecesOf } from '../ledger/pieces.js'
+import { appendInOrder, piecesOf } from '../ledger/pieces.js'
 import { routingKey, type Route } from '../projections/routing.js'
 import type { Tables } from '../projections/tables/tables.js'
 import { userKey } from '../schemas/apps.js'
 import { GatewayError } from '../schemas/errors.js'
-import type { Entry } from '../schemas/facts.js'
+import type { DownlinkRequested, Entry } from '../schemas/facts.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import type { DownlinkCommand } from '../schemas/records.js'
 import { ledger } from '../schemas/streams.js'
@@ -84,12 +84,29 @@ export class Push {
    */
   async push (command: DownlinkCommand, tellsRepeats = false): Promise<PushAnswer> {
     const { app, userIds } = command
-    this.requested.set(app, (this.requested.get(app) ?? 0) + userIds.length)
+    this.#count(app, userIds.length)
     if (app === '') return await this.#push(command, tellsRepeats)
     const keyed = { ...command, userIds: userIds.map(userId => userKey(app, userId)) }
     const { messageId, users } = await this.#push(keyed, tellsRepeats)
     return { messageId, users: users.map((user, i) => ({ ...user, userId: userIds[i]! })) }
   }
+
+  /**
+   * Durable requests of one user, in order, in as few appends as have room for them.
+   *
+   * @returns how many of them are stored; those behind are not
+   * @throws GatewayError where not one is: `ledger-unavailable`, `payload-too-large`
+   */
+  async pushInOrder (commands: readonly DownlinkCommand[]): Promise<number> {
+    const { app, userIds } = commands[0]!
+    this.#count(app, commands.length)
+    const userId = userKey(app, userIds[0]!)
+    const atMs = Date.now()
+    const entries = commands.map(command => ({ userId, atMs, fact: this.#factOf(command) }))
+    return await appendInOrder(this.#deps.log, ledger, partitionOf(userId, this.#partitions), entries)
+  }
+
+  #count (app: string, users: number): void { this.requested.set(app, (this.requested.get(app) ?? 0) + users) }
 
   async #push (command: KeyedCommand, tellsRepeats: boolean): Promise<PushAnswer> {
     const { messageId } = command
@@ -111,22 +128,8 @@ export class Push {
    * a thousand large requests hold as much memory as there are partitions, and others' appends come between them.
    */
   async #request (command: KeyedCommand): Promise<PushedUser[]> {
-    const { messageId, service, payload, ttlMs, platforms, exceptDevices, devices, userIds } = command
-    const { outboxBytesMax, receipts } = this.#deps
-    const fact: Entry['fact'] = {
-      type: 'DownlinkRequested',
-      messageId,
-      service,
-      payload,
-      ttlMs,
-      platforms,
-      exceptDevices,
-      devices,
-      outboxBytesMax: outboxBytesMax(command.app),
-      receipts: receipts && command.receipts,
-      offlineAfterMs: this.#offlineAfterMs(command),
-      replaces: command.replaces,
-    }
+    const { userIds } = command
+    const fact = this.#factOf(command)
     const atMs = Date.now()
     const batches = new Map<number, Batch>()
     for (let i = 0; i < userIds.length; i++) {
@@ -144,7 +147,26 @@ export class Push {
     return users
   }
 
-  #offlineAfterMs ({ offlineAfterMs }: KeyedCommand): number {
+  #factOf (command: DownlinkCommand): DownlinkRequested {
+    const { messageId, service, payload, ttlMs, platforms, exceptDevices, devices, replaces } = command
+    const { outboxBytesMax, receipts } = this.#deps
+    return {
+      type: 'DownlinkRequested',
+      messageId,
+      service,
+      payload,
+      ttlMs,
+      platforms,
+      exceptDevices,
+      devices,
+      outboxBytesMax: outboxBytesMax(command.app),
+      receipts: receipts && command.receipts,
+      offlineAfterMs: this.#offlineAfterMs(command),
+      replaces,
+    }
+  }
+
+  #offlineAfterMs ({ offlineAfterMs }: DownlinkCommand): number {
     const { offlineAfterMs: configured } = this.#deps
     if (configured === undefined) return 0
     return offlineAfterMs < 0 ? configured : offlineAfterMs

@@ -1,6 +1,7 @@
 import type { Links, LocalEnds } from '../actors/links.js'
 import type { MembersKnown, PostsKnown, RoomKnown, RoomMember, RoomPost } from '../actors/room-links.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
+import { appendInOrder } from '../ledger/pieces.js'
 import { GatewayError } from '../schemas/errors.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import type { RoomFact } from '../schemas/room-facts.js'
@@ -114,17 +115,19 @@ export class Rooms {
       this.#signal(command, partition)
       return { messageId, status: info?.nodes.length === 0 ? 'offline' : 'sent' }
     }
-    return { messageId, status: 'queued', position: await this.#request(command, partition) }
+    return { messageId, status: 'queued', position: await this.#append(roomId, partition, requestOf(command)) }
   }
 
   /**
    * As `post`, for who does not wait between two of them: those of one room go in the order of the calls. A question
    * that is under way is theirs together, and nobody is told of repeats, which the room drops.
    *
-   * @throws GatewayError `room-closed`; `ledger-unavailable`; `payload-too-large`
+   * @param commands durable ones, or one signal, of one room
+   * @returns how many of them are stored; those behind are not
+   * @throws GatewayError where not one is: `room-closed`; `ledger-unavailable`; `payload-too-large`
    */
-  async postInOrder (command: PostCommand): Promise<void> {
-    const { roomId, delivery } = command
+  async postInOrder (commands: readonly PostCommand[]): Promise<number> {
+    const { roomId, delivery } = commands[0]!
     const partition = partitionOf(roomId, this.#partitions)
     let asked = this.#closedAsked.get(roomId)
     if (!asked) {
@@ -133,8 +136,13 @@ export class Rooms {
       asked.then(() => { this.#closedAsked.delete(roomId) })
     }
     if (await asked) throw new GatewayError('room-closed')
-    if (delivery === 'signal') this.#signal(command, partition)
-    else await this.#request(command, partition)
+    if (delivery === 'signal') {
+      this.#signal(commands[0]!, partition)
+      return 1
+    }
+    const atMs = Date.now()
+    return await appendInOrder(this.#deps.log, rooms, partition,
+      commands.map(command => ({ roomId, atMs, fact: requestOf(command) })))
   }
 
   /** As far as anybody says: the room itself drops what is posted after its end. */
@@ -148,13 +156,6 @@ export class Rooms {
 
   #signal ({ roomId, service, payload }: PostCommand, partition: number): void {
     this.#deps.links.toRoom({ type: 'signalRoom', roomId, partition, service, payload })
-  }
-
-  #request ({ roomId, messageId, service, payload, by }: PostCommand, partition: number): Promise<string> {
-    const fact: RoomFact = {
-      type: 'PostRequested', messageId, from: '', service, payload, ledgerPartition: -1, ledgerOffset: -1, ledgerIndex: -1, by,
-    }
-    return this.#append(roomId, partition, fact)
   }
 
   /**
@@ -242,5 +243,11 @@ export class Rooms {
   async #append (roomId: string, partition: number, fact: RoomFact): Promise<string> {
     const { offset, index } = await this.#deps.log.append(rooms, partition, [{ roomId, atMs: Date.now(), fact }])
     return formatPosition({ partition, offset, index })
+  }
+}
+
+function requestOf ({ messageId, service, payload, by }: PostCommand): RoomFact {
+  return {
+    type: 'PostRequested', messageId, from: '', service, payload, ledgerPartition: -1, ledgerOffset: -1, ledgerIndex: -1, by,
   }
 }

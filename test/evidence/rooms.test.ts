@@ -6,9 +6,10 @@ import { roomStateAt } from '../../evidence/rooms/state.js'
 import { type RoomTrace, tracePost } from '../../evidence/rooms/trace.js'
 import { roomChangesBetween } from '../../evidence/state-changes.js'
 import { stateAt } from '../../evidence/state.js'
+import { commandBytes } from '../../ledger/rejected.js'
 import type { Posted } from '../../schemas/records.js'
 import type { RoomFact } from '../../schemas/room-facts.js'
-import { downlinks, downlinksRejected } from '../../schemas/streams.js'
+import { downlinksRejected } from '../../schemas/streams.js'
 import { joined, left, posted, roomClosed, said } from '../actors/rooms/given-room.js'
 import { granted as grant, opened, uplink } from '../actors/user/history.js'
 import { reported, started } from '../projections/given.js'
@@ -153,7 +154,7 @@ t.test('A post', async t => {
     await stored.at(1_500, 'ann', opened('c1'), { ...uplink('c1', 1), roomId: room } as never, uplink('c1', 2))
     t.match(await trace('ann/1'), { verdict: { code: 'unposted', text: /ledger \d@\d+\.0\), and not in the stream rooms yet/ } })
     t.match(await trace('ann/2'), { verdict: { code: 'never-posted', text: /names no room/ } })
-    const command = downlinks.encodeRecord({
+    const command = commandBytes({
       messageId: 'm7',
       userIds: [],
       service: '',
@@ -170,7 +171,7 @@ t.test('A post', async t => {
       replaces: '',
     })
     await stored.log.append(downlinksRejected, 0, [{
-      userId: '', command: Buffer.from(command), code: 'payload-too-large', reason: 'too large', rejectedAtMs: 2_000,
+      userId: '', command, code: 'payload-too-large', reason: 'too large', rejectedAtMs: 2_000,
     }])
     t.match(await trace('m7'), { verdict: { code: 'rejected', cause: 'payload-too-large' } })
   })

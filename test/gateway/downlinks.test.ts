@@ -1,9 +1,11 @@
 import t, { type Test } from 'tap'
-import { type DownlinksDeps, followDownlinks } from '../../gateway/downlinks.js'
+import type { DownlinkSenderDeps } from '../../gateway/downlink-sender.js'
+import { followDownlinks } from '../../gateway/downlinks.js'
 import type { PostCommand } from '../../gateway/rooms.js'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
 import type { EventLog } from '../../ledger/log.js'
+import { commandOf } from '../../ledger/rejected.js'
 import type { Health } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { DownlinkCommand, DownlinkRecord } from '../../schemas/records.js'
@@ -51,6 +53,31 @@ t.test('Commands of the stream downlinks', async t => {
     t.strictSame(only('m2', 'm3'), ['m2', 'm3'], 'bob')
     t.strictSame(only('m1', 'm5', 'm8'), ['m5', 'm8', 'm1'], 'cy')
     t.strictSame(only('m1', 'm6'), ['m6', 'm1'], 'ann of another app')
+  })
+
+  t.test('of one user, or one room, that wait for each other go on together, and in order', async t => {
+    const { log } = await given(t)
+    let go = () => {}
+    const held = new Promise<void>(resolve => { go = resolve })
+    const following = await follow(t, log, async ({ messageId, userIds }) => {
+      await held
+      return queued(command(messageId, { userIds }))
+    }, async () => { await held })
+    const inRoom = (messageId: string, fields: Partial<DownlinkRecord> = {}) =>
+      command(messageId, { userIds: [], roomId: 'chat:7', ...fields })
+    await log.append(downlinks, 0, [command('m1'), inRoom('p1')])
+    await until(() => following.atOnce.length === 2)
+    await log.append(downlinks, 0, [
+      command('m2'), inRoom('p2'), command('m3'), command('m4', { ttlMs: 0 }), command('m5'),
+      command('both', { userIds: ['ann', 'bob'] }), command('m6'), inRoom('s1', { delivery: 'signal' }), inRoom('p3'), inRoom('p4'),
+    ])
+    await new Promise(resolve => setTimeout(resolve, 20))
+    t.strictSame(following.atOnce, ['m1', 'p1'], 'each waits for the one before')
+    go()
+    await until(() => following.atOnce.includes('m6') && following.atOnce.includes('p3 p4'))
+    t.strictSame(following.atOnce.filter(ids => ids.includes('m')), ['m1', 'm2 m3', 'm5', 'm6'])
+    t.strictSame(following.atOnce.filter(ids => !ids.includes('m')), ['p1', 'p2', 's1', 'p3 p4'])
+    t.equal((await rejected(log, 1)).length, 1, 'm4, which is no such request')
   })
 
   t.test('are pushed again to those users only whose request was not stored', async t => {
@@ -186,7 +213,7 @@ t.test('Commands of the stream downlinks', async t => {
       await log.append(downlinks, 0, [command('m1', fields)])
       const [record] = await rejected(log, 1)
       t.match(record, { code: 'bad-request', userId: fields.userIds ? fields.userIds[0] ?? '' : 'ann' })
-      t.match(downlinks.decodeRecord(record!.command, 0), fields)
+      t.match(commandOf(record!.command), fields)
     })
   }
 
@@ -238,7 +265,7 @@ t.test('Commands of the stream downlinks that name a room', async t => {
     const common = { service: '', payload: Buffer.from('hello'), by: '' }
     t.strictSame(posted.map(post => ({ ...post, payload: Buffer.from(post.payload) })), [
       { ...common, roomId: 'chat:7', messageId: 'm1', service: 'news', delivery: 'durable' },
-      { ...common, roomId: 'chat:7', messageId: 'downlinks/0@0', delivery: 'durable' },
+      { ...common, roomId: 'chat:7', messageId: 'downlinks/0@0.2', delivery: 'durable' },
       { ...common, roomId: 'shop\u001fchat:7', messageId: 'm2', delivery: 'signal' },
     ])
   })
@@ -269,7 +296,7 @@ t.test('Commands of the stream downlinks that name a room', async t => {
       await log.append(downlinks, 0, [inRoom('m1'), inRoom('m2')])
       const [record] = await rejected(log, 1)
       t.match(record, { code, userId: '' })
-      t.match(downlinks.decodeRecord(record!.command, 0), { messageId: 'm1', roomId: 'chat:7' })
+      t.match(commandOf(record!.command), { messageId: 'm1', roomId: 'chat:7' })
       await until(() => following.lasting.size === 0)
       t.strictSame(posted, ['m1', 'm2'])
     })
@@ -333,18 +360,50 @@ async function given (t: Test) {
   }
 }
 
-const noPost: DownlinksDeps['post'] = async ({ messageId }) => { throw new Error(`${messageId} names no room`) }
+type Push = DownlinkSenderDeps['push']
+type Post = (command: PostCommand) => Promise<void>
 
-async function follow (t: Test, log: EventLog, push: DownlinksDeps['push'], post = noPost) {
+const noPost: Post = async ({ messageId }) => { throw new Error(`${messageId} names no room`) }
+
+/** What is sent in order, one after the other as far as each succeeds; `atOnce` gets what came together. */
+function inOrder<T extends { readonly messageId: string }> (send: (command: T) => Promise<void>, atOnce: string[]) {
+  return async (commands: readonly T[]): Promise<number> => {
+    atOnce.push(commands.map(({ messageId }) => messageId).join(' '))
+    for (const [i, command] of commands.entries()) {
+      try {
+        await send(command)
+      } catch (err) {
+        if (i === 0) throw err
+        return i
+      }
+    }
+    return commands.length
+  }
+}
+
+/** As the ledger does where it takes none. */
+async function pushOne (push: Push, command: DownlinkCommand): Promise<void> {
+  const { users } = await push(command)
+  if (users.some(({ status }) => status === 'rejected')) throw new GatewayError('ledger-unavailable')
+}
+
+async function follow (t: Test, log: EventLog, push: Push, post = noPost) {
+  const atOnce: string[] = []
   const lasting = new Set<string>()
   const health: Health = {
     begin: (name, _reason, what) => { lasting.add(`${name} ${what}`) },
     end: (name, what) => { lasting.delete(`${name} ${what}`) },
   }
   const following = await followDownlinks({
-    log, push, post, hasApp: app => app === '' || app === 'shop', frameBytesMax: 512, health,
+    log,
+    push,
+    pushInOrder: inOrder(command => pushOne(push, command), atOnce),
+    postInOrder: inOrder(post, atOnce),
+    hasApp: app => app === '' || app === 'shop',
+    frameBytesMax: 512,
+    health,
   })
-  return Object.assign(following, { lasting })
+  return Object.assign(following, { lasting, atOnce })
 }
 
 async function rejected (log: EventLog, count: number) {

@@ -35,7 +35,11 @@ t.test('A command of the stream downlinks', { skip: kafkaMissing() ?? false }, a
     frameBytesMax: 1 << 16,
     hasApp: app => app === '',
     health: nobodyWatches,
-    post: async ({ messageId }) => { throw new Error(`${messageId} names no room`) },
+    postInOrder: async () => { throw new Error('nothing here names a room') },
+    pushInOrder: commands => {
+      pushes++
+      return push.pushInOrder(commands)
+    },
     push: command => {
       pushes++
       return push.push(command)

@@ -162,7 +162,8 @@ async function reject (log: EventLog, count: number): Promise<Planted[]> {
     log,
     frameBytesMax,
     push: () => { throw new Error('nothing here can be sent') },
-    post: () => { throw new Error('nothing here names a room') },
+    pushInOrder: () => { throw new Error('nothing here can be sent') },
+    postInOrder: () => { throw new Error('nothing here names a room') },
     hasApp: app => app === '',
     health: { begin (name, reason) { throw new Error(`${name}: ${reason}`) }, end () {} },
   })
