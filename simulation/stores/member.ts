@@ -37,6 +37,10 @@ export class GroupMember implements Member {
   /** Calls of the follower about one partition follow each other. */
   readonly #turns = new Map<number, Promise<void>>()
   #whenSettled: (() => void) | undefined
+  /** How often it has joined: what the group said of an earlier time is none of this one's. */
+  #joins = 0
+  /** It gives back what it had, and joins once it has. */
+  #isJoining = false
   #hasLeft = false
 
   constructor (options: GroupMemberOptions) {
@@ -129,24 +133,29 @@ export class GroupMember implements Member {
   #beat (): void {
     this.#options.turns.later(heartbeatMs, 'heartbeat', () => {
       if (this.#hasLeft) return
-      this.#options.send('is there', () => {
-        if (this.#options.group.heartbeat(this)) return
-        this.#options.answer('is no member any more', () => { this.#joinAnew() })
-      })
+      if (!this.#isJoining) this.#tellOfItself(this.#joins)
       this.#beat()
+    })
+  }
+
+  #tellOfItself (joins: number): void {
+    this.#options.send('is there', () => {
+      if (this.#options.group.heartbeat(this)) return
+      this.#options.answer('is no member any more', () => { if (joins === this.#joins) this.#joinAnew() })
     })
   }
 
   /** The group has given its partitions to others, in a pause of this node. */
   async #joinAnew (): Promise<void> {
     if (this.#hasLeft) return
+    this.#joins++
+    this.#isJoining = true
     await Promise.all(Array.from(this.#held.keys(), async partition => {
       await this.#inTurn(partition, async () => { await this.#drop(partition) })
     }))
     if (this.#hasLeft) return
-    this.#options.send('joins anew', () => {
-      if (!this.#options.group.heartbeat(this)) this.#options.group.join(this)
-    })
+    this.#isJoining = false
+    this.#options.send('joins anew', () => { this.#options.group.join(this) })
   }
 
   async #inTurn (partition: number, work: () => Promise<void>): Promise<void> {
