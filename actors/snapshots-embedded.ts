@@ -1,37 +1,13 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { WriteBatch } from '../ledger/embedded/batch.js'
-import { checkpointKey, parseSnapshotKey, snapshotKey, snapshotPartKey, type StatesOf } from '../ledger/embedded/keys.js'
+import { checkpointKey, type StatesOf } from '../ledger/embedded/keys.js'
+import { olderPartKey, parseSnapshotKey, snapshotKey, snapshotPartKey } from '../ledger/embedded/snapshot-keys.js'
 import type { Store } from '../ledger/embedded/store.js'
+import { removalOf, type Save, stepsOf, writeCheckpoint, writeSteps } from './snapshots-embedded-save.js'
 import { pickParts, type Waiting, waitingOf } from './snapshots-waiting.js'
 import {
   type LoadedState, ofPartition, type PartId, type PartsOf, type RebuildableSnapshots, type SavedState, SnapshotsLost,
   type StateChanges,
 } from './snapshots.js'
-
-/**
- * What goes into one commit: a part that no head names yet, the head with what changed with it, or a part that no head
- * names any more.
- */
-interface Step {
-  readonly what: 'added' | 'head' | 'gone'
-  readonly userId: string
-  readonly changes: StateChanges
-  /** '' for the head. */
-  readonly id: PartId
-}
-
-interface Save {
-  readonly partition: number
-  /** The checkpoint that it brings; none where nothing but parts is removed. */
-  readonly next: number | undefined
-  readonly users: ReadonlyMap<string, StateChanges>
-  readonly steps: readonly Step[]
-  /** Steps that are stored, and with those in the commit under way. */
-  stored: number
-  written: number
-  resolve (): void
-  reject (err: unknown): void
-}
 
 const keysPerTurn = 1000
 
@@ -65,7 +41,7 @@ export function embeddedSnapshots (store: Store, of: StatesOf = 'users'): Rebuil
       const end = batch.derivedEnd
       inFlight = 0
       for (const save of saves) {
-        writeSteps(batch, of, save, end)
+        writeSteps(store.env, batch, of, save, end)
         if (batch.pageBytes >= end) break
         writeCheckpoint(batch, of, save)
         inFlight++
@@ -122,7 +98,12 @@ export function embeddedSnapshots (store: Store, of: StatesOf = 'users'): Rebuil
   function pick (
     partition: number, userId: string, waiting: Waiting | undefined, ids: readonly PartId[]
   ): Map<PartId, Buffer> {
-    const stored = (id: PartId) => store.env.getBinary(snapshotPartKey(partition, userId, id, of))
+    const stored = (id: PartId) => {
+      const part = store.env.getBinary(snapshotPartKey(partition, userId, id, of))
+      if (part) return part
+      const olderKey = olderPartKey(partition, userId, id, of)
+      return olderKey && store.env.getBinary(olderKey)
+    }
     return pickParts(ids, waiting, stored)
   }
 
@@ -156,12 +137,7 @@ export function embeddedSnapshots (store: Store, of: StatesOf = 'users'): Rebuil
   }
 
   async function put (partition: number, next: number, users: ReadonlyMap<string, StateChanges>): Promise<void> {
-    const steps: Step[] = []
-    for (const [userId, changes] of users) {
-      for (const id of changes.added.keys()) steps.push({ what: 'added', userId, changes, id })
-      steps.push({ what: 'head', userId, changes, id: '' })
-      for (const id of changes.gone) steps.push({ what: 'gone', userId, changes, id })
-    }
+    const steps = stepsOf(users)
     await new Promise<void>((resolve, reject) => {
       saves.push({ partition, next, users, steps, stored: 0, written: 0, resolve, reject })
       store.request(true)
@@ -225,53 +201,4 @@ export function embeddedSnapshots (store: Store, of: StatesOf = 'users'): Rebuil
       return new Set(states.keys())
     },
   }
-}
-
-/** Those that are not stored yet, until the commit has `end` page bytes. */
-function writeSteps (batch: WriteBatch, of: StatesOf, save: Save, end: number): void {
-  const { partition, steps } = save
-  for (let i = save.stored; i < steps.length && batch.pageBytes < end; i++) {
-    const { what, userId, changes, id } = steps[i]!
-    const isNeighbour = i > save.stored && steps[i - 1]!.userId === userId
-    if (what === 'head') {
-      writeHead(batch, of, partition, userId, changes, isNeighbour)
-    } else if (what === 'added') {
-      batch.put(snapshotPartKey(partition, userId, id, of), changes.added.get(id)!, isNeighbour)
-      batch.hasBulk = true
-    } else {
-      batch.remove(snapshotPartKey(partition, userId, id, of), isNeighbour)
-    }
-    save.written = i + 1
-  }
-}
-
-/** What removes the parts of a save that was given up: no head names them, and nobody knows of them. */
-function removalOf (given: Save): Save[] {
-  if (given.next === undefined) return [{ ...given, written: given.stored }]
-  let unnamed: Step[] = []
-  for (const step of given.steps.slice(0, given.stored)) {
-    if (step.what === 'head') unnamed = []
-    else if (step.what === 'added') unnamed.push({ ...step, what: 'gone' })
-  }
-  if (unnamed.length === 0) return []
-  const { partition } = given
-  return [{
-    partition, next: undefined, users: new Map(), steps: unnamed, stored: 0, written: 0, resolve () {}, reject () {},
-  }]
-}
-
-function writeHead (
-  batch: WriteBatch, of: StatesOf, partition: number, userId: string, { head, changed }: StateChanges,
-  isNeighbour: boolean
-): void {
-  if (head) batch.put(snapshotKey(partition, userId, of), head, isNeighbour)
-  else batch.remove(snapshotKey(partition, userId, of), isNeighbour)
-  for (const [id, part] of changed) batch.put(snapshotPartKey(partition, userId, id, of), part, true)
-}
-
-function writeCheckpoint (batch: WriteBatch, of: StatesOf, { partition, next }: Save): void {
-  if (next === undefined) return
-  const checkpoint = batch.room(6)
-  checkpoint.writeUIntBE(next, 0, 6)
-  batch.put(checkpointKey(partition, of), checkpoint)
 }

@@ -14,7 +14,8 @@ const outboxBytesMax = 1 << 27
  * others meanwhile.
  *
  * @param {{ devices: number, waiting: number, payloadBytes: number, pushes: number }} wanted `devices` have been there
- *   and left; 0 for a user who never came
+ *   and left; 0 for a user who never came. `waiting` is below 1,000 by more than all pushes: past that number each push
+ *   puts the oldest downlink out, of which the stream `receipts` has a commit of its own
  */
 export function waiting ({ payloadBytes, ...wanted }) {
   return async ctx => {

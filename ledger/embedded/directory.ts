@@ -21,9 +21,10 @@ export class StoreError extends Error {
 
 /**
  * Raised when an older build would misread what this one writes. Format 2 has saved states in parts: a build that knows
- * 1 alone takes their heads for whole states.
+ * 1 alone takes their heads for whole states. Format 3 has other keys for parts, under which a build that knows 2 alone
+ * does not look.
  */
-const format = 2
+const format = 3
 export const formatFile = 'ledgerline.json'
 const stampText = JSON.stringify({ program: 'ledgerline', format }) + '\n'
 

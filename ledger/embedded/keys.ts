@@ -1,5 +1,3 @@
-import { GatewayError } from '../../schemas/errors.js'
-
 /*
   One LMDB database holds everything, under binary keys that begin with a kind:
 
@@ -8,7 +6,7 @@ import { GatewayError } from '../../schemas/errors.js'
     INDEX    0x02 streamId:uint16 partition:uint16 first:uint48      -> where the blocks from offset `first` on are
     KEPT     0x03 streamId:uint16 partition:uint16                   -> the first offset kept, and bytes deleted so far
     SNAPSHOT 0x04 partition:uint16 USERID                            -> the head of one user's saved state
-    PART     0x04 partition:uint16 USERID 0xff PARTID                -> one part of it; UTF-8 has no byte 0xff
+    PART     0x04 partition:uint16 USERID 0xff TAIL                  -> one part of it: see snapshot-keys.ts
     CHECK    0x05 partition:uint16                                   -> checkpoint of the snapshots
     FIELD    0x06 table:uint8 generation:uint16 partition:uint16 length:uint16 KEY FIELD -> one field of a table, JSON
       length => bytes of KEY
@@ -44,7 +42,6 @@ export const indexedKey = Buffer.from([kind.index])
 
 /** Two names go into one key, and LMDB takes keys of up to 1978 bytes. */
 export const nameBytesMax = 900
-const partIdBytesMax = 20
 
 // Keys are copied by lmdb within the call that takes them, so one buffer per kind serves every call.
 const block = Buffer.alloc(11, kind.block)
@@ -52,8 +49,6 @@ const index = Buffer.alloc(11, kind.index)
 const keys = Buffer.alloc(11, kind.keys)
 const kept = Buffer.alloc(5, kind.kept)
 const checkpoint = Buffer.alloc(3)
-const snapshot = Buffer.alloc(3 + nameBytesMax + 1 + partIdBytesMax)
-const partMark = 0xff
 
 /** Valid until the next call, like every key here but those of streams. */
 export function blockKey (commit: number, streamId: number, partition: number): Buffer {
@@ -89,39 +84,6 @@ export function keptKey (streamId: number, partition: number): Buffer {
 
 /** Whose states: each kind has its own keys. */
 export type StatesOf = 'users' | 'rooms'
-
-/**
- * @param key of the user or room; '' for what the partition itself keeps
- * @throws GatewayError `bad-record` it has more than `nameBytesMax` bytes
- */
-export function snapshotKey (partition: number, key: string, of: StatesOf = 'users'): Buffer {
-  return snapshot.subarray(0, writeSnapshotKey(partition, key, of))
-}
-
-/**
- * @param part of at most 20 bytes; the key of '' stands before those of all parts of the user or room
- * @throws GatewayError `bad-record` as `snapshotKey`
- */
-export function snapshotPartKey (partition: number, key: string, part: string, of: StatesOf = 'users'): Buffer {
-  const end = writeSnapshotKey(partition, key, of)
-  snapshot[end] = partMark
-  return snapshot.subarray(0, end + 1 + snapshot.write(part, end + 1, 'latin1'))
-}
-
-function writeSnapshotKey (partition: number, key: string, of: StatesOf): number {
-  const bytes = Buffer.byteLength(key)
-  if (bytes > nameBytesMax) throw new GatewayError('bad-record', `${of === 'users' ? 'user' : 'room'} id: got ${bytes} bytes, want at most ${nameBytesMax}`)
-  snapshot[0] = of === 'users' ? kind.snapshot : kind.room
-  snapshot.writeUInt16BE(partition, 1)
-  return 3 + snapshot.write(key, 3)
-}
-
-/** @returns `part` undefined for the key of a head */
-export function parseSnapshotKey (key: Buffer): { userId: string, part: string | undefined } {
-  const mark = key.indexOf(partMark, 3)
-  if (mark < 0) return { userId: key.toString('utf8', 3), part: undefined }
-  return { userId: key.toString('utf8', 3, mark), part: key.toString('latin1', mark + 1) }
-}
 
 export function checkpointKey (partition: number, of: StatesOf = 'users'): Buffer {
   checkpoint[0] = of === 'users' ? kind.checkpoint : kind.roomCheckpoint

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { embeddedSnapshots } from '../../actors/snapshots-embedded.js'
 import type { RebuildableSnapshots } from '../../actors/snapshots.js'
+import { olderPartKey, parseSnapshotKey } from '../../ledger/embedded/snapshot-keys.js'
 import { openStore, type Store } from '../../ledger/embedded/store.js'
 import { change, found, headOf, partsOf, snapshotsContract, states } from './snapshots-contract.js'
 import { faultOf, Owner, stateAt, users, withMessagesOf } from './snapshots-model.js'
@@ -57,6 +58,62 @@ for (const commits of ['sync', 'async'] as const) {
     },
   })
 }
+
+/** Has all parts of partitions 0 to 9 under the keys that the format before gave them. */
+function storeAsBefore ({ env }: Store): void {
+  env.transactionSync(() => {
+    for (const { key, value } of [...env.getRange({ start: Buffer.from([4, 0, 0]), end: Buffer.from([4, 0, 10]) })]) {
+      const { userId, part } = parseSnapshotKey(key)
+      const olderKey = part === undefined ? undefined : olderPartKey(key.readUInt16BE(1), userId, part)
+      if (!olderKey || olderKey.equals(key)) continue
+      env.put(olderKey, value)
+      env.remove(key)
+    }
+  })
+}
+
+const olderStores = new Map<RebuildableSnapshots, { store: Store, directory: string }>()
+async function older (t: Test, directory: string) {
+  const { store, snapshots } = await opened(t, directory)
+  storeAsBefore(store)
+  olderStores.set(snapshots, { store, directory })
+  return snapshots
+}
+snapshotsContract(t, 'whose parts the format before has stored', {
+  open: t => older(t, t.testdir()),
+  async reopen (t, snapshots) {
+    const { store, directory } = olderStores.get(snapshots)!
+    await store.close()
+    return await older(t, directory)
+  },
+})
+
+t.test('parts that the format before has stored', async t => {
+  const { store, snapshots } = await opened(t, t.testdir())
+  const saved = { added: { m1: 'hello', p1: 'a payload', m2: 'world' }, changed: { r0: 'one', s1: 'phone' } }
+  await snapshots.save(0, 1n, new Map([['ann', change('1 m1 m2 r0 s1', saved)]]))
+  storeAsBefore(store)
+  const keys = () => [...store.env.getKeys({ start: Buffer.from([4]), end: Buffer.from([5]) })]
+    .map(key => key.toString('latin1', 6))
+  t.strictSame(keys(), ['', '\xffm1', '\xffm2', '\xffp1', '\xffr0', '\xffs1'])
+  t.strictSame(await found(snapshots, 0, 'ann'), ['1 m1 m2 r0 s1', { m1: 'hello', m2: 'world', r0: 'one', s1: 'phone' }])
+
+  await snapshots.save(0, 2n, new Map([['ann', change('2 m2 r0', { changed: { r0: 'two' }, gone: ['m1', 'p1', 's1'] })]]))
+  t.strictSame(await found(snapshots, 0, 'ann'), ['2 m2 r0', { m2: 'world', r0: 'two' }])
+  t.strictSame(keys(), ['', '\xff\x01\xff\xff\xff\xff\xff\xe0r', '\xffm2'], 'stay where they are until they are written or go')
+})
+
+t.test('what a push changes of a user for whom much waits', async t => {
+  const { store, snapshots } = await opened(t, t.testdir())
+  const numbers = Array.from({ length: 500 }, (_, n) => n)
+  const added = Object.fromEntries(numbers.flatMap(n => [[`m${n}`, 'x'.repeat(100)], [`p${n}`, 'y'.repeat(5_000)]]))
+  const changed = Object.fromEntries(numbers.filter(n => n % 32 === 0).map(n => [`r${n / 32}`, 'z'.repeat(500)]))
+  await snapshots.save(0, 1n, new Map([['ann', change('1', { added, changed })]]))
+  const keys = [...store.env.getKeys({ start: Buffer.from([4]), end: Buffer.from([5]) })]
+  const ids = keys.map(key => parseSnapshotKey(key).part)
+  t.strictSame(ids.slice(0, 6), [undefined, 'r15', 'm499', 'p499', 'm498', 'p498'], 'stands side by side')
+  t.strictSame(ids.slice(-2), ['m0', 'p0'], 'as what goes of the oldest does')
+})
 
 for (const commits of ['sync', 'async'] as const) {
   t.test(`a save with ${commits} commits`, async t => {

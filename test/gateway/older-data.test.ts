@@ -101,7 +101,7 @@ t.test('What the version before states in parts left behind', { timeout: 230_000
   const { directory, comeBack, ledgerline } = world
 
   t.test('is marked as nothing for that version', async t => {
-    t.match(JSON.parse(readFileSync(`${directory}/ledgerline.json`, 'utf8')), { format: 2 })
+    t.match(JSON.parse(readFileSync(`${directory}/ledgerline.json`, 'utf8')), { format: 3 })
   })
 
   t.test('goes on: sessions, numbers, what waits, and what is lost', async t => {

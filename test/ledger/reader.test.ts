@@ -131,7 +131,7 @@ t.test('a data directory is refused', async t => {
 
   await t.test('where a newer Ledgerline wrote it', async t => {
     const { directory } = await givenDirectory(t)
-    await writeFile(join(directory, 'ledgerline.json'), '{"program":"ledgerline","format":3}\n')
+    await writeFile(join(directory, 'ledgerline.json'), '{"program":"ledgerline","format":4}\n')
     await t.rejects(openStoredLog(directory), { code: 'newer-format' })
   })
 

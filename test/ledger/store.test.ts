@@ -46,8 +46,8 @@ t.test('openStore', async t => {
   })
 
   await t.test('refuses a newer format', async t => {
-    const directory = t.testdir({ 'ledgerline.json': '{"program":"ledgerline","format":3}' })
-    await t.rejects(openStore({ directory }), { code: 'newer-format', message: /ledgerline\.json: got format 3, want at most 2/ })
+    const directory = t.testdir({ 'ledgerline.json': '{"program":"ledgerline","format":4}' })
+    await t.rejects(openStore({ directory }), { code: 'newer-format', message: /ledgerline\.json: got format 4, want at most 3/ })
   })
 
   await t.test('marks a directory of the format before as one that the build of it must not open', async t => {
@@ -58,7 +58,7 @@ t.test('openStore', async t => {
     await (await openStoredLog(directory)).close()
     t.match(readFileSync(stamp, 'utf8'), /"format":1/, 'not for who only reads')
     await opened(t, { directory })
-    t.match(readFileSync(stamp, 'utf8'), /"format":2/)
+    t.match(readFileSync(stamp, 'utf8'), /"format":3/)
   })
 
   await t.test('refuses a format that can not be read', async t => {
@@ -308,12 +308,12 @@ t.test('a directory of the format before on a full disk', async t => {
   const stamp = join(directory, 'ledgerline.json')
   writeFileSync(stamp, '{"program":"ledgerline","format":1}')
   fill()
-  const message = /ledgerline\.json: format 2 can not be noted there/
+  const message = /ledgerline\.json: format 3 can not be noted there/
   await t.rejects(openStore({ directory, headroomBytes: 1 << 18 }), { code: 'not-writable', message }, 'is refused in words')
   t.match(readFileSync(stamp, 'utf8'), /"format":1/, 'and left as it is')
   free()
   await opened(t, { directory })
-  t.match(readFileSync(stamp, 'utf8'), /"format":2/)
+  t.match(readFileSync(stamp, 'utf8'), /"format":3/)
 })
 
 t.test('a save of more states than one commit takes', async t => {
