@@ -39,7 +39,7 @@ export function joined (known: LoadAnswer, news: LoadAnswer): LoadAnswer {
   const [before, after] = [known.atMs.length, news.atMs.length]
   const values = (a: Values | undefined, b: Values | undefined): Values =>
     [...a ?? nothing(before), ...b ?? nothing(after)].slice(Math.max(0, gone))
-  const byCode = (a: Record<string, Values>, b: Record<string, Values>) =>
+  const byCode = (a: Readonly<Record<string, Values>>, b: Readonly<Record<string, Values>>) =>
     Object.fromEntries([...new Set([...Object.keys(a), ...Object.keys(b)])].sort()
       .map(code => [code, values(a[code], b[code])]))
   const ids = [...new Set([...known.nodes, ...news.nodes].map(({ nodeId }) => nodeId))].sort()
@@ -49,21 +49,13 @@ export function joined (known: LoadAnswer, news: LoadAnswer): LoadAnswer {
     const joint = Object.keys(fields).map(field => [field, values(a?.[field as 'waitMs'], b?.[field as 'waitMs'])])
     return { nodeId, ...Object.fromEntries(joint) }
   })
-  const { rates: a } = known
-  const { rates: b } = news
   return {
     everyMs: news.everyMs,
     atMs: atMs.slice(Math.max(0, gone)),
     nodes,
-    rates: {
-      nodeId: b.nodeId,
-      uplinks: values(a.uplinks, b.uplinks),
-      downlinks: values(a.downlinks, b.downlinks),
-      signals: values(a.signals, b.signals),
-      posts: values(a.posts, b.posts),
-      refused: byCode(a.refused, b.refused),
-      ended: byCode(a.ended, b.ended),
-    },
+    refused: byCode(known.refused, news.refused),
+    ended: byCode(known.ended, news.ended),
+    settled: byCode(known.settled, news.settled),
   }
 }
 

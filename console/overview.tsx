@@ -1,4 +1,4 @@
-import type { LoadAnswer, Values } from '../gateway/console/load-history.js'
+import type { LoadAnswer, NodeField, Values } from '../gateway/console/load-history.js'
 import { Chart, type Series } from './chart.js'
 import { useLoad } from './load.js'
 import { Page, Trouble } from './parts.js'
@@ -6,11 +6,15 @@ import type { PageProps } from './shell.js'
 import { Troubles } from './troubles.js'
 import { command, curl, numberOf } from './words.js'
 
-type Field = Exclude<keyof LoadAnswer['nodes'][number], 'nodeId'>
-
 /** What nodes report, each with its unit. */
-const charts: ReadonlyArray<readonly [field: Field, title: string, unit: string]> = [
+const charts: ReadonlyArray<readonly [field: NodeField, title: string, unit: string]> = [
   ['connections', 'Connections', ''],
+  ['uplinks', 'Uplinks', 'a second'],
+  ['downlinks', 'Downlinks written', 'a second'],
+  ['signals', 'Signals written', 'a second'],
+  ['posts', 'Posts written to members of rooms', 'a second'],
+  ['refusals', 'Uplinks refused', 'a second'],
+  ['ends', 'Connections ended', 'a second'],
   ['cpuCores', 'CPU', 'cores'],
   ['loopDelayP99Ms', 'Delay of the event loop, p99', 'ms'],
   ['ackP50Ms', 'Uplink to ack, p50', 'ms'],
@@ -32,23 +36,31 @@ export function OverviewPage ({ session }: PageProps) {
 }
 
 function Load ({ load }: { readonly load: LoadAnswer }) {
-  const { atMs, nodes, rates } = load
+  const { atMs, nodes, refused, ended, settled } = load
   const times = atMs.map(at => at / 1_000)
-  const refused = byCode(rates.refused)
-  const ended = byCode(rates.ended)
+  const total = (field: NodeField) => sum(nodes.map(node => node[field]))
   return (
     <>
       <section aria-labelledby='now'>
         <h2 id='now'>Now</h2>
         <dl class='tiles'>
-          <Tile name='connections' of='all nodes' value={sum(nodes.map(({ connections }) => connections))} />
+          <Tile name='connections' of='all nodes' value={total('connections')} />
+          <Tile name='ack p50, ms' of='the slowest node' value={most(nodes.map(({ ackP50Ms }) => ackP50Ms))} />
           <Tile name='ack p99, ms' of='the slowest node' value={most(nodes.map(({ ackP99Ms }) => ackP99Ms))} />
-          <Tile name='uplinks a second' of={rates.nodeId} value={last(rates.uplinks)} />
-          <Tile name='downlinks a second' of={rates.nodeId} value={last(rates.downlinks)} />
-          <Tile name='posts a second' of={rates.nodeId} value={last(rates.posts)} />
-          <Tile name='refusals a second' of={rates.nodeId} value={sum(Object.values(rates.refused))} />
-          <Tile name='ends a second' of={rates.nodeId} value={sum(Object.values(rates.ended))} />
+          <Tile name='uplinks a second' of='all nodes' value={total('uplinks')} />
+          <Tile name='downlinks a second' of='all nodes' value={total('downlinks')} />
+          <Tile name='posts a second' of='all nodes' value={total('posts')} />
+          <Tile name='refusals a second' of='all nodes' value={total('refusals')} />
+          <Tile name='ends a second' of='all nodes' value={total('ends')} />
         </dl>
+      </section>
+      <section aria-labelledby='by-code'>
+        <h2 id='by-code'>The last hour, by code, of all nodes</h2>
+        <div class='charts'>
+          <Chart title='Connections ended' unit='a second' times={times} series={byCode(ended)} />
+          <Chart title='Uplinks refused' unit='a second' times={times} series={byCode(refused)} />
+          <Chart title='Downlinks that ended on a device' unit='a second' times={times} series={byCode(settled)} />
+        </div>
       </section>
       <section aria-labelledby='by-node'>
         <h2 id='by-node'>The last hour, by node</h2>
@@ -59,22 +71,6 @@ function Load ({ load }: { readonly load: LoadAnswer }) {
               series={nodes.map(node => ({ name: node.nodeId, values: node[field] }))}
             />
           ))}
-        </div>
-      </section>
-      <section aria-labelledby='of-node'>
-        <h2 id='of-node'>The last hour, of node {rates.nodeId} alone</h2>
-        <p>Each node counts for itself. What another one counts is on its own console, and in its metrics.</p>
-        <div class='charts'>
-          <Chart
-            title='Messages' unit='a second' times={times} series={[
-              { name: 'uplinks', values: rates.uplinks },
-              { name: 'downlinks', values: rates.downlinks },
-              { name: 'signals', values: rates.signals },
-              { name: 'posts', values: rates.posts },
-            ]}
-          />
-          <Chart title='Uplinks refused, by code' unit='a second' times={times} series={refused} />
-          <Chart title='Connections ended, by code' unit='a second' times={times} series={ended} />
         </div>
       </section>
     </>

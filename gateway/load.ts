@@ -52,7 +52,7 @@ export class NodeLoad {
   }
 
   /** What there is to be reported since the last call. */
-  report (): Omit<NodeReported, 'type' | 'connections'> {
+  report (): Omit<NodeReported, 'type' | 'connections' | 'counted'> {
     const utilization = performance.eventLoopUtilization()
     const { utilization: eventLoopUtilization } = performance.eventLoopUtilization(utilization, this.#utilization)
     this.#utilization = utilization

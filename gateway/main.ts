@@ -191,7 +191,7 @@ async function start (
     })
   }
   const console = has('console')
-    ? new Console({ nodeId: identity.nodeId, apiKeys, nodeTable, counts: () => metrics.counts() })
+    ? new Console({ apiKeys, nodeTable })
     : undefined
   closers.push(console?.start() ?? (() => {}))
   const groups = new Groups({ log, places: stores.groupPlaces, links, nodeId: identity.nodeId, failed })
@@ -265,7 +265,7 @@ async function start (
       connectionsMax: config.connectionsMax,
       leaseMs: config.leaseMs,
     },
-    load: () => ({ connections: edge?.connections ?? 0, ...load.report() }),
+    load: async () => ({ connections: edge?.connections ?? 0, ...load.report(), counted: await metrics.counted() }),
     lost () {
       logger.warn({ nodeId: identity.nodeId }, 'this node was taken for lost and starts anew')
       edge?.startAnew()

@@ -4,7 +4,6 @@ import type { Timed } from '../actors/connection/stopwatch.js'
 import type { DownlinkOutcome } from '../actors/user/effects.js'
 import type { Circuit, CircuitState } from '../ledger/circuit.js'
 import type { LogTimings } from '../ledger/timings.js'
-import type { NodeCounts } from './console/load-history.js'
 import type { AuthOutcome } from './auth/service.js'
 import type { DrainCounters } from './drain.js'
 import type { Admission } from './http/auth.js'
@@ -12,6 +11,7 @@ import { type Declared, declared } from './metrics/declared.js'
 import { countedElsewhere, counter, gauge, histogram, newRegistry } from './metrics/registered.js'
 import { SampleBudget } from './metrics/samples.js'
 import type { Listener } from './server-tls.js'
+import type { Counted } from '../schemas/records.js'
 
 export interface MetricsSources {
   connections (): number
@@ -102,11 +102,16 @@ export class GatewayMetrics {
 
   readonly setAside = (what: SetAside): void => { this.#setAside.inc({ what }) }
 
-  /** What this node has counted, for the console. */
-  async counts (): Promise<NodeCounts> {
+  /** What this node has counted, for its reports; what it has not met yet is left out. */
+  async counted (): Promise<Counted[]> {
     const { uplinks, downlinks, signals, posts } = this.edge
-    const [refused, ended] = await Promise.all([byCode(this.#uplinksRefused), byCode(this.#closed)])
-    return { uplinks, downlinks, signals, posts, refused, ended }
+    const whole = Object.entries({ uplinks, downlinks, signals, posts }).map(([what, count]) => ({ what, code: '', count }))
+    const byCode = await Promise.all([
+      countedBy('refused', this.#uplinksRefused, ({ code }) => code),
+      countedBy('ended', this.#closed, ({ code }) => code),
+      countedBy('settled', this.#settled, ({ outcome, reason }) => reason || outcome),
+    ])
+    return [...whole, ...byCode.flat()].filter(({ count }) => count > 0)
   }
 
   /** Adds what is known once the parts of the node have started. */
@@ -232,7 +237,13 @@ export class GatewayMetrics {
   }
 }
 
-async function byCode (counter: Counter<'code'>): Promise<Map<string, number>> {
-  const { values } = await counter.get()
-  return new Map(values.map(({ labels, value }) => [String(labels.code), value]))
+async function countedBy<L extends string> (
+  what: string, counter: Counter<L>, codeOf: (labels: Partial<Record<L, string | number>>) => unknown
+): Promise<Counted[]> {
+  const counts = new Map<string, number>()
+  for (const { labels, value } of (await counter.get()).values) {
+    const code = String(codeOf(labels))
+    counts.set(code, (counts.get(code) ?? 0) + value)
+  }
+  return [...counts].map(([code, count]) => ({ what, code, count }))
 }

@@ -24,7 +24,7 @@ export interface NodeDeps {
   readonly tables: Tables
   readonly started: Omit<NodeStarted, 'type'>
   /** Of the time since the last call. */
-  load (): Omit<NodeReported, 'type'>
+  load (): Promise<Omit<NodeReported, 'type'>>
   /** Others have taken this node for lost, and closed its connections in the ledger: its sockets must follow. */
   lost (): void
   /** A younger process goes by this node's id: this one must end. */
@@ -105,7 +105,7 @@ export class NodeReporter {
 
   async #report (): Promise<void> {
     if (!this.#startTold) await this.#start()
-    await this.#tell({ type: 'NodeReported', ...this.#deps.load() })
+    await this.#tell({ type: 'NodeReported', ...await this.#deps.load() })
   }
 
   /** Where the time of day is set back, each fact is still later than the one before it: the table goes by that. */

@@ -183,8 +183,8 @@ export type DrainNumbers = Omit<NodeDrainReported, 'type' | 'moves'> & { readonl
 
 /** A row that an older version wrote says less. */
 function reportOf (reported: Partial<NodeReported> = {}): NodeRow['reported'] {
-  const known: Record<string, number> = { ...noReport }
-  for (const name of Object.keys(noReport)) known[name] = reported[name as keyof typeof noReport] ?? 0
+  const known: Record<string, unknown> = { ...noReport }
+  for (const name of Object.keys(noReport) as Array<keyof typeof noReport>) known[name] = reported[name] ?? noReport[name]
   return known as unknown as NodeRow['reported']
 }
 
@@ -204,4 +204,5 @@ export const noReport: NodeRow['reported'] = {
   waitMs: 0,
   waitMsMax: 0,
   admissionLevel: 0,
+  counted: [],
 }

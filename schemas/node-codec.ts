@@ -1,6 +1,6 @@
 import { type AvroReader, readString } from './avro-reader.js'
 import { type AvroWriter, writeString } from './avro-writer.js'
-import type { ConnectionMoved, NodeEntry, NodeFact } from './records.js'
+import type { ConnectionMoved, Counted, NodeEntry, NodeFact } from './records.js'
 
 /* Avro binary of streams/nodes.avsc, by hand as record-codec.ts. */
 
@@ -38,7 +38,8 @@ export function writeNodeEntry (to: AvroWriter, { nodeId, epoch, atMs, fact }: N
       to.double(fact.ackP99Ms)
       to.double(fact.waitMs)
       to.double(fact.waitMsMax)
-      return to.double(fact.admissionLevel)
+      to.double(fact.admissionLevel)
+      return to.items(fact.counted, writeCounted)
     case 'NodeDraining':
       to.double(fact.percent)
       return to.long(fact.withinMs)
@@ -91,6 +92,12 @@ export function writeNodeEntry (to: AvroWriter, { nodeId, epoch, atMs, fact }: N
   }
 }
 
+function writeCounted (to: AvroWriter, { what, code, count }: Counted): void {
+  to.string(what)
+  to.string(code)
+  to.long(count)
+}
+
 function writeConnectionMoved (to: AvroWriter, moved: ConnectionMoved): void {
   to.string(moved.userId)
   to.string(moved.deviceId)
@@ -137,6 +144,7 @@ function readNodeFact (r: AvroReader): NodeFact {
       waitMs: r.double(),
       waitMsMax: r.double(),
       admissionLevel: r.double(),
+      counted: r.items(readCounted),
     }
     case 'NodeDraining': return { type: 'NodeDraining', percent: r.double(), withinMs: r.long() }
     case 'NodeLost': return { type: 'NodeLost' }
@@ -197,6 +205,10 @@ function readNodeFact (r: AvroReader): NodeFact {
       left: r.long(),
     }
   }
+}
+
+function readCounted (r: AvroReader): Counted {
+  return { what: r.sharedString(), code: r.sharedString(), count: r.long() }
 }
 
 function readConnectionMoved (r: AvroReader): ConnectionMoved {

@@ -164,6 +164,19 @@ export interface NodeReported {
   readonly waitMsMax: number
   /** Priorities of uplinks that are refused, from -4 on, and of the next one the share of users; 0 for none. */
   readonly admissionLevel: number
+  /** Since its process started; what is not there it has not counted yet. */
+  readonly counted: readonly Counted[]
+}
+
+/**
+ * What a node counts: frames of `uplinks`, `downlinks`, `signals` and `posts`; and by code uplinks that were `refused`,
+ * connections that `ended`, and durable downlinks that were `settled` otherwise than acked.
+ */
+export interface Counted {
+  readonly what: string
+  /** Empty where it is not by code. */
+  readonly code: string
+  readonly count: number
 }
 
 export interface NodeDraining { readonly type: 'NodeDraining', readonly percent: number, readonly withinMs: number }

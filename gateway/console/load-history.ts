@@ -1,52 +1,43 @@
 import type { NodeRow } from '../../projections/nodes.js'
+import { ReportRates } from './report-rates.js'
 
 export const sampleEveryMs = 5_000
 
 /** An hour. */
 export const samplesMax = 720
 
-/** More nodes than these are not shown: each takes 52 KB. */
+/** More nodes than these are not shown: each takes 87 KB. */
 export const nodesMax = 128
 
-/** What is kept of the reports of each node. */
-export const reportFields = [
+/** More codes than these are not shown: each takes 6 KB. */
+export const codesMax = 200
+
+/** What is kept of the reports of each node, as it stands there. */
+const reportFields = [
   'connections', 'cpuCores', 'eventLoopUtilization', 'rssBytes', 'loopDelayP99Ms', 'ackP50Ms', 'ackP99Ms', 'waitMs',
   'admissionLevel',
 ] as const
-type ReportField = typeof reportFields[number]
 
-/** What this node has counted since it started. */
-export interface NodeCounts {
-  readonly uplinks: number
-  readonly downlinks: number
-  readonly signals: number
-  readonly posts: number
-  /** Times that a client was told that an uplink was refused, by code. */
-  readonly refused: ReadonlyMap<string, number>
-  /** Connections that ended, by code. */
-  readonly ended: ReadonlyMap<string, number>
-}
+/** And what each has counted, a second: `refusals` and `ends` of all codes. */
+const rateFields = ['uplinks', 'downlinks', 'signals', 'posts', 'refusals', 'ends'] as const
 
-const countFields = ['uplinks', 'downlinks', 'signals', 'posts'] as const
-type CountField = typeof countFields[number]
+export const nodeFields = [...reportFields, ...rateFields] as const
+export type NodeField = typeof nodeFields[number]
+
+/** What is counted by code. */
+export const codeKinds = ['refused', 'ended', 'settled'] as const
+export type CodeKind = typeof codeKinds[number]
 
 /** One number for each sample; null where there is none. */
 export type Values = Array<number | null>
 
-/** What a node counts, a second. */
-export interface Rates extends Record<CountField, Values> {
-  readonly nodeId: string
-  readonly refused: Readonly<Record<string, Values>>
-  readonly ended: Readonly<Record<string, Values>>
-}
+export type NodeValues = { readonly nodeId: string } & Record<NodeField, Values>
 
-export interface LoadAnswer {
+export interface LoadAnswer extends Record<CodeKind, Readonly<Record<string, Values>>> {
   readonly everyMs: number
   /** When the samples were taken, oldest first. */
   readonly atMs: number[]
-  readonly nodes: Array<{ readonly nodeId: string } & Record<ReportField, Values>>
-  /** Of the node that was asked. */
-  readonly rates: Rates
+  readonly nodes: NodeValues[]
 }
 
 /** A ring of samples of one number. */
@@ -66,29 +57,46 @@ class Column {
   get last (): number { return this.#last }
 }
 
-/** The load of the last hour: of all nodes what they report, and of this one what it counts. */
+/** The load of the last hour, made of the reports of all nodes. */
 export class LoadHistory {
   #next = 0
   readonly #atMs = new Column()
-  readonly #nodes = new Map<string, Record<ReportField, Column>>()
-  readonly #counts = new Map<string, Column>()
+  readonly #nodes = new Map<string, Record<NodeField, Column>>()
+  /** Of all nodes together, by `kind code`. */
+  readonly #codes = new Map<string, Column>()
+  readonly #rates = new ReportRates()
 
-  constructor (readonly nodeId: string) {}
-
-  sample (nowMs: number, rows: readonly NodeRow[], counts: NodeCounts): void {
+  sample (nowMs: number, rows: readonly NodeRow[]): void {
     const at = this.#next++
     this.#atMs.set(at, nowMs)
-    for (const { nodeId, alive, reported } of rows) {
-      if (!alive) continue
-      const columns = this.#columnsOf(nodeId)
-      if (columns) for (const field of reportFields) columns[field].set(at, reported[field])
+    const byCode = new Map<string, number>()
+    for (const row of rows) {
+      if (!row.alive) continue
+      const columns = this.#columnsOf(row.nodeId)
+      if (!columns) continue
+      for (const field of reportFields) columns[field].set(at, row.reported[field])
+      this.#sampleRates(at, row, columns, byCode)
     }
-    for (const field of countFields) this.#count(field, at, counts[field])
-    for (const [code, count] of counts.refused) this.#count(`refused ${code}`, at, count)
-    for (const [code, count] of counts.ended) this.#count(`ended ${code}`, at, count)
+    for (const name of this.#codes.keys()) if (!byCode.has(name)) byCode.set(name, 0)
+    for (const [name, rate] of byCode) this.#codeColumn(name)?.set(at, rate)
     for (const [nodeId, { connections }] of this.#nodes) {
-      if (connections.last <= at - samplesMax) this.#nodes.delete(nodeId)
+      if (connections.last > at - samplesMax) continue
+      this.#nodes.delete(nodeId)
+      this.#rates.forget(nodeId)
     }
+  }
+
+  /** @param byCode gets what the node adds */
+  #sampleRates (at: number, row: NodeRow, columns: Record<NodeField, Column>, byCode: Map<string, number>): void {
+    const sums = { uplinks: 0, downlinks: 0, signals: 0, posts: 0, refusals: 0, ends: 0 }
+    for (const [name, rate] of this.#rates.take(row)) {
+      const [what] = name.split(' ', 1) as [string]
+      if (what === 'refused') sums.refusals += rate
+      else if (what === 'ended') sums.ends += rate
+      else if (what in sums) sums[what as keyof typeof sums] += rate
+      if ((codeKinds as readonly string[]).includes(what)) byCode.set(name, (byCode.get(name) ?? 0) + rate)
+    }
+    for (const field of rateFields) columns[field].set(at, sums[field])
   }
 
   /** @param sinceMs samples taken later than this alone */
@@ -98,44 +106,33 @@ export class LoadHistory {
       if (this.#atMs.get(at) > sinceMs) samples.push(at)
     }
     const values = (column: Column): Values => samples.map(at => known(column.get(at)))
-    const rates = (name: string): Values => samples.map(at => known(this.#rate(this.#counts.get(name), at)))
-    const byCode = (kind: string) => {
-      const names = [...this.#counts.keys()].filter(name => name.startsWith(`${kind} `)).sort()
-      return Object.fromEntries(names.map(name => [name.slice(kind.length + 1), rates(name)]))
+    const byCode = (kind: CodeKind) => {
+      const names = [...this.#codes.keys()].filter(name => name.startsWith(`${kind} `)).sort()
+      return Object.fromEntries(names.map(name => [name.slice(kind.length + 1), values(this.#codes.get(name)!)]))
     }
     const nodes = [...this.#nodes].sort(([a], [b]) => a < b ? -1 : 1)
     return {
       everyMs: sampleEveryMs,
       atMs: samples.map(at => this.#atMs.get(at)),
-      nodes: nodes.map(([nodeId, columns]) => ({ nodeId, ...mapped(reportFields, field => values(columns[field])) })),
-      rates: {
-        nodeId: this.nodeId, ...mapped(countFields, rates), refused: byCode('refused'), ended: byCode('ended'),
-      },
+      nodes: nodes.map(([nodeId, columns]) => ({ nodeId, ...mapped(nodeFields, field => values(columns[field])) })),
+      ...mapped(codeKinds, byCode),
     }
   }
 
-  #columnsOf (nodeId: string): Record<ReportField, Column> | undefined {
+  #columnsOf (nodeId: string): Record<NodeField, Column> | undefined {
     const known = this.#nodes.get(nodeId)
     if (known || this.#nodes.size >= nodesMax) return known
-    const columns = mapped(reportFields, () => new Column())
+    const columns = mapped(nodeFields, () => new Column())
     this.#nodes.set(nodeId, columns)
     return columns
   }
 
-  #count (name: string, at: number, count: number): void {
-    let column = this.#counts.get(name)
-    if (!column) {
-      this.#counts.set(name, column = new Column())
-      if (at > 0) column.set(at - 1, 0) // it was not counted before
-    }
-    column.set(at, count)
-  }
-
-  /** A second, since the sample before. */
-  #rate (column: Column | undefined, at: number): number {
-    if (!column || at === 0 || at <= this.#next - samplesMax) return NaN
-    const seconds = (this.#atMs.get(at) - this.#atMs.get(at - 1)) / 1_000
-    return Math.max(0, column.get(at) - column.get(at - 1)) / Math.max(0.001, seconds)
+  #codeColumn (name: string): Column | undefined {
+    const known = this.#codes.get(name)
+    if (known || this.#codes.size >= codesMax) return known
+    const column = new Column()
+    this.#codes.set(name, column)
+    return column
   }
 }
 

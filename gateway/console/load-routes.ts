@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { errorAnswers } from '../http/errors.js'
-import { type LoadAnswer, reportFields } from './load-history.js'
+import { type LoadAnswer, nodeFields } from './load-history.js'
 
 export interface LoadOptions {
   /** @param sinceMs samples taken later alone */
@@ -19,21 +19,13 @@ const loadSchema = object({
   atMs: { type: 'array', description: 'when they were taken, oldest first; all other arrays go with it', items: { type: 'integer' } },
   nodes: {
     type: 'array',
-    description: 'what each node reported last by then (GET /v1/nodes); null where it was not alive',
-    items: object({ nodeId: { type: 'string' }, ...Object.fromEntries(reportFields.map(field => [field, values])) }),
+    description: 'of each node what it reported last by then (GET /v1/nodes), and what it counted, a second: `refusals` ' +
+      'of uplinks and `ends` of connections, whatever their code; null where it was not alive',
+    items: object({ nodeId: { type: 'string' }, ...Object.fromEntries(nodeFields.map(field => [field, values])) }),
   },
-  rates: {
-    ...object({
-      nodeId: { type: 'string' },
-      uplinks: { ...values, description: 'given to the ledger' },
-      downlinks: { ...values, description: 'frames written' },
-      signals: values,
-      posts: { ...values, description: 'written to members of rooms' },
-      refused: { ...byCode, description: 'times that a client was told that an uplink was refused, by code' },
-      ended: { ...byCode, description: 'connections, by code' },
-    }),
-    description: 'of the node that is asked, a second',
-  },
+  refused: { ...byCode, description: 'of all nodes, a second: times that a client was told that an uplink was refused, by code' },
+  ended: { ...byCode, description: 'of all nodes, a second: connections that ended, by code' },
+  settled: { ...byCode, description: 'of all nodes, a second: durable downlinks that ended on a device, `acked` or by code' },
 })
 
 /** `GET /v1/load`: what the charts of the console show. */

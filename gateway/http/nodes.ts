@@ -56,6 +56,15 @@ const rowSchema = {
           type: 'number',
           description: 'priorities that are refused, from -4 on, and of the next one the share of users; 0: none',
         },
+        counted: {
+          type: 'array',
+          description: 'since its process started: uplinks, downlinks, signals, posts; by code refused, ended, settled',
+          items: {
+            type: 'object',
+            required: ['what', 'code', 'count'],
+            properties: { what: { type: 'string' }, code: { type: 'string' }, count: integer },
+          },
+        },
       },
     },
     startedAtMs: integer,

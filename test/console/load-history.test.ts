@@ -1,22 +1,29 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { joined } from '../../console/load.js'
-import { LoadHistory, type NodeCounts, nodesMax, samplesMax } from '../../gateway/console/load-history.js'
+import { codesMax, LoadHistory, nodesMax, samplesMax } from '../../gateway/console/load-history.js'
 import type { NodeRow } from '../../projections/nodes.js'
 import { node } from '../gateway/http/given.js'
-
-const none: NodeCounts = { uplinks: 0, downlinks: 0, signals: 0, posts: 0, refused: new Map(), ended: new Map() }
 
 function row (nodeId: string, connections: number, alive = true): NodeRow {
   return { ...node, nodeId, alive, reported: { ...node.reported, connections } }
 }
 
+/** A node that has reported so many ms after its start. */
+function counting (nodeId: string, reportedAtMs: number, counts: Record<string, number>): NodeRow {
+  const counted = Object.entries(counts).map(([name, count]) => {
+    const [what, code = ''] = name.split(' ', 2) as [string, string?]
+    return { what, code, count }
+  })
+  return { ...node, nodeId, alive: true, reportedAtMs, reported: { ...node.reported, counted } }
+}
+
 t.test('The load of the last hour', async t => {
   t.test('has each node with what it reported, and nothing of the time when it was not alive', async t => {
-    const history = new LoadHistory('n1')
-    history.sample(5_000, [row('n1', 1)], none)
-    history.sample(10_000, [row('n1', 2), row('n2', 7)], none)
-    history.sample(15_000, [row('n1', 3), row('n2', 7, false)], none)
+    const history = new LoadHistory()
+    history.sample(5_000, [row('n1', 1)])
+    history.sample(10_000, [row('n1', 2), row('n2', 7)])
+    history.sample(15_000, [row('n1', 3), row('n2', 7, false)])
     const { atMs, nodes } = history.since(0)
     t.strictSame(atMs, [5_000, 10_000, 15_000])
     t.strictSame(nodes.map(({ nodeId, connections }) => [nodeId, connections]), [
@@ -26,30 +33,48 @@ t.test('The load of the last hour', async t => {
     t.strictSame(history.since(5_000).atMs, [10_000, 15_000], 'later ones alone')
   })
 
-  t.test('has rates a second of what the node counts, by code where there are some', async t => {
-    const history = new LoadHistory('n1')
-    history.sample(0, [], none)
-    history.sample(5_000, [], { ...none, uplinks: 50, ended: new Map([['kicked', 5]]) })
-    history.sample(15_000, [], { ...none, uplinks: 50, downlinks: 5, ended: new Map([['kicked', 5]]) })
-    const { rates } = history.since(-1)
-    t.strictSame([rates.uplinks, rates.downlinks], [[null, 10, 0], [null, 0, 0.5]])
-    t.strictSame(rates.ended, { kicked: [null, 1, 0] })
+  t.test('has rates a second of what nodes count, by code of all nodes together', async t => {
+    const history = new LoadHistory()
+    const sample = (atMs: number, ofOne: Record<string, number>, ofTwo: Record<string, number>) => {
+      history.sample(atMs, [counting('n1', atMs, ofOne), counting('n2', atMs, ofTwo)])
+    }
+    sample(0, {}, { uplinks: 7 })
+    sample(5_000, { uplinks: 50, 'ended kicked': 5 }, { uplinks: 7, 'ended kicked': 10, 'settled acked': 1 })
+    history.sample(8_000, [counting('n1', 5_000, { uplinks: 50, 'ended kicked': 5 })])
+    sample(15_000, { uplinks: 50, downlinks: 5, 'ended kicked': 5, 'refused gap': 20 }, { uplinks: 5 })
+    const { nodes: [one, two], ended, refused, settled } = history.since(-1)
+    t.strictSame([one!.uplinks, one!.downlinks], [[0, 10, 10, 0], [0, 0, 0, 0.5]], 'as long as nothing newer is reported it goes on')
+    t.strictSame(two!.uplinks, [0, 0, null, 0.5], 'a process that started again began with 0')
+    t.strictSame([one!.ends, one!.refusals], [[0, 1, 1, 0], [0, 0, 0, 2]])
+    t.strictSame(ended, { kicked: [null, 3, 1, 0] })
+    t.strictSame(refused, { gap: [null, null, null, 2] })
+    t.strictSame(settled, { acked: [null, 0.2, 0, 0] })
+  })
+
+  t.test('is bounded in codes', async t => {
+    const history = new LoadHistory()
+    const many = Object.fromEntries(Array.from({ length: codesMax + 1 }, (_, i) => [`ended c${i}`, 5]))
+    history.sample(0, [counting('n1', 0, {})])
+    history.sample(5_000, [counting('n1', 5_000, many)])
+    const { ended, nodes } = history.since(-1)
+    t.equal(Object.keys(ended).length, codesMax)
+    t.strictSame(nodes[0]!.ends, [0, codesMax + 1], 'all are counted')
   })
 
   t.test('is bounded in samples and nodes', async t => {
-    const history = new LoadHistory('n1')
+    const history = new LoadHistory()
     const rows = Array.from({ length: nodesMax + 1 }, (_, i) => row(`n${i}`, i))
-    for (let i = 0; i <= samplesMax + 1; i++) history.sample(i, i === 0 ? rows : [row('last', i)], none)
+    for (let i = 0; i <= samplesMax + 1; i++) history.sample(i, i === 0 ? rows : [row('last', i)])
     const { atMs, nodes } = history.since(-1)
     t.strictSame([atMs.length, atMs[0], atMs.at(-1)], [samplesMax, 2, samplesMax + 1])
     t.strictSame(nodes.map(({ nodeId }) => nodeId), ['last'], 'who has not been alive for an hour makes room')
   })
 
   t.test('shows nothing old where a node was away while others went on for longer than an hour', async t => {
-    const history = new LoadHistory('n1')
-    for (let i = 0; i < samplesMax; i++) history.sample(i, [row('n2', 7)], none)
-    for (let i = 0; i < 10; i++) history.sample(samplesMax + i, [], none)
-    history.sample(samplesMax + 10, [row('n2', 8)], none)
+    const history = new LoadHistory()
+    for (let i = 0; i < samplesMax; i++) history.sample(i, [row('n2', 7)])
+    for (let i = 0; i < 10; i++) history.sample(samplesMax + i, [])
+    history.sample(samplesMax + 10, [row('n2', 8)])
     const [{ connections } = { connections: [] }] = history.since(-1).nodes
     t.strictSame(connections.slice(-12), [7, ...Array.from({ length: 10 }, () => null), 8])
   })
@@ -60,12 +85,14 @@ t.test('The load of the last hour', async t => {
       code: fc.constantFrom('', 'gap', 'throttled'),
       isAsked: fc.boolean(),
     }), { minLength: 1, maxLength: 30 }), steps => {
-      const history = new LoadHistory('n1')
-      const refused = new Map<string, number>()
+      const history = new LoadHistory()
+      const counts: Record<string, number> = {}
       let page = history.since(0)
       for (const [i, { names, code, isAsked }] of steps.entries()) {
-        if (code !== '') refused.set(code, (refused.get(code) ?? 0) + 1)
-        history.sample((i + 1) * 5_000, names.map(name => row(name, i)), { ...none, uplinks: i, refused })
+        counts['uplinks'] = i
+        if (code !== '') counts[`refused ${code}`] = i
+        const atMs = (i + 1) * 5_000
+        history.sample(atMs, names.map(name => counting(name, atMs, counts)))
         if (isAsked) page = joined(page, history.since(page.atMs.at(-1) ?? 0))
       }
       page = joined(page, history.since(page.atMs.at(-1) ?? 0))

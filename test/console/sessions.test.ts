@@ -23,7 +23,7 @@ function givenConsole (t: Test, more: Partial<HttpDeps> = {}) {
   const apiKeys = new ApiKeys(['key-of-the-environment'], () => nowMs)
   apiKeys.replace({ keys: [operator.stored] })
   const sessions = new ConsoleSessions(apiKeys, () => nowMs)
-  const history = new LoadHistory('n1')
+  const history = new LoadHistory()
   const { app } = givenApp(t, {
     apiKeys,
     roles: ['push', 'ip-config', 'console'],

@@ -327,7 +327,7 @@ async function given (t: Test) {
         log,
         tables,
         started: rest,
-        load: () => ({ ...noReport, connections: reported().type.length }),
+        load: async () => ({ ...noReport, connections: reported().type.length }),
         lost: () => { events.push('lost') },
         replaced: () => { events.push('replaced') },
         drainRequested: ({ drainId }) => { events.push(drainId) },

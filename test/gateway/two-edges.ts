@@ -188,7 +188,7 @@ export class TestEdge {
         connectionsMax: 1_000,
         leaseMs: 60_000,
       },
-      load: () => ({ ...noReport, connections: this.role.connections }),
+      load: async () => ({ ...noReport, connections: this.role.connections }),
       lost () {},
       replaced () {},
       drainRequested: request => { this.drains.requested(request) },

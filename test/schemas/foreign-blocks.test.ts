@@ -406,6 +406,13 @@ t.test('what nodes said before there were broadcasts means the same', async t =>
     [{ nodeId: 'n1', epoch: 1, atMs: 5, fact: { type: 'NodeStopped' } }])
 })
 
+t.test('what nodes reported before they told what they count means the same', async t => {
+  const { counted, ...report } = noReport
+  const reported = { nodeId: 'n1', epoch: 1, atMs: 5, fact: { 'ledgerline.NodeReported': { ...report, connections: 3 } } }
+  t.strictSame(streams.nodes.decodeBlock(foreignBlock(loadSchema('history/nodes-5'), [reported])),
+    [{ nodeId: 'n1', epoch: 1, atMs: 5, fact: { type: 'NodeReported', ...report, connections: 3, counted: [] } }])
+})
+
 t.test('what was written before there were apps is of the default one', async t => {
   const uplink = {
     userId: 'u1',
@@ -495,7 +502,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     downlinks: 'bc93427fc670db9e',
     'downlinks.rejected': '7f95cbb51a77fce7',
     ledger: '24dada394bd7bc08',
-    nodes: 'c89e93196d3236a5',
+    nodes: '6e267351b0cd7152',
     offline: '970f13dac846ae09',
     posts: '9bf84f814e271ea3',
     presence: 'ada3e8bd3de0ef81',

@@ -120,6 +120,7 @@ export const nodeFacts: NodeFact[] = [
     waitMs: 22.75,
     waitMsMax: 20,
     admissionLevel: 4.5,
+    counted: [{ what: 'uplinks', code: '', count: 2 ** 40 }, { what: 'ended', code: 'slow-consumer', count: 3 }],
   },
   { type: 'NodeDraining', percent: 12.5, withinMs: 60000 },
   { type: 'NodeLost' },

@@ -98,7 +98,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
       sessions: new ConsoleSessions(new ApiKeys([])),
       nodeId: 'n1',
       version: '1.2.3',
-      load: sinceMs => new LoadHistory('n1').since(sinceMs),
+      load: sinceMs => new LoadHistory().since(sinceMs),
     },
     rooms: {
       post: async ({ messageId }) => ({ messageId, status: 'queued', position: '3@1021.4' }),
