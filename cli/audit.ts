@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { audit as auditLog, type AuditRange, type Books, type Violation } from '../evidence/audit.js'
+import { blocksToAudit } from '../evidence/audit/ranges.js'
 import { settings } from '../gateway/config.js'
 import { readEnvironment } from '../gateway/environment.js'
 import { readSetting } from '../gateway/setting.js'
@@ -33,7 +34,7 @@ async function audit (options: AuditOptions): Promise<void> {
     const ranges = await rangesToAudit(log, ledger, options)
     const roomRanges = await roomsToAudit(log, options)
     const progress = startProgress({
-      label: 'audit', total: await blocksOf(log, ledger, ranges) + await blocksOf(log, rooms, roomRanges), unit: 'blocks', progress: options.progress,
+      label: 'audit', total: await blocksToAudit(log, ledger, ranges) + await blocksToAudit(log, rooms, roomRanges), unit: 'blocks', progress: options.progress,
     })
     const told: Violation[] = []
     const violation = (violation: Violation): void => {
@@ -72,15 +73,6 @@ async function roomsToAudit (log: LogReader, options: AuditOptions): Promise<Aud
   const ranges = new Map((await rangesToAudit(log, rooms, options)).map(range => [range.partition, range]))
   return await Promise.all(Array.from({ length: log.partitions(rooms) }, async (_, partition) =>
     ranges.get(partition) ?? { partition, from: (await log.bounds(rooms, partition)).next }))
-}
-
-/** How many are read: also what comes before the range, for the state that it leaves. */
-async function blocksOf (log: LogReader, stream: Stream<any>, ranges: readonly AuditRange[]): Promise<number> {
-  const counts = await Promise.all(ranges.map(async ({ partition, to }) => {
-    const { first, next } = await log.bounds(stream, partition)
-    return Number((to ?? next) - first)
-  }))
-  return counts.reduce((sum, count) => sum + count, 0)
 }
 
 /** Only there no record of a derived stream may stand twice. A gateway that is named may be a node of a cluster. */

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { statSync } from 'node:fs'
 import { type FileHandle, open, rename } from 'node:fs/promises'
 import { extname } from 'node:path'
-import { type Command, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { exportDirectory, type Exported } from '../evidence/history/directory.js'
 import { OtherExport } from '../evidence/history/directory-state.js'
 import type { HistoryEncoder } from '../evidence/history/encoder.js'
@@ -11,6 +11,7 @@ import { prose } from '../evidence/history/text.js'
 import { earlyMs, historyOf, lateMs, type HistoryFilter, type HistoryRange } from '../evidence/history.js'
 import { parseTime } from '../evidence/moment.js'
 import type { Hole, LogReader } from '../ledger/log.js'
+import { isErrorCode } from '../schemas/errors.js'
 import { connections } from '../schemas/streams.js'
 import { CommandFailed } from './failure.js'
 import { pastTimeOption } from './moment.js'
@@ -22,6 +23,7 @@ import { complain, print } from './print.js'
 
 interface HistoryOptions extends LogOptions, RangeOptions, AppOptions {
   readonly user?: string
+  readonly code?: string
   readonly format?: HistoryFormat
   readonly out?: string
   readonly json?: boolean
@@ -33,6 +35,7 @@ export function addHistory (program: Command): void {
     .description('print or export the connections that ended, with the whole story of each')
     .option('--user <id>', 'of this user alone', parseUserId)
     .addOption(appOption('of the users of this app alone, one of LEDGERLINE_APPS; with --user by default that of no name'))
+    .option('--code <code>', 'that ended with this code alone, such as slow-consumer; not into a directory', parseCode)
     .addOption(new Option('--format <name>', 'default: by the name of FILE; parquet into a directory').choices(historyFormats))
     .option('--out <file|dir>', 'into a file, or by day into a directory: one that is there, or a name that ends with /')
     .option('--json', 'print NDJSON, or with --out the summary as JSON')
@@ -40,7 +43,10 @@ export function addHistory (program: Command): void {
 }
 
 async function history (options: HistoryOptions): Promise<void> {
-  const { out, json, format = formatOf(options) } = options
+  const { out, json, code, format = formatOf(options) } = options
+  if (code !== undefined && out !== undefined && isDirectory(out)) {
+    throw new CommandFailed('--code: a directory is of all codes, want --out FILE', { exitCode: 2 })
+  }
   if (out === undefined && format !== undefined && binaryFormats.includes(format) && process.stdout.isTTY) {
     throw new CommandFailed(`--format ${format}: it is not for a terminal, want --out FILE or a pipe`, { exitCode: 2 })
   }
@@ -58,6 +64,11 @@ async function history (options: HistoryOptions): Promise<void> {
   } finally {
     await log.close()
   }
+}
+
+function parseCode (text: string): string {
+  if (isErrorCode(text)) return text
+  throw new InvalidArgumentError(`got ${JSON.stringify(text)}, want a code of docs/errors.md`)
 }
 
 /** @returns undefined for prose */
@@ -153,10 +164,11 @@ async function writeDirectory (
 
 /** Times say when a connection closed; any other end of the range is a place in the stream. */
 function filterOf (options: HistoryOptions, nowMs: number): HistoryFilter {
-  const { app, user, since, until } = options
+  const { app, user, code, since, until } = options
   return {
     app,
     userId: user === undefined ? undefined : keyOf(options, user),
+    code,
     sinceMs: since === undefined ? undefined : pastTimeOption('--since', since, nowMs),
     untilMs: until === undefined ? undefined : parseTime(until, nowMs),
   }

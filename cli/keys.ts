@@ -2,13 +2,14 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { appsIn } from '../gateway/apps.js'
 import { settings } from '../gateway/config.js'
 import { readEnvironment } from '../gateway/environment.js'
-import { drawKey, idIn, isKeyName, keyNameWanted, type StoredKey } from '../gateway/keys/key-file.js'
+import { KeyFileUnusable } from '../gateway/keys/changed-file.js'
+import { idIn, isKeyName, keyNameWanted } from '../gateway/keys/key-file.js'
+import { createKey, listKeys, revokeKey } from '../gateway/keys/stored-keys.js'
 import { type Scope, scopes } from '../gateway/keys/scopes.js'
 import { readSetting } from '../gateway/setting.js'
 import { columns } from './columns.js'
 import { parseDurationMs } from './duration.js'
 import { CommandFailed } from './failure.js'
-import { changeKeyFile, readKeyFile } from './keys-file.js'
 import { complain, print, printJson } from './print.js'
 import { appOption, type AppOptions } from './user-id.js'
 
@@ -24,9 +25,6 @@ interface CreateOptions extends FileOptions {
   readonly requestsPerSecond?: number
   readonly recipientsPerSecond?: number
 }
-
-/** What is shown of a key. */
-type ListedKey = Omit<StoredKey, 'sha256'> & { readonly state: 'good' | 'expired' | 'revoked' }
 
 export function addKeys (program: Command): void {
   const keys = program.command('keys').description('make, list and revoke API keys, in the file that gateways read')
@@ -60,28 +58,24 @@ function withFile (command: Command): Command {
 async function create (options: CreateOptions): Promise<void> {
   const path = fileOf(options)
   const { name, scopes, expires: expiresAt, requestsPerSecond, recipientsPerSecond, json } = options
-  const { key, id, sha256 } = drawKey()
-  const stored: StoredKey = {
-    id,
+  const wanted = {
     name,
-    sha256,
     scopes,
     ...requestsPerSecond === undefined ? {} : { requestsPerSecond },
     ...recipientsPerSecond === undefined ? {} : { recipientsPerSecond },
-    createdAt: new Date().toISOString(),
     ...expiresAt === undefined ? {} : { expiresAt },
   }
-  await changeKeyFile(path, ({ keys }) => ({ keys: [...keys, stored] }))
-  if (json) printJson({ key, ...listed(stored) })
+  const created = await inFile(() => createKey(path, wanted))
+  if (json) printJson(created)
   else {
-    process.stdout.write(`${key}\n`)
-    complain(`key ${id} for ${name}: ${scopes.join(', ')}. It is in ${path} by its digest alone, so keep it now.`)
+    process.stdout.write(`${created.key}\n`)
+    complain(`key ${created.id} for ${name}: ${scopes.join(', ')}. It is in ${path} by its digest alone, so keep it now.`)
   }
 }
 
 async function list (options: FileOptions): Promise<void> {
-  const { keys } = await readKeyFile(fileOf(options))
-  print(keys.map(listed), options.json, listed => listed.length === 0
+  const keys = await inFile(() => listKeys(fileOf(options)))
+  print(keys, options.json, listed => listed.length === 0
     ? 'there are no keys\n'
     : columns([
       ['id', 'name', 'scopes', 'state', 'requests/s', 'recipients/s', 'created', 'expires'],
@@ -93,18 +87,21 @@ async function list (options: FileOptions): Promise<void> {
 }
 
 async function revoke (given: string, options: FileOptions): Promise<void> {
-  const id = idIn(given) ?? given
+  const keyId = idIn(given) ?? given
   const path = fileOf(options)
-  await readKeyFile(path) // one that is not there is not made
-  let found: StoredKey | undefined
-  await changeKeyFile(path, ({ keys }) => {
-    found = keys.find(key => key.id === id)
-    if (!found) throw new CommandFailed(`no key of ${path} has the id ${id}`)
-    found = { ...found, revokedAt: found.revokedAt ?? new Date().toISOString() }
-    return { keys: keys.map(key => key.id === id ? found! : key) }
-  })
-  print(listed(found!), options.json, ({ id, name, revokedAt }) =>
-    `key ${id} for ${name} is revoked since ${revokedAt}\n`)
+  const revoked = await inFile(() => revokeKey(path, keyId))
+  if (!revoked) throw new CommandFailed(`no key of ${path} has the id ${keyId}`)
+  print(revoked, options.json, ({ id, name, revokedAt }) => `key ${id} for ${name} is revoked since ${revokedAt}\n`)
+}
+
+/** @throws CommandFailed where the file can't be read or written */
+async function inFile<T> (work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (err) {
+    if (err instanceof KeyFileUnusable) throw new CommandFailed(err.message, { cause: err })
+    throw err
+  }
 }
 
 /** @throws CommandFailed with exit code 2 where nothing names it */
@@ -121,11 +118,6 @@ function fileOfApp (name: string): string {
   const app = appsIn(readSetting(settings.apps, readEnvironment()), []).find(app => app.name === name)
   if (app?.apiKeysFile !== undefined) return app.apiKeysFile
   throw new CommandFailed(`--app ${name}: ${variable} has ${app ? 'no apiKeysFile of it' : 'no such app'}`, { exitCode: 2 })
-}
-
-function listed ({ sha256: _, ...key }: StoredKey): ListedKey {
-  const isExpired = key.expiresAt !== undefined && Date.parse(key.expiresAt) <= Date.now()
-  return { ...key, state: key.revokedAt !== undefined ? 'revoked' : isExpired ? 'expired' : 'good' }
 }
 
 function parseName (text: string): string {

@@ -45,6 +45,8 @@ function describeTroubles (
   { followers, troubles }: { readonly followers: readonly FollowerLag[], readonly troubles: readonly Trouble[] }
 ): string {
   return [
+    ...followers.filter(({ gone }) => gone > 0).map(({ follower, stream, gone }) =>
+      `${follower}: retention deleted ${gone} blocks of ${stream} before they were done\n`),
     ...followers.flatMap(({ follower, standing }) =>
       standing.map(({ partition, reason }) => `${follower}, partition ${partition}: ${reason}\n`)),
     ...troubles.map(({ condition, reason, heals }) => `${condition}: ${reason}. ${heals}\n`),

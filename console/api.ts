@@ -27,12 +27,64 @@ export async function ask<T> (method: string, path: string, body?: unknown): Pro
   } catch {
     throw new ApiError(0, 'unreachable', 'the gateway does not answer')
   }
+  if (!response.ok) throw await errorOf(response, path)
+  const isJson = response.headers.get('content-type')?.startsWith('application/json') ?? false
+  return (isJson ? await response.json() : undefined) as T
+}
+
+/**
+ * The first lines of an answer that has one JSON object a line, in their order. The rest is not read.
+ *
+ * @throws ApiError as `ask`
+ */
+export async function askLines<T> (address: string, linesMax: number, signal: AbortSignal): Promise<T[]> {
+  const enough = new AbortController()
+  const lines: T[] = []
+  const take = (line: T) => {
+    if (lines.push(line) >= linesMax) enough.abort()
+  }
+  await followLines<T>('GET', address, undefined, take, AbortSignal.any([signal, enough.signal]))
+    .catch((err: unknown) => { if (!enough.signal.aborted) throw err })
+  return lines.slice(0, linesMax)
+}
+
+/**
+ * Hands each line of an answer on as it comes, until its end.
+ *
+ * @throws ApiError as `ask`; where `signal` ends it, what that says
+ */
+export async function followLines<T> (
+  method: string, address: string, body: object | undefined, take: (line: T) => void, signal: AbortSignal
+): Promise<void> {
+  const json = body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+  const response = await fetch(address, { method, signal, ...json }).catch((err: Error) => {
+    throw signal.aborted ? err : new ApiError(0, 'unreachable', 'the gateway does not answer')
+  })
+  if (!response.ok) throw await errorOf(response, address)
+  let rest = ''
+  for await (const text of textOf(response)) {
+    const parts = (rest + text).split('\n')
+    rest = parts.pop()!
+    for (const part of parts) if (part !== '') take(JSON.parse(part) as T)
+  }
+}
+
+/** Piece by piece; readable streams can't be iterated in every browser. */
+async function * textOf ({ body }: Response): AsyncGenerator<string> {
+  const reader = body!.pipeThrough(new TextDecoderStream()).getReader()
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return
+    yield value
+  }
+}
+
+async function errorOf (response: Response, address: string): Promise<ApiError> {
   const isJson = response.headers.get('content-type')?.startsWith('application/json') ?? false
   const answer: unknown = isJson ? await response.json() : undefined
-  if (response.ok) return answer as T
   const { code = 'internal', message = response.statusText } = (answer ?? {}) as { code?: string, message?: string }
-  if (response.status === 401 && path !== '/console/session') signedOut()
-  throw new ApiError(response.status, code, message)
+  if (response.status === 401 && address !== '/console/session') signedOut()
+  return new ApiError(response.status, code, message)
 }
 
 /** `/v1/...` with ids made safe for a path. */

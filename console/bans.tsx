@@ -1,5 +1,6 @@
 import { useState } from 'preact/hooks'
 import { ask, path } from './api.js'
+import { ofApp } from './app.js'
 import { useAsked } from './hooks.js'
 import { Action, Page, Table, Trouble } from './parts.js'
 import type { PageProps } from './shell.js'
@@ -21,7 +22,7 @@ const hourMs = 3_600_000
 
 /** Who is kept out, one user at a time; and a way to keep one out, or let one in again. */
 export function BansPage ({ place: { id: user } }: PageProps) {
-  const address = user === '' ? undefined : path`/v1/users/${user}/bans`
+  const address = user === '' ? undefined : ofApp(path`/v1/users/${user}/bans`)
   const { value, error, again } = useAsked<{ bans: Ban[] }>(address)
   return (
     <Page title='Bans' shell={address === undefined ? [] : [curl(address)]}>
@@ -45,7 +46,8 @@ export function BansPage ({ place: { id: user } }: PageProps) {
 function BanLine ({ user, ban: { banId, deviceId, tokenId, untilMs, reason, bannedAtMs }, changed }: {
   readonly user: string, readonly ban: Ban, readonly changed: () => void
 }) {
-  const address = `${path`/v1/bans/${banId}`}?${new URLSearchParams({ userId: user, reason: 'from the console' }).toString()}`
+  const query = new URLSearchParams({ userId: user, reason: 'from the console' })
+  const address = ofApp(`${path`/v1/bans/${banId}`}?${query.toString()}`)
   const whose = deviceId !== null ? `device ${deviceId}` : tokenId !== null ? `token ${tokenId}` : 'the user'
   return (
     <tr>
@@ -87,9 +89,9 @@ function NewBan ({ user, changed }: { readonly user: string, readonly changed: (
       </div>
       <Action
         label='Ban' isGrave meaning={`All connections of ${user} are closed, and no device gets in for ${hours} hours.`}
-        command={`${curl('/v1/bans')} -H 'content-type: application/json' -d ${quoted(JSON.stringify(body))}`}
+        command={`${curl(ofApp('/v1/bans'))} -H 'content-type: application/json' -d ${quoted(JSON.stringify(body))}`}
         run={async () => {
-          await ask('POST', '/v1/bans', body)
+          await ask('POST', ofApp('/v1/bans'), body)
           changed()
           return 'The ban is in force.'
         }}

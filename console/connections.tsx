@@ -1,12 +1,13 @@
 import type { Presence } from '../projections/presence.js'
 import { ask, path } from './api.js'
+import { ofApp } from './app.js'
 import { linkTo, useAsked } from './hooks.js'
 import { Action, Table, Trouble } from './parts.js'
 import { curl, timeOf } from './words.js'
 
 /** The connections that a user has now, and a way to end one. */
 export function Connections ({ user, changed }: { readonly user: string, readonly changed: () => void }) {
-  const { value, error, again } = useAsked<Presence>(path`/v1/users/${user}/presence`, 5_000)
+  const { value, error, again } = useAsked<Presence>(ofApp(path`/v1/users/${user}/presence`), 5_000)
   const kick = async (connectionId: string) => {
     await ask('DELETE', kickPath(user, connectionId))
     again()
@@ -56,5 +57,6 @@ function Line ({ user, session, kick }: {
 }
 
 function kickPath (user: string, connectionId: string): string {
-  return `${path`/v1/connections/${connectionId}`}?${new URLSearchParams({ userId: user, reason: 'from the console' }).toString()}`
+  const query = new URLSearchParams({ userId: user, reason: 'from the console' })
+  return ofApp(`${path`/v1/connections/${connectionId}`}?${query.toString()}`)
 }

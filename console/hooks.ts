@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'preact/hooks'
 import { type ApiError, ask } from './api.js'
+import { appShown } from './app.js'
 
 export interface Asked<T> {
   /** The last answer; undefined before the first. */
@@ -78,9 +79,9 @@ function decoded (text: string): string {
   }
 }
 
-/** @returns what a link to the page has as its `href` */
+/** @returns what a link to the page has as its `href`; for the app that is shown, unless `query` names another one */
 export function linkTo (page: string, id = '', query: Record<string, string> = {}): string {
-  const given = Object.entries(query).filter(([, value]) => value !== '')
+  const given = Object.entries({ app: appShown(), ...query }).filter(([, value]) => value !== '')
   const search = given.length === 0 ? '' : `?${new URLSearchParams(given).toString()}`
   return `#/${page}${id === '' ? '' : `/${encodeURIComponent(id)}`}${search}`
 }

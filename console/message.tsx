@@ -2,11 +2,11 @@ import type { Timeline } from '../evidence/timeline.js'
 import type { Trace } from '../evidence/trace.js'
 import { adviceFor } from './advice.js'
 import { ask, path } from './api.js'
+import { appCommand, ofApp } from './app.js'
 import { linkTo, useAsked } from './hooks.js'
 import { Action, Page, Trouble } from './parts.js'
 import type { PageProps } from './shell.js'
 import { Steps } from './steps.js'
-import { command } from './words.js'
 
 /** What is asked for: a downlink by its id, an uplink by session and seq, or a connection. */
 interface Asked {
@@ -23,7 +23,8 @@ export function MessagePage ({ place: { query } }: PageProps) {
     id: query.get('id') ?? '',
   }
   const isAsked = asked.user !== '' && asked.id !== ''
-  const address = isAsked ? `${path`/v1/users/${asked.user}/trace`}?${parametersOf(asked).toString()}` : undefined
+  const traced = () => ofApp(`${path`/v1/users/${asked.user}/trace`}?${parametersOf(asked).toString()}`)
+  const address = isAsked ? traced() : undefined
   const { value, error, again } = useAsked<Trace>(address)
   return (
     <Page title='Message' shell={isAsked ? [commandOf(asked)] : []}>
@@ -83,7 +84,7 @@ function Answer ({ trace: { steps, verdict }, asked, again }: {
 function Redeliver ({ asked, isAdvised, again }: {
   readonly asked: Asked, readonly isAdvised: boolean, readonly again: () => void
 }) {
-  const { value } = useAsked<Timeline>(`${path`/v1/users/${asked.user}/timeline`}?limit=5000`)
+  const { value } = useAsked<Timeline>(ofApp(`${path`/v1/users/${asked.user}/timeline`}?limit=5000`))
   const seqs = new Map(value?.marks.filter(({ messageId, deviceId, seq }) =>
     messageId === asked.id && deviceId !== '' && seq > 0).map(({ deviceId, seq }) => [deviceId, seq]))
   return (
@@ -93,10 +94,11 @@ function Redeliver ({ asked, isAdvised, again }: {
           key={deviceId} label={`Send again to ${deviceId}`}
           meaning={`Device ${deviceId} gets the downlink once more, under a new seq and with the same message id.` +
             (isAdvised ? '' : ' The application may get twice what it has already handled.')}
-          command={command('redeliver', asked.user, '--device', deviceId, '--from', String(seq), '--to', String(seq))}
+          command={appCommand('redeliver', asked.user, '--device', deviceId, '--from', String(seq), '--to', String(seq))}
           run={async () => {
             const body = { deviceId, fromSeq: seq, toSeq: seq, reason: 'from the console' }
-            const { redelivered } = await ask<{ redelivered: unknown[] }>('POST', path`/v1/users/${asked.user}/redeliveries`, body)
+            const { redelivered } = await ask<{ redelivered: unknown[] }>(
+              'POST', ofApp(path`/v1/users/${asked.user}/redeliveries`), body)
             again()
             return redelivered.length === 0 ? 'The ledger no longer has it.' : 'It is on its way.'
           }}
@@ -113,4 +115,4 @@ function parametersOf ({ kind, id }: Asked): URLSearchParams {
   return new URLSearchParams({ sessionId: id.slice(0, Math.max(0, at)), seq: id.slice(at + 1) })
 }
 
-function commandOf ({ user, kind, id }: Asked): string { return command('trace', user, `--${kind}`, id) }
+function commandOf ({ user, kind, id }: Asked): string { return appCommand('trace', user, `--${kind}`, id) }

@@ -1,11 +1,12 @@
 import { useState } from 'preact/hooks'
-import type { DrainState } from '../gateway/drain-requests.js'
 import type { NodesAnswer } from '../gateway/http/nodes.js'
 import type { NodeRow } from '../projections/nodes.js'
 import { ask, path } from './api.js'
+import { Drain } from './drain.js'
 import { useAsked } from './hooks.js'
 import { Action, Page, Table, Trouble } from './parts.js'
-import { bytesOf, command, curl, numberOf, timeOf, whileOf } from './words.js'
+import { Regions } from './regions.js'
+import { bytesOf, command, curl, numberOf, whileOf } from './words.js'
 
 const withinMs = 60_000
 
@@ -25,6 +26,7 @@ export function NodesPage () {
         </Table>
       )}
       {watched !== '' && <Drain nodeId={watched} />}
+      {value && <Regions nodes={value.nodes.filter(({ state }) => state !== 'stopped')} />}
     </Page>
   )
 }
@@ -33,6 +35,7 @@ function NodeLine ({ node, changed, watch }: {
   readonly node: NodeRow, readonly changed: () => void, readonly watch: (nodeId: string) => void
 }) {
   const { nodeId, region, state, alive, percent, roles, version, reported, connectionsMax, reportedAtMs } = node
+  const wasDrained = state === 'draining' || node.drainRequest !== undefined
   const isUp = alive && state === 'up' && roles.split(',').includes('edge')
   return (
     <tr class={alive ? '' : 'away'}>
@@ -63,7 +66,7 @@ function NodeLine ({ node, changed, watch }: {
             run={async () => await drain(nodeId, 0, changed)}
           />
         )}
-        {state === 'draining' && <button type='button' onClick={() => { watch(nodeId) }}>Watch</button>}
+        {wasDrained && <button type='button' onClick={() => { watch(nodeId) }}>Its drain</button>}
       </td>
     </tr>
   )
@@ -73,26 +76,4 @@ async function drain (nodeId: string, percent: number, changed: () => void): Pro
   await ask('POST', path`/v1/nodes/${nodeId}/drain`, { percent, withinMs, reason: 'from the console' })
   changed()
   return percent === 0 ? 'The drain is ended.' : 'The node is told.'
-}
-
-/** How far a drain is, and what it came to. */
-function Drain ({ nodeId }: { readonly nodeId: string }) {
-  const { value, error } = useAsked<DrainState>(path`/v1/nodes/${nodeId}/drain`, 1_000)
-  return (
-    <section aria-labelledby='drain'>
-      <h2 id='drain'>Drain of {nodeId}</h2>
-      <Trouble error={error} />
-      {value && (
-        <>
-          <p role='status'>
-            {value.state}, begun at {timeOf(value.startedAtMs)}: {value.left} of {value.total} connections have left, {' '}
-            {value.resumed} of them were seen on another node; {value.closed} were closed by the node. Lost: {' '}
-            {value.uplinksLost} uplinks, {value.downlinksLost} downlinks. {' '}
-            {value.membersResumed} of {value.members} members of rooms are back.
-          </p>
-          <progress max={Math.max(1, value.total)} value={value.total === 0 ? 1 : value.left} aria-label='Connections that have left' />
-        </>
-      )}
-    </section>
-  )
 }

@@ -28,7 +28,7 @@ export function OverviewPage ({ session }: PageProps) {
   const { load, error } = useLoad()
   return (
     <Page title='Overview' shell={[command('lag'), command('doctor'), curl('/v1/health'), curl('/v1/load')]}>
-      <Troubles nodeId={session.nodeId} />
+      <Troubles nodeId={session.nodeId} load={load} />
       <Trouble error={error} />
       {load && <Load load={load} />}
     </Page>
@@ -54,14 +54,6 @@ function Load ({ load }: { readonly load: LoadAnswer }) {
           <Tile name='ends a second' of='all nodes' value={total('ends')} />
         </dl>
       </section>
-      <section aria-labelledby='by-code'>
-        <h2 id='by-code'>The last hour, by code, of all nodes</h2>
-        <div class='charts'>
-          <Chart title='Connections ended' unit='a second' times={times} series={byCode(ended)} />
-          <Chart title='Uplinks refused' unit='a second' times={times} series={byCode(refused)} />
-          <Chart title='Downlinks that ended on a device' unit='a second' times={times} series={byCode(settled)} />
-        </div>
-      </section>
       <section aria-labelledby='by-node'>
         <h2 id='by-node'>The last hour, by node</h2>
         <div class='charts'>
@@ -71,6 +63,14 @@ function Load ({ load }: { readonly load: LoadAnswer }) {
               series={nodes.map(node => ({ name: node.nodeId, values: node[field] }))}
             />
           ))}
+        </div>
+      </section>
+      <section aria-labelledby='by-code'>
+        <h2 id='by-code'>The last hour, by code, of all nodes</h2>
+        <div class='charts'>
+          <Chart title='Connections ended' unit='a second' times={times} series={byCode(ended)} />
+          <Chart title='Uplinks refused' unit='a second' times={times} series={byCode(refused)} />
+          <Chart title='Downlinks that ended on a device' unit='a second' times={times} series={byCode(settled)} />
         </div>
       </section>
     </>

@@ -1,11 +1,15 @@
 import type { FunctionComponent } from 'preact'
 import { useEffect } from 'preact/hooks'
 import { ask, type Session } from './api.js'
+import { AuditPage } from './audit.js'
 import { BansPage } from './bans.js'
+import { EndsPage } from './ends.js'
 import { linkTo, type Place, usePlace } from './hooks.js'
+import { KeysPage } from './keys.js'
 import { MessagePage } from './message.js'
 import { NodesPage } from './nodes.js'
 import { OverviewPage } from './overview.js'
+import { ReceiptsPage } from './receipts.js'
 import { StreamsPage } from './streams.js'
 import { UserPage } from './user.js'
 
@@ -20,8 +24,12 @@ const pages: ReadonlyArray<readonly [name: string, title: string, page: Function
   ['message', 'Message', MessagePage],
   ['user', 'User', UserPage],
   ['nodes', 'Nodes', NodesPage],
+  ['ends', 'Ends', EndsPage],
+  ['receipts', 'Receipts', ReceiptsPage],
   ['streams', 'Streams', StreamsPage],
+  ['audit', 'Audit', AuditPage],
   ['bans', 'Bans', BansPage],
+  ['keys', 'Keys', KeysPage],
 ]
 
 /** The frame around each page: where one is, who one is, and the way out. */
@@ -44,6 +52,7 @@ export function Shell ({ session, signedOut }: { readonly session: Session, read
           ))}
         </nav>
         <span class='who'>
+          <AppField session={session} app={place.query.get('app') ?? ''} />
           node {nodeId}, {version}; {key.id === '' ? 'key of the environment' : `key ${key.name || key.id}`}{' '}
           <button type='button' onClick={signOut}>Sign out</button>
         </span>
@@ -51,4 +60,18 @@ export function Shell ({ session, signedOut }: { readonly session: Session, read
       <Page session={session} place={place} />
     </>
   )
+}
+
+/** Whose users the pages show. Only keys of no app with the scope `admin` may choose. */
+function AppField ({ session, app }: { readonly session: Session, readonly app: string }) {
+  if (!session.key.scopes.includes('admin')) return null
+  const choose = (event: Event) => {
+    const wanted = (event.currentTarget as HTMLInputElement).value.trim()
+    const [way = '', query = ''] = location.hash.split('?', 2)
+    const parameters = new URLSearchParams(query)
+    parameters.delete('app')
+    if (wanted !== '') parameters.set('app', wanted)
+    location.hash = `${way}?${parameters.toString()}`
+  }
+  return <label class='app'>App <input key={app} size={8} placeholder='default' defaultValue={app} onChange={choose} /></label>
 }

@@ -3,10 +3,11 @@ import { type Change, changesBetween } from '../evidence/state-changes.js'
 import type { SessionView, StateView } from '../evidence/state.js'
 import type { PlacedMark } from '../evidence/timeline.js'
 import { path } from './api.js'
+import { appCommand, ofApp } from './app.js'
 import { useAsked } from './hooks.js'
 import { CommandLine, Table, Trouble } from './parts.js'
 import { positionsOf } from './timeline-layout.js'
-import { command, timeOf } from './words.js'
+import { timeOf } from './words.js'
 
 /** A slider is moved over many places; only where it rests is asked about. */
 const restMs = 200
@@ -33,7 +34,7 @@ export function StateAt ({ user, marks, position }: StateAtProps) {
   }, [at])
   const of = (i: number) => {
     const place = places[i]
-    return place && `${path`/v1/users/${user}/state`}?at=${place.position}`
+    return place && ofApp(`${path`/v1/users/${user}/state`}?at=${place.position}`)
   }
   const { value, error } = useAsked<StateView>(of(resting))
   const { value: before } = useAsked<StateView>(of(resting - 1))
@@ -52,8 +53,8 @@ export function StateAt ({ user, marks, position }: StateAtProps) {
       <Trouble error={error} />
       {value && before && <Changes changes={changesBetween(before, value)} />}
       {value && <State state={value} />}
-      <CommandLine text={command('state', user, '--at', place.position)} />
-      {places[at - 1] && <CommandLine text={command('state', user, '--diff', places[at - 1]!.position, place.position)} />}
+      <CommandLine text={appCommand('state', user, '--at', place.position)} />
+      {places[at - 1] && <CommandLine text={appCommand('state', user, '--diff', places[at - 1]!.position, place.position)} />}
     </section>
   )
 }

@@ -13,12 +13,13 @@ export function StreamsPage () {
       <Trouble error={lag.error ?? topics.error} />
       <h2>Who is behind</h2>
       {lag.value && (
-        <Table label='Followers' heads={['Follower', 'Stream', 'Blocks behind', 'Oldest', 'Partitions', 'Stands still']}>
-          {lag.value.followers.map(({ follower, stream, blocks, ms, partitions, standing, unknown }) => (
+        <Table label='Followers' heads={['Follower', 'Stream', 'Blocks behind', 'Deleted unread', 'Oldest', 'Partitions', 'Stands still']}>
+          {lag.value.followers.map(({ follower, stream, blocks, gone, ms, partitions, standing, unknown }) => (
             <tr key={`${follower} ${stream}`}>
               <th scope='row'>{follower}</th>
               <td>{stream}</td>
               <td class='number'>{numberOf(blocks)}</td>
+              <td class='number'>{gone === 0 ? '' : numberOf(gone)}</td>
               <td class='number'>{ms === 0 ? 'nothing waits' : whileOf(ms)}</td>
               <td class='number'>{partitions.length}</td>
               <td>

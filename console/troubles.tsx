@@ -1,28 +1,27 @@
+import type { LoadAnswer } from '../gateway/console/load-history.js'
 import type { HealthAnswer, Trouble as Lasting } from '../gateway/health.js'
 import type { NodesAnswer } from '../gateway/http/nodes.js'
 import type { FollowerLag } from '../gateway/lag.js'
 import type { NodeRow } from '../projections/nodes.js'
 import { linkTo, useAsked } from './hooks.js'
 import { CommandLine, Trouble } from './parts.js'
+import { signsIn } from './signs.js'
+import type { Wrong } from './wrong.js'
 import { command, whileOf } from './words.js'
-
-/** Something that is wrong, for people. */
-interface Wrong {
-  readonly key: string
-  readonly title: string
-  readonly text: string
-  /** What ends it. */
-  readonly mends: string
-  readonly command: string
-  /** Clients notice. */
-  readonly isGrave: boolean
-}
 
 /** Behind for so long is worth a look. */
 const lagMs = 10_000
 
-/** What is wrong right now: conditions of this node, nodes that are away or busy, followers that are behind. */
-export function Troubles ({ nodeId }: { readonly nodeId: string }) {
+interface TroublesProps {
+  readonly nodeId: string
+  readonly load: LoadAnswer | undefined
+}
+
+/**
+ * What is wrong right now: conditions of this node, nodes that are away or busy, followers that are behind, and what
+ * happens too often on all nodes.
+ */
+export function Troubles ({ nodeId, load }: TroublesProps) {
   const health = useAsked<HealthAnswer>('/v1/health', 2_000)
   const nodes = useAsked<NodesAnswer>('/v1/nodes', 5_000)
   const lag = useAsked<{ followers: FollowerLag[] }>('/v1/lag', 10_000)
@@ -30,6 +29,7 @@ export function Troubles ({ nodeId }: { readonly nodeId: string }) {
     ...health.value?.troubles.map(trouble => ofNode(trouble, nodeId)) ?? [],
     ...nodes.value?.nodes.flatMap(ofTable) ?? [],
     ...lag.value?.followers.flatMap(ofFollower) ?? [],
+    ...load ? signsIn(load) : [],
   ]
   const isKnown = health.value !== undefined && nodes.value !== undefined
   return (
@@ -38,11 +38,12 @@ export function Troubles ({ nodeId }: { readonly nodeId: string }) {
       <Trouble error={health.error ?? nodes.error ?? lag.error} />
       {isKnown && wrong.length === 0 && <p role='status' class='good'>Nothing that node {nodeId} knows of.</p>}
       <ul class='wrong'>
-        {wrong.map(({ key, title, text, mends, command, isGrave }) => (
+        {wrong.map(({ key, title, text, mends, command, link, isGrave }) => (
           <li key={key} class={isGrave ? 'grave' : ''}>
             <strong>{title}</strong>
             <p>{text}</p>
             <p><em>What ends it:</em> {mends}</p>
+            {link && <p><a href={link.to}>{link.text}</a></p>}
             <CommandLine text={command} />
           </li>
         ))}
@@ -89,15 +90,36 @@ function ofTable ({ nodeId, state, alive, percent, reported }: NodeRow): Wrong[]
   return []
 }
 
-function ofFollower ({ follower, stream, blocks, ms, standing }: FollowerLag): Wrong[] {
+function ofFollower (lag: FollowerLag): Wrong[] {
+  return [...behind(lag), ...overtaken(lag)]
+}
+
+function behind ({ follower, stream, blocks, ms, standing }: FollowerLag): Wrong[] {
   if (standing.length === 0 && ms < lagMs) return []
   const stands = standing.map(({ partition, reason }) => `partition ${partition} stands still: ${reason}`).join('; ')
   return [{
     key: `lag ${follower} ${stream}`,
     title: `${follower} is behind the stream ${stream}`,
     text: `${blocks} blocks are to be done, the oldest ${whileOf(ms)} old. ${stands}`,
-    mends: 'By itself where its node works on; otherwise what the reasons above name.',
+    mends: 'By itself where its node works on; otherwise what the reasons above name. A reader that is away goes on ' +
+      'when it comes back.',
     command: command('lag'),
     isGrave: standing.length > 0,
+    link: { text: 'All streams', to: linkTo('streams') },
+  }]
+}
+
+/** Only readers lose by it: what nodes themselves follow is never cut behind them. */
+function overtaken ({ follower, stream, gone }: FollowerLag): Wrong[] {
+  if (gone === 0) return []
+  return [{
+    key: `gone ${follower} ${stream}`,
+    title: `Retention has deleted ${gone} blocks of ${stream} before ${follower} had read them`,
+    text: 'The reader was away for longer than the stream is kept. It is told of the hole when it comes back, and what was in it is gone for good.',
+    mends: 'Start the reader again; have it read anew what it lacks from another source. Keep the stream for longer than a reader may be away: ' +
+      'LEDGERLINE_RETENTION_MS or LEDGERLINE_RETENTION_BYTES.',
+    command: command('topics'),
+    isGrave: true,
+    link: { text: 'All streams', to: linkTo('streams') },
   }]
 }

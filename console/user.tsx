@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks'
 import type { PlacedMark, Timeline } from '../evidence/timeline.js'
 import { path } from './api.js'
+import { appCommand, ofApp } from './app.js'
 import { Connections } from './connections.js'
 import { linkTo, useAsked } from './hooks.js'
 import { MarkDetails, MarkList } from './marks.js'
@@ -9,14 +10,14 @@ import type { PageProps } from './shell.js'
 import { StateAt } from './state-at.js'
 import { Picture } from './timeline-picture.js'
 import { type Span, within } from './timeline-layout.js'
-import { command, curl, timeOf } from './words.js'
+import { curl, timeOf } from './words.js'
 
 /** A user: connections now, all that happened as a picture, and the state at any moment of it. */
 export function UserPage ({ place: { id: user } }: PageProps) {
-  const address = user === '' ? undefined : path`/v1/users/${user}/timeline`
+  const address = user === '' ? undefined : ofApp(path`/v1/users/${user}/timeline`)
   const { value, error, again } = useAsked<Timeline>(address)
   return (
-    <Page title='User' shell={address === undefined ? [] : [command('trace', user), command('state', user), curl(address)]}>
+    <Page title='User' shell={address === undefined ? [] : [appCommand('trace', user), appCommand('state', user), curl(address)]}>
       <FindUser page='user' user={user} />
       <Trouble error={error} />
       {value && !value.isKnown && <p role='status'>No entry of the ledger is of a user {user}.</p>}

@@ -17,6 +17,8 @@ export interface HistoryFilter {
   readonly app?: string | undefined
   /** The user's key. */
   readonly userId?: string | undefined
+  /** How they ended. */
+  readonly code?: string | undefined
   readonly sinceMs?: number | undefined
   readonly untilMs?: number | undefined
 }
@@ -72,7 +74,7 @@ export async function * historyOf (
   log: LogReader, { partition, from, to }: HistoryRange, filter: HistoryFilter,
   { signal, passed = () => {} }: { readonly signal?: AbortSignal, readonly passed?: (hole: Hole) => void } = {}
 ): AsyncGenerator<HistoryBlock> {
-  const { app, userId, sinceMs = -Infinity, untilMs = Infinity } = filter
+  const { app, userId, code, sinceMs = -Infinity, untilMs = Infinity } = filter
   const known = new KnownConnections()
   const key = userId === undefined ? {} : { key: userId }
   const before = from - BigInt(repeatsKnownMax) // each block has a row at least
@@ -89,6 +91,7 @@ export async function * historyOf (
       if (userId !== undefined && row.userId !== userId) continue
       if (app !== undefined && appOf(row.userId) !== app) continue
       const isNew = known.add(row.connectionId)
+      if (code !== undefined && row.code !== code) continue
       if (offset < from || row.closedAtMs < sinceMs || row.closedAtMs >= untilMs) continue
       if (isNew) rows.push(rowOf(row))
       else repeats++

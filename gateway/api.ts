@@ -11,6 +11,7 @@ import { appOf } from '../schemas/apps.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { downlinksRejected, ledger } from '../schemas/streams.js'
 import type { Apps } from './apps.js'
+import { Audits } from './audits.js'
 import type { Backups } from './backups.js'
 import { BanRequests } from './bans.js'
 import type { Broadcasts } from './broadcasts/broadcasts.js'
@@ -25,10 +26,12 @@ import type { Readiness } from './http/health.js'
 import type { Proxied } from './http/proxied.js'
 import { buildHttp, type HttpDeps, listenerOf } from './http/server.js'
 import type { ApiKeys } from './keys/api-keys.js'
+import { KeyRequests } from './keys/key-requests.js'
 import { kick } from './kick.js'
 import { lagLookMs, lagOf, lagOfGroup } from './lag.js'
 import { LagLook } from './lag-look.js'
 import { MembershipRequests } from './memberships.js'
+import { processMemory } from './memory.js'
 import type { GatewayMetrics } from './metrics.js'
 import type { NodeTable } from './node-table.js'
 import { originRule } from './origins.js'
@@ -113,7 +116,10 @@ function depsOf ({
   const outboxBytesMax = (app: string) => apps.outboxBytesMax(app, config.outboxBytesMax)
   const rules = streamRules(config)
   const recalls = new Recalls({ log, links, nodeId: config.nodeId, outboxBytesMax, receipts: rules.receipts })
-  const rebuilds = new Rebuilds(stores, (what, err, fields) => { logger.error({ err, ...fields }, what) })
+  const keys = new KeyRequests(apps.keyFiles(config.apiKeysFile), apiKeys)
+  const failed = (what: string, err: Error, fields: object) => { logger.error({ err, ...fields }, what) }
+  const rebuilds = new Rebuilds(stores, failed)
+  const audits = new Audits({ log, exact: !stores.shared, memory: () => processMemory(config.memoryBytesMax), failed })
   return {
     logger,
     metricsOpen: config.metricsOpen,
@@ -176,6 +182,10 @@ function depsOf ({
     tracePost: (roomId, messageId, range) => tracePost(log, roomId, messageId, range),
     rebuild: (table, signal) => rebuilds.start(table, signal),
     backup: command => backups.start(command),
+    audit: (sinceMs, signal) => audits.start(sinceMs, signal),
+    keys: app => keys.list(app),
+    createKey: (app, wanted, caller) => keys.create(app, wanted, caller),
+    revokeKey: (app, keyId) => keys.revoke(app, keyId),
     lag: () => lagOf(
       { ...stores, groups: () => [...stores.groups(), ...webhooks?.groups() ?? []] }, { readGroups: groups }
     ),

@@ -16,6 +16,8 @@ export interface FollowerLag {
   readonly partitions: readonly PartitionLag[]
   /** Of all partitions. */
   readonly blocks: number
+  /** That retention deleted before the follower had done them, of all partitions. */
+  readonly gone: number
   /** Of the partition that is furthest behind. */
   readonly ms: number
   /** Why some of the partitions are left out; empty where none is. */
@@ -30,6 +32,8 @@ export interface PartitionLag {
   readonly position: string
   readonly end: string
   readonly blocks: number
+  /** Blocks that retention deleted before they were done: they will never be. */
+  readonly gone: number
   /** In those blocks; null where they are too many to be counted, or were not read in time. */
   readonly entries: number | null
   /** How old the oldest entry is that is not done; 0 where all is done, null where its time is not known. */
@@ -148,6 +152,7 @@ export async function followerLag (
     stream: stream.name,
     partitions,
     blocks: partitions.reduce((sum, { blocks }) => sum + blocks, 0),
+    gone: partitions.reduce((sum, { gone }) => sum + gone, 0),
     ms: partitions.reduce((most, { ms }) => Math.max(most, ms ?? 0), 0),
     unknown,
     standing: [...reasons].map(([partition, reason]) => ({ partition, reason }))
@@ -161,7 +166,9 @@ async function partitionLag (
   const { first, next } = await look.bounds(stream, partition)
   const from = position > first ? position : first
   const blocks = Number(next > from ? next - from : 0n)
-  const at = { partition, position: String(position), end: String(next), blocks }
+  // Who has done nothing yet begins with what there is.
+  const gone = position === 0n ? 0 : Number(from - position)
+  const at = { partition, position: String(position), end: String(next), blocks, gone }
   if (blocks === 0) return { ...at, entries: 0, ms: 0 }
   const { entries, oldestAtMs } = await look.contents(stream, partition, from, next)
   return { ...at, entries, ms: oldestAtMs === undefined ? null : Math.max(0, Date.now() - oldestAtMs) }

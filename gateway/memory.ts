@@ -58,8 +58,9 @@ export class Memory {
   }
 
   sample (): void {
-    const { heapBytes, heapBytesMax, residentBytes, residentBytesMax } = this.use()
-    this.pressure = Math.max(heapBytes / heapBytesMax, residentBytes / residentBytesMax)
+    const use = this.use()
+    const { heapBytes, heapBytesMax, residentBytes, residentBytesMax } = use
+    this.pressure = pressureOf(use)
     this.#level = levelOf(this.pressure, this.#level)
     if (this.#level === 0) {
       this.health.end('memory')
@@ -75,6 +76,11 @@ export class Memory {
     const timer = setInterval(() => { this.sample() }, sampleEveryMs).unref()
     return () => { clearInterval(timer) }
   }
+}
+
+/** The share that is in use of the scarcer of the two, 0 to 1. */
+export function pressureOf ({ heapBytes, heapBytesMax, residentBytes, residentBytesMax }: MemoryUse): number {
+  return Math.max(heapBytes / heapBytesMax, residentBytes / residentBytesMax)
 }
 
 /** The highest watermark that is passed, or was and is not left behind by `slack`. */

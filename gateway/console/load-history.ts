@@ -1,5 +1,5 @@
 import type { NodeRow } from '../../projections/nodes.js'
-import { ReportRates } from './report-rates.js'
+import { type Counts, ReportRates } from './report-rates.js'
 
 export const sampleEveryMs = 5_000
 
@@ -60,6 +60,7 @@ class Column {
 /** The load of the last hour, made of the reports of all nodes. */
 export class LoadHistory {
   #next = 0
+  #lastMs = 0
   readonly #atMs = new Column()
   readonly #nodes = new Map<string, Record<NodeField, Column>>()
   /** Of all nodes together, by `kind code`. */
@@ -67,36 +68,27 @@ export class LoadHistory {
   readonly #rates = new ReportRates()
 
   sample (nowMs: number, rows: readonly NodeRow[]): void {
+    const seconds = Math.max(0.001, (nowMs - this.#lastMs) / 1_000)
+    this.#lastMs = nowMs
     const at = this.#next++
     this.#atMs.set(at, nowMs)
-    const byCode = new Map<string, number>()
+    const byCode = new Map<string, number>([...this.#codes.keys()].map(name => [name, 0]))
     for (const row of rows) {
       if (!row.alive) continue
       const columns = this.#columnsOf(row.nodeId)
       if (!columns) continue
       for (const field of reportFields) columns[field].set(at, row.reported[field])
-      this.#sampleRates(at, row, columns, byCode)
+      const { rates, counts } = this.#rates.take(row)
+      for (const field of rateFields) columns[field].set(at, rateOf(rates, field))
+      for (const [name, count] of counts) if (isByCode(name)) byCode.set(name, (byCode.get(name) ?? 0) + count)
     }
-    for (const name of this.#codes.keys()) if (!byCode.has(name)) byCode.set(name, 0)
-    for (const [name, rate] of byCode) this.#codeColumn(name)?.set(at, rate)
+    // Each is counted once, so that their sum is how many there were.
+    for (const [name, count] of byCode) this.#codeColumn(name)?.set(at, count / seconds)
     for (const [nodeId, { connections }] of this.#nodes) {
       if (connections.last > at - samplesMax) continue
       this.#nodes.delete(nodeId)
       this.#rates.forget(nodeId)
     }
-  }
-
-  /** @param byCode gets what the node adds */
-  #sampleRates (at: number, row: NodeRow, columns: Record<NodeField, Column>, byCode: Map<string, number>): void {
-    const sums = { uplinks: 0, downlinks: 0, signals: 0, posts: 0, refusals: 0, ends: 0 }
-    for (const [name, rate] of this.#rates.take(row)) {
-      const [what] = name.split(' ', 1) as [string]
-      if (what === 'refused') sums.refusals += rate
-      else if (what === 'ended') sums.ends += rate
-      else if (what in sums) sums[what as keyof typeof sums] += rate
-      if ((codeKinds as readonly string[]).includes(what)) byCode.set(name, (byCode.get(name) ?? 0) + rate)
-    }
-    for (const field of rateFields) columns[field].set(at, sums[field])
   }
 
   /** @param sinceMs samples taken later than this alone */
@@ -135,6 +127,16 @@ export class LoadHistory {
     return column
   }
 }
+
+const kindOfSum: Readonly<Record<string, CodeKind>> = { refusals: 'refused', ends: 'ended' }
+
+function rateOf (rates: Counts, field: typeof rateFields[number]): number {
+  const kind = kindOfSum[field]
+  if (kind === undefined) return rates.get(field) ?? 0
+  return [...rates].reduce((sum, [name, rate]) => name.startsWith(`${kind} `) ? sum + rate : sum, 0)
+}
+
+function isByCode (name: string): boolean { return codeKinds.some(kind => name.startsWith(`${kind} `)) }
 
 function known (value: number): number | null { return Number.isNaN(value) ? null : Math.round(1_000 * value) / 1_000 }
 

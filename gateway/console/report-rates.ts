@@ -1,40 +1,47 @@
 import type { NodeRow } from '../../projections/nodes.js'
 
-/** What a node counts a second, by `what` and `what code` (`uplinks`, `ended slow-consumer`). */
-export type NodeRates = ReadonlyMap<string, number>
+/** By `what`, or `what code`: `uplinks`, `ended slow-consumer`. */
+export type Counts = ReadonlyMap<string, number>
 
-interface Known {
-  reportedAtMs: number
-  counts: ReadonlyMap<string, number>
-  rates: NodeRates
+/** What a node has counted between its last two reports that were looked at. */
+export interface Reported {
+  /** A second. As long as no newer report comes it goes on. */
+  readonly rates: Counts
+  /** None where no newer report has come. */
+  readonly counts: Counts
 }
 
-const none: NodeRates = new Map()
+interface Known {
+  readonly reportedAtMs: number
+  readonly totals: Counts
+  readonly rates: Counts
+}
 
-/**
- * Makes rates of what nodes have counted since they started: between one report and the next one, whenever it is looked.
- * A count that went back is of a process that has started again.
- */
+const none: Counts = new Map()
+
+/** Tells what is new in reports, which count from the start of their nodes. A count that went back began anew. */
 export class ReportRates {
   readonly #nodes = new Map<string, Known>()
 
-  /** @returns those of the node's last report; none before its second one */
-  take ({ nodeId, reportedAtMs, reported }: NodeRow): NodeRates {
+  /** Nothing is new in the first report of a node that is looked at. */
+  take ({ nodeId, reportedAtMs, reported }: NodeRow): Reported {
     const known = this.#nodes.get(nodeId)
-    if (known?.reportedAtMs === reportedAtMs) return known.rates
-    const counts = new Map(reported.counted.map(({ what, code, count }) => [code === '' ? what : `${what} ${code}`, count]))
-    const rates = known ? ratesBetween(known, counts, reportedAtMs) : none
-    this.#nodes.set(nodeId, { reportedAtMs, counts, rates })
-    return rates
+    if (known?.reportedAtMs === reportedAtMs) return { rates: known.rates, counts: none }
+    const named = reported.counted.map(({ what, code, count }) => [code === '' ? what : `${what} ${code}`, count] as const)
+    const totals = new Map(named)
+    const counts = known ? since(known.totals, totals) : none
+    const seconds = known ? Math.max(0.001, (reportedAtMs - known.reportedAtMs) / 1_000) : 1
+    const rates = new Map([...counts].map(([name, count]) => [name, count / seconds]))
+    this.#nodes.set(nodeId, { reportedAtMs, totals, rates })
+    return { rates, counts }
   }
 
   forget (nodeId: string): void { this.#nodes.delete(nodeId) }
 }
 
-function ratesBetween ({ reportedAtMs: beforeMs, counts: before }: Known, counts: Known['counts'], atMs: number): NodeRates {
-  const seconds = Math.max(0.001, (atMs - beforeMs) / 1_000)
-  return new Map([...counts].map(([name, count]) => {
+function since (before: Counts, now: Counts): Counts {
+  return new Map([...now].map(([name, count]) => {
     const last = before.get(name) ?? 0
-    return [name, (count < last ? count : count - last) / seconds]
+    return [name, count < last ? count : count - last]
   }))
 }

@@ -75,12 +75,16 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'DELETE /v1/users/:userId/connections': 'operate',
   // Whoever asks for a drain follows it.
   'GET /v1/nodes/:nodeId/drain': 'operate',
+  'POST /v1/audits': 'operate',
   'POST /v1/bans': 'operate',
   'POST /v1/nodes/:nodeId/drain': 'operate',
   'POST /v1/users/:userId/redeliveries': 'operate',
   'POST /v1/webhooks/:name/redeliveries': 'operate',
 
+  'DELETE /v1/keys/:keyId': 'admin',
+  'GET /v1/keys': 'admin',
   'POST /v1/backups': 'admin',
+  'POST /v1/keys': 'admin',
   'POST /v1/rebuilds': 'admin',
 }
 
@@ -119,12 +123,16 @@ const reachTable: Readonly<Record<string, Reach>> = {
   'DELETE /v1/users/:userId/connections': 'one-app',
   'POST /v1/bans': 'one-app',
   'POST /v1/users/:userId/redeliveries': 'one-app',
+  'DELETE /v1/keys/:keyId': 'one-app',
+  'GET /v1/keys': 'one-app',
+  'POST /v1/keys': 'one-app',
 
   'GET /v1/log': 'every-app',
   'GET /v1/log/:stream': 'every-app',
   'GET /v1/log/:stream/:partition': 'every-app',
   'GET /v1/nodes/:nodeId/drain': 'every-app',
   'GET /v1/streams/nodes': 'every-app',
+  'POST /v1/audits': 'every-app',
 }
 
 /** Of a route by its name in the table. */

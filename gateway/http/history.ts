@@ -9,7 +9,7 @@ import { GatewayError } from '../../schemas/errors.js'
 import { keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
 import { admitReaders, holeDescription, holeLine, ndjsonType, piecesOf } from './readers.js'
-import { idSchema, textSchema } from './shapes.js'
+import { idSchema, textSchema, timeDescription } from './shapes.js'
 
 export interface HistoryOptions {
   /** Where stream `connections` is read. */
@@ -20,6 +20,7 @@ interface HistoryQuery {
   readonly since?: string
   readonly until?: string
   readonly userId?: string
+  readonly code?: string
 }
 
 /** More requests at the same time are refused with `overloaded`: each may read all that the log keeps. */
@@ -29,7 +30,6 @@ const summary = 'Connections that ended, one JSON object a line'
 const description = 'Those that closed from `since` on and before `until`, in order for each user, each with its whole ' +
   'story (schemas/streams/connections.avsc). A number that nobody knows, for its node was lost, is null. Connections that are still open are not among them: presence has those. ' +
   `A row that came into the stream more than an hour after its connection had closed may be missing. ${holeDescription}`
-const timeDescription = 'a time such as 2026-11-20T10:00Z, or so long ago: 2h, 30m, 7d'
 
 /** `GET /v1/connections`: the history that `ledgerline history` exports. */
 export async function historyRoutes (app: FastifyInstance, { logReader }: HistoryOptions): Promise<void> {
@@ -48,6 +48,7 @@ export async function historyRoutes (app: FastifyInstance, { logReader }: Histor
           since: { ...textSchema(64, 1), description: `${timeDescription}; absent: from the beginning` },
           until: { ...textSchema(64, 1), description: `${timeDescription}; absent: up to now` },
           userId: { ...idSchema, description: 'of this user alone' },
+          code: { type: 'string', pattern: '^[a-z-]{1,64}$', description: 'of those alone that ended with it (docs/errors.md)', examples: ['slow-consumer'] },
         },
       },
       response: {
@@ -56,9 +57,9 @@ export async function historyRoutes (app: FastifyInstance, { logReader }: Histor
       },
     },
   }, async (request, reply) => {
-    const { userId } = request.query
+    const { userId, code } = request.query
     const whose = { app: request.app, userId: userId === undefined ? undefined : keyOf(request, userId) }
-    const filter = { ...whose, ...timesOf(request.query, Date.now()) }
+    const filter = { ...whose, code, ...timesOf(request.query, Date.now()) }
     const signal = begin(reply)
     return await reply.type(ndjsonType).send(Readable.from(linesOf(logReader, filter, signal)))
   })

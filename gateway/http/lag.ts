@@ -21,11 +21,12 @@ const offset = { type: 'string', pattern: '^\\d+$' }
 
 export const followerSchema = {
   type: 'object',
-  required: ['follower', 'stream', 'partitions', 'blocks', 'ms', 'unknown', 'standing'],
+  required: ['follower', 'stream', 'partitions', 'blocks', 'gone', 'ms', 'unknown', 'standing'],
   properties: {
     follower: { type: 'string', description: 'users, a table, `stream NAME`, or `group NAME`' },
     stream: { type: 'string', description: 'what it follows' },
     blocks: { ...count, description: 'that it is behind, over all partitions' },
+    gone: { ...count, description: 'blocks that retention deleted before it had done them, over all partitions' },
     ms: { ...count, description: 'age of the oldest entry that is not done; 0 when all is' },
     unknown: { type: 'string', description: 'why some of its partitions are left out; empty where none is' },
     standing: {
@@ -41,12 +42,13 @@ export const followerSchema = {
       type: 'array',
       items: {
         type: 'object',
-        required: ['partition', 'position', 'end', 'blocks', 'entries', 'ms'],
+        required: ['partition', 'position', 'end', 'blocks', 'gone', 'entries', 'ms'],
         properties: {
           partition: count,
           position: { ...offset, description: 'the first offset that is not done' },
           end: { ...offset, description: 'the offset that the next block gets' },
           blocks: count,
+          gone: count,
           entries: { type: ['integer', 'null'], description: 'null where they are too many to be counted' },
           ms: { type: ['integer', 'null'], description: 'null where their time is not known' },
         },

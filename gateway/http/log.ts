@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http'
-import { setImmediate as loopTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { FrameBuffer } from '../../ledger/frames.js'
 import type { FramesRange, Hole, LogReader, StoredBlocks } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
+import { turnstile } from '../turnstile.js'
 import { errorAnswers } from './errors.js'
 import { admitReaders } from './readers.js'
 import { idSchema, textSchema } from './shapes.js'
@@ -26,10 +26,6 @@ const readersMax = 8
 /** A reader that takes nothing for so long is given up. */
 const stalledMs = 120_000
 const pieceBytes = 1 << 17
-/** Who has used the event loop for so long in one turn is live traffic, and expects more of it for so long. */
-const othersMs = 0.1
-const busyMs = 1_000
-const restMs = 1
 
 const offsetSchema = { type: 'string', pattern: '^\\d{1,19}$', examples: ['1021'] }
 const streamSchema = { ...textSchema(128, 1), examples: ['ledger'] }
@@ -224,28 +220,4 @@ async function send (
     }
   }
   response.end()
-}
-
-/**
- * Turns that come one at a time, in order of asking. Between two the event loop serves live traffic; where there is
- * any, it then sleeps for a while: as long as it runs, the scheduler may keep the thread that commits waiting.
- */
-function turnstile (): () => Promise<void> {
-  let free: Promise<void> = Promise.resolve()
-  let busyUntilMs = 0
-
-  async function breathe (): Promise<void> {
-    await loopTurn() // the reader's
-    const startedMs = performance.now()
-    await loopTurn() // the others'
-    const nowMs = performance.now()
-    if (nowMs - startedMs > othersMs) busyUntilMs = nowMs + busyMs
-    if (nowMs < busyUntilMs) await sleep(restMs)
-  }
-
-  return () => {
-    const turn = free
-    free = turn.then(breathe)
-    return turn
-  }
 }

@@ -27,6 +27,18 @@ const rowSchema = {
     state: { type: 'string', enum: ['up', 'draining', 'lost', 'stopped'] },
     percent: { type: 'integer', description: 'share of its connections that a draining node asks to leave' },
     alive: { type: 'boolean', description: 'its lease had not run out' },
+    drainRequest: {
+      type: 'object',
+      description: 'what an operator last asked of it, done or not; GET /v1/nodes/:nodeId/drain tells what came of it',
+      properties: {
+        drainId: { type: 'string' },
+        percent: { type: 'number' },
+        withinMs: integer,
+        by: { type: 'string', description: 'id of the API key; empty for one of the environment' },
+        reason: { type: 'string' },
+        atMs: integer,
+      },
+    },
     region: { type: 'string' },
     roles: { type: 'string' },
     version: { type: 'string' },

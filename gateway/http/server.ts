@@ -12,6 +12,8 @@ import type { ApiKeys } from '../keys/api-keys.js'
 import { loadRoutes } from '../console/load-routes.js'
 import { type ConsoleOptions, consoleRoutes } from '../console/routes.js'
 import { giveAccess, type Side } from './access.js'
+import { auditsRoutes } from './audits.js'
+import type { AuditsOptions } from './audits.js'
 import { type AuthOptions, requireApiKeys } from './auth.js'
 import { backupsRoutes } from './backups.js'
 import type { BackupsOptions } from './backups.js'
@@ -33,6 +35,8 @@ import type { HealthOptions, MetricsOptions, OperationsOptions } from './health.
 import { historyRoutes } from './history.js'
 import { ipConfigRoutes } from './ip-config.js'
 import type { IpConfigOptions } from './ip-config.js'
+import { keysRoutes } from './keys.js'
+import type { KeysOptions } from './keys.js'
 import { answerStrangePaths, refuseForRole } from './known-paths.js'
 import { lagRoutes } from './lag.js'
 import type { LagOptions } from './lag.js'
@@ -80,7 +84,7 @@ export interface HttpDeps extends
   IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
   HealthOptions, OperationsOptions, MetricsOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions,
   RebuildsOptions, BackupsOptions, BansOptions, BroadcastsOptions, MembershipsOptions, RoomsOptions, RoomPostsOptions,
-  WebhooksOptions, GroupsOptions, TimelineOptions, RecallsOptions {
+  WebhooksOptions, GroupsOptions, TimelineOptions, RecallsOptions, KeysOptions, AuditsOptions {
   readonly logger: Logger
   /** Whose port it is; that of all by default. */
   readonly side?: Side
@@ -187,6 +191,7 @@ function addApiRoutes (app: FastifyInstance, deps: HttpDeps): void {
   app.register(lagRoutes, deps)
   app.register(topicsRoutes, deps)
   app.register(backupsRoutes, deps)
+  app.register(keysRoutes, deps)
   app.register(operationsRoutes, deps)
 }
 
@@ -219,6 +224,7 @@ const apiRoutesOfRoles: Partial<Record<Role, Routes>> = {
     await stateRoutes(app, deps)
     await timelineRoutes(app, deps)
     await redeliveriesRoutes(app, deps)
+    await auditsRoutes(app, deps)
     await historyRoutes(app, deps)
     await logRoutes(app, deps)
     await streamsRoutes(app, deps)

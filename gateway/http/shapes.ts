@@ -67,3 +67,6 @@ export const asOfSchema = {
   required: ['position', 'atMs'],
   properties: { position: { type: 'string' }, atMs: { type: 'integer' } },
 }
+
+/** What `parseTime` of evidence/moment.ts takes. */
+export const timeDescription = 'a time such as 2026-11-20T10:00Z, or so long ago: 2h, 30m, 7d'

@@ -7,6 +7,7 @@ export interface FilterQuery {
   readonly users?: string | readonly string[]
   readonly room?: string
   readonly service?: string
+  readonly code?: string
 }
 
 const usersMax = 100
@@ -19,15 +20,21 @@ export const filterProperties = {
   },
   room: { ...idSchema, description: 'only records of this room' },
   service: { ...serviceSchema, description: 'only records for this service; empty for the default one, absent: for all' },
+  code: {
+    type: 'string',
+    pattern: '^[a-z-]{1,64}$',
+    description: 'only records of what ended so: of `connections` and `receipts`, a code of docs/errors.md, or `acked`',
+    examples: ['outbox-full'],
+  },
 }
 
 /** @throws GatewayError `bad-request` for a filter that the stream does not have */
 export function wantedBy (of: PublicStream, { app, query }: FastifyRequest<{ Querystring: FilterQuery }>): Wanted {
-  const { users, room, service } = query
-  const has = { users: of.userOf, room: of.roomOf, service: of.serviceOf }
-  for (const name of ['users', 'room', 'service'] as const) {
+  const { users, room, service, code } = query
+  const has = { users: of.userOf, room: of.roomOf, service: of.serviceOf, code: of.codeOf }
+  for (const name of ['users', 'room', 'service', 'code'] as const) {
     if (query[name] === undefined || has[name]) continue
     throw new GatewayError('bad-request', `querystring/${name}: records of the stream ${of.stream.name} have none`)
   }
-  return { app, users: users === undefined ? undefined : new Set([users].flat()), room, service }
+  return { app, users: users === undefined ? undefined : new Set([users].flat()), room, service, code }
 }

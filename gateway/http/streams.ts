@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { parseTime } from '../../evidence/moment.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { StreamCursor } from '../streams/cursor.js'
 import { keysOf, type PublicStream, publicStreams, type Wanted, wants } from '../streams/public.js'
@@ -8,6 +9,7 @@ import { errorAnswers } from './errors.js'
 import { groupSchema, type GroupsOptions } from './groups.js'
 import { eventStream, eventStreamType, formatFor, type LineFormat } from './line-formats.js'
 import { admitReaders, holeDescription, ndjsonType, piecesOf } from './readers.js'
+import { textSchema, timeDescription } from './shapes.js'
 import { filterProperties, type FilterQuery, wantedBy } from './stream-filters.js'
 
 export interface StreamsOptions extends GroupsOptions {
@@ -16,6 +18,7 @@ export interface StreamsOptions extends GroupsOptions {
 
 interface StreamQuery extends FilterQuery {
   readonly after?: string
+  readonly since?: string
   readonly follow?: 'true' | 'false'
   readonly limit?: string
   readonly group?: string
@@ -40,6 +43,10 @@ const querySchema = {
   type: 'object',
   properties: {
     after: { type: 'string', maxLength: 8192, pattern: '^[\\w-]*$', description: 'cursor of the last line taken, or `now`; absent: from the beginning' },
+    since: {
+      ...textSchema(64, 1),
+      description: `from the first record of then on, where there is no \`after\`: ${timeDescription}`,
+    },
     follow: { type: 'string', enum: ['true', 'false'], description: 'absent: false, and true for server-sent events' },
     limit: { type: 'string', pattern: '^[1-9]\\d{0,8}$', description: 'lines after which the answer ends', examples: ['100'] },
     ...filterProperties,
@@ -94,7 +101,7 @@ export async function streamsRoutes (app: FastifyInstance, { logReader, groups }
       return await reply.headers(format.headers).send(Readable.from(await groups.join(joining)))
     }
     const after = afterOf(request)
-    const cursor = await cursorAfter(logReader, of, after)
+    const cursor = await cursorAfter(logReader, of, after, sinceMsOf(request))
     if (after !== '' && after !== 'now' && await hasGap(logReader, of, cursor)) reply.header('ledgerline-gap', 'true')
     const { follow = format === eventStream ? 'true' : 'false', limit } = request.query
     const isFollower = follow === 'true'
@@ -122,9 +129,10 @@ export async function streamsRoutes (app: FastifyInstance, { logReader, groups }
 
 /** @throws GatewayError `bad-request` for what no reader in a group asks for: the group has a place, and no end */
 function joiningOf ({ app, query }: StreamRequest) {
-  const { group = '', after, follow, limit, ackWithinMs } = query
+  const { group = '', after, since, follow, limit, ackWithinMs } = query
   const faults = [
     ...after === undefined || after === 'now' ? [] : ['after: want now, or none'],
+    ...since === undefined ? [] : ['since: want none'],
     ...follow === 'false' ? ['follow: want true, or none'] : [],
     ...limit === undefined ? [] : ['limit: want none'],
   ]
@@ -139,8 +147,20 @@ function afterOf ({ headers, query }: StreamRequest): string {
   return headers['last-event-id'] as string | undefined || query.after || ''
 }
 
+/** @throws GatewayError `bad-request` for what is no time, and beside a place to go on from */
+function sinceMsOf (request: StreamRequest): number | undefined {
+  const { since, after } = request.query
+  if (since === undefined) return undefined
+  if (after !== undefined) throw new GatewayError('bad-request', 'querystring/since: want none beside after')
+  const sinceMs = parseTime(since, Date.now())
+  if (sinceMs !== undefined) return sinceMs
+  throw new GatewayError('bad-request', `querystring/since: got ${JSON.stringify(since)}, want ${timeDescription}`)
+}
+
 /** @throws GatewayError `bad-request` for what is no cursor of ours */
-async function cursorAfter (log: StreamLog, { stream }: PublicStream, after: string): Promise<StreamCursor> {
+async function cursorAfter (
+  log: StreamLog, { stream }: PublicStream, after: string, sinceMs: number | undefined
+): Promise<StreamCursor> {
   if (after !== '' && after !== 'now') {
     try {
       return StreamCursor.parse(after, stream.name, log.partitions(stream))
@@ -150,7 +170,8 @@ async function cursorAfter (log: StreamLog, { stream }: PublicStream, after: str
   }
   const cursor = StreamCursor.start(stream.name, log.partitions(stream))
   for (const [partition, { first, next }] of (await boundsOf(log, stream)).entries()) {
-    cursor.move(partition, after === 'now' ? next : first, 0)
+    const since = sinceMs === undefined ? first : await log.offsetAt(stream, partition, sinceMs)
+    cursor.move(partition, after === 'now' ? next : since > first ? since : first, 0)
   }
   return cursor
 }

@@ -21,6 +21,8 @@ export interface PublicStream<T = any> {
   userOf? (item: T): string
   roomOf? (item: T): string
   serviceOf? (item: T): string
+  /** How what it tells of ended, a code of schemas/errors.ts, or `acked`. */
+  codeOf? (item: T): string
 }
 
 /** For streams that are keyed by user. */
@@ -58,6 +60,7 @@ export const publicStreams: readonly PublicStream[] = [
   of(connections, {
     view: connection => ({ app: namedApp(connection.userId), ...connection, userId: userIdOf(connection.userId) }),
     ...ofUsers,
+    codeOf: ({ code }) => code,
   }),
   of(presence, {
     view: change => ({ app: namedApp(change.userId), ...change, userId: userIdOf(change.userId) }),
@@ -67,6 +70,7 @@ export const publicStreams: readonly PublicStream[] = [
     view: receipt => ({ app: namedApp(receipt.userId), ...receipt, userId: userIdOf(receipt.userId) }),
     ...ofUsers,
     serviceOf: ({ service }) => service,
+    codeOf: ({ outcome, reason }) => reason || outcome,
   }),
   of(offline, {
     view: ({ userId, payload, ...downlink }) =>
@@ -129,16 +133,18 @@ export interface Wanted {
   readonly users: ReadonlySet<string> | undefined
   readonly room: string | undefined
   readonly service: string | undefined
+  readonly code: string | undefined
 }
 
 /** Makes the test of one record. */
 export function wants<T> (
-  { appOf, userOf, roomOf, serviceOf }: PublicStream<T>, { app, users, room, service }: Wanted
+  { appOf, userOf, roomOf, serviceOf, codeOf }: PublicStream<T>, { app, users, room, service, code }: Wanted
 ): (item: T) => boolean {
   return item => (appOf === undefined || appOf(item) === app) &&
     (users === undefined || users.has(userOf!(item))) &&
     (room === undefined || roomOf!(item) === room) &&
-    (service === undefined || serviceOf!(item) === service)
+    (service === undefined || serviceOf!(item) === service) &&
+    (code === undefined || codeOf!(item) === code)
 }
 
 /** Keys of the stream that alone are wanted; undefined for all. */

@@ -11,7 +11,7 @@ export type Told<T> = Block<T> | { readonly partition: number, readonly hole: Ho
 /** What one partition has of a turn, as much as one fetch of Kafka. */
 const turnBytes = 4 << 20
 
-export type StreamLog = Pick<LogReader, 'partitions' | 'read' | 'bounds'>
+export type StreamLog = Pick<LogReader, 'partitions' | 'read' | 'bounds' | 'offsetAt'>
 
 /** Reads a stream from a cursor on, all of its partitions or those of some keys. */
 export class StreamReading<T> {

@@ -49,6 +49,11 @@ export async function goTo (page: Page, hash: string, heading: string): Promise<
   await page.waitForSelector(`h1:text-is("${heading}")`)
 }
 
+/** As people read it: blanks alone between words. */
+export async function textOf (page: Page, selector: string): Promise<string> {
+  return (await page.locator(selector).first().innerText()).replace(/\s+/g, ' ')
+}
+
 interface Violation { readonly id: string, readonly impact: string, readonly nodes: Array<{ readonly html: string }> }
 
 /** What axe-core finds that keeps somebody from using the page; one line each. */

@@ -24,6 +24,8 @@ t.test('the history of a range', async t => {
     t.strictSame(
       await idsOf(log, { sinceMs: noon + 10 * minute, untilMs: noon + 20 * minute, userId: 'bob' }), ['other'])
     t.strictSame((await idsOf(log, {})).length, 6)
+    await append([ended('ann', 'slow', { ...at(21), code: 'slow-consumer' })])
+    t.strictSame(await idsOf(log, { code: 'slow-consumer' }), ['slow'])
   })
 
   t.test('has a connection once, also where its repeat stands in the next range', async t => {

@@ -163,6 +163,10 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
     },
     topics: async () => [],
     backup: async () => { throw new Error('not here') },
+    audit: () => { throw new Error('not here') },
+    keys: async () => [],
+    createKey: async (_app, wanted) => ({ ...wanted, id: '5f0c9a1b2e', key: 'll_', createdAt: '2026-06-01T00:00:00Z', state: 'good' }),
+    revokeKey: async () => { throw new Error('not here') },
     ...overrides,
   })
   t.teardown(() => app.close())

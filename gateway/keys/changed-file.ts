@@ -1,13 +1,17 @@
 import { chown, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type KeyFile, parseKeyFile } from '../gateway/keys/key-file.js'
-import { CommandFailed } from './failure.js'
+import { type KeyFile, parseKeyFile } from './key-file.js'
 
-/** How long another command may take with the file. */
+/** The file can't be read or written: the message says which one, and why. */
+export class KeyFileUnusable extends Error {
+  override readonly name = 'KeyFileUnusable'
+}
+
+/** How long another process may take with the file. */
 const patienceMs = 5_000
 
-/** @throws CommandFailed where it can't be read; ConfigError where it does not hold what it should */
+/** @throws KeyFileUnusable where it can't be read; ConfigError where it does not hold what it should */
 export async function readKeyFile (path: string): Promise<KeyFile> {
   try {
     return parseKeyFile(await readFile(path, 'utf8'), path)
@@ -18,10 +22,10 @@ export async function readKeyFile (path: string): Promise<KeyFile> {
 
 /**
  * Puts another file in the place of the one that is there, or makes the first one. Nobody meets half of it, and of two
- * commands at a time the second one starts from what the first one made. A new file is its owner's alone; one that was
- * there keeps its mode and its owner, for the gateway may be another user than whoever makes keys.
+ * that write at a time the second one starts from what the first one made. A new file is its owner's alone; one that
+ * was there keeps its mode and its owner, for the gateway may be another user than whoever makes keys.
  *
- * @throws CommandFailed where it can't be written; ConfigError where the file does not hold what it should
+ * @throws KeyFileUnusable where it can't be written; ConfigError where the file does not hold what it should
  */
 export async function changeKeyFile (path: string, change: (file: KeyFile) => KeyFile): Promise<void> {
   const target = await realpath(path).catch(() => path)
@@ -54,7 +58,7 @@ async function openAlone (draft: string): Promise<FileHandle> {
     } catch (err) {
       if ((err as NodeJS.ErrnoException).code !== 'EEXIST') throw unusable(draft, err, 'written')
       if (Date.now() < end) continue
-      throw new CommandFailed(`${draft} is there: another command writes keys, or was cut off; remove it then`)
+      throw new KeyFileUnusable(`${draft} is there: another process writes keys, or was cut off; remove it then`)
     }
   }
 }
@@ -63,5 +67,5 @@ async function openAlone (draft: string): Promise<FileHandle> {
 function unusable (path: string, err: unknown, what: 'read' | 'written'): unknown {
   const { code, syscall } = err as NodeJS.ErrnoException
   if (syscall === undefined) return err
-  return new CommandFailed(`${path} can not be ${what} (${code})`, { cause: err })
+  return new KeyFileUnusable(`${path} can not be ${what} (${code})`, { cause: err })
 }
