@@ -184,7 +184,8 @@ export type DrainNumbers = Omit<NodeDrainReported, 'type' | 'moves'> & { readonl
 /** A row that an older version wrote says less. */
 function reportOf (reported: Partial<NodeReported> = {}): NodeRow['reported'] {
   const known: Record<string, unknown> = { ...noReport }
-  for (const name of Object.keys(noReport) as Array<keyof typeof noReport>) known[name] = reported[name] ?? noReport[name]
+  const names = Object.keys(noReport) as Array<keyof typeof noReport>
+  for (const name of names) known[name] = reported[name] ?? noReport[name]
   return known as unknown as NodeRow['reported']
 }
 
