@@ -43,14 +43,15 @@ const endShare = 0.05
  * What was acked comes no more; but a node that does not know yet that others have its partition gives what it has, and
  * what it had sent may be on its way for long.
  */
-const staleMs = 90_000
+const staleMs = 45_000
 
 /** Processes of one service that share the stream `uplinks` as a group, and ack what they have done. */
 export class GroupReaders {
   readonly complaints: string[] = []
-  /** By user: the highest number that anybody was given, and that was acked. */
+  /** By user: the highest number that anybody was given. */
   readonly seen = new Map<string, number>()
-  readonly acked = new Map<string, number>()
+  /** By user: those that somebody had, and has acked. */
+  readonly acked = new Map<string, Set<number>>()
   holes = 0
   isQuiet = false
   readonly #places = new Map<number, Acked>()
@@ -68,9 +69,11 @@ export class GroupReaders {
    * @returns what nobody in the group has got and acked, in words
    */
   lacks (last: ReadonlyMap<string, number>): string | undefined {
+    if (this.holes > 0) return undefined // it has been told that some are gone
     for (const [userId, userSeq] of last) {
-      const [seen, acked] = [this.seen.get(userId) ?? 0, this.acked.get(userId) ?? 0]
-      if (acked < userSeq) return `a group has acked ${acked} uplinks of ${userId}, and got ${seen}, of ${userSeq}`
+      for (let seq = 1; seq <= userSeq; seq++) {
+        if (!this.acked.get(userId)?.has(seq)) return `a group has not acked uplink ${seq} of ${userId}, of ${userSeq}`
+      }
     }
     return undefined
   }
@@ -91,7 +94,7 @@ export class GroupReaders {
   /** @param line that was acked, with all that the reader had before it in its partition */
   ackedUpTo (line: Given, before: readonly Given[]): void {
     for (const { userId, userSeq } of before) {
-      this.acked.set(userId, Math.max(userSeq, this.acked.get(userId) ?? 0))
+      this.acked.set(userId, (this.acked.get(userId) ?? new Set()).add(userSeq))
     }
     const known = this.#places.get(line.partition)
     if (known && comparePlaces(line.place, known.place) <= 0) return
