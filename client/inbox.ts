@@ -30,6 +30,8 @@ export interface InboxOptions {
 interface Entry {
   readonly downlink: ReceivedDownlink
   isDone: boolean
+  /** The same downlink, which came once more under another number: the application has it in hand already. */
+  readonly copies: Entry[]
 }
 
 /** Downlinks on their way to the application: in order, each once (protocol.md 3, Downlink). */
@@ -93,6 +95,7 @@ export class Inbox {
         seq, messageId, service, ...readable(payload), requestedAtMs, ack: () => this.#done(entry),
       },
       isDone: false,
+      copies: [],
     }
     this.#entries.push(entry)
     return true
@@ -116,6 +119,9 @@ export class Inbox {
   async #handOn (entry: Entry): Promise<void> {
     const { isManual, isRepeat, handle, failed } = this.#options
     if (isRepeat(entry.downlink)) return this.#done(entry)
+    const { messageId } = entry.downlink
+    const first = this.#entries.find(({ downlink }) => downlink.messageId === messageId)
+    if (first && first !== entry) return this.#doneWith(first, entry)
     while (!entry.isDone && this.#entries.includes(entry)) {
       try {
         await handle(entry.downlink)
@@ -125,6 +131,11 @@ export class Inbox {
         if (!entry.isDone && await failed(entry.downlink, err)) this.#done(entry)
       }
     }
+  }
+
+  #doneWith (first: Entry, copy: Entry): void {
+    if (first.isDone) this.#done(copy)
+    else first.copies.push(copy)
   }
 
   #done (entry: Entry): void {
@@ -137,6 +148,7 @@ export class Inbox {
       this.#doneSeq = first.downlink.seq
       this.#options.done(first.downlink)
     }
+    for (const copy of entry.copies) this.#done(copy)
     this.#ack()
   }
 

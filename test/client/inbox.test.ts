@@ -35,8 +35,8 @@ function givenInbox ({ handle = () => {}, isManual = false, repeats = [], isHope
       return isHopeless
     },
   })
-  const take = (seq: number) => {
-    const ok = inbox.take({ seq, messageId: `m${seq}`, service: '', payload: Buffer.from('x'), requestedAtMs: 0 })
+  const take = (seq: number, messageId = `m${seq}`) => {
+    const ok = inbox.take({ seq, messageId, service: '', payload: Buffer.from('x'), requestedAtMs: 0 })
     inbox.run()
     return ok
   }
@@ -101,6 +101,22 @@ t.test('Inbox', async t => {
     waiting[0]!.ack()
     waiting[0]!.ack()
     t.strictSame([inbox.doneSeq, done, acks], [2, [1, 2], [2]])
+  })
+
+  t.test('does not hand on a copy of what the application has in hand, and is done with both at once', async t => {
+    const { inbox, take, waiting, done, acks } =
+      givenInbox({ isManual: true, handle: async () => await new Promise(() => {}) })
+    for (const [seq, messageId] of [[1, 'a'], [2, 'b'], [3, 'b'], [4, 'a'], [5, 'c']] as const) take(seq, messageId)
+    await setImmediate()
+    t.strictSame(waiting.map(({ messageId }) => messageId), ['a', 'b', 'c'])
+    waiting[1]!.ack()
+    take(6, 'b')
+    await setImmediate()
+    t.equal(waiting.length, 3, 'nor of what it has done with behind one that it has not')
+    waiting[0]!.ack()
+    t.strictSame([inbox.doneSeq, done, acks.at(-1)], [4, [1, 2, 3, 4], 4])
+    waiting[2]!.ack()
+    t.strictSame([inbox.doneSeq, acks.at(-1)], [6, 6])
   })
 
   t.test('says when one is missing', async t => {
