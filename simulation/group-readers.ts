@@ -50,7 +50,7 @@ export class GroupReaders {
   readonly complaints: string[] = []
   /** By user: the highest number that anybody was given. */
   readonly seen = new Map<string, number>()
-  /** By user: those that somebody had, and has acked. */
+  /** By user: those that somebody had, and has acked, whatever he was answered: an ack may be kept all the same. */
   readonly acked = new Map<string, Set<number>>()
   holes = 0
   isQuiet = false
@@ -91,11 +91,14 @@ export class GroupReaders {
     }
   }
 
-  /** @param line that was acked, with all that the reader had before it in its partition */
-  ackedUpTo (line: Given, before: readonly Given[]): void {
-    for (const { userId, userSeq } of before) {
+  hasAcked (lines: readonly Given[]): void {
+    for (const { userId, userSeq } of lines) {
       this.acked.set(userId, (this.acked.get(userId) ?? new Set()).add(userSeq))
     }
+  }
+
+  /** It is kept that all up to there is done. */
+  ackedUpTo (line: Given): void {
     const known = this.#places.get(line.partition)
     if (known && comparePlaces(line.place, known.place) <= 0) return
     this.#places.set(line.partition, { place: line.place, atMs: this.world.nowMs })
@@ -177,13 +180,14 @@ class GroupReader {
     if (answer.status >= 400 && answer.status < 500) {
       this.#readers.complaints.push(`acks of a group were answered with ${answer.status} ${answer.text}`)
     }
-    const acked = new Set((jsonOf(answer) as AckAnswer | undefined)?.acks
+    const kept = new Set((jsonOf(answer) as AckAnswer | undefined)?.acks
       ?.filter(({ status }) => status === 'acked').map(({ cursor }) => cursor))
     for (const line of lines) {
-      if (!acked.has(line.cursor)) continue
       const isBefore = (other: Given): boolean =>
         other.partition === line.partition && comparePlaces(other.place, line.place) <= 0
-      this.#readers.ackedUpTo(line, given.filter(isBefore))
+      this.#readers.hasAcked(given.filter(isBefore))
+      if (!kept.has(line.cursor)) continue
+      this.#readers.ackedUpTo(line)
       this.#given = this.#given.filter(other => !isBefore(other))
     }
   }
