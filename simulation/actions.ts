@@ -60,6 +60,12 @@ export const actions = {
     return undefined
   },
 
+  /** A push is taken back. */
+  recall ({ service, devices }, random) {
+    service.recall(random.pick(devices).options.userId)
+    return undefined
+  },
+
   /** A signal to everybody. */
   broadcast ({ service }) {
     service.broadcast()

@@ -4,17 +4,19 @@ import type { Host, World } from './world.js'
 
 /** A stream whose records are numbered without a gap, for each user or room. */
 export interface NumberedStream {
-  readonly name: 'uplinks' | 'presence' | 'receipts' | 'posts'
+  readonly name: 'uplinks' | 'presence' | 'receipts' | 'offline' | 'posts'
   readonly key: 'userId' | 'roomId'
-  readonly number: 'userSeq' | 'presenceSeq' | 'receiptSeq' | 'roomSeq'
+  readonly number: 'userSeq' | 'presenceSeq' | 'receiptSeq' | 'offlineSeq' | 'roomSeq'
 }
 
 export const uplinksRead: NumberedStream = { name: 'uplinks', key: 'userId', number: 'userSeq' }
-/** Some other services read these. */
+export const postsRead: NumberedStream = { name: 'posts', key: 'roomId', number: 'roomSeq' }
+/** One of these is read by another service. */
 export const othersRead: readonly NumberedStream[] = [
   { name: 'presence', key: 'userId', number: 'presenceSeq' },
   { name: 'receipts', key: 'userId', number: 'receiptSeq' },
-  { name: 'posts', key: 'roomId', number: 'roomSeq' },
+  { name: 'offline', key: 'userId', number: 'offlineSeq' },
+  postsRead,
 ]
 
 export interface ConsumerOptions {

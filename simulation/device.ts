@@ -37,12 +37,17 @@ export interface Run {
   readonly seen: string[]
   readonly signals: Array<{ readonly messageId: string, readonly connectionId: string }>
   missed: number
+  /** Ids of those that its listener could do nothing with. */
+  readonly skipped: string[]
 }
 
 /** Waits so much longer while the pace is 0. */
 const idleMs = 1_000
 /** Of downlinks, those that the application takes long over. */
 const slowShare = 0.08
+/** Of downlinks, those at which its listener fails, once or always. */
+const failedShare = 0.01
+const hopeless = /\b\d*13$/
 /** Of uplinks, those that are posts in a room. */
 const postShare = 0.15
 /** Of downlinks whose numbers are remembered. */
@@ -69,6 +74,7 @@ export class Device {
   #client: Client | undefined
   readonly #disk: Disk
   #count = 0
+  #tokens = 0
 
   constructor (readonly world: World, readonly network: Network, readonly options: DeviceOptions) {
     this.member = new Member(options.rooms)
@@ -118,15 +124,16 @@ export class Device {
   }
 
   #begin (host: Host): void {
-    const { userId, deviceId, ipConfig, jwtSecret, dialect, tokenMs, acksItself } = this.options
-    const run: Run = { seen: [], signals: [], missed: 0 }
+    const { deviceId, ipConfig, dialect, acksItself } = this.options
+    const run: Run = { seen: [], signals: [], missed: 0, skipped: [] }
     this.runs.push(run)
     const client = this.#client = createClient({
       ipConfig: [...ipConfig],
       ...dialect === 'tcp' ? { transport: 'tcp' } : { transport: 'ws', encoding: dialect },
       deviceId,
       ack: acksItself ? 'manual' : 'auto',
-      getToken: () => tokenOf(userId, jwtSecret, this.world.wallMsOf(this.world.outside) + tokenMs),
+      handlerAttemptsMax: 2,
+      getToken: () => this.#token(),
       storage: this.#disk.storage(host),
     })
     client.on('connected', ({ connectionId, resumed }) => {
@@ -147,7 +154,15 @@ export class Device {
     })
     client.on('storageFailed', ({ error }) => { this.complaints.push(`its storage failed: ${String(error)}`) })
     client.on('callbackFailed', ({ callback, error }) => { this.complaints.push(`${callback}: ${String(error)}`) })
+    client.on('failed', ({ messageId }) => { this.#trace(`failed ${messageId}`) })
+    client.on('skipped', ({ messageId }) => {
+      run.skipped.push(messageId)
+      this.#trace(`skipped ${messageId}`)
+    })
     client.on('downlink', async ({ seq, messageId, ack }) => {
+      // Where acks are manual, those behind one at which a listener fails do not wait for it.
+      const fails = hopeless.test(messageId) || (!acksItself && host.random.chance(failedShare))
+      if (fails) throw new Error('that can not be done')
       const ms = host.random.chance(slowShare) ? host.random.between(100, 3_000) : host.random.between(0, 30)
       if (acksItself) this.#saw(run, seq, messageId)
       await new Promise(resolve => setTimeout(resolve, ms))
@@ -156,6 +171,12 @@ export class Device {
     })
     this.member.begin(client, host, this.#disk.kept, what => { this.#trace(what) })
     client.connect()
+  }
+
+  #token (): string {
+    const { userId, jwtSecret, tokenMs } = this.options
+    const expiresAtMs = this.world.wallMsOf(this.world.outside) + tokenMs
+    return tokenOf(userId, `${this.name} ${++this.#tokens}`, jwtSecret, expiresAtMs)
   }
 
   #saw (run: Run, seq: number, messageId: string): void {
@@ -220,10 +241,10 @@ export class Device {
 /** Of the SDK, by default. */
 const outboxMax = 1_000
 
-function tokenOf (userId: string, secret: string, expiresAtMs: number): string {
+function tokenOf (userId: string, tokenId: string, secret: string, expiresAtMs: number): string {
   const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
   const expires = expiresAtMs < Infinity ? { exp: Math.floor(expiresAtMs / 1_000) } : {}
-  const claims = { sub: userId, rooms: roomsClaim, ...expires }
+  const claims = { sub: userId, jti: tokenId, rooms: roomsClaim, ...expires }
   const signed = `${part({ alg: 'HS256' })}.${part(claims)}`
   return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`
 }

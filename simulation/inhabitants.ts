@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { Role } from '../gateway/config.js'
 import type { Address } from './api.js'
-import { Consumer, othersRead, uplinksRead } from './consumer.js'
+import { Consumer, othersRead, postsRead, uplinksRead } from './consumer.js'
 import { Device, dialects } from './device.js'
 import { EmbeddedStores } from './embedded/stores.js'
 import { isFault } from './faults.js'
@@ -17,6 +17,7 @@ import { Receiver } from './receiver.js'
 import { RoomHost } from './rooms/host.js'
 import { closedRooms, openRooms } from './rooms/member.js'
 import { Service } from './service.js'
+import { drawnSettings } from './settings.js'
 import { SharedStores, type SimulatedStores } from './stores/stores.js'
 import type { World } from './world.js'
 
@@ -72,6 +73,7 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
     })
   const roles = layout(random, isEmbedded ? 1 : plan.nodes)
   const business = new Random(seed, 'business')
+  const settings = drawnSettings(business)
   const devices: Device[] = []
   const receiver = business.chance(0.5)
     ? new Receiver(world, network, {
@@ -94,6 +96,7 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
       LEDGERLINE_API_KEYS: apiKey,
       LEDGERLINE_DRAIN_MS: '5000',
       LEDGERLINE_STOP_GRACE_MS: '1000',
+      ...settings.environment,
       ...receiver && { LEDGERLINE_WEBHOOKS: receiver.setting },
     },
     boots: () => { receiver?.started(`10.0.0.${i + 1}`) },
@@ -129,7 +132,7 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
       : code === 'banned' && operator.banned.has(userId),
   })))
   const asks = { apiKey, nodes: of('push') }
-  const consumers = [uplinksRead, business.pick(othersRead)].map((of, i) =>
+  const consumers = [uplinksRead, settings.tells ? business.pick(othersRead) : postsRead].map((of, i) =>
     new Consumer(world, network, { ...asks, name: `consumer-${i + 1}`, address: `10.3.1.${i + 1}`, of }))
   const group = business.chance(0.5)
     ? new GroupReaders(world, network, { ...asks, addresses: ['10.3.2.1', '10.3.2.2'] })

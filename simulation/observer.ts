@@ -2,13 +2,13 @@ import { audit, type Books, type Violation } from '../evidence/audit.js'
 import type { EventLog } from '../ledger/log.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
 import type { Undelivered } from '../schemas/records.js'
-import { ledger, posts, presence, receipts, type Stream, undelivered, uplinks } from '../schemas/streams.js'
+import { ledger, offline, posts, presence, receipts, type Stream, undelivered, uplinks } from '../schemas/streams.js'
 import type { NumberedStream } from './consumer.js'
 import type { Published } from './judge.js'
 import type { SimulatedStores } from './stores/stores.js'
 import type { Host, World } from './world.js'
 
-const streamsRead: Readonly<Record<NumberedStream['name'], Stream<any>>> = { uplinks, presence, receipts, posts }
+const streamsRead: Readonly<Record<NumberedStream['name'], Stream<any>>> = { uplinks, presence, receipts, offline, posts }
 const sliceMs = 500
 const answerMs = 60_000
 

@@ -57,14 +57,17 @@ export async function * simulateInProcess (
     isSilent = true
     child.kill('SIGKILL')
   }, silentMsMax)
+  let isBroken = false
   try {
     for await (const line of createInterface({ input: child.stdout })) {
       silence.refresh()
-      yield JSON.parse(line) as Outcome
+      const outcome = JSON.parse(line) as Outcome
+      isBroken ||= outcome.violations.length > 0
+      yield outcome
     }
     const [code] = await closed as [number | null]
-    // 0: all was well; 1: some promises were broken.
-    if (code === 0 || code === 1) return
+    // 1: some promises were broken; or whatever Node ends a process for.
+    if (code === 0 || (code === 1 && isBroken)) return
     throw new Error(`${options.join(' ')}: ${isSilent ? `nothing for ${silentMsMax / 60_000} minutes` : `ended with ${code}`}\n${stderr}`)
   } finally {
     clearTimeout(silence)

@@ -23,6 +23,8 @@ export class Service {
   readonly queued = new Map<string, string[]>()
   /** Ids of signals that were sent to somebody, by user. */
   readonly signalled = new Map<string, Set<string>>()
+  /** Ids of pushes that somebody may have taken back. */
+  readonly recalled = new Set<string>()
   /** Ids of signals to everybody. */
   readonly broadcasts = new Set<string>()
   readonly complaints: string[] = []
@@ -68,6 +70,19 @@ export class Service {
     const { host, options: { nodes } } = this
     const body = { to: { userIds: [userId] }, delivery: 'signal', payload: messageId }
     this.#soon(async () => { await this.#api.ask(host.random.pick(nodes), 'POST', '/v1/downlinks', body) })
+  }
+
+  /** Takes one of the last pushes to a user back, where it still can be. */
+  recall (userId: string): void {
+    const { host, options: { nodes } } = this
+    const messageId = this.queued.get(userId)!.at(-1 - host.random.below(3))
+    if (messageId === undefined) return
+    this.recalled.add(messageId)
+    const path = `/v1/downlinks/${messageId}?userId=${userId}&reason=wrong&notify=${host.random.chance(0.5)}`
+    this.#soon(async () => {
+      const { status, text } = await this.#api.ask(host.random.pick(nodes), 'DELETE', path)
+      if (status >= 400 && status < 500) this.complaints.push(`recall of ${messageId}: ${status} ${text}`)
+    })
   }
 
   /** Asks until a node has said that it will be sent to everybody; some are taken back before they are. */

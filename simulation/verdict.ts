@@ -61,9 +61,9 @@ export class Verdict {
     for (const device of devices) {
       const { userId } = device.options
       const queued = [...service.queued.get(userId)!, ...receiver?.replies.get(userId) ?? []]
-      const seen = new Set(device.runs.flatMap(({ seen }) => seen))
+      const seen = new Set(device.runs.flatMap(({ seen, skipped }) => [...seen, ...skipped]))
       const missed = device.runs.reduce((sum, { missed }) => sum + missed, 0)
-      const lacking = queued.filter(messageId => !seen.has(messageId))
+      const lacking = queued.filter(messageId => !seen.has(messageId) && !service.recalled.has(messageId))
       if (lacking.length > missed) {
         return `${device.name} has not got ${lacking.slice(0, 3).join(', ')}, ${lacking.length} in all, and missed ${missed}`
       }

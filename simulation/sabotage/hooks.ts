@@ -9,9 +9,11 @@ export function initialize (given: Mutation): void { mutation = given }
 export const load: LoadHook = async (url, context, next) => {
   const loaded = await next(url, context)
   if (!url.endsWith(`/${mutation.file}`)) return loaded
-  const text = String(loaded.source)
-  const { file, from, to } = mutation
-  const parts = text.split(from)
-  if (parts.length === 2) return { ...loaded, source: parts.join(to) }
-  throw new Error(`${file} has "${from}" ${parts.length - 1} times, want it once: the mutation is out of date`)
+  const { file, also } = mutation
+  const source = [mutation, ...also ? [also] : []].reduce((text, { from, to }) => {
+    const parts = text.split(from)
+    if (parts.length === 2) return parts.join(to)
+    throw new Error(`${file} has "${from}" ${parts.length - 1} times, want it once: the mutation is out of date`)
+  }, String(loaded.source))
+  return { ...loaded, source }
 }

@@ -1,13 +1,18 @@
+/** Text of a file that stands there once, and what stands there instead. */
+export interface Change {
+  readonly from: string
+  readonly to: string
+}
+
 /** A defect, put into production code to see whether the simulation finds it. */
-export interface Mutation {
+export interface Mutation extends Change {
   readonly name: string
   /** What is wrong then, for people. */
   readonly defect: string
   /** The compiled file, from the folder of all of them. */
   readonly file: string
-  /** Text of it that stands there once, and what stands there instead. */
-  readonly from: string
-  readonly to: string
+  /** Another change, where a second thing in the file would make up for the first one. */
+  readonly also?: Change
 }
 
 export const mutations: readonly Mutation[] = [
@@ -115,6 +120,14 @@ export const mutations: readonly Mutation[] = [
     file: 'client/inbox.js',
     from: 'if (seq <= this.#receivedSeq) {',
     to: 'if (false) {',
+    also: { from: 'if (isRepeat(entry.downlink))', to: 'if (false)' },
+  },
+  {
+    name: 'sdk-forgets-seen',
+    defect: 'the SDK does not know a downlink again that comes under another number',
+    file: 'client/downlinks.js',
+    from: 'this.#seen.has(messageId) || ',
+    to: '',
   },
   {
     name: 'acked-before-stored',

@@ -69,7 +69,9 @@ t.test('What was promised is seen to be broken', async t => {
   const device = (more: Partial<Device>): Device =>
     ({ name: 'u0/d0', options: { userId: 'u0' }, complaints: [], sent: new Map(), forbidden: new Set(), runs: [], ...more }) as unknown as Device
   const ran = (seen: string[], signals: string[] = [], connectionId = 'c1') =>
-    device({ runs: [{ seen, signals: signals.map(messageId => ({ messageId, connectionId })), missed: 0 }] })
+    device({
+      runs: [{ seen, signals: signals.map(messageId => ({ messageId, connectionId })), missed: 0, skipped: [] }],
+    })
   const queued = new Map([['u0', ['m1', 'm2', 'm3']]])
   const service = { complaints: [], queued, signalled: new Map([['u0', new Set(['s1'])]]), broadcasts: new Set(['b1']) }
   const judged = (one: Device, redelivered: string[] = [], replies: string[] = []) => {

@@ -5,9 +5,11 @@ import { mutations } from '../../simulation/sabotage/mutations.js'
 t.test('The defects of the sabotage', async t => {
   const names = mutations.map(({ name }) => name)
   t.equal(new Set(names).size, names.length, 'have names of their own')
-  for (const { name, file, from, to } of mutations) {
+  for (const { name, file, also, ...change } of mutations) {
     const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
-    t.equal(text.split(from).length - 1, 1, `${name}: what it changes stands once in ${file}`)
-    t.not(from, to)
+    for (const { from, to } of [change, ...also ? [also] : []]) {
+      t.equal(text.split(from).length - 1, 1, `${name}: what it changes stands once in ${file}`)
+      t.not(from, to)
+    }
   }
 })

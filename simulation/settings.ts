@@ -1,0 +1,24 @@
+import type { Environment } from '../gateway/setting.js'
+import type { Random } from './random.js'
+
+/** Settings of all nodes that differ from world to world. */
+export interface DrawnSettings {
+  readonly environment: Environment
+  /** Whether the streams that business may do without are written. */
+  readonly tells: boolean
+}
+
+/** Of worlds, those in which a device may be away for a while, and those in which downlinks are handed over. */
+const graceShare = 0.4
+const offlineShare = 0.4
+/** Where nobody is told of presence, saved states are more often what an older build could have saved. */
+const silentShare = 0.2
+
+export function drawnSettings (random: Random): DrawnSettings {
+  const environment: Record<string, string> = {}
+  if (random.chance(graceShare)) environment['LEDGERLINE_PRESENCE_GRACE_MS'] = String(1_000 + random.below(9_000))
+  if (random.chance(offlineShare)) environment['LEDGERLINE_OFFLINE_AFTER_MS'] = String(500 + random.below(7_500))
+  const tells = !random.chance(silentShare)
+  if (!tells) environment['LEDGERLINE_STREAMS_OFF'] = 'presence,receipts,offline'
+  return { environment, tells }
+}
