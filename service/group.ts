@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backoff } from '../client/backoff.js'
 import { type GatewayApi, told } from './http.js'
+import { type AckOptions, repliesOf } from './replies.js'
 import { recordOf, type StreamHole, type StreamName, type StreamRecords } from './records.js'
 import { linesOf, queryOf, type StreamFilter } from './streams.js'
 
@@ -19,15 +20,20 @@ export type GroupRecord<Name extends StreamName> = StreamRecords[Name] & {
   /**
    * Acks this record and all that were given before it in the same partition.
    *
+   * @param options with downlinks that answer it: they are stored first, and once however often the record comes
    * @returns once that is durable; false where it is not, and the record comes again: to another reader, who has the
    *   partition by now, or because its node is gone
-   * @throws ServiceError where it could not be stored for long
+   * @throws ServiceError where it could not be stored for long; with the code of a reply that can't be sent, where the
+   *   ack was stored all the same
    */
-  ack (): Promise<boolean>
+  ack (options?: AckOptions): Promise<boolean>
 }
 
 /** As many as a request may have. */
 const cursorsMax = 1_000
+const repliesMax = 1_000
+/** Of replies in one request, as JSON, unless a single ack has more. */
+const replyCharsMax = 256 << 10
 /** The next request waits so long for the one before it: a node that does not answer holds up nobody else's acks. */
 const patienceMs = 1_000
 /** What may be stored when it is asked for again. */
@@ -35,6 +41,8 @@ const passing: ReadonlySet<string> = new Set(['ledger-unavailable', 'internal'])
 
 interface Waiting {
   readonly cursor: string
+  readonly replies: readonly object[]
+  readonly replyChars: number
   readonly untilMs: number
   readonly backoff: Backoff
   resolve (isAcked: boolean): void
@@ -42,6 +50,8 @@ interface Waiting {
 }
 
 interface Acked { readonly status: string, readonly code?: string }
+/** A reply that can't be sent has a code. */
+interface Replied { readonly code?: string, readonly message?: string }
 
 /** One reader, or several, of a group: docs/streams.md, Groups. */
 export class ServiceGroup {
@@ -63,16 +73,22 @@ export class ServiceGroup {
     for await (const line of linesOf(this.#api, stream, signal, () => query, true)) {
       if ('hole' in line) onHole?.(line['hole'] as StreamHole)
       else if (!('ended' in line)) { // else the answer ends, and the next one is asked for
-        yield Object.assign(recordOf(line), { ack: () => this.ack(line.cursor) }) as unknown as GroupRecord<Name>
+        const record = recordOf(line)
+        const { cursor } = line
+        const ack = async ({ replies = [] }: AckOptions = {}) => await this.#ack(cursor, repliesOf(record, replies))
+        yield Object.assign(record, { ack }) as unknown as GroupRecord<Name>
       }
     }
   }
 
   /** As `ack` of a record. Acks that are asked for while others are on their way go together. */
-  ack (cursor: string): Promise<boolean> {
+  ack (cursor: string): Promise<boolean> { return this.#ack(cursor, []) }
+
+  #ack (cursor: string, replies: readonly object[]): Promise<boolean> {
+    const replyChars = replies.length === 0 ? 0 : JSON.stringify(replies).length
     return new Promise((resolve, reject) => {
       const untilMs = performance.now() + this.#api.retryForMs
-      this.#send({ cursor, untilMs, backoff: this.#api.newBackoff(), resolve, reject })
+      this.#send({ cursor, replies, replyChars, untilMs, backoff: this.#api.newBackoff(), resolve, reject })
     })
   }
 
@@ -86,25 +102,49 @@ export class ServiceGroup {
     while (this.#waiting.length > 0) {
       const answered = new AbortController()
       const { signal } = answered
-      const sending = this.#sendOnce(this.#waiting.splice(0, cursorsMax)).finally(() => { answered.abort() })
+      const sending = this.#sendOnce(this.#next()).finally(() => { answered.abort() })
       await Promise.race([sending, sleep(patienceMs, undefined, { signal }).catch(() => {})])
     }
     this.#isSending = false
   }
 
+  /** As many as one request has room for, at least one. */
+  #next (): Waiting[] {
+    let count = 0
+    let replies = 0
+    let replyChars = 0
+    for (const each of this.#waiting) {
+      replies += each.replies.length
+      replyChars += each.replyChars
+      const fits = count < cursorsMax && replies <= repliesMax && replyChars <= replyCharsMax
+      if (count > 0 && !fits) break
+      count++
+    }
+    return this.#waiting.splice(0, count)
+  }
+
   async #sendOnce (sent: readonly Waiting[]): Promise<void> {
     try {
-      const cursors = sent.map(({ cursor }) => cursor)
+      const replies = sent.flatMap(each => each.replies)
+      const body = { cursors: sent.map(({ cursor }) => cursor), ...replies.length > 0 && { replies } }
       const path = `/v1/groups/${encodeURIComponent(this.name)}/acks`
-      const { acks } = await this.#api.ask<{ acks: readonly Acked[] }>('POST', path, { cursors })
-      for (const [i, each] of sent.entries()) this.#answered(each, acks[i]!)
+      type Answer = { readonly acks: readonly Acked[], readonly replies?: readonly Replied[] }
+      const { acks, replies: replied = [] } = await this.#api.ask<Answer>('POST', path, body)
+      let next = 0
+      for (const [i, each] of sent.entries()) {
+        const refused = replied.slice(next, next += each.replies.length).find(({ code }) => code !== undefined)
+        this.#answered(each, acks[i]!, refused)
+      }
     } catch (err) {
       for (const { reject } of sent) reject(err)
     }
   }
 
-  #answered (each: Waiting, { status, code = '' }: Acked): void {
-    if (!passing.has(code)) return each.resolve(status === 'acked')
+  #answered (each: Waiting, { status, code = '' }: Acked, refused?: Replied): void {
+    if (!passing.has(code)) {
+      if (refused) return each.reject(told(refused.code!, `a reply can not be sent: ${refused.message}`))
+      return each.resolve(status === 'acked')
+    }
     const waitMs = each.backoff.nextMs()
     if (performance.now() + waitMs > each.untilMs) each.reject(told(code, 'the ack is not known to be stored'))
     else setTimeout(() => { this.#send(each) }, waitMs)

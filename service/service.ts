@@ -8,6 +8,7 @@ import { type CursorRecord, type ReadOptions, readStream } from './streams.js'
 
 export { ServiceError, type ServiceOptions } from './http.js'
 export type { GroupReadOptions, GroupRecord, ServiceGroup } from './group.js'
+export type { AckOptions, Reply } from './replies.js'
 export type { StreamHole, StreamName, StreamRecords } from './records.js'
 export type { CursorRecord, ReadOptions, StreamFilter } from './streams.js'
 export { verify, WebhookVerificationError, type WebhookEvent, type WebhookHeaders } from './webhooks.js'
@@ -24,6 +25,12 @@ export interface DownlinkMessage {
   readonly platforms?: readonly string[]
   readonly devices?: readonly string[]
   readonly exceptDevices?: readonly string[]
+  /** The stream `receipts` tells how it ends; true by default. */
+  readonly receipts?: boolean
+  /** It goes to the stream `offline` where no device has acked it for so long; 0 for never. */
+  readonly offlineAfterMs?: number
+  /** Id of an earlier one, which is taken back (docs/streams.md, Taking back). */
+  readonly replaces?: string
 }
 
 /** What became of a message for one user (docs/protocol.md 5). */
@@ -31,7 +38,19 @@ export interface Pushed {
   readonly userId: string
   readonly status: 'queued' | 'duplicate' | 'conflict' | 'sent' | 'offline' | 'rejected'
   readonly position?: string
+  /** What has become of the one that it `replaces`. */
+  readonly replaced?: RecallOutcome
   readonly code?: string
+}
+
+/** What has become of a downlink that was to be taken back (docs/streams.md, Taking back). */
+export type RecallOutcome = 'recalled' | 'written' | 'ended' | 'unknown'
+
+export interface RecallOptions {
+  /** Devices that may have it are told. */
+  readonly notify?: boolean
+  /** For whoever reads the trace. */
+  readonly reason?: string
 }
 
 export interface Presence {
@@ -75,6 +94,17 @@ export class Service {
     message: DownlinkMessage, userIds: Iterable<string> | AsyncIterable<string>
   ): AsyncGenerator<Pushed> {
     yield * pushMany(this.#api, bodyOf(message), userIds)
+  }
+
+  /**
+   * Takes a downlink back where no device can have it yet. Tried again while no node takes it, and done once.
+   *
+   * @throws ServiceError
+   */
+  async recall (userId: string, messageId: string, { notify = false, reason = '' }: RecallOptions = {}): Promise<RecallOutcome> {
+    const query = new URLSearchParams({ userId, notify: String(notify), reason, requestId: randomUUID() })
+    const path = `/v1/downlinks/${encodeURIComponent(messageId)}?${query}`
+    return (await this.#api.ask<{ status: RecallOutcome }>('DELETE', path)).status
   }
 
   /** @throws ServiceError */

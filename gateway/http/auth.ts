@@ -8,6 +8,7 @@ import { callerOfSession, type SignedIn } from '../console/session-access.js'
 import type { ConsoleSessions } from '../console/sessions.js'
 import type { ApiKeys, Caller } from '../keys/api-keys.js'
 import type { Quota } from '../keys/quota.js'
+import type { Scope } from '../keys/scopes.js'
 import type { Access } from './access.js'
 import { vouchFor } from './sockets.js'
 
@@ -83,6 +84,11 @@ export function keyOf ({ app }: FastifyRequest, userId: string): string { return
 
 /** What a fact says of who asked for it: the id of the key, empty for one of the environment. */
 export function callerId ({ caller }: FastifyRequest): string { return caller?.id ?? '' }
+
+/** @throws GatewayError `forbidden` where the caller has not this scope, beside that of the route */
+export function requireScope ({ caller }: FastifyRequest, scope: Scope): void {
+  if (!caller?.scopes.includes(scope)) throw new GatewayError('forbidden', `the API key ${caller?.id} has not the scope ${scope}`)
+}
 
 /** @throws GatewayError `throttled` where the caller may not name so many recipients yet */
 export function takeRecipients ({ caller }: FastifyRequest, count: number): void {

@@ -2,10 +2,12 @@ import type { FastifyInstance } from 'fastify'
 import type { Acked, GroupName, Groups, ReaderShown } from '../groups/groups.js'
 import type { FollowerLag } from '../lag.js'
 import { GatewayError } from '../../schemas/errors.js'
+import type { DownlinksOptions } from './downlinks-many.js'
 import { errorAnswers } from './errors.js'
+import { repliesSchema, replyOutcomesSchema, sendRepliesOfAck } from './group-replies.js'
 import { followerSchema } from './lag.js'
 
-export interface GroupsOptions {
+export interface GroupsOptions extends Pick<DownlinksOptions, 'push' | 'frameBytesMax'> {
   readonly groups: {
     readonly join: Groups['join']
     /** Resolves once it is known of each whether it is durable. */
@@ -52,6 +54,7 @@ const ackedSchema = {
         },
       },
     },
+    replies: replyOutcomesSchema,
   },
 }
 
@@ -82,12 +85,14 @@ const shownSchema = {
 interface Params { readonly group: string }
 
 /** What readers in groups (`GET /v1/streams/:stream?group=`) ack, and how far their groups are. */
-export async function groupsRoutes (app: FastifyInstance, { groups }: GroupsOptions): Promise<void> {
-  app.post<{ Params: Params, Body: { cursors: string[] } }>('/v1/groups/:group/acks', {
+export async function groupsRoutes (app: FastifyInstance, options: GroupsOptions): Promise<void> {
+  const { groups } = options
+  app.post<{ Params: Params, Body: { cursors: string[], replies?: object[] } }>('/v1/groups/:group/acks', {
     schema: {
       summary: 'Ack lines of a stream that were read in a group',
       description: 'A cursor acks its line and all that the group was given before it in the same partition. The answer ' +
-        'comes once that is durable: whoever reads the partition next goes on behind it.',
+        'comes once that is durable: whoever reads the partition next goes on behind it. Replies are stored before: they ' +
+        'want the scope push as well.',
       tags: ['groups'],
       params: paramsSchema,
       body: {
@@ -102,13 +107,19 @@ export async function groupsRoutes (app: FastifyInstance, { groups }: GroupsOpti
             items: { type: 'string', maxLength: 1024, pattern: '^[\\w-]+$' },
             description: 'of lines; the last one of each partition is enough',
           },
+          replies: repliesSchema,
         },
       },
-      response: { 200: ackedSchema, ...errorAnswers('bad-request', 'unauthorized', 'ledger-unavailable') },
+      response: {
+        200: ackedSchema, ...errorAnswers('bad-request', 'unauthorized', 'forbidden', 'throttled', 'ledger-unavailable'),
+      },
     },
   }, async request => {
-    const { app, params: { group }, body: { cursors } } = request
-    return { acks: await groups.ack({ app, group }, cursors) }
+    const { app, params: { group }, body: { cursors, replies } } = request
+    // First: an ack without them would lose them where the node dies in between.
+    const outcomes = replies && await sendRepliesOfAck(request, replies, cursors, options)
+    const acks = await groups.ack({ app, group }, cursors)
+    return outcomes ? { acks, replies: outcomes } : { acks }
   })
 
   app.get('/v1/groups', {

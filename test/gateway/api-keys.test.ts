@@ -111,6 +111,28 @@ for (const isTls of [false, true]) {
       t.equal(after.ended(), false)
     })
 
+    t.test('without the scope push ack, and send no replies', async t => {
+      const reader = drawn({ scopes: ['read'] })
+      const both = drawn({ scopes: ['read', 'push'] })
+      await given(reader.stored, both.stored)
+      const ack = (key: string, more: object) =>
+        ask(node, { method: 'POST', path: '/v1/groups/bots/acks', key, body: { cursors: ['none'], ...more } })
+      const replies = [{ inReplyTo: 'ann/1', userIds: ['ann'], payload: 'hi' }, { inReplyTo: 'ann/1', payload: 'whose' }, {}]
+      t.match(await ack(reader.key, {}), { status: 200 })
+      t.match(await ack(reader.key, { replies }), { status: 403, json: { code: 'forbidden', message: /scope push/ } })
+      t.match(await ack(both.key, { replies }), {
+        status: 200,
+        json: {
+          acks: [{ status: 'rejected', code: 'bad-request' }],
+          replies: [
+            { messageId: 'ann/1/reply/0', users: [{ userId: 'ann', status: 'queued' }] },
+            { code: 'bad-request', message: /userIds/ },
+            { code: 'bad-request', message: /payload/ },
+          ],
+        },
+      })
+    })
+
     t.test('that expire end what they follow', async t => {
       const key = drawn({ scopes: ['read'] })
       await given(key.stored)

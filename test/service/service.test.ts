@@ -58,6 +58,39 @@ t.test('A service', async t => {
     await t.rejects(away.presence(['ann']), { name: 'ServiceError', code: 'unreachable', status: 0 })
   })
 
+  await t.test('answers uplinks with their acks, once however often they come, and takes downlinks back', async t => {
+    const node = await startTestNode(t)
+    const service = createService({ url: node.api, apiKey: key })
+    const token = await node.token('ann')
+    const client = createClient({ endpoints: `ws://127.0.0.1:${node.httpPort}`, getToken: () => token, deviceId: 'phone' })
+    t.teardown(() => client.close())
+    const got: string[] = []
+    client.on('downlink', ({ messageId, text }) => { got.push(`${messageId} ${text()}`) })
+    client.connect()
+    await client.send('hello')
+    await client.send('bye')
+    const ending = new AbortController()
+    const options = { signal: ending.signal, ackWithinMs: 60_000 }
+    for await (const uplink of service.group('bots').read('uplinks', options)) {
+      const said = Buffer.from(uplink.payload).toString()
+      if (said === 'hello') {
+        const replies = [{ payload: `you said ${said}` }, { payload: Buffer.from('for bob'), userIds: ['bob'] }]
+        t.equal(await uplink.ack({ replies }), true)
+        t.equal(await uplink.ack({ replies }), true, 'as where the answer to the first one was lost')
+      } else {
+        const refused = [{ payload: 'x'.repeat(70_000) }, { payload: 'so long' }, { payload: 'x', ttlMs: 0 }]
+        await t.rejects(uplink.ack({ replies: refused }), { code: 'payload-too-large', message: /a reply can not be sent/ })
+        ending.abort()
+      }
+    }
+    await until('it has both', () => got.length === 2)
+    t.strictSame(got, ['ann/1/reply/0 you said hello', 'ann/2/reply/1 so long'])
+    t.match((await node.request('GET', '/v1/users/bob/state')).json, { waiting: [{ messageId: 'ann/1/reply/1' }] })
+    t.match((await node.request('GET', '/v1/groups/bots')).json, { streams: [{ blocks: 0 }] }, 'both are acked')
+    t.equal(await service.recall('bob', 'ann/1/reply/1'), 'recalled')
+    t.match(await service.push(['bob'], { payload: 'x', replaces: 'ann/1/reply/1' }), [{ status: 'queued', replaced: 'recalled' }])
+  })
+
   const through = 'reads in a group through kill -9 of the node, and gets what it acked no more'
   await t.test(through, { timeout: 120_000 }, async t => {
     const directory = t.testdir({})

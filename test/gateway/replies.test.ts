@@ -1,5 +1,5 @@
 import t from 'tap'
-import { repliesIn } from '../../../gateway/webhooks/reply.js'
+import { repliesIn } from '../../gateway/replies.js'
 
 const answered = [{ id: 'msg_1', userId: 'ann' }, { id: 'msg_2', userId: 'bob' }, { id: 'msg_3', userId: undefined }]
 const repliesTo = (downlinks: unknown, to = answered) => repliesIn(downlinks, to, 'shop', 1_024)
