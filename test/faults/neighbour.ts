@@ -5,7 +5,7 @@ import { type NodeProcess, tokenFor, until } from './node-process.js'
 interface Teardown { teardown (done: () => unknown): void }
 
 /** A client that keeps to the rules all the time: an uplink, its ack, a moment's rest, and so on. */
-export async function goodNeighbour (t: Teardown, node: NodeProcess) {
+export async function goodNeighbour (t: Teardown, node: NodeProcess, { priority = 0 } = {}) {
   const url = `${node.http.replace('http', 'ws')}/v1/connect`
   const ws = new WebSocket(url, ['ledgerline.v1.json'], { rejectUnauthorized: false })
   t.teardown(() => { ws.terminate() })
@@ -15,7 +15,7 @@ export async function goodNeighbour (t: Teardown, node: NodeProcess) {
   let trouble = ''
   const send = () => {
     sentAt = performance.now()
-    ws.send(JSON.stringify({ op: 'uplink', seq: acked + 1, payload: `uplink ${acked + 1}` }))
+    ws.send(JSON.stringify({ op: 'uplink', seq: acked + 1, payload: `uplink ${acked + 1}`, priority }))
   }
   ws.on('message', data => {
     const frame = JSON.parse(String(data)) as { op: string, seq: number }
@@ -38,6 +38,8 @@ export async function goodNeighbour (t: Teardown, node: NodeProcess) {
     get trouble () { return trouble },
     get acked () { return acked },
     get slowestMs () { return slowestMs },
+    /** It was there for long enough: what comes is no trouble. */
+    close (): void { ws.removeAllListeners('close').close() },
     /** One more ack than there are now. */
     async goesOn (): Promise<void> {
       const before = acked
