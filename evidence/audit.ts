@@ -43,7 +43,7 @@ export interface AuditOptions {
  * Replays the ledger through the production fold and balances the books: what must hold whatever happened, by
  * design.md 1, 4 and 5, judged from the streams `ledger`, `uplinks`, `connections`, `rooms`, `posts` and `nodes` alone.
  *
- * Memory goes with the users of one partition and with what is open or due, and not with the length of the ledger.
+ * Memory goes with the users or rooms of one partition and with what is open or due, not with the length of the ledger.
  *
  * @throws BlocksGone when retention passes it: the books of what is left would not balance
  */

@@ -1,16 +1,17 @@
 import { foldRoom, type RoomEffect } from '../../actors/rooms/fold.js'
-import { newRoom, type RoomState } from '../../actors/rooms/state.js'
+import type { RoomState } from '../../actors/rooms/state.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import type { PostRequested, RoomEntry } from '../../schemas/room-facts.js'
 import { posts, rooms } from '../../schemas/streams.js'
-import { type Stay, Stays } from '../rooms/stays.js'
+import type { Stay } from '../rooms/stays.js'
 import { type Books, count } from './books.js'
 import { type AuditedLog, type Bounds, boundsOf } from './derived.js'
 import type { Walk } from './ledger-walk.js'
 import type { NodeLives, Report } from './node-lives.js'
 import type { PostedUplinks } from './posted-uplinks.js'
-import { type DuePost, type Poster, PublishedPosts } from './published-posts.js'
+import { PublishedPosts } from './published-posts.js'
 import { checkNumbers } from './published.js'
+import { type RoomBook, RoomBooks } from './room-books.js'
 import { type Place, placeIn } from './violation.js'
 
 export interface RoomsAudit {
@@ -32,8 +33,6 @@ export interface RoomsAudit {
 
 /** Posts that may be due before their stream is looked at: a look costs more than an entry. */
 const dueAtOnce = 512
-/** Bytes of a room's last posts that are kept until they are dropped: the audit has no use for them. */
-const tailBytesMax = 1 << 14
 /** A node tells what it gave within 30 s, or later where it has thousands of rooms. */
 const undeliveredMs = 300_000
 /** A post ends the stay of a node that is gone, unless the table of nodes is away. */
@@ -57,23 +56,6 @@ export async function auditRooms (audit: RoomsAudit): Promise<void> {
   await walk.finish(until === end)
 }
 
-/** One room while its entries are read. */
-class RoomBook implements Poster {
-  readonly due: DuePost[] = []
-  publishedSeq = 0
-  readonly state: RoomState = newRoom()
-  readonly stays: Stays
-  lastPostAtMs = -Infinity
-  /** The newest time that the partition tells up to the last post, whose own clock may be behind. */
-  lastPostByMs = -Infinity
-  /** False once the fold could not take one of its entries. */
-  judged = true
-
-  constructor (ended: (stay: Stay, roomSeq: number) => void) {
-    this.stays = new Stays(stay => { ended(stay, this.state.tail.roomSeq) })
-  }
-}
-
 class RoomsWalk implements Walk {
   readonly partition: number
   readonly books: Books
@@ -81,7 +63,7 @@ class RoomsWalk implements Walk {
   readonly exact: boolean
   readonly #audit: RoomsAudit
   readonly #bounds: Bounds
-  readonly #rooms = new Map<string, RoomBook>()
+  readonly #rooms: RoomBooks
   readonly #published: PublishedPosts
   readonly #partitions: number
   #begun = false
@@ -96,7 +78,11 @@ class RoomsWalk implements Walk {
     this.#audit = audit
     this.#bounds = bounds
     this.#partitions = log.partitions(rooms)
-    this.#published = new PublishedPosts(log, bounds, this, roomId => this.#rooms.get(roomId))
+    this.#rooms = new RoomBooks((stay, roomSeq) => {
+      const { deliveries } = books.rooms
+      if (this.#begun) unreported(deliveries, stay.end!.code, settle(deliveries, stay, roomSeq))
+    })
+    this.#published = new PublishedPosts(log, bounds, this, roomId => this.#rooms.find(roomId))
     if (cut) books.unjudged.partitions++
     else posted.reads(partition)
   }
@@ -126,7 +112,7 @@ class RoomsWalk implements Walk {
       return
     }
     this.books.rooms.due += await this.#published.finish(whole)
-    for (const [roomId, room] of this.#rooms) {
+    for (const [roomId, room] of this.#rooms.withStays()) {
       for (const stay of room.stays.open) this.#open(roomId, room, stay)
     }
   }
@@ -144,13 +130,7 @@ class RoomsWalk implements Walk {
       if (this.#begun) this.books.unjudged.entries++
       return
     }
-    let room = this.#rooms.get(roomId)
-    if (!room) {
-      const { deliveries } = this.books.rooms
-      this.#rooms.set(roomId, room = new RoomBook((stay, roomSeq) => {
-        if (this.#begun) unreported(deliveries, stay.end!.code, settle(deliveries, stay, roomSeq))
-      }))
-    }
+    const room = this.#rooms.take(roomId)
     if (room.judged) this.#fold(room, entry, place)
   }
 
@@ -193,7 +173,7 @@ class RoomsWalk implements Walk {
     room.lastPostAtMs = atMs
     room.lastPostByMs = this.#newestAtMs
     this.#published.numbered(room, effect.post, place)
-    if (state.tail.bytes > tailBytesMax) state.tail.restore([], state.tail.roomSeq)
+    state.tail.restore([], state.tail.roomSeq) // of what it keeps for who joins the audit has no use
   }
 
   /** A stay that has not ended where the range ends. */

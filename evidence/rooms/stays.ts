@@ -35,6 +35,9 @@ export class Stays {
   /** Those that have not ended. */
   get open (): Stay[] { return [...this.#stays.values()].filter(({ end }) => end === undefined) }
 
+  /** Takes one over that has not ended. */
+  goesOn (stay: Stay): void { this.#stays.set(stay.nodeId, stay) }
+
   /**
    * Takes an entry that was folded.
    *

@@ -10,6 +10,8 @@ export const loads: Readonly<Record<string, Load>> = {
   'faults/herd.long': { seconds: 18, alone: '5,000 clients at once overflow the queues of a kernel that has more to do' },
   'faults/memory.long': { seconds: 51, alone: 'it floods nodes, and looks at their memory' },
   'faults/overload.long': { seconds: 24, alone: 'a node that knows when it waits for a processor is to be well again' },
+  'faults/crowded-room.long': { seconds: 110, alone: 'it has 15,000 clients, and looks at the memory' },
+  'faults/hot-room.long': { seconds: 24, alone: '10,000 posts a second are nearly all that a machine takes' },
   'faults/deaf-clients.long': { seconds: 17, alone: 'it fills the queues of 200 clients, and looks at the memory' },
 
   // What only computes.
