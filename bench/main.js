@@ -41,7 +41,7 @@ progress.end()
 const summary = summarise(chosen, chosenPeers, results)
 printTables(summary)
 if (options.profile) printProfile(temporary)
-else writeReports(options.out, { machine: about, options, measurements: summary })
+else writeReports(options.out, { machine: about, options, measurements: summary }, measurements.map(({ id }) => id))
 
 function roundsOf (measurement) {
   const taking = chosenPeers.filter(({ name }) => measurement.peers.includes(name))
