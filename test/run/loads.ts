@@ -39,6 +39,10 @@ export const loads: Readonly<Record<string, Load>> = {
   'client/drain.long': { seconds: 50, cores: 1.2 },
   'faults/promoted-redis.long': { seconds: 47, cores: 0.7 },
 
+  // They install and build what people build.
+  'packages/tools.long': { seconds: 200 },
+  'deploy/dockerfile.long': { seconds: 90 },
+
   'faults/moves-embedded.long': { seconds: 75, cores: 0.7 },
   'cluster/frozen-stores.long': { seconds: 39 },
   'faults/slow-redis.long': { seconds: 33, cores: 0.3 },
@@ -57,6 +61,7 @@ export const loads: Readonly<Record<string, Load>> = {
   'client/gateway.test': { seconds: 30 },
   'cluster/servers.test': { seconds: 29, cores: 0.9 },
   'gateway/lifecycle.test': { seconds: 26 },
+  'packages/service.test': { seconds: 25 },
   'cli/keys.test': { seconds: 25 },
   'cli/commands.test': { seconds: 25 },
   'ledger/kafka-security.test': { seconds: 24 },
