@@ -9,8 +9,8 @@ export class Batch {
   readonly #isOne: boolean
   #request: { readonly id: string, readonly body: string } | undefined
   attempts = 0
-  /** Ms since 1970. */
-  firstAtMs = 0
+  /** When it was tried first, by `performance.now`. */
+  firstMs = 0
 
   /** @param isOne its webhook has one record a request, which is no array then */
   constructor (records: readonly OutgoingRecord[], lanes: readonly Lane[], isOne: boolean) {
@@ -25,11 +25,13 @@ export class Batch {
     return this.#request
   }
 
-  begin (nowMs: number): void {
-    this.firstAtMs ||= this.records[0]!.firstAtMs || nowMs // it may have been in a batch with others
+  begin (): void {
+    const [nowMs, atMs] = [performance.now(), Date.now()]
+    this.firstMs ||= this.records[0]!.firstMs || nowMs // it may have been in a batch with others
     this.attempts++
     for (const record of this.records) {
-      record.firstAtMs ||= nowMs
+      record.firstMs ||= nowMs
+      record.firstAtMs ||= atMs
       record.attempts++
     }
   }

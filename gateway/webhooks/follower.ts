@@ -72,6 +72,7 @@ export async function followSource (source: Source<any>, sender: Sender): Promis
         takenMs,
         attempts: 0,
         firstAtMs: 0,
+        firstMs: 0,
         isAlone: false,
       })))
       return progress.whenRoom()

@@ -20,6 +20,8 @@ export interface OutgoingRecord {
   attempts: number
   /** Ms since 1970; 0 before the first attempt. */
   firstAtMs: number
+  /** The same by `performance.now`, for a time of day may leap. */
+  firstMs: number
   /** A batch with it was refused: it goes alone from then on. */
   isAlone: boolean
 }

@@ -56,7 +56,8 @@ export class Sender {
   readonly #failing = new Set<string>()
   #requests = 0
   #pausedUntilMs = 0
-  #deliveredAtMs = 0
+  /** By `performance.now`. */
+  #deliveredMs = -Infinity
   #timer: NodeJS.Timeout | undefined
   #stopped = false
   /** It has answered 410: nothing is sent to it any more. */
@@ -171,7 +172,7 @@ export class Sender {
       this.#lanes.release(batch.lanes)
       return undefined
     }
-    batch.begin(Date.now())
+    batch.begin()
     this.#underWay.add(batch)
     this.#requests++
     const startMs = performance.now()
@@ -217,7 +218,7 @@ export class Sender {
   async #settle (batch: Batch, verdict: Verdict): Promise<void> {
     switch (verdict.type) {
       case 'delivered':
-        this.#deliveredAtMs = Date.now()
+        this.#deliveredMs = performance.now()
         this.#deps.stuck('')
         return this.#done(batch)
       case 'refused':
@@ -240,14 +241,14 @@ export class Sender {
     batch: Batch, { status, reason, fault, retryAfterMs = 0 }: Verdict & { type: 'failed' }
   ): Promise<void> {
     const { webhook: { giveUpAfterMs }, times: { retryMs, retryMsMax } } = this.#deps
-    const failedMs = Date.now() - batch.firstAtMs
+    const failedMs = performance.now() - batch.firstMs
     if (failedMs >= giveUpAfterMs) {
       return await this.#giveUp(batch, status, `${reason}; tried for ${Math.round(failedMs / 1_000)} s`)
     }
     if (this.#holdsUpOthers(batch)) {
       return await this.#giveUp(batch, status, `${reason}; what waits behind it leaves no room for others`)
     }
-    if (Date.now() - this.#deliveredAtMs > retryMs) this.#deps.stuck(reason)
+    if (performance.now() - this.#deliveredMs > retryMs) this.#deps.stuck(reason)
     if (retryAfterMs > 0) this.#pausedUntilMs = Math.max(this.#pausedUntilMs, performance.now() + retryAfterMs)
     const isTogether = batch.records.length > 1 && fault !== 'server' && this.circuit.state === 'closed'
     if (isTogether && batch.attempts >= attemptsTogether) return this.#separate(batch)
@@ -261,7 +262,7 @@ export class Sender {
    * server takes others.
    */
   #holdsUpOthers (batch: Batch): boolean {
-    if (batch.attempts < attemptsMin || this.#deliveredAtMs < batch.firstAtMs) return false
+    if (batch.attempts < attemptsMin || this.#deliveredMs < batch.firstMs) return false
     const { progress } = batch.records[0]!.place
     if (!progress.isFull) return false
     let failing = 0

@@ -74,6 +74,7 @@ function given (more: object, answer: (sent: Sent) => Verdict | Promise<Verdict>
         takenMs: performance.now(),
         attempts: 0,
         firstAtMs: 0,
+        firstMs: 0,
         isAlone: false,
       }
     }))
@@ -254,6 +255,19 @@ t.test('A webhook', async t => {
     await until('all is done', () => some.committed() === 1n)
     t.strictSame(some.givenUp, ['ann/1'])
     t.strictSame(some.taken, ['ann/2'])
+  })
+
+  t.test('gets what has failed again, though the time of day has leapt a year ahead meanwhile', async t => {
+    const { now } = Date
+    t.teardown(() => { Date.now = now })
+    let answers = 0
+    const some = given({}, () => answers++ === 0 ? failed : delivered)
+    some.add(['ann'])
+    await until('it was sent', () => some.sent.length === 1)
+    Date.now = () => now() + 365 * 86_400_000
+    await until('all is done', () => some.committed() === 1n)
+    t.strictSame(some.givenUp, [])
+    t.strictSame(some.taken, ['ann/1'])
   })
 
   t.test('gets a batch when it is full, or when its time is over', async t => {
