@@ -24,6 +24,8 @@ export class Api {
     to: Address, method: string, path: string, body?: object, withinMs = answerMsMax
   ): Promise<Answer> {
     return await this.host.as(async () => await new Promise<Answer>(resolve => {
+      const giveUp = new AbortController()
+      const cancel = this.host.later(withinMs, 'waits no longer', () => { giveUp.abort() })
       const asking = request({
         host: to.address,
         port: to.port,
@@ -34,12 +36,16 @@ export class Api {
           authorization: `Bearer ${this.apiKey}`,
           ...body === undefined ? {} : { 'content-type': 'application/json' },
         },
-        signal: AbortSignal.timeout(withinMs),
+        signal: giveUp.signal,
       })
-      const failed = (): void => { resolve(nobody) }
+      const over = (answer: Answer): void => {
+        cancel()
+        resolve(answer)
+      }
+      const failed = (): void => { over(nobody) }
       asking.on('error', failed)
       asking.on('response', response => {
-        text(response).then(answer => { resolve({ status: response.statusCode!, text: answer }) }, failed)
+        text(response).then(answer => { over({ status: response.statusCode!, text: answer }) }, failed)
       })
       asking.end(body === undefined ? undefined : JSON.stringify(body))
     }))

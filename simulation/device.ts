@@ -50,6 +50,8 @@ const failedShare = 0.01
 const hopeless = /\b\d*13$/
 /** Of uplinks, those that are posts in a room. */
 const postShare = 0.15
+/** Of posts in a room that it was not let into, those that are tried: each costs the session, and a connection. */
+const strangerShare = 0.15
 /** Of downlinks whose numbers are remembered. */
 const numbersMax = 200
 
@@ -215,12 +217,18 @@ export class Device {
   /** Under the names of frames. */
   #trace (what: string): void { this.world.trace.add(`${this.world.nowUs} ${this.name} ${what}`) }
 
+  #roomToPostIn (): string | undefined {
+    const { random } = this.host
+    const roomId = random.chance(postShare) ? random.pick(this.options.rooms) : undefined
+    if (roomId === undefined || !mayBeForbidden(roomId) || this.member.isIn(roomId)) return roomId
+    return random.chance(strangerShare) ? roomId : undefined
+  }
+
   #send (client: Client): void {
     const payload = `${this.name} ${++this.#count}`
     this.sent.set(payload, undefined)
     const unacked = client.unackedUplinks
-    const { random } = this.host
-    const roomId = random.chance(postShare) ? random.pick(this.options.rooms) : undefined
+    const roomId = this.#roomToPostIn()
     const sending = roomId === undefined ? client.send(payload) : client.room(roomId).post(payload)
     sending.then(
       ({ seq, userSeq }) => {

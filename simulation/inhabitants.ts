@@ -56,9 +56,12 @@ const jwtSecret = 'the secret of every node in the simulation'
 export const apiKey = 'the-key-of-every-simulated-node'
 const partitions = 4
 const devicesPerUser = 2
-/** Between two sends of a device, two pushes to a user, and two posts of business in a room, about. */
-const sendEveryMs = 3_000
-const pushEveryMs = 2_000
+/** Between two sends of a device, and two pushes to a user, about. */
+const lively = { sendEveryMs: 3_000, pushEveryMs: 2_000 }
+const quiet = { sendEveryMs: 30_000, pushEveryMs: 20_000 }
+/** Where there are more users the others are quiet, as most are: only with them nothing happens for a while. */
+const livelyMax = 8
+/** Between two posts of business in a room, about. */
 const postEveryMs = 4_000
 
 export function settle ({ world, network, plan, dataDir, logged, found }: Surroundings): Inhabitants {
@@ -125,7 +128,7 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
     acksItself: random.chance(0.25),
     tokenMs: random.chance(0.3) ? random.between(20_000, 90_000) : Infinity,
     rooms: [...openRooms.filter(() => random.chance(0.6)), ...closedRooms],
-    sendEveryMs,
+    sendEveryMs: habitOf(Math.floor(i / devicesPerUser)).sendEveryMs,
     pace,
     mayEnd: ({ options: { userId }, kicked }, code) => code === 'kicked'
       ? kicked <= (operator.kicks.get(userId) ?? 0)
@@ -143,7 +146,7 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
     stores,
     nodes,
     devices,
-    service: new Service(world, network, { ...asks, pace, address: '10.3.0.1', pushEveryMs }),
+    service: new Service(world, network, { ...asks, pace, address: '10.3.0.1', pushEveryMs: userId => habitOf(Number(userId.slice(1))).pushEveryMs }),
     operator,
     roomHost: new RoomHost(world, network, { ...asks, pace, address: '10.3.0.4', postEveryMs }),
     consumers,
@@ -153,6 +156,9 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
     pace: paceNow,
   }
 }
+
+/** @param user its number, as in `u3` */
+function habitOf (user: number): typeof lively { return user < livelyMax ? lively : quiet }
 
 function isOneNode ({ stores, seed }: Plan): boolean {
   return stores === 'embedded' || (stores === 'drawn' && new Random(seed, 'stores').chance(0.25))

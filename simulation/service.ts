@@ -8,7 +8,7 @@ export interface ServiceOptions {
   /** Nodes that take pushes. */
   readonly nodes: readonly Address[]
   /** Ms between two pushes to one user, about. */
-  readonly pushEveryMs: number
+  readonly pushEveryMs: (userId: string) => number
   /** What everybody's pace is multiplied with just now. */
   readonly pace: () => number
 }
@@ -113,7 +113,7 @@ export class Service {
 
   #next (userId: string, count: number): void {
     const { host, options: { pushEveryMs, pace } } = this
-    const waitMs = pace() === 0 ? idleMs : host.random.between(0.2, 1.8) * pushEveryMs / pace()
+    const waitMs = pace() === 0 ? idleMs : host.random.between(0.2, 1.8) * pushEveryMs(userId) / pace()
     host.later(waitMs, `has something for ${userId}`, () => {
       if (this.isQuiet) return
       if (pace() === 0 || !this.#isReady.get(userId)!()) return this.#next(userId, count)

@@ -222,26 +222,33 @@ export class World {
       this.schedule(errand.host, 0, 'errand', errand.settle)
       return true
     }
-    const event = this.#heap[0]
-    if (event === undefined || event.atUs > untilUs) return false
-    this.#pop()
+    const event = this.#next(untilUs)
+    if (event === undefined) return false
     const { host, run, what } = event
-    if (run === undefined || host.isDown) return true
-    if (host.held) {
-      host.held.push(event)
-      return true
-    }
     if (event.atUs > this.nowUs) this.nowUs = event.atUs
     this.events++
     this.trace.add(`${this.nowUs} ${host.name} ${what}`)
     this.current = host
     event.run = undefined
     try {
-      run()
+      run!()
     } catch (err) {
       this.uncaught(err, this.current)
     }
     return true
+  }
+
+  /** The next one that happens: not one that was cancelled, or whose host is down or paused. */
+  #next (untilUs: number): Event | undefined {
+    for (;;) {
+      const event = this.#heap[0]
+      if (event === undefined || event.atUs > untilUs) return undefined
+      this.#pop()
+      const { host, run } = event
+      if (run === undefined || host.isDown) continue
+      if (host.held === undefined) return event
+      host.held.push(event)
+    }
   }
 
   #push (event: Event): void {

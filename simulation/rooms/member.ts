@@ -13,6 +13,9 @@ export function mayBeForbidden (roomId: string | undefined): boolean {
   return (closedRooms as readonly (string | undefined)[]).includes(roomId)
 }
 
+/** Of posts, those that the application takes a while over. */
+const slowShare = 0.25
+
 interface Place {
   /** The last post that the application was given, or was told to have missed; -1 where that is not known. */
   lastSeq: number
@@ -45,7 +48,7 @@ export class Member {
       room.on('post', async ({ roomSeq, messageId }) => {
         trace(`post ${roomId} ${roomSeq}`)
         this.#take(roomId, place, roomSeq, messageId)
-        await new Promise(resolve => setTimeout(resolve, host.random.between(0, 10)))
+        if (host.random.chance(slowShare)) await new Promise(resolve => setTimeout(resolve, host.random.between(0, 40)))
       })
       room.on('missed', ({ count }) => {
         trace(`missed ${count} of ${roomId}`)

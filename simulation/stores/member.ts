@@ -26,7 +26,7 @@ interface Held {
   whenIdle: (() => void) | undefined
 }
 
-const heartbeatMs = 1_000
+const heartbeatMs = 2_000
 const retryMsMax = 5_000
 
 /** The half of a consumer group that is on the node: hands out blocks, one partition beside the other. */

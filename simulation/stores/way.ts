@@ -42,10 +42,18 @@ export class Way {
     })
   }
 
-  /** Once the partition has anything from an offset on, and its broker answers: at the broker, which may `answer`. */
+  /**
+   * Once the partition has anything from an offset on, the request for it has come as far as the broker, and that one
+   * answers: at the broker, which may `answer`. Most often the request is the first, and waits there.
+   */
   fetch (partition: StoredPartition, from: bigint, what: string, found: () => void): void {
-    this.send(`fetches ${what}`, () => {
-      partition.whenBeyond(from, () => { this.#whenThere(partition, 'fetches again', found) })
+    const { options: { turns, nowMs } } = this.broker
+    const thereMs = nowMs() + this.broker.latencyMs()
+    const arrived = (): void => { this.#whenThere(partition, 'fetches again', found) }
+    partition.whenBeyond(from, () => {
+      const leftMs = thereMs - nowMs()
+      if (leftMs <= 0) arrived()
+      else turns.later(leftMs, `${this.from}: fetches ${what}`, arrived)
     })
   }
 
