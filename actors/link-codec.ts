@@ -2,7 +2,7 @@ import { type AvroReader, readLong } from '../schemas/avro-reader.js'
 import { type AvroWriter, writeLong } from '../schemas/avro-writer.js'
 import { roomRightNames } from '../schemas/room-rights.js'
 import { type AskedLinkMessage, readAsked, writeAsked } from './asked-link-codec.js'
-import type { ConnectionMessage, Resync, SharedSignal, Signalled } from './links.js'
+import type { ConnectionMessage, Resync, SharedSignal, Signalled, Traced } from './links.js'
 import {
   isOfRooms, isRoomBranch, laterRoomBranches, readRoomMessage, roomBranches, type RoomLinkMessage, writeRoomMessage,
 } from './room-link-codec.js'
@@ -14,6 +14,7 @@ import type { Membership } from './user/memberships.js'
 /** What goes between nodes. Signals have a number in place of an identity, for their content stands once a batch. */
 export type LinkMessage =
   | Exclude<ConnectionMessage, Signalled> | LinkSignal | SignalNotHere | Resync | AskedLinkMessage | RoomLinkMessage
+  | Traced
 
 export interface LinkSignal extends Signalled {
   /** Which of the sending process's signals it is. */
@@ -35,7 +36,7 @@ const branches: readonly Branch[] = [
   'welcome', 'ackUplinks', 'refuseUplink', 'deliver', 'closeConnection', 'gone', 'signalContent', 'signal', 'resync',
   'notHere', 'askRequest', 'requestKnown', 'askBans', 'bansKnown', ...roomBranches,
   'memberships', 'askMemberships', 'membershipsKnown', 'askAck', 'ackKnown',
-  'askRecalled', 'recalledKnown', ...laterRoomBranches,
+  'askRecalled', 'recalledKnown', ...laterRoomBranches, 'traced',
 ]
 
 const closeCodes = ['superseded', 'kicked', 'protocol', 'internal', 'banned'] as const
@@ -58,7 +59,8 @@ export function schemaOf (message: LinkMessage): number {
     case 'askRecalled':
     case 'recalledKnown':
     case 'askPosts':
-    case 'postsKnown': return 4
+    case 'postsKnown':
+    case 'traced': return 4
     case 'closeConnection': return message.code === 'internal' || message.code === 'banned' ? 1 : 0
     default: return isOfRooms(message) ? 2 : 0
   }
@@ -116,6 +118,9 @@ export function writeMessage (to: AvroWriter, message: LinkMessage): void {
       to.string(message.connectionId)
       to.long(message.version)
       return to.items(message.rooms, writeRoom)
+    case 'traced':
+      to.string(message.messageId)
+      return to.string(message.traceparent)
     default:
       if (isOfRooms(message)) writeRoomMessage(to, message)
       else writeAsked(to, message)
@@ -180,6 +185,7 @@ export function readItem (
     case 'memberships': return {
       type, nodeId, connectionId: r.sharedString(), version: r.long(), rooms: r.items(readRoom),
     }
+    case 'traced': return { type, nodeId, messageId: r.string(), traceparent: r.string() }
     default: return isRoomBranch(type)
       ? readRoomMessage(r, type, fromNodeId, nodeId)
       : readAsked(r, type, fromNodeId, nodeId)

@@ -1,5 +1,5 @@
 import type { AskAck } from './group-links.js'
-import type { Answer, ConnectionMessage, Links, Question } from './links.js'
+import type { Answer, ConnectionMessage, Links, Question, Traced } from './links.js'
 import type { AskMembers, RoomMessage, RoomQuestion } from './room-links.js'
 
 /** Hands everything on to other links: what does more with some of it extends this. */
@@ -14,5 +14,6 @@ export class LinksAround implements Links {
   toRoom (question: RoomQuestion): void { this.#links.toRoom(question) }
   toMembers (message: RoomMessage | AskMembers): void { this.#links.toMembers(message) }
   toReaders (message: AskAck): void { this.#links.toReaders(message) }
+  toTracer (message: Traced): void { this.#links.toTracer(message) }
   toAsker (answer: Answer): void { this.#links.toAsker(answer) }
 }

@@ -8,6 +8,7 @@ import { LinkSender } from './link-sender.js'
 import {
   type Answer, answerHere, type BansKnown, type ConnectionMessage, type Links, type LocalEnds, type MembershipsKnown,
   type NotHere, type OwnedStream, type Question, type RequestKnown, type SharedSignal, type Signalled, tellHere,
+  type Traced,
 } from './links.js'
 import type { AskAck } from './group-links.js'
 import type { AskMembers, RoomMessage, RoomQuestion } from './room-links.js'
@@ -80,6 +81,7 @@ class RedisSide implements RedisLinks {
   membersKnown: LocalEnds['membersKnown'] = () => {}
   acks: LocalEnds['acks'] = () => {}
   ackKnown: LocalEnds['ackKnown'] = () => {}
+  traced: LocalEnds['traced'] = () => {}
   notHere: (answer: NotHere) => void = () => {}
   requestKnown: (answer: RequestKnown) => void = () => {}
   bansKnown: (answer: BansKnown) => void = () => {}
@@ -171,6 +173,12 @@ class RedisSide implements RedisLinks {
     else this.#sender.send(this.#node(nodeId), nodeId, message)
   }
 
+  toTracer (message: Traced): void {
+    const { nodeId } = message
+    if (nodeId === this.#options.nodeId) this.traced(message)
+    else this.#sender.send(this.#node(nodeId), nodeId, message)
+  }
+
   owns (of: OwnedStream, partition: number): Promise<void> {
     return this.#listener.join(this.#partition(of, partition))
   }
@@ -235,6 +243,7 @@ class RedisSide implements RedisLinks {
       case 'roomSignal':
       case 'askMembers': this.members(message); return
       case 'askAck': this.acks(message); return
+      case 'traced': this.traced(message); return
       case 'notHere': this.#lookAgain(message.nodeId, message.connectionId, message.signalId); return
       case 'signal': {
         if (this.connections(message)) return

@@ -24,6 +24,8 @@ export interface Links {
   toMembers (message: RoomMessage | AskMembers): void
   /** To a node that has a partition for a group of readers; dropped where it is gone. */
   toReaders (message: AskAck): void
+  /** To a node that may have a part in delivering a downlink; dropped where it is gone, or traces nothing. */
+  toTracer (message: Traced): void
   /** To the node that asked; dropped where it is gone. */
   toAsker (answer: Answer): void
 }
@@ -46,6 +48,15 @@ export interface AckUplinks {
   readonly connectionId: string
   seq: number
   readonly userSeqs: number[]
+}
+
+/** A downlink is part of somebody's trace, so whoever delivers it records that. Nothing else depends on it. */
+export interface Traced {
+  readonly type: 'traced'
+  readonly nodeId: string
+  readonly messageId: string
+  /** W3C trace context of its request. */
+  readonly traceparent: string
 }
 
 /** The downlink that a resync asked for was dropped or has expired: only a new `connected` can announce that. */
@@ -219,6 +230,7 @@ export interface LocalEnds {
   /** Acks for partitions that this node has for groups of readers. */
   acks: (message: AskAck) => void
   ackKnown: (answer: AckKnown) => void
+  traced: (message: Traced) => void
   /** At most once, like the signal that it answers: no `NotHere` does not mean that the signal has arrived. */
   notHere: (answer: NotHere) => void
   /**
@@ -250,6 +262,7 @@ export function localLinks (): Links & LocalEnds {
     membersKnown: () => {},
     acks: () => {},
     ackKnown: () => {},
+    traced: () => {},
     notHere: () => {},
     async owns () {},
     disowns () {},
@@ -259,6 +272,7 @@ export function localLinks (): Links & LocalEnds {
     toRoom (question) { this.rooms(question) },
     toMembers (message) { this.members(message) },
     toReaders (message) { this.acks(message) },
+    toTracer (message) { this.traced(message) },
     toAsker (answer) { answerHere(this, answer) },
   }
 }

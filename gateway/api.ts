@@ -46,6 +46,7 @@ import type { ServerTls } from './server-tls.js'
 import { streamRules } from './stream-rules.js'
 import type { Stores } from './stores.js'
 import { topicSettings, topicsOf } from './topics.js'
+import type { Tracing } from './tracing/tracing.js'
 
 /** Parts of a node that its HTTP API speaks for. */
 export interface ApiParts {
@@ -72,6 +73,8 @@ export interface ApiParts {
   /** URLs of this node that nobody configured; read at each request, for they are known once it listens. */
   readonly madeUp: ReadonlySet<string>
   readonly readiness: () => Readiness
+  /** Undefined where nothing is traced. */
+  readonly tracing: Tracing | undefined
 }
 
 /** The HTTP ports of a node. */
@@ -107,7 +110,7 @@ type Shared = Omit<HttpDeps, 'side' | 'proxied'> & { readonly proxied: Omit<Prox
 /** What both ports share: there is one of each part. */
 function depsOf ({
   config, logger, stores, backups, push, rooms, broadcasts, groups, webhooks, nodeTable, metrics, health, tls, apiKeys,
-  apps, console, version, madeUp, readiness,
+  apps, console, version, madeUp, readiness, tracing,
 }: ApiParts): Shared {
   const { log, tables, links } = stores
   const partitions = log.partitions(ledger)
@@ -123,6 +126,7 @@ function depsOf ({
   return {
     logger,
     metricsOpen: config.metricsOpen,
+    logsTraces: tracing !== undefined,
     roles: config.roles,
     apiKeys,
     apps,
@@ -149,7 +153,8 @@ function depsOf ({
     logReader: log,
     streams: [...streams, downlinksRejected],
     async push (command, tellsRepeats) {
-      const answer = await push.push(command, tellsRepeats)
+      const send = () => push.push(command, tellsRepeats)
+      const answer = await (tracing?.push(command, 'server', send) ?? send())
       return command.replaces === '' ? answer : await recalls.told(command, answer)
     },
     kick: command => kick({ log, tables }, command),

@@ -16,6 +16,7 @@ const sections: ReadonlyArray<readonly [first: keyof Config, title: string]> = [
   ['redisUrl', 'Redis'],
   ['schemaRegistryUrl', 'Schema registry'],
   ['topicPrefix', 'Topics, leases, and how a node stops'],
+  ['otlpEndpoint', 'Traces'],
 ]
 
 const introduction = `# Configuration

@@ -1,7 +1,8 @@
 import { hostname } from 'node:os'
 import {
-  allOrSomeOf, ConfigError, directory, type Environment, integer, keyList, names, networkList, ofMachine, oneOf, onOff,
-  originList, path, pattern, readSetting, secret, setting, type Setting, someOf, tokenSecret, urlWithoutLogin,
+  allOrSomeOf, ConfigError, directory, type Environment, headerList, integer, keyList, names, networkList, ofMachine,
+  oneOf, onOff, originList, path, pattern, ratio, readSetting, secret, setting, type Setting, someOf, tokenSecret, url,
+  urlWithoutLogin,
 } from './setting.js'
 import { Apps, appsIn } from './apps.js'
 import { authSecrets, authSetting } from './auth/setting.js'
@@ -124,6 +125,14 @@ export interface Config extends StoreConfig {
   readonly stopGraceMs: number
   /** Age at which a connection is asked to move, a fifth more or less; 0 for none. */
   readonly connectionAgeMaxMs: number
+  /** Of a collector of OpenTelemetry, without the path; undefined: nothing is traced. */
+  readonly otlpEndpoint: string | undefined
+  readonly otlpHeaders: Readonly<Record<string, string>> | undefined
+  readonly otelServiceName: string
+  /** Share of the messages that are traced, besides those that a request's own trace leads to; 0 to 1. */
+  readonly traceRatio: number
+  /** All of their messages are traced. */
+  readonly traceUsers: readonly string[]
 }
 
 export const roles = ['edge', 'users', 'push', 'ip-config', 'projections', 'console', 'webhooks'] as const
@@ -245,6 +254,13 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
     'how long a node that stops goes on answering while /readyz says no, where others stand in'),
   connectionAgeMaxMs: setting('CONNECTION_AGE_MAX_MS', '0', integer(0, 31_536_000_000),
     'age at which a connection is asked to move, a fifth more or less; 0 for none'),
+  otlpEndpoint: setting('OTEL_EXPORTER_OTLP_ENDPOINT', undefined, url('http', 'https'),
+    'collector of OpenTelemetry that spans of messages go to, over HTTP'),
+  otlpHeaders: secret(setting('OTEL_EXPORTER_OTLP_HEADERS', undefined, headerList(), 'headers for it, as name=value,...')),
+  otelServiceName: setting('OTEL_SERVICE_NAME', 'ledgerline', pattern('1 to 200 characters', /^.{1,200}$/),
+    'what spans call the gateway'),
+  traceRatio: setting('TRACE_RATIO', '0', ratio(), 'share of messages that are traced, 0 to 1'),
+  traceUsers: setting('TRACE_USERS', '', names(), 'users whose messages are all traced'),
 }
 
 /**

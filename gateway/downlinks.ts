@@ -1,4 +1,4 @@
-import type { Following } from '../ledger/log.js'
+import type { Block, Following } from '../ledger/log.js'
 import { userKey } from '../schemas/apps.js'
 import type { DownlinkRecord } from '../schemas/records.js'
 import { downlinks } from '../schemas/streams.js'
@@ -11,6 +11,8 @@ export const downlinksGroup = 'push'
 /** Commands on their way at once in one partition, and their bytes in memory; past either the stream waits. */
 const underWayMax = 256
 const underWayBytesMax = 4 << 20
+
+type Headers = NonNullable<Block<DownlinkRecord>['headers']>
 
 /**
  * Sends what business services write to the `downlinks` stream. Each command is committed once its requests are in the
@@ -29,8 +31,8 @@ export async function followDownlinks (deps: DownlinkSenderDeps): Promise<Follow
       }))
       return committed
     },
-    received: ({ partition, offset, items }) =>
-      partitions.get(partition)!.take(`${partition}@${offset}`, offset, items),
+    received: ({ partition, offset, items, headers = [] }) =>
+      partitions.get(partition)!.take(`${partition}@${offset}`, offset, withTrace(items, headers)),
     leaving: partition => { partitions.get(partition)?.end() },
     async revoked (partition) {
       partitions.delete(partition)
@@ -39,6 +41,14 @@ export async function followDownlinks (deps: DownlinkSenderDeps): Promise<Follow
   })
   for (const [partition, next] of done) member.following.commit(partition, next) // done before it could be told
   return member.following
+}
+
+/** Whoever wrote the record may be part of a trace. */
+function withTrace (items: readonly DownlinkRecord[], headers: Headers): readonly DownlinkRecord[] {
+  const header = headers.find(([name]) => name === 'traceparent')?.[1]
+  if (header === undefined) return items
+  const traceparent = Buffer.from(header).toString('latin1')
+  return items.map(item => ({ ...item, traceparent }))
 }
 
 /** A command without an id has its place for one, so that a repeat of it is known as such. */

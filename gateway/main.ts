@@ -11,6 +11,7 @@ import { Backups } from './backups.js'
 import { Broadcasts } from './broadcasts/broadcasts.js'
 import type { Config, Role } from './config.js'
 import { Console } from './console/console.js'
+import type { DownlinkSenderDeps } from './downlink-sender.js'
 import { followDownlinks } from './downlinks.js'
 import { Drains } from './drain.js'
 import { Groups } from './groups/groups.js'
@@ -38,6 +39,9 @@ import { ensureSecrets } from './secrets.js'
 import { openEmbeddedStores } from './stores-embedded.js'
 import { ServerTls } from './server-tls.js'
 import type { Stores } from './stores.js'
+import { TracedEdge } from './tracing/edge.js'
+import { TracedLog } from './tracing/log.js'
+import { startTracing } from './tracing/start.js'
 
 export interface RunningNode {
   /**
@@ -136,8 +140,11 @@ async function start (
   // Also while nobody asks: the list that is served when the store is away must not be that of the start.
   const refreshing = setInterval(() => nodeTable.rows(), nodeTableMaxMs)
   closers.push(() => { clearInterval(refreshing) })
+  const tracing = await startTracing({ config, links, nodeTable, version })
+  closers.push(() => tracing?.spans.stop())
+  const traced = tracing ? { ...stores, log: new TracedLog(log, tracing) } : stores
   const users = has('users')
-    ? await startUsersRole(stores, system, metrics, logger, health, load.folds, nodeTable)
+    ? await startUsersRole(traced, system, metrics, logger, health, load.folds, nodeTable)
     : undefined
   closers.push(() => users?.stop())
   if (!stores.shared) {
@@ -149,10 +156,11 @@ async function start (
   }
 
   const edge = has('edge')
-    ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health, tls, load, version, apps)
+    ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health, tls, load, version, apps,
+      tracing && new TracedEdge(tracing))
     : undefined
   const push = new Push({
-    log,
+    log: traced.log,
     tables,
     links,
     nodeId: identity.nodeId,
@@ -219,6 +227,7 @@ async function start (
     apps,
     console,
     version,
+    tracing,
   })
   for (const each of [app, apiApp, metricsApp]) {
     each?.addHook('onRequest', async (_request, reply) => { if (ending.aborted) reply.header('connection', 'close') })
@@ -276,7 +285,13 @@ async function start (
     health,
   })
   closers.push(() => reporter.stop().catch(err => { failed('the end of this node could not be recorded', err, {}) }))
-  if (stores.shared) await joinCluster(config, stores, identity, push, rooms, apps, health, closers)
+  const sending: Sending = tracing === undefined
+    ? push
+    : {
+        push: command => tracing.push(command, 'consumer', () => push.push(command)),
+        pushInOrder: commands => tracing.pushInOrder(commands, () => push.pushInOrder(commands)),
+      }
+  if (stores.shared) await joinCluster(config, stores, identity, sending, rooms, apps, health, closers)
   await nodeTable.rows()
   closers.push(() => takeLeave(config, drains, nodeTable, failed))
   return { http, tcp, api, metrics: metricsUrl, nodeId: identity.nodeId }
@@ -290,9 +305,11 @@ async function openStores (
   return await openClusterStores(config, logger, health, timings)
 }
 
+type Sending = Pick<DownlinkSenderDeps, 'push' | 'pushInOrder'>
+
 /** What only a node among others does. */
 async function joinCluster (
-  config: Config, { log, tables }: Stores, identity: NodeIdentity, push: Push, rooms: Rooms, apps: Apps,
+  config: Config, { log, tables }: Stores, identity: NodeIdentity, sending: Sending, rooms: Rooms, apps: Apps,
   health: Health, closers: Array<() => unknown>
 ): Promise<void> {
   if (config.roles.includes('projections')) {
@@ -304,8 +321,8 @@ async function joinCluster (
   if (config.roles.includes('push')) {
     const following = await followDownlinks({
       log,
-      push: command => push.push(command),
-      pushInOrder: commands => push.pushInOrder(commands),
+      push: command => sending.push(command),
+      pushInOrder: commands => sending.pushInOrder(commands),
       postInOrder: commands => rooms.postInOrder(commands),
       hasApp: app => apps.has(app),
       frameBytesMax: config.frameBytesMax,

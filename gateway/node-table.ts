@@ -82,6 +82,13 @@ export class NodeTable {
       row.nodeId !== nodeId && this.#asOfMs < row.aliveUntilMs && row.roles.split(',').includes(role)))
   }
 
+  /** Other nodes that may hold connections, from the copy as it is. */
+  edgesBeside (nodeId: string): string[] {
+    return this.#rows
+      .filter(row => row.nodeId !== nodeId && isLiving(row.state) && row.roles.split(',').includes('edge'))
+      .map(row => row.nodeId)
+  }
+
   async #refresh (): Promise<void> {
     try {
       const [nowMs, startMs] = [Date.now(), performance.now()]

@@ -78,7 +78,7 @@ export function wrong (variable: string, got: string, want: string, cause?: unkn
 }
 
 export function setting<T> (name: string, fallback: string | undefined, reader: Reader<T>, help: string): Setting<T> {
-  const shared = /^(KAFKA|REDIS|SCHEMA_REGISTRY)_/.test(name) // names that other tools know
+  const shared = /^(KAFKA|REDIS|SCHEMA_REGISTRY|OTEL)_/.test(name) // names that other tools know
   return { variable: shared ? name : `LEDGERLINE_${name}`, fallback, help, secret: false, ...reader }
 }
 
@@ -95,6 +95,14 @@ export function integer (min: number, max: number): Reader<number> {
   return {
     want: `an integer from ${min} to ${max}`,
     parse: text => /^\d{1,16}$/.test(text) && Number(text) >= min && Number(text) <= max ? Number(text) : undefined,
+  }
+}
+
+/** A share. */
+export function ratio (): Reader<number> {
+  return {
+    want: 'a number from 0 to 1',
+    parse: text => /^\d*\.?\d+$/.test(text) && Number(text) <= 1 ? Number(text) : undefined,
   }
 }
 
@@ -126,6 +134,22 @@ export function pairs (): Reader<Readonly<Record<string, string>>> {
       const items = splitList(text).map(item => /^([a-z]+)=([\w.-]+)$/i.exec(item))
       if (!items.every(item => item !== null)) return undefined
       return Object.fromEntries(items.map(([, name, value]) => [name!, value!]))
+    },
+  }
+}
+
+/** As OpenTelemetry has them: a value may be percent-encoded. */
+export function headerList (): Reader<Readonly<Record<string, string>>> {
+  return {
+    want: 'comma-separated NAME=VALUE, values percent-encoded',
+    parse (text) {
+      const items = splitList(text).map(item => /^([\w!#$%&'*+.^`|~-]+)=([\x21-\x7e]*)$/.exec(item))
+      if (!items.every(item => item !== null)) return undefined
+      try {
+        return Object.fromEntries(items.map(([, name, value]) => [name!, decodeURIComponent(value!)]))
+      } catch {
+        return undefined
+      }
     },
   }
 }

@@ -129,6 +129,8 @@ export interface Block<T> {
   readonly partition: number
   readonly offset: bigint
   readonly items: readonly T[]
+  /** Of the record that it came in, where that is one of Kafka. */
+  readonly headers?: ReadonlyArray<readonly [name: string, value: Uint8Array]>
   /** What the items take in memory, as `Stream.bytesOf` counts, where the log knows it from their appends. */
   readonly bytes?: number
   /** What the block takes where it is stored, before anything compresses it, where a reader asked for `keys`. */

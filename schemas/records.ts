@@ -312,6 +312,8 @@ export interface DownlinkCommand {
   readonly offlineAfterMs: number
   /** Id of an earlier one that each user's devices need not get any more; empty for none. */
   readonly replaces: string
+  /** W3C trace context of whoever asks, from a header of HTTP or Kafka; it is no field of the record. */
+  readonly traceparent?: string
 }
 
 /**

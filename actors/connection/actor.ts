@@ -176,10 +176,12 @@ function append (connection: Connection): void {
   const entries = connection.takeEntries()
   connection.window.append(entries.length)
   edge.stopwatch.appended(connection)
+  edge.tracer?.appended(connection, entries)
   const bytes = connection.reading.appended(connection)
   edge.append(partition, entries).then(
     () => {
       edge.stopwatch.stored(connection)
+      edge.tracer?.stored(connection, entries)
       stored(connection, entries.length)
       connection.reading.hasOutcome(connection, bytes)
     },

@@ -20,6 +20,7 @@ import type { ConnectionRooms } from './rooms.js'
 import type { Sample, Stopwatch } from './stopwatch.js'
 import type { Tally } from './tally.js'
 import type { TokenCheck, TokenRefusal } from './token.js'
+import type { EdgeTracer } from './tracer.js'
 import { UplinkWindow } from './window.js'
 import type { SharedFrame, Wire } from './wire.js'
 
@@ -75,6 +76,8 @@ export interface EdgeContext {
   reportSoon (connection: Connection): void
   /** Where the time of one uplink at a time goes. */
   readonly stopwatch: Stopwatch
+  /** Undefined where nothing is traced. */
+  readonly tracer?: EdgeTracer | undefined
   readonly count: EdgeCounters
   failed (what: string, error: Error, fields: object): void
 }

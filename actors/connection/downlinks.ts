@@ -16,6 +16,7 @@ export function deliver (connection: Connection, seq: number, downlink: Downlink
   const { messageId, service, payload, requestedAtMs } = downlink
   connection.write({ op: 'downlink', seq, messageId, service, payload, requestedAtMs })
   edge.count.downlinks++
+  edge.tracer?.downlinkWritten(connection, seq, messageId, requestedAtMs)
   if (tallyOf(connection).wrote(seq)) written(connection, requestedAtMs)
   edge.reportSoon(connection)
 }
@@ -43,6 +44,7 @@ export function downlinkAcked (connection: Connection, seq: number): void {
   if (count === 0) return
   const tookMs = tallyOf(connection).acked(seq, count)
   if (tookMs >= 0) connection.edge.count.downlinkAcked(tookMs)
+  connection.edge.tracer?.downlinksAcked(connection, seq)
   connection.edge.reportSoon(connection)
 }
 

@@ -89,6 +89,7 @@ export function acknowledge (connection: Connection, seq: number, userSeqs: read
   } else if (answerRepeats(connection, seq, userSeqs)) return
   edge.stopwatch.acked(connection)
   connection.write({ op: 'uplinkAck', seq, userSeqs })
+  edge.tracer?.uplinksAcked(connection, seq, userSeqs)
 }
 
 /** An append failed, and the opening was not in it: nothing of it was written. */

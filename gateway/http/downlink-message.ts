@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import type { JsonPayload } from '../../schemas/payload.js'
 import type { DownlinkCommand } from '../../schemas/records.js'
@@ -81,6 +82,11 @@ export const messageSchema = {
         'without a number it is not sent any more, and this one is',
     },
   },
+}
+
+/** Whose trace the request is part of, for tracing/; nothing where it is of none. */
+export function traceOf ({ headers: { traceparent } }: FastifyRequest): Pick<DownlinkCommand, 'traceparent'> {
+  return typeof traceparent === 'string' ? { traceparent } : {}
 }
 
 /** @throws GatewayError `bad-request` where the payload is no base64 */

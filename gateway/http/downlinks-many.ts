@@ -8,7 +8,7 @@ import type { PushAnswer, PushedUser } from '../push.js'
 import { awaitRecipients, recipientsAtOnce } from './auth.js'
 import { type BodyLine, BodyLines } from './body-lines.js'
 import { bodyBytesMax } from './body.js'
-import { type DownlinkMessage, messageOf, messageSchema } from './downlink-message.js'
+import { type DownlinkMessage, messageOf, messageSchema, traceOf } from './downlink-message.js'
 import { describe } from './errors.js'
 import { admitReaders, ndjsonLine, ndjsonType } from './readers.js'
 import { idSchema } from './shapes.js'
@@ -89,7 +89,7 @@ export function sendingToMany (app: FastifyInstance, options: DownlinksOptions) 
       const [first] = await lines.next(1, bodyBytesMax(options.frameBytesMax))
       if (!first) throw new GatewayError('bad-request', 'body: want a line with the message, then one for each user')
       const { answers, ...message } = parsed<FirstLine>(request, first, firstLineSchema)
-      const command = messageOf(message, request.app)
+      const command = { ...messageOf(message, request.app), ...traceOf(request) }
       const refusal = messageRefusalOf(command, options.frameBytesMax)
       if (refusal) throw refusal
       const sending = new Sending(request, lines, options, signal, {

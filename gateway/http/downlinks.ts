@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../schemas/errors.js'
 import { messageRefusalOf, usersMax } from '../downlink-command.js'
 import { takeRecipients } from './auth.js'
-import { type DownlinkMessage, messageOf, messageSchema } from './downlink-message.js'
+import { type DownlinkMessage, messageOf, messageSchema, traceOf } from './downlink-message.js'
 import { type DownlinksOptions, sendingToMany } from './downlinks-many.js'
 import { errorAnswers } from './errors.js'
 import { ndjsonType } from './readers.js'
@@ -97,7 +97,7 @@ function addRoute (app: FastifyInstance, options: DownlinksOptions): void {
     // Fastify validates a body of a type that the schema names, and there is none without a body.
     if (request.mediaType === undefined) throw new GatewayError('bad-request', 'body must be object')
     const { to: { userIds }, ...message } = request.body
-    const command = { ...messageOf(message, request.app), userIds }
+    const command = { ...messageOf(message, request.app), userIds, ...traceOf(request) }
     const refusal = messageRefusalOf(command, options.frameBytesMax)
     if (refusal) throw refusal
     takeRecipients(request, userIds.length)

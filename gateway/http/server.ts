@@ -74,6 +74,7 @@ import { timelineRoutes } from './timeline.js'
 import type { TimelineOptions } from './timeline.js'
 import { topicsRoutes } from './topics.js'
 import type { TopicsOptions } from './topics.js'
+import { parseTraceparent } from '../tracing/context.js'
 import { traceRoutes } from './trace.js'
 import type { TraceOptions } from './trace.js'
 import { webhooksRoutes } from './webhooks.js'
@@ -90,6 +91,8 @@ export interface HttpDeps extends
   readonly side?: Side
   /** On the port of the API `/metrics` is for everybody. */
   readonly metricsOpen?: boolean
+  /** Lines of the log about a request name the trace that it is part of. */
+  readonly logsTraces?: boolean
   /** Of this node: its HTTP side has the routes of these, besides health, metrics and the node table. */
   readonly roles: readonly Role[]
   readonly apiKeys: ApiKeys
@@ -150,6 +153,7 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
   refuseWhenClosing(app)
   if (proxied?.proxies) resolveClients(app, proxied.proxies)
   app.addHook('onRequest', requireHttp11)
+  if (deps.logsTraces) logTraces(app)
   answerStrangePaths(app)
   giveAccess(app, { side, metricsOpen })
   refuseUnknownParameters(app)
@@ -174,6 +178,16 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
   if (side !== 'metrics') openApiRoute(app)
   handOnWebSockets(app)
   return app
+}
+
+/** Names of the fields as OpenTelemetry has them, so that what collects logs finds the trace. */
+function logTraces (app: FastifyInstance): void {
+  app.addHook('onRequest', async (request, reply) => {
+    const context = parseTraceparent(request.headers['traceparent'])
+    if (!context) return
+    const { traceId, spanId } = context
+    request.log = reply.log = request.log.child({ trace_id: traceId, span_id: spanId })
+  })
 }
 
 /** As metrics name it. */

@@ -6,6 +6,7 @@ import { Intake } from '../../actors/connection/intake.js'
 import { tickMs } from '../../actors/connection/lifetime.js'
 import { Stopwatch } from '../../actors/connection/stopwatch.js'
 import { EdgeRooms } from '../../actors/edge-rooms/edge-rooms.js'
+import type { EdgeTracer } from '../../actors/connection/tracer.js'
 import type { ActorSystem } from '../../actors/system.js'
 import type { Circuit } from '../../ledger/circuit.js'
 import type { Health } from '../../schemas/conditions.js'
@@ -92,7 +93,7 @@ export class EdgeRole implements DrainingEdge {
     nodeTable: NodeTable,
     readonly metrics: GatewayMetrics, readonly config: Config, logger: Logger, health: Health,
     readonly tls: ServerTls | undefined, readonly load: NodeLoad, version: string,
-    apps = new Apps()
+    apps = new Apps(), tracer?: EdgeTracer
   ) {
     const { nodeId } = identity
     const partitions = log.partitions(ledger)
@@ -169,6 +170,7 @@ export class EdgeRole implements DrainingEdge {
         metrics.uplinkTimed(timed)
         load.acked(timed)
       }, commits),
+      tracer,
       count: metrics.edge,
       failed: (what, error, fields) => { logger.error({ err: error, ...fields }, what) },
     }

@@ -111,10 +111,10 @@ export class Delivery<T> implements FetchTarget {
     }
   }
 
-  private hand ({ offset, value }: StoredRecord): unknown {
+  private hand ({ offset, value, headers }: StoredRecord): unknown {
     const items = this.decoded(offset, value)
     if (!items || items.length === 0) return
-    const block: Block<T> = { partition: this.partition, offset, items }
+    const block: Block<T> = { partition: this.partition, offset, items, headers }
     try {
       return this.deps.follower.received(block)
     } catch (err) {

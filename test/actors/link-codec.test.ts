@@ -146,7 +146,7 @@ const fourthSamples: LinkMessage[] = [
   { type: 'ackKnown', nodeId: 'n2', askId: 9, code: 'not-leased' },
 ]
 
-/** What nodes of the version before do not know: what has become of a downlink, and posts for who is no member. */
+/** What nodes of the version before do not know: what has become of a downlink, posts for who is no member, traces. */
 const newSamples: LinkMessage[] = [
   { type: 'askRecalled', userId: 'user-1', partition: 3, nodeId: 'n1', askId: 9, messageId: 'm1', asOf: 7n },
   { type: 'recalledKnown', nodeId: 'n2', askId: 9, outcome: 'ended' },
@@ -166,6 +166,7 @@ const newSamples: LinkMessage[] = [
       encoded: new Map(),
     }],
   },
+  { type: 'traced', nodeId: 'n2', messageId: 'm1', traceparent: '00-0123456789abcdef0123456789abcdef-0123456789abcdef-01' },
 ]
 
 const anySeq = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER - 1 })
@@ -248,9 +249,12 @@ t.test('a link batch', async t => {
     for (const messages of [[], ...all.map(message => [message]), samples, known, all]) {
       const bytes = encode(messages)
       const has = (some: LinkMessage[]) => messages.some(message => some.includes(message))
-      const oldest = has(newSamples)
-        ? schema
-        : has(fourthSamples) ? fourth : has(thirdSamples) ? third : has(secondSamples) ? second : first
+      const [, oldest = first] = [
+        [newSamples, schema] as const,
+        [fourthSamples, fourth] as const,
+        [thirdSamples, third] as const,
+        [secondSamples, second] as const,
+      ].find(([some]) => has(some)) ?? []
       t.equal(bytes.readBigUInt64LE(2), fingerprintOf(oldest))
       t.equal(bytes.subarray(10).toString('hex'), byAvsc(messages).toString('hex'))
     }
@@ -266,6 +270,8 @@ t.test('a link batch', async t => {
     t.equal(body(newSamples[2]!), '046e31' + '02' + '3e' + '0c636861743a37' + '06' + '12' + '0a' + '0e' + '00')
     t.equal(body(newSamples[3]!), '046e31' + '02' + '40' + '12' + '0a' + '02' +
       '0c' + '046d31' + '06616e6e' + '0863686174' + '0400ff' + '80a0abfef962' + '00' + '00')
+    const traceparent = Buffer.from('00-0123456789abcdef0123456789abcdef-0123456789abcdef-01').toString('hex')
+    t.equal(body(newSamples[4]!), '046e31' + '02' + '42' + '046d31' + '6e' + traceparent + '00')
     t.equal(body(thirdSamples[3]!), '046e31' + '02' + '20' + '0c636861743a37' + '0c747970696e67' + '0400ff' + '00')
   })
   t.test('has the schema that every other node of the cluster reads', async t => {
@@ -274,7 +280,7 @@ t.test('a link batch', async t => {
     t.equal(fingerprintOf(second).toString(16), '898f4492b67cc4b')
     t.equal(fingerprintOf(third).toString(16), 'c52ef22c8b9aae10')
     t.equal(fingerprintOf(fourth).toString(16), 'eaf975e17c1a05bb')
-    t.equal(fingerprintOf(schema).toString(16), 'b802ddd5294a23fd')
+    t.equal(fingerprintOf(schema).toString(16), 'c4f08d3ae820519c')
   })
   t.test('reads back, empty too', async t => {
     const all = [...samples, ...secondSamples, ...thirdSamples, ...fourthSamples, ...newSamples]

@@ -169,6 +169,7 @@ t.test('A resync', async t => {
       toRoom: () => {},
       toMembers: () => {},
       toReaders: () => {},
+      toTracer: () => {},
       toAsker: () => {},
     }
     const ask = async (user: GivenUser, connectionId: string) =>
@@ -240,6 +241,7 @@ t.test('A resync', async t => {
       toRoom: () => {},
       toMembers: () => {},
       toReaders: () => {},
+      toTracer: () => {},
       toAsker: () => {},
     }
     const first = givenUser(t, { deps: { links } })

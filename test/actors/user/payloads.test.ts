@@ -31,6 +31,7 @@ t.test('Large payloads that are in the store', async t => {
       toRoom: () => {},
       toMembers: () => {},
       toReaders: () => {},
+      toTracer: () => {},
       toAsker: () => {},
     }
     const user = givenUser(t, { saved, deps: { links, resumeBytesMax: 1_000_000 } })

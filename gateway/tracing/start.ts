@@ -1,0 +1,32 @@
+import type { Links, LocalEnds } from '../../actors/links.js'
+import type { Config } from '../config.js'
+import type { NodeTable } from '../node-table.js'
+import { Tracing } from './tracing.js'
+
+type TracingConfig =
+  Pick<Config, 'nodeId' | 'otlpEndpoint' | 'otlpHeaders' | 'otelServiceName' | 'traceRatio' | 'traceUsers'>
+
+export interface StartTracing {
+  readonly config: TracingConfig
+  readonly links: Links & Pick<LocalEnds, 'traced'>
+  readonly nodeTable: NodeTable
+  readonly version: string
+}
+
+/** Traces messages where a collector is configured, and loads what that takes only then. */
+export async function startTracing ({ config, links, nodeTable, version }: StartTracing): Promise<Tracing | undefined> {
+  const { otlpEndpoint: endpoint, otlpHeaders: headers = {}, otelServiceName: serviceName, nodeId } = config
+  if (endpoint === undefined) return undefined
+  const { otlpSpans } = await import('./otlp.js')
+  const tracing = new Tracing({
+    spans: otlpSpans({ endpoint, headers, serviceName, nodeId, version }),
+    nodeId,
+    ratio: config.traceRatio,
+    users: config.traceUsers,
+    tell (messageId, traceparent) {
+      for (const edge of nodeTable.edgesBeside(nodeId)) links.toTracer({ type: 'traced', nodeId: edge, messageId, traceparent })
+    },
+  })
+  links.traced = ({ messageId, traceparent }) => { tracing.told(messageId, traceparent) }
+  return tracing
+}

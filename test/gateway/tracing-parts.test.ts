@@ -1,0 +1,56 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { ChosenMessages } from '../../gateway/tracing/chosen.js'
+import { contextOfMessage, formatTraceparent, parseTraceparent, shareOf, within } from '../../gateway/tracing/context.js'
+
+const trace = '4bf92f3577b34da6a3ce929d0e0e4736'
+const span = '00f067aa0ba902b7'
+
+t.test('traceparent', async t => {
+  t.test('is read as the W3C has it', async t => {
+    const context = { traceId: trace, spanId: span }
+    t.strictSame(parseTraceparent(`00-${trace}-${span}-01`), { ...context, isSampled: true })
+    t.strictSame(parseTraceparent(`00-${trace}-${span}-02`), { ...context, isSampled: false })
+    t.strictSame(parseTraceparent(`cc-${trace}-${span}-03-what-comes-later`), { ...context, isSampled: true })
+  })
+
+  t.test('is nothing where it is not', async t => {
+    for (const text of [
+      undefined, ['a', 'b'], '', 'x', `ff-${trace}-${span}-01`, `00-${'0'.repeat(32)}-${span}-01`,
+      `00-${trace}-${'0'.repeat(16)}-01`, `00-${trace.toUpperCase()}-${span}-01`, `00-${trace}-${span}-1`,
+      `00-${trace}-${span}-01x`, ` 00-${trace}-${span}-01`,
+    ]) t.equal(parseTraceparent(text), undefined, String(text))
+    fc.assert(fc.property(fc.string({ maxLength: 80 }), text => parseTraceparent(text) === undefined))
+  })
+
+  t.test('is written as it was read', async t => {
+    fc.assert(fc.property(fc.string({ minLength: 1 }), id => {
+      const context = contextOfMessage(id)
+      const again = parseTraceparent(formatTraceparent(context))!
+      return JSON.stringify(again) === JSON.stringify(context) && shareOf(again) >= 0 && shareOf(again) < 1 &&
+        within(context).traceId === context.traceId && within(context).spanId !== context.spanId
+    }))
+  })
+})
+
+t.test('Messages that a trace has led to', async t => {
+  let nowMs = 1_000
+  const chosen = new ChosenMessages(() => nowMs)
+  const context = contextOfMessage('m')
+
+  t.test('are known for ten minutes', async t => {
+    chosen.add('m1', context)
+    nowMs += 599_999
+    t.strictSame(chosen.get('m1'), context)
+    nowMs++
+    t.equal(chosen.get('m1'), undefined)
+    chosen.add('m2', context)
+    t.equal(chosen.size, 1, 'and take no memory after that')
+  })
+
+  t.test('are ten thousand at most, the youngest ones', async t => {
+    for (let i = 0; i < 10_005; i++) chosen.add(`n${i}`, context)
+    t.equal(chosen.size, 10_000)
+    t.strictSame([chosen.get('n4'), chosen.get('n5')], [undefined, context])
+  })
+})
