@@ -2,6 +2,7 @@ import t from 'tap'
 import { createClient } from '../../client/node.js'
 import type { Client } from '../../client/node.js'
 import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { commandOf } from '../../ledger/rejected.js'
 import type { DownlinkRecord } from '../../schemas/records.js'
 import { downlinks, downlinksRejected } from '../../schemas/streams.js'
 import { auditOfTopics } from '../faults/audit.js'
@@ -58,7 +59,7 @@ t.test('A room of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false,
     await until('both are set aside', async () => {
       rejected.length = 0
       for await (const { items } of log.read(downlinksRejected, 0, { from: 0n })) {
-        rejected.push(...items.map(({ command, code }) => `${downlinks.decodeRecord(command, 0).messageId} ${code}`))
+        rejected.push(...items.map(({ command, code }) => `${commandOf(command)?.messageId} ${code}`))
       }
       return rejected.length >= 2
     })

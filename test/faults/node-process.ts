@@ -131,10 +131,10 @@ export async function fetchFrom (url: string, init: RequestInit): Promise<Respon
 
 /** A request to the HTTP side. Rejects where the node is not there to answer. */
 export async function request (
-  { http }: { http: string }, path: string, body?: object
+  { http }: { http: string }, path: string, body?: object, method = body ? 'POST' : 'GET'
 ): Promise<{ status: number, body: any, text: string }> {
   const response = await fetchFrom(`${http}${path}`, {
-    method: body ? 'POST' : 'GET',
+    method,
     headers: { authorization: `Bearer ${apiKey}`, ...(body ? { 'content-type': 'application/json' } : {}) },
     ...(body ? { body: JSON.stringify(body) } : {}),
     signal: AbortSignal.timeout(60_000),
