@@ -115,7 +115,7 @@ function fileOf ({ file, app }: FileOptions): string {
 
 function fileOfApp (name: string): string {
   const { variable } = settings.apps
-  const app = appsIn(readSetting(settings.apps, readEnvironment()), []).find(app => app.name === name)
+  const app = appsIn(readSetting(settings.apps, readEnvironment()), [], true).find(app => app.name === name)
   if (app?.apiKeysFile !== undefined) return app.apiKeysFile
   throw new CommandFailed(`--app ${name}: ${variable} has ${app ? 'no apiKeysFile of it' : 'no such app'}`, { exitCode: 2 })
 }

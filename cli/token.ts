@@ -80,7 +80,7 @@ async function ownIssuer (options: GatewayOptions, env: Environment): Promise<Si
 }
 
 function issuerOfApp (name: string, env: Environment): Signer {
-  const app = appsIn(readSetting(settings.apps, env), []).find(app => app.name === name)
+  const app = appsIn(readSetting(settings.apps, env), [], true).find(app => app.name === name)
   if (!app) throw new CommandFailed(`${settings.apps.variable} has no app ${name}`, { exitCode: 2 })
   for (const { secret, ...issuer } of app.issuers) if (secret !== undefined) return { ...issuer, secret }
   throw new CommandFailed(`no issuer of ${name} has a secret: its tokens come from whoever holds its keys`)

@@ -63,10 +63,16 @@ export const appsSchema = {
   items: {
     type: 'object',
     additionalProperties: false,
-    required: ['name', 'issuers'],
+    required: ['name'],
     properties: {
       name: { type: 'string', pattern: appNamePattern, description: `${appNameWanted}; each once` },
-      issuers: { type: 'array', minItems: 1, maxItems: issuersMax, items: issuerSchema },
+      issuers: {
+        type: 'array',
+        minItems: 1,
+        maxItems: issuersMax,
+        items: issuerSchema,
+        description: 'absent: LEDGERLINE_AUTH_URL says who its users are',
+      },
       apiKeysFile: {
         type: 'string', minLength: 1, description: 'file of its API keys, as `ledgerline keys` makes it; absent: it has none',
       },
@@ -96,7 +102,7 @@ export const appsSchema = {
 /** An app as the list has it. */
 interface GivenApp {
   readonly name: string
-  readonly issuers: readonly unknown[]
+  readonly issuers?: readonly unknown[]
   readonly apiKeysFile?: string
   readonly quotas?: AppQuotas
   readonly loginPolicy?: LoginPolicy
@@ -107,16 +113,19 @@ const isList = new Ajv({ verbose: true }).compile<readonly GivenApp[]>(appsSchem
 /**
  * @param given the JSON itself, or the path of its file; undefined for none
  * @param ours issuers of the default app
+ * @param isAsked business is asked about tokens, so an app may have no issuer
  * @throws ConfigError that names the app and the field, and what is wanted; what is there is not shown, for it may be a
  *   secret
  */
-export function appsIn (given: string | undefined, ours: readonly TokenIssuer[]): readonly App[] {
+export function appsIn (
+  given: string | undefined, ours: readonly TokenIssuer[], isAsked: boolean
+): readonly App[] {
   if (given === undefined) return []
   const list = jsonSetting(variable, given, 'apps')
   if (!isList(list)) throw new ConfigError(`${variable}: ${wordsFor(isList.errors![0]!)}`)
   const apps = list.map((app, i): App => ({
     name: app.name,
-    issuers: issuersOf(app.issuers, `${variable}[${i}].issuers`),
+    issuers: app.issuers === undefined && isAsked ? [] : issuersOf(app.issuers, `${variable}[${i}].issuers`),
     apiKeysFile: app.apiKeysFile === undefined ? undefined : resolve(app.apiKeysFile),
     quotas: app.quotas ?? {},
     loginPolicy: app.loginPolicy,

@@ -19,7 +19,7 @@ export function faultsOf (sources: readonly Source[], options: Environment): rea
 }
 
 const checkKeyFiles: Check = (config: Config) => {
-  const apps = new Apps(appsIn(config.apps, tokenIssuers(config)))
+  const apps = new Apps(appsIn(config.apps, tokenIssuers(config), config.authUrl !== undefined))
   for (const file of apps.keyFiles(config.apiKeysFile)) checkKeyFile(file)
 }
 

@@ -341,7 +341,7 @@ const storeChecks: ReadonlyArray<CheckOf<StoreConfig>> = [insyncReplicas, kafkaA
 const checks: readonly Check[] = [appsAndWebhooks, authSetting, openMetrics, bothStores, everyRole, ...storeChecks]
 
 function appsAndWebhooks (config: Config): void {
-  const apps = new Apps(appsIn(config.apps, tokenIssuers(config)))
+  const apps = new Apps(appsIn(config.apps, tokenIssuers(config), config.authUrl !== undefined))
   webhooksIn(config.webhooks, app => apps.has(app))
 }
 

@@ -112,7 +112,7 @@ async function start (
     },
   })
   closers.push(() => { tls?.stop() })
-  const apps = new Apps(appsIn(given.apps, tokenIssuers(given)))
+  const apps = new Apps(appsIn(given.apps, tokenIssuers(given), given.authUrl !== undefined))
   const keyFiles = apps.keyFiles(given.apiKeysFile)
   for (const file of keyFiles) checkKeyFile(file)
   await checkPorts(given)

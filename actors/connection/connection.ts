@@ -141,6 +141,8 @@ export interface Identity {
   readonly expiresAtMs: number
   /** When the connection ends with it: clocks may differ by as much as lies between. */
   readonly endsAtMs: number
+  /** A service of business said so: the token itself need not, and its client is told when it expires. */
+  readonly isAsked?: boolean
 }
 
 /** Counters for metrics, by the names of docs/operations.md. */
@@ -214,6 +216,8 @@ export class Connection {
   /** Of the token that counts, and how many of another id it took the place of. */
   tokenId = ''
   tokenRenewals = 0
+  /** When the token expires that it opened with, where its client is to be told; Infinity where not, or never. */
+  untoldExpiryMs = Infinity
   partition = 0
 
   readonly life: Lifetime

@@ -8,7 +8,7 @@ import { closeConnection, ledgerRetryMs, sendAwaySoon } from './close.js'
 import { type Connection, type Identity, newConnectionId } from './connection.js'
 import { downlinkSeqMax } from './limits.js'
 import { tokenAllows } from './rooms.js'
-import { endOf, isOfAnotherDevice, otherDevice, refusalOf } from './token.js'
+import { endOf, isOfAnotherDevice, otherDevice, refusalOf, tellExpiry } from './token.js'
 
 /** Past it a user's next connection is not opened: what it brings with it would be read before it can be held. */
 const userDebtMsMax = 10_000
@@ -69,6 +69,7 @@ export function open (connection: Connection, frame: Connect, identity: Identity
   connection.deviceId = deviceId
   connection.platform = platform
   connection.tokenId = identity.tokenId
+  if (identity.isAsked) connection.untoldExpiryMs = identity.expiresAtMs
   connection.partition = edge.partitionOf(identity.userId)
   edge.flow.join(connection, identity.userId)
   tokenAllows(connection, identity.rooms)
@@ -115,6 +116,7 @@ export function welcome (connection: Connection, { resumed, uplinkSeq, downlinkS
     frameBytesMax,
     serverTimeMs: Date.now(),
   })
+  if (connection.untoldExpiryMs < Infinity) tellExpiry(connection, connection.untoldExpiryMs)
 }
 
 function wrongField (frame: Connect): string | undefined {

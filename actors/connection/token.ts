@@ -58,10 +58,14 @@ export function tokenVerified (connection: Connection, identity: Identity): void
   }
   life.renew(endOf(edge, identity))
   renewTokenId(connection, identity.tokenId)
-  const { expiresAtMs } = identity
-  connection.write({ op: 'tokenAccepted', expiresAtMs: Number.isSafeInteger(expiresAtMs) ? expiresAtMs : 0 })
+  tellExpiry(connection, identity.expiresAtMs)
   tokenAllows(connection, identity.rooms)
   goOn(connection)
+}
+
+/** @param expiresAtMs ms since 1970; Infinity for never */
+export function tellExpiry (connection: Connection, expiresAtMs: number): void {
+  connection.write({ op: 'tokenAccepted', expiresAtMs: Number.isSafeInteger(expiresAtMs) ? expiresAtMs : 0 })
 }
 
 /** The ledger is told of another one, by which it may be banned; as soon as it can be, for nothing waits for it. */

@@ -100,7 +100,7 @@ export class TokenVerifier {
   #identity ({ app, userId, deviceId, tokenId, rooms, expiresAtMs }: Allowed): Identity {
     const endsAtMs = expiresAtMs + this.#toleranceMs
     if (endsAtMs <= Date.now()) throw new GatewayError('token-expired')
-    return { userId: userKey(app, userId), deviceId, tokenId, rooms, expiresAtMs, endsAtMs }
+    return { userId: userKey(app, userId), deviceId, tokenId, rooms, expiresAtMs, endsAtMs, isAsked: true }
   }
 
   /** Nothing of the token is verified here: whom it names finds out. */

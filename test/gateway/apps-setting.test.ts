@@ -21,7 +21,7 @@ const full = {
 
 const read = (text: string, more: Record<string, string> = {}) => {
   const config = readConfig({ LEDGERLINE_APPS: text, ...more })
-  return appsIn(config.apps, tokenIssuers(config))
+  return appsIn(config.apps, tokenIssuers(config), config.authUrl !== undefined)
 }
 const messageFor = (list: unknown, more: Record<string, string> = {}): string => {
   try {
@@ -39,6 +39,12 @@ t.test('Apps', async t => {
     t.notOk(apps.areMany)
     t.ok(apps.has(''))
     t.equal(apps.outboxBytesMax('', 7), 7)
+  })
+
+  t.test('need no issuer where business is asked about tokens, and one where it is not', async t => {
+    const auth = { LEDGERLINE_AUTH_URL: 'https://auth.example.com', LEDGERLINE_AUTH_SECRET: `whsec_${'A'.repeat(32)}` }
+    t.match(read('[{ "name": "shop" }]', auth), [{ name: 'shop', issuers: [] }])
+    t.match(messageFor([{ name: 'shop' }]), /LEDGERLINE_APPS\[0\]\.issuers: want a JSON array of 1 to 100 issuers/)
   })
 
   t.test('are read from JSON, or from a file of it', async t => {
@@ -82,7 +88,6 @@ t.test('Apps', async t => {
     ['a name in capitals', [{ ...least, name: 'Shop' }], /0\/name: want /],
     ['a name that is too long', [{ ...least, name: 'x'.repeat(33) }], /0\/name: want /],
     ['a name with the separator', [{ ...least, name: 'a\u001fb' }], /0\/name: want /],
-    ['no issuers', [{ name: 'shop' }], /0: want "issuers"/],
     ['an empty list of issuers', [{ ...least, issuers: [] }], /0\/issuers must NOT have fewer/],
     ['an issuer without a name', [{ ...least, issuers: [{ secret }] }], /0\/issuers\/0: want "issuer"/],
     ['an issuer without keys', [{ ...least, issuers: [{ issuer: 'a' }] }], /0\/issuers\/0/],

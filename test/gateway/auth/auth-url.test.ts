@@ -47,6 +47,16 @@ t.test('A node that asks business about tokens', async t => {
     })
   }
 
+  t.test('tells when a token expires that a client can not read', async t => {
+    const expiresAtMs = Date.now() + 3_600_000
+    server.answer = () => ({ result: 'allow', userId: 'ann', expiresAtMs })
+    for (const dialect of dialects) {
+      const { client } = await connected(t, node, dialect, 'ann', { token: `expires-${dialect}` })
+      t.match(await client.next(), { op: 'tokenAccepted', expiresAtMs })
+      client.destroy()
+    }
+  })
+
   t.test('takes no device but the one that it names', async t => {
     server.answer = () => ({ result: 'allow', userId: 'ann', deviceId: 'tablet' })
     const client = await speaker(t, node, 'TCP')
