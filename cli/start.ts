@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { pino } from 'pino'
 import type { Logger } from 'pino'
@@ -88,7 +89,8 @@ async function stopSignal (): Promise<NodeJS.Signals> {
   })
 }
 
-function hint ({ http, tcp, api }: RunningNode, { dataDir, jwksUrl, jwtIssuers }: Config): string {
+function hint ({ http, tcp, api }: RunningNode, config: Config): string {
+  const { dataDir, jwksUrl, jwtIssuers, roles } = config
   const self = ownCommand()
   const where = (url: string) => [
     url === 'http://127.0.0.1:8080' ? '' : ` --url ${url}`,
@@ -97,7 +99,8 @@ function hint ({ http, tcp, api }: RunningNode, { dataDir, jwksUrl, jwtIssuers }
   return `
   Ledgerline listens on ${http} (HTTP, WebSocket) and ${tcp} (TCP)\
 ${api === http ? '' : `, and on ${api} for all that wants an API key`}.
-  API key: ${secretPaths(dataDir).apiKey}, unless LEDGERLINE_API_KEYS is set.
+${roles.includes('console') ? `  Console: ${api}/console\n` : ''}\
+  API key: ${firstKey(config)}
 
   Try in other terminals:
 ${jwksUrl === undefined && jwtIssuers === undefined ? `    ${self} connect ann${where(http)}\n` : ''}\
@@ -107,4 +110,14 @@ ${jwksUrl === undefined && jwtIssuers === undefined ? `    ${self} connect ann${
   Ctrl-C stops it.
 
 `
+}
+
+/** Whoever can read the terminal of the gateway can read its files, too: a key that it has drawn is shown. */
+function firstKey ({ apiKeys, apiKeysFile, dataDir }: Config): string {
+  if (apiKeysFile !== undefined) {
+    return `one of ${apiKeysFile}; to make one: ${ownCommand()} keys create --name me --scopes operate,read`
+  }
+  if (apiKeys.length > 0) return 'one of LEDGERLINE_API_KEYS'
+  const path = secretPaths(dataDir).apiKey
+  return `${readFileSync(path, 'utf8').trim()} (from ${path})`
 }

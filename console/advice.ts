@@ -54,3 +54,24 @@ const byCode: Readonly<Record<string, Advice>> = {
 export function adviceFor ({ code }: Verdict): Advice {
   return byCode[code] ?? bad('See what the verdict says, and docs/errors.md for its code.')
 }
+
+/** By code of the verdict on a post. */
+const ofPosts: Readonly<Record<string, Advice>> = {
+  delivered: nothing('Nothing: each node with members has given it to them. Posts are not acked: ask the application of who lacks it.'),
+  'not-reported': wait('Wait for half a minute: a node has yet to say that it gave it to its members. Where it is late, look at its conditions.'),
+  unreported: wait('Nothing: a node was lost before it said so. Its clients join again elsewhere, and are given what they lack.'),
+  'left-before': nothing('Nothing: the last member had just left. Who joins is given it for as long as the room keeps it.'),
+  'no-members': nothing('Nothing: nobody was in the room. Who joins is given it for as long as the room keeps it.'),
+  unpublished: bad('Look at the condition posts on the overview: the stream does not take it just now.'),
+  unposted: bad('Look at the condition uplinks on the overview: it was accepted as an uplink, and rooms do not take it just now.'),
+  'room-closed': bad('Nothing: the room was closed before. Post in another one.'),
+  repeated: bad('Look whether ledgers of two gateways were mixed: an uplink came behind posts that stand after it.'),
+  rejected: bad('Correct the command, and send it under the same id: it was refused before it reached the room.'),
+  'never-posted': bad('Ask the business service for its answer: no request with this id reached the room.'),
+  'unknown-room': bad('Check the id of the room, and the app: the gateway has never heard of it.'),
+  'not-kept': bad('Look further back in a backup: retention has deleted what would say it.'),
+}
+
+export function adviceForPost ({ code }: Verdict): Advice {
+  return ofPosts[code] ?? bad('See what the verdict says, and docs/errors.md for its code.')
+}

@@ -10,6 +10,7 @@ import { MessagePage } from './message.js'
 import { NodesPage } from './nodes.js'
 import { OverviewPage } from './overview.js'
 import { ReceiptsPage } from './receipts.js'
+import { RoomsPage } from './rooms.js'
 import { StreamsPage } from './streams.js'
 import { UserPage } from './user.js'
 
@@ -24,6 +25,7 @@ const pages: ReadonlyArray<readonly [name: string, title: string, page: Function
   ['message', 'Message', MessagePage],
   ['user', 'User', UserPage],
   ['nodes', 'Nodes', NodesPage],
+  ['rooms', 'Rooms', RoomsPage],
   ['ends', 'Ends', EndsPage],
   ['receipts', 'Receipts', ReceiptsPage],
   ['streams', 'Streams', StreamsPage],

@@ -68,7 +68,7 @@ function ofNode ({ condition, what, reason, sinceMs, heals, stops }: Lasting, no
 
 function ofTable ({ nodeId, state, alive, percent, reported }: NodeRow): Wrong[] {
   const wrong = (title: string, text: string, mends: string, text2: string, isGrave = true): Wrong[] =>
-    [{ key: `node ${nodeId}`, title, text, mends, command: text2, isGrave }]
+    [{ key: `node ${nodeId}`, title, text, mends, command: text2, isGrave, link: { text: 'All nodes', to: linkTo('nodes') } }]
   if (state === 'stopped') return []
   if (state === 'lost' || !alive) {
     return wrong(`Node ${nodeId} is ${state === 'lost' ? 'lost' : 'silent'}`,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { adviceFor } from '../../console/advice.js'
+import { adviceFor, adviceForPost } from '../../console/advice.js'
 
 /** The codes that the table of docs/debugging.md has of verdicts on one kind of thing. */
 function codesOf (kind: string): string[] {
@@ -25,4 +25,11 @@ t.test('Each verdict has an advice', async t => {
     t.not(adviceFor({ code, cause: '', text: '' }), unknown)
     t.not(adviceFor({ code, cause: '', text: '' }).text, unknown.text, code)
   }
+})
+
+t.test('Each verdict on a post has one', async t => {
+  const unknown = adviceForPost({ code: 'of-nobody', cause: '', text: '' })
+  const codes = codesOf('a post')
+  t.ok(codes.length > 8)
+  for (const code of codes) t.not(adviceForPost({ code, cause: '', text: '' }).text, unknown.text, code)
 })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { browserMissing } from '../client/page.js'
-import { startTestNode } from '../gateway/node.js'
 import { buildPages, givenBrowser, openConsole, signIn, textOf } from './console-page.js'
+import { startFor } from './incidents/incident.js'
 import { incidents } from './incidents/incidents.js'
 
 /** How long the console may take to see it: reports, samples and questions of the page come after one another. */
@@ -10,9 +10,10 @@ const withinMs = 30_000
 t.test('The overview tells the cause of', { skip: browserMissing, timeout: 460_000 }, async t => {
   buildPages()
   const context = await givenBrowser(t)
-  for (const { name, settings, prepare, plant, says, leads } of incidents) {
+  for (const incident of incidents) {
+    const { name, plant, says, leads } = incident
     await t.test(name, async t => {
-      const node = await startTestNode(t, { ...settings, ...await prepare?.(t) })
+      const node = await startFor(t, incident)
       const page = await openConsole(t, context, node.api)
       t.teardown(() => page.close())
       await signIn(page)

@@ -1,12 +1,8 @@
-import { connect } from 'node:net'
-import t, { type Test } from 'tap'
-import { encodeFrame } from '../../schemas/frame-codec.js'
-import type { Frame } from '../../schemas/frames.js'
+import t from 'tap'
 import { auditOfDirectory } from './audit.js'
 import { BusyClient } from './busy-client.js'
-import { type NodeProcess, request, startProcess, tokenFor, until } from './node-process.js'
-
-const flooders = 40
+import { startFlood } from './flood.js'
+import { request, startProcess, tokenFor, until } from './node-process.js'
 
 t.test('A node to which many send all they can', async t => {
   const directory = t.testdir()
@@ -17,7 +13,7 @@ t.test('A node to which many send all they can', async t => {
   t.teardown(() => { important.stop() })
   t.ok(await important.open(node))
   const said = (msg: string) => node.lines.some(line => line['condition'] === 'overload' && line.msg === msg)
-  const stop = await startFlood(t, node)
+  const stop = await startFlood(t, Number(new URL(node.tcp).port), tokenFor)
 
   await t.test('refuses some of it, and says so', async t => {
     await until(() => said('trouble has begun'), 20)
@@ -56,42 +52,4 @@ t.test('A node to which many send all they can', async t => {
 
 function refusedOf (metrics: string): number {
   return Number(/^ledgerline_uplinks_refused_total\{code="overloaded"\} (\d+)/m.exec(metrics)?.[1] ?? 0)
-}
-
-/** Clients that go on whatever they are told, so what is behind a refused uplink is dropped. @returns what ends them */
-async function startFlood (t: Test, node: NodeProcess): Promise<() => void> {
-  const uplinksOfOne = 400
-  const sockets = await Promise.all(Array.from({ length: flooders }, async (_, i) => {
-    const socket = connect({ host: '127.0.0.1', port: Number(new URL(node.tcp).port) })
-    t.teardown(() => { socket.destroy() })
-    socket.on('error', () => {})
-    socket.resume()
-    socket.write(framed({
-      op: 'connect',
-      token: await tokenFor(`flood${i}`),
-      deviceId: 'phone',
-      platform: '',
-      client: '',
-      sessionId: 's1',
-      downlinkSeq: 0,
-    }))
-    let next = 1
-    const pump = () => {
-      if (socket.destroyed) return
-      const bytes = Buffer.concat(Array.from({ length: uplinksOfOne }, () =>
-        framed({ op: 'uplink', seq: next++, service: '', payload: Buffer.alloc(120), priority: 0, roomId: '' })))
-      socket.write(bytes, () => { setTimeout(pump, 20) })
-    }
-    pump()
-    return socket
-  }))
-  return () => { for (const socket of sockets) socket.destroy() }
-}
-
-const scratch = Buffer.alloc(1_024)
-
-function framed (frame: Frame): Buffer {
-  const end = encodeFrame(frame, scratch, 4)
-  scratch.writeUInt32BE(end - 4)
-  return Buffer.from(scratch.subarray(0, end))
 }

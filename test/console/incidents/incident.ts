@@ -1,6 +1,7 @@
 import type { Test } from 'tap'
 import type { Environment } from '../../../gateway/setting.js'
-import type { TestNode } from '../../gateway/node.js'
+import { startProcess } from '../../faults/node-process.js'
+import { jwtSecret, startTestNode, TestNode } from '../../gateway/node.js'
 
 /** Something that goes wrong with a gateway or with who talks to it, and how the console tells what. */
 export interface Incident {
@@ -9,6 +10,8 @@ export interface Incident {
   readonly settings?: Environment
   /** Before the node starts: what its settings then name. */
   readonly prepare?: (t: Test) => Promise<Environment>
+  /** In a process of its own: who plants it would have the node wait for him. */
+  readonly isApart?: boolean
   /** Brings it about, and goes on with that until the test ends. */
   plant (t: Test, node: TestNode): Promise<void>
   /** What stands on the overview: what is wrong, and what ends it. */
@@ -29,4 +32,17 @@ export function repeat (t: Test, everyMs: number, work: () => unknown): void {
     if (!isOver) setTimeout(() => { turn() }, everyMs)
   }
   turn()
+}
+
+/** The node of an incident, before anything is wrong with it. */
+export async function startFor (t: Test, { settings, prepare, isApart }: Incident): Promise<TestNode> {
+  const environment = { ...settings, ...await prepare?.(t) }
+  return isApart ? await startApart(t, environment) : await startTestNode(t, environment)
+}
+
+export async function startApart (t: Test, environment: Environment, directory = t.testdir()): Promise<TestNode> {
+  const node = await startProcess(t, directory, {
+    LEDGERLINE_API_KEYS: 'the-key-of-a-test-node', LEDGERLINE_JWT_SECRET: jwtSecret, ...environment as Record<string, string>,
+  })
+  return new TestNode({ ...node, stop: async () => { await node.kill('SIGKILL') } }, [])
 }

@@ -1,6 +1,7 @@
 import type { Test } from 'tap'
 import { createClient, inMemory } from '../../../client/node.js'
 import { connected, TcpSpeaker } from '../../gateway/edge/dialects.js'
+import { startFlood } from '../../faults/flood.js'
 import { GroupReaderClient } from '../../gateway/group-reader.js'
 import { signedToken, type TestNode, until, WebSocketClient } from '../../gateway/node.js'
 import { device } from '../given-users.js'
@@ -127,6 +128,18 @@ export const incidents: readonly Incident[] = [
     },
     says: [/Retention has deleted \d+ blocks of posts before readers billing had read them/, /LEDGERLINE_RETENTION_MS/],
     leads: { link: 'All streams', heading: 'Streams', says: [/readers billing ?posts/] },
+  },
+  {
+    name: 'overload',
+    settings: { ...quickly, LEDGERLINE_OVERLOAD_WAIT_MS: '1' },
+    isApart: true,
+    async plant (t, node) {
+      await startFlood(t, node.tcpPort, userId => node.token(userId))
+      await until('some are refused', async () =>
+        /uplinks_refused_total\{code="overloaded"\} \d/.test((await node.request('GET', '/metrics')).text))
+    },
+    says: [/overload, for/, /Node n1 is overloaded/, /For good: more nodes, or have a part of its clients go to others/],
+    leads: { link: 'All nodes', heading: 'Nodes', says: [/overloaded/] },
   },
 ]
 
