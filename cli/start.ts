@@ -1,18 +1,16 @@
-import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { pino } from 'pino'
 import type { Logger } from 'pino'
-import { type Config, readConfig, settings } from '../gateway/config.js'
+import { type Config, readConfig } from '../gateway/config.js'
 import { readEnvironment } from '../gateway/environment.js'
-import { secretPaths } from '../gateway/secrets.js'
 import type { Environment } from '../gateway/setting.js'
 import { collectWhileIdle } from '../gateway/idle-memory.js'
 import type { RunningNode } from '../gateway/main.js'
 import { shownUser } from '../schemas/apps.js'
 import { printable } from '../schemas/printable.js'
-import { ownCommand, quoted } from './self.js'
 import { addSettings } from './setting-options.js'
 import { startFailure } from './start-failure.js'
+import { startHint } from './start-hint.js'
 
 /** What a node may take to stop besides its drain and its grace. */
 const stopMs = 30_000
@@ -38,7 +36,7 @@ async function start (options: Environment): Promise<void> {
   collectWhileIdle()
   const { http, tcp, api, metrics, nodeId } = node
   log.info({ http, tcp, ...api === http ? {} : { api }, ...metrics === '' ? {} : { metrics }, nodeId }, 'ready')
-  if (process.stderr.isTTY) process.stderr.write(hint(node, config))
+  if (process.stderr.isTTY) process.stderr.write(startHint(node, config))
   const signal = await stopped
   log.info({ signal }, 'stopping')
   stopInTime(config, log)
@@ -87,37 +85,4 @@ async function stopSignal (): Promise<NodeJS.Signals> {
       })
     }
   })
-}
-
-function hint ({ http, tcp, api }: RunningNode, config: Config): string {
-  const { dataDir, jwksUrl, jwtIssuers, roles } = config
-  const self = ownCommand()
-  const where = (url: string) => [
-    url === 'http://127.0.0.1:8080' ? '' : ` --url ${url}`,
-    dataDir === settings.dataDir.parse(settings.dataDir.fallback!) ? '' : ` --data ${quoted(dataDir)}`,
-  ].join('')
-  return `
-  Ledgerline listens on ${http} (HTTP, WebSocket) and ${tcp} (TCP)\
-${api === http ? '' : `, and on ${api} for all that wants an API key`}.
-${roles.includes('console') ? `  Console: ${api}/console\n` : ''}\
-  API key: ${firstKey(config)}
-
-  Try in other terminals:
-${jwksUrl === undefined && jwtIssuers === undefined ? `    ${self} connect ann${where(http)}\n` : ''}\
-    ${self} push ann "hello"${where(api)}
-    ${self} uplinks --follow${where(api)}
-
-  Ctrl-C stops it.
-
-`
-}
-
-/** Whoever can read the terminal of the gateway can read its files, too: a key that it has drawn is shown. */
-function firstKey ({ apiKeys, apiKeysFile, dataDir }: Config): string {
-  if (apiKeysFile !== undefined) {
-    return `one of ${apiKeysFile}; to make one: ${ownCommand()} keys create --name me --scopes operate,read`
-  }
-  if (apiKeys.length > 0) return 'one of LEDGERLINE_API_KEYS'
-  const path = secretPaths(dataDir).apiKey
-  return `${readFileSync(path, 'utf8').trim()} (from ${path})`
 }

@@ -6,7 +6,8 @@ import { givenAnn, stepIs } from './given-users.js'
 
 t.test('The console', { skip: browserMissing, timeout: 230_000 }, async t => {
   buildPages()
-  const node = await startTestNode(t)
+  const keysFile = `${t.testdir({ 'keys.json': '{ "keys": [] }' })}/keys.json`
+  const node = await startTestNode(t, { LEDGERLINE_API_KEYS_FILE: keysFile })
   const context = await givenBrowser(t)
   await givenAnn(t, node)
   const page = await openConsole(t, context, node.api)
@@ -120,10 +121,49 @@ t.test('The console', { skip: browserMissing, timeout: 230_000 }, async t => {
     t.strictSame(await seriousFindings(page), [])
   })
 
+  await t.test('shows ended connections, and what they have in common', async t => {
+    await goTo(page, '#/ends', 'Ended connections')
+    await page.waitForSelector('[aria-label="Ended connections"] td:has-text("kicked")')
+    t.match(await text('section[aria-labelledby=common]'), /user100 % ann/)
+    t.strictSame(await seriousFindings(page), [])
+    await goTo(page, '#/ends?code=kicked&since=1h', 'Ended connections')
+    await page.waitForSelector('text="1 connections that ended."')
+    t.match(await text('section[aria-labelledby=shell]'), 'ledgerline history --code kicked --since 1h')
+    await goTo(page, '#/receipts?code=ttl&since=1h', 'Ended downlinks')
+    await page.waitForSelector('[aria-label="Ended downlinks"] a:text-is("offer-1")')
+    t.strictSame(await seriousFindings(page), [])
+  })
+
+  await t.test('audits the gateway, with its books', async t => {
+    await goTo(page, '#/audit', 'Audit')
+    await page.click('button:text-is("Start the audit")')
+    await page.waitForSelector('.verdict.good h2:text-is("No violations")')
+    t.match(await text('.books'), /downlinks.*requested.*difference0/)
+    t.strictSame(await seriousFindings(page), [])
+  })
+
+  await t.test('makes an API key, shows it once, and revokes it', async t => {
+    await goTo(page, '#/keys', 'API keys')
+    await page.fill('form.ask [name=name]', 'shop')
+    await page.click('button:text-is("Make the key")')
+    t.equal(await text('.confirm code'), 'ledgerline keys create --name shop --scopes push,read --expires 90d')
+    await page.click('button:text-is("Make the key now")')
+    await page.waitForSelector('div[role=status] code:has-text("ll_")')
+    const key = await text('div[role=status] code')
+    const read = async () => (await fetch(`${node.api}/v1/nodes`, { headers: { authorization: `Bearer ${key}` } })).status
+    t.equal(await read(), 200)
+    t.strictSame(await seriousFindings(page), [])
+    await page.click('tr:has-text("shop") button:text-is("Revoke")')
+    await page.click('button:text-is("Revoke now")')
+    await page.waitForSelector('tr.away:has-text("shop"):has-text("revoked")')
+    t.equal(await read(), 401)
+  })
+
   await t.test('has nothing wider than a small screen, and is as readable in the dark', async t => {
     await page.setViewportSize({ width: 360, height: 740 })
     await page.emulateMedia({ colorScheme: 'dark' })
     for (const [hash, heading] of [['#/', 'Overview'], ['#/user/ann', 'User'], ['#/nodes', 'Nodes'],
+      ['#/ends', 'Ended connections'], ['#/audit', 'Audit'], ['#/keys', 'API keys'], ['#/rooms', 'Rooms'],
       ['#/message?user=ann&kind=message&id=offer-1', 'Message']] as const) {
       await goTo(page, hash, heading)
       await page.waitForLoadState('networkidle')
