@@ -12,7 +12,7 @@ type Move = NonNullable<DrainState['moves']>[number] & { readonly app?: string }
 /** How far a drain is, and at its end what became of each connection. */
 export function Drain ({ nodeId }: { readonly nodeId: string }) {
   const address = path`/v1/nodes/${nodeId}/drain`
-  const { value, error } = useAsked<DrainState>(address, 1_000)
+  const { value, error } = useAsked<DrainState>(`${address}?moves=false`, 1_000)
   const isOver = value !== undefined && (value.state === 'done' || value.state === 'broken-off')
   const report = useAsked<DrainState>(isOver ? `${address}?moves=true` : undefined)
   return (

@@ -3,6 +3,7 @@ import type { HealthAnswer, Trouble as Lasting } from '../gateway/health.js'
 import type { NodesAnswer } from '../gateway/http/nodes.js'
 import type { FollowerLag } from '../gateway/lag.js'
 import type { NodeRow } from '../projections/nodes.js'
+import { conditions } from '../schemas/conditions.js'
 import { linkTo, useAsked } from './hooks.js'
 import { CommandLine, Trouble } from './parts.js'
 import { signsIn } from './signs.js'
@@ -59,11 +60,17 @@ function ofNode ({ condition, what, reason, sinceMs, heals, stops }: Lasting, no
   return {
     key: `${condition} ${what}`,
     title: `${condition}${what === '' ? '' : `, ${what}`}, for ${whileOf(Date.now() - sinceMs)}`,
-    text: `${reason}${stops ? `. Node ${nodeId} is not ready because of it.` : ''}`,
+    text: `${meaningOf(condition)}Why: ${reason}.${stops ? ` Node ${nodeId} is not ready because of it.` : ''}`,
     mends: heals,
     command: command('doctor'),
     isGrave: stops,
   }
+}
+
+/** A newer node may have a condition that these pages do not know. */
+function meaningOf (condition: string): string {
+  const { meaning } = (conditions as Readonly<Partial<typeof conditions>>)[condition as Lasting['condition']] ?? {}
+  return meaning === undefined ? '' : `${meaning} `
 }
 
 function ofTable ({ nodeId, state, alive, percent, reported }: NodeRow): Wrong[] {

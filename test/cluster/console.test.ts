@@ -9,6 +9,7 @@ import { signedToken, until, WebSocketClient } from '../gateway/node.js'
 t.test('The console of a cluster', { skip: browserMissing || clusterMissing, timeout: 460_000 }, async t => {
   buildPages()
   const { one, two, freeze, thaw } = await givenCluster(t, `console-${process.pid}`)
+  for (const user of ['ann', 'bob', 'cid']) await connected(t, two, 'TCP', user) // they know no `migrate`
   const context = await givenBrowser(t)
   const page = await openConsole(t, context, one.http)
   const says = async (selector: string, words: RegExp) => {
@@ -19,7 +20,6 @@ t.test('The console of a cluster', { skip: browserMissing || clusterMissing, tim
   await page.waitForSelector('h1:text-is("Overview")')
 
   await t.test('shows all nodes, by region, and what each counts', async t => {
-    for (const user of ['ann', 'bob', 'cid']) await connected(t, two, 'TCP', user)
     await goTo(page, '#/nodes', 'Nodes')
     await says('[aria-label="Region eu"]', /one up/)
     await says('[aria-label="Region us"]', /3 connections on one node two up/)

@@ -4,7 +4,7 @@ import { startTestNode, until } from '../gateway/node.js'
 import { buildPages, givenBrowser, goTo, openConsole, seriousFindings, signIn } from './console-page.js'
 import { givenAnn, stepIs } from './given-users.js'
 
-t.test('The console', { skip: browserMissing, timeout: 230_000 }, async t => {
+t.test('The console', { skip: browserMissing, timeout: 460_000 }, async t => {
   buildPages()
   const keysFile = `${t.testdir({ 'keys.json': '{ "keys": [] }' })}/keys.json`
   const node = await startTestNode(t, { LEDGERLINE_API_KEYS_FILE: keysFile })
@@ -129,7 +129,7 @@ t.test('The console', { skip: browserMissing, timeout: 230_000 }, async t => {
     await goTo(page, '#/ends?code=kicked&since=1h', 'Ended connections')
     await page.waitForSelector('text="1 connections that ended."')
     t.match(await text('section[aria-labelledby=shell]'), 'ledgerline history --code kicked --since 1h')
-    await goTo(page, '#/receipts?code=ttl&since=1h', 'Ended downlinks')
+    await goTo(page, '#/receipts?code=acked&since=1h', 'Ended downlinks')
     await page.waitForSelector('[aria-label="Ended downlinks"] a:text-is("offer-1")')
     t.strictSame(await seriousFindings(page), [])
   })
@@ -150,7 +150,8 @@ t.test('The console', { skip: browserMissing, timeout: 230_000 }, async t => {
     await page.click('button:text-is("Make the key now")')
     await page.waitForSelector('div[role=status] code:has-text("ll_")')
     const key = await text('div[role=status] code')
-    const read = async () => (await fetch(`${node.api}/v1/nodes`, { headers: { authorization: `Bearer ${key}` } })).status
+    const headers = { authorization: `Bearer ${key}` }
+    const read = async () => (await fetch(`${node.api}/v1/nodes`, { headers })).status
     t.equal(await read(), 200)
     t.strictSame(await seriousFindings(page), [])
     await page.click('tr:has-text("shop") button:text-is("Revoke")')
