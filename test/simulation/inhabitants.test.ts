@@ -59,10 +59,18 @@ t.test('States as the version before saved them fold on as if nothing had been i
   const generation = snapshots.of(0).generation
   saveAsBefore(snapshots, new Random(1))
   t.not(snapshots.of(0).generation, generation, 'whoever has read them hears of it')
-  const older = [...snapshots.of(0).users].filter(([, { parts }]) => parts.size === 0)
-  t.ok(older.length > 5 && older.length < 20)
-  t.ok(older.every(([userId]) => userId.startsWith('u')), 'but those of which the stream presence tells')
-  t.strictSame(comparable(stateOf(older[0]![1])), comparable(stateOf({ head, parts })))
+  const saved = [...snapshots.of(0).users]
+  const whole = saved.filter(([, { parts }]) => parts.size === 0)
+  t.ok(whole.length > 3 && whole.length < 15)
+  t.ok(whole.every(([userId]) => userId.startsWith('u')), 'but those of which the stream presence tells')
+  t.strictSame(comparable(stateOf(whole[0]![1])), comparable(stateOf({ head, parts })))
+  const inParts = saved.filter(([userId, own]) => userId.startsWith('u') && own.parts.size > 0 && !own.head.equals(head))
+  t.ok(inParts.length > 3, 'some are in parts as the version before wrote them')
+  t.strictSame(comparable(stateOf(inParts[0]![1])), comparable(stateOf({ head, parts })))
+  const those = saved.filter(([userId]) => userId.startsWith('present')).map(([, own]) => own)
+  for (const own of those) t.strictSame(comparable(stateOf(own)), comparable(stateOf(present)))
+  t.ok(those.every(own => own.head.equals(present.head)), 'but for what that version had no word for')
+  t.ok(those.some(own => [...own.parts].some(([id, part]) => !part.equals(present.parts.get(id)!))))
 })
 
 t.test('What was promised is seen to be broken', async t => {
