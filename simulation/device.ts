@@ -102,7 +102,7 @@ export class Device {
     if (loses) this.#disk.lose()
   }
 
-  start (): void { if (this.host.isDown) this.host = this.#boot() }
+  start (): void { if (this.host.isDown) this.host = this.#boot(this.host.clockOffsetMs) }
 
   /** Sends far more than a connection may. */
   flood (count: number): void {
@@ -112,9 +112,10 @@ export class Device {
     })
   }
 
-  #boot (): Host {
+  #boot (clockOffsetMs = 0): Host {
     const { options: { address } } = this
     const host = this.world.host(this.name, address)
+    host.clockOffsetMs = clockOffsetMs
     this.network.attach(host)
     this.#beginLater(host, 0, 3_000)
     this.#sendOn(host)

@@ -80,11 +80,11 @@ const worldFaults = {
     return { ms: random.between(1_000, 200_000), end: () => { host.resume() } }
   },
 
-  /** The time of day of a node or a device is off; later it is right. */
+  /** The time of day of a node's or a device's machine is off, also when a process starts on it; later it is right. */
   clock ({ nodes, devices }, random) {
-    const { host } = random.chance(0.5) ? random.pick(nodes) : random.pick(devices)
-    host.clockOffsetMs = random.between(-1, 1) * random.pick(clocksOff)
-    return { ms: random.between(1_000, 60_000), end: () => { host.clockOffsetMs = 0 } }
+    const machine = random.chance(0.5) ? random.pick(nodes) : random.pick(devices)
+    machine.host.clockOffsetMs = random.between(-1, 1) * random.pick(clocksOff)
+    return { ms: random.between(1_000, 60_000), end: () => { machine.host.clockOffsetMs = 0 } }
   },
 } satisfies Record<string, Fault<Victims>>
 

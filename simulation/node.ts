@@ -47,7 +47,7 @@ export class SimulatedNode {
 
   start (): void {
     this.#isOff = false
-    if (this.host.isDown) this.host = this.#boot()
+    if (this.host.isDown) this.host = this.#boot(this.host.clockOffsetMs)
   }
 
   /** @param silently as where the power fails: nobody is told that its connections are gone */
@@ -69,9 +69,11 @@ export class SimulatedNode {
     })
   }
 
-  #boot (): Host {
+  /** @param clockOffsetMs what its machine's clock is off by */
+  #boot (clockOffsetMs = 0): Host {
     const { id, address, roles, dataDir, environment, logged } = this.options
     const host = this.world.host(id, address)
+    host.clockOffsetMs = clockOffsetMs
     this.network.attach(host)
     const config = host.as(() => readConfig({
       ...environment,

@@ -286,9 +286,9 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'webhook-side-by-side',
     defect: 'a webhook does not wait for the answer before it sends the next record of a user',
-    file: 'gateway/webhooks/lanes.js',
-    from: 'lane.isBusy = true;',
-    to: 'this.#readyOrGone(lane);',
+    file: 'gateway/webhooks/follower.js',
+    from: 'of.stream.key(item)}`,',
+    to: 'of.stream.key(item)}` + Math.random(),',
   },
   {
     name: 'webhook-too-far',
