@@ -79,14 +79,14 @@ export class GroupReaders {
   }
 
   /** What somebody was given, once more or for the first time. */
-  gave ({ partition, place, userId, userSeq }: Given, askedAtMs: number): void {
+  gave ({ partition, place, userId, userSeq }: Given): void {
     const last = this.seen.get(userId) ?? 0
     if (userSeq > last + 1 && this.holes === 0) {
       this.complaints.push(`a group was given uplink ${userSeq} of ${userId} after ${last}`)
     }
     this.seen.set(userId, Math.max(last, userSeq))
     const acked = this.#places.get(partition)
-    if (acked && comparePlaces(place, acked.place) <= 0 && askedAtMs - acked.atMs > staleMs) {
+    if (acked && comparePlaces(place, acked.place) <= 0 && this.world.nowMs - acked.atMs > staleMs) {
       this.complaints.push(`a group was given uplink ${userSeq} of ${userId} long after it had acked it`)
     }
   }
@@ -132,9 +132,8 @@ class GroupReader {
       this.#giveUp = new AbortController()
       this.#given = []
       this.#last.clear()
-      const askedAtMs = this.#readers.world.nowMs
       const path = `/v1/streams/uplinks?group=${group}`
-      const take = (line: string): void => { this.#take(line, askedAtMs) }
+      const take = (line: string): void => { this.#take(line) }
       this.#api.lines(this.#host.random.pick(nodes), path, silentMs, take, this.#giveUp.signal).then(status => {
         if (status >= 400 && status < 500) this.#readers.complaints.push(`a read in a group: ${status}`)
         this.#goOn()
@@ -142,7 +141,7 @@ class GroupReader {
     })
   }
 
-  #take (text: string, askedAtMs: number): void {
+  #take (text: string): void {
     const { cursor, userId, userSeq, hole } = JSON.parse(text) as Line
     if (hole) this.#readers.holes++
     if (userId === undefined) return
@@ -155,7 +154,7 @@ class GroupReader {
     this.#last.set(lease, place)
     const line = { cursor, partition, place, userId, userSeq: userSeq! }
     this.#given.push(line)
-    this.#readers.gave(line, askedAtMs)
+    this.#readers.gave(line)
   }
 
   #ackOn (): void {
