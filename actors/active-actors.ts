@@ -3,12 +3,15 @@ import type { Stream } from '../schemas/streams.js'
 import { type ActorDeps, type ActorMessage, foldingActor, type SavedAs } from './folding-actor.js'
 import type { FoldingBlock } from './folding.js'
 import type { Kind, KindTypes, Surroundings } from './kind.js'
+import type { SlicedWork } from './sliced-work.js'
 import type { Actor, ActorSystem } from './system.js'
 
 export interface ActiveActorsDeps<K extends KindTypes> {
   readonly system: ActorSystem
   readonly kind: Kind<K>
   readonly around: Surroundings<K>
+  /** What asks for the changes of many. */
+  readonly checkpoints: SlicedWork
   /** Of one actor. */
   actorDeps (key: string): ActorDeps<K>
   /** An actor has stopped with the state that it had: whoever is next would load an older one. */
@@ -17,6 +20,7 @@ export interface ActiveActorsDeps<K extends KindTypes> {
 
 /** An actor while it is active. */
 interface ActiveActor<K extends KindTypes> {
+  readonly key: string
   readonly actor: Actor<ActorMessage<K>>
   /** Messages in its mailbox or under way. */
   pending: number
@@ -24,6 +28,8 @@ interface ActiveActor<K extends KindTypes> {
   dirty: boolean
   /** Answers the checkpointer, while it has not. */
   give: ((changes: SavedAs) => void) | undefined
+  /** It is not asked yet for what it is to give: its next entries must wait for that. */
+  owes: boolean
   touchedAtMs: number
 }
 
@@ -40,6 +46,7 @@ export class ActiveActors<K extends KindTypes> {
 
   fold (key: string, block: FoldingBlock<K>, entries: ReadonlyArray<K['entry']>): void {
     const active = this.#active(key)
+    if (active.owes) this.#askChanges(active)
     active.dirty = true
     this.#tell(active, { type: 'entries', block, entries })
   }
@@ -49,25 +56,27 @@ export class ActiveActors<K extends KindTypes> {
   }
 
   /**
-   * Asks those for their changes that have some since the last call.
+   * Asks those for their changes that have some since the last call, as they are now. Each encodes what it gives, so
+   * most are asked in later turns of the event loop: 3,000 users at once would keep all others waiting for 50 ms.
    *
    * @param reply called once for each of them
    * @returns how many there are
    */
   collect (reply: (key: string, changes: SavedAs) => void): number {
-    let asked = 0
-    for (const [key, active] of this.#actors) {
+    const owing: Array<ActiveActor<K>> = []
+    for (const active of this.#actors.values()) {
       if (!active.dirty) continue
-      asked++
+      owing.push(active)
       active.dirty = false
+      active.owes = true
       active.give = changes => {
         active.give = undefined
         if (changes === undefined) active.dirty = true
-        reply(key, changes)
+        reply(active.key, changes)
       }
-      this.#tell(active, { type: 'takeChanges', reply: (_key, changes) => { active.give?.(changes) } })
     }
-    return asked
+    this.deps.checkpoints.add(owing.length, this.#askEach(owing))
+    return owing.length
   }
 
   /**
@@ -77,7 +86,7 @@ export class ActiveActors<K extends KindTypes> {
    */
   passivateIdle (nowMs: number, idleMs: number, isUnsaved: (key: string) => boolean): void {
     for (const [key, active] of this.#actors) {
-      if (active.dirty || active.pending > 0 || isUnsaved(key)) continue
+      if (active.dirty || active.owes || active.pending > 0 || isUnsaved(key)) continue
       if (nowMs - active.touchedAtMs < idleMs) continue
       active.actor.stop()
       this.#actors.delete(key)
@@ -89,6 +98,19 @@ export class ActiveActors<K extends KindTypes> {
     this.#actors.clear()
   }
 
+  * #askEach (owing: ReadonlyArray<ActiveActor<K>>): Iterator<void> {
+    for (const active of owing) {
+      if (!active.owes) continue
+      this.#askChanges(active)
+      yield
+    }
+  }
+
+  #askChanges (active: ActiveActor<K>): void {
+    active.owes = false
+    this.#tell(active, { type: 'takeChanges', reply: (_key, changes) => { active.give?.(changes) } })
+  }
+
   #tell (active: ActiveActor<K>, message: ActorMessage<K>): void {
     active.pending++
     active.actor.tell(message)
@@ -97,7 +119,7 @@ export class ActiveActors<K extends KindTypes> {
   #active (key: string): ActiveActor<K> {
     let active = this.#actors.get(key)
     if (!active) {
-      active = { actor: this.#spawn(key), pending: 0, dirty: false, give: undefined, touchedAtMs: 0 }
+      active = { key, actor: this.#spawn(key), pending: 0, dirty: false, give: undefined, owes: false, touchedAtMs: 0 }
       this.#actors.set(key, active)
     }
     active.touchedAtMs = Date.now()

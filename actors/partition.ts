@@ -9,6 +9,7 @@ import type { Kind, KindTypes, Surroundings } from './kind.js'
 import type { Links, LocalEnds } from './links.js'
 import type { PartitionLimits } from './partition-limits.js'
 import { derivedFromOf, Publishers } from './publishers.js'
+import type { SlicedWork } from './sliced-work.js'
 import { ofPartition, type Snapshots, SnapshotsLost, type StateChanges } from './snapshots.js'
 import type { StoppedActors } from './stopped-actors.js'
 import type { ActorSystem } from './system.js'
@@ -22,6 +23,8 @@ export interface PartitionDeps<K extends KindTypes> {
   readonly system: ActorSystem
   readonly links: Links & Pick<LocalEnds, 'owns' | 'disowns'>
   readonly limits: PartitionLimits
+  /** Of all partitions of the node: what their checkpoints take of a turn of the event loop. */
+  readonly checkpoints: SlicedWork
   /** How long entries wait for their actors; undefined where nobody asks. */
   readonly folds: WaitProbe | undefined
   /** An entry failed twice and was left out; whoever is told records it. */
@@ -126,6 +129,7 @@ export class Partition<K extends KindTypes> {
       system,
       kind,
       around: this.#around,
+      checkpoints: deps.checkpoints,
       actorDeps: key => this.#actorDeps(key),
       stopped: (key, error) => { this.#actorStopped(key, error) },
     })

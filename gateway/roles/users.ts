@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import { startOwner } from '../../actors/owner.js'
 import { partitionLimits } from '../../actors/partition-limits.js'
 import { rooms as roomsKind } from '../../actors/rooms/kind.js'
+import { SlicedWork } from '../../actors/sliced-work.js'
 import type { ActorSystem } from '../../actors/system.js'
 import { users as usersKind } from '../../actors/user/kind.js'
 import type { WaitProbe } from '../../actors/wait-probe.js'
@@ -44,7 +45,7 @@ export async function startUsersRole (
     log.append(rejected, partition % log.partitions(rejected), [record], { lazy: true, reserved: true })
       .catch(err => { failed('what was set aside could not be recorded', err, { what, reason: record.reason }) })
   }
-  const common = { log, system, links, limits: partitionLimits, failed }
+  const common = { log, system, links, limits: partitionLimits, checkpoints: new SlicedWork(), failed }
 
   const postSetAside = (post: RoomEntry, error: Error) => {
     const { roomId } = post

@@ -2,6 +2,7 @@ import type { Test } from 'tap'
 import { type ConnectionMessage, localLinks } from '../../actors/links.js'
 import type { PartitionDeps } from '../../actors/partition.js'
 import { partitionLimits } from '../../actors/partition-limits.js'
+import { SlicedWork } from '../../actors/sliced-work.js'
 import { embeddedSnapshots } from '../../actors/snapshots-embedded.js'
 import type { Snapshots } from '../../actors/snapshots.js'
 import { startActors } from '../../actors/system.js'
@@ -65,6 +66,7 @@ export async function given (
     system,
     links,
     limits,
+    checkpoints: new SlicedWork(),
     folds: new WaitProbe(),
     setAside: ({ userId }, _partition, offset, { message }) => { setAside.push({ userId, offset, message }) },
     keySetAside: (userId, _partition, _offset, { message }) => { usersAside.push(`${userId}: ${message}`) },

@@ -9,6 +9,7 @@ import type { EventLog } from '../../ledger/log.js'
 import type { Entry } from '../../schemas/facts.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { ledger, uplinks } from '../../schemas/streams.js'
+import { headCodec } from '../../schemas/user-state.js'
 import { given, type Given, inShort, limits, of, poison, published, tampered, until } from './given.js'
 import { closed, kicked, opened, requested, uplink } from './user/history.js'
 
@@ -387,6 +388,33 @@ t.test('More bytes of uplinks than may wait for their stream make the log wait',
   gate.open()
   await wait
   await until(async () => (await published(world.log)).length === 3)
+})
+
+t.test('A checkpoint of many users', async t => {
+  const world = await given(t, t.testdir())
+  const saves: Array<{ next: bigint, userSeqs: number[] }> = []
+  const snapshots: Snapshots = {
+    ...world.snapshots,
+    async save (partition, next, changes) {
+      saves.push({ next, userSeqs: Array.from(changes.values(), ({ head }) => headCodec.decode(head!).userSeq) })
+      await world.snapshots.save(partition, next, changes)
+    },
+  }
+  const partition = await Partition.open(0, { ...world.deps, snapshots }, new StoppedActors(), () => {})
+  t.teardown(() => partition.revoke())
+  const userIds = Array.from({ length: 300 }, (_, i) => `user${i}`)
+  const all = (factsOf: (connectionId: string) => Entry['fact'][]) => {
+    return userIds.flatMap(userId => of(userId, ...factsOf(`c-${userId}`)))
+  }
+  partition.received({ partition: 0, offset: 0n, items: all(id => [opened(id), uplink(id, 1)]) })
+  await until(() => world.sent.length === 600)
+
+  const saving = partition.checkpoint()
+  partition.received({ partition: 0, offset: 1n, items: all(id => [uplink(id, 2)]) })
+  await saving
+  t.strictSame(saves, [{ next: 1n, userSeqs: userIds.map(() => 1) }], 'has them as they were when it began')
+  await partition.checkpoint()
+  t.strictSame(saves[1], { next: 2n, userSeqs: userIds.map(() => 2) }, 'and the next one as they are')
 })
 
 t.test('A store of snapshots that went back', async t => {

@@ -2,6 +2,7 @@ import type { Test } from 'tap'
 import type { RoomTypes } from '../../../actors/rooms/kind.js'
 import { rooms as roomsKind } from '../../../actors/rooms/kind.js'
 import type { PartitionDeps } from '../../../actors/partition.js'
+import { SlicedWork } from '../../../actors/sliced-work.js'
 import { embeddedSnapshots } from '../../../actors/snapshots-embedded.js'
 import type { RebuildableSnapshots } from '../../../actors/snapshots.js'
 import { startActors } from '../../../actors/system.js'
@@ -55,6 +56,7 @@ export async function givenRooms (t: Test, directory: string): Promise<GivenRoom
     system,
     links,
     limits,
+    checkpoints: new SlicedWork(),
     folds: undefined,
     setAside: (_entry: unknown, _partition: number, _offset: bigint, { message }: Error) => { failures.push(message) },
     keySetAside: (key: string, _partition: number, _offset: bigint, { message }: Error) => {

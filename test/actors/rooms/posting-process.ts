@@ -7,6 +7,7 @@ import { localLinks } from '../../../actors/links.js'
 import { startOwner } from '../../../actors/owner.js'
 import { partitionLimits } from '../../../actors/partition-limits.js'
 import { rooms as roomsKind } from '../../../actors/rooms/kind.js'
+import { SlicedWork } from '../../../actors/sliced-work.js'
 import { embeddedSnapshots } from '../../../actors/snapshots-embedded.js'
 import { startActors } from '../../../actors/system.js'
 import { users as usersKind } from '../../../actors/user/kind.js'
@@ -35,6 +36,7 @@ const common = {
   system: startActors(),
   links: localLinks(),
   limits: partitionLimits,
+  checkpoints: new SlicedWork(),
   folds: undefined,
   setAside: (_entry: unknown, _partition: number, _offset: bigint, error: Error) => failed('an entry', error),
   keySetAside: (key: string, _partition: number, _offset: bigint, error: Error) => failed(key, error),

@@ -1,6 +1,7 @@
 import type { Test } from 'tap'
 import { localLinks } from '../../../actors/links.js'
 import { partitionLimits } from '../../../actors/partition-limits.js'
+import { SlicedWork } from '../../../actors/sliced-work.js'
 import { embeddedSnapshots } from '../../../actors/snapshots-embedded.js'
 import { startActors } from '../../../actors/system.js'
 import { startOwner } from '../../../actors/owner.js'
@@ -141,6 +142,7 @@ async function publish (t: Test, log: EventLog, store: Parameters<typeof embedde
     system,
     links: localLinks(),
     limits: partitionLimits,
+    checkpoints: new SlicedWork(),
     folds: new WaitProbe(),
     setAside ({ userId }, _partition, _offset, error) { t.fail(`an entry of ${userId} was set aside: ${error}`) },
     keySetAside (userId, _partition, _offset, error) { t.fail(`${userId} was set aside: ${error}`) },
