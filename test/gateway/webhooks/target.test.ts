@@ -1,7 +1,11 @@
-import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer as createTlsServer } from 'node:https'
+import { type AddressInfo, createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { Target } from '../../../gateway/webhooks/target.js'
 import { webhooksIn } from '../../../gateway/webhooks/setting.js'
+import { makeCertificates, opensslMissing } from '../../cluster/certificates.js'
 import { type Receiver, secret, startReceiver } from './receiver.js'
 
 async function given (t: Test, more: object = {}): Promise<{ receiver: Receiver, target: Target }> {
@@ -20,6 +24,20 @@ t.test('The server of a webhook', async t => {
     t.equal(path, '/hook?tenant=7')
     t.match(headers, { 'content-type': 'application/json', 'user-agent': 'ledgerline/1.2.3', 'webhook-id': 'msg_1' })
     t.strictSame(events, [{ id: 'msg_1', type: 'x' }])
+  })
+
+  t.test('is spoken to over TLS, if an authority of its caFile vouches for it', { skip: opensslMissing() ?? false }, async t => {
+    const { ca, server } = await makeCertificates(t)
+    const [cert, key] = [readFileSync(server.cert), readFileSync(server.key)]
+    const listening = createTlsServer({ cert, key }, (_request, response) => { response.writeHead(204).end() })
+    listening.listen(0, '127.0.0.1')
+    t.teardown(() => listening.close())
+    await once(listening, 'listening')
+    const url = `https://localhost:${(listening.address() as AddressInfo).port}/hook`
+    const { target } = await given(t, { url, caFile: ca, timeoutMs: 10_000 })
+    t.match(await target.post('msg_1', '{}'), { type: 'delivered', status: 204 })
+    const { target: stranger } = await given(t, { url, timeoutMs: 10_000 })
+    t.match(await stranger.post('msg_1', '{}'), { type: 'failed', status: 0 })
   })
 
   for (const [status, verdict] of [
