@@ -2,12 +2,12 @@ import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { buildBundle } from './bundle.js'
 
-const bytesMax = 19_000
+const bytesMax = 19_100
 
 t.test('The client for browsers', async t => {
   const bundle = buildBundle(t.testdir())
 
-  t.test('is at most 19 kB minified and gzipped', async t => {
+  t.test('is at most 19.1 kB minified and gzipped', async t => {
     const { length } = gzipSync(bundle, { level: 9 })
     t.comment(`${length} bytes, ${Buffer.byteLength(bundle)} before gzip`)
     t.ok(length <= bytesMax, `${length} bytes`)
