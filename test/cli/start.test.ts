@@ -115,7 +115,7 @@ t.test('A node', async t => {
 
   t.test('exits with 2 when its data directory cannot be made', async t => {
     const cwd = t.testdir({ file: '' })
-    const { code, stderr } = await run(['start', '--data', join('file', 'data')], { cwd })
+    const { code, stderr } = await run(['start', '--http-port', '0', '--tcp-port', '0', '--data', join('file', 'data')], { cwd })
     t.equal(code, 2)
     t.match(stderr, /^ledgerline: LEDGERLINE_DATA \(--data\): got ".*", want a directory that this user may write/)
   })
