@@ -14,6 +14,7 @@ async function anotherBuild (t: Test, file: string, before: string, after: strin
   const directory = await mkdtemp(join(tmpdir(), 'ledgerline-fold-'))
   t.teardown(() => rm(directory, { recursive: true }))
   await cp(actorsFolder, join(directory, 'actors'), { recursive: true })
+  await cp(join(actorsFolder, '../schemas'), join(directory, 'schemas'), { recursive: true })
   const path = join(directory, 'actors/user', file)
   const source = await readFile(path, 'utf8')
   if (!source.includes(before)) throw new Error(`${file} has no ${JSON.stringify(before)}`)
@@ -65,7 +66,7 @@ t.test('A replay into another build\'s fold', async t => {
   })
   await t.test('does not count as lost what the other fold delivers later', async t => {
     const late = await StoredLog.open(t)
-    const path = await anotherBuild(t, 'fold.js', "effects.push({ type: 'deliver'", "void ({ type: 'deliver'")
+    const path = await anotherBuild(t, 'sending.js', "effects.push({ type: 'deliver'", "void ({ type: 'deliver'")
     const lost = async () => (await compareFolds(late.log, await late.everything(), path)).deliveredOnlyByProduction
     await late.at(1_000, 'ann', opened('c1'), requested('m1'))
     t.equal(await lost(), 1)
