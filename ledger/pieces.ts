@@ -1,3 +1,4 @@
+import { GatewayError } from '../schemas/errors.js'
 import type { Stream } from '../schemas/streams.js'
 import type { EventLog } from './log.js'
 
@@ -29,22 +30,31 @@ export function piecesOf<T> (stream: Stream<T>, items: readonly T[], bytesMax = 
 }
 
 /**
- * Appends items in their order, in as few appends as have room for them.
+ * Appends items in their order, in as few appends as have room for them. Where an append is too large, for one of its
+ * items is, those in front of that one are stored all the same.
  *
  * @returns how many are stored; those behind are not
- * @throws GatewayError where not one is, as `append`
+ * @throws GatewayError where not one is, as `append`: `payload-too-large` means the first item
  */
 export async function appendInOrder<T> (
   log: Pick<EventLog, 'append'>, stream: Stream<T>, partition: number, items: readonly T[]
 ): Promise<number> {
+  const pieces: Array<readonly T[]> = piecesOf(stream, items).reverse()
   let stored = 0
-  try {
-    for (const piece of piecesOf(stream, items)) {
+  while (pieces.length > 0) {
+    const piece = pieces.pop()!
+    try {
       await log.append(stream, partition, piece)
       stored += piece.length
+    } catch (err) {
+      if (piece.length > 1 && err instanceof GatewayError && err.code === 'payload-too-large') {
+        const half = piece.length >> 1
+        pieces.push(piece.slice(half), piece.slice(0, half))
+        continue
+      }
+      if (stored === 0) throw err
+      break
     }
-  } catch (err) {
-    if (stored === 0) throw err
   }
   return stored
 }
