@@ -9,6 +9,7 @@ import { authSecrets, authSetting } from './auth/setting.js'
 import { offlineAfterMsMax } from './downlink-command.js'
 import { isUserClaim, tokenIssuers, userClaimWanted } from './issuers.js'
 import { kafkaAccess } from './kafka-access.js'
+import { portsDiffer } from './ports.js'
 import { redisAccess } from './redis-access.js'
 import { registryAccess } from './registry-access.js'
 import { type StoreConfig, storeSettings } from './store-settings.js'
@@ -338,7 +339,9 @@ function contradictions<T> (config: T, checks: ReadonlyArray<CheckOf<T>>): Confi
 
 const storeChecks: ReadonlyArray<CheckOf<StoreConfig>> = [insyncReplicas, kafkaAccess, redisAccess, registryAccess]
 
-const checks: readonly Check[] = [appsAndWebhooks, authSetting, openMetrics, bothStores, everyRole, ...storeChecks]
+const checks: readonly Check[] = [
+  appsAndWebhooks, authSetting, openMetrics, portsDiffer, bothStores, everyRole, ...storeChecks,
+]
 
 function appsAndWebhooks (config: Config): void {
   const apps = new Apps(appsIn(config.apps, tokenIssuers(config), config.authUrl !== undefined))

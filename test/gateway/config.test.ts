@@ -5,7 +5,7 @@ import { readConfig, readStoreConfig, settings } from '../../gateway/config.js'
 import { readEnvironment } from '../../gateway/environment.js'
 import { kafkaAccess } from '../../gateway/kafka-access.js'
 import { ensureSecrets } from '../../gateway/secrets.js'
-import { ConfigError, flagOf } from '../../gateway/setting.js'
+import { ConfigError, type Environment, flagOf } from '../../gateway/setting.js'
 
 t.test('readConfig', async t => {
   t.test('has the defaults that docs/configuration.md names', async t => {
@@ -52,6 +52,28 @@ t.test('readConfig', async t => {
     t.equal(config.jwtSecret, undefined)
     t.equal(config.publicWsUrl, undefined)
     t.match(config.nodeId, /^[\w.-]{1,64}$/)
+  })
+
+  t.test('wants ports that differ where listeners have one address', async t => {
+    const [http, tcp, api, metrics] = ['HTTP', 'TCP', 'API', 'METRICS'].map(name => `LEDGERLINE_${name}_PORT`) as [string, string, string, string]
+    const fails = (environment: Environment, ...named: string[]) => {
+      t.throws(() => readConfig(environment), { name: 'ConfigError', message: new RegExp(`^${named.join('.*')}`) }, JSON.stringify(environment))
+    }
+    fails({ [http]: '1', [tcp]: '1' }, tcp, http)
+    fails({ [api]: '9100' }, api, tcp)
+    fails({ [metrics]: '8080' }, metrics, http)
+    fails({ [api]: '1', [metrics]: '1' }, metrics, api)
+    fails({ [http]: '1', [tcp]: '1', [api]: '1' }, tcp, http, `\\n${api}`, http, `\\n${api}`, tcp)
+    for (const host of ['0.0.0.0', '::', 'localhost']) fails({ LEDGERLINE_HOST: host, [api]: '8080' }, api, http)
+    fails({ LEDGERLINE_HOST: '::1', LEDGERLINE_API_HOST: '::', [api]: '8080' }, api, http)
+
+    const places: Environment[] = [
+      { [http]: '0', [tcp]: '0', [api]: '0', [metrics]: '0' },
+      { LEDGERLINE_HOST: '10.0.0.1', [api]: '8080' },
+      { LEDGERLINE_HOST: '0.0.0.0', LEDGERLINE_API_HOST: '::1', [api]: '8080' },
+      { KAFKA_BROKERS: 'a:1', REDIS_URL: 'redis://a:1', LEDGERLINE_ROLES: 'push', [http]: '9100' },
+    ]
+    for (const environment of places) t.doesNotThrow(() => readConfig(environment), JSON.stringify(environment))
   })
 
   t.test('wants a port of the API\'s own where metrics are open', async t => {
