@@ -42,12 +42,14 @@ files; they find the gateway by \`LEDGERLINE_URL\`.
 
 | Command | Does |
 | --- | --- |
-| \`ledgerline config check\` | says everything that a start would refuse, a fault a line; exit code 2 if there is one |
+| \`ledgerline config check\` | says what is wrong with the settings, a fault a line; exit code 2 if there is one |
 | \`ledgerline config show\` | prints each value that counts and where it is from; \`--changed\`: without defaults |
 | \`ledgerline config docs\` | prints this page |
 
-\`check\` and \`show\` take the options of \`start\`, and \`--json\` for a line of JSON each. Secrets are not shown.
+\`check\` and \`show\` take the options of \`start\`, and \`--json\` for a line of JSON each. Secrets are not shown, nor
+logins and queries of URLs.
 \`check\` reads the files that settings name, and asks neither Kafka nor Redis: \`ledgerline doctor\` does.
+Hosts are looked up at the start alone, which finds out then whether ports are free, too: both are the machine's.
 `
 
 /** The page docs/configuration.md. */

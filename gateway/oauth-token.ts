@@ -1,4 +1,5 @@
 import { NotAdmitted } from '../ledger/kafka/no-answer.js'
+import { shownUrl } from './shown-url.js'
 
 export interface OauthClient {
   readonly url: string
@@ -50,16 +51,17 @@ async function request ({ url, clientId, clientSecret, scope }: OauthClient): Pr
     text = await response.text()
   } catch (err) {
     const { message, cause } = err as Error
-    throw new Error(`${url} gives no token: ${cause instanceof Error ? cause.message : message}`, { cause: err })
+    const reason = cause instanceof Error ? cause.message : message
+    throw new Error(`${shownUrl(url)} gives no token: ${reason}`, { cause: err })
   }
   const body = jsonOf(text)
   if (status === 400 || status === 401 || status === 403) {
     const why = [body.error, body.error_description].filter(part => typeof part === 'string').join(', ')
     const said = why.slice(0, reasonCharsMax) || 'no reason given'
-    throw new NotAdmitted(`${url} refuses client ${clientId} a token (HTTP ${status}, ${said}): ` +
+    throw new NotAdmitted(`${shownUrl(url)} refuses client ${clientId} a token (HTTP ${status}, ${said}): ` +
       'check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_TOKEN_SCOPE')
   }
-  if (status !== 200 || typeof body.access_token !== 'string') throw new Error(`${url} gives no token: HTTP ${status}`)
+  if (status !== 200 || typeof body.access_token !== 'string') throw new Error(`${shownUrl(url)} gives no token: HTTP ${status}`)
   const seconds = Number(body.expires_in ?? 0) // where it is not said, the next login asks again
   return { value: body.access_token, untilMs: startedMs + (seconds > 0 ? seconds * 1_000 * usedShare : 0) }
 }

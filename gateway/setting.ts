@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import { originPattern, originsWanted } from './origins.js'
 import { redisUrl } from './redis-url.js'
+import { shownUrl } from './shown-url.js'
 
 /* What a setting is: a variable of the environment, what it may hold, and how that is read. */
 
@@ -67,9 +68,9 @@ export function readSetting<T> (setting: Setting<T>, env: Environment, options: 
   return value
 }
 
-/** @returns `given` as it may be seen: without a login in a URL, and `instead` where it is a secret */
+/** @returns `given` as it may be seen: without the login and the query of a URL, and `instead` where it is a secret */
 export function shownText ({ secret }: Setting, given: string, instead: string): string {
-  return secret ? instead : given.replace(/:\/\/[^/?#]*@/, '://…@')
+  return secret ? instead : shownUrl(given)
 }
 
 /** @returns what is to be thrown where a variable's value is not what is wanted */

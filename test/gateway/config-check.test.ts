@@ -70,6 +70,9 @@ t.test('effectiveSettings', async t => {
   t.test('shows a value that is wrong as it is, and no secret', async t => {
     t.match(of('LEDGERLINE_HTTP_PORT', { LEDGERLINE_HTTP_PORT: 'x' }), { value: 'x' })
     t.match(of('LEDGERLINE_JWKS_URL', { LEDGERLINE_JWKS_URL: 'https://ann:hush@a/b' }), { value: 'https://…@a/b' })
+    for (const variable of ['LEDGERLINE_AUTH_URL', 'KAFKA_SASL_TOKEN_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT']) {
+      t.match(of(variable, { [variable]: 'https://a/b?key=hush&more' }), { value: 'https://a/b?…' }, variable)
+    }
     for (const { variable, secret } of Object.values<Setting>(settings)) {
       if (secret) t.match(of(variable, { [variable]: 'hush' }), { value: '(secret)', from: 'environment' }, variable)
     }
