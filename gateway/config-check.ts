@@ -8,7 +8,8 @@ import { type Environment, flagOf, type Setting, shownText } from './setting.js'
 
 /**
  * Everything for which a start with these settings would be refused, as far as it can be told without Kafka, Redis, the
- * data directory and the network: a start looks up hosts, and finds out whether ports are free. What is looked at: names, values, what contradicts what, and the files that settings name.
+ * data directory and the network: names, values, what contradicts what, and the files that settings name. A start looks
+ * up hosts besides, and finds out whether ports are free.
  *
  * @param options what the command line said, by variable
  * @returns a line for each; none where all is well
