@@ -42,7 +42,7 @@ t.test('An unknown query parameter', async t => {
   t.test('is told with those that there are, and the nearest', async t => {
     const { message } = await refusal(t, { url: '/v1/uplinks?folow=true' })
     t.equal(message,
-      'querystring: there is no parameter "folow"; there are after, follow, limit, users, room, service, group, ackWithinMs, app. Did you mean "follow"?')
+      'querystring: there is no parameter "folow"; there are after, since, follow, limit, users, room, service, code, group, ackWithinMs, app. Did you mean "follow"?')
     t.equal((await refusal(t, { url: '/v1/nodes?x=1' })).message,
       'querystring: there is no parameter "x"; there are none.')
   })
