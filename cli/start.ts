@@ -28,6 +28,7 @@ async function start (options: Environment): Promise<void> {
     formatters: { log: withUserShown },
   })
   const stopped = stopSignal()
+  outliveHangup(log)
   process.once('uncaughtException', err => {
     log.fatal({ err }, 'crashed')
     process.exit(1)
@@ -72,6 +73,15 @@ function stopInTime ({ drainMs, stopGraceMs }: Config, log: Logger): void {
     log.fatal({ withinMs }, 'not stopped in time')
     process.exit(1)
   }, withinMs).unref()
+}
+
+/**
+ * SIGHUP has files read again, by whoever watches some (`watchFiles`), and must end no node that watches none. Where a terminal goes,
+ * its node goes with it.
+ */
+function outliveHangup (log: Logger): void {
+  if (process.stdin.isTTY) return
+  process.on('SIGHUP', signal => { log.info({ signal }, 'files that are watched are read again') })
 }
 
 /** Resolves at the first signal to stop; the second one ends the process there and then. */

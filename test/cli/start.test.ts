@@ -21,13 +21,15 @@ async function givenNode (t: Test) {
   child.stderr.pipe(process.stderr)
   while (!logs.some(({ msg }) => msg === 'ready')) await once(lines, 'line')
   const ready = logs.find(({ msg }) => msg === 'ready')
-  return { child, cwd, logs, ready, place: { cwd, env: { LEDGERLINE_URL: ready.http as string } } }
+  return { child, cwd, lines, logs, ready, place: { cwd, env: { LEDGERLINE_URL: ready.http as string } } }
 }
 
 async function exitCode (child: ChildProcess) {
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+  if (!ended(child)) await once(child, 'exit')
   return child.exitCode
 }
+
+function ended ({ exitCode, signalCode }: ChildProcess): boolean { return exitCode !== null || signalCode !== null }
 
 t.test('A node', async t => {
   t.test('says once that it is ready, and where', async t => {
@@ -43,6 +45,16 @@ t.test('A node', async t => {
       t.equal(await exitCode(child), 0)
     })
   }
+
+  t.test('goes on after SIGHUP where it watches no file', async t => {
+    const { child, lines, logs, place } = await givenNode(t)
+    child.kill('SIGHUP')
+    while (!logs.some(({ signal }) => signal === 'SIGHUP') && !ended(child)) await Promise.race([once(lines, 'line'), once(child, 'exit')])
+    t.match(logs.at(-1), { level: 30, signal: 'SIGHUP', msg: 'files that are watched are read again' })
+    t.equal((await fetch(`${place.env.LEDGERLINE_URL}/healthz`)).status, 200)
+    child.kill('SIGTERM')
+    t.equal(await exitCode(child), 0)
+  })
 
   t.test('exits with 1 and one line when its port is taken', async t => {
     const { ready } = await givenNode(t)

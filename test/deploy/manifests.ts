@@ -56,6 +56,9 @@ export function checkAll (t: Test, all: readonly Manifest[]): void {
     const faults = faultsOf([{ name: 'environment', values: withoutFiles, misspelt: [] }], {})
     t.strictSame(faults, [], `${name}: a start takes them`)
 
+    const nodeRoles = rolesOf([node])
+    t.ok(!nodeRoles.includes('console') || nodeRoles.includes('push'), `${name}: pages of users and rooms ask its role push`)
+
     const ms = (variable: string, setting: Setting) => Number(env[variable] ?? setting.fallback)
     const stopMs = ms('LEDGERLINE_DRAIN_MS', settings.drainMs) + ms('LEDGERLINE_STOP_GRACE_MS', settings.stopGraceMs)
     const killedAfterMs = template.spec.terminationGracePeriodSeconds * 1_000

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -52,6 +52,14 @@ t.test('The packages', { timeout: 120_000 }, async t => {
       t.strictSame(files.filter(file => /(?<!\.d)\.ts$|\.map$|\.tsbuildinfo$|(^|\/)test\/|\.test\.js$/.test(file)), [])
     })
   }
+
+  t.test('ledgerline has what its documentation tells one to install or load', async t => {
+    const folder = installed.get('ledgerline')!
+    const pages = filesOf(folder).filter(file => /^docs\/[^/]+\.md$/.test(file))
+    const links = pages.flatMap(page => [...readFileSync(join(folder, page), 'utf8').matchAll(/\]\(\.\.\/(deploy\/[^)#]+)/g)])
+    t.ok(links.some(([, path]) => path === 'deploy/systemd/ledgerline.service'))
+    t.strictSame(links.filter(([, path]) => !existsSync(join(folder, path!))).map(([, path]) => path), [])
+  })
 
   t.test('have one version, license, and Node.js', async t => {
     for (const field of ['version', 'license', 'engines']) {
