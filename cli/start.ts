@@ -76,8 +76,8 @@ function stopInTime ({ drainMs, stopGraceMs }: Config, log: Logger): void {
 }
 
 /**
- * SIGHUP has files read again, by whoever watches some (`watchFiles`), and must end no node that watches none. Where a terminal goes,
- * its node goes with it.
+ * SIGHUP has files read again, by whoever watches some (`watchFiles`), and must end no node that watches none. Where a
+ * terminal goes, its node goes with it.
  */
 function outliveHangup (log: Logger): void {
   if (process.stdin.isTTY) return
