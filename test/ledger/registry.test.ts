@@ -165,7 +165,7 @@ t.test('Records in Confluent wire format', async t => {
     const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinksRejected, downlinks], never)
     const bytes = Buffer.from(format.encode(downlinks, command))
     t.equal(bytes.toString('hex'),
-      '0000000002' + '046d31' + '0206616e6e00' + '0c6f7264657273' + '0e73686970706564' + 'd00f' + '00000000000001' + '01')
+      '0000000002' + '046d31' + '0206616e6e00' + '0c6f7264657273' + '0e73686970706564' + 'd00f' + '00000000000001' + '01' + '00')
     t.strictSame(format.decode(downlinks, bytes), { ...command, payload: bytes.subarray(22, 29) })
   })
 
