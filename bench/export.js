@@ -8,8 +8,10 @@ import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const { exportDirectory, historyFormats, historyOf, historyRanges, openStore, embeddedLog, connections } =
-  await openProduct()
+const {
+  connectionHistory: history, exportDirectory, historyFormats, historyOf, historyRanges, openStore, embeddedLog,
+  connections,
+} = await openProduct()
 const rowsMax = Number(process.argv[2] ?? 1_000_000)
 const blockRows = 50
 const partitions = 8
@@ -22,15 +24,15 @@ try {
   await fill(log)
   print('read', await timed(async () => {
     let rows = 0
-    for (const range of await historyRanges(log, {})) {
-      for await (const block of historyOf(log, range, {})) rows += block.rows.length
+    for (const range of await historyRanges(log, history, {})) {
+      for await (const block of historyOf(log, history, range, {})) rows += block.rows.length
     }
     return { rows }
   }))
   for (const format of historyFormats) {
     const out = join(directory, format)
-    const measured = await timed(async () =>
-      await exportDirectory(log, await historyRanges(log, {}), { directory: out, format, filter: {} }))
+    const options = { directory: out, history, format, filter: {} }
+    const measured = await timed(async () => await exportDirectory(log, await historyRanges(log, history, {}), options))
     print(format, { ...measured, bytes: await bytesIn(out) })
   }
   await store.close()
@@ -44,6 +46,7 @@ async function openProduct () {
     import('../dist/evidence/history.js'),
     import('../dist/evidence/history/directory.js'),
     import('../dist/evidence/history/formats.js'),
+    import('../dist/evidence/history/streams.js'),
     import('../dist/ledger/embedded/store.js'),
     import('../dist/ledger/embedded/log.js'),
     import('../dist/schemas/streams.js'),

@@ -1,4 +1,4 @@
-import type { HistoryRow } from '../evidence/history/row.js'
+import type { ConnectionRow } from '../evidence/history/row.js'
 import { appCommand, ofApp } from './app.js'
 import { AskEndings, Common, Endings, shownMax } from './endings.js'
 import { linkTo } from './hooks.js'
@@ -20,7 +20,7 @@ export function EndsPage ({ place: { query } }: PageProps) {
   return (
     <Page title='Ended connections' shell={[appCommand(...words), curl(ofApp(address))]}>
       <AskEndings page='ends' code={code} codes={codes} since={since} />
-      <Endings<HistoryRow> address={address} what='connections that ended'>
+      <Endings<ConnectionRow> address={address} what='connections that ended'>
         {rows => (
           <>
             <Common
@@ -43,7 +43,7 @@ export function EndsPage ({ place: { query } }: PageProps) {
   )
 }
 
-function Rows ({ rows }: { readonly rows: readonly HistoryRow[] }) {
+function Rows ({ rows }: { readonly rows: readonly ConnectionRow[] }) {
   const heads = ['Ended', 'Code', 'User', 'Device', 'Connection', 'Node', 'Lasted', 'Client', 'From', 'Written, acked', 'Says']
   return (
     <>
@@ -73,7 +73,7 @@ function Rows ({ rows }: { readonly rows: readonly HistoryRow[] }) {
 }
 
 /** To one digit, as people compare times. */
-function lastedAbout ({ openedAtMs, closedAtMs }: HistoryRow): string {
+function lastedAbout ({ openedAtMs, closedAtMs }: ConnectionRow): string {
   const ms = Math.max(1, closedAtMs - openedAtMs)
   const digit = 10 ** Math.floor(Math.log10(ms))
   return whileOf(Math.round(ms / digit) * digit)

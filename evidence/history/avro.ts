@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { deflateRawSync } from 'node:zlib'
-import { AvroWriter } from '../../schemas/avro-writer.js'
-import { connections } from '../../schemas/streams.js'
+import { AvroWriter, writeString } from '../../schemas/avro-writer.js'
+import { type Column, exportedSchema } from './columns.js'
 import { type HistoryEncoder, nothing } from './encoder.js'
-import { type HistoryRow, nullableNames } from './row.js'
+import type { HistoryRow } from './row.js'
+import type { HistoryStream } from './streams.js'
 
 /*
   FILE   => MAGIC META SYNC BLOCK*                 Avro's object container file
@@ -15,37 +16,25 @@ const recordBytesAtOnce = 1 << 18
 /** Room for most records; it grows with one that is larger. */
 const recordBytesFirst = 1 << 12
 
-interface Field {
-  readonly name: keyof HistoryRow
-  readonly type: 'string' | 'int' | 'long' | { readonly symbols: readonly string[] }
-}
-
-const { fields, ...named } = connections.schema as unknown as { fields: readonly Field[] }
-
-/** That of the stream, but that what nobody knows is null. */
-const schema = {
-  ...named,
-  fields: fields.map(field => {
-    if (!nullableNames.has(field.name)) return field
-    return { ...field, type: ['null', field.type], default: null }
-  }),
-}
-
 /**
- * An object container file with the schema of schemas/streams/connections.avsc, in which counts may be null. Not by
+ * An object container file with the schema of schemas/streams, in which counts of connections may be null. Not by
  * avsc's encoder, which is an asynchronous stream of single rows.
  */
-export function avro (): HistoryEncoder {
-  return new AvroContainer()
+export function avro ({ stream, columns }: HistoryStream): HistoryEncoder {
+  return new AvroContainer(columns, exportedSchema(stream.schema))
 }
 
 class AvroContainer implements HistoryEncoder {
   readonly #sync = randomBytes(16)
   readonly #writer = new AvroWriter()
   #bytes = Buffer.allocUnsafeSlow(recordBytesFirst)
-  #out: Buffer[] = [magic, metadata(), this.#sync]
+  #out: Buffer[]
   #records: Buffer[] = []
   #recordBytes = 0
+
+  constructor (readonly columns: readonly Column[], schema: object) {
+    this.#out = [magic, metadata(schema), this.#sync]
+  }
 
   add (rows: readonly HistoryRow[]): Uint8Array {
     for (let i = 0; i < rows.length; i++) {
@@ -64,10 +53,10 @@ class AvroContainer implements HistoryEncoder {
   }
 
   #encode (row: HistoryRow): Buffer {
-    const writer = this.#writer
+    const [writer, columns] = [this.#writer, this.columns]
     for (;;) {
       writer.open(this.#bytes, 0)
-      for (let i = 0; i < fields.length; i++) write(writer, fields[i]!, row[fields[i]!.name])
+      for (let i = 0; i < columns.length; i++) write(writer, columns[i]!, columns[i]!.of(row))
       if (writer.pos <= this.#bytes.length) return Buffer.from(this.#bytes.subarray(0, writer.pos))
       this.#bytes = Buffer.allocUnsafeSlow(2 * writer.pos)
     }
@@ -87,15 +76,20 @@ class AvroContainer implements HistoryEncoder {
   }
 }
 
-function write (to: AvroWriter, { name, type }: Field, value: string | number | null = ''): void {
-  if (nullableNames.has(name)) to.long(value === null ? 0 : 1) // the branch
+function write (to: AvroWriter, { kind, symbols, isNullable }: Column, value: any): void {
+  if (isNullable) to.long(value === null ? 0 : 1) // the branch
   if (value === null) return
-  if (typeof type !== 'string') to.symbol(type.symbols, value as string)
-  else if (type === 'string') to.string(value as string)
-  else to[type](value as number)
+  switch (kind) {
+    case 'text': return symbols ? to.symbol(symbols, value) : to.string(value)
+    case 'int': return to.int(value)
+    case 'long': return to.long(value)
+    case 'boolean': return to.boolean(value)
+    case 'bytes': return to.payload(value)
+    case 'texts': return to.items(value, writeString)
+  }
 }
 
-function metadata (): Buffer {
+function metadata (schema: object): Buffer {
   const entries: [string, string][] = [['avro.schema', JSON.stringify(schema)], ['avro.codec', 'deflate']]
   return Buffer.concat([long(entries.length), ...entries.flatMap(([key, value]) => [text(key), text(value)]), long(0)])
 }

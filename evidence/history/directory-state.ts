@@ -2,16 +2,18 @@ import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { userInWords } from '../../schemas/apps.js'
 import type { HistoryFormat } from './formats.js'
+import { connectionHistory } from './streams.js'
 
 /** What a directory holds, and how far of the stream that is. */
 export interface DirectoryState {
   readonly version: 1
+  readonly stream: string
   readonly format: HistoryFormat
   /** Of this app's users alone; absent for those of all. */
   readonly app?: string
   /** The user's key; absent for all users. */
   readonly userId?: string
-  /** Rows of connections that closed earlier are left out, for the whole life of the directory. */
+  /** Rows of what happened earlier are left out, for the whole life of the directory. */
   readonly sinceMs?: number
   /** By partition: the first block that is not in it. */
   readonly next: Readonly<Record<string, string>>
@@ -21,9 +23,12 @@ export interface DirectoryState {
   readonly drafts: readonly Draft[]
 }
 
+/** Earlier versions knew of `connections` alone, and named no stream. */
+type Stored = Omit<DirectoryState, 'stream'> & Partial<Pick<DirectoryState, 'stream'>>
+
 export interface Draft { readonly draft: string, readonly path: string }
 
-/** The directory has something else in it: other connections, or another format. */
+/** The directory has something else in it: another stream, other users, or another format. */
 export class OtherExport extends Error {
   override readonly name = 'OtherExport'
 }
@@ -39,17 +44,18 @@ export function draftName (date: string, name: string): string {
  * The state that the directory was left in, with everything in its place that belongs to it and nothing else; a new one
  * where there is none.
  *
- * @throws OtherExport when it is of another format or user
+ * @throws OtherExport when it is of another stream, format or user
  */
 export async function openDirectory (
-  directory: string, wanted: Pick<DirectoryState, 'format' | 'app' | 'userId' | 'sinceMs'>
+  directory: string, wanted: Omit<DirectoryState, 'version' | 'next' | 'rows' | 'drafts'>
 ): Promise<DirectoryState> {
   await mkdir(directory, { recursive: true })
   const state = await readState(directory)
-  if (state && (state.format !== wanted.format || state.app !== wanted.app || state.userId !== wanted.userId)) {
+  if (state && !(['stream', 'format', 'app', 'userId'] as const).every(name => state[name] === wanted[name])) {
     const all = state.app === undefined ? 'all users' : `all users of the app ${state.app}`
     const whose = state.userId === undefined ? all : `user ${userInWords(state.userId)}`
-    throw new OtherExport(`${directory}: it has ${state.format} of ${whose} in it, give another directory`)
+    const what = `${state.stream} of ${whose} in it, as ${state.format}`
+    throw new OtherExport(`${directory}: it has ${what}; give another directory`)
   }
   if (state) await placeDrafts(directory, state.drafts)
   for (const name of await readdir(directory)) if (name.startsWith(draftPrefix)) await rm(join(directory, name))
@@ -74,9 +80,9 @@ async function readState (directory: string): Promise<DirectoryState | undefined
     if ((err as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw err
   }
-  const state = JSON.parse(text) as DirectoryState
+  const { stream = connectionHistory.stream.name, ...state } = JSON.parse(text) as Stored
   if (state.version !== 1) throw new OtherExport(`${path}: got version ${state.version}, want 1`)
-  return state
+  return { ...state, stream }
 }
 
 async function writeState (directory: string, state: DirectoryState): Promise<void> {

@@ -14,7 +14,7 @@ export const nothing = new Uint8Array(0)
 export class TextEncoderOf implements HistoryEncoder {
   #text: string
 
-  constructor (readonly line: (row: HistoryRow) => string, header = '') {
+  constructor (readonly line: (row: any) => string, header = '') {
     this.#text = header
   }
 

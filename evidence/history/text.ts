@@ -1,51 +1,59 @@
+import { payloadToJson } from '../../schemas/payload.js'
 import { printable } from '../../schemas/printable.js'
-import { connections } from '../../schemas/streams.js'
 import { type HistoryEncoder, TextEncoderOf } from './encoder.js'
 import type { HistoryRow } from './row.js'
+import type { HistoryStream } from './streams.js'
 
-/** In the order of schemas/streams/connections.avsc. */
-const { fields } = connections.schema as unknown as { fields: readonly { name: keyof HistoryRow }[] }
-const columns = fields.map(({ name }) => name)
-
-/** One JSON object a line, with the fields of schemas/streams/connections.avsc in their order. */
-export function ndjson (): HistoryEncoder {
-  return new TextEncoderOf(lineOf)
+/** One JSON object a line, with the fields of the stream's schema in their order. */
+export function ndjson ({ columns }: HistoryStream): HistoryEncoder {
+  const payloads = columns.filter(({ kind }) => kind === 'bytes')
+  if (payloads.length === 0) return new TextEncoderOf(lineOf)
+  return new TextEncoderOf(row => {
+    const shown = payloads.map(({ name, of }) => [name, payloadToJson(of(row))])
+    return lineOf({ ...row, ...Object.fromEntries(shown) })
+  })
 }
 
+/** Of a row that has no bytes in it. */
 export function lineOf (row: HistoryRow): string {
   return `${printable(JSON.stringify(row))}\n`
 }
 
-/** RFC 4180 with a header line. Times are milliseconds since 1970, as everywhere else; what nobody knows is empty. */
-export function csv (): HistoryEncoder {
-  return new TextEncoderOf(csvLine, `${columns.join(',')}\r\n`)
+/**
+ * RFC 4180 with a header line. Times are milliseconds since 1970, as everywhere else; what nobody knows is empty, bytes
+ * are base64, and of several texts there is a JSON array.
+ */
+export function csv ({ columns }: HistoryStream): HistoryEncoder {
+  const header = columns.map(({ name }) => name).join(',')
+  return new TextEncoderOf(row => {
+    let line = ''
+    for (let i = 0; i < columns.length; i++) {
+      if (i > 0) line += ','
+      line += csvValue(columns[i]!.of(row))
+    }
+    return `${line}\r\n`
+  }, `${header}\r\n`)
 }
 
-function csvLine (row: HistoryRow): string {
-  let line = ''
-  for (let i = 0; i < columns.length; i++) {
-    const value = row[columns[i]!]
-    if (i > 0) line += ','
-    line += typeof value === 'string' ? csvText(value) : value ?? ''
-  }
-  return `${line}\r\n`
+type Value = string | number | boolean | null | Uint8Array | readonly string[]
+
+function csvValue (value: Value): string | number | boolean {
+  if (typeof value === 'string') return csvText(value)
+  if (typeof value !== 'object') return value
+  if (value === null) return ''
+  return value instanceof Uint8Array ? Buffer.from(value).toString('base64') : csvText(JSON.stringify(value))
 }
 
 function csvText (text: string): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 
-/** For people: who, how long, how it ended. */
-export function prose (): HistoryEncoder {
-  return new TextEncoderOf(row => {
-    const { app, userId, deviceId, platform, client, transport, address, connectionId, nodeId } = row
-    const { openedAtMs, closedAtMs, code, reason } = row
-    const lasted = (Math.max(0, closedAtMs - openedAtMs) / 1000).toFixed(1)
-    const program = client === '' ? platform : `${platform}, ${client}`
-    const why = reason === '' ? code : `${code}: ${reason}`
+/** For people: when, who, and what. */
+export function prose ({ atMs, inWords }: HistoryStream): HistoryEncoder {
+  return new TextEncoderOf((row: HistoryRow & { readonly deviceId?: string }) => {
+    const { app, userId, deviceId } = row
     const user = app === undefined ? userId : `${app}/${userId}`
-    const who = `${user}/${deviceId} (${program})  ${transport} ${address}`
-    const line = `${new Date(closedAtMs).toISOString()}  ${who}  ${connectionId}@${nodeId}  ${lasted} s  ${why}`
-    return `${printable(line)}\n`
+    const who = deviceId ? `${user}/${deviceId}` : user
+    return `${printable(`${new Date(atMs(row)).toISOString()}  ${inWords(row, who)}`)}\n`
   })
 }

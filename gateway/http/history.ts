@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import type { HistoryRow } from '../../evidence/history/row.js'
+import { connectionHistory } from '../../evidence/history/streams.js'
 import { lineOf } from '../../evidence/history/text.js'
 import { type HistoryFilter, historyOf, historyRanges } from '../../evidence/history.js'
 import { parseTime } from '../../evidence/moment.js'
@@ -67,12 +68,12 @@ export async function historyRoutes (app: FastifyInstance, { logReader }: Histor
 
 /** Piece by piece; the next block is read when the socket has taken them. */
 async function * linesOf (log: LogReader, filter: HistoryFilter, signal: AbortSignal): AsyncGenerator<string> {
-  const ranges = await historyRanges(log, filter)
+  const ranges = await historyRanges(log, connectionHistory, filter)
   yield '' // sends the headers: it may take long to the first row
   for (const range of ranges) {
     const holes: string[] = []
     const passed = (hole: Hole) => { holes.push(holeLine(range.partition, hole)) }
-    for await (const { rows } of historyOf(log, range, filter, { signal, passed })) {
+    for await (const { rows } of historyOf(log, connectionHistory, range, filter, { signal, passed })) {
       yield * holes.splice(0)
       for (const piece of piecesOf(textOf(rows))) {
         if (signal.aborted) return

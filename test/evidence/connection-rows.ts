@@ -4,7 +4,7 @@ import { openStore } from '../../ledger/embedded/store.js'
 import { unknownCounts } from '../../schemas/counts.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import type { ConnectionEnded } from '../../schemas/records.js'
-import { connections } from '../../schemas/streams.js'
+import { connections, type Stream } from '../../schemas/streams.js'
 
 export const noon = Date.UTC(2026, 10, 20, 12)
 
@@ -56,13 +56,16 @@ export async function historyLog (
   let closing: Promise<void> | undefined
   const close = async () => { await (closing ??= store.close()) }
   t.teardown(close)
-  const append: Append = async rows => {
+  const append: Append = async (rows: readonly { readonly userId: string }[], stream: Stream<any> = connections) => {
     for (let partition = 0; partition < partitions; partition++) {
       const own = rows.filter(({ userId }) => partitionOf(userId, partitions) === partition)
-      if (own.length > 0) await log.append(connections, partition, own)
+      if (own.length > 0) await log.append(stream, partition, own)
     }
   }
   return { log, clock, append, close }
 }
 
-type Append = (rows: readonly ConnectionEnded[]) => Promise<void>
+interface Append {
+  (rows: readonly ConnectionEnded[]): Promise<void>
+  <T extends { readonly userId: string }> (rows: readonly T[], stream: Stream<T>): Promise<void>
+}

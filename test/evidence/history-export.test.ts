@@ -1,20 +1,16 @@
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { type HistoryRow, rowOf } from '../../evidence/history/row.js'
+import { type ConnectionRow, connectionRow } from '../../evidence/history/row.js'
 import { userKey } from '../../schemas/apps.js'
 import type { ConnectionEnded } from '../../schemas/records.js'
 import { ended, historyLog, lost, noon } from './connection-rows.js'
+import { files, history, ledgerline, parquet } from './history-command.js'
 
-const ledgerline = fileURLToPath(new URL('../../cli/ledgerline.js', import.meta.url))
-const parquetRows = fileURLToPath(new URL('parquet-rows.js', import.meta.url))
 const dayMs = 86_400_000
-const run = promisify(execFile)
 
 t.test('an export into a file', async t => {
   t.test('parquet has typed columns in groups of rows, and all that the stream has', async t => {
@@ -35,7 +31,7 @@ t.test('an export into a file', async t => {
       const out = join(directory, `${user}.parquet`)
       await history(data, '--user', user, '--out', out)
       const [, ...found] = await parquet(out)
-      t.strictSame(sorted(found.map(fromParquet)), sorted(wanted.map(rowOf)))
+      t.strictSame(sorted(found.map(fromParquet)), sorted(wanted.map(connectionRow)))
     }
     await append([lost('dan', 'c1')])
     await history(data, '--user', 'dan', '--out', join(directory, 'dan.parquet'))
@@ -58,18 +54,18 @@ t.test('an export into a file', async t => {
     const { directory, data, rows, append } = await given(t, 10)
     const ofShop = ended(userKey('shop', 'u3'), 'c-shop', { closedAtMs: noon })
     await append([ofShop])
-    const wanted = sorted([rowOf(ofShop)])
+    const wanted = sorted([connectionRow(ofShop)])
     const ndjson = async (...options: string[]) =>
-      sorted((await history(data, '--json', ...options)).split('\n').slice(0, -1).map(line => JSON.parse(line) as HistoryRow))
+      sorted((await history(data, '--json', ...options)).split('\n').slice(0, -1).map(line => JSON.parse(line) as ConnectionRow))
     t.strictSame(await ndjson('--app', 'shop'), wanted)
     t.strictSame(await ndjson('--app', 'shop', '--user', 'u3'), wanted)
     t.strictSame(await ndjson('--app', 'bank', '--user', 'u3'), [])
     t.strictSame(await ndjson('--user', 'u3'), sorted(rows.filter(({ userId }) => userId === 'u3')))
-    t.strictSame(await ndjson(), sorted([...rows, rowOf(ofShop)]))
+    t.strictSame(await ndjson(), sorted([...rows, connectionRow(ofShop)]))
     const out = join(directory, 'shop/')
     await history(data, '--app', 'shop', '--out', out)
     t.strictSame(await exported(out), wanted)
-    await t.rejects(history(data, '--out', out), { code: 2, stderr: /it has parquet of all users of the app shop in it/ })
+    await t.rejects(history(data, '--out', out), { code: 2, stderr: /it has connections of all users of the app shop in it, as parquet; give/ })
   })
 
   t.test('is refused in words that help, with exit code 2', async t => {
@@ -97,7 +93,7 @@ t.test('an export into a directory', async t => {
     const more = [ended('u1', 'new', { closedAtMs: noon + dayMs })]
     await world.append(more)
     t.strictSame(JSON.parse(await history(world.data, '--out', out, '--json')), {
-      out, format: 'parquet', rows: 1, files: 1, repeats: 0, blocksGone: 0,
+      out, stream: 'connections', format: 'parquet', rows: 1, files: 1, repeats: 0, blocksGone: 0,
     })
     t.strictSame((await files(out)).filter(path => before.includes(path)), before)
     t.strictSame(await exported(out), sorted([...world.rows, ...more]))
@@ -149,31 +145,15 @@ async function given (t: Test, count: number) {
   return { directory, data, rows, append }
 }
 
-/** @returns what it printed; rejects with its exit code and stderr */
-async function history (data: string, ...options: string[]): Promise<string> {
-  const args = [ledgerline, 'history', '--data', data, '--no-progress', ...options]
-  return (await run(process.execPath, args, { maxBuffer: 1 << 28 })).stdout
-}
-
-async function parquet (...paths: string[]): Promise<[any, ...any[]]> {
-  const { stdout } = await run(process.execPath, [parquetRows, ...paths], { maxBuffer: 1 << 28 })
-  return stdout.split('\n').slice(0, -1).map(line => JSON.parse(line) as unknown) as [any, ...any[]]
-}
-
 /** All rows of a directory. */
 async function exported (out: string): Promise<string[]> {
   const lines = await parquet(...(await files(out)).map(path => join(out, path)))
   return sorted(lines.filter(line => !('groups' in line)).map(fromParquet))
 }
 
-async function files (out: string): Promise<string[]> {
-  const entries = await readdir(out, { recursive: true })
-  return entries.filter(path => path.endsWith('.parquet')).sort()
-}
-
-function fromParquet ({ openedAt, closedAt, app, ...row }: Record<string, any>): HistoryRow {
+function fromParquet ({ openedAt, closedAt, app, ...row }: Record<string, any>): ConnectionRow {
   const times = { openedAtMs: Date.parse(openedAt as string), closedAtMs: Date.parse(closedAt as string) }
-  return { ...row, ...times, ...app === '' ? {} : { app } } as HistoryRow
+  return { ...row, ...times, ...app === '' ? {} : { app } } as ConnectionRow
 }
 
 function dayOf ({ closedAtMs }: ConnectionEnded): number {
@@ -186,6 +166,6 @@ function same (found: readonly string[], wanted: readonly string[]): boolean {
 }
 
 /** Comparable, whatever the order of rows and fields. */
-function sorted (rows: readonly HistoryRow[]): string[] {
+function sorted (rows: readonly ConnectionRow[]): string[] {
   return rows.map(row => JSON.stringify(Object.entries(row).sort(([a], [b]) => a < b ? -1 : 1))).sort()
 }

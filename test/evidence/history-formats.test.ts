@@ -2,7 +2,8 @@ import { Readable } from 'node:stream'
 import avsc from 'avsc'
 import t from 'tap'
 import { historyEncoder, type HistoryFormat } from '../../evidence/history/formats.js'
-import { type HistoryRow, rowOf } from '../../evidence/history/row.js'
+import { connectionRow, type HistoryRow } from '../../evidence/history/row.js'
+import { connectionHistory, type HistoryStream } from '../../evidence/history/streams.js'
 import { prose } from '../../evidence/history/text.js'
 import { userKey } from '../../schemas/apps.js'
 import { countNames } from '../../schemas/counts.js'
@@ -19,7 +20,7 @@ const odd = ended('bö"b', 'c2', {
 })
 const rows = [ended('ann', 'c1'), odd]
 /** What the ledger tells of it is known. */
-const gone = rowOf(lost('ann', 'c3', { uplinks: 2, writtenSeq: 7 }))
+const gone = connectionRow(lost('ann', 'c3', { uplinks: 2, writtenSeq: 7 }))
 
 t.test('The format', async t => {
   t.test('ndjson has a row a line', async t => {
@@ -59,19 +60,19 @@ t.test('The format', async t => {
     const zeros = Object.fromEntries(countNames.map(name => [name, 0]))
     const nulls = Object.fromEntries(countNames.map(name => [name, null]))
     const old = ended('ann', 'c1', { code: 'node-lost', ...zeros, roundTripMs: -1 })
-    t.strictSame(rowOf(old), { ...old, ...nulls, roundTripMs: null })
+    t.strictSame(connectionRow(old), { ...old, ...nulls, roundTripMs: null })
     const told = ended('ann', 'c1', { ...zeros, roundTripMs: -1 })
-    t.strictSame(rowOf(told), told, 'and no other')
+    t.strictSame(connectionRow(told), told, 'and no other')
   })
 
   t.test('says whose user it is, by the app and the id within it', async t => {
-    const ofShop = rowOf({ ...ended('ann', 'c9'), userId: userKey('shop', 'ann') })
+    const ofShop = connectionRow({ ...ended('ann', 'c9'), userId: userKey('shop', 'ann') })
     t.strictSame(ofShop, { ...ended('ann', 'c9'), app: 'shop' })
-    t.match(rowOf(lost(userKey('shop', 'ann'), 'c9')), { userId: 'ann', app: 'shop', framesIn: null })
+    t.match(connectionRow(lost(userKey('shop', 'ann'), 'c9')), { userId: 'ann', app: 'shop', framesIn: null })
     t.strictSame(JSON.parse((await encode('ndjson', [ofShop])).toString()), ofShop)
     t.match((await encode('csv', [ofShop])).toString(), /\r\nann,c9,.*,shop\r\n$/)
     t.strictSame(await rowsOf(await encode('avro', [ofShop, ...rows])), [ofShop, ...rows])
-    const encoder = prose()
+    const encoder = prose(connectionHistory)
     t.match(Buffer.concat([encoder.add([ofShop]), encoder.end()]).toString(), ' shop/ann/')
   })
 
@@ -90,8 +91,10 @@ async function rowsOf (avro: Buffer): Promise<unknown[]> {
   return found
 }
 
-async function encode (format: HistoryFormat, rows: readonly HistoryRow[]): Promise<Buffer> {
-  const encoder = await historyEncoder(format)
+async function encode (
+  format: HistoryFormat, rows: readonly HistoryRow[], history: HistoryStream = connectionHistory
+): Promise<Buffer> {
+  const encoder = await historyEncoder(format, history)
   const parts: Uint8Array[] = []
   for (let at = 0; at < rows.length; at += 7) parts.push(encoder.add(rows.slice(at, at + 7)))
   return Buffer.concat([...parts, encoder.end()])

@@ -2,6 +2,7 @@ import t from 'tap'
 import type { LogReader } from '../../ledger/log.js'
 import type { ConnectionEnded } from '../../schemas/records.js'
 import { connections } from '../../schemas/streams.js'
+import { connectionHistory } from '../../evidence/history/streams.js'
 import { type HistoryFilter, historyOf, historyRanges, repeatsKnownMax } from '../../evidence/history.js'
 import { MemoryLog } from '../projections/memory-log.js'
 import { ended, historyLog, noon } from './connection-rows.js'
@@ -52,15 +53,15 @@ t.test('the history of a range', async t => {
 
 async function blocksOf (log: LogReader, range: { partition: number, from: bigint, to: bigint }) {
   const blocks = []
-  for await (const block of historyOf(log, range, {})) blocks.push(block)
+  for await (const block of historyOf(log, connectionHistory, range, {})) blocks.push(block)
   return blocks
 }
 
 async function idsOf (log: LogReader, filter: HistoryFilter): Promise<string[]> {
   t.ok(log.partitions(connections) > 1)
   const ids: string[] = []
-  for (const range of await historyRanges(log, filter)) {
-    for await (const { rows } of historyOf(log, range, filter)) {
+  for (const range of await historyRanges(log, connectionHistory, filter)) {
+    for await (const { rows } of historyOf(log, connectionHistory, range, filter)) {
       ids.push(...rows.map(({ connectionId }) => connectionId))
     }
   }

@@ -10,7 +10,11 @@ for (const path of process.argv.slice(2)) {
   const types = Object.fromEntries(schema.slice(1).map(({ name, type, converted_type: converted = '' }) =>
     [name, `${type} ${converted}`.trim()]))
   console.log(JSON.stringify({ groups: groups.map(group => Number(group.num_rows)), types }))
-  for (const row of await parquetReadObjects({ file, compressors: { GZIP: bytes => gunzipSync(bytes) } })) {
-    console.log(JSON.stringify(row, (_, value) => typeof value === 'bigint' ? Number(value) : value))
-  }
+  const rows = await parquetReadObjects({ file, utf8: false, compressors: { GZIP: bytes => gunzipSync(bytes) } })
+  for (const row of rows) console.log(JSON.stringify(row, (_, value) => shown(value)))
+}
+
+function shown (value: unknown): unknown {
+  if (typeof value === 'bigint') return Number(value)
+  return value instanceof Uint8Array ? { base64: Buffer.from(value).toString('base64') } : value
 }

@@ -1,5 +1,6 @@
 import pino from 'pino'
 import t, { type Test } from 'tap'
+import { connectionHistory } from '../../evidence/history/streams.js'
 import { historyOf, historyRanges } from '../../evidence/history.js'
 import { readConfig } from '../../gateway/config.js'
 import { Lifecycle } from '../../gateway/lifecycle.js'
@@ -315,8 +316,8 @@ async function given (t: Test) {
     /** As it is exported. */
     async history () {
       const found = []
-      for (const range of await historyRanges(log, {})) {
-        for await (const { rows } of historyOf(log, range, {})) found.push(...rows)
+      for (const range of await historyRanges(log, connectionHistory, {})) {
+        for await (const { rows } of historyOf(log, connectionHistory, range, {})) found.push(...rows)
       }
       return found
     },
