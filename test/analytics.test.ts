@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { plantedRows } from './analytics-rows.js'
+import { connections, offline, presence, receipts, type Stream } from '../schemas/streams.js'
+import { plantedOffline, plantedPresence, plantedReceipts, plantedRows } from './analytics-rows.js'
 import { analyticsPythonMissing, findAnalyticsPython } from './cluster/python.js'
 import { historyLog } from './evidence/connection-rows.js'
 
@@ -49,6 +50,9 @@ const planted: Record<string, unknown[][]> = {
     ['web', 'app/2.1', 5, 0.5, 100], ['tv', 'tv/1.0', 1, 0.1, 100],
   ],
   'What came next': [['android', 200, 180], ['ios', 200, 180], ['tv', 10, 9], ['web', 50, 45]],
+  'How long are users online': [['2026-11-19', 5, 12, 2.4], ['2026-11-20', 1, 1.5, 1.5]],
+  'Which downlinks are acked': [['orders', 100, 90, 90], ['chat', 50, 48, 96]],
+  'Who comes back': [['chat', 10, 5, 90], ['orders', 20, 8, 120]],
 }
 
 t.test('docs/analytics.md', { skip: analyticsPythonMissing() ?? false, timeout: 300_000 }, async t => {
@@ -57,15 +61,26 @@ t.test('docs/analytics.md', { skip: analyticsPythonMissing() ?? false, timeout: 
   const data = join(directory, 'data')
   const rows = plantedRows()
   const { append, clock, close } = await historyLog(t, data)
-  for (const row of rows) {
-    clock.nowMs = row.closedAtMs + 500
-    await append([row])
+  const put = async <T extends { readonly userId: string }>(
+    stream: Stream<T>, rows: readonly T[], atMs: (row: T) => number
+  ) => {
+    for (const row of rows) {
+      clock.nowMs = atMs(row) + 500
+      await append([row], stream)
+    }
   }
+  await put(connections, rows, ({ closedAtMs }) => closedAtMs)
+  await put(presence, plantedPresence(), ({ atMs }) => atMs)
+  await put(receipts, plantedReceipts(), ({ settledAtMs }) => settledAtMs)
+  await put(offline, plantedOffline(), ({ atMs }) => atMs)
   await close()
-  await run(process.execPath, [ledgerline, 'history', '--data', data, '--out', 'history/'], { cwd: directory })
+  for (const [stream, out] of Object.entries({ connections: 'history/', presence: 'presence/', receipts: 'receipts/', offline: 'offline/' })) {
+    const args = [ledgerline, 'history', '--data', data, '--stream', stream, '--out', out]
+    await run(process.execPath, args, { cwd: directory })
+  }
 
   const [, prelude, ...sections] = page.split(/^## Questions$|^### /m)
-  const view = blockOf(prelude!, 'sql')
+  const views = blockOf(prelude!, 'sql').split(';')
   const asked = new Set<string>()
   for (const section of sections) {
     const title = section.split('\n')[0]!
@@ -73,7 +88,7 @@ t.test('docs/analytics.md', { skip: analyticsPythonMissing() ?? false, timeout: 
     if (name === undefined) continue
     asked.add(name)
     t.test(`${title} is answered with what was planted, and the page shows it`, async t => {
-      const statements = JSON.stringify([view, blockOf(section, 'sql')])
+      const statements = JSON.stringify([...views, blockOf(section, 'sql')])
       const { stdout } = await run(python, ['-c', duckdb, statements], { cwd: directory })
       const [columns, ...found] = JSON.parse(stdout) as [string[], ...unknown[][]]
       t.strictSame(found, planted[name])

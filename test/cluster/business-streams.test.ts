@@ -1,16 +1,18 @@
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import avsc from 'avsc'
 import t from 'tap'
 import { auditOfTopics } from '../faults/audit.js'
 import { BusyClient } from '../faults/busy-client.js'
-import { request, startProcess, until } from '../faults/node-process.js'
+import { apiKey, request, startProcess, until } from '../faults/node-process.js'
 import { kafkaMissing, startKafka } from './kafka.js'
 import { redisMissing, startRedis } from './redis.js'
 
 const run = promisify(execFile)
 const headerBytes = 10
+const ledgerline = fileURLToPath(new URL('../../cli/ledgerline.js', import.meta.url))
 
 interface Heard { readonly key: string, readonly messageId: string, readonly record: any }
 
@@ -120,6 +122,17 @@ t.test('What business services hear through Kafka', { skip: missing, timeout: 40
   }
   for (const { key, messageId, record } of [...presence, ...receipts, ...offline]) {
     t.equal(messageId, `${key}/${record.presenceSeq ?? record.receiptSeq ?? record.offlineSeq}`)
+  }
+  for (const [stream, records] of Object.entries({ presence, receipts, offline })) {
+    const wanted = [...new Set(records.map(({ messageId }) => messageId))].sort()
+    const args = [ledgerline, 'history', '--stream', stream, '--json', '--no-progress']
+    const gateway = ['--url', other.http, '--api-key', apiKey]
+    for (const [where, options] of [['the topics', []], ['a running gateway', gateway]] as const) {
+      const { stdout } = await run(process.execPath, [...args, ...options], { env: { ...process.env, ...env } })
+      const rows = stdout.split('\n').slice(0, -1).map(line => JSON.parse(line))
+      const ids = rows.map(row => `${row.userId}/${row.presenceSeq ?? row.receiptSeq ?? row.offlineSeq}`)
+      t.strictSame(ids.sort(), wanted, `history exports ${stream} from ${where}, each record once`)
+    }
   }
   await auditOfTopics(t, kafka.brokers, prefix)
 })

@@ -55,6 +55,7 @@ export const loads: Readonly<Record<string, Load>> = {
   'cli/start.test': { seconds: 40 },
   'ledger/kafka-faults.test': { seconds: 39, cores: 1.2 },
   'evidence/history-export.test': { seconds: 30 },
+  'evidence/history-streams.test': { seconds: 30 },
   'cli/time-travel.test': { seconds: 30 },
   'faults/disk-full.test': { seconds: 30 },
   'faults/kill.test': { seconds: 30, cores: 1.2 },
