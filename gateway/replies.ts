@@ -1,10 +1,13 @@
 import { Ajv } from 'ajv'
 import { GatewayError } from '../schemas/errors.js'
 import type { DownlinkCommand } from '../schemas/records.js'
+import { groupReplyId, webhookReplyId } from '../schemas/reply-id.js'
 import { refusalOf, usersMax } from './downlink-command.js'
+import type { GroupName } from './groups/groups.js'
 import { type DownlinkMessage, messageOf, messageSchema } from './http/downlink-message.js'
-import { ajvRules, idSchema } from './http/shapes.js'
+import { ajvRules, idSchema, textSchema } from './http/shapes.js'
 import type { PushAnswer } from './push.js'
+import { publicStreams } from './streams/public.js'
 
 /** Something that business was told, and may answer. */
 export interface Answered {
@@ -22,45 +25,69 @@ export interface ReplyDeps {
 /** Downlinks of one answer. */
 export const repliesMax = 1_000
 
+/** Of an id of a record: it may be made of the id of a user, or of a room, and a number. */
+const recordIdBytesMax = 512
+
 interface ReplyDownlink extends DownlinkMessage {
   readonly inReplyTo?: string
   readonly userIds?: readonly string[]
 }
 
+/** With an ack: it names what it answers within a stream. */
+interface AckReply extends ReplyDownlink { readonly stream?: string }
+
 const replySchema = {
   ...messageSchema,
   properties: {
     ...messageSchema.properties,
-    inReplyTo: { ...idSchema, description: 'id of what it answers; absent: of the only one that there was' },
+    inReplyTo: {
+      ...textSchema(recordIdBytesMax, 1), description: 'id of what it answers; absent: of the only one that there was',
+    },
     userIds: {
       type: 'array', minItems: 1, maxItems: usersMax, items: idSchema, description: 'absent: the user of what it answers',
     },
   },
 }
 
+const ackReplySchema = {
+  ...replySchema,
+  properties: {
+    ...replySchema.properties,
+    stream: {
+      type: 'string',
+      enum: publicStreams.map(({ stream: { name } }) => name),
+      description: 'of what it answers; absent: the only one that the cursors are of',
+    },
+  },
+}
+
+/** Streams whose records have the user before the last `/` of their id. */
+const ofUsers: ReadonlySet<string> = new Set(['uplinks', 'presence', 'receipts', 'offline'])
+
 /** What an answer may have as `downlinks`. */
 export const repliesSchema = { type: 'array', maxItems: repliesMax, items: replySchema }
 
 const ajv = new Ajv({ verbose: true, useDefaults: true, allowUnionTypes: true, ...ajvRules })
 const isReplies = ajv.compile<ReplyDownlink[]>(repliesSchema)
-const isReply = ajv.compile<ReplyDownlink>(replySchema)
+const isReply = ajv.compile<AckReply>(ackReplySchema)
 
 /**
- * What an answer asks for. Each has an id that is made of what it answers, so that the same answer, given again, sends
- * nothing a second time.
+ * What an answer of a webhook asks for. Each has an id that is made of what it answers, so that the same answer, given
+ * again, sends nothing a second time.
  *
  * @param downlinks as JSON has it
- * @param app of those who were told, which its users are of
+ * @param from the webhook, and the app of those who were told, which its users are of
  * @throws GatewayError `bad-request` or `payload-too-large`, where nothing of it is sent
  */
 export function repliesIn (
-  downlinks: unknown, answered: readonly Answered[], app: string, frameBytesMax: number
+  downlinks: unknown, answered: readonly Answered[], from: { readonly webhook: string, readonly app: string },
+  frameBytesMax: number
 ): DownlinkCommand[] {
   if (!isReplies(downlinks)) {
     const { instancePath, message = '' } = isReplies.errors![0]!
     throw new GatewayError('bad-request', `downlinks${instancePath} ${message}`)
   }
-  const replies = new Replies(app, frameBytesMax)
+  const nths = new Nths()
   return downlinks.map((downlink, i) => {
     const { inReplyTo } = downlink
     const to = inReplyTo === undefined
@@ -68,7 +95,8 @@ export function repliesIn (
       : answered.find(({ id }) => id === inReplyTo)
     if (!to) throw new GatewayError('bad-request', `downlinks/${i}/inReplyTo: want the id of what it answers`)
     try {
-      return replies.command(downlink, to)
+      const messageId = webhookReplyId(from.webhook, to.id, nths.next(to.id))
+      return commandOf({ messageId, ...downlink }, to.userId, from.app, frameBytesMax)
     } catch (err) {
       throw err instanceof GatewayError ? new GatewayError(err.code, `downlinks/${i}: ${err.message}`) : err
     }
@@ -76,26 +104,30 @@ export function repliesIn (
 }
 
 /**
- * What an ack of a group comes with, each by itself: one that can't be sent takes no other with it. Each names what it
- * answers.
+ * What an ack of a group comes with, each by itself: one that can't be sent takes no other with it, and counts among
+ * those to its record all the same, so that the others have the same ids where it is put right.
  *
  * @param replies as JSON has them
- * @param userOf whose the record of this id is; undefined for nobody's
+ * @param streams of what is acked
  * @returns for each, in order, the command or why it can't be sent: `bad-request` or `payload-too-large`
  */
 export function repliesOfAck (
-  replies: readonly unknown[], userOf: (id: string) => string | undefined, app: string, frameBytesMax: number
+  replies: readonly object[], streams: ReadonlySet<string>, { app, group }: GroupName, frameBytesMax: number
 ): Array<DownlinkCommand | GatewayError> {
-  const made = new Replies(app, frameBytesMax)
+  const [streamOfAll] = streams.size === 1 ? streams : []
+  const nths = new Nths()
   return replies.map(reply => {
+    const { inReplyTo: id, stream = streamOfAll } = reply as AckReply
+    const nth = nths.next(`${stream} ${id}`)
     try {
       if (!isReply(reply)) {
         const { instancePath, message = '' } = isReply.errors![0]!
         throw new GatewayError('bad-request', `${instancePath} ${message}`.trim())
       }
-      const { inReplyTo: id } = reply
       if (id === undefined) throw new GatewayError('bad-request', 'inReplyTo: want the id of what it answers')
-      return made.command(reply, { id, userId: userOf(id) })
+      if (stream === undefined) throw new GatewayError('bad-request', 'stream: want that of what it answers')
+      const userId = ofUsers.has(stream) && id.includes('/') ? id.slice(0, id.lastIndexOf('/')) : undefined
+      return commandOf({ messageId: groupReplyId(group, stream, id, nth), ...reply }, userId, app, frameBytesMax)
     } catch (err) {
       if (err instanceof GatewayError) return err
       throw err
@@ -103,24 +135,29 @@ export function repliesOfAck (
   })
 }
 
-/** The replies of one answer as commands. */
-class Replies {
-  /** By id of what was answered. */
+/** Numbers replies from 0 among those that answer the same. */
+class Nths {
   readonly #counts = new Map<string, number>()
 
-  constructor (readonly app: string, readonly frameBytesMax: number) {}
-
-  /** @throws GatewayError `bad-request` or `payload-too-large` */
-  command (downlink: ReplyDownlink, to: Answered): DownlinkCommand {
-    const userIds = downlink.userIds ?? (to.userId === undefined ? [] : [to.userId])
-    const nth = this.#counts.get(to.id) ?? 0
-    this.#counts.set(to.id, nth + 1)
-    const { messageId = `${to.id}/reply/${nth}` } = downlink
-    const command = { ...messageOf({ ...downlink, messageId }, this.app), userIds }
-    const refusal = refusalOf({ ...command, roomId: '' }, this.frameBytesMax)
-    if (refusal) throw refusal
-    return command
+  next (answered: string): number {
+    const nth = this.#counts.get(answered) ?? 0
+    this.#counts.set(answered, nth + 1)
+    return nth
   }
+}
+
+/**
+ * @param userId whose what it answers is; undefined for nobody's
+ * @throws GatewayError `bad-request` or `payload-too-large`
+ */
+function commandOf (
+  downlink: ReplyDownlink, userId: string | undefined, app: string, frameBytesMax: number
+): DownlinkCommand {
+  const userIds = downlink.userIds ?? (userId === undefined ? [] : [userId])
+  const command = { ...messageOf(downlink, app), userIds }
+  const refusal = refusalOf({ ...command, roomId: '' }, frameBytesMax)
+  if (refusal) throw refusal
+  return command
 }
 
 /** @throws GatewayError where not all of it could be stored: what was is known when it is sent again */

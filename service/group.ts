@@ -75,7 +75,8 @@ export class ServiceGroup {
       else if (!('ended' in line)) { // else the answer ends, and the next one is asked for
         const record = recordOf(line)
         const { cursor } = line
-        const ack = async ({ replies = [] }: AckOptions = {}) => await this.#ack(cursor, repliesOf(record, replies))
+        const of = { group: this.name, stream }
+        const ack = async ({ replies = [] }: AckOptions = {}) => await this.#ack(cursor, repliesOf(record, replies, of))
         yield Object.assign(record, { ack }) as unknown as GroupRecord<Name>
       }
     }
@@ -108,15 +109,20 @@ export class ServiceGroup {
     this.#isSending = false
   }
 
-  /** As many as one request has room for, at least one. */
+  /**
+   * As many as one request has room for, at least one. Those with replies go apart from those without: replies may be
+   * refused to this API key, which may ack all the same.
+   */
   #next (): Waiting[] {
     let count = 0
     let replies = 0
     let replyChars = 0
+    const hasReplies = this.#waiting[0]!.replies.length > 0
     for (const each of this.#waiting) {
       replies += each.replies.length
       replyChars += each.replyChars
-      const fits = count < cursorsMax && replies <= repliesMax && replyChars <= replyCharsMax
+      const fits = count < cursorsMax && replies <= repliesMax && replyChars <= replyCharsMax &&
+        (each.replies.length > 0) === hasReplies
       if (count > 0 && !fits) break
       count++
     }
@@ -142,7 +148,7 @@ export class ServiceGroup {
 
   #answered (each: Waiting, { status, code = '' }: Acked, refused?: Replied): void {
     if (!passing.has(code)) {
-      if (refused) return each.reject(told(refused.code!, `a reply can not be sent: ${refused.message}`))
+      if (refused && status === 'acked') return each.reject(told(refused.code!, `a reply can not be sent: ${refused.message}`))
       return each.resolve(status === 'acked')
     }
     const waitMs = each.backoff.nextMs()

@@ -1,4 +1,5 @@
 import { payloadToJson } from '../schemas/payload.js'
+import { groupReplyId } from '../schemas/reply-id.js'
 import type { DownlinkMessage } from './service.js'
 
 /** A downlink that answers a record: to its user, or to others. */
@@ -13,18 +14,22 @@ const seqNames = ['userSeq', 'presenceSeq', 'receiptSeq', 'offlineSeq', 'roomSeq
 
 /**
  * As the gateway wants them. Each has an id that is made of the record's, so that it is sent once however often the
- * record comes.
+ * record comes: the same that the gateway would give it (schemas/reply-id.ts). Here, for a record may be acked twice at
+ * once, and both acks may go together.
  *
  * @throws TypeError for a record that nothing can be a reply to
  */
-export function repliesOf (record: Record<string, unknown>, replies: readonly Reply[]): object[] {
+export function repliesOf (
+  record: Record<string, unknown>, replies: readonly Reply[], of: { readonly group: string, readonly stream: string }
+): object[] {
   return replies.map((reply, i) => {
     const inReplyTo = idOf(record)
     const { payload } = reply
     return {
-      messageId: `${inReplyTo}/reply/${i}`,
+      messageId: groupReplyId(of.group, of.stream, inReplyTo, i),
       ...reply,
       inReplyTo,
+      stream: of.stream,
       payload: typeof payload === 'string' ? payload : payloadToJson(payload),
     }
   })

@@ -16,7 +16,8 @@ export const repliesSchema = {
   maxItems: repliesMax,
   items: { type: 'object' },
   description: 'downlinks, stored before anything is acked: each has the fields of `POST /v1/downlinks` but for `to`, ' +
-    'with `inReplyTo`, the id of the record that it answers, and `userIds` where that is not of one user, or others get it',
+    'with `inReplyTo`, the id of the record that it answers, `stream`, which that is of, unless all cursors are of one, ' +
+    'and `userIds` where it is not of one user, or others get it',
 }
 
 export const replyOutcomesSchema = {
@@ -49,9 +50,6 @@ export const replyOutcomesSchema = {
 /** What became of one reply. */
 export type ReplyOutcome = PushAnswer | { readonly code: string, readonly message: string }
 
-/** Streams whose records have the user before the last `/` of their id. */
-const ofUsers: ReadonlySet<string> = new Set(['uplinks', 'presence', 'receipts', 'offline'])
-
 /**
  * Resolves once each is stored, or is known to be one that never will be; those to one user go in order.
  *
@@ -59,13 +57,12 @@ const ofUsers: ReadonlySet<string> = new Set(['uplinks', 'presence', 'receipts',
  *   be stored just now, and the others may be: all may be sent again, for their ids are the same
  */
 export async function sendRepliesOfAck (
-  request: FastifyRequest, replies: readonly object[], cursors: readonly string[],
+  request: FastifyRequest, group: string, replies: readonly object[], cursors: readonly string[],
   { push, frameBytesMax }: Pick<DownlinksOptions, 'push' | 'frameBytesMax'>
 ): Promise<ReplyOutcome[]> {
   requireScope(request, 'push')
-  const hasUsers = cursors.every(cursor => ofUsers.has(parseAckCursor(cursor)?.stream ?? ''))
-  const userOf = (id: string) => hasUsers && id.includes('/') ? id.slice(0, id.lastIndexOf('/')) : undefined
-  const commands = repliesOfAck(replies, userOf, request.app, frameBytesMax)
+  const streams = new Set(cursors.flatMap(cursor => parseAckCursor(cursor)?.stream ?? []))
+  const commands = repliesOfAck(replies, streams, { app: request.app, group }, frameBytesMax)
   takeRecipients(request, commands.flatMap(each => each instanceof GatewayError ? [] : each.userIds).length)
   const outcomes = new Array<ReplyOutcome>(commands.length)
   let failure: unknown

@@ -117,7 +117,7 @@ export async function groupsRoutes (app: FastifyInstance, options: GroupsOptions
   }, async request => {
     const { app, params: { group }, body: { cursors, replies } } = request
     // First: an ack without them would lose them where the node dies in between.
-    const outcomes = replies && await sendRepliesOfAck(request, replies, cursors, options)
+    const outcomes = replies && await sendRepliesOfAck(request, group, replies, cursors, options)
     const acks = await groups.ack({ app, group }, cursors)
     return outcomes ? { acks, replies: outcomes } : { acks }
   })

@@ -198,7 +198,7 @@ export class RunningWebhook {
     try {
       const { downlinks = [] } = JSON.parse(answer) as { downlinks?: unknown }
       const answered = records.map(({ of, item, id }) => ({ id, userId: of.userOf?.(item) || undefined }))
-      commands = repliesIn(downlinks, answered, app, frameBytesMax)
+      commands = repliesIn(downlinks, answered, { webhook: name, app }, frameBytesMax)
       health.end('webhooks', what)
     } catch (err) {
       // It would answer the same again: what was told to it is delivered, and a person is told why nothing came of it.

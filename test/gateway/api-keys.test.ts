@@ -117,7 +117,9 @@ for (const isTls of [false, true]) {
       await given(reader.stored, both.stored)
       const ack = (key: string, more: object) =>
         ask(node, { method: 'POST', path: '/v1/groups/bots/acks', key, body: { cursors: ['none'], ...more } })
-      const replies = [{ inReplyTo: 'ann/1', userIds: ['ann'], payload: 'hi' }, { inReplyTo: 'ann/1', payload: 'whose' }, {}]
+      const replies = [
+        { inReplyTo: 'ann/1', stream: 'uplinks', payload: 'hi' }, { inReplyTo: 'ann/1', stream: 'posts', payload: 'whose' }, {},
+      ]
       t.match(await ack(reader.key, {}), { status: 200 })
       t.match(await ack(reader.key, { replies }), { status: 403, json: { code: 'forbidden', message: /scope push/ } })
       t.match(await ack(both.key, { replies }), {
@@ -125,7 +127,7 @@ for (const isTls of [false, true]) {
         json: {
           acks: [{ status: 'rejected', code: 'bad-request' }],
           replies: [
-            { messageId: 'ann/1/reply/0', users: [{ userId: 'ann', status: 'queued' }] },
+            { messageId: 'group/bots/uplinks/ann/1/reply/0', users: [{ userId: 'ann', status: 'queued' }] },
             { code: 'bad-request', message: /userIds/ },
             { code: 'bad-request', message: /payload/ },
           ],

@@ -206,7 +206,7 @@ t.test('A webhook of a node', async t => {
     await ann.send('hello')
     await until('the answer has come', () => heard.length >= 2)
     const id = receiver.received[0]!.events[0]!.id
-    t.strictSame(heard, [`${id}/reply/0 you said hello`, `${id}/reply/1 bye`])
+    t.strictSame(heard, [`webhook/crm/${id}/reply/0 you said hello`, `webhook/crm/${id}/reply/1 bye`])
     t.ok(attempts >= 2)
     receiver.answer = (_, response) => { response.writeHead(200).end('{"downlinks":[{"payload":7}]}') }
     await ann.send('wrong')

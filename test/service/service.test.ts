@@ -84,11 +84,12 @@ t.test('A service', async t => {
       }
     }
     await until('it has both', () => got.length === 2)
-    t.strictSame(got, ['ann/1/reply/0 you said hello', 'ann/2/reply/1 so long'])
-    t.match((await node.request('GET', '/v1/users/bob/state')).json, { waiting: [{ messageId: 'ann/1/reply/1' }] })
+    const ids = 'group/bots/uplinks/ann'
+    t.strictSame(got, [`${ids}/1/reply/0 you said hello`, `${ids}/2/reply/1 so long`])
+    t.match((await node.request('GET', '/v1/users/bob/state')).json, { waiting: [{ messageId: `${ids}/1/reply/1` }] })
     t.match((await node.request('GET', '/v1/groups/bots')).json, { streams: [{ blocks: 0 }] }, 'both are acked')
-    t.equal(await service.recall('bob', 'ann/1/reply/1'), 'recalled')
-    t.match(await service.push(['bob'], { payload: 'x', replaces: 'ann/1/reply/1' }), [{ status: 'queued', replaced: 'recalled' }])
+    t.equal(await service.recall('bob', `${ids}/1/reply/1`), 'recalled')
+    t.match(await service.push(['bob'], { payload: 'x', replaces: `${ids}/1/reply/1` }), [{ status: 'queued', replaced: 'recalled' }])
   })
 
   const through = 'reads in a group through kill -9 of the node, and gets what it acked no more'

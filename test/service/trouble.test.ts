@@ -106,6 +106,21 @@ t.test('An ack of a group', async t => {
     group.ack('a').catch(() => {})
     t.equal(await group.ack('b'), true)
   })
+
+  await t.test('is told to be another reader\'s now, also where its reply can not be sent', async t => {
+    const url = await serve(t, async (request, response) => {
+      if (request.method === 'GET') return response.write('{"cursor":"a","userId":"ann","userSeq":1,"payload":"x"}\n')
+      await json(request)
+      const replies = [{ code: 'bad-request', message: 'ttlMs: want 1' }]
+      return response.end(JSON.stringify({ acks: [{ status: 'rejected', code: 'not-leased' }], replies }))
+    })
+    const ending = new AbortController()
+    const reader = createService({ url, apiKey: key }).group('orders').read('uplinks', { signal: ending.signal })
+    for await (const uplink of reader) {
+      t.equal(await uplink.ack({ replies: [{ payload: 'x', ttlMs: 0 }] }), false)
+      ending.abort()
+    }
+  })
 })
 
 t.test('A reader from now on misses nothing of what came while its connection was broken', async t => {
