@@ -47,7 +47,8 @@ interface GroupsSource {
 type ByApp = () => ReadonlyMap<string, number>
 
 /** What the partitions go on without; `<stream>.rejected` says which and why. */
-export type SetAside = 'entry' | 'user' | 'uplink' | 'presence' | 'receipt' | 'hand-over' | 'room-entry' | 'room' | 'post'
+export type SetAside = typeof setAsides[number]
+const setAsides = ['entry', 'user', 'uplink', 'presence', 'receipt', 'hand-over', 'room-entry', 'room', 'post'] as const
 
 const circuitStates: Readonly<Record<CircuitState, number>> = { closed: 0, 'half-open': 1, open: 2 }
 
@@ -80,6 +81,7 @@ export class GatewayMetrics {
     this.edge = this.#edgeCounters()
     this.log = this.#logTimings()
     this.#drains()
+    for (const what of setAsides) this.#setAside.inc({ what }, 0) // a rise from nothing is none to Prometheus
   }
 
   readonly uplinkTimed = ({ logMs, accessMs }: Timed): void => {

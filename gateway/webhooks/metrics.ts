@@ -24,6 +24,12 @@ export class WebhookMetrics {
     })
   }
 
+  /** What is to be seen to rise is there from the start: a rise from nothing is none to Prometheus. */
+  begun (webhook: string): void {
+    for (const outcome of ['delivered', 'undelivered'] as const) this.done(webhook, outcome, 0)
+    this.deleted(webhook, 0)
+  }
+
   requested (webhook: string, outcome: string, ms: number): void {
     this.#requests.inc({ webhook, outcome })
     this.#seconds.observe({ webhook }, ms / 1_000)

@@ -97,6 +97,7 @@ export class RunningWebhook {
   /** @throws where the log can not be followed */
   async start (): Promise<void> {
     const { webhook } = this
+    this.#deps.metrics.begun(webhook.name)
     await Promise.all(webhook.streams.map(async name => {
       const of = webhookStreams.get(name)!
       await this.#follow(of.stream, recordsFor(webhook, of), { sinceMs: webhook.sinceMs })

@@ -76,6 +76,14 @@ t.test('A node with a port for metrics', async t => {
     t.strictSame(told.toSorted(), Object.values(declared).map(({ type, name }) => `${type} ${name}`).toSorted())
   })
 
+  t.test('has what alerts go by at 0 before it happens', async t => {
+    for (const what of ['entry', 'user', 'uplink', 'presence', 'receipt', 'hand-over', 'room-entry', 'room', 'post']) {
+      t.equal(numberOf(`ledgerline_set_aside_total{what="${what}"}`), 0, what)
+    }
+    t.equal(numberOf('ledgerline_webhook_records_total{webhook="crm",outcome="undelivered"}'), 0)
+    t.equal(numberOf('ledgerline_webhook_deleted_blocks_total{webhook="crm"}'), 0)
+  })
+
   t.test('times acks, delivery, commits and appends', async t => {
     for (const { name } of [
       declared.uplinkAck, declared.downlinkDelivery, declared.downlinkAck, declared.commit, declared.append,
