@@ -1,5 +1,5 @@
-import { type AvroReader, readLong } from '../schemas/avro-reader.js'
-import { type AvroWriter, writeLong } from '../schemas/avro-writer.js'
+import { type AvroReader, readLong, readString } from '../schemas/avro-reader.js'
+import { type AvroWriter, writeLong, writeString } from '../schemas/avro-writer.js'
 import { roomRightNames } from '../schemas/room-rights.js'
 import { type AskedLinkMessage, readAsked, writeAsked } from './asked-link-codec.js'
 import type { ConnectionMessage, Resync, SharedSignal, Signalled, Traced } from './links.js'
@@ -119,6 +119,7 @@ export function writeMessage (to: AvroWriter, message: LinkMessage): void {
       to.long(message.version)
       return to.items(message.rooms, writeRoom)
     case 'traced':
+      to.items(message.userKeys, writeString)
       to.string(message.messageId)
       return to.string(message.traceparent)
     default:
@@ -185,7 +186,7 @@ export function readItem (
     case 'memberships': return {
       type, nodeId, connectionId: r.sharedString(), version: r.long(), rooms: r.items(readRoom),
     }
-    case 'traced': return { type, nodeId, messageId: r.string(), traceparent: r.string() }
+    case 'traced': return { type, nodeId, userKeys: r.items(readString), messageId: r.string(), traceparent: r.string() }
     default: return isRoomBranch(type)
       ? readRoomMessage(r, type, fromNodeId, nodeId)
       : readAsked(r, type, fromNodeId, nodeId)

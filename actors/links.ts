@@ -54,6 +54,8 @@ export interface AckUplinks {
 export interface Traced {
   readonly type: 'traced'
   readonly nodeId: string
+  /** Whose it is: a message id says nothing without its user. */
+  readonly userKeys: readonly string[]
   readonly messageId: string
   /** W3C trace context of its request. */
   readonly traceparent: string

@@ -86,6 +86,7 @@ export function writeRoomMessage (to: AvroWriter, message: RoomLinkMessage): voi
       to.int(message.partition)
       to.long(message.askId)
       to.long(message.afterSeq)
+      to.int(message.postsMax)
       return to.long(Number(message.asOf))
     case 'postsKnown':
       to.long(message.askId)
@@ -161,6 +162,7 @@ export function readRoomMessage (
       nodeId: fromNodeId,
       askId: r.long(),
       afterSeq: r.long(),
+      postsMax: r.int(),
       asOf: BigInt(r.long()),
     }
     case 'postsKnown': return { type, nodeId, askId: r.long(), keptAfter: r.long(), posts: r.items(readPost) }

@@ -108,6 +108,8 @@ export interface AskPosts {
   readonly nodeId: string
   readonly askId: number
   readonly afterSeq: number
+  /** Of those after `afterSeq`, so many of the first ones at most. */
+  readonly postsMax: number
   /** As in `AskRoomInfo`. */
   readonly asOf: bigint
 }
@@ -116,7 +118,7 @@ export interface PostsKnown {
   readonly type: 'postsKnown'
   readonly nodeId: string
   readonly askId: number
-  /** `posts` are all those after this one: more than the asker named where the others are not kept. */
+  /** `posts` are the first ones after it: the `afterSeq` of the question, or later where the room keeps less. */
   readonly keptAfter: number
   readonly posts: readonly RoomPost[]
 }

@@ -169,7 +169,7 @@ function depsOf ({
       post: (command, tellsRepeats) => rooms.post(command, tellsRepeats),
       close: command => rooms.close(command),
       info: roomId => rooms.info(roomId),
-      keptPosts: (roomId, afterSeq) => rooms.keptPosts(roomId, afterSeq),
+      keptPosts: (roomId, afterSeq, max) => rooms.keptPosts(roomId, afterSeq, max),
       members: (roomId, after, limit) => rooms.members(roomId, after, limit),
     },
     broadcasts: {

@@ -73,6 +73,9 @@ export interface MembersPage {
   readonly unknown: readonly string[]
 }
 
+/** Of an `int` in a link message. */
+const intMax = 0x7fff_ffff
+
 /** What business services ask of rooms: facts in their stream, and questions to those that know. */
 export class Rooms {
   readonly #deps: RoomsDeps
@@ -184,15 +187,16 @@ export class Rooms {
   /**
    * The posts after `afterSeq`, from the room itself.
    *
-   * @returns undefined where it does not keep all of them
+   * @param max so many of the first ones; `Infinity` for all
+   * @returns undefined where it does not keep all that are after `afterSeq`
    * @throws GatewayError `not-ready` where the owner of the room does not answer
    */
-  async keptPosts (roomId: string, afterSeq: number): Promise<readonly RoomPost[] | undefined> {
+  async keptPosts (roomId: string, afterSeq: number, max: number): Promise<readonly RoomPost[] | undefined> {
     const { log, links, nodeId } = this.#deps
     const partition = partitionOf(roomId, this.#partitions)
     const { next: asOf } = await log.bounds(rooms, partition)
     const { keptAfter, posts } = await this.#posts.ask(askId => {
-      links.toRoom({ type: 'askPosts', roomId, partition, nodeId, askId, afterSeq, asOf })
+      links.toRoom({ type: 'askPosts', roomId, partition, nodeId, askId, afterSeq, postsMax: Math.min(max, intMax), asOf })
     })
     return keptAfter <= afterSeq ? posts : undefined
   }

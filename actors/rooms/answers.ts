@@ -22,10 +22,11 @@ export function answerRoom (question: RoomQuestion, state: RoomState, links: Lin
       return
     }
     case 'askPosts': {
-      const { nodeId, askId, afterSeq } = question
+      const { nodeId, askId, afterSeq, postsMax } = question
       const { tail } = state
-      const posts = tail.after(afterSeq, tailBytesMax).map(sentPost)
-      links.toAsker({ type: 'postsKnown', nodeId, askId, keptAfter: tail.roomSeq - posts.length, posts })
+      const kept = tail.after(afterSeq, tailBytesMax)
+      const posts = kept.slice(0, postsMax).map(sentPost)
+      links.toAsker({ type: 'postsKnown', nodeId, askId, keptAfter: tail.roomSeq - kept.length, posts })
       return
     }
     case 'signalRoom': {

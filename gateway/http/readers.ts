@@ -50,7 +50,7 @@ export function admitReaders (app: FastifyInstance, max: number): (reply: Fastif
     for (const reader of readers) reader.abort()
   })
   return reply => {
-    if (readers.size >= max) throw new GatewayError('overloaded', `${max} readers are the bound`)
+    if (readers.size >= max) throw tooMany(max)
     const reader = new AbortController()
     readers.add(reader)
     reply.raw.once('close', () => {
@@ -60,6 +60,24 @@ export function admitReaders (app: FastifyInstance, max: number): (reply: Fastif
     return reader.signal
   }
 }
+
+/**
+ * Admits some of these to what costs more, at most `max` at a time.
+ *
+ * @returns what does so, by the signal of one
+ * @throws GatewayError `overloaded`, from what it returns
+ */
+export function admitFew (max: number): (signal: AbortSignal) => void {
+  let few = 0
+  return signal => {
+    if (signal.aborted) return
+    if (few >= max) throw tooMany(max)
+    few++
+    signal.addEventListener('abort', () => { few-- }, { once: true })
+  }
+}
+
+function tooMany (max: number): GatewayError { return new GatewayError('overloaded', `${max} readers are the bound`) }
 
 /**
  * Writes `filler`, which its readers skip, wherever an answer of lines was silent for `silentMs`: proxies end what is

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
+import type { RoomPost } from '../../actors/room-links.js'
 import { type LogReader, parsePosition } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { payloadToJson } from '../../schemas/payload.js'
@@ -8,7 +9,7 @@ import type { Posted } from '../../schemas/records.js'
 import { posts } from '../../schemas/streams.js'
 import { keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
-import { admitReaders, holeDescription, holeLine, ndjsonLine, ndjsonType, piecesOf } from './readers.js'
+import { admitFew, admitReaders, holeDescription, holeLine, ndjsonLine, ndjsonType, piecesOf } from './readers.js'
 import { roomParamsSchema, type RoomsOptions } from './rooms.js'
 
 export interface RoomPostsOptions {
@@ -18,8 +19,10 @@ export interface RoomPostsOptions {
 
 interface Query { readonly after: string, readonly from: string, readonly limit?: string }
 
-/** More requests for posts at the same time are refused with `overloaded`. */
+/** More requests at the same time that read the stream are refused with `overloaded`. */
 const readersMax = 16
+/** And more at all: each may hold what a room keeps until its client has taken it. */
+const requestsMax = 64
 
 /**
  * How long one answer reads of the stream, without the time that its reader takes. A partition has the posts of many
@@ -66,7 +69,8 @@ export async function roomPostsRoute (
   { logReader, rooms, postsReadMs = readMsDefault }:
   RoomPostsOptions & Pick<RoomsOptions, 'rooms'> & { readonly logReader: LogReader }
 ): Promise<void> {
-  const begin = admitReaders(app, readersMax)
+  const begin = admitReaders(app, requestsMax)
+  const beginReading = admitFew(readersMax)
 
   app.get<{ Params: { roomId: string }, Querystring: Query }>('/v1/rooms/:roomId/posts', {
     exposeHeadRoute: false,
@@ -88,12 +92,14 @@ export async function roomPostsRoute (
     const { params, query: { after, from, limit } } = request
     const key = keyOf(request, params.roomId)
     const max = limit === undefined ? Infinity : Number(limit)
+    const signal = begin(reply)
     reply.type(ndjsonType)
     // Where its owner does not answer, the stream does.
-    const kept = from === '' ? await rooms.keptPosts(key, Number(after)).catch(() => undefined) : undefined
-    if (kept) return await reply.send(Readable.from(piecesOf(kept.slice(0, max).map(lineOf))))
+    const kept = from === '' ? await rooms.keptPosts(key, Number(after), max).catch(() => undefined) : undefined
+    if (kept) return await reply.send(Readable.from(piecesOf(linesOf(kept))))
     const partition = partitionOf(key, logReader.partitions(posts))
     const { first, next } = await logReader.bounds(posts, partition)
+    beginReading(signal)
     const wanted: Wanted = {
       key,
       partition,
@@ -104,7 +110,7 @@ export async function roomPostsRoute (
       max,
       readMs: postsReadMs,
     }
-    return await reply.send(Readable.from(piecesFor(logReader, wanted, begin(reply))))
+    return await reply.send(Readable.from(piecesFor(logReader, wanted, signal)))
   })
 }
 
@@ -185,6 +191,11 @@ class ReadTime {
     this.#ms += performance.now() - this.#startMs
     this.#startMs = performance.now()
   }
+}
+
+/** One after the other, as they are written. */
+function * linesOf (posts: readonly RoomPost[]): Generator<string> {
+  for (const post of posts) yield lineOf(post)
 }
 
 function lineOf ({ roomSeq, messageId, from, service, payload, postedAtMs }: Omit<Posted, 'roomId'>): string {

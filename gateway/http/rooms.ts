@@ -18,8 +18,8 @@ export interface RoomsOptions {
     readonly close: (command: CloseCommand) => Promise<string | undefined>
     /** @throws GatewayError `not-ready` */
     readonly info: (roomKey: string) => Promise<RoomInfo>
-    /** @returns undefined where the room does not keep all of them. @throws GatewayError `not-ready` */
-    readonly keptPosts: (roomKey: string, afterSeq: number) => Promise<readonly RoomPost[] | undefined>
+    /** @returns the first `max`; undefined where it does not keep all of them. @throws GatewayError `not-ready` */
+    readonly keptPosts: (roomKey: string, afterSeq: number, max: number) => Promise<readonly RoomPost[] | undefined>
     /** @throws GatewayError `not-ready` */
     readonly members: (roomKey: string, after: string, limit: number) => Promise<MembersPage>
   }

@@ -4,32 +4,40 @@ interface Chosen { readonly context: SpanContext, readonly untilMs: number }
 
 /** A message is traced for so long after its request; a device that comes later gets it without a span. */
 const keptMs = 10 * 60_000
-/** Of this process; past it the oldest is forgotten. Each takes some 500 bytes. */
-const chosenMax = 10_000
+/** Of this process, one for each user of a message; past it the oldest is forgotten. Each takes some 200 bytes. */
+const chosenMax = 20_000
 
 /**
- * Contexts of messages that somebody else's trace has led to, by the message's id: those that are on their way. They
- * are in memory alone, for no message depends on its trace: a node that starts anew goes on without them.
+ * Contexts of messages that somebody else's trace has led to, by user and message id: those that are on their way.
+ * Users may have messages of the same id that have nothing to do with each other. They are in memory alone, for no
+ * message depends on its trace: a node that starts anew goes on without them.
  */
 export class ChosenMessages {
-  readonly #byId = new Map<string, Chosen>()
+  readonly #byPlace = new Map<string, Chosen>()
 
   constructor (readonly now: () => number = Date.now) {}
 
-  get size (): number { return this.#byId.size }
+  get size (): number { return this.#byPlace.size }
 
-  add (messageId: string, context: SpanContext): void {
+  add (userKeys: readonly string[], messageId: string, context: SpanContext): void {
     const nowMs = this.now()
-    this.#byId.delete(messageId) // the last one that comes is the youngest
-    this.#byId.set(messageId, { context, untilMs: nowMs + keptMs })
-    for (const [oldest, { untilMs }] of this.#byId) {
-      if (untilMs > nowMs && this.#byId.size <= chosenMax) return
-      this.#byId.delete(oldest)
+    const chosen = { context, untilMs: nowMs + keptMs }
+    for (const userKey of userKeys) {
+      const place = placeOf(userKey, messageId)
+      this.#byPlace.delete(place) // the last one that comes is the youngest
+      this.#byPlace.set(place, chosen)
+    }
+    for (const [oldest, { untilMs }] of this.#byPlace) {
+      if (untilMs > nowMs && this.#byPlace.size <= chosenMax) return
+      this.#byPlace.delete(oldest)
     }
   }
 
-  get (messageId: string): SpanContext | undefined {
-    const chosen = this.#byId.get(messageId)
+  get (userKey: string, messageId: string): SpanContext | undefined {
+    const chosen = this.#byPlace.get(placeOf(userKey, messageId))
     return chosen && chosen.untilMs > this.now() ? chosen.context : undefined
   }
 }
+
+/** No key of a user has a line end in it. */
+function placeOf (userKey: string, messageId: string): string { return `${messageId}\n${userKey}` }

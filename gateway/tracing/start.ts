@@ -23,10 +23,10 @@ export async function startTracing ({ config, links, nodeTable, version }: Start
     nodeId,
     ratio: config.traceRatio,
     users: config.traceUsers,
-    tell (messageId, traceparent) {
-      for (const edge of nodeTable.edgesBeside(nodeId)) links.toTracer({ type: 'traced', nodeId: edge, messageId, traceparent })
+    tell (message) {
+      for (const edge of nodeTable.edgesBeside(nodeId)) links.toTracer({ type: 'traced', nodeId: edge, ...message })
     },
   })
-  links.traced = ({ messageId, traceparent }) => { tracing.told(messageId, traceparent) }
+  links.traced = message => { tracing.told(message) }
   return tracing
 }

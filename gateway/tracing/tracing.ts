@@ -1,5 +1,6 @@
+import type { Traced } from '../../actors/links.js'
 import type { DownlinkCommand } from '../../schemas/records.js'
-import { userIdOf } from '../../schemas/apps.js'
+import { userIdOf, userKey } from '../../schemas/apps.js'
 import type { PushAnswer } from '../push.js'
 import { ChosenMessages } from './chosen.js'
 import { contextOfMessage, formatTraceparent, parseTraceparent, shareOf, type SpanContext, within } from './context.js'
@@ -26,6 +27,9 @@ export interface SpanSink {
   stop (): Promise<void>
 }
 
+/** A message of these users that somebody else's trace has led to. */
+export type TracedMessage = Pick<Traced, 'userKeys' | 'messageId' | 'traceparent'>
+
 export interface TracingOptions {
   readonly spans: SpanSink
   readonly nodeId: string
@@ -34,7 +38,7 @@ export interface TracingOptions {
   /** User ids whose messages are all traced. */
   readonly users: readonly string[]
   /** Has the other nodes know of a message whose context they can't make of its id. */
-  readonly tell: (messageId: string, traceparent: string) => void
+  readonly tell: (message: TracedMessage) => void
 }
 
 type Push = () => Promise<PushAnswer>
@@ -57,9 +61,9 @@ export class Tracing {
   }
 
   /** From another node: see `TracingOptions.tell`. */
-  told (messageId: string, traceparent: string): void {
+  told ({ userKeys, messageId, traceparent }: TracedMessage): void {
     const context = parseTraceparent(traceparent)
-    if (context) this.#chosen.add(messageId, context)
+    if (context) this.#chosen.add(userKeys, messageId, context)
   }
 
   /**
@@ -68,7 +72,7 @@ export class Tracing {
    * @param userKey the key of a user that it is for, or from
    */
   contextOf (messageId: string, userKey: string): SpanContext | undefined {
-    return this.#chosen.get(messageId) ?? this.#sampled(messageId, userKey)
+    return this.#chosen.get(userKey, messageId) ?? this.#sampled(messageId, userKey)
   }
 
   /** As `contextOf`, for what no other trace leads to. */
@@ -153,14 +157,15 @@ export class Tracing {
   #begin (
     command: DownlinkCommand, kind: FinishedSpan['kind']
   ): ((more: FinishedSpan['attributes'], error?: string) => void) | undefined {
-    const { messageId, userIds, service } = command
+    const { app, messageId, userIds, service } = command
     const upstream = parseTraceparent(command.traceparent)
     const isChosen = upstream?.isSampled === true
     const context = isChosen ? within(upstream) : this.#sampledFor(command)
     if (context === undefined) return undefined
     if (isChosen) {
-      this.#chosen.add(messageId, context)
-      this.#tell(messageId, formatTraceparent(context))
+      const userKeys = userIds.map(userId => userKey(app, userId))
+      this.#chosen.add(userKeys, messageId, context)
+      this.#tell({ userKeys, messageId, traceparent: formatTraceparent(context) })
     }
     const startMs = now()
     const attributes = {

@@ -150,7 +150,7 @@ const fourthSamples: LinkMessage[] = [
 const newSamples: LinkMessage[] = [
   { type: 'askRecalled', userId: 'user-1', partition: 3, nodeId: 'n1', askId: 9, messageId: 'm1', asOf: 7n },
   { type: 'recalledKnown', nodeId: 'n2', askId: 9, outcome: 'ended' },
-  { type: 'askPosts', roomId: 'chat:7', partition: 3, nodeId: 'n1', askId: 9, afterSeq: 5, asOf: 7n },
+  { type: 'askPosts', roomId: 'chat:7', partition: 3, nodeId: 'n1', askId: 9, afterSeq: 5, postsMax: 100, asOf: 7n },
   {
     type: 'postsKnown',
     nodeId: 'n2',
@@ -166,7 +166,13 @@ const newSamples: LinkMessage[] = [
       encoded: new Map(),
     }],
   },
-  { type: 'traced', nodeId: 'n2', messageId: 'm1', traceparent: '00-0123456789abcdef0123456789abcdef-0123456789abcdef-01' },
+  {
+    type: 'traced',
+    nodeId: 'n2',
+    userKeys: ['ann', 'shop\u001fbob'],
+    messageId: 'm1',
+    traceparent: '00-0123456789abcdef0123456789abcdef-0123456789abcdef-01',
+  },
 ]
 
 const anySeq = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER - 1 })
@@ -267,11 +273,12 @@ t.test('a link batch', async t => {
       '0c' + '0e' + '0863686174' + '046869' + '0e' + '046331' + '0e' + '0e' + '046332' + '0e' + '00')
     t.equal(body(fourthSamples[1]!), '046e31' + '02' + '38' + '12' + '146e6f742d6c6561736564' + '00')
     t.equal(body(newSamples[1]!), '046e31' + '02' + '3c' + '12' + '04' + '00')
-    t.equal(body(newSamples[2]!), '046e31' + '02' + '3e' + '0c636861743a37' + '06' + '12' + '0a' + '0e' + '00')
+    t.equal(body(newSamples[2]!), '046e31' + '02' + '3e' + '0c636861743a37' + '06' + '12' + '0a' + 'c801' + '0e' + '00')
     t.equal(body(newSamples[3]!), '046e31' + '02' + '40' + '12' + '0a' + '02' +
       '0c' + '046d31' + '06616e6e' + '0863686174' + '0400ff' + '80a0abfef962' + '00' + '00')
     const traceparent = Buffer.from('00-0123456789abcdef0123456789abcdef-0123456789abcdef-01').toString('hex')
-    t.equal(body(newSamples[4]!), '046e31' + '02' + '42' + '046d31' + '6e' + traceparent + '00')
+    const userKeys = '04' + '06616e6e' + '1073686f701f626f62' + '00'
+    t.equal(body(newSamples[4]!), '046e31' + '02' + '42' + userKeys + '046d31' + '6e' + traceparent + '00')
     t.equal(body(thirdSamples[3]!), '046e31' + '02' + '20' + '0c636861743a37' + '0c747970696e67' + '0400ff' + '00')
   })
   t.test('has the schema that every other node of the cluster reads', async t => {
@@ -280,7 +287,7 @@ t.test('a link batch', async t => {
     t.equal(fingerprintOf(second).toString(16), '898f4492b67cc4b')
     t.equal(fingerprintOf(third).toString(16), 'c52ef22c8b9aae10')
     t.equal(fingerprintOf(fourth).toString(16), 'eaf975e17c1a05bb')
-    t.equal(fingerprintOf(schema).toString(16), 'c4f08d3ae820519c')
+    t.equal(fingerprintOf(schema).toString(16), '8730e88e3043b435')
   })
   t.test('reads back, empty too', async t => {
     const all = [...samples, ...secondSamples, ...thirdSamples, ...fourthSamples, ...newSamples]

@@ -319,7 +319,7 @@ async function all (t: Test) {
       a.links.toMembers(ask)
       a.links.toRoom(question(7)) // b owns this one of the ledger alone
       a.links.toRoom(question(8))
-      const askPosts: RoomQuestion = { type: 'askPosts', roomId, partition: 8, nodeId: 'a', askId: 8, afterSeq: 0, asOf: 3n }
+      const askPosts: RoomQuestion = { type: 'askPosts', roomId, partition: 8, nodeId: 'a', askId: 8, afterSeq: 0, postsMax: 9, asOf: 3n }
       a.links.toRoom(askPosts)
       await until(() => members.length === 2 && asked.length === 2)
       t.strictSame(members, [roomPosts, ask])

@@ -39,18 +39,24 @@ t.test('Messages that a trace has led to', async t => {
   const context = contextOfMessage('m')
 
   t.test('are known for ten minutes', async t => {
-    chosen.add('m1', context)
+    chosen.add(['ann'], 'm1', context)
     nowMs += 599_999
-    t.strictSame(chosen.get('m1'), context)
+    t.strictSame(chosen.get('ann', 'm1'), context)
     nowMs++
-    t.equal(chosen.get('m1'), undefined)
-    chosen.add('m2', context)
+    t.equal(chosen.get('ann', 'm1'), undefined)
+    chosen.add(['ann'], 'm2', context)
     t.equal(chosen.size, 1, 'and take no memory after that')
   })
 
-  t.test('are ten thousand at most, the youngest ones', async t => {
-    for (let i = 0; i < 10_005; i++) chosen.add(`n${i}`, context)
-    t.equal(chosen.size, 10_000)
-    t.strictSame([chosen.get('n4'), chosen.get('n5')], [undefined, context])
+  t.test('are those of their users: the id of a message says nothing to others', async t => {
+    chosen.add(['ann', 'shop\u001fann'], 'm3', context)
+    t.strictSame(['ann', 'shop\u001fann'].map(userKey => chosen.get(userKey, 'm3')), [context, context])
+    t.strictSame(['bob', 'bank\u001fann', ''].map(userKey => chosen.get(userKey, 'm3')), [undefined, undefined, undefined])
+  })
+
+  t.test('are twenty thousand at most, the youngest ones', async t => {
+    for (let i = 0; i < 20_005; i++) chosen.add(['ann'], `n${i}`, context)
+    t.equal(chosen.size, 20_000)
+    t.strictSame([chosen.get('ann', 'n4'), chosen.get('ann', 'n5')], [undefined, context])
   })
 })

@@ -72,10 +72,12 @@ t.test('A downlink whose request is part of a sampled trace goes on with it', as
     await push('m2')
     await push('m3', `00-${traceId}-${callerSpan}-00`)
     await push('m4', 'no context')
+    await push('m1', undefined, 'bob') // the same id: another message
     client.sendAll(uplinks(1, 3))
     for (let left = 3; left > 0;) if ((await client.next()).op === 'downlink') left--
     await stop()
     t.strictSame(spans.filter(span => attributesOf(span)['messaging.message.id'] !== 'm1'), [])
+    t.equal(spans.filter(span => span.traceId === traceId).length, 4)
   })
   t.equal(started.lines.some(({ level }) => level >= 40), false, 'nothing went wrong')
 })

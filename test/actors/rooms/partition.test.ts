@@ -1,6 +1,6 @@
 import t from 'tap'
 import { startOwner } from '../../../actors/owner.js'
-import type { AskRoom } from '../../../actors/room-links.js'
+import type { AskRoom, PostsKnown } from '../../../actors/room-links.js'
 import { users as usersKind } from '../../../actors/user/kind.js'
 import { foldRoom } from '../../../actors/rooms/fold.js'
 import { roomStates } from '../../../actors/rooms/parts.js'
@@ -66,16 +66,19 @@ t.test('A partition of rooms', async t => {
     world.links.toRoom({ type: 'askRoomInfo', ...ask, askId: 1 })
     world.links.toRoom({ type: 'askPost', ...ask, askId: 2, messageId: 'm1', content: 0 })
     world.links.toRoom({ type: 'askPost', ...ask, askId: 3, messageId: 'm9', content: 0 })
-    world.links.toRoom({ type: 'askPosts', ...ask, askId: 4, afterSeq: 1 })
-    world.links.toRoom({ type: 'askPosts', ...ask, askId: 5, afterSeq: 2 })
-    await until(() => answers.length === 5)
+    world.links.toRoom({ type: 'askPosts', ...ask, askId: 4, afterSeq: 1, postsMax: 10 })
+    world.links.toRoom({ type: 'askPosts', ...ask, askId: 5, afterSeq: 2, postsMax: 10 })
+    world.links.toRoom({ type: 'askPosts', ...ask, askId: 6, afterSeq: 0, postsMax: 1 })
+    await until(() => answers.length === 6)
     t.match(answers, [
       { type: 'roomKnown', nodeId: 'n9', askId: 1, roomSeq: 2, keptAfter: 0, nodes: ['n1', 'n2'], closed: false },
       { type: 'requestKnown', nodeId: 'n9', askId: 2, known: 'duplicate' },
       { type: 'requestKnown', nodeId: 'n9', askId: 3, known: 'first' },
       { type: 'postsKnown', nodeId: 'n9', askId: 4, keptAfter: 1, posts: [{ roomSeq: 2, messageId: 'm2' }] },
       { type: 'postsKnown', nodeId: 'n9', askId: 5, keptAfter: 2, posts: [] },
+      { type: 'postsKnown', nodeId: 'n9', askId: 6, keptAfter: 0, posts: [{ roomSeq: 1, messageId: 'm1' }] },
     ])
+    t.equal((answers[5] as PostsKnown).posts.length, 1, 'no more than were asked for')
     world.sent.length = 0
     const asks: AskRoom[] = [
       known,

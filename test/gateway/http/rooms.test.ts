@@ -143,17 +143,55 @@ t.test('A room over HTTP', async t => {
     const log = new LongLog()
     const wanted: unknown[] = []
     const { ask } = given(t, {
-      keptPosts: async (roomKey, afterSeq) => {
-        wanted.push([roomKey, afterSeq])
-        return [post(8), post(9)]
+      keptPosts: async (roomKey, afterSeq, max) => {
+        wanted.push([roomKey, afterSeq, max])
+        return [post(8), post(9)].slice(0, max)
       },
     }, log)
     const line = { roomSeq: 8, messageId: 'm8', from: 'ann', service: '', payload: 'x', postedAtMs: 5 }
     const lines = `${JSON.stringify(line)}\n${JSON.stringify({ ...line, roomSeq: 9, messageId: 'm9' })}\n`
     t.match(await ask('GET', '/v1/rooms/chat/posts?after=7'), { statusCode: 200, body: lines, headers: { 'content-type': /ndjson/ } })
     t.equal((await ask('GET', '/v1/rooms/chat/posts?after=7&limit=1')).body, `${JSON.stringify(line)}\n`)
-    t.strictSame([wanted, log.reading], [[['chat', 7], ['chat', 7]], undefined])
+    t.strictSame([wanted, log.reading], [[['chat', 7, Infinity], ['chat', 7, 1]], undefined])
   })
+  t.test('is told what it keeps to 64 at a time, and asked for no more than is wanted', async t => {
+    const asked: number[] = []
+    let answer = () => {}
+    const answered = new Promise<void>(resolve => { answer = resolve })
+    const { ask } = given(t, {
+      keptPosts: async (_roomKey, _afterSeq, max) => {
+        asked.push(max)
+        await answered
+        return []
+      },
+    })
+    const answers = Array.from({ length: 64 }, () => ask('GET', '/v1/rooms/chat/posts?after=7&limit=3'))
+    await until('all are asked for', () => asked.length === 64)
+    t.match((await ask('GET', '/v1/rooms/chat/posts?after=7')).json(), { statusCode: 503, code: 'overloaded' })
+    t.strictSame([...new Set(asked)], [3])
+    answer()
+    t.strictSame([...new Set((await Promise.all(answers)).map(({ statusCode }) => statusCode))], [200])
+    t.equal((await ask('GET', '/v1/rooms/chat/posts?after=7')).statusCode, 200, 'and those that come later')
+    t.strictSame(asked.slice(64), [Infinity])
+  })
+
+  t.test('has its posts read by 16 at a time', async t => {
+    const { app, ask } = given(t, {}, new LongLog())
+    await app.listen({ host: '127.0.0.1', port: 0 })
+    const { port } = app.server.address() as { port: number }
+    const ones = Array.from({ length: 16 }, () => get({ host: '127.0.0.1', port, path: '/v1/rooms/chat/posts', headers }))
+    const readers = await Promise.all(ones.map(async one => (await once(one, 'response'))[0] as IncomingMessage))
+    t.match((await ask('GET', '/v1/rooms/chat/posts')).json(), { statusCode: 503, code: 'overloaded' })
+    for (const reader of readers) reader.on('error', () => {}).destroy()
+    const again = await until('one has gone', async () => {
+      const one = get({ host: '127.0.0.1', port, path: '/v1/rooms/chat/posts', headers })
+      const [response] = await once(one, 'response') as [IncomingMessage]
+      response.on('error', () => {}).destroy()
+      return response.statusCode === 200
+    })
+    t.ok(again)
+  })
+
   t.test('has its posts read where its owner does not answer', async t => {
     const { ask, logReader } = given(t, { keptPosts: async () => { throw new GatewayError('not-ready') } })
     logReader.add([{ roomId: 'chat', roomSeq: 8, messageId: 'm', from: '', service: '', payload: Buffer.from('x'), postedAtMs: 5 }])
