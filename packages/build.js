@@ -9,6 +9,8 @@ import ts from 'typescript'
 
     node packages/build.js [COMPILED [FOLDER]]
 
+  `packages/NAME` has no code, so its package.json is private: npm refuses to publish it. What is made here is not.
+
   Each gets a folder of its own in FOLDER (COMPILED/packages):
 
     package.json, README.md, LICENSE
@@ -74,6 +76,8 @@ for (const [name, { files, typesOf }] of Object.entries(packages)) {
     for (const kind of ['esm', 'cjs']) copy(path, join(into, 'types', kind, relative(compiled, path)))
   }
   writeFileSync(join(into, 'types/cjs/package.json'), '{ "type": "commonjs" }\n')
-  for (const file of ['package.json', 'README.md']) copy(join(root, 'packages', name, file), join(into, file))
+  const { private: _, ...manifest } = JSON.parse(readFileSync(join(root, 'packages', name, 'package.json'), 'utf8'))
+  writeFileSync(join(into, 'package.json'), `${JSON.stringify(manifest, undefined, 2)}\n`)
+  copy(join(root, 'packages', name, 'README.md'), join(into, 'README.md'))
   copy(join(root, 'LICENSE'), join(into, 'LICENSE'))
 }

@@ -68,6 +68,14 @@ t.test('The packages', { timeout: 120_000 }, async t => {
     }
   })
 
+  t.test('are the only ones of their names: folders without what was compiled can not be published', async t => {
+    for (const [i, name] of names.entries()) {
+      t.equal(manifests[i].private, undefined, name)
+      const source = name.replace('@ledgerline', 'packages')
+      if (source !== name) t.equal(json(join(root, source, 'package.json')).private, true, source)
+    }
+  })
+
   t.test('have of the server\'s dependencies only those that their files import', async t => {
     const [server, client, service] = manifests
     t.strictSame(client.dependencies, { ws: server.dependencies.ws })
