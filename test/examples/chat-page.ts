@@ -14,6 +14,8 @@ const patience = { timeout: 60_000 }
 export interface Chat {
   /** A window in which somebody is signed in and connected. Each is a browser of its own. */
   openWindow: (name: string, options?: BrowserContextOptions) => Promise<Page>
+  /** The same, and nobody is signed in yet. */
+  openEmpty: (options?: BrowserContextOptions) => Promise<Page>
 }
 
 export async function startChat (t: Test): Promise<Chat> {
@@ -34,16 +36,21 @@ export async function startChat (t: Test): Promise<Chat> {
     await exit
   })
   await once(createInterface(chat.stdout), 'line')
+  const open = async (query: string, options: BrowserContextOptions = {}): Promise<Page> => {
+    const browser = await chromium.launch({ executablePath: browserPath, args: flags })
+    t.teardown(() => browser.close())
+    const page = await (await browser.newContext(options)).newPage()
+    page.on('pageerror', error => t.fail(`the page failed: ${error.message}`))
+    await page.goto(`http://localhost:${port}/${query}`)
+    return page
+  }
   return {
-    async openWindow (name, options = {}) {
-      const browser = await chromium.launch({ executablePath: browserPath, args: flags })
-      t.teardown(() => browser.close())
-      const page = await (await browser.newContext(options)).newPage()
-      page.on('pageerror', error => t.fail(`the page failed: ${error.message}`))
-      await page.goto(`http://localhost:${port}/?name=${name}`)
+    async openWindow (name, options) {
+      const page = await open(`?name=${name}`, options)
       await isConnected(page)
       return page
     },
+    openEmpty: options => open('', options),
   }
 }
 

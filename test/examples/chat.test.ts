@@ -35,4 +35,17 @@ t.test('The example of a chat, in two windows', { skip: browserMissing, timeout:
     await isConnected(bob)
     await sees(bob, ['hello?', 'hello!', 'are you still there?', 'I am'])
   })
+
+  await t.test('who sends without a name is asked for it, and what was written is sent then', async t => {
+    const cyd = await chat.openEmpty()
+    await cyd.fill('#name', ' ')
+    await say(cyd, 'me, too')
+    t.equal(await cyd.textContent('#state'), 'give a name first')
+    t.equal(await cyd.evaluate('document.activeElement.id'), 'name')
+    await cyd.fill('#name', 'cyd')
+    await cyd.press('#name', 'Enter')
+    const all = ['hello?', 'hello!', 'are you still there?', 'I am', 'me, too']
+    await sees(bob, all)
+    await sees(cyd, all)
+  })
 })

@@ -9,6 +9,7 @@ const posts = new Map(rooms.map(room => [room, new Map()]))
 const pending = new Map(rooms.map(room => [room, []]))
 let shown = rooms[0]
 let client
+let signedIn
 let name = ''
 
 for (const room of rooms) {
@@ -20,11 +21,16 @@ for (const room of rooms) {
 }
 at('kill').onclick = () => fetch('/kill', { method: 'POST' })
 at('name').value = new URL(document.URL).searchParams.get('name') ?? ''
-if (at('name').value) signIn()
+if (typedName()) signIn().catch(failed)
 
 at('write').onsubmit = event => {
   event.preventDefault()
-  signIn()
+  if (!typedName()) {
+    tell('give a name first', true)
+    at('name').focus()
+    return
+  }
+  signIn().catch(failed)
   const text = at('text').value.trim()
   if (text) send(text)
   at('text').value = ''
@@ -32,24 +38,36 @@ at('write').onsubmit = event => {
 
 /** One client for the page. Its storage is of this window alone, so two windows are two devices. */
 function signIn () {
-  if (client || !at('name').value) return
-  name = at('name').value
+  signedIn ??= begin()
+  return signedIn
+}
+
+async function begin () {
+  name = typedName()
   at('name').readOnly = true
   const session = () => fetch(`/session?name=${encodeURIComponent(name)}`).then(response => response.json())
   const deviceId = sessionStorage.deviceId ??= crypto.randomUUID()
-  session().then(({ ipConfig }) => {
-    client = createClient({
-      ipConfig, deviceId, storage: inLocalStorage(deviceId), getToken: async () => (await session()).token,
-    })
-    client.on('connected', () => { tell('connected', false) })
-    client.on('disconnected', ({ code, willReconnect }) => {
-      tell(willReconnect ? `${code}: coming back` : `ended: ${code}`, true)
-    })
-    for (const room of rooms) follow(room)
-    client.connect()
-    globalThis.chat = { client, posts, pending }
+  const { ipConfig } = await session()
+  client = createClient({
+    ipConfig, deviceId, storage: inLocalStorage(deviceId), getToken: async () => (await session()).token,
   })
+  client.on('connected', () => { tell('connected', false) })
+  client.on('disconnected', ({ code, willReconnect }) => {
+    tell(willReconnect ? `${code}: coming back` : `ended: ${code}`, true)
+  })
+  for (const room of rooms) follow(room)
+  client.connect()
+  globalThis.chat = { client, posts, pending }
 }
+
+/** Who could not be signed in may try again. */
+function failed (error) {
+  signedIn = undefined
+  at('name').readOnly = false
+  tell(`not signed in: ${error.message}`, true)
+}
+
+function typedName () { return at('name').value.trim() }
 
 function follow (roomId) {
   const room = client.room(roomId)
@@ -86,9 +104,9 @@ function send (text) {
   of.push(mine)
   draw()
   // Kept and sent again until the gateway has it, whatever happens to the connection.
-  client.room(roomId).post(text).then(
+  signIn().then(() => client.room(roomId).post(text)).then(
     () => { of.splice(of.indexOf(mine), 1); draw() },
-    error => { mine.failed = error.code; draw() })
+    error => { mine.failed = error.code ?? error.message; draw() })
 }
 
 function show (room) {
