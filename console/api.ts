@@ -1,3 +1,5 @@
+import type { KeySource } from '../gateway/keys/api-keys.js'
+
 /** What the gateway answered that was no success. */
 export class ApiError extends Error {
   override readonly name = 'ApiError'
@@ -95,6 +97,6 @@ export function path (strings: TemplateStringsArray, ...ids: string[]): string {
 export interface Session {
   readonly nodeId: string
   readonly version: string
-  readonly key: { readonly id: string, readonly name: string, readonly scopes: readonly string[] }
+  readonly key: { readonly id: string, readonly name: string, readonly scopes: readonly string[], readonly from: KeySource | 'file' }
   readonly expiresAtMs: number
 }

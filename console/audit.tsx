@@ -5,7 +5,7 @@ import type { AuditEvent } from '../gateway/audits.js'
 import { type ApiError, followLines } from './api.js'
 import { linkTo } from './hooks.js'
 import { CommandLine, Page, Table, Trouble } from './parts.js'
-import { command, curl, numberOf, quoted, whileOf } from './words.js'
+import { command, countOf, curl, numberOf, quoted, whileOf } from './words.js'
 
 /** Of the audit that was asked for on this page. */
 interface Progress {
@@ -98,13 +98,13 @@ function Told ({ progress }: { readonly progress: Progress }) {
     <>
       <p role='status'>
         {books
-          ? `${numberOf(books.entries)} entries of ${numberOf(books.users)} users in ${whileOf(1_000 * seconds)}.`
-          : isOver ? 'It did not come to its end.' : `${numberOf(blocks)} of ${numberOf(blocksTotal)} blocks are read.`}
+          ? `${countOf(books.entries, 'entry', 'entries')} of ${countOf(books.users, 'user')} in ${whileOf(1_000 * seconds)}.`
+          : isOver ? 'It did not come to its end.' : `${numberOf(blocks)} of ${countOf(blocksTotal, 'block')} read.`}
       </p>
       <progress max={blocksMax} value={books ? blocksMax : blocks} aria-label='Blocks that are read' />
       {(books !== undefined || total > 0) && (
         <section class={`verdict ${total === 0 ? 'good' : 'bad'}`} aria-labelledby='violations'>
-          <h2 id='violations'>{total === 0 ? 'No violations' : `${numberOf(total)} violations`}</h2>
+          <h2 id='violations'>{total === 0 ? 'No violations' : countOf(total, 'violation')}</h2>
           {told.length > 0 && <Violations told={told} more={total - told.length} />}
         </section>
       )}

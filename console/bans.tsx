@@ -5,7 +5,7 @@ import { useAsked } from './hooks.js'
 import { Action, Page, Table, Trouble } from './parts.js'
 import type { PageProps } from './shell.js'
 import { FindUser } from './user.js'
-import { curl, quoted, timeOf } from './words.js'
+import { countOf, curl, quoted, timeOf } from './words.js'
 
 interface Ban {
   readonly banId: string
@@ -88,7 +88,7 @@ function NewBan ({ user, changed }: { readonly user: string, readonly changed: (
         </label>
       </div>
       <Action
-        label='Ban' isGrave meaning={`All connections of ${user} are closed, and no device gets in for ${hours} hours.`}
+        label='Ban' isGrave meaning={`All connections of ${user} are closed, and no device gets in for ${countOf(hours, 'hour')}.`}
         command={`${curl(ofApp('/v1/bans'))} -H 'content-type: application/json' -d ${quoted(JSON.stringify(body))}`}
         run={async () => {
           await ask('POST', ofApp('/v1/bans'), body)

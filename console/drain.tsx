@@ -2,7 +2,7 @@ import type { DrainState } from '../gateway/drain-requests.js'
 import { path } from './api.js'
 import { linkTo, useAsked } from './hooks.js'
 import { CommandLine, Table, Trouble } from './parts.js'
-import { curl, numberOf, timeOf, whileOf } from './words.js'
+import { countOf, curl, numberOf, timeOf, whileOf } from './words.js'
 
 /** Connections that are listed; the others are counted, and in the answer of the API. */
 const listedMax = 200
@@ -33,7 +33,7 @@ function Numbers ({ drain }: { readonly drain: DrainState }) {
   return (
     <>
       <p role='status'>
-        {state}, begun at {timeOf(startedAtMs)}: {asked} of {total} connections were asked to leave, {left} have left.
+        {state}, begun at {timeOf(startedAtMs)}: of {countOf(total, 'connection')} {asked} asked to leave, {left} left.
       </p>
       <progress max={Math.max(1, total)} value={total === 0 ? 1 : left} aria-label='Connections that have left' />
       <dl class='tiles'>
@@ -66,7 +66,7 @@ function Moves ({ moves }: { readonly moves: readonly Move[] }) {
             <td>{toNodeId === '' ? 'not seen again' : toNodeId}</td>
             <td class='number'>{afterMs < 0 ? '' : whileOf(afterMs)}</td>
             <td class='number'>{darkMs < 0 ? '' : whileOf(darkMs)}</td>
-            <td>{lostOf(lost.uplinksLost, 'uplinks')} {lostOf(lost.downlinksLost, 'downlinks')}</td>
+            <td>{lostOf(lost.uplinksLost, 'uplink')} {lostOf(lost.downlinksLost, 'downlink')}</td>
           </tr>
         ))}
       </Table>
@@ -79,5 +79,5 @@ function worth ({ uplinksLost, downlinksLost, toNodeId, closed }: Move): number 
 }
 
 function lostOf (count: number, what: string): string {
-  return count === 0 ? '' : count < 0 ? `${what} not known` : `${count} ${what}`
+  return count === 0 ? '' : count < 0 ? `${what}s not known` : countOf(count, what)
 }

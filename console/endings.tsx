@@ -3,6 +3,7 @@ import { ApiError, askLines } from './api.js'
 import { ofApp } from './app.js'
 import { linkTo } from './hooks.js'
 import { Trouble } from './parts.js'
+import { countOf, numberOf } from './words.js'
 
 /** Lines that a page asks for, and those of them that its table shows. */
 export const linesMax = 5_000
@@ -77,18 +78,19 @@ function mostFrequent (values: readonly string[]): Array<[string, number]> {
 }
 
 /** The lines of a page about endings, once they are there, and why there are none. */
-export function Endings<T> ({ address, what, children }: {
+export function Endings<T> ({ address, what: [one, many], children }: {
   readonly address: string
-  readonly what: string
+  /** Of the lines: what one is, and what several are. */
+  readonly what: readonly [one: string, many: string]
   readonly children: (lines: readonly T[]) => preact.ComponentChildren
 }) {
   const { lines, error } = useLines<T>(ofApp(address))
   if (error) return <Trouble error={error} />
   if (!lines) return <p role='status'>One moment.</p>
-  if (lines.length === 0) return <p role='status'>No {what} of this kind within this time.</p>
+  if (lines.length === 0) return <p role='status'>No {many} of this kind within this time.</p>
   return (
     <>
-      <p role='status'>{lines.length === linesMax ? `More than ${linesMax}` : lines.length} {what}.</p>
+      <p role='status'>{lines.length === linesMax ? `More than ${numberOf(linesMax)} ${many}` : countOf(lines.length, one, many)}.</p>
       {children(lines)}
     </>
   )

@@ -20,7 +20,7 @@ export function EndsPage ({ place: { query } }: PageProps) {
   return (
     <Page title='Ended connections' shell={[appCommand(...words), curl(ofApp(address))]}>
       <AskEndings page='ends' code={code} codes={codes} since={since} />
-      <Endings<ConnectionRow> address={address} what='connections that ended'>
+      <Endings<ConnectionRow> address={address} what={['connection that ended', 'connections that ended']}>
         {rows => (
           <>
             <Common

@@ -28,7 +28,7 @@ export function ReceiptsPage ({ place: { query } }: PageProps) {
   return (
     <Page title='Ended downlinks' shell={[curl(ofApp(address))]}>
       <AskEndings page='receipts' code={code} codes={codes} since={since} />
-      <Endings<Receipt> address={address} what='downlinks that ended on a device'>
+      <Endings<Receipt> address={address} what={['downlink that ended on a device', 'downlinks that ended on a device']}>
         {receipts => (
           <>
             <Common

@@ -1,5 +1,5 @@
 import type { NodeRow } from '../projections/nodes.js'
-import { numberOf } from './words.js'
+import { countOf } from './words.js'
 
 /** All nodes by region, without a map of the world: each as a bar that is as full as the node is. */
 export function Regions ({ nodes }: { readonly nodes: readonly NodeRow[] }) {
@@ -12,7 +12,7 @@ export function Regions ({ nodes }: { readonly nodes: readonly NodeRow[] }) {
         {[...regions].sort(([a], [b]) => a < b ? -1 : 1).map(([region, nodes]) => (
           <section key={region} class='region' aria-label={`Region ${region}`}>
             <h3>{region}</h3>
-            <p class='quiet'>{numberOf(sumOf(nodes))} connections on {nodes.length === 1 ? 'one node' : `${nodes.length} nodes`}</p>
+            <p class='quiet'>{countOf(sumOf(nodes), 'connection')} on {countOf(nodes.length, 'node')}</p>
             <ul>
               {nodes.map(node => <NodeBar key={node.nodeId} node={node} />)}
             </ul>

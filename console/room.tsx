@@ -9,7 +9,7 @@ import { linkTo, useAsked } from './hooks.js'
 import { Page, Table, Trouble } from './parts.js'
 import { FindRoom } from './rooms.js'
 import { Steps } from './steps.js'
-import { curl, numberOf, timeOf } from './words.js'
+import { countOf, curl, numberOf, timeOf } from './words.js'
 
 interface MembersAnswer {
   readonly members: ReadonlyArray<Record<'userId' | 'deviceId' | 'connectionId' | 'nodeId', string>>
@@ -60,8 +60,8 @@ function Info ({ room, info }: { readonly room: string, readonly info: RoomInfo 
         {closed ? 'It is closed: nobody joins it or posts in it. ' : ''}
         {roomSeq === 0
           ? 'It has had no post.'
-          : `${numberOf(roomSeq)} posts so far; those after ${numberOf(keptAfter)} are kept for who joins.`}
-        {' '}{numberOf(members)} members on {nodes.length} nodes.
+          : `${countOf(roomSeq, 'post')} so far; those after ${numberOf(keptAfter)} are kept for who joins.`}
+        {' '}{countOf(members, 'member')} on {countOf(nodes.length, 'node')}.
       </p>
       {nodes.length > 0 && (
         <Table label='Nodes of the room' heads={['Node', 'Members']}>

@@ -43,7 +43,7 @@ export function RoomsPage ({ place: { id: room, query } }: PageProps) {
         </label>
         <button type='submit'>Show</button>
       </form>
-      <Endings<PostLine> address={address} what='posts'>
+      <Endings<PostLine> address={address} what={['post', 'posts']}>
         {posts => (
           <Table label='Rooms with posts' heads={['Room', 'Posts', 'Authors', 'Last number', 'Last post']}>
             {busiest(posts).map(({ roomId, posts, authors, lastSeq, lastAtMs }) => (

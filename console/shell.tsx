@@ -55,13 +55,18 @@ export function Shell ({ session, signedOut }: { readonly session: Session, read
         </nav>
         <span class='who'>
           <AppField session={session} app={place.query.get('app') ?? ''} />
-          node {nodeId}, {version}; {key.id === '' ? 'key of the environment' : `key ${key.name || key.id}`}{' '}
+          node {nodeId}, {version}; {keyOf(key)}{' '}
           <button type='button' onClick={signOut}>Sign out</button>
         </span>
       </header>
       <Page session={session} place={place} />
     </>
   )
+}
+
+function keyOf ({ id, name, from }: Session['key']): string {
+  if (from === 'file') return `key ${name || id}`
+  return from === 'environment' ? 'key of LEDGERLINE_API_KEYS' : 'key of the file api-key in the data directory'
 }
 
 /** Whose users the pages show. Only keys of no app with the scope `admin` may choose. */

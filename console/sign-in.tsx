@@ -28,7 +28,7 @@ export function SignIn ({ signedIn }: { readonly signedIn: (session: Session) =>
       </form>
       <p>
         A gateway without a file of API keys has one in <code>api-key</code> in its data directory. With such
-        a file, <code>ledgerline keys create --name ops --scopes operate,read</code> makes one.
+        a file, <code>ledgerline keys create --file FILE --name ops --scopes operate,read</code> makes one.
       </p>
     </main>
   )

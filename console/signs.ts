@@ -1,6 +1,6 @@
 import { type CodeKind, codeKinds, type LoadAnswer, type Values } from '../gateway/console/load-history.js'
 import { linkTo } from './hooks.js'
-import { command, curl, numberOf } from './words.js'
+import { command, countOf, curl } from './words.js'
 import { appCommand, ofApp } from './app.js'
 import type { Wrong } from './wrong.js'
 
@@ -99,7 +99,7 @@ export function signsIn (load: LoadAnswer): Wrong[] {
     const { title, text, mends, isGrave } = sign
     return [{
       key: `${kind} ${code}`,
-      title: `${title}: ${numberOf(count)} times in the last five minutes (${code})`,
+      title: `${title}: ${countOf(count, 'time')} in the last five minutes (${code})`,
       text,
       mends,
       isGrave,

@@ -7,7 +7,7 @@ import { appCommand, ofApp } from './app.js'
 import { useAsked } from './hooks.js'
 import { CommandLine, Table, Trouble } from './parts.js'
 import { positionsOf } from './timeline-layout.js'
-import { timeOf } from './words.js'
+import { countOf, timeOf } from './words.js'
 
 /** A slider is moved over many places; only where it rests is asked about. */
 const restMs = 200
@@ -80,8 +80,8 @@ function State ({ state: { userSeq, sessions, connections, waiting } }: { readon
   return (
     <>
       <p>
-        {userSeq} uplinks accepted so far; {connections.length} connections open; {waiting.length} downlinks
-        wait for a first session.
+        {countOf(userSeq, 'uplink')} accepted so far; {countOf(connections.length, 'connection')} open; for a first session
+        {countOf(waiting.length, 'downlink waits', 'downlinks wait')}.
       </p>
       <Table
         label='Sessions'

@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { PlacedMark, Timeline } from '../evidence/timeline.js'
 import { type Lane, lanesOf, type Look, looks, moved, type Span, wholeSpan, within, zoomed } from './timeline-layout.js'
-import { clockOf } from './words.js'
+import { clockOf, countOf } from './words.js'
 
 const rowHeight = 15
 const labelHeight = 18
@@ -140,7 +140,7 @@ function LaneView ({ lane, timeline, marks, x, width, selected, select, isCrowde
 }
 
 function labelOf (count: number): string {
-  return `Timeline with ${count} marks; + and - zoom, arrows move, 0 shows all; the list below has them in words`
+  return `Timeline with ${countOf(count, 'mark')}; + and - zoom, arrows move, 0 shows all; the list below has them in words`
 }
 
 function titleOf ({ event, messageId, seq, code, atMs }: PlacedMark): string {

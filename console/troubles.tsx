@@ -8,7 +8,7 @@ import { linkTo, useAsked } from './hooks.js'
 import { CommandLine, Trouble } from './parts.js'
 import { signsIn } from './signs.js'
 import type { Wrong } from './wrong.js'
-import { command, whileOf } from './words.js'
+import { command, countOf, whileOf } from './words.js'
 
 /** Behind for so long is worth a look. */
 const lagMs = 10_000
@@ -107,7 +107,7 @@ function behind ({ follower, stream, blocks, ms, standing }: FollowerLag): Wrong
   return [{
     key: `lag ${follower} ${stream}`,
     title: `${follower} is behind the stream ${stream}`,
-    text: `${blocks} blocks are to be done, the oldest ${whileOf(ms)} old. ${stands}`,
+    text: `${countOf(blocks, 'block is', 'blocks are')} to be done, the oldest ${whileOf(ms)} old. ${stands}`,
     mends: 'By itself where its node works on; otherwise what the reasons above name. A reader that is away goes on ' +
       'when it comes back.',
     command: command('lag'),
@@ -121,7 +121,7 @@ function overtaken ({ follower, stream, gone }: FollowerLag): Wrong[] {
   if (gone === 0) return []
   return [{
     key: `gone ${follower} ${stream}`,
-    title: `Retention has deleted ${gone} blocks of ${stream} before ${follower} had read them`,
+    title: `Retention has deleted ${countOf(gone, 'block')} of ${stream} before ${follower} had read them`,
     text: 'The reader was away for longer than the stream is kept. It is told of the hole when it comes back, and what was in it is gone for good.',
     mends: 'Start the reader again; have it read anew what it lacks from another source. Keep the stream for longer than a reader may be away: ' +
       'LEDGERLINE_RETENTION_MS or LEDGERLINE_RETENTION_BYTES.',

@@ -27,9 +27,14 @@ export function numberOf (value: number | null | undefined): string {
   return value.toLocaleString('en', { maximumFractionDigits: digits })
 }
 
+/** `1 node`, `1,234 nodes` */
+export function countOf (count: number, one: string, many = `${one}s`): string {
+  return `${numberOf(count)} ${count === 1 ? one : many}`
+}
+
 /** `1.5 MiB` */
 export function bytesOf (bytes: number): string {
-  if (bytes < 1_024) return `${bytes} bytes`
+  if (bytes < 1_024) return countOf(bytes, 'byte')
   const units = ['KiB', 'MiB', 'GiB', 'TiB']
   let value = bytes
   let unit = -1

@@ -125,7 +125,8 @@ async function start (
   closers.push(health.watch('disk', () => stores.slowDisk()))
   closers.push(health.watch('redis-latency', () => stores.slowRedis()))
   const config = await ensureSecrets(given) // not before: a start that fails leaves nothing behind
-  const apiKeys = new ApiKeys(config.apiKeys, Date.now, apps.all)
+  const apiKeys = new ApiKeys(
+    config.apiKeys, Date.now, apps.all, given.apiKeys.length > 0 ? 'environment' : 'data-directory')
   for (const file of keyFiles) closers.push(watchKeyFile(file, apiKeys, health))
   const { log, tables, links } = stores
   const identity = await identify(config.nodeId, log, tables)

@@ -68,6 +68,8 @@ function identify (
   return caller
 }
 
-function answerOf ({ nodeId, version }: SessionRoutesOptions, { id, name, scopes }: Caller, expiresAtMs: number) {
-  return { nodeId, version, key: { id, name, scopes }, expiresAtMs }
+function answerOf (
+  { nodeId, version, sessions: { apiKeys } }: SessionRoutesOptions, { id, name, scopes }: Caller, expiresAtMs: number
+) {
+  return { nodeId, version, key: { id, name, scopes, from: id === '' ? apiKeys.source : 'file' }, expiresAtMs }
 }

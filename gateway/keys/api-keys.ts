@@ -40,14 +40,17 @@ interface OpenAnswer {
 
 const environment: Caller = { app: '', id: '', name: '', scopes }
 
+/** Where keys without an id are from: `LEDGERLINE_API_KEYS`, or the data directory, in which a first start made one. */
+export type KeySource = 'environment' | 'data-directory'
+
 type KeysById = ReadonlyMap<string, KnownKey>
 
 const noKeys: KeysById = new Map()
 
 /**
- * The keys that this node takes: those of the environment, which are good for everything, and those of its file and of
- * the file of each app. Keys are compared by digest, and in a time that tells nothing about them; an id is no secret,
- * so it may be looked up. A key that stands in the files of two apps is of neither.
+ * The keys that this node takes: those of the environment or the data directory, which are good for everything, and
+ * those of its file and of the file of each app. Keys are compared by digest, and in a time that tells nothing about
+ * them; an id is no secret, so it may be looked up. A key that stands in the files of two apps is of neither.
  */
 export class ApiKeys {
   readonly #environment: readonly Buffer[]
@@ -56,7 +59,10 @@ export class ApiKeys {
   readonly #ofApps = new Map<string, KeysById>()
   readonly #quotas: ReadonlyMap<string, SharedQuotas>
 
-  constructor (environmentKeys: readonly string[], nowMs = Date.now, apps: readonly App[] = []) {
+  constructor (
+    environmentKeys: readonly string[], nowMs = Date.now, apps: readonly App[] = [],
+    readonly source: KeySource = 'environment'
+  ) {
     this.#environment = environmentKeys.map(digestOf)
     this.#nowMs = nowMs
     this.#quotas = new Map(apps.map(({ name, quotas: { requestsPerSecond, recipientsPerSecond } }) => [name, {

@@ -1,10 +1,15 @@
 import { GatewayError } from '../../schemas/errors.js'
 import { ConfigError } from '../setting.js'
-import type { ApiKeys, Caller } from './api-keys.js'
+import type { ApiKeys, Caller, KeySource } from './api-keys.js'
 import { KeyFileUnusable, readKeyFile } from './changed-file.js'
 import { keysMax } from './key-file.js'
 import { createKey, type ListedKey, listKeys, revokeKey, type WantedKey } from './stored-keys.js'
 import type { NamedFile } from './watched-file.js'
+
+const presentKeys: Readonly<Record<KeySource, string>> = {
+  environment: 'its keys are those of LEDGERLINE_API_KEYS',
+  'data-directory': 'its key is that of the file api-key in its data directory',
+}
 
 /** Keys as operators ask for them over HTTP: those of the files that this node reads. */
 export class KeyRequests {
@@ -57,7 +62,8 @@ export class KeyRequests {
     const path = this.#paths.get(app)
     if (path === undefined) {
       throw new GatewayError('not-found', app === ''
-        ? 'this node has no file of API keys: start it with LEDGERLINE_API_KEYS_FILE; its keys are those of the environment'
+        ? 'this node has no file of API keys: start it with LEDGERLINE_API_KEYS_FILE; ' +
+          presentKeys[this.apiKeys.source]
         : `the app ${app} has no file of API keys: name one as apiKeysFile in LEDGERLINE_APPS`)
     }
     try {

@@ -10,6 +10,16 @@ const pages = ['README.md', ...readdirSync(`${root}docs`, { recursive: true, enc
 /** `ledgerline NAME ...` and `node . NAME ...`, to the end of the line or of the code. */
 const commands = /(?:\bledgerline|\bnode \.) ([a-z-]+)([^`\n|#>;&]*)/g
 
+t.test('Commands about API keys are shown with the file that they want', async t => {
+  for (const page of pages.filter(page => page !== 'README.md')) {
+    const text = readFileSync(`${root}${page}`, 'utf8')
+    for (const { index, 0: line } of text.matchAll(/^ +\$ ledgerline keys .*/gm)) {
+      const isNamed = /--(file|app) /.test(line) || text.slice(0, index).includes('$ export LEDGERLINE_API_KEYS_FILE=')
+      t.ok(isNamed, `${page}: ${line.trim()}`)
+    }
+  }
+})
+
 t.test('Each command that the docs show exists, with the options that they show', async t => {
   const known = new Map(buildProgram().commands.map(command => [command.name(), command]))
   let checked = 0

@@ -24,6 +24,7 @@ t.test('The console', { skip: browserMissing, timeout: 460_000 }, async t => {
     await signIn(page)
     await page.waitForSelector('h1:text-is("Overview")')
     await page.waitForSelector('.good')
+    t.match(await text('.who'), 'key of LEDGERLINE_API_KEYS')
     await page.waitForSelector('.chart output:text-is("1")', { timeout: 30_000 }) // the phone
     t.match(await text('figcaption'), 'Connections')
     t.match(await text('.last'), 'n1: 1')
@@ -127,7 +128,7 @@ t.test('The console', { skip: browserMissing, timeout: 460_000 }, async t => {
     t.match(await text('section[aria-labelledby=common]'), /user100 % ann/)
     t.strictSame(await seriousFindings(page), [])
     await goTo(page, '#/ends?code=kicked&since=1h', 'Ended connections')
-    await page.waitForSelector('text="1 connections that ended."')
+    await page.waitForSelector('text="1 connection that ended."')
     t.match(await text('section[aria-labelledby=shell]'), 'ledgerline history --code kicked --since 1h')
     await goTo(page, '#/receipts?code=acked&since=1h', 'Ended downlinks')
     await page.waitForSelector('[aria-label="Ended downlinks"] a:text-is("offer-1")')

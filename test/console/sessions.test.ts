@@ -46,6 +46,15 @@ function givenConsole (t: Test, more: Partial<HttpDeps> = {}) {
 const codeOf = ({ status, json }: { status: number, json?: { code?: string } }) => [status, json?.code]
 
 t.test('Signing in', async t => {
+  t.test('says where the key is from', async t => {
+    const { signIn, operator } = givenConsole(t)
+    t.match((await signIn(operator.key)).json, { key: { id: operator.id, from: 'file' } })
+    t.match((await signIn('key-of-the-environment')).json, { key: { id: '', from: 'environment' } })
+    const apiKeys = new ApiKeys(['key-of-the-data-directory'], undefined, [], 'data-directory')
+    const console = { sessions: new ConsoleSessions(apiKeys), nodeId: 'n1', version: '1.2.3', load: () => new LoadHistory().since(0) }
+    t.match((await givenConsole(t, { console }).signIn('key-of-the-data-directory')).json, { key: { id: '', from: 'data-directory' } })
+  })
+
   t.test('gives a cookie that no script, no other site and no plain connection gets', async t => {
     const { signIn } = givenConsole(t, { proxied: { proxies: AddressList.of(['127.0.0.1']), uncounted: undefined, headerRefused () {} } })
     const plain = await signIn()
