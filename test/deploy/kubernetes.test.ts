@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -44,6 +44,40 @@ t.test('The chart', async t => {
     checkAll(t, parsed(render([], ...everything)))
   })
 
+  t.test('gives a group an image of its own', { skip: !hasHelm && 'helm is not here' }, async t => {
+    const all = parsed(render([], '--set=image.tag=1.0.0', '--set=nodes.users.image.tag=2.0.0'))
+    const nodes = all.filter(({ kind }) => kind === 'StatefulSet' || kind === 'Deployment')
+    for (const { metadata: { name }, spec: { template } } of nodes) {
+      t.equal(template.spec.containers[0].image, name === 'ledgerline-users' ? 'ledgerline:2.0.0' : 'ledgerline:1.0.0', name)
+    }
+  })
+
+  t.test('replaces no node for a new version of the chart', async t => {
+    const nodes = parsed(read('deploy/kubernetes/cluster.yaml')).filter(({ spec }) => spec?.template !== undefined)
+    for (const { spec: { selector, template } } of nodes) t.strictSame(template.metadata.labels, selector.matchLabels)
+  })
+
+  t.test('notes what is there', { skip: !hasHelm && 'helm is not here' }, async t => {
+    const copy = join(t.testdir(), 'ledgerline')
+    cpSync(chart, copy, { recursive: true })
+    const notes = (...options: string[]) => {
+      renameSync(join(copy, 'templates/NOTES.txt'), join(copy, 'NOTES.txt'))
+      writeFileSync(join(copy, 'templates/notes.yaml'), 'notes: {{ tpl (.Files.Get "NOTES.txt") . | toJson }}\n')
+      const args = ['template', 'ledgerline', copy, '--kube-version', '1.31.0', '--show-only', 'templates/notes.yaml', ...options]
+      const [made] = parsed(execFileSync('helm', args, { encoding: 'utf8' })) as unknown as Array<{ notes: string }>
+      renameSync(join(copy, 'NOTES.txt'), join(copy, 'templates/NOTES.txt'))
+      return made!.notes
+    }
+    const cluster = notes()
+    t.match(cluster, 'exec deployment/ledgerline-push -- ledgerline push')
+    t.notMatch(cluster, 'keys')
+    t.match(notes('--set=existingSecret='), 'Set existingSecret')
+    const one = notes('--values', join(chart, 'values-standalone.yaml'))
+    t.match(one, 'exec statefulset/ledgerline-all -- ledgerline push')
+    t.match(one, 'keeps them on its volume')
+    t.notMatch(one, 'existingSecret')
+  })
+
   t.test('refuses values that it would not use', { skip: !hasHelm && 'helm is not here' }, async t => {
     const wrong = ['replicas=3', 'nodes.edge.replica=3', 'config.LEDGERLINE_NODE_ID=x', 'config.PORT=x', 'nodes.edge.kind=DaemonSet']
     for (const value of wrong) {
@@ -51,6 +85,19 @@ t.test('The chart', async t => {
       t.match(stderr, /values don't meet the specifications of the schema/, value)
     }
   })
+})
+
+t.test('docs/kubernetes.md has Prometheus ask every node, as the job of the alerts', async t => {
+  const [monitor, config] = Array.from(read('docs/kubernetes.md').matchAll(/```yaml\n(.+?)```/gs), ([, text]) => parsed(text!)[0] as any)
+  const service = parsed(read('deploy/kubernetes/cluster.yaml')).find(({ metadata }) => metadata.name === 'ledgerline-nodes')!
+  const { labels } = service.metadata
+  t.match(labels, monitor.spec.selector.matchLabels)
+  t.equal(service.spec.ports[0].name, monitor.spec.endpoints[0].port)
+  t.equal(labels[monitor.spec.jobLabel], 'ledgerline')
+  const [{ job_name: job, relabel_configs: [kept] }] = config.scrape_configs
+  t.equal(job, 'ledgerline')
+  t.equal(kept.regex, `${labels['app.kubernetes.io/name']};${labels['app.kubernetes.io/component']}`)
+  t.match(read('deploy/prometheus/alerts.yml'), 'up{job="ledgerline"}')
 })
 
 t.test('Kubernetes takes the manifests', async t => {
