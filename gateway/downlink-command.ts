@@ -25,7 +25,7 @@ export function refusalOf (command: DownlinkRecord, frameBytesMax: number): Gate
   const isPost = command.roomId !== ''
   const wrong = isPost ? wrongOfPost(command) : wrongOf(command)
   if (wrong !== undefined) return new GatewayError('bad-request', wrong)
-  return isPost ? postRefusalOf(command, frameBytesMax) : sizeRefusalOf(command, frameBytesMax)
+  return isPost ? postRefusalOf(command, frameBytesMax) : contentRefusalOf(command, frameBytesMax)
 }
 
 /** The same of a command whose fields were checked by a schema made of the same rules: of what that can't say. */
@@ -33,22 +33,24 @@ export function messageRefusalOf (
   command: Omit<DownlinkCommand, 'userIds'>, frameBytesMax: number
 ): GatewayError | undefined {
   const wrong = wrongTogether(command)
-  return wrong === undefined ? sizeRefusalOf(command, frameBytesMax) : new GatewayError('bad-request', wrong)
+  return wrong === undefined ? contentRefusalOf(command, frameBytesMax) : new GatewayError('bad-request', wrong)
 }
 
-/** Of its size alone. */
-export function sizeRefusalOf (command: Message, frameBytesMax: number): GatewayError | undefined {
+/** Of its service and its size, of a command whose fields were checked, whatever chooses who gets it. */
+export function contentRefusalOf (command: Message, frameBytesMax: number): GatewayError | undefined {
+  if (command.service === recallService) return reservedRefusal()
   const bytes = frameBytes(command)
   if (bytes <= frameBytesMax) return undefined
   return new GatewayError('payload-too-large',
     `payload makes a downlink of ${bytes} bytes, and ${frameBytesMax} are the bound`)
 }
 
-/** Why a post in a room can never be sent to its members: `payload-too-large`; undefined where it can. */
+/** The same of a post in a room. */
 export function postRefusalOf (
   { roomId, messageId, service, payload }: Record<'roomId' | 'messageId' | 'service', string> & { payload: Uint8Array },
   frameBytesMax: number
 ): GatewayError | undefined {
+  if (service === recallService) return reservedRefusal()
   // The post frame at its longest: opcode, two longs of 10 bytes, five lengths of 5, and what they count.
   const texts = Buffer.byteLength(roomId) + Buffer.byteLength(messageId) + Buffer.byteLength(service)
   const bytes = 1 + 2 * 10 + 5 * 5 + texts + payload.byteLength
@@ -78,8 +80,7 @@ function wrongOf (command: DownlinkCommand): string | undefined {
   return wrongTogether(command)
 }
 
-function wrongTogether ({ messageId, service, delivery, replaces }: Omit<DownlinkCommand, 'userIds'>): string | undefined {
-  if (service === recallService) return `service: ${recallService} is what the gateway itself sends with`
+function wrongTogether ({ messageId, delivery, replaces }: Omit<DownlinkCommand, 'userIds'>): string | undefined {
   if (replaces === '') return undefined
   if (replaces === messageId) return 'replaces: want another id than messageId'
   if (delivery === 'signal') return 'replaces: want none of a signal, which never waits'
@@ -97,6 +98,11 @@ function wrongOfPost (command: DownlinkRecord): string | undefined {
   if (!isId(messageId)) return `messageId: ${idWanted}`
   if (!isTextWithin(service, serviceBytesMax)) return `service: ${textWanted(serviceBytesMax)}`
   return undefined
+}
+
+/** Devices believe what comes by this service: to none of them, in whatever way, does business send by it. */
+function reservedRefusal (): GatewayError {
+  return new GatewayError('bad-request', `service: ${recallService} is what the gateway itself sends with`)
 }
 
 function isPlatform (platform: string): boolean {

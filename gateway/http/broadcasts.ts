@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { type JsonPayload } from '../../schemas/payload.js'
 import { type BroadcastAnswer, type BroadcastCommand, broadcastTtlMsMax, type CancelCommand } from '../broadcasts/broadcasts.js'
 import type { BroadcastInfo } from '../broadcasts/known.js'
-import { filterItemsMax, sizeRefusalOf } from '../downlink-command.js'
+import { filterItemsMax, contentRefusalOf } from '../downlink-command.js'
 import { callerId, takeRecipients } from './auth.js'
 import { errorAnswers } from './errors.js'
 import { decodePayload, payloadSchema } from './payload.js'
@@ -142,7 +142,7 @@ export async function broadcastsRoutes (
   }, async (request, reply) => {
     const { messageId = randomUUID(), payload, ...rest } = request.body
     const command = { app: request.app, messageId, payload: decodePayload(payload), ...rest, by: callerId(request) }
-    const refusal = sizeRefusalOf(command, frameBytesMax)
+    const refusal = contentRefusalOf(command, frameBytesMax)
     if (refusal) throw refusal
     takeRecipients(request, 1)
     return await reply.code(202).send(await broadcasts.request(command))

@@ -309,6 +309,7 @@ t.test('Commands of the stream downlinks that name a room', async t => {
     'devices that are left out': ['bad-request', { exceptDevices: ['phone'] }],
     'a room id with a control character': ['bad-request', { roomId: 'shop\u001fchat:7' }],
     'a long service': ['bad-request', { service: 's'.repeat(257) }],
+    'the service of recalls': ['bad-request', { service: 'ledgerline.recall' }],
     'an app that is none': ['bad-request', { app: 'no app' }],
     'a payload that no frame could carry': ['payload-too-large', { payload: Buffer.alloc(1_000) }],
   }

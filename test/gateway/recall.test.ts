@@ -80,11 +80,26 @@ t.test('A recall', async t => {
     client.destroy()
   })
 
-  await t.test('is refused where a downlink names itself, is a signal, or has the service of recalls', async t => {
+  await t.test('is refused where a downlink names itself, or is a signal', async t => {
     const body = { to: { userIds: ['ann'] }, messageId: 'm9', payload: 'x' }
-    for (const more of [{ replaces: 'm9' }, { replaces: 'm8', delivery: 'signal' }, { service: 'ledgerline.recall' }]) {
+    for (const more of [{ replaces: 'm9' }, { replaces: 'm8', delivery: 'signal' }]) {
       t.match(await node.request('POST', '/v1/downlinks', { ...body, ...more }), { status: 400, json: { code: 'bad-request' } })
     }
+  })
+
+  await t.test('is the only one to send by the service of recalls, whatever way business sends', async t => {
+    const message = { service: 'ledgerline.recall', payload: 'm1' }
+    const line = { ...message, to: { userIds: ['ann'] } }
+    for (const [path, body] of [['downlinks', line], ['rooms/news/posts', message], ['broadcasts', message]] as const) {
+      const wanted = { code: 'bad-request', message: /^service: ledgerline.recall is what the gateway/ }
+      t.match(await node.request('POST', `/v1/${path}`, body), { status: 400, json: wanted }, path)
+    }
+    const lines = await fetch(`${node.api}/v1/downlinks`, {
+      method: 'POST',
+      headers: { authorization: 'Bearer the-key-of-a-test-node', 'content-type': 'application/x-ndjson' },
+      body: '{"payload":"x","service":"ledgerline.recall"}\n{"userId":"cy"}\n',
+    })
+    t.match(await lines.text(), 'ledgerline.recall is what the gateway')
   })
 
   await t.test('wants a user and ids that are such', async t => {

@@ -122,7 +122,8 @@ t.test('A service', async t => {
 
   await t.test('is the program of docs/service.md', async t => {
     const page = readFileSync(fileURLToPath(new URL('../../../docs/service.md', import.meta.url)), 'utf8')
-    const program = /```js\n([^]*?)```/.exec(page)![1]!
+    const here = new URL('../../service/service.js', import.meta.url).href
+    const program = /```js\n([^]*?)```/.exec(page)![1]!.replace('@ledgerline/service', here)
     const directory = t.testdir({ 'program.mjs': program })
     const node = await startTestNode(t)
     const child = spawn(process.execPath, [`${directory}/program.mjs`], {
