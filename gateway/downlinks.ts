@@ -8,18 +8,27 @@ import { Turns } from './turns.js'
 /** Who follows the `downlinks` stream. */
 export const downlinksGroup = 'push'
 
+/** `00-`, 32 digits, `-`, 16 digits, `-01` */
+const traceparentLength = 55
+
 /** Commands on their way at once in one partition, and their bytes in memory; past either the stream waits. */
 const underWayMax = 256
 const underWayBytesMax = 4 << 20
 
 type Headers = NonNullable<Block<DownlinkRecord>['headers']>
 
+export interface DownlinksDeps extends DownlinkSenderDeps {
+  /** Whether traces are of use: the header `traceparent` of a record is taken only then. */
+  readonly isTracing?: boolean
+}
+
 /**
  * Sends what business services write to the `downlinks` stream. Each command is committed once its requests are in the
  * ledger; those that a crash repeats have the same `messageId`, which the fold knows. A command that can never be sent
  * goes to `downlinks.rejected`.
  */
-export async function followDownlinks (deps: DownlinkSenderDeps): Promise<Following> {
+export async function followDownlinks (deps: DownlinksDeps): Promise<Following> {
+  const { isTracing = false } = deps
   const partitions = new Map<number, CommandsUnderWay>()
   const done = new Map<number, bigint>()
   const member: { following?: Following } = {}
@@ -32,7 +41,7 @@ export async function followDownlinks (deps: DownlinkSenderDeps): Promise<Follow
       return committed
     },
     received: ({ partition, offset, items, headers = [] }) =>
-      partitions.get(partition)!.take(`${partition}@${offset}`, offset, withTrace(items, headers)),
+      partitions.get(partition)!.take(`${partition}@${offset}`, offset, isTracing ? withTrace(items, headers) : items),
     leaving: partition => { partitions.get(partition)?.end() },
     async revoked (partition) {
       partitions.delete(partition)
@@ -43,10 +52,10 @@ export async function followDownlinks (deps: DownlinkSenderDeps): Promise<Follow
   return member.following
 }
 
-/** Whoever wrote the record may be part of a trace. */
+/** Whoever wrote the record may be part of a trace. What is not as long as a context is none, and takes no memory. */
 function withTrace (items: readonly DownlinkRecord[], headers: Headers): readonly DownlinkRecord[] {
   const header = headers.find(([name]) => name === 'traceparent')?.[1]
-  if (header === undefined) return items
+  if (header?.length !== traceparentLength) return items
   const traceparent = Buffer.from(header).toString('latin1')
   return items.map(item => ({ ...item, traceparent }))
 }

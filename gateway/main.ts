@@ -11,8 +11,7 @@ import { Backups } from './backups.js'
 import { Broadcasts } from './broadcasts/broadcasts.js'
 import type { Config, Role } from './config.js'
 import { Console } from './console/console.js'
-import type { DownlinkSenderDeps } from './downlink-sender.js'
-import { followDownlinks } from './downlinks.js'
+import { type DownlinksDeps, followDownlinks } from './downlinks.js'
 import { Drains } from './drain.js'
 import { Groups } from './groups/groups.js'
 import { HealthRegistry } from './health.js'
@@ -289,6 +288,7 @@ async function start (
   const sending: Sending = tracing === undefined
     ? push
     : {
+        isTracing: true,
         push: command => tracing.push(command, 'consumer', () => push.push(command)),
         pushInOrder: commands => tracing.pushInOrder(commands, () => push.pushInOrder(commands)),
       }
@@ -306,7 +306,7 @@ async function openStores (
   return await openClusterStores(config, logger, health, timings)
 }
 
-type Sending = Pick<DownlinkSenderDeps, 'push' | 'pushInOrder'>
+type Sending = Pick<DownlinksDeps, 'push' | 'pushInOrder' | 'isTracing'>
 
 /** What only a node among others does. */
 async function joinCluster (
@@ -322,6 +322,7 @@ async function joinCluster (
   if (config.roles.includes('push')) {
     const following = await followDownlinks({
       log,
+      isTracing: sending.isTracing ?? false,
       push: command => sending.push(command),
       pushInOrder: commands => sending.pushInOrder(commands),
       postInOrder: commands => rooms.postInOrder(commands),

@@ -4,9 +4,9 @@ import { followDownlinks } from '../../gateway/downlinks.js'
 import type { PostCommand } from '../../gateway/rooms.js'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
-import type { EventLog } from '../../ledger/log.js'
+import type { EventLog, Follower } from '../../ledger/log.js'
 import { commandOf } from '../../ledger/rejected.js'
-import type { Health } from '../../schemas/conditions.js'
+import { type Health, nobodyWatches } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { DownlinkCommand, DownlinkRecord } from '../../schemas/records.js'
 import { downlinks, downlinksRejected } from '../../schemas/streams.js'
@@ -116,6 +116,38 @@ t.test('Commands of the stream downlinks', async t => {
     t.strictSame(rejected.sort(), ['bob payload-too-large', 'cy payload-too-large'])
     t.strictSame(pushed.toSorted(), ['large', 'large', 'm2'])
     await until(() => following.lasting.size === 0)
+  })
+
+  t.test('have the trace context of their record where messages are traced, and nothing that is none', async t => {
+    const context = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+    for (const [isTracing, header, taken] of [
+      [true, context, context], [true, `${context}-and-more`, undefined], [true, '', undefined], [false, context, undefined],
+    ] as const) {
+      const pushed: Array<string | undefined> = []
+      const log = {
+        async follow (_stream: unknown, _group: string, follower: Follower<DownlinkRecord>) {
+          await follower.assigned(0, 0n, {} as never)
+          const headers: Array<readonly [string, Buffer]> = [['traceparent', Buffer.from(header)]]
+          await follower.received({ partition: 0, offset: 0n, items: [command('m1')], headers } as never)
+          return { commit () {} }
+        },
+      } as unknown as EventLog
+      await followDownlinks({
+        log,
+        isTracing,
+        push: async one => queued(one),
+        async pushInOrder (commands) {
+          pushed.push(...commands.map(({ traceparent }) => traceparent))
+          return commands.length
+        },
+        postInOrder: async () => { throw new Error('nothing here names a room') },
+        hasApp: () => true,
+        frameBytesMax: 512,
+        health: nobodyWatches,
+      })
+      await until(() => pushed.length === 1)
+      t.strictSame(pushed, [taken], `${isTracing} ${header}`)
+    }
   })
 
   t.test('have their place for an id where they name none', async t => {
