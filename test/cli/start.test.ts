@@ -70,12 +70,12 @@ t.test('A node', async t => {
     }
   })
 
-  t.test('exits with 1 and one line when two of its ports are the same', async t => {
+  t.test('exits with 2 and one line when two of its ports are the same', async t => {
     const port = `${await findPort()}`
     const cwd = t.testdir()
     const { code, stderr } = await run(['start', '--http-port', port, '--tcp-port', '0', '--api-port', port], { cwd })
-    t.equal(code, 1)
-    t.match(stderr, /^ledgerline: LEDGERLINE_HTTP_PORT .* is in use.*\n$/)
+    t.equal(code, 2)
+    t.match(stderr, /^ledgerline: LEDGERLINE_API_PORT: got \d+ .* than LEDGERLINE_HTTP_PORT, .*\n$/)
     t.strictSame(readdirSync(cwd), [], 'writes nothing')
   })
 
