@@ -21,7 +21,10 @@ export function deliver (connection: Connection, seq: number, downlink: Downlink
   edge.reportSoon(connection)
 }
 
-/** Tells how long a downlink was on its way. One that was requested before the connection opened waited for that. */
+/**
+ * Tells how long a downlink was on its way. One that was requested before the connection opened waited for that; of one
+ * that was requested within a tick of it, either may be said.
+ */
 function written ({ life, edge }: Connection, requestedAtMs: number): void {
   const nowMs = Date.now()
   const openMs = (edge.ticks() - life.acceptedAt) * tickMs

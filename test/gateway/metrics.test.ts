@@ -49,6 +49,9 @@ t.test('Circuits are shown by dependency, with the worst of their states and wha
   ], 'without those that are gone')
 })
 
+/** How long a connection has been open is known in ticks of 100 ms. */
+async function someTicks (): Promise<void> { await new Promise(resolve => setTimeout(resolve, 300)) }
+
 t.test('docs/metrics.md is what `npm run docs:metrics` makes', async t => {
   t.equal(readFileSync(new URL('../../../docs/metrics.md', import.meta.url), 'utf8'), metricsPage())
 })
@@ -62,6 +65,7 @@ t.test('A node with a port for metrics', async t => {
   const { client } = await connected(t, node, 'TCP', 'ann')
   client.sendAll(uplinks(1, 40))
   await ackedUpTo(client, 40)
+  await someTicks()
   await node.push('ann', 'hi')
   t.equal((await client.next()).op, 'downlink')
   client.send({ op: 'downlinkAck', seq: 1 })
@@ -97,6 +101,7 @@ t.test('A node with a port for metrics', async t => {
   t.test('does not time a downlink that waited for its client', async t => {
     await node.gone(() => { client.destroy() })
     await node.push('ann', 'later')
+    await someTicks()
     const { client: back } = await connected(t, node, 'TCP', 'ann', { downlinkSeq: 1 })
     t.match(await back.next(), { op: 'downlink', seq: 2 })
     const { text } = await node.request('GET', '/metrics')
