@@ -140,7 +140,8 @@ async function start (
   // Also while nobody asks: the list that is served when the store is away must not be that of the start.
   const refreshing = setInterval(() => nodeTable.rows(), nodeTableMaxMs)
   closers.push(() => { clearInterval(refreshing) })
-  const tracing = await startTracing({ config, links, nodeTable, version })
+  const tracing = await startTracing({ config, links, nodeTable, version, logger })
+  metrics.observeSpans(() => tracing?.spans.lost ?? 0)
   closers.push(() => tracing?.spans.stop())
   const traced = tracing ? { ...stores, log: new TracedLog(log, tracing) } : stores
   const users = has('users')

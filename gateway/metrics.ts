@@ -148,6 +148,11 @@ export class GatewayMetrics {
     this.#reads(declared.groupAcks, () => groups.acks)
   }
 
+  /** @param lost how many spans came to nothing */
+  observeSpans (lost: () => number): void {
+    this.#reads(declared.spansLost, lost)
+  }
+
   /** Adds what each app has, for a node that has several. */
   observeApps ({ connections, uplinks, downlinks }: Record<'connections' | 'uplinks' | 'downlinks', ByApp>): void {
     this.#gauge(declared.appConnections, gauge => {

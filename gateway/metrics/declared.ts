@@ -93,6 +93,8 @@ export const declared = {
   groupUnackedBytes: gauge('group_unacked_bytes', 'Bytes of lines that readers in groups have not acked'),
   groupAcks: counter('group_acks_total', 'Cursors that readers in groups have acked'),
 
+  spansLost: counter('spans_lost_total', 'Spans that the collector of OpenTelemetry did not take'),
+
   webhookRequests: counter('webhook_requests_total',
     'Requests of webhooks, by how they ended: delivered, refused, failed', 'webhook', 'outcome'),
   webhookRecords: counter('webhook_records_total',

@@ -4,6 +4,7 @@ import { resourceFromAttributes } from '@opentelemetry/resources'
 import {
   AlwaysOnSampler, BasicTracerProvider, BatchSpanProcessor, type IdGenerator,
 } from '@opentelemetry/sdk-trace-base'
+import { CountedExporter, SpanLosses } from './span-losses.js'
 import type { FinishedSpan, SpanSink } from './tracing.js'
 
 export interface OtlpOptions {
@@ -14,6 +15,8 @@ export interface OtlpOptions {
   readonly serviceName: string
   readonly nodeId: string
   readonly version: string
+  /** The collector does not take spans; told once a minute at most. @param lost spans since the start */
+  readonly failed: (reason: string, lost: number) => void
 }
 
 /** Spans that wait to be sent; those beyond are dropped. */
@@ -30,8 +33,10 @@ const kinds: Readonly<Record<FinishedSpan['kind'], SpanKind>> = {
 }
 
 /** Sends spans to a collector, as OTLP over HTTP. The packages of OpenTelemetry are loaded with this file alone. */
-export function otlpSpans ({ endpoint, headers, serviceName, nodeId, version }: OtlpOptions): SpanSink {
+export function otlpSpans ({ endpoint, headers, serviceName, nodeId, version, failed }: OtlpOptions): SpanSink {
   const ids = new GivenIds()
+  const losses = new SpanLosses(failed)
+  let waiting = 0
   const exporter = new OTLPTraceExporter({
     url: `${endpoint.replace(/\/$/, '')}/v1/traces`, headers: { ...headers }, timeoutMillis: sendMs,
   })
@@ -41,13 +46,19 @@ export function otlpSpans ({ endpoint, headers, serviceName, nodeId, version }: 
     }),
     sampler: new AlwaysOnSampler(), // what comes here was chosen
     idGenerator: ids,
-    spanProcessors: [new BatchSpanProcessor(exporter, {
+    spanProcessors: [new BatchSpanProcessor(new CountedExporter(exporter, losses, given => { waiting -= given }), {
       maxQueueSize: queuedMax, scheduledDelayMillis: sendEveryMs, exportTimeoutMillis: sendMs,
     })],
   })
   const tracer = provider.getTracer('ledgerline', version)
   return {
+    get lost () { return losses.lost },
     add (span) {
+      if (waiting >= queuedMax) {
+        losses.add(1, 'spans come faster than the collector takes them')
+        return
+      }
+      waiting++
       ids.next = span
       finish(tracer, span)
     },

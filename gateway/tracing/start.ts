@@ -1,3 +1,4 @@
+import type { Logger } from 'pino'
 import type { Links, LocalEnds } from '../../actors/links.js'
 import type { Config } from '../config.js'
 import type { NodeTable } from '../node-table.js'
@@ -11,15 +12,25 @@ export interface StartTracing {
   readonly links: Links & Pick<LocalEnds, 'traced'>
   readonly nodeTable: NodeTable
   readonly version: string
+  readonly logger: Pick<Logger, 'warn'>
 }
 
 /** Traces messages where a collector is configured, and loads what that takes only then. */
-export async function startTracing ({ config, links, nodeTable, version }: StartTracing): Promise<Tracing | undefined> {
+export async function startTracing (
+  { config, links, nodeTable, version, logger }: StartTracing
+): Promise<Tracing | undefined> {
   const { otlpEndpoint: endpoint, otlpHeaders: headers = {}, otelServiceName: serviceName, nodeId } = config
   if (endpoint === undefined) return undefined
   const { otlpSpans } = await import('./otlp.js')
   const tracing = new Tracing({
-    spans: otlpSpans({ endpoint, headers, serviceName, nodeId, version }),
+    spans: otlpSpans({
+      endpoint,
+      headers,
+      serviceName,
+      nodeId,
+      version,
+      failed (reason, lost) { logger.warn({ reason, lost }, 'the collector of OpenTelemetry does not take spans') },
+    }),
     nodeId,
     ratio: config.traceRatio,
     users: config.traceUsers,

@@ -21,6 +21,8 @@ export interface FinishedSpan {
 
 /** Where finished spans go: otlp.ts. */
 export interface SpanSink {
+  /** Spans that came to nothing, since the start. */
+  readonly lost: number
   /** Must not throw. */
   add (span: FinishedSpan): void
   /** Sends what is left, but does not wait for ever. */

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { ChosenMessages } from '../../gateway/tracing/chosen.js'
+import { SpanLosses } from '../../gateway/tracing/span-losses.js'
 import { contextOfMessage, formatTraceparent, parseTraceparent, shareOf, within } from '../../gateway/tracing/context.js'
 
 const trace = '4bf92f3577b34da6a3ce929d0e0e4736'
@@ -31,6 +32,18 @@ t.test('traceparent', async t => {
         within(context).traceId === context.traceId && within(context).spanId !== context.spanId
     }))
   })
+})
+
+t.test('Spans that are lost are told of once a minute, with all that were', async t => {
+  let nowMs = 5
+  const told: Array<[string, number]> = []
+  const losses = new SpanLosses((reason, lost) => { told.push([reason, lost]) }, () => nowMs)
+  losses.add(3, 'away')
+  nowMs += 59_999
+  losses.add(4, 'away')
+  nowMs++
+  losses.add(5, 'full')
+  t.strictSame([losses.lost, told], [12, [['away', 3], ['full', 12]]])
 })
 
 t.test('Messages that a trace has led to', async t => {

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
 import t, { type Test } from 'tap'
 import { traceparentOf } from '../../ledger/kafka/format.js'
 import { startProcess } from '../faults/node-process.js'
@@ -162,4 +164,31 @@ t.test('A collector that is away takes nothing from anybody', async t => {
   t.equal((await client.next()).op, 'downlink')
   t.strictSame(await stop(), { code: 0, signal: null })
   t.equal(started.lines.some(({ level }) => level >= 50), false)
+})
+
+t.test('A collector that refuses is told of in the log once, and its spans are counted', async t => {
+  const server = createServer((request, response) => {
+    request.resume()
+    response.writeHead(401).end('the login a secret is none')
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => { server.close(); server.closeAllConnections() })
+  await once(server, 'listening')
+  const { node, push, started } = await given(t, {
+    OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(server.address() as { port: number }).port}`,
+    OTEL_EXPORTER_OTLP_HEADERS: 'x-login=a%20secret',
+    LEDGERLINE_TRACE_RATIO: '1',
+  })
+  const lost = async () => {
+    const response = await fetch(`${node.http}/metrics`, { headers: { authorization: `Bearer ${apiKey}` } })
+    return Number(/^ledgerline_spans_lost_total (\d+)$/m.exec(await response.text())?.[1])
+  }
+  t.equal(await lost(), 0)
+  await push('m1')
+  await until('they are counted', async () => await lost() === 2)
+  await push('m2')
+  await until('and the next ones', async () => await lost() === 4)
+  const told = started.lines.filter(({ level }) => level >= 40)
+  t.match(told, [{ level: 40, lost: 2, reason: /401/ }])
+  t.equal(told.length, 1)
+  t.notMatch(JSON.stringify(told), 'a secret')
 })
