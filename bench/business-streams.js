@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { downlinks } from './measure/fanout.js'
 import { peers } from './peers/peers.js'
 import { goingFirst } from './peers/process.js'
+import { median } from './report/summary.js'
 import { startProgress } from './report/progress.js'
 import { uplinks } from './measure/uplinks.js'
 
@@ -47,9 +48,3 @@ for (const measurement of measurements) {
   console.log(`${measurement.id}: ${Math.round(on)} a second with them, ${Math.round(off)} without: ${ratio} x`)
 }
 progress.end()
-
-function median (values) {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-}

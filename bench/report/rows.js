@@ -1,4 +1,4 @@
-import { median } from './summary.js'
+import { median, medianOrNull } from './summary.js'
 
 /**
  * Medians over the rounds, and goals, in the shape that the other tables and the picture take.
@@ -80,9 +80,4 @@ function goalOf (goals, measurement, row, figure, cell, rows) {
 function sharesOf (rounds) {
   const known = rounds.map(({ shares }) => shares).filter(Boolean)
   return Object.fromEntries(Object.keys(known[0] ?? {}).map(name => [name, median(known.map(shares => shares[name]))]))
-}
-
-function medianOrNull (values) {
-  const known = values.filter(value => value !== null && value !== undefined)
-  return known.length > 0 ? median(known) : null
 }

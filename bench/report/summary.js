@@ -95,7 +95,7 @@ export function median (values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
-function medianOrNull (values) {
+export function medianOrNull (values) {
   const known = values.filter(value => value !== null && value !== undefined)
   return known.length > 0 ? median(known) : null
 }

@@ -42,6 +42,17 @@ const uplink = (service?: string) => ({
   'ledgerline.UplinkReceived': { connectionId: 'c1', seq: 7, service, payload: Buffer.from('hello'), priority: 0 },
 })
 
+/** What commands of every form say: a request to send to one user. */
+const toOneUser = {
+  messageId: 'm1',
+  userIds: ['u1'],
+  service: '',
+  payload: Buffer.from('x'),
+  ttlMs: 1,
+  delivery: 'durable',
+  platforms: [],
+}
+
 t.test('a block of an older writer', async t => {
   t.test('gets the defaults of fields that its schema lacks', async t => {
     const older = changed(downlinks.schema, schema => {
@@ -118,13 +129,7 @@ t.test('what was written before requests could name devices', async t => {
   })
   t.test('is a command for all devices in downlinks', async t => {
     const command = {
-      messageId: 'm1',
-      userIds: ['u1'],
-      service: '',
-      payload: Buffer.from('x'),
-      ttlMs: 1,
-      delivery: 'durable',
-      platforms: [],
+      ...toOneUser,
       exceptDevices: ['pad'],
     }
     t.strictSame(downlinks.decodeBlock(foreignBlock(oldForm('downlinks-1'), [command])), [{ ...command, devices: [], app: '', roomId: '', ...byDefault }])
@@ -340,13 +345,7 @@ t.test('a report that was written before nodes told what they do says nothing of
 
 t.test('a command that was written before it could name a room is one to users', async t => {
   const command = {
-    messageId: 'm1',
-    userIds: ['u1'],
-    service: '',
-    payload: Buffer.from('x'),
-    ttlMs: 1,
-    delivery: 'durable',
-    platforms: [],
+    ...toOneUser,
     exceptDevices: [],
     devices: ['phone'],
     app: 'shop',
@@ -383,13 +382,7 @@ t.test('a ledger that was written before a recall could tell devices is read', a
 
 t.test('a command that was written before it could replace another one replaces none', async t => {
   const command = {
-    messageId: 'm1',
-    userIds: ['u1'],
-    service: '',
-    payload: Buffer.from('x'),
-    ttlMs: 1,
-    delivery: 'durable',
-    platforms: [],
+    ...toOneUser,
     exceptDevices: [],
     devices: [],
     app: '',
@@ -461,13 +454,7 @@ t.test('what was written before there were apps is of the default one', async t 
   }
   t.strictSame(streams.connections.decodeBlock(foreignBlock(loadSchema('history/connections-2'), [ended])), [ended])
   const command = {
-    messageId: 'm1',
-    userIds: ['u1'],
-    service: '',
-    payload: Buffer.from('x'),
-    ttlMs: 1,
-    delivery: 'durable',
-    platforms: [],
+    ...toOneUser,
     exceptDevices: [],
     devices: ['d'],
   }
