@@ -308,7 +308,7 @@ export const mutations: readonly Mutation[] = [
     name: 'replies-unsent',
     defect: 'downlinks that answer a webhook are not sent',
     file: 'gateway/webhooks/running.js',
-    from: 'commands = repliesIn(downlinks, answered, app, frameBytesMax);',
+    from: 'commands = repliesIn(downlinks, answered, { webhook: name, app }, frameBytesMax);',
     to: 'commands = [];',
   },
   {

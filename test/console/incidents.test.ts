@@ -1,5 +1,6 @@
 import t from 'tap'
 import { browserMissing } from '../client/page.js'
+import { until } from '../gateway/node.js'
 import { buildPages, givenBrowser, openConsole, signIn, textOf } from './console-page.js'
 import { startFor } from './incidents/incident.js'
 import { incidents } from './incidents/incidents.js'
@@ -27,8 +28,11 @@ t.test('The overview tells the cause of', { skip: browserMissing, timeout: 460_0
       if (!leads) return
       await page.getByRole('link', { name: leads.link }).first().click()
       await page.waitForSelector(`h1:text-is("${leads.heading}")`)
-      await page.waitForLoadState('networkidle')
-      for (const words of leads.says) t.match(await textOf(page, 'main'), words)
+      // The page is there before the answers to what it asks.
+      for (const words of leads.says) {
+        await until(`the page says ${words}`, async () => words.test(await textOf(page, 'main')))
+        t.match(await textOf(page, 'main'), words)
+      }
     })
   }
 })
