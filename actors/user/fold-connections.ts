@@ -193,25 +193,20 @@ export function kickRequested (state: UserState, entry: Entry, fact: KickRequest
 
 const policyReason = 'login policy'
 
-/** By which an opening is stored late at most; a client's SDK expects the same. */
-const lateMsMax = 120_000
-
 /**
- * Ends what the login policy ends. A client may have given up on the new connection while the ledger was slow to take
- * its opening, and have opened the older one since: that one must come back then, so it is told nothing terminal.
+ * Ends what the login policy ends: who opens last in the ledger stays. A client may have given up on the new connection
+ * while the ledger was slow to take its opening, and have opened the older one since: that one must come back then. So
+ * it is told a moment later, and by then the ledger may show that nobody had been told of the new one.
  *
- * The times of both say which is older, unless they are further apart than an opening can be late: then it is a clock
- * that is off, and who logs in last must not be sent away by one who comes back. What clocks do not tell for sure is
- * told a moment later, and by then the ledger may show that nobody had been told of the new one.
+ * The times of the two decide nothing but whether that moment is needed: they may be of two clocks, or of one that was
+ * set, and who logs in last must not be sent away by one who comes back.
  */
 function makeWay (
   state: UserState, older: Session, opening: Entry, { nodeId, deviceId }: ConnectionOpened, effects: EffectList
 ): void {
   const code = older.deviceId === deviceId ? 'superseded' : 'kicked'
   const isElsewhere = state.connections.get(older.connectionId)!.nodeId !== nodeId
-  const lateMs = older.touchedAtMs - opening.atMs
-  if (lateMs > 0 && lateMs <= lateMsMax) endConnection(state, older, 'internal', storedLate, effects)
-  else endConnection(state, older, code, policyReason, effects, isElsewhere || lateMs > 0)
+  endConnection(state, older, code, policyReason, effects, isElsewhere || older.touchedAtMs > opening.atMs)
 }
 
 const storedLate = 'a connection that was asked for earlier was stored late'
