@@ -219,7 +219,7 @@ function depsOf ({
       return { ...answer, endpoints: reachable(answer.endpoints, host, madeUp) }
     },
     drain: command => requestDrain({ log, tables, nodeTable }, command),
-    drainState: (nodeId, moves) => describeDrain({ log, tables }, nodeId, moves),
+    drainState: (nodeId, moves) => describeDrain({ log, tables, nodeTable }, nodeId, moves),
     async presence (userId) {
       const partition = partitionOf(userId, partitions)
       const fields = await tables.get('presence', partition, userId)

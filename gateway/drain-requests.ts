@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { EventLog, LogReader } from '../ledger/log.js'
-import { type DrainNumbers, lastDrain, nodeRow } from '../projections/nodes.js'
+import { type DrainNumbers, lastDrain, nodeRow, type NodeRow } from '../projections/nodes.js'
 import type { Tables } from '../projections/tables/tables.js'
 import { GatewayError } from '../schemas/errors.js'
 import { partitionOf } from '../schemas/partitioning.js'
@@ -67,20 +67,20 @@ export async function requestDrain (
   deps: DrainRequestsDeps, { nodeId, percent, withinMs, by, reason }: DrainCommand
 ): Promise<DrainAnswer> {
   const { log, tables, nodeTable } = deps
-  const { row } = await rowOf(deps, nodeId)
-  if (!row?.alive) throw new GatewayError('not-found', `no node ${nodeId} is alive`)
+  const { row, last } = await rowOf(deps, nodeId)
+  const { rows } = await nodeTable.rows(0) // another node may have told the operator of one that has just come
+  if (!row || !isAlive(rows, row)) throw new GatewayError('not-found', `no node ${nodeId} is alive`)
   if (row.wsUrl === '' && row.tcpUrl === '') {
     throw new GatewayError('bad-request', `node ${nodeId} has not the role edge: it holds no connection`)
   }
   if (percent > 0) {
-    const { rows } = await nodeTable.rows(0) // another node may have told the operator of one that has just come
     const isElsewhere = rows.some(other => other.nodeId !== nodeId && other.alive && other.state === 'up' &&
       (other.wsUrl !== '' || other.tcpUrl !== ''))
     if (!isElsewhere) throw new GatewayError('bad-request', `clients of ${nodeId} have nowhere to go: no other edge is up`)
   }
   const drainId = randomUUID()
-  // Later than the request before it, whoever's clock that had: the table goes by time.
-  const atMs = Math.max(Date.now(), (row.drainRequest?.atMs ?? 0) + 1)
+  // Later than the request and the drain before it, whoever's clock those had: the table goes by time.
+  const atMs = Math.max(Date.now(), (row.drainRequest?.atMs ?? 0) + 1, (last?.startedAtMs ?? 0) + 1)
   await tellOfNode(log, row, { type: 'NodeDrainRequested', drainId, percent, withinMs, by, reason }, atMs)
   const shown = async () => (await rowOf({ log, tables }, nodeId)).row?.drainRequest?.drainId === drainId
   for (const end = Date.now() + shownWithinMs; Date.now() < end && !await shown();) {
@@ -95,9 +95,10 @@ export async function requestDrain (
  * @throws GatewayError `not-found` the node never drained, or nobody remembers
  */
 export async function describeDrain (
-  deps: Pick<DrainRequestsDeps, 'log' | 'tables'>, nodeId: string, moves: boolean
+  deps: DrainRequestsDeps, nodeId: string, moves: boolean
 ): Promise<DrainState> {
   const { row, last } = await rowOf(deps, nodeId)
+  const { rows } = await deps.nodeTable.rows()
   const request = row?.drainRequest
   if (request && request.percent > 0 && request.atMs > (last?.startedAtMs ?? 0) && request.drainId !== last?.drainId) {
     const { drainId, percent, withinMs } = request
@@ -109,7 +110,7 @@ export async function describeDrain (
   return {
     nodeId,
     drainId,
-    state: stateOf(last, row),
+    state: stateOf(last, row !== undefined && row.epoch === last.epoch && isAlive(rows, row)),
     percent,
     withinMs,
     startedAtMs,
@@ -131,9 +132,14 @@ const nothingYet = {
 }
 
 /** One that has not said that it is done, and whose node is gone, never will be. */
-function stateOf ({ done, epoch }: DrainNumbers, row: { epoch: number, alive: boolean } | undefined): DrainState['state'] {
+function stateOf ({ done }: DrainNumbers, isThere: boolean): DrainState['state'] {
   if (done) return 'done'
-  return row?.alive && row.epoch === epoch ? 'draining' : 'broken-off'
+  return isThere ? 'draining' : 'broken-off'
+}
+
+/** Its lease has not run out, by this node's clock. */
+function isAlive (rows: readonly NodeRow[], { nodeId, epoch }: NodeRow): boolean {
+  return rows.some(row => row.nodeId === nodeId && row.epoch === epoch && row.alive)
 }
 
 async function rowOf ({ log, tables }: Pick<DrainRequestsDeps, 'log' | 'tables'>, nodeId: string) {

@@ -9,7 +9,7 @@ import type { NodeDrainReported } from '../schemas/records.js'
 import { nodes } from '../schemas/streams.js'
 import { DrainReport } from './drain-report.js'
 import type { EdgeDrain } from './edge/drain.js'
-import { type NodeIdentity, tellOfNode } from './node.js'
+import { type NodeIdentity, tellOfSelf } from './node.js'
 import { freshMs, type NodeTable } from './node-table.js'
 
 const tickEveryMs = 100
@@ -59,6 +59,7 @@ export interface DrainCounters {
 }
 
 interface Plan { readonly drainId: string, readonly percent: number, readonly withinMs: number }
+interface Request extends Plan { readonly atMs: number }
 
 /** Has this node's connections leave, all of them or a share: as an operator asks, or because the node stops. */
 export class Drains {
@@ -67,16 +68,18 @@ export class Drains {
   #running: { readonly done: Promise<void>, readonly cancel: AbortController } | undefined
   /** The operator's request that was taken last. */
   #takenId = ''
-  #reportedAtMs = 0
+  /** When that was asked, by the clock of whoever asked. */
+  #takenAtMs = 0
 
   constructor (deps: DrainDeps) {
     this.#deps = deps
   }
 
   /** What an operator asked last. Asked again and again, it does a thing once. */
-  requested ({ drainId, percent, withinMs }: Plan): void {
+  requested ({ drainId, percent, withinMs, atMs }: Request): void {
     if (drainId === this.#takenId || this.#stopped.signal.aborted) return
     this.#takenId = drainId
+    this.#takenAtMs = atMs
     const before = this.#running
     before?.cancel.abort()
     const cancel = new AbortController()
@@ -108,24 +111,26 @@ export class Drains {
   /** @param cancelled undefined where the node stops: then nothing but the end of it is waited for */
   async #run (plan: Plan, cancelled: AbortSignal | undefined): Promise<void> {
     const { nodeTable, edge, logger, identity } = this.#deps
-    const startedAtMs = Date.now()
-    const endsAtMs = startedAtMs + plan.withinMs
+    // Later than what was asked before it, whoever's clock that had: by this a reader knows which is the newer one.
+    const startedAtMs = Math.max(Date.now(), this.#takenAtMs + 1)
+    const startedMs = performance.now()
+    const endMs = startedMs + plan.withinMs
     logger.info({ nodeId: identity.nodeId, ...plan }, 'draining')
     const report = new DrainReport(this.#deps)
     await this.#announce(plan.percent, plan.withinMs)
     await this.#report(plan, startedAtMs, report, undefined, false)
     await this.#announced(Math.min(announceMsMax, plan.withinMs * announceShare))
-    const moving = edge.drain(plan.percent, Math.max(0, endsAtMs - Date.now()))
-    let reportedAtMs = Date.now()
-    while (!moving.isOver && Date.now() < endsAtMs && !cancelled?.aborted) {
+    const moving = edge.drain(plan.percent, Math.max(0, endMs - performance.now()))
+    let reportedMs = performance.now()
+    while (!moving.isOver && performance.now() < endMs && !cancelled?.aborted) {
       await nodeTable.rows()
-      if (edge.hasElsewhere()) moving.ask(Date.now())
+      if (edge.hasElsewhere()) moving.ask(performance.now())
       else if (!cancelled) break // the others stop as well: there is nothing to wait for
       await sleep(tickEveryMs)
       report.add(moving.takeDeparted())
       report.look()
-      if (Date.now() - reportedAtMs < reportEveryMs) continue
-      reportedAtMs = Date.now()
+      if (performance.now() - reportedMs < reportEveryMs) continue
+      reportedMs = performance.now()
       await this.#report(plan, startedAtMs, report, moving, false)
     }
     // An operator's drain ends nobody who has nowhere to go.
@@ -133,9 +138,9 @@ export class Drains {
     await sleep(tickEveryMs)
     report.add(moving.takeDeparted())
     moving.stop()
-    const end = Date.now() + (cancelled ? settleMsMax.operator : settleMsMax.node)
+    const settleEndMs = performance.now() + (cancelled ? settleMsMax.operator : settleMsMax.node)
     // Where all stop, nobody is seen again.
-    while (!report.isSettled && Date.now() < end && !cancelled?.aborted && edge.hasElsewhere()) {
+    while (!report.isSettled && performance.now() < settleEndMs && !cancelled?.aborted && edge.hasElsewhere()) {
       report.look()
       await sleep(tickEveryMs)
     }
@@ -144,7 +149,7 @@ export class Drains {
     if (goesOn && !this.#stopped.signal.aborted) await this.#announce(0, 0)
     await this.#report(plan, startedAtMs, report, moving, true)
     const { left, closed, resumed, uplinksLost, downlinksLost } = report
-    const tookMs = Date.now() - startedAtMs
+    const tookMs = Math.round(performance.now() - startedMs)
     logger.info({
       nodeId: identity.nodeId, ...plan, total: moving.total, left, closed, resumed, uplinksLost, downlinksLost, tookMs,
     }, 'drained')
@@ -154,17 +159,17 @@ export class Drains {
     const { log, identity, edge, counters } = this.#deps
     edge.draining = percent
     counters.percent = percent
-    await tellOfNode(log, identity, { type: 'NodeDraining', percent, withinMs })
+    await tellOfSelf(log, identity, { type: 'NodeDraining', percent, withinMs })
   }
 
   /** Waits until the table says that this node drains, and until every ip-config has read it since. */
   async #announced (withinMs: number): Promise<void> {
     const { log, tables, identity: { nodeId } } = this.#deps
     const partition = partitionOf(nodeId, log.partitions(nodes))
-    for (const end = Date.now() + withinMs; Date.now() < end; await sleep(tickEveryMs)) {
+    for (const endMs = performance.now() + withinMs; performance.now() < endMs; await sleep(tickEveryMs)) {
       const fields = await tables.get('nodes', partition, nodeId).catch(() => new Map())
       if (nodeRow(nodeId, fields, 0)?.state === 'draining') {
-        await sleep(Math.min(freshMs + tickEveryMs, end - Date.now()))
+        await sleep(Math.min(freshMs + tickEveryMs, endMs - performance.now()))
         return
       }
     }
@@ -202,9 +207,7 @@ export class Drains {
           membersResumed,
           moves,
         }
-        // Each later than the one before it, for the table goes by that.
-        this.#reportedAtMs = Math.max(Date.now(), this.#reportedAtMs + 1)
-        await tellOfNode(log, identity, fact, this.#reportedAtMs)
+        await tellOfSelf(log, identity, fact)
         moves = next
       } while (moves.length > 0)
     } catch (err) {

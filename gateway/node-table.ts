@@ -5,6 +5,7 @@ import { GatewayError } from '../schemas/errors.js'
 import { chooseAlternates, chooseEndpoints, guardedUpdate, hasPeer, isShedding } from './choice.js'
 import type { IpConfig, IpConfigRequest } from './http/ip-config.js'
 import type { AsOf } from './http/shapes.js'
+import { NodeSilence } from './node-silence.js'
 import { isLiving } from './orphans.js'
 
 /** How old the copy that answers come from may be. */
@@ -17,13 +18,16 @@ const waitMs = 500
 const ttlMs = 300_000
 const backoff = { baseMs: 1_000, capMs: 60_000 }
 
-/** This node's copy of the node table; the last good one while the store is away. */
+/**
+ * This node's copy of the node table; the last good one while the store is away. Leases in it go by this node's clock.
+ */
 export class NodeTable {
   #rows: NodeRow[] = []
   #asOfMs = 0
   /** By a clock that nobody sets. */
   #readAtMs = -Infinity
   #refreshing: Promise<void> | undefined
+  readonly #silence = new NodeSilence()
   /** By partition, how far the table was when it was read: below that it has lost something. */
   readonly #readTo: bigint[] = []
 
@@ -95,9 +99,9 @@ export class NodeTable {
       const rows = []
       for await (const row of this.tables.scan('nodes')) rows.push(row)
       await this.#checkPositions() // after the rows: they are of a table that was as far as that
-      const asOfMs = heardMs(nodeRows(rows, nowMs), nowMs)
-      this.#rows = guardedUpdate(this.#rows, nodeRows(rows, asOfMs))
-      this.#asOfMs = asOfMs
+      const judged = this.#silence.judge(nodeRows(rows, nowMs), { nowMs, steadyMs: startMs })
+      this.#rows = guardedUpdate(this.#rows, judged.rows)
+      this.#asOfMs = judged.asOfMs
       this.#readAtMs = startMs
       this.health.end('node-table', 'copy')
     } catch (err) {
@@ -118,19 +122,6 @@ export class NodeTable {
       this.#readTo[partition] = next
     }
   }
-}
-
-/**
- * Up to when the table can tell who is alive. Where nobody was heard for half of a lease, not even this node, the log
- * is away: then silence says nothing of anybody, and the table is as old as the last report.
- */
-function heardMs (rows: readonly NodeRow[], nowMs: number): number {
-  let last: NodeRow | undefined
-  for (const row of rows) {
-    const hasEnded = row.aliveUntilMs === 0
-    if (!hasEnded && row.reportedAtMs > (last?.reportedAtMs ?? 0)) last = row
-  }
-  return last === undefined || nowMs - last.reportedAtMs <= last.leaseMs / 2 ? nowMs : last.reportedAtMs
 }
 
 /** The same, but not for long: a store that is frozen answers after seconds, or never. */

@@ -17,6 +17,8 @@ export interface NodeIdentity {
   readonly nodeId: string
   /** Increasing; ms since 1970 of the start. */
   epoch: number
+  /** Time of the last fact that this process has told of itself for the table. */
+  toldAtMs?: number
 }
 
 export interface NodeDeps {
@@ -50,6 +52,15 @@ export async function tellOfNode (
 }
 
 /**
+ * Adds a fact about this process for the table of nodes, which goes by time: where the time of day is set back, each is
+ * still later than the one before it.
+ */
+export async function tellOfSelf (log: EventLog, identity: NodeIdentity, fact: NodeFact): Promise<void> {
+  identity.toldAtMs = Math.max(Date.now(), (identity.toldAtMs ?? 0) + 1)
+  await tellOfNode(log, identity, fact, identity.toldAtMs)
+}
+
+/**
  * Announces this node on the `nodes` stream and renews its lease with a load report every third of it. Where the table
  * says that the node was lost, as after a long pause of the process, it begins a new epoch.
  */
@@ -59,7 +70,6 @@ export class NodeReporter {
   readonly #partition: number
   readonly #timers: NodeJS.Timeout[]
   #looking = false
-  #toldAtMs = 0
   /** This epoch's start is in the log. */
   #startTold = false
   /** When the start was told last, by a clock that nobody sets. */
@@ -94,24 +104,18 @@ export class NodeReporter {
   /** Tells the others that this node is gone for good. */
   async stop (): Promise<void> {
     this.#clear()
-    await this.#tell({ type: 'NodeStopped' })
+    await tellOfSelf(this.#deps.log, this.#identity, { type: 'NodeStopped' })
   }
 
   async #start (): Promise<void> {
     this.#startedMs = performance.now()
-    await this.#tell({ type: 'NodeStarted', ...this.#deps.started })
+    await tellOfSelf(this.#deps.log, this.#identity, { type: 'NodeStarted', ...this.#deps.started })
     this.#startTold = true
   }
 
   async #report (): Promise<void> {
     if (!this.#startTold) await this.#start()
-    await this.#tell({ type: 'NodeReported', ...await this.#deps.load() })
-  }
-
-  /** Where the time of day is set back, each fact is still later than the one before it: the table goes by that. */
-  async #tell (fact: NodeFact): Promise<void> {
-    this.#toldAtMs = Math.max(Date.now(), this.#toldAtMs + 1)
-    await tellOfNode(this.#deps.log, this.#identity, fact, this.#toldAtMs)
+    await tellOfSelf(this.#deps.log, this.#identity, { type: 'NodeReported', ...await this.#deps.load() })
   }
 
   /**

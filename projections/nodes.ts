@@ -18,7 +18,7 @@ export interface NodeRow extends Omit<NodeStarted, 'type'> {
   readonly startedAtMs: number
   /** Time of the last report; of the start until there is one. */
   readonly reportedAtMs: number
-  /** End of the lease, on the node's own clock; 0 when it is lost or stopped. */
+  /** End of the lease, on the node's own clock, or on its reader's (node-silence.ts); 0 when it is lost or stopped. */
   readonly aliveUntilMs: number
   /** The lease had not run out at the time that the view was made for. */
   readonly alive: boolean

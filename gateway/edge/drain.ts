@@ -31,6 +31,7 @@ export interface EdgeDrainOptions {
   readonly percent: number
   /** From now until those that are still here are ended. */
   readonly withinMs: number
+  /** By the clock that `ask` is told, which nobody sets. */
   readonly nowMs: number
 }
 
@@ -46,10 +47,11 @@ export class EdgeDrain {
   /** Still here, with the time of asking. */
   readonly #asked = new Map<Connection, number>()
   /** Gone. Their last frames may be handled after their sockets are, so nobody looks at them at once. */
-  #gone: Array<{ connection: Connection, askedAtMs: number, endedAtMs: number, rooms: number }> = []
+  #gone: Array<{ connection: Connection, askedAtMs: number, endedAtMs: number, isEnded: boolean, rooms: number }> = []
   #askedCount = 0
   #total: number
-  #endingAtMs = Infinity
+  /** The time is up. */
+  #isEnding = false
 
   constructor (edge: Edge, options: EdgeDrainOptions) {
     const { percent, withinMs } = options
@@ -72,7 +74,7 @@ export class EdgeDrain {
 
   /** Those that have gone since the last call. */
   takeDeparted (): Departure[] {
-    const departed = this.#gone.map(({ connection, askedAtMs, endedAtMs, rooms }) => {
+    const departed = this.#gone.map(({ connection, askedAtMs, endedAtMs, isEnded, rooms }) => {
       const { userId, deviceId, partition, connectionId, acceptedAt, window, cursor } = connection
       const openedAtMs = Date.now() - (this.#edge.context.ticks() - acceptedAt) * tickMs
       return {
@@ -83,7 +85,7 @@ export class EdgeDrain {
         openedAtMs,
         askedAtMs,
         endedAtMs,
-        closed: endedAtMs >= this.#endingAtMs,
+        closed: isEnded,
         uplinkSeq: window.givenSeq,
         writtenSeq: cursor.writtenSeq,
         ackedSeq: cursor.ackedSeq,
@@ -94,9 +96,13 @@ export class EdgeDrain {
     return departed
   }
 
-  /** Asks as many as should have been asked by now. */
+  /**
+   * Asks as many as should have been asked by now.
+   *
+   * @param nowMs by a clock that nobody sets
+   */
   ask (nowMs: number): void {
-    if (this.#endingAtMs < Infinity) return
+    if (this.#isEnding) return
     const { percent, withinMs } = this.#options
     if (percent === 100 && this.#queue.length === 0) this.#findMore()
     const share = Math.min(1, (nowMs - this.#options.nowMs) / Math.max(1, withinMs - 2 * this.#spreadMs))
@@ -108,25 +114,26 @@ export class EdgeDrain {
         continue
       }
       this.#askedCount++
-      this.#asked.set(connection, nowMs)
+      this.#asked.set(connection, Date.now())
       connection.tell({ type: 'migrate', withinMs: this.#spreadMs, reason: 'the node is draining', leavesAt })
     }
   }
 
   /** The time is up: ends those that have to leave and are still here, once what they have sent is acked. */
   async end (): Promise<void> {
-    this.#endingAtMs = Date.now()
+    this.#isEnding = true
     for (const connection of this.#queue.splice(0)) {
       if (connection.life.isOpen) this.#asked.set(connection, 0)
       else this.#total--
     }
     for (const connection of this.#asked.keys()) connection.tell({ type: 'leave' })
-    const deadline = Date.now() + finishMs + this.#edge.context.limits.lingerMs
-    let overdueAtMs = Date.now() + finishMs
-    while (this.#asked.size > 0 && Date.now() < deadline) {
+    const overdueMs = performance.now() + finishMs
+    const deadlineMs = overdueMs + this.#edge.context.limits.lingerMs
+    let isToldToEnd = false
+    while (this.#asked.size > 0 && performance.now() < deadlineMs) {
       await new Promise(resolve => setTimeout(resolve, 20))
-      if (Date.now() < overdueAtMs) continue
-      overdueAtMs = Infinity
+      if (isToldToEnd || performance.now() < overdueMs) continue
+      isToldToEnd = true
       for (const connection of this.#asked.keys()) {
         connection.tell({ type: 'fail', code: 'migrating', reason: 'asked to move, and stayed' })
       }
@@ -156,7 +163,7 @@ export class EdgeDrain {
     this.#asked.delete(connection)
     const endedAtMs = Date.now()
     const rooms = connection.rooms?.joined.length ?? 0
-    this.#gone.push({ connection, askedAtMs: askedAtMs || endedAtMs, endedAtMs, rooms })
+    this.#gone.push({ connection, askedAtMs: askedAtMs || endedAtMs, endedAtMs, isEnded: this.#isEnding, rooms })
   }
 }
 

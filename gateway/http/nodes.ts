@@ -26,7 +26,7 @@ const rowSchema = {
     epoch: { type: 'integer', description: 'new at every start of the node' },
     state: { type: 'string', enum: ['up', 'draining', 'lost', 'stopped'] },
     percent: { type: 'integer', description: 'share of its connections that a draining node asks to leave' },
-    alive: { type: 'boolean', description: 'its lease had not run out' },
+    alive: { type: 'boolean', description: 'its lease had not run out, by the clock of the node that answers' },
     drainRequest: {
       type: 'object',
       description: 'what an operator last asked of it, done or not; GET /v1/nodes/:nodeId/drain tells what came of it',
@@ -80,8 +80,8 @@ const rowSchema = {
       },
     },
     startedAtMs: integer,
-    reportedAtMs: integer,
-    aliveUntilMs: integer,
+    reportedAtMs: { type: 'integer', description: 'by its own clock' },
+    aliveUntilMs: { type: 'integer', description: 'by the clock of the node that answers; 0 when it is lost or stopped' },
   },
 }
 

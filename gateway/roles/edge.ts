@@ -248,7 +248,7 @@ export class EdgeRole implements DrainingEdge {
   }
 
   drain (percent: number, withinMs: number): EdgeDrain {
-    return new EdgeDrain(this.#edge, { percent, withinMs, nowMs: Date.now() })
+    return new EdgeDrain(this.#edge, { percent, withinMs, nowMs: performance.now() })
   }
 
   /** Ends every connection, for others have closed them in the ledger; new ones are welcome. */

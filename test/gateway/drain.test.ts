@@ -192,7 +192,7 @@ t.test('An edge that wants nobody', async t => {
     await edges.a.state()
     await t.rejects(Stubborn.open(t, edges.a), { message: new RegExp(`redirect.*"${edges.b.tcp}"`) })
     await Stubborn.open(t, edges.b, 'bob')
-    edges.b.drains.requested({ drainId: 'd', percent: 50, withinMs: 60_000 })
+    edges.b.drains.requested({ drainId: 'd', percent: 50, withinMs: 60_000, atMs: Date.now() })
     await until(async () => await edges.a.state() === 'up' && await edges.b.state() === 'draining')
     t.match(await Stubborn.open(t, edges.a), { connected: { nodeId: 'a' } })
   })

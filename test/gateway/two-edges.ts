@@ -116,7 +116,7 @@ export class TwoEdges {
   async drained (nodeId: string, drainId?: string): Promise<DrainState> {
     let state: DrainState | undefined
     await until(async () => {
-      state = await describeDrain(this.stores, nodeId, true).catch(() => undefined)
+      state = await describeDrain({ ...this.stores, nodeTable: this.a.nodeTable }, nodeId, true).catch(() => undefined)
       return state?.state === 'done' && (drainId === undefined || state.drainId === drainId)
     }, 50)
     return state!
