@@ -1,44 +1,16 @@
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import avsc from 'avsc'
 import t from 'tap'
 import { auditOfTopics } from '../faults/audit.js'
 import { BusyClient } from '../faults/busy-client.js'
 import { apiKey, request, startProcess, until } from '../faults/node-process.js'
 import { kafkaMissing, startKafka } from './kafka.js'
 import { redisMissing, startRedis } from './redis.js'
+import { type Heard, heard } from './topic-records.js'
 
 const run = promisify(execFile)
-const headerBytes = 10
 const ledgerline = fileURLToPath(new URL('../../cli/ledgerline.js', import.meta.url))
-
-interface Heard { readonly key: string, readonly messageId: string, readonly record: any }
-
-/** What a topic holds, as kcat prints it and any Avro reader decodes it. */
-async function heard (brokers: string, prefix: string, stream: string): Promise<Heard[]> {
-  const type = avsc.Type.forSchema(JSON.parse(readFileSync(`schemas/streams/${stream}.avsc`, 'utf8')))
-  const args = ['-C', '-b', brokers, '-t', `${prefix}.${stream}`, '-o', 'beginning', '-e', '-q', '-f', '%k\\n%h\\n%S\\n%s\\n']
-  const { stdout } = await run('kcat', args, { encoding: 'buffer', maxBuffer: 64 << 20 })
-  const found: Heard[] = []
-  let at = 0
-  const line = () => {
-    const end = stdout.indexOf('\n', at)
-    const text = stdout.toString('utf8', at, end)
-    at = end + 1
-    return text
-  }
-  while (at < stdout.length) {
-    const key = line()
-    const headers = line()
-    const bytes = Number(line())
-    const record = type.fromBuffer(stdout.subarray(at + headerBytes, at + bytes))
-    at += bytes + 1
-    found.push({ key, messageId: /message-id=([^,]*)/.exec(headers)![1]!, record: { ...record } })
-  }
-  return found
-}
 
 /** Each once, in the order of their numbers, as a reader drops repeats. */
 function distinct (all: readonly Heard[], userId: string, counter: string): any[] {

@@ -1,18 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { chromium } from 'playwright-core'
 import t from 'tap'
 import type { Test } from 'tap'
-import { browserMissing, browserPath, flags } from '../client/page.js'
+import { EventSources } from '../client/event-sources.js'
+import { browserMissing } from '../client/page.js'
 import { findPort } from '../cluster/server-process.js'
 import { apiKey, type NodeProcess, request, startProcess } from '../faults/node-process.js'
 import { until } from './node.js'
-
-const program = /```js\n(import \{ createServer, request \}[^]*?\n)```/.exec(
-  readFileSync(fileURLToPath(new URL('../../../docs/streams.md', import.meta.url)), 'utf8'))![1]!
 
 const python = `
 import json, sys, urllib.request
@@ -70,24 +66,8 @@ t.test('A stream is read by clients that are not ours:', { timeout: 200_000 }, a
   await t.test('an EventSource in a browser, behind the program of docs/streams.md, through kill -9 of the node', {
     skip: browserMissing,
   }, async t => {
-    const port = String(await findPort())
-    writeFileSync(`${directory}/server.mjs`, program.replace('/v1/streams/uplinks?after=now', '/v1/streams/posts'))
-    run(t, process.execPath, [`${directory}/server.mjs`], {
-      LEDGERLINE_URL: node.http, LEDGERLINE_API_KEY: apiKey, PORT: port,
-    })
-    await until('it listens', async () => await fetch(`http://127.0.0.1:${port}/`).catch(() => undefined))
-    const options = { executablePath: browserPath, args: flags }
-    const context = await chromium.launchPersistentContext(`${directory}/profile`, options)
-    t.teardown(() => context.close())
-    const page = await context.newPage()
-    await page.route('**/', route => route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }))
-    await page.goto(`http://127.0.0.1:${port}/`)
-    await page.evaluate(() => {
-      const page = globalThis as unknown as { seqs: number[], EventSource: typeof EventSource }
-      page.seqs = []
-      new page.EventSource('/uplinks').onmessage = ({ data }) => { page.seqs.push(JSON.parse(data).roomSeq) }
-    })
-    const seen = async () => await page.evaluate(() => (globalThis as unknown as { seqs: number[] }).seqs)
+    const sources = await EventSources.open(t, directory, { url: node.http, key: apiKey }, ['posts'])
+    const seen = async () => (await sources.lines('posts')).map(({ roomSeq }) => roomSeq)
     await until('what there was', async () => (await seen()).length === 4)
     await node.kill('SIGKILL')
     node = await start()
