@@ -1,11 +1,12 @@
 import type { Join, Joined, Leave, Left, Post, Signal } from '../schemas/frames.js'
-import type { SendOptions } from './client.js'
 import type { ClientError } from './client-error.js'
 import type { OrNewer } from './end-codes.js'
-import { isLeft, LoopStream } from './loop-stream.js'
+import type { Listeners } from './events.js'
+import { isLeft, Loops } from './loops.js'
 import type { Accepted } from './outbox.js'
 import { readable } from './payloads.js'
 import type { Payload, Readable } from './payloads.js'
+import type { SendOptions, Session } from './session.js'
 
 /** A post as the application gets it. */
 export interface ReceivedPost extends Omit<Post, 'op'>, Readable {}
@@ -26,11 +27,8 @@ export interface RoomDeps {
   line (): { send (frame: Join | Leave): void } | undefined
   /** The place is on record from now on; undefined: there is none. */
   keep (roomId: string, roomSeq: number | undefined): void
-  send (bytes: Payload, options: SendOptions | undefined, roomId: string): Promise<Accepted>
-  sendJson (value: unknown, options: SendOptions | undefined, roomId: string): Promise<Accepted>
-  failed (callback: string, error: unknown): void
-  /** How the client ended. */
-  ended (): { readonly error: ClientError | undefined } | undefined
+  readonly session: Pick<Session, 'send' | 'sendJson'>
+  readonly listeners: Pick<Listeners, 'failed'>
 }
 
 /** Posts that wait for the application. What comes beyond is fetched again once they are done with. */
@@ -55,7 +53,7 @@ interface Waiting {
 export class Room implements AsyncIterable<ReceivedPost> {
   readonly #deps: RoomDeps
   readonly #listeners = new Map<keyof RoomEvents, Array<(event: any) => unknown>>()
-  readonly #streams = new Set<LoopStream<ReceivedPost>>()
+  readonly #loops = new Loops<ReceivedPost>()
   #isWanted = false
   /** It was wanted, and the server has put it out. */
   #isPutOut = false
@@ -104,12 +102,12 @@ export class Room implements AsyncIterable<ReceivedPost> {
 
   /** As `client.send`, and a post of the room. @throws ClientError `forbidden` without the right; see `client.send` */
   post (payload: Payload, options?: SendOptions): Promise<Accepted> {
-    return this.#deps.send(payload, options, this.roomId)
+    return this.#deps.session.send(payload, options, this.roomId)
   }
 
   /** As `post`, of the JSON of `value`. */
   postJson (value: unknown, options?: SendOptions): Promise<Accepted> {
-    return this.#deps.sendJson(value, options, this.roomId)
+    return this.#deps.session.sendJson(value, options, this.roomId)
   }
 
   /** @returns what stops it */
@@ -130,17 +128,7 @@ export class Room implements AsyncIterable<ReceivedPost> {
    * @throws ClientError why the client ended, unless by `close`
    */
   [Symbol.asyncIterator] (): AsyncGenerator<ReceivedPost, void, void> {
-    const stream = new LoopStream<ReceivedPost>()
-    return stream.loop(() => {
-      const ended = this.#deps.ended()
-      if (ended) stream.end(ended.error)
-      this.#streams.add(stream)
-      const stop = this.on('post', stream.push)
-      return () => {
-        stop()
-        this.#streams.delete(stream)
-      }
-    })
+    return this.#loops.loop(listener => this.on('post', listener))
   }
 
   /** For the client: what an earlier run was done with. */
@@ -164,7 +152,7 @@ export class Room implements AsyncIterable<ReceivedPost> {
   /** For the client: it has ended. */
   end (error: ClientError | undefined): void {
     this.pause()
-    for (const stream of this.#streams) stream.end(error)
+    this.#loops.end(error)
   }
 
   /** For the client: a frame of this room. */
@@ -268,7 +256,7 @@ export class Room implements AsyncIterable<ReceivedPost> {
         await listener(post)
       } catch (error) {
         if (isLeft(error)) return
-        this.#deps.failed('on post', error)
+        this.#deps.listeners.failed('on post', error)
       }
       done.add(listener)
     }))
@@ -282,7 +270,7 @@ export class Room implements AsyncIterable<ReceivedPost> {
 
   #tell<Name extends keyof RoomEvents> (name: Name, event: RoomEvents[Name]): void {
     for (const listener of this.#of(name)) {
-      (async () => await listener(event))().catch(error => this.#deps.failed(`on ${name}`, error))
+      (async () => await listener(event))().catch(error => this.#deps.listeners.failed(`on ${name}`, error))
     }
   }
 

@@ -19,6 +19,7 @@ export class Rooms {
   readonly #places = new Map<string, number>()
   readonly #deps: RoomDeps
   #line: ReturnType<RoomDeps['line']>
+  #end: { readonly error: ClientError | undefined } | undefined
 
   constructor ({ keeper, ...options }: RoomsOptions) {
     this.#deps = {
@@ -38,6 +39,7 @@ export class Rooms {
     if (known) return known
     const room = new Room(roomId, this.#places.get(roomId) ?? -1, this.#deps)
     this.#rooms.set(roomId, room)
+    if (this.#end) room.end(this.#end.error)
     return room
   }
 
@@ -63,6 +65,7 @@ export class Rooms {
 
   end (error: ClientError | undefined): void {
     this.#line = undefined
+    this.#end = { error }
     for (const room of this.#rooms.values()) room.end(error)
   }
 
