@@ -50,11 +50,11 @@ export interface AckUplinks {
   readonly userSeqs: number[]
 }
 
-/** A downlink is part of somebody's trace, so whoever delivers it records that. Nothing else depends on it. */
+/** A message is part of somebody's trace, so whoever delivers it records that. Nothing else depends on it. */
 export interface Traced {
   readonly type: 'traced'
   readonly nodeId: string
-  /** Whose it is: a message id says nothing without its user. */
+  /** Whose it is: a message id says nothing without that. Of posts and broadcasts, what stands for all who get them. */
   readonly userKeys: readonly string[]
   readonly messageId: string
   /** W3C trace context of its request. */

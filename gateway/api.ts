@@ -46,7 +46,7 @@ import type { ServerTls } from './server-tls.js'
 import { streamRules } from './stream-rules.js'
 import type { Stores } from './stores.js'
 import { topicSettings, topicsOf } from './topics.js'
-import type { Tracing } from './tracing/tracing.js'
+import type { TracedRequests } from './tracing/requests.js'
 
 /** Parts of a node that its HTTP API speaks for. */
 export interface ApiParts {
@@ -74,7 +74,8 @@ export interface ApiParts {
   readonly madeUp: ReadonlySet<string>
   readonly readiness: () => Readiness
   /** Undefined where nothing is traced. */
-  readonly tracing: Tracing | undefined
+  /** Where messages are traced. */
+  readonly requests: TracedRequests | undefined
 }
 
 /** The HTTP ports of a node. */
@@ -110,7 +111,7 @@ type Shared = Omit<HttpDeps, 'side' | 'proxied'> & { readonly proxied: Omit<Prox
 /** What both ports share: there is one of each part. */
 function depsOf ({
   config, logger, stores, backups, push, rooms, broadcasts, groups, webhooks, nodeTable, metrics, health, tls, apiKeys,
-  apps, console, version, madeUp, readiness, tracing,
+  apps, console, version, madeUp, readiness, requests,
 }: ApiParts): Shared {
   const { log, tables, links } = stores
   const partitions = log.partitions(ledger)
@@ -126,7 +127,7 @@ function depsOf ({
   return {
     logger,
     metricsOpen: config.metricsOpen,
-    logsTraces: tracing !== undefined,
+    logsTraces: requests !== undefined,
     roles: config.roles,
     apiKeys,
     apps,
@@ -154,7 +155,7 @@ function depsOf ({
     streams: [...streams, downlinksRejected],
     async push (command, tellsRepeats) {
       const send = () => push.push(command, tellsRepeats)
-      const answer = await (tracing?.push(command, 'server', send) ?? send())
+      const answer = await (requests?.push(command, 'server', send) ?? send())
       return command.replaces === '' ? answer : await recalls.told(command, answer)
     },
     kick: command => kick({ log, tables }, command),
@@ -166,14 +167,20 @@ function depsOf ({
     revokeRoom: command => memberships.revoke(command),
     roomsOf: userId => memberships.of(userId),
     rooms: {
-      post: (command, tellsRepeats) => rooms.post(command, tellsRepeats),
+      post (command, tellsRepeats) {
+        const post = () => rooms.post(command, tellsRepeats)
+        return requests?.post(command, post) ?? post()
+      },
       close: command => rooms.close(command),
       info: roomId => rooms.info(roomId),
       keptPosts: (roomId, afterSeq, max) => rooms.keptPosts(roomId, afterSeq, max),
       members: (roomId, after, limit) => rooms.members(roomId, after, limit),
     },
     broadcasts: {
-      request: command => broadcasts.request(command),
+      request (command) {
+        const request = () => broadcasts.request(command)
+        return requests?.broadcast(command, request) ?? request()
+      },
       describe: (app, messageId) => broadcasts.describe(app, messageId),
       cancel: command => broadcasts.cancel(command),
     },

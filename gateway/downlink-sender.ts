@@ -171,6 +171,9 @@ export class DownlinkSender {
   }
 }
 
-function postOf ({ app, roomId, messageId, service, payload, delivery }: DownlinkRecord): PostCommand {
-  return { roomId: userKey(app, roomId), messageId, service, payload, delivery, by: '' }
+function postOf (
+  { app, roomId, messageId, service, payload, delivery, traceparent }: DownlinkRecord
+): PostCommand {
+  const trace = traceparent === undefined ? {} : { traceparent }
+  return { roomId: userKey(app, roomId), messageId, service, payload, delivery, by: '', ...trace }
 }

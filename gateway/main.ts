@@ -38,8 +38,9 @@ import { ensureSecrets } from './secrets.js'
 import { openEmbeddedStores } from './stores-embedded.js'
 import { ServerTls } from './server-tls.js'
 import type { Stores } from './stores.js'
-import { TracedEdge } from './tracing/edge.js'
+import { tracersOf } from './tracing/edge.js'
 import { TracedLog } from './tracing/log.js'
+import { TracedRequests } from './tracing/requests.js'
 import { startTracing } from './tracing/start.js'
 
 export interface RunningNode {
@@ -145,7 +146,7 @@ async function start (
   closers.push(() => tracing?.spans.stop())
   const traced = tracing ? { ...stores, log: new TracedLog(log, tracing) } : stores
   const users = has('users')
-    ? await startUsersRole(traced, system, metrics, logger, health, load.folds, nodeTable)
+    ? await startUsersRole(traced, system, metrics, logger, health, load.folds, nodeTable, tracing)
     : undefined
   closers.push(() => users?.stop())
   if (!stores.shared) {
@@ -158,8 +159,9 @@ async function start (
 
   const edge = has('edge')
     ? new EdgeRole(stores, system, identity, nodeTable, metrics, config, logger, health, tls, load, version, apps,
-      tracing && new TracedEdge(tracing))
+      tracing && tracersOf(tracing))
     : undefined
+  const requests = tracing && new TracedRequests(tracing)
   const push = new Push({
     log: traced.log,
     tables,
@@ -169,7 +171,7 @@ async function start (
     ...streamRules(config),
   })
 
-  const rooms = new Rooms({ log, links, known: push.known, nodeId: identity.nodeId })
+  const rooms = new Rooms({ log: traced.log, links, known: push.known, nodeId: identity.nodeId })
   const webhooks = has('webhooks')
     ? await WebhooksRole.start({
       given: config.webhooks,
@@ -186,7 +188,7 @@ async function start (
     : undefined
   closers.push(() => webhooks?.stop())
 
-  const broadcasts = new Broadcasts({ log, identity, nodeTable, edge: edge?.broadcasts, health })
+  const broadcasts = new Broadcasts({ log: traced.log, identity, nodeTable, edge: edge?.broadcasts, health })
   closers.push(() => broadcasts.stop())
   if (has('edge') || has('push')) await broadcasts.start()
 
@@ -228,7 +230,7 @@ async function start (
     apps,
     console,
     version,
-    tracing,
+    requests,
   })
   for (const each of [app, apiApp, metricsApp]) {
     each?.addHook('onRequest', async (_request, reply) => { if (ending.aborted) reply.header('connection', 'close') })
@@ -286,14 +288,8 @@ async function start (
     health,
   })
   closers.push(() => reporter.stop().catch(err => { failed('the end of this node could not be recorded', err, {}) }))
-  const sending: Sending = tracing === undefined
-    ? push
-    : {
-        isTracing: true,
-        push: command => tracing.push(command, 'consumer', () => push.push(command)),
-        pushInOrder: commands => tracing.pushInOrder(commands, () => push.pushInOrder(commands)),
-      }
-  if (stores.shared) await joinCluster(config, stores, identity, sending, rooms, apps, health, closers)
+  const sending = sendingOf(push, rooms, requests)
+  if (stores.shared) await joinCluster(config, stores, identity, sending, apps, health, closers)
   await nodeTable.rows()
   closers.push(() => takeLeave(config, drains, nodeTable, failed))
   return { http, tcp, api, metrics: metricsUrl, nodeId: identity.nodeId }
@@ -307,11 +303,28 @@ async function openStores (
   return await openClusterStores(config, logger, health, timings)
 }
 
-type Sending = Pick<DownlinksDeps, 'push' | 'pushInOrder' | 'isTracing'>
+type Sending = Pick<DownlinksDeps, 'push' | 'pushInOrder' | 'postInOrder' | 'isTracing'>
+
+/** What the stream `downlinks` asks for. */
+function sendingOf (push: Push, rooms: Rooms, requests: TracedRequests | undefined): Sending {
+  const sending: Sending = {
+    push: command => push.push(command),
+    pushInOrder: commands => push.pushInOrder(commands),
+    postInOrder: commands => rooms.postInOrder(commands),
+  }
+  return requests === undefined
+    ? sending
+    : {
+        isTracing: true,
+        push: command => requests.push(command, 'consumer', () => sending.push(command)),
+        pushInOrder: commands => requests.pushInOrder(commands, () => sending.pushInOrder(commands)),
+        postInOrder: commands => requests.postInOrder(commands, () => sending.postInOrder(commands)),
+      }
+}
 
 /** What only a node among others does. */
 async function joinCluster (
-  config: Config, { log, tables }: Stores, identity: NodeIdentity, sending: Sending, rooms: Rooms, apps: Apps,
+  config: Config, { log, tables }: Stores, identity: NodeIdentity, sending: Sending, apps: Apps,
   health: Health, closers: Array<() => unknown>
 ): Promise<void> {
   if (config.roles.includes('projections')) {
@@ -323,10 +336,7 @@ async function joinCluster (
   if (config.roles.includes('push')) {
     const following = await followDownlinks({
       log,
-      isTracing: sending.isTracing ?? false,
-      push: command => sending.push(command),
-      pushInOrder: commands => sending.pushInOrder(commands),
-      postInOrder: commands => rooms.postInOrder(commands),
+      ...sending,
       hasApp: app => apps.has(app),
       frameBytesMax: config.frameBytesMax,
       health,

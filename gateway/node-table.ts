@@ -86,10 +86,11 @@ export class NodeTable {
       row.nodeId !== nodeId && this.#asOfMs < row.aliveUntilMs && row.roles.split(',').includes(role)))
   }
 
-  /** Other nodes that may hold connections, from the copy as it is. */
-  edgesBeside (nodeId: string): string[] {
+  /** Other living nodes that have one of the roles, from the copy as it is. */
+  nodesBeside (nodeId: string, roles: readonly string[]): string[] {
     return this.#rows
-      .filter(row => row.nodeId !== nodeId && isLiving(row.state) && row.roles.split(',').includes('edge'))
+      .filter(row => row.nodeId !== nodeId && isLiving(row.state))
+      .filter(row => row.roles.split(',').some(role => roles.includes(role)))
       .map(row => row.nodeId)
   }
 

@@ -30,6 +30,8 @@ export interface PostCommand {
   readonly delivery: 'durable' | 'signal'
   /** Id of the API key that asks; empty for one of the environment. */
   readonly by: string
+  /** W3C trace context of whoever asks; see tracing/. */
+  readonly traceparent?: string
 }
 
 export interface PostAnswer {

@@ -8,6 +8,7 @@ import { RoomReports } from './reports.js'
 import { lookMs } from './pace.js'
 import { EdgeRoom } from './room.js'
 import type { TailBounds } from './tail.js'
+import type { RoomTracer } from './tracer.js'
 import { RoomWriter } from './writer.js'
 
 export interface EdgeRoomsDeps {
@@ -27,6 +28,7 @@ export interface EdgeRoomsDeps {
   readonly limits: EdgeRoomsLimits
   /** Posts and signals that were written. */
   readonly count: { posts: number, signals: number }
+  readonly tracer?: RoomTracer | undefined
 }
 
 export interface EdgeRoomsLimits {
@@ -79,7 +81,10 @@ export class EdgeRooms {
     this.#writer = new RoomWriter(deps.limits, deps.count, {
       left: (room, connection) => { this.#leftBy(room, connection) },
       missing: room => { this.#ask(room) },
-      passed: room => { this.#reports.passed(room, deps.ticks()) },
+      passed: room => {
+        deps.tracer?.passed(room)
+        this.#reports.passed(room, deps.ticks())
+      },
     })
     const { nodeId, nodeEpoch, append } = deps
     this.#reports = new RoomReports({ nodeId, nodeEpoch, append, has: room => this.#rooms.get(room.key) === room })
@@ -190,6 +195,7 @@ export class EdgeRooms {
       return
     }
     room.tail.append(posts)
+    this.#deps.tracer?.received(room, posts)
     this.#heard(room)
     this.#writer.posted(room, this.#deps.ticks())
   }

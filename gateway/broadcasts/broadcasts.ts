@@ -31,7 +31,10 @@ export interface BroadcastsDeps {
   readonly health: Health
 }
 
-export type BroadcastCommand = Omit<BroadcastRequested, 'type'>
+export interface BroadcastCommand extends Omit<BroadcastRequested, 'type'> {
+  /** W3C trace context of whoever asks; see tracing/. */
+  readonly traceparent?: string
+}
 
 export interface BroadcastAnswer {
   readonly messageId: string

@@ -21,6 +21,12 @@ const lateMsMax = 100
 /** A client that has more in its queue does not read, and is left out. */
 const queuedBytesMax = 256 << 10
 
+/** Told of broadcasts, where some messages are traced. */
+export interface BroadcastTracer {
+  /** @returns what is told of its end; undefined where it is not traced */
+  begun (broadcast: Broadcast): ((last: BroadcastReported) => void) | undefined
+}
+
 export interface EdgeBroadcastsDeps {
   /** All sockets of this edge, as `Edge.all`. */
   all (): IterableIterator<Connection>
@@ -30,6 +36,7 @@ export interface EdgeBroadcastsDeps {
   /** How far one is, which replaces what was said of it before. */
   report (fact: BroadcastReported): void
   readonly count: Pick<EdgeCounters, 'signals' | 'broadcastsSent' | 'broadcastsSlow'>
+  readonly tracer?: BroadcastTracer | undefined
 }
 
 /**
@@ -66,6 +73,7 @@ export class EdgeBroadcasts {
     if (this.#hasStopped || this.#runs.has(broadcast.key)) return
     if (broadcast.regions.length > 0 && !broadcast.regions.includes(region)) return
     const run = new Run(broadcast, this.#deps.all(), this.#deps.connectionsOf(broadcast.app))
+    run.ended = this.#deps.tracer?.begun(broadcast)
     if (Date.now() >= broadcast.endsAtMs) this.#report(run, 'expired')
     else if (!this.#hasRoomFor(broadcast.app)) this.#report(run, 'refused')
     else {
@@ -144,7 +152,10 @@ export class EdgeBroadcasts {
   #report (run: Run, state: string): void {
     const { broadcast: { app, messageId }, progress: { sent, slow } } = run
     run.reportedMs = performance.now()
-    this.#deps.report({ type: 'BroadcastReported', app, messageId, state, sent, slow, left: state === 'done' ? 0 : run.left })
+    const left = state === 'done' ? 0 : run.left
+    const report: BroadcastReported = { type: 'BroadcastReported', app, messageId, state, sent, slow, left }
+    this.#deps.report(report)
+    if (state !== 'running') run.ended?.(report)
   }
 }
 
@@ -155,6 +166,8 @@ class Run {
   /** Open ones of its app that it has come to. */
   passed = 0
   reportedMs = 0
+  /** Whoever traces it is told of its end. */
+  ended: ((last: BroadcastReported) => void) | undefined
   /** Those behind where it is; who comes meanwhile is the last of them. */
   readonly #rest: IterableIterator<Connection>
   #hasPassedAll = false

@@ -5,6 +5,7 @@ import { type BroadcastAnswer, type BroadcastCommand, broadcastTtlMsMax, type Ca
 import type { BroadcastInfo } from '../broadcasts/known.js'
 import { filterItemsMax, contentRefusalOf } from '../downlink-command.js'
 import { callerId, takeRecipients } from './auth.js'
+import { traceOf } from './downlink-message.js'
 import { errorAnswers } from './errors.js'
 import { decodePayload, payloadSchema } from './payload.js'
 import { idSchema, platformSchema, reasonSchema, serviceSchema, textSchema } from './shapes.js'
@@ -141,7 +142,14 @@ export async function broadcastsRoutes (
     },
   }, async (request, reply) => {
     const { messageId = randomUUID(), payload, ...rest } = request.body
-    const command = { app: request.app, messageId, payload: decodePayload(payload), ...rest, by: callerId(request) }
+    const command = {
+      app: request.app,
+      messageId,
+      payload: decodePayload(payload),
+      ...rest,
+      by: callerId(request),
+      ...traceOf(request),
+    }
     const refusal = contentRefusalOf(command, frameBytesMax)
     if (refusal) throw refusal
     takeRecipients(request, 1)

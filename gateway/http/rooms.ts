@@ -6,6 +6,7 @@ import type { JsonPayload } from '../../schemas/payload.js'
 import { postRefusalOf } from '../downlink-command.js'
 import type { CloseCommand, MembersPage, PostAnswer, PostCommand, RoomInfo } from '../rooms.js'
 import { callerId, keyOf, takeRecipients } from './auth.js'
+import { traceOf } from './downlink-message.js'
 import { errorAnswers } from './errors.js'
 import { decodePayload, payloadSchema } from './payload.js'
 import { idSchema, reasonSchema, serviceSchema } from './shapes.js'
@@ -134,6 +135,7 @@ export async function roomsRoutes (app: FastifyInstance, { rooms, frameBytesMax 
       payload: decodePayload(payload),
       delivery,
       by: callerId(request),
+      ...traceOf(request),
     }
     const refusal = postRefusalOf(command, frameBytesMax)
     if (refusal) throw refusal

@@ -75,6 +75,7 @@ import type { TimelineOptions } from './timeline.js'
 import { topicsRoutes } from './topics.js'
 import type { TopicsOptions } from './topics.js'
 import { parseTraceparent } from '../tracing/context.js'
+import { loggedTrace } from '../tracing/logged.js'
 import { traceRoutes } from './trace.js'
 import type { TraceOptions } from './trace.js'
 import { webhooksRoutes } from './webhooks.js'
@@ -180,13 +181,11 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
   return app
 }
 
-/** Names of the fields as OpenTelemetry has them, so that what collects logs finds the trace. */
 function logTraces (app: FastifyInstance): void {
   app.addHook('onRequest', async (request, reply) => {
     const context = parseTraceparent(request.headers['traceparent'])
     if (!context) return
-    const { traceId, spanId } = context
-    request.log = reply.log = request.log.child({ trace_id: traceId, span_id: spanId })
+    request.log = reply.log = request.log.child(loggedTrace(context))
   })
 }
 

@@ -6,7 +6,6 @@ import { Intake } from '../../actors/connection/intake.js'
 import { tickMs } from '../../actors/connection/lifetime.js'
 import { Stopwatch } from '../../actors/connection/stopwatch.js'
 import { EdgeRooms } from '../../actors/edge-rooms/edge-rooms.js'
-import type { EdgeTracer } from '../../actors/connection/tracer.js'
 import type { ActorSystem } from '../../actors/system.js'
 import type { Circuit } from '../../ledger/circuit.js'
 import type { Health } from '../../schemas/conditions.js'
@@ -39,6 +38,7 @@ import type { NodeTable } from '../node-table.js'
 import { originRule } from '../origins.js'
 import type { ServerTls } from '../server-tls.js'
 import type { Stores } from '../stores.js'
+import type { EdgeTracers } from '../tracing/edge.js'
 
 const limits = { handshakeMs: 10_000, writeQueueBytesMax: 1 << 20, resumeBytesMax: 256 << 10, lingerMs: 2_000 }
 
@@ -93,7 +93,7 @@ export class EdgeRole implements DrainingEdge {
     nodeTable: NodeTable,
     readonly metrics: GatewayMetrics, readonly config: Config, logger: Logger, health: Health,
     readonly tls: ServerTls | undefined, readonly load: NodeLoad, version: string,
-    apps = new Apps(), tracer?: EdgeTracer
+    apps = new Apps(), tracers?: EdgeTracers
   ) {
     const { nodeId } = identity
     const partitions = log.partitions(ledger)
@@ -122,6 +122,7 @@ export class EdgeRole implements DrainingEdge {
       mayLose: shared,
       limits: { ...roomLimits, roomsMax: config.roomsMax },
       count: metrics.edge,
+      tracer: tracers?.rooms,
     })
     const context: EdgeContext = {
       nodeId,
@@ -170,7 +171,7 @@ export class EdgeRole implements DrainingEdge {
         metrics.uplinkTimed(timed)
         load.acked(timed)
       }, commits),
-      tracer,
+      tracer: tracers?.connections,
       count: metrics.edge,
       failed: (what, error, fields) => { logger.error({ err: error, ...fields }, what) },
     }
@@ -188,6 +189,7 @@ export class EdgeRole implements DrainingEdge {
       region: config.region,
       report: fact => { this.#broadcastReports.add(fact) },
       count: metrics.edge,
+      tracer: tracers?.broadcasts,
     })
     const { use, stop } = processMemory(config.memoryBytesMax)
     const memory = new Memory(health, edge, use)

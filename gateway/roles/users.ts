@@ -16,6 +16,8 @@ import type { NodeTable } from '../node-table.js'
 import { PartitionWatch } from '../partition-watch.js'
 import type { Stores } from '../stores.js'
 import { StreamCut } from '../stream-cut.js'
+import { traceOfItem } from '../tracing/logged.js'
+import type { Tracing } from '../tracing/tracing.js'
 
 /** What the `users` role of a node has in memory. */
 export interface UsersRole {
@@ -35,7 +37,7 @@ const recordNames: Readonly<Record<string, SetAside>> = {
 /** Owns this node's share of the partitions of the ledger and of rooms, and runs the actors of both. */
 export async function startUsersRole (
   stores: Stores, system: ActorSystem, metrics: GatewayMetrics, logger: Logger, health: Health, folds: WaitProbe,
-  nodeTable: Pick<NodeTable, 'hasEnded'>
+  nodeTable: Pick<NodeTable, 'hasEnded'>, tracing?: Tracing
 ): Promise<UsersRole> {
   const { log, snapshots, roomSnapshots, tables, links, cutting } = stores
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
@@ -49,7 +51,7 @@ export async function startUsersRole (
 
   const postSetAside = (post: RoomEntry, error: Error) => {
     const { roomId } = post
-    logger.error({ err: error, roomId }, 'a post was set aside')
+    logger.error({ err: error, roomId, ...traceOfItem(tracing, roomsStream, post) }, 'a post was set aside')
     const reason = `a post of an uplink can not be stored: ${error.message}`
     record(roomsStream, 'post', 0, { ...rejectedRecord(nothing, '', reason, Date.now()), userId: roomId })
   }
@@ -61,7 +63,8 @@ export async function startUsersRole (
     setAside (entry, partition, offset, error) {
       const position = `${partition}@${offset}`
       const { userId } = entry
-      logger.error({ err: error, userId, fact: entry.fact.type, position }, 'an entry was set aside')
+      const trace = traceOfItem(tracing, ledger, entry)
+      logger.error({ err: error, userId, fact: entry.fact.type, position, ...trace }, 'an entry was set aside')
       record(ledger, 'entry', partition, rejectedRecord(ledger.encodeBlock([entry]), position, error.message, Date.now()))
     },
     keySetAside (userId, partition, offset, error) {
@@ -73,7 +76,8 @@ export async function startUsersRole (
     derivedSetAside (item, partition, error, stream) {
       const { userId } = item
       const messageId = stream.messageId!(item)
-      logger.error({ err: error, userId, messageId, partition, stream: stream.name }, 'a derived record was set aside')
+      const about = { userId, messageId, partition, stream: stream.name, ...traceOfItem(tracing, stream, item) }
+      logger.error({ err: error, ...about }, 'a derived record was set aside')
       const reason = `record ${messageId} of the stream can not be published: ${error.message}`
       record(stream, recordNames[stream.name]!, partition, {
         ...rejectedRecord(nothing, `${partition}`, reason, Date.now()), userId,
@@ -90,7 +94,8 @@ export async function startUsersRole (
     setAside (entry, partition, offset, error) {
       const position = `${partition}@${offset}`
       const { roomId } = entry
-      logger.error({ err: error, roomId, fact: entry.fact.type, position }, 'an entry of a room was set aside')
+      const about = { roomId, fact: entry.fact.type, position, ...traceOfItem(tracing, roomsStream, entry) }
+      logger.error({ err: error, ...about }, 'an entry of a room was set aside')
       const rejected = rejectedRecord(roomsStream.encodeBlock([entry]), position, error.message, Date.now())
       record(roomsStream, 'room-entry', partition, rejected)
     },
@@ -102,7 +107,8 @@ export async function startUsersRole (
     },
     derivedSetAside (post, partition, error) {
       const { roomId, roomSeq } = post
-      logger.error({ err: error, roomId, roomSeq, partition }, 'a post was set aside')
+      const about = { roomId, roomSeq, partition, ...traceOfItem(tracing, posts, post) }
+      logger.error({ err: error, ...about }, 'a post was set aside')
       const reason = `post ${roomSeq} of the room can not be published: ${error.message}`
       record(posts, 'post', partition, { ...rejectedRecord(nothing, `${partition}`, reason, Date.now()), userId: roomId })
     },

@@ -1,5 +1,11 @@
 import type { SpanContext } from './context.js'
 
+/** Stands for the users of a post: all members of the room. No key of a user begins with a control character. */
+export function membersOf (roomKey: string): string { return `\u001froom ${roomKey}` }
+
+/** Stands for the users of a broadcast: whoever of the app is connected. */
+export function everybodyOf (app: string): string { return `\u001fapp ${app}` }
+
 interface Chosen { readonly context: SpanContext, readonly untilMs: number }
 
 /** A message is traced for so long after its request; a device that comes later gets it without a span. */

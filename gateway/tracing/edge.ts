@@ -1,8 +1,25 @@
 import type { Connection } from '../../actors/connection/connection.js'
 import type { EdgeTracer } from '../../actors/connection/tracer.js'
 import type { Entry } from '../../schemas/facts.js'
+import type { RoomTracer } from '../../actors/edge-rooms/tracer.js'
+import type { BroadcastTracer } from '../edge/broadcasts.js'
 import type { SpanContext } from './context.js'
+import { TracedBroadcasts } from './edge-broadcasts.js'
+import { TracedRooms } from './edge-rooms.js'
 import { now, type Tracing } from './tracing.js'
+
+/** Of all that an edge delivers. */
+export interface EdgeTracers {
+  readonly connections: EdgeTracer
+  readonly rooms: RoomTracer
+  readonly broadcasts: BroadcastTracer
+}
+
+export function tracersOf (tracing: Tracing): EdgeTracers {
+  return {
+    connections: new TracedEdge(tracing), rooms: new TracedRooms(tracing), broadcasts: new TracedBroadcasts(tracing),
+  }
+}
 
 /** Uplinks of one append. */
 interface Appended { readonly lastSeq: number, readonly atMs: number, storedMs: number }
@@ -21,10 +38,10 @@ interface UnderWay { appended: Appended[], written: Written[] }
 const writtenMax = 64
 
 /**
- * The spans of an edge. Whether an uplink is traced is known with its number, which comes with its ack; until then the
- * times of each append are kept, as many as the window of uplinks allows.
+ * The spans of connections. Whether an uplink is traced is known with its number, which comes with its ack; until then
+ * the times of each append are kept, as many as the window of uplinks allows.
  */
-export class TracedEdge implements EdgeTracer {
+class TracedEdge implements EdgeTracer {
   readonly #tracing: Tracing
   readonly #underWay = new WeakMap<Connection, UnderWay>()
 

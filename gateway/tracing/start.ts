@@ -1,8 +1,10 @@
 import type { Logger } from 'pino'
 import type { Links, LocalEnds } from '../../actors/links.js'
-import type { Config } from '../config.js'
+import type { Config, Role } from '../config.js'
 import type { NodeTable } from '../node-table.js'
-import { Tracing } from './tracing.js'
+import { type Recorders, Tracing } from './tracing.js'
+
+const rolesOf: Readonly<Record<Recorders, readonly Role[]>> = { edges: ['edge'], 'edges and users': ['edge', 'users'] }
 
 type TracingConfig =
   Pick<Config, 'nodeId' | 'otlpEndpoint' | 'otlpHeaders' | 'otelServiceName' | 'traceRatio' | 'traceUsers'>
@@ -34,8 +36,10 @@ export async function startTracing (
     nodeId,
     ratio: config.traceRatio,
     users: config.traceUsers,
-    tell (message) {
-      for (const edge of nodeTable.edgesBeside(nodeId)) links.toTracer({ type: 'traced', nodeId: edge, ...message })
+    tell (message, recorders) {
+      for (const node of nodeTable.nodesBeside(nodeId, rolesOf[recorders])) {
+        links.toTracer({ type: 'traced', nodeId: node, ...message })
+      }
     },
   })
   links.traced = message => { tracing.told(message) }

@@ -1,8 +1,6 @@
 import type { Traced } from '../../actors/links.js'
-import type { DownlinkCommand } from '../../schemas/records.js'
-import { userIdOf, userKey } from '../../schemas/apps.js'
-import type { PushAnswer } from '../push.js'
-import { ChosenMessages } from './chosen.js'
+import { appOf, userIdOf, userKey } from '../../schemas/apps.js'
+import { ChosenMessages, everybodyOf, membersOf } from './chosen.js'
 import { contextOfMessage, formatTraceparent, parseTraceparent, shareOf, type SpanContext, within } from './context.js'
 
 export interface FinishedSpan {
@@ -29,6 +27,9 @@ export interface SpanSink {
   stop (): Promise<void>
 }
 
+/** Nodes that record parts of a message's way: those that deliver it, and of posts those that number them. */
+export type Recorders = 'edges' | 'edges and users'
+
 /** A message of these users that somebody else's trace has led to. */
 export type TracedMessage = Pick<Traced, 'userKeys' | 'messageId' | 'traceparent'>
 
@@ -40,10 +41,8 @@ export interface TracingOptions {
   /** User ids whose messages are all traced. */
   readonly users: readonly string[]
   /** Has the other nodes know of a message whose context they can't make of its id. */
-  readonly tell: (message: TracedMessage) => void
+  readonly tell: (message: TracedMessage, recorders: Recorders) => void
 }
-
-type Push = () => Promise<PushAnswer>
 
 /** What is traced on this node. Where tracing is off there is none of it. */
 export class Tracing {
@@ -77,9 +76,44 @@ export class Tracing {
     return this.#chosen.get(userKey, messageId) ?? this.#sampled(messageId, userKey)
   }
 
+  /** The same of a downlink to several users of an app that no other trace leads to: one of them has it traced. */
+  contextOfUsers (messageId: string, userIds: readonly string[]): SpanContext | undefined {
+    const traced = userIds.find(userId => this.#users.has(userId))
+    return this.#sampled(messageId, traced ?? '')
+  }
+
   /** As `contextOf`, for what no other trace leads to. */
   contextOfUplink (messageId: string, userKey: string): SpanContext | undefined {
     return this.#sampled(messageId, userKey)
+  }
+
+  /**
+   * As `contextOf`, of a post. That of a user is part of the trace of its uplink.
+   *
+   * @param from user id; empty where a business service posts
+   */
+  contextOfPost (roomKey: string, messageId: string, from: string): SpanContext | undefined {
+    const chosen = this.#chosen.get(membersOf(roomKey), messageId)
+    if (chosen || from === '') return chosen ?? this.#sampled(messageId, '')
+    const app = appOf(roomKey)
+    return this.#sampled(userKey(app, messageId), userKey(app, from))
+  }
+
+  contextOfBroadcast (app: string, messageId: string): SpanContext | undefined {
+    return this.#chosen.get(everybodyOf(app), messageId) ?? this.#sampled(messageId, '')
+  }
+
+  /**
+   * The message goes on with the trace of whoever asks for it. Other nodes are told so at once: what is appended
+   * afterwards they learn later.
+   *
+   * @returns the context of its own first span
+   */
+  choose (upstream: SpanContext, userKeys: readonly string[], messageId: string, recorders: Recorders): SpanContext {
+    const context = within(upstream)
+    this.#chosen.add(userKeys, messageId, context)
+    this.#tell({ userKeys, messageId, traceparent: formatTraceparent(context) }, recorders)
+    return context
   }
 
   #sampled (messageId: string, userKey: string): SpanContext | undefined {
@@ -106,90 +140,14 @@ export class Tracing {
     })
   }
 
-  /** The first span of a message that no other trace leads to. */
+  /** The span that all others of a message are part of. @param parentId span of whoever asked for the message */
   addRoot (
     context: SpanContext, name: string, kind: FinishedSpan['kind'], startMs: number, endMs: number,
-    attributes: FinishedSpan['attributes'], error?: string
+    attributes: FinishedSpan['attributes'], error?: string, parentId?: string
   ): void {
     this.spans.add({
-      name, kind, context, parentId: undefined, startMs, endMs, error, attributes: this.#withNode(attributes),
+      name, kind, context, parentId, startMs, endMs, error, attributes: this.#withNode(attributes),
     })
-  }
-
-  /**
-   * Of a request to send: its span is what others of the message are part of. It goes on with the trace of whoever
-   * asks, where that is sampled.
-   *
-   * @param kind by HTTP, or by the stream `downlinks`
-   */
-  async push (command: DownlinkCommand, kind: 'server' | 'consumer', run: Push): Promise<PushAnswer> {
-    const end = this.#begin(command, kind)
-    if (end === undefined) return await run()
-    try {
-      const answer = await run()
-      end(countsOf(answer))
-      return answer
-    } catch (err) {
-      end({}, (err as Error).message)
-      throw err
-    }
-  }
-
-  /**
-   * The same of several, by the stream.
-   *
-   * @param run tells how many of them are stored
-   */
-  async pushInOrder (commands: readonly DownlinkCommand[], run: () => Promise<number>): Promise<number> {
-    const ends = commands.map(command => this.#begin(command, 'consumer'))
-    let stored = 0
-    let reason = 'not stored yet'
-    try {
-      stored = await run()
-      return stored
-    } catch (err) {
-      reason = (err as Error).message
-      throw err
-    } finally {
-      for (const [i, end] of ends.entries()) end?.({}, i < stored ? undefined : reason)
-    }
-  }
-
-  /** @returns what ends the span; undefined where the message is not traced */
-  #begin (
-    command: DownlinkCommand, kind: FinishedSpan['kind']
-  ): ((more: FinishedSpan['attributes'], error?: string) => void) | undefined {
-    const { app, messageId, userIds, service } = command
-    const upstream = parseTraceparent(command.traceparent)
-    const isChosen = upstream?.isSampled === true
-    const context = isChosen ? within(upstream) : this.#sampledFor(command)
-    if (context === undefined) return undefined
-    if (isChosen) {
-      const userKeys = userIds.map(userId => userKey(app, userId))
-      this.#chosen.add(userKeys, messageId, context)
-      this.#tell({ userKeys, messageId, traceparent: formatTraceparent(context) })
-    }
-    const startMs = now()
-    const attributes = {
-      'messaging.message.id': messageId, 'ledgerline.service': service, 'ledgerline.users': userIds.length,
-    }
-    return (more, error) => {
-      this.spans.add({
-        name: 'downlink request',
-        kind,
-        context,
-        parentId: isChosen ? upstream.spanId : undefined,
-        startMs,
-        endMs: now(),
-        error,
-        attributes: this.#withNode({ ...attributes, ...more }),
-      })
-    }
-  }
-
-  #sampledFor ({ messageId, userIds }: DownlinkCommand): SpanContext | undefined {
-    const traced = userIds.find(userId => this.#users.has(userId))
-    return this.#sampled(messageId, traced ?? '')
   }
 
   #withNode (attributes: FinishedSpan['attributes']): FinishedSpan['attributes'] {
@@ -199,9 +157,3 @@ export class Tracing {
 
 /** ms since 1970, in parts of one. */
 export function now (): number { return performance.timeOrigin + performance.now() }
-
-function countsOf ({ users }: PushAnswer): FinishedSpan['attributes'] {
-  const counts: Record<string, number> = {}
-  for (const { status } of users) counts[`ledgerline.${status}`] = (counts[`ledgerline.${status}`] ?? 0) + 1
-  return counts
-}

@@ -11,7 +11,7 @@ const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
 const traceparent = `00-${traceId}-00f067aa0ba902b7-01`
 const topicPrefix = `tracing-${process.pid}`
 
-/** One node has the sockets and the other one everything else, so that every trace crosses between them. */
+/** One node has the sockets, one is asked, and one has everything else, so that every trace crosses between them. */
 async function given (t: Test) {
   const [collector, kafka, redis] = await Promise.all([startCollector(t), startKafka(t), startRedis(t)])
   const start = (nodeId: string, roles: string): Promise<TestNode> => startTestNode(t, {
@@ -26,14 +26,16 @@ async function given (t: Test) {
     LEDGERLINE_TRACE_USERS: 'ann',
     OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
   })
-  const [edge, other] = await Promise.all([start('edge', 'edge'), start('other', 'users,push,projections,ip-config')])
-  return { ...collector, brokers: kafka.brokers, edge, other }
+  const [edge, other, asked] = await Promise.all([
+    start('edge', 'edge'), start('other', 'users,projections,ip-config'), start('asked', 'push'),
+  ])
+  return { ...collector, brokers: kafka.brokers, edge, other, asked }
 }
 
 t.test('A trace goes on over the nodes of a cluster', {
   skip: kafkaMissing() ?? redisMissing() ?? false, timeout: 240_000,
 }, async t => {
-  const { spans, brokers, edge, other } = await given(t)
+  const { spans, brokers, edge, other, asked } = await given(t)
   const { client } = await connected(t, edge, 'TCP', 'bob')
   const received = async () => {
     const { seq, messageId } = await client.next()
@@ -46,32 +48,62 @@ t.test('A trace goes on over the nodes of a cluster', {
     .map(span => `${span.name} of ${attributesOf(span)['ledgerline.node']}`)
     .toSorted()
   // An edge is told by the node table who it is beside.
-  await until('the other node knows the edge', async () =>
-    ((await other.request('GET', '/v1/nodes')).json as { nodes: unknown[] }).nodes.length === 2)
+  for (const node of [other, asked]) {
+    await until('it knows the others', async () =>
+      ((await node.request('GET', '/v1/nodes')).json as { nodes: unknown[] }).nodes.length === 3)
+  }
 
-  await t.test('from a request to the edge that delivers', async t => {
-    const response = await fetch(`${other.http}/v1/downlinks`, {
+  const ask = async (path: string, body: object): Promise<void> => {
+    const response = await fetch(asked.http + path, {
       method: 'POST',
       headers: { authorization: 'Bearer the-key-of-a-test-node', 'content-type': 'application/json', traceparent },
-      body: JSON.stringify({ messageId: 'm1', to: { userIds: ['bob'] }, payload: 'hi' }),
+      body: JSON.stringify(body),
     })
     t.equal(response.status, 202)
+  }
+  const ofPost = [
+    'post deliver of edge', 'post publish of other', 'post request of asked', 'room append of asked',
+  ]
+
+  await t.test('from a request to the edge that delivers', async t => {
+    await ask('/v1/downlinks', { messageId: 'm1', to: { userIds: ['bob'] }, payload: 'hi' })
     t.equal(await received(), 'm1')
     const wanted = [
-      'downlink ack of edge', 'downlink deliver of edge', 'downlink request of other', 'ledger append of other',
+      'downlink ack of edge', 'downlink deliver of edge', 'downlink request of asked', 'ledger append of asked',
     ]
     await until('all spans are there', () => namesOf('m1').length === wanted.length)
     t.strictSame(namesOf('m1'), wanted)
     t.ok(spans.every(span => span.traceId === traceId))
   })
 
-  await t.test('from a record of the stream downlinks', async t => {
+  await t.test('from a post over the owner of the room to the edge of its members', async t => {
+    const token = await edge.token('cy', { rooms: { '*': 'rw' } })
+    const { client: cy } = await connected(t, edge, 'TCP', 'cy', { token })
+    cy.send({ op: 'join', roomId: 'chat', roomSeq: -1 })
+    t.match(await cy.next(), { op: 'joined' })
+    await ask('/v1/rooms/chat/posts', { messageId: 'p1', payload: 'hi' })
+    t.match(await cy.next(), { op: 'post', messageId: 'p1' })
+    await until('all spans are there', () => namesOf('p1').length === ofPost.length)
+    t.strictSame(namesOf('p1'), ofPost)
+    t.ok(spans.every(span => span.traceId === traceId))
+  })
+
+  await t.test('from a broadcast to each edge', async t => {
+    await ask('/v1/broadcasts', { messageId: 'b1', payload: 'all' })
+    t.match(await client.next(), { op: 'signal' })
+    const wanted = ['broadcast append of asked', 'broadcast deliver of edge', 'broadcast request of asked']
+    await until('all spans are there', () => namesOf('b1').length === wanted.length)
+    t.strictSame(namesOf('b1'), wanted)
+    t.ok(spans.every(span => span.traceId === traceId))
+  })
+
+  await t.test('from records of the stream downlinks', async t => {
     const producer = outsideKafka(brokers).producer()
     await producer.connect()
     t.teardown(() => producer.disconnect())
-    const value = Buffer.from(singleObjectFormat.encode(downlinks, {
-      messageId: 'm2',
-      userIds: ['bob'],
+    const record = (messageId: string, roomId: string) => Buffer.from(singleObjectFormat.encode(downlinks, {
+      messageId,
+      userIds: roomId === '' ? ['bob'] : [],
       service: '',
       payload: Buffer.from('hi'),
       ttlMs: 60_000,
@@ -83,11 +115,13 @@ t.test('A trace goes on over the nodes of a cluster', {
       receipts: true,
       offlineAfterMs: -1,
       replaces: '',
-      roomId: '',
+      roomId,
     }))
-    await producer.send({ topic: `${topicPrefix}.downlinks`, messages: [{ key: 'bob', value, headers: { traceparent } }] })
+    const messages = [record('m2', ''), record('p2', 'chat')].map(value => ({ key: 'bob', value, headers: { traceparent } }))
+    await producer.send({ topic: `${topicPrefix}.downlinks`, messages })
     t.equal(await received(), 'm2')
-    await until('all spans are there', () => namesOf('m2').length === 4)
+    await until('all spans are there', () => namesOf('m2').length === 4 && namesOf('p2').length === ofPost.length)
+    t.strictSame(namesOf('p2'), ofPost)
     t.ok(spans.every(span => span.traceId === traceId))
   })
 

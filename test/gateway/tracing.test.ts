@@ -1,44 +1,11 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { traceparentOf } from '../../ledger/kafka/format.js'
-import { startProcess } from '../faults/node-process.js'
 import { ackedUpTo, connected, uplinks } from './edge/dialects.js'
-import { jwtSecret, TestNode, until } from './node.js'
-import { attributesOf, type OtlpSpan, startCollector } from './tracing-collector.js'
-
-const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
-const callerSpan = '00f067aa0ba902b7'
-const apiKey = 'the-key-of-a-test-node'
-
-/** A node in a process of its own, and the collector that it is told of. */
-async function given (t: Test, env: Record<string, string> = {}) {
-  const collector = await startCollector(t)
-  const started = await startProcess(t, t.testdir(), {
-    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
-    LEDGERLINE_JWT_SECRET: jwtSecret,
-    LEDGERLINE_API_KEYS: apiKey,
-    ...env,
-  })
-  const node = new TestNode({ ...started, stop: async () => {} }, [])
-  const push = async (messageId: string, traceparent?: string, userId = 'ann') => {
-    const response = await fetch(`${node.http}/v1/downlinks`, {
-      method: 'POST',
-      headers: {
-        authorization: `Bearer ${apiKey}`,
-        'content-type': 'application/json',
-        ...traceparent === undefined ? {} : { traceparent },
-      },
-      body: JSON.stringify({ messageId, to: { userIds: [userId] }, payload: 'hi' }),
-    })
-    t.equal(response.status, 202)
-  }
-  const stop = () => started.kill('SIGTERM')
-  return { ...collector, started, node, push, stop }
-}
-
-const named = (spans: readonly OtlpSpan[], name: string) => spans.find(span => span.name === name)!
-const nanos = ({ startTimeUnixNano: start, endTimeUnixNano: end }: OtlpSpan) => [BigInt(start), BigInt(end)] as const
+import { until } from './node.js'
+import { attributesOf } from './tracing-collector.js'
+import { apiKey, callerSpan, given, named, nanos, traceId } from './tracing-node.js'
 
 t.test('A downlink whose request is part of a sampled trace goes on with it', async t => {
   const { spans, resources, headers, node, push, stop, started } = await given(t, {
