@@ -1,12 +1,11 @@
 import type { EventLog, Position } from '../ledger/log.js'
-import { appendBytesMax } from '../ledger/pieces.js'
+import { appendBytesMax, isForGood } from '../ledger/pieces.js'
 import { appOf, userIdOf, userKey } from '../schemas/apps.js'
 import type { Entry, UplinkReceived } from '../schemas/facts.js'
 import type { PostRequested, RoomEntry } from '../schemas/room-facts.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { rooms } from '../schemas/streams.js'
 import type { FoldingBlock } from './folding.js'
-import { isForGood } from './publisher.js'
 import type { UserTypes } from './user/actor.js'
 
 export interface ForwarderDeps {

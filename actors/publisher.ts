@@ -1,6 +1,5 @@
 import type { EventLog } from '../ledger/log.js'
-import { appendBytesMax } from '../ledger/pieces.js'
-import { GatewayError } from '../schemas/errors.js'
+import { appendBytesMax, isForGood } from '../ledger/pieces.js'
 import { bytesOfAll } from '../schemas/sizes.js'
 import type { Stream } from '../schemas/streams.js'
 
@@ -157,9 +156,4 @@ function itemsOf<T> (blocks: ReadonlyArray<Derived<T>>): T[] {
     for (let k = 0; k < items.length; k++) all.push(items[k]!)
   }
   return all
-}
-
-/** A record that can not be encoded, or that no setting of the stream has room for. */
-export function isForGood (err: unknown): boolean {
-  return !(err instanceof GatewayError) || err.code === 'payload-too-large'
 }

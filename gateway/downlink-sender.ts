@@ -1,5 +1,6 @@
 import { commandBytes } from '../ledger/rejected.js'
 import type { EventLog } from '../ledger/log.js'
+import { isForGood } from '../ledger/pieces.js'
 import { isAppName, userIdOf, userKey } from '../schemas/apps.js'
 import type { Health } from '../schemas/conditions.js'
 import { GatewayError } from '../schemas/errors.js'
@@ -16,21 +17,23 @@ export interface DownlinkSenderDeps {
    * Durable requests of one user, in order.
    *
    * @returns how many of them are stored
-   * @throws GatewayError where not one is: `payload-too-large`, which the first will always be; others, which may pass
+   * @throws where not one is: GatewayError, `payload-too-large` is for good and others may pass; any other error, where
+   *   the first can not be encoded
    */
   pushInOrder (commands: readonly DownlinkCommand[]): Promise<number>
   /**
    * Durable posts in one room, or one signal to it, in order.
    *
    * @returns how many of them are stored
-   * @throws GatewayError where not one is: `room-closed` and `payload-too-large`, which the first will always be;
-   *   others, which may pass
+   * @throws as `pushInOrder`, and GatewayError `room-closed`, which is for good, too
    */
   postInOrder (commands: readonly PostCommand[]): Promise<number>
   /** Whether there is such an app; the default one has no name. */
   hasApp (app: string): boolean
   readonly frameBytesMax: number
   readonly health: Health
+  /** A command was set aside, with this code. */
+  rejected (code: string): void
 }
 
 const retryMsMin = 100
@@ -38,7 +41,16 @@ const retryMsMax = 5_000
 /** Of a command that is set aside where a record has no room for all of it. */
 const evidenceBytesMax = 8 << 10
 
-function isForGood ({ code }: GatewayError): boolean { return code === 'room-closed' || code === 'payload-too-large' }
+/** Why a command is refused however often it is tried; undefined where that may pass. */
+function endOf (err: unknown): GatewayError | undefined {
+  if (err instanceof GatewayError) return err.code === 'room-closed' || isForGood(err) ? err : undefined
+  return new GatewayError('internal', `it can not be encoded: ${(err as Error).message}`)
+}
+
+/** Why the request of one of several users is never stored, by code. */
+const neverStored = {
+  'payload-too-large': 'no block of the ledger has room for it', internal: 'it can not be encoded',
+} as const
 
 /** A command and where it stands in its stream, `3@1021`. */
 export interface PlacedCommand { readonly command: DownlinkRecord, readonly position: string }
@@ -108,7 +120,8 @@ export class DownlinkSender {
   }
 
   /**
-   * A room that is closed stays so, and what is too large never gets smaller: such a first one is set aside.
+   * A room that is closed stays so, what is too large never gets smaller, and what can not be encoded never can: such a
+   * first one is set aside.
    *
    * @returns how many are stored or set aside
    */
@@ -117,35 +130,36 @@ export class DownlinkSender {
     try {
       return first.roomId === '' ? await this.deps.pushInOrder(run) : await this.deps.postInOrder(run.map(postOf))
     } catch (err) {
-      if (!(err instanceof GatewayError && isForGood(err))) throw err
-      await this.#reject(first, err)
+      const end = endOf(err)
+      if (!end) throw err
+      await this.#reject(first, end)
       return 1
     }
   }
 
   /**
-   * Those that are too large for the ledger never get smaller: they are set aside. Whose request is stored is not asked
-   * for again.
+   * Those that the ledger will never take are set aside. Whose request is stored is not asked for again.
    *
    * @returns users whose request could not be stored yet
    */
   async #notStored (command: DownlinkRecord): Promise<string[]> {
-    const users = await this.#pushed(command)
-    const tooLarge = users.filter(({ code }) => code === 'payload-too-large').map(({ userId }) => userId)
-    if (tooLarge.length > 0) {
-      const error = new GatewayError('payload-too-large', 'no block of the ledger has room for it')
-      await this.#reject({ ...command, userIds: tooLarge }, error)
+    const rejected = (await this.#pushed(command)).filter(({ status }) => status === 'rejected')
+    const ended = rejected.filter(({ code = '' }) => code in neverStored)
+    for (const [code, message] of Object.entries(neverStored) as Array<[keyof typeof neverStored, string]>) {
+      const userIds = ended.filter(user => user.code === code).map(({ userId }) => userId)
+      if (userIds.length > 0) await this.#reject({ ...command, userIds }, new GatewayError(code, message))
     }
-    return users.filter(({ status, code }) => status === 'rejected' && code !== 'payload-too-large')
-      .map(({ userId }) => userId)
+    return rejected.filter(user => !ended.includes(user)).map(({ userId }) => userId)
   }
 
   async #pushed (command: DownlinkRecord): Promise<readonly PushedUser[]> {
     try {
       return (await this.deps.push(command)).users
     } catch (err) {
-      if (!(err instanceof GatewayError && err.code === 'payload-too-large')) throw err
-      return command.userIds.map(userId => ({ userId, status: 'rejected', code: err.code }))
+      // A signal is looked up and not stored: nothing of that is for good.
+      const end = command.delivery === 'durable' ? endOf(err) : undefined
+      if (!end) throw err
+      return command.userIds.map(userId => ({ userId, status: 'rejected', code: end.code }))
     }
   }
 
@@ -155,9 +169,9 @@ export class DownlinkSender {
     const record = {
       // An id with the separator in it would name a user of another app.
       userId: userIdOf(first) === first ? userKey(isAppName(app) ? app : '', first) : '',
-      command: commandBytes(command),
+      command: evidenceOf(command),
       code,
-      reason: message,
+      reason: code === 'internal' ? `${command.messageId}: ${message}` : message,
       rejectedAtMs: Date.now(),
     }
     try {
@@ -168,6 +182,16 @@ export class DownlinkSender {
       const short = { ...record, command: record.command.subarray(0, evidenceBytesMax) }
       await log.append(downlinksRejected, 0, [short], { reserved: true })
     }
+    this.deps.rejected(code)
+  }
+}
+
+/** Its bytes; none where it is the command itself that can not be encoded. */
+function evidenceOf (command: DownlinkRecord): Buffer {
+  try {
+    return commandBytes(command)
+  } catch {
+    return Buffer.of()
   }
 }
 

@@ -289,7 +289,7 @@ async function start (
   })
   closers.push(() => reporter.stop().catch(err => { failed('the end of this node could not be recorded', err, {}) }))
   const sending = sendingOf(push, rooms, requests)
-  if (stores.shared) await joinCluster(config, stores, identity, sending, apps, health, closers)
+  if (stores.shared) await joinCluster(config, stores, identity, sending, apps, health, metrics, closers)
   await nodeTable.rows()
   closers.push(() => takeLeave(config, drains, nodeTable, failed))
   return { http, tcp, api, metrics: metricsUrl, nodeId: identity.nodeId }
@@ -325,7 +325,7 @@ function sendingOf (push: Push, rooms: Rooms, requests: TracedRequests | undefin
 /** What only a node among others does. */
 async function joinCluster (
   config: Config, { log, tables }: Stores, identity: NodeIdentity, sending: Sending, apps: Apps,
-  health: Health, closers: Array<() => unknown>
+  health: Health, metrics: GatewayMetrics, closers: Array<() => unknown>
 ): Promise<void> {
   if (config.roles.includes('projections')) {
     const lifecycle = await Lifecycle.start({
@@ -340,6 +340,7 @@ async function joinCluster (
       hasApp: app => apps.has(app),
       frameBytesMax: config.frameBytesMax,
       health,
+      rejected: metrics.commandRejected,
     })
     closers.push(() => following.stop())
   }

@@ -46,6 +46,9 @@ interface GroupsSource {
 
 type ByApp = () => ReadonlyMap<string, number>
 
+/** Codes of commands that will never be sent. */
+const commandEnds = ['bad-request', 'payload-too-large', 'room-closed', 'internal'] as const
+
 /** What the partitions go on without; `<stream>.rejected` says which and why. */
 export type SetAside = typeof setAsides[number]
 const setAsides = ['entry', 'user', 'uplink', 'presence', 'receipt', 'hand-over', 'room-entry', 'room', 'post'] as const
@@ -69,6 +72,7 @@ export class GatewayMetrics {
   readonly #tlsFailed = counter(this.registry, declared.tlsFailed)
   readonly #headersRefused = counter(this.registry, declared.proxyHeadersRefused)
   readonly #tokensAsked = counter(this.registry, declared.authTokens)
+  readonly #commandsRejected = counter(this.registry, declared.commandsRejected)
   readonly #setAside = counter(this.registry, declared.setAside)
   readonly #requests = counter(this.registry, declared.apiRequests)
   readonly #ack = histogram(this.registry, declared.uplinkAck)
@@ -81,6 +85,7 @@ export class GatewayMetrics {
     this.edge = this.#edgeCounters()
     this.log = this.#logTimings()
     this.#drains()
+    for (const code of commandEnds) this.#commandsRejected.inc({ code }, 0)
     for (const what of setAsides) this.#setAside.inc({ what }, 0) // a rise from nothing is none to Prometheus
   }
 
@@ -101,6 +106,8 @@ export class GatewayMetrics {
   readonly tokenAsked = (outcome: AuthOutcome): void => { this.#tokensAsked.inc({ outcome }) }
 
   readonly settled = ({ outcome, reason }: DownlinkOutcome): void => { this.#settled.inc({ outcome, reason }) }
+
+  readonly commandRejected = (code: string): void => { this.#commandsRejected.inc({ code }) }
 
   readonly setAside = (what: SetAside): void => { this.#setAside.inc({ what }) }
 

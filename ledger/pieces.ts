@@ -8,6 +8,11 @@ import type { EventLog } from './log.js'
  */
 export const appendBytesMax = 256 << 10
 
+/** Whether an append fails however often it is tried: an item can not be encoded, or no block has room for it. */
+export function isForGood (err: unknown): boolean {
+  return !(err instanceof GatewayError) || err.code === 'payload-too-large'
+}
+
 /**
  * Items in their order, in pieces that fit into one append each. An item that is larger is a piece of its own.
  *
@@ -30,11 +35,11 @@ export function piecesOf<T> (stream: Stream<T>, items: readonly T[], bytesMax = 
 }
 
 /**
- * Appends items in their order, in as few appends as have room for them. Where an append is too large, for one of its
- * items is, those in front of that one are stored all the same.
+ * Appends items in their order, in as few appends as have room for them. Where an append fails for good, for one of its
+ * items does, those in front of that one are stored all the same.
  *
  * @returns how many are stored; those behind are not
- * @throws GatewayError where not one is, as `append`: `payload-too-large` means the first item
+ * @throws where not one is, as `append`: what is for good (`isForGood`) is so for the first item
  */
 export async function appendInOrder<T> (
   log: Pick<EventLog, 'append'>, stream: Stream<T>, partition: number, items: readonly T[]
@@ -47,7 +52,7 @@ export async function appendInOrder<T> (
       await log.append(stream, partition, piece)
       stored += piece.length
     } catch (err) {
-      if (piece.length > 1 && err instanceof GatewayError && err.code === 'payload-too-large') {
+      if (piece.length > 1 && isForGood(err)) {
         const half = piece.length >> 1
         pieces.push(piece.slice(half), piece.slice(0, half))
         continue

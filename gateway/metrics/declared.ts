@@ -65,6 +65,8 @@ export const declared = {
   tableLag: gauge('table_lag_blocks', 'Ledger blocks that a table is behind', 'table'),
   activeUsers: gauge('active_users', 'Users with an actor in memory'),
   activeRooms: gauge('active_rooms', 'Rooms with an actor in memory'),
+  commandsRejected: counter('downlinks_rejected_total',
+    'Commands of the stream downlinks that will never be sent (in downlinks.rejected), by code', 'code'),
   setAside: counter('set_aside_total', 'What no user or room could take: entries, users, uplinks, rooms, posts', 'what'),
 
   conditionSeconds: gauge('condition_seconds',

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EventLog } from '../../ledger/log.js'
-import { GatewayError } from '../../schemas/errors.js'
+import { isForGood } from '../../ledger/pieces.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import type { Undelivered } from '../../schemas/records.js'
 import { undelivered } from '../../schemas/streams.js'
@@ -33,8 +33,8 @@ export async function keepUndelivered (
         break
       } catch (err) {
         failed(`what it does not take can not be stored: ${(err as Error).message}`)
-        // No block has room for it, and none ever will: its stream still has it, for as long as that keeps it.
-        if (err instanceof GatewayError && err.code === 'payload-too-large') break
+        // It never will be: its stream still has it, for as long as that keeps it.
+        if (isForGood(err)) break
       }
       await sleep(waitMs, undefined, { signal }).catch(() => {})
     }

@@ -118,6 +118,31 @@ t.test('Commands of the stream downlinks', async t => {
     await until(() => following.lasting.size === 0)
   })
 
+  t.test('that can not be encoded are set aside and counted, and do not keep those behind them', async t => {
+    const { log } = await given(t)
+    const pushed: string[] = []
+    const following = await follow(t, log, async command => {
+      if (command.messageId === 'bad') throw new RangeError('long: got 2e60')
+      pushed.push(command.messageId)
+      if (command.messageId !== 'mixed') return queued(command)
+      const [first, second] = command.userIds as [string, string]
+      const refused = { userId: second, status: 'rejected' as const, code: 'internal' }
+      return { messageId: 'mixed', users: [{ userId: first, status: 'queued' as const }, refused] }
+    })
+    await log.append(downlinks, 0, [
+      command('bad', { userIds: ['ada'] }), command('m1', { userIds: ['ada'] }), command('bad', { userIds: ['ada', 'bob'] }),
+      command('mixed', { userIds: ['ada', 'cy'] }), command('m2', { userIds: ['cy'] }),
+    ])
+    const found = await rejected(log, 3)
+    t.strictSame(found.map(({ userId, code, command }) => `${userId} ${code} ${commandOf(command)!.messageId}`),
+      ['ada internal bad', 'ada internal bad', 'cy internal mixed'])
+    t.match(found[0], { reason: 'bad: it can not be encoded: long: got 2e60' })
+    await until(() => pushed.length === 3)
+    t.strictSame(pushed, ['m1', 'mixed', 'm2'])
+    await until(() => following.lasting.size === 0)
+    t.strictSame(following.counted, ['internal', 'internal', 'internal'])
+  })
+
   t.test('have the trace context of their record where messages are traced, and nothing that is none', async t => {
     const context = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
     for (const [isTracing, header, taken] of [
@@ -144,6 +169,7 @@ t.test('Commands of the stream downlinks', async t => {
         hasApp: () => true,
         frameBytesMax: 512,
         health: nobodyWatches,
+        rejected: () => {},
       })
       await until(() => pushed.length === 1)
       t.strictSame(pushed, [taken], `${isTracing} ${header}`)
@@ -423,6 +449,7 @@ async function pushOne (push: Push, command: DownlinkCommand): Promise<void> {
 async function follow (t: Test, log: EventLog, push: Push, post = noPost) {
   const atOnce: string[] = []
   const lasting = new Set<string>()
+  const counted: string[] = []
   const health: Health = {
     begin: (name, _reason, what) => { lasting.add(`${name} ${what}`) },
     end: (name, what) => { lasting.delete(`${name} ${what}`) },
@@ -435,12 +462,13 @@ async function follow (t: Test, log: EventLog, push: Push, post = noPost) {
     hasApp: app => app === '' || app === 'shop',
     frameBytesMax: 512,
     health,
+    rejected: code => { counted.push(code) },
   })
-  return Object.assign(following, { lasting, atOnce })
+  return Object.assign(following, { lasting, atOnce, counted })
 }
 
 async function rejected (log: EventLog, count: number) {
-  const found: Array<{ userId: string, code: string, command: Uint8Array }> = []
+  const found: Array<{ userId: string, code: string, reason: string, command: Uint8Array }> = []
   await until(async () => {
     found.length = 0
     for await (const { items } of log.read(downlinksRejected, 0, { from: 0n })) found.push(...items)

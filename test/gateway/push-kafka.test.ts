@@ -38,6 +38,7 @@ t.test('A command of the stream downlinks', { skip: kafkaMissing() ?? false }, a
     frameBytesMax: 1 << 16,
     hasApp: app => app === '',
     health: nobodyWatches,
+    rejected: () => {},
     postInOrder: async () => { throw new Error('nothing here names a room') },
     pushInOrder: commands => {
       pushes++
@@ -108,6 +109,7 @@ t.test('Commands that wait for each other, one of which is too large for its top
     frameBytesMax: 1 << 18,
     hasApp: app => app === '',
     health: nobodyWatches,
+    rejected: () => {},
     postInOrder: commands => posts.postInOrder(counted(commands)),
     pushInOrder: commands => push.pushInOrder(counted(commands)),
     push: one => push.push(one),

@@ -26,13 +26,14 @@ t.test('appendInOrder', async t => {
       async append (_stream: unknown, partition: number, items: readonly unknown[]) {
         const some = (items as Array<{ text: string }>).map(({ text }) => text)
         if (some.some(text => text.length > 3)) throw new GatewayError('payload-too-large')
+        if (some.includes('odd')) throw new RangeError('it can not be encoded')
         if (some.includes('!')) throw new GatewayError('ledger-unavailable')
         stored.push(...some)
         return { partition, offset: 0n, index: 0 }
       },
     }
     const outcome = await appendInOrder(log, stream, 0, texts.map(text => note(text)))
-      .catch((err: GatewayError) => err.code)
+      .catch((err: Error) => err instanceof GatewayError ? err.code : err.message)
     return [outcome, stored.join(' ')]
   }
 
@@ -43,6 +44,8 @@ t.test('appendInOrder', async t => {
     t.strictSame(await appended(...texts), [at, texts.slice(0, at).join(' ')], `stores the ${at} before a large one`)
   }
   t.strictSame(await appended('large', 'a', 'b'), ['payload-too-large', ''], 'fails only where the first is the large one')
+  t.strictSame(await appended('a', 'b', 'odd', 'c'), [2, 'a b'], 'stores those before one that can not be encoded')
+  t.strictSame(await appended('odd', 'a'), ['it can not be encoded', ''])
   t.strictSame(await appended('a', '!', 'large', 'b'), ['ledger-unavailable', ''])
   t.strictSame(await appended('a', 'b', '!', 'large'), [2, 'a b'], 'ends where it fails for another reason')
 })

@@ -168,6 +168,7 @@ async function reject (log: EventLog, count: number): Promise<Planted[]> {
     postInOrder: () => { throw new Error('nothing here names a room') },
     hasApp: app => app === '',
     health: { begin (name, reason) { throw new Error(`${name}: ${reason}`) }, end () {} },
+    rejected: () => {},
   })
   const planted: Planted[] = []
   for (let i = 0; i < count; i++) {
