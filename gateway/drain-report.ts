@@ -3,7 +3,7 @@ import { partsOf, stateOf } from '../actors/user/parts.js'
 import { headSeq, type UserState } from '../actors/user/state.js'
 import { presenceOf } from '../projections/presence.js'
 import type { Tables } from '../projections/tables/tables.js'
-import type { ConnectionMoved } from '../schemas/records.js'
+import type { ConnectionMoved } from '../schemas/node-facts.js'
 import type { Departure } from './edge/drain.js'
 
 /** How long after its end a device's next connection is looked for. */

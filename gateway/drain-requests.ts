@@ -4,7 +4,7 @@ import { type DrainNumbers, lastDrain, nodeRow, type NodeRow } from '../projecti
 import type { Tables } from '../projections/tables/tables.js'
 import { GatewayError } from '../schemas/errors.js'
 import { partitionOf } from '../schemas/partitioning.js'
-import type { ConnectionMoved } from '../schemas/records.js'
+import type { ConnectionMoved } from '../schemas/node-facts.js'
 import { nodes } from '../schemas/streams.js'
 import { tellOfNode } from './node.js'
 import type { NodeTable } from './node-table.js'

@@ -2,7 +2,7 @@ import { createHistogram, type IntervalHistogram, monitorEventLoopDelay, perform
 import type { Timed } from '../actors/connection/stopwatch.js'
 import { WaitProbe } from '../actors/wait-probe.js'
 import type { Health } from '../schemas/conditions.js'
-import type { NodeReported } from '../schemas/records.js'
+import type { NodeReported } from '../schemas/node-facts.js'
 import { memoryBytesMax } from './memory.js'
 import { Overload, type Waits } from './overload.js'
 import { Starvation } from './starvation.js'

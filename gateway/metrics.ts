@@ -11,7 +11,7 @@ import { type Declared, declared } from './metrics/declared.js'
 import { countedElsewhere, counter, gauge, histogram, newRegistry } from './metrics/registered.js'
 import { SampleBudget } from './metrics/samples.js'
 import type { Listener } from './server-tls.js'
-import type { Counted } from '../schemas/records.js'
+import type { Counted } from '../schemas/node-facts.js'
 
 export interface MetricsSources {
   connections (): number

@@ -4,7 +4,7 @@ import { nodeRow, type NodeRow } from '../projections/nodes.js'
 import type { Tables } from '../projections/tables/tables.js'
 import type { ConditionName, Health } from '../schemas/conditions.js'
 import { partitionOf } from '../schemas/partitioning.js'
-import { type NodeFact, type NodeReported, type NodeStarted, reportsPerLease } from '../schemas/records.js'
+import { type NodeFact, type NodeReported, type NodeStarted, reportsPerLease } from '../schemas/node-facts.js'
 import { nodes } from '../schemas/streams.js'
 
 /** The start is told again long before retention takes it from the stream: without it a rebuild has no address. */

@@ -1,6 +1,6 @@
 import type {
   NodeDrainReported, NodeDrainRequested, NodeEntry, NodeFact, NodeReported, NodeStarted,
-} from '../schemas/records.js'
+} from '../schemas/node-facts.js'
 import type { Memory, Projection, TableReader } from './projection.js'
 import { put, remove } from './tables/tables.js'
 import type { TableWrite } from './tables/tables.js'

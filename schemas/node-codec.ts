@@ -1,6 +1,6 @@
 import { type AvroReader, readString } from './avro-reader.js'
 import { type AvroWriter, writeString } from './avro-writer.js'
-import type { ConnectionMoved, Counted, NodeEntry, NodeFact } from './records.js'
+import type { ConnectionMoved, Counted, NodeEntry, NodeFact } from './node-facts.js'
 
 /* Avro binary of streams/nodes.avsc, by hand as record-codec.ts. */
 

@@ -16,9 +16,10 @@ import {
   readConnectionEnded, readDownlinkRecord, readDownlinkRejected, readUndelivered, readUplinkAccepted, withRecordKey,
   withUserKey, writeConnectionEnded, writeDownlinkRecord, writeDownlinkRejected, writeUndelivered, writeUplinkAccepted,
 } from './record-codec.js'
+import type { NodeEntry } from './node-facts.js'
 import type {
-  ConnectionEnded, DownlinkHandedOver, DownlinkRecord, DownlinkRejected, DownlinkSettled, NodeEntry, Posted,
-  PresenceChanged, Undelivered, UplinkAccepted,
+  ConnectionEnded, DownlinkHandedOver, DownlinkRecord, DownlinkRejected, DownlinkSettled, Posted, PresenceChanged,
+  Undelivered, UplinkAccepted,
 } from './records.js'
 import { readPosted, readRoomEntry, readRoomId, roomFactTypes, withRoomKey, writePosted, writeRoomEntry } from './room-codec.js'
 import type { RoomEntry } from './room-facts.js'

@@ -1,7 +1,7 @@
 import { payloadFromJson } from '../schemas/payload.js'
+import type { NodeEntry } from '../schemas/node-facts.js'
 import type {
-  ConnectionEnded, DownlinkHandedOver, DownlinkRejected, DownlinkSettled, NodeEntry, Posted, PresenceChanged,
-  UplinkAccepted,
+  ConnectionEnded, DownlinkHandedOver, DownlinkRejected, DownlinkSettled, Posted, PresenceChanged, UplinkAccepted,
 } from '../schemas/records.js'
 
 /** Records of each stream (docs/streams.md). Users and rooms are named by their ids, and bytes are bytes. */

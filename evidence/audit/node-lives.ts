@@ -1,5 +1,5 @@
 import { partitionOf } from '../../schemas/partitioning.js'
-import { type NodeEntry, reportsPerLease } from '../../schemas/records.js'
+import { type NodeEntry, reportsPerLease } from '../../schemas/node-facts.js'
 import { nodes } from '../../schemas/streams.js'
 import type { AuditedLog } from './derived.js'
 import { Rounds } from './rounds.js'

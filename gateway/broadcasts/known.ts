@@ -1,7 +1,7 @@
 import { contentOf } from '../../actors/digest.js'
 import type { NodeRow } from '../../projections/nodes.js'
 import { userKey } from '../../schemas/apps.js'
-import type { BroadcastReported, BroadcastRequested, NodeEntry } from '../../schemas/records.js'
+import type { BroadcastReported, BroadcastRequested, NodeEntry } from '../../schemas/node-facts.js'
 
 /** A request that is to be carried out. */
 export interface Broadcast extends Omit<BroadcastRequested, 'type' | 'by'> {

@@ -1,7 +1,7 @@
 import type { EventLog } from '../../ledger/log.js'
 import { userKey } from '../../schemas/apps.js'
 import type { Health } from '../../schemas/conditions.js'
-import type { BroadcastReported } from '../../schemas/records.js'
+import type { BroadcastReported } from '../../schemas/node-facts.js'
 import { type NodeIdentity, tellOfNode } from '../node.js'
 
 const retryMs = 1_000

@@ -1,7 +1,7 @@
 import type { Connection, EdgeCounters } from '../../actors/connection/connection.js'
 import type { SharedSignal } from '../../actors/links.js'
 import { appOf } from '../../schemas/apps.js'
-import type { BroadcastReported } from '../../schemas/records.js'
+import type { BroadcastReported } from '../../schemas/node-facts.js'
 import type { Broadcast, BroadcastOrder } from '../broadcasts/known.js'
 
 const tickMs = 20

@@ -1,6 +1,6 @@
 import { appOf, shownUser, userIdOf, userKey } from '../../schemas/apps.js'
 import { payloadToJson } from '../../schemas/payload.js'
-import type { ConnectionMoved, NodeFact } from '../../schemas/records.js'
+import type { ConnectionMoved, NodeFact } from '../../schemas/node-facts.js'
 import {
   connections, downlinksRejected, nodes, offline, posts, presence, receipts, type Stream, uplinks,
 } from '../../schemas/streams.js'

@@ -1,5 +1,6 @@
 import type { Entry } from '../../schemas/facts.js'
-import type { NodeEntry, Posted, UplinkAccepted } from '../../schemas/records.js'
+import type { NodeEntry } from '../../schemas/node-facts.js'
+import type { Posted, UplinkAccepted } from '../../schemas/records.js'
 import type { RoomEntry } from '../../schemas/room-facts.js'
 import { ledger, nodes, posts, rooms, type Stream, uplinks } from '../../schemas/streams.js'
 import type { SpanContext } from './context.js'

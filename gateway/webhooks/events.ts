@@ -1,4 +1,5 @@
-import type { DownlinkHandedOver, DownlinkSettled, NodeEntry, PresenceChanged } from '../../schemas/records.js'
+import type { NodeEntry } from '../../schemas/node-facts.js'
+import type { DownlinkHandedOver, DownlinkSettled, PresenceChanged } from '../../schemas/records.js'
 import { type PublicStream, publicStreams } from '../streams/public.js'
 
 /** What a record of each stream says has happened. A stream that is not here has no webhooks. */

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { DrainCommand, DrainState } from '../../gateway/drain-requests.js'
-import type { ConnectionMoved } from '../../schemas/records.js'
+import type { ConnectionMoved } from '../../schemas/node-facts.js'
 import { givenApp } from '../gateway/http/given.js'
 import { run } from './given.js'
 

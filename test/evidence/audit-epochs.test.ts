@@ -1,7 +1,7 @@
 import t from 'tap'
 import { NodeLives } from '../../evidence/audit/node-lives.js'
 import { Rounds } from '../../evidence/audit/rounds.js'
-import type { NodeEntry, NodeFact } from '../../schemas/records.js'
+import type { NodeEntry, NodeFact } from '../../schemas/node-facts.js'
 import { at, opened } from '../actors/user/history.js'
 import { auditOf, inBlocks, nodeStarted, othersReports, readerOf } from './audit-given.js'
 

@@ -10,9 +10,9 @@ import { openStore } from '../../ledger/embedded/store.js'
 import type { Block } from '../../ledger/log.js'
 import { noReport } from '../../projections/nodes.js'
 import type { Entry } from '../../schemas/facts.js'
+import { type NodeEntry, type NodeFact, reportsPerLease } from '../../schemas/node-facts.js'
 import {
-  type ConnectionEnded, type DownlinkHandedOver, type DownlinkSettled, type NodeEntry, type NodeFact,
-  type PresenceChanged, reportsPerLease, type UplinkAccepted,
+  type ConnectionEnded, type DownlinkHandedOver, type DownlinkSettled, type PresenceChanged, type UplinkAccepted,
 } from '../../schemas/records.js'
 import { connections, ledger, nodes, offline, presence, receipts, type Stream, uplinks } from '../../schemas/streams.js'
 import { BusyClient } from '../faults/busy-client.js'

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import { NodeLives } from '../../evidence/audit/node-lives.js'
 import type { AuditedLog } from '../../evidence/audit/derived.js'
 import type { Fact } from '../../schemas/facts.js'
-import type { NodeEntry } from '../../schemas/records.js'
+import type { NodeEntry } from '../../schemas/node-facts.js'
 import { at, closed, opened, reported, requested } from '../actors/user/history.js'
 import { auditOf, inBlocks, nodeStarted, readerOf } from './audit-given.js'
 

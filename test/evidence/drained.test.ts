@@ -1,6 +1,6 @@
 import t from 'tap'
 import { surroundingsOf } from '../../evidence/surroundings.js'
-import type { NodeEntry } from '../../schemas/records.js'
+import type { NodeEntry } from '../../schemas/node-facts.js'
 import { StoredLog } from './stored-log.js'
 
 t.test('The drain of a node that an operator asked for', async t => {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { presenceAt, presenceOfUserAt } from '../../evidence/presence.js'
-import type { NodeEntry, NodeStarted } from '../../schemas/records.js'
+import type { NodeEntry, NodeStarted } from '../../schemas/node-facts.js'
 import { closed, minute, opened } from '../actors/user/history.js'
 import { StoredLog } from './stored-log.js'
 

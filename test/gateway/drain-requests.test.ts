@@ -2,7 +2,7 @@ import t from 'tap'
 import { describeDrain, requestDrain } from '../../gateway/drain-requests.js'
 import type { NodeTable } from '../../gateway/node-table.js'
 import { nodeRow, nodes, type NodeRow } from '../../projections/nodes.js'
-import type { ConnectionMoved, NodeEntry } from '../../schemas/records.js'
+import type { ConnectionMoved, NodeEntry } from '../../schemas/node-facts.js'
 import { followedBy } from '../projections/followed-by.js'
 import { node, started } from '../projections/given.js'
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { noReport } from '../../projections/nodes.js'
 import type { ConnectionClosed, ConnectionOpened, Entry } from '../../schemas/facts.js'
-import type { NodeEntry, NodeFact } from '../../schemas/records.js'
+import type { NodeEntry, NodeFact } from '../../schemas/node-facts.js'
 import * as facts from '../facts.js'
 
 type At<F> = Partial<F> & { readonly atMs?: number }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import type { Entry, Fact } from '../../schemas/facts.js'
-import type { NodeFact } from '../../schemas/records.js'
+import type { NodeFact } from '../../schemas/node-facts.js'
 import type { RoomEntry, RoomFact } from '../../schemas/room-facts.js'
 
 /** A fact of each type. */

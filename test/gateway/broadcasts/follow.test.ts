@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { Broadcasts } from '../../../gateway/broadcasts/broadcasts.js'
 import type { EventLog, ReadRange } from '../../../ledger/log.js'
-import type { NodeEntry, NodeFact } from '../../../schemas/records.js'
+import type { NodeEntry, NodeFact } from '../../../schemas/node-facts.js'
 import { until } from '../node.js'
 
 /** A log that can be away, and be cut back. */

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { KnownBroadcasts } from '../../../gateway/broadcasts/known.js'
 import type { NodeRow } from '../../../projections/nodes.js'
-import type { NodeEntry, NodeFact } from '../../../schemas/records.js'
+import type { NodeEntry, NodeFact } from '../../../schemas/node-facts.js'
 
 const hour = 3_600_000
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { BroadcastReports } from '../../../gateway/broadcasts/reports.js'
 import type { EventLog } from '../../../ledger/log.js'
-import type { BroadcastReported, NodeEntry } from '../../../schemas/records.js'
+import type { BroadcastReported, NodeEntry } from '../../../schemas/node-facts.js'
 import { until } from '../node.js'
 
 /** A log that stores when the test says so. */

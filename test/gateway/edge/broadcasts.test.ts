@@ -3,7 +3,7 @@ import type { Connection } from '../../../actors/connection/connection.js'
 import type { Broadcast } from '../../../gateway/broadcasts/known.js'
 import { EdgeBroadcasts } from '../../../gateway/edge/broadcasts.js'
 import { appOf } from '../../../schemas/apps.js'
-import type { BroadcastReported } from '../../../schemas/records.js'
+import type { BroadcastReported } from '../../../schemas/node-facts.js'
 import { until } from '../node.js'
 
 interface Fake {
