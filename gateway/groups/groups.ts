@@ -54,7 +54,10 @@ export interface ReaderShown {
   readonly unackedBytes: number
 }
 
-/** Groups of one stream each that have readers on a node at the same time; past it readers are refused. */
+/**
+ * Groups of one stream each that have readers on a node at the same time; past it readers are refused, but an app that
+ * has none may have one all the same.
+ */
 const groupsMax = 64
 
 /** The groups that are read on this node, and what is known of all. */
@@ -157,8 +160,10 @@ export class Groups {
     await Promise.all(this.#stopping.values())
   }
 
+  #hasAny (app: string): boolean { return [...this.#groups.keys()].some(key => key.startsWith(`${app} `)) }
+
   #begin (key: string, { of, begins, ...name }: Joining): ReadGroup {
-    if (this.#groups.size >= groupsMax) throw new GatewayError('overloaded', `${groupsMax} groups are the bound`)
+    if (this.#groups.size >= groupsMax && this.#hasAny(name.app)) throw new GatewayError('overloaded', `${groupsMax} groups are the bound`)
     const { log, nodeId, failed } = this.#options
     const group: ReadGroup = new ReadGroup({
       log,

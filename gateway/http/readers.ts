@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Hole } from '../../ledger/log.js'
-import { GatewayError } from '../../schemas/errors.js'
 import { printable } from '../../schemas/printable.js'
+import { Places } from './places.js'
 
 /** Of answers of lines, each a JSON object or empty. */
 export const ndjsonType = 'application/x-ndjson'
@@ -39,45 +39,29 @@ export const holeDescription = 'A line `{ hole: { partition, from, to } }` inste
   'deleted the blocks from `from` up to but without `to` before they could be read.'
 
 /**
- * Admits long answers, at most `max` at a time.
+ * Admits long answers, at most `max` at a time, but one of each app in any case.
  *
  * @returns what begins one: its signal is aborted when the connection of `reply` closes, or when the server does
  * @throws GatewayError `overloaded`, from what it returns
  */
 export function admitReaders (app: FastifyInstance, max: number): (reply: FastifyReply) => AbortSignal {
   const readers = new Set<AbortController>()
+  const places = new Places(max)
   app.addHook('preClose', async () => {
     for (const reader of readers) reader.abort()
   })
   return reply => {
-    if (readers.size >= max) throw tooMany(max)
+    const giveBack = places.take(reply.request.caller!.app)
     const reader = new AbortController()
     readers.add(reader)
     reply.raw.once('close', () => {
       reader.abort()
       readers.delete(reader)
+      giveBack()
     })
     return reader.signal
   }
 }
-
-/**
- * Admits some of these to what costs more, at most `max` at a time.
- *
- * @returns what does so, by the signal of one
- * @throws GatewayError `overloaded`, from what it returns
- */
-export function admitFew (max: number): (signal: AbortSignal) => void {
-  let few = 0
-  return signal => {
-    if (signal.aborted) return
-    if (few >= max) throw tooMany(max)
-    few++
-    signal.addEventListener('abort', () => { few-- }, { once: true })
-  }
-}
-
-function tooMany (max: number): GatewayError { return new GatewayError('overloaded', `${max} readers are the bound`) }
 
 /**
  * Writes `filler`, which its readers skip, wherever an answer of lines was silent for `silentMs`: proxies end what is

@@ -9,7 +9,8 @@ import type { Posted } from '../../schemas/records.js'
 import { posts } from '../../schemas/streams.js'
 import { keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
-import { admitFew, admitReaders, holeDescription, holeLine, ndjsonLine, ndjsonType, piecesOf } from './readers.js'
+import { Places } from './places.js'
+import { admitReaders, holeDescription, holeLine, ndjsonLine, ndjsonType, piecesOf } from './readers.js'
 import { roomParamsSchema, type RoomsOptions } from './rooms.js'
 
 export interface RoomPostsOptions {
@@ -70,7 +71,7 @@ export async function roomPostsRoute (
   RoomPostsOptions & Pick<RoomsOptions, 'rooms'> & { readonly logReader: LogReader }
 ): Promise<void> {
   const begin = admitReaders(app, requestsMax)
-  const beginReading = admitFew(readersMax)
+  const places = new Places(readersMax)
 
   app.get<{ Params: { roomId: string }, Querystring: Query }>('/v1/rooms/:roomId/posts', {
     exposeHeadRoute: false,
@@ -99,7 +100,7 @@ export async function roomPostsRoute (
     if (kept) return await reply.send(Readable.from(piecesOf(linesOf(kept))))
     const partition = partitionOf(key, logReader.partitions(posts))
     const { first, next } = await logReader.bounds(posts, partition)
-    beginReading(signal)
+    if (!signal.aborted) signal.addEventListener('abort', places.take(request.caller!.app), { once: true })
     const wanted: Wanted = {
       key,
       partition,

@@ -57,9 +57,15 @@ async function givenNode (t: Test, more: { shop?: object, environment?: Environm
     const isJson = response.headers.get('content-type')?.startsWith('application/json;') ?? false
     return { status: response.status, text, json: isJson ? JSON.parse(text) : undefined, retryAfter: response.headers.get('retry-after') }
   }
+  /** An answer that goes on, up to its headers; it is left with the test. */
+  const opened = async (app: App, path: string) => {
+    const left = new AbortController()
+    t.teardown(() => left.abort())
+    return await fetch(node.http + path, { headers: { authorization: `Bearer ${keys[app]}` }, signal: left.signal })
+  }
   const lines = async (app: App | 'ours', path: string) =>
     (await ask(app, 'GET', path)).text.split('\n').filter(line => line !== '').map(line => JSON.parse(line))
-  return { node, keys, ask, lines }
+  return { node, keys, ask, opened, lines }
 }
 
 async function connectedAs (t: Test, node: TestNode, dialect: Dialect, app: App, userId = 'ann', more: object = {}) {
@@ -363,6 +369,17 @@ t.test('An app is held to its quotas, and the others are not', async t => {
       const { waiting } = (await ask(app, 'GET', '/v1/users/ann/state')).json
       if (app === 'bank') t.equal(waiting.length, 20)
       else t.ok(waiting.length < 18, `${waiting.length} wait`)
+    }
+  })
+
+  await t.test('of readers, who keep none of another app out', async t => {
+    const { opened } = await givenNode(t)
+    const of = (app: App, group: string) => opened(app, `/v1/streams/uplinks?group=${group}`)
+    for (let i = 0; i < 64; i++) t.equal((await of('shop', `g${i}`)).status, 200)
+    t.equal((await of('shop', 'late')).status, 503)
+    for (const app of ['bank', ''] as const) {
+      t.equal((await of(app, 'first')).status, 200, 'the first one of the app')
+      t.equal((await of(app, 'second')).status, 503)
     }
   })
 
