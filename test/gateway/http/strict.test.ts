@@ -68,6 +68,14 @@ t.test('A value of another form is told with one that would do', async t => {
     'querystring/after: got "tomorrow", want now, or a cursor that this gateway gave out for uplinks')
 })
 
+t.test('A value that is long is cut, and never within a surrogate pair', async t => {
+  for (const before of ['', 'a']) {
+    const { message } = await refusal(t, push({ ...least, to: { userIds: [before + emoji(100)] } }))
+    t.match(message, /😀\.\.\., want/)
+    t.notMatch(message, /\p{Surrogate}/u)
+  }
+})
+
 t.test('A payload that is none says what one is', async t => {
   t.equal((await refusal(t, push({ ...least, payload: 7 }))).message, 'body/payload: want a string, or {"base64": "..."}')
 })
