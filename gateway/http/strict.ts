@@ -132,7 +132,7 @@ function unknownName (name: string, properties: object, where: string): string {
   return `: there is no ${kind} ${shown(name)}; ${there}.${didYouMean(name, names)}`
 }
 
-/** What came, cut where it is long, and never within a surrogate pair: JSON with half of one is none to many a parser. */
+/** What came, cut where it is long, never within a surrogate pair: many a parser refuses JSON with half of one. */
 function shown (value: unknown): string {
   const text = JSON.stringify(value) ?? String(value)
   return text.length <= shownMax ? text : `${text.slice(0, shownMax).replace(/\p{Surrogate}$/u, '')}...`
