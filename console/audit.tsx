@@ -117,12 +117,12 @@ function Violations ({ told, more }: { readonly told: readonly Violation[], read
   return (
     <>
       <Table label='Violations' heads={['Code', 'What', 'Where', 'Whose']}>
-        {told.map(({ code, text, positions }, i) => (
+        {told.map((violation, i) => (
           <tr key={i}>
-            <th scope='row'>{code}</th>
-            <td>{text}</td>
-            <td>{positions.join(', ')}</td>
-            <td><Whose text={text} /></td>
+            <th scope='row'>{violation.code}</th>
+            <td>{violation.text}</td>
+            <td>{violation.positions.join(', ')}</td>
+            <td><Whose violation={violation} /></td>
           </tr>
         ))}
       </Table>
@@ -131,11 +131,13 @@ function Violations ({ told, more }: { readonly told: readonly Violation[], read
   )
 }
 
-/** The sentence of a violation names its user or room: a way to that one's page. */
-function Whose ({ text }: { readonly text: string }) {
-  const [, what, id] = /\b(user|room) (\S+?)[.,;:]?(?= |$)/.exec(text) ?? []
-  if (what === undefined || id === undefined) return null
-  return <a href={linkTo(what === 'user' ? 'user' : 'rooms', id)}>{what} {id}</a>
+/** A way to the page of whom it is about. A node has none of its own: its row stands among the others. */
+function Whose ({ violation: { app, userId, roomId, nodeId } }: { readonly violation: Violation }) {
+  const of = app === undefined ? '' : ` of the app ${app}`
+  const query = { app: app ?? '' }
+  if (userId !== undefined) return <a href={linkTo('user', userId, query)}>user {userId}{of}</a>
+  if (roomId !== undefined) return <a href={linkTo('rooms', roomId, query)}>room {roomId}{of}</a>
+  return <a href={linkTo('nodes')}>node {nodeId}</a>
 }
 
 function TheBooks ({ books }: { readonly books: Books }) {

@@ -7,7 +7,7 @@ import { NodeLives } from './audit/node-lives.js'
 import { auditPartition } from './audit/partition.js'
 import { type JudgedLedger, PostedUplinks } from './audit/posted-uplinks.js'
 import { auditRooms } from './audit/rooms-partition.js'
-import type { Violation } from './audit/violation.js'
+import { namesOf, type Violation } from './audit/violation.js'
 import { readWhole } from './whole.js'
 
 export type { Books } from './audit/books.js'
@@ -51,9 +51,9 @@ export async function audit (log: AuditedLog, options: AuditOptions): Promise<Bo
   const { ranges = wholeOf(log, ledger), roomRanges = wholeOf(log, rooms), fold = productionFold, exact } = options
   const { violation, nowMs = Date.now(), blocks = () => {} } = options
   const books = newBooks()
-  const report: Parameters<typeof NodeLives.read>[1] = (code, text, positions) => {
+  const report: Parameters<typeof NodeLives.read>[1] = (code, subject, text, positions) => {
     books.violations[code] = (books.violations[code] ?? 0) + 1
-    violation?.({ code, text: withUsersInWords(text), positions })
+    violation?.({ code, text: withUsersInWords(text), positions, ...namesOf(subject) })
   }
   const whole: AuditedLog = {
     partitions: stream => log.partitions(stream),

@@ -157,7 +157,7 @@ export class Accounts {
 
   #report (userId: string, wrong: string, fact: Fact | undefined, place: Place, walk: Walk): void {
     const when = fact ? `after ${fact.type}` : 'where its books were closed'
-    walk.report(place, 'downlink-unaccounted', `Of the downlinks of user ${userId} ${wrong}, ${when}.`,
+    walk.report(place, 'downlink-unaccounted', { userId }, `Of the downlinks of user ${userId} ${wrong}, ${when}.`,
       [placeIn(ledger, place)])
   }
 

@@ -80,7 +80,8 @@ export class Lines {
     const known = this.#open.get(connectionId)
     if (known) {
       if (known.openedAtMs === atMs && known.userId === userId && known.deviceId === deviceId) return
-      this.walk.report(place, 'opened-twice', `Connection ${connectionId} opened twice, for user ${known.userId} and ${userId}.`,
+      this.walk.report(place, 'opened-twice', { userId },
+        `Connection ${connectionId} opened twice, for user ${known.userId} and ${userId}.`,
         [placeIn(ledger, known.opened), placeIn(ledger, place)])
       return
     }
@@ -112,7 +113,7 @@ export class Lines {
       const same = (earlier.code === code && earlier.atMs === atMs) || earlier.code === 'node-lost' || code === 'node-lost'
       if (counts) books.connections.closedAgain++
       if (same) return undefined
-      this.walk.report(place, 'closed-twice',
+      this.walk.report(place, 'closed-twice', { userId },
         `Connection ${connectionId} of user ${userId} closed with ${earlier.code}, and again with ${code}.`,
         [placeIn(ledger, earlier.place), placeIn(ledger, place)])
       return undefined
@@ -129,7 +130,8 @@ export class Lines {
     if (wasNeverOpen(fact)) {
       if (counts) books.connections.unopened++
     } else if (!this.walk.cut) {
-      this.walk.report(place, 'closed-unopened', `Connection ${connectionId} of user ${userId} closed, and never opened.`,
+      this.walk.report(place, 'closed-unopened', { userId },
+        `Connection ${connectionId} of user ${userId} closed, and never opened.`,
         [placeIn(ledger, place)])
     } else if (counts) {
       books.unjudged.ends++
@@ -149,7 +151,7 @@ export class Lines {
   used ({ userId, fact }: Entry, connectionId: string, place: Place): void {
     if (this.walk.cut || this.#ended.has(connectionId)) return
     if (this.#open.get(connectionId)?.userId === userId) return
-    this.walk.report(place, 'connection-unknown',
+    this.walk.report(place, 'connection-unknown', { userId },
       `${fact.type} is of connection ${connectionId}, which user ${userId} never opened.`, [placeIn(ledger, place)])
   }
 
@@ -171,9 +173,13 @@ export class Lines {
       const isNew = end === undefined && nodeEpoch > readAtMs - startingMs
       if (end === 'living' || isNew) connections.open++
       else if (end === undefined) {
-        this.walk.report(undefined, 'open-on-unknown-node', `${which}, which the stream nodes does not know.`, positions)
+        this.walk.report(undefined, 'open-on-unknown-node', { userId },
+          `${which}, which the stream nodes does not know.`, positions)
       } else if (!isWhole || end.agoMs < closingMs) connections.closing++
-      else this.walk.report(undefined, 'open-on-dead-node', `${which}, whose epoch ${nodeEpoch} has ended.`, positions)
+      else {
+        this.walk.report(undefined, 'open-on-dead-node', { userId },
+          `${which}, whose epoch ${nodeEpoch} has ended.`, positions)
+      }
     }
   }
 
@@ -197,9 +203,10 @@ export class Lines {
       const fate = this.lives.fateOf(nodeId, nodeEpoch)
       if (fate !== 'living' && (fate !== 'over' || !used)) continue
       const how = fate === 'living' ? 'has not ended' : `went on: connection ${used!.connectionId} opened in it and was in use`
-      this.walk.report(place, 'lost-on-living-node', `Connection ${connectionId} of user ${userId} was closed for the ` +
+      this.walk.report(place, 'lost-on-living-node', { userId },
+        `Connection ${connectionId} of user ${userId} was closed for the ` +
         `end of node ${nodeId}, whose epoch ${nodeEpoch} ${how}.`,
-      [opened, place, ...used ? [used.place] : []].map(each => placeIn(ledger, each)))
+        [opened, place, ...used ? [used.place] : []].map(each => placeIn(ledger, each)))
     }
   }
 
@@ -211,7 +218,7 @@ export class Lines {
   #finishBehind (): void {
     for (const { fact: { nodeId, nodeEpoch, connectionId }, newest, place } of this.#behind.values()) {
       if (!this.lives.neverHad(nodeId, nodeEpoch)) continue
-      this.walk.report(place, 'epoch-went-back',
+      this.walk.report(place, 'epoch-went-back', { nodeId },
         `Connection ${connectionId} opened in epoch ${nodeEpoch} of node ${nodeId}, which had begun ${newest} and ` +
           'never told of that one.', [placeIn(ledger, place)])
     }

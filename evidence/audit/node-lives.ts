@@ -3,7 +3,7 @@ import { type NodeEntry, reportsPerLease } from '../../schemas/node-facts.js'
 import { nodes } from '../../schemas/streams.js'
 import type { AuditedLog } from './derived.js'
 import { Rounds } from './rounds.js'
-import { placeIn, type ViolationCode } from './violation.js'
+import { placeIn, type Subject, type ViolationCode } from './violation.js'
 
 /** Epochs remembered of each node, to tell a late repeat from one that goes back. */
 const epochsMax = 64
@@ -49,7 +49,8 @@ export interface EpochEnd {
   readonly agoMs: number
 }
 
-export type Report = (code: ViolationCode, text: string, positions: readonly string[]) => void
+/** @param subject by keys; see `Violation` */
+export type Report = (code: ViolationCode, subject: Subject, text: string, positions: readonly string[]) => void
 
 /** Which nodes live, by the stream `nodes`: each node's newest epoch and how it ended. */
 export class NodeLives {
@@ -87,7 +88,7 @@ export class NodeLives {
         this.#next[partition] = offset + 1n
         for (const [index, entry] of items.entries()) {
           const text = this.#take(entry, this.#rounds[partition]!)
-          if (text) this.#report('epoch-went-back', text, [placeIn(nodes, { partition, offset, index })])
+          if (text) this.#report('epoch-went-back', { nodeId: entry.nodeId }, text, [placeIn(nodes, { partition, offset, index })])
         }
       }
     }

@@ -189,7 +189,8 @@ class PartitionWalk implements Walk {
   #newUser (userId: string, place: Place): UserBook | undefined {
     const partition = partitionOf(userId, this.#partitions)
     if (partition === this.partition) return this.#users.add(userId, place)
-    this.report(place, 'wrong-partition', `An entry of user ${userId} stands in partition ${this.partition}, and not in ` +
+    this.report(place, 'wrong-partition', { userId },
+      `An entry of user ${userId} stands in partition ${this.partition}, and not in ` +
       `${partition}.`, [placeIn(ledger, place)])
     return undefined
   }
@@ -209,7 +210,8 @@ class PartitionWalk implements Walk {
       effects = this.#audit.fold(state, entry)
     } catch (err) {
       user.judged = false
-      this.report(place, 'fold-failed', `The fold could not take ${fact.type} of user ${entry.userId}: ` +
+      this.report(place, 'fold-failed', { userId: entry.userId },
+        `The fold could not take ${fact.type} of user ${entry.userId}: ` +
         `${(err as Error).message}.`, [placeIn(ledger, place)])
       return
     }
@@ -246,16 +248,17 @@ class PartitionWalk implements Walk {
     const what = `Connection ${connectionId} of user ${userId} `
     const positions = [placeIn(ledger, place)]
     if (ackedSeq > writtenSeq) {
-      this.report(place, 'ack-above-written', `${what}acked ${ackedSeq} and had written ${writtenSeq}.`, positions)
+      this.report(place, 'ack-above-written', { userId },
+        `${what}acked ${ackedSeq} and had written ${writtenSeq}.`, positions)
     }
     const connection = state.connections.get(connectionId)
     const session = connection && state.sessions.get(connection.deviceId)
     if (!session || session.ordinal !== connection.sessionOrdinal) return // that one has ended, and its numbers with it
     const last = session.nextSeq - 1
     if (ackedSeq > last) {
-      this.report(place, 'ack-above-numbered', `${what}acked ${ackedSeq} of ${last}.`, positions)
+      this.report(place, 'ack-above-numbered', { userId }, `${what}acked ${ackedSeq} of ${last}.`, positions)
     } else if (writtenSeq > last) {
-      this.report(place, 'written-above-numbered', `${what}wrote ${writtenSeq} of ${last}.`, positions)
+      this.report(place, 'written-above-numbered', { userId }, `${what}wrote ${writtenSeq} of ${last}.`, positions)
     }
   }
 }

@@ -80,13 +80,16 @@ export class PostedUplinks {
         ? [placeIn(ledger, { partition: count * partition, offset: BigInt(count * offset), index: count * index })]
         : []
       if (count < 0) {
-        report('uplink-unposted', `${n} accepted uplink${n === 1 ? ' is' : 's are'} for room ${roomId}, and not in the ` +
+        report('uplink-unposted', { roomId },
+          `${n} accepted uplink${n === 1 ? ' is' : 's are'} for room ${roomId}, and not in the ` +
           'stream rooms.', positions)
       } else if (count > 0) {
-        report('posted-unexplained', `The stream rooms has ${n} post${n === 1 ? '' : 's'} in room ${roomId} of uplinks ` +
+        report('posted-unexplained', { roomId },
+          `The stream rooms has ${n} post${n === 1 ? '' : 's'} in room ${roomId} of uplinks ` +
           'that were not accepted.', positions)
       } else {
-        report('posted-differs', `In room ${roomId} the stream rooms has a post that is not the uplink that was ` +
+        report('posted-differs', { roomId },
+          `In room ${roomId} the stream rooms has a post that is not the uplink that was ` +
           'accepted.', [])
       }
     }

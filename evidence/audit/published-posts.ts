@@ -46,7 +46,7 @@ export class PublishedPosts extends DerivedStream<Posted, DuePost> {
     const late = this.#overtaken.get(nameOf(record))
     if (late) {
       this.#overtaken.delete(nameOf(record))
-      this.walk.report(late.place, 'post-out-of-order',
+      this.walk.report(late.place, 'post-out-of-order', { roomId },
         `Post ${roomSeq} of room ${roomId} came after ${whose.publishedSeq}.`, places(late, place))
       return this.#found(late, record, place)
     }
@@ -67,7 +67,7 @@ export class PublishedPosts extends DerivedStream<Posted, DuePost> {
   protected missing (due: DuePost): void {
     this.#leave(due)
     const { roomId, roomSeq, messageId } = due.post
-    this.walk.report(due.place, 'post-missing',
+    this.walk.report(due.place, 'post-missing', { roomId },
       `Post ${roomSeq} of room ${roomId} (${messageId}) was numbered, and is not in the stream posts.`,
       [placeIn(rooms, due.place)])
   }
@@ -78,13 +78,14 @@ export class PublishedPosts extends DerivedStream<Posted, DuePost> {
   }
 
   protected unexplained ({ roomId, roomSeq, messageId }: Posted, place: Place): void {
-    this.walk.report(undefined, 'post-unexplained',
+    this.walk.report(undefined, 'post-unexplained', { roomId },
       `The stream has post ${roomSeq} of room ${roomId} (${messageId}), which was not numbered.`,
       [placeIn(posts, place)])
   }
 
   #again ({ roomId, roomSeq }: Posted, place: Place): void {
-    this.walk.report(undefined, 'post-repeated', `Post ${roomSeq} of room ${roomId} stands in the stream again.`,
+    this.walk.report(undefined, 'post-repeated', { roomId },
+      `Post ${roomSeq} of room ${roomId} stands in the stream again.`,
       [placeIn(posts, place)])
   }
 
@@ -95,7 +96,7 @@ export class PublishedPosts extends DerivedStream<Posted, DuePost> {
     const field = fields.find(field => post[field] !== record[field]) ??
       (Buffer.compare(post.payload, record.payload) === 0 ? undefined : 'payload')
     if (field) {
-      this.walk.report(due.place, 'post-differs',
+      this.walk.report(due.place, 'post-differs', { roomId: post.roomId },
         `Post ${post.roomSeq} of room ${post.roomId} has another ${field} in the stream posts than in rooms.`,
         places(due, place))
     }

@@ -60,7 +60,7 @@ export class Published extends DerivedStream<UplinkAccepted, DueUplink> {
     const late = this.#overtaken.size > 0 && this.#overtaken.get(`${record.userId}/${userSeq}`)
     if (late) {
       this.#overtaken.delete(`${record.userId}/${userSeq}`)
-      this.walk.report(late.place, 'uplink-out-of-order',
+      this.walk.report(late.place, 'uplink-out-of-order', record,
         `Uplink ${userSeq} of user ${record.userId} came after ${whose.publishedSeq}.`, places(late, place))
       return this.#found(late, record, place)
     }
@@ -80,7 +80,7 @@ export class Published extends DerivedStream<UplinkAccepted, DueUplink> {
   protected missing (due: DueUplink): void {
     this.#leave(due)
     const { userId, userSeq, sessionId, seq } = due.uplink
-    this.walk.report(due.place, 'uplink-missing',
+    this.walk.report(due.place, 'uplink-missing', { userId },
       `Uplink ${userSeq} of user ${userId} (session ${sessionId}, ${seq}) was accepted, and is not in the stream.`,
       [placeIn(ledger, due.place)])
   }
@@ -91,7 +91,7 @@ export class Published extends DerivedStream<UplinkAccepted, DueUplink> {
   }
 
   protected unexplained ({ userId, userSeq, sessionId, seq }: UplinkAccepted, place: Place): void {
-    this.walk.report(undefined, 'uplink-unexplained',
+    this.walk.report(undefined, 'uplink-unexplained', { userId },
       `The stream has uplink ${userSeq} of user ${userId} (session ${sessionId}, ${seq}), which was not accepted.`,
       [placeIn(uplinks, place)])
   }
@@ -103,7 +103,7 @@ export class Published extends DerivedStream<UplinkAccepted, DueUplink> {
     const field = difference(uplink, record)
     if (field) {
       const [is, was] = field === 'payload' ? ['another one', 'it'] : [record[field], uplink[field]]
-      this.walk.report(due.place, 'uplink-differs',
+      this.walk.report(due.place, 'uplink-differs', { userId: uplink.userId },
         `Uplink ${uplink.userSeq} of user ${uplink.userId} has the ${field} ${is} in the stream, ` +
         `and ${was} in the ledger.`,
         places(due, place))
@@ -117,11 +117,12 @@ export class Published extends DerivedStream<UplinkAccepted, DueUplink> {
     const slot = slotOf(whose, userSeq)
     const known = this.#remembered[slot] === keyOf(whose, userSeq)
     if (known && this.#digests[slot] !== digestOf(record)) {
-      this.walk.report(undefined, 'uplink-differs',
+      this.walk.report(undefined, 'uplink-differs', { userId },
         `Uplink ${userSeq} of user ${userId} stands in the stream again, and is another one.`,
         [placeIn(uplinks, place)])
     } else if (this.walk.exact) {
-      this.walk.report(undefined, 'uplink-repeated', `Uplink ${userSeq} of user ${userId} stands in the stream again.`,
+      this.walk.report(undefined, 'uplink-repeated', { userId },
+        `Uplink ${userSeq} of user ${userId} stands in the stream again.`,
         [placeIn(uplinks, place)])
     } else {
       this.walk.books.uplinks.repeats++
@@ -168,7 +169,8 @@ export async function checkNumbers (
       last.set(key, number)
       if (before === undefined || number === before + 1) continue
       const [code, what] = isPost ? ['post-gap', 'posts of room'] as const : ['uplink-gap', 'uplinks of user'] as const
-      walk.report(undefined, code, `The ${what} ${key} go from ${before} to ${number}.`,
+      walk.report(undefined, code, isPost ? { roomId: key } : { userId: key },
+        `The ${what} ${key} go from ${before} to ${number}.`,
         [placeIn(stream, { partition, offset, index })])
     }
   }

@@ -56,7 +56,7 @@ export class Recorded extends DerivedStream<ConnectionEnded, DueRecord> {
       const field = fields.find(field =>
         due.story[field] !== record[field] && !(due.uncounted && saysUnknown(record, field)))
       if (field) {
-        this.walk.report(due.place, 'record-differs',
+        this.walk.report(due.place, 'record-differs', record,
           `Connection ${connectionId} has the ${field} ${record[field]} in the stream, ` +
           `and ${due.story[field]} in the ledger.`,
           [placeIn(ledger, due.place), placeIn(connections, place)])
@@ -76,7 +76,7 @@ export class Recorded extends DerivedStream<ConnectionEnded, DueRecord> {
 
   protected missing ({ connectionId, story: { userId, code }, place }: DueRecord): void {
     this.#due.delete(connectionId)
-    this.walk.report(place, 'record-missing',
+    this.walk.report(place, 'record-missing', { userId },
       `Connection ${connectionId} of user ${userId} closed with ${code}, and is not in the stream connections.`,
       [placeIn(ledger, place)])
   }
@@ -87,18 +87,18 @@ export class Recorded extends DerivedStream<ConnectionEnded, DueRecord> {
   }
 
   protected unexplained ({ connectionId, userId }: ConnectionEnded, place: Place): void {
-    this.walk.report(undefined, 'record-unexplained',
+    this.walk.report(undefined, 'record-unexplained', { userId },
       `The stream connections has ${connectionId} of user ${userId}, which has not closed.`,
       [placeIn(connections, place)])
   }
 
-  #repeated ({ connectionId }: ConnectionEnded, same: boolean, place: Place): void {
+  #repeated ({ connectionId, userId }: ConnectionEnded, same: boolean, place: Place): void {
     if (!same) {
-      this.walk.report(undefined, 'record-differs',
+      this.walk.report(undefined, 'record-differs', { userId },
         `Connection ${connectionId} stands in the stream connections again, with another end.`,
         [placeIn(connections, place)])
     } else if (this.walk.exact) {
-      this.walk.report(undefined, 'record-repeated',
+      this.walk.report(undefined, 'record-repeated', { userId },
         `Connection ${connectionId} stands in the stream connections again.`, [placeIn(connections, place)])
     } else {
       this.walk.books.connections.repeats++

@@ -122,7 +122,8 @@ class RoomsWalk implements Walk {
     this.#newestAtMs = Math.max(this.#newestAtMs, atMs)
     const partition = partitionOf(roomId, this.#partitions)
     if (partition !== this.partition) {
-      this.report(place, 'wrong-partition', `An entry of room ${roomId} stands in partition ${this.partition} of rooms, ` +
+      this.report(place, 'wrong-partition', { roomId },
+        `An entry of room ${roomId} stands in partition ${this.partition} of rooms, ` +
         `and not in ${partition}.`, [placeIn(rooms, place)])
       return
     }
@@ -143,7 +144,7 @@ class RoomsWalk implements Walk {
       effects = foldRoom(state, entry)
     } catch (err) {
       room.judged = false
-      this.report(place, 'fold-failed', `The fold could not take ${fact.type} of room ${roomId}: ` +
+      this.report(place, 'fold-failed', { roomId }, `The fold could not take ${fact.type} of room ${roomId}: ` +
         `${(err as Error).message}.`, [placeIn(rooms, place)])
       return
     }
@@ -155,7 +156,8 @@ class RoomsWalk implements Walk {
         break
       case 'PostsDelivered':
         if (fact.roomSeq > state.tail.roomSeq) {
-          this.report(place, 'delivered-above-numbered', `Node ${fact.nodeId} says that it gave the members of room ` +
+          this.report(place, 'delivered-above-numbered', { roomId },
+            `Node ${fact.nodeId} says that it gave the members of room ` +
             `${roomId} the posts up to ${fact.roomSeq}, of ${state.tail.roomSeq}.`, [placeIn(rooms, place)])
         }
     }
@@ -187,7 +189,8 @@ class RoomsWalk implements Walk {
       deliveries.orphaned++
       unreported(deliveries, 'node-lost', rest)
       if (state.nodes.has(nodeId) && Math.min(lastPostAtMs - end.atMs, end.agoMs) > orphanedMs) {
-        this.report(undefined, 'joined-on-dead-node', `Room ${roomId} had a post long after node ${nodeId} had ended in ` +
+        this.report(undefined, 'joined-on-dead-node', { roomId },
+          `Room ${roomId} had a post long after node ${nodeId} had ended in ` +
           `epoch ${nodeEpoch}, and still counts it among those that have members.`, [])
       }
       return
@@ -197,7 +200,8 @@ class RoomsWalk implements Walk {
     // One that says nothing at all any more, as after a kill, has not told of this either.
     const { nowMs, lives } = this.#audit
     if (Math.min(nowMs, lives.heardAt(nodeId)) - lastPostByMs <= undeliveredMs) return
-    this.report(undefined, 'post-undelivered', `Node ${nodeId} has members of room ${roomId} and says that it gave them ` +
+    this.report(undefined, 'post-undelivered', { roomId },
+      `Node ${nodeId} has members of room ${roomId} and says that it gave them ` +
       `the posts up to ${delivered?.roomSeq ?? 0}; the last one, ${roomSeq}, was long ago.`, [])
   }
 }

@@ -58,7 +58,8 @@ export class Told extends DerivedStream<ToldRecord, DueTold> {
 
   protected missing (due: DueTold): void {
     this.#leave(due)
-    this.walk.report(due.place, 'derived-missing', `${this.#nameOf(due.record)} is not there.`, [placeIn(ledger, due.place)])
+    this.walk.report(due.place, 'derived-missing', due.record,
+      `${this.#nameOf(due.record)} is not there.`, [placeIn(ledger, due.place)])
   }
 
   protected unknown (due: DueTold): void {
@@ -98,7 +99,7 @@ export class Told extends DerivedStream<ToldRecord, DueTold> {
     of: Place | undefined, code: Parameters<Walk['report']>[1], record: ToldRecord, what: string, place: Place
   ): void {
     const positions = [...(of ? [placeIn(ledger, of)] : []), placeIn(this.of.stream, place)]
-    this.walk.report(of, code, `${this.#nameOf(record)} ${what}.`, positions)
+    this.walk.report(of, code, record, `${this.#nameOf(record)} ${what}.`, positions)
   }
 }
 
@@ -122,7 +123,8 @@ export async function checkToldNumbers (
       }
       last.set(userId, seq)
       if (before === undefined || seq === before + 1) continue
-      walk.report(undefined, 'derived-gap', `The records of user ${userId} in the stream ${name} go from ${before} to ${seq}.`,
+      walk.report(undefined, 'derived-gap', record,
+        `The records of user ${userId} in the stream ${name} go from ${before} to ${seq}.`,
         [placeIn(stream, { partition, offset, index })])
     }
   }

@@ -1,4 +1,5 @@
 import { formatPosition } from '../../ledger/log.js'
+import { shownUser } from '../../schemas/apps.js'
 import type { Stream } from '../../schemas/streams.js'
 
 /** What the audit may find, by code. Each is a promise of design.md that the streams show broken. */
@@ -55,6 +56,23 @@ export interface Violation {
   readonly text: string
   /** Where to look, `ledger 3@1021.4`, the place that shows it first. */
   readonly positions: readonly string[]
+  /** That of the user or room; absent for the default one, and for a node. */
+  readonly app?: string
+  /** Whose it is: one of these three. */
+  readonly userId?: string
+  readonly roomId?: string
+  readonly nodeId?: string
+}
+
+/** Whose a violation is: the key of a user or room, or the id of a node. */
+export type Subject = { readonly userId: string } | { readonly roomId: string } | { readonly nodeId: string }
+
+/** What a violation says of its subject: `app` apart from the id, as in all that others read. */
+export function namesOf (subject: Subject): Pick<Violation, 'app' | 'userId' | 'roomId' | 'nodeId'> {
+  if ('userId' in subject) return shownUser(subject.userId)
+  if ('nodeId' in subject) return { nodeId: subject.nodeId }
+  const { userId: roomId, ...app } = shownUser(subject.roomId)
+  return { ...app, roomId }
 }
 
 /** Where an item of a stream stands. */

@@ -54,7 +54,9 @@ t.test('ledgerline audit', async t => {
     const { code, lines } = await run(['audit', '--data', directory, '--json'], { cwd })
     t.equal(code, 1)
     const [violation, , last] = lines.map(line => JSON.parse(line))
-    t.match(violation, { code: 'closed-twice', positions: [`ledger ${partition}@3.0`, `ledger ${partition}@4.0`] })
+    const positions = [`ledger ${partition}@3.0`, `ledger ${partition}@4.0`]
+    t.match(violation, { code: 'closed-twice', userId: 'ann', positions })
+    t.equal('app' in violation, false)
     const { books } = last as { books: Books }
     t.match(books, { entries: 6, violations: { 'closed-twice': 2 }, connections: { due: 1 } })
   })

@@ -3,6 +3,7 @@ import { fold } from '../../actors/user/fold.js'
 import type { AuditOptions, ViolationCode } from '../../evidence/audit.js'
 import { sum } from '../../evidence/audit/books.js'
 import type { AuditedLog } from '../../evidence/audit/derived.js'
+import { namesOf } from '../../evidence/audit/violation.js'
 import type { StoredLog } from '../../ledger/embedded/reader.js'
 import type { Block } from '../../ledger/log.js'
 import { countNames, unknownCounts } from '../../schemas/counts.js'
@@ -62,7 +63,12 @@ function names (what: string, plant: (streams: Streams) => Planted): void {
     const found = violations.filter(violation => violation.code === code)
     t.ok(found.length > 0, `${code} is among ${JSON.stringify(violations.slice(0, 3))}`)
     if (at) t.ok(found.some(({ positions }) => positions.includes(at)), `at ${at}: ${found[0]?.positions.join(' ')}`)
-    for (const { text } of found) t.match(text, /^[A-Z].*\.$/, 'in a sentence')
+    for (const { text, userId, roomId, nodeId } of found) {
+      t.match(text, /^[A-Z].*\.$/, 'in a sentence')
+      const [whose, ...others] = [userId, roomId, nodeId].filter(id => id !== undefined)
+      t.ok(whose !== undefined && others.length === 0, `with whose it is: ${whose}`)
+      t.ok(text.includes(whose!) || text.startsWith('Connection '), 'whom the sentence names')
+    }
   })
 }
 
@@ -517,3 +523,10 @@ function swap<T> (a: Found<T>, b: Found<T>): void {
   places[0]!.items[places[0]!.index] = b.item
   places[1]!.items[places[1]!.index] = a.item
 }
+
+t.test('A violation names its app apart from its user or room', async t => {
+  t.strictSame(namesOf({ userId: 'shop\u001fann' }), { app: 'shop', userId: 'ann' })
+  t.strictSame(namesOf({ roomId: 'shop\u001flobby' }), { app: 'shop', roomId: 'lobby' })
+  t.strictSame(namesOf({ roomId: 'lobby' }), { roomId: 'lobby' })
+  t.strictSame(namesOf({ nodeId: 'n1' }), { nodeId: 'n1' })
+})
