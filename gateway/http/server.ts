@@ -4,89 +4,34 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { GatewayError } from '../../schemas/errors.js'
 import { Apps } from '../apps.js'
-import type { Role } from '../config.js'
 import { type AddressList, resolve } from '../edge/clients.js'
 import type { OriginRule } from '../origins.js'
 import type { Listener, ServerTls } from '../server-tls.js'
 import type { ApiKeys } from '../keys/api-keys.js'
-import { loadRoutes } from '../console/load-routes.js'
-import { type ConsoleOptions, consoleRoutes } from '../console/routes.js'
 import { giveAccess, type Side } from './access.js'
-import { auditsRoutes } from './audits.js'
-import type { AuditsOptions } from './audits.js'
 import { type AuthOptions, requireApiKeys } from './auth.js'
-import { backupsRoutes } from './backups.js'
-import type { BackupsOptions } from './backups.js'
-import { bansRoutes } from './bans.js'
-import type { BansOptions } from './bans.js'
 import { bodyBytesMax } from './body.js'
-import { broadcastsRoutes } from './broadcasts.js'
-import type { BroadcastsOptions } from './broadcasts.js'
 import { answerBrowsers, safeHeaders } from './browsers.js'
-import { connectionsRoutes } from './connections.js'
-import type { ConnectionsOptions } from './connections.js'
 import { beginInTime, withDeadlines } from './deadlines.js'
-import { downlinksRoutes } from './downlinks.js'
-import type { DownlinksOptions } from './downlinks.js'
 import { answerClientError, answerError, errorSchema } from './errors.js'
-import { groupsRoutes, type GroupsOptions } from './groups.js'
-import { healthRoutes, metricsRoute, operationsRoutes } from './health.js'
-import type { HealthOptions, MetricsOptions, OperationsOptions } from './health.js'
-import { historyRoutes } from './history.js'
-import { ipConfigRoutes } from './ip-config.js'
-import type { IpConfigOptions } from './ip-config.js'
-import { keysRoutes } from './keys.js'
-import type { KeysOptions } from './keys.js'
-import { answerStrangePaths, refuseForRole } from './known-paths.js'
-import { lagRoutes } from './lag.js'
-import type { LagOptions } from './lag.js'
+import { healthRoutes, metricsRoute } from './health.js'
+import { answerStrangePaths } from './known-paths.js'
 import { fillerOf } from './line-formats.js'
-import { logRoutes } from './log.js'
-import type { LogOptions } from './log.js'
-import { membershipsRoutes } from './memberships.js'
-import type { MembershipsOptions } from './memberships.js'
-import { nodesRoutes } from './nodes.js'
-import type { NodesOptions } from './nodes.js'
-import { presenceRoutes } from './presence.js'
-import type { PresenceOptions } from './presence.js'
+import { openApi, openApiRoute } from './openapi.js'
 import { keepAwake } from './readers.js'
 import type { Proxied } from './proxied.js'
-import { rebuildsRoutes } from './rebuilds.js'
-import type { RebuildsOptions } from './rebuilds.js'
-import { recallsRoutes } from './recalls.js'
-import type { RecallsOptions } from './recalls.js'
-import { redeliveriesRoutes } from './redeliveries.js'
-import type { RedeliveriesOptions } from './redeliveries.js'
-import { type RoomPostsOptions, roomPostsRoute } from './room-posts.js'
-import { roomsRoutes } from './rooms.js'
-import type { RoomsOptions } from './rooms.js'
+import { addApiRoutes, addClientRoutes, addConsoleRoutes, type RoutesDeps } from './routes.js'
 import { ajvRules } from './shapes.js'
 import {
-  boundedServer, boundUpgrades, connectPath, countFor, endIdle, endIfNoWebSocket, isUpgrade, socketLimits,
+  boundedServer, boundUpgrades, countFor, endIdle, endIfNoWebSocket, isUpgrade, socketLimits,
   strangersIdleMs, vouchFor,
 } from './sockets.js'
 import type { SocketLimits } from './sockets.js'
-import { stateRoutes } from './state.js'
-import type { StateOptions } from './state.js'
-import { streamsRoutes } from './streams.js'
 import { describeInvalid, parseJsonStrictly, refuseUnknownParameters, requireHttp11 } from './strict.js'
-import { timelineRoutes } from './timeline.js'
-import type { TimelineOptions } from './timeline.js'
-import { topicsRoutes } from './topics.js'
-import type { TopicsOptions } from './topics.js'
 import { parseTraceparent } from '../tracing/context.js'
 import { loggedTrace } from '../tracing/logged.js'
-import { traceRoutes } from './trace.js'
-import type { TraceOptions } from './trace.js'
-import { webhooksRoutes } from './webhooks.js'
-import type { WebhooksOptions } from './webhooks.js'
 
-/** All that the routes ask for; gateway/api.ts gives it. */
-export interface HttpDeps extends
-  IpConfigOptions, DownlinksOptions, PresenceOptions, ConnectionsOptions, TraceOptions, LogOptions, NodesOptions,
-  HealthOptions, OperationsOptions, MetricsOptions, StateOptions, RedeliveriesOptions, LagOptions, TopicsOptions,
-  RebuildsOptions, BackupsOptions, BansOptions, BroadcastsOptions, MembershipsOptions, RoomsOptions, RoomPostsOptions,
-  WebhooksOptions, GroupsOptions, TimelineOptions, RecallsOptions, KeysOptions, AuditsOptions {
+export interface HttpDeps extends RoutesDeps {
   readonly logger: Logger
   /** Whose port it is; that of all by default. */
   readonly side?: Side
@@ -94,8 +39,6 @@ export interface HttpDeps extends
   readonly metricsOpen?: boolean
   /** Lines of the log about a request name the trace that it is part of. */
   readonly logsTraces?: boolean
-  /** Of this node: its HTTP side has the routes of these, besides health, metrics and the node table. */
-  readonly roles: readonly Role[]
   readonly apiKeys: ApiKeys
   /** None by default. */
   readonly apps?: Apps
@@ -109,8 +52,6 @@ export interface HttpDeps extends
   readonly tls?: ServerTls | undefined
   /** Of proxies that say whose the sockets and requests are that they hand on. */
   readonly proxied?: Proxied | undefined
-  /** Of a node with the role `console`. */
-  readonly console?: ConsoleOptions | undefined
   readonly socketLimits?: Partial<SocketLimits>
   /** For how long an answer of lines may have nothing to say; 15 s by default. */
   readonly silentMs?: number
@@ -192,77 +133,6 @@ function logTraces (app: FastifyInstance): void {
 /** As metrics name it. */
 export function listenerOf (side: Side): Listener { return side === 'api' || side === 'metrics' ? side : 'http' }
 
-/** The WebSockets of a node with an edge are added by that. */
-function addClientRoutes (app: FastifyInstance, deps: HttpDeps): void {
-  addForRole(app, deps, 'ip-config', ipConfigRoutes)
-  if (!deps.roles.includes('edge')) app.register(noConnectRoute)
-}
-
-function addApiRoutes (app: FastifyInstance, deps: HttpDeps): void {
-  for (const [role, routes] of Object.entries(apiRoutesOfRoles)) addForRole(app, deps, role as Role, routes)
-  app.register(nodesRoutes, deps)
-  app.register(lagRoutes, deps)
-  app.register(topicsRoutes, deps)
-  app.register(backupsRoutes, deps)
-  app.register(keysRoutes, deps)
-  app.register(operationsRoutes, deps)
-}
-
-function addConsoleRoutes (app: FastifyInstance, options: ConsoleOptions, wantsCertificate: boolean): void {
-  app.register(async scope => await consoleRoutes(scope, options, wantsCertificate))
-}
-
-type Routes = (app: FastifyInstance, deps: HttpDeps) => Promise<void>
-
-/** Routes that a node has only with their role; it says so where it lacks that. */
-function addForRole (app: FastifyInstance, deps: HttpDeps, role: Role, routes: Routes): void {
-  app.register(async scope => {
-    if (!deps.roles.includes(role)) refuseForRole(scope, role)
-    await routes(scope, deps)
-  })
-}
-
-const apiRoutesOfRoles: Partial<Record<Role, Routes>> = {
-  async push (app, deps) {
-    await downlinksRoutes(app, deps)
-    await recallsRoutes(app, deps)
-    await broadcastsRoutes(app, deps)
-    await presenceRoutes(app, deps)
-    await connectionsRoutes(app, deps)
-    await bansRoutes(app, deps)
-    await membershipsRoutes(app, deps)
-    await roomsRoutes(app, deps)
-    await roomPostsRoute(app, deps)
-    await traceRoutes(app, deps)
-    await stateRoutes(app, deps)
-    await timelineRoutes(app, deps)
-    await redeliveriesRoutes(app, deps)
-    await auditsRoutes(app, deps)
-    await historyRoutes(app, deps)
-    await logRoutes(app, deps)
-    await streamsRoutes(app, deps)
-    await groupsRoutes(app, deps)
-  },
-  projections: rebuildsRoutes,
-  async console (app, { console }) { loadRoutes(app, console) },
-  webhooks: webhooksRoutes,
-}
-
-/** Where the edge has its WebSockets, for a node that has no edge. */
-async function noConnectRoute (app: FastifyInstance): Promise<void> {
-  refuseForRole(app, 'edge')
-  app.get(connectPath, { config: { browsers: true } }, async () => {})
-}
-
-/** One copy, made once: it is open to everybody, and takes as long to make as a hundred requests. */
-function openApiRoute (app: FastifyInstance): void {
-  let document: Buffer | undefined
-  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
-    document ??= Buffer.from(JSON.stringify(app.swagger()))
-    return await reply.type('application/json; charset=utf-8').send(document)
-  })
-}
-
 /** Whose each request is counts from here on, before anything is answered. */
 function resolveClients (app: FastifyInstance, proxies: AddressList): void {
   app.addHook('onRequest', async ({ raw }) => {
@@ -315,24 +185,4 @@ function refuseWhenClosing (app: FastifyInstance): void {
   app.addHook('onRequest', async () => {
     if (closing) throw new GatewayError('not-ready', 'this node is stopping')
   })
-}
-
-function openApi (version: string) {
-  return {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Ledgerline',
-        version,
-        description: 'What business services and operators ask of a gateway. Clients speak docs/protocol.md.',
-        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
-      },
-      components: { securitySchemes: { apiKey: { type: 'http' as const, scheme: 'bearer' } } },
-      security: [{ apiKey: [] }],
-    },
-    refResolver: {
-      buildLocalReference: (json: { $id?: unknown }, _base: unknown, _fragment: string, i: number) =>
-        typeof json.$id === 'string' ? json.$id : `def-${i}`,
-    },
-  }
 }
