@@ -6,7 +6,7 @@ import type {
   AskBans, AskMemberships, AskRecalled, AskRequest, BansKnown, MembershipsKnown, RecalledKnown, RequestKnown,
 } from './links.js'
 import type { Known } from './requests.js'
-import type { Ban } from './user/bans.js'
+import type { ToldBan } from './user/bans.js'
 import type { Membership } from './user/memberships.js'
 import type { RecallOutcome } from './user/recall.js'
 
@@ -125,7 +125,7 @@ export function readAsked (
   }
 }
 
-function writeBan (to: AvroWriter, { banId, deviceId, tokenId, untilMs, reason, bannedAtMs }: Ban): void {
+function writeBan (to: AvroWriter, { banId, deviceId, tokenId, untilMs, reason, bannedAtMs }: ToldBan): void {
   to.string(banId)
   to.string(deviceId)
   to.string(tokenId)
@@ -134,7 +134,7 @@ function writeBan (to: AvroWriter, { banId, deviceId, tokenId, untilMs, reason, 
   to.long(bannedAtMs)
 }
 
-function readBan (r: AvroReader): Ban {
+function readBan (r: AvroReader): ToldBan {
   return {
     banId: r.string(),
     deviceId: r.string(),

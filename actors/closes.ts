@@ -8,6 +8,8 @@ const repeatMs = 1_000
 /** One that may turn out to be wrong is told after as long, within which a node's next append is stored. */
 const doubtfulMs = 500
 const giveUpMs = 120_000
+/** An edge of the version before can't read who asked for a close: from then on it is told without that. */
+const anonymousMs = 3_500
 /** Of those that wait for their edges, all fields counted: they are saved together, with the partition's checkpoint. */
 const bytesMax = 1 << 20
 
@@ -96,7 +98,7 @@ export class UnconfirmedCloses extends LinksAround {
       else if (nowMs - close.sentAtMs >= (close.isSent ? repeatMs : doubtfulMs)) {
         close.sentAtMs = nowMs
         close.isSent = true
-        super.toConnection(close.message)
+        super.toConnection(nowMs - close.sinceMs < anonymousMs ? close.message : { ...close.message, by: '' })
       }
     }
   }

@@ -24,7 +24,8 @@ export interface ReceivedBatch {
 }
 
 /** The schemas, oldest first, each an extension of the one before: what was written in any of them is read by ours. */
-const headers = ['history/links-1', 'history/links-2', 'history/links-3', 'history/links-4', 'links'].map(headerOf)
+const headers = ['history/links-1', 'history/links-2', 'history/links-3', 'history/links-4', 'history/links-5', 'links']
+  .map(headerOf)
 
 function headerOf (schema: string): Buffer {
   const bytes = Buffer.alloc(headerBytes)

@@ -29,14 +29,14 @@ export interface SignalNotHere {
   readonly signalId: number
 }
 
-type Branch = LinkMessage['type'] | 'signalContent'
+type Branch = LinkMessage['type'] | 'signalContent' | 'askedClose'
 
 /** Branches of the union `messages`, in its order. New ones go to the end. */
 const branches: readonly Branch[] = [
   'welcome', 'ackUplinks', 'refuseUplink', 'deliver', 'closeConnection', 'gone', 'signalContent', 'signal', 'resync',
   'notHere', 'askRequest', 'requestKnown', 'askBans', 'bansKnown', ...roomBranches,
   'memberships', 'askMemberships', 'membershipsKnown', 'askAck', 'ackKnown',
-  'askRecalled', 'recalledKnown', ...laterRoomBranches, 'traced',
+  'askRecalled', 'recalledKnown', ...laterRoomBranches, 'traced', 'askedClose',
 ]
 
 const closeCodes = ['superseded', 'kicked', 'protocol', 'internal', 'banned'] as const
@@ -61,7 +61,9 @@ export function schemaOf (message: LinkMessage): number {
     case 'askPosts':
     case 'postsKnown':
     case 'traced': return 4
-    case 'closeConnection': return message.code === 'internal' || message.code === 'banned' ? 1 : 0
+    case 'closeConnection':
+      if (message.by !== '') return 5
+      return message.code === 'internal' || message.code === 'banned' ? 1 : 0
     default: return isOfRooms(message) ? 2 : 0
   }
 }
@@ -74,7 +76,8 @@ export function writeContent (to: AvroWriter, { signalId, signal }: LinkSignal):
 }
 
 export function writeMessage (to: AvroWriter, message: LinkMessage): void {
-  to.symbol(branches, message.type)
+  const isAsked = message.type === 'closeConnection' && message.by !== ''
+  to.symbol(branches, isAsked ? 'askedClose' : message.type)
   switch (message.type) {
     case 'welcome':
       to.string(message.connectionId)
@@ -100,7 +103,9 @@ export function writeMessage (to: AvroWriter, message: LinkMessage): void {
     case 'closeConnection':
       to.string(message.connectionId)
       to.symbol(closeCodes, message.code)
-      return to.string(message.reason)
+      to.string(message.reason)
+      if (isAsked) to.string(message.by)
+      return
     case 'gone': return to.string(message.connectionId)
     case 'resync':
       to.string(message.userId)
@@ -153,12 +158,14 @@ export function readItem (
     case 'deliver': return {
       type, nodeId, connectionId: r.sharedString(), seq: r.long(), downlink: readDownlink(r),
     }
-    case 'closeConnection': return {
-      type,
+    case 'closeConnection':
+    case 'askedClose': return {
+      type: 'closeConnection',
       nodeId,
       connectionId: r.sharedString(),
       code: closeCodes[r.index(closeCodes.length)]!,
       reason: r.string(),
+      by: type === 'askedClose' ? r.sharedString() : '',
     }
     case 'gone': return { type, nodeId, connectionId: r.sharedString() }
     case 'signalContent':

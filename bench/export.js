@@ -98,6 +98,7 @@ function rowOf (n, partition) {
     roundTripMs: n % 400 - 1,
     resumedFrom: n % 3 === 0 ? '' : id(n - 1),
     resumedTo: '',
+    by: '',
   }
 }
 

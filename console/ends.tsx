@@ -50,7 +50,7 @@ function Rows ({ rows }: { readonly rows: readonly ConnectionRow[] }) {
       <h2>The newest {rows.length}</h2>
       <Table label='Ended connections' heads={heads}>
         {rows.map(row => {
-          const { userId, deviceId, connectionId, nodeId, client, transport, address, code, reason } = row
+          const { userId, deviceId, connectionId, nodeId, client, transport, address, code, reason, by } = row
           return (
             <tr key={connectionId}>
               <td class='time'>{timeOf(row.closedAtMs)}</td>
@@ -63,7 +63,7 @@ function Rows ({ rows }: { readonly rows: readonly ConnectionRow[] }) {
               <td>{client} over {transport}</td>
               <td>{address}</td>
               <td class='number'>{numberOf(row.downlinksWritten)}, {numberOf(row.downlinksAcked)}</td>
-              <td>{reason}</td>
+              <td>{reason}{by === '' ? '' : `, as key ${by} asked`}</td>
             </tr>
           )
         })}

@@ -112,6 +112,7 @@ function nodeLost (userId: string, connectionId: string, reason: string, presenc
       told: false,
       ...unknownCounts,
       presenceGraceMs,
+      by: '',
     },
   }
 }

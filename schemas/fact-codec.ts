@@ -56,7 +56,8 @@ export function writeEntry (to: AvroWriter, { userId, atMs, fact }: Entry): void
       to.long(fact.downlinksWritten)
       to.long(fact.downlinksAcked)
       to.int(fact.roundTripMs)
-      return to.long(fact.presenceGraceMs)
+      to.long(fact.presenceGraceMs)
+      return to.string(fact.by)
     case 'UplinkReceived':
       to.long(2)
       to.string(fact.connectionId)
@@ -213,6 +214,7 @@ function readFact (r: AvroReader): Fact {
       downlinksAcked: r.long(),
       roundTripMs: r.int(),
       presenceGraceMs: r.long(),
+      by: r.sharedString(),
     }
     case 'UplinkReceived': return {
       type: 'UplinkReceived',

@@ -93,6 +93,8 @@ export interface ConnectionClosed {
   readonly roundTripMs: number
   /** The stream `presence` says that the device is offline once it has been away for so long: a rule, as configured. */
   readonly presenceGraceMs: number
+  /** Id of the API key that asked for its end, by a kick or a ban; empty for one of the environment, and for nobody. */
+  readonly by: string
 }
 
 /** A client's message reached an edge. Whether it is accepted, the fold says. */

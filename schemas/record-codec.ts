@@ -153,6 +153,7 @@ export function writeConnectionEnded (to: AvroWriter, record: ConnectionEnded): 
   to.string(record.resumedFrom)
   to.string(record.resumedTo)
   to.string(app)
+  to.string(record.by)
 }
 
 export function readConnectionEnded (r: AvroReader): ConnectionEnded {
@@ -184,8 +185,11 @@ export function readConnectionEnded (r: AvroReader): ConnectionEnded {
     roundTripMs: r.int(),
     resumedFrom: r.sharedString(),
     resumedTo: r.sharedString(),
+    by: '',
   }
-  return withApp(record, r.sharedString())
+  const app = r.sharedString()
+  record.by = r.sharedString()
+  return withApp(record, app)
 }
 
 function withApp<T extends { userId: string }> (record: T, app: string): T {

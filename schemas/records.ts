@@ -217,4 +217,6 @@ export interface ConnectionEnded {
   readonly resumedFrom: string
   /** The device's connection after this one, where it had opened already when this one ended; empty otherwise. */
   readonly resumedTo: string
+  /** As in `ConnectionClosed`. */
+  readonly by: string
 }

@@ -70,6 +70,7 @@ export interface StoredConnection {
   renewals: number
   endCode: string
   endReason: string
+  endBy: string
 }
 
 interface DownlinkFields {
@@ -104,6 +105,7 @@ export interface StoredBan {
   untilMs: number
   reason: string
   bannedAtMs: number
+  by: string
 }
 
 export interface StoredMembership {
@@ -118,7 +120,7 @@ export interface WholeState {
   userSeq: number
   sessionsBegun: number
   sessions: WholeSession[]
-  connections: Array<Omit<StoredConnection, 'takesOver' | 'tokenId' | 'renewals' | 'endCode' | 'endReason'>>
+  connections: Array<Omit<StoredConnection, 'takesOver' | 'tokenId' | 'renewals' | 'endCode' | 'endReason' | 'endBy'>>
   /** Ids as the first version remembered them; empty since there is `remembered`. */
   requests: string[]
   remembered: Uint8Array

@@ -17,7 +17,7 @@ const type = avsc.Type.forSchema(schema as any, { wrapUnions: true })
 const grown = new Map([
   ['user-state/head', 'history/head-2'],
   ['user-state/session', 'history/session-1'],
-  ['user-state/connection', 'history/connection-2'],
+  ['user-state/connection', 'history/connection-3'],
   ['user-state/message', 'history/message-1'],
 ].map(([now, before]) => {
   const schema = loadSchema(now!)

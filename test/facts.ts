@@ -45,6 +45,7 @@ export function closed (connectionId: string, with_: Partial<ConnectionClosed> =
     downlinksAcked: 0,
     roundTripMs: -1,
     presenceGraceMs: 0,
+    by: '',
     ...with_,
   }
 }

@@ -157,7 +157,7 @@ function handleEvent (connection: Connection, event: ConnectionEvent): void {
     case 'tokenVerified': tokenVerified(connection, event.identity); return
     case 'tokenRefused': tokenRefused(connection, event.token, event.refusal); return
     case 'tokenDue': tryAgain(connection, event.token); return
-    case 'closeConnection': closeConnection(connection, event.code, event.reason); return
+    case 'closeConnection': closeConnection(connection, event.code, event.reason, { by: event.by }); return
     case 'sendAway': sendAway(connection); return
     case 'fail': closeConnection(connection, event.code, event.reason, { retryAfterMs: event.retryAfterMs ?? 0 }); return
     case 'migrate': migrate(connection, event); return

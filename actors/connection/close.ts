@@ -15,15 +15,17 @@ export interface CloseOptions {
   readonly endSession?: boolean
   /** How long the client is to wait; 0: as its backoff says. */
   readonly retryAfterMs?: number
+  /** Id of the API key that asked for it; empty where none did. */
+  readonly by?: string
 }
 
 /** Ends the connection from our side: tells the ledger, tells the client why, closes once that is sent. */
 export function closeConnection (
-  connection: Connection, code: ErrorCode, reason: string, { endSession = false, retryAfterMs = 0 }: CloseOptions = {}
+  connection: Connection, code: ErrorCode, reason: string, { endSession = false, retryAfterMs = 0, by = '' }: CloseOptions = {}
 ): void {
   // A goodbye is an answer too.
   if (code === 'disconnected') connection.cursor.answered()
-  recordClosed(connection, code, reason, endSession)
+  recordClosed(connection, code, reason, { endSession, by })
   if (code === 'kicked' || code === 'banned' || code === 'superseded') connection.write({ op: 'kick', code, reason })
   else if (code !== 'disconnected') connection.write({ op: 'error', code, message: reason, retryAfterMs })
   finish(connection, errors[code].close ?? normalClosure, code)
@@ -62,7 +64,7 @@ function finish ({ life, edge, wire }: Connection, closeCode: number, code: stri
 export function socketClosed (connection: Connection, clean: boolean): void {
   const { life } = connection
   // That it closed cleanly does not say that it has read what we wrote.
-  if (!life.isOver) recordClosed(connection, clean ? 'disconnected' : 'connection-lost', '', false)
+  if (!life.isOver) recordClosed(connection, clean ? 'disconnected' : 'connection-lost', '')
   life.end()
   connection.reading.end(connection)
   leaveAll(connection)
@@ -75,7 +77,7 @@ export function socketClosed (connection: Connection, clean: boolean): void {
 export function recordCrash (connection: Connection): void {
   const { edge, partition } = connection
   connection.cursor.doubt()
-  recordClosed(connection, 'internal', 'the connection actor crashed', false)
+  recordClosed(connection, 'internal', 'the connection actor crashed')
   connection.life.end()
   connection.reading.end(connection)
   connection.reading.handled(connection)
@@ -89,7 +91,9 @@ export function recordCrash (connection: Connection): void {
 }
 
 /** Adds `ConnectionClosed` to this turn, behind what the client sent in it, if its opening is in the ledger. */
-function recordClosed (connection: Connection, code: ErrorCode, reason: string, endSession: boolean): void {
+function recordClosed (
+  connection: Connection, code: ErrorCode, reason: string, { endSession = false, by = '' }: CloseOptions = {}
+): void {
   const { edge, life, cursor, tally } = connection
   edge.count.closed(code)
   if (!life.isInLedger) return
@@ -114,6 +118,7 @@ function recordClosed (connection: Connection, code: ErrorCode, reason: string, 
     downlinksAcked: tally?.downlinksAcked ?? 0,
     roundTripMs: tally?.roundTripMs ?? -1,
     presenceGraceMs: isFinal(code) || endSession ? 0 : edge.limits.presenceGraceMs,
+    by,
   })
 }
 

@@ -47,7 +47,7 @@ export function dealingsOf (
   const { links } = deps
 
   function refuse (nodeId: string, connectionId: string, reason = 'the state of this user can not be used'): void {
-    links.toConnection({ type: 'closeConnection', nodeId, connectionId, code: 'internal', reason })
+    links.toConnection({ type: 'closeConnection', nodeId, connectionId, code: 'internal', reason, by: '' })
   }
 
   function answerResync (question: Resync, state: UserState, reading: Reading<UserTypes>): void | Promise<void> {

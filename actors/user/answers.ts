@@ -127,13 +127,13 @@ export function sessionAt (state: UserState, connectionId: string): Session | un
  * best.
  */
 function endOf (
-  state: UserState, { deviceId, tokenId, endCode, endReason }: Connection
-): Pick<CloseConnection, 'code' | 'reason'> {
-  if (endCode !== '') return { code: endCode, reason: endReason }
+  state: UserState, { deviceId, tokenId, endCode, endReason, endBy }: Connection
+): Pick<CloseConnection, 'code' | 'reason' | 'by'> {
+  if (endCode !== '') return { code: endCode, reason: endReason, by: endBy }
   const ban = banOn(state.bans, deviceId, tokenId, Date.now())
-  if (ban) return { code: 'banned', reason: ban.reason }
+  if (ban) return { code: 'banned', reason: ban.reason, by: ban.by }
   const current = state.sessions.get(deviceId)?.connectionId ?? ''
   return current === ''
-    ? { code: 'kicked', reason: 'ended before' }
-    : { code: 'superseded', reason: 'the device has opened a newer connection' }
+    ? { code: 'kicked', reason: 'ended before', by: '' }
+    : { code: 'superseded', reason: 'the device has opened a newer connection', by: '' }
 }

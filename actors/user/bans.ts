@@ -13,7 +13,12 @@ export interface Ban {
   readonly reason: string
   /** Time of the entry that set it, ms since 1970. */
   readonly bannedAtMs: number
+  /** Id of the API key that asked; empty for one of the environment. */
+  readonly by: string
 }
+
+/** A ban as other nodes are told of it. */
+export type ToldBan = Omit<Ban, 'by'>
 
 /** Bans that are kept of one user; what happens at the bound is in docs/limits.md. */
 export const bansMax = 64
@@ -21,7 +26,7 @@ export const bansMax = 64
 /** By id, the oldest first. */
 export type Bans = Map<string, Ban>
 
-export function isInForce ({ untilMs }: Ban, atMs: number): boolean { return untilMs === 0 || atMs < untilMs }
+export function isInForce ({ untilMs }: ToldBan, atMs: number): boolean { return untilMs === 0 || atMs < untilMs }
 
 /** The ban that is on a device with a token at a time; the widest, where there are several. */
 export function banOn (bans: Bans, deviceId: string, tokenId: string, atMs: number): Ban | undefined {
@@ -41,10 +46,10 @@ export function isOn (ban: Ban, deviceId: string, tokenId: string): boolean {
  * Keeps a ban. Those that are over go with that, and past the bound the narrowest one goes: a token's before a
  * device's before the user's, and of these the one that would end first.
  */
-export function keepBan (bans: Bans, { banId, deviceId, tokenId, untilMs, reason }: UserBanned, atMs: number): Ban {
+export function keepBan (bans: Bans, { banId, deviceId, tokenId, untilMs, reason, by }: UserBanned, atMs: number): Ban {
   for (const ban of bans.values()) if (!isInForce(ban, atMs)) bans.delete(ban.banId)
   if (bans.size >= bansMax) bans.delete(leastOf(bans).banId)
-  const ban = { banId, deviceId, tokenId, untilMs, reason, bannedAtMs: atMs }
+  const ban = { banId, deviceId, tokenId, untilMs, reason, bannedAtMs: atMs, by }
   bans.set(banId, ban)
   return ban
 }

@@ -72,6 +72,8 @@ export interface CloseConnection {
   readonly connectionId: string
   readonly code: 'superseded' | 'kicked' | 'banned' | 'protocol' | 'internal'
   readonly reason: string
+  /** Id of the API key that asked for it; empty for one of the environment, and where nobody asked. */
+  readonly by: string
   /** What ends it may turn out to be nothing: it is told a moment later, unless the ledger has said so by then. */
   readonly isDoubtful?: boolean
 }

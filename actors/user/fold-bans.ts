@@ -22,7 +22,7 @@ export function userBanned (state: UserState, entry: Entry, fact: UserBanned): E
   for (const session of state.sessions.values()) {
     const { connectionId, deviceId } = session
     if (connectionId === '' || !isOn(ban, deviceId, state.connections.get(connectionId)!.tokenId)) continue
-    endConnection(state, session, 'banned', ban.reason, effects)
+    endConnection(state, session, 'banned', ban.reason, effects, { by: ban.by })
   }
   return effects.all
 }
@@ -47,6 +47,6 @@ export function tokenRenewed (
   const ban = banOn(state.bans, connection.deviceId, tokenId, atMs)
   if (!ban || session?.connectionId !== connectionId) return nothing
   const effects = new EffectList(state, entry)
-  endConnection(state, session, 'banned', ban.reason, effects)
+  endConnection(state, session, 'banned', ban.reason, effects, { by: ban.by })
   return effects.all
 }

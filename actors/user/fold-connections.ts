@@ -24,7 +24,7 @@ export function connectionOpened (state: UserState, entry: Entry, fact: Connecti
     // Of no session: what its client has sent behind `connect` is nobody's.
     const refused = { ...strange(state), nodeId, deviceId, tokenId: fact.tokenId, open: true }
     note(state, connectionId, refused)
-    return [closing(connectionId, refused, 'banned', ban.reason)]
+    return [closing(connectionId, refused, 'banned', ban.reason, ban.by)]
   }
   const known = state.sessions.get(deviceId)
   if (known && fact.downlinkSeq >= known.nextSeq) {
@@ -121,6 +121,7 @@ function connectionOf (state: UserState, fact: ConnectionOpened, session: Sessio
     open: true,
     endCode: '',
     endReason: '',
+    endBy: '',
     changed: true,
     saved: false,
   }
@@ -143,6 +144,7 @@ function strange (state: UserState): Connection {
     open: false,
     endCode: '',
     endReason: '',
+    endBy: '',
     changed: true,
     saved: false,
   }
@@ -160,6 +162,7 @@ export function connectionClosed (state: UserState, entry: Entry, fact: Connecti
   connection.open = false
   if (!wasRefused(connection)) connection.endCode = ''
   connection.endReason = ''
+  connection.endBy = ''
   connection.changed = true
   const session = sessionOf(state, connection)
   if (!session) return nothing
@@ -185,7 +188,7 @@ export function kickRequested (state: UserState, entry: Entry, fact: KickRequest
   for (const session of state.sessions.values()) {
     if (session.connectionId === '') continue
     if (fact.connectionId === '' || fact.connectionId === session.connectionId) {
-      endConnection(state, session, 'kicked', fact.reason, effects)
+      endConnection(state, session, 'kicked', fact.reason, effects, { by: fact.by })
     }
   }
   return effects.all
@@ -206,7 +209,8 @@ function makeWay (
 ): void {
   const code = older.deviceId === deviceId ? 'superseded' : 'kicked'
   const isElsewhere = state.connections.get(older.connectionId)!.nodeId !== nodeId
-  endConnection(state, older, code, policyReason, effects, isElsewhere || older.touchedAtMs > opening.atMs)
+  const isDoubtful = isElsewhere || older.touchedAtMs > opening.atMs
+  endConnection(state, older, code, policyReason, effects, { isDoubtful })
 }
 
 const storedLate = 'a connection that was asked for earlier was stored late'
@@ -222,23 +226,25 @@ function letComeBack (state: UserState, ended: Connection, effects: EffectList):
 
 /** Takes the session's connection from it; the edge closes the socket and reports `ConnectionClosed`. */
 export function endConnection (
-  state: UserState, session: Session, code: CloseConnection['code'], reason: string, effects: EffectList, isDoubtful = false
+  state: UserState, session: Session, code: CloseConnection['code'], reason: string, effects: EffectList,
+  { by = '', isDoubtful = false }: Partial<Pick<CloseConnection, 'by' | 'isDoubtful'>> = {}
 ): void {
   const { connectionId } = session
   session.connectionId = ''
   session.changed = true
-  const close = closing(connectionId, state.connections.get(connectionId)!, code, reason)
+  const close = closing(connectionId, state.connections.get(connectionId)!, code, reason, by)
   effects.push(isDoubtful ? { ...close, isDoubtful } : close)
 }
 
 /** The edge may not hear of it and ask: it is told the same then. */
 function closing (
-  connectionId: string, connection: Connection, code: CloseConnection['code'], reason: string
+  connectionId: string, connection: Connection, code: CloseConnection['code'], reason: string, by = ''
 ): CloseConnection {
   connection.endCode = code
   connection.endReason = reason
+  connection.endBy = by
   connection.changed = true
-  return { type: 'closeConnection', nodeId: connection.nodeId, connectionId, code, reason }
+  return { type: 'closeConnection', nodeId: connection.nodeId, connectionId, code, reason, by }
 }
 
 /** @param cause with which its device goes offline, where it is not already, and the connection that it had */

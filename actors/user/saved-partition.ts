@@ -18,13 +18,18 @@ export function savedIn (saved: Buffer | undefined): SavedPartition {
   if (!saved) return nothing
   try {
     const found = JSON.parse(saved.toString())
-    if (Array.isArray(found)) return { ...nothing, closes: found }
+    if (Array.isArray(found)) return { ...nothing, closes: withBy(found) }
     const { closes, dueFrom } = found
     return {
-      closes: Array.isArray(closes) ? closes : [],
+      closes: Array.isArray(closes) ? withBy(closes) : [],
       dueFrom: typeof dueFrom === 'string' && /^\d{1,18}$/.test(dueFrom) ? BigInt(dueFrom) : undefined,
     }
   } catch {
     return nothing
   }
+}
+
+/** An earlier version did not say who had asked. */
+function withBy (closes: readonly CloseConnection[]): CloseConnection[] {
+  return closes.map(close => ({ ...close, by: close.by ?? '' }))
 }

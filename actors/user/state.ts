@@ -140,6 +140,8 @@ export interface Connection {
    */
   endCode: CloseConnection['code'] | ''
   endReason: string
+  /** Id of the API key that asked for that; empty where none did. */
+  endBy: string
 
   /** Since it was saved. */
   changed: boolean

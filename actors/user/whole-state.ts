@@ -28,7 +28,7 @@ export function stateOfWhole (whole: WholeState): UserState {
   state.waitingBytes = bytesOfAll(state.waiting)
   for (const { connectionId, ...connection } of whole.connections) {
     const ordinal = ++state.connectionsBegun
-    const since = { takesOver: false, tokenId: '', renewals: 0, endCode: '', endReason: '' } as const
+    const since = { takesOver: false, tokenId: '', renewals: 0, endCode: '', endReason: '', endBy: '' } as const
     state.connections.set(connectionId, { ordinal, ...connection, ...since, changed: true, saved: false })
   }
   for (const { deviceId, ...lost } of whole.forgotten) state.forgotten.set(deviceId, lost)

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import { type Ban, bansMax } from '../../actors/user/bans.js'
+import { bansMax, type ToldBan } from '../../actors/user/bans.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { BanAnswer, BanCommand, LiftCommand } from '../bans.js'
 import { callerId, keyOf } from './auth.js'
@@ -13,7 +13,7 @@ export interface BansOptions {
   /** Resolves once its end is durable. @throws GatewayError `not-found` */
   readonly liftBan: (command: LiftCommand) => Promise<void>
   /** Those in force, oldest first. @throws GatewayError `not-ready` */
-  readonly bansOf: (userKey: string) => Promise<readonly Ban[]>
+  readonly bansOf: (userKey: string) => Promise<readonly ToldBan[]>
 }
 
 interface Body {
@@ -150,6 +150,6 @@ function commandOf (body: Body, nowMs: number): Omit<BanCommand, 'by'> {
 }
 
 /** What stands for "any" and "never" in a ban is null to those who ask. */
-function shown<T extends Pick<Ban, 'deviceId' | 'tokenId' | 'untilMs'>> (ban: T) {
+function shown<T extends Pick<ToldBan, 'deviceId' | 'tokenId' | 'untilMs'>> (ban: T) {
   return { ...ban, deviceId: ban.deviceId || null, tokenId: ban.tokenId || null, untilMs: ban.untilMs || null }
 }

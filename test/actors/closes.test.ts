@@ -7,7 +7,7 @@ import { closed } from '../projections/given.js'
 
 t.test('closes that their edge has not confirmed', async t => {
   const close = (connectionId: string, reason = ''): CloseConnection =>
-    ({ type: 'closeConnection', nodeId: 'n1', connectionId, code: 'kicked', reason })
+    ({ type: 'closeConnection', nodeId: 'n1', connectionId, code: 'kicked', reason, by: '' })
   const given = (closes: readonly CloseConnection[] = []) => {
     const links = localLinks()
     const told: string[] = []
@@ -62,7 +62,7 @@ t.test('closes that their edge has not confirmed', async t => {
 })
 
 t.test('What a partition has saved', async t => {
-  const close: CloseConnection = { type: 'closeConnection', nodeId: 'n1', connectionId: 'c1', code: 'kicked', reason: '' }
+  const close: CloseConnection = { type: 'closeConnection', nodeId: 'n1', connectionId: 'c1', code: 'kicked', reason: '', by: 'k1' }
   t.test('reads back', async t => {
     const saved = { closes: [close], dueFrom: 2n ** 50n }
     t.strictSame(savedIn(toSave(saved)), saved)

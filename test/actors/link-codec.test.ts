@@ -14,6 +14,7 @@ const first = loadSchema('history/links-1')
 const second = loadSchema('history/links-2')
 const third = loadSchema('history/links-3')
 const fourth = loadSchema('history/links-4')
+const fifth = loadSchema('history/links-5')
 const batchType = avsc.Type.forSchema(schema as avsc.Schema, { wrapUnions: 'always' })
 const head = batchHead('n1')
 
@@ -31,7 +32,7 @@ const samples: LinkMessage[] = [
     seq: 9,
     downlink: { messageId: 'm1', service: '', payload: Buffer.from([0, 255]), requestedAtMs: 1700000000000 },
   },
-  { type: 'closeConnection', ...to, code: 'kicked', reason: 'ü' },
+  { type: 'closeConnection', ...to, code: 'kicked', reason: 'ü', by: '' },
   { type: 'gone', ...to },
   { type: 'signal', ...to, signal, signalId: 7 },
   { type: 'signal', nodeId: 'n2', connectionId: 'c2', signal, signalId: 7 },
@@ -51,12 +52,12 @@ const samples: LinkMessage[] = [
 
 /** What nodes of the first version do not know. */
 const secondSamples: LinkMessage[] = [
-  { type: 'closeConnection', ...to, code: 'internal', reason: 'the state of this user can not be used' },
+  { type: 'closeConnection', ...to, code: 'internal', reason: 'the state of this user can not be used', by: '' },
   {
     type: 'askRequest', userId: 'user-1', partition: 3, nodeId: 'n1', askId: 9, messageId: 'm1', content: 0xffffffff, asOf: 7n,
   },
   { type: 'requestKnown', nodeId: 'n2', askId: 9, known: 'conflict' },
-  { type: 'closeConnection', ...to, code: 'banned', reason: 'spam' },
+  { type: 'closeConnection', ...to, code: 'banned', reason: 'spam', by: '' },
   { type: 'askBans', userId: 'user-1', partition: 3, nodeId: 'n1', askId: 9, asOf: 7n },
   { type: 'bansKnown', nodeId: 'n2', askId: 9, bans: [] },
   {
@@ -146,8 +147,8 @@ const fourthSamples: LinkMessage[] = [
   { type: 'ackKnown', nodeId: 'n2', askId: 9, code: 'not-leased' },
 ]
 
-/** What nodes of the version before do not know: what has become of a downlink, posts for who is no member, traces. */
-const newSamples: LinkMessage[] = [
+/** What the fourth does not know: what has become of a downlink, posts for who is no member, traces. */
+const fifthSamples: LinkMessage[] = [
   { type: 'askRecalled', userId: 'user-1', partition: 3, nodeId: 'n1', askId: 9, messageId: 'm1', asOf: 7n },
   { type: 'recalledKnown', nodeId: 'n2', askId: 9, outcome: 'ended' },
   { type: 'askPosts', roomId: 'chat:7', partition: 3, nodeId: 'n1', askId: 9, afterSeq: 5, postsMax: 100, asOf: 7n },
@@ -173,6 +174,11 @@ const newSamples: LinkMessage[] = [
     messageId: 'm1',
     traceparent: '00-0123456789abcdef0123456789abcdef-0123456789abcdef-01',
   },
+]
+
+/** What nodes of the version before do not know: who asked for a close. */
+const newSamples: LinkMessage[] = [
+  { type: 'closeConnection', ...to, code: 'banned', reason: 'spam', by: 'k7' },
 ]
 
 const anySeq = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER - 1 })
@@ -206,6 +212,7 @@ const anyMessage: fc.Arbitrary<LinkMessage> = fc.oneof(
   fc.record({
     type: fc.constant('closeConnection' as const),
     ...at,
+    by: anyText,
     code: fc.constantFrom('superseded' as const, 'kicked' as const, 'protocol' as const),
     reason: anyText,
   }),
@@ -237,7 +244,8 @@ function byAvsc (messages: readonly LinkMessage[]): Buffer {
   const known = new Set<number>()
   const items = messages.flatMap(message => {
     const { type, nodeId, ...fields } = message as any
-    const name = `ledgerline.${type[0].toUpperCase()}${type.slice(1)}`
+    const branch = fields.by ? 'askedClose' : type
+    const name = `ledgerline.${branch[0].toUpperCase()}${branch.slice(1)}`
     const numbers = { asOf: Number(fields.asOf ?? 0), next: Number(fields.next ?? 0) }
     const item = { [name]: { ...fields, ...fields.downlink, ...numbers } }
     if (message.type !== 'signal' || known.has(message.signalId)) return [item]
@@ -251,12 +259,13 @@ function byAvsc (messages: readonly LinkMessage[]): Buffer {
 t.test('a link batch', async t => {
   t.test('is the header and what avsc writes', async t => {
     const known = [...samples, ...secondSamples]
-    const all = [...known, ...thirdSamples, ...fourthSamples, ...newSamples]
+    const all = [...known, ...thirdSamples, ...fourthSamples, ...fifthSamples, ...newSamples]
     for (const messages of [[], ...all.map(message => [message]), samples, known, all]) {
       const bytes = encode(messages)
       const has = (some: LinkMessage[]) => messages.some(message => some.includes(message))
       const [, oldest = first] = [
         [newSamples, schema] as const,
+        [fifthSamples, fifth] as const,
         [fourthSamples, fourth] as const,
         [thirdSamples, third] as const,
         [secondSamples, second] as const,
@@ -272,13 +281,14 @@ t.test('a link batch', async t => {
     t.equal(body(samples[7]!, samples[8]!), '046e31' + '06' +
       '0c' + '0e' + '0863686174' + '046869' + '0e' + '046331' + '0e' + '0e' + '046332' + '0e' + '00')
     t.equal(body(fourthSamples[1]!), '046e31' + '02' + '38' + '12' + '146e6f742d6c6561736564' + '00')
-    t.equal(body(newSamples[1]!), '046e31' + '02' + '3c' + '12' + '04' + '00')
-    t.equal(body(newSamples[2]!), '046e31' + '02' + '3e' + '0c636861743a37' + '06' + '12' + '0a' + 'c801' + '0e' + '00')
-    t.equal(body(newSamples[3]!), '046e31' + '02' + '40' + '12' + '0a' + '02' +
+    t.equal(body(fifthSamples[1]!), '046e31' + '02' + '3c' + '12' + '04' + '00')
+    t.equal(body(fifthSamples[2]!), '046e31' + '02' + '3e' + '0c636861743a37' + '06' + '12' + '0a' + 'c801' + '0e' + '00')
+    t.equal(body(fifthSamples[3]!), '046e31' + '02' + '40' + '12' + '0a' + '02' +
       '0c' + '046d31' + '06616e6e' + '0863686174' + '0400ff' + '80a0abfef962' + '00' + '00')
     const traceparent = Buffer.from('00-0123456789abcdef0123456789abcdef-0123456789abcdef-01').toString('hex')
     const userKeys = '04' + '06616e6e' + '1073686f701f626f62' + '00'
-    t.equal(body(newSamples[4]!), '046e31' + '02' + '42' + userKeys + '046d31' + '6e' + traceparent + '00')
+    t.equal(body(fifthSamples[4]!), '046e31' + '02' + '42' + userKeys + '046d31' + '6e' + traceparent + '00')
+    t.equal(body(newSamples[0]!), '046e31' + '02' + '44' + '046331' + '08' + '087370616d' + '046b37' + '00')
     t.equal(body(thirdSamples[3]!), '046e31' + '02' + '20' + '0c636861743a37' + '0c747970696e67' + '0400ff' + '00')
   })
   t.test('has the schema that every other node of the cluster reads', async t => {
@@ -287,10 +297,11 @@ t.test('a link batch', async t => {
     t.equal(fingerprintOf(second).toString(16), '898f4492b67cc4b')
     t.equal(fingerprintOf(third).toString(16), 'c52ef22c8b9aae10')
     t.equal(fingerprintOf(fourth).toString(16), 'eaf975e17c1a05bb')
-    t.equal(fingerprintOf(schema).toString(16), '8730e88e3043b435')
+    t.equal(fingerprintOf(fifth).toString(16), '8730e88e3043b435')
+    t.equal(fingerprintOf(schema).toString(16), '64de727fd9aa6a9d')
   })
   t.test('reads back, empty too', async t => {
-    const all = [...samples, ...secondSamples, ...thirdSamples, ...fourthSamples, ...newSamples]
+    const all = [...samples, ...secondSamples, ...thirdSamples, ...fourthSamples, ...fifthSamples, ...newSamples]
     t.strictSame(decodeBatch(encode(samples), 'n2'), { fromNodeId: 'n1', messages: samples })
     t.strictSame(decodeBatch(encode(all), 'n2'), { fromNodeId: 'n1', messages: all })
     t.strictSame(decodeBatch(encode([]), 'n2'), { fromNodeId: 'n1', messages: [] })

@@ -161,7 +161,7 @@ async function all (t: Test) {
           { type: 'ackUplinks', ...to, seq: 7, userSeqs: [4, 5] },
           { type: 'refuseUplink', ...to, expectedSeq: 8, code: 'gap' },
           { type: 'gone', ...to },
-          { type: 'closeConnection', ...to, code: 'superseded', reason: 'newer' },
+          { type: 'closeConnection', ...to, code: 'superseded', reason: 'newer', by: '' },
         ]
         for (const message of messages) a.links.toConnection(message)
         for (let seq = 1; seq <= 20_000; seq++) a.links.toConnection(ack('b', seq))

@@ -104,5 +104,6 @@ function connectionRow () {
     roundTripMs: -1,
     resumedFrom: '',
     resumedTo: '',
+    by: '',
   }
 }

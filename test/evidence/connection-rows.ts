@@ -37,6 +37,7 @@ export function ended (userId: string, connectionId: string, more: Partial<Conne
     roundTripMs: 80,
     resumedFrom: '',
     resumedTo: '',
+    by: '',
     ...more,
   }
 }

@@ -92,11 +92,25 @@ t.test('What an operator asks for', async t => {
     t.match(ended, `was kicked by an operator (kicked-by-operator) with the key ${operator.id}: enough`)
     t.notOk(ended.includes(operator.key.slice(14)))
 
+    const row = await until('its row is there', async () => {
+      const { text } = await node.request('GET', '/v1/connections?code=kicked')
+      return text.includes(connectionId) && JSON.parse(text.split('\n')[0]!) as object
+    })
+    t.match(row, { connectionId, code: 'kicked', reason: 'enough', by: operator.id }, 'history, too, says who and why')
+
+    t.equal((await ask('POST', '/v1/bans', { userId: 'ann', reason: 'spam' })).status, 202)
+    await t.rejects(connected(t, node, 'TCP', 'ann'))
+    const refused = await until('the row of the refused one is there', async () => {
+      const { text } = await node.request('GET', '/v1/connections?code=banned')
+      return text !== '' && JSON.parse(text.split('\n')[0]!) as object
+    })
+    t.match(refused, { code: 'banned', reason: 'spam', by: operator.id }, 'and of who is kept out by a ban that was there before')
+
     await (await ask('POST', '/v1/rebuilds', { table: 'presence' })).text()
     const told = node.logged.filter(({ msg }) => msg === 'an operator asks') as Array<{ msg: string, url?: string }>
     const line = { keyId: operator.id, keyName: 'night shift' }
     t.match(told.at(-1), { ...line, method: 'POST', url: '/v1/rebuilds' })
-    t.match(told.at(-2), { ...line, method: 'DELETE', url: '/v1/users/ann/connections?reason=enough' })
+    t.match(told.at(-3), { ...line, method: 'DELETE', url: '/v1/users/ann/connections?reason=enough' })
     t.notOk(JSON.stringify(node.logged).includes(operator.key.slice(14)))
   })
 })

@@ -65,6 +65,7 @@ t.test('a connection that ended', async t => {
       roundTripMs: -1,
       resumedFrom: '',
       resumedTo: 'c2',
+      by: '',
     }])
     await until(() => projections.lag().get('connections') === 0)
     t.strictSame(await openRows(world.stores.tables), ['c2'], 'and its row is gone')

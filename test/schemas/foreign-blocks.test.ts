@@ -10,8 +10,9 @@ import {
 } from '../../schemas/single-object.js'
 import { noReport } from '../../projections/nodes.js'
 import * as streams from '../../schemas/streams.js'
-import { connectionCodec, headCodec, messageCodec, sessionCodec, wholeCodec } from '../../schemas/user-state.js'
-import { opened } from '../facts.js'
+import { bansCodec, connectionCodec, headCodec, messageCodec, sessionCodec, wholeCodec } from '../../schemas/user-state.js'
+import { ended as rowOf } from '../evidence/connection-rows.js'
+import { closed, opened } from '../facts.js'
 import { mutate } from './mutations.js'
 import { facts } from './stream-samples.js'
 
@@ -330,7 +331,8 @@ t.test('what was saved of a connection before it said why it ends says nothing o
     renewals: 2,
   }
   const type = avsc.Type.forSchema(older as avsc.Schema, { wrapUnions: true })
-  t.strictSame({ ...connectionCodec.decode(Buffer.concat([header, type.toBuffer(saved)])) }, { ...saved, endCode: '', endReason: '', takesOver: false })
+  t.strictSame({ ...connectionCodec.decode(Buffer.concat([header, type.toBuffer(saved)])) },
+    { ...saved, endCode: '', endReason: '', endBy: '', takesOver: false })
 })
 
 t.test('a report that was written before nodes told what they do says nothing of it', async t => {
@@ -367,6 +369,18 @@ t.test('a ledger that was written before downlinks could be recalled is read', a
   t.strictSame(ledger.decodeBlock(foreignBlock(loadSchema('history/ledger-7'), [
     { userId: 'u1', atMs: 5, fact: { 'ledgerline.HandOverDue': due } },
   ])), [{ userId: 'u1', atMs: 5, fact: { type: 'HandOverDue', ...due } }])
+})
+
+t.test('what was written before the end of a connection said who had asked for it says nobody', async t => {
+  const { by, type, ...end } = closed('c1', { code: 'kicked', reason: 'enough' })
+  t.strictSame(ledger.decodeBlock(foreignBlock(loadSchema('history/ledger-9'), [
+    { userId: 'u1', atMs: 5, fact: { 'ledgerline.ConnectionClosed': end } },
+  ])), [{ userId: 'u1', atMs: 5, fact: { type, ...end, by: '' } }])
+  const { by: nobody, ...row } = rowOf('u1', 'c1')
+  const before = foreignBlock(loadSchema('history/connections-3'), [{ ...row, app: '' }])
+  t.strictSame(streams.connections.decodeBlock(before), [{ ...row, by: '' }])
+  const ban = { banId: 'b1', deviceId: '', tokenId: '', untilMs: 0, reason: 'spam', bannedAtMs: 5 }
+  t.strictSame(bansCodec.decode(saved('bans-1', { bans: [ban] })).bans.map(ban => ({ ...ban })), [{ ...ban, by: '' }])
 })
 
 t.test('a ledger that was written before a recall could tell devices is read', async t => {
@@ -452,7 +466,7 @@ t.test('what was written before there were apps is of the default one', async t 
     resumedFrom: '',
     resumedTo: '',
   }
-  t.strictSame(streams.connections.decodeBlock(foreignBlock(loadSchema('history/connections-2'), [ended])), [ended])
+  t.strictSame(streams.connections.decodeBlock(foreignBlock(loadSchema('history/connections-2'), [ended])), [{ ...ended, by: '' }])
   const command = {
     ...toOneUser,
     exceptDevices: [],
@@ -473,10 +487,10 @@ t.test('the parts of saved states are those that are pinned here, or their old f
   const pinned = {
     head: 'c3258e1c9c804c3e',
     session: '919cbca14893a789',
-    connection: '863f201c1ef60c21',
+    connection: '6dc917bbab526324',
     message: '0bbda31bd1ec8f9c',
     forgotten: '77ce9ddca3b3ba9a',
-    bans: 'e49527677520d937',
+    bans: 'be059b6f27fdfe34',
   }
   const now = Object.keys(pinned).map(name =>
     [name, fingerprintOf(loadSchema(`user-state/${name}`)).toString(16).padStart(16, '0')])
@@ -485,10 +499,10 @@ t.test('the parts of saved states are those that are pinned here, or their old f
 
 t.test('the schema of each stream is the one that is pinned here, or its old form is in schemas/history', async t => {
   const pinned = {
-    connections: '716892800a589313',
+    connections: 'c6d5ec1057b815ce',
     downlinks: 'bc93427fc670db9e',
     'downlinks.rejected': '7f95cbb51a77fce7',
-    ledger: '24dada394bd7bc08',
+    ledger: '94ae71adb9a4b957',
     nodes: '6e267351b0cd7152',
     offline: '970f13dac846ae09',
     posts: '9bf84f814e271ea3',

@@ -41,6 +41,7 @@ export const facts: Fact[] = [
     downlinksAcked: 2,
     roundTripMs: 31,
     presenceGraceMs: 5000,
+    by: 'k1',
   },
   {
     type: 'UplinkReceived',

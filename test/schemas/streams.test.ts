@@ -113,6 +113,7 @@ const samples: [RecordStream<any>, any[]][] = [
     roundTripMs: 40,
     resumedFrom: 'c0',
     resumedTo: '',
+    by: 'k1',
   }].flatMap(withUserOfApp)],
   [presence, [{
     userId: 'user-1',

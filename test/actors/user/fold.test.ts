@@ -1,6 +1,7 @@
 import t from 'tap'
 import { bansMax } from '../../../actors/user/bans.js'
 import { membershipsMax } from '../../../actors/user/memberships.js'
+import { savedStateOf, stateOf } from '../../../actors/user/parts.js'
 import { outboxMax, sessionsMax, type UserState } from '../../../actors/user/state.js'
 import {
   at, banned, closed, effectsOf, given, granted, kicked, lifted, minute, opened, play, redelivered, renewed, reported,
@@ -316,6 +317,20 @@ t.test('KickRequested', async t => {
     t.strictSame(effectsOf(state, kicked('k1')), ['close c1 kicked', 'close c2 kicked'])
     effectsOf(state, opened('c3'))
     t.strictSame(effectsOf(state, kicked('k1')), [])
+  })
+  t.test('says who asked, to the edge at once, to one that asks later, and after a restart', async t => {
+    const state = given(opened('c1'))
+    t.match(play(state, [at(1, { ...kicked('k1'), by: 'key1', reason: 'enough' })]), [{ code: 'kicked', by: 'key1' }])
+    const saved = stateOf(savedStateOf(state))
+    t.match(saved.connections.get('c1'), { endCode: 'kicked', endReason: 'enough', endBy: 'key1' })
+    effectsOf(saved, closed('c1'))
+    t.match(saved.connections.get('c1'), { endCode: '', endReason: '', endBy: '' })
+  })
+  t.test('and bans say it, also of who opens later; the login policy names nobody', async t => {
+    const state = given(opened('c1'), banned('b1', { by: 'key1' }), closed('c1'))
+    const saved = stateOf(savedStateOf(state))
+    t.match(play(saved, [at(1, opened('c2'))]), [{ code: 'banned', by: 'key1' }])
+    t.match(play(given(opened('c1')), [at(1, opened('c2', { deviceId: 'pad', loginPolicy: 'user' }))])[0], { code: 'kicked', by: '' })
   })
 })
 

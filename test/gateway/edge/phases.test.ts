@@ -24,7 +24,8 @@ async function given (t: Test, phase: Phase): Promise<GivenConnection> {
     client.received(...uplinks(1, 1))
     client.tell({ type: 'leave' })
   }
-  if (phase === 'closing') client.tell({ type: 'closeConnection', nodeId: 'n1', connectionId: '', code: 'kicked', reason: '' })
+  const kick = { type: 'closeConnection', nodeId: 'n1', connectionId: '', code: 'kicked', reason: '', by: '' } as const
+  if (phase === 'closing') client.tell(kick)
   if (phase === 'closed') client.leaves(true)
   await turn()
   return client
