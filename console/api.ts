@@ -5,6 +5,9 @@ export class ApiError extends Error {
   override readonly name = 'ApiError'
 
   constructor (readonly status: number, readonly code: string, message: string) { super(message) }
+
+  /** Whoever asks again may be answered: nobody was there, or the gateway was busy or not ready. */
+  get mayPass (): boolean { return this.status === 0 || this.status === 429 || this.status === 503 }
 }
 
 /** Called when the gateway says that nobody is signed in any more. */

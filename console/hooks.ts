@@ -11,11 +11,14 @@ export interface Asked<T> {
   again (): void
 }
 
+/** After as long, what is asked once is asked again where that may help. */
+const retryMs = 3_000
+
 /**
  * What the gateway answers to a GET, asked again and again.
  *
  * @param path undefined: nothing is asked
- * @param everyMs 0: asked once
+ * @param everyMs 0: asked until it is answered
  */
 export function useAsked<T> (path: string | undefined, everyMs = 0): Asked<T> {
   const [state, setState] = useState<{ path: string | undefined, value?: T, error?: ApiError }>({ path })
@@ -25,13 +28,15 @@ export function useAsked<T> (path: string | undefined, everyMs = 0): Asked<T> {
     let isOver = false
     let timer: ReturnType<typeof setTimeout> | undefined
     const look = async () => {
+      let nextMs = everyMs
       try {
         const value = await ask<T>('GET', path)
         if (!isOver) setState({ path, value })
       } catch (error) {
+        if (everyMs === 0 && (error as ApiError).mayPass) nextMs = retryMs
         if (!isOver) setState(before => ({ ...before.path === path ? before : { path }, error: error as ApiError }))
       }
-      if (!isOver && everyMs > 0) timer = setTimeout(look, everyMs)
+      if (!isOver && nextMs > 0) timer = setTimeout(look, nextMs)
     }
     look()
     return () => {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { browserMissing } from '../client/page.js'
-import { buildPages, givenBrowser, goTo, openConsole, seriousFindings, signIn, textOf } from '../console/console-page.js'
+import { buildPages, givenBrowser, goTo, openConsole, says, seriousFindings, signIn, textOf } from '../console/console-page.js'
 import { device } from '../console/given-users.js'
 import { clusterMissing, givenCluster, shopSecret } from '../console/incidents/cluster.js'
 import { connected } from '../gateway/edge/dialects.js'
@@ -12,21 +12,17 @@ t.test('The console of a cluster', { skip: browserMissing || clusterMissing, tim
   for (const user of ['ann', 'bob', 'cid']) await connected(t, two, 'TCP', user) // they know no `migrate`
   const context = await givenBrowser(t)
   const page = await openConsole(t, context, one.http)
-  const says = async (selector: string, words: RegExp) => {
-    await until(`${selector} says ${words}`, async () => words.test(await textOf(page, selector)))
-    t.match(await textOf(page, selector), words)
-  }
   await signIn(page)
   await page.waitForSelector('h1:text-is("Overview")')
 
   await t.test('shows all nodes, by region, and what each counts', async t => {
     await goTo(page, '#/nodes', 'Nodes')
-    await says('[aria-label="Region eu"]', /one up/)
-    await says('[aria-label="Region us"]', /3 connections on 1 node two up/)
+    await says(t, page, '[aria-label="Region eu"]', /one up/)
+    await says(t, page, '[aria-label="Region us"]', /3 connections on 1 node two up/)
     await until('the connections are told', async () => (await one.request('GET', '/v1/users/cid/presence')).text.includes('"online":true'))
     t.strictSame(await seriousFindings(page), [])
     await goTo(page, '#/', 'Overview')
-    await says('main', /The last hour, by node .*one: \d.*two: 3/)
+    await says(t, page, 'main', /The last hour, by node .*one: \d.*two: 3/)
   })
 
   await t.test('shows a room whose members are on another node, and what became of a post', async t => {
@@ -36,10 +32,10 @@ t.test('The console of a cluster', { skip: browserMissing || clusterMissing, tim
     await one.request('POST', '/v1/rooms/lobby/posts', { payload: 'hello, all', messageId: 'hello-1' })
     await goTo(page, '#/rooms', 'Rooms')
     await page.click('a:text-is("lobby")')
-    await says('main', /1 post so far.*Last posts.*hello-1 hello, all.*Members now/)
+    await says(t, page, 'main', /1 post so far.*Last posts.*hello-1 hello, all.*Members now/)
     t.strictSame(await seriousFindings(page), [])
     await page.click('a:text-is("hello-1")')
-    await says('.verdict', /hello-1|delivered|not-reported/)
+    await says(t, page, '.verdict', /hello-1|delivered|not-reported/)
     t.match(await textOf(page, 'section[aria-labelledby=shell]'), 'ledgerline trace --room lobby --message hello-1')
     await phone.close()
   })
@@ -50,10 +46,10 @@ t.test('The console of a cluster', { skip: browserMissing || clusterMissing, tim
     client.send(JSON.stringify({ op: 'connect', token, deviceId: 'phone', sessionId: 's1' }))
     t.match(JSON.parse(String(await client.next())), { op: 'connected' })
     await goTo(page, '#/user/eve', 'User')
-    await says('main', /No entry of the ledger is of a user eve/)
+    await says(t, page, 'main', /No entry of the ledger is of a user eve/)
     await page.fill('.app input', 'shop')
     await page.keyboard.press('Enter')
-    await says('main', /Connections now.*phone/)
+    await says(t, page, 'main', /Connections now.*phone/)
     t.match(await textOf(page, 'section[aria-labelledby=shell]'), 'ledgerline trace eve --app shop')
     await page.fill('.app input', '')
     await page.keyboard.press('Enter')
@@ -62,7 +58,7 @@ t.test('The console of a cluster', { skip: browserMissing || clusterMissing, tim
   await t.test('audits the cluster, and balances its books', async t => {
     await goTo(page, '#/audit', 'Audit')
     await page.click('button:text-is("Start the audit")')
-    await says('main', /No violations.*downlinks.*uplinks.*connections/)
+    await says(t, page, 'main', /No violations.*downlinks.*uplinks.*connections/)
     t.strictSame(await seriousFindings(page), [])
   })
 
@@ -71,25 +67,25 @@ t.test('The console of a cluster', { skip: browserMissing || clusterMissing, tim
     const line = page.locator('tr', { has: page.locator('th:text-is("two")') })
     await line.getByRole('button', { name: 'Drain', exact: true }).click()
     await page.click('button:text-is("Drain now")')
-    await says('section[aria-labelledby=drain]', /of 3 connections \d asked to leave/)
+    await says(t, page, 'section[aria-labelledby=drain]', /of \d connections \d asked to leave/)
     // Clients that know no `migrate` stay until they are closed, or until they were silent for too long.
     await page.getByRole('heading', { name: 'What became of them' }).waitFor({ timeout: 150_000 })
-    await says('section[aria-labelledby=drain]', /done, begun at .*What became of them.*(closed by the node|by itself).*not seen again/)
+    await says(t, page, 'section[aria-labelledby=drain]', /done, begun at .*What became of them.*(closed by the node|by itself).*not seen again/)
     t.strictSame(await seriousFindings(page), [])
     await line.getByRole('button', { name: 'End the drain' }).click()
     await page.click('button:text-is("End the drain now")')
-    await says('[aria-label="Region us"]', /two up/)
+    await says(t, page, '[aria-label="Region us"]', /two up/)
   })
 
   await t.test('tells that a node is lost', async t => {
     await goTo(page, '#/', 'Overview')
     await two.stop() // by SIGKILL
-    await says('.wrong', /Node two is (silent|lost).*has not reported within its lease.*LEDGERLINE_NODE_ID=two ledgerline start/)
+    await says(t, page, '.wrong', /Node two is (silent|lost).*has not reported within its lease.*LEDGERLINE_NODE_ID=two ledgerline start/)
   })
 
   await t.test('tells that the ledger is away, and that it is back', async t => {
     freeze()
-    await says('.wrong', /ledger, for .*What ends it: By itself once Kafka answers again/)
+    await says(t, page, '.wrong', /ledger, for .*What ends it: By itself once Kafka answers again/)
     thaw()
     await until('it is back', async () => !/ledger, for/.test(await textOf(page, '.wrong')))
   })

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { chromium, type BrowserContext, type BrowserContextOptions, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { browserPath, flags } from '../client/page.js'
+import { until } from '../gateway/node.js'
 
 export const apiKey = 'the-key-of-a-test-node'
 
@@ -52,6 +53,24 @@ export async function goTo (page: Page, hash: string, heading: string): Promise<
 /** As people read it: blanks alone between words. */
 export async function textOf (page: Page, selector: string): Promise<string> {
   return (await page.locator(selector).first().innerText()).replace(/\s+/g, ' ')
+}
+
+/**
+ * Waits until a part of the page says all of this at once: what is told may go again before the next look.
+ *
+ * @throws Error with what it says instead
+ */
+export async function says (t: Test, page: Page, selector: string, ...all: readonly RegExp[]): Promise<void> {
+  let text = ''
+  try {
+    await until('the page says it', async () => {
+      text = await textOf(page, selector)
+      return all.every(words => words.test(text))
+    })
+  } catch (cause) {
+    throw new Error(`${selector} does not say ${all.filter(words => !words.test(text)).join(' or ')} but ${text}`, { cause })
+  }
+  t.pass(`${selector} says ${all.join(' and ')}`)
 }
 
 interface Violation { readonly id: string, readonly impact: string, readonly nodes: Array<{ readonly html: string }> }

@@ -126,7 +126,7 @@ export const incidents: readonly Incident[] = [
         return (await lag()).followers.some(({ follower, gone }) => follower === 'readers billing' && gone > 0)
       })
     },
-    says: [/Retention has deleted \d+ blocks of posts before readers billing had read them/, /LEDGERLINE_RETENTION_MS/],
+    says: [/Retention has deleted \d+ blocks? of posts before readers billing had read them/, /LEDGERLINE_RETENTION_MS/],
     leads: { link: 'All streams', heading: 'Streams', says: [/readers billing ?posts/] },
   },
   {
