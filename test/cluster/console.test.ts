@@ -9,7 +9,10 @@ import { signedToken, until, WebSocketClient } from '../gateway/node.js'
 t.test('The console of a cluster', { skip: browserMissing || clusterMissing, timeout: 460_000 }, async t => {
   buildPages()
   const { one, two, freeze, thaw } = await givenCluster(t, `console-${process.pid}`)
-  for (const user of ['ann', 'bob', 'cid']) await connected(t, two, 'TCP', user) // they know no `migrate`
+  for (const user of ['ann', 'bob', 'cid']) { // they know no `migrate`
+    // A node that is busy for a moment names the other one.
+    await until(`${user} is let in`, () => connected(t, two, 'TCP', user).catch(() => false as const))
+  }
   const context = await givenBrowser(t)
   const page = await openConsole(t, context, one.http)
   await signIn(page)
