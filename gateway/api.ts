@@ -215,6 +215,7 @@ function depsOf ({
         const look = new LagLook(log, lagLookMs)
         return {
           lags: await Promise.all(names.map(name => lagOfGroup(look, groups, name))),
+          nodes: (await Promise.all(names.map(name => groups.nodesOf(name, name.stream)))).flat(),
           readers: names.flatMap(({ stream }) => groups.readersOf({ app, group }, stream)),
         }
       },

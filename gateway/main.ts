@@ -13,6 +13,7 @@ import type { Config, Role } from './config.js'
 import { Console } from './console/console.js'
 import { type DownlinksDeps, followDownlinks } from './downlinks.js'
 import { Drains } from './drain.js'
+import { GroupLags } from './groups/group-lags.js'
 import { Groups } from './groups/groups.js'
 import { HealthRegistry } from './health.js'
 import type { Readiness } from './http/health.js'
@@ -207,7 +208,7 @@ async function start (
   closers.push(console?.start() ?? (() => {}))
   const groups = new Groups({ log, places: stores.groupPlaces, links, nodeId: identity.nodeId, failed })
   closers.push(() => groups.stop())
-  metrics.observeGroups(groups)
+  metrics.observeGroups(groups, new GroupLags(log, groups))
   const readiness = () => readinessOf(health, ending.aborted, edge?.draining === 100)
   const madeUp = new Set<string>()
   const { app, apiApp, metricsApp } = buildApi({

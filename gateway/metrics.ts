@@ -6,6 +6,7 @@ import type { Circuit, CircuitState } from '../ledger/circuit.js'
 import type { LogTimings } from '../ledger/timings.js'
 import type { AuthOutcome } from './auth/service.js'
 import type { DrainCounters } from './drain.js'
+import type { GroupLags } from './groups/group-lags.js'
 import type { Admission } from './http/auth.js'
 import { type Declared, declared } from './metrics/declared.js'
 import { countedElsewhere, counter, gauge, histogram, newRegistry } from './metrics/registered.js'
@@ -149,9 +150,15 @@ export class GatewayMetrics {
   }
 
   /** Adds what is read in groups (`GET /v1/streams/:stream?group=`). */
-  observeGroups (groups: GroupsSource): void {
+  observeGroups (groups: GroupsSource, lags: Pick<GroupLags, 'latest'>): void {
     this.#gauge(declared.groupReaders, gauge => { gauge.set(groups.load().readers) })
     this.#gauge(declared.groupUnackedBytes, gauge => { gauge.set(groups.load().unackedBytes) })
+    this.#gauge(declared.groupLagBlocks, gauge => {
+      for (const { app, group, stream, blocks } of lags.latest()) gauge.set({ app, group, stream }, blocks)
+    })
+    this.#gauge(declared.groupLag, gauge => {
+      for (const { app, group, stream, ms } of lags.latest()) gauge.set({ app, group, stream }, ms / 1_000)
+    })
     this.#reads(declared.groupAcks, () => groups.acks)
   }
 

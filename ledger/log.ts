@@ -178,12 +178,20 @@ export interface FollowOptions {
 export interface Place { readonly next: bigint, readonly index: number }
 
 /** What groups have committed, for whoever looks after them. */
+export interface GroupMember {
+  /** By which its process is known to the brokers. */
+  readonly clientId: string
+  readonly partitions: readonly number[]
+}
+
 export interface GroupPlaces {
   /** Groups of these streams that have committed anything, or have members. */
   list (streams: ReadonlyArray<Stream<any>>): Promise<Array<{ readonly stream: string, readonly group: string }>>
   /** By partition; one without is left out. */
   of (stream: Stream<any>, group: string): Promise<Map<number, Place>>
   hasMembers (stream: Stream<any>, group: string): Promise<boolean>
+  /** Of all processes, with the partitions that each has; absent where no other process has any. */
+  members? (stream: Stream<any>, group: string): Promise<readonly GroupMember[]>
   /**
    * Forgets what the group has committed.
    *

@@ -54,6 +54,14 @@ export interface ReaderShown {
   readonly unackedBytes: number
 }
 
+/** A node with readers of a group. */
+export interface ReadingNode {
+  /** `KAFKA_CLIENT_ID` of nodes that have that. */
+  readonly nodeId: string
+  readonly stream: string
+  readonly partitions: readonly number[]
+}
+
 /**
  * Groups of one stream each that have readers on a node at the same time; past it readers are refused, but an app that
  * has none may have one all the same.
@@ -133,6 +141,18 @@ export class Groups {
       partitions: leases.filter(lease => lease.reader === reader).map(({ partition }) => partition),
       unackedBytes: reader.unackedBytes,
     }))
+  }
+
+  /** Of the whole cluster. @throws GatewayError `ledger-unavailable` */
+  async nodesOf (name: GroupName, stream: string): Promise<ReadingNode[]> {
+    const { places, nodeId } = this.#options
+    const of = publicStreams.find(({ stream: { name } }) => name === stream)!
+    const members = await places?.members?.(of.stream, logNameOf(name))
+    if (members) return members.map(({ clientId, partitions }) => ({ nodeId: clientId, stream, partitions }))
+    const readers = this.readersOf(name, stream)
+    return readers.length === 0
+      ? []
+      : [{ nodeId, stream, partitions: readers.flatMap(({ partitions }) => partitions) }]
   }
 
   /** How many readers this node has, and what they have not acked. */

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { Acked, GroupName, Groups, ReaderShown } from '../groups/groups.js'
+import type { Acked, GroupName, Groups, ReaderShown, ReadingNode } from '../groups/groups.js'
 import type { FollowerLag } from '../lag.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { DownlinksOptions } from './downlinks-many.js'
@@ -24,6 +24,7 @@ export interface GroupsOptions extends Pick<DownlinksOptions, 'push' | 'frameByt
 export interface GroupShown {
   /** How far it is behind the streams that it has read. */
   readonly lags: readonly FollowerLag[]
+  readonly nodes: readonly ReadingNode[]
   /** On this node. */
   readonly readers: readonly ReaderShown[]
 }
@@ -60,10 +61,23 @@ const ackedSchema = {
 
 const shownSchema = {
   type: 'object',
-  required: ['group', 'streams', 'readers'],
+  required: ['group', 'streams', 'nodes', 'readers'],
   properties: {
     group: { type: 'string' },
     streams: { type: 'array', description: 'how far it is behind each stream that it has read', items: followerSchema },
+    nodes: {
+      type: 'array',
+      description: 'on which it is read, of the whole cluster, and the partitions that each of them has',
+      items: {
+        type: 'object',
+        required: ['nodeId', 'stream', 'partitions'],
+        properties: {
+          nodeId: { type: 'string', description: 'or its KAFKA_CLIENT_ID, where that is set' },
+          stream: { type: 'string' },
+          partitions: { type: 'array', items: { type: 'integer' } },
+        },
+      },
+    },
     readers: {
       type: 'array',
       description: 'on the node that is asked',
@@ -124,7 +138,7 @@ export async function groupsRoutes (app: FastifyInstance, options: GroupsOptions
 
   app.get('/v1/groups', {
     schema: {
-      summary: 'Groups that have acked anything, or are read on this node',
+      summary: 'Groups that have acked anything, or are read',
       tags: ['groups'],
       response: {
         200: {
@@ -147,7 +161,7 @@ export async function groupsRoutes (app: FastifyInstance, options: GroupsOptions
   }, async ({ app, params: { group } }) => {
     const shown = await groups.describe({ app, group })
     if (!shown) throw new GatewayError('not-found', `there is no group ${group}`)
-    return { group, streams: shown.lags, readers: shown.readers }
+    return { group, streams: shown.lags, nodes: shown.nodes, readers: shown.readers }
   })
 
   app.delete<{ Params: Params }>('/v1/groups/:group', {

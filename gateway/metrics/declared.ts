@@ -92,6 +92,12 @@ export const declared = {
     'Requests that want an API key, by its id (empty: of the environment, or unknown) and what became of them',
     'key', 'admission'),
   groupReaders: gauge('group_readers', 'Readers in groups'),
+  groupLagBlocks: gauge('group_lag_blocks',
+    'Blocks of a stream that a group of readers has not acked; each node tells it of all groups, as of 10 s ago',
+    'app', 'group', 'stream'),
+  groupLag: gauge('group_lag_seconds',
+    'How old the oldest record is that a group of readers has not acked; each node tells it of all groups, as of 10 s ago',
+    'app', 'group', 'stream'),
   groupUnackedBytes: gauge('group_unacked_bytes', 'Bytes of lines that readers in groups have not acked'),
   groupAcks: counter('group_acks_total', 'Cursors that readers in groups have acked'),
 

@@ -1,6 +1,7 @@
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
 import type { GroupPlaces, Place } from '../log.js'
+import { assignmentOf } from './claims.js'
 import type { Cluster } from './cluster.js'
 import { parseBeside } from './places.js'
 import { check, deleteGroups, describeGroups, KafkaError, listGroups, offsetFetch } from './wire.js'
@@ -20,6 +21,16 @@ export function kafkaGroupPlaces (cluster: Cluster, prefix: string): GroupPlaces
       if (cause instanceof GatewayError) throw cause
       throw new GatewayError('ledger-unavailable', `Kafka group ${groupId}: ${(cause as Error).message}`, { cause })
     }
+  }
+
+  async function describe (stream: Stream<any>, group: string) {
+    const groupId = idOf(stream, group)
+    return await askCoordinator(groupId, async node => {
+      const connection = await cluster.connection(node, 'questions')
+      const { groups: [found] } = await connection.send(describeGroups, { groupIds: [groupId] }, questionMs)
+      if (found) check(found, 'DescribeGroups')
+      return found
+    })
   }
 
   return {
@@ -54,14 +65,15 @@ export function kafkaGroupPlaces (cluster: Cluster, prefix: string): GroupPlaces
     },
 
     async hasMembers (stream, group) {
-      const groupId = idOf(stream, group)
-      return await askCoordinator(groupId, async node => {
-        const connection = await cluster.connection(node, 'questions')
-        const { groups: [found] } = await connection.send(describeGroups, { groupIds: [groupId] }, questionMs)
-        if (!found) return false
-        check(found, 'DescribeGroups')
-        return found.state !== 'Empty' && found.state !== 'Dead' // `Dead`: there is no such group
-      })
+      const found = await describe(stream, group)
+      return found !== undefined && found.state !== 'Empty' && found.state !== 'Dead' // `Dead`: there is no such group
+    },
+
+    async members (stream, group) {
+      const topic = `${prefix}.${stream.name}`
+      const { members = [] } = await describe(stream, group) ?? {}
+      return members.map(({ clientId, memberAssignment }) =>
+        ({ clientId, partitions: assignmentOf(memberAssignment, topic).partitions }))
     },
 
     async forget (stream, group) {

@@ -159,8 +159,20 @@ const samples: readonly Sample[] = [
     api: wire.describeGroups,
     question: { groupIds: ['g'] },
     asked: '00000001' + '000167',
-    answer: '00000000' + '00000001' + '0000' + '000167' + '000173' + '000163' + '000170' + '00000000',
-    told: { groups: [{ errorCode: 0, groupId: 'g', state: 's', protocolType: 'c', protocol: 'p', members: [] }] },
+    answer: '00000000' + '00000001' + '0000' + '000167' + '000173' + '000163' + '000170' + '00000001' +
+      '00016d' + '00016e' + '000168' + '00000001' + '07' + '00000001' + '08',
+    told: {
+      groups: [{
+        errorCode: 0,
+        groupId: 'g',
+        state: 's',
+        protocolType: 'c',
+        protocol: 'p',
+        members: [{
+          memberId: 'm', clientId: 'n', clientHost: 'h', memberMetadata: Buffer.of(7), memberAssignment: Buffer.of(8),
+        }],
+      }],
+    },
   },
   {
     api: wire.deleteGroups,

@@ -261,7 +261,13 @@ export const listGroups = api<object, Failable & { readonly groups: ReadonlyArra
 )
 export const describeGroups = api<
   { readonly groupIds: readonly string[] },
-  { readonly groups: ReadonlyArray<Failable & { readonly groupId: string, readonly state: string }> }
+  {
+    readonly groups: ReadonlyArray<Failable & {
+      readonly groupId: string
+      readonly state: string
+      readonly members: ReadonlyArray<{ readonly clientId: string, readonly memberAssignment: Buffer }>
+    }>
+  }
 >('DescribeGroups', 2)
 /** The question is the ids. */
 export const deleteGroups = api<

@@ -31,14 +31,25 @@ t.test('A group of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false
     const { readers = [] } = await response.json() as { readers?: Array<{ partitions: number[] }> }
     return readers.flatMap(({ partitions }) => partitions)
   }
+  /** Names of nodes that read in it, each with how many partitions, as a node tells it of the cluster. */
+  const nodesBy = async (node: NodeProcess): Promise<string[]> => {
+    const { body } = await request(node, '/v1/groups/orders')
+    return body.nodes.map(({ nodeId, partitions }: any) => `${nodeId} ${partitions.length}`).sort()
+  }
+  const lagBy = async (node: NodeProcess) => {
+    const { text } = await request(node, '/metrics')
+    return Number(/^ledgerline_group_lag_blocks\{app="",group="orders",stream="posts"\} (\d+)$/m.exec(text)?.[1] ?? NaN)
+  }
   const readers = [await join(first), await join(second)] as [GroupReaderClient, GroupReaderClient]
   await until('both nodes have half of the partitions', async () =>
     (await partitionsAt(first)).length === 4 && (await partitionsAt(second)).length === 4)
   const seen = () => new Set(readers.flatMap(reader => reader.posts))
 
   await t.test('is read on both nodes, and acked at either', async t => {
+    for (const node of [first, second]) t.strictSame(await nodesBy(node), ['n1 4', 'n2 4'], 'either tells of both')
     await post(first, 1)
     await until('all have come', () => seen().size === rooms.length)
+    await until('each node tells how far it is', async () => await lagBy(first) > 0 && await lagBy(second) > 0)
     const [here, there] = readers
     t.ok(here.posts.length > 0 && there.posts.length > 0)
     t.equal(here.posts.length + there.posts.length, rooms.length, 'each once')
@@ -71,6 +82,7 @@ t.test('A group of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false
     await second.kill('SIGKILL')
     await until('what was not acked has come to the other', () => lost.every(post => here.posts.includes(post)))
     t.comment(`after ${Math.round(performance.now() - startMs)} ms`)
+    t.strictSame(await nodesBy(first), ['n1 8'])
     const gone = there.lines.filter((_line, i) => lost.includes(there.posts[i]!))
     const late = await here.ack(gone.map(({ cursor }) => cursor))
     t.ok(late.every(({ status, code }) => status === 'rejected' && code === 'not-leased'), 'acks of what it gave come late')

@@ -208,6 +208,15 @@ t.test('A group', async t => {
     const { text } = await node.request('GET', '/metrics')
     t.match(text, /^ledgerline_group_readers 1$/m)
     t.match(text, /^ledgerline_group_unacked_bytes [1-9]\d+$/m)
+    const labels = '\\{app="",group="orders",stream="posts"\\}'
+    await until('how far it is was looked up', async () => {
+      const { text } = await node.request('GET', '/metrics')
+      return new RegExp(`^ledgerline_group_lag_blocks${labels} [1-9]`, 'm').test(text) &&
+        new RegExp(`^ledgerline_group_lag_seconds${labels} [0-9.]+$`, 'm').test(text)
+    })
+    const { json: shown } = await node.request('GET', '/v1/groups/orders')
+    t.match(shown, { nodes: [{ stream: 'posts', partitions: (shown as any).readers[0].partitions }] })
+    t.equal((shown as any).nodes.length, 1)
     await reader.ackAll()
     t.match((await node.request('GET', '/metrics')).text, /^ledgerline_group_acks_total 12$/m)
     const { json } = await node.request('GET', '/v1/lag')
