@@ -7,6 +7,7 @@ import { shownUser, userInWords } from '../schemas/apps.js'
 import type { Entry } from '../schemas/facts.js'
 import type { Beginning } from './beginning.js'
 import { isBefore, isBehind, type Moment } from './moment.js'
+import type { StepEvent } from './step-events.js'
 import type { Surroundings } from './surroundings.js'
 
 /** One entry, of the ledger where nothing else is said, and where it stands. */
@@ -22,7 +23,7 @@ export interface Step {
   readonly atMs: number
   /** Since the step before; 0 for the first. */
   readonly afterMs: number
-  readonly event: string
+  readonly event: StepEvent
   /** The way between two steps that ends here, `sent-written`, and how long it took; empty and 0 for none. */
   readonly stage: string
   readonly stageMs: number
@@ -61,7 +62,7 @@ export interface Subject {
 
 export interface TraceRange { readonly since?: Moment | undefined, readonly until?: Moment | undefined }
 
-export type AddStep = (event: string, text: string, more?: StepDetails) => void
+export type AddStep = (event: StepEvent, text: string, more?: StepDetails) => void
 
 export interface StepDetails {
   readonly nodeId?: string
@@ -105,7 +106,7 @@ export async function trace (
 }
 
 export function addStep (
-  steps: Step[], position: string, atMs: number, event: string, text: string, details: StepDetails = {}
+  steps: Step[], position: string, atMs: number, event: StepEvent, text: string, details: StepDetails = {}
 ): void {
   const { nodeId = '', connectionId = '', stage = '', sinceMs = atMs } = details
   const afterMs = atMs - (steps.at(-1)?.atMs ?? atMs)

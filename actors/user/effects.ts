@@ -99,6 +99,9 @@ export interface Post {
   readonly userSeq: number
 }
 
+/** `duplicate` is of a request whose id was had before, and has no receipt. */
+export const downlinkOutcomes = ['acked', 'skipped', 'expired', 'dropped', 'duplicate'] as const
+
 /** How a downlink ended on one device, or its request before it had one. */
 export interface DownlinkOutcome {
   readonly type: 'settle'
@@ -107,7 +110,7 @@ export interface DownlinkOutcome {
   readonly deviceId: string
   /** 0 where it never got a number. */
   readonly seq: number
-  readonly outcome: 'acked' | 'skipped' | 'expired' | 'dropped' | 'duplicate'
+  readonly outcome: typeof downlinkOutcomes[number]
   /** A code of errors.ts; empty where it was acked. A request whose id was taken for something else: `conflict`. */
   readonly reason: string
 }
