@@ -36,10 +36,17 @@ export interface NodeDeps {
   readonly health: Health
 }
 
-/** @returns an epoch above every one that the table knows of this node */
+/**
+ * @returns an epoch above every one that the table knows of this node, and that the stream has behind the table: the
+ *   process before may have ended when its start was in the stream alone
+ */
 export async function identify (nodeId: string, log: EventLog, tables: Tables): Promise<NodeIdentity> {
-  const fields = await tables.get('nodes', partitionOf(nodeId, log.partitions(nodes)), nodeId)
-  const known = nodeRow(nodeId, fields, 0)?.epoch ?? 0
+  const partition = partitionOf(nodeId, log.partitions(nodes))
+  const { next: from } = await tables.position('nodes', partition) // first, or what the table takes meanwhile is missed
+  let known = nodeRow(nodeId, await tables.get('nodes', partition, nodeId), 0)?.epoch ?? 0
+  for await (const { items } of log.read(nodes, partition, { from, key: nodeId })) {
+    for (const { nodeId: of, epoch } of items) if (of === nodeId) known = Math.max(known, epoch)
+  }
   return { nodeId, epoch: Math.max(Date.now(), known + 1) }
 }
 

@@ -3,7 +3,7 @@ import type { Fault } from './faults.js'
 import type { SimulatedNode } from './node.js'
 import { type Operator, tablesRebuilt } from './operator.js'
 import type { RoomHost } from './rooms/host.js'
-import { closedRooms, rooms } from './rooms/member.js'
+import { closedRooms, openRooms, rooms } from './rooms/member.js'
 import type { Service } from './service.js'
 
 /** Who does what is done, and to whom. */
@@ -66,6 +66,19 @@ export const actions = {
     return undefined
   },
 
+  /** A push takes the place of one before it. */
+  replace ({ service, devices }, random) {
+    service.replace(random.pick(devices).options.userId)
+    return undefined
+  },
+
+  /** An application leaves a room, and joins it again. */
+  leave ({ devices }, random) {
+    const [device, roomId] = [random.pick(devices), random.pick(openRooms)]
+    if (!device.member.leave(roomId)) return undefined
+    return { ms: random.between(0, 10_000), end: () => { device.member.join(roomId) } }
+  },
+
   /** A signal to everybody. */
   broadcast ({ service }) {
     service.broadcast()
@@ -104,8 +117,8 @@ export const actions = {
 
   /** Nobody sends or pushes anything, or everybody far more than usual. */
   swing ({ pace }, random) {
-    pace.factor = random.pick([0, 0.2, 5])
-    return { ms: random.between(2_000, 15_000), end: () => { pace.factor = 1 } }
+    pace.factor = random.pick([0, 0.2, 5, 25])
+    return { ms: random.between(2_000, pace.factor > 5 ? 4_000 : 15_000), end: () => { pace.factor = 1 } }
   },
 
   /** A device sends far more than a connection may. */

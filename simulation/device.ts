@@ -102,7 +102,13 @@ export class Device {
     if (loses) this.#disk.lose()
   }
 
-  start (): void { if (this.host.isDown) this.host = this.#boot(this.host.clockOffsetMs) }
+  /** It ends at its next write, in the middle of it; not any more once it was started. */
+  crashInWrite (): void { this.#disk.endInWrite(() => { this.crash() }) }
+
+  start (): void {
+    this.#disk.endInWrite(undefined)
+    if (this.host.isDown) this.host = this.#boot(this.host.clockOffsetMs)
+  }
 
   /** Sends far more than a connection may. */
   flood (count: number): void {

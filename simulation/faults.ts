@@ -60,7 +60,8 @@ const worldFaults = {
   app ({ devices }, random) {
     const device = random.pick(devices)
     if (device.host.isDown) return undefined
-    device.crash()
+    if (random.chance(0.5)) device.crash()
+    else device.crashInWrite()
     return { ms: random.between(100, 10_000), end: () => { device.start() } }
   },
 

@@ -31,7 +31,7 @@ interface Given {
 
 interface AckAnswer { readonly acks: ReadonlyArray<{ readonly cursor: string, readonly status: 'acked' | 'rejected' }> }
 
-/** The last place of a partition that is known to be acked, and since when. */
+/** A place of a partition that is known to be acked, and since when. */
 interface Acked { readonly place: Place, readonly atMs: number }
 
 const group = 'orders'
@@ -54,7 +54,8 @@ export class GroupReaders {
   readonly acked = new Map<string, Set<number>>()
   holes = 0
   isQuiet = false
-  readonly #places = new Map<number, Acked>()
+  /** By partition: places that were acked, one behind the other; of those of long ago the last one. */
+  readonly #acks = new Map<number, Acked[]>()
 
   constructor (readonly world: World, network: Network, readonly options: GroupReadersOptions) {
     for (const [i, address] of options.addresses.entries()) {
@@ -85,10 +86,16 @@ export class GroupReaders {
       this.complaints.push(`a group was given uplink ${userSeq} of ${userId} after ${last}`)
     }
     this.seen.set(userId, Math.max(last, userSeq))
-    const acked = this.#places.get(partition)
-    if (acked && comparePlaces(place, acked.place) <= 0 && this.world.nowMs - acked.atMs > staleMs) {
+    if (this.#wasAckedLongAgo(partition, place)) {
       this.complaints.push(`a group was given uplink ${userSeq} of ${userId} long after it had acked it`)
     }
+  }
+
+  #wasAckedLongAgo (partition: number, place: Place): boolean {
+    const acks = this.#acks.get(partition) ?? []
+    const old = acks.findLastIndex(({ atMs }) => this.world.nowMs - atMs > staleMs)
+    if (old > 0) acks.splice(0, old) // the ones before it say less
+    return old >= 0 && comparePlaces(place, acks[0]!.place) <= 0
   }
 
   hasAcked (lines: readonly Given[]): void {
@@ -99,9 +106,11 @@ export class GroupReaders {
 
   /** It is kept that all up to there is done. */
   ackedUpTo (line: Given): void {
-    const known = this.#places.get(line.partition)
-    if (known && comparePlaces(line.place, known.place) <= 0) return
-    this.#places.set(line.partition, { place: line.place, atMs: this.world.nowMs })
+    const acks = this.#acks.get(line.partition) ?? []
+    const last = acks.at(-1)
+    if (last && comparePlaces(line.place, last.place) <= 0) return
+    acks.push({ place: line.place, atMs: this.world.nowMs })
+    this.#acks.set(line.partition, acks)
   }
 }
 

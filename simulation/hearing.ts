@@ -20,15 +20,16 @@ export class Hearing {
     }
     const uplinks = await observer.numbers(uplinksRead)
     await this.#until(() => group?.lacks(uplinks))
-    await this.#until(() => receiver?.lacks(uplinks))
+    await this.#until(async () => receiver?.lacks(uplinks) && receiver.lacks(uplinks, await observer.undelivered()))
     await this.#lookForGivenUp()
     this.violations.push(...group?.complaints ?? [], ...receiver?.complaints ?? [])
     await this.#broadcast()
   }
 
-  async #until (lacks: () => string | undefined): Promise<void> {
-    const { observer } = this.all
-    if (!await observer.until(withinMs, () => lacks() === undefined)) this.violations.push(lacks()!)
+  async #until (lacks: () => string | undefined | Promise<string | undefined>): Promise<void> {
+    let lacking: string | undefined
+    await this.all.observer.until(withinMs, async () => (lacking = await lacks()) === undefined)
+    if (lacking !== undefined) this.violations.push(lacking)
   }
 
   /** A webhook goes on behind a record that was not settled only where that is in the stream `undelivered`. */

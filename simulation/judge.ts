@@ -35,6 +35,7 @@ export function judge (
     const anywhere = new Set([...redelivered, ...replies.get(userId) ?? []])
     const queued = [...service.queued.get(userId) ?? [], ...replies.get(userId) ?? []]
     faults.push(...downlinkFaults(device, queued, anywhere))
+    faults.push(...takenBackFaults(device, service.takenBack.get(userId) ?? new Set(), anywhere))
     faults.push(...signalFaults(device, service.signalled.get(userId) ?? new Set(), service.broadcasts))
   }
   return faults
@@ -79,6 +80,14 @@ function downlinkFaults (device: Device, queued: readonly string[], anywhere: Re
     if (fault !== undefined) faults.push(`${device.name}, run ${i + 1}, ${fault}`)
   }
   return faults
+}
+
+/** What was taken back from all devices is given to none, unless somebody has asked for it again. */
+function takenBackFaults (
+  { name, runs }: Device, takenBack: ReadonlySet<string>, anywhere: ReadonlySet<string>
+): string[] {
+  const got = runs.flatMap(({ seen }) => seen.filter(messageId => takenBack.has(messageId) && !anywhere.has(messageId)))
+  return got.map(messageId => `${name} got ${messageId}, of which was said that no device gets it`)
 }
 
 /** In one run each comes once, and in the order of the requests but for what may come anywhere. */

@@ -77,12 +77,13 @@ export class Receiver {
 
   /**
    * @param last by user, the highest number in the stream
+   * @param undelivered uplinks that are on record as given up, each as `userId userSeq`
    * @returns the first uplink that it was not given, in words
    */
-  lacks (last: ReadonlyMap<string, number>): string | undefined {
+  lacks (last: ReadonlyMap<string, number>, undelivered: ReadonlySet<string> = new Set()): string | undefined {
     for (const [userId, userSeq] of last) {
       for (let seq = 1; seq <= userSeq; seq++) {
-        if (this.settled.get(userId)?.has(seq)) continue
+        if (this.settled.get(userId)?.has(seq) || undelivered.has(`${userId} ${seq}`)) continue
         return `a webhook has not got uplink ${seq} of ${userId}, of ${userSeq}`
       }
     }

@@ -16,6 +16,8 @@ export interface ServiceOptions {
 /** Waits that much longer while the pace is 0. */
 const idleMs = 1_000
 
+interface PushedUser { readonly userId: string, readonly status: string, readonly replaced?: string }
+
 /** A business service: pushes to each user, one message after the other, until a node has said that it is queued. */
 export class Service {
   readonly host: Host
@@ -23,8 +25,10 @@ export class Service {
   readonly queued = new Map<string, string[]>()
   /** Ids of signals that were sent to somebody, by user. */
   readonly signalled = new Map<string, Set<string>>()
-  /** Ids of pushes that somebody may have taken back. */
+  /** Ids of pushes that somebody may have taken back, or replaced. */
   readonly recalled = new Set<string>()
+  /** Those of which was said that they wait for no device of a user any more, and none has had them; by user. */
+  readonly takenBack = new Map<string, Set<string>>()
   /** Ids of signals to everybody. */
   readonly broadcasts = new Set<string>()
   readonly complaints: string[] = []
@@ -47,6 +51,7 @@ export class Service {
   serve (userId: string, isReady: () => boolean): void {
     this.queued.set(userId, [])
     this.signalled.set(userId, new Set())
+    this.takenBack.set(userId, new Set())
     this.#isReady.set(userId, isReady)
     this.#next(userId, 0)
   }
@@ -75,14 +80,29 @@ export class Service {
   /** Takes one of the last pushes to a user back, where it still can be. */
   recall (userId: string): void {
     const { host, options: { nodes } } = this
-    const messageId = this.queued.get(userId)!.at(-1 - host.random.below(3))
+    const messageId = this.#oneOfTheLast(userId)
     if (messageId === undefined) return
     this.recalled.add(messageId)
     const path = `/v1/downlinks/${messageId}?userId=${userId}&reason=wrong&notify=${host.random.chance(0.5)}`
     this.#soon(async () => {
-      const { status, text } = await this.#api.ask(host.random.pick(nodes), 'DELETE', path)
+      const answer = await this.#api.ask(host.random.pick(nodes), 'DELETE', path)
+      const { status, text } = answer
       if (status >= 400 && status < 500) this.complaints.push(`recall of ${messageId}: ${status} ${text}`)
+      if (status === 202 && jsonOf(answer)?.status === 'recalled') this.takenBack.get(userId)!.add(messageId)
     })
+  }
+
+  /** Pushes what takes the place of one of the last pushes to a user. */
+  replace (userId: string): void {
+    const replaces = this.#oneOfTheLast(userId)
+    if (replaces === undefined || !this.#isReady.get(userId)!()) return
+    this.recalled.add(replaces)
+    const messageId = `${userId}-instead-${++this.#others}`
+    this.#soon(() => this.#inTurn([userId], () => this.#push([userId], messageId, { replaces })))
+  }
+
+  #oneOfTheLast (userId: string): string | undefined {
+    return this.queued.get(userId)!.at(-1 - this.host.random.below(3))
   }
 
   /** Asks until a node has said that it will be sent to everybody; some are taken back before they are. */
@@ -133,14 +153,17 @@ export class Service {
   }
 
   /** Until a node has said of each of them that it is queued. */
-  async #push (userIds: readonly string[], messageId: string, more: object = {}): Promise<void> {
+  async #push (
+    userIds: readonly string[], messageId: string, more: { readonly ttlMs?: number, readonly replaces?: string } = {}
+  ): Promise<void> {
     const { host, options: { nodes } } = this
     const left = new Set(userIds)
     for (;;) {
       const body = { to: { userIds: [...left] }, messageId, payload: messageId, ...more }
       const answer = await this.#api.ask(host.random.pick(nodes), 'POST', '/v1/downlinks', body)
-      const users = answer.status === 202 ? jsonOf(answer)?.users as Array<{ userId: string, status: string }> : []
-      for (const { userId, status } of users ?? []) {
+      const users = answer.status === 202 ? jsonOf(answer)?.users as PushedUser[] : []
+      for (const { userId, status, replaced } of users ?? []) {
+        if (replaced === 'recalled') this.takenBack.get(userId)!.add(more.replaces!)
         if (status === 'queued' || status === 'duplicate') {
           this.queued.get(userId)!.push(messageId)
           left.delete(userId)

@@ -11,6 +11,9 @@ export interface DrawnSettings {
 /** Of worlds, those in which a device may be away for a while, and those in which downlinks are handed over. */
 const graceShare = 0.4
 const offlineShare = 0.4
+/** Those in which a connection may little, so that devices send too much, and those in which none is kept for long. */
+const narrowShare = 0.3
+const agedShare = 0.2
 /** Where nobody is told of presence, saved states are more often what an older build could have saved. */
 const silentShare = 0.2
 
@@ -20,5 +23,11 @@ export function drawnSettings (random: Random): DrawnSettings {
   if (random.chance(offlineShare)) environment['LEDGERLINE_OFFLINE_AFTER_MS'] = String(500 + random.below(7_500))
   const tells = !random.chance(silentShare)
   if (!tells) environment['LEDGERLINE_STREAMS_OFF'] = 'presence,receipts,offline'
+  if (random.chance(narrowShare)) {
+    environment['LEDGERLINE_UPLINK_WINDOW'] = String(4 + random.below(28))
+    environment['LEDGERLINE_FRAME_RATE'] = String(10 + random.below(20))
+    environment['LEDGERLINE_FRAME_BURST'] = String(20 + random.below(40))
+  }
+  if (random.chance(agedShare)) environment['LEDGERLINE_CONNECTION_AGE_MAX_MS'] = String(20_000 + random.below(60_000))
   return { environment, tells }
 }

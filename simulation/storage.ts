@@ -9,6 +9,8 @@ const sessionKey = 'session'
 
 interface Session { readonly sessionId: string, readonly keys: string, readonly offeredSeq: number }
 
+/** What opening it takes, or a write; ms. */
+const waitMs = [0.5, 20] as const
 /** Of the last writes, those that a disk may lose. */
 const undoneMax = 12
 
@@ -18,13 +20,15 @@ export class Disk {
   #writing: Array<readonly [string, string | undefined]> = []
   /** What each of the last writes has changed, as it was before. */
   readonly #before: Changes[] = []
+  /** The application ends in the middle of the next write. */
+  #endsIn: (() => void) | undefined
 
   constructor (readonly random: Random) {}
 
   /** For one run of the application. */
   storage (turns: Turns): ClientStorage {
-    const wait = async (what: string): Promise<void> =>
-      await new Promise(resolve => { turns.later(this.random.between(0.5, 20), what, resolve) })
+    const wait = async (what: string, ms = this.random.between(...waitMs)): Promise<void> =>
+      await new Promise(resolve => { turns.later(ms, what, resolve) })
     return {
       open: async () => {
         await wait('opens its storage')
@@ -32,15 +36,22 @@ export class Disk {
       },
       write: async changes => {
         this.#writing = [...changes]
-        await wait('has written')
+        const ms = this.random.between(...waitMs)
+        if (this.#endsIn) turns.later(this.random.next() * ms, 'ends while it writes', this.#endsIn)
+        this.#endsIn = undefined
+        await wait('has written', ms)
         this.#keep(this.#writing.splice(0))
       },
       close: async () => {},
     }
   }
 
+  /** @param end called once, in the middle of the next write; undefined for never */
+  endInWrite (end: (() => void) | undefined): void { this.#endsIn = end }
+
   /** A first part of what was being written is there, or nothing of it. */
   crash (): void {
+    this.#endsIn = undefined
     const writing = this.#writing.splice(0)
     this.#keep(writing.slice(0, this.random.below(writing.length + 1)))
   }

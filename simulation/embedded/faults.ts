@@ -18,9 +18,10 @@ export const diskFaults = {
     return { ms: random.between(1_000, 20_000), end: () => { disk.trouble = noDiskTrouble } }
   },
 
-  /** Some commits fail, and leave nothing. */
+  /** Some commits fail, and leave nothing; a disk that tries for long takes as long over each. */
   commits ({ disk }: DiskVictims, random: Random) {
-    disk.trouble = { ...disk.trouble, failed: random.between(0.05, 0.6) }
+    const commitMs = random.pick([noDiskTrouble.commitMs, [20, 300], [200, 2_000]] as const)
+    disk.trouble = { ...disk.trouble, commitMs, failed: random.between(0.05, 0.6) }
     return { ms: random.between(500, 15_000), end: () => { disk.trouble = noDiskTrouble } }
   },
 }

@@ -28,6 +28,9 @@ export class Member {
   readonly complaints: string[] = []
   missed = 0
   #client: Client | undefined
+  #host: Host | undefined
+  /** By room, of the run that goes on. */
+  readonly #places = new Map<string, Place>()
 
   /** @param wanted all closed rooms, and some open ones: it joins those whenever it is let in */
   constructor (readonly wanted: readonly string[]) {
@@ -42,8 +45,10 @@ export class Member {
    */
   begin (client: Client, host: Host, kept: ReadonlyMap<string, string>, trace: (what: string) => void): void {
     this.#client = client
+    this.#host = host
     for (const roomId of this.wanted) {
       const place = { lastSeq: Number(kept.get(`room/${roomId}`) ?? -1) }
+      this.#places.set(roomId, place)
       const room = client.room(roomId)
       room.on('post', async ({ roomSeq, messageId }) => {
         trace(`post ${roomId} ${roomSeq}`)
@@ -65,6 +70,21 @@ export class Member {
 
   /** The application ends. */
   end (): void { this.#client = undefined }
+
+  /** Wants no more of a room, and gives up its place. @returns whether there is an application that wanted it */
+  leave (roomId: string): boolean {
+    if (!this.#client || !this.wanted.includes(roomId)) return false
+    this.#host!.later(0, `leaves ${roomId}`, () => {
+      this.#places.get(roomId)!.lastSeq = -1
+      this.#client?.room(roomId).leave()
+    })
+    return true
+  }
+
+  /** Goes on with what is posted from now on. */
+  join (roomId: string): void {
+    this.#host!.later(0, `joins ${roomId}`, () => { this.#client?.room(roomId).join() })
+  }
 
   isIn (roomId: string): boolean { return this.#client?.room(roomId).isJoined === true }
 

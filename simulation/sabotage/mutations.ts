@@ -38,11 +38,11 @@ export const mutations: readonly Mutation[] = [
     to: 'acknowledge(state, session, fact.ackedSeq > 0 ? fact.ackedSeq + 1 : 0, effects);',
   },
   {
-    name: 'blocks-twice',
-    defect: 'a block that a state includes is folded into it again',
+    name: 'blocks-passed-over',
+    defect: 'a block right behind the last one of a user is taken for one that his state includes',
     file: 'actors/folding-actor.js',
     from: 'if (block.offset > state.offset) {',
-    to: 'if (true) {',
+    to: 'if (block.offset > state.offset + 1n) {',
   },
   {
     name: 'checkpoint-empty',
@@ -237,9 +237,9 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'sdk-sends-unrecorded',
     defect: 'the SDK sends an uplink before it is on record that its number is given',
-    file: 'client/outbox.js',
-    from: '|| this.#sentSeq >= this.#releasedSeq',
-    to: '',
+    file: 'client/uplinks.js',
+    from: 'this.#options.keeper.whenKept(() => {',
+    to: '(run => run())(() => {',
   },
   {
     name: 'posts-twice',

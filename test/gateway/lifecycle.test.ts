@@ -246,6 +246,19 @@ t.test('NodeReporter', async t => {
     await until(async () => (await identify('n1', world.stores.log, world.stores.tables)).epoch === future + 1)
     t.pass()
   })
+
+  t.test('has one above all that the stream says of its name, where the table has yet to take that', async t => {
+    const world = await given(t)
+    const future = Date.now() + 1e9
+    await world.tell('n1', future, start)
+    await world.tell('n2', future + 5, start)
+    const { stores: { log, tables } } = world
+    const behind: IndexedTables = Object.assign(Object.create(tables), {
+      get: async () => new Map(),
+      position: async () => ({ next: 0n, atMs: 0 }),
+    })
+    t.equal((await identify('n1', log, behind)).epoch, future + 1)
+  })
 })
 
 const start = { ...started, leaseMs } as NodeFact & { type: 'NodeStarted' }
