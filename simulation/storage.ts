@@ -20,7 +20,7 @@ export class Disk {
   #writing: Array<readonly [string, string | undefined]> = []
   /** What each of the last writes has changed, as it was before. */
   readonly #before: Changes[] = []
-  /** The application ends in the middle of the next write. */
+  /** Ends the application in the middle of the next write. */
   #endsIn: (() => void) | undefined
 
   constructor (readonly random: Random) {}
@@ -37,8 +37,8 @@ export class Disk {
       write: async changes => {
         this.#writing = [...changes]
         const ms = this.random.between(...waitMs)
-        if (this.#endsIn) turns.later(this.random.next() * ms, 'ends while it writes', this.#endsIn)
-        this.#endsIn = undefined
+        const end = this.#endsIn
+        if (end) turns.later(this.random.next() * ms, 'ends while it writes', () => { if (this.#endsIn === end) end() })
         await wait('has written', ms)
         this.#keep(this.#writing.splice(0))
       },
@@ -46,7 +46,7 @@ export class Disk {
     }
   }
 
-  /** @param end called once, in the middle of the next write; undefined for never */
+  /** @param end crashes, in the middle of the next write; undefined for never */
   endInWrite (end: (() => void) | undefined): void { this.#endsIn = end }
 
   /** A first part of what was being written is there, or nothing of it. */

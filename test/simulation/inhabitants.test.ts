@@ -3,14 +3,18 @@ import { roles } from '../../gateway/config.js'
 import { comparable, savedStateOf, stateOf } from '../../actors/user/parts.js'
 import { type Consumer, uplinksRead } from '../../simulation/consumer.js'
 import type { Device } from '../../simulation/device.js'
+import { GroupReaders } from '../../simulation/group-readers.js'
 import { judge, unread } from '../../simulation/judge.js'
 import { layout } from '../../simulation/layout.js'
 import { saveAsBefore } from '../../simulation/older-states.js'
+import { Network } from '../../simulation/network.js'
 import type { Operator } from '../../simulation/operator.js'
 import { Random } from '../../simulation/random.js'
+import { Receiver } from '../../simulation/receiver.js'
 import type { Service } from '../../simulation/service.js'
 import { Disk } from '../../simulation/storage.js'
 import { SnapshotStore } from '../../simulation/stores/snapshots.js'
+import { World } from '../../simulation/world.js'
 import { given, opened, requested, uplink } from '../actors/user/history.js'
 
 const nobodysTurns = { later: () => () => {} }
@@ -27,6 +31,56 @@ t.test('A disk', async t => {
     }
     t.strictSame([...sizes].sort(), [0, 1, 2, 3])
   })
+
+  await t.test('lets the application end in the middle of its next write, and not where it has begun anew', async t => {
+    const due: Array<[ms: number, run: () => void]> = []
+    const turns = { later: (ms: number, _what: string, run: () => void) => { due.push([ms, run]); return () => {} } }
+    const disk = new Disk(new Random(1))
+    const storage = disk.storage(turns)
+    let crashes = 0
+    const end = () => {
+      crashes++
+      disk.crash()
+    }
+    disk.endInWrite(end)
+    storage.write(new Map([['a', '1']]))
+    const [[endMs, ends], [writtenMs]] = due as [typeof due[0], typeof due[0]]
+    t.ok(endMs < writtenMs)
+    ends()
+    ends()
+    t.equal(crashes, 1)
+    disk.endInWrite(end)
+    storage.write(new Map([['b', '2']]))
+    disk.endInWrite(undefined)
+    for (const [, run] of due) run()
+    t.equal(crashes, 1)
+  })
+})
+
+t.test('A group is given nothing long after it has acked it, however often it has acked since', async t => {
+  const world = new World()
+  const group = new GroupReaders(world, new Network(world), { addresses: [], apiKey: 'k', nodes: [] })
+  const line = (userSeq: number) =>
+    ({ cursor: '', partition: 0, place: { next: BigInt(userSeq), index: 0 }, userId: 'u0', userSeq })
+  for (let userSeq = 1; userSeq <= 4; userSeq++) {
+    group.gave(line(userSeq))
+    group.ackedUpTo(line(userSeq))
+    world.nowUs += 20_000_000
+  }
+  group.gave(line(3))
+  t.strictSame(group.complaints, [], 'acked 40 s ago: it may have been on its way')
+  group.gave(line(2))
+  t.strictSame(group.complaints, ['a group was given uplink 2 of u0 long after it had acked it'])
+})
+
+t.test('A webhook lacks what it has not settled, and what is not on record as given up', async t => {
+  const world = new World()
+  const receiver = new Receiver(world, new Network(world), { address: '10.3.0.5', batch: 1, mayStop: false, isReady: () => true })
+  receiver.settled.set('u0', new Set([1, 3]))
+  const last = new Map([['u0', 3]])
+  t.equal(receiver.lacks(last), 'a webhook has not got uplink 2 of u0, of 3')
+  t.equal(receiver.lacks(last, new Set(['u1 2'])), 'a webhook has not got uplink 2 of u0, of 3')
+  t.equal(receiver.lacks(last, new Set(['u0 2'])), undefined)
 })
 
 t.test('Nodes of some roles each leave no role to nobody', async t => {
@@ -81,7 +135,13 @@ t.test('What was promised is seen to be broken', async t => {
       runs: [{ seen, signals: signals.map(messageId => ({ messageId, connectionId })), missed: 0, skipped: [] }],
     })
   const queued = new Map([['u0', ['m1', 'm2', 'm3']]])
-  const service = { complaints: [], queued, signalled: new Map([['u0', new Set(['s1'])]]), broadcasts: new Set(['b1']) }
+  const service = {
+    complaints: [],
+    queued,
+    signalled: new Map([['u0', new Set(['s1'])]]),
+    takenBack: new Map<string, Set<string>>(),
+    broadcasts: new Set(['b1']),
+  }
   const judged = (one: Device, redelivered: string[] = [], replies: string[] = []) => {
     const operator = { complaints: [] } as unknown as Operator
     return judge([one], service as unknown as Service, operator, [], new Set(redelivered), new Map([['u0', new Set(replies)]]))
@@ -99,6 +159,9 @@ t.test('What was promised is seen to be broken', async t => {
   t.match(judged(ran([], ['b1', 'b1'])), [/signal b1 twice/])
   t.strictSame(judged(device({ runs: [...ran([], ['b1']).runs, ...ran([], ['b1'], 'c2').runs] })), [],
     'a signal to everybody may come on another connection once more')
+  service.takenBack.set('u0', new Set(['m2']))
+  t.match(judged(ran(['m1', 'm2'])), [/got m2, of which was said that no device gets it/])
+  t.strictSame(judged(ran(['m1', 'm2']), ['m2']), [], 'but what was asked for again')
   const consumer = (seen: number, holes = 0) =>
     ({ seen: new Map([['u0', seen]]), holes, options: { of: uplinksRead } }) as unknown as Consumer
   const last = new Map([['u0', 2]])
