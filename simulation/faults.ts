@@ -65,12 +65,13 @@ const worldFaults = {
     return { ms: random.between(100, 10_000), end: () => { device.start() } }
   },
 
-  /** So it does, and its storage has not got what it had said to have written last. */
+  /** So does one that waits for acks, if any does; its storage has not got what it had said to have written last. */
   disk ({ devices }, random) {
-    const device = random.pick(devices)
-    if (device.host.isDown) return undefined
-    device.crash(true)
-    return { ms: random.between(100, 10_000), end: () => { device.start() } }
+    const up = devices.filter(({ host }) => !host.isDown)
+    const waiting = up.filter(({ unacked }) => unacked > 0)
+    const device = random.pick(waiting.length > 0 ? waiting : up)
+    device?.crash(true)
+    return device && { ms: random.between(100, 10_000), end: () => { device.start() } }
   },
 
   /** A device does nothing, as one in a pocket, until its server takes it for gone. */

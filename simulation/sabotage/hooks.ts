@@ -5,12 +5,13 @@ let mutation: Mutation
 
 export function initialize (given: Mutation): void { mutation = given }
 
-/** Gives one module another text than its file has. */
+/** Gives modules another text than their files have. */
 export const load: LoadHook = async (url, context, next) => {
   const loaded = await next(url, context)
-  if (!url.endsWith(`/${mutation.file}`)) return loaded
   const { file, also } = mutation
-  const source = [mutation, ...also ? [also] : []].reduce((text, { from, to }) => {
+  const changes = [mutation, ...also ? [{ file, ...also }] : []].filter(change => url.endsWith(`/${change.file}`))
+  if (changes.length === 0) return loaded
+  const source = changes.reduce((text, { file, from, to }) => {
     const parts = text.split(from)
     if (parts.length === 2) return parts.join(to)
     throw new Error(`${file} has "${from}" ${parts.length - 1} times, want it once: the mutation is out of date`)

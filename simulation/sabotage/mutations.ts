@@ -11,8 +11,8 @@ export interface Mutation extends Change {
   readonly defect: string
   /** The compiled file, from the folder of all of them. */
   readonly file: string
-  /** Another change, where a second thing in the file would make up for the first one. */
-  readonly also?: Change
+  /** Another change, where a second thing would make up for the first one; in the same file, or in another one. */
+  readonly also?: Change & { readonly file?: string }
 }
 
 export const mutations: readonly Mutation[] = [
@@ -159,10 +159,11 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'gaps-accepted',
-    defect: 'an uplink behind a gap is accepted',
+    defect: 'an uplink behind a gap is accepted, by the edge and by the fold',
     file: 'actors/user/fold.js',
     from: 'if (seq > expected)',
     to: 'if (false)',
+    also: { file: 'actors/connection/uplinks.js', from: 'if (!window.isNext(seq))', to: 'if (false)' },
   },
   {
     name: 'late-uplinks',
