@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { endingOfMany } from '../ledger/ending.js'
 import { ChangelogFenced, type Changelog } from '../ledger/changelog.js'
 import { GatewayError } from '../schemas/errors.js'
 import { SnapshotsHome } from './snapshots-home.js'
@@ -45,7 +46,7 @@ export function clusterSnapshots (
   const { changelog, copy, identity, onFailed = () => {}, onSaved = () => {}, onFilled = () => {} } = options
   const { retryMs = 100 } = options
   const assignments = new Map<number, Assignment>()
-  const closed = new AbortController()
+  const closed = endingOfMany()
 
   /** What versions before saved whole has no bound in bytes; in parts it has. */
   async function splitLarge (partition: number, copied: bigint): Promise<void> {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Cluster, Redis } from 'ioredis'
+import { endingOfMany } from '../ledger/ending.js'
 import { GatewayError } from '../schemas/errors.js'
 import { type Copyable, redisCopies } from './snapshots-redis-fill.js'
 import { newGeneration, redisReplacements } from './snapshots-redis-replace.js'
@@ -77,7 +78,7 @@ export function redisSnapshots (redis: Redis | Cluster, options: RedisSnapshotsO
   if (!/^[\w.-]+$/.test(prefix)) throw new RangeError(`prefix: got "${prefix}", want letters, digits, ".", "_" and "-"`)
   const scripts = scriptsOf(redis)
   const assignments = new Map<number, Assignment>()
-  const closed = new AbortController()
+  const closed = endingOfMany()
 
   const keyOf = (partition: number) => `{${prefix}.${partition}}:states`
   const olderKeyOf = (partition: number) => `{${prefix}.${partition}}:snapshots`

@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import { endingOfMany } from '../../ledger/ending.js'
 import type { EventLog } from '../../ledger/log.js'
 import { appOf, userKey } from '../../schemas/apps.js'
 import type { Health } from '../../schemas/conditions.js'
@@ -59,7 +60,7 @@ export class Broadcasts {
   readonly #known = new KnownBroadcasts()
   /** By key: those requested here that were not read back yet; the promise never rejects. */
   readonly #asked = new Map<string, Promise<unknown>>()
-  readonly #ending = new AbortController()
+  readonly #ending = endingOfMany()
   readonly #following: Array<Promise<void>> = []
 
   constructor (deps: BroadcastsDeps) {

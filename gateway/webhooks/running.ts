@@ -1,3 +1,4 @@
+import { endingOfMany } from '../../ledger/ending.js'
 import type { Circuit } from '../../ledger/circuit.js'
 import { endOf } from '../../ledger/end.js'
 import type { EventLog, GroupPlaces, Hole } from '../../ledger/log.js'
@@ -60,7 +61,7 @@ export class RunningWebhook {
   readonly #deps: WebhookDeps
   readonly #target: Target
   readonly #sender: Sender
-  readonly #ending = new AbortController()
+  readonly #ending = endingOfMany()
   #followings: Array<{ readonly stream: string, readonly following: StreamFollowing }> = []
   #reason = ''
   #redelivering = false

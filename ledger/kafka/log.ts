@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { type Health, nobodyWatches } from '../../schemas/conditions.js'
 import { storedPartOf } from '../../schemas/apps.js'
 import { GatewayError } from '../../schemas/errors.js'
+import { endingOfMany } from '../ending.js'
 import { ledger, type Stream } from '../../schemas/streams.js'
 import type {
   AppendOptions, Block, EventLog, Follower, Following, FollowOptions, GroupPlaces, Position, ReadRange,
@@ -175,7 +176,7 @@ class Log implements KafkaLog {
   private readonly appender: Appender
   private readonly followings = new Map<KafkaFollowing<any>, { stream: string, topic: string, group: string }>()
   private readonly rejected = new Set<string>()
-  private readonly closing = new AbortController()
+  private readonly closing = endingOfMany()
   private readonly reader: Reader
   private followers = 0
   private ended: Promise<void> | undefined

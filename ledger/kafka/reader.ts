@@ -74,8 +74,8 @@ export class Reader {
     // One that waits for what arrives would keep the others waiting.
     const lane = signal ? `reader ${++this.lanes}` : 'reads'
     const ending = signal ? AbortSignal.any([signal, this.closing]) : this.closing
-    const abort = () => { if (signal) this.cluster.endLane(lane) }
-    ending.addEventListener('abort', abort)
+    const abort = () => { this.cluster.endLane(lane) }
+    if (signal) ending.addEventListener('abort', abort)
     try {
       let place: Place = { next: from, epoch: -1 }
       let leaderEpoch = -1
@@ -96,8 +96,10 @@ export class Reader {
         leaderEpoch = fetched.leaderEpoch
       }
     } finally {
-      ending.removeEventListener('abort', abort)
-      abort()
+      if (signal) {
+        ending.removeEventListener('abort', abort)
+        abort()
+      }
     }
   }
 
