@@ -118,9 +118,8 @@ export class Tracing {
 
   #sampled (messageId: string, userKey: string): SpanContext | undefined {
     const isOfUser = this.#users.size > 0 && this.#users.has(userIdOf(userKey))
-    if (this.#ratio === 0 && !isOfUser) return undefined
-    const context = contextOfMessage(messageId)
-    return isOfUser || shareOf(context) < this.#ratio ? context : undefined
+    const isTraced = isOfUser || (this.#ratio > 0 && shareOf(messageId) < this.#ratio)
+    return isTraced ? contextOfMessage(messageId) : undefined
   }
 
   /** A span of a message. */
