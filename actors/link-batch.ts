@@ -2,7 +2,7 @@ import { AvroReader } from '../schemas/avro-reader.js'
 import { AvroWriter } from '../schemas/avro-writer.js'
 import { loadSchema } from '../schemas/avsc-files.js'
 import { GatewayError } from '../schemas/errors.js'
-import { fingerprintOf, headerBytes, writeHeader } from '../schemas/single-object.js'
+import { fingerprintOf, hasHeader, headerBytes, writeHeader } from '../schemas/single-object.js'
 import { type LinkMessage, readItem, schemaOf, writeContent, writeMessage } from './link-codec.js'
 import type { SharedSignal } from './links.js'
 
@@ -130,7 +130,7 @@ function longBytes (count: number): number {
  * @throws GatewayError `bad-record`
  */
 export function decodeBatch (bytes: Uint8Array, toNodeId: string): ReceivedBatch {
-  if (!headers.some(header => startsWith(bytes, header))) {
+  if (!headers.some(header => hasHeader(bytes, header))) {
     throw new GatewayError('bad-record', 'link batch of another schema')
   }
   reader.open(bytes, headerBytes, bytes.length)
@@ -143,9 +143,4 @@ export function decodeBatch (bytes: Uint8Array, toNodeId: string): ReceivedBatch
   })
   reader.close()
   return { fromNodeId, messages }
-}
-
-function startsWith (bytes: Uint8Array, header: Buffer): boolean {
-  for (let i = 0; i < headerBytes; i++) if (bytes[i] !== header[i]) return false
-  return true
 }

@@ -21,6 +21,7 @@ import { parseArgs } from 'node:util'
 import { startGenerator } from './load/generator.js'
 import { startLedgerline } from './peers/ledgerline.js'
 import { goingFirst as before, loadCore, pinned, serverCore, spawnPinned, stopChild } from './peers/process.js'
+import { median } from './report/summary.js'
 
 const connections = 200
 const users = 20_000
@@ -194,10 +195,6 @@ async function caughtUp ({ controlPort, apiKey }) {
     if (performance.now() > endMs) throw new Error(`the gateway is still behind after ${caughtUpMsMax} ms`)
     await wait(500)
   }
-}
-
-function median (values) {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]
 }
 
 function ms (value) {

@@ -91,6 +91,12 @@ export function writeHeader (fingerprint: bigint, target: Uint8Array, pos: numbe
   return pos + headerBytes
 }
 
+/** Whether `bytes` begin with `header`. `readHeader` makes a bigint of the fingerprint, which costs 100 ns a block. */
+export function hasHeader (bytes: Uint8Array, header: Uint8Array): boolean {
+  for (let i = 0; i < headerBytes; i++) if (bytes[i] !== header[i]) return false
+  return true
+}
+
 /** @throws GatewayError `bad-record` when `bytes` do not start with a single-object header */
 export function readHeader (bytes: Uint8Array): bigint {
   if (bytes.length < headerBytes || bytes[0] !== 0xc3 || bytes[1] !== 0x01) {
