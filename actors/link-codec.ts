@@ -4,7 +4,8 @@ import { roomRightNames } from '../schemas/room-rights.js'
 import { type AskedLinkMessage, readAsked, writeAsked } from './asked-link-codec.js'
 import type { ConnectionMessage, Resync, SharedSignal, Signalled, Traced } from './links.js'
 import {
-  isOfRooms, isRoomBranch, laterRoomBranches, readRoomMessage, roomBranches, type RoomLinkMessage, writeRoomMessage,
+  isOfRooms, isRoomBranch, lastRoomBranches, laterRoomBranches, readRoomMessage, roomBranches, type RoomLinkMessage,
+  writeRoomMessage,
 } from './room-link-codec.js'
 import type { Downlink } from './user/effects.js'
 import type { Membership } from './user/memberships.js'
@@ -36,7 +37,7 @@ const branches: readonly Branch[] = [
   'welcome', 'ackUplinks', 'refuseUplink', 'deliver', 'closeConnection', 'gone', 'signalContent', 'signal', 'resync',
   'notHere', 'askRequest', 'requestKnown', 'askBans', 'bansKnown', ...roomBranches,
   'memberships', 'askMemberships', 'membershipsKnown', 'askAck', 'ackKnown',
-  'askRecalled', 'recalledKnown', ...laterRoomBranches, 'traced', 'askedClose',
+  'askRecalled', 'recalledKnown', ...laterRoomBranches, 'traced', 'askedClose', ...lastRoomBranches,
 ]
 
 const closeCodes = ['superseded', 'kicked', 'protocol', 'internal', 'banned'] as const
@@ -61,6 +62,8 @@ export function schemaOf (message: LinkMessage): number {
     case 'askPosts':
     case 'postsKnown':
     case 'traced': return 4
+    case 'askPostTime':
+    case 'postTimeKnown': return 5
     case 'closeConnection':
       if (message.by !== '') return 5
       return message.code === 'internal' || message.code === 'banned' ? 1 : 0

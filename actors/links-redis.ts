@@ -78,6 +78,7 @@ class RedisSide implements RedisLinks {
   members: LocalEnds['members'] = () => {}
   roomKnown: LocalEnds['roomKnown'] = () => {}
   postsKnown: LocalEnds['postsKnown'] = () => {}
+  postTimeKnown: LocalEnds['postTimeKnown'] = () => {}
   membersKnown: LocalEnds['membersKnown'] = () => {}
   acks: LocalEnds['acks'] = () => {}
   ackKnown: LocalEnds['ackKnown'] = () => {}
@@ -222,6 +223,7 @@ class RedisSide implements RedisLinks {
       case 'recalledKnown':
       case 'roomKnown':
       case 'postsKnown':
+      case 'postTimeKnown':
       case 'membersKnown':
       case 'ackKnown': answerHere(this, message); return
       case 'resync':
@@ -235,6 +237,7 @@ class RedisSide implements RedisLinks {
       case 'askRoomInfo':
       case 'askPost':
       case 'askPosts':
+      case 'askPostTime':
       case 'signalRoom':
         if (this.#listener.has(this.#partition('rooms', message.partition))) this.rooms(message)
         return

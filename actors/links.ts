@@ -1,5 +1,7 @@
 import type { AckKnown, AskAck } from './group-links.js'
-import type { AskMembers, MembersKnown, PostsKnown, RoomKnown, RoomMessage, RoomQuestion } from './room-links.js'
+import type {
+  AskMembers, MembersKnown, PostsKnown, PostTimeKnown, RoomKnown, RoomMessage, RoomQuestion,
+} from './room-links.js'
 import type { ToldBan } from './user/bans.js'
 import type { CloseConnection, Deliver, RefuseUplink, Welcome } from './user/effects.js'
 import type { Membership } from './user/memberships.js'
@@ -35,7 +37,8 @@ export type Question = Resync | AskRequest | AskBans | AskMemberships | AskRecal
 
 /** What a user actor, a room or a node answers to a node, and not to one of its connections. */
 export type Answer =
-  | RequestKnown | BansKnown | MembershipsKnown | RoomKnown | PostsKnown | MembersKnown | AckKnown | RecalledKnown
+  | RequestKnown | BansKnown | MembershipsKnown | RoomKnown | PostsKnown | PostTimeKnown | MembersKnown | AckKnown
+  | RecalledKnown
 
 /** Each names its connection and the node that holds it. */
 export type ConnectionMessage =
@@ -228,6 +231,7 @@ export interface LocalEnds {
   recalledKnown: (answer: RecalledKnown) => void
   roomKnown: (answer: RoomKnown) => void
   postsKnown: (answer: PostsKnown) => void
+  postTimeKnown: (answer: PostTimeKnown) => void
   membersKnown: (answer: MembersKnown) => void
   /** Acks for partitions that this node has for groups of readers. */
   acks: (message: AskAck) => void
@@ -261,6 +265,7 @@ export function localLinks (): Links & LocalEnds {
     recalledKnown: () => {},
     roomKnown: () => {},
     postsKnown: () => {},
+    postTimeKnown: () => {},
     membersKnown: () => {},
     acks: () => {},
     ackKnown: () => {},
@@ -288,6 +293,7 @@ export function answerHere (ends: LocalEnds, answer: Answer): void {
     case 'recalledKnown': ends.recalledKnown(answer); return
     case 'roomKnown': ends.roomKnown(answer); return
     case 'postsKnown': ends.postsKnown(answer); return
+    case 'postTimeKnown': ends.postTimeKnown(answer); return
     case 'membersKnown': ends.membersKnown(answer); return
     case 'ackKnown': ends.ackKnown(answer)
   }

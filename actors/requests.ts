@@ -167,6 +167,16 @@ export class Requests {
   /** Remembers it as one that was taken. */
   add (name: string, content: number, atMs: number): void { this.#add(digestOf(name), content, atMs) }
 
+  /** Forgets all of them. */
+  drop (): void {
+    const { first, end } = this
+    for (const id of requestParts(first, Math.min(end, this.#savedEnd))) this.#gone.push(id)
+    this.#base = end
+    this.#first = this.#end = 0
+    this.#view = new DataView(new ArrayBuffer(0))
+    this.#slots = new Uint16Array(0)
+  }
+
   #known (digest: Int32Array, content: number): Known {
     const slot = this.#find(digest)
     const place = slot < 0 ? 0 : this.#slots[slot]!

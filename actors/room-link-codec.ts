@@ -1,12 +1,13 @@
 import type { AvroReader } from '../schemas/avro-reader.js'
 import { type AvroWriter, writeString } from '../schemas/avro-writer.js'
 import type {
-  AskMembers, MembersKnown, PostsKnown, RoomKnown, RoomMember, RoomMessage, RoomPost, RoomQuestion,
+  AskMembers, MembersKnown, PostsKnown, PostTimeKnown, RoomKnown, RoomMember, RoomMessage, RoomPost, RoomQuestion,
 } from './room-links.js'
 
 /* The part of link-codec.ts that is about rooms. */
 
-export type RoomLinkMessage = RoomMessage | RoomQuestion | RoomKnown | PostsKnown | AskMembers | MembersKnown
+export type RoomLinkMessage =
+  RoomMessage | RoomQuestion | RoomKnown | PostsKnown | PostTimeKnown | AskMembers | MembersKnown
 
 /** Branches of the union `messages`, in its order, behind those of link-codec.ts. */
 export const roomBranches = [
@@ -14,10 +15,11 @@ export const roomBranches = [
   'membersKnown',
 ] as const satisfies ReadonlyArray<RoomLinkMessage['type']>
 
-/** At the end of the union. */
+/** Further on in the union, and at its end. */
 export const laterRoomBranches = ['askPosts', 'postsKnown'] as const satisfies ReadonlyArray<RoomLinkMessage['type']>
+export const lastRoomBranches = ['askPostTime', 'postTimeKnown'] as const satisfies ReadonlyArray<RoomLinkMessage['type']>
 
-const known: ReadonlySet<string> = new Set([...roomBranches, ...laterRoomBranches])
+const known: ReadonlySet<string> = new Set([...roomBranches, ...laterRoomBranches, ...lastRoomBranches])
 
 export function isOfRooms (message: { readonly type: string }): message is RoomLinkMessage {
   return known.has(message.type)
@@ -92,6 +94,16 @@ export function writeRoomMessage (to: AvroWriter, message: RoomLinkMessage): voi
       to.long(message.askId)
       to.long(message.keptAfter)
       return to.items(message.posts, writePost)
+    case 'askPostTime':
+      to.string(message.roomId)
+      to.int(message.partition)
+      to.long(message.askId)
+      to.long(message.roomSeq)
+      return to.long(Number(message.asOf))
+    case 'postTimeKnown':
+      to.long(message.askId)
+      to.long(message.roomSeq)
+      return to.long(message.postedAtMs)
   }
 }
 
@@ -166,6 +178,16 @@ export function readRoomMessage (
       asOf: BigInt(r.long()),
     }
     case 'postsKnown': return { type, nodeId, askId: r.long(), keptAfter: r.long(), posts: r.items(readPost) }
+    case 'askPostTime': return {
+      type,
+      roomId: r.string(),
+      partition: r.int(),
+      nodeId: fromNodeId,
+      askId: r.long(),
+      roomSeq: r.long(),
+      asOf: BigInt(r.long()),
+    }
+    case 'postTimeKnown': return { type, nodeId, askId: r.long(), roomSeq: r.long(), postedAtMs: r.long() }
   }
 }
 

@@ -9,7 +9,7 @@
 export type RoomMessage = RoomPosts | RoomTail | RoomSignal
 
 /** To the owner of the room; dropped where nobody owns it just now. None changes the room. */
-export type RoomQuestion = AskRoom | AskRoomInfo | AskPost | AskPosts | SignalRoom
+export type RoomQuestion = AskRoom | AskRoomInfo | AskPost | AskPosts | AskPostTime | SignalRoom
 
 /** A post as nodes have it. One object for all members, so that each encoding is made once. */
 export interface RoomPost {
@@ -121,6 +121,29 @@ export interface PostsKnown {
   /** `posts` are the first ones after it: the `afterSeq` of the question, or later where the room keeps less. */
   readonly keptAfter: number
   readonly posts: readonly RoomPost[]
+}
+
+/** Asks since when a post has stood in the stream `posts`, for who reads it there. Answered by `PostTimeKnown`. */
+export interface AskPostTime {
+  readonly type: 'askPostTime'
+  readonly roomId: string
+  readonly partition: number
+  /** Where the answer goes. */
+  readonly nodeId: string
+  readonly askId: number
+  readonly roomSeq: number
+  /** As in `AskRoomInfo`. */
+  readonly asOf: bigint
+}
+
+export interface PostTimeKnown {
+  readonly type: 'postTimeKnown'
+  readonly nodeId: string
+  readonly askId: number
+  /** Number of the room's last post. */
+  readonly roomSeq: number
+  /** When a post not far before the one of the question was posted, ms since 1970; 0 where that is not known. */
+  readonly postedAtMs: number
 }
 
 /** Asks whether the room has had a post of this id before. Answered by `RequestKnown`. */

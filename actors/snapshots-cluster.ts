@@ -153,6 +153,7 @@ export function clusterSnapshots (
     saved: (partition, userId, partsOf) => copy.saved(partition, userId, partsOf),
     savedParts: (partition, userId, ids) => copy.savedParts(partition, userId, ids),
     keys: partition => copy.keys(partition),
+    heads: partition => copy.heads(partition),
     partIds: (partition, userIds) => copy.partIds(partition, userIds),
 
     async replace (partition, checkpoint, states) {

@@ -1,15 +1,17 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { checkpointKey, type StatesOf } from '../ledger/embedded/keys.js'
-import { olderPartKey, parseSnapshotKey, snapshotKey, snapshotPartKey } from '../ledger/embedded/snapshot-keys.js'
+import { behindParts, olderPartKey, parseSnapshotKey, snapshotKey, snapshotPartKey } from '../ledger/embedded/snapshot-keys.js'
 import type { Store } from '../ledger/embedded/store.js'
 import { removalOf, type Save, stepsOf, writeCheckpoint, writeSteps } from './snapshots-embedded-save.js'
 import { pickParts, type Waiting, waitingOf } from './snapshots-waiting.js'
 import {
-  type LoadedState, ofPartition, type PartId, type PartsOf, type RebuildableSnapshots, type SavedState, SnapshotsLost,
+  type LoadedState, ofPartition, type PartId, type PartsOf, type RebuildableSnapshots, type SavedHead, type SavedState,
+  SnapshotsLost,
   type StateChanges,
 } from './snapshots.js'
 
 const keysPerTurn = 1000
+const headsPerPage = 100
 
 /**
  * Snapshots in the local store. They ride on the commits of the ledger. A save whose commit fails is tried again with
@@ -120,6 +122,30 @@ export function embeddedSnapshots (store: Store, of: StatesOf = 'users'): Rebuil
     return ids
   }
 
+  /**
+   * Adds the heads from `start` on to a page, and passes over the parts of each name in one step: they stand behind the
+   * heads of all names that begin with it.
+   *
+   * @returns where the next page begins; undefined where there is none
+   */
+  function headsFrom (start: Buffer, end: Buffer, page: SavedHead[]): Buffer | undefined {
+    for (let from: Buffer | undefined = start; from;) {
+      let next: Buffer | undefined
+      for (const key of store.env.getKeys({ start: from, end })) {
+        const { userId, part } = parseSnapshotKey(key)
+        if (part !== undefined) {
+          next = behindParts(key)
+          break
+        }
+        if (page.length >= headsPerPage) return Buffer.from(key)
+        const head = userId === ofPartition ? undefined : store.env.getBinary(key)
+        if (head) page.push({ userId, head })
+      }
+      from = next
+    }
+    return undefined
+  }
+
   /** What makes of that which is stored the state that is right. */
   function differences (partition: number, userId: string, right: SavedState | undefined): StateChanges {
     const waiting = waits(partition, userId)
@@ -183,6 +209,16 @@ export function embeddedSnapshots (store: Store, of: StatesOf = 'users'): Rebuil
         }
         last = keys.at(-1)
         if (last === undefined || keys.length < keysPerTurn) return
+        await turn()
+      }
+    },
+
+    async * heads (partition) {
+      const end = Buffer.from(snapshotKey(partition + 1, ofPartition, of))
+      for (let start: Buffer | undefined = Buffer.from(snapshotKey(partition, ofPartition, of)); start;) {
+        const page: SavedHead[] = []
+        start = headsFrom(start, end, page)
+        yield page
         await turn()
       }
     },

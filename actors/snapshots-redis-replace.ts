@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
-import { parseField, replacementOf, type Replacement, type Scripts } from './snapshots-redis-scripts.js'
-import { ofPartition, type PartId, type RebuildableSnapshots, type SavedState } from './snapshots.js'
+import { parseField, parseHead, replacementOf, type Replacement, type Scripts } from './snapshots-redis-scripts.js'
+import { ofPartition, type PartId, type RebuildableSnapshots, type SavedHead, type SavedState } from './snapshots.js'
 
 interface Place {
   keyOf (partition: number): string
@@ -16,7 +16,7 @@ const stagedMs = 60_000
 /** What a rebuild finds and puts right in Redis. */
 export function redisReplacements (
   redis: Redis | Cluster, scripts: Scripts, { keyOf, stagedKeyOf, identity, callBytesMax }: Place
-): Pick<RebuildableSnapshots, 'keys' | 'partIds' | 'replace'> {
+): Pick<RebuildableSnapshots, 'keys' | 'heads' | 'partIds' | 'replace'> {
   async function keysFrom (partition: number, cursor: string): Promise<[string, Buffer[]]> {
     const [next, fields] = await scripts.snapshotsFieldsBuffer(keyOf(partition), [cursor, String(fieldsPerStep)])
     return [next.toString(), fields]
@@ -31,6 +31,20 @@ export function redisReplacements (
       }
       if (next === '0') return
       cursor = next
+    }
+  }
+
+  async function * heads (partition: number) {
+    for (let cursor = '0'; ;) {
+      const [next, found] = await scripts.snapshotsHeadsBuffer(keyOf(partition), [cursor, String(fieldsPerStep)])
+      const page: SavedHead[] = []
+      for (let i = 0; i < found.length; i += 2) {
+        const { userId } = parseField(found[i]!)!
+        if (userId !== ofPartition) page.push({ userId, head: parseHead(found[i + 1]!).head })
+      }
+      yield page
+      cursor = next.toString()
+      if (cursor === '0') return
     }
   }
 
@@ -79,7 +93,7 @@ export function redisReplacements (
     return await scripts.snapshotsReplace(keyOf(partition), stagedKey, argv) === 1
   }
 
-  return { keys, partIds, replace }
+  return { keys, heads, partIds, replace }
 }
 
 /** As many as fit together into a call; one that is larger is alone. */

@@ -160,6 +160,19 @@ const fields = `
   for i = 1, #found[2], 2 do fields[#fields + 1] = found[2][i] end
   return {found[1], fields}`
 
+/** KEYS: the hash. ARGV: cursor and count. As HSCAN, of heads alone. */
+const heads = `
+  local found = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+  local heads = {}
+  for i = 1, #found[2], 2 do
+    local field = found[2][i]
+    if string.sub(field, 1, 1) == ':' and not string.find(field, '\\255', 1, true) then
+      heads[#heads + 1] = field
+      heads[#heads + 1] = found[2][i + 1]
+    end
+  end
+  return {found[1], heads}`
+
 export interface Scripts {
   snapshotsOpen (key: string, olderKey: string, argv: readonly Arg[]): Promise<null>
   snapshotsReplace (key: string, stagedKey: string, argv: readonly Arg[]): Promise<0 | 1>
@@ -167,6 +180,7 @@ export interface Scripts {
   snapshotsDraft (draftKey: string, argv: readonly Arg[]): Promise<0 | 1>
   snapshotsAdopt (key: string, draftKey: string, argv: readonly Arg[]): Promise<0 | 1>
   snapshotsFieldsBuffer (key: string, argv: readonly Arg[]): Promise<[Buffer, Buffer[]]>
+  snapshotsHeadsBuffer (key: string, argv: readonly Arg[]): Promise<[Buffer, Buffer[]]>
 }
 
 export function scriptsOf (redis: Redis | Cluster): Scripts {
@@ -176,6 +190,7 @@ export function scriptsOf (redis: Redis | Cluster): Scripts {
   redis.defineCommand('snapshotsAdopt', { numberOfKeys: 2, lua: adopt })
   redis.defineCommand('snapshotsReplace', { numberOfKeys: 2, lua: replace })
   redis.defineCommand('snapshotsFields', { numberOfKeys: 1, lua: fields })
+  redis.defineCommand('snapshotsHeads', { numberOfKeys: 1, lua: heads })
   return redis as unknown as Scripts
 }
 

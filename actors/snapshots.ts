@@ -81,6 +81,12 @@ export interface SavedKey {
   readonly part: PartId | undefined
 }
 
+/** A saved state's head as it is stored. */
+export interface SavedHead {
+  readonly userId: string
+  readonly head: Buffer
+}
+
 export type PartsOf = (head: Buffer) => readonly PartId[]
 
 /** Snapshots that can be looked through and put right by somebody who does not own the partition. */
@@ -99,6 +105,12 @@ export interface RebuildableSnapshots extends Snapshots {
    * removed meanwhile may be among them.
    */
   keys (partition: number): AsyncIterable<SavedKey>
+
+  /**
+   * Every head at least once, in no order; those saved or removed meanwhile may be among them. What makes a page is
+   * bounded work, however many parts there are; a page may be empty.
+   */
+  heads (partition: number): AsyncIterable<readonly SavedHead[]>
 
   /** The parts that are stored of these users, whether a head names them or not. */
   partIds (partition: number, userIds: ReadonlySet<string>): Promise<ReadonlyMap<string, readonly PartId[]>>

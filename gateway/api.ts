@@ -174,6 +174,7 @@ function depsOf ({
       close: command => rooms.close(command),
       info: roomId => rooms.info(roomId),
       keptPosts: (roomId, afterSeq, max) => rooms.keptPosts(roomId, afterSeq, max),
+      timeOf: (roomId, roomSeq) => rooms.timeOf(roomId, roomSeq),
       members: (roomId, after, limit) => rooms.members(roomId, after, limit),
     },
     broadcasts: {

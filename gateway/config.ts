@@ -89,6 +89,8 @@ export interface Config extends StoreConfig {
   readonly connectionsMax: number
   /** Rooms of one connection. */
   readonly roomsMax: number
+  /** After which a room that nobody uses lets go of its last posts; 0 for never. */
+  readonly roomSilenceMs: number
   /** Frames a second and burst of one connection, accepts a second of one IP address; 0 for no limit. */
   readonly frameRate: number
   readonly frameBurst: number
@@ -219,6 +221,8 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
     'after which a downlink that no device has acked goes to the stream offline; 0 for never'),
   connectionsMax: setting('CONNECTIONS_MAX', '15000', integer(1, 1_000_000), 'connections of this node'),
   roomsMax: setting('ROOMS_MAX', '100', integer(1, 10_000), 'rooms of one connection'),
+  roomSilenceMs: setting('ROOM_SILENCE_MS', '2592000000', integer(0, 315_360_000_000),
+    'after which the last posts of a room that nobody uses are kept no longer for who comes back; 0 for never'),
   frameRate: setting('FRAME_RATE', '100', integer(0, 1_000_000), 'frames a second of one connection; 0 for no limit'),
   frameBurst: setting('FRAME_BURST', '200', integer(0, 1_000_000), 'frames at once of one connection; 0 for no limit'),
   acceptRate: setting('ACCEPT_RATE', '200', integer(0, 1_000_000), 'accepts a second of one address; 0 for no limit'),

@@ -147,7 +147,8 @@ async function start (
   closers.push(() => tracing?.spans.stop())
   const traced = tracing ? { ...stores, log: new TracedLog(log, tracing) } : stores
   const users = has('users')
-    ? await startUsersRole(traced, system, metrics, logger, health, load.folds, nodeTable, tracing)
+    ? await startUsersRole(
+      traced, system, metrics, logger, health, load.folds, nodeTable, config.roomSilenceMs, tracing)
     : undefined
   closers.push(() => users?.stop())
   if (!stores.shared) {

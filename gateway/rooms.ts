@@ -1,5 +1,5 @@
 import type { Links, LocalEnds } from '../actors/links.js'
-import type { MembersKnown, PostsKnown, RoomKnown, RoomMember, RoomPost } from '../actors/room-links.js'
+import type { MembersKnown, PostsKnown, PostTimeKnown, RoomKnown, RoomMember, RoomPost } from '../actors/room-links.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
 import { appendInOrder } from '../ledger/pieces.js'
 import { GatewayError } from '../schemas/errors.js'
@@ -11,7 +11,7 @@ import { Questions } from './questions.js'
 
 export interface RoomsDeps {
   readonly log: EventLog
-  readonly links: Links & Pick<LocalEnds, 'roomKnown' | 'postsKnown' | 'membersKnown'>
+  readonly links: Links & Pick<LocalEnds, 'roomKnown' | 'postsKnown' | 'postTimeKnown' | 'membersKnown'>
   readonly known: Pick<KnownRequests, 'ofPost'>
   readonly nodeId: string
   /** How long an answer is waited for; below the deadline of a look-up over HTTP. */
@@ -84,6 +84,7 @@ export class Rooms {
   readonly #partitions: number
   readonly #infos: Questions<RoomKnown>
   readonly #posts: Questions<PostsKnown>
+  readonly #times: Questions<PostTimeKnown>
   readonly #members: Questions<MembersKnown>
   /** By room: whether it is closed, asked by the first of the posts that wait for the answer (`postInOrder`). */
   readonly #closedAsked = new Map<string, Promise<boolean>>()
@@ -93,9 +94,11 @@ export class Rooms {
     this.#partitions = deps.log.partitions(rooms)
     this.#infos = new Questions('room', deps.answerMs)
     this.#posts = new Questions('room', deps.answerMs)
+    this.#times = new Questions('room', deps.answerMs)
     this.#members = new Questions('node', deps.answerMs)
     deps.links.roomKnown = answer => { this.#infos.answered(answer.askId, answer) }
     deps.links.postsKnown = answer => { this.#posts.answered(answer.askId, answer) }
+    deps.links.postTimeKnown = answer => { this.#times.answered(answer.askId, answer) }
     deps.links.membersKnown = answer => { this.#members.answered(answer.askId, answer) }
   }
 
@@ -201,6 +204,21 @@ export class Rooms {
       links.toRoom({ type: 'askPosts', roomId, partition, nodeId, askId, afterSeq, postsMax: Math.min(max, intMax), asOf })
     })
     return keptAfter <= afterSeq ? posts : undefined
+  }
+
+  /**
+   * Since when a post has stood in the stream `posts`, about.
+   *
+   * @returns when a post not far before it was posted, 0 for not known, and the number of the room's last post
+   * @throws GatewayError `not-ready` where the owner of the room does not answer
+   */
+  async timeOf (roomId: string, roomSeq: number): Promise<Pick<PostTimeKnown, 'postedAtMs' | 'roomSeq'>> {
+    const { log, links, nodeId } = this.#deps
+    const partition = partitionOf(roomId, this.#partitions)
+    const { next: asOf } = await log.bounds(rooms, partition)
+    return await this.#times.ask(askId => {
+      links.toRoom({ type: 'askPostTime', roomId, partition, nodeId, askId, roomSeq, asOf })
+    })
   }
 
   /**

@@ -11,7 +11,7 @@ import type { NodeLeft, RoomEntry, RoomFact } from './room-facts.js'
 
 /** Branches of the union `fact`, in the order of the schema. New ones go to the end. */
 export const roomFactTypes = [
-  'PostRequested', 'NodeJoined', 'NodeLeft', 'RoomClosed', 'PostsDelivered',
+  'PostRequested', 'NodeJoined', 'NodeLeft', 'RoomClosed', 'PostsDelivered', 'RoomFellSilent',
 ] as const satisfies readonly RoomFact['type'][]
 
 export function writeRoomEntry (to: AvroWriter, { roomId, atMs, fact }: RoomEntry): void {
@@ -48,6 +48,9 @@ export function writeRoomEntry (to: AvroWriter, { roomId, atMs, fact }: RoomEntr
       to.long(fact.roomSeq)
       to.int(fact.members)
       return to.int(fact.behind)
+    case 'RoomFellSilent':
+      to.long(fact.roomSeq)
+      return to.long(fact.sinceMs)
   }
 }
 
@@ -99,6 +102,7 @@ function readRoomFact (r: AvroReader): RoomFact {
       members: r.int(),
       behind: r.int(),
     }
+    case 'RoomFellSilent': return { type: 'RoomFellSilent', roomSeq: r.long(), sinceMs: r.long() }
   }
 }
 

@@ -3,7 +3,7 @@
  *
  * Every fact is idempotent in the fold: a block may stand in the stream twice, the second time late.
  */
-export type RoomFact = PostRequested | NodeJoined | NodeLeft | RoomClosed | PostsDelivered
+export type RoomFact = PostRequested | NodeJoined | NodeLeft | RoomClosed | PostsDelivered | RoomFellSilent
 
 /** A business service, or a user by an uplink, wants this said in the room; the entry's time is that of the post. */
 export interface PostRequested {
@@ -66,6 +66,18 @@ export interface PostsDelivered {
   /** Open connections of the node that are in the room. */
   readonly members: number
   readonly behind: number
+}
+
+/**
+ * Nobody has been in the room or posted there for as long as the settings say: what it keeps for who comes back goes.
+ * Its numbers stay.
+ */
+export interface RoomFellSilent {
+  readonly type: 'RoomFellSilent'
+  /** Number of its last post; it changes nothing where there is a later one. */
+  readonly roomSeq: number
+  /** When somebody used it last, ms since 1970. */
+  readonly sinceMs: number
 }
 
 /** One record of the stream `rooms`: which room, when, what. */

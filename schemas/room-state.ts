@@ -14,6 +14,9 @@ export interface StoredRoomHead {
   nodes: boolean
   closed: boolean
   closeReason: string
+  /** -1 where the version that wrote it did not know. */
+  usedAtMs: number
+  times: boolean
 }
 
 export interface StoredSource {
@@ -36,6 +39,13 @@ export interface StoredPost {
   postedAtMs: number
 }
 
+export interface StoredTime {
+  number: number
+  roomSeq: number
+  postedAtMs: number
+}
+
 export const roomHeadCodec = new PartCodec<StoredRoomHead>(loadSchema('room-state/head'))
 export const roomNodesCodec = new PartCodec<{ joined: StoredNode[], left: StoredNode[] }>(loadSchema('room-state/nodes'))
 export const roomPostCodec = new PartCodec<StoredPost>(loadSchema('room-state/post'))
+export const roomTimesCodec = new PartCodec<{ times: StoredTime[] }>(loadSchema('room-state/times'))

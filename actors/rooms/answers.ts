@@ -29,6 +29,12 @@ export function answerRoom (question: RoomQuestion, state: RoomState, links: Lin
       links.toAsker({ type: 'postsKnown', nodeId, askId, keptAfter: tail.roomSeq - kept.length, posts })
       return
     }
+    case 'askPostTime': {
+      const { nodeId, askId, roomSeq } = question
+      const postedAtMs = state.times.before(roomSeq)
+      links.toAsker({ type: 'postTimeKnown', nodeId, askId, roomSeq: state.tail.roomSeq, postedAtMs })
+      return
+    }
     case 'signalRoom': {
       const { roomId, service, payload } = question
       for (const [nodeId] of nodes.living(roomId, state)) {

@@ -1,8 +1,8 @@
 import type { Posted } from '../../schemas/records.js'
-import type { NodeJoined, NodeLeft, PostRequested, RoomClosed, RoomEntry } from '../../schemas/room-facts.js'
+import type { NodeJoined, NodeLeft, PostRequested, RoomClosed, RoomEntry, RoomFellSilent } from '../../schemas/room-facts.js'
 import { contentOf } from '../digest.js'
 import { nameOf } from '../requests.js'
-import { isLater, isUnused, leftMax, type Interest, type RoomState } from './state.js'
+import { isLater, isUnused, leftMax, noteUse, type Interest, type RoomState } from './state.js'
 
 /** What must be done because of an entry. */
 export type RoomEffect = Post | Joined | Closed
@@ -37,15 +37,17 @@ export function foldRoom (state: RoomState, entry: RoomEntry): RoomEffect[] {
   switch (fact.type) {
     case 'PostRequested': return postRequested(state, entry, fact)
     case 'NodeJoined': return nodeJoined(state, entry, fact)
-    case 'NodeLeft': return nodeLeft(state, fact)
+    case 'NodeLeft': return nodeLeft(state, entry, fact)
     case 'RoomClosed': return roomClosed(state, entry, fact)
     case 'PostsDelivered': return nothing // for evidence alone
+    case 'RoomFellSilent': return roomFellSilent(state, fact)
   }
 }
 
 function postRequested (state: RoomState, { roomId, atMs }: RoomEntry, fact: PostRequested): RoomEffect[] {
   const { messageId, from, service, payload } = fact
   if (isRepeat(state, fact, atMs) || state.closed) return nothing
+  noteUse(state, atMs)
   const { roomSeq, ...post } = state.tail.add({
     messageId,
     from,
@@ -54,6 +56,7 @@ function postRequested (state: RoomState, { roomId, atMs }: RoomEntry, fact: Pos
     payload: Uint8Array.prototype.slice.call(payload),
     postedAtMs: atMs,
   })
+  state.times.add(roomSeq, atMs)
   return [{ type: 'post', post: { roomId, roomSeq, ...post } }]
 }
 
@@ -74,7 +77,7 @@ function isRepeat ({ sources, requests, closed }: RoomState, fact: PostRequested
 }
 
 function nodeJoined (
-  state: RoomState, { roomId }: RoomEntry, { nodeId, nodeEpoch, interest }: NodeJoined
+  state: RoomState, { roomId, atMs }: RoomEntry, { nodeId, nodeEpoch, interest }: NodeJoined
 ): RoomEffect[] {
   const now = { nodeEpoch, interest }
   if (state.closed) return [{ type: 'joined', roomId, nodeId, interest }]
@@ -83,10 +86,11 @@ function nodeJoined (
   state.nodes.set(nodeId, now)
   state.left.delete(nodeId)
   state.nodesChanged = true
+  noteUse(state, atMs)
   return [{ type: 'joined', roomId, nodeId, interest }]
 }
 
-function nodeLeft (state: RoomState, { nodeId, nodeEpoch, interest }: NodeLeft): RoomEffect[] {
+function nodeLeft (state: RoomState, { atMs }: RoomEntry, { nodeId, nodeEpoch, interest }: NodeLeft): RoomEffect[] {
   const ended = { nodeEpoch, interest }
   const joined = state.nodes.get(nodeId)
   if (joined ? isLater(joined, ended) : !isNewEnd(state, nodeId, ended)) return nothing
@@ -94,8 +98,12 @@ function nodeLeft (state: RoomState, { nodeId, nodeEpoch, interest }: NodeLeft):
   state.left.delete(nodeId)
   state.left.set(nodeId, ended)
   if (state.left.size > leftMax) state.left.delete(state.left.keys().next().value!)
+  noteUse(state, atMs)
   // It is as if nobody had ever been there: anybody can have as many of these as there are names.
-  if (isUnused(state)) state.left.clear()
+  if (isUnused(state)) {
+    state.left.clear()
+    state.usedAtMs = 0
+  }
   state.nodesChanged = true
   return nothing
 }
@@ -116,4 +124,15 @@ function roomClosed (state: RoomState, { roomId }: RoomEntry, { reason }: RoomCl
   state.nodes.clear()
   state.left.clear()
   return effects
+}
+
+/** Whoever has posted since, or is there, uses it: the fact comes too late. */
+function roomFellSilent (state: RoomState, { roomSeq }: RoomFellSilent): RoomEffect[] {
+  const { tail, requests, nodes, left } = state
+  if (tail.roomSeq !== roomSeq || nodes.size > 0) return nothing
+  tail.drop()
+  requests.drop()
+  state.nodesChanged ||= left.size > 0
+  left.clear()
+  return nothing
 }

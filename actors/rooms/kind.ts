@@ -8,6 +8,8 @@ import { foldRoom, type RoomEffect } from './fold.js'
 import { Interests } from './interests.js'
 import { Nodes, type NodesDeps } from './nodes.js'
 import { roomStates } from './parts.js'
+import { type AskSilence, silenceOf } from './silence.js'
+import { SilentRooms, type SilentRoomsDeps } from './silent-rooms.js'
 import { RoomSink } from './sink.js'
 import type { RoomState } from './state.js'
 
@@ -15,12 +17,12 @@ export interface RoomTypes extends KindTypes {
   entry: RoomEntry
   state: RoomState
   effect: RoomEffect
-  question: RoomQuestion
+  question: RoomQuestion | AskSilence
   derived: Posted
   handOn: never
 }
 
-export type RoomsDeps = Omit<NodesDeps, 'partition'>
+export type RoomsDeps = Omit<NodesDeps, 'partition'> & Pick<SilentRoomsDeps, 'saved' | 'silenceMs'>
 
 /** Actors of the stream `rooms`. */
 export function rooms (deps: RoomsDeps): Kind<RoomTypes> {
@@ -33,15 +35,19 @@ export function rooms (deps: RoomsDeps): Kind<RoomTypes> {
     states: roomStates,
     fold: foldRoom,
     keyOf: ({ roomId }) => roomId,
-    open ({ partition, links }) {
+    open ({ partition, links, ask, failing }) {
       const nodes = new Nodes({ ...deps, partition })
       const interests = new Interests({
         isGone: deps.isGone,
         end: (roomId, nodeId, interest) => { nodes.end(roomId, nodeId, interest) },
       })
+      const silent = new SilentRooms({ ...deps, partition, ask, failing })
       return {
         received ({ items }) { interests.received(items) },
-        sweep () { interests.sweep() },
+        sweep (nowMs) {
+          interests.sweep()
+          silent.sweep(nowMs)
+        },
         toSave: () => undefined,
         folded () {},
         handedOn: async () => true,
@@ -49,7 +55,14 @@ export function rooms (deps: RoomsDeps): Kind<RoomTypes> {
         sinceMs: 0,
         end () {},
         sink: turn => new RoomSink(turn, links, nodes),
-        answer (question, state) { answerRoom(question, state, links, nodes) },
+        answer (question, state) {
+          if (question.type !== 'askSilence') {
+            answerRoom(question, state, links, nodes)
+            return
+          }
+          nodes.endGone(question.roomId, state)
+          question.answer(silenceOf(state, question.beforeMs))
+        },
         refuseEntries (entries) {
           for (const { roomId, fact } of entries) {
             if (fact.type === 'NodeJoined') tellUnusable(links, roomId, fact.nodeId, fact.interest)
@@ -57,6 +70,7 @@ export function rooms (deps: RoomsDeps): Kind<RoomTypes> {
         },
         refuse (question) {
           // Who asks once for itself does not wait for ever.
+          if (question.type === 'askSilence') question.answer(undefined)
           if (question.type === 'askRoom') tellUnusable(links, question.roomId, question.nodeId, question.interest)
         },
       }

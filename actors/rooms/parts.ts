@@ -1,9 +1,9 @@
 import { GatewayError } from '../../schemas/errors.js'
-import { type StoredRoomHead, roomHeadCodec, roomNodesCodec, roomPostCodec, type StoredNode } from '../../schemas/room-state.js'
+import { type StoredRoomHead, roomHeadCodec, roomNodesCodec, roomPostCodec, roomTimesCodec, type StoredNode } from '../../schemas/room-state.js'
 import type { States } from '../kind.js'
 import { requestParts, requestsMax } from '../requests.js'
 import type { LoadedState, PartId, SavedState, StateChanges } from '../snapshots.js'
-import { type Interest, isUnused, newRoom, nodesPart, type RoomState } from './state.js'
+import { type Interest, isUnused, newRoom, nodesPart, type RoomState, timesPart } from './state.js'
 import { type KeptPost, postPart, tailMax } from './tail.js'
 
 /*
@@ -13,6 +13,7 @@ import { type KeptPost, postPart, tailMax } from './tail.js'
     m<roomSeq>     one of its last posts
     r<chunk>       32 remembered requests
     n0             nodes that have members, and those that had some
+    t0             when some of its posts were posted
 
   All numbers are given by the fold, from entries alone: two owners of a room give the same ones to the same things.
 */
@@ -52,6 +53,7 @@ function changesOf (state: RoomState): StateChanges {
   state.rebuiltFrom = undefined
   if (unused || (state.nodesChanged && !hasNodes(state))) gone.add(nodesPart)
   state.nodesChanged = false
+  state.times.changed = false
   state.requests.saved()
   // What an earlier owner had begun to save may have the number of what is saved now.
   return { ...parts, gone: [...gone].filter(id => !parts.added.has(id) && !parts.changed.has(id)) }
@@ -69,10 +71,11 @@ function savedStateOf (state: RoomState): SavedState | undefined {
 
 function partsOf (head: Buffer): PartId[] {
   if (isUnsavable(head)) return []
-  const { roomSeq, keptAfter, requestsFirst, requestsEnd, nodes } = headOf(head)
+  const { roomSeq, keptAfter, requestsFirst, requestsEnd, nodes, times } = headOf(head)
   const parts = requestParts(requestsFirst, requestsEnd)
   for (let n = keptAfter + 1; n <= roomSeq; n++) parts.push(postPart(n))
   if (nodes) parts.push(nodesPart)
+  if (times) parts.push(timesPart)
   return parts
 }
 
@@ -100,9 +103,22 @@ function stateOf ({ head, parts }: SavedState): RoomState {
     for (const { nodeId, nodeEpoch, interest } of joined) state.nodes.set(nodeId, { nodeEpoch, interest })
     for (const { nodeId, nodeEpoch, interest } of left) state.left.set(nodeId, { nodeEpoch, interest })
   }
+  if (stored.times) state.times.restore(roomTimesCodec.decode(part(timesPart)).times)
   state.closed = stored.closed
   state.closeReason = stored.closeReason
+  state.usedAtMs = stored.usedAtMs < 0 ? posts.at(-1)?.postedAtMs ?? 0 : stored.usedAtMs
   return state
+}
+
+/** Whether a room may be silent, by its head alone, and has anything to let go of (silence.ts). */
+export function maybeSilent (head: Buffer, beforeMs: number): boolean {
+  if (isUnsavable(head)) return false
+  try {
+    const { roomSeq, keptAfter, requestsFirst, requestsEnd, nodes, usedAtMs } = headOf(head)
+    return usedAtMs < beforeMs && (keptAfter < roomSeq || requestsFirst < requestsEnd || nodes)
+  } catch {
+    return false // whoever loads it sets it aside
+  }
 }
 
 /** As `stateOf`; what else is stored of the room, and nothing names, goes with the next save. */
@@ -118,7 +134,7 @@ function isUnsavable (head: Buffer): boolean {
 
 /** @param all whether they have changed or not */
 function encoded (state: RoomState, all: boolean): Omit<StateChanges, 'gone'> & { readonly head: Buffer } {
-  const { tail, requests, sources } = state
+  const { tail, times, requests, sources } = state
   const added = new Map<PartId, Uint8Array>()
   const changed = new Map<PartId, Uint8Array>()
   for (const post of all ? tail.posts : tail.unsaved()) {
@@ -131,6 +147,9 @@ function encoded (state: RoomState, all: boolean): Omit<StateChanges, 'gone'> & 
   if (nodes && (all || state.nodesChanged)) {
     changed.set(nodesPart, roomNodesCodec.encode({ joined: stored(state.nodes), left: stored(state.left) }))
   }
+  if (times.all.length > 0 && (all || times.changed)) {
+    changed.set(timesPart, roomTimesCodec.encode({ times: [...times.all] }))
+  }
   const head = roomHeadCodec.encode({
     offset: Number(state.offset),
     roomSeq: tail.roomSeq,
@@ -141,6 +160,8 @@ function encoded (state: RoomState, all: boolean): Omit<StateChanges, 'gone'> & 
     nodes,
     closed: state.closed,
     closeReason: state.closeReason,
+    usedAtMs: state.usedAtMs,
+    times: times.all.length > 0,
   })
   return { head, added, changed }
 }
@@ -163,6 +184,7 @@ function headOf (head: Buffer): StoredRoomHead {
   return stored
 }
 
+/** When it was used, and when its posts were posted, nobody knows of the time before states told it. */
 function comparable ({ offset, tail, requests, nodes, left, sources, closed, closeReason }: RoomState): unknown {
   const { bytes } = requests
   return {

@@ -1,6 +1,7 @@
 import { Requests } from '../requests.js'
 import type { PartId } from '../snapshots.js'
 import { Tail } from './tail.js'
+import { PostTimes } from './times.js'
 
 /**
  * Everything that the entries of `rooms` up to `offset` say about one room. Only the fold changes it, and it marks what
@@ -11,6 +12,8 @@ export interface RoomState {
   offset: bigint
   /** Its last posts. */
   readonly tail: Tail
+  /** When some of its posts were posted, for whoever reads old ones. */
+  readonly times: PostTimes
   /** Nodes that have members of it, by id. */
   readonly nodes: Map<string, Interest>
   /** Nodes that had some of late, longest ago first, so that a late repeat brings none back. At most `leftMax`. */
@@ -24,6 +27,8 @@ export interface RoomState {
   closed: boolean
   /** What members are told. */
   closeReason: string
+  /** When somebody posted, came or left last, by the times of the entries, ms since 1970; 0 for never. */
+  usedAtMs: number
   /** Saved parts that nothing names any more. */
   readonly gone: PartId[]
   /** The first request that was not saved when the state was rebuilt; undefined once it was given since. */
@@ -44,12 +49,14 @@ export interface Source {
 
 export const leftMax = 64
 export const nodesPart: PartId = 'n0'
+export const timesPart: PartId = 't0'
 
 export function newRoom (): RoomState {
   const gone: PartId[] = []
   return {
     offset: -1n,
     tail: new Tail(gone),
+    times: new PostTimes(),
     nodes: new Map(),
     left: new Map(),
     nodesChanged: false,
@@ -57,6 +64,7 @@ export function newRoom (): RoomState {
     requests: new Requests(gone),
     closed: false,
     closeReason: '',
+    usedAtMs: 0,
     gone,
     rebuiltFrom: undefined,
   }
@@ -69,6 +77,9 @@ export function newRoom (): RoomState {
 export function isUnused ({ tail, nodes, closed }: RoomState): boolean {
   return tail.roomSeq === 0 && nodes.size === 0 && !closed
 }
+
+/** Somebody uses it. By the newest of the clocks that say so: one that is behind makes nothing look unused. */
+export function noteUse (state: RoomState, atMs: number): void { state.usedAtMs = Math.max(state.usedAtMs, atMs) }
 
 /** Whether `one` is later than `other` in the life of a node, or in that of a later one of the same name. */
 export function isLater (one: Interest, other: Interest): boolean {

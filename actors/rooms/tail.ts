@@ -55,6 +55,13 @@ export class Tail {
     return kept
   }
 
+  /** None is kept any more; the next one has the next number. */
+  drop (): void {
+    for (const { roomSeq } of this.#posts) if (roomSeq <= this.#saved) this.#gone.push(postPart(roomSeq))
+    this.#posts = []
+    this.#bytes = 0
+  }
+
   /** Takes over what is saved. */
   restore (posts: KeptPost[], roomSeq: number): void {
     this.#posts = posts

@@ -72,6 +72,7 @@ export function withDeadlines (deps: HttpDeps): HttpDeps {
       close: store(deps.rooms.close),
       info: lookupOfLog(deps.rooms.info),
       keptPosts: lookupOfLog(deps.rooms.keptPosts),
+      timeOf: lookupOfLog(deps.rooms.timeOf),
       members: lookupOfLog(deps.rooms.members),
     },
     broadcasts: {

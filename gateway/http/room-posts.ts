@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import type { RoomPost } from '../../actors/room-links.js'
+import { clocksDifferMs } from '../../evidence/surroundings.js'
 import { type LogReader, parsePosition } from '../../ledger/log.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { payloadToJson } from '../../schemas/payload.js'
@@ -9,8 +10,9 @@ import type { Posted } from '../../schemas/records.js'
 import { posts } from '../../schemas/streams.js'
 import { keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
+import { oldPosts, type WantedPosts } from './old-posts.js'
 import { Places } from './places.js'
-import { admitReaders, holeDescription, holeLine, ndjsonLine, ndjsonType, piecesOf } from './readers.js'
+import { admitReaders, holeDescription, ndjsonLine, ndjsonType, piecesOf } from './readers.js'
 import { roomParamsSchema, type RoomsOptions } from './rooms.js'
 
 export interface RoomPostsOptions {
@@ -30,9 +32,6 @@ const requestsMax = 64
  * rooms, and a log without an index by room reads them all.
  */
 const readMsDefault = 5_000
-
-/** Blocks that are read in one go, in which none of the room may come up. */
-const sliceBlocks = 4_096n
 
 const summary = 'Posts of a room, one JSON object a line'
 
@@ -78,7 +77,8 @@ export async function roomPostsRoute (
     schema: {
       summary,
       description: 'In order. What the room still keeps for who joins (`keptAfter` of `GET /v1/rooms/:roomId`) costs ' +
-        'no reading; what is older is read from the stream posts, in a cluster past all that stands in its partition. ' +
+        'no reading; what is older is read from the stream posts, from about the time on at which it was posted, in a ' +
+        'cluster past all of other rooms that stands in its partition from there on. ' +
         `${holeDescription} It reads for 5 s at most: a last line \`{ next }\` says that there may be more, and is ` +
         'given as `from` for that.',
       tags: ['rooms'],
@@ -101,17 +101,22 @@ export async function roomPostsRoute (
     const partition = partitionOf(key, logReader.partitions(posts))
     const { first, next } = await logReader.bounds(posts, partition)
     if (!signal.aborted) signal.addEventListener('abort', places.take(request.caller!.app), { once: true })
-    const wanted: Wanted = {
+    const about = await rooms.timeOf(key, Number(after) + 1).catch(() => undefined)
+    const sinceMs = from === '' && about ? about.postedAtMs : 0
+    const wanted: WantedPosts = {
       key,
       partition,
       from: placeOf(from, partition, next),
       first,
       to: next,
       after: Number(after),
+      upTo: about?.roomSeq ?? Infinity,
+      near: sinceMs > 0 ? await logReader.offsetAt(posts, partition, sinceMs - clocksDifferMs) : 0n,
       max,
       readMs: postsReadMs,
+      lineOf,
     }
-    return await reply.send(Readable.from(piecesFor(logReader, wanted, signal)))
+    return await reply.send(Readable.from(oldPosts(logReader, wanted, signal)))
   })
 }
 
@@ -121,77 +126,6 @@ function placeOf (from: string, partition: number, next: bigint): bigint {
   const place = parsePosition(from)
   if (place.partition === partition && place.offset <= next) return place.offset
   throw new GatewayError('bad-request', 'querystring/from: want what `next` said for this room')
-}
-
-interface Wanted {
-  readonly key: string
-  readonly partition: number
-  readonly from: bigint
-  /** What the stream had, as they were asked for. */
-  readonly first: bigint
-  readonly to: bigint
-  readonly after: number
-  readonly max: number
-  readonly readMs: number
-}
-
-/** The signal ends it also where the log finds nothing of the room for long, so that nobody is read for who is gone. */
-async function * piecesFor (log: LogReader, wanted: Wanted, signal: AbortSignal): AsyncGenerator<string> {
-  const { key, partition, from, first, to, after, max, readMs } = wanted
-  yield '' // sends the headers
-  if (from < first) yield holeLine(partition, { from, to: first })
-  const holes: string[] = []
-  const passed = (hole: Parameters<typeof holeLine>[1]) => { holes.push(holeLine(partition, hole)) }
-  const time = new ReadTime(readMs)
-  let last = after
-  let left = max
-  let place = from < first ? first : from
-  while (place < to && !signal.aborted) {
-    const end = place + sliceBlocks < to ? place + sliceBlocks : to
-    let isWhole = true
-    time.start()
-    for await (const { offset, items } of log.read(posts, partition, { from: place, to: end, key, passed, signal })) {
-      time.stop()
-      yield * holes.splice(0)
-      const lines: string[] = []
-      for (const post of items) {
-        // A takeover may repeat records.
-        if (posts.key(post) !== key || post.roomSeq <= last || left <= 0) continue
-        last = post.roomSeq
-        left--
-        lines.push(lineOf(post))
-      }
-      yield * piecesOf(lines)
-      if (left <= 0 || signal.aborted) return
-      place = offset + 1n
-      isWhole = !time.isOver
-      if (!isWhole) break
-      time.start()
-    }
-    time.stop()
-    yield * holes.splice(0)
-    if (isWhole) place = end
-    if (time.isOver && place < to) {
-      yield ndjsonLine({ next: `${partition}@${place}` })
-      return
-    }
-  }
-}
-
-/** How long was read so far, without what the reader took meanwhile. */
-class ReadTime {
-  #ms = 0
-  #startMs = 0
-
-  constructor (readonly maxMs: number) {}
-
-  get isOver (): boolean { return this.#ms >= this.maxMs }
-  start (): void { this.#startMs = performance.now() }
-
-  stop (): void {
-    this.#ms += performance.now() - this.#startMs
-    this.#startMs = performance.now()
-  }
 }
 
 /** One after the other, as they are written. */

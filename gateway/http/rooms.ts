@@ -21,6 +21,8 @@ export interface RoomsOptions {
     readonly info: (roomKey: string) => Promise<RoomInfo>
     /** @returns the first `max`; undefined where it does not keep all of them. @throws GatewayError `not-ready` */
     readonly keptPosts: (roomKey: string, afterSeq: number, max: number) => Promise<readonly RoomPost[] | undefined>
+    /** @returns when a post not far before it was posted, 0 for not known. @throws GatewayError `not-ready` */
+    readonly timeOf: (roomKey: string, roomSeq: number) => Promise<{ postedAtMs: number, roomSeq: number }>
     /** @throws GatewayError `not-ready` */
     readonly members: (roomKey: string, after: string, limit: number) => Promise<MembersPage>
   }

@@ -37,7 +37,7 @@ const recordNames: Readonly<Record<string, SetAside>> = {
 /** Owns this node's share of the partitions of the ledger and of rooms, and runs the actors of both. */
 export async function startUsersRole (
   stores: Stores, system: ActorSystem, metrics: GatewayMetrics, logger: Logger, health: Health, folds: WaitProbe,
-  nodeTable: Pick<NodeTable, 'hasEnded'>, tracing?: Tracing
+  nodeTable: Pick<NodeTable, 'hasEnded'>, silenceMs: number, tracing?: Tracing
 ): Promise<UsersRole> {
   const { log, snapshots, roomSnapshots, tables, links, cutting } = stores
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
@@ -88,7 +88,12 @@ export async function startUsersRole (
 
   const rooms = await startOwner(log, {
     ...common,
-    kind: roomsKind({ log, isGone: (nodeId, nodeEpoch) => nodeTable.hasEnded(nodeId, nodeEpoch) }),
+    kind: roomsKind({
+      log,
+      saved: roomSnapshots,
+      silenceMs,
+      isGone: (nodeId, nodeEpoch) => nodeTable.hasEnded(nodeId, nodeEpoch),
+    }),
     snapshots: roomSnapshots,
     folds: undefined,
     setAside (entry, partition, offset, error) {

@@ -67,6 +67,11 @@ export function parseSnapshotKey (key: Buffer): { userId: string, part: string |
   return { userId: key.toString('utf8', 3, mark), part: partIn(key, mark + 1) }
 }
 
+/** @param key of a part. @returns what stands behind all parts of its user or room, and before all else */
+export function behindParts (key: Buffer): Buffer {
+  return Buffer.concat([key.subarray(0, key.indexOf(partMark, 3) + 1), Buffer.of(partMark)])
+}
+
 function partIn (key: Buffer, start: number): string {
   if (key[start] !== rankMark) return key.toString('latin1', start)
   const letter = key.toString('latin1', start + 7)

@@ -1,7 +1,8 @@
 import type { RedisSnapshots } from '../../actors/snapshots-redis.js'
 import { headField, parseField, parseHead, partField, versioned } from '../../actors/snapshots-redis-scripts.js'
 import {
-  type LoadedState, ofPartition, type PartId, type PartsOf, type SavedKey, type SavedState, SnapshotsLost,
+  type LoadedState, ofPartition, type PartId, type PartsOf, type SavedHead, type SavedKey, type SavedState,
+  SnapshotsLost,
   type StateChanges,
 } from '../../actors/snapshots.js'
 import type { Change } from '../../ledger/changelog.js'
@@ -138,6 +139,11 @@ export class SimulatedSnapshots implements RedisSnapshots {
 
   async savedParts (partition: number, userId: string, ids: readonly PartId[]): Promise<ReadonlyMap<PartId, Buffer>> {
     return await this.channel.ask('saved parts', () => pick(this.snapshots.of(partition).users.get(userId), ids))
+  }
+
+  async * heads (partition: number): AsyncIterable<readonly SavedHead[]> {
+    yield await this.channel.ask('heads', () => Array.from(this.snapshots.of(partition).users, ([userId, { head }]) =>
+      ({ userId, head })).filter(({ userId }) => userId !== ofPartition))
   }
 
   async * keys (partition: number): AsyncIterable<SavedKey> {

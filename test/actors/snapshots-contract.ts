@@ -178,6 +178,9 @@ async function replaced (t: Test, { open }: SnapshotSides): Promise<void> {
   for await (const { userId, part } of snapshots.keys(0)) listed.push(part === undefined ? userId : `${userId}/${part}`)
   const all = ['ann', 'ann/m1', 'ann/m2', 'ann/s1', 'anna', 'eve', 'eve/m1', 'eve/p1']
   t.strictSame([...new Set(listed)].toSorted(), all)
+  const heads: string[] = []
+  for await (const page of snapshots.heads(0)) heads.push(...page.map(({ userId, head }) => `${userId} ${head}`))
+  t.strictSame([...new Set(heads)].toSorted(), ['ann 5 m1 s1', 'anna 5', 'eve 5 m1'])
   const right = (head: string, texts: Texts) => ({ head: Buffer.from(head), parts: inBytes(texts) })
   const ann = right('5 m1 s1', { m1: 'right', s1: 'phone' })
   t.strictSame(await snapshots.replace(0, 4n, new Map([['ann', ann]])), new Set(), 'for one checkpoint alone')

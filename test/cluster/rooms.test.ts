@@ -66,6 +66,25 @@ t.test('A room of a cluster', { skip: kafkaMissing() ?? redisMissing() ?? false,
     t.strictSame(rejected, ['both bad-request', 'late room-closed'])
   })
 
+  await t.test('has its old posts read from the topic posts, behind a place and as many as are wanted', async t => {
+    const large = 'x'.repeat(8_192) // 60 of them are more than the room keeps
+    for (let i = 1; i <= 60; i++) {
+      await owner.request('POST', '/v1/rooms/old:1/posts', { messageId: `m${i}`, payload: `${i} ${large}` })
+    }
+    const info = await until('all are numbered', async () => {
+      const { roomSeq, keptAfter } = (await owner.request('GET', '/v1/rooms/old:1')).json as Record<string, number>
+      return roomSeq === 60 && { keptAfter: keptAfter! }
+    })
+    t.ok(info.keptAfter > 20)
+    const told = async (query: string) => {
+      const { text } = await owner.request('GET', `/v1/rooms/old:1/posts?${query}`)
+      return text.split('\n').filter(line => line !== '').map(line => JSON.parse(line).roomSeq)
+    }
+    t.strictSame(await told('after=0&limit=3'), [1, 2, 3])
+    t.strictSame(await told('after=10&limit=2'), [11, 12])
+    t.strictSame(await told('after=5'), Array.from({ length: 55 }, (_, i) => i + 6))
+  })
+
   await Promise.all([owner.stop(), other.stop()])
   await auditOfTopics(t, cluster.kafka.brokers, topicPrefix)
 })

@@ -61,7 +61,7 @@ t.test('An uplink that can not be published is logged with its trace', async t =
   const { tracing } = given()
   const system = startActors()
   const users = await startUsersRole({ ...stores, log }, system, new GatewayMetrics('test'), logger, nobodyWatches,
-    new WaitProbe(), { hasEnded: () => false }, tracing)
+    new WaitProbe(), { hasEnded: () => false }, 0, tracing)
   t.teardown(async () => {
     await users.stop()
     system.stop()

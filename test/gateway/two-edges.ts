@@ -48,7 +48,7 @@ export class TwoEdges {
     const projections = await startProjectionsRole(stores, logger, nobodyWatches)
     const system = startActors()
     const users = await startUsersRole(stores, system, new GatewayMetrics('test'), logger, nobodyWatches, new WaitProbe(),
-      { hasEnded: () => false })
+      { hasEnded: () => false }, 0)
     t.teardown(async () => {
       await users.stop()
       system.stop()

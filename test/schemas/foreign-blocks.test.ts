@@ -8,6 +8,8 @@ import { foreignBlocks, unknownFacts } from '../../schemas/foreign-blocks.js'
 import {
   fingerprintOf, headerBytes, readHeader, register, writeHeader, type AvroSchema,
 } from '../../schemas/single-object.js'
+import { maybeSilent, roomStates } from '../../actors/rooms/parts.js'
+import { roomPostCodec } from '../../schemas/room-state.js'
 import { noReport } from '../../projections/nodes.js'
 import * as streams from '../../schemas/streams.js'
 import { bansCodec, connectionCodec, headCodec, messageCodec, sessionCodec, wholeCodec } from '../../schemas/user-state.js'
@@ -364,6 +366,26 @@ t.test('facts of rooms that were written before nodes told what they delivered a
   t.strictSame(streams.rooms.decodeBlock(block), [{ roomId: 'r', atMs: 5, fact: { type: 'NodeJoined', ...joined } }])
 })
 
+t.test('facts of rooms that were written before rooms could fall silent are read', async t => {
+  const told = { nodeId: 'n1', nodeEpoch: 1, interest: 2, roomSeq: 3, members: 4, behind: 0 }
+  const block = foreignBlock(loadSchema('history/rooms-2'), [
+    { roomId: 'r', atMs: 5, fact: { 'ledgerline.PostsDelivered': told } },
+  ])
+  t.strictSame(streams.rooms.decodeBlock(block), [{ roomId: 'r', atMs: 5, fact: { type: 'PostsDelivered', ...told } }])
+})
+
+t.test('a room that was saved before it knew when it was used is as old as its last post', async t => {
+  const head = saved('room-head-1', {
+    offset: 7, roomSeq: 3, keptAfter: 2, requestsFirst: 0, requestsEnd: 0, sources: [], nodes: false, closed: false, closeReason: '',
+  })
+  t.strictSame(roomStates.partsOf(head), ['m3'])
+  t.equal(maybeSilent(head, 1), true)
+  const post = roomPostCodec.encode({ messageId: 'm', from: '', service: '', payload: Buffer.of(1), postedAtMs: 500 })
+  const state = roomStates.stateOf({ head, parts: new Map([['m3', post]]) })
+  t.match(state, { offset: 7n, usedAtMs: 500, tail: { roomSeq: 3, keptAfter: 2 } })
+  t.strictSame(state.times.all, [])
+})
+
 t.test('a ledger that was written before downlinks could be recalled is read', async t => {
   const due = { messageId: 'm1', requestedAtMs: 1, payload: Buffer.from('x') }
   t.strictSame(ledger.decodeBlock(foreignBlock(loadSchema('history/ledger-7'), [
@@ -497,6 +519,18 @@ t.test('the parts of saved states are those that are pinned here, or their old f
   t.strictSame(Object.fromEntries(now), pinned)
 })
 
+t.test('and so are those of saved rooms', async t => {
+  const pinned = {
+    head: '3c95156d848bcf41',
+    nodes: '9707e2d890ee897f',
+    post: '2618be94cc1c1d0d',
+    times: '91e920134f727846',
+  }
+  const now = Object.keys(pinned).map(name =>
+    [name, fingerprintOf(loadSchema(`room-state/${name}`)).toString(16).padStart(16, '0')])
+  t.strictSame(Object.fromEntries(now), pinned)
+})
+
 t.test('the schema of each stream is the one that is pinned here, or its old form is in schemas/history', async t => {
   const pinned = {
     connections: 'c6d5ec1057b815ce',
@@ -508,7 +542,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     posts: '9bf84f814e271ea3',
     presence: 'ada3e8bd3de0ef81',
     receipts: '7c94dd41102a0142',
-    rooms: '76f625094aabf0ce',
+    rooms: 'aa2b8aedf2fc989d',
     undelivered: '2af53765a07914ef',
     uplinks: '105a26bac0e7a9b5',
   }

@@ -215,6 +215,7 @@ export const roomFacts: RoomFact[] = [
   { type: 'NodeLeft', nodeId: 'n1', nodeEpoch: 1700000000000, interest: 7, code: 'node-lost' },
   { type: 'RoomClosed', requestId: 'r1', reason: 'příliš', by: '5f0c9a1b2e' },
   { type: 'PostsDelivered', nodeId: 'n1', nodeEpoch: 1700000000000, interest: 7, roomSeq: 2 ** 40, members: 20, behind: 3 },
+  { type: 'RoomFellSilent', roomSeq: 2 ** 40, sinceMs: 1700000000000 },
 ]
 
 /** As `anyEntries`, of rooms. */

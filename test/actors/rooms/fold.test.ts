@@ -1,9 +1,10 @@
 import t from 'tap'
 import { tailAgeMaxMs, tailBytesMax, tailMax } from '../../../actors/rooms/tail.js'
 import { foldRoom } from '../../../actors/rooms/fold.js'
-import { roomStates } from '../../../actors/rooms/parts.js'
+import { maybeSilent, roomStates } from '../../../actors/rooms/parts.js'
+import { silenceOf } from '../../../actors/rooms/silence.js'
 import { leftMax } from '../../../actors/rooms/state.js'
-import { at, joined, left, play, posted, roomClosed, roomOf, said, SavedRoom } from './given-room.js'
+import { at, joined, left, play, posted, roomClosed, roomOf, said, SavedRoom, silent } from './given-room.js'
 
 t.test('PostRequested', async t => {
   t.test('gets the next number, whoever posts', async t => {
@@ -168,4 +169,49 @@ t.test('A room that was rebuilt while a save was on its way leaves none of its p
   saved.save(roomStates.changesOf(rebuilt))
   t.strictSame([...saved.parts.keys()].filter(id => id.startsWith('m')), ['m3', 'm4'])
   t.strictSame(saved.strays, [])
+})
+
+t.test('RoomFellSilent', async t => {
+  t.test('lets go of the posts, requests and nodes that a room keeps, and of nothing else', async t => {
+    const saved = new SavedRoom()
+    const state = roomOf(posted('m1'), said('ann', 1, [0, 5, 0]), joined('n1', 1), left('n1', 1))
+    saved.save(roomStates.changesOf(state))
+    t.strictSame([...saved.parts.keys()].toSorted(), ['m1', 'm2', 'n0', 'r0', 't0'])
+    t.strictSame(play(state, silent(2)), [])
+    saved.save(roomStates.changesOf(state))
+    t.strictSame([...saved.parts.keys()], ['t0'])
+    const loaded = saved.loaded()
+    t.match(loaded.tail, { roomSeq: 2, keptAfter: 2, bytes: 0 })
+    t.strictSame(play(loaded, said('ann', 1, [0, 5, 0]), posted('m1')), ['post 3 m1'], 'its numbers go on, uplinks are known')
+  })
+  t.test('comes too late where somebody has posted since, or is there', async t => {
+    for (const state of [roomOf(posted('m1'), posted('m2')), roomOf(posted('m1'), joined('n1', 1))]) {
+      play(state, silent(1))
+      t.equal(state.tail.keptAfter, 0)
+    }
+  })
+  t.test('changes nothing the second time', async t => {
+    const state = roomOf(posted('m1'), silent(1))
+    roomStates.changesOf(state)
+    play(state, silent(1))
+    t.strictSame(roomStates.changesOf(state).gone, [])
+  })
+  t.test('is due of a room that nobody has used since some time, with something to let go of', async t => {
+    const dayMs = 86_400_000
+    const used = roomOf()
+    for (const fact of [posted('m1'), joined('n1', 1), left('n1', 1)]) foldRoom(used, at(dayMs, fact))
+    const due = (state: ReturnType<typeof roomOf>, beforeMs: number) =>
+      [silenceOf(state, beforeMs), maybeSilent(roomStates.savedStateOf(state)!.head, beforeMs)]
+    t.strictSame(due(used, dayMs), [undefined, false])
+    t.strictSame(due(used, dayMs + 1), [{ type: 'RoomFellSilent', roomSeq: 1, sinceMs: dayMs }, true])
+    foldRoom(used, at(2 * dayMs, joined('n1', 2)))
+    t.strictSame(due(used, dayMs + 1), [undefined, false], 'who comes uses it')
+    t.strictSame(due(used, 3 * dayMs), [undefined, true], 'who is there does, too, which the head does not say')
+    foldRoom(used, at(3 * dayMs, left('n1', 2)))
+    t.strictSame(due(used, 3 * dayMs), [undefined, false], 'until he has left')
+    play(used, silent(1))
+    t.strictSame(due(used, 9 * dayMs), [undefined, false], 'it has nothing any more')
+    t.equal(maybeSilent(Buffer.from('not a head'), 1), false)
+    t.equal(maybeSilent(roomStates.unsavable('too large'), 1), false)
+  })
 })

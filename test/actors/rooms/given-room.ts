@@ -52,6 +52,8 @@ export function left (nodeId: string, interest: number, nodeEpoch = 1): RoomFact
 
 export function roomClosed (reason = 'over'): RoomFact { return { type: 'RoomClosed', requestId: 'r1', reason, by: '' } }
 
+export function silent (roomSeq: number): RoomFact { return { type: 'RoomFellSilent', roomSeq, sinceMs: 0 } }
+
 /** Folds these facts, one a second, and says what comes of each. */
 export function play (state: RoomState, ...facts: RoomFact[]): string[] {
   return facts.flatMap((fact, i) => foldRoom(state, at(i * 1_000, fact)).map(shortly))
@@ -128,3 +130,15 @@ export const anyFacts: fc.Arbitrary<RoomFact[]> = fc.tuple(
   }
   return facts
 })
+
+/** As `anyFacts`, of a room that falls silent now and then: the fact names its last post, or comes too late. */
+export const anyFactsWithSilence: fc.Arbitrary<RoomFact[]> =
+  fc.tuple(anyFacts, fc.array(fc.tuple(fc.nat(), fc.nat(3)), { maxLength: 4 })).map(([facts, silences]) => {
+    const all = [...facts]
+    for (const [place, late] of silences) {
+      const at = place % (all.length + 1)
+      const { tail } = roomOf(...all.slice(0, at))
+      all.splice(at, 0, silent(Math.max(0, tail.roomSeq - Math.max(0, late - 2))))
+    }
+    return all
+  })

@@ -38,7 +38,8 @@ export interface GivenRooms {
   close (): Promise<void>
 }
 
-export async function givenRooms (t: Test, directory: string): Promise<GivenRooms> {
+/** @param silenceMs after which nobody uses a room, for its walks */
+export async function givenRooms (t: Test, directory: string, silenceMs = 0): Promise<GivenRooms> {
   const store = await openStore({ directory, headroomBytes: 1 << 16 })
   const system = startActors()
   t.teardown(async () => {
@@ -85,7 +86,12 @@ export async function givenRooms (t: Test, directory: string): Promise<GivenRoom
     },
     rooms: {
       ...common,
-      kind: roomsKind({ log, isGone: (nodeId, nodeEpoch) => gone.has(`${nodeId} ${nodeEpoch}`) }),
+      kind: roomsKind({
+        log,
+        saved: snapshots,
+        silenceMs,
+        isGone: (nodeId, nodeEpoch) => gone.has(`${nodeId} ${nodeEpoch}`),
+      }),
       log,
       snapshots,
     },

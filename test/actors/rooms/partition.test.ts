@@ -1,9 +1,11 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { startOwner } from '../../../actors/owner.js'
 import type { AskRoom, PostsKnown } from '../../../actors/room-links.js'
 import { users as usersKind } from '../../../actors/user/kind.js'
 import { foldRoom } from '../../../actors/rooms/fold.js'
 import { roomStates } from '../../../actors/rooms/parts.js'
+import { firstWalkMs, walkEveryMs } from '../../../actors/rooms/silent-rooms.js'
 import { rebuildSnapshots } from '../../../actors/snapshots-rebuild.js'
 import { StoppedActors } from '../../../actors/stopped-actors.js'
 import { Partition } from '../../../actors/partition.js'
@@ -339,6 +341,109 @@ t.test('An accepted uplink that names a room', async t => {
     await checkpoint
     t.equal(partition.progress.saved, 2n)
     t.match(await world.entries(), [{ roomId: 'chat:7', fact: { messageId: 'ann/1' } }])
+    await partition.revoke()
+  })
+})
+
+t.test('Rooms that nobody uses', async t => {
+  const silenceMs = 3_600_000
+  const agoMs = Date.now() - 2 * silenceMs
+
+  /** The rooms of a world that are said to be silent by walks from `nowMs` on, a step a turn. */
+  async function walked (world: GivenRooms) {
+    const partition = await Partition.open(0, world.rooms, new StoppedActors(), () => {})
+    const ending = new AbortController()
+    t.teardown(() => { ending.abort() })
+    const following = (async () => {
+      const range = { from: partition.next, signal: ending.signal }
+      for await (const block of world.log.read(rooms, 0, range)) await partition.received(block)
+    })()
+    following.catch(err => { world.failures.push(err.message) })
+    return {
+      async sweep (nowMs: number) {
+        partition.sweep(nowMs)
+        await delay(10)
+        return (await world.entries()).flatMap(({ roomId, fact }) => fact.type === 'RoomFellSilent' ? [roomId] : [])
+      },
+      async save () {
+        const { next } = await world.log.bounds(rooms, 0)
+        await until(() => partition.progress.folded === next)
+        await partition.checkpoint()
+      },
+    }
+  }
+
+  const append = async (world: GivenRooms, atMs: number, ids: readonly string[], ...facts: RoomFact[]) =>
+    await world.log.append(rooms, 0, ids.flatMap(id => facts.map(fact => ({ roomId: id, atMs, fact }))))
+
+  t.test('let go of what they keep, some a second, and go on with their numbers', async t => {
+    const world = await givenRooms(t, t.testdir(), silenceMs)
+    const ids = Array.from({ length: 20 }, (_, i) => `room ${i}`)
+    await append(world, agoMs, ids, posted('m1'), posted('m2'))
+    await append(world, Date.now(), ['fresh'], posted('m1'))
+    await append(world, agoMs, ['there'], posted('m1'), joined('n1', 1))
+    await append(world, agoMs, ['dead'], posted('m1'), joined('gone', 1))
+    world.gone.add('gone 1')
+    const { sweep, save } = await walked(world)
+    await save()
+    const startMs = Date.now()
+    await sweep(startMs)
+    t.strictSame(await sweep(startMs + firstWalkMs - 1), [], 'not before the partition has been here for some time')
+    let nowMs = startMs + firstWalkMs
+    let first: string[] = []
+    await until(async () => (first = await sweep(nowMs)).length > 0)
+    t.ok(first.length <= 8)
+    await until(async () => (await sweep(nowMs += 1_000)).length === ids.length)
+    const left = (await world.entries()).filter(({ fact }) => fact.type === 'NodeLeft')
+    t.match(left, [{ roomId: 'dead', fact: { nodeId: 'gone', code: 'node-lost' } }], 'a node that is gone is put out first')
+    for (let i = 0; i < 10; i++) await sweep(nowMs += 1_000)
+    await save()
+    const keys: string[] = []
+    for await (const { userId, part } of world.snapshots.keys(0)) if (part?.startsWith('m')) keys.push(`${userId} ${part}`)
+    t.strictSame(keys.toSorted(), ['dead m1', 'fresh m1', 'there m1'], 'but who is there, or has posted of late, keeps all')
+    await append(world, Date.now(), ['room 3'], posted('m3'))
+    await until(async () => (await world.published()).some(post => post.messageId === 'm3' && post.roomSeq === 3))
+    t.strictSame(world.failures, [])
+  })
+
+  t.test('are looked for again a day later', async t => {
+    const world = await givenRooms(t, t.testdir(), silenceMs)
+    const { sweep, save } = await walked(world)
+    const startMs = Date.now()
+    for (const atMs of [0, firstWalkMs, firstWalkMs + 1_000, firstWalkMs + 2_000]) await sweep(startMs + atMs)
+    await append(world, agoMs, ['late'], posted('m1'))
+    await save()
+    t.strictSame(await sweep(startMs + walkEveryMs), [])
+    await until(async () => (await sweep(startMs + walkEveryMs + firstWalkMs + 2_000)).includes('late'))
+  })
+
+  t.test('are not looked for where no time is set', async t => {
+    const never = await givenRooms(t, t.testdir(), 0)
+    const startMs = Date.now()
+    await append(never, agoMs, ['old'], posted('m1'))
+    const silentNever = await walked(never)
+    await silentNever.save()
+    for (const atMs of [0, firstWalkMs, firstWalkMs + 1_000]) t.strictSame(await silentNever.sweep(startMs + atMs), [])
+  })
+
+  t.test('are looked for again where their states can not be read, and their partition says so', async t => {
+    const world = await givenRooms(t, t.testdir(), silenceMs)
+    await append(world, agoMs, ['old'], posted('m1'))
+    const { heads } = world.snapshots
+    world.snapshots.heads = async function * () { throw new Error('the store is away') }
+    const partition = await Partition.open(0, world.rooms, new StoppedActors(), () => {})
+    for await (const block of world.log.read(rooms, 0, { from: 0n })) await partition.received(block)
+    await until(() => partition.progress.folded === 1n)
+    await partition.checkpoint()
+    const startMs = Date.now()
+    partition.sweep(startMs)
+    partition.sweep(startMs + firstWalkMs)
+    await until(() => partition.progress.lastError === 'silent rooms can not be looked for: the store is away')
+    world.snapshots.heads = heads
+    await until(async () => {
+      partition.sweep(startMs + 3 * firstWalkMs)
+      return (await world.entries()).some(({ fact }) => fact.type === 'RoomFellSilent')
+    })
     await partition.revoke()
   })
 })

@@ -48,10 +48,11 @@ const users = await startOwner(log, {
   kind: usersKind({ log, settled () {}, resumeBytesMax: 1, postSetAside: (_post, error) => failed('a post', error) }),
   snapshots: embeddedSnapshots(store),
 })
+const roomSnapshots = embeddedSnapshots(store, 'rooms')
 const rooms = await startOwner(log, {
   ...common,
-  kind: roomsKind({ log, isGone: () => false }),
-  snapshots: embeddedSnapshots(store, 'rooms'),
+  kind: roomsKind({ log, saved: roomSnapshots, silenceMs: 0, isGone: () => false }),
+  snapshots: roomSnapshots,
 })
 
 const append = async (...entries: Entry[]) =>

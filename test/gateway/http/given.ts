@@ -104,6 +104,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
       post: async ({ messageId }) => ({ messageId, status: 'queued', position: '3@1021.4' }),
       close: async () => '3@1021.4',
       keptPosts: async () => undefined,
+      timeOf: async () => ({ postedAtMs: 0, roomSeq: 1_000_000 }),
       info: async () => ({ roomSeq: 0, keptAfter: 0, closed: false, nodes: [] }),
       members: async () => ({ members: [], next: null, total: 0, unknown: [] }),
     },

@@ -46,6 +46,7 @@ function given (t: Test, rooms: Partial<RoomsOptions['rooms']> = {}, logReader =
       },
       info: async () => ({ roomSeq: 7, keptAfter: 2, closed: false, nodes: [{ nodeId: 'n1', members: 3 }, { nodeId: 'n2', members: null }] }),
       keptPosts: async () => undefined,
+      timeOf: async () => ({ postedAtMs: 0, roomSeq: 1_000_000 }),
       members: async () => ({
         members: [{ userId: 'ann', deviceId: 'phone', connectionId: 'c1', nodeId: 'n1' }], next: null, total: 1, unknown: ['n2'],
       }),
@@ -215,6 +216,46 @@ t.test('A room over HTTP', async t => {
     for (const place of ['1@0', '0@1001', 'x', '0@1.1']) {
       t.match((await ask('GET', `/v1/rooms/chat/posts?from=${place}`)).json(), { statusCode: 400, code: 'bad-request' }, place)
     }
+  })
+  t.test('has its posts read from about the time on at which they were posted, up to its last one', async t => {
+    const post = (roomId: string, roomSeq: number): Posted =>
+      ({ roomId, roomSeq, messageId: `m${roomSeq}`, from: '', service: '', payload: Buffer.from('x'), postedAtMs: 5 })
+    const readFrom: bigint[] = []
+    class TimedLog extends PostsLog {
+      override read<U> (stream: Stream<U>, partition: number, range: ReadRange): AsyncIterable<Block<U>> {
+        readFrom.push(range.from)
+        return super.read(stream, partition, range)
+      }
+    }
+    const log = new TimedLog()
+    Object.assign(log, { offsetAt: async (_stream: unknown, _of: number, atMs: number) => BigInt(atMs + 60_000) })
+    for (let roomSeq = 1; roomSeq <= 6; roomSeq++) log.add([post('chat', roomSeq), post('other', roomSeq)])
+    const about = { postedAtMs: 3, roomSeq: 5 }
+    const asked: unknown[] = []
+    const { ask } = given(t, {
+      timeOf: async (roomKey, roomSeq) => {
+        asked.push([roomKey, roomSeq])
+        return about
+      },
+    }, log)
+    const told = async (query: string) => {
+      readFrom.length = 0
+      const { body } = await ask('GET', `/v1/rooms/chat/posts${query}`)
+      return body.split('\n').filter(line => line !== '').map(line => JSON.parse(line).roomSeq)
+    }
+    t.strictSame([await told('?after=3'), readFrom], [[4, 5], [3n]])
+    t.strictSame([await told('?after=4&limit=1'), readFrom], [[5], [3n]])
+    t.strictSame([await told('?after=1'), readFrom], [[2, 3, 4, 5], [3n, 0n]], 'and from the beginning where that was too late')
+    about.postedAtMs = 900
+    t.strictSame([await told('?after=3'), readFrom], [[4, 5], [900n, 0n]], 'or where there is none of them')
+    about.postedAtMs = 0
+    t.strictSame([await told('?after=3'), readFrom], [[4, 5], [0n]], 'or where the time is not known')
+    t.strictSame(asked, [['chat', 4], ['chat', 5], ['chat', 2], ['chat', 4], ['chat', 4]])
+  })
+  t.test('has its posts read to the end where its owner says neither time nor number', async t => {
+    const { ask, logReader } = given(t, { timeOf: async () => { throw new GatewayError('not-ready') } })
+    logReader.add([{ roomId: 'chat', roomSeq: 8, messageId: 'm', from: '', service: '', payload: Buffer.from('x'), postedAtMs: 5 }])
+    t.match((await ask('GET', '/v1/rooms/chat/posts?after=7')).json(), { roomSeq: 8 })
   })
   t.test('that are gone are told first, and nothing before them is read', async t => {
     const log = new PostsLog()
