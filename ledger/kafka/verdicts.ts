@@ -98,7 +98,6 @@ export function judgeError (err: unknown): Judgement {
   if (err instanceof KafkaError) return judge(err.code)
   if (err instanceof UnsupportedBroker) return permanent(versions)
   if (err instanceof NotAdmitted || err instanceof NotSetUp) return permanent('') // its message says what to do
-  if (err instanceof NotAdmitted) return permanent('') // it says itself what to do
   return err instanceof NoAnswer ? moving(err.sent ? 'unknown' : 'not-stored') : again('unknown')
 }
 
