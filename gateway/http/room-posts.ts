@@ -95,13 +95,16 @@ export async function roomPostsRoute (
     const max = limit === undefined ? Infinity : Number(limit)
     const signal = begin(reply)
     reply.type(ndjsonType)
-    // Where its owner does not answer, the stream does.
-    const kept = from === '' ? await rooms.keptPosts(key, Number(after), max).catch(() => undefined) : undefined
+    // Where its owner does not answer, the stream does; it is not asked a second time then.
+    let isAway = false
+    const kept = from !== ''
+      ? undefined
+      : await rooms.keptPosts(key, Number(after), max).catch(() => { isAway = true })
     if (kept) return await reply.send(Readable.from(piecesOf(linesOf(kept))))
     const partition = partitionOf(key, logReader.partitions(posts))
     const { first, next } = await logReader.bounds(posts, partition)
     if (!signal.aborted) signal.addEventListener('abort', places.take(request.caller!.app), { once: true })
-    const about = await rooms.timeOf(key, Number(after) + 1).catch(() => undefined)
+    const about = isAway ? undefined : await rooms.timeOf(key, Number(after) + 1).catch(() => undefined)
     const sinceMs = from === '' && about ? about.postedAtMs : 0
     const wanted: WantedPosts = {
       key,

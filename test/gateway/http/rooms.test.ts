@@ -198,6 +198,38 @@ t.test('A room over HTTP', async t => {
     logReader.add([{ roomId: 'chat', roomSeq: 8, messageId: 'm', from: '', service: '', payload: Buffer.from('x'), postedAtMs: 5 }])
     t.match((await ask('GET', '/v1/rooms/chat/posts?after=7')).json(), { roomSeq: 8 })
   })
+  t.test('has its owner asked once where that does not answer', async t => {
+    let asked = 0
+    const { ask, logReader } = given(t, {
+      keptPosts: async () => { throw new GatewayError('not-ready') },
+      timeOf: async () => {
+        asked++
+        throw new GatewayError('not-ready')
+      },
+    })
+    logReader.add([{ roomId: 'chat', roomSeq: 8, messageId: 'm', from: '', service: '', payload: Buffer.from('x'), postedAtMs: 5 }])
+    t.match((await ask('GET', '/v1/rooms/chat/posts?after=7')).json(), { roomSeq: 8 })
+    t.equal(asked, 0)
+  })
+  t.test('has its posts read from the beginning where a wrong clock led to others, for as long as one answer may read', async t => {
+    const log = new PostsLog()
+    const post = (roomId: string, roomSeq: number): Posted =>
+      ({ roomId, roomSeq, messageId: `m${roomSeq}`, from: '', service: '', payload: Buffer.from('x'), postedAtMs: 5 })
+    for (let roomSeq = 1; roomSeq <= 3; roomSeq++) log.add([post('chat', roomSeq)])
+    for (let roomSeq = 1; roomSeq <= 9; roomSeq++) log.add([post('other', roomSeq)])
+    Object.assign(log, { offsetAt: async () => 5n })
+    const { ask } = given(t, { timeOf: async () => ({ postedAtMs: 100_000, roomSeq: 3 }) }, log, 0)
+    const told: number[] = []
+    let from = ''
+    for (let answers = 0; answers < 10; answers++) {
+      const { body } = await ask('GET', `/v1/rooms/chat/posts?after=${told.length}&from=${from}`)
+      const lines = body.split('\n').filter(line => line !== '').map(line => JSON.parse(line))
+      told.push(...lines.flatMap(({ roomSeq }) => roomSeq ?? []))
+      from = lines.at(-1)?.next ?? ''
+      if (from === '') break
+    }
+    t.strictSame(told, [1, 2, 3])
+  })
   t.test('has its posts read for some time, and says where to go on', async t => {
     const { ask, logReader } = given(t, {}, new PostsLog(), 0)
     const post = (roomId: string, roomSeq: number): Posted =>
