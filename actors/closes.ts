@@ -115,6 +115,6 @@ export class UnconfirmedCloses extends LinksAround {
 }
 
 /** In memory, and more than it takes where it is saved. */
-function bytesOf ({ nodeId, connectionId, reason }: CloseConnection): number {
-  return 128 + nodeId.length + 2 * connectionId.length + reason.length
+function bytesOf ({ nodeId, connectionId, reason, by }: CloseConnection): number {
+  return 128 + nodeId.length + 2 * connectionId.length + reason.length + by.length
 }

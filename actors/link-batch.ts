@@ -33,6 +33,9 @@ function headerOf (schema: string): Buffer {
   return bytes
 }
 
+/** Whether only nodes of this version read it: one of the version before reads nothing of a batch that it is in. */
+export function isNew (message: LinkMessage): boolean { return schemaOf(message) === headers.length - 1 }
+
 const countBytesMax = 5
 /** Small enough for Buffer's pool: most batches are. */
 const bytesAtFirst = 2_048
@@ -68,6 +71,9 @@ export class LinkBatch {
     this.#head = head
     this.#start = this.#end = head.length + countBytesMax
   }
+
+  /** Whether a message that `isNew` is in it. */
+  get isNew (): boolean { return this.#schema === headers.length - 1 }
 
   /** Bytes of the messages added. */
   get length (): number { return this.#end - this.#start }

@@ -59,6 +59,25 @@ t.test('closes that their edge has not confirmed', async t => {
     closes.toConnection(close('late', reason))
     t.equal(closes.size, 1, 'and there is room again')
   })
+
+  t.test('are bounded by who asked, too', async t => {
+    const { closes } = given()
+    for (let i = 0; i < 300; i++) closes.toConnection({ ...close(`c${i}`), by: 'k'.repeat(10_000) })
+    t.ok(closes.size > 90 && closes.size < 105, `${closes.size} are told again`)
+    t.ok(toSave({ closes: closes.all, dueFrom: undefined }).length <= 1 << 20)
+  })
+
+  t.test('say who asked, until their edge seems to be one that can not read that', async t => {
+    const links = localLinks()
+    const told: string[] = []
+    links.connections = message => message.type === 'closeConnection' && told.push(message.by) > 0
+    const closes = new UnconfirmedCloses(links, [])
+    const nowMs = Date.now()
+    closes.toConnection({ ...close('c1'), by: 'key1' })
+    for (const afterMs of [1_500, 3_000, 4_500]) closes.repeat(nowMs + afterMs)
+    t.strictSame(told, ['key1', 'key1', 'key1', ''])
+    t.match(closes.all, [{ by: 'key1' }], 'and the next owner knows')
+  })
 })
 
 t.test('What a partition has saved', async t => {
