@@ -1,8 +1,8 @@
 import { hostname } from 'node:os'
 import {
   allOrSomeOf, ConfigError, directory, type Environment, headerList, integer, keyList, names, networkList, ofMachine,
-  oneOf, onOff, originList, path, pattern, ratio, readSetting, secret, setting, type Setting, someOf, tokenSecret, url,
-  urlWithoutLogin,
+  offOr, oneOf, onOff, originList, path, pattern, ratio, readSetting, secret, setting, type Setting, someOf,
+  tokenSecret, url, urlWithoutLogin,
 } from './setting.js'
 import { Apps, appsIn } from './apps.js'
 import { authSecrets, authSetting } from './auth/setting.js'
@@ -221,7 +221,7 @@ export const settings: { readonly [K in keyof Config]-?: Setting<Config[K]> } = 
     'after which a downlink that no device has acked goes to the stream offline; 0 for never'),
   connectionsMax: setting('CONNECTIONS_MAX', '15000', integer(1, 1_000_000), 'connections of this node'),
   roomsMax: setting('ROOMS_MAX', '100', integer(1, 10_000), 'rooms of one connection'),
-  roomSilenceMs: setting('ROOM_SILENCE_MS', '2592000000', integer(0, 315_360_000_000),
+  roomSilenceMs: setting('ROOM_SILENCE_MS', '2592000000', offOr(86_400_000, 315_360_000_000),
     'after which the last posts of a room that nobody uses are kept no longer for who comes back; 0 for never'),
   frameRate: setting('FRAME_RATE', '100', integer(0, 1_000_000), 'frames a second of one connection; 0 for no limit'),
   frameBurst: setting('FRAME_BURST', '200', integer(0, 1_000_000), 'frames at once of one connection; 0 for no limit'),

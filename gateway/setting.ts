@@ -99,6 +99,12 @@ export function integer (min: number, max: number): Reader<number> {
   }
 }
 
+/** What 0 turns off. */
+export function offOr (min: number, max: number): Reader<number> {
+  const { parse } = integer(min, max)
+  return { want: `0 or an integer from ${min} to ${max}`, parse: text => text === '0' ? 0 : parse(text) }
+}
+
 /** A share. */
 export function ratio (): Reader<number> {
   return {
