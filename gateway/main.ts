@@ -290,6 +290,8 @@ async function start (
     health,
   })
   closers.push(() => reporter.stop().catch(err => { failed('the end of this node could not be recorded', err, {}) }))
+  // Whoever came behind that would be served here, and closed in the ledger for the end of its node.
+  closers.push(() => { if (edge) edge.draining = 100 })
   const sending = sendingOf(push, rooms, requests)
   if (stores.shared) await joinCluster(config, stores, identity, sending, apps, health, metrics, closers)
   await nodeTable.rows()

@@ -12,7 +12,7 @@ import { WebSocket } from 'ws'
 import { readConfig } from '../../gateway/config.js'
 import { ensureSecrets } from '../../gateway/secrets.js'
 import type { Environment } from '../../gateway/setting.js'
-import { type RunningNode, startNode } from '../../gateway/main.js'
+import { type OpenStores, type RunningNode, startNode } from '../../gateway/main.js'
 
 /** How long a test waits for what must come: long, for a machine may be busy, and all is well long before. */
 const patienceMs = 60_000
@@ -116,7 +116,9 @@ export interface Pushed { readonly userId: string, readonly status: string }
  * Starts a node that the test's end stops. By default no limit of rates, for all clients here have one address. Where
  * it has a certificate, that of its authority stands beside it as `ca.crt`.
  */
-export async function startTestNode (t: Test, environment: Environment = {}, level = 'warn'): Promise<TestNode> {
+export async function startTestNode (
+  t: Test, environment: Environment = {}, level = 'warn', open?: OpenStores
+): Promise<TestNode> {
   const dataDir = await mkdtemp(join(tmpdir(), 'ledgerline-test-'))
   t.teardown(() => rm(dataDir, { recursive: true, force: true }))
   const config = readConfig({
@@ -134,7 +136,7 @@ export async function startTestNode (t: Test, environment: Environment = {}, lev
   })
   const logged: LogRecord[] = []
   const log = pino({ level }, { write (line: string) { logged.push(JSON.parse(line)) } })
-  const running = await startNode(await ensureSecrets(config), log)
+  const running = await startNode(await ensureSecrets(config), log, undefined, open)
   t.teardown(() => running.stop())
   const { LEDGERLINE_TLS_CERT: cert } = environment
   return new TestNode(running, logged, cert === undefined ? undefined : readFileSync(join(dirname(cert), 'ca.crt'), 'utf8'))
