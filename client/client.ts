@@ -127,7 +127,8 @@ export class Client {
   }
 
   /**
-   * Leaves. What is not acked yet is rejected; in a storage it waits for the next run.
+   * Leaves. Downlinks that listeners are done with are acked first, and no others are handed on. Uplinks that are not
+   * acked yet are rejected; in a storage they wait for the next run.
    *
    * @param endSession this device will not come back: its outbox on the server is dropped
    */

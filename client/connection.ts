@@ -143,12 +143,6 @@ export class Connection {
     this.#heartbeat.heard()
     switch (frame.op) {
       case 'connected': return this.#connected(frame)
-      case 'pong':
-        this.pongs++
-        return this.#options.received(this, frame)
-      case 'uplinkAck': case 'uplinkRefused': case 'downlink': case 'signal': case 'migrate': case 'tokenAccepted':
-      case 'joined': case 'left': case 'post':
-        return this.#options.received(this, frame)
       case 'kick':
         this.#end ??= { code: frame.code, reason: frame.reason, terminal: true, isKick: true }
         break
@@ -160,6 +154,9 @@ export class Connection {
       case 'error':
         this.#end ??= { code: frame.code, reason: frame.message, retryAfterMs: frame.retryAfterMs }
         break
+      default: // what no server may send is passed over by whoever gets it
+        if (frame.op === 'pong') this.pongs++
+        this.#options.received(this, frame as Received)
     }
   }
 

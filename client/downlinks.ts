@@ -120,9 +120,10 @@ export class Downlinks {
     for (const wake of this.#sleepers.splice(0)) wake()
   }
 
-  /** Sends the ack that waits for its time. */
-  flush (): void {
+  /** Sends the ack that waits for its time. @returns how many the application was handed and is not done with */
+  flush (): number {
     if (this.#cancelAck !== undefined) this.#ack()
+    return this.#inbox.inHand
   }
 
   /** Nothing is handed on any more. What the application still works on counts when it is done with. */

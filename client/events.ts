@@ -150,7 +150,7 @@ export class Listeners {
 }
 
 /** Called at once; what it throws is a rejection. */
-function call (listener: Listener<any>, event: unknown): Promise<unknown> {
+export function call (listener: (event: any) => unknown, event: unknown): Promise<unknown> {
   return quiet((async () => await listener(event))())
 }
 

@@ -57,6 +57,9 @@ export class Inbox {
   /** What may be acked on the open connection. */
   get ackableSeq (): number { return Math.min(this.#doneSeq, this.#writtenSeq) }
 
+  /** How many the application was handed and is not done with, or one before them. */
+  get inHand (): number { return this.#handedOn }
+
   /** Goes on behind what an earlier run had done with. */
   restore (doneSeq: number): void {
     this.#doneSeq = this.#receivedSeq = doneSeq

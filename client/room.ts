@@ -1,6 +1,7 @@
 import type { Join, Joined, Leave, Left, Post, Signal } from '../schemas/frames.js'
 import type { ClientError } from './client-error.js'
 import type { OrNewer } from './end-codes.js'
+import { call } from './events.js'
 import type { Listeners } from './events.js'
 import { isLeft, Loops } from './loops.js'
 import type { Accepted } from './outbox.js'
@@ -270,7 +271,7 @@ export class Room implements AsyncIterable<ReceivedPost> {
 
   #tell<Name extends keyof RoomEvents> (name: Name, event: RoomEvents[Name]): void {
     for (const listener of this.#of(name)) {
-      (async () => await listener(event))().catch(error => this.#deps.listeners.failed(`on ${name}`, error))
+      call(listener, event).catch(error => this.#deps.listeners.failed(`on ${name}`, error))
     }
   }
 

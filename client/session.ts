@@ -45,6 +45,9 @@ const heartbeatMsDefault = 45_000
 /** A storage that does not answer keeps no client from closing. */
 const closeMsMax = 5_000
 
+/** From the end of a listener to the ack of what it had are eight steps of promises. Close waits for twice as many. */
+const ackStepsMax = 16
+
 /*
   Kept beside uplinks and downlinks:
     user => whose they are
@@ -106,7 +109,7 @@ export class Session {
       random,
       isManual: ack === 'manual',
       attemptsMax: handlerAttemptsMax,
-      tell: downlink => handOn(listeners, downlink),
+      tell: downlink => this.#isClosed ? undefined : handOn(listeners, downlink),
       failed: event => listeners.tell('failed', event),
       skipped: event => listeners.tell('skipped', event),
     })
@@ -191,7 +194,7 @@ export class Session {
 
   async close (endSession: boolean): Promise<void> {
     this.#isClosed ||= this.#error === undefined
-    this.#downlinks.flush()
+    for (let i = 0; this.#downlinks.flush() && i < ackStepsMax; i++) await 0
     this.#keeper.stopWaiting()
     // Now, and not once the storage has answered: what its next owner takes over is closed by then.
     const left = this.#connector.close(endSession)

@@ -1,4 +1,4 @@
-import { reasonOf } from '../client-error.js'
+import { quiet, reasonOf } from '../client-error.js'
 import { within } from '../clock.js'
 import type { Clock } from '../clock.js'
 import { newSessionId } from '../session-id.js'
@@ -108,7 +108,7 @@ export class Keeper {
   sleep (): void {
     if (this.#storage === undefined || !this.#isOpen) return
     this.#isAsleep = true
-    quietly(this.#storage.close())
+    quiet(this.#storage.close())
   }
 
   /** Takes it up again, unless somebody else had it meanwhile: see `lost`. */
@@ -205,7 +205,7 @@ export class Keeper {
       if (typeof kept?.[Symbol.iterator] !== 'function') throw new TypeError('the storage gave no map')
       return new Map(kept)
     } catch (err) {
-      quietly(opening.then(async () => await storage.close())) // it may open later, and hold what it should not
+      quiet(opening.then(async () => await storage.close())) // it may open later, and hold what it should not
       throw err
     }
   }
@@ -227,7 +227,7 @@ export class Keeper {
   }
 
   #driveOut (): void {
-    quietly(this.#storage!.close())
+    quiet(this.#storage!.close())
     this.#lost()
   }
 
@@ -243,7 +243,7 @@ export class Keeper {
       if (!hasEnded) {
         // Another one could overtake it.
         this.#isStuck = true
-        quietly(writing.catch(() => {}).then(() => {
+        quiet(writing.catch(() => {}).then(() => {
           this.#isStuck = false
           this.#begin()
         }))
@@ -264,8 +264,4 @@ export class Keeper {
 
 function codeOf (err: unknown): unknown {
   return (err as { code?: unknown } | undefined)?.code
-}
-
-function quietly (promise: Promise<unknown>): void {
-  promise.catch(() => {})
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import type { ClientEvents } from '../../client/node.js'
+import type { Client, ClientEvents } from '../../client/node.js'
+import { recallService } from '../../schemas/text.js'
 import { connected, givenClient, givenEdge, tokenUntil } from './given.js'
 
 const accepted = { op: 'uplinkAck' as const }
@@ -512,6 +513,49 @@ t.test('A client', async t => {
     await (await edge.peer()).accept({ frameBytesMax: 1024 })
     await isConnected
     await t.rejects(client.send(Buffer.alloc(1024)), { code: 'payload-too-large' })
+  })
+
+  for (const [how, isDone] of Object.entries({
+    'once it is told': (client: Client) => client.once('downlink'),
+    'by its listener': (client: Client) => new Promise<void>(resolve => { client.on('downlink', () => resolve()) }),
+    'by its listener, with promises': (client: Client) => new Promise<void>(resolve => {
+      client.on('downlink', async () => {
+        await sleep(1)
+        resolve()
+      })
+    }),
+    'by several': (client: Client) => {
+      client.on('downlink', async () => { await undefined })
+      return new Promise<void>(resolve => { client.on('downlink', () => resolve()) })
+    },
+    recalled: (client: Client) => new Promise<void>(resolve => { client.on('recall', () => resolve()) }),
+  })) {
+    t.test(`acks what was done with just before it is closed, ${how}, and takes no more`, async t => {
+      const edge = await givenEdge(t)
+      const client = givenClient(t, [edge.url]).connect()
+      const seen: number[] = []
+      client.on('downlink', ({ seq }) => { seen.push(seq) })
+      const closed = isDone(client).then(() => client.close())
+      const peer = await edge.peer()
+      await peer.accept()
+      const first = how === 'recalled' ? { ...downlink(1), service: recallService } : downlink(1)
+      peer.send(first, downlink(2))
+      t.match(await peer.any(), { op: 'downlinkAck', seq: 1 })
+      t.match(await peer.any(), { op: 'disconnect' })
+      peer.end()
+      await closed
+      t.strictSame(seen, how === 'recalled' ? [] : [1])
+    })
+  }
+
+  t.test('acks nothing that a listener still works on when it is closed', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    client.on('downlink', async () => { await client.close() })
+    const peer = await edge.peer()
+    await peer.accept()
+    peer.send(downlink(1))
+    t.match(await peer.any(), { op: 'disconnect' })
   })
 
   t.test('says goodbye when it is closed', async t => {
