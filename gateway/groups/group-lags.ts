@@ -28,7 +28,10 @@ export class GroupLags {
     this.#groups = groups
   }
 
-  /** As of the last look; one that is old is followed by another one. None where the last one failed. */
+  /**
+   * As of the last look; one that is old is followed by another one. Left out are those of which a partition is not
+   * known: as if it were behind by nothing there, a group would look better than it is.
+   */
   latest (): readonly GroupLag[] {
     if (!this.#isLooking && performance.now() - this.#lookedMs > lookEveryMs) {
       this.#isLooking = true
@@ -44,9 +47,10 @@ export class GroupLags {
   async #look (): Promise<readonly GroupLag[]> {
     const names = (await this.#groups.names()).slice(0, groupsMax)
     const look = new LagLook(this.#log, lagLookMs)
-    return await Promise.all(names.map(async name => {
-      const { blocks, ms } = await lagOfGroup(look, this.#groups, name)
-      return { ...name, blocks, ms }
+    const lags = await Promise.all(names.map(async name => {
+      const lag = await lagOfGroup(look, this.#groups, name).catch(() => undefined)
+      return lag?.unknown === '' ? [{ ...name, blocks: lag.blocks, ms: lag.ms }] : []
     }))
+    return lags.flat()
   }
 }

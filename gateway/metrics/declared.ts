@@ -93,10 +93,12 @@ export const declared = {
     'key', 'admission'),
   groupReaders: gauge('group_readers', 'Readers in groups'),
   groupLagBlocks: gauge('group_lag_blocks',
-    'Blocks of a stream that a group of readers has not acked; each node tells it of all groups, as of 10 s ago',
+    'Blocks of a stream that a group of readers has not acked; each node tells it of all groups of which it is known, ' +
+      'as of the scrape before',
     'app', 'group', 'stream'),
   groupLag: gauge('group_lag_seconds',
-    'How old the oldest record is that a group of readers has not acked; each node tells it of all groups, as of 10 s ago',
+    'How old the oldest record is that a group of readers has not acked; each node tells it of all groups of which it ' +
+      'is known, as of the scrape before',
     'app', 'group', 'stream'),
   groupUnackedBytes: gauge('group_unacked_bytes', 'Bytes of lines that readers in groups have not acked'),
   groupAcks: counter('group_acks_total', 'Cursors that readers in groups have acked'),
