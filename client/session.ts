@@ -213,7 +213,7 @@ export class Session {
     checkSend(service, priority)
     const payload = bytes()
     if (!this.#restoring.isPassed && this.#error === undefined) await this.#restoring.pass()
-    if (this.#error) throw new ClientError('disconnected', `this client has ended: ${this.#error.message}`)
+    if (this.#isClosed || this.#error) throw new ClientError('disconnected', `this client has ended: ${this.#error?.message ?? 'closed'}`)
     return await this.#uplinks.send(service, payload, priority, roomId)
   }
 

@@ -548,6 +548,22 @@ t.test('A client', async t => {
     })
   }
 
+  t.test('sends nothing any more once close was called, also where a downlink is still to be acked', async t => {
+    const edge = await givenEdge(t)
+    const client = givenClient(t, [edge.url]).connect()
+    let late: Promise<unknown> | undefined
+    client.on('downlink', () => {
+      client.close()
+      late = client.send('late')
+    })
+    const peer = await edge.peer()
+    await peer.accept()
+    peer.send(downlink(1))
+    t.match(await peer.any(), { op: 'downlinkAck', seq: 1 })
+    t.match(await peer.any(), { op: 'disconnect' })
+    await t.rejects(late!, { code: 'disconnected', message: 'this client has ended: closed' })
+  })
+
   t.test('acks nothing that a listener still works on when it is closed', async t => {
     const edge = await givenEdge(t)
     const client = givenClient(t, [edge.url]).connect()
