@@ -7,7 +7,8 @@ import { findPort } from '../cluster/server-process.js'
 import { until } from '../faults/node-process.js'
 import { browserPath, flags } from './page.js'
 
-const program = /```js\n(import \{ createServer, request \}[^]*?\n)```/.exec(
+/** That of docs/streams.md, which stands between pages and the gateway. */
+export const program = /```js\n(import \{ createServer, request \}[^]*?\n)```/.exec(
   readFileSync(fileURLToPath(new URL('../../../docs/streams.md', import.meta.url)), 'utf8'))![1]!
 /* What it says of one stream, and what of each. */
 const [path, anyPath] = ["from.url !== '/uplinks'", "!from.url.startsWith('/streams/')"]

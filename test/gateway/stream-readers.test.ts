@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
 import t from 'tap'
 import type { Test } from 'tap'
-import { EventSources } from '../client/event-sources.js'
+import { EventSources, program } from '../client/event-sources.js'
 import { browserMissing } from '../client/page.js'
 import { findPort } from '../cluster/server-process.js'
 import { apiKey, type NodeProcess, request, startProcess } from '../faults/node-process.js'
@@ -75,4 +77,20 @@ t.test('A stream is read by clients that are not ours:', { timeout: 200_000 }, a
     await until('what came after', async () => (await seen()).length >= 6)
     t.strictSame(await seen(), [1, 2, 3, 4, 5, 6])
   })
+})
+
+t.test('The server of the documentation breaks off what passes, for the page to come back, and hands on what does not', async t => {
+  const statuses = [429, 503, 401]
+  const gateway = createServer((_request, answer) => { answer.writeHead(statuses.shift()!).end() }).listen(0, '127.0.0.1')
+  t.teardown(() => gateway.close())
+  await once(gateway, 'listening')
+  const directory = t.testdir({ 'server.mjs': program })
+  const port = String(await findPort())
+  const url = `http://127.0.0.1:${(gateway.address() as AddressInfo).port}`
+  run(t, process.execPath, [`${directory}/server.mjs`], { LEDGERLINE_URL: url, LEDGERLINE_API_KEY: 'key', PORT: port })
+  const site = `http://127.0.0.1:${port}`
+  await until('it listens', async () => (await fetch(site).catch(() => undefined))?.status === 404)
+  await t.rejects(fetch(`${site}/uplinks`), '429')
+  await t.rejects(fetch(`${site}/uplinks`), '503')
+  t.equal((await fetch(`${site}/uplinks`)).status, 401)
 })
