@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Hole } from '../../ledger/log.js'
+import { GatewayError } from '../../schemas/errors.js'
 import { printable } from '../../schemas/printable.js'
 import { Places } from './places.js'
 
@@ -42,15 +43,19 @@ export const holeDescription = 'A line `{ hole: { partition, from, to } }` inste
  * Admits long answers, at most `max` at a time, but one of each app in any case.
  *
  * @returns what begins one: its signal is aborted when the connection of `reply` closes, or when the server does
- * @throws GatewayError `overloaded`, from what it returns
+ * @throws GatewayError `overloaded`, from what it returns; `not-ready` where the server closes: a request that came
+ *   before that may have waited for its place meanwhile, and nothing else would end its answer
  */
 export function admitReaders (app: FastifyInstance, max: number): (reply: FastifyReply) => AbortSignal {
   const readers = new Set<AbortController>()
   const places = new Places(max)
+  let isClosing = false
   app.addHook('preClose', async () => {
+    isClosing = true
     for (const reader of readers) reader.abort()
   })
   return reply => {
+    if (isClosing) throw new GatewayError('not-ready', 'this node is stopping')
     const giveBack = places.take(reply.request.caller!.app)
     const reader = new AbortController()
     readers.add(reader)

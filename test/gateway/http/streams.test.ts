@@ -249,3 +249,33 @@ t.test('Server-sent events', async t => {
     t.match(body, /\n\nid: [\w-]+\nevent: hole\ndata: \{"cursor":"[\w-]+","hole":\{"partition":0,"from":"0","to":"4"\}\}\n\n/)
   })
 })
+
+t.test('A reader whose place is still looked up as the node stops is refused, and does not keep it from stopping', async t => {
+  const { log } = givenUplinks([[]])
+  let looks = () => {}
+  const isLooking = new Promise<void>(resolve => { looks = resolve })
+  let answer = () => {}
+  const answered = new Promise<void>(resolve => { answer = resolve })
+  const slow: typeof log = {
+    ...log,
+    async bounds (stream, partition) {
+      looks()
+      await answered
+      return await log.bounds(stream, partition)
+    },
+  }
+  const { app } = givenApp(t, { logReader: slow })
+  const url = await app.listen({ port: 0 })
+  const request = get(`${url}/v1/streams/uplinks?follow=true`, { headers: key })
+  const response = once(request, 'response') as Promise<[IncomingMessage]>
+  await isLooking
+  const closing = Promise.resolve(app.close())
+  const isOver = (async () => {
+    const [{ statusCode }] = await response
+    if (statusCode !== 503) request.destroy()
+    await closing
+    return statusCode
+  })()
+  setTimeout(answer, 50)
+  t.equal(await isOver, 503)
+})
