@@ -126,8 +126,9 @@ export class Downlinks {
     return this.#inbox.inHand
   }
 
-  /** Nothing is handed on any more. What the application still works on counts when it is done with. */
+  /** Acks what is done with, and hands nothing on any more. What is still worked on counts once it is done with. */
   end (): void {
+    this.flush()
     this.#hasEnded = true
     this.pause()
   }

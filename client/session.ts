@@ -168,6 +168,7 @@ export class Session {
     this.#isConnecting = true
     this.#unwatchNetwork = this.#deps.platform.watchNetwork(isBack => this.networkChanged(isBack), {
       sleep: () => {
+        this.#downlinks.flush()
         this.#connector.sleep()
         this.#keeper.sleep()
       },

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import type { Client, ClientEvents } from '../../client/node.js'
+import { Client } from '../../client/client.js'
+import { type ClientEvents, inMemory } from '../../client/node.js'
+import { openTcp } from '../../client/transport-tcp.js'
 import { recallService } from '../../schemas/text.js'
 import { connected, givenClient, givenEdge, tokenUntil } from './given.js'
 
@@ -545,6 +547,47 @@ t.test('A client', async t => {
       peer.end()
       await closed
       t.strictSame(seen, how === 'recalled' ? [] : [1])
+    })
+  }
+
+  for (const how of ['the page is left', 'another client takes its storage over']) {
+    t.test(`sends the ack that waits for its time where ${how}`, async t => {
+      const edge = await givenEdge(t)
+      let leave = () => {}
+      const kept = inMemory()
+      const storage = {
+        ...kept,
+        open: async (lost: () => void) => {
+          if (how !== 'the page is left') leave = lost
+          return await kept.open(lost)
+        },
+      }
+      const options = { endpoints: [edge.url], getToken: () => 'token', deviceId: 'phone', storage }
+      const client = new Client(options, {
+        async openTransport (to, _encoding, handlers) {
+          const transport = openTcp(to, handlers)
+          return { ...transport, destroy: () => { transport.close() } } // as a browser does, which sends what it has
+        },
+        getJson: async () => ({}),
+        watchNetwork (_changed, { sleep }) {
+          if (how === 'the page is left') leave = sleep
+          return () => {}
+        },
+      })
+      t.teardown(() => client.close())
+      const second = new Promise<void>(resolve => {
+        client.on('downlink', ({ seq }) => { if (seq === 2) resolve() })
+      })
+      client.connect()
+      const peer = await edge.peer()
+      await peer.accept()
+      peer.send(downlink(1), downlink(2))
+      await second
+      await new Promise(setImmediate)
+      leave()
+      t.match(await peer.any(), { op: 'downlinkAck', seq: 1 })
+      t.match(await peer.any(), { op: 'downlinkAck', seq: 2 })
+      t.match(await peer.any(), { op: 'disconnect' })
     })
   }
 
