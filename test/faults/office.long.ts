@@ -1,9 +1,8 @@
-import { connect, createServer, type Socket } from 'node:net'
-import { once } from 'node:events'
 import t from 'tap'
 import { createClient } from '../../client/node.js'
 import { auditOfDirectory } from './audit.js'
 import { request, startProcess, tokenFor, until } from './node-process.js'
+import { startProxy } from './proxy.js'
 
 const size = 500
 const pushesBefore = 10
@@ -16,7 +15,8 @@ for (const transport of ['tcp', 'ws'] as const) {
   t.test(`${size} clients of one address that are cut at once, over ${transport}`, { timeout: 600_000 }, async t => {
     const directory = t.testdir()
     const node = await startProcess(t, directory, limits)
-    const proxy = await startProxy(t, Number(new URL(node[transport === 'tcp' ? 'tcp' : 'http']).port))
+    const port = Number(new URL(node[transport === 'tcp' ? 'tcp' : 'http']).port)
+    const proxy = await startProxy(t, () => port)
     const endpoint = transport === 'tcp' ? `tcp://127.0.0.1:${proxy.port}` : `ws://127.0.0.1:${proxy.port}/v1/connect`
     const members = await Promise.all(Array.from({ length: size }, async (_, i) => {
       const token = await tokenFor(`user${i}`)
@@ -65,29 +65,4 @@ class Member {
     })
     client.on('downlink', ({ payload }) => { this.got.push(Buffer.from(payload).toString()) })
   }
-}
-
-async function startProxy (t: { teardown (done: () => unknown): void }, port: number) {
-  const sockets = new Set<Socket>()
-  const keep = (socket: Socket) => {
-    sockets.add(socket)
-    socket.on('error', () => { /* 'close' follows */ })
-    socket.once('close', () => { sockets.delete(socket) })
-  }
-  const server = createServer({ noDelay: true }, client => {
-    const upstream = connect({ host: '127.0.0.1', port, noDelay: true })
-    for (const socket of [client, upstream]) keep(socket)
-    client.pipe(upstream)
-    upstream.pipe(client)
-    client.once('close', () => { upstream.destroy() })
-    upstream.once('close', () => { client.destroy() })
-  })
-  const cut = () => { for (const socket of sockets) socket.destroy() }
-  server.listen({ host: '127.0.0.1', port: 0, backlog: 4096 })
-  t.teardown(() => {
-    server.close()
-    cut()
-  })
-  await once(server, 'listening')
-  return { port: (server.address() as { port: number }).port, cut }
 }

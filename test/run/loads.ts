@@ -34,6 +34,7 @@ export const loads: Readonly<Record<string, Load>> = {
   'faults/kafka.long': { seconds: 130, cores: 0.5 },
   'faults/away.long': { seconds: 100, cores: 0.6 },
   'faults/drain.long': { seconds: 92, cores: 1.2 },
+  'faults/room-jitter.long': { seconds: 90, cores: 1.2 },
   'faults/redis.long': { seconds: 60, cores: 0.6 },
   'faults/three-brokers.long': { seconds: 54, cores: 0.9 },
   'client/drain.long': { seconds: 50, cores: 1.2 },
