@@ -39,21 +39,9 @@ export interface DrainAnswer extends DrainRequest {
   readonly drainId: string
 }
 
-export interface DrainState extends DrainAnswer {
+/** What the last report has; a drain that is only requested began with the request, and has counted nothing yet. */
+export interface DrainState extends DrainAnswer, Omit<DrainNumbers, 'done' | 'epoch' | 'atMs'> {
   readonly state: 'requested' | 'draining' | 'done' | 'broken-off'
-  readonly startedAtMs: number
-  /** Connections that have to leave; of those, sent a `migrate`; of those, gone; of those, closed by the node. */
-  readonly total: number
-  readonly asked: number
-  readonly left: number
-  readonly closed: number
-  /** Of those gone, seen on another connection. */
-  readonly resumed: number
-  readonly uplinksLost: number
-  readonly downlinksLost: number
-  /** Members of rooms that left with their connections; of those, seen on another one. */
-  readonly members: number
-  readonly membersResumed: number
   readonly moves?: readonly ConnectionMoved[]
 }
 
