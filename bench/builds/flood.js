@@ -1,11 +1,16 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import { quantile } from '../load/quantile.js'
 import { memoryOf } from '../measure/memory.js'
+import { loadCore } from '../peers/process.js'
+import { withDiskProbe } from './disk.js'
 import { diskBytes, startUsageOf, watchMemory, withGateway, withLoads } from './gateway.js'
 
 const neighbours = 50
 const neighboursPerSecond = 200
 const calmMs = 10_000
 const afterMs = 10_000
+/** What the disk is asked beside them: little enough to change nothing, often enough to be there when it is slow. */
+const diskWrites = { bytes: 8 << 10, perSecond: 20 }
 
 /**
  * Clients that send as much as they may, or can, and well-behaved neighbours meanwhile.
@@ -85,46 +90,55 @@ export function pushes ({ deaf = 0, there = 0, absent = 0, pushes, payloadBytes,
 
 /** What `prepare` begins goes on for `windowMs`, in which the neighbours are looked at. */
 async function beside (ctx, wants, windowMs, prepare) {
-  return withGateway(ctx, wants, gateway => withLoads(gateway, ['neighbours', 'flood'], async loads => {
-    const { pid, dataDir } = gateway
-    await loads.neighbours.ask('gather', { group: 'neighbours', count: neighbours, payloadBytes: [120] })
-    const pace = windowMs => loads.neighbours.ask('pace', {
-      group: 'neighbours', perSecond: neighboursPerSecond, windowMs,
-    })
-    await pace(ctx.options.warmMs)
-    const calm = await pace(ctx.options.quick ? 1_000 : calmMs)
-    const { begin, end } = await prepare(gateway, loads.flood)
-    const restBytes = memoryOf(pid).rssBytes
-    const diskBefore = diskBytes(dataDir)
-    const endMemory = watchMemory(pid)
-    const endUsage = startUsageOf(gateway, loads)
-    await begin()
-    const meanwhile = await pace(windowMs)
-    const usage = endUsage(meanwhile.lateMs)
-    const { report, takenBytes } = await end()
-    const { rssBytesMax, anonBytesMax } = endMemory()
-    const neighboursReport = await loads.neighbours.ask('report', { group: 'neighbours' })
-    await wait(ctx.options.quick ? 1_000 : afterMs)
-    return {
-      rows: {
-        all: {
-          rssBytesMax,
-          anonBytesMax,
-          restBytes,
-          afterBytes: memoryOf(pid).rssBytes,
-          calmP99Ms: calm.p99Ms,
-          p99Ms: meanwhile.p99Ms,
-          maxMs: meanwhile.maxMs,
-          p99Ratio: meanwhile.p99Ms / calm.p99Ms,
-          unanswered: meanwhile.unanswered,
-          takenBytes,
-          diskBytes: diskBytes(dataDir) - diskBefore,
-          lateMs: meanwhile.lateMs,
-          usage,
-          flood: report,
-          neighbours: neighboursReport,
-        },
+  return withGateway(ctx, wants, gateway => withLoads(gateway, ['neighbours', 'flood'], loads =>
+    withDiskProbe(gateway.dataDir, loadCore, askDisk => measure(ctx, { gateway, loads, askDisk }, windowMs, prepare))))
+}
+
+async function measure (ctx, { gateway, loads, askDisk }, windowMs, prepare) {
+  const { pid, dataDir } = gateway
+  await loads.neighbours.ask('gather', { group: 'neighbours', count: neighbours, payloadBytes: [120] })
+  const pace = async windowMs => {
+    const [uplinks, disk] = await Promise.all([
+      loads.neighbours.ask('pace', { group: 'neighbours', perSecond: neighboursPerSecond, windowMs }),
+      askDisk({ ...diskWrites, windowMs }),
+    ])
+    return { ...uplinks, diskP99Ms: quantile(Float64Array.from(disk).sort(), 0.99) }
+  }
+  await pace(ctx.options.warmMs)
+  const calm = await pace(ctx.options.quick ? 1_000 : calmMs)
+  const { begin, end } = await prepare(gateway, loads.flood)
+  const restBytes = memoryOf(pid).rssBytes
+  const diskBefore = diskBytes(dataDir)
+  const endMemory = watchMemory(pid)
+  const endUsage = startUsageOf(gateway, loads)
+  await begin()
+  const meanwhile = await pace(windowMs)
+  const usage = endUsage(meanwhile.lateMs)
+  const { report, takenBytes } = await end()
+  const { rssBytesMax, anonBytesMax } = endMemory()
+  const neighboursReport = await loads.neighbours.ask('report', { group: 'neighbours' })
+  await wait(ctx.options.quick ? 1_000 : afterMs)
+  return {
+    rows: {
+      all: {
+        rssBytesMax,
+        anonBytesMax,
+        restBytes,
+        afterBytes: memoryOf(pid).rssBytes,
+        calmP99Ms: calm.p99Ms,
+        p99Ms: meanwhile.p99Ms,
+        maxMs: meanwhile.maxMs,
+        diskCalmP99Ms: calm.diskP99Ms,
+        diskP99Ms: meanwhile.diskP99Ms,
+        p99Ratio: meanwhile.p99Ms / calm.p99Ms,
+        unanswered: meanwhile.unanswered,
+        takenBytes,
+        diskBytes: diskBytes(dataDir) - diskBefore,
+        lateMs: meanwhile.lateMs,
+        usage,
+        flood: report,
+        neighbours: neighboursReport,
       },
-    }
-  }))
+    },
+  }
 }

@@ -34,6 +34,10 @@ const others = [
   lower('p99Ms', 'p99 meanwhile', 'ms'),
   lower('maxMs', 'longest', 'ms'),
 ]
+const disk = [
+  lower('diskCalmP99Ms', 'the disk\'s own p99, calm', 'ms'),
+  lower('diskP99Ms', 'the disk\'s own p99 meanwhile', 'ms'),
+]
 const waitingFigures = [
   lower('bytesRatio', 'bytes written, to a user without', 'ratio'),
   lower('handedRatio', 'bytes handed to the kernel', 'ratio'),
@@ -47,6 +51,7 @@ const memory = [
   lower('anonBytesMax', 'anonymous only', 'bytes'),
   lower('afterBytes', 'RSS 10 s after', 'bytes'),
   ...others,
+  ...disk,
   { key: 'takenBytes', label: 'given to it', unit: 'bytes' },
   lower('diskBytes', 'grown on the disk', 'bytes'),
 ]

@@ -1,12 +1,10 @@
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { quantile } from '../load/quantile.js'
 import { startGenerator } from '../load/generator.js'
-import { goingFirst, serverCore, spawnPinned, stopChild } from '../peers/process.js'
+import { goingFirst, serverCore } from '../peers/process.js'
 import { recordingCommits } from './commits.js'
+import { withDiskProbe } from './disk.js'
 import { ioOf, startUsageOf, withGateway } from './gateway.js'
 
-const program = fileURLToPath(new URL('./disk-probe.js', import.meta.url))
 const connections = 200
 const perSecond = 5_000
 const slices = 4
@@ -18,29 +16,30 @@ const lateMsMax = 0.5
  */
 export async function tail (ctx) {
   return recordingCommits(({ env, serverFlags, since }) =>
-    withGateway(ctx, { limits: 'off', env, serverFlags }, async gateway => {
-      const load = await startGenerator({ protocol: 'ledgerline-tcp', target: gateway.target }, { before: goingFirst })
-      const probe = await startProbe(gateway.dataDir)
-      try {
-        await load.ask('open', { count: connections })
-        const taken = { uplinks: [], disk: [], lateMs: [], usage: [], commits: [] }
-        for (let i = 0; i < slices; i++) await slice(ctx.options, { gateway, load, probe, since, taken })
-        const lateMs = Math.max(...taken.lateMs)
-        const usage = { ...taken.usage.at(-1), loadBound: lateMs > lateMsMax }
-        return {
-          rows: {
-            uplinks: { ...quantilesOf(taken.uplinks), lateMs, usage, commits: taken.commits },
-            disk: quantilesOf(taken.disk),
-          },
-        }
-      } finally {
-        await probe.stop()
-        await load.stop()
-      }
-    }))
+    withGateway(ctx, { limits: 'off', env, serverFlags }, gateway =>
+      withDiskProbe(gateway.dataDir, serverCore, askDisk => measure(ctx.options, { gateway, askDisk, since }))))
 }
 
-async function slice ({ warmMs, windowMs }, { gateway, load, probe, since, taken }) {
+async function measure (options, { gateway, askDisk, since }) {
+  const load = await startGenerator({ protocol: 'ledgerline-tcp', target: gateway.target }, { before: goingFirst })
+  try {
+    await load.ask('open', { count: connections })
+    const taken = { uplinks: [], disk: [], lateMs: [], usage: [], commits: [] }
+    for (let i = 0; i < slices; i++) await slice(options, { gateway, load, askDisk, since, taken })
+    const lateMs = Math.max(...taken.lateMs)
+    const usage = { ...taken.usage.at(-1), loadBound: lateMs > lateMsMax }
+    return {
+      rows: {
+        uplinks: { ...quantilesOf(taken.uplinks), lateMs, usage, commits: taken.commits },
+        disk: quantilesOf(taken.disk),
+      },
+    }
+  } finally {
+    await load.stop()
+  }
+}
+
+async function slice ({ warmMs, windowMs }, { gateway, load, askDisk, since, taken }) {
   const atMs = Date.now()
   const { handed } = ioOf(gateway.pid)
   const startMs = performance.now()
@@ -55,25 +54,11 @@ async function slice ({ warmMs, windowMs }, { gateway, load, probe, since, taken
   // With the acks, which are a few bytes of it.
   const bytes = Math.round((ioOf(gateway.pid).handed - handed) / commits)
   taken.commits.push({ perSecond: commits / seconds, bytes })
-  taken.disk.push(...await probe.ask({ bytes, perSecond: commits / seconds, windowMs }))
+  taken.disk.push(...await askDisk({ bytes, perSecond: commits / seconds, windowMs }))
 }
 
 function quantilesOf (samples) {
   const sorted = Float64Array.from(samples).sort()
   const [p50Ms, p99Ms, p999Ms, maxMs] = [0.5, 0.99, 0.999, 1].map(share => quantile(sorted, share))
   return { p50Ms, p99Ms, p999Ms, maxMs }
-}
-
-async function startProbe (directory) {
-  const command = [...goingFirst, process.execPath, program, directory]
-  const child = spawnPinned(serverCore, command, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-  await once(child, 'message')
-  return {
-    async ask (options) {
-      child.send(options)
-      const [answer] = await once(child, 'message')
-      return answer
-    },
-    stop: () => stopChild(child),
-  }
 }
