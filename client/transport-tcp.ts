@@ -46,7 +46,10 @@ export function openTcp ({ url, ip }: Address, handlers: TransportHandlers): Tra
       socket.write(bytes)
     },
     close: () => { socket.end() },
-    destroy: () => { socket.destroy() },
+    destroy () {
+      socket.uncork() // what this turn sent, such as the goodbye before a sleep, goes out first
+      socket.destroy()
+    },
   }
 }
 
