@@ -17,6 +17,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { opened } from '../dist/test/facts.js'
+import { usedBytes } from './cluster/redis-memory.js'
 
 /** The only place that knows the product's modules. */
 const built = name => import(`../dist/${name}.js`)
@@ -257,10 +258,6 @@ async function settled (log, tables, names) {
       while ((await tables.position(table, partition)).next < next) await delay(5)
     }
   }
-}
-
-async function usedBytes (redis) {
-  return Number(/used_memory:(\d+)/.exec(await redis.info('memory'))[1])
 }
 
 async function timed (work) {

@@ -1,5 +1,6 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { ApiKeys, Caller } from '../keys/api-keys.js'
+import { digestOf } from '../keys/key-file.js'
 
 /** How long somebody stays signed in: a shift. */
 export const sessionMs = 8 * 3_600_000
@@ -29,7 +30,7 @@ export class ConsoleSessions {
     const token = randomBytes(32).toString('base64url')
     const expiresAtMs = this.nowMs() + sessionMs
     this.#forget()
-    this.#sessions.set(digestOf(token), { caller, expiresAtMs })
+    this.#sessions.set(nameOf(token), { caller, expiresAtMs })
     this.apiKeys.cutStale()
     return { token, expiresAtMs }
   }
@@ -39,7 +40,7 @@ export class ConsoleSessions {
    *   longer good
    */
   find (token: string): { caller: Caller, expiresAtMs: number } | undefined {
-    const session = this.#sessions.get(digestOf(token))
+    const session = this.#sessions.get(nameOf(token))
     if (session === undefined || session.expiresAtMs <= this.nowMs()) return undefined
     const caller = this.apiKeys.current(session.caller)
     return caller?.scopes.includes('operate') ? { caller, expiresAtMs: session.expiresAtMs } : undefined
@@ -47,7 +48,7 @@ export class ConsoleSessions {
 
   /** Answers that go on end with it. */
   end (token: string): void {
-    this.#sessions.delete(digestOf(token))
+    this.#sessions.delete(nameOf(token))
     this.apiKeys.cutStale()
   }
 
@@ -60,4 +61,5 @@ export class ConsoleSessions {
   }
 }
 
-function digestOf (token: string): string { return createHash('sha256').update(token).digest('base64') }
+/** The token itself is kept nowhere. */
+function nameOf (token: string): string { return digestOf(token).toString('base64') }
