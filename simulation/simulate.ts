@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { newConnectionId } from '../actors/connection/connection.js'
+import { newConnectionId } from '../actors/connection/connection-id.js'
 import type { Books } from '../evidence/audit.js'
 import { watchBounds } from './bounds.js'
 import { actionsIn, faultsIn, haveFaults } from './faults.js'

@@ -1,6 +1,7 @@
 import type { Ping } from '../../schemas/frames.js'
 import { closeConnection } from './close.js'
-import type { Connection, EdgeLimits } from './connection.js'
+import type { Connection } from './connection.js'
+import type { EdgeLimits } from './edge-context.js'
 import { downlinkAcked } from './downlinks.js'
 import { tickMs } from './lifetime.js'
 

@@ -1,7 +1,7 @@
 /* eslint-disable @stylistic/no-multi-spaces, @stylistic/space-in-parens -- it is a table */
 import type { ErrorCode } from '../../schemas/errors.js'
 import type { ServerFrame } from '../../schemas/frames.js'
-import type { ConnectionEvent, Incoming } from './connection.js'
+import type { ConnectionEvent, Incoming } from './events.js'
 
 /** Where a connection is in its life. `leaving`: it is being ended, and only what is under way is still finished. */
 export const phases = ['new', 'verifying', 'opening', 'open', 'leaving', 'closing', 'closed'] as const

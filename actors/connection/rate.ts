@@ -1,5 +1,6 @@
 import { closeConnection } from './close.js'
-import type { Connection, EdgeLimits } from './connection.js'
+import type { Connection } from './connection.js'
+import type { EdgeLimits } from './edge-context.js'
 
 /** Seconds of the full rate that a client may be in debt before its connection is closed. */
 const debtS = 10

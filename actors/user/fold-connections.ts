@@ -6,9 +6,10 @@ import { leastMissed, recallLost, rememberLost } from './forgotten.js'
 import { acknowledge, adoptWaiting, announce, dropAll, expire, numberAll } from './outbox.js'
 import { cameOnline, connectionEnded, isLastOf, wasRefused, wentOffline } from './presence.js'
 import { nameOf, noContent } from '../requests.js'
+import { connectionOf, note, unknownConnection } from './known-connections.js'
 import {
-  type Connection, connectionPart, connectionsMax, endsUnder, headSeq, missedOf, type Session, sessionPart, sessionsMax,
-  uplinkWindowMax, type UserState,
+  type Connection, endsUnder, headSeq, missedOf, type Session, sessionPart, sessionsMax, uplinkWindowMax,
+  type UserState,
 } from './state.js'
 
 /** How connections and sessions begin and end. */
@@ -22,7 +23,7 @@ export function connectionOpened (state: UserState, entry: Entry, fact: Connecti
   const ban = banOn(state.bans, deviceId, fact.tokenId, entry.atMs)
   if (ban) {
     // Of no session: what its client has sent behind `connect` is nobody's.
-    const refused = { ...strange(state), nodeId, deviceId, tokenId: fact.tokenId, open: true }
+    const refused = { ...unknownConnection(state), nodeId, deviceId, tokenId: fact.tokenId, open: true }
     note(state, connectionId, refused)
     return [closing(connectionId, refused, 'banned', ban.reason, ban.by)]
   }
@@ -105,57 +106,12 @@ function resumeSession (
   numberAll(session)
 }
 
-function connectionOf (state: UserState, fact: ConnectionOpened, session: Session, resumed: boolean): Connection {
-  return {
-    ordinal: ++state.connectionsBegun,
-    nodeId: fact.nodeId,
-    deviceId: fact.deviceId,
-    sessionId: fact.sessionId,
-    sessionOrdinal: session.ordinal,
-    resumed,
-    missed: session.missed,
-    downlinkSeq: headSeq(session) - 1,
-    takesOver: fact.takesOver,
-    tokenId: fact.tokenId,
-    renewals: 0,
-    open: true,
-    endCode: '',
-    endReason: '',
-    endBy: '',
-    changed: true,
-    saved: false,
-  }
-}
-
-/** A connection of no session, that has ended. */
-function strange (state: UserState): Connection {
-  return {
-    ordinal: ++state.connectionsBegun,
-    nodeId: '',
-    deviceId: '',
-    sessionId: '',
-    sessionOrdinal: 0,
-    resumed: false,
-    missed: 0,
-    downlinkSeq: 0,
-    takesOver: false,
-    tokenId: '',
-    renewals: 0,
-    open: false,
-    endCode: '',
-    endReason: '',
-    endBy: '',
-    changed: true,
-    saved: false,
-  }
-}
-
 export function connectionClosed (state: UserState, entry: Entry, fact: ConnectionClosed): Effect[] {
   const { connectionId } = fact
   const connection = state.connections.get(connectionId)
   if (!connection) {
     // Its opening may still come, late. It must find the connection closed.
-    note(state, connectionId, strange(state))
+    note(state, connectionId, unknownConnection(state))
     return nothing
   }
   if (!connection.open) return nothing
@@ -271,38 +227,4 @@ function forgetOne (state: UserState, atMs: number, effects: EffectList): void {
 export function sessionOf (state: UserState, connection: Connection): Session | undefined {
   const session = state.sessions.get(connection.deviceId)
   return session?.ordinal === connection.sessionOrdinal ? session : undefined
-}
-
-/**
- * Whether a later connection of its session has taken over. Most often it is that of the session; where none is open,
- * the later ones are looked for.
- */
-export function isTakenOver (
-  state: UserState, session: Session, connectionId: string, { ordinal, sessionOrdinal }: Connection
-): boolean {
-  if (session.connectionId === connectionId) return false
-  for (const other of state.connections.values()) {
-    if (other.takesOver && other.ordinal > ordinal && other.sessionOrdinal === sessionOrdinal) return true
-  }
-  return false
-}
-
-/** Keeps what is known of a connection, so that repeats of its facts are seen as such; past the bound one goes. */
-function note (state: UserState, connectionId: string, connection: Connection): void {
-  const { connections } = state
-  connections.set(connectionId, connection)
-  if (connections.size <= connectionsMax) return
-  const leastId = leastNeeded(state)
-  const { ordinal, saved } = connections.get(leastId)!
-  connections.delete(leastId)
-  if (saved) state.gone.push(connectionPart(ordinal))
-}
-
-/** The oldest closed connection, or else the oldest that no session uses for its downlinks. */
-function leastNeeded ({ connections, sessions }: UserState): string {
-  for (const [connectionId, { open }] of connections) if (!open) return connectionId
-  for (const [connectionId, { deviceId }] of connections) {
-    if (sessions.get(deviceId)?.connectionId !== connectionId) return connectionId
-  }
-  return connections.keys().next().value!
 }

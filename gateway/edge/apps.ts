@@ -1,4 +1,5 @@
-import type { AppsOfEdge, Connection } from '../../actors/connection/connection.js'
+import type { Connection } from '../../actors/connection/connection.js'
+import type { AppsOfEdge } from '../../actors/connection/edge-context.js'
 import { appOf } from '../../schemas/apps.js'
 import type { Entry, LoginPolicy } from '../../schemas/facts.js'
 import type { Apps } from '../apps.js'

@@ -1,4 +1,5 @@
-import type { Connection, EdgeCounters } from '../../actors/connection/connection.js'
+import type { Connection } from '../../actors/connection/connection.js'
+import type { EdgeCounters } from '../../actors/connection/edge-context.js'
 import type { SharedSignal } from '../../actors/links.js'
 import { appOf } from '../../schemas/apps.js'
 import type { BroadcastReported } from '../../schemas/node-facts.js'

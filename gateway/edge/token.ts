@@ -1,7 +1,7 @@
 import {
   decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey, type JWTVerifyOptions,
 } from 'jose'
-import type { Identity, TokenBearer } from '../../actors/connection/connection.js'
+import type { Identity, TokenBearer } from '../../actors/connection/edge-context.js'
 import type { Circuit } from '../../ledger/circuit.js'
 import { userKey } from '../../schemas/apps.js'
 import type { Health } from '../../schemas/conditions.js'

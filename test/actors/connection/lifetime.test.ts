@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { EdgeContext } from '../../../actors/connection/connection.js'
+import type { EdgeContext } from '../../../actors/connection/edge-context.js'
 import { Lifetime, tickMs } from '../../../actors/connection/lifetime.js'
 import { endOf } from '../../../actors/connection/token.js'
 import { RoomPatterns } from '../../../schemas/room-rights.js'

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import type { ConnectionEvent } from '../../../actors/connection/connection.js'
+import type { ConnectionEvent } from '../../../actors/connection/events.js'
 import { eventRules, frameRules, type Phase, phases } from '../../../actors/connection/phases.js'
 import { GatewayError } from '../../../schemas/errors.js'
 import type { Entry } from '../../../schemas/facts.js'

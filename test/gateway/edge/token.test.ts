@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import type { Identity, TokenBearer } from '../../../actors/connection/connection.js'
+import type { Identity, TokenBearer } from '../../../actors/connection/edge-context.js'
 import { type KeySetTimes, keySetTimes } from '../../../gateway/edge/key-set.js'
 import { TokenVerifier } from '../../../gateway/edge/token.js'
 import type { Circuit } from '../../../ledger/circuit.js'
