@@ -15,7 +15,7 @@ const [
   { startProgress }, { clusterSnapshots }, { redisSnapshots }, { openKafkaLog }, { ledger }, { connectRedis },
   { startServers },
 ] = await Promise.all([
-  built('cli/progress'), built('actors/snapshots-cluster'), built('actors/snapshots-redis'), built('ledger/kafka/log'),
+  built('cli/progress'), built('actors/snapshots-cluster'), built('actors/snapshots-redis'), built('ledger/kafka/open'),
   built('schemas/streams'), built('gateway/redis'), import('./cluster/servers.js'),
 ])
 

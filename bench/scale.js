@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url'
 import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import pino from 'pino'
+import { usedBytes } from './cluster/redis-memory.js'
 
 /** The only place that knows the product's modules. */
 const built = name => import(`../dist/${name}.js`)
@@ -24,8 +25,8 @@ const [
   { nodeRows, noReport }, { openKafkaLog }, { Connection }, { ledger, nodes: nodesStream }, { redisSnapshots },
   { newUser }, { fold }, { changesOf }, { opened, requested }, { connectRedis }, { startServers },
 ] = await Promise.all([
-  built('cli/progress'), built('gateway/config'), built('gateway/main'), built('gateway/node'), built('gateway/secrets'),
-  built('gateway/choice'), built('projections/nodes'), built('ledger/kafka/log'), built('ledger/kafka/connection'),
+  built('cli/progress'), built('gateway/read-config'), built('gateway/main'), built('gateway/node'), built('gateway/secrets'),
+  built('gateway/choice'), built('projections/nodes'), built('ledger/kafka/open'), built('ledger/kafka/connection'),
   built('schemas/streams'), built('actors/snapshots-redis'), built('actors/user/state'), built('actors/user/fold'),
   built('actors/user/parts'), built('test/facts'), built('gateway/redis'), import('./cluster/servers.js'),
 ])
@@ -84,7 +85,7 @@ async function memoryOf (name, count, more) {
   const bar = startProgress({ label: `${name} users`, total: count, unit: 'users' })
   const snapshots = redisSnapshots(redis, { prefix: `scale-${name}`, identity: 'a log' })
   const saved = changesOf(user(more))
-  const before = await usedBytes()
+  const before = await usedBytes(redis)
   const next = new Array(partitions).fill(0n)
   for (let from = 0, turn = 0; from < count; from += usersPerSave, turn++) {
     const partition = turn % partitions
@@ -94,7 +95,7 @@ async function memoryOf (name, count, more) {
     bar.add(together)
   }
   bar.end()
-  const bytes = Math.round((await usedBytes() - before) / count)
+  const bytes = Math.round((await usedBytes(redis) - before) / count)
   snapshots.close()
   return bytes
 }
@@ -327,7 +328,5 @@ async function commandCounts () {
   const found = (await redis.info('commandstats')).matchAll(/cmdstat_(\S+?):calls=(\d+)/g)
   return new Map(Array.from(found, ([, name, calls]) => [name, Number(calls)]))
 }
-
-async function usedBytes () { return Number(/used_memory:(\d+)/.exec(await redis.info('memory'))[1]) }
 
 function round (value) { return Math.round(value * 10) / 10 }

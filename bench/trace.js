@@ -28,7 +28,7 @@ const [
 ] = await Promise.all([
   import('fastify'), built('cli/progress'), built('ledger/embedded/log'), built('ledger/embedded/store'),
   built('ledger/embedded/reader'), built('gateway/http/errors'), built('gateway/http/log'), built('ledger/streams'),
-  built('schemas/streams'), built('schemas/partitioning'), built('ledger/kafka/log'), import('./cluster/servers.js'),
+  built('schemas/streams'), built('schemas/partitioning'), built('ledger/kafka/open'), import('./cluster/servers.js'),
 ])
 const program = fileURLToPath(new URL('../dist/cli/ledgerline.js', import.meta.url))
 

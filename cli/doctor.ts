@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Finding } from '../gateway/doctor/finding.js'
-import { readConfig } from '../gateway/config.js'
+import { readConfig } from '../gateway/read-config.js'
 import { readEnvironment } from '../gateway/environment.js'
 import { CommandFailed } from './failure.js'
 import { print, printJson } from './print.js'

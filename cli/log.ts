@@ -1,10 +1,12 @@
 import type { Command } from 'commander'
-import { readStoreConfig, settings } from '../gateway/config.js'
+import { settings } from '../gateway/config.js'
+import { readStoreConfig } from '../gateway/read-config.js'
 import { readEnvironment } from '../gateway/environment.js'
 import { kafkaAccess } from '../gateway/kafka-access.js'
 import { registryAccess } from '../gateway/registry-access.js'
 import { type Environment, readSetting } from '../gateway/setting.js'
 import type { LogReader } from '../ledger/log.js'
+import type { RejectedAt } from '../ledger/rejected.js'
 import { openRemoteLog } from '../ledger/remote.js'
 import { streams } from '../ledger/streams.js'
 import { CommandFailed } from './failure.js'
@@ -15,14 +17,6 @@ import { complain } from './print.js'
 export interface LogOptions extends GatewayOptions {}
 
 export type OpenedLog = LogReader & { close (): Promise<void> }
-
-/** A block was skipped. */
-interface Damage {
-  readonly stream: string
-  readonly partition: number
-  readonly offset: bigint
-  readonly reason: string
-}
 
 export function addLogOptions (command: Command): Command {
   return addGatewayOptions(command).addHelpText('after', '\nReads from the gateway of --url or LEDGERLINE_URL; where ' +
@@ -72,17 +66,15 @@ async function openDirectory (options: LogOptions, env: Environment): Promise<Op
 
 async function openTopics (env: Environment): Promise<OpenedLog> {
   const [{ openKafkaLog }, { ConfluentFormat, RegistryLog }, { SchemaRegistry }] = await Promise.all([
-    import('../ledger/kafka/log.js'), import('../ledger/kafka/registry.js'), import('../schemas/registry.js'),
+    import('../ledger/kafka/open.js'), import('../ledger/kafka/registry.js'), import('../schemas/registry.js'),
   ])
   const stores = readStoreConfig(env)
   const { kafkaBrokers: brokers, schemaRegistryUrl } = stores
   const topicPrefix = readSetting(settings.topicPrefix, env)!
-  const failed = () => {} // it is tried again, and then the read itself fails
   const records = streams.filter(({ blocks }) => !blocks)
   const format = schemaRegistryUrl === undefined
     ? undefined
-    : await ConfluentFormat.open(
-      new SchemaRegistry(schemaRegistryUrl, registryAccess(stores)), topicPrefix, records, failed)
+    : await ConfluentFormat.open(new SchemaRegistry(schemaRegistryUrl, registryAccess(stores)), topicPrefix, records)
   const log = await openKafkaLog({
     brokers,
     topicPrefix,
@@ -92,11 +84,12 @@ async function openTopics (env: Environment): Promise<OpenedLog> {
     readOnly: true,
     format,
     onRejected: tell,
-    failed,
+    failed () {}, // it is tried again, and then the read itself fails
   })
   return format ? new RegistryLog(log, format) : log
 }
 
-function tell ({ stream, partition, offset, reason }: Damage): void {
+/** A block was skipped. */
+function tell ({ stream, partition, offset, reason }: RejectedAt): void {
   complain(`${stream} ${partition}@${offset} is skipped: ${reason}`)
 }

@@ -1,5 +1,5 @@
 import type { RoomTrace } from '../evidence/rooms/trace.js'
-import type { RoomInfo } from '../gateway/rooms.js'
+import type { RoomInfo } from '../gateway/room-questions.js'
 import type { JsonPayload } from '../schemas/payload.js'
 import { adviceForPost } from './advice.js'
 import { path } from './api.js'

@@ -41,6 +41,7 @@ import { Rebuilds } from './rebuild.js'
 import { Recalls } from './recall.js'
 import { redeliver } from './redelivery.js'
 import type { WebhooksRole } from './roles/webhooks.js'
+import type { RoomQuestions } from './room-questions.js'
 import type { Rooms } from './rooms.js'
 import type { ServerTls } from './server-tls.js'
 import { streamRules } from './stream-rules.js'
@@ -57,6 +58,7 @@ export interface ApiParts {
   readonly push: Push
   readonly groups: Groups
   readonly rooms: Rooms
+  readonly roomQuestions: RoomQuestions
   readonly broadcasts: Broadcasts
   /** Undefined on a node without that role. */
   readonly webhooks: WebhooksRole | undefined
@@ -74,7 +76,6 @@ export interface ApiParts {
   readonly madeUp: ReadonlySet<string>
   readonly readiness: () => Readiness
   /** Undefined where nothing is traced. */
-  /** Where messages are traced. */
   readonly requests: TracedRequests | undefined
 }
 
@@ -110,8 +111,8 @@ type Shared = Omit<HttpDeps, 'side' | 'proxied'> & { readonly proxied: Omit<Prox
 
 /** What both ports share: there is one of each part. */
 function depsOf ({
-  config, logger, stores, backups, push, rooms, broadcasts, groups, webhooks, nodeTable, metrics, health, tls, apiKeys,
-  apps, console, version, madeUp, readiness, requests,
+  config, logger, stores, backups, push, rooms, roomQuestions, broadcasts, groups, webhooks, nodeTable, metrics, health,
+  tls, apiKeys, apps, console, version, madeUp, readiness, requests,
 }: ApiParts): Shared {
   const { log, tables, links } = stores
   const partitions = log.partitions(ledger)
@@ -172,10 +173,10 @@ function depsOf ({
         return requests?.post(command, post) ?? post()
       },
       close: command => rooms.close(command),
-      info: roomId => rooms.info(roomId),
-      keptPosts: (roomId, afterSeq, max) => rooms.keptPosts(roomId, afterSeq, max),
-      timeOf: (roomId, roomSeq) => rooms.timeOf(roomId, roomSeq),
-      members: (roomId, after, limit) => rooms.members(roomId, after, limit),
+      info: roomId => roomQuestions.info(roomId),
+      keptPosts: (roomId, afterSeq, max) => roomQuestions.keptPosts(roomId, afterSeq, max),
+      timeOf: (roomId, roomSeq) => roomQuestions.timeOf(roomId, roomSeq),
+      members: (roomId, after, limit) => roomQuestions.members(roomId, after, limit),
     },
     broadcasts: {
       request (command) {

@@ -1,5 +1,6 @@
 import { Apps, appsIn } from './apps.js'
-import { type Check, type Config, examineConfig, settings } from './config.js'
+import { type Config, settings } from './config.js'
+import { type Check, examineConfig } from './read-config.js'
 import { merged, misspeltIn, type Source } from './environment.js'
 import { tokenIssuers } from './issuers.js'
 import { checkKeyFile } from './keys/watched-file.js'

@@ -1,6 +1,7 @@
-import { commandBytes } from '../ledger/rejected.js'
+import { EncodeError } from '../ledger/encode-error.js'
 import type { EventLog } from '../ledger/log.js'
 import { isForGood } from '../ledger/pieces.js'
+import { commandBytes } from '../ledger/rejected.js'
 import { isAppName, userIdOf, userKey } from '../schemas/apps.js'
 import type { Health } from '../schemas/conditions.js'
 import { GatewayError } from '../schemas/errors.js'
@@ -17,8 +18,7 @@ export interface DownlinkSenderDeps {
    * Durable requests of one user, in order.
    *
    * @returns how many of them are stored
-   * @throws where not one is: GatewayError, `payload-too-large` is for good and others may pass; any other error, where
-   *   the first can not be encoded
+   * @throws where not one is. `isForGood` tells whether the first one is never stored; any other error may pass
    */
   pushInOrder (commands: readonly DownlinkCommand[]): Promise<number>
   /**
@@ -43,8 +43,8 @@ const evidenceBytesMax = 8 << 10
 
 /** Why a command is refused however often it is tried; undefined where that may pass. */
 function endOf (err: unknown): GatewayError | undefined {
-  if (err instanceof GatewayError) return err.code === 'room-closed' || isForGood(err) ? err : undefined
-  return new GatewayError('internal', `it can not be encoded: ${(err as Error).message}`)
+  if (err instanceof EncodeError) return new GatewayError('internal', err.message)
+  return err instanceof GatewayError && (err.code === 'room-closed' || isForGood(err)) ? err : undefined
 }
 
 /** Why the request of one of several users is never stored, by code. */

@@ -1,5 +1,5 @@
 import { derivedStreams } from '../actors/user/derived.js'
-import type { StandingPartition } from '../ledger/kafka/log.js'
+import type { StandingPartition } from '../ledger/kafka/followings.js'
 import { GatewayError } from '../schemas/errors.js'
 import { connections, ledger, nodes, posts, rooms, type Stream } from '../schemas/streams.js'
 import type { TableName } from '../projections/tables/tables.js'

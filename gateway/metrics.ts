@@ -1,9 +1,8 @@
 import type { Counter, Gauge, Registry } from 'prom-client'
-import type { EdgeCounters } from '../actors/connection/connection.js'
+import type { EdgeCounters } from '../actors/connection/edge-context.js'
 import type { Timed } from '../actors/connection/stopwatch.js'
 import type { DownlinkOutcome } from '../actors/user/effects.js'
 import type { Circuit, CircuitState } from '../ledger/circuit.js'
-import type { LogTimings } from '../ledger/timings.js'
 import type { AuthOutcome } from './auth/service.js'
 import type { DrainCounters } from './drain.js'
 import type { GroupLags } from './groups/group-lags.js'
@@ -13,6 +12,8 @@ import { countedElsewhere, counter, gauge, histogram, newRegistry } from './metr
 import { SampleBudget } from './metrics/samples.js'
 import type { Listener } from './server-tls.js'
 import type { Counted } from '../schemas/node-facts.js'
+import { downlinks } from '../schemas/streams.js'
+import type { LogObserver } from './stores.js'
 
 export interface MetricsSources {
   connections (): number
@@ -48,11 +49,13 @@ interface GroupsSource {
 type ByApp = () => ReadonlyMap<string, number>
 
 /** Codes of commands that will never be sent. */
-const commandEnds = ['bad-request', 'payload-too-large', 'room-closed', 'internal'] as const
+const commandEnds = ['bad-request', 'payload-too-large', 'room-closed', 'internal', 'bad-record'] as const
 
 /** What the partitions go on without; `<stream>.rejected` says which and why. */
 export type SetAside = typeof setAsides[number]
-const setAsides = ['entry', 'user', 'uplink', 'presence', 'receipt', 'hand-over', 'room-entry', 'room', 'post'] as const
+const setAsides = [
+  'entry', 'user', 'uplink', 'presence', 'receipt', 'hand-over', 'room-entry', 'room', 'post', 'connection', 'report',
+] as const
 
 const circuitStates: Readonly<Record<CircuitState, number>> = { closed: 0, 'half-open': 1, open: 2 }
 
@@ -60,7 +63,7 @@ const circuitStates: Readonly<Record<CircuitState, number>> = { closed: 0, 'half
 export class GatewayMetrics {
   readonly registry: Registry = newRegistry()
   readonly edge: EdgeCounters
-  readonly log: LogTimings
+  readonly log: LogObserver
   /** Of the drain that runs or ran last. */
   readonly drain: DrainCounters = {
     percent: 0, remaining: 0, asked: 0, left: 0, closed: 0, resumed: 0, uplinksLost: 0, downlinksLost: 0,
@@ -84,7 +87,7 @@ export class GatewayMetrics {
   constructor (version: string) {
     this.#gauge(declared.buildInfo, gauge => { gauge.set({ version }, 1) })
     this.edge = this.#edgeCounters()
-    this.log = this.#logTimings()
+    this.log = this.#logObserver()
     this.#drains()
     for (const code of commandEnds) this.#commandsRejected.inc({ code }, 0)
     for (const what of setAsides) this.#setAside.inc({ what }, 0) // a rise from nothing is none to Prometheus
@@ -206,13 +209,14 @@ export class GatewayMetrics {
     return edge
   }
 
-  #logTimings (): LogTimings {
+  #logObserver (): LogObserver {
     const append = histogram(this.registry, declared.append)
     const commit = histogram(this.registry, declared.commit)
     const budget = new SampleBudget()
     return {
       appended: ms => { if (budget.take()) append.observe(ms / 1_000) },
       committed: ms => { if (budget.take()) commit.observe(ms / 1_000) },
+      rejected: stream => { if (stream === downlinks.name) this.commandRejected('bad-record') },
     }
   }
 

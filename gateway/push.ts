@@ -1,6 +1,7 @@
 import type { Links, LocalEnds, NotHere, SharedSignal } from '../actors/links.js'
 import { isFor } from '../actors/user/messages.js'
 import type { RecallOutcome } from '../actors/user/recall.js'
+import { EncodeError } from '../ledger/encode-error.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
 import { appendInOrder, piecesOf } from '../ledger/pieces.js'
 import { routingKey, type Route } from '../projections/routing.js'
@@ -175,6 +176,7 @@ export class Push {
   /**
    * @param users gets the outcome of each of the batch's requests, in its place
    * @returns why some were not stored; what follows one that was not is not tried
+   * @throws an error that nobody foresaw: it tells nothing of the requests
    */
   async #appended ({ partition, places, entries }: Batch, users: PushedUser[]): Promise<unknown> {
     let next = 0
@@ -188,6 +190,7 @@ export class Push {
       }
       return undefined
     } catch (err) {
+      if (!(err instanceof GatewayError || err instanceof EncodeError)) throw err
       const code = err instanceof GatewayError ? err.code : 'internal'
       for (; next < places.length; next++) {
         users[places[next]!] = { userId: entries[next]!.userId, status: 'rejected', code }

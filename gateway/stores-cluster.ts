@@ -4,12 +4,12 @@ import { redisLinks } from '../actors/links-redis.js'
 import { clusterSnapshots } from '../actors/snapshots-cluster.js'
 import { redisSnapshots } from '../actors/snapshots-redis.js'
 import { isRecordStream, singleObjectFormat } from '../ledger/kafka/format.js'
-import { type KafkaLog, openKafkaLog } from '../ledger/kafka/log.js'
-import { ConfluentFormat, type Failed, RegistryLog } from '../ledger/kafka/registry.js'
+import type { KafkaLog } from '../ledger/kafka/log.js'
+import { openKafkaLog } from '../ledger/kafka/open.js'
+import { ConfluentFormat, RegistryLog } from '../ledger/kafka/registry.js'
 import type { EventLog } from '../ledger/log.js'
 import { rejectedStream } from '../ledger/rejected.js'
 import { asManyAsLedger, roomStatesName, statesName, streams } from '../ledger/streams.js'
-import type { LogTimings } from '../ledger/timings.js'
 import { byTable } from '../projections/tables/by-table.js'
 import { redisTables, type RedisTables } from '../projections/tables/redis.js'
 import type { TableName } from '../projections/tables/tables.js'
@@ -27,7 +27,7 @@ import { connectRedis, subscriberOf } from './redis.js'
 import { redisNames } from './redis-url.js'
 import { watchWrites } from './redis-writes.js'
 import { registryAccess } from './registry-access.js'
-import type { Stores } from './stores.js'
+import type { LogObserver, Stores } from './stores.js'
 import type { StreamCutting } from './stream-cut.js'
 import { checkTopics } from './topic-record.js'
 import { retentionMsOf } from './topics.js'
@@ -49,13 +49,13 @@ const tableStreams: Readonly<Record<TableName, Stream<any>>> = {
  *   schema of ours
  */
 export async function openClusterStores (
-  config: Config, logger: Logger, health: Health, timings?: LogTimings
+  config: Config, logger: Logger, health: Health, observer?: LogObserver
 ): Promise<Stores> {
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
   const closers: Array<() => unknown> = []
   const close = async () => { for (const closer of closers.splice(0).reverse()) await closer() }
   try {
-    return await open(config, logger, health, failed, closers, close, timings)
+    return await open(config, logger, health, failed, closers, close, observer)
   } catch (err) {
     await close()
     throw err
@@ -64,14 +64,14 @@ export async function openClusterStores (
 
 async function open (
   config: Config, logger: Logger, health: Health, failed: (what: string, error: Error, fields: object) => void,
-  closers: Array<() => unknown>, close: () => Promise<void>, timings: LogTimings | undefined
+  closers: Array<() => unknown>, close: () => Promise<void>, observer: LogObserver | undefined
 ): Promise<Stores> {
   const { topicPrefix: prefix, nodeId } = config
   const retentionOf = (stream: string) => {
     const ms = retentionMsOf(config, stream)
     return ms > 0 ? { retentionMs: ms } : {} // 0 is for ever
   }
-  const format = await formatOf(config, failed, health)
+  const format = await formatOf(config, health)
   if (sendsPasswordInClear(config)) {
     logger.warn({ settings: 'KAFKA_SASL_MECHANISM, KAFKA_SSL' }, 'the login to Kafka can be read by whoever is on the way')
   }
@@ -99,8 +99,11 @@ async function open (
       messageBytesMax: config.kafkaMessageBytesMax,
     },
     format: format ?? singleObjectFormat,
-    timings,
-    onRejected: rejected => { logger.error(rejected, 'a stored record was set aside') },
+    timings: observer,
+    onRejected (rejected) {
+      logger.error(rejected, 'a stored record was set aside')
+      observer?.rejected(rejected.stream)
+    },
     health,
     failed,
   })
@@ -250,10 +253,10 @@ async function connectAll (config: Config, logger: Logger, health: Health, close
 }
 
 /** With its schemas registered; undefined where there is no registry. */
-async function formatOf (config: Config, failed: Failed, health: Health): Promise<ConfluentFormat | undefined> {
+async function formatOf (config: Config, health: Health): Promise<ConfluentFormat | undefined> {
   const { schemaRegistryUrl, topicPrefix } = config
   if (schemaRegistryUrl === undefined) return undefined
   const records = [...streams, ...streams.map(rejectedStream)].filter(isRecordStream)
   const registry = new SchemaRegistry(schemaRegistryUrl, registryAccess(config))
-  return await ConfluentFormat.open(registry, topicPrefix, records, failed, health)
+  return await ConfluentFormat.open(registry, topicPrefix, records, health)
 }

@@ -8,14 +8,13 @@ import { embeddedLog } from '../ledger/embedded/log.js'
 import type { Retention } from '../ledger/embedded/retention.js'
 import { openStore, type Store } from '../ledger/embedded/store.js'
 import { streams } from '../ledger/streams.js'
-import type { LogTimings } from '../ledger/timings.js'
 import { embeddedTables } from '../projections/tables/embedded.js'
 import type { Tables } from '../projections/tables/tables.js'
 import { ledger, nodes, rooms } from '../schemas/streams.js'
 import type { Config } from './config.js'
 import { streamBytesMax } from './disk-share.js'
 import { neededFrom } from './ledger-needs.js'
-import type { Stores } from './stores.js'
+import type { LogObserver, Stores } from './stores.js'
 
 /** A commit that takes as long is worth a word: an ordinary one takes less than 10 ms. */
 const slowMs = 2_000
@@ -25,17 +24,20 @@ const slowMs = 2_000
  *
  * @throws StoreError when the directory can't be used
  */
-export async function openEmbeddedStores (config: Config, logger: Logger, timings?: LogTimings): Promise<Stores> {
-  const store = await openStore({ directory: config.dataDir, neighbours: secretFiles(config.dataDir), timings })
+export async function openEmbeddedStores (
+  config: Config, logger: Logger, observer?: LogObserver
+): Promise<Stores> {
+  const { dataDir } = config
+  const store = await openStore({ directory: dataDir, neighbours: secretFiles(dataDir), timings: observer })
   return {
-    ...await embeddedStores(store, config, logger, timings),
-    backUp: (directory, options) => backUp({ env: store.env, path: config.dataDir }, directory, options),
+    ...await embeddedStores(store, config, logger, observer),
+    backUp: (directory, options) => backUp({ env: store.env, path: dataDir }, directory, options),
   }
 }
 
 /** @param store closed with them, and where they can't be opened */
 export async function embeddedStores (
-  store: Store, config: Config, logger: Logger, timings?: LogTimings
+  store: Store, config: Config, logger: Logger, observer?: LogObserver
 ): Promise<Stores> {
   try {
     const snapshots = embeddedSnapshots(store)
@@ -53,8 +55,11 @@ export async function embeddedStores (
       partitions: config.partitions,
       streams: Object.fromEntries(settings),
       rejected: retentionOf('.rejected'),
-      timings,
-      onDamage: damage => { logger.error(damage, 'a stored block was set aside') },
+      timings: observer,
+      onDamage (damage) {
+        logger.error(damage, 'a stored block was set aside')
+        observer?.rejected(damage.stream)
+      },
       onFollowerError: (error, where) => { logger.error({ err: error, ...where }, 'a follower failed') },
     })
     return {

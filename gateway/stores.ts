@@ -1,8 +1,9 @@
 import type { LocalEnds, Links } from '../actors/links.js'
 import type { RebuildableSnapshots } from '../actors/snapshots.js'
 import type { Circuit } from '../ledger/circuit.js'
-import type { StandingPartition } from '../ledger/kafka/log.js'
+import type { StandingPartition } from '../ledger/kafka/followings.js'
 import type { EventLog, GroupPlaces } from '../ledger/log.js'
+import type { LogTimings } from '../ledger/timings.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
 import type { Stream } from '../schemas/streams.js'
 import type { BackUp } from './backups.js'
@@ -51,6 +52,12 @@ export interface Stores {
   delivered (): Promise<void>
   /** Flushes and closes them all. The roles have stopped before. */
   close (): Promise<void>
+}
+
+/** Who is told what the log does. */
+export interface LogObserver extends LogTimings {
+  /** A stored record of this stream can not be read, and was set aside. */
+  rejected (stream: string): void
 }
 
 export interface FollowingGroup {

@@ -2,6 +2,7 @@ import type { PartitionProgress } from '../actors/partition.js'
 import { canBe } from '../ledger/clock.js'
 import { NotSetUp } from '../ledger/kafka/no-answer.js'
 import type { KafkaLog } from '../ledger/kafka/log.js'
+import type { LogReader } from '../ledger/log.js'
 import type { Health } from '../schemas/conditions.js'
 import type { Entry } from '../schemas/facts.js'
 import type { RoomEntry } from '../schemas/room-facts.js'
@@ -10,7 +11,7 @@ import type { Need } from './ledger-needs.js'
 
 /** How old entries leave a stream, where the log deletes none by itself. */
 export interface StreamCutting {
-  readonly log: Pick<KafkaLog, 'read' | 'bounds' | 'firstSince' | 'deleteTo'>
+  readonly log: Pick<KafkaLog, 'firstSince' | 'deleteTo'> & Pick<LogReader, 'read' | 'bounds'>
   /** How long entries are kept at least. */
   readonly retentionMs: number
   /** Ms since 1970, by the earliest of the clocks that can be asked: what is deleted by one that is ahead is gone. */

@@ -46,6 +46,7 @@ export interface EventLog extends LogReader {
    * @param items at least one
    * @throws GatewayError `ledger-unavailable` nothing was written: disk full, log closed, or no room in
    *   `pendingBytesMax`; `payload-too-large` an item alone is more than a block has room for
+   * @throws EncodeError an item can not be encoded
    */
   append<T> (stream: Stream<T>, partition: number, items: readonly T[], options?: AppendOptions): Promise<Position>
 

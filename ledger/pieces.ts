@@ -1,6 +1,7 @@
 import { GatewayError } from '../schemas/errors.js'
 import type { Stream } from '../schemas/streams.js'
-import type { EventLog } from './log.js'
+import { EncodeError } from './encode-error.js'
+import type { AppendOptions, EventLog } from './log.js'
 
 /**
  * What one append should have at most, to stand in one block or record of 1 MiB: texts count one byte a character, and
@@ -8,9 +9,12 @@ import type { EventLog } from './log.js'
  */
 export const appendBytesMax = 256 << 10
 
-/** Whether an append fails however often it is tried: an item can not be encoded, or no block has room for it. */
+/**
+ * Whether an append fails however often it is tried: an item can not be encoded, or no block has room for it. Any other
+ * error, one that nobody foresaw too, may pass: whoever tries again loses nothing.
+ */
 export function isForGood (err: unknown): boolean {
-  return !(err instanceof GatewayError) || err.code === 'payload-too-large'
+  return err instanceof EncodeError || (err instanceof GatewayError && err.code === 'payload-too-large')
 }
 
 /**
@@ -62,4 +66,31 @@ export async function appendInOrder<T> (
     }
   }
   return stored
+}
+
+/**
+ * Appends items in their order, without those that the stream will never take (`isForGood`).
+ *
+ * @param setAside called for each of those, before the items behind it are appended
+ * @throws as `append`, with an error that may pass; some of the items may be stored then
+ */
+export async function appendAcceptable<T> (
+  log: Pick<EventLog, 'append'>, stream: Stream<T>, partition: number, items: readonly T[], options: AppendOptions,
+  setAside: (item: T, error: Error) => void
+): Promise<void> {
+  try {
+    await log.append(stream, partition, items, options)
+  } catch (err) {
+    if (!isForGood(err)) throw err
+    if (items.length === 1) {
+      setAside(items[0]!, err as Error)
+      return
+    }
+    const half = items.length >> 1
+    const { derivedFrom, bytes: _, ...ofEach } = options
+    // `derivedFrom` says that all items are there: it goes with the last ones.
+    const ofLast = derivedFrom === undefined ? ofEach : { ...ofEach, derivedFrom }
+    await appendAcceptable(log, stream, partition, items.slice(0, half), ofEach, setAside)
+    await appendAcceptable(log, stream, partition, items.slice(half), ofLast, setAside)
+  }
 }

@@ -7,6 +7,14 @@ import { decodeForeign, singleObjectFormat } from './kafka/format.js'
 /** What was set aside from a stream: the bytes as they were stored, why, and when. */
 export type Rejected = DownlinkRejected
 
+/** Where a stored record was that nobody can take, and why nobody can. */
+export interface RejectedAt {
+  readonly stream: string
+  readonly partition: number
+  readonly offset: bigint
+  readonly reason: string
+}
+
 /** Where records of `stream` go that nobody can take: `<stream>.rejected`. */
 export function rejectedStream (stream: Stream<any>): Stream<Rejected> {
   return { ...downlinksRejected, name: `${stream.name}.rejected` }

@@ -5,6 +5,7 @@ import { GatewayError } from '../schemas/errors.js'
 import type { Stream } from '../schemas/streams.js'
 import { blocksOf } from './frames.js'
 import type { Block, LogReader, ReadRange } from './log.js'
+import type { RejectedAt } from './rejected.js'
 
 export interface RemoteLogOptions {
   /**
@@ -14,7 +15,7 @@ export interface RemoteLogOptions {
    */
   get (path: string, signal: AbortSignal): Promise<IncomingMessage>
   /** A block is skipped: it can not be decoded. Must not throw. */
-  readonly onDamage?: (damage: { stream: string, partition: number, offset: bigint, reason: string }) => void
+  readonly onDamage?: (damage: RejectedAt) => void
 }
 
 export interface RemoteLog extends LogReader {

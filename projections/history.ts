@@ -1,5 +1,7 @@
 import type { EventLog } from '../ledger/log.js'
+import { appendAcceptable } from '../ledger/pieces.js'
 import type { Entry } from '../schemas/facts.js'
+import type { ConnectionEnded } from '../schemas/records.js'
 import { connections, ledger } from '../schemas/streams.js'
 import { ClosedConnections, loadSlots } from './closed.js'
 import { Derivation, openingsOf, project, uncountedEnds } from './derivation.js'
@@ -9,8 +11,12 @@ import { Runner, type RunnerOptions, type TableLag } from './runner.js'
 import type { PlacedProjection } from './table-writer.js'
 import type { TableName, Tables, TableStep, TableWrite } from './tables/tables.js'
 
-export type HistoryOptions =
-  Pick<RunnerOptions<Entry>, 'log' | 'tables' | 'onPoison' | 'onFailed' | 'onHealed' | 'positionEveryMs' | 'retryMs'>
+type OfRunner = 'log' | 'tables' | 'onPoison' | 'onFailed' | 'onHealed' | 'positionEveryMs' | 'retryMs'
+
+export interface HistoryOptions extends Pick<RunnerOptions<Entry>, OfRunner> {
+  /** The stream `connections` will never take this record: those behind it go on. Must not throw. */
+  setAside (record: ConnectionEnded, partition: number, error: Error): void
+}
 
 /** Partitions of the ledger that are read back at the same time. */
 const countedAtOnce = 4
@@ -39,6 +45,7 @@ export class History {
 
   readonly #log: EventLog
   readonly #tables: Tables
+  readonly #setAside: HistoryOptions['setAside']
   /** By partition: the block up to which the records were there when the partition was opened. */
   readonly #derivedFrom = new Map<number, bigint>()
   readonly #lastConnections = new Map<number, LastConnections>()
@@ -48,9 +55,10 @@ export class History {
 
   /** Resolves once the first assignment is complete. */
   static async start (options: HistoryOptions): Promise<History> {
+    const { setAside: _, ...ofRunner } = options
     const history = new History(options)
     history.#runner = await Runner.start<Entry>({
-      ...options,
+      ...ofRunner,
       stream: ledger,
       group: 'history',
       tables: history.#recordingTables(),
@@ -62,9 +70,10 @@ export class History {
     return history
   }
 
-  private constructor ({ log, tables }: HistoryOptions) {
+  private constructor ({ log, tables, setAside }: HistoryOptions) {
     this.#log = log
     this.#tables = tables
+    this.#setAside = setAside
   }
 
   /** Appends and stores what is on its way, and leaves the group. */
@@ -114,7 +123,8 @@ export class History {
     const { records, stored, unopened } = derivation
     if (records.length > 0) {
       const options = { derivedFrom: step.next - 1n, lazy: true, reserved: true }
-      await this.#log.append(connections, partition, records, options)
+      const setAside = (record: ConnectionEnded, error: Error) => { this.#setAside(record, partition, error) }
+      await appendAcceptable(this.#log, connections, partition, records, options, setAside)
     }
     await this.#tables.apply(table, partition, stored, step)
     this.unopened += unopened

@@ -27,7 +27,7 @@ try {
 async function openProduct () {
   const load = file => import(pathToFileURL(join(build, file)).href)
   const [{ openKafkaLog }, { ledger }, { partitionOf }] = await Promise.all([
-    load('ledger/kafka/log.js'), load('schemas/streams.js'), load('schemas/partitioning.js'),
+    load('ledger/kafka/open.js'), load('schemas/streams.js'), load('schemas/partitioning.js'),
   ])
   const log = await openKafkaLog({
     brokers: brokers.split(','),

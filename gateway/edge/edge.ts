@@ -1,4 +1,6 @@
-import type { Connection, ConnectionEvent, EdgeContext } from '../../actors/connection/connection.js'
+import type { Connection } from '../../actors/connection/connection.js'
+import type { EdgeContext } from '../../actors/connection/edge-context.js'
+import type { ConnectionEvent } from '../../actors/connection/events.js'
 import { startConnection } from '../../actors/connection/actor.js'
 import { ledgerRetryMs } from '../../actors/connection/close.js'
 import { resync } from '../../actors/connection/downlinks.js'
@@ -10,6 +12,7 @@ import { askAgain } from '../../actors/connection/repeats.js'
 import type { Wire } from '../../actors/connection/wire.js'
 import type { ConnectionMessage } from '../../actors/links.js'
 import type { ActorSystem } from '../../actors/system.js'
+import { isForGood } from '../../ledger/pieces.js'
 import type { Entry } from '../../schemas/facts.js'
 import { Lingerers } from './lingerers.js'
 import { Newcomers } from './newcomers.js'
@@ -139,7 +142,10 @@ export class Edge {
     return connection !== undefined
   }
 
-  /** Keeps the end of a connection until the ledger takes it; bounded by the connections that there can be. */
+  /**
+   * Keeps the end of a connection until the ledger takes it, or never will; bounded by the connections that there can
+   * be.
+   */
   appendLater (partition: number, entry: Entry): void {
     this.#unrecorded.push({ partition, entry })
   }
@@ -292,7 +298,10 @@ export class Edge {
 
   #recordEnds (): void {
     for (const { partition, entry } of this.#unrecorded.splice(0)) {
-      this.context.append(partition, [entry]).catch(() => { this.appendLater(partition, entry) })
+      this.context.append(partition, [entry]).catch(err => {
+        if (isForGood(err)) this.context.setAside(entry, partition, err)
+        else this.appendLater(partition, entry)
+      })
     }
   }
 }

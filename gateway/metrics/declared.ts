@@ -67,7 +67,7 @@ export const declared = {
   activeRooms: gauge('active_rooms', 'Rooms with an actor in memory'),
   commandsRejected: counter('downlinks_rejected_total',
     'Commands of the stream downlinks that will never be sent (in downlinks.rejected), by code', 'code'),
-  setAside: counter('set_aside_total', 'What no user or room could take: entries, users, uplinks, rooms, posts', 'what'),
+  setAside: counter('set_aside_total', 'What was left out because no user, room or stream can take it (docs/operations.md, Set aside)', 'what'),
 
   conditionSeconds: gauge('condition_seconds',
     'How long a health condition has lasted (docs/operations.md); 0: all is well', 'condition'),

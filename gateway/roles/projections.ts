@@ -9,8 +9,16 @@ import { routing } from '../../projections/routing.js'
 import { Runner, type RunnerOptions } from '../../projections/runner.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Health } from '../../schemas/conditions.js'
-import { ledger, nodes, type Stream } from '../../schemas/streams.js'
+import { connections, ledger, nodes, type Stream } from '../../schemas/streams.js'
+import type { SetAsides } from '../set-asides.js'
 import type { Stores } from '../stores.js'
+
+export interface ProjectionsRoleDeps {
+  readonly stores: Pick<Stores, 'log' | 'tables'>
+  readonly asides: SetAsides
+  readonly logger: Logger
+  readonly health: Health
+}
 
 /**
  * Keeps the tables, and writes the stream `connections`: this node's share of the partitions of the ledger and of
@@ -25,13 +33,26 @@ export interface Projections {
 }
 
 export async function startProjectionsRole (
-  stores: Stores, logger: Logger, health: Health
+  { stores, asides, logger, health }: ProjectionsRoleDeps
 ): Promise<Projections> {
   const nodeRunner = await startRunner(stores, nodes, [nodesProjection], logger, health)
   const runner = await startRunner(stores, ledger, [presence, routing], logger, health)
   const { log, tables } = stores
   // On its own: that `connections` can't be written must not hold up where messages go.
-  const history = await History.start({ log, tables, ...reports(logger, health, 'connections') })
+  const history = await History.start({
+    log,
+    tables,
+    ...reports(logger, health, 'connections'),
+    setAside ({ userId, connectionId }, partition, error) {
+      asides.add('connection', 'a record of a connection was set aside', error, { userId, connectionId, partition }, {
+        stream: connections,
+        partition,
+        where: `${partition}`,
+        reason: `record ${connectionId} of the stream can not be published: ${error.message}`,
+        key: userId,
+      })
+    },
+  })
   return {
     lag () {
       const lag = new Map<string, number>()
@@ -53,7 +74,7 @@ export async function startProjectionsRole (
 }
 
 function startRunner<T extends { atMs: number }> (
-  { log, tables }: Stores, stream: Stream<T>, projections: ReadonlyArray<Projection<T>>, logger: Logger,
+  { log, tables }: Pick<Stores, 'log' | 'tables'>, stream: Stream<T>, projections: ReadonlyArray<Projection<T>>, logger: Logger,
   health: Health
 ): Promise<Runner<T>> {
   return Runner.start({ log, stream, group: 'projections', tables, projections, ...reports(logger, health, 'tables') })

@@ -6,18 +6,33 @@ import { SlicedWork } from '../../actors/sliced-work.js'
 import type { ActorSystem } from '../../actors/system.js'
 import { users as usersKind } from '../../actors/user/kind.js'
 import type { WaitProbe } from '../../actors/wait-probe.js'
-import { type Rejected, rejectedRecord, rejectedStream } from '../../ledger/rejected.js'
-import { ledger, posts, rooms as roomsStream, type Stream } from '../../schemas/streams.js'
 import type { Health } from '../../schemas/conditions.js'
-import type { RoomEntry } from '../../schemas/room-facts.js'
+import { ledger, rooms as roomsStream } from '../../schemas/streams.js'
 import { neededFrom } from '../ledger-needs.js'
-import type { GatewayMetrics, SetAside } from '../metrics.js'
+import type { GatewayMetrics } from '../metrics.js'
 import type { NodeTable } from '../node-table.js'
 import { PartitionWatch } from '../partition-watch.js'
+import type { SetAsides } from '../set-asides.js'
 import type { Stores } from '../stores.js'
-import { StreamCut } from '../stream-cut.js'
-import { traceOfItem } from '../tracing/logged.js'
+import { StreamCut, type StreamCutDeps } from '../stream-cut.js'
 import type { Tracing } from '../tracing/tracing.js'
+import { ofRooms, ofUsers, postOfUplink } from './actor-set-asides.js'
+
+export interface UsersRoleDeps {
+  readonly stores: Stores
+  readonly system: ActorSystem
+  readonly metrics: Pick<GatewayMetrics, 'settled'>
+  readonly asides: SetAsides
+  readonly logger: Logger
+  readonly health: Health
+  /** How long entries wait for the actors of users. */
+  readonly folds: WaitProbe
+  readonly nodeTable: Pick<NodeTable, 'hasEnded'>
+  /** After which a room that nobody uses lets go of its last posts; 0 for never. */
+  readonly roomSilenceMs: number
+  /** Undefined where nothing is traced. */
+  readonly tracing?: Tracing | undefined
+}
 
 /** What the `users` role of a node has in memory. */
 export interface UsersRole {
@@ -27,96 +42,39 @@ export interface UsersRole {
   stop (): Promise<void>
 }
 
-const nothing = new Uint8Array(0)
-
-/** What one record of a stream that is derived from the ledger is called in metrics. */
-const recordNames: Readonly<Record<string, SetAside>> = {
-  uplinks: 'uplink', presence: 'presence', receipts: 'receipt', offline: 'hand-over',
-}
-
 /** Owns this node's share of the partitions of the ledger and of rooms, and runs the actors of both. */
-export async function startUsersRole (
-  stores: Stores, system: ActorSystem, metrics: GatewayMetrics, logger: Logger, health: Health, folds: WaitProbe,
-  nodeTable: Pick<NodeTable, 'hasEnded'>, silenceMs: number, tracing?: Tracing
-): Promise<UsersRole> {
-  const { log, snapshots, roomSnapshots, tables, links, cutting } = stores
+export async function startUsersRole ({
+  stores, system, metrics, asides, logger, health, folds, nodeTable, roomSilenceMs, tracing,
+}: UsersRoleDeps): Promise<UsersRole> {
+  const { log, snapshots, roomSnapshots, tables, links } = stores
   const failed = (what: string, error: Error, fields: object) => { logger.error({ err: error, ...fields }, what) }
-  const record = (stream: Stream<any>, what: SetAside, partition: number, record: Rejected) => {
-    metrics.setAside(what)
-    const rejected = rejectedStream(stream)
-    log.append(rejected, partition % log.partitions(rejected), [record], { lazy: true, reserved: true })
-      .catch(err => { failed('what was set aside could not be recorded', err, { what, reason: record.reason }) })
-  }
   const common = { log, system, links, limits: partitionLimits, checkpoints: new SlicedWork(), failed }
 
-  const postSetAside = (post: RoomEntry, error: Error) => {
-    const { roomId } = post
-    logger.error({ err: error, roomId, ...traceOfItem(tracing, roomsStream, post) }, 'a post was set aside')
-    const reason = `a post of an uplink can not be stored: ${error.message}`
-    record(roomsStream, 'post', 0, { ...rejectedRecord(nothing, '', reason, Date.now()), userId: roomId })
-  }
   const users = await startOwner(log, {
     ...common,
-    kind: usersKind({ log, settled: metrics.settled, resumeBytesMax: partitionLimits.resumeBytesMax, postSetAside }),
+    ...ofUsers(asides, tracing),
+    kind: usersKind({
+      log,
+      settled: metrics.settled,
+      resumeBytesMax: partitionLimits.resumeBytesMax,
+      postSetAside: postOfUplink(asides, tracing),
+    }),
     snapshots,
     folds,
-    setAside (entry, partition, offset, error) {
-      const position = `${partition}@${offset}`
-      const { userId } = entry
-      const trace = traceOfItem(tracing, ledger, entry)
-      logger.error({ err: error, userId, fact: entry.fact.type, position, ...trace }, 'an entry was set aside')
-      record(ledger, 'entry', partition, rejectedRecord(ledger.encodeBlock([entry]), position, error.message, Date.now()))
-    },
-    keySetAside (userId, partition, offset, error) {
-      const position = `${partition}@${offset}`
-      logger.error({ err: error, userId, position }, 'a user was set aside: nothing of theirs is folded any more')
-      const reason = `the state of this user can not be used, so none of their entries is folded: ${error.message}`
-      record(ledger, 'user', partition, { ...rejectedRecord(nothing, position, reason, Date.now()), userId })
-    },
-    derivedSetAside (item, partition, error, stream) {
-      const { userId } = item
-      const messageId = stream.messageId!(item)
-      const about = { userId, messageId, partition, stream: stream.name, ...traceOfItem(tracing, stream, item) }
-      logger.error({ err: error, ...about }, 'a derived record was set aside')
-      const reason = `record ${messageId} of the stream can not be published: ${error.message}`
-      record(stream, recordNames[stream.name]!, partition, {
-        ...rejectedRecord(nothing, `${partition}`, reason, Date.now()), userId,
-      })
-    },
   })
   links.users = question => { users.ask(question) }
 
   const rooms = await startOwner(log, {
     ...common,
+    ...ofRooms(asides, tracing),
     kind: roomsKind({
       log,
       saved: roomSnapshots,
-      silenceMs,
+      silenceMs: roomSilenceMs,
       isGone: (nodeId, nodeEpoch) => nodeTable.hasEnded(nodeId, nodeEpoch),
     }),
     snapshots: roomSnapshots,
     folds: undefined,
-    setAside (entry, partition, offset, error) {
-      const position = `${partition}@${offset}`
-      const { roomId } = entry
-      const about = { roomId, fact: entry.fact.type, position, ...traceOfItem(tracing, roomsStream, entry) }
-      logger.error({ err: error, ...about }, 'an entry of a room was set aside')
-      const rejected = rejectedRecord(roomsStream.encodeBlock([entry]), position, error.message, Date.now())
-      record(roomsStream, 'room-entry', partition, rejected)
-    },
-    keySetAside (roomId, partition, offset, error) {
-      const position = `${partition}@${offset}`
-      logger.error({ err: error, roomId, position }, 'a room was set aside: nothing of it is folded any more')
-      const reason = `the state of this room can not be used, so none of its entries is folded: ${error.message}`
-      record(roomsStream, 'room', partition, { ...rejectedRecord(nothing, position, reason, Date.now()), userId: roomId })
-    },
-    derivedSetAside (post, partition, error) {
-      const { roomId, roomSeq } = post
-      const about = { roomId, roomSeq, partition, ...traceOfItem(tracing, posts, post) }
-      logger.error({ err: error, ...about }, 'a post was set aside')
-      const reason = `post ${roomSeq} of the room can not be published: ${error.message}`
-      record(posts, 'post', partition, { ...rejectedRecord(nothing, `${partition}`, reason, Date.now()), userId: roomId })
-    },
   })
   links.rooms = question => { rooms.ask(question) }
 
@@ -136,27 +94,23 @@ export async function startUsersRole (
       progress: () => rooms.progress(),
     }),
   ]
-  const cuts: StreamCut[] = []
-  const ledgerCutting = cutting?.(ledger.name)
-  if (ledgerCutting) {
-    cuts.push(new StreamCut({
-      ...ledgerCutting,
+  /** None where the log itself deletes what is old. */
+  const cutsOf = (deps: Pick<StreamCutDeps, 'stream' | 'progress' | 'neededFrom'>): StreamCut[] => {
+    const cutting = stores.cutting?.(deps.stream.name)
+    return cutting ? [new StreamCut({ ...cutting, ...deps, health })] : []
+  }
+  const cuts = [
+    ...cutsOf({
       stream: ledger,
-      health,
       progress: () => users.progress(),
       neededFrom: (partition, saved) => neededFrom(partition, saved, tables),
-    }))
-  }
-  const roomsCutting = cutting?.(roomsStream.name)
-  if (roomsCutting) {
-    cuts.push(new StreamCut({
-      ...roomsCutting,
+    }),
+    ...cutsOf({
       stream: roomsStream,
-      health,
       progress: () => rooms.progress(),
       neededFrom: (_partition, saved) => ({ who: 'what is saved of rooms', next: saved }),
-    }))
-  }
+    }),
+  ]
   for (const cut of cuts) cut.start()
   return {
     activeUsers: () => users.active(),

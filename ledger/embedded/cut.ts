@@ -1,5 +1,6 @@
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
+import { EncodeError } from '../encode-error.js'
 import type { WriteBatch } from './batch.js'
 import { blockBytesMax, blockHeaderBytes } from './block.js'
 
@@ -81,7 +82,7 @@ export class Cutter<A extends Appended> {
       else this.addMany(append.items)
     } catch (err) {
       this.blocks.length = first
-      this.refuse(append, err)
+      this.refuse(append, err instanceof GatewayError ? err : new EncodeError(err))
       return
     }
     this.placed.push({ append, block: first, index: 0 })

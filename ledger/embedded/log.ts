@@ -5,17 +5,20 @@ import type {
   AppendOptions, Block, EventLog, Follower, Following, FramesRange, GroupPlaces, Place, Position, ReadRange,
   StoredBlocks,
 } from '../log.js'
+import { Pending } from '../pending.js'
+import type { RejectedAt } from '../rejected.js'
+import { SetAside } from '../set-aside.js'
+import { type LogTimings, nobodyTimes, TimedAppends } from '../timings.js'
 import type { WriteBatch } from './batch.js'
+import { blockBytesMax } from './block.js'
 import { StoreError } from './directory.js'
 import { Group, type FollowerErrorHandler } from './followers.js'
 import { GroupCommits } from './group-commits.js'
 import type { PartitionLog } from './partition.js'
-import { Pending } from '../pending.js'
-import { type LogTimings, nobodyTimes, TimedAppends } from '../timings.js'
 import { Sweeper, type KeptStream, type Retention } from './retention.js'
-import { type DamageHandler, SetAside } from './set-aside.js'
 import type { Store, Writer } from './store.js'
 import { Streams } from './streams.js'
+import { Tombstones } from './tombstones.js'
 import { Trims } from './trims.js'
 import { deal } from './turns.js'
 
@@ -29,7 +32,8 @@ export interface EmbeddedLogOptions {
   readonly rejected?: Retention
   /** How often retention is looked after; that of bytes also as often as some MiB were appended. */
   readonly sweepMs?: number
-  readonly onDamage?: DamageHandler
+  /** A stored block was skipped: it is damaged or can not be decoded, and is in `<stream>.rejected`. Must not throw. */
+  readonly onDamage?: (damage: RejectedAt) => void
   readonly onFollowerError?: FollowerErrorHandler
   /** Told how long appends take; nobody by default. */
   readonly timings?: LogTimings
@@ -52,6 +56,9 @@ export interface EmbeddedLog extends EventLog, StoredBlocks {
   /** Deletes what is older or more than its stream may keep. Runs by itself every `sweepMs`. */
   sweep (): Promise<void>
 }
+
+/** The record of a block that is set aside must fit into a block itself. */
+const evidenceBytesMax = blockBytesMax - (64 << 10)
 
 /** Appended bytes after which it is looked whether a stream holds too many. */
 const relieveEveryBytes = 4 << 20
@@ -79,7 +86,7 @@ class LmdbLog implements EmbeddedLog, Writer {
   /** Commit numbers that the commit under way takes. */
   private commitsWritten = 0
   private readonly groupCommits: GroupCommits
-  private readonly setAside: SetAside
+  private readonly tombstones: Tombstones
   private readonly pending: Pending
   private readonly timed = new TimedAppends()
   private readonly timings: LogTimings
@@ -95,21 +102,13 @@ class LmdbLog implements EmbeddedLog, Writer {
     this.pending = pending
     this.now = options.now ?? Date.now
     this.timings = options.timings ?? nobodyTimes
-    const setAside = new SetAside({
-      now: this.now,
-      onDamage: options.onDamage ?? (() => {}),
-      // A failure to keep the evidence must not stop the partition; onDamage has told of it.
-      keep: (rejected, record, partition) => {
-        const options = { lazy: true, reserved: true }
-        this.append(rejected, partition % this.partitions(rejected), [record], options).catch(() => {})
-      },
-    })
-    this.setAside = setAside
+    const setAside = new SetAside({ evidence: this, bytesMax: evidenceBytesMax, told: options.onDamage, now: this.now })
+    this.tombstones = new Tombstones(setAside)
     this.groupCommits = new GroupCommits(store)
     this.metrics = {
       blocksAppended: 0,
       entriesAppended: 0,
-      get blocksSetAside () { return setAside.blocks },
+      get blocksSetAside () { return setAside.count },
       get pendingBytes () { return pending.bytes },
     }
     this.sweeper = new Sweeper({
@@ -124,11 +123,11 @@ class LmdbLog implements EmbeddedLog, Writer {
       now: this.now,
       partitionsOf: name => options.streams?.[name]?.partitions ?? options.partitions ?? 8,
       opened: log => {
-        setAside.checkLast(log)
+        this.tombstones.checkLast(log)
         this.sweeper.opened(log)
       },
-      setAside: (log, offset, bytes, reason) => {
-        if (!this.closing.signal.aborted) setAside.add(log, offset, bytes, reason)
+      setAside: ({ stream, partition }, offset, bytes, reason) => {
+        if (!this.closing.signal.aborted) setAside.add(stream, partition, BigInt(offset), bytes, reason)
       },
       released: ({ share }, { bytes, own }) => { this.pending.release(share, bytes, own) },
     })
@@ -260,7 +259,7 @@ class LmdbLog implements EmbeddedLog, Writer {
     }, batch.appendsMax)
     for (const log of left) this.waitFor(log)
     if (left.length > 0) this.store.request(false)
-    this.setAside.write(batch, atMs)
+    this.tombstones.write(batch, atMs)
     this.groupCommits.write(batch)
     this.bytesUnswept += batch.bytes
   }

@@ -1,9 +1,9 @@
 import type { LogReader, StoredBlocks } from '../log.js'
-import { isRejectedStream } from '../rejected.js'
+import { isRejectedStream, type RejectedAt } from '../rejected.js'
+import { SetAside } from '../set-aside.js'
 import type { Catalog } from './catalog.js'
 import { claimExclusively, claimToRead, releaseDirectory } from './directory.js'
 import { openEnvironment } from './environment.js'
-import type { DamageHandler } from './set-aside.js'
 import { Streams } from './streams.js'
 
 export interface StoredLog extends LogReader, StoredBlocks {
@@ -12,12 +12,11 @@ export interface StoredLog extends LogReader, StoredBlocks {
 
 export interface StoredLogOptions {
   /** A block is skipped: it is damaged or can not be decoded. Told once for each that is met. */
-  readonly onDamage?: DamageHandler
+  readonly onDamage?: (damage: RejectedAt) => void
 }
 
 /** Of a directory that has no stream at all. */
 const partitionsUsual = 8
-const damagesMax = 10_000
 
 /**
  * The streams in the data directory of a node that does not run, however it ended. Nothing in the directory changes
@@ -30,7 +29,7 @@ export async function openStoredLog (directory: string, { onDamage }: StoredLogO
   try {
     const env = await claimExclusively(path, () => openEnvironment(path, { readOnly: true }))
     const closing = new AbortController()
-    const damages = new Set<string>()
+    const setAside = new SetAside({ told: onDamage })
     try {
       const streams: Streams = new Streams(env, {
         closing: closing.signal,
@@ -38,11 +37,8 @@ export async function openStoredLog (directory: string, { onDamage }: StoredLogO
         partitionsOf: () => partitionsAsOthers(streams.catalog),
         opened () {},
         released () {},
-        setAside ({ stream: { name }, partition }, offset, _bytes, reason) {
-          const where = `${name} ${partition}@${offset}`
-          if (damages.has(where)) return
-          if (damages.size < damagesMax) damages.add(where)
-          onDamage?.({ stream: name, partition, offset: BigInt(offset), reason })
+        setAside ({ stream, partition }, offset, bytes, reason) {
+          setAside.add(stream, partition, BigInt(offset), bytes, reason)
         },
       })
       return Object.assign(streams, {

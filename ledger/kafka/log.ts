@@ -7,27 +7,25 @@ import { ledger, type Stream } from '../../schemas/streams.js'
 import type {
   AppendOptions, Block, EventLog, Follower, Following, FollowOptions, GroupPlaces, Position, ReadRange,
 } from '../log.js'
-import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
+import type { RejectedAt } from '../rejected.js'
+import { SetAside } from '../set-aside.js'
 import type { LogTimings } from '../timings.js'
 import { Appender, type AppendMetrics } from './appender.js'
 import type { Changelog } from '../changelog.js'
 import type { Circuit } from '../circuit.js'
-import { changelogTopic, kafkaChangelog } from './changelog.js'
-import { Cluster, type ClusterOptions } from './cluster.js'
+import { kafkaChangelog } from './changelog.js'
+import type { Cluster, ClusterOptions } from './cluster.js'
 import { deleteTo } from './cutting.js'
 import { decodeCopy } from './delivery.js'
-import { KafkaFollowing } from './following.js'
+import { Followings, type PartitionLag, type StandingPartition } from './followings.js'
 import { decoderOf, singleObjectFormat, type RecordFormat } from './format.js'
 import type { Found } from './offsets.js'
 import { Reader } from './reader.js'
 import type { Unreadable } from './record-batch.js'
 import { kafkaGroupPlaces } from './group-places.js'
-import { checkGroup } from './groups.js'
-import { checkRights } from './rights.js'
 import { type KafkaStream, wantedTopics } from './stream-topics.js'
-import { TopicWatch } from './topic-watch.js'
-import { ensureTopics, findTopics, patiently, reach, type TopicPolicy } from './topics.js'
-import { checkWire } from './wire-check.js'
+import type { TopicWatch } from './topic-watch.js'
+import type { TopicPolicy } from './topics.js'
 
 export interface KafkaLogOptions extends ClusterOptions {
   /** HOST:PORT of some brokers; the others are learned from them. */
@@ -54,57 +52,13 @@ export interface KafkaLogOptions extends ClusterOptions {
   /** Creates no topic and appends nothing, not even what it sets aside. */
   readonly readOnly?: boolean
   /** A stored record was skipped: it can not be decoded, and stands in `<stream>.rejected`. Must not throw. */
-  readonly onRejected?: (rejected: { stream: string, partition: number, offset: bigint, reason: string }) => void
+  readonly onRejected?: (rejected: RejectedAt) => void
   /** Told how long appends take; nobody by default. */
   readonly timings?: LogTimings
   /** Told of followers that can not follow; nobody by default. */
   readonly health?: Health
   /** Something went wrong that is tried again. Must not throw. */
   failed (what: string, error: Error, fields: object): void
-}
-
-export interface KafkaLog extends EventLog {
-  readonly groupPlaces: GroupPlaces
-  readonly metrics: Readonly<AppendMetrics> & { readonly rejected: number }
-  /** What names the streams for ever: two logs with the same identity hold the same entries. */
-  readonly identity: string
-  /** One of `changelogs`. */
-  changelog (name: string): Changelog
-  /**
-   * The first record that was stored at or after a time, as who appended it says; undefined where there is none.
-   *
-   * @param atMs ms since 1970
-   * @throws GatewayError `ledger-unavailable`
-   */
-  firstSince (stream: Stream<any>, partition: number, atMs: number): Promise<Found | undefined>
-  /**
-   * Deletes what stands before an offset. Up to 0 it deletes nothing, and tells whether it may.
-   *
-   * @throws NotSetUp where a person has to change something first, Error where a later try may do better
-   */
-  deleteTo (stream: Stream<any>, partition: number, to: bigint): Promise<void>
-  /** What there is of each topic whose entries stay where they were placed, for a record that outlives the process. */
-  topics (): KafkaTopic[]
-  /** Of the partitions that this process has in the group, as of their last fetch. */
-  lag (group: string): PartitionLag[]
-  /** Partitions that stand still for this process, as far as it follows them or appends to them. */
-  standing (): StandingPartition[]
-  /** Why no broker takes anything, as far as appends have found out; empty where one does. */
-  away (): string
-  /** The same as a circuit: appends are refused while it is not closed, and what was sent is the probe. */
-  circuit (): Circuit
-  /** Waits until the followers of this log were handed all that it has appended, but not for long. */
-  delivered (): Promise<void>
-}
-
-/** A partition that goes on for no follower of the group, or takes no appends. */
-export interface StandingPartition {
-  readonly stream: string
-  readonly partition: number
-  /** Which group does not get on; undefined for appends. */
-  readonly group: string | undefined
-  /** Why, as of now. */
-  readonly reason: string
 }
 
 export interface KafkaTopic {
@@ -114,91 +68,51 @@ export interface KafkaTopic {
   readonly partitions: number
 }
 
-export interface PartitionLag {
-  readonly stream: string
-  readonly partition: number
-  /** The first offset that was not delivered yet, and the one that the next record gets. */
-  readonly next: bigint
-  readonly end: bigint
-}
-
+/** `slowMs` where it is left out. */
+export const slowMsDefault = 10_000
 /** How long a reader may keep the event loop. */
 const turnMs = 4
-const slowMsDefault = 10_000
-const deliverMs = 2_000
-const setAsideMax = 10_000
-const rejectedBytesMax = 1 << 20
+const evidenceBytesMax = 1 << 20
 
-/**
- * The streams in Kafka. Creates the topics that are absent, unless it is for reading alone.
- *
- * @throws Error naming the brokers when none answers within 10 s, UnsupportedBroker when one speaks other versions,
- *   NotAdmitted when they let us in no further, NotSetUp when topics are not as they must be, or are denied
- */
-export async function openKafkaLog (options: KafkaLogOptions): Promise<KafkaLog> {
-  await checkWire()
-  const cluster = new Cluster(options.brokers, options)
-  try {
-    await reach(cluster, options.brokers)
-    if (options.readOnly) {
-      const names = options.streams.map(({ stream }) => `${options.topicPrefix}.${stream.name}`)
-      await patiently(() => findTopics(cluster, names))
-      return new Log(cluster, options)
-    }
-    const wanted = wantedTopics(options.streams, options.topicPrefix)
-    await patiently(() => ensureTopics(cluster, wanted, options.topics))
-    const nameOf = (name: string) => `${options.topicPrefix}.${name}`
-    const changelogs = (options.changelogs ?? []).map(({ name, like }) => (
-      { ...changelogTopic(nameOf(name), cluster.partitions(nameOf(like.name))), like: nameOf(like.name) }))
-    await patiently(() => ensureTopics(cluster, changelogs, options.topics))
-    // The transactional id of one partition stands for all: rights are granted to what they begin with.
-    const ids = changelogs.map(({ topic }) => `${topic}.0`)
-    await patiently(() => checkRights(cluster, [...wanted, ...changelogs], ids))
-    const watch = new TopicWatch({
-      cluster,
-      wanted: [...wanted, ...changelogs],
-      health: options.health ?? nobodyWatches,
-      everyMs: options.slowMs ?? slowMsDefault,
-    })
-    await patiently(() => watch.start())
-    return new Log(cluster, options, watch)
-  } catch (err) {
-    cluster.close()
-    throw err
-  }
-}
-
-class Log implements KafkaLog {
-  readonly metrics: AppendMetrics & { rejected: number }
+/** The streams in Kafka. */
+export class KafkaLog implements EventLog {
+  readonly metrics: Readonly<AppendMetrics>
+  /** What can not be decoded. */
+  readonly setAside: SetAside
+  /** What names the streams for ever: two logs with the same identity hold the same entries. */
   readonly identity: string
   readonly groupPlaces: GroupPlaces
   private readonly format: RecordFormat
   private readonly appender: Appender
-  private readonly followings = new Map<KafkaFollowing<any>, { stream: string, topic: string, group: string }>()
-  private readonly rejected = new Set<string>()
+  private readonly followings: Followings
   private readonly closing = endingOfMany()
   private readonly reader: Reader
-  private followers = 0
   private ended: Promise<void> | undefined
 
+  /** @param cluster which knows the topics of all streams, and is this log's to close */
   constructor (
     private readonly cluster: Cluster, private readonly options: KafkaLogOptions, private readonly watch?: TopicWatch
   ) {
-    this.identity = `${cluster.id}/${options.topicPrefix}`
-    this.groupPlaces = kafkaGroupPlaces(cluster, options.topicPrefix)
+    const { topicPrefix, sessionTimeoutMs = 6_000, health = nobodyWatches, slowMs = slowMsDefault, failed } = options
+    this.identity = `${cluster.id}/${topicPrefix}`
+    this.groupPlaces = kafkaGroupPlaces(cluster, topicPrefix)
     this.format = options.format ?? singleObjectFormat
     this.appender = new Appender({
       cluster,
       format: this.format,
       sendDeadlineMs: options.sendDeadlineMs ?? 5_000,
       pendingBytesMax: options.pendingBytesMax ?? 64 << 20,
-      health: options.health ?? nobodyWatches,
-      slowMs: options.slowMs ?? slowMsDefault,
+      health,
+      slowMs,
       timings: options.timings,
-      failed: options.failed,
+      failed,
     })
+    this.followings = new Followings({ cluster, topicPrefix, sessionTimeoutMs, health, slowMs, failed })
     this.reader = new Reader(cluster, this.closing.signal)
-    this.metrics = Object.assign(this.appender.metrics, { rejected: 0 })
+    this.metrics = this.appender.metrics
+    this.setAside = new SetAside({
+      evidence: options.readOnly ? undefined : this, bytesMax: evidenceBytesMax, told: options.onRejected,
+    })
   }
 
   partitions (stream: Stream<any>): number {
@@ -217,33 +131,12 @@ class Log implements KafkaLog {
   ): Promise<Following> {
     if (this.closing.signal.aborted) throw closed()
     this.partitions(stream)
-    await checkGroup(this.cluster, `${this.options.topicPrefix}.${group}.${stream.name}`)
-    const { topicPrefix, sessionTimeoutMs = 6_000, groupInstanceId, slowMs = slowMsDefault, failed } = this.options
-    const { health = nobodyWatches } = this.options
-    const topic = this.topicOf(stream)
-    const following = new KafkaFollowing<T>({
-      cluster: this.cluster,
-      topic,
-      groupId: `${topicPrefix}.${group}.${stream.name}`,
-      lane: `follower ${++this.followers}`,
-      sessionTimeoutMs,
-      instanceId: comesAndGoes ? undefined : groupInstanceId,
+    return await this.followings.start(stream, group, {
       follower,
+      instanceId: comesAndGoes ? undefined : this.options.groupInstanceId,
       decode: decoderOf(stream, this.format),
-      rejected: (partition, offset, bytes, reason) => this.setAside(stream, partition, offset, bytes, reason),
-      health,
-      slowMs,
-      failed,
+      rejected: (partition, offset, bytes, reason) => { this.reject(stream, partition, offset, bytes, reason) },
     })
-    this.followings.set(following, { stream: stream.name, topic, group })
-    await following.start()
-    const stop = () => following.stop().finally(() => this.followings.delete(following))
-    return {
-      commit: (partition, next) => { following.commit(partition, next) },
-      keep: (partition, place) => following.keep(partition, place),
-      reassign: partition => following.reassign(partition),
-      stop,
-    }
   }
 
   async * read<T> (
@@ -256,8 +149,9 @@ class Log implements KafkaLog {
       : decoderOf(stream, this.format)
     const wanted = key === undefined ? undefined : Buffer.from(storedPartOf(key))
     let startedMs = performance.now()
-    const unreadable = ({ offset, bytes, reason }: Unreadable) =>
-      this.setAside(stream, partition, offset, bytes, reason)
+    const unreadable = ({ offset, bytes, reason }: Unreadable) => {
+      this.reject(stream, partition, offset, bytes, reason)
+    }
     const records = this.reader.records(this.topicOf(stream), partition, { from, to, signal, passed }, unreadable)
     for await (const { offset, value } of records) {
       let items: readonly T[] = []
@@ -289,20 +183,33 @@ class Log implements KafkaLog {
     return this.reader.derivedFrom(this.topicOf(stream), partition)
   }
 
+  /**
+   * The first record that was stored at or after a time, as who appended it says; undefined where there is none.
+   *
+   * @param atMs ms since 1970
+   * @throws GatewayError `ledger-unavailable`
+   */
   firstSince (stream: Stream<any>, partition: number, atMs: number): Promise<Found | undefined> {
     this.checkPartition(stream, partition)
     return this.reader.firstSince(this.topicOf(stream), partition, atMs)
   }
 
+  /**
+   * Deletes what stands before an offset. Up to 0 it deletes nothing, and tells whether it may.
+   *
+   * @throws NotSetUp where a person has to change something first, Error where a later try may do better
+   */
   async deleteTo (stream: Stream<any>, partition: number, to: bigint): Promise<void> {
     this.checkPartition(stream, partition)
     await deleteTo(this.cluster, this.topicOf(stream), partition, to)
   }
 
+  /** One of `changelogs`. */
   changelog (name: string): Changelog {
     return kafkaChangelog(this.cluster, this.reader, `${this.options.topicPrefix}.${name}`)
   }
 
+  /** What there is of each topic whose entries stay where they were placed, for a record that outlives the process. */
   topics (): KafkaTopic[] {
     const { streams, topicPrefix } = this.options
     return wantedTopics(streams, topicPrefix).filter(({ mayGrow }) => !mayGrow).map(({ topic }) =>
@@ -317,32 +224,27 @@ class Log implements KafkaLog {
     const denied = this.watch?.deniedOf(this.topicOf(ledger)) ?? ''
     if (denied !== '') return { ok: false, reason: denied }
     const appends = this.appender.health()
-    if (!appends.ok) return appends
-    for (const following of this.followings.keys()) {
-      const health = following.health()
-      if (!health.ok) return health
-    }
-    return { ok: true, reason: '' }
+    return appends.ok ? this.followings.health() : appends
   }
 
-  lag (group: string): PartitionLag[] {
-    return [...this.followings].flatMap(([following, of]) =>
-      of.group === group ? following.lag().map(lag => ({ stream: of.stream, ...lag })) : [])
-  }
+  /** Of the partitions that this process has in the group, as of their last fetch. */
+  lag (group: string): PartitionLag[] { return this.followings.lag(group) }
 
+  /** Partitions that stand still for this process, as far as it follows them or appends to them. */
   standing (): StandingPartition[] {
-    const followers = [...this.followings].flatMap(([following, { stream, group }]) =>
-      following.standing().map(standing => ({ stream, group, ...standing })))
-    return [...followers, ...this.appender.standing().map(standing => ({ ...standing, group: undefined }))]
+    const appends = this.appender.standing().map(standing => ({ ...standing, group: undefined }))
+    return [...this.followings.standing(), ...appends]
   }
 
+  /** Why no broker takes anything, as far as appends have found out; empty where one does. */
   away (): string { return this.appender.away() }
 
+  /** The same as a circuit: appends are refused while it is not closed, and what was sent is the probe. */
   circuit (): Circuit { return this.appender.circuit() }
 
+  /** Waits until the followers of this log were handed all that it has appended, but not for long. */
   async delivered (): Promise<void> {
-    await Promise.all([...this.followings].flatMap(([following, { topic }]) => following.lag().map(({ partition }) =>
-      following.delivered(partition, this.appender.ackedTo(topic, partition), deliverMs))))
+    await this.followings.delivered((topic, partition) => this.appender.ackedTo(topic, partition))
   }
 
   close (): Promise<void> {
@@ -354,25 +256,14 @@ class Log implements KafkaLog {
     this.watch?.stop()
     await this.appender.flush()
     await this.delivered()
-    await Promise.all([...this.followings.keys()].map(following => following.stop()))
+    await this.followings.stop()
     await this.appender.close() // with what followers appended while they stopped
     this.closing.abort()
     this.cluster.close()
   }
 
-  private setAside (stream: Stream<any>, partition: number, offset: bigint, bytes: Uint8Array, reason: string): void {
-    const where = `${partition}@${offset}`
-    const key = `${stream.name} ${where}`
-    if (this.rejected.has(key) || this.closing.signal.aborted) return
-    if (this.rejected.size < setAsideMax) this.rejected.add(key)
-    this.metrics.rejected++
-    this.options.onRejected?.({ stream: stream.name, partition, offset, reason })
-    if (isRejectedStream(stream) || this.options.readOnly) return
-    const rejected = rejectedStream(stream)
-    const record = rejectedRecord(bytes.subarray(0, rejectedBytesMax), where, reason, Date.now())
-    // A failure to keep the evidence must not stop the partition; onRejected has told of it.
-    const options = { lazy: true, reserved: true }
-    this.append(rejected, partition % this.partitions(rejected), [record], options).catch(() => {})
+  private reject (stream: Stream<any>, partition: number, offset: bigint, bytes: Uint8Array, reason: string): void {
+    if (!this.closing.signal.aborted) this.setAside.add(stream, partition, offset, bytes, reason)
   }
 
   private checkPartition (stream: Stream<any>, partition: number): void {

@@ -1,5 +1,6 @@
 import { bytesOfAll } from '../../schemas/sizes.js'
 import type { Stream } from '../../schemas/streams.js'
+import { EncodeError } from '../encode-error.js'
 import type { Position } from '../log.js'
 import { isRecordStream, recordHeaders, type RecordFormat } from './format.js'
 import { batchWriter, stamp, type Headers, type Stamp } from './record-batch.js'
@@ -178,7 +179,7 @@ function encodes (append: Append, stream: Stream<any>): boolean {
     stream.encodeBlock(append.items)
     return true
   } catch (err) {
-    append.reject(err as Error)
+    append.reject(new EncodeError(err))
     return false
   }
 }
@@ -196,7 +197,7 @@ function records (appends: readonly Append[], stream: Stream<any>, format: Recor
       }
     } catch (err) {
       encoded.length = first
-      append.reject(err as Error)
+      append.reject(new EncodeError(err))
       continue
     }
     if (append.derivedFrom >= 0n) encoded.at(-1)!.headers.push(derivedFromHeader(append.derivedFrom))

@@ -6,8 +6,8 @@ import { register, type AvroSchema } from '../../schemas/single-object.js'
 import type { RecordStream, Stream } from '../../schemas/streams.js'
 import { CircuitBreaker } from '../circuit.js'
 import type { AppendOptions, Block, EventLog, Follower, Following, FollowOptions, Position, ReadRange } from '../log.js'
-import { isRejectedStream, rejectedRecord, rejectedStream } from '../rejected.js'
 import { decodeForeign, decoderOf, isRecordStream, room, singleObjectFormat, type RecordFormat } from './format.js'
+import type { KafkaLog } from './log.js'
 
 /*
   Confluent wire format
@@ -28,8 +28,6 @@ const schemaCharsMax = 1 << 18
 const retryMsMin = 100
 const retryMsMax = 5_000
 
-export type Failed = (what: string, error: Error, fields: object) => void
-
 /** Records that name the schema of their writer by its id in a registry. Still reads single-object encoding. */
 export class ConfluentFormat implements RecordFormat {
   readonly contentType = 'avro/confluent'
@@ -47,20 +45,18 @@ export class ConfluentFormat implements RecordFormat {
    * @throws Error in words when the registry does not answer, or finds one incompatible
    */
   static async open (
-    registry: SchemaRegistry, topicPrefix: string, streams: ReadonlyArray<RecordStream<any>>, failed: Failed,
-    health = nobodyWatches
+    registry: SchemaRegistry, topicPrefix: string, streams: ReadonlyArray<RecordStream<any>>, health = nobodyWatches
   ): Promise<ConfluentFormat> {
     const ids = new Map<string, number>()
     // One after the other: subjects that come at once with the same schema are a conflict to some registries.
     for (const { name, schema } of streams) {
       if (!ids.has(name)) ids.set(name, await registry.register(`${topicPrefix}.${name}-value`, schema))
     }
-    return new ConfluentFormat(registry, ids, failed, health)
+    return new ConfluentFormat(registry, ids, health)
   }
 
   private constructor (
-    readonly registry: SchemaRegistry, readonly ids: ReadonlyMap<string, number>, readonly failed: Failed,
-    readonly health: Health
+    readonly registry: SchemaRegistry, readonly ids: ReadonlyMap<string, number>, readonly health: Health
   ) {
     const [known = 1] = ids.values()
     this.circuit = new CircuitBreaker({
@@ -178,7 +174,7 @@ class Undecoded {
 export class RegistryLog implements EventLog {
   readonly #closing = new AbortController()
 
-  constructor (readonly log: EventLog, readonly format: ConfluentFormat) {}
+  constructor (readonly log: EventLog & Pick<KafkaLog, 'setAside'>, readonly format: ConfluentFormat) {}
 
   partitions (stream: Stream<any>): number { return this.log.partitions(stream) }
   bounds (stream: Stream<any>, partition: number) { return this.log.bounds(stream, partition) }
@@ -258,11 +254,7 @@ export class RegistryLog implements EventLog {
     try {
       return decoderOf(stream, this.format)(bytes)
     } catch (err) {
-      if (isRejectedStream(stream)) return []
-      const rejected = rejectedStream(stream)
-      const record = rejectedRecord(bytes, `${partition}@${offset}`, (err as Error).message, Date.now())
-      const kept = this.log.append(rejected, partition % this.log.partitions(rejected), [record], { lazy: true })
-      kept.catch(cause => this.format.failed('a rejected record could not be kept', cause, { partition, offset: `${offset}` }))
+      this.log.setAside.add(stream, partition, offset, bytes, (err as Error).message)
       return []
     }
   }

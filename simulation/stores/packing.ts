@@ -1,3 +1,4 @@
+import { EncodeError } from '../../ledger/encode-error.js'
 import { appendBytesMax, piecesOf } from '../../ledger/pieces.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Stream } from '../../schemas/streams.js'
@@ -64,6 +65,6 @@ function faultOf (stream: Stream<any>, pieces: any[][]): Error | undefined {
     const isTooLarge = pieces.some(piece => stream.encodeBlock(piece).length > blockBytesMax)
     return isTooLarge ? new GatewayError('payload-too-large', 'an item is more than a block has room for') : undefined
   } catch (err) {
-    return err as Error
+    return new EncodeError(err)
   }
 }

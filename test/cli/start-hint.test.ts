@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import t from 'tap'
 import { startHint } from '../../cli/start-hint.js'
-import { readConfig } from '../../gateway/config.js'
+import { readConfig } from '../../gateway/read-config.js'
 
 t.test('Whoever starts a node in a terminal', async t => {
   const data = t.testdir({ 'api-key': 'drawn-at-the-first-start\n' })

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { pino } from 'pino'
 import t from 'tap'
-import { readConfig } from '../../gateway/config.js'
+import { readConfig } from '../../gateway/read-config.js'
 import { openClusterStores } from '../../gateway/stores-cluster.js'
 import { put } from '../../projections/tables/tables.js'
 import { nobodyWatches } from '../../schemas/conditions.js'

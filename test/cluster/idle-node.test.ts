@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../ledger/kafka/open.js'
 import { nodes } from '../../schemas/streams.js'
 import { startTestNode, until } from '../gateway/node.js'
 import { complaintsOf } from '../lasting.js'

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
-import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../ledger/kafka/open.js'
 import { ledger, nodes } from '../../schemas/streams.js'
 import { startTestNode, type TestNode } from '../gateway/node.js'
 import { startKafka, type TestKafka } from './kafka.js'

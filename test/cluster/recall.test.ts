@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createClient } from '../../client/node.js'
-import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../ledger/kafka/open.js'
 import { partitionOf } from '../../schemas/partitioning.js'
 import { downlinks } from '../../schemas/streams.js'
 import { auditOfTopics } from '../faults/audit.js'

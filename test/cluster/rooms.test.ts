@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createClient } from '../../client/node.js'
 import type { Client } from '../../client/node.js'
-import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../ledger/kafka/open.js'
 import { commandOf } from '../../ledger/rejected.js'
 import type { DownlinkRecord } from '../../schemas/records.js'
 import { downlinks, downlinksRejected } from '../../schemas/streams.js'

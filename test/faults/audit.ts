@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
 import { audit, type Books, type Violation } from '../../evidence/audit.js'
 import { openStoredLog } from '../../ledger/embedded/reader.js'
-import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../ledger/kafka/open.js'
 import type { LogReader } from '../../ledger/log.js'
 import { streams } from '../../ledger/streams.js'
 

@@ -1,7 +1,7 @@
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
-import { readConfig } from '../../gateway/config.js'
+import { readConfig } from '../../gateway/read-config.js'
 import { startNode } from '../../gateway/main.js'
 import { auditOfDirectory } from './audit.js'
 import { apiKey, jwtSecret, request, tokenFor, until } from './node-process.js'

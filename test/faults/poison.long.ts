@@ -1,6 +1,6 @@
 import { Kafka, logLevel } from 'kafkajs'
 import t, { type Test } from 'tap'
-import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../ledger/kafka/open.js'
 import { rejectedStream } from '../../ledger/rejected.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../../schemas/single-object.js'
 import { connections, downlinks, ledger, nodes, type RecordStream, uplinks } from '../../schemas/streams.js'

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Ajv } from 'ajv'
 import t from 'tap'
 import { Apps, appsIn, appsSchema } from '../../gateway/apps.js'
-import { readConfig } from '../../gateway/config.js'
+import { readConfig } from '../../gateway/read-config.js'
 import { tokenIssuers } from '../../gateway/issuers.js'
 
 const secret = 'hush-hush-hush-hush-hush-hush-hush'

@@ -4,6 +4,7 @@ import { followDownlinks } from '../../gateway/downlinks.js'
 import type { PostCommand } from '../../gateway/rooms.js'
 import { embeddedLog } from '../../ledger/embedded/log.js'
 import { openStore } from '../../ledger/embedded/store.js'
+import { EncodeError } from '../../ledger/encode-error.js'
 import type { EventLog, Follower } from '../../ledger/log.js'
 import { commandOf } from '../../ledger/rejected.js'
 import { type Health, nobodyWatches } from '../../schemas/conditions.js'
@@ -122,7 +123,7 @@ t.test('Commands of the stream downlinks', async t => {
     const { log } = await given(t)
     const pushed: string[] = []
     const following = await follow(t, log, async command => {
-      if (command.messageId === 'bad') throw new RangeError('long: got 2e60')
+      if (command.messageId === 'bad') throw new EncodeError(new RangeError('long: got 2e60'))
       pushed.push(command.messageId)
       if (command.messageId !== 'mixed') return queued(command)
       const [first, second] = command.userIds as [string, string]
@@ -141,6 +142,22 @@ t.test('Commands of the stream downlinks', async t => {
     t.strictSame(pushed, ['m1', 'mixed', 'm2'])
     await until(() => following.lasting.size === 0)
     t.strictSame(following.counted, ['internal', 'internal', 'internal'])
+  })
+
+  t.test('that fail by a defect of ours are tried again, and told as a condition, but never set aside', async t => {
+    const { log } = await given(t)
+    const pushed: string[] = []
+    let failures = 2
+    const following = await follow(t, log, async command => {
+      if (failures-- > 0) throw new TypeError('undefined is not a function')
+      pushed.push(command.messageId)
+      return queued(command)
+    })
+    await log.append(downlinks, 0, [command('m1'), command('m2')])
+    await until(() => following.lasting.size === 1)
+    await until(() => pushed.length === 2 && following.lasting.size === 0)
+    t.strictSame(pushed, ['m1', 'm2'])
+    t.strictSame(following.counted, [])
   })
 
   t.test('have the trace context of their record where messages are traced, and nothing that is none', async t => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { readConfig } from '../../gateway/config.js'
+import { readConfig } from '../../gateway/read-config.js'
 import { tokenIssuers } from '../../gateway/issuers.js'
 
 const secret = 's'.repeat(32)

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { OpenStores } from '../../gateway/main.js'
+import type { OpenStores } from '../../gateway/startup/base.js'
 import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import type { NodeEntry } from '../../schemas/node-facts.js'
 import { nodes } from '../../schemas/streams.js'

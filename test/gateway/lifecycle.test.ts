@@ -2,10 +2,11 @@ import pino from 'pino'
 import t, { type Test } from 'tap'
 import { connectionHistory } from '../../evidence/history/streams.js'
 import { historyOf, historyRanges } from '../../evidence/history.js'
-import { readConfig } from '../../gateway/config.js'
+import { readConfig } from '../../gateway/read-config.js'
 import { Lifecycle } from '../../gateway/lifecycle.js'
 import { identify, type NodeIdentity, NodeReporter } from '../../gateway/node.js'
 import { startProjectionsRole } from '../../gateway/roles/projections.js'
+import { SetAsides } from '../../gateway/set-asides.js'
 import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import type { Stores } from '../../gateway/stores.js'
 import { noReport } from '../../projections/nodes.js'
@@ -292,7 +293,8 @@ function emptyable (tables: IndexedTables) {
 async function given (t: Test) {
   const config = readConfig({ LEDGERLINE_DATA: t.testdir(), LEDGERLINE_PARTITIONS: '2' })
   const stores: Stores = await openEmbeddedStores(config, logger)
-  const projections = await startProjectionsRole(stores, logger, nobodyWatches)
+  const asides = new SetAsides({ log: stores.log, metrics: { setAside () {} }, logger })
+  const projections = await startProjectionsRole({ stores, asides, logger, health: nobodyWatches })
   t.teardown(async () => {
     await projections.stop()
     await stores.close()

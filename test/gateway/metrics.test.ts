@@ -81,8 +81,11 @@ t.test('A node with a port for metrics', async t => {
   })
 
   t.test('has what alerts go by at 0 before it happens', async t => {
-    for (const what of ['entry', 'user', 'uplink', 'presence', 'receipt', 'hand-over', 'room-entry', 'room', 'post']) {
+    for (const what of ['entry', 'user', 'uplink', 'presence', 'receipt', 'hand-over', 'room-entry', 'room', 'post', 'connection', 'report']) {
       t.equal(numberOf(`ledgerline_set_aside_total{what="${what}"}`), 0, what)
+    }
+    for (const code of ['bad-request', 'payload-too-large', 'room-closed', 'internal', 'bad-record']) {
+      t.equal(numberOf(`ledgerline_downlinks_rejected_total{code="${code}"}`), 0, code)
     }
     t.equal(numberOf('ledgerline_webhook_records_total{webhook="crm",outcome="undelivered"}'), 0)
     t.equal(numberOf('ledgerline_webhook_deleted_blocks_total{webhook="crm"}'), 0)

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import t from 'tap'
 import { kafkaAccess } from '../../gateway/kafka-access.js'
-import { readStoreConfig } from '../../gateway/config.js'
+import { readStoreConfig } from '../../gateway/read-config.js'
 
 /** The signer is installed for tests, and otherwise where it is needed. */
 function signerMissing (): string | undefined {

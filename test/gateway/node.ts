@@ -9,10 +9,11 @@ import { connect as connectTls, type ConnectionOptions, TLSSocket } from 'node:t
 import pino from 'pino'
 import type { Test } from 'tap'
 import { WebSocket } from 'ws'
-import { readConfig } from '../../gateway/config.js'
+import { readConfig } from '../../gateway/read-config.js'
 import { ensureSecrets } from '../../gateway/secrets.js'
 import type { Environment } from '../../gateway/setting.js'
-import { type OpenStores, type RunningNode, startNode } from '../../gateway/main.js'
+import { type RunningNode, startNode } from '../../gateway/main.js'
+import type { OpenStores } from '../../gateway/startup/base.js'
 
 /** How long a test waits for what must come: long, for a machine may be busy, and all is well long before. */
 const patienceMs = 60_000

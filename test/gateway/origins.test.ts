@@ -1,5 +1,5 @@
 import t from 'tap'
-import { readConfig } from '../../gateway/config.js'
+import { readConfig } from '../../gateway/read-config.js'
 import { originPattern, originRule } from '../../gateway/origins.js'
 
 const given = (origin: string | undefined, host = 'gateway.example.com', scheme?: 'http' | 'https') => ({ origin, host, scheme })

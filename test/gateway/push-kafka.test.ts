@@ -2,8 +2,9 @@ import t from 'tap'
 import { Kafka, logLevel } from 'kafkajs'
 import { followDownlinks } from '../../gateway/downlinks.js'
 import { Push, type PushDeps } from '../../gateway/push.js'
+import { RoomQuestions, type RoomQuestionsDeps } from '../../gateway/room-questions.js'
 import { Rooms, type RoomsDeps } from '../../gateway/rooms.js'
-import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../ledger/kafka/open.js'
 import { commandOf } from '../../ledger/rejected.js'
 import { nobodyWatches } from '../../schemas/conditions.js'
 import type { DownlinkRecord } from '../../schemas/records.js'
@@ -98,7 +99,8 @@ t.test('Commands that wait for each other, one of which is too large for its top
   const links = { toRoom () { /* its owner is not there: nobody says that it is closed */ } }
   const deps = { log, links, nodeId: 'n', outboxBytesMax: () => 8 << 20, receipts: false, offlineAfterMs: undefined, answerMs: 100 }
   const push = new Push(deps as unknown as PushDeps)
-  const posts = new Rooms(deps as unknown as RoomsDeps)
+  const questions = new RoomQuestions(deps as unknown as RoomQuestionsDeps)
+  const posts = new Rooms({ ...deps, questions } as unknown as RoomsDeps)
   const runs: string[] = []
   const counted = <T extends { readonly messageId: string }>(commands: readonly T[]) => {
     runs.push(commands.map(({ messageId }) => messageId).join(' '))

@@ -2,9 +2,10 @@ import pino from 'pino'
 import t from 'tap'
 import { startActors } from '../../actors/system.js'
 import { WaitProbe } from '../../actors/wait-probe.js'
-import { readConfig } from '../../gateway/config.js'
+import { readConfig } from '../../gateway/read-config.js'
 import { GatewayMetrics } from '../../gateway/metrics.js'
 import { startUsersRole } from '../../gateway/roles/users.js'
+import { SetAsides } from '../../gateway/set-asides.js'
 import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import { contextOfMessage } from '../../gateway/tracing/context.js'
 import { traceOfItem } from '../../gateway/tracing/logged.js'
@@ -60,8 +61,19 @@ t.test('An uplink that can not be published is logged with its trace', async t =
   })
   const { tracing } = given()
   const system = startActors()
-  const users = await startUsersRole({ ...stores, log }, system, new GatewayMetrics('test'), logger, nobodyWatches,
-    new WaitProbe(), { hasEnded: () => false }, 0, tracing)
+  const metrics = new GatewayMetrics('test')
+  const users = await startUsersRole({
+    stores: { ...stores, log },
+    system,
+    metrics,
+    asides: new SetAsides({ log, metrics, logger }),
+    logger,
+    health: nobodyWatches,
+    folds: new WaitProbe(),
+    nodeTable: { hasEnded: () => false },
+    roomSilenceMs: 0,
+    tracing,
+  })
   t.teardown(async () => {
     await users.stop()
     system.stop()

@@ -3,7 +3,8 @@ import pino from 'pino'
 import type { Test } from 'tap'
 import { startActors } from '../../actors/system.js'
 import { WaitProbe } from '../../actors/wait-probe.js'
-import { readConfig } from '../../gateway/config.js'
+import { Apps } from '../../gateway/apps.js'
+import { readConfig } from '../../gateway/read-config.js'
 import { Drains } from '../../gateway/drain.js'
 import { describeDrain, requestDrain } from '../../gateway/drain-requests.js'
 import type { DrainState } from '../../gateway/drain-requests.js'
@@ -15,6 +16,7 @@ import { Push } from '../../gateway/push.js'
 import { EdgeRole } from '../../gateway/roles/edge.js'
 import { startProjectionsRole } from '../../gateway/roles/projections.js'
 import { startUsersRole } from '../../gateway/roles/users.js'
+import { SetAsides } from '../../gateway/set-asides.js'
 import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import type { Stores } from '../../gateway/stores.js'
 import { noReport } from '../../projections/nodes.js'
@@ -45,10 +47,21 @@ export class TwoEdges {
     })
     t.testdir()
     const stores = await openEmbeddedStores(config('a'), logger)
-    const projections = await startProjectionsRole(stores, logger, nobodyWatches)
+    const metrics = new GatewayMetrics('test')
+    const asides = new SetAsides({ log: stores.log, metrics, logger })
+    const projections = await startProjectionsRole({ stores, asides, logger, health: nobodyWatches })
     const system = startActors()
-    const users = await startUsersRole(stores, system, new GatewayMetrics('test'), logger, nobodyWatches, new WaitProbe(),
-      { hasEnded: () => false }, 0)
+    const users = await startUsersRole({
+      stores,
+      system,
+      metrics,
+      asides,
+      logger,
+      health: nobodyWatches,
+      folds: new WaitProbe(),
+      nodeTable: { hasEnded: () => false },
+      roomSilenceMs: 0,
+    })
     t.teardown(async () => {
       await users.stop()
       system.stop()
@@ -61,8 +74,20 @@ export class TwoEdges {
       const metrics = new GatewayMetrics('test')
       const load = new NodeLoad(0, nobodyWatches)
       t.teardown(load.start())
-      const edge = new EdgeRole(
-        stores, system, identity, nodeTable, metrics, config(nodeId), logger, nobodyWatches, undefined, load, 'test')
+      const edge = new EdgeRole({
+        config: config(nodeId),
+        stores,
+        system,
+        identity,
+        nodeTable,
+        apps: new Apps(),
+        load,
+        metrics,
+        asides,
+        logger,
+        health: nobodyWatches,
+        version: 'test',
+      })
       const { connections } = stores.links
       return { identity, nodeTable, metrics, edge, connections, tcpPort: await edge.listen() }
     }

@@ -2,15 +2,13 @@ import { open as openFile, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { embeddedLog, type EmbeddedLogOptions } from '../../ledger/embedded/log.js'
-import type { DamageHandler } from '../../ledger/embedded/set-aside.js'
+import type { RejectedAt } from '../../ledger/rejected.js'
 import { openStore } from '../../ledger/embedded/store.js'
 import { rejectedStream } from '../../ledger/rejected.js'
 import { collect, collector, note, notes, noteStream, until } from './log-contract.js'
 
-type Damage = Parameters<DamageHandler>[0]
-
 async function openedLog (t: Test, directory: string, options: EmbeddedLogOptions = {}) {
-  const damages: Damage[] = []
+  const damages: RejectedAt[] = []
   const store = await openStore({ directory, headroomBytes: 1 << 20 })
   t.teardown(() => store.close())
   const log = embeddedLog(store, { partitions: 4, onDamage: damage => damages.push(damage), ...options })

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../ledger/kafka/open.js'
 import { kafkaMissing, startKafka } from '../cluster/kafka.js'
 import { changelogContract } from './changelog-contract.js'
 import { noteStream } from './log-contract.js'

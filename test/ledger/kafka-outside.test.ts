@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { CompressionTypes } from 'kafkajs'
 import { singleObjectFormat, traceparentOf } from '../../ledger/kafka/format.js'
-import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../ledger/kafka/open.js'
 import { rejectedStream } from '../../ledger/rejected.js'
 import { headerBytes } from '../../schemas/single-object.js'
 import { uplinks, type RecordStream } from '../../schemas/streams.js'
@@ -93,7 +93,7 @@ t.test('a public stream in Kafka', { skip: kafkaMissing() ?? false }, async t =>
       '0@4: schema 0101010101010101 is not registered',
       '0@5: has no value',
     ], 'once')
-    t.equal(log.metrics.rejected, 4)
+    t.equal(log.setAside.count, 4)
     const stream = rejectedStream(uplinks) as ReturnType<typeof rejectedStream> & RecordStream<any>
     await until(() => log.metrics.pendingBytes === 0)
     const rejected = await read(log, stream)

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../ledger/kafka/open.js'
 import { kafkaMissing, outsideKafka, startKafka } from '../cluster/kafka.js'
 import { lastingConditions } from '../lasting.js'
 import { note, noteStream, until } from './log-contract.js'

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { inspectKafka } from '../../ledger/kafka/inspect.js'
-import { openKafkaLog, type KafkaLogOptions } from '../../ledger/kafka/log.js'
+import type { KafkaLogOptions } from '../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../ledger/kafka/open.js'
 import { createTopics, kafkaMissing, outsideKafka, startKafka } from '../cluster/kafka.js'
 import { until } from '../faults/node-process.js'
 import { noteStream } from './log-contract.js'

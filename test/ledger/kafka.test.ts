@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { openKafkaLog, type KafkaLog } from '../../ledger/kafka/log.js'
+import type { KafkaLog } from '../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../ledger/kafka/open.js'
 import type { Block } from '../../ledger/log.js'
 import { rejectedStream } from '../../ledger/rejected.js'
 import type { Stream } from '../../schemas/streams.js'

@@ -157,6 +157,7 @@ export async function logContract (
         log.append(stream, 2, [note('good too')]),
       ])
       t.strictSame(outcomes.map(({ status }) => status), ['fulfilled', 'rejected', 'fulfilled'])
+      t.match(outcomes[1], { reason: { name: 'EncodeError', message: 'it can not be encoded: a note needs a text' } })
       t.strictSame(await collect(log.read(stream, 2, { from: 0n })), ['two', 'good', 'good too'])
     })
 

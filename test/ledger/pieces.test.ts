@@ -1,5 +1,7 @@
 import t from 'tap'
-import { appendInOrder, piecesOf } from '../../ledger/pieces.js'
+import { EncodeError } from '../../ledger/encode-error.js'
+import type { AppendOptions } from '../../ledger/log.js'
+import { appendAcceptable, appendInOrder, piecesOf } from '../../ledger/pieces.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { bytesOfValue } from '../../schemas/sizes.js'
 import { note, noteStream } from './log-contract.js'
@@ -17,24 +19,33 @@ t.test('piecesOf', async t => {
     'and an item that is larger on its own')
 })
 
+/** Takes no append that has an item of more than three characters, nor one of `odd`; fails at `!` and `?`. */
+function choosyLog () {
+  const stored: string[] = []
+  const options: AppendOptions[] = []
+  return {
+    stored,
+    options,
+    async append (_stream: unknown, partition: number, items: readonly unknown[], given: AppendOptions = {}) {
+      const some = (items as Array<{ text: string }>).map(({ text }) => text)
+      if (some.some(text => text.length > 3)) throw new GatewayError('payload-too-large')
+      if (some.includes('odd')) throw new EncodeError(new RangeError('odd'))
+      if (some.includes('!')) throw new GatewayError('ledger-unavailable')
+      if (some.includes('?')) throw new TypeError('a defect')
+      stored.push(...some)
+      options.push(given)
+      return { partition, offset: 0n, index: 0 }
+    },
+  }
+}
+
 t.test('appendInOrder', async t => {
   const stream = noteStream()
-  /** Takes no append that has an item of more than three characters, as Kafka does, and fails at `broken`. */
   async function appended (...texts: string[]) {
-    const stored: string[] = []
-    const log = {
-      async append (_stream: unknown, partition: number, items: readonly unknown[]) {
-        const some = (items as Array<{ text: string }>).map(({ text }) => text)
-        if (some.some(text => text.length > 3)) throw new GatewayError('payload-too-large')
-        if (some.includes('odd')) throw new RangeError('it can not be encoded')
-        if (some.includes('!')) throw new GatewayError('ledger-unavailable')
-        stored.push(...some)
-        return { partition, offset: 0n, index: 0 }
-      },
-    }
+    const log = choosyLog()
     const outcome = await appendInOrder(log, stream, 0, texts.map(text => note(text)))
       .catch((err: Error) => err instanceof GatewayError ? err.code : err.message)
-    return [outcome, stored.join(' ')]
+    return [outcome, log.stored.join(' ')]
   }
 
   t.strictSame(await appended('a', 'b', 'c'), [3, 'a b c'])
@@ -45,7 +56,36 @@ t.test('appendInOrder', async t => {
   }
   t.strictSame(await appended('large', 'a', 'b'), ['payload-too-large', ''], 'fails only where the first is the large one')
   t.strictSame(await appended('a', 'b', 'odd', 'c'), [2, 'a b'], 'stores those before one that can not be encoded')
-  t.strictSame(await appended('odd', 'a'), ['it can not be encoded', ''])
+  t.strictSame(await appended('odd', 'a'), ['it can not be encoded: odd', ''])
   t.strictSame(await appended('a', '!', 'large', 'b'), ['ledger-unavailable', ''])
   t.strictSame(await appended('a', 'b', '!', 'large'), [2, 'a b'], 'ends where it fails for another reason')
+  t.strictSame(await appended('?', 'a'), ['a defect', ''])
+  t.strictSame(await appended('a', 'b', '?'), ['a defect', ''], 'and does not look for the item at fault')
+})
+
+t.test('appendAcceptable', async t => {
+  const stream = noteStream()
+  async function appended (...texts: string[]) {
+    const log = choosyLog()
+    const aside: string[] = []
+    const options = { derivedFrom: 7n, lazy: true, bytes: 1 }
+    const outcome = await appendAcceptable(log, stream, 0, texts.map(text => note(text)), options,
+      ({ text }, { message }) => { aside.push(`${text}: ${message}`) }).catch((err: Error) => err)
+    return { log, aside, outcome }
+  }
+
+  const whole = await appended('a', 'b')
+  t.strictSame(whole.log.stored, ['a', 'b'])
+  t.strictSame(whole.log.options, [{ derivedFrom: 7n, lazy: true, bytes: 1 }], 'is one append where all are taken')
+
+  const some = await appended('a', 'odd', 'b', 'large', 'c', 'd')
+  t.strictSame(some.log.stored, ['a', 'b', 'c', 'd'], 'leaves out what is never taken')
+  t.match(some.aside, [/^odd: it can not be encoded/, /^large: /])
+  t.strictSame(some.log.options.filter(({ derivedFrom }) => derivedFrom !== undefined).length, 1)
+  t.strictSame(some.log.options.at(-1), { derivedFrom: 7n, lazy: true }, 'and tells `derivedFrom` with the last ones')
+
+  const passing = await appended('a', 'odd', '!')
+  t.match(passing.outcome, { code: 'ledger-unavailable' })
+  t.match((await appended('a', '?')).outcome, { message: 'a defect' })
+  t.strictSame((await appended('odd')).log.stored, [])
 })

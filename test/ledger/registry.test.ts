@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { Kafka, logLevel } from 'kafkajs'
 import t, { type Test } from 'tap'
 import { singleObjectFormat } from '../../ledger/kafka/format.js'
-import { openKafkaLog } from '../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../ledger/kafka/open.js'
 import { ConfluentFormat, RegistryLog } from '../../ledger/kafka/registry.js'
 import { rejectedStream } from '../../ledger/rejected.js'
 import type { Health } from '../../schemas/conditions.js'
@@ -91,8 +91,6 @@ async function startOurRegistry (t: Test) {
   }
 }
 
-const never = (what: string, error: Error) => { throw new Error(what, { cause: error }) }
-
 t.test('The client of a schema registry', async t => {
   t.test('appends its paths to that of the URL, and sends the credentials in it', async t => {
     const { url, state } = await startOurRegistry(t)
@@ -162,7 +160,7 @@ t.test('The client of a schema registry', async t => {
 t.test('Records in Confluent wire format', async t => {
   t.test('are the id of their schema and Avro binary', async t => {
     const { url } = await startOurRegistry(t)
-    const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinksRejected, downlinks], never)
+    const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinksRejected, downlinks])
     const bytes = Buffer.from(format.encode(downlinks, command))
     t.equal(bytes.toString('hex'),
       '0000000002' + '046d31' + '0206616e6e00' + '0c6f7264657273' + '0e73686970706564' + 'd00f' + '00000000000001' + '01' + '00')
@@ -171,7 +169,7 @@ t.test('Records in Confluent wire format', async t => {
 
   t.test('are told apart from those in single-object encoding, with and without a registry', async t => {
     const { url } = await startOurRegistry(t)
-    const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinks], never)
+    const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinks])
     t.match(format.decode(downlinks, Buffer.from(singleObjectFormat.encode(downlinks, command))), { messageId: 'm1' })
     t.throws(() => singleObjectFormat.decode(downlinks, Buffer.from(format.encode(downlinks, command))), {
       code: 'bad-record', message: 'is in Confluent wire format, and no schema registry is configured',
@@ -186,7 +184,7 @@ t.test('A registry that does not answer is asked by one at a time, whatever wait
     begin: (_name, _reason, what) => { lasting.add(what!) },
     end: (_name, what) => { lasting.delete(what!) },
   }
-  const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinks], never, health)
+  const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinks], health)
   t.teardown(() => { format.close() })
   const ids = Array.from({ length: 50 }, (_, i) => put({ ...theirSchema, doc: `${i}` }))
   const before = state.asked.length
@@ -221,7 +219,7 @@ t.test('A stream whose writers register their own schemas', { skip: kafkaMissing
     begin: (name, reason, what) => { problems.push(`${name}, ${what}: ${reason}`) },
     end: (name, what) => { problems.push(`${name}, ${what}: over`) },
   }
-  const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinks, downlinksRejected], failed, health)
+  const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinks, downlinksRejected], health)
   const log = new RegistryLog(await openKafkaLog({
     brokers, topicPrefix: 'test', clientId: 'test', streams: [{ stream: downlinks, partitions: 1 }], format, failed,
   }), format)

@@ -3,10 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
 import pino from 'pino'
 import t, { type Test } from 'tap'
-import { readConfig } from '../../gateway/config.js'
+import { readConfig } from '../../gateway/read-config.js'
 import { startProjectionsRole } from '../../gateway/roles/projections.js'
+import { SetAsides } from '../../gateway/set-asides.js'
 import { openEmbeddedStores } from '../../gateway/stores-embedded.js'
 import type { Stores } from '../../gateway/stores.js'
+import { EncodeError } from '../../ledger/encode-error.js'
 import type { EventLog } from '../../ledger/log.js'
 import { History } from '../../projections/history.js'
 import { blocksBackMax } from '../../projections/ledger-counts.js'
@@ -30,7 +32,9 @@ const mebibyte = new Uint8Array(1 << 20)
 t.test('a connection that ended', async t => {
   t.test('has one record with its whole story, in the partition of its user', async t => {
     const world = await embedded(t)
-    const projections = await startProjectionsRole(world.stores, logger, nobodyWatches)
+    const { stores } = world
+    const asides = new SetAsides({ log: stores.log, metrics: { setAside () {} }, logger })
+    const projections = await startProjectionsRole({ stores, asides, logger, health: nobodyWatches })
     t.teardown(() => projections.stop())
     await world.append(opened('ann', 'c1', { atMs: 10, nodeId: 'n7', nodeEpoch: 3, client: 'app/2', transport: 'tcp' }))
     await world.append(uplink('ann', 'c1'), opened('ann', 'c2'))
@@ -289,6 +293,20 @@ t.test('a log that takes no appends', async t => {
   })
 })
 
+t.test('a record that the stream will never take', async t => {
+  t.test('is set aside, and those before and behind it are there', async t => {
+    const { history, log, tables, records, aside } = await inMemory(t)
+    log.never = ['c2', 'c4']
+    const ids = ['c1', 'c2', 'c3', 'c4']
+    await log.hear(ids.map(id => opened('ann', id)), ids.map(id => closed('ann', id)))
+    await log.hear([opened('ann', 'c5')], [closed('ann', 'c5')])
+    await until(() => records.length === 3 && behind(history) === 0)
+    t.strictSame(records.map(({ connectionId }) => connectionId), ['c1', 'c3', 'c5'])
+    t.strictSame(aside, ['c2', 'c4'])
+    t.strictSame(await openRows(tables), [])
+  })
+})
+
 t.test('many entries about anything else', async t => {
   t.test('ask nothing of the store, one by one or by block', async t => {
     const { history, log, tables, records } = await inMemory(t)
@@ -400,10 +418,13 @@ function model (entries: readonly Entry[]): ConnectionEnded[] {
 function memory (derives: boolean) {
   const heard = new MemoryLog<Entry>({ gap: 2n })
   const records: ConnectionEnded[] = []
+  const aside: string[] = []
   const tables = new MemoryTables()
   let derived = -1n
   const log = {
     refusals: 0,
+    /** Records of these connections can't be encoded. */
+    never: [] as string[],
     partitions: () => 1,
     follow: heard.follow.bind(heard),
     read: heard.read.bind(heard),
@@ -413,9 +434,10 @@ function memory (derives: boolean) {
         log.refusals--
         throw new Error('the log is away')
       }
-      assert.ok(derivedFrom > derived || !derives)
+      if (items.some(({ connectionId }) => log.never.includes(connectionId))) throw new EncodeError(new Error('no'))
+      assert.ok(derivedFrom > derived || derivedFrom < 0n || !derives)
       records.push(...items)
-      derived = derivedFrom
+      if (derivedFrom >= 0n) derived = derivedFrom
       return { partition: 0, offset: 0n, index: 0 }
     },
     derivedFrom: async () => derives ? derived : -1n,
@@ -429,9 +451,15 @@ function memory (derives: boolean) {
     },
   } satisfies EventLog & Record<string, unknown>
   const start = () => History.start({
-    log, tables, onPoison: ({ error }) => { throw error }, onFailed () {}, retryMs: 1, positionEveryMs: 5,
+    log,
+    tables,
+    onPoison: ({ error }) => { throw error },
+    onFailed () {},
+    setAside ({ connectionId }) { aside.push(connectionId) },
+    retryMs: 1,
+    positionEveryMs: 5,
   })
-  return { log, tables, records, start }
+  return { log, tables, records, aside, start }
 }
 
 async function inMemory (t: Test) {
@@ -463,7 +491,8 @@ async function embedded (t: Test) {
     async history (tables: Tables = stores.tables) {
       const { log } = stores
       const onPoison = ({ error }: { error: unknown }) => { throw error }
-      const history = await History.start({ log, tables, onPoison, onFailed () {}, retryMs: 5 })
+      const setAside = (_record: ConnectionEnded, _partition: number, error: Error) => { throw error }
+      const history = await History.start({ log, tables, onPoison, setAside, onFailed () {}, retryMs: 5 })
       histories.push(history)
       return history
     },

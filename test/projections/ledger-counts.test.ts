@@ -63,7 +63,13 @@ t.test('The ledger is read back for connections whose node was lost', async t =>
       async close () {},
     }
     const fails = ({ error }: { readonly error: unknown }) => { throw error }
-    const history = await History.start({ log, tables: new MemoryTables(), onPoison: fails, onFailed: fails })
+    const history = await History.start({
+      log,
+      tables: new MemoryTables(),
+      onPoison: fails,
+      onFailed: fails,
+      setAside: (_record, _partition, error) => { throw error },
+    })
     t.teardown(() => history.stop())
     for (let i = 0; i < partitions; i++) heard.add([opened(`user-${i}`, `c${i}`), lost(`user-${i}`, `c${i}`)], i)
     await heard.pump()

@@ -13,6 +13,7 @@ import { prefixOf, tableKey } from '../../projections/tables/embedded-keys.js'
 import { put, type TableName } from '../../projections/tables/tables.js'
 import type { Entry } from '../../schemas/facts.js'
 import { partitionOf } from '../../schemas/partitioning.js'
+import type { ConnectionEnded } from '../../schemas/records.js'
 import { connections, ledger, nodes } from '../../schemas/streams.js'
 import { closed, opened } from './given.js'
 import { scanned } from './tables-contract.js'
@@ -36,6 +37,7 @@ class Side {
     const reports = {
       onPoison: (poison: unknown) => { side.failures.push(poison) },
       onFailed: (failure: unknown) => { side.failures.push(failure) },
+      setAside: (record: ConnectionEnded) => { side.failures.push(record) },
       positionEveryMs: 20,
     }
     const runners = [
@@ -216,7 +218,8 @@ t.test('Rebuilding', async t => {
       await log.close()
       await store.close()
     })
-    const reports = { onPoison: t.fail, onFailed: t.fail, positionEveryMs: 20 }
+    const setAside = ({ connectionId }: ConnectionEnded) => { t.fail(connectionId) }
+    const reports = { onPoison: t.fail, onFailed: t.fail, setAside, positionEveryMs: 20 }
     const kept = async () => {
       const { next } = await log.bounds(ledger, 0)
       while ((await tables.position('connections', 0)).next < next) await delay(5)

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { openKafkaLog } from '../../../ledger/kafka/log.js'
+import { openKafkaLog } from '../../../ledger/kafka/open.js'
 import { streams } from '../../../ledger/streams.js'
 import { kafkaMissing, startKafka } from '../../cluster/kafka.js'
 import { redisMissing, startRedis } from '../../cluster/redis.js'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { readConfig } from '../../../gateway/config.js'
+import { readConfig } from '../../../gateway/read-config.js'
 import { ensureSecrets } from '../../../gateway/secrets.js'
 import { alive, connected, connectFrame, dialects, endsWith, speaker } from '../edge/dialects.js'
 import { jwtSecret, signedToken, startTestNode, type TestNode, until } from '../node.js'

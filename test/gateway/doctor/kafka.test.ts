@@ -1,6 +1,6 @@
 import { Kafka, logLevel } from 'kafkajs'
 import t from 'tap'
-import { readConfig } from '../../../gateway/config.js'
+import { readConfig } from '../../../gateway/read-config.js'
 import { kafkaFindings } from '../../../gateway/doctor/kafka.js'
 import type { Finding } from '../../../gateway/doctor/finding.js'
 import { until } from '../../faults/node-process.js'

@@ -1,5 +1,6 @@
 import type { Test } from 'tap'
-import type { ConnectionEvent, EdgeContext, EdgeLimits, Identity } from '../../../actors/connection/connection.js'
+import type { EdgeContext, EdgeLimits, Identity } from '../../../actors/connection/edge-context.js'
+import type { ConnectionEvent } from '../../../actors/connection/events.js'
 import { Flow } from '../../../actors/connection/flow.js'
 import { Intake } from '../../../actors/connection/intake.js'
 import { tickMs } from '../../../actors/connection/lifetime.js'
@@ -91,6 +92,7 @@ export function givenConnection (
       return new Promise<void>((resolve, reject) => { appends.push({ resolve, reject }) })
     },
     appendLater (_partition, entry) { appended.push(entry) },
+    setAside (_entry, _partition, error) { t.fail(`a report was set aside: ${error}`) },
     reads: new WaitProbe(),
     bears: (_userId, priority) => priority >= priorityMin,
     usersAway: () => usersAway,

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { Connection, type EdgeContext } from '../../../actors/connection/connection.js'
+import { Connection } from '../../../actors/connection/connection.js'
+import type { EdgeContext } from '../../../actors/connection/edge-context.js'
 import { tallyOf } from '../../../actors/connection/tally.js'
 import type { Wire } from '../../../actors/connection/wire.js'
 import { Reports } from '../../../gateway/edge/reports.js'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Ajv } from 'ajv'
 import t from 'tap'
-import { readConfig } from '../../../gateway/config.js'
+import { readConfig } from '../../../gateway/read-config.js'
 import { publicStreams } from '../../../gateway/streams/public.js'
 import { webhookStreams } from '../../../gateway/webhooks/events.js'
 import { webhooksIn, webhooksSchema } from '../../../gateway/webhooks/setting.js'
