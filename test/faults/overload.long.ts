@@ -13,7 +13,7 @@ t.test('A node to which many send all they can', async t => {
   t.teardown(() => { important.stop() })
   t.ok(await important.open(node))
   const said = (msg: string) => node.lines.some(line => line['condition'] === 'overload' && line.msg === msg)
-  const stop = await startFlood(t, Number(new URL(node.tcp).port), tokenFor)
+  const flood = await startFlood(t, Number(new URL(node.tcp).port), tokenFor)
 
   await t.test('refuses some of it, and says so', async t => {
     await until(() => said('trouble has begun'), 20)
@@ -37,7 +37,7 @@ t.test('A node to which many send all they can', async t => {
   })
 
   await t.test('refuses nobody any more once they have stopped', async t => {
-    stop()
+    flood.stop()
     await until(() => said('trouble has ended'), 20)
     t.match((await request(node, '/metrics')).text, /^ledgerline_admission_level 0$/m)
     important.busy = false
