@@ -38,10 +38,15 @@ export function checkUpgrade (request: FastifyRequest, door: Door, isAllowedOrig
   if (!keyRegExp.test(headers['sec-websocket-key'] ?? '')) {
     throw new GatewayError('bad-request', 'Sec-WebSocket-Key: want 16 bytes in base64')
   }
+  // ws reads both headers again. It takes no list for the first one, and answers with HTML where it does not like one.
+  headers.upgrade = 'websocket'
   const offered = headers['sec-websocket-protocol']
-  if (offered !== undefined && !chooseProtocol(offered.split(',').map(name => name.trim()))) {
+  if (offered === undefined) return
+  const chosen = chooseProtocol(offered.split(',').map(name => name.trim()))
+  if (!chosen) {
     throw new GatewayError('bad-request', `Sec-WebSocket-Protocol: want ${avroProtocol} or ${jsonProtocol}, or no such header`)
   }
+  headers['sec-websocket-protocol'] = chosen
 }
 
 /** The first that the client names and we know; one that names none speaks JSON. */

@@ -232,6 +232,18 @@ t.test('A WebSocket client', async t => {
     t.match({ status, body }, { status: 426, body: { statusCode: 426, code: 'bad-request', message: /WebSocket/ } })
   })
 
+  t.test('that is odd in what the node need not know is taken', async t => {
+    const odd: Array<Record<string, string>> = [
+      { 'sec-websocket-protocol': 'ledgerline.v1.json, ledgerline.v1.json' },
+      { 'sec-websocket-protocol': ',ledgerline.v1.json,' },
+      { 'sec-websocket-protocol': 'a b, "c";d, ledgerline.v1.json' },
+      { 'sec-websocket-extensions': ';;x==' },
+      { upgrade: 'h2c, WebSocket' },
+      { upgrade: 'websocket,websocket' },
+    ]
+    for (const headers of odd) t.equal(await refusedUpgrade(node, headers), undefined, JSON.stringify(headers))
+  })
+
   t.test('gets the first subprotocol that it names and the node knows', async t => {
     const { WebSocket } = await import('ws')
     const ws = new WebSocket(`${node.http.replace('http', 'ws')}/v1/connect`, ['mqtt', 'ledgerline.v1.avro', 'ledgerline.v1.json'])
