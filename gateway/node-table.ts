@@ -5,6 +5,7 @@ import { GatewayError } from '../schemas/errors.js'
 import { chooseAlternates, chooseEndpoints, guardedUpdate, hasPeer, isShedding } from './choice.js'
 import type { IpConfig, IpConfigRequest } from './http/ip-config.js'
 import type { AsOf } from './http/shapes.js'
+import type { NodeIdentity } from './node.js'
 import { NodeSilence } from './node-silence.js'
 import { isLiving } from './orphans.js'
 
@@ -13,6 +14,9 @@ export const freshMs = 500
 
 /** How long whoever asks may wait for a younger copy, before it gets the one that there is. */
 const waitMs = 500
+
+/** How long a node that starts waits to be in the table. */
+const ownRowMs = 2_000
 
 /** What ip-config tells clients besides endpoints (protocol.md 3, Reconnecting). */
 const ttlMs = 300_000
@@ -66,6 +70,18 @@ export class NodeTable {
   /** True where a client that connects again by the node's own URL may meet another node, behind the same balancer. */
   hasPeer (nodeId: string): boolean {
     return hasPeer({ nodes: this.#rows, nodeId, nowMs: this.#asOfMs })
+  }
+
+  /**
+   * Resolves once the copy has this life of the node, so that ip-config names it from now on; or after 2 s, for the
+   * table may be far behind.
+   */
+  async awaitNode ({ nodeId, epoch }: NodeIdentity): Promise<void> {
+    const untilMs = performance.now() + ownRowMs
+    while (!this.#rows.some(row => row.nodeId === nodeId && row.epoch >= epoch) && performance.now() < untilMs) {
+      await this.rows(0)
+      await new Promise(resolve => setTimeout(resolve, 10))
+    }
   }
 
   /** True where this life of the node is over, as its row says: what is absent from the table proves nothing. */

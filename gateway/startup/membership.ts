@@ -18,7 +18,7 @@ export async function joinNodes (base: Base, roles: Roles, servers: Servers, fat
   // Whoever came behind that would be served here, and closed in the ledger for the end of its node.
   closers.add(() => { if (edge) edge.draining = 100 })
   if (stores.shared) await shareWork(base, roles)
-  await nodeTable.rows()
+  await nodeTable.awaitNode(base.identity)
   closers.add(() => takeLeave(base, roles, drains))
 }
 

@@ -49,6 +49,23 @@ t.test('NodeTable', async t => {
     t.notOk(table.hasEnded('absent', 1))
   })
 
+  t.test('waits for a node that is on its way into the table, though the copy is fresh', async t => {
+    let reads = 0
+    const tables = {
+      async * scan () { if (++reads > 3) yield { partition: 0, key: 'n1', fields: row } },
+      position: async () => ({ next: BigInt(reads), atMs: 0 }),
+    } as Partial<Tables> as Tables
+    const table = new NodeTable(tables, 1, 60_000, nobodyWatches)
+    t.strictSame((await table.rows()).rows, [])
+    await table.awaitNode({ nodeId: 'n1', epoch: 1 })
+    t.match((await table.rows()).rows, [{ nodeId: 'n1' }])
+  })
+
+  t.test('does not wait for ever for a node that does not come', async t => {
+    const tables = { async * scan () {}, position: async () => ({ next: 0n, atMs: 0 }) } as Partial<Tables> as Tables
+    await t.resolves(new NodeTable(tables, 1, 60_000, nobodyWatches).awaitNode({ nodeId: 'n1', epoch: 1 }))
+  })
+
   t.test('is read again once it is no longer fresh, though the time of day was set back', async t => {
     let reads = 0
     const tables = {
