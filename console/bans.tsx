@@ -58,7 +58,7 @@ function BanLine ({ user, ban: { banId, deviceId, tokenId, untilMs, reason, bann
       <td>{reason}</td>
       <td>
         <Action
-          label='Lift' meaning={`${user} may connect again.`} command={curl(address).replace('curl', 'curl -X DELETE')}
+          label='Lift' meaning={`${user} may connect again.`} command={curl(address, 'DELETE')}
           run={async () => {
             await ask('DELETE', address)
             changed()

@@ -48,7 +48,7 @@ function Line ({ user, session, kick }: {
         <Action
           label='Kick' isGrave
           meaning={`Connection ${connectionId} is closed for good: its client stays away.`}
-          command={curl(kickPath(user, connectionId)).replace('curl', 'curl -X DELETE')}
+          command={curl(kickPath(user, connectionId), 'DELETE')}
           run={async () => await kick(connectionId)}
         />
       </td>

@@ -39,9 +39,9 @@ export function joined (known: LoadAnswer, news: LoadAnswer): LoadAnswer {
   const [before, after] = [known.atMs.length, news.atMs.length]
   const values = (a: Values | undefined, b: Values | undefined): Values =>
     [...a ?? nothing(before), ...b ?? nothing(after)].slice(Math.max(0, gone))
-  const byCode = (a: Readonly<Record<string, Values>>, b: Readonly<Record<string, Values>>) =>
+  const byName = (a: Readonly<Record<string, Values>>, b: Readonly<Record<string, Values>>) =>
     Object.fromEntries([...new Set([...Object.keys(a), ...Object.keys(b)])].sort()
-      .map(code => [code, values(a[code], b[code])]))
+      .map(name => [name, values(a[name], b[name])]))
   const ids = [...new Set([...known.nodes, ...news.nodes].map(({ nodeId }) => nodeId))].sort()
   const nodes = ids.map(nodeId => {
     const [a, b] = [known, news].map(({ nodes }) => nodes.find(node => node.nodeId === nodeId))
@@ -53,9 +53,10 @@ export function joined (known: LoadAnswer, news: LoadAnswer): LoadAnswer {
     everyMs: news.everyMs,
     atMs: atMs.slice(Math.max(0, gone)),
     nodes,
-    refused: byCode(known.refused, news.refused),
-    ended: byCode(known.ended, news.ended),
-    settled: byCode(known.settled, news.settled),
+    lag: byName(known.lag, news.lag),
+    refused: byName(known.refused, news.refused),
+    ended: byName(known.ended, news.ended),
+    settled: byName(known.settled, news.settled),
   }
 }
 

@@ -1,10 +1,14 @@
 import type { LoadAnswer, NodeField, Values } from '../gateway/console/load-history.js'
 import { Chart, type Series } from './chart.js'
+import { linkTo } from './hooks.js'
 import { useLoad } from './load.js'
 import { Page, Trouble } from './parts.js'
 import type { PageProps } from './shell.js'
 import { Troubles } from './troubles.js'
 import { command, curl, numberOf } from './words.js'
+
+/** Followers that the chart of lag shows. */
+const shownMax = 8
 
 /** What nodes report, each with its unit. */
 const charts: ReadonlyArray<readonly [field: NodeField, title: string, unit: string]> = [
@@ -36,7 +40,7 @@ export function OverviewPage ({ session }: PageProps) {
 }
 
 function Load ({ load }: { readonly load: LoadAnswer }) {
-  const { atMs, nodes, refused, ended, settled } = load
+  const { atMs, nodes, refused, ended, settled, lag } = load
   const times = atMs.map(at => at / 1_000)
   const total = (field: NodeField) => sum(nodes.map(node => node[field]))
   return (
@@ -68,10 +72,19 @@ function Load ({ load }: { readonly load: LoadAnswer }) {
       <section aria-labelledby='by-code'>
         <h2 id='by-code'>The last hour, by code, of all nodes</h2>
         <div class='charts'>
-          <Chart title='Connections ended' unit='a second' times={times} series={byCode(ended)} />
-          <Chart title='Uplinks refused' unit='a second' times={times} series={byCode(refused)} />
-          <Chart title='Downlinks that ended on a device' unit='a second' times={times} series={byCode(settled)} />
+          <Chart title='Connections ended' unit='a second' times={times} series={byName(ended)} />
+          <Chart title='Uplinks refused' unit='a second' times={times} series={byName(refused)} />
+          <Chart title='Downlinks that ended on a device' unit='a second' times={times} series={byName(settled)} />
         </div>
+      </section>
+      <section aria-labelledby='by-follower'>
+        <h2 id='by-follower'>The last hour, by follower of a stream</h2>
+        <div class='charts'>
+          <Chart title='Lag: age of the oldest entry that is not done' unit='s' times={times} series={mostBehind(lag)} />
+        </div>
+        <p class='quiet'>
+          Those that were furthest behind, looked at every 30 s. <a href={linkTo('streams')}>All streams and who follows them</a>
+        </p>
       </section>
     </>
   )
@@ -81,8 +94,16 @@ function Tile ({ name, of, value }: { readonly name: string, readonly of: string
   return <div><dt>{name}</dt><dd>{numberOf(value)}</dd><dd class='quiet'>{of}</dd></div>
 }
 
-function byCode (values: Readonly<Record<string, Values>>): Series[] {
+function byName (values: Readonly<Record<string, Values>>): Series[] {
   return Object.entries(values).map(([name, values]) => ({ name, values }))
+}
+
+/** As many as a chart has colours, ms as seconds. */
+function mostBehind (lag: LoadAnswer['lag']): Series[] {
+  const most = (values: Series['values']) => Math.max(0, ...values.map(ms => ms ?? 0))
+  return byName(lag).sort((a, b) => most(b.values) - most(a.values)).slice(0, shownMax)
+    .sort((a, b) => a.name < b.name ? -1 : 1) // so that each keeps its colour
+    .map(({ name, values }) => ({ name, values: values.map(ms => ms === null ? null : ms / 1_000) }))
 }
 
 function last (values: Values): number | null { return values.at(-1) ?? null }

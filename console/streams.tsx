@@ -1,35 +1,28 @@
 import type { FollowerLag } from '../gateway/lag.js'
 import type { Topic } from '../gateway/topics.js'
+import { ofApp } from './app.js'
+import { Followers } from './followers.js'
+import { GroupPage } from './group.js'
+import { Groups } from './groups.js'
 import { useAsked } from './hooks.js'
 import { Page, Table, Trouble } from './parts.js'
-import { bytesOf, command, numberOf, timeOf, whileOf } from './words.js'
+import type { PageProps } from './shell.js'
+import { bytesOf, command, curl, numberOf, timeOf, whileOf } from './words.js'
 
-/** What each stream holds, and who is behind. */
-export function StreamsPage () {
+/** What each stream holds, who is behind, and the groups of readers; or one of these groups. */
+export function StreamsPage ({ place: { id: group }, session: { nodeId } }: PageProps) {
+  return group === '' ? <Streams /> : <GroupPage key={group} group={group} nodeId={nodeId} />
+}
+
+function Streams () {
   const lag = useAsked<{ followers: FollowerLag[] }>('/v1/lag', 3_000)
   const topics = useAsked<{ topics: Topic[] }>('/v1/topics', 10_000)
   return (
-    <Page title='Streams' shell={[command('lag'), command('topics')]}>
+    <Page title='Streams' shell={[command('lag'), command('topics'), curl(ofApp('/v1/groups'))]}>
       <Trouble error={lag.error ?? topics.error} />
       <h2>Who is behind</h2>
-      {lag.value && (
-        <Table label='Followers' heads={['Follower', 'Stream', 'Blocks behind', 'Deleted unread', 'Oldest', 'Partitions', 'Stands still']}>
-          {lag.value.followers.map(({ follower, stream, blocks, gone, ms, partitions, standing, unknown }) => (
-            <tr key={`${follower} ${stream}`}>
-              <th scope='row'>{follower}</th>
-              <td>{stream}</td>
-              <td class='number'>{numberOf(blocks)}</td>
-              <td class='number'>{gone === 0 ? '' : numberOf(gone)}</td>
-              <td class='number'>{ms === 0 ? 'nothing waits' : whileOf(ms)}</td>
-              <td class='number'>{partitions.length}</td>
-              <td>
-                {standing.map(({ partition, reason }) => `${partition}: ${reason}`).join('; ')}
-                {unknown === '' ? '' : ` not known: ${unknown}`}
-              </td>
-            </tr>
-          ))}
-        </Table>
-      )}
+      {lag.value && <Followers followers={lag.value.followers} />}
+      {lag.value && <Groups followers={lag.value.followers} />}
       <h2>What is kept</h2>
       {topics.value && (
         <Table label='Streams' heads={['Stream', 'Topic', 'Partitions', 'Blocks', 'Oldest', 'Newest', 'Kept for', 'Kept up to']}>

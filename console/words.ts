@@ -56,6 +56,7 @@ export function command (...words: string[]): string {
 }
 
 /** A request, for what no command does. */
-export function curl (path: string): string {
-  return `curl -H "authorization: Bearer $LEDGERLINE_API_KEY" ${quoted(location.origin + path)}`
+export function curl (path: string, method = 'GET'): string {
+  const given = method === 'GET' ? '' : `-X ${method} `
+  return `curl ${given}-H "authorization: Bearer $LEDGERLINE_API_KEY" ${quoted(location.origin + path)}`
 }

@@ -28,7 +28,7 @@ import { buildHttp, type HttpDeps, listenerOf } from './http/server.js'
 import type { ApiKeys } from './keys/api-keys.js'
 import { KeyRequests } from './keys/key-requests.js'
 import { kick } from './kick.js'
-import { lagLookMs, lagOf, lagOfGroup } from './lag.js'
+import { type FollowerLag, lagLookMs, lagOfGroup } from './lag.js'
 import { LagLook } from './lag-look.js'
 import { MembershipRequests } from './memberships.js'
 import { processMemory } from './memory.js'
@@ -75,6 +75,7 @@ export interface ApiParts {
   /** URLs of this node that nobody configured; read at each request, for they are known once it listens. */
   readonly madeUp: ReadonlySet<string>
   readonly readiness: () => Readiness
+  readonly lag: () => Promise<readonly FollowerLag[]>
   /** Undefined where nothing is traced. */
   readonly requests: TracedRequests | undefined
 }
@@ -112,7 +113,7 @@ type Shared = Omit<HttpDeps, 'side' | 'proxied'> & { readonly proxied: Omit<Prox
 /** What both ports share: there is one of each part. */
 function depsOf ({
   config, logger, stores, backups, push, rooms, roomQuestions, broadcasts, groups, webhooks, nodeTable, metrics, health,
-  tls, apiKeys, apps, console, version, madeUp, readiness, requests,
+  tls, apiKeys, apps, console, version, madeUp, readiness, requests, lag,
 }: ApiParts): Shared {
   const { log, tables, links } = stores
   const partitions = log.partitions(ledger)
@@ -200,9 +201,7 @@ function depsOf ({
     keys: app => keys.list(app),
     createKey: (app, wanted, caller) => keys.create(app, wanted, caller),
     revokeKey: (app, keyId) => keys.revoke(app, keyId),
-    lag: () => lagOf(
-      { ...stores, groups: () => [...stores.groups(), ...webhooks?.groups() ?? []] }, { readGroups: groups }
-    ),
+    lag,
     webhooks: () => webhooks?.states() ?? [],
     redeliverWebhook: (name, signal) => webhooks!.redeliver(name, signal),
     groups: {

@@ -1,11 +1,13 @@
-import type { NodeTable } from '../node-table.js'
 import type { ApiKeys } from '../keys/api-keys.js'
+import type { NodeTable } from '../node-table.js'
+import { type LagSource, Lags } from './lags.js'
 import { LoadHistory, sampleEveryMs } from './load-history.js'
 import { ConsoleSessions } from './sessions.js'
 
 export interface ConsoleDeps {
   readonly apiKeys: ApiKeys
   readonly nodeTable: NodeTable
+  readonly lag: LagSource
 }
 
 /** What the role `console` keeps: who is signed in, and the load of the last hour. */
@@ -13,9 +15,11 @@ export class Console {
   readonly sessions: ConsoleSessions
   readonly history = new LoadHistory()
   readonly #deps: ConsoleDeps
+  readonly #lags: Lags
 
   constructor (deps: ConsoleDeps) {
     this.#deps = deps
+    this.#lags = new Lags(deps.lag)
     this.sessions = new ConsoleSessions(deps.apiKeys)
   }
 
@@ -31,6 +35,6 @@ export class Console {
 
   async #sample (): Promise<void> {
     const { rows } = await this.#deps.nodeTable.rows(sampleEveryMs)
-    this.history.sample(Date.now(), rows)
+    this.history.sample(Date.now(), rows, this.#lags.latest())
   }
 }

@@ -12,6 +12,9 @@ export const nodesMax = 128
 /** More codes than these are not shown: each takes 6 KB. */
 export const codesMax = 200
 
+/** More followers of streams than these are not shown: each takes 6 KB. */
+export const followersMax = 64
+
 /** What is kept of the reports of each node, as it stands there. */
 const reportFields = [
   'connections', 'cpuCores', 'eventLoopUtilization', 'rssBytes', 'loopDelayP99Ms', 'ackP50Ms', 'ackP99Ms', 'waitMs',
@@ -38,6 +41,8 @@ export interface LoadAnswer extends Record<CodeKind, Readonly<Record<string, Val
   /** When the samples were taken, oldest first. */
   readonly atMs: number[]
   readonly nodes: NodeValues[]
+  /** By follower of a stream: how old the oldest entry was that it had not done, ms. */
+  readonly lag: Readonly<Record<string, Values>>
 }
 
 /** A ring of samples of one number. */
@@ -65,9 +70,11 @@ export class LoadHistory {
   readonly #nodes = new Map<string, Record<NodeField, Column>>()
   /** Of all nodes together, by `kind code`. */
   readonly #codes = new Map<string, Column>()
+  readonly #followers = new Map<string, Column>()
   readonly #rates = new ReportRates()
 
-  sample (nowMs: number, rows: readonly NodeRow[]): void {
+  /** @param lags by follower, ms; one that is left out is not known */
+  sample (nowMs: number, rows: readonly NodeRow[], lags: ReadonlyMap<string, number> = new Map()): void {
     const seconds = Math.max(0.001, (nowMs - this.#lastMs) / 1_000)
     this.#lastMs = nowMs
     const at = this.#next++
@@ -83,12 +90,9 @@ export class LoadHistory {
       for (const [name, count] of counts) if (isByCode(name)) byCode.set(name, (byCode.get(name) ?? 0) + count)
     }
     // Each is counted once, so that their sum is how many there were.
-    for (const [name, count] of byCode) this.#codeColumn(name)?.set(at, count / seconds)
-    for (const [nodeId, { connections }] of this.#nodes) {
-      if (connections.last > at - samplesMax) continue
-      this.#nodes.delete(nodeId)
-      this.#rates.forget(nodeId)
-    }
+    for (const [name, count] of byCode) columnOf(this.#codes, name, codesMax)?.set(at, count / seconds)
+    for (const [name, ms] of lags) columnOf(this.#followers, name, followersMax)?.set(at, ms)
+    this.#forgetBefore(at - samplesMax)
   }
 
   /** @param sinceMs samples taken later than this alone */
@@ -107,7 +111,21 @@ export class LoadHistory {
       everyMs: sampleEveryMs,
       atMs: samples.map(at => this.#atMs.get(at)),
       nodes: nodes.map(([nodeId, columns]) => ({ nodeId, ...mapped(nodeFields, field => values(columns[field])) })),
+      lag: Object.fromEntries([...this.#followers].sort(([a], [b]) => a < b ? -1 : 1)
+        .map(([name, column]) => [name, values(column)])),
       ...mapped(codeKinds, byCode),
+    }
+  }
+
+  /** Nodes and followers that no sample is of after that one make room for others. */
+  #forgetBefore (at: number): void {
+    for (const [nodeId, { connections }] of this.#nodes) {
+      if (connections.last > at) continue
+      this.#nodes.delete(nodeId)
+      this.#rates.forget(nodeId)
+    }
+    for (const [name, { last }] of this.#followers) {
+      if (last <= at) this.#followers.delete(name)
     }
   }
 
@@ -118,14 +136,15 @@ export class LoadHistory {
     this.#nodes.set(nodeId, columns)
     return columns
   }
+}
 
-  #codeColumn (name: string): Column | undefined {
-    const known = this.#codes.get(name)
-    if (known || this.#codes.size >= codesMax) return known
-    const column = new Column()
-    this.#codes.set(name, column)
-    return column
-  }
+/** @returns undefined where there are as many as there may be */
+function columnOf (columns: Map<string, Column>, name: string, max: number): Column | undefined {
+  const known = columns.get(name)
+  if (known || columns.size >= max) return known
+  const column = new Column()
+  columns.set(name, column)
+  return column
 }
 
 const kindOfSum: Readonly<Record<string, CodeKind>> = { refusals: 'refused', ends: 'ended' }

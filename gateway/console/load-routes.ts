@@ -23,6 +23,11 @@ const loadSchema = object({
       'of uplinks and `ends` of connections, whatever their code; null where it was not alive',
     items: object({ nodeId: { type: 'string' }, ...Object.fromEntries(nodeFields.map(field => [field, values])) }),
   },
+  lag: {
+    ...byCode,
+    description: 'by follower of a stream (GET /v1/lag): age of the oldest entry that it had not done, ms, looked at every ' +
+      '30 s; null where it was not known',
+  },
   refused: { ...byCode, description: 'of all nodes, a second: times that a client was told that an uplink was refused, by code' },
   ended: { ...byCode, description: 'of all nodes, a second: connections that ended, by code' },
   settled: { ...byCode, description: 'of all nodes, a second: durable downlinks that ended on a device, `acked` or by code' },

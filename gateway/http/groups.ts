@@ -29,6 +29,12 @@ export interface GroupShown {
   readonly readers: readonly ReaderShown[]
 }
 
+/** What `GET /v1/groups/:group` answers. */
+export interface GroupAnswer extends Pick<GroupShown, 'nodes' | 'readers'> {
+  readonly group: string
+  readonly streams: GroupShown['lags']
+}
+
 const cursorsMax = 1_000
 
 export const groupSchema = { type: 'string', pattern: '^[\\w-]{1,64}$', examples: ['orders'] }
@@ -158,7 +164,7 @@ export async function groupsRoutes (app: FastifyInstance, options: GroupsOptions
       params: paramsSchema,
       response: { 200: shownSchema, ...errorAnswers('bad-request', 'unauthorized', 'not-found', 'ledger-unavailable') },
     },
-  }, async ({ app, params: { group } }) => {
+  }, async ({ app, params: { group } }): Promise<GroupAnswer> => {
     const shown = await groups.describe({ app, group })
     if (!shown) throw new GatewayError('not-found', `there is no group ${group}`)
     return { group, streams: shown.lags, nodes: shown.nodes, readers: shown.readers }

@@ -5,6 +5,7 @@ import { Broadcasts } from '../broadcasts/broadcasts.js'
 import type { Role } from '../config.js'
 import { Console } from '../console/console.js'
 import { Groups } from '../groups/groups.js'
+import { type FollowerLag, lagOf } from '../lag.js'
 import { NodeLoad } from '../load.js'
 import { NodeTable } from '../node-table.js'
 import { endConnections, endNodes } from '../orphans.js'
@@ -37,6 +38,8 @@ export interface Roles {
   readonly roomQuestions: RoomQuestions
   readonly broadcasts: Broadcasts
   readonly groups: Groups
+  /** Who is behind. @param lookMs how long entries that are behind may be read */
+  readonly lag: (lookMs?: number) => Promise<readonly FollowerLag[]>
   /** Undefined where nothing is traced. */
   readonly requests: TracedRequests | undefined
 }
@@ -82,6 +85,7 @@ export async function startRoles (base: Base): Promise<Roles> {
     ? new EdgeRole({ ...base, system, nodeTable, load, tracers: tracing && tracersOf(tracing) })
     : undefined
   const push = pushOf(base, traced.log)
+  const requests = tracing && new TracedRequests(tracing)
   const roomQuestions = new RoomQuestions({ log, links, nodeId: identity.nodeId })
   const rooms = new Rooms({ log: traced.log, links, known: push.known, questions: roomQuestions })
   const webhooks = has('webhooks')
@@ -89,7 +93,7 @@ export async function startRoles (base: Base): Promise<Roles> {
       given: config.webhooks,
       log,
       places: stores.groupPlaces,
-      push,
+      push: command => requests?.push(command, 'internal', () => push.push(command)) ?? push.push(command),
       apps,
       health,
       version,
@@ -102,11 +106,12 @@ export async function startRoles (base: Base): Promise<Roles> {
   const broadcasts = new Broadcasts({ log: traced.log, identity, nodeTable, edge: edge?.broadcasts, health })
   closers.add(() => broadcasts.stop())
   if (has('edge') || has('push')) await broadcasts.start()
-  const console = has('console') ? new Console({ apiKeys, nodeTable }) : undefined
-  closers.add(console?.start() ?? (() => {}))
   const groups = new Groups({ log, places: stores.groupPlaces, links, nodeId: identity.nodeId, failed })
   closers.add(() => groups.stop())
-  const requests = tracing && new TracedRequests(tracing)
+  const followed = { ...stores, groups: () => [...stores.groups(), ...webhooks?.groups() ?? []] }
+  const lag = (lookMs?: number) => lagOf(followed, { lookMs, readGroups: groups })
+  const console = has('console') ? new Console({ apiKeys, nodeTable, lag }) : undefined
+  closers.add(console?.start() ?? (() => {}))
   return {
     load,
     nodeTable,
@@ -120,6 +125,7 @@ export async function startRoles (base: Base): Promise<Roles> {
     roomQuestions,
     broadcasts,
     groups,
+    lag,
     requests,
   }
 }

@@ -1,8 +1,25 @@
 import t from 'tap'
 import { browserMissing } from '../client/page.js'
 import { startTestNode, until } from '../gateway/node.js'
-import { buildPages, givenBrowser, goTo, openConsole, seriousFindings, signIn } from './console-page.js'
+import { GroupReaderClient } from '../gateway/group-reader.js'
+import { buildPages, givenBrowser, goTo, openConsole, says, seriousFindings, signIn } from './console-page.js'
 import { givenAnn, stepIs } from './given-users.js'
+
+const everyPage = [
+  ['#/', 'Overview'],
+  ['#/message?user=ann&kind=message&id=offer-1', 'Message'],
+  ['#/user/ann', 'User'],
+  ['#/nodes', 'Nodes'],
+  ['#/rooms', 'Rooms'],
+  ['#/rooms/lobby', 'Rooms'],
+  ['#/ends', 'Ended connections'],
+  ['#/receipts', 'Ended downlinks'],
+  ['#/streams', 'Streams'],
+  ['#/streams/crm', 'Group crm'],
+  ['#/audit', 'Audit'],
+  ['#/bans/ann', 'Bans'],
+  ['#/keys', 'API keys'],
+] as const
 
 t.test('The console', { skip: browserMissing, timeout: 460_000 }, async t => {
   buildPages()
@@ -122,6 +139,36 @@ t.test('The console', { skip: browserMissing, timeout: 460_000 }, async t => {
     t.strictSame(await seriousFindings(page), [])
   })
 
+  await t.test('shows groups of readers, and of one its lag, nodes and readers; forgets one that nobody reads in', async t => {
+    const reader = await GroupReaderClient.open(t, node.api, 'crm')
+    await node.request('POST', '/v1/rooms/lobby/posts', { payload: 'hello', messageId: 'hello-1' })
+    await until('the group has a post', () => reader.posts.length === 1)
+    await goTo(page, '#/streams', 'Streams')
+    await says(t, page, '[aria-label=Groups]', /crm posts 1 \d/)
+    t.match(await text('section[aria-labelledby=shell]'), '/v1/groups')
+    t.strictSame(await seriousFindings(page), [])
+    await page.click('[aria-label=Groups] a:text-is("crm")')
+    await page.waitForSelector('h1:text-is("Group crm")')
+    await says(t, page, 'main', /readers crm posts 1 .*Nodes that read for it.*n1 posts .*Readers on node n1.*posts .* bytes/)
+    t.match(await text('section[aria-labelledby=shell]'), '/v1/groups/crm')
+    t.strictSame(await seriousFindings(page), [])
+    const forget = async () => {
+      await page.click('button:text-is("Forget how far it is")')
+      t.match(await text('.confirm code'), /^curl -X DELETE .*\/v1\/groups\/crm$/)
+      await page.click('button:text-is("Forget how far it is now")')
+    }
+    await forget()
+    await says(t, page, '.confirm', /has-readers/)
+    await page.click('button:text-is("do not")')
+    await reader.ackAll()
+    await says(t, page, '[aria-label=Followers]', /readers crm posts 0 nothing waits/)
+    reader.leave()
+    await says(t, page, 'main', /None: the group has no readers now/)
+    await forget()
+    await page.waitForSelector('text="It is forgotten."')
+    t.strictSame((await node.request('GET', '/v1/groups')).json, { groups: [] })
+  })
+
   await t.test('shows ended connections, and what they have in common', async t => {
     await goTo(page, '#/ends', 'Ended connections')
     await page.waitForSelector('[aria-label="Ended connections"] td:has-text("kicked")')
@@ -164,14 +211,23 @@ t.test('The console', { skip: browserMissing, timeout: 460_000 }, async t => {
   await t.test('has nothing wider than a small screen, and is as readable in the dark', async t => {
     await page.setViewportSize({ width: 360, height: 740 })
     await page.emulateMedia({ colorScheme: 'dark' })
-    for (const [hash, heading] of [['#/', 'Overview'], ['#/user/ann', 'User'], ['#/nodes', 'Nodes'],
-      ['#/ends', 'Ended connections'], ['#/audit', 'Audit'], ['#/keys', 'API keys'], ['#/rooms', 'Rooms'],
-      ['#/message?user=ann&kind=message&id=offer-1', 'Message']] as const) {
+    for (const [hash, heading] of everyPage) {
       await goTo(page, hash, heading)
       await page.waitForLoadState('networkidle')
       t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), heading)
       t.strictSame(await seriousFindings(page), [], heading)
     }
+  })
+
+  await t.test('has no serious finding on any page in the light either', async t => {
+    await page.emulateMedia({ colorScheme: 'light' })
+    for (const [hash, heading] of everyPage) {
+      await goTo(page, hash, heading)
+      await page.waitForLoadState('networkidle')
+      t.strictSame(await seriousFindings(page), [], heading)
+    }
+    t.strictSame(new Set(everyPage.map(([hash]) => hash.split(/[/?]/)[1])),
+      new Set(await page.$$eval('nav a', links => links.map(link => link.getAttribute('href')!.slice(2)))), 'that is all of them')
   })
 
   await t.test('is over for whoever signs out', async t => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { joined } from '../../console/load.js'
-import { codesMax, LoadHistory, nodesMax, samplesMax } from '../../gateway/console/load-history.js'
+import { codesMax, followersMax, LoadHistory, nodesMax, samplesMax } from '../../gateway/console/load-history.js'
 import type { NodeRow } from '../../projections/nodes.js'
 import { node } from '../gateway/http/given.js'
 
@@ -51,6 +51,19 @@ t.test('The load of the last hour', async t => {
     t.strictSame(settled, { acked: [null, 0.2, 0, 0] })
   })
 
+  t.test('has how far followers of streams are behind, and nothing of the time when that was not known', async t => {
+    const history = new LoadHistory()
+    history.sample(5_000, [], new Map([['users', 0], ['readers crm', 90_000]]))
+    history.sample(10_000, [])
+    history.sample(15_000, [], new Map([['users', 20]]))
+    t.strictSame(history.since(0).lag, { 'readers crm': [90_000, null, null], users: [0, null, 20] })
+    const many = new Map(Array.from({ length: followersMax }, (_, i) => [`stream ${i}`, i]))
+    history.sample(20_000, [], many)
+    t.equal(Object.keys(history.since(0).lag).length, followersMax)
+    for (let i = 1; i <= samplesMax; i++) history.sample(20_000 + i, [])
+    t.strictSame(history.since(0).lag, {}, 'who is not told of for an hour makes room')
+  })
+
   t.test('is bounded in codes', async t => {
     const history = new LoadHistory()
     const many = Object.fromEntries(Array.from({ length: codesMax + 1 }, (_, i) => [`ended c${i}`, 5]))
@@ -83,16 +96,18 @@ t.test('The load of the last hour', async t => {
     await fc.assert(fc.property(fc.array(fc.record({
       names: fc.subarray(['n1', 'n2', 'n3']),
       code: fc.constantFrom('', 'gap', 'throttled'),
+      followers: fc.subarray(['users', 'presence']),
       isAsked: fc.boolean(),
     }), { minLength: 1, maxLength: 30 }), steps => {
       const history = new LoadHistory()
       const counts: Record<string, number> = {}
       let page = history.since(0)
-      for (const [i, { names, code, isAsked }] of steps.entries()) {
+      for (const [i, { names, code, followers, isAsked }] of steps.entries()) {
         counts['uplinks'] = i
         if (code !== '') counts[`refused ${code}`] = i
         const atMs = (i + 1) * 5_000
-        history.sample(atMs, names.map(name => counting(name, atMs, counts)))
+        const lags = new Map(followers.map(follower => [follower, i]))
+        history.sample(atMs, names.map(name => counting(name, atMs, counts)), lags)
         if (isAsked) page = joined(page, history.since(page.atMs.at(-1) ?? 0))
       }
       page = joined(page, history.since(page.atMs.at(-1) ?? 0))
