@@ -6,6 +6,7 @@ import type { PushAnswer } from '../push.js'
 import { repliesMax, repliesOfAck } from '../replies.js'
 import { Turns } from '../turns.js'
 import { requireScope, takeRecipients } from './auth.js'
+import { traceOf } from './downlink-message.js'
 import type { DownlinksOptions } from './downlinks-many.js'
 
 /* Downlinks that answer records of a group, with the ack of these (docs/decisions/0046-replies-with-an-ack.md). */
@@ -62,7 +63,9 @@ export async function sendRepliesOfAck (
 ): Promise<ReplyOutcome[]> {
   requireScope(request, 'push')
   const streams = new Set(cursors.flatMap(cursor => parseAckCursor(cursor)?.stream ?? []))
+  const trace = traceOf(request)
   const commands = repliesOfAck(replies, streams, { app: request.app, group }, frameBytesMax)
+    .map(each => each instanceof GatewayError ? each : { ...each, ...trace })
   takeRecipients(request, commands.flatMap(each => each instanceof GatewayError ? [] : each.userIds).length)
   const outcomes = new Array<ReplyOutcome>(commands.length)
   let failure: unknown

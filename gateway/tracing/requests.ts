@@ -9,8 +9,8 @@ import { type FinishedSpan, now, type Recorders, type Tracing } from './tracing.
 
 type Attributes = FinishedSpan['attributes']
 
-/** By HTTP, or by the stream `downlinks`. */
-type Way = 'server' | 'consumer'
+/** By HTTP, by the stream `downlinks`, or in the answer of a webhook. */
+type Way = 'server' | 'consumer' | 'internal'
 
 interface Requested {
   readonly name: string

@@ -4,9 +4,9 @@ import { endOf } from '../../ledger/end.js'
 import type { EventLog, GroupPlaces, Hole } from '../../ledger/log.js'
 import type { Health } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
-import type { Undelivered } from '../../schemas/records.js'
+import type { DownlinkCommand, Undelivered } from '../../schemas/records.js'
 import { type Stream, undelivered } from '../../schemas/streams.js'
-import type { Push } from '../push.js'
+import type { PushAnswer } from '../push.js'
 import type { FollowingGroup } from '../stores.js'
 import { webhookStreams } from './events.js'
 import { followSource, recordsFor, type Source, type StreamFollowing } from './follower.js'
@@ -21,7 +21,8 @@ import { keepUndelivered, recordsKept } from './undelivered.js'
 export interface WebhookDeps {
   readonly log: EventLog
   readonly places: GroupPlaces | undefined
-  readonly push: Pick<Push, 'push'>
+  /** Sends what an answer asks for. */
+  readonly push: (command: DownlinkCommand) => Promise<PushAnswer>
   readonly frameBytesMax: number
   readonly metrics: WebhookMetrics
   readonly health: Health
@@ -207,7 +208,7 @@ export class RunningWebhook {
       health.begin('webhooks', `its answers have downlinks that can not be sent: ${(err as Error).message}`, what)
       return metrics.replyRefused(name)
     }
-    await sendReplies(commands, { push: command => push.push(command), frameBytesMax })
+    await sendReplies(commands, { push, frameBytesMax })
   }
 
   #passed (stream: string, partition: number, { from, to }: Hole): void {

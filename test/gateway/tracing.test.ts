@@ -6,7 +6,8 @@ import { hashOf } from '../../schemas/partitioning.js'
 import { ackedUpTo, connected, uplinks } from './edge/dialects.js'
 import { until } from './node.js'
 import { attributesOf } from './tracing-collector.js'
-import { apiKey, callerSpan, given, named, nanos, traceId } from './tracing-node.js'
+import { apiKey, callerSpan, given, named, nanos, sampledByCaller, traceId } from './tracing-node.js'
+import { secret, startReceiver } from './webhooks/receiver.js'
 
 t.test('A downlink whose request is part of a sampled trace goes on with it', async t => {
   const { spans, resources, headers, node, push, stop, started } = await given(t, {
@@ -50,6 +51,33 @@ t.test('A downlink whose request is part of a sampled trace goes on with it', as
     t.equal(spans.filter(span => span.traceId === traceId).length, 4)
   })
   t.equal(started.lines.some(({ level }) => level >= 40), false, 'nothing went wrong')
+})
+
+t.test('Replies are traced: of a webhook by their user, of an ack in the trace of its request', async t => {
+  const receiver = await startReceiver(t)
+  receiver.answer = (_, response) => { response.writeHead(200).end('{"downlinks":[{"payload":"hi"}]}') }
+  const webhook = { name: 'crm', url: receiver.url, secret, streams: ['uplinks'], users: ['ann'], reply: true }
+  const { spans, node, stop } = await given(t, {
+    LEDGERLINE_TRACE_USERS: 'ann', LEDGERLINE_WEBHOOKS: JSON.stringify([webhook]),
+  })
+  const { client } = await connected(t, node, 'TCP', 'ann')
+  const { client: other } = await connected(t, node, 'TCP', 'bob')
+  client.sendAll(uplinks(1, 1))
+  await until('the reply of the webhook has a span', () => named(spans, 'downlink request'))
+  const [ofWebhook] = spans.filter(({ name }) => name === 'downlink request')
+  t.match(attributesOf(ofWebhook!)['messaging.message.id'], /^webhook\/crm\/msg_.*\/reply\/0$/)
+
+  const response = await fetch(`${node.http}/v1/groups/orders/acks`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json', traceparent: sampledByCaller },
+    body: JSON.stringify({ cursors: ['x'], replies: [{ inReplyTo: 'bob/1', stream: 'uplinks', payload: 'hi' }] }),
+  })
+  t.equal(response.status, 200)
+  t.match(await other.next(), { op: 'downlink', messageId: 'group/orders/uplinks/bob/1/reply/0' })
+  await stop()
+  const ofAck = spans.filter(span => span.traceId === traceId)
+  t.strictSame(ofAck.map(({ name }) => name).toSorted(), ['downlink deliver', 'downlink request', 'ledger append'])
+  t.equal(named(ofAck, 'downlink request').parentSpanId, callerSpan)
 })
 
 t.test('Messages of a chosen user are traced from end to end', async t => {

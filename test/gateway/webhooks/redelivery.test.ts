@@ -22,7 +22,7 @@ t.test('A redelivery', async t => {
     const nodes = [1, 2].map(() => new RunningWebhook(webhook!, {
       log,
       places: log.groupPlaces,
-      push: { push: async () => { throw new Error('none of them answers') } },
+      push: async () => { throw new Error('none of them answers') },
       frameBytesMax: 1 << 20,
       metrics: new WebhookMetrics(new Registry(), () => new Map()),
       health: nobodyWatches,
