@@ -21,35 +21,35 @@ const sections: ReadonlyArray<readonly [first: keyof Config, title: string]> = [
 
 const introduction = `# Configuration
 
-Every setting of a node, for whoever runs one. \`ledgerline config docs\` prints this page; it is made from the table
-that a start reads (\`gateway/config.ts\`). [Operations](operations.md) says when to change what.
+For operators: every setting of a node. [Operations](operations.md) says when to change what. \`ledgerline config docs\`
+prints this page from the same table that a start reads (\`gateway/config.ts\`).
 
-A setting is a variable, and an option of \`ledgerline start\` by the same name: \`LEDGERLINE_HTTP_PORT\` is
-\`--http-port\`, \`KAFKA_BROKERS\` is \`--kafka-brokers\`. The first of these that has it counts:
+A setting is an environment variable, and an option of \`ledgerline start\` with the same name:
+\`LEDGERLINE_HTTP_PORT\` is \`--http-port\`, \`KAFKA_BROKERS\` is \`--kafka-brokers\`. If it is given in several
+places, the first of these counts:
 
 1. the option,
 2. the environment,
 3. the file \`.env\` in the working directory,
 4. the JSON file that \`${configVariable}\` names, an object of the same variables:
-   \`{ "LEDGERLINE_HTTP_PORT": 8080, "KAFKA_BROKERS": ["a:9092", "b:9092"] }\`. A list of texts stands for what commas
-   separate, a list of objects for JSON,
+   \`{ "LEDGERLINE_HTTP_PORT": 8080, "KAFKA_BROKERS": ["a:9092", "b:9092"] }\`. Write a list of texts instead of a
+   comma-separated value, and a list of objects instead of JSON,
 5. the default.
 
-White space at both ends of a value is not part of it, and an empty value counts as not set. A variable that begins with
-\`LEDGERLINE_\` and is none of these is refused, for it would do nothing; so is one that is nearly one of \`KAFKA_…\`,
-\`REDIS_…\` or \`SCHEMA_REGISTRY_…\`. In the JSON file every name must be one of these. Other commands read the same
-files; they find the gateway by \`LEDGERLINE_URL\`.
+White space at both ends of a value is ignored, and an empty value counts as not set. A node does not start with an
+unknown variable that begins with \`LEDGERLINE_\`, or that is nearly one of \`KAFKA_…\`, \`REDIS_…\` or
+\`SCHEMA_REGISTRY_…\`: a misspelt setting would silently do nothing. In the JSON file every name must be one of
+these. Other commands read the same files; they find the gateway by \`LEDGERLINE_URL\`.
 
 | Command | Does |
 | --- | --- |
-| \`ledgerline config check\` | says what is wrong with the settings, a fault a line; exit code 2 if there is one |
-| \`ledgerline config show\` | prints each value that counts and where it is from; \`--changed\`: without defaults |
+| \`ledgerline config check\` | names each fault of the settings, one a line; exit code 2 if there is one |
+| \`ledgerline config show\` | prints each value and where it comes from; \`--changed\`: without defaults |
 | \`ledgerline config docs\` | prints this page |
 
-\`check\` and \`show\` take the options of \`start\`, and \`--json\` for a line of JSON each. Secrets are not shown, nor
-logins and queries of URLs.
-\`check\` reads the files that settings name, and asks neither Kafka nor Redis: \`ledgerline doctor\` does.
-Hosts are looked up at the start alone, which finds out then whether ports are free, too: both are the machine's.
+\`check\` and \`show\` take the options of \`start\`, and \`--json\` for one line of JSON each. They show no secrets,
+or logins and queries of URLs. \`check\` reads the files that settings name, but asks neither Kafka nor Redis:
+\`ledgerline doctor\` does. Only a start looks up hosts and tries whether ports are free.
 `
 
 /** The page docs/configuration.md. */

@@ -4,17 +4,17 @@ import { newRegistry } from './registered.js'
 
 const intro = `# Metrics
 
-What a node tells Prometheus at \`GET /metrics\`: for whoever watches it, writes an alert or draws a chart. Names follow
-the conventions of Prometheus: base units (seconds, bytes, ratios from 0 to 1), and counters end in \`_total\`. Alert
-rules and a dashboard that are made of them are in [deploy/prometheus](../deploy/prometheus) and
+For operators: every metric that a node has at \`GET /metrics\`, to write alerts and draw charts with. Names follow
+the conventions of Prometheus: base units (seconds, bytes, ratios from 0 to 1), and counters end in \`_total\`.
+Ready-made alert rules and a dashboard are in [deploy/prometheus](../deploy/prometheus) and
 [deploy/grafana](../deploy/grafana); [operations.md](operations.md#metrics-and-alerts) says how to use them.
 
-This page is made from \`gateway/metrics/declared.ts\` by \`npm run docs:metrics\`; a test fails where it is old.
+\`npm run docs:metrics\` makes this page from \`gateway/metrics/declared.ts\`; a test fails if it is out of date.
 
 - Counters begin at 0 when the process starts: use \`rate()\` or \`increase()\`.
-- Each node tells of itself alone: sum over \`instance\` for a cluster.
-- A histogram of *samples* times some of all, the first one among them: its quantiles are right, its \`_count\` is no
-  count of messages.
+- Each node has its own metrics: sum over \`instance\` for a cluster.
+- A histogram marked *samples* measures only some of the messages, the first one included: its quantiles are right, but
+  its \`_count\` does not count messages.
 - Metrics of a role (webhooks, apps, an edge) are absent, or 0, on nodes that lack it.
 
 ## Of the gateway
@@ -26,7 +26,7 @@ This page is made from \`gateway/metrics/declared.ts\` by \`npm run docs:metrics
 const ofProcess = `
 ## Of the process
 
-What the library prom-client tells of the process and of Node.js. Some are there on Linux only.
+Metrics of the library prom-client about the process and Node.js. Some exist on Linux only.
 
 | Metric | Type | Labels | Meaning |
 | --- | --- | --- | --- |
