@@ -68,24 +68,24 @@ const signs: Readonly<Record<CodeKind, Readonly<Record<string, Sign>>>> = {
   },
   refused: {
     throttled: worth('Uplinks are refused for their rate', 'Senders are over their rate; their clients wait and send again.',
-      'Look at what they send: LEDGERLINE_USER_BYTE_RATE and LEDGERLINE_FRAME_RATE are what they may.', { atLeast: 50, perConnection: 0.1 }),
-    overloaded: grave('Uplinks are refused for overload', 'Nodes can not bear what comes. Clients wait and send again.',
-      'More nodes or faster cores, or less: see the conditions overload and memory.'),
+      'Look at what they send: LEDGERLINE_USER_BYTE_RATE and LEDGERLINE_FRAME_RATE are their bounds.', { atLeast: 50, perConnection: 0.1 }),
+    overloaded: grave('Uplinks are refused for overload', 'More comes than the nodes can process. Clients wait and send again.',
+      'Add nodes or take faster cores, or send less: see the conditions overload and memory.'),
     'ledger-unavailable': grave('Uplinks are refused because the ledger is away', 'Nothing is lost: clients keep what they send, and send it again.',
       'Bring back what the ledger is in: the disk of the node, or Kafka. See the condition ledger.'),
   },
   settled: {
     'outbox-full': grave('Outboxes are full: downlinks are dropped',
-      'Devices ack nothing for so long that the oldest downlinks had to make room. Those are lost to the device, which is told how many it missed.',
-      'Find out why these devices do not ack: they are away for long, or their application does not. Send less, or with a shorter ttlMs; ' +
-        'LEDGERLINE_OUTBOX_BYTES_MAX is what a session may have.'),
+      'Devices ack nothing for so long that the gateway drops their oldest downlinks. These are lost to the device, which is told how many it missed.',
+      'Find out why these devices do not ack: they are away for long, or their application does not ack. Send less, or with a shorter ttlMs; ' +
+        'LEDGERLINE_OUTBOX_BYTES_MAX is the bound of a session.'),
     'waiting-full': worth('Downlinks for users who never connect are dropped', 'More waits for their first session than is kept.',
-      'Send to users who have the app; or with a shorter ttlMs.'),
+      'Send only to users who have the app, or with a shorter ttlMs.'),
     skipped: grave('Applications fail at downlinks, which are skipped',
-      'A handler of the application failed at a message as often as it may, so the client went on without it: a message that it can not take.',
-      'Mend the handler, then send the messages again (`ledgerline redeliver`). The trace of one says what the application said of it.'),
+      'A handler of the application failed at a message at every try, so the client went on without it.',
+      'Mend the handler, then send the messages again (`ledgerline redeliver`). The trace of one has the error of the application.'),
     ttl: worth('Downlinks expire before anybody takes them', 'Their time to live was over before a device acked them.',
-      'Send them with a longer ttlMs, or not at all to who is away.', { atLeast: 20, perConnection: 0.05 }),
+      'Send them with a longer ttlMs, or do not send them to users who are away.', { atLeast: 20, perConnection: 0.05 }),
   },
 }
 
