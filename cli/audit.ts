@@ -23,7 +23,7 @@ const toldMax = 100
 
 export function addAudit (program: Command): void {
   const command = program.command('audit')
-    .description('replay the ledger, balance its books and tell what is not as it must be; exit code 1 if anything is')
+    .description('check the ledger: do all numbers balance? Lists violations; exit code 1 if there are any')
     .option('--json', 'print violations as NDJSON, and the books as the last line')
   addLogOptions(addProgressOption(addRangeOptions(command))).action(audit)
 }

@@ -34,8 +34,8 @@ const bytesOfMiB = 1_048_576
 
 export function addBackup (program: Command): void {
   const command = program.command('backup')
-    .description('copy the data directory as it is now, while the gateway goes on')
-    .argument('<dir>', 'where to: it must not be there, or be empty; on the machine of the gateway')
+    .description('copy the data directory as it is now, while the gateway runs')
+    .argument('<dir>', 'target on the machine of the gateway: a directory that is empty or does not exist')
     .option('--no-secrets', 'leave jwt-secret and api-key out')
     .option('--json', 'print what was copied as JSON')
   addProgressOption(addGatewayOptions(command)).action(backup)
@@ -45,8 +45,8 @@ export function addBackup (program: Command): void {
 
 export function addRestore (program: Command): void {
   const command = program.command('restore')
-    .description('make a data directory of a backup, which stays as it is')
-    .argument('<backup>', 'what "backup" has made')
+    .description('make a data directory from a backup, which stays as it is')
+    .argument('<backup>', 'directory that "backup" has made')
     .addOption(dataOption())
     .option('--json', 'print what was copied as JSON')
   addProgressOption(command).action(restore)

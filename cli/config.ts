@@ -16,7 +16,7 @@ export function addConfig (program: Command): void {
   const config = program.command('config').description('look at the settings that "start" would read')
   const withSettings = (name: string, description: string, act: (given: Environment, options: Options) => void) => {
     const command = config.command(name).description(description).option('--json', 'print NDJSON, one line each')
-    if (name === 'show') command.option('--changed', 'leave out what is as by default')
+    if (name === 'show') command.option('--changed', 'leave out defaults')
     const given = addSettings(command)
     command.action((options: Record<string, string> & Options) => { act(given(options), options) })
   }

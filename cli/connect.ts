@@ -27,7 +27,7 @@ const unackedMax = 500
 
 export function addConnect (program: Command): void {
   const command = program.command('connect')
-    .description('connect as USER: each line typed is an uplink; what comes for the user is printed')
+    .description('connect as USER: send each line that is typed as an uplink, and print what comes')
     .argument('<user>', 'user id')
     .addOption(new Option('--transport <transport>', 'how to connect').choices(['ws', 'tcp']).default('ws'))
     .option('--device <id>', 'device id', 'terminal')

@@ -11,7 +11,7 @@ interface DoctorOptions {
 
 export function addDoctor (program: Command): void {
   program.command('doctor')
-    .description('look whether a node can run here with this environment, and say what to change')
+    .description('check whether a node can run here with this environment, and say what to change')
     .option('--json', 'print NDJSON, one finding a line')
     .action(doctor)
     .addHelpText('after', '\nReads the settings that "start" reads from the environment and .env, asks Kafka, Redis and the ' +

@@ -28,12 +28,12 @@ const patienceMs = 30_000
 
 export function addDrain (program: Command): void {
   const command = program.command('drain')
-    .description('have the clients of NODE go to other nodes, and tell where each went')
+    .description('move the clients of NODE to other nodes, and tell where each went')
     .argument('<node>', 'node id')
-    .option('--percent <n>', 'how many of a hundred connections; with fewer than 100 the node then goes on', parsePercent, 100)
-    .option('--within <duration>', 'until those that are still there are closed, default 60s', parseDurationMs, withinDefaultMs)
+    .option('--percent <n>', 'how many of a hundred connections; with fewer than 100 the node goes on afterwards', parsePercent, 100)
+    .option('--within <duration>', 'time after which connections that are still there are closed, default 60s', parseDurationMs, withinDefaultMs)
     .option('--cancel', 'end a drain: the node takes clients again')
-    .option('--reason <text>', 'why, for whoever looks back')
+    .option('--reason <text>', 'why: it is stored with the request')
     .option('--json', 'print the report as JSON, with each connection')
   addProgressOption(addGatewayOptions(command)).action(drain)
 }

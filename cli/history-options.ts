@@ -26,13 +26,13 @@ export interface HistoryOptions extends LogOptions, RangeOptions, AppOptions {
 
 export function addHistoryOptions (command: Command): Command {
   command
-    .addOption(new Option('--stream <name>', 'of this stream').choices(Object.keys(historyStreams))
+    .addOption(new Option('--stream <name>', 'which stream').choices(Object.keys(historyStreams))
       .default(connectionHistory.stream.name))
-    .option('--user <id>', 'of this user alone', parseUserId)
+    .option('--user <id>', 'only rows of this user', parseUserId)
     .addOption(appOption('of the users of this app alone, one of LEDGERLINE_APPS; with --user by default that of no name'))
-    .option('--code <code>', 'of connections and receipts: what ended so, such as slow-consumer; not into a directory')
+    .option('--code <code>', 'only connections or receipts that ended with this code, such as slow-consumer; not into a directory')
     .addOption(new Option('--format <name>', 'default: by the name of FILE; parquet into a directory').choices(historyFormats))
-    .option('--out <file|dir>', 'into a file, or by day into a directory: one that is there, or a name that ends with /')
+    .option('--out <file|dir>', 'write a file; or files by day into a directory, which exists or has a name that ends with /')
     .option('--json', 'print NDJSON, or with --out the summary as JSON')
   return addLogOptions(addProgressOption(addRangeOptions(command)))
 }

@@ -25,7 +25,7 @@ interface Source {
 
 export function addHistory (program: Command): void {
   addHistoryOptions(program.command('history')
-    .description('print or export what was: connections that ended, or a stream of presence, receipts, offline')).action(history)
+    .description('print or export connections that ended, or the stream presence, receipts or offline')).action(history)
 }
 
 async function history (options: HistoryOptions): Promise<void> {

@@ -35,15 +35,15 @@ export function addKeys (program: Command): void {
     .requiredOption('--scopes <list>', `what it is good for, comma-separated: ${scopes.join(', ')}`, parseScopes)
     .option('--expires <when>', 'until when: a duration such as 90d, or a time such as 2027-01-31T00:00:00Z', parseExpiry)
     .option('--requests-per-second <n>', 'requests that each node takes with it, default no bound', parsePerSecond)
-    .option('--recipients-per-second <n>', 'users that its pushes may name, of each node, default no bound', parsePerSecond)
+    .option('--recipients-per-second <n>', 'users that its pushes may name on each node, default no bound', parsePerSecond)
     .action(create)
 
   withFile(keys.command('list'))
-    .description('list the keys, without what would let anybody use them')
+    .description('list the keys, without their secrets')
     .action(list)
 
   withFile(keys.command('revoke'))
-    .description('have gateways refuse a key, within a second')
+    .description('revoke a key: gateways refuse it within a second')
     .argument('<id>', 'its id, or the key')
     .action(revoke)
 }

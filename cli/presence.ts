@@ -18,7 +18,7 @@ export function addPresence (program: Command): void {
   const command = program.command('presence')
     .description('show who was online, and on which nodes, at a time')
     .option('--at <time>', '2h ago, or 2026-11-20T10:00; default now')
-    .option('--user <id>', 'the sessions of this user alone', parseUserId)
+    .option('--user <id>', 'only the sessions of this user', parseUserId)
     .addOption(appOption())
     .option('--json', 'print JSON')
   addLogOptions(addProgressOption(command)).action(presence)

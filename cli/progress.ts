@@ -24,7 +24,7 @@ const lineMs = 10_000
 const barChars = 24
 
 export function addProgressOption (command: Command): Command {
-  return command.option('--no-progress', 'do not tell on stderr how far it is')
+  return command.option('--no-progress', 'print no progress on stderr')
 }
 
 /** On a terminal a bar with rate and time left; elsewhere one line each 10 s. Both on stderr. */

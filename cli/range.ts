@@ -33,9 +33,9 @@ const want = 'want a time (2h, 30m, 7d ago, or 2026-11-20T10:00), a position (3@
 
 export function addRangeOptions (command: Command): Command {
   return command
-    .option('--since <place>', 'from there on: 2h, 2026-11-20T10:00, 3@1021, -1000; default the beginning')
-    .option('--until <place>', 'up to there, in the same words; default the end')
-    .option('--partition <number>', 'of this partition alone')
+    .option('--since <place>', 'where to begin: 2h, 2026-11-20T10:00, 3@1021, -1000; default the beginning')
+    .option('--until <place>', 'where to end, in the same forms; default the end')
+    .option('--partition <number>', 'only this partition')
 }
 
 /**

@@ -27,7 +27,7 @@ const valueChars = 60
 
 export function addRebuild (program: Command): void {
   const command = program.command('rebuild')
-    .description('build a table anew from its stream, compare it with the live one, and put it in its place')
+    .description('build a table again from its stream, compare it with the live one, and replace that')
     .addArgument(new Argument('<table>', 'which one').choices(rebuildable))
     .option('--json', 'print NDJSON, as the gateway tells it')
   addProgressOption(addGatewayOptions(command)).action(rebuild)

@@ -26,8 +26,8 @@ interface ReplayCommandOptions extends LogOptions, RangeOptions, AppOptions {
 
 export function addReplay (program: Command): void {
   const command = program.command('replay')
-    .description('fold a range of the ledger again, where no client can be reached, and tell what differs')
-    .option('--user <id>', 'the entries of this user alone', parseUserId)
+    .description('fold a range of the ledger again, without reaching any client, and tell what differs')
+    .option('--user <id>', 'only the entries of this user', parseUserId)
     .addOption(appOption())
     .option('--fold <path>', 'compare with the fold of another build: its directory, or its fold.js')
     .option('--policy <rules...>', 'try other rules: loginPolicy=user, ttlMs=60000, frameRate=10, frameBurst=20')

@@ -25,7 +25,7 @@ export function addState (program: Command): void {
     .description('show what the gateway knew of USER or of a room at a moment, by the fold that ran in production')
     .usage('[user] [options]') // --diff takes all that follows
     .argument('[user]', 'user id', parseUserId)
-    .option('--room <id>', 'a room, in place of a user', parseRoomId)
+    .option('--room <id>', 'a room, instead of a user', parseRoomId)
     .option('--at <moment>', 'a time (2h ago, 2026-11-20T10:00) or a position (3@1021.4); default now')
     .option('--diff <moments...>', 'two moments: what changed from the first to the second')
     .addOption(appOption())

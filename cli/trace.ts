@@ -31,14 +31,14 @@ const unknown: ReadonlySet<string> = new Set([
 
 export function addTrace (program: Command): void {
   const command = program.command('trace')
-    .description('tell what became of a message or a connection of USER, or of a post in a room; of USER or a room alone, list what there is to trace')
+    .description('tell what became of a message or a connection of USER, or of a post in a room; without one, list what there is to trace')
     .argument('[user]', 'user id; absent for --room ROOM')
     .option('--message <id>', 'a downlink, by its message id; without USER a post in --room, USER/USERSEQ for an uplink')
     .option('--uplink <session:seq>', 'an uplink, by its session id and seq')
     .option('--connection <id>', 'a connection: who it was, what went over it, how it ended')
-    .option('--room <id>', 'where the post is; of USER, whether business has him in it', parseRoomId)
+    .option('--room <id>', 'the room of the post; with USER, whether business has the user in that room', parseRoomId)
     .option('--since <moment>', 'show no step before it: 2h ago, 2026-11-20T10:00, 3@1021.4')
-    .option('--until <moment>', 'as it was known then')
+    .option('--until <moment>', 'show what was known at that time')
     .option('--limit <n>', 'how many are listed, newest first', parseLimit, 20)
     .addOption(appOption())
     .option('--json', 'print the steps and the verdict, or the list, as JSON')

@@ -34,7 +34,7 @@ export function addUplinks (program: Command): void {
   const command = program.command('uplinks')
     .description('print accepted uplinks')
     .option('--follow', 'go on with new ones as they come')
-    .option('--after <cursor>', 'only those behind this cursor; now: only those from now on')
+    .option('--after <cursor>', 'only those behind this cursor; now: only new ones')
     .option('--service <name>', 'only those for this service')
     .option('--limit <count>', 'stop after so many')
     .addOption(appOption('of the users of this app, one of LEDGERLINE_APPS; by default of that of no name'))

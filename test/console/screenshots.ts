@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { GroupReaderClient } from '../gateway/group-reader.js'
 import { startTestNode, until } from '../gateway/node.js'
 import { buildPages, givenBrowser, goTo, openConsole, signIn, textOf } from './console-page.js'
 import { device, givenAnn } from './given-users.js'
@@ -48,6 +49,14 @@ t.test('The screenshots of the pages', { timeout: 230_000, skip: !isWanted('page
     await page.waitForTimeout(20 + 200 * Math.random())
   }
   await shoot('overview')
+  const reader = await GroupReaderClient.open(t, node.api, 'crm')
+  for (const id of ['hello-1', 'hello-2']) {
+    await node.request('POST', '/v1/rooms/lobby/posts', { payload: 'hello', messageId: id })
+  }
+  await until('the group has both', () => reader.posts.length === 2)
+  await goTo(page, '#/streams/crm', 'Group crm')
+  await page.waitForSelector('[aria-label="Readers of the group"]')
+  await shoot('group')
   await goTo(page, '#/message?user=ann&kind=message&id=order-2', 'Message')
   await page.waitForSelector('.step')
   await shoot('message')
