@@ -150,7 +150,7 @@ export function foldingActor<K extends KindTypes> (
   }
 
   function sinkOf (state: State, block: FoldingBlock<K>, history: boolean) {
-    return around.sink({ recovery, unreadable, state, block, history })
+    return around.sink({ key, recovery, unreadable, state, block, history })
   }
 
   function foldEntries (state: State, message: Entries<K>, from: number): State | Promise<State> {

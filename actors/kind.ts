@@ -115,6 +115,8 @@ export interface Surroundings<K extends KindTypes> {
 
 /** What the effects of one message's entries are performed with. */
 export interface Turn<K extends KindTypes> extends Reading<K> {
+  /** Whose they are. */
+  readonly key: string
   readonly state: K['state']
   readonly block: FoldingBlock<K>
   /**

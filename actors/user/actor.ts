@@ -12,12 +12,13 @@ import { fold } from './fold.js'
 import { Sink } from './sink.js'
 import type { UserState } from './state.js'
 import { userStates } from './states.js'
+import { type AskUnwritten, stillUnwritten, type Unwritten } from './unwritten.js'
 
 export interface UserTypes extends KindTypes {
   entry: Entry
   state: UserState
   effect: Effect
-  question: Question | AskDue
+  question: Question | AskDue | AskUnwritten
   derived: DerivedRecord
   handOn: Post
 }
@@ -27,6 +28,12 @@ export interface UserDeps {
   readonly links: Links
   /** Counts how downlinks end. */
   settled (outcome: DownlinkOutcome): void
+  /**
+   * A connection is to write this downlink.
+   *
+   * @param isUntold it is not told so: it was requested too long ago
+   */
+  delivers (downlink: Unwritten, isUntold: boolean): void
   /** Payload bytes of downlinks that follow a welcome unasked. */
   readonly resumeBytesMax: number
 }
@@ -52,8 +59,19 @@ export function dealingsOf (
 
   function answerResync (question: Resync, state: UserState, reading: Reading<UserTypes>): void | Promise<void> {
     const refill = resync(state, question, links)
-    if (refill && refill.unread.length > 0) return readAndSend(state, refill, reading)
-    if (refill) send(refill, links)
+    if (refill) return sendAll(refill, state, reading)
+  }
+
+  function tellAgain (question: AskUnwritten, state: UserState, reading: Reading<UserTypes>): void | Promise<void> {
+    const refill = stillUnwritten(state, question)
+    if (!refill) question.over()
+    else return sendAll(refill, state, reading)
+  }
+
+  /** Payloads that are not at hand are read first. */
+  function sendAll (refill: Refill, state: UserState, reading: Reading<UserTypes>): void | Promise<void> {
+    if (refill.unread.length > 0) return readAndSend(state, refill, reading)
+    send(refill, links)
   }
 
   /**
@@ -84,7 +102,8 @@ export function dealingsOf (
         case 'askBans': tellBans(state, question, links); return
         case 'askMemberships': tellRooms(state, question, links); return
         case 'askRecalled': tellRecalled(state, question, links); return
-        case 'askDue': question.answer(dueFactOf(state, question.entry))
+        case 'askDue': question.answer(dueFactOf(state, question.entry)); return
+        case 'askUnwritten': return tellAgain(question, state, reading)
       }
     },
     refuseEntries (entries) {

@@ -11,8 +11,9 @@ import { fold } from './fold.js'
 import { savedIn, toSave } from './saved-partition.js'
 import { userStates } from './states.js'
 import { ToldMemberships } from './told-memberships.js'
+import { UnwrittenDownlinks } from './unwritten.js'
 
-export interface UsersDeps extends Omit<UserDeps, 'links'> {
+export interface UsersDeps extends Omit<UserDeps, 'links' | 'delivers'> {
   readonly log: Pick<EventLog, 'append' | 'partitions' | 'read'>
   /** The stream `rooms` will never take this one; whoever is told records it. */
   postSetAside (post: RoomEntry, error: Error): void
@@ -33,6 +34,9 @@ export function users (deps: UsersDeps): Kind<UserTypes> {
       const memberships = new ToldMemberships(links)
       const before = savedIn(saved)
       const closes = new UnconfirmedCloses(memberships, before.closes)
+      const unwritten = new UnwrittenDownlinks({
+        partition, before: before.unwritten, mayLose: nodeId => links.mayLose(nodeId), ask,
+      })
       const due = new DueFacts({ log: deps.log, partition, ask, failing }, folded, before.dueFrom)
       const forwarder = new Forwarder({
         log: deps.log,
@@ -45,16 +49,20 @@ export function users (deps: UsersDeps): Kind<UserTypes> {
         received (block) {
           closes.received(block.items)
           memberships.received(block.items)
+          unwritten.received(block.items)
           due.received(block)
         },
         sweep (nowMs) {
           closes.repeat(nowMs)
           memberships.repeat(nowMs)
+          unwritten.repeat()
           due.sweep(nowMs)
         },
         toSave () {
-          const hasMoved = due.takeMoved()
-          return closes.takeChanged() || hasMoved ? toSave({ closes: closes.all, dueFrom: due.from }) : undefined
+          const hasChanged = [closes.takeChanged(), due.takeMoved(), unwritten.takeChanged()].includes(true)
+          return hasChanged
+            ? toSave({ closes: closes.all, dueFrom: due.from, unwritten: unwritten.all })
+            : undefined
         },
         folded: block => { forwarder.add(block) },
         handedOn: offset => forwarder.until(offset),
@@ -64,7 +72,9 @@ export function users (deps: UsersDeps): Kind<UserTypes> {
           forwarder.end()
           due.end()
         },
-        ...dealingsOf({ ...deps, links: closes }),
+        ...dealingsOf({
+          ...deps, links: closes, delivers (downlink, isUntold) { unwritten.told(downlink, isUntold) },
+        }),
       }
     },
   }

@@ -24,7 +24,9 @@ export class Sink implements SinkOf<Effect> {
 
   perform (effect: Effect): void {
     const { links } = this.#deps
-    if (this.#turn.history && isRepairable(effect)) return
+    const { history } = this.#turn
+    if (effect.type === 'deliver') this.#deps.delivers({ ...effect, userId: this.#turn.key }, history)
+    if (history && isRepairable(effect)) return
     switch (effect.type) {
       case 'publishUplink': (this.#turn.block.derived[placeOf.uplinks] ??= []).push(effect.uplink); return
       case 'publish': (this.#turn.block.derived[placeOf[effect.stream]] ??= []).push(effect.record); return
@@ -75,7 +77,7 @@ export class Sink implements SinkOf<Effect> {
   }
 }
 
-/** What an edge that misses it asks for again. A close or a refusal nobody would ask for. */
+/** What an edge that misses it asks for, or is told again. A close or a refusal nobody would ask for. */
 function isRepairable ({ type }: Effect): boolean {
   return type === 'ackUplink' || type === 'deliver' || type === 'welcome'
 }

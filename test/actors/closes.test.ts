@@ -22,7 +22,7 @@ t.test('closes that their edge has not confirmed', async t => {
     closes.repeat(Date.now() + 2_000)
     t.strictSame(told, ['c1', 'c2', 'c1', 'c2'])
     closes.received([closed('ann', 'c1')])
-    const next = given(savedIn(toSave({ closes: closes.all, dueFrom: 7n })).closes)
+    const next = given(savedIn(toSave({ closes: closes.all, dueFrom: 7n, unwritten: [] })).closes)
     next.closes.repeat(Date.now() + 2_000)
     t.strictSame(next.told, ['c2'])
   })
@@ -40,7 +40,7 @@ t.test('closes that their edge has not confirmed', async t => {
     closes.repeat(Date.now() + 1_800)
     t.strictSame(told, ['c1', 'c2', 'c2', 'c1'])
     closes.toConnection(doubtful('c3'))
-    const next = given(savedIn(toSave({ closes: closes.all, dueFrom: 7n })).closes)
+    const next = given(savedIn(toSave({ closes: closes.all, dueFrom: 7n, unwritten: [] })).closes)
     next.closes.repeat(Date.now() + 100)
     t.strictSame(next.told, ['c1'], 'the next owner waits for it, too')
     next.closes.repeat(Date.now() + 700)
@@ -53,7 +53,7 @@ t.test('closes that their edge has not confirmed', async t => {
     for (let i = 0; i < 300; i++) closes.toConnection(close(`c${i}`, reason))
     t.equal(told.length, 300, 'all are told')
     t.ok(closes.size > 90 && closes.size < 105, `${closes.size} are told again`)
-    t.ok(toSave({ closes: closes.all, dueFrom: undefined }).length <= 1 << 20, 'and saved together')
+    t.ok(toSave({ closes: closes.all, dueFrom: undefined, unwritten: [] }).length <= 1 << 20, 'and saved together')
     closes.received(Array.from({ length: 300 }, (_, i) => closed('ann', `c${i}`)))
     t.equal(closes.size, 0)
     closes.toConnection(close('late', reason))
@@ -64,7 +64,7 @@ t.test('closes that their edge has not confirmed', async t => {
     const { closes } = given()
     for (let i = 0; i < 300; i++) closes.toConnection({ ...close(`c${i}`), by: 'k'.repeat(10_000) })
     t.ok(closes.size > 90 && closes.size < 105, `${closes.size} are told again`)
-    t.ok(toSave({ closes: closes.all, dueFrom: undefined }).length <= 1 << 20)
+    t.ok(toSave({ closes: closes.all, dueFrom: undefined, unwritten: [] }).length <= 1 << 20)
   })
 
   t.test('say who asked, until their edge seems to be one that can not read that', async t => {
@@ -83,15 +83,16 @@ t.test('closes that their edge has not confirmed', async t => {
 t.test('What a partition has saved', async t => {
   const close: CloseConnection = { type: 'closeConnection', nodeId: 'n1', connectionId: 'c1', code: 'kicked', reason: '', by: 'k1' }
   t.test('reads back', async t => {
-    const saved = { closes: [close], dueFrom: 2n ** 50n }
+    const unwritten = [{ userId: 'ann', nodeId: 'n1', connectionId: 'c2', seq: 3 }]
+    const saved = { closes: [close], dueFrom: 2n ** 50n, unwritten }
     t.strictSame(savedIn(toSave(saved)), saved)
   })
   t.test('was a list of closes in an earlier version', async t => {
-    t.strictSame(savedIn(Buffer.from(JSON.stringify([close]))), { closes: [close], dueFrom: undefined })
+    t.strictSame(savedIn(Buffer.from(JSON.stringify([close]))), { closes: [close], dueFrom: undefined, unwritten: [] })
   })
   t.test('is nothing where somebody else has written it', async t => {
-    for (const text of ['', 'x', '7', 'null', '{"closes":1,"dueFrom":"-1"}']) {
-      t.strictSame(savedIn(Buffer.from(text)), { closes: [], dueFrom: undefined }, text)
+    for (const text of ['', 'x', '7', 'null', '{"closes":1,"dueFrom":"-1","unwritten":1}']) {
+      t.strictSame(savedIn(Buffer.from(text)), { closes: [], dueFrom: undefined, unwritten: [] }, text)
     }
   })
 })

@@ -66,6 +66,7 @@ export function givenUser (
     waited: () => { user.waits.push('over') },
     ended: () => false,
     isHistory: () => false,
+    delivers () {},
     resumeBytesMax: 1_000,
     ...deps,
   })
