@@ -6,7 +6,6 @@ import { tracePost } from '../evidence/rooms/trace.js'
 import { stateAt } from '../evidence/state.js'
 import { timelineOf } from '../evidence/timeline.js'
 import { streams } from '../ledger/streams.js'
-import { presenceOf } from '../projections/presence.js'
 import { appOf } from '../schemas/apps.js'
 import { partitionOf } from '../schemas/partitioning.js'
 import { downlinksRejected, ledger } from '../schemas/streams.js'
@@ -19,6 +18,7 @@ import type { Config } from './config.js'
 import type { Console } from './console/console.js'
 import { describeDrain, requestDrain } from './drain-requests.js'
 import { AddressList } from './edge/clients.js'
+import { describeGroup, groupsOfApp } from './groups/described.js'
 import type { Groups } from './groups/groups.js'
 import type { HealthRegistry } from './health.js'
 import type { Side } from './http/access.js'
@@ -28,13 +28,13 @@ import { buildHttp, type HttpDeps, listenerOf } from './http/server.js'
 import type { ApiKeys } from './keys/api-keys.js'
 import { KeyRequests } from './keys/key-requests.js'
 import { kick } from './kick.js'
-import { type FollowerLag, lagLookMs, lagOfGroup } from './lag.js'
-import { LagLook } from './lag-look.js'
+import type { FollowerLag } from './lag.js'
 import { MembershipRequests } from './memberships.js'
 import { processMemory } from './memory.js'
 import type { GatewayMetrics } from './metrics.js'
 import type { NodeTable } from './node-table.js'
 import { originRule } from './origins.js'
+import { presenceNow } from './presence.js'
 import type { Push } from './push.js'
 import { reachable } from './reachable.js'
 import { Rebuilds } from './rebuild.js'
@@ -116,7 +116,6 @@ function depsOf ({
   tls, apiKeys, apps, console, version, madeUp, readiness, requests, lag,
 }: ApiParts): Shared {
   const { log, tables, links } = stores
-  const partitions = log.partitions(ledger)
   const bans = new BanRequests({ log, links, nodeId: config.nodeId })
   const memberships = new MembershipRequests({ log, links, nodeId: config.nodeId })
   const outboxBytesMax = (app: string) => apps.outboxBytesMax(app, config.outboxBytesMax)
@@ -207,19 +206,8 @@ function depsOf ({
     groups: {
       join: joining => groups.join(joining),
       ack: (name, cursors) => groups.ack(name, cursors),
-      async list (app) {
-        return [...new Set((await groups.names()).filter(name => name.app === app).map(({ group }) => group))]
-      },
-      async describe ({ app, group }) {
-        const names = (await groups.names()).filter(name => name.app === app && name.group === group)
-        if (names.length === 0) return undefined
-        const look = new LagLook(log, lagLookMs)
-        return {
-          lags: await Promise.all(names.map(name => lagOfGroup(look, groups, name))),
-          nodes: (await Promise.all(names.map(name => groups.nodesOf(name, name.stream)))).flat(),
-          readers: names.flatMap(({ stream }) => groups.readersOf({ app, group }, stream)),
-        }
-      },
+      list: app => groupsOfApp(groups, app),
+      describe: name => describeGroup(log, groups, name),
       forget: name => groups.forget(name),
     },
     topics: () => topicsOf({ log, settings: stream => topicSettings(config, stream, stores.bytesMax) }),
@@ -229,12 +217,7 @@ function depsOf ({
     },
     drain: command => requestDrain({ log, tables, nodeTable }, command),
     drainState: (nodeId, moves) => describeDrain({ log, tables, nodeTable }, nodeId, moves),
-    async presence (userId) {
-      const partition = partitionOf(userId, partitions)
-      const fields = await tables.get('presence', partition, userId)
-      const { next, atMs } = await tables.position('presence', partition)
-      return { ...presenceOf(userId, fields), asOf: { position: `${partition}@${next}`, atMs } }
-    },
+    presence: userId => presenceNow(tables, partitionOf(userId, log.partitions(ledger)), userId),
     nodes: () => nodeTable.described(),
   }
 }

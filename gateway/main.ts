@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
+import { Closers } from './closers.js'
 import type { Config } from './config.js'
 import { openBase, openStores } from './startup/base.js'
-import { Closers } from './startup/closers.js'
 import { joinNodes } from './startup/membership.js'
 import { observeRoles } from './startup/observed.js'
 import { startRoles } from './startup/roles.js'

@@ -23,10 +23,10 @@ const handshakesMax = 4_096
 /** Of one address; more where it may open more within 3 s. */
 const handshakesOfNetworkMax = 256
 
-/** One that is younger has had no time to say who it is. */
+/** A socket that is younger has had no time to send `connect`. */
 const handshakeGraceMs = 1_000
 
-/** Who has less queued frees too little to be ended for it. */
+/** Connections with less in their queue are not ended for memory: that frees too little. */
 const shedBytesMin = 32 << 10
 
 /** A `Resync` without an answer, or an uplink without an ack, is asked for again after as long. */

@@ -3,8 +3,8 @@ import { takeRefusals, takeSkipped, tallyOf } from '../../actors/connection/tall
 import type { DownlinkSkipped, Entry } from '../../schemas/facts.js'
 
 /**
- * What an edge tells of a connection by itself, and nobody sends again. An uplink or an opening is its client's: who is
- * refused tries again.
+ * Whether an edge itself reports this of a connection: nobody sends it again. An uplink or an opening is the client's,
+ * who sends it again where it was refused.
  */
 export function isOwn ({ fact: { type } }: Entry): boolean {
   return type !== 'UplinkReceived' && type !== 'ConnectionOpened'
@@ -16,14 +16,15 @@ interface Reported { readonly connection: Connection, readonly skipped: Downlink
 /** How long acks and writes are collected before the ledger is told. */
 const reportEveryMs = 100
 
-/** The same for uplinks that were refused: they come by the thousand, from the clients that we want least of. */
+/** The same for uplinks that were refused: clients that send too much have thousands of them. */
 const refusalsEveryMs = 1_000
 
 /**
- * Tells the ledger what connections have written and their clients acked: one `DeliveryReported` a connection and
- * period however many downlinks there were, with one timer for all, and before it what they skipped, or that would
- * count as acked. And what they refused: one `UplinksRefused` a
- * connection, code and period.
+ * Tells the ledger what connections did, with one timer for all:
+ *
+ * - what they have written and their clients acked: one `DeliveryReported` a connection and period, however many
+ *   downlinks there were. What a client skipped goes before it, or it would count as acked;
+ * - what they refused: one `UplinksRefused` a connection, code and period.
  */
 export class Reports {
   readonly #due = new Set<Connection>()
@@ -31,6 +32,7 @@ export class Reports {
   #timer: NodeJS.Timeout | undefined
   #refusalsTimer: NodeJS.Timeout | undefined
 
+  /** @param append rejects where the entries may be taken later; it sets aside what the ledger will never take */
   constructor (readonly append: (partition: number, entries: Entry[]) => Promise<unknown>) {}
 
   add (connection: Connection): void {
@@ -77,7 +79,7 @@ export class Reports {
     }
   }
 
-  /** Nothing of it was stored: the next report says it all again. */
+  /** The ledger did not take it: the next report says it all again. */
   #again (reported: Reported[]): void {
     for (const { connection, skipped } of reported) {
       if (connection.life.isOpen) {
@@ -107,8 +109,8 @@ export class Reports {
       const facts = takeRefusals(connection) // none where its end has told them
       if (facts.length === 0) continue
       this.append(partition, facts.map(fact => ({ userId, atMs, fact }))).catch(() => {
-        // It may be why they were refused. They are told with the next ones; but after the end of a connection there is
-        // no more to come.
+        // A ledger that is away may be why they were refused. They are told with the next ones; a connection that has
+        // ended has no next ones.
         if (connection.life.isOver) {
           for (const fact of facts) connection.edge.appendLater(partition, { userId, atMs, fact })
           return

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { Apps, appsIn } from '../apps.js'
 import { Backups } from '../backups.js'
+import type { Closers } from '../closers.js'
 import type { Config } from '../config.js'
 import { HealthRegistry } from '../health.js'
 import { tokenIssuers } from '../issuers.js'
@@ -15,7 +16,6 @@ import { ServerTls } from '../server-tls.js'
 import { SetAsides } from '../set-asides.js'
 import type { LogObserver, Stores } from '../stores.js'
 import { openEmbeddedStores } from '../stores-embedded.js'
-import type { Closers } from './closers.js'
 
 /** Opens what a node keeps everything in: by default its data directory, or Kafka and Redis, as it is configured. */
 export type OpenStores = (

@@ -1,9 +1,9 @@
-/** What ends a node: whatever was opened or started is closed in the opposite order, once. */
+/** What was opened and started one after the other: it is closed in the opposite order, once. */
 export class Closers {
   readonly #ending = new AbortController()
   readonly #closers: Array<() => unknown> = []
 
-  /** Aborts as the node begins to end, before anything is closed. */
+  /** Aborts as the end begins, before anything is closed. */
   get signal (): AbortSignal { return this.#ending.signal }
 
   add (close: () => unknown): void { this.#closers.push(close) }
