@@ -10,11 +10,11 @@ export interface ActiveActorsDeps<K extends KindTypes> {
   readonly system: ActorSystem
   readonly kind: Kind<K>
   readonly around: Surroundings<K>
-  /** What asks for the changes of many. */
+  /** Spreads the work of a checkpoint over turns of the event loop. */
   readonly checkpoints: SlicedWork
   /** Of one actor. */
   actorDeps (key: string): ActorDeps<K>
-  /** An actor has stopped with the state that it had: whoever is next would load an older one. */
+  /** An actor has stopped and its state is lost: the next actor of the key would load an older one. */
   stopped (key: string, error: Error): void
 }
 
@@ -26,16 +26,16 @@ interface ActiveActor<K extends KindTypes> {
   pending: number
   /** Changed since the checkpointer asked for its changes. */
   dirty: boolean
-  /** Answers the checkpointer, while it has not. */
+  /** Answers the checkpointer; undefined once it has. */
   give: ((changes: SavedAs) => void) | undefined
-  /** It is not asked yet for what it is to give: its next entries must wait for that. */
+  /** It has yet to be asked for its changes. It is asked before it gets its next entries. */
   owes: boolean
   touchedAtMs: number
 }
 
 /**
- * The users or rooms of one partition that have an actor just now: from the first message on until nothing happens to
- * them.
+ * The users or rooms of one partition that have an actor: from their first message until nothing has happened to them
+ * for a while.
  */
 export class ActiveActors<K extends KindTypes> {
   readonly #actors = new Map<string, ActiveActor<K>>()
@@ -56,8 +56,8 @@ export class ActiveActors<K extends KindTypes> {
   }
 
   /**
-   * Asks those for their changes that have some since the last call, as they are now. Each encodes what it gives, so
-   * most are asked in later turns of the event loop: 3,000 users at once would keep all others waiting for 50 ms.
+   * Asks every actor that has changed since the last call for its changes, as of now. Most are asked in later turns of
+   * the event loop, for each encodes what it gives: 3,000 users at once would keep all others waiting for 50 ms.
    *
    * @param reply called once for each of them
    * @returns how many there are
@@ -82,7 +82,7 @@ export class ActiveActors<K extends KindTypes> {
   /**
    * Ends the actors that nothing happened to for `idleMs`, and whose state is saved.
    *
-   * @param isUnsaved what an actor has given and is not stored yet
+   * @param isUnsaved whether something that the actor gave is not stored yet
    */
   passivateIdle (nowMs: number, idleMs: number, isUnsaved: (key: string) => boolean): void {
     for (const [key, active] of this.#actors) {

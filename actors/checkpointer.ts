@@ -13,9 +13,13 @@ export interface CheckpointerDeps {
    * @returns how many there are
    */
   collect (reply: (key: string, changes: SavedAs) => void): number
-  /** What the partition itself is to save, once there was something. */
+  /** What the partition itself has to save; empty where that has not changed. */
   own (): ReadonlyMap<string, StateChanges>
-  /** @returns false where the partition ended before the derived stream, and others, had all up to `offset` */
+  /**
+   * Waits until the derived streams, and those that entries are handed on to, have all up to `offset`.
+   *
+   * @returns false where the partition ended before
+   */
   published (offset: bigint): Promise<boolean>
   /** What was collected is kept, and saved with the next checkpoint. */
   failed (error: Error): void
@@ -27,7 +31,7 @@ export interface CheckpointerDeps {
  */
 export class Checkpointer {
   readonly #deps: CheckpointerDeps
-  /** Collected, and not saved yet: the store still has the states before. */
+  /** Collected, but not saved yet: the store still has the older states. */
   #unsaved = new Map<string, StateChanges>()
   #running: Promise<void> | undefined
   #saved: bigint
@@ -44,10 +48,10 @@ export class Checkpointer {
   /** Since when there has been something to save, ms since 1970; 0 for nothing. */
   get sinceMs (): number { return this.#sinceMs }
 
-  /** True where the store does not have all that the actor has given. */
+  /** Whether something that the actor gave is not stored yet. */
   holds (key: string): boolean { return this.#unsaved.has(key) }
 
-  /** Never rejects. Resolves once the checkpoint is done that is under way, or that begins now. */
+  /** Waits for the checkpoint that is under way, or makes one. Never rejects. */
   run (): Promise<void> {
     this.#running ??= this.#run()
       .catch(err => { this.#deps.failed(err as Error) })
@@ -62,7 +66,7 @@ export class Checkpointer {
     if (this.#unsaved.size === 0) return
     this.#sinceMs ||= Date.now()
     if (missing > 0) throw new Error(`${missing} actors have no state to save`)
-    // A state that is ahead of the derived stream would lose what lies between, were we to end now.
+    // A saved state must not be ahead of the derived streams: a crash would lose what lies between.
     if (!await published(to - 1n)) return
     for (const [key, changes] of own()) this.#add(key, changes)
     await snapshots.save(partition, to, this.#unsaved)
@@ -93,7 +97,7 @@ export class Checkpointer {
   }
 }
 
-/** What two saves would do, one after the other. */
+/** The changes of two saves as one. */
 export function merged (first: StateChanges, second: StateChanges): StateChanges {
   const added = new Map([...first.added, ...second.added])
   const changed = new Map([...first.changed, ...second.changed])

@@ -3,7 +3,7 @@ import type { Kind, KindTypes, Reading, Surroundings } from './kind.js'
 import { Recovery, type RecoveryDeps, Unusable } from './recovery.js'
 import type { StateChanges } from './snapshots.js'
 
-/** An actor's mailbox holds slices of its stream, and questions that change nothing. */
+/** What an actor's mailbox holds: entries of its key, and questions, which change nothing. */
 export type ActorMessage<K extends KindTypes> = Entries<K> | TakeChanges | K['question']
 
 /** The entries that one block has for this actor. */
@@ -20,8 +20,8 @@ export interface TakeChanges {
 }
 
 /**
- * What is to be saved; `asItIs` where what is saved must stay, of an actor that is set aside; undefined where there is
- * nothing to be had just now: no state may be saved then, for they belong together.
+ * What is to be saved. `asItIs`: the actor is set aside, and its saved state stays. Undefined: the actor has no state
+ * now; no state of the partition may be saved then, for they belong together.
  */
 export type SavedAs = StateChanges | 'asItIs' | undefined
 
@@ -43,8 +43,8 @@ export interface ActorDeps<K extends KindTypes> extends RecoveryDeps<K> {
 }
 
 /**
- * The shell around the fold of one user or room. State is null until the first message, which loads what is saved, and
- * after a crash: then the next message rebuilds it. So the actor itself never stops before its partition stops it.
+ * The shell around the fold of one user or room. The state is null until the first message, which loads it, and after a
+ * crash, after which the next message rebuilds it. So the actor never stops before its partition stops it.
  */
 export function foldingActor<K extends KindTypes> (
   kind: Pick<Kind<K>, 'one' | 'fold' | 'states'>, key: string, deps: ActorDeps<K>,
@@ -57,11 +57,11 @@ export function foldingActor<K extends KindTypes> (
   const reading: Reading<K> = { recovery, unreadable }
   /** Set after a crash: the block up to which the next message must rebuild the state. */
   let rebuildThrough = -1n
-  /** The actor is set aside. */
+  /** The actor is set aside: it folds nothing more. */
   let aside = false
-  /** What there is to be saved of one that is. */
+  /** What a checkpoint gets of an actor that is set aside. */
   let asideAs: SavedAs = 'asItIs'
-  /** The state could not be written: a second time, and it is set aside. */
+  /** The state could not be written once. The second time the actor is set aside. */
   let unwritten = false
 
   return function receive (
@@ -114,7 +114,7 @@ export function foldingActor<K extends KindTypes> (
     return error instanceof Unusable ? setAllAside(message, error) : crashed(state, message, error)
   }
 
-  /** A defect of ours. The block must not wait for us; questions have changed nothing. */
+  /** A defect of ours. The block counts as folded; the next message rebuilds the state. Questions changed nothing. */
   function crashed (state: State, message: ActorMessage<K>, error: Error): State | null {
     deps.crashed(error)
     if (isEntries(message)) {
@@ -196,7 +196,7 @@ export function foldingActor<K extends KindTypes> (
     }
   }
 
-  /** What is saved is older than the checkpoint will be: nobody may take it for the state. */
+  /** Replaces the saved state, which is older than the checkpoint will be, by the reason why there is none. */
   function unsaved ({ message }: Error): StateChanges {
     return { head: states.unsavable(message), added: new Map(), changed: new Map(), gone: [] }
   }

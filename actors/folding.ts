@@ -9,7 +9,7 @@ export interface FoldingBlock<K extends KindTypes> {
   readonly items: ReadonlyArray<K['entry']>
   /** What the entries folded so far add to each stream of `Kind.derived`; undefined where nothing. */
   readonly derived: Array<Array<K['derived']> | undefined>
-  /** And what they have for other streams, in the order in which they were folded; undefined where nothing. */
+  /** What they have for other streams, in the order in which they were folded; undefined where nothing. */
   handOn: Array<K['handOn']> | undefined
   /** The block's entries of one actor are folded and their effects performed. */
   folded (): void
@@ -24,7 +24,7 @@ export class Folding<K extends KindTypes> {
   #entries = 0
   #bytes = 0
 
-  /** @param folded called when a block's last actor has folded it, so that some may be done */
+  /** @param folded called when the last actor of a block has folded it: `takeDone` may have blocks then */
   constructor (readonly stream: Stream<K['entry']>, readonly folded: () => void) {}
 
   get isEmpty (): boolean { return this.#blocks.length === 0 }
@@ -34,7 +34,7 @@ export class Folding<K extends KindTypes> {
   /** Since when the oldest one is folding, ms since 1970; undefined for none. */
   get sinceMs (): number | undefined { return this.#blocks[0]?.sinceMs }
 
-  /** @returns what each of its actors has to fold */
+  /** @returns the entries of each actor, by key */
   add (
     block: Block<K['entry']>
   ): { folding: FoldingBlock<K>, byKey: ReadonlyMap<string, ReadonlyArray<K['entry']>> } {

@@ -23,7 +23,7 @@ export interface ForwarderDeps {
 const retryMsMin = 50
 const retryMsMax = 2_000
 
-/** What waits for one partition of `rooms`, in the order of the ledger. What is being appended is still among it. */
+/** What waits for one partition of `rooms`, in the order of the ledger, with what is being appended. */
 interface Lane {
   readonly partition: number
   readonly queue: Waiting[]
@@ -34,13 +34,13 @@ interface Lane {
 interface Waiting { readonly offset: bigint, readonly post: RoomEntry, readonly bytes: number }
 
 /**
- * Writes the uplinks that name a room, once they are accepted, to the stream `rooms`, in the order of the ledger. Each
- * names its entry, by which its room knows a repeat, so what a replay writes once more is no harm; but nothing may be
- * left out, nor come after what follows it: the room would take it for a repeat. So an append is tried until it
- * succeeds, the next one to the same partition waits for it, and so does a checkpoint.
+ * Writes accepted uplinks that name a room to the stream `rooms`, in the order of the ledger. An append is tried until
+ * it succeeds; the next one to the same partition waits for it, and so does a checkpoint. For each post names its ledger
+ * entry, by which its room drops repeats: a replay may write it again, but a post that comes after a later one would be
+ * dropped as a repeat.
  *
- * Partitions of `rooms` do not wait for each other: one that takes nothing holds up its own rooms, and the others only
- * once all that waits is more than the partition of the ledger may have.
+ * Partitions of `rooms` do not wait for each other. One that takes nothing holds up its own rooms, and the others only
+ * when more waits than a partition of the ledger may have in memory.
  */
 export class Forwarder {
   readonly #deps: ForwarderDeps
@@ -68,7 +68,7 @@ export class Forwarder {
     return oldest === Infinity ? 0 : oldest
   }
 
-  /** The next block is folded. */
+  /** Takes the posts of the next block that is folded. */
   add (block: FoldingBlock<UserTypes>): void {
     const { offset, handOn } = block
     this.#folded = offset
@@ -137,7 +137,7 @@ export class Forwarder {
   }
 
   /**
-   * In order, what the stream will take: what it never will is set aside, and the others must not wait for that.
+   * Appends posts in order. Those that the stream will never take are set aside, and the others do not wait for them.
    *
    * @returns false where the partition has ended before
    */
@@ -166,8 +166,8 @@ export class Forwarder {
 }
 
 /**
- * At most what one append takes in one piece, or one post: of an append in pieces a log may refuse one and take those
- * behind it.
+ * Posts for one append: at most `appendBytesMax`, or one post. A larger append goes in pieces, of which a log may refuse
+ * one and take the next.
  */
 function nextOf (queue: readonly Waiting[]): { posts: RoomEntry[], bytes: number } {
   const posts: RoomEntry[] = []

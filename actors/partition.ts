@@ -80,12 +80,12 @@ export class Partition<K extends KindTypes> {
   /** Whoever gives the partition back waits until nothing is folding. */
   #idle: (() => void) | undefined
 
-  /** Those whose state can't be had just now, the one that has waited for longest first, and since when. */
+  /** Keys whose state can't be loaded now, and since when, ms since 1970. The oldest comes first. */
   readonly #waiting = new Map<string, number>()
   #lastError = ''
   /** Questions about blocks that were not received yet. */
   readonly #early = new EarlyQuestions<K['question']>()
-  /** Those that are set aside and recorded: after a rest they are found out again. */
+  /** Keys that are set aside and recorded. An actor that comes back meets the same fault: it is recorded once. */
   readonly #aside = new Set<string>()
 
   #revoked = false
@@ -110,7 +110,7 @@ export class Partition<K extends KindTypes> {
   private constructor (
     readonly partition: number, readonly deps: PartitionDeps<K>, readonly stopped: StoppedActors,
     readonly lost: () => void, readonly next: bigint,
-    /** What is appended from here on is new, whatever the clock of the node that dated it. */
+    /** Entries from this offset on are newer than the assignment, whatever their `atMs` says. */
     readonly end: bigint, published: readonly bigint[], saved: Buffer | undefined
   ) {
     const { kind, log, links, system, snapshots } = deps
@@ -209,8 +209,8 @@ export class Partition<K extends KindTypes> {
 
   /**
    * Saves what has changed of the actors since the last time, and the place that the next owner starts from. Never
-   * rejects: what could not be saved is saved by the next one. Nothing of an assignment that is lost is saved: an actor
-   * that has stopped would not be among those that are asked, and its entries be passed over.
+   * rejects: the next checkpoint saves what this one could not. An assignment that is lost saves nothing more: an actor
+   * that has stopped gives no state, so a checkpoint would pass over its entries.
    */
   checkpoint (): Promise<void> {
     if (this.#isLost) return Promise.resolve()
@@ -228,7 +228,7 @@ export class Partition<K extends KindTypes> {
     this.#actors.passivateIdle(nowMs, this.deps.limits.passivateAfterMs, key => this.#checkpointer.holds(key))
   }
 
-  /** Holds the log back no longer: what does not fit is for the next owner. */
+  /** Lets the log go on. The next owner folds what this one has no room for. */
   leave (): void {
     this.#room?.()
     this.#room = undefined
@@ -292,14 +292,14 @@ export class Partition<K extends KindTypes> {
     room()
   }
 
-  /** What the store has lost would make those who are known look new. */
+  /** Gives the assignment up where the store has lost states: users who are known would look new. */
   #checkLost (error: unknown): void {
     if (error instanceof SnapshotsLost) this.#giveUp('snapshots are lost: the partition is folded again', error)
   }
 
   /**
-   * The next actor would load what is saved, which is older, and number anew. Its block would never be folded, and no
-   * checkpoint may pass over it.
+   * Gives the assignment up. Another actor of this key would load the saved state, which is older, and number anew; and
+   * the block of the one that stopped would never count as folded, so no checkpoint could pass it.
    */
   #actorStopped (key: string, error: Error): void {
     this.stopped.stopped(key, this.#received, error)
@@ -317,8 +317,8 @@ export class Partition<K extends KindTypes> {
   }
 
   /**
-   * A store that is away makes all actors wait, each of which tries again: a line for each attempt would bury the log.
-   * The condition `users` or `rooms` tells of it once, with this reason.
+   * Logs nothing: all actors try again while a store is away, and a line for each attempt would bury the log. The
+   * condition `users` or `rooms` tells of it once, with this reason.
    */
   #waits (key: string, error: Error): void {
     this.#lastError = `states of ${this.deps.kind.one}s can not be loaded: ${error.message}`

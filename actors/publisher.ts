@@ -30,7 +30,7 @@ export class Publisher<T> {
   readonly #deps: PublisherDeps<T>
   readonly #queue: Array<Derived<T>> = []
   #bytes = 0
-  /** All up to here is folded, and in the stream; a replay from an older checkpoint leaves the latter out. */
+  /** Last block that is folded, and last one whose items are in the stream. A replay publishes nothing up to there. */
   #folded: bigint
   #published: bigint
   #running = false
@@ -66,7 +66,7 @@ export class Publisher<T> {
     else this.#run()
   }
 
-  /** @returns false where the partition has ended, whatever the stream has: it may be ahead of what is folded */
+  /** @returns false where the partition has ended, even where the stream has it all: it may be ahead of the folds */
   until (offset: bigint): Promise<boolean> {
     if (this.#ended) return Promise.resolve(false)
     if (this.#published >= offset) return Promise.resolve(true)
@@ -94,7 +94,7 @@ export class Publisher<T> {
     this.#moveTo(this.#folded)
   }
 
-  /** At most what one append should have, or one block: a commit has to take it in one piece. */
+  /** Takes blocks for one append: at most `appendBytesMax`, or one block, for a commit takes an append as a whole. */
   #take (): { items: readonly T[], bytes: number, derivedFrom: bigint } {
     const queue = this.#queue
     let { bytes } = queue[0]!
@@ -115,7 +115,7 @@ export class Publisher<T> {
   }
 
   /**
-   * Appends what the stream will take: what it never will is set aside, and the others must not wait for that.
+   * Appends all items but those that the stream will never take: these are set aside, and the others do not wait.
    *
    * @param derivedFrom undefined where more of the same blocks follows
    * @param bytes what the items take, where it is known

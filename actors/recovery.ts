@@ -3,17 +3,17 @@ import type { Kind, KindTypes } from './kind.js'
 import type { LoadedState, PartId } from './snapshots.js'
 
 export interface RecoveryDeps<K extends KindTypes> {
-  /** The saved state without the parts that it does without, or undefined. */
+  /** The saved state, without the parts that are read when they are wanted; undefined where there is none. */
   load (key: string): Promise<LoadedState | undefined>
   /** Parts of the saved state that were left out. */
   parts (key: string, ids: readonly PartId[]): Promise<ReadonlyMap<PartId, Buffer>>
   /** The entries of this key in blocks above `after` and below `before`, in order. */
   replay (key: string, after: bigint, before: bigint): AsyncIterable<{ offset: bigint, entry: K['entry'] }>
-  /** Something can't be had just now. It is tried again, each failure is told, and the actor's messages wait. */
+  /** A try failed. It is tried again, and the actor's messages wait meanwhile. */
   waits (error: Error): void
-  /** The wait is over: with what was wanted, or because there is no use in waiting. */
+  /** The wait is over: a try succeeded, or waiting is of no use. */
   waited (): void
-  /** True once the partition is somebody else's: what could not be loaded until now is his to load. */
+  /** True once the partition has another owner, who will load what could not be loaded here. */
   ended (): boolean
 }
 
@@ -25,15 +25,15 @@ export class Unusable extends Error {
   constructor (cause: Error) { super(cause.message, { cause }) }
 }
 
-/** Where one actor's state comes from: what is saved, and the entries since then. */
+/** Makes one actor's state, from the saved one and the entries since then. */
 export class Recovery<K extends KindTypes> {
   constructor (
     readonly kind: Pick<Kind<K>, 'fold' | 'states'>, readonly key: string, readonly deps: RecoveryDeps<K>
   ) {}
 
   /**
-   * Snapshots or the log may be away for a while. The actor's messages wait then, and in the end so does the log: were
-   * the entries passed over, what they publish would be lost.
+   * Tries until it succeeds. Snapshots or the log may be away for a while; the actor's messages wait then, and in the
+   * end so does the log. Entries may not be passed over instead: what they publish would be lost.
    *
    * @throws Unusable where waiting is of no use
    */
@@ -73,8 +73,8 @@ export class Recovery<K extends KindTypes> {
   /**
    * Parts that were left out when `state` was loaded.
    *
-   * @returns undefined where another owner of the partition is ahead and has removed some: what they belong to was
-   * acked, or is gone, by an entry that is still to come here
+   * @returns undefined where another owner of the partition is ahead and has removed some of them: entries that are
+   * still to come here acked what they belong to, or removed it
    * @throws Unusable where one is not there, though the state says so
    */
   async leftOut (state: K['state'], ids: readonly PartId[]): Promise<ReadonlyMap<PartId, Buffer> | undefined> {
@@ -88,7 +88,7 @@ export class Recovery<K extends KindTypes> {
 
   /** The state after all blocks below `before` and then `entries`: what is saved plus replay, without effects. */
   async rebuild (before: bigint, entries: ReadonlyArray<K['entry']>): Promise<K['state']> {
-    // An entry that was set aside earlier fails again here, and half-changes the state again: start anew without it.
+    // An entry that was set aside fails again here and leaves the state half changed: start over without that entry.
     const poison = new Set<string>()
     for (;;) {
       const state = await this.load()

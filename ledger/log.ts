@@ -35,10 +35,10 @@ export interface EventLog extends LogReader {
    * while another is in flight wait and are committed together (group commit). Those to one partition keep their order,
    * but for those of different sources (`AppendOptions.source`).
    *
-   * A block has at most 1 MiB. Items that take up to 256 KiB, as `Stream.bytesOf` counts, are neighbours in one block,
-   * so that the position of the first tells that of each: who wants to know that appends no more at a time, by
-   * `piecesOf`. More may go into several blocks, in order, of which the last one tells `derivedFrom`; what others
-   * append meanwhile may stand between them.
+   * A block has at most 1 MiB. Items of at most 256 KiB together, as `Stream.bytesOf` counts, stand side by side in one
+   * block, so the position of the first gives that of each. A caller that needs all positions appends no more than that
+   * at a time (`piecesOf`). A larger append may take several blocks, in order; the last of them has `derivedFrom`, and
+   * appends of others may stand between them.
    *
    * From the call on the items belong to the log, which may hand these very objects to followers: they own their bytes,
    * and nobody changes them.
@@ -80,9 +80,10 @@ export interface AppendOptions {
    */
   readonly reserved?: boolean
   /**
-   * Whose it is: of a client's, his user id. Where more waits than one commit takes, sources take turns, and who has
-   * little waits for nobody. So its place among those of other sources, and of none, is free, but for one thing:
-   * nothing overtakes what is `reserved` and has no source. A log may keep the order of all.
+   * Who caused the append: the user id, for what a client sent. Where more waits than one commit takes, sources take
+   * turns, so that a source with little does not wait for one with much. Order is kept within a source. Between sources
+   * it is free, but for one rule: nothing overtakes an append that is `reserved` and has no source. A log may keep the
+   * order of all appends.
    */
   readonly source?: string
   /** What the items take in memory, as `Stream.bytesOf` counts, from a caller that has counted them. */
@@ -94,13 +95,13 @@ export interface ReadRange {
   readonly to?: bigint
   readonly signal?: AbortSignal
   /**
-   * Leaves out blocks without an item of this key (`Stream.key`), as far as that is cheaply known: others may come all
-   * the same. Wants a codec that stores the key as the UTF-8 bytes that it is, as all of ours do.
+   * Blocks without an item of this key (`Stream.key`) may be left out; where that costs much to know, they come all the
+   * same. The codec has to store the key as its UTF-8 bytes, as all of ours do.
    */
   readonly key?: string
   /**
-   * Decodes the items of these keys alone (`Stream.decodeItemsOf`), as far as the log can: others may come all the
-   * same. Each block of the range comes, without items where it has none, and where the log can with `stored`.
+   * Only items of these keys are decoded (`Stream.decodeItemsOf`) where the log can tell them apart; others may come
+   * all the same. Every block of the range comes, also one without such items, with `stored` where the log knows it.
    */
   readonly keys?: ReadonlySet<string>
   /**

@@ -49,7 +49,7 @@ export class History {
   /** By partition: the block up to which the records were there when the partition was opened. */
   readonly #derivedFrom = new Map<number, bigint>()
   readonly #lastConnections = new Map<number, LastConnections>()
-  /** The last one of each turn in which the ledger is read back. */
+  /** The last read of the ledger in each of `countedAtOnce` queues. */
   readonly #counting: Promise<unknown>[] = []
   #runner: Runner<Entry> | undefined
 
@@ -99,7 +99,7 @@ export class History {
     }
   }
 
-  /** The tables, but that a step's records are appended before it is applied. */
+  /** The tables, with one difference: the records of a step are appended before the step is applied. */
   #recordingTables (): Tables {
     const tables = this.#tables
     return {
@@ -130,7 +130,7 @@ export class History {
     this.unopened += unopened
   }
 
-  /** Of a few partitions at a time: a lost node has connections in each, and the process has other things to do. */
+  /** Reads back a few partitions at a time: a lost node has connections in all of them, and others need the process. */
   #counts (partition: number, endings: ReadonlyMap<string, Ending>): Promise<Map<string, LedgerCounts>> {
     const turn = partition % countedAtOnce
     const counts = (this.#counting[turn] ?? Promise.resolve()).then(() => ledgerCounts(this.#log, partition, endings))
@@ -139,9 +139,8 @@ export class History {
   }
 
   /**
-   * What was read is of this step's beginning only if the table still stands there: the store may have been emptied, or
-   * somebody who took the partition over may be ahead. `apply` would tell, but after the append, whose records and
-   * whose `derivedFrom` would then be wrong.
+   * Throws where the table is not at `from`: the store may have been emptied, or the next owner of the partition may be
+   * ahead. `apply` finds it too, but only after the append, whose records and `derivedFrom` would be wrong by then.
    */
   async #checkPosition (partition: number, from: bigint): Promise<void> {
     const { next } = await this.#tables.position('connections', partition)

@@ -55,7 +55,7 @@ export interface EdgeContext {
   lookAround (transport: string): Promise<void>
   /** How long a client that is sent away waits at least. */
   sentAwayMs (): number
-  /** Where there are apps with rules of their own. */
+  /** Undefined where no app has rules of its own. */
   readonly apps?: AppsOfEdge | undefined
   readonly rooms: EdgeRooms
   opened (connection: Connection): void

@@ -18,11 +18,11 @@ const nothing: Effect[] = []
 
 export function connectionOpened (state: UserState, entry: Entry, fact: ConnectionOpened): Effect[] {
   const { connectionId, nodeId, deviceId } = fact
-  // A repeat. It may be late, and the connection closed since: it stays closed.
+  // A repeat, which may come after the end of the connection: it stays closed.
   if (state.connections.has(connectionId)) return nothing
   const ban = banOn(state.bans, deviceId, fact.tokenId, entry.atMs)
   if (ban) {
-    // Of no session: what its client has sent behind `connect` is nobody's.
+    // It is of no session: what its client sent behind `connect` is dropped.
     const refused = { ...unknownConnection(state), nodeId, deviceId, tokenId: fact.tokenId, open: true }
     note(state, connectionId, refused)
     return [closing(connectionId, refused, 'banned', ban.reason, ban.by)]
@@ -153,12 +153,13 @@ export function kickRequested (state: UserState, entry: Entry, fact: KickRequest
 const policyReason = 'login policy'
 
 /**
- * Ends what the login policy ends: who opens last in the ledger stays. A client may have given up on the new connection
- * while the ledger was slow to take its opening, and have opened the older one since: that one must come back then. So
- * it is told a moment later, and by then the ledger may show that nobody had been told of the new one.
+ * Ends an older connection that the login policy does not allow beside the new one: the one whose opening is last in
+ * the ledger stays. Where that is doubtful the older one is told a moment later: the client may have given up on the
+ * new connection while the ledger was slow, and have opened the older one since. By then the ledger may show that nobody
+ * was told of the new one, and `letComeBack` lets the older one back.
  *
- * The times of the two decide nothing but whether that moment is needed: they may be of two clocks, or of one that was
- * set, and who logs in last must not be sent away by one who comes back.
+ * The times of the two only decide whether it is doubtful. They decide no more than that, for they may come from two
+ * clocks, or from one that was set, and a login must not lose to a connection that merely comes back.
  */
 function makeWay (
   state: UserState, older: Session, opening: Entry, { nodeId, deviceId }: ConnectionOpened, effects: EffectList
@@ -171,7 +172,7 @@ function makeWay (
 
 const storedLate = 'a connection that was asked for earlier was stored late'
 
-/** Nobody had been told of this connection when it ended: those that it has ended by the login policy come back. */
+/** A connection has ended whose client was told nothing of it: those that it ended by the login policy come back. */
 function letComeBack (state: UserState, ended: Connection, effects: EffectList): void {
   for (const [connectionId, connection] of state.connections) {
     const { open, ordinal, endReason, endCode } = connection
@@ -192,7 +193,7 @@ export function endConnection (
   effects.push(isDoubtful ? { ...close, isDoubtful } : close)
 }
 
-/** The edge may not hear of it and ask: it is told the same then. */
+/** Remembers why, too: an edge that did not hear of it asks, and gets the same answer. */
 function closing (
   connectionId: string, connection: Connection, code: CloseConnection['code'], reason: string, by = ''
 ): CloseConnection {

@@ -53,9 +53,9 @@ function uplinkReceived (state: UserState, entry: Entry, fact: UplinkReceived): 
   const { connectionId, seq } = fact
   const connection = state.connections.get(connectionId)
   const session = connection && sessionOf(state, connection)
-  // The device has begun anew since (reinstalled, or ended its session): these numbers are nobody's any more.
+  // The device has begun another session since (reinstalled, or ended it): these numbers count in none.
   if (!session || session.sessionId !== connection.sessionId) return nothing
-  // The client was told by a later connection what had been accepted, and sends all else by that one.
+  // A later connection has told the client what was accepted, and the client sends the rest on that one.
   if (isTakenOver(state, session, connectionId, connection)) return nothing
   const { nodeId } = connection
   const expected = session.uplinkSeq + 1
@@ -124,7 +124,7 @@ function downlinkRequested (state: UserState, entry: Entry, fact: DownlinkReques
   return effects.all
 }
 
-/** For the device alone, whatever the first request said, and whether or not it was acked before. */
+/** Sends it to this device alone, whatever filters the first request had, and also where it was acked before. */
 function downlinkRedelivered (state: UserState, entry: Entry, fact: DownlinkRedelivered): Effect[] {
   const { requestId, messageId, deviceId } = fact
   if (state.requests.take(nameOf.redelivery(requestId, messageId), noContent, entry.atMs) !== 'first') {

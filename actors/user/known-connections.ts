@@ -51,10 +51,7 @@ export function unknownConnection (state: UserState): Connection {
   }
 }
 
-/**
- * Whether a later connection of its session has taken over. Most often it is that of the session; where none is open,
- * the later ones are looked for.
- */
+/** Whether a later connection of its session has taken over. The session names its own; else all are looked through. */
 export function isTakenOver (
   state: UserState, session: Session, connectionId: string, { ordinal, sessionOrdinal }: Connection
 ): boolean {
@@ -65,7 +62,7 @@ export function isTakenOver (
   return false
 }
 
-/** Keeps what is known of a connection, so that repeats of its facts are seen as such; past the bound one goes. */
+/** Keeps what is known of a connection. Past the bound the one that is needed least is forgotten. */
 export function note (state: UserState, connectionId: string, connection: Connection): void {
   const { connections } = state
   connections.set(connectionId, connection)
