@@ -35,9 +35,9 @@ interface Waiting { readonly offset: bigint, readonly post: RoomEntry, readonly 
 
 /**
  * Writes accepted uplinks that name a room to the stream `rooms`, in the order of the ledger. An append is tried until
- * it succeeds; the next one to the same partition waits for it, and so does a checkpoint. For each post names its ledger
- * entry, by which its room drops repeats: a replay may write it again, but a post that comes after a later one would be
- * dropped as a repeat.
+ * it succeeds; the next one to the same partition waits for it, and so does a checkpoint. For each post names its
+ * ledger entry, by which its room drops repeats: a replay may write it again, but a post that comes after a later one
+ * would be dropped as a repeat.
  *
  * Partitions of `rooms` do not wait for each other. One that takes nothing holds up its own rooms, and the others only
  * when more waits than a partition of the ledger may have in memory.
@@ -166,8 +166,8 @@ export class Forwarder {
 }
 
 /**
- * Posts for one append: at most `appendBytesMax`, or one post. A larger append goes in pieces, of which a log may refuse
- * one and take the next.
+ * Posts for one append: at most `appendBytesMax`, or one post. A larger append goes in pieces, of which a log may
+ * refuse one and take the next.
  */
 function nextOf (queue: readonly Waiting[]): { posts: RoomEntry[], bytes: number } {
   const posts: RoomEntry[] = []

@@ -155,8 +155,8 @@ const policyReason = 'login policy'
 /**
  * Ends an older connection that the login policy does not allow beside the new one: the one whose opening is last in
  * the ledger stays. Where that is doubtful the older one is told a moment later: the client may have given up on the
- * new connection while the ledger was slow, and have opened the older one since. By then the ledger may show that nobody
- * was told of the new one, and `letComeBack` lets the older one back.
+ * new connection while the ledger was slow, and have opened the older one since. By then the ledger may show that
+ * nobody was told of the new one, and `letComeBack` lets the older one back.
  *
  * The times of the two only decide whether it is doubtful. They decide no more than that, for they may come from two
  * clocks, or from one that was set, and a login must not lose to a connection that merely comes back.

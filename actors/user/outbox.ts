@@ -15,8 +15,8 @@ import { type Connection, headSeq, outboxesFactor, outboxMax, type Session, type
 */
 
 /**
- * Adds a downlink, numbered where a connection is open. Past a bound those that have expired go first, then the oldest;
- * one that is larger than all the room there is stays alone.
+ * Adds a downlink, numbered where a connection is open. Past a bound expired ones go first, then the oldest. A downlink
+ * that is larger than the whole bound stays, alone.
  */
 export function enqueue (
   state: UserState, session: Session, message: OutboxMessage, bytesMax: number, effects: EffectList
@@ -38,8 +38,9 @@ function isFull ({ outbox, outboxBytes }: Session, message: OutboxMessage, bytes
 }
 
 /**
- * Keeps all that the user has within its bound, once `added` is in every outbox that it is for: as long as it is over,
- * the session with most bytes, of equals the one that began first, loses what has expired, and then its oldest.
+ * Keeps all outboxes of the user together within their bound, once `added` is in every outbox that it is for. While
+ * they are over it the session with the most bytes, of equals the one that began first, loses what has expired, then
+ * its oldest.
  */
 export function fitAll (state: UserState, added: OutboxMessage, bytesMax: number, effects: EffectList): void {
   if (bytesMax === 0) return
@@ -79,7 +80,7 @@ export function acknowledge (
   session.changed = true
 }
 
-/** Drops what is past its time: at the head, and everywhere among those without a number. */
+/** Drops what has expired: from the head, and anywhere among those without a number. */
 export function expire (state: UserState, session: Session, nowMs: number, effects: EffectList): void {
   while (session.numbered > 0 && session.outbox[0]!.expiresAtMs <= nowMs) {
     loseHead(state, session, 'expired', 'ttl', effects)
@@ -100,7 +101,7 @@ export function expire (state: UserState, session: Session, nowMs: number, effec
   outbox.length = to
 }
 
-/** Takes out what waits without a number and is chosen, which leaves no hole and is not among the missed. */
+/** Takes chosen downlinks out that have no number: this leaves no hole, and the client misses nothing. */
 export function takeUnnumbered (
   state: UserState, session: Session, isChosen: (message: OutboxMessage) => boolean,
   taken: (message: OutboxMessage) => void
@@ -113,7 +114,7 @@ export function takeUnnumbered (
   })
 }
 
-/** Takes out what waits for a first session and is chosen. */
+/** Takes chosen downlinks out that wait for a first session. */
 export function takeWaiting (
   state: UserState, isChosen: (message: OutboxMessage) => boolean, taken: (message: OutboxMessage) => void
 ): void {
@@ -138,7 +139,7 @@ export function dropAll (state: UserState, session: Session, reason: string, eff
   while (session.outbox.length > 0) loseHead(state, session, 'dropped', reason, effects)
 }
 
-/** The client has read the `connected` of this connection: what that announced is not announced again. */
+/** The client has read the `connected` of this connection, so what that announced is not announced again. */
 export function announce (state: UserState, session: Session, connection: Connection): void {
   if (connection.downlinkSeq > session.toldSeq) {
     session.toldSeq = connection.downlinkSeq
@@ -177,7 +178,7 @@ export function wait (state: UserState, message: OutboxMessage, bytesMax: number
   }
 }
 
-/** The user's first session gets what waited for one; what is not for it waits on. */
+/** Gives the user's first session what waited for one. What is not for this session goes on waiting. */
 export function adoptWaiting (state: UserState, session: Session): void {
   const { waiting } = state
   if (waiting.length === 0) return
@@ -234,7 +235,7 @@ function loseHead (
   left(state, session, message)
 }
 
-/** It is out of the outbox, or will be at the end of the loop. */
+/** Lets go of a message that is out of the outbox, or will be at the end of the caller's loop. */
 function left (state: UserState, session: Session, message: OutboxMessage): void {
   session.outboxBytes -= message.bytes
   session.outboxChanged = true

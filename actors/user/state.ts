@@ -18,9 +18,9 @@ export interface UserState {
   userSeq: number
   /** By device. At most `sessionsMax`. */
   sessions: Map<string, Session>
-  /** Connections of late, open and closed, oldest first. At most `connectionsMax`; closed ones go first. */
+  /** The latest connections, open and closed, oldest first. At most `connectionsMax`; closed ones go first. */
   connections: Map<string, Connection>
-  /** What was requested of late, so that a repeat is known as such. */
+  /** The latest requests, by which repeats are known. */
   requests: Requests
   /** The downlinks of all outboxes and of the waiting list. */
   readonly messages: Messages
@@ -28,7 +28,7 @@ export interface UserState {
   waiting: OutboxMessage[]
   /** Of all their fields. */
   waitingBytes: number
-  /** By device, the one forgotten longest ago first: what was lost with its session. At most `forgottenMax`. */
+  /** By device: what was lost with its session. The one forgotten longest ago comes first; at most `forgottenMax`. */
   forgotten: Map<string, Forgotten>
   forgottenChanged: boolean
   /** What keeps the user out. At most `bansMax`. */
@@ -49,7 +49,7 @@ export interface UserState {
   offlineSeq: number
   /** Saved parts that nothing names any more. */
   readonly gone: PartId[]
-  /** What was saved, where the state was rebuilt from it and none was given since: what came later may be saved too. */
+  /** The saved state that this one was rebuilt from, until changes are given: a later one may be saved already. */
   rebuiltFrom: SavedNumbers | undefined
 }
 
@@ -95,7 +95,7 @@ export interface Session {
   /** The stream `presence` says that the device is online. */
   toldOnline: boolean
 
-  /** Since it was saved: something else than which messages are in the outbox, and those. */
+  /** Whether, since it was saved, something other than the outbox has changed; and whether the outbox has. */
   changed: boolean
   outboxChanged: boolean
   /** Its part is saved, or on its way. */
@@ -127,7 +127,7 @@ export interface Connection {
   missed: number
   /** Where its `connected` said that the server goes on after. */
   readonly downlinkSeq: number
-  /** Behind it no uplink of an older connection of the session is accepted. */
+  /** From its opening on no uplink of an older connection of the session is accepted. */
   readonly takesOver: boolean
   /** `jti` of the token that its client showed last; empty for none. */
   tokenId: string
@@ -135,8 +135,8 @@ export interface Connection {
   renewals: number
   open: boolean
   /**
-   * With which code and reason it was closed, for an edge that has not heard of it; empty while it is not, and once it
-   * is no longer open. Of one that never had its session the code `protocol` stays.
+   * The code and reason with which it is being closed, for an edge that has not heard of it. Empty before that, and once
+   * it is closed; only the code `protocol` stays, of a connection that never had its session.
    */
   endCode: CloseConnection['code'] | ''
   endReason: string
