@@ -135,8 +135,8 @@ export interface Connection {
   renewals: number
   open: boolean
   /**
-   * The code and reason with which it is being closed, for an edge that has not heard of it. Empty before that, and once
-   * it is closed; only the code `protocol` stays, of a connection that never had its session.
+   * The code and reason with which it is being closed, for an edge that has not heard of it. Empty before that, and
+   * once it is closed; only the code `protocol` stays, of a connection that never had its session.
    */
   endCode: CloseConnection['code'] | ''
   endReason: string
