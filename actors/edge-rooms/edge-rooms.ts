@@ -1,6 +1,7 @@
 import { userIdOf } from '../../schemas/apps.js'
 import type { RoomEntry, RoomFact } from '../../schemas/room-facts.js'
 import type { Connection } from '../connection/connection.js'
+import type { SharedFrame } from '../connection/wire.js'
 import type {
   AskMembers, MembersKnown, RoomMessage, RoomPosts, RoomQuestion, RoomSignal, RoomTail,
 } from '../room-links.js'
@@ -94,6 +95,8 @@ export class EdgeRooms {
   get roomsMax (): number { return this.#deps.limits.roomsMax }
   /** Bytes of posts that are kept. */
   get tailBytes (): number { return this.#writer.tailBytes }
+  /** Of signals that wait for members to be written to. */
+  get signalsBytes (): number { return this.#writer.signalsBytes }
 
   start (): void { this.#timer ??= setInterval(() => { this.sweep() }, 1_000) }
 
@@ -103,8 +106,7 @@ export class EdgeRooms {
     const isNew = room === undefined
     if (!room) {
       const { partitionOf, mayLose } = this.#deps
-      const took = (bytes: number) => { this.#writer.took(bytes) }
-      room = new EdgeRoom(roomKey, userIdOf(roomKey), partitionOf(roomKey), mayLose, took)
+      room = new EdgeRoom(roomKey, userIdOf(roomKey), partitionOf(roomKey), mayLose, this.#writer.took)
       this.#rooms.set(roomKey, room)
     }
     room.wait(connection, roomSeq < 0 ? room.lastOf(connection) : roomSeq)
@@ -216,8 +218,8 @@ export class EdgeRooms {
   #signalled ({ roomId, service, payload }: RoomSignal): void {
     const room = this.#rooms.get(roomId)
     if (!room) return
-    room.signal({ frame: { op: 'signal', service, payload, roomId: room.roomId }, encoded: new Map() })
-    this.#writer.due(room)
+    const shared: SharedFrame = { frame: { op: 'signal', service, payload, roomId: room.roomId }, encoded: new Map() }
+    this.#writer.signal(room, shared, payload.length + service.length)
   }
 
   #ask (room: EdgeRoom): void {

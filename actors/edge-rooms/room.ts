@@ -1,7 +1,7 @@
 import type { Connection } from '../connection/connection.js'
-import type { SharedFrame } from '../connection/wire.js'
 import type { RoomTail } from '../room-links.js'
 import { LookPace } from './pace.js'
+import { RoomSignals } from './signals.js'
 import { PostTail } from './tail.js'
 
 /** A member that has not been answered yet. */
@@ -12,15 +12,6 @@ interface Waiting {
   readonly asked: number
 }
 
-/** A signal on its way to the members. */
-interface SignalRound {
-  readonly shared: SharedFrame
-  readonly members: Iterator<[Connection, number]>
-}
-
-/** Signals of one room that wait for members to be written to: what comes beyond is lost, as signals may be. */
-const signalsMax = 100
-
 /**
  * A room as one edge has it. A member is a place in `members` and nothing else: the last post that was written to it.
  *
@@ -28,6 +19,7 @@ const signalsMax = 100
  */
 export class EdgeRoom {
   readonly tail: PostTail
+  readonly signals: RoomSignals
   readonly members = new Map<Connection, number>()
   /** Those that are to be told `joined`, and those of them for which the owner must be asked first. */
   readonly waiting = new Map<Connection, Waiting>()
@@ -45,7 +37,6 @@ export class EdgeRoom {
   /** The round of members that is under way, and the last post when it began. */
   #round: Iterator<[Connection, number]> | undefined
   #roundSeq = 0
-  readonly #signals: SignalRound[] = []
 
   /** Questions that went out, how many of them are answered, and since when one waits for that, ticks; -1 for none. */
   #asked = 0
@@ -69,9 +60,11 @@ export class EdgeRoom {
     readonly partition: number,
     /** Another node may have had more posts of the owner than this one. */
     readonly mayLag: boolean,
-    took: (bytes: number) => void
+    /** Told of each change of what posts and signals take in memory, bytes. */
+    took: { readonly posts: (bytes: number) => void, readonly signals: (bytes: number) => void }
   ) {
-    this.tail = new PostTail(roomId, took)
+    this.tail = new PostTail(roomId, took.posts)
+    this.signals = new RoomSignals(took.signals)
   }
 
   get roomId (): string { return this.tail.roomId }
@@ -157,21 +150,6 @@ export class EdgeRoom {
     if (wantedSeq < 0 || wantedSeq > roomSeq) return this.#answered > asked ? { roomSeq, missed: 0 } : undefined
     const first = Math.max(wantedSeq, this.goneUpTo)
     return first < keptAfter ? undefined : { roomSeq: first, missed: first - wantedSeq }
-  }
-
-  signal (shared: SharedFrame): void {
-    if (this.#signals.length < signalsMax) this.#signals.push({ shared, members: this.members.entries() })
-  }
-
-  /** The next member that has not had the oldest signal. */
-  nextOfSignal (): { shared: SharedFrame, connection: Connection } | undefined {
-    for (;;) {
-      const [first] = this.#signals
-      if (!first) return undefined
-      const { value, done } = first.members.next()
-      if (!done) return { shared: first.shared, connection: value[0] }
-      this.#signals.shift()
-    }
   }
 
   /** The next member to be looked at, until everybody was given the posts up to the last one. */

@@ -10,6 +10,8 @@ const turnBytesMax = 4 << 20
 /** Members of rooms that it looks at, and of them those of one room before it is another one's turn. */
 const turnMembersMax = 4_096
 const roomTurnMax = 64
+/** Signals of all rooms that wait to be written, with what they are encoded as; further ones are lost. */
+const signalsBytesMax = 16 << 20
 
 export interface RoomWriterEvents {
   /** A connection is no member of a room any more: the room is closed. */
@@ -37,6 +39,7 @@ export class RoomWriter {
   readonly #byActivity = new Map<EdgeRoom, number>()
   readonly #output = new TurnOutput()
   #tailBytes = 0
+  #signalsBytes = 0
   #turn: NodeJS.Immediate | undefined
   #hasStopped = false
 
@@ -47,13 +50,24 @@ export class RoomWriter {
   }
 
   get tailBytes (): number { return this.#tailBytes }
+  get signalsBytes (): number { return this.#signalsBytes }
 
-  /** Tails have grown by so many bytes. */
-  took (bytes: number): void { this.#tailBytes += bytes }
+  /** For rooms, which say by how many bytes they have grown. */
+  readonly took = {
+    posts: (bytes: number): void => { this.#tailBytes += bytes },
+    signals: (bytes: number): void => { this.#signalsBytes += bytes },
+  }
 
   due (room: EdgeRoom): void {
     this.#due.add(room)
     this.#soon()
+  }
+
+  /** @param payloadBytes of its payload and service */
+  signal (room: EdgeRoom, shared: SharedFrame, payloadBytes: number): void {
+    if (this.#signalsBytes + payloadBytes > signalsBytesMax) return
+    room.signals.add(shared, payloadBytes, room.members.entries())
+    this.due(room)
   }
 
   /** There are posts, since `atTicks`. */
@@ -80,6 +94,7 @@ export class RoomWriter {
 
   forget (room: EdgeRoom): void {
     this.#due.delete(room)
+    room.signals.drop()
     this.#keepNone(room)
   }
 
@@ -130,7 +145,7 @@ export class RoomWriter {
       }
       if (isMissing) this.#events.missing(room)
     }
-    for (let next; used < max && (next = room.nextOfSignal()); used++) this.#signal(next.connection, next.shared)
+    for (let next; used < max && (next = room.signals.next()); used++) this.#signal(room, next.connection, next.shared)
     for (let next; used < max && (next = room.nextOfRound()); used++) this.#serve(room, next.connection, next.place)
     if (used < max) {
       room.tail.trim(room.passedSeq, this.#limits.tail)
@@ -212,9 +227,12 @@ export class RoomWriter {
     }
   }
 
-  #signal (connection: Connection, shared: SharedFrame): void {
+  #signal (room: EdgeRoom, connection: Connection, shared: SharedFrame): void {
     if (!connection.life.isOpen || this.#freeFor(connection) <= 0) return
-    this.#output.addShared(connection, shared, connection.wire.bytesOf(shared))
+    const framings = shared.encoded.size
+    const bytes = connection.wire.bytesOf(shared)
+    if (shared.encoded.size > framings) room.signals.encoded(bytes)
+    this.#output.addShared(connection, shared, bytes)
     this.#count.signals++
   }
 

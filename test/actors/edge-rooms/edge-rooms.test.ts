@@ -32,12 +32,12 @@ function told (client: GivenConnection): string[] {
   })
 }
 
-/** A member of `r` that was told so, and the posts up to `roomSeq`. */
-async function inRoom (t: Test, world: GivenRooms, roomSeq: number): Promise<GivenConnection> {
+/** A member that was told so, and the posts up to `roomSeq`. */
+async function inRoom (t: Test, world: GivenRooms, roomSeq: number, roomId = 'r'): Promise<GivenConnection> {
   const client = await member(t, world)
-  client.received(join('r', 0))
+  client.received(join(roomId, 0))
   await turn()
-  if (world.facts().length === 1) world.answer(roomSeq)
+  if (world.facts(roomId).length === 1) world.answer(roomSeq, 0, { roomId })
   await until('it is in', () => client.written.length > roomSeq)
   client.written.length = 0
   return client
@@ -682,6 +682,20 @@ t.test('A signal goes to each member that reads', async t => {
   await turn()
   t.match(a.written, [{ op: 'signal', roomId: 'r', service: 'typing' }])
   t.strictSame([a.written.length, b.written.length, slow.written.length, world.count.signals], [1, 1, 0, 2])
+})
+
+t.test('Signals that wait to be written', async t => {
+  const mib = 1 << 20
+  t.test('are bounded in bytes, of all rooms together', async t => {
+    const world = givenRooms(t)
+    const roomIds = Array.from({ length: 10 }, (_, i) => `r${i}`)
+    for (const roomId of roomIds) await inRoom(t, world, 1, roomId)
+    for (const roomId of roomIds) for (let i = 0; i < 200; i++) world.signal(roomId, Buffer.alloc(60_000))
+    const waiting = world.rooms.signalsBytes
+    t.ok(waiting > 15 * mib && waiting <= 16 * mib, `${waiting} bytes`)
+    await until('all are written, or lost', () => world.rooms.signalsBytes === 0)
+    t.ok(world.count.signals > 0)
+  })
 })
 
 t.test('The posts that are kept', async t => {

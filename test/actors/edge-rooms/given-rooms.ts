@@ -71,8 +71,8 @@ export function givenRooms (t: Test | Teardown, limits: Partial<EdgeRoomsLimits>
     posts (from: number, to: number, roomId = 'r', payload?: Buffer) {
       rooms.received({ type: 'roomPosts', nodeId: 'n1', roomId, posts: postsOf(from, to, payload) })
     },
-    signal (roomId = 'r') {
-      rooms.received({ type: 'roomSignal', nodeId: 'n1', roomId, service: 'typing', payload: Buffer.from('now') })
+    signal (roomId = 'r', payload = Buffer.from('now')) {
+      rooms.received({ type: 'roomSignal', nodeId: 'n1', roomId, service: 'typing', payload })
     },
     /** Nothing can be stored. */
     refuse (is: boolean) { refuses = is },
