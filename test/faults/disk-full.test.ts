@@ -15,7 +15,11 @@ t.test('A disk that fills up under a running node', { skip: cannotMount }, async
   const directory = mounted(t, 'size=16m')
   const ballast = join(directory, 'lost+found')
   writeFileSync(ballast, Buffer.alloc(8 * mib))
-  const node = await startProcess(t, directory)
+  const leaseMs = 3_000
+  const node = await startProcess(t, directory, { LEDGERLINE_LEASE_MS: `${leaseMs}` })
+  const own = async () => (await request(node, '/v1/nodes')).body.nodes
+    .find(({ nodeId }: { nodeId: string }) => nodeId === node.nodeId)
+  const { epoch } = await own()
   const clients = (['tcp', 'ws'] as const).map(transport =>
     new BusyClient({ userId: 'ann', deviceId: transport, transport, outstanding: 4 }))
   t.teardown(() => { for (const client of clients) client.stop() })
@@ -61,6 +65,15 @@ t.test('A disk that fills up under a running node', { skip: cannotMount }, async
     } while (ready.status === 200)
     t.match(ready, { status: 503, text: /can not be written/ })
     t.equal((await request(node, '/healthz')).status, 200)
+  })
+  await t.test('leaves the node in its lease, and in the log is why it refuses', async t => {
+    const fromMs = Date.now()
+    await until(async () => {
+      await push()
+      return Date.now() - fromMs > 2 * leaseMs
+    }, 50)
+    t.match(await own(), { epoch, state: 'up', alive: true })
+    t.ok(node.lines.some(({ level, reason }) => level >= 40 && /disk is full/.test(reason)))
   })
   await t.test('takes up everything again when there is space', async t => {
     const before = clients.map(({ acked }) => acked.size)

@@ -9,6 +9,7 @@ export const loads: Readonly<Record<string, Load>> = {
   // Where the machine itself is what is looked at, or what is filled.
   'faults/herd.long': { seconds: 18, alone: '5,000 clients at once overflow the queues of a kernel that has more to do' },
   'faults/memory.long': { seconds: 51, alone: 'it floods nodes, and looks at their memory' },
+  'faults/greedy-clients.long': { seconds: 135, alone: 'it floods nodes, and looks at their memory' },
   'faults/overload.long': { seconds: 24, alone: 'a node that knows when it waits for a processor is to be well again' },
   'faults/crowded-room.long': { seconds: 110, alone: 'it has 15,000 clients, and looks at the memory' },
   'faults/hot-room.long': { seconds: 24, alone: '10,000 posts a second are nearly all that a machine takes' },
@@ -47,6 +48,7 @@ export const loads: Readonly<Record<string, Load>> = {
   'faults/moves-embedded.long': { seconds: 75, cores: 0.7 },
   'cluster/frozen-stores.long': { seconds: 39 },
   'faults/slow-redis.long': { seconds: 33, cores: 0.3 },
+  'faults/waiting-bytes.long': { seconds: 60 },
   'faults/office.long': { seconds: 31 },
   'faults/slow-feeders.long': { seconds: 30, cores: 0.5 },
   'ledger/kafka-cut-back.long': { seconds: 25 },

@@ -44,6 +44,12 @@ const cases: Case[] = [
   { is: 'base64 that is none', code: 'bad-frame', json: '{"op":"uplink","seq":1,"payload":{"base64":"?"}}' },
   { is: 'base64 without its padding', code: 'bad-frame', json: '{"op":"uplink","seq":1,"payload":{"base64":"QQ"}}' },
   { is: 'base64 with bits left over', code: 'bad-frame', json: '{"op":"uplink","seq":1,"payload":{"base64":"QR=="}}' },
+  {
+    is: 'a service of more than 256 bytes',
+    code: 'bad-frame',
+    avro: Buffer.concat([hex('03 02'), long(257), Buffer.alloc(257, 'x'), hex('00 00 00')]),
+    json: `{"op":"uplink","seq":1,"service":"${'😀'.repeat(65)}","payload":""}`,
+  },
   { is: 'a service that is a number', code: 'bad-frame', json: '{"op":"uplink","seq":1,"service":7,"payload":""}' },
   { is: 'a seq of 1.5', code: 'bad-frame', json: '{"op":"uplink","seq":1.5,"payload":""}' },
   { is: 'a seq that is a string', code: 'bad-frame', json: '{"op":"uplink","seq":"1","payload":""}' },
