@@ -5,14 +5,14 @@ import { Listeners } from './events.js'
 import type { ClientEvents, Listener } from './events.js'
 import type { ReceivedDownlink } from './inbox.js'
 import { Loops } from './loops.js'
-import { checkOptions } from './options.js'
-import type { ClientOptions } from './options.js'
+import { checkNames, checkOptions } from './options.js'
+import type { ClientOptions, SendOptions } from './options.js'
 import type { Accepted } from './outbox.js'
 import type { Payload } from './payloads.js'
 import type { Platform } from './platform.js'
 import type { Room } from './room.js'
 import { Session } from './session.js'
-import type { ClientState, SendOptions } from './session.js'
+import type { ClientState } from './session.js'
 import { Waiters } from './waiters.js'
 
 /** One device of one user: stays connected, sends each uplink exactly once, hands on each downlink once, in order. */
@@ -130,9 +130,11 @@ export class Client {
    * Leaves. Downlinks that listeners are done with are acked first, and no others are handed on. Uplinks that are not
    * acked yet are rejected; in a storage they wait for the next run.
    *
-   * @param endSession this device will not come back: its outbox on the server is dropped
+   * @param options.endSession this device will not come back: its outbox on the server is dropped
+   * @throws TypeError for another option
    */
-  close ({ endSession = false } = {}): Promise<void> {
-    return quiet(this.#session.close(endSession))
+  close (options: { endSession?: boolean } = {}): Promise<void> {
+    checkNames(options, ['endSession'])
+    return quiet(this.#session.close(!!options.endSession))
   }
 }

@@ -45,6 +45,9 @@ export interface ClientOptions {
   readonly random?: () => number
 }
 
+/** Of an uplink. */
+export interface SendOptions { readonly service?: string, readonly priority?: number }
+
 export interface TokenRequest {
   /** A fresh one is wanted: the server refused the last one as expired, or it is about to. A cached one will not do. */
   readonly isExpired: boolean
@@ -58,6 +61,8 @@ const isCount: Check = [value => value === Infinity || (Number.isSafeInteger(val
 function isOneOf (...values: string[]): Check {
   return [value => values.includes(value), values.join(' or ')]
 }
+
+function isObject (value: unknown): boolean { return Object(value) === value }
 
 function areUrls (value: any): boolean {
   return typeof value === 'string' || (Array.isArray(value) && value.length > 0)
@@ -74,7 +79,7 @@ const checks: Record<keyof ClientOptions, Check> = {
   deviceId: [isId, idWanted.replace('want ', '')],
   platform: [value => isTextWithin(value, platformBytesMax), textWanted(platformBytesMax).replace('want ', '')],
   client: [value => isTextWithin(value, clientBytesMax), textWanted(clientBytesMax).replace('want ', '')],
-  storage: [value => typeof value === 'object' && value !== null, 'a storage, such as inMemory() makes it'],
+  storage: [isObject, 'a storage, such as inMemory() makes it'],
   outboxMax: isCount,
   outboxBytesMax: isCount,
   ack: isOneOf('auto', 'manual'),
@@ -86,13 +91,17 @@ const checks: Record<keyof ClientOptions, Check> = {
   random: isFunction,
 }
 
+/** @throws TypeError for an option that is none of `known`: it would do nothing */
+export function checkNames (options: object, known: readonly string[]): void {
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw new TypeError(`"${name}" is no option.${didYouMean(name, known)}`)
+  }
+}
+
 /** @throws TypeError naming the option, what it got and what it wants */
 export function checkOptions (options: ClientOptions): void {
-  if (typeof options !== 'object' || options === null) wrong('createClient', options, 'an object of options')
-  for (const name of Object.keys(options)) {
-    if (Object.hasOwn(checks, name)) continue
-    throw new TypeError(`"${name}" is no option.${didYouMean(name, Object.keys(checks))}`)
-  }
+  if (!isObject(options)) wrong('createClient', options, 'an object of options')
+  checkNames(options, Object.keys(checks))
   const { endpoints, ipConfig, transport, encoding } = options
   if ((endpoints === undefined) === (ipConfig === undefined)) wrong('endpoints, ipConfig', options, 'one of the two')
   for (const [name, [isGood, want]] of Object.entries(checks)) {

@@ -2,6 +2,8 @@ import { payloadToJson } from '../schemas/payload.js'
 import type { Uplink } from '../schemas/frames.js'
 import { isText, isTextWithin, serviceBytesMax, textWanted, utf8Bytes } from '../schemas/text.js'
 import { decodeUtf8, encodeUtf8 } from '../schemas/utf8.js'
+import { checkNames } from './options.js'
+import type { SendOptions } from './options.js'
 import type { Encoding } from './platform.js'
 
 /** What `send` takes: a text, which goes as UTF-8, or bytes, which are copied at once. */
@@ -32,9 +34,12 @@ export function jsonOf (value: unknown): string {
 }
 
 /** @throws TypeError naming what is wrong */
-export function checkSend (service: unknown, priority: unknown): void {
+export function checkedSend (options: SendOptions = {}): Required<SendOptions> {
+  checkNames(options, ['service', 'priority'])
+  const { service = '', priority = 0 } = options
   if (!isTextWithin(service, serviceBytesMax)) throw new TypeError(`service: ${textWanted(serviceBytesMax)}`)
-  if ((Number(priority) | 0) !== priority) throw new TypeError('priority: want an integer of 32 bits')
+  if ((priority | 0) !== priority) throw new TypeError('priority: want an integer of 32 bits')
+  return { service, priority }
 }
 
 /** The payload of something received, copied from what was read, and ways to read it. */

@@ -7,7 +7,8 @@ import { isLeft, Loops } from './loops.js'
 import type { Accepted } from './outbox.js'
 import { readable } from './payloads.js'
 import type { Payload, Readable } from './payloads.js'
-import type { SendOptions, Session } from './session.js'
+import type { SendOptions } from './options.js'
+import type { Session } from './session.js'
 
 /** A post as the application gets it. */
 export interface ReceivedPost extends Omit<Post, 'op'>, Readable {}

@@ -12,9 +12,9 @@ import type { Endpoints } from './endpoints.js'
 import type { Ended, Listeners } from './events.js'
 import { HeartbeatInterval } from './heartbeat-interval.js'
 import { KnownIntervals } from './known-intervals.js'
-import type { ClientOptions } from './options.js'
+import type { ClientOptions, SendOptions } from './options.js'
 import type { Accepted } from './outbox.js'
-import { bytesOf, checkSend, jsonOf, readable, uplinkBytes } from './payloads.js'
+import { bytesOf, checkedSend, jsonOf, readable, uplinkBytes } from './payloads.js'
 import type { Payload } from './payloads.js'
 import type { Address, Platform } from './platform.js'
 import { handOn } from './recall.js'
@@ -25,8 +25,6 @@ import { Restoring } from './storage/restoring.js'
 import { Tokens } from './tokens.js'
 import { Uplinks } from './uplinks.js'
 import { boundedWait } from './waits.js'
-
-export interface SendOptions { readonly service?: string, readonly priority?: number }
 
 /** `idle` before `connect`, `waiting` between attempts, `closed` by `close`, `ended` for another reason. */
 export type ClientState = 'idle' | 'connecting' | 'connected' | 'waiting' | 'closed' | 'ended'
@@ -210,8 +208,8 @@ export class Session {
     }
   }
 
-  async #send (bytes: () => Uint8Array, { service = '', priority = 0 }: SendOptions = {}, roomId = ''): Promise<Accepted> {
-    checkSend(service, priority)
+  async #send (bytes: () => Uint8Array, options?: SendOptions, roomId = ''): Promise<Accepted> {
+    const { service, priority } = checkedSend(options)
     const payload = bytes()
     if (!this.#restoring.isPassed && this.#error === undefined) await this.#restoring.pass()
     if (this.#isClosed || this.#error) throw new ClientError('disconnected', `this client has ended: ${this.#error?.message ?? 'closed'}`)

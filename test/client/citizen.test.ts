@@ -109,6 +109,16 @@ t.test('A client', async t => {
     await t.rejects((client as any).once('konnekted'), { message: '"konnekted" is no event. Did you mean "connected"?' })
   })
 
+  t.test('takes no option that there is not: it would do nothing', async t => {
+    const client = givenClient(t, ['tcp://127.0.0.1:1']) as any
+    const room = client.room('lobby')
+    for (const send of [
+      client.send('x', { prio: 1 }), client.sendJson(1, { prio: 1 }), room.post('x', { prio: 1 }), room.postJson(1, { prio: 1 }),
+    ]) await t.rejects(send, { name: 'TypeError', message: '"prio" is no option.' })
+    await t.rejects(client.send('x', 'chat'), { name: 'TypeError' }, 'a service is no option either')
+    t.throws(() => client.close({ endsession: true }), { message: '"endsession" is no option. Did you mean "endSession"?' })
+  })
+
   const good = { endpoints: ['ws://a'], getToken: () => 't', deviceId: 'd' }
   for (const [options, message] of [
     [undefined, /^createClient: got undefined, want an object of options$/],
