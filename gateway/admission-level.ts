@@ -1,10 +1,9 @@
-/** Priorities that are told apart. A lower one counts as the lowest, a higher one as the highest. */
-export const priorities = { min: -4, max: 11 } as const
+import { rankOf, ranksMax } from '../actors/connection/priority.js'
 
 /** Parts that users are dealt into, another way each hour: it does not always meet the same. */
 export const userParts = 128
 
-const places = (priorities.max - priorities.min + 1) * userParts
+const places = ranksMax * userParts
 
 /** What was counted is worth half as much after so long. */
 const halfLifeMs = 2_000
@@ -92,9 +91,7 @@ export class AdmissionLevel {
   }
 
   #placeOf (userId: string, priority: number): number {
-    const { min, max } = priorities
-    const clamped = priority < min ? min : priority > max ? max : priority
-    return (clamped - min) * userParts + partOf(userId, this.#seed)
+    return rankOf(priority) * userParts + partOf(userId, this.#seed)
   }
 }
 

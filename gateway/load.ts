@@ -1,5 +1,6 @@
 import { createHistogram, type IntervalHistogram, monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import type { Timed } from '../actors/connection/stopwatch.js'
+import { Work } from '../actors/connection/work.js'
 import { WaitProbe } from '../actors/wait-probe.js'
 import type { Health } from '../schemas/conditions.js'
 import type { NodeReported } from '../schemas/node-facts.js'
@@ -18,6 +19,7 @@ export class NodeLoad {
   readonly reads = new WaitProbe()
   readonly folds = new WaitProbe()
   readonly overload: Overload
+  readonly work = new Work(() => this.overload.lasts)
   /** What uplinks have waited in the log because there were too many before them: of all, and of quiet connections. */
   readonly #queued = new Mean()
   readonly #queuedQuiet = new Mean()
@@ -47,6 +49,7 @@ export class NodeLoad {
   /** Of an uplink that was acked. */
   acked ({ logMs, queuedMs, accessMs, isQuiet }: Timed): void {
     this.#acks.record(Math.min(ackMax, Math.max(1, Math.round(1_000 * (logMs + accessMs)))))
+    this.work.logTook(logMs)
     this.#queued.add(queuedMs)
     if (isQuiet) this.#queuedQuiet.add(queuedMs)
   }
@@ -86,6 +89,7 @@ export class NodeLoad {
     return {
       ms: ownShare * (read.ms + this.#queued.take() + folded.ms),
       quietMs: ownShare * (read.ms + this.#queuedQuiet.take() + folded.ms),
+      heldMs: ownShare * this.work.takeWaitMs(),
       entries: folded.count,
     }
   }

@@ -33,6 +33,7 @@ export interface MetricsSources {
   /** What an uplink waits for the process between its read and its fold, in the mean. */
   overloadWaitSeconds (): number
   /** Priorities that are refused, from the lowest on, and of the next one the share of users. */
+  heldConnections (): number
   admissionLevel (): number
   /** Blocks that each table is behind the ledger. */
   tableLag (): ReadonlyMap<string, number>
@@ -140,6 +141,7 @@ export class GatewayMetrics {
       [declared.rooms, sources.rooms],
       [declared.roomBytes, sources.roomBytes],
       [declared.overloadWait, sources.overloadWaitSeconds],
+      [declared.heldConnections, sources.heldConnections],
       [declared.admissionLevel, sources.admissionLevel],
     ] as const
     for (const [which, value] of numbers) this.#gauge(which, gauge => { gauge.set(value()) })

@@ -1,6 +1,6 @@
-import { quietBytesMax } from '../actors/connection/intake.js'
+import { priorities } from '../actors/connection/priority.js'
 import type { Health } from '../schemas/conditions.js'
-import { AdmissionLevel, priorities, userParts } from './admission-level.js'
+import { AdmissionLevel, userParts } from './admission-level.js'
 
 /** How often it is looked whether a window is over. */
 const lookEveryMs = 250
@@ -16,6 +16,18 @@ const uplinksMin = 200
 const patienceMs = 2_000
 const patienceWindows = 3
 
+/**
+ * Who is held back waits for its own kind alone, and the larger its reads, the less each uplink costs: a second of that
+ * counts as much as this part of a second of what everybody waits.
+ */
+const heldPart = 0.02
+
+/** Where those that are held back wait for less, in the mean, nobody need be. */
+const heldMsMin = 100
+
+/** For so long after it, clients that come in waves are taken for one overload. */
+const restMs = 10_000
+
 /** By how much less is let in after a window of overload, by the wait, and by how much more after another one. */
 const lessShare = 0.05
 const lessShareMax = 0.1
@@ -29,9 +41,10 @@ const calmWindows = 4
 
 /**
  * What was measured since the last call: how long an uplink waits for others between its read and its fold, in the
- * mean, ms, and the same of quiet connections; and how many entries were folded.
+ * mean, ms, and the same of quiet connections; how long one was held back before its read; and how many entries were
+ * folded.
  */
-export type Waits = () => { ms: number, quietMs: number, entries: number }
+export type Waits = () => { ms: number, quietMs: number, heldMs: number, entries: number }
 
 /**
  * Whether uplinks wait too long for this process, and who is let in then: those of the highest priority, and within a
@@ -50,6 +63,8 @@ export class Overload {
   #overs = 0
   #overSinceMs = 0
   #calm = 0
+  /** When somebody was refused, or held back for long. */
+  #lastedAtMs = -Infinity
   /** Of the last window; 0 where it had too few uplinks. */
   waitMs = 0
   /** Since the last report. */
@@ -66,19 +81,22 @@ export class Overload {
     this.#windowAtMs = nowMs()
   }
 
+  /** There is overload, or was a moment ago: see `Work`. */
+  get lasts (): boolean { return this.#windowAtMs - this.#lastedAtMs < restMs }
+
   /** See `AdmissionLevel.height`. */
   get level (): number { return this.#admission.height }
 
   /**
    * One uplink came.
    *
-   * @param heldBytes what its connection has in memory
+   * @param isQuiet its connection is no part of the trouble as long as quiet ones do not wait
    * @returns false where it is to be refused
    */
-  admits (userId: string, priority: number, heldBytes: number): boolean {
+  admits (userId: string, priority: number, isQuiet: boolean): boolean {
     this.#uplinks++
     if (!this.#counts || this.#admission.count(userId, priority)) return true
-    return this.#sparesQuiet && heldBytes <= quietBytesMax
+    return this.#sparesQuiet && isQuiet
   }
 
   /** A connection counts as a quiet one's uplink of no priority. */
@@ -104,16 +122,17 @@ export class Overload {
     const elapsedMs = nowMs - this.#windowAtMs
     if (elapsedMs < lookEveryMs / 2 || (elapsedMs < windowMs && this.#uplinks < windowUplinks)) return
     const beforeMs = this.waitMs
-    const { ms, quietMs, entries } = this.waits()
+    const { ms, quietMs, heldMs, entries } = this.waits()
     this.#sparesQuiet = quietMs <= this.#waitMsMax
     // A node without an edge has no uplinks, and its entries wait.
-    this.waitMs = Math.max(this.#uplinks, entries) >= uplinksMin ? ms : 0
+    this.waitMs = Math.max(this.#uplinks, entries) >= uplinksMin ? ms + heldPart * heldMs : 0
     this.#waitedMs += this.waitMs
     this.#windows++
     if (this.#counts) this.#admission.fade(elapsedMs)
     const isOver = this.waitMs > this.#waitMsMax && this.#uplinks >= uplinksMin
     if (isOver) this.#over(nowMs, this.waitMs < (1 - fallingShare) * beforeMs)
     else this.#under()
+    if (this.level > 0 || heldMs >= heldMsMin) this.#lastedAtMs = nowMs
     this.#uplinks = 0
     this.#windowAtMs = nowMs
   }

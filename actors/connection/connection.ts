@@ -7,6 +7,7 @@ import { DownlinkCursor } from './cursor.js'
 import type { EdgeContext } from './edge-context.js'
 import type { ConnectionEvent, Incoming } from './events.js'
 import { silenceOf } from './heartbeat.js'
+import { quietBytesMax } from './intake.js'
 import { Lifetime } from './lifetime.js'
 import type { Phase } from './phases.js'
 import { FrameAllowance } from './rate.js'
@@ -77,6 +78,9 @@ export class Connection {
   get phase (): Phase { return this.life.phase }
   get acceptedAt (): number { return this.life.acceptedAt }
 
+  /** It has little in memory, and in overload it sends little: nobody waits for it. */
+  get isQuiet (): boolean { return this.reading.heldBytes <= quietBytesMax && !this.edge.work.isBusy(this) }
+
   get framesIn (): number { return this.#framesIn }
   get framesOut (): number { return this.#framesOut }
 
@@ -92,6 +96,7 @@ export class Connection {
    */
   received (frames: Incoming[], bytes: number): void {
     this.reading.received(this, frames.length, bytes)
+    this.edge.work.read(this, frames)
     this.#frames = this.#frames.length === 0 ? frames : this.#frames.concat(frames)
     if (this.#frames.length > this.edge.limits.uplinkWindow) this.hold()
     this.wakeUp()

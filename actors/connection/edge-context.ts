@@ -8,6 +8,7 @@ import type { Flow } from './flow.js'
 import type { Intake } from './intake.js'
 import type { Stopwatch } from './stopwatch.js'
 import type { EdgeTracer } from './tracer.js'
+import type { Work } from './work.js'
 
 /** What all connection actors of an edge share. */
 export interface EdgeContext {
@@ -16,6 +17,8 @@ export interface EdgeContext {
   readonly limits: EdgeLimits
   /** What all of them have read and not dealt with. */
   readonly intake: Intake
+  /** What of it is not stored, in overload. */
+  readonly work: Work
   readonly flow: Flow
   readonly links: Links
   /** Coarse clock: units of `tickMs` since the process started. Small integers take no memory of their own. */
@@ -37,10 +40,10 @@ export interface EdgeContext {
   /**
    * An uplink came.
    *
-   * @param heldBytes what its connection has in memory
+   * @param isQuiet see `Connection.isQuiet`
    * @returns false where the node bears none of this priority, or of this user, just now
    */
-  bears (userId: string, priority: number, heldBytes: number): boolean
+  bears (userId: string, priority: number, isQuiet: boolean): boolean
   /** Why no user actor can answer just now, in words; empty where one may. */
   usersAway (): string
   /**

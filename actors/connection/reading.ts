@@ -1,6 +1,7 @@
 import type { Connection } from './connection.js'
 import type { UserFlow } from './flow.js'
 import { tickMs } from './lifetime.js'
+import type { WorkSecond } from './work.js'
 
 /** Why a socket is not read. It is read again once no reason is left. */
 export const hold = {
@@ -10,6 +11,8 @@ export const hold = {
   room: 2,
   /** It sends more bytes a second than it may. */
   rate: 4,
+  /** There is overload, it sends more than a little, and there is enough to do. */
+  work: 8,
 } as const
 
 /** For so long a frame that has begun may come as slowly as it likes: a network may be gone for a moment. */
@@ -24,6 +27,7 @@ export interface AppendedBytes {
   readonly frames: number
   /** Its last uplink; 0 for none. */
   readonly uplinkSeq: number
+  readonly second: WorkSecond
   hasOutcome: boolean
 }
 
@@ -128,17 +132,20 @@ export class Reading {
     if (bytes === 0) return
     this.#waitingBytes = 0
     connection.edge.intake.gaveFrames(this.#waitingFrames)
+    connection.edge.work.handled(this.#waitingFrames)
     this.#waitingFrames = 0
     this.#add(connection, -bytes)
   }
 
   /** The same of a turn that ends with an append; where frames are left, all stays counted until they are done, too. */
-  appended ({ window, hasFrames }: Connection): AppendedBytes {
+  appended ({ window, hasFrames, edge }: Connection): AppendedBytes {
     const isAll = !hasFrames
+    const frames = isAll ? this.#waitingFrames : 0
     const appended = {
       bytes: isAll ? this.#waitingBytes : 0,
-      frames: isAll ? this.#waitingFrames : 0,
+      frames,
       uplinkSeq: window.givenSeq,
+      second: edge.work.appended(frames),
       hasOutcome: false,
     }
     this.#waitingBytes -= appended.bytes
@@ -150,6 +157,7 @@ export class Reading {
 
   hasOutcome (connection: Connection, appended: AppendedBytes): void {
     appended.hasOutcome = true
+    connection.edge.work.stored(appended.frames, appended.second)
     this.settle(connection)
   }
 
@@ -181,6 +189,7 @@ export class Reading {
     this.#ended = true
     this.#holds = 0
     connection.edge.intake.left(connection)
+    connection.edge.work.left(connection)
     connection.edge.flow.left(connection)
     this.keepsPartial(connection, 0)
     this.settle(connection)

@@ -1,5 +1,4 @@
 import type { Connection } from './connection.js'
-import { quietBytesMax } from './intake.js'
 
 /** Uplinks that are timed at once: so many, whatever the load, and a stall of all of them counts that often. */
 const samplesMax = 64
@@ -12,7 +11,7 @@ const oneOf = 16
 
 export interface Sample {
   readonly seq: number
-  /** Its connection has little in memory. */
+  /** Its connection was: see `Connection.isQuiet`. */
   readonly isQuiet: boolean
   readonly appendedAtMs: number
   /** Commits of the log that had ended when it was appended. */
@@ -51,7 +50,7 @@ export class Stopwatch {
     this.#samples++
     connection.sample = {
       seq: window.givenSeq,
-      isQuiet: connection.reading.heldBytes <= quietBytesMax,
+      isQuiet: connection.isQuiet,
       appendedAtMs: performance.now(),
       commits: this.commits(),
       storedAtMs: 0,

@@ -51,7 +51,7 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
     refuseHere(connection, seq, 'forbidden')
     return
   }
-  if (!edge.bears(connection.userId, priority, connection.reading.heldBytes)) {
+  if (!edge.bears(connection.userId, priority, connection.isQuiet)) {
     refuseHere(connection, seq, 'overloaded', overloadedRetryMs())
     return
   }

@@ -307,7 +307,7 @@ export class Edge {
 }
 
 /** What it has sent lies in its socket, for we do not read it. */
-function isHeld ({ reading }: Connection): boolean { return reading.isHeldFor(hold.room | hold.rate) }
+function isHeld ({ reading }: Connection): boolean { return reading.isHeldFor(hold.room | hold.rate | hold.work) }
 
 function fail (
   code: 'heartbeat-timeout' | 'token-expired' | 'handshake-timeout' | 'migrating', reason: string

@@ -81,6 +81,8 @@ export const declared = {
   intakeBytes: gauge('intake_bytes', 'Bytes read from clients and not processed yet'),
   overloadWait: gauge('overload_wait_seconds',
     'How long an uplink waits for the process between its read and its fold, mean of a window'),
+  heldConnections: gauge('overload_held_connections',
+    'Connections that are not read until what was read before them is stored'),
   admissionLevel: gauge('admission_level',
     'How many priorities of uplinks are refused, from -4 up, and the refused share of users of the next one; 0: none'),
 

@@ -207,6 +207,7 @@ export class EdgeRole implements DrainingEdge {
       get nodeEpoch () { return identity.epoch },
       limits: limitsOf(config),
       intake: new Intake(config.intakeBytesMax),
+      work: load.work,
       flow: this.#flow,
       links,
       ticks: ticksNow,
@@ -222,8 +223,8 @@ export class EdgeRole implements DrainingEdge {
       appendLater: (partition, entry) => { this.#edge.appendLater(partition, entry) },
       setAside: reportAsides(this.#deps),
       reads: load.reads,
-      bears: (userId, priority, heldBytes) =>
-        priority >= this.#memory.priorityMin && load.overload.admits(userId, priority, heldBytes),
+      bears: (userId, priority, isQuiet) =>
+        priority >= this.#memory.priorityMin && load.overload.admits(userId, priority, isQuiet),
       usersAway,
       admits: (transport, userId) =>
         this.#admits(transport) && (userId === undefined || load.overload.admitsConnect(userId)),

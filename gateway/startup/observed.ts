@@ -4,7 +4,7 @@ import type { Roles } from './roles.js'
 
 /** Has the metrics read what the roles of this node know. */
 export function observeRoles ({ config, metrics, health, stores, apps }: Base, roles: Roles): void {
-  const { load: { overload }, projections, users, edge, webhooks, push, groups } = roles
+  const { load: { overload, work }, projections, users, edge, webhooks, push, groups } = roles
   metrics.observe({
     connections: () => edge?.connections ?? 0,
     connectionsMax: edge ? config.connectionsMax : 0,
@@ -14,6 +14,7 @@ export function observeRoles ({ config, metrics, health, stores, apps }: Base, r
     rooms: () => edge?.rooms.rooms ?? 0,
     roomBytes: () => edge?.rooms.tailBytes ?? 0,
     overloadWaitSeconds: () => overload.waitMs / 1_000,
+    heldConnections: () => work.waiting,
     admissionLevel: () => overload.level,
     activeUsers: () => users?.activeUsers() ?? 0,
     activeRooms: () => users?.activeRooms() ?? 0,

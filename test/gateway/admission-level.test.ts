@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { AdmissionLevel, priorities, userParts } from '../../gateway/admission-level.js'
+import { priorities, ranksMax } from '../../actors/connection/priority.js'
+import { AdmissionLevel, userParts } from '../../gateway/admission-level.js'
 
 const hourMs = 3_600_000
 
@@ -120,7 +121,7 @@ t.test('AdmissionLevel', async t => {
         }
         level.fade(fadeMs)
       }
-      return level.height >= 0 && level.level < (priorities.max - priorities.min + 1) * userParts
+      return level.height >= 0 && level.level < ranksMax * userParts
     }), { numRuns: 200 })
   })
 })

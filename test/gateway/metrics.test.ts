@@ -27,6 +27,7 @@ t.test('Circuits are shown by dependency, with the worst of their states and wha
     activeUsers: () => 0,
     activeRooms: () => 0,
     overloadWaitSeconds: () => 0,
+    heldConnections: () => 0,
     admissionLevel: () => 0,
     tableLag: () => new Map(),
     conditionSeconds: () => new Map(),

@@ -4,9 +4,6 @@ import type { Health } from '../../schemas/conditions.js'
 
 const waitMsMax = 20
 
-/** Bytes that a busy connection holds. */
-const many = 1 << 20
-
 /** Clients of one priority: how many uplinks they would send in a second, and by how many users. */
 interface Crowd { readonly priority: number, readonly perSecond: number, readonly users: number }
 
@@ -23,6 +20,8 @@ class Model {
   told = ''
   /** A wait that does not come from a queue, ms. */
   pausedMs = 0
+  /** What those wait that are held back, ms. */
+  heldMs = 0
   /** What quiet connections wait, where that is not the same. */
   quietMs: number | undefined
   readonly overload: Overload
@@ -32,7 +31,7 @@ class Model {
     const health: Health = { begin: (_name, reason) => { this.told = reason }, end: () => { this.told = '' } }
     const waits = () => {
       const ms = this.pausedMs + 1_000 * this.waiting / this.capacity
-      return { ms, quietMs: this.quietMs ?? ms, entries: 0 }
+      return { ms, quietMs: this.quietMs ?? ms, heldMs: this.heldMs, entries: 0 }
     }
     this.overload = new Overload(waitMsMax, waits, health, () => this.nowMs, () => 0)
   }
@@ -56,7 +55,7 @@ class Model {
         const userId = `p${priority}-${i}`
         if ((this.#refusedUntilMs.get(userId) ?? 0) > this.nowMs) continue
         for (let n = 0; n < each; n++) {
-          if (!this.overload.admits(userId, priority, many)) {
+          if (!this.overload.admits(userId, priority, false)) {
             this.#refusedUntilMs.set(userId, this.nowMs + 3_000)
             break
           }
@@ -143,7 +142,7 @@ t.test('Overload', async t => {
       model.run(2, [calm])
       model.nowMs += 10_000 // the process stands still, and what came meanwhile is read at once
       let isIn = true
-      for (let n = 0; n < 40_000; n++) isIn &&= model.overload.admits(`p0-${n % 500}`, 0, many)
+      for (let n = 0; n < 40_000; n++) isIn &&= model.overload.admits(`p0-${n % 500}`, 0, false)
       t.ok(isIn)
       model.pausedMs = 5_000
       model.overload.look()
@@ -166,7 +165,7 @@ t.test('Overload', async t => {
     model.quietMs = 21
     model.run(40, [flood, vip])
     const users = Array.from({ length: 200 }, (_, i) => `p0-${i}`)
-    for (const user of users) t.equal(model.overload.admitsConnect(user), model.overload.admits(user, 0, many))
+    for (const user of users) t.equal(model.overload.admitsConnect(user), model.overload.admits(user, 0, false))
     t.ok(users.some(user => !model.overload.admitsConnect(user)))
   })
 
@@ -175,19 +174,19 @@ t.test('Overload', async t => {
     model.quietMs = 1
     model.run(40, [flood, vip])
     const users = Array.from({ length: 200 }, (_, i) => `p0-${i}`)
-    const refused = users.filter(user => !model.overload.admits(user, 0, many))
+    const refused = users.filter(user => !model.overload.admits(user, 0, false))
     t.ok(refused.length > 0)
-    t.strictSame(refused.filter(user => !model.overload.admits(user, 0, 1_000)), [])
+    t.strictSame(refused.filter(user => !model.overload.admits(user, 0, true)), [])
     t.strictSame(refused.filter(user => !model.overload.admitsConnect(user)), [])
     model.quietMs = 21
     model.run(1, [flood, vip])
-    t.ok(refused.some(user => !model.overload.admits(user, 0, 1_000)), 'and where they wait, they are refused')
+    t.ok(refused.some(user => !model.overload.admits(user, 0, true)), 'and where they wait, they are refused')
   })
 
   t.test('is not looked for where its bound is 0', async t => {
     const overload = new Overload(0, () => { throw new Error('asked') }, { begin () {}, end () {} })
     overload.start()()
-    t.equal(overload.admits('ann', -4, many), true)
+    t.equal(overload.admits('ann', -4, false), true)
     t.equal(overload.takeWaitMs(), 0)
   })
 
@@ -198,5 +197,32 @@ t.test('Overload', async t => {
     t.equal(Math.round(model.overload.takeWaitMs()), 16)
     t.equal(model.overload.level, 0, 'before anybody is refused')
     t.equal(model.overload.takeWaitMs(), 0)
+  })
+
+  t.test('lasts until nobody is refused, nor held back for long, for 10 s', async t => {
+    const model = new Model()
+    model.run(1, [flood, vip])
+    t.notOk(model.overload.lasts, 'it is slow to begin')
+    model.run(9, [flood, vip])
+    t.ok(model.overload.lasts)
+    model.heldMs = 400
+    model.run(60, [calm])
+    t.equal(model.overload.level, 0)
+    t.ok(model.overload.lasts, 'some are held back')
+    model.heldMs = 50
+    model.run(9, [calm])
+    t.ok(model.overload.lasts)
+    model.run(3, [calm])
+    t.notOk(model.overload.lasts)
+  })
+
+  t.test('refuses some where those that are held back wait for more than a second', async t => {
+    const model = new Model()
+    model.heldMs = 900
+    model.run(20, [calm])
+    t.equal(model.overload.level, 0)
+    model.heldMs = 1_100
+    model.run(20, [calm])
+    t.ok(model.overload.level > 0)
   })
 })

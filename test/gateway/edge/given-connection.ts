@@ -6,6 +6,7 @@ import { Intake } from '../../../actors/connection/intake.js'
 import { tickMs } from '../../../actors/connection/lifetime.js'
 import { Stopwatch } from '../../../actors/connection/stopwatch.js'
 import type { Wire } from '../../../actors/connection/wire.js'
+import { Work } from '../../../actors/connection/work.js'
 import type { EdgeRooms } from '../../../actors/edge-rooms/edge-rooms.js'
 import { localLinks, type Question } from '../../../actors/links.js'
 import { startActors } from '../../../actors/system.js'
@@ -30,7 +31,7 @@ const handshakeMs = 200
  */
 export function givenConnection (
   t: Test, limits: Partial<EdgeLimits> = {}, intake = new Intake(1 << 25), flow = unlimited,
-  rooms: EdgeRooms = givenRooms(t).rooms
+  rooms: EdgeRooms = givenRooms(t).rooms, work = new Work(() => false)
 ) {
   const written: ServerFrame[] = []
   const appended: Entry[] = []
@@ -82,6 +83,7 @@ export function givenConnection (
       ...limits,
     },
     intake,
+    work,
     flow,
     links: { ...localLinks(), toUser (question) { asked.push(question) } },
     ticks: () => now,
@@ -247,9 +249,9 @@ export async function verified (client: GivenConnection, more: Partial<Identity>
 export async function openConnection (
   t: Test, limits: Partial<EdgeLimits> = {},
   { token, welcome }: { token?: Partial<Identity>, welcome?: Partial<Welcome> } = {}, intake?: Intake, flow?: Flow,
-  rooms?: EdgeRooms
+  rooms?: EdgeRooms, work?: Work
 ): Promise<GivenConnection> {
-  const client = givenConnection(t, limits, intake, flow, rooms)
+  const client = givenConnection(t, limits, intake, flow, rooms, work)
   client.received(connect)
   await verified(client, token)
   client.storeAll()
