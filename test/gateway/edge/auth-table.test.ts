@@ -6,19 +6,24 @@ import { makeCertificates, opensslMissing } from '../../cluster/certificates.js'
 import { signedToken, startTestNode, type TestNode } from '../node.js'
 import { alive, connected, connectFrame, endsWith, speaker } from './dialects.js'
 import { KeyHost, signer } from './key-host.js'
+import { refusedUpgrade } from './raw-websocket.js'
 
 /*
-  Who is let in, on every listener: three issuers, of which two have key sets and one a secret, and whatever may be
-  tried against them.
+  Who is let in, on every listener: three issuers, of which two have key sets and one a secret, two apps with issuers of
+  their own, and whatever may be tried against them. What a bad upgrade holds: smuggled.test.ts; API keys:
+  http/key-table.test.ts.
 */
 
 const nowS = () => Math.trunc(Date.now() / 1_000)
 const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
 const partnerSecret = 'the secret of the partner, and of nobody else'
 
+const shopSecret = 'the secret of the shop, and of nobody else'
+
 const ours = await signer('k1', 'RS256')
 const others = await signer('k1')
 const stranger = await signer('k1', 'RS256')
+const bank = await signer('k1', 'RS256')
 
 /** Claims that are good of each. */
 const good = { sub: 'ann', iss: 'https://ours', aud: 'chat' }
@@ -52,6 +57,13 @@ async function table (): Promise<Array<[what: string, code: string, token: strin
     ['a user that is none', 'bad-token', await byPartner({ ...ofPartner, uid: 7 })],
     ['another device', 'bad-token', await ours.sign({ ...good, dev: 'tablet' })],
     ['no token', 'bad-token', ''],
+    ['an app by the secret of another one', 'bad-token',
+      await signedToken({ sub: 'ann', iss: 'bank' }, { secret: shopSecret })],
+    ['an app with a secret by the key set of another one', 'bad-token', await bank.sign({ sub: 'ann', iss: 'shop' })],
+    ['an app by the key of the default one', 'bad-token', await ours.sign({ ...good, iss: 'bank' })],
+    ['the default app by the key of another one', 'bad-token', await bank.sign(good)],
+    ['the default app by the secret of another one', 'bad-token', await signedToken(ofPartner, { secret: shopSecret })],
+    ['the user of another app by its separator', 'bad-token', await byPartner({ ...ofPartner, uid: 'shop\u001fann' })],
   ]
 }
 
@@ -67,9 +79,11 @@ async function certificateFiles (t: Test): Promise<Record<string, string>> {
 }
 
 async function givenNode (t: Test, environment: Record<string, string>): Promise<TestNode> {
-  const [hostOfOurs, hostOfOthers] = [await KeyHost.start(t), await KeyHost.start(t)]
+  const hosts = await Promise.all([KeyHost.start(t), KeyHost.start(t), KeyHost.start(t)])
+  const [hostOfOurs, hostOfOthers, hostOfBank] = hosts
   hostOfOurs.has(ours)
   hostOfOthers.has(others)
+  hostOfBank.has(bank)
   return await startTestNode(t, {
     ...environment,
     LEDGERLINE_JWT_SECRET: '',
@@ -77,6 +91,10 @@ async function givenNode (t: Test, environment: Record<string, string>): Promise
       { issuer: 'https://ours', jwksUrl: hostOfOurs.url, audience: ['chat', 'ops'] },
       { issuer: ['other-1', 'other-2'], jwksUrl: hostOfOthers.url, audience: 'chat' },
       { issuer: 'partner', secret: partnerSecret, userClaim: 'uid' },
+    ]),
+    LEDGERLINE_APPS: JSON.stringify([
+      { name: 'shop', issuers: [{ issuer: 'shop', secret: shopSecret }] },
+      { name: 'bank', issuers: [{ issuer: 'bank', jwksUrl: hostOfBank.url }] },
     ]),
   })
 }
@@ -90,7 +108,8 @@ for (const tls of [false, true]) {
 
     for (const dialect of ['TCP', 'WebSocket Avro', 'WebSocket JSON'] as const) {
       t.test(`${dialect} lets in whom an issuer vouches for`, async t => {
-        for (const token of [goodToken, await others.sign(ofOthers), await byPartner(ofPartner)]) {
+        const ofApps = [await signedToken({ sub: 'ann', iss: 'shop' }, { secret: shopSecret }), await bank.sign({ sub: 'ann', iss: 'bank' })]
+        for (const token of [goodToken, await others.sign(ofOthers), await byPartner(ofPartner), ...ofApps]) {
           const { client, welcome } = await connected(t, node, dialect, 'ann', { token, deviceId: dialect })
           t.equal(welcome.userId, 'ann')
           await alive(t, client)
@@ -102,8 +121,6 @@ for (const tls of [false, true]) {
           const client = await speaker(t, node, dialect)
           client.sendAll([await connectFrame(node, 'ann', { token }), { op: 'uplink', seq: 1, payload: 'x' }])
           t.equal((await endsWith(t, client, code)).op, 'error', what)
-          // Behind its codec it is the connection of the other two.
-          if (dialect === 'WebSocket Avro') continue
           const { client: open } = await connected(t, node, dialect, 'ann', { token: goodToken })
           open.send({ op: 'token', token })
           t.equal((await endsWith(t, open, code)).op, 'error', `later: ${what}`)
@@ -134,6 +151,16 @@ for (const tls of [false, true]) {
           client.sendAll([frame, await connectFrame(node, 'ann', { token: goodToken })])
           t.equal((await endsWith(t, client, 'protocol')).op, 'error', frame.op)
         }
+      })
+    }
+
+    for (const protocol of [undefined, 'ledgerline.v1.avro', 'ledgerline.v1.json']) {
+      t.test(`no page of another origin gets a WebSocket, with ${protocol ?? 'no subprotocol'}`, async t => {
+        const asked: Record<string, string> = protocol === undefined ? {} : { 'sec-websocket-protocol': protocol }
+        for (const origin of ['https://evil.example', 'null', 'http://localhost.evil.example', `${node.http}.evil.example`, '']) {
+          t.match(await refusedUpgrade(node, { ...asked, origin }), { status: 403, body: { code: 'bad-origin' } }, origin)
+        }
+        t.equal(await refusedUpgrade(node, { ...asked, origin: node.http }), undefined, 'its own does')
       })
     }
 

@@ -1,4 +1,5 @@
-import { type IncomingHttpHeaders, request } from 'node:http'
+import { type IncomingHttpHeaders, request as requestPlain } from 'node:http'
+import { request as requestTls } from 'node:https'
 
 /*
   RFC 6455 by hand, for what a proper client would never send.
@@ -27,11 +28,12 @@ export interface RefusedUpgrade {
 
 /** What a request for a WebSocket gets instead; undefined where it got one. */
 export function refusedUpgrade (
-  node: { readonly http: string }, headers: Record<string, string> = {}
+  node: { readonly http: string, readonly ca?: string | undefined }, headers: Record<string, string> = {}
 ): Promise<RefusedUpgrade | undefined> {
   return new Promise((resolve, reject) => {
-    const asked = request(`${node.http}/v1/connect`, {
+    const asked = (node.ca === undefined ? requestPlain : requestTls)(`${node.http}/v1/connect`, {
       agent: false,
+      ...node.ca !== undefined && { ca: node.ca },
       headers: {
         connection: 'Upgrade',
         upgrade: 'websocket',

@@ -1,7 +1,9 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
-import t from 'tap'
-import { startTestNode } from '../node.js'
+import { connect, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import t, { type Test } from 'tap'
+import { makeCertificates, opensslMissing } from '../../cluster/certificates.js'
+import { startTestNode, type TestNode } from '../node.js'
 import { rawFrame, text } from './raw-websocket.js'
 
 const upgrade = [
@@ -37,52 +39,76 @@ const smuggled: Array<[what: string, lines: string[], body?: string]> = [
   ['a bare carriage return in a header', ['x-a: b\rorigin: http://localhost']],
 ]
 
-t.test('An upgrade with', async t => {
-  const node = await startTestNode(t)
+const settings = { LEDGERLINE_API_PORT: '0', LEDGERLINE_METRICS_PORT: '0' }
 
-  for (const [what, lines, body = ''] of smuggled) {
-    for (const order of ['behind', 'before']) {
-      t.test(`${what} ${order} the others is refused, and nothing of it is read as a frame`, async t => {
-        const [first, ...others] = upgrade
-        const all = order === 'behind' ? [first, ...others, ...lines] : [first, ...lines, ...others]
-        const socket = connect({ host: '127.0.0.1', port: node.httpPort })
-        t.teardown(() => { socket.destroy() })
-        let received = ''
-        socket.setEncoding('latin1').on('data', chunk => { received += chunk })
-        socket.on('error', () => {}) // what is not read of it may end it so
-        socket.write(Buffer.from(`${all.join('\r\n')}\r\n\r\n${body}`, 'latin1'))
-        await once(socket, 'close')
-        const [head = '', answer = ''] = received.split('\r\n\r\n')
-        t.match(head, /^HTTP\/1\.1 400 /)
-        t.match(JSON.parse(answer), { statusCode: 400, code: 'bad-request' }, 'and it is the last answer')
-      })
+/** A node with a port for clients, one for the API and one for metrics. */
+async function given (t: Test, isTls: boolean): Promise<TestNode> {
+  if (!isTls) return await startTestNode(t, settings)
+  const { server: { cert, key } } = await makeCertificates(t)
+  return await startTestNode(t, { ...settings, LEDGERLINE_TLS_CERT: cert, LEDGERLINE_TLS_KEY: key })
+}
+
+async function opened (t: Test, { ca }: TestNode, url: string): Promise<Socket> {
+  const to = { host: '127.0.0.1', port: Number(new URL(url).port) }
+  const socket = ca === undefined ? connect(to) : connectTls({ ...to, ca, servername: 'localhost' })
+  t.teardown(() => { socket.destroy() })
+  await once(socket, ca === undefined ? 'connect' : 'secureConnect')
+  return socket
+}
+
+/** What comes back until the node closes. */
+async function answerTo (
+  t: Test, node: TestNode, url: string, lines: readonly string[], body: string
+): Promise<string> {
+  const socket = await opened(t, node, url)
+  let received = ''
+  socket.setEncoding('latin1').on('data', chunk => { received += chunk })
+  socket.on('error', () => {}) // what is not read of it may end it so
+  socket.write(Buffer.from(`${lines.join('\r\n')}\r\n\r\n${body}`, 'latin1'))
+  await once(socket, 'close')
+  return received
+}
+
+for (const isTls of [false, true]) {
+  const over = isTls ? ', over TLS' : ''
+  const skip = isTls && (opensslMissing() ?? false)
+  t.test(`An upgrade${over}, with`, { skip }, async t => {
+    const node = await given(t, isTls)
+
+    for (const [what, lines, body = ''] of smuggled) {
+      for (const order of ['behind', 'before']) {
+        t.test(`${what} ${order} the others is refused, and nothing of it is read as a frame`, async t => {
+          const [first, ...others] = upgrade
+          const all = order === 'behind' ? [first!, ...others, ...lines] : [first!, ...lines, ...others]
+          const [head = '', answer = ''] = (await answerTo(t, node, node.http, all, body)).split('\r\n\r\n')
+          t.match(head, /^HTTP\/1\.1 400 /)
+          t.match(JSON.parse(answer), { statusCode: 400, code: 'bad-request' }, 'and it is the last answer')
+        })
+      }
     }
-  }
 
-  t.test('a length of 0 is one without a body', async t => {
-    const socket = connect({ host: '127.0.0.1', port: node.httpPort })
-    t.teardown(() => { socket.destroy() })
-    socket.write(`${[...upgrade, 'content-length: 0'].join('\r\n')}\r\n\r\n`)
-    const [chunk] = await once(socket.setEncoding('latin1'), 'data')
-    t.match(chunk, /^HTTP\/1\.1 101 /)
+    t.test('a length of 0 is one without a body', async t => {
+      const socket = await opened(t, node, node.http)
+      socket.write(`${[...upgrade, 'content-length: 0'].join('\r\n')}\r\n\r\n`)
+      const [chunk] = await once(socket.setEncoding('latin1'), 'data')
+      t.match(chunk, /^HTTP\/1\.1 101 /)
+    })
+
+    t.test('none of that leaves anything in the log', async t => {
+      // The certificate was made for two days.
+      t.strictSame(node.logged.filter(({ condition }) => condition !== 'certificate'), [])
+    })
   })
 
-  t.test('none of that leaves anything in the log', async t => { t.strictSame(node.logged, []) })
-})
-
-t.test('Any other request with', async t => {
-  const node = await startTestNode(t)
-  for (const [what, lines, body = ''] of smuggled.filter(([what]) => !/^a body|keys$|versions$/.test(what))) {
-    t.test(`${what} is refused, too`, async t => {
-      const socket = connect({ host: '127.0.0.1', port: node.httpPort })
-      t.teardown(() => { socket.destroy() })
-      let received = ''
-      socket.setEncoding('latin1').on('data', chunk => { received += chunk })
-      socket.on('error', () => {})
-      const all = ['GET /healthz HTTP/1.1', 'host: localhost', 'connection: close', ...lines]
-      socket.write(Buffer.from(`${all.join('\r\n')}\r\n\r\n${body}`, 'latin1'))
-      await once(socket, 'close')
-      t.match(received, /^HTTP\/1\.1 400 /)
-    })
-  }
-})
+  t.test(`Any other request${over}, with`, { skip }, async t => {
+    const node = await given(t, isTls)
+    for (const [port, url] of Object.entries({ clients: node.http, API: node.api, metrics: node.metrics })) {
+      for (const [what, lines, body = ''] of smuggled.filter(([what]) => !/^a body|keys$|versions$/.test(what))) {
+        t.test(`${what} is refused, too, by the port for ${port}`, async t => {
+          const all = ['GET /healthz HTTP/1.1', 'host: localhost', 'connection: close', ...lines]
+          t.match(await answerTo(t, node, url, all, body), /^HTTP\/1\.1 400 /)
+        })
+      }
+    }
+  })
+}
