@@ -6,7 +6,7 @@ import type {
   AskBans, AskMemberships, AskRecalled, AskRequest, BansKnown, MembershipsKnown, RecalledKnown, RequestKnown,
 } from './links.js'
 import type { Known } from './requests.js'
-import type { ToldBan } from './user/bans.js'
+import type { Ban } from './user/bans.js'
 import type { Membership } from './user/memberships.js'
 import type { RecallOutcome } from './user/recall.js'
 
@@ -38,7 +38,7 @@ export function writeAsked (to: AvroWriter, message: AskedLinkMessage): void {
       return to.long(Number(message.asOf))
     case 'bansKnown':
       to.long(message.askId)
-      return to.items(message.bans, writeBan)
+      return to.items(message.bans, message.bans.some(({ by }) => by !== '') ? writeAskedBan : writeBan)
     case 'askMemberships':
       to.string(message.userId)
       to.int(message.partition)
@@ -76,7 +76,7 @@ export function writeAsked (to: AvroWriter, message: AskedLinkMessage): void {
  * @param nodeId to whom it came
  */
 export function readAsked (
-  r: AvroReader, type: AskedLinkMessage['type'], fromNodeId: string, nodeId: string
+  r: AvroReader, type: AskedLinkMessage['type'] | 'askedBans', fromNodeId: string, nodeId: string
 ): AskedLinkMessage {
   switch (type) {
     case 'askRequest': return {
@@ -94,6 +94,7 @@ export function readAsked (
       type, userId: r.string(), partition: r.int(), nodeId: fromNodeId, askId: r.long(), asOf: BigInt(r.long()),
     }
     case 'bansKnown': return { type, nodeId, askId: r.long(), bans: r.items(readBan) }
+    case 'askedBans': return { type: 'bansKnown', nodeId, askId: r.long(), bans: r.items(readAskedBan) }
     case 'askMemberships': return {
       type, userId: r.string(), partition: r.int(), nodeId: fromNodeId, askId: r.long(), asOf: BigInt(r.long()),
     }
@@ -125,7 +126,7 @@ export function readAsked (
   }
 }
 
-function writeBan (to: AvroWriter, { banId, deviceId, tokenId, untilMs, reason, bannedAtMs }: ToldBan): void {
+function writeBan (to: AvroWriter, { banId, deviceId, tokenId, untilMs, reason, bannedAtMs }: Ban): void {
   to.string(banId)
   to.string(deviceId)
   to.string(tokenId)
@@ -134,7 +135,12 @@ function writeBan (to: AvroWriter, { banId, deviceId, tokenId, untilMs, reason, 
   to.long(bannedAtMs)
 }
 
-function readBan (r: AvroReader): ToldBan {
+function writeAskedBan (to: AvroWriter, ban: Ban): void {
+  writeBan(to, ban)
+  to.string(ban.by)
+}
+
+function readBan (r: AvroReader): Ban {
   return {
     banId: r.string(),
     deviceId: r.string(),
@@ -142,8 +148,11 @@ function readBan (r: AvroReader): ToldBan {
     untilMs: r.long(),
     reason: r.string(),
     bannedAtMs: r.long(),
+    by: '',
   }
 }
+
+function readAskedBan (r: AvroReader): Ban { return { ...readBan(r), by: r.sharedString() } }
 
 function writeMembership (to: AvroWriter, { roomId, rights, grantedAtMs }: Membership): void {
   to.string(roomId)

@@ -24,8 +24,12 @@ export interface ReceivedBatch {
 }
 
 /** The schemas, oldest first, each an extension of the one before: what was written in any of them is read by ours. */
-const headers = ['history/links-1', 'history/links-2', 'history/links-3', 'history/links-4', 'history/links-5', 'links']
-  .map(headerOf)
+const headers = [
+  'history/links-1', 'history/links-2', 'history/links-3', 'history/links-4', 'history/links-5', 'history/links-6', 'links',
+].map(headerOf)
+
+/** The first of them that a node beside this one may not know, of one of the two versions before. */
+const firstNew = 5
 
 function headerOf (schema: string): Buffer {
   const bytes = Buffer.alloc(headerBytes)
@@ -33,8 +37,13 @@ function headerOf (schema: string): Buffer {
   return bytes
 }
 
-/** Whether only nodes of this version read it: one of the version before reads nothing of a batch that it is in. */
-export function isNew (message: LinkMessage): boolean { return schemaOf(message) === headers.length - 1 }
+/**
+ * Which of the new schemas it wants; 0 where it wants none. A node that does not know the schema of a batch reads
+ * nothing of it, so messages of two ages are not in one.
+ */
+export function ageOf (message: LinkMessage): number { return age(schemaOf(message)) }
+
+function age (schema: number): number { return schema < firstNew ? 0 : schema }
 
 const countBytesMax = 5
 /** Small enough for Buffer's pool: most batches are. */
@@ -72,8 +81,8 @@ export class LinkBatch {
     this.#start = this.#end = head.length + countBytesMax
   }
 
-  /** Whether a message that `isNew` is in it. */
-  get isNew (): boolean { return this.#schema === headers.length - 1 }
+  /** `ageOf` its messages. */
+  get age (): number { return age(this.#schema) }
 
   /** Bytes of the messages added. */
   get length (): number { return this.#end - this.#start }

@@ -30,14 +30,14 @@ export interface SignalNotHere {
   readonly signalId: number
 }
 
-type Branch = LinkMessage['type'] | 'signalContent' | 'askedClose'
+type Branch = LinkMessage['type'] | 'signalContent' | 'askedClose' | 'askedBans'
 
 /** Branches of the union `messages`, in its order. New ones go to the end. */
 const branches: readonly Branch[] = [
   'welcome', 'ackUplinks', 'refuseUplink', 'deliver', 'closeConnection', 'gone', 'signalContent', 'signal', 'resync',
   'notHere', 'askRequest', 'requestKnown', 'askBans', 'bansKnown', ...roomBranches,
   'memberships', 'askMemberships', 'membershipsKnown', 'askAck', 'ackKnown',
-  'askRecalled', 'recalledKnown', ...laterRoomBranches, 'traced', 'askedClose', ...lastRoomBranches,
+  'askRecalled', 'recalledKnown', ...laterRoomBranches, 'traced', 'askedClose', ...lastRoomBranches, 'askedBans',
 ]
 
 const closeCodes = ['superseded', 'kicked', 'protocol', 'internal', 'banned'] as const
@@ -50,8 +50,8 @@ export function schemaOf (message: LinkMessage): number {
   switch (message.type) {
     case 'askRequest':
     case 'requestKnown':
-    case 'askBans':
-    case 'bansKnown': return 1
+    case 'askBans': return 1
+    case 'bansKnown': return namesAsker(message) ? 6 : 1
     case 'memberships':
     case 'askMemberships':
     case 'membershipsKnown': return 2
@@ -65,10 +65,24 @@ export function schemaOf (message: LinkMessage): number {
     case 'askPostTime':
     case 'postTimeKnown': return 5
     case 'closeConnection':
-      if (message.by !== '') return 5
+      if (namesAsker(message)) return 5
       return message.code === 'internal' || message.code === 'banned' ? 1 : 0
     default: return isOfRooms(message) ? 2 : 0
   }
+}
+
+/** Whether it says whose key asked: what does not is told as all versions know it. */
+function namesAsker (message: LinkMessage): boolean {
+  switch (message.type) {
+    case 'closeConnection': return message.by !== ''
+    case 'bansKnown': return message.bans.some(({ by }) => by !== '')
+    default: return false
+  }
+}
+
+function branchOf (message: LinkMessage): Branch {
+  if (!namesAsker(message)) return message.type
+  return message.type === 'closeConnection' ? 'askedClose' : 'askedBans'
 }
 
 export function writeContent (to: AvroWriter, { signalId, signal }: LinkSignal): void {
@@ -79,8 +93,7 @@ export function writeContent (to: AvroWriter, { signalId, signal }: LinkSignal):
 }
 
 export function writeMessage (to: AvroWriter, message: LinkMessage): void {
-  const isAsked = message.type === 'closeConnection' && message.by !== ''
-  to.symbol(branches, isAsked ? 'askedClose' : message.type)
+  to.symbol(branches, branchOf(message))
   switch (message.type) {
     case 'welcome':
       to.string(message.connectionId)
@@ -107,7 +120,7 @@ export function writeMessage (to: AvroWriter, message: LinkMessage): void {
       to.string(message.connectionId)
       to.symbol(closeCodes, message.code)
       to.string(message.reason)
-      if (isAsked) to.string(message.by)
+      if (message.by !== '') to.string(message.by)
       return
     case 'gone': return to.string(message.connectionId)
     case 'resync':

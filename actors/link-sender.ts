@@ -1,6 +1,6 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { Health } from '../schemas/conditions.js'
-import { batchHead, decodeBatch, isNew, LinkBatch } from './link-batch.js'
+import { ageOf, batchHead, decodeBatch, LinkBatch } from './link-batch.js'
 import type { LinkMessage } from './link-codec.js'
 
 export interface LinkSenderOptions {
@@ -70,8 +70,8 @@ export class LinkSender {
       channel = { name, nodeId, batch: new LinkBatch(this.#head), inFlight: 0, silent: false, probing: false }
       this.#channels.set(name, channel)
     }
-    // Each kind has batches of its own, so that a node of the version before loses nothing but what is new.
-    if (!channel.silent && channel.batch.messages > 0 && channel.batch.isNew !== isNew(message)) this.#flush(channel)
+    // Each age has batches of its own, so that a node of a version before loses nothing but what is new to it.
+    if (!channel.silent && channel.batch.messages > 0 && channel.batch.age !== ageOf(message)) this.#flush(channel)
     const full = channel.silent && channel.batch.length >= batchBytesMax
     const bytes = full ? 0 : channel.batch.add(message, this.#options.pendingBytesMax - this.#pendingBytes)
     if (bytes === 0) this.dropped++

@@ -2,7 +2,7 @@ import type { AckKnown, AskAck } from './group-links.js'
 import type {
   AskMembers, MembersKnown, PostsKnown, PostTimeKnown, RoomKnown, RoomMessage, RoomQuestion,
 } from './room-links.js'
-import type { ToldBan } from './user/bans.js'
+import type { Ban } from './user/bans.js'
 import type { CloseConnection, Deliver, RefuseUplink, Welcome } from './user/effects.js'
 import type { Membership } from './user/memberships.js'
 import type { RecallOutcome } from './user/recall.js'
@@ -158,7 +158,7 @@ export interface BansKnown {
   readonly nodeId: string
   readonly askId: number
   /** Oldest first; also such as are over. */
-  readonly bans: readonly ToldBan[]
+  readonly bans: readonly Ban[]
 }
 
 /** Asks a user actor for the rooms that business has its user in. Answered by `MembershipsKnown`. */

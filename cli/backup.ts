@@ -11,12 +11,15 @@ import { type Environment, readSetting } from '../gateway/setting.js'
 import type { BackedUp, BackupTold } from '../ledger/embedded/backup.js'
 import { backupToken } from '../schemas/backup-token.js'
 import { CommandFailed } from './failure.js'
-import { addGatewayOptions, ask, dataOption, findApiKey, gatewayUrl, type GatewayOptions } from './gateway.js'
+import {
+  addGatewayOptions, ask, dataOption, findApiKey, gatewayUrl, type GatewayOptions, reasonOption, type ReasonOptions,
+  withReason,
+} from './gateway.js'
 import { print } from './print.js'
 import { addProgressOption, startProgress, type Progress } from './progress.js'
 import { ownCommand, quoted } from './self.js'
 
-interface BackupOptions extends GatewayOptions {
+interface BackupOptions extends GatewayOptions, ReasonOptions {
   readonly secrets: boolean
   readonly json?: boolean
   readonly progress: boolean
@@ -37,6 +40,7 @@ export function addBackup (program: Command): void {
     .description('copy the data directory as it is now, while the gateway runs')
     .argument('<dir>', 'target on the machine of the gateway: a directory that is empty or does not exist')
     .option('--no-secrets', 'leave jwt-secret and api-key out')
+    .addOption(reasonOption())
     .option('--json', 'print what was copied as JSON')
   addProgressOption(addGatewayOptions(command)).action(backup)
     .addHelpText('after', '\nAsks the gateway of --url or LEDGERLINE_URL; where there is none, copies --data itself if no ' +
@@ -158,7 +162,8 @@ async function askGateway (
   await writeFile(join(draft, backupToken), token, { mode: 0o600 })
   const apiKey = await findApiKey(options, env)
   const body = { directory: draft, token, withSecrets: options.secrets }
-  const response = await ask(gatewayUrl(options, env), '/v1/backups', { method: 'POST', apiKey, body })
+  const path = withReason('/v1/backups', options)
+  const response = await ask(gatewayUrl(options, env), path, { method: 'POST', apiKey, body })
   for await (const line of createInterface({ input: response })) {
     if (line === '') continue
     const event = JSON.parse(line) as BackupEvent

@@ -5,17 +5,16 @@ import type { Command } from 'commander'
 import type { DrainAnswer, DrainState } from '../gateway/drain-requests.js'
 import { parseDurationMs } from './duration.js'
 import { CommandFailed } from './failure.js'
-import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
-import type { GatewayOptions } from './gateway.js'
+import { addGatewayOptions, ask, findApiKey, gatewayUrl, reasonOption } from './gateway.js'
+import type { GatewayOptions, ReasonOptions } from './gateway.js'
 import { addProgressOption, startProgress } from './progress.js'
 import type { Progress } from './progress.js'
 import { print } from './print.js'
 
-interface DrainOptions extends GatewayOptions {
+interface DrainOptions extends GatewayOptions, ReasonOptions {
   readonly percent: number
   readonly within: number
   readonly cancel?: boolean
-  readonly reason?: string
   readonly json?: boolean
   readonly progress: boolean
 }
@@ -33,7 +32,7 @@ export function addDrain (program: Command): void {
     .option('--percent <n>', 'how many of a hundred connections; with fewer than 100 the node goes on afterwards', parsePercent, 100)
     .option('--within <duration>', 'time after which connections that are still there are closed, default 60s', parseDurationMs, withinDefaultMs)
     .option('--cancel', 'end a drain: the node takes clients again')
-    .option('--reason <text>', 'why: it is stored with the request')
+    .addOption(reasonOption())
     .option('--json', 'print the report as JSON, with each connection')
   addProgressOption(addGatewayOptions(command)).action(drain)
 }

@@ -28,6 +28,16 @@ export function addGatewayOptions (command: Command): Command {
     .addOption(dataOption())
 }
 
+/** Of commands whose request the stream `nodes` is told of. */
+export interface ReasonOptions { readonly reason?: string }
+
+export function reasonOption (): Option { return new Option('--reason <text>', 'why: it is stored with the request') }
+
+/** @param path without a query */
+export function withReason (path: string, { reason }: ReasonOptions): string {
+  return reason === undefined ? path : `${path}?${new URLSearchParams({ reason }).toString()}`
+}
+
 export function dataOption (): Option {
   return new Option('--data <dir>', 'data directory, where the gateway keeps its secrets (LEDGERLINE_DATA)')
 }

@@ -2,12 +2,12 @@ import { createInterface } from 'node:readline'
 import { Argument, type Command } from 'commander'
 import { rebuildable, type Rebuildable, type RebuildEvent } from '../gateway/rebuild.js'
 import { CommandFailed } from './failure.js'
-import { addGatewayOptions, ask, findApiKey, gatewayUrl } from './gateway.js'
-import type { GatewayOptions } from './gateway.js'
+import { addGatewayOptions, ask, findApiKey, gatewayUrl, reasonOption, withReason } from './gateway.js'
+import type { GatewayOptions, ReasonOptions } from './gateway.js'
 import { addProgressOption, startProgress, type Progress } from './progress.js'
 import { print, printJson } from './print.js'
 
-interface RebuildOptions extends GatewayOptions {
+interface RebuildOptions extends GatewayOptions, ReasonOptions {
   readonly json?: boolean
   readonly progress: boolean
 }
@@ -29,13 +29,15 @@ export function addRebuild (program: Command): void {
   const command = program.command('rebuild')
     .description('build a table again from its stream, compare it with the live one, and replace that')
     .addArgument(new Argument('<table>', 'which one').choices(rebuildable))
+    .addOption(reasonOption())
     .option('--json', 'print NDJSON, as the gateway tells it')
   addProgressOption(addGatewayOptions(command)).action(rebuild)
 }
 
 async function rebuild (table: Rebuildable, options: RebuildOptions): Promise<void> {
   const apiKey = await findApiKey(options)
-  const response = await ask(gatewayUrl(options), '/v1/rebuilds', { method: 'POST', apiKey, body: { table } })
+  const path = withReason('/v1/rebuilds', options)
+  const response = await ask(gatewayUrl(options), path, { method: 'POST', apiKey, body: { table } })
   let progress: Progress | undefined
   let blocks = 0
   let last: RebuildEvent | undefined

@@ -4,18 +4,19 @@ import type { RedeliveryAnswer } from '../gateway/redelivery.js'
 import type { RedeliveryCounts } from '../gateway/webhooks/running.js'
 import { parseDurationMs } from './duration.js'
 import { CommandFailed } from './failure.js'
-import { addGatewayOptions, ask, findApiKey, gatewayUrl, type GatewayOptions } from './gateway.js'
+import {
+  addGatewayOptions, ask, findApiKey, gatewayUrl, type GatewayOptions, reasonOption, type ReasonOptions, withReason,
+} from './gateway.js'
 import { appOption, type AppOptions, parseUserId, pathOf } from './user-id.js'
 import { print } from './print.js'
 
-interface RedeliverOptions extends GatewayOptions, AppOptions {
+interface RedeliverOptions extends GatewayOptions, AppOptions, ReasonOptions {
   readonly device?: string
   readonly from?: number
   readonly to?: number
   readonly webhook?: string
   readonly ttl?: number
   readonly requestId?: string
-  readonly reason?: string
   readonly json?: boolean
 }
 
@@ -29,7 +30,7 @@ export function addRedeliver (program: Command): void {
     .option('--webhook <name>', 'send the undelivered records of this webhook, instead of downlinks of USER')
     .option('--ttl <duration>', 'how long they are kept, default 7d', parseDurationMs)
     .option('--request-id <id>', 'the same id again sends nothing a second time')
-    .option('--reason <text>', 'why: it is stored with the request')
+    .addOption(reasonOption())
     .addOption(appOption())
     .option('--json', 'print the answer as JSON')
   addGatewayOptions(command).action(redeliver)
@@ -54,7 +55,7 @@ async function redeliver (userId: string | undefined, options: RedeliverOptions,
 
 /** Nothing comes until all of it is done, but empty lines. */
 async function redeliverWebhook (name: string, options: RedeliverOptions): Promise<void> {
-  const path = `/v1/webhooks/${encodeURIComponent(name)}/redeliveries`
+  const path = withReason(`/v1/webhooks/${encodeURIComponent(name)}/redeliveries`, options)
   const apiKey = await findApiKey(options)
   const lines = (await readText(await ask(gatewayUrl(options), path, { method: 'POST', apiKey }))).trim()
   const last = JSON.parse(lines || '{}') as Partial<RedeliveryCounts & { code: string, message: string }>

@@ -15,6 +15,22 @@ let signedOut = () => {}
 
 export function onSignedOut (listener: () => void): void { signedOut = listener }
 
+/** By how much the gateway's time of day is ahead of the browser's, as far as its last answer told. */
+let aheadMs = 0
+
+/** Answers tell whole seconds, and come later than they were made: what is less may be none. */
+const aheadMsMin = 2_000
+
+/** The gateway's time of day, for ages of what it tells: the browser's may be any. */
+export function gatewayNowMs (): number { return Date.now() + aheadMs }
+
+function hearTime ({ headers }: Response): void {
+  const toldMs = Date.parse(headers.get('date') ?? '')
+  if (Number.isNaN(toldMs)) return
+  const heardMs = toldMs - Date.now()
+  aheadMs = Math.abs(heardMs) < aheadMsMin ? 0 : heardMs
+}
+
 /**
  * Asks the gateway that these pages come from. The cookie of the session stands for an API key.
  *
@@ -32,6 +48,7 @@ export async function ask<T> (method: string, path: string, body?: unknown): Pro
   } catch {
     throw new ApiError(0, 'unreachable', 'the gateway does not answer')
   }
+  hearTime(response)
   if (!response.ok) throw await errorOf(response, path)
   const isJson = response.headers.get('content-type')?.startsWith('application/json') ?? false
   return (isJson ? await response.json() : undefined) as T

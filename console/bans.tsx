@@ -16,6 +16,8 @@ interface Ban {
   readonly untilMs: number | null
   readonly reason: string
   readonly bannedAtMs: number
+  /** Id of the API key that asked; empty for one of the environment. */
+  readonly by: string
 }
 
 const hourMs = 3_600_000
@@ -32,7 +34,7 @@ export function BansPage ({ place: { id: user } }: PageProps) {
         <>
           {value.bans.length === 0 && <p role='status'>No ban of {user} is in force.</p>}
           {value.bans.length > 0 && (
-            <Table label='Bans' heads={['Ban', 'Of', 'Since', 'Until', 'Reason', '']}>
+            <Table label='Bans' heads={['Ban', 'Of', 'Since', 'Until', 'Reason', 'By', '']}>
               {value.bans.map(ban => <BanLine key={ban.banId} user={user} ban={ban} changed={again} />)}
             </Table>
           )}
@@ -43,7 +45,7 @@ export function BansPage ({ place: { id: user } }: PageProps) {
   )
 }
 
-function BanLine ({ user, ban: { banId, deviceId, tokenId, untilMs, reason, bannedAtMs }, changed }: {
+function BanLine ({ user, ban: { banId, deviceId, tokenId, untilMs, reason, bannedAtMs, by }, changed }: {
   readonly user: string, readonly ban: Ban, readonly changed: () => void
 }) {
   const query = new URLSearchParams({ userId: user, reason: 'from the console' })
@@ -56,6 +58,7 @@ function BanLine ({ user, ban: { banId, deviceId, tokenId, untilMs, reason, bann
       <td class='time'>{timeOf(bannedAtMs)}</td>
       <td class='time'>{untilMs === null ? 'it is lifted' : timeOf(untilMs)}</td>
       <td>{reason}</td>
+      <td>{by === '' ? 'a key without an id' : by}</td>
       <td>
         <Action
           label='Lift' meaning={`${user} may connect again.`} command={curl(address, 'DELETE')}

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
 import type { ListedKey } from '../gateway/keys/stored-keys.js'
 import { type Scope, scopes } from '../gateway/keys/scopes.js'
-import { ask, path } from './api.js'
+import { ask, gatewayNowMs, path } from './api.js'
 import { appCommand, ofApp } from './app.js'
 import { useAsked } from './hooks.js'
 import { Action, CommandLine, Page, Table, Trouble } from './parts.js'
@@ -78,7 +78,7 @@ function NewKey ({ mayGive, changed }: { readonly mayGive: readonly string[], re
   const [given, setGiven] = useState<readonly Scope[]>(['push', 'read'])
   const [days, setDays] = useState(90)
   const [created, setCreated] = useState<ListedKey & { readonly key: string }>()
-  const expires = days > 0 ? { expiresAt: new Date(Date.now() + days * dayMs).toISOString() } : {}
+  const expires = days > 0 ? { expiresAt: new Date(gatewayNowMs() + days * dayMs).toISOString() } : {}
   const words = ['keys', 'create', '--name', name || 'NAME', '--scopes', given.join(','), ...days > 0 ? ['--expires', `${days}d`] : []]
   const toggle = (scope: Scope) => {
     setGiven(scopes.filter(each => given.includes(each) !== (each === scope)))

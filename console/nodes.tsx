@@ -21,7 +21,10 @@ export function NodesPage () {
       {value && (
         <Table label='Nodes' heads={heads}>
           {value.nodes.map(node => (
-            <NodeLine key={node.nodeId} node={node} changed={() => { watch(node.nodeId); again() }} watch={watch} />
+            <NodeLine
+              key={node.nodeId} node={node} nowMs={value.asOf.atMs} watch={watch}
+              changed={() => { watch(node.nodeId); again() }}
+            />
           ))}
         </Table>
       )}
@@ -31,10 +34,15 @@ export function NodesPage () {
   )
 }
 
-function NodeLine ({ node, changed, watch }: {
-  readonly node: NodeRow, readonly changed: () => void, readonly watch: (nodeId: string) => void
+/** When its last report was heard, by the clock of whoever tells it; of one that has ended, as it dated that itself. */
+function heardAtMs ({ aliveUntilMs, leaseMs, reportedAtMs }: NodeRow): number {
+  return aliveUntilMs === 0 ? reportedAtMs : aliveUntilMs - leaseMs
+}
+
+function NodeLine ({ node, nowMs, changed, watch }: {
+  readonly node: NodeRow, readonly nowMs: number, readonly changed: () => void, readonly watch: (nodeId: string) => void
 }) {
-  const { nodeId, region, state, alive, percent, roles, version, reported, connectionsMax, reportedAtMs } = node
+  const { nodeId, region, state, alive, percent, roles, version, reported, connectionsMax } = node
   const wasDrained = state === 'draining' || node.drainRequest !== undefined
   const isUp = alive && state === 'up' && roles.split(',').includes('edge')
   return (
@@ -49,7 +57,7 @@ function NodeLine ({ node, changed, watch }: {
       <td class='number'>{numberOf(reported.loopDelayP99Ms)} ms</td>
       <td class='number'>{numberOf(reported.ackP99Ms)} ms</td>
       <td class='number'>{bytesOf(reported.rssBytes)}</td>
-      <td>{whileOf(Math.max(0, Date.now() - reportedAtMs))} ago</td>
+      <td>{whileOf(Math.max(0, nowMs - heardAtMs(node)))} ago</td>
       <td>
         {isUp && (
           <Action

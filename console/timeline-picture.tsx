@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { PlacedMark, Timeline } from '../evidence/timeline.js'
+import { gatewayNowMs } from './api.js'
 import { type Lane, lanesOf, type Look, looks, moved, type Span, wholeSpan, within, zoomed } from './timeline-layout.js'
 import { clockOf, countOf } from './words.js'
 
@@ -22,7 +23,7 @@ interface PictureProps {
 
 /** Lanes for the user and each device, bars for connections, marks for what happened. The list below says the same. */
 export function Picture ({ timeline, selected, select, shows }: PictureProps) {
-  const all = wholeSpan(timeline.marks, Date.now())
+  const all = wholeSpan(timeline.marks, gatewayNowMs())
   const [span, setSpan] = useState(all)
   const [width, setWidth] = useState(900)
   const box = useRef<HTMLDivElement>(null)

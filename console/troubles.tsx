@@ -4,6 +4,7 @@ import type { NodesAnswer } from '../gateway/http/nodes.js'
 import type { FollowerLag } from '../gateway/lag.js'
 import type { NodeRow } from '../projections/nodes.js'
 import { conditions } from '../schemas/conditions.js'
+import { gatewayNowMs } from './api.js'
 import { linkTo, useAsked } from './hooks.js'
 import { CommandLine, Trouble } from './parts.js'
 import { signsIn } from './signs.js'
@@ -59,7 +60,7 @@ export function Troubles ({ nodeId, load }: TroublesProps) {
 function ofNode ({ condition, what, reason, sinceMs, heals, stops }: Lasting, nodeId: string): Wrong {
   return {
     key: `${condition} ${what}`,
-    title: `${condition}${what === '' ? '' : `, ${what}`}, for ${whileOf(Date.now() - sinceMs)}`,
+    title: `${condition}${what === '' ? '' : `, ${what}`}, for ${whileOf(gatewayNowMs() - sinceMs)}`,
     text: `${meaningOf(condition)}Why: ${reason}.${stops ? ` Node ${nodeId} is not ready because of it.` : ''}`,
     mends: heals,
     command: command('doctor'),

@@ -26,12 +26,14 @@ import type { Readiness } from './http/health.js'
 import type { Proxied } from './http/proxied.js'
 import { buildHttp, type HttpDeps, listenerOf } from './http/server.js'
 import type { ApiKeys } from './keys/api-keys.js'
+import type { KeyFiles } from './keys/key-files.js'
 import { KeyRequests } from './keys/key-requests.js'
 import { kick } from './kick.js'
 import type { FollowerLag } from './lag.js'
 import { MembershipRequests } from './memberships.js'
 import { processMemory } from './memory.js'
 import type { GatewayMetrics } from './metrics.js'
+import { type NodeIdentity, tellOfNode } from './node.js'
 import type { NodeTable } from './node-table.js'
 import { originRule } from './origins.js'
 import { presenceNow } from './presence.js'
@@ -53,6 +55,7 @@ import type { TracedRequests } from './tracing/requests.js'
 export interface ApiParts {
   readonly config: Config
   readonly logger: Logger
+  readonly identity: NodeIdentity
   readonly stores: Stores
   readonly backups: Backups
   readonly push: Push
@@ -67,6 +70,7 @@ export interface ApiParts {
   readonly health: HealthRegistry
   readonly tls: ServerTls | undefined
   readonly apiKeys: ApiKeys
+  readonly keyFiles: KeyFiles
   readonly apps: Apps
   /** Of a node with the role of this name. */
   readonly console: Console | undefined
@@ -112,8 +116,8 @@ type Shared = Omit<HttpDeps, 'side' | 'proxied'> & { readonly proxied: Omit<Prox
 
 /** What both ports share: there is one of each part. */
 function depsOf ({
-  config, logger, stores, backups, push, rooms, roomQuestions, broadcasts, groups, webhooks, nodeTable, metrics, health,
-  tls, apiKeys, apps, console, version, madeUp, readiness, requests, lag,
+  config, logger, identity, stores, backups, push, rooms, roomQuestions, broadcasts, groups, webhooks, nodeTable,
+  metrics, health, tls, apiKeys, keyFiles, apps, console, version, madeUp, readiness, requests, lag,
 }: ApiParts): Shared {
   const { log, tables, links } = stores
   const bans = new BanRequests({ log, links, nodeId: config.nodeId })
@@ -121,7 +125,7 @@ function depsOf ({
   const outboxBytesMax = (app: string) => apps.outboxBytesMax(app, config.outboxBytesMax)
   const rules = streamRules(config)
   const recalls = new Recalls({ log, links, nodeId: config.nodeId, outboxBytesMax, receipts: rules.receipts })
-  const keys = new KeyRequests(apps.keyFiles(config.apiKeysFile), apiKeys)
+  const keys = new KeyRequests(keyFiles, apiKeys)
   const failed = (what: string, err: Error, fields: object) => { logger.error({ err, ...fields }, what) }
   const rebuilds = new Rebuilds(stores, failed)
   const audits = new Audits({ log, exact: !stores.shared, memory: () => processMemory(config.memoryBytesMax), failed })
@@ -133,6 +137,7 @@ function depsOf ({
     apiKeys,
     apps,
     requestCounted: metrics.requestCounted,
+    recordAsked: asked => tellOfNode(log, identity, { type: 'OperatorAsked', ...asked }),
     isAllowedOrigin: originRule(config.allowedOrigins, config.publicWsUrl),
     version,
     frameBytesMax: config.frameBytesMax,

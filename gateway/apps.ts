@@ -4,7 +4,7 @@ import { appNamePattern, appNameWanted } from '../schemas/apps.js'
 import { loginPolicies } from '../schemas/fact-codec.js'
 import type { LoginPolicy } from '../schemas/facts.js'
 import { issuersMax, issuersOf, type TokenIssuer } from './issuers.js'
-import { jsonSetting } from './json-setting.js'
+import { jsonIn, jsonSetting } from './json-setting.js'
 import { wordsFor } from './keys/key-file.js'
 import type { NamedFile } from './keys/watched-file.js'
 import { ConfigError } from './setting.js'
@@ -34,7 +34,8 @@ export interface AppQuotas {
 
 export const appsMax = 100
 
-const variable = 'LEDGERLINE_APPS'
+export const appsVariable = 'LEDGERLINE_APPS'
+const variable = appsVariable
 
 const name = { type: 'string', pattern: '^\\S{1,256}$' }
 const nameOrNames = { anyOf: [name, { type: 'array', minItems: 1, items: name }] }
@@ -120,8 +121,19 @@ const isList = new Ajv({ verbose: true }).compile<readonly GivenApp[]>(appsSchem
 export function appsIn (
   given: string | undefined, ours: readonly TokenIssuer[], isAsked: boolean
 ): readonly App[] {
-  if (given === undefined) return []
-  const list = jsonSetting(variable, given, 'apps')
+  return given === undefined ? [] : appsOf(jsonSetting(variable, given, 'apps'), ours, isAsked)
+}
+
+/**
+ * As `appsIn`, of the text of a file.
+ *
+ * @throws ConfigError as `appsIn` does
+ */
+export function appsInText (text: string, ours: readonly TokenIssuer[], isAsked: boolean): readonly App[] {
+  return appsOf(jsonIn(variable, text, 'apps'), ours, isAsked)
+}
+
+function appsOf (list: unknown, ours: readonly TokenIssuer[], isAsked: boolean): readonly App[] {
   if (!isList(list)) throw new ConfigError(`${variable}: ${wordsFor(isList.errors![0]!)}`)
   const apps = list.map((app, i): App => ({
     name: app.name,
@@ -159,16 +171,22 @@ function refuseSharedSecrets (apps: readonly App[], ours: readonly TokenIssuer[]
   }
 }
 
-/** The apps of a node, by name. */
-export class Apps {
-  readonly #byName: ReadonlyMap<string, App>
+/** Told of the apps that there were, once others are in their place. */
+export type AppsChanged = (before: ReadonlyMap<string, App>) => void
 
-  constructor (readonly all: readonly App[] = []) {
-    this.#byName = new Map(all.map(app => [app.name, app]))
+/** The apps of a node, by name. Those of a file may be replaced by others, but not by none. */
+export class Apps {
+  #byName: ReadonlyMap<string, App>
+  readonly #told: AppsChanged[] = []
+
+  constructor (all: readonly App[] = []) {
+    this.#byName = mapOf(all)
   }
 
+  get all (): readonly App[] { return [...this.#byName.values()] }
+
   /** There is another one than the default one. */
-  get areMany (): boolean { return this.all.length > 0 }
+  get areMany (): boolean { return this.#byName.size > 0 }
 
   /** @param app empty for the default one, which is always there */
   has (app: string): boolean { return app === '' || this.#byName.has(app) }
@@ -181,7 +199,21 @@ export class Apps {
 
   /** @param ours of the default app */
   keyFiles (ours: string | undefined): NamedFile[] {
-    const files = [{ app: '', path: ours }, ...this.all.map(({ name, apiKeysFile }) => ({ app: name, path: apiKeysFile }))]
-    return files.flatMap(({ app, path }) => path === undefined ? [] : [{ app, path }])
+    return [...ours === undefined ? [] : [{ app: '', path: ours }], ...keyFilesOf(this.all)]
+  }
+
+  /** Whoever goes by them is told of each `replace`, in the order of asking. */
+  onChange (told: AppsChanged): void { this.#told.push(told) }
+
+  replace (all: readonly App[]): void {
+    const before = this.#byName
+    this.#byName = mapOf(all)
+    for (const told of this.#told) told(before)
   }
 }
+
+export function keyFilesOf (apps: readonly App[]): NamedFile[] {
+  return apps.flatMap(({ name: app, apiKeysFile: path }) => path === undefined ? [] : [{ app, path }])
+}
+
+function mapOf (apps: readonly App[]): ReadonlyMap<string, App> { return new Map(apps.map(app => [app.name, app])) }

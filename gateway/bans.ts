@@ -1,5 +1,5 @@
 import type { Links, LocalEnds } from '../actors/links.js'
-import { bansMax, isInForce, type ToldBan } from '../actors/user/bans.js'
+import { bansMax, isInForce, type Ban } from '../actors/user/bans.js'
 import { type EventLog, formatPosition } from '../ledger/log.js'
 import { userInWords } from '../schemas/apps.js'
 import { GatewayError } from '../schemas/errors.js'
@@ -40,7 +40,7 @@ export interface LiftCommand extends Omit<BanLifted, 'type'> {
 export class BanRequests {
   readonly #deps: BansDeps
   readonly #partitions: number
-  readonly #questions: Questions<readonly ToldBan[]>
+  readonly #questions: Questions<readonly Ban[]>
 
   constructor (deps: BansDeps) {
     this.#deps = deps
@@ -86,12 +86,12 @@ export class BanRequests {
    *
    * @throws GatewayError `not-ready` where the owner of the user does not say so in time
    */
-  async of (userId: string): Promise<readonly ToldBan[]> {
+  async of (userId: string): Promise<readonly Ban[]> {
     const nowMs = Date.now()
     return (await this.#ofUser(userId)).filter(ban => isInForce(ban, nowMs))
   }
 
-  #ofUser (userId: string): Promise<readonly ToldBan[]> {
+  #ofUser (userId: string): Promise<readonly Ban[]> {
     const { log, links, nodeId } = this.#deps
     const partition = partitionOf(userId, this.#partitions)
     return this.#questions.ask(async askId => {

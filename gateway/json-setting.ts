@@ -9,7 +9,11 @@ import { ConfigError, wrong } from './setting.js'
  * @throws ConfigError where there is no such file, or no JSON; what is there is not shown, for it may be a secret
  */
 export function jsonSetting (variable: string, given: string, what: string): unknown {
-  const text = isJson(given) ? given : readSettingFile(variable, given)
+  return jsonIn(variable, isPath(given) ? readSettingFile(variable, given) : given, what)
+}
+
+/** As `jsonSetting`, of the JSON itself. */
+export function jsonIn (variable: string, text: string, what: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
@@ -18,8 +22,8 @@ export function jsonSetting (variable: string, given: string, what: string): unk
   }
 }
 
-/** Also an object, which is wrong and may have a secret in it: a path is shown. */
-function isJson (given: string): boolean { return /^[[{]/.test(given) }
+/** Not an object either, which is wrong and may have a secret in it: a path is shown. */
+export function isPath (given: string): boolean { return !/^[[{]/.test(given) }
 
 /** @throws ConfigError */
 export function readSettingFile (variable: string, path: string): string {

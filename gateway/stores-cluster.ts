@@ -15,6 +15,7 @@ import { Closers } from './closers.js'
 import { openClusterLog, retentionOf } from './cluster-log.js'
 import type { Config } from './config.js'
 import { downlinksGroup } from './downlinks.js'
+import { RedisClock } from './redis-clock.js'
 import { connectAll } from './redis-connections.js'
 import { RedisLatency } from './redis-latency.js'
 import type { LogObserver, Stores } from './stores.js'
@@ -57,6 +58,8 @@ async function open (
 
   const latency = new RedisLatency(control)
   closers.add(() => { latency.stop() })
+  const clock = new RedisClock(control)
+  closers.add(() => { clock.stop() })
   await checkTopics(control, prefix, kafka.topics())
   const { identity } = kafka
   const endOf = async (stream: Stream<any>, partition: number) => (await log.bounds(stream, partition)).next
@@ -96,6 +99,7 @@ async function open (
     circuits: () => [kafka.circuit(), ...circuits.all.flatMap(each => each.all()), ...format ? [format.circuit] : []],
     slowDisk: () => '',
     slowRedis: () => latency.reason(),
+    clockOff: () => clock.reason(),
     commits: () => 0, // brokers take what is sent side by side
     stopping () {}, // every wait on Kafka and Redis has its deadline
     delivered: () => kafka.delivered(),

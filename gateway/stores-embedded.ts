@@ -78,6 +78,7 @@ export async function embeddedStores (
       groups: () => [], // nobody but this process writes here, so nothing waits in `downlinks`
       commits: () => store.metrics.commits,
       slowRedis: () => '',
+      clockOff: () => '',
       slowDisk: () => store.commitMs() < slowMs ? '' : `a commit to ${config.dataDir} takes longer than ${slowMs / 1000} s`,
       stopping: () => { store.stopping() },
       async delivered () {}, // the commit itself hands it over

@@ -34,6 +34,8 @@ export interface Stores {
   slowDisk (): string
   /** The same of Redis. */
   slowRedis (): string
+  /** How far this machine's time of day is from that of others, in words; empty where it is not, or there are none. */
+  clockOff (): string
   /** What all groups have committed; undefined where nobody can tell. */
   readonly groupPlaces?: GroupPlaces
   /** Groups that keep no store of their own, as far as this process is a member: the first offset not delivered. */

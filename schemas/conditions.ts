@@ -26,6 +26,8 @@ const table = {
   redis: row(true, 1_000, 'There is no connection to Redis, or Redis does not answer.', 'By itself once Redis answers again.'),
   'redis-latency': row(false, 0, 'Redis takes seconds to answer, and connects, acks and presence wait for it.',
     'By itself once Redis is faster, or has less to do.'),
+  clock: row(false, 5_000, 'The time of day of this machine is more than 5 s off that of Redis, and so is what goes by the times of several nodes, such as the end of a ban.',
+    'A time service on the machine (chrony, systemd-timesyncd).'),
   links: row(true, 5_000, 'A channel between nodes does not work, so acks and downlinks may not arrive.',
     'By itself: the node subscribes anew until its own messages come back.'),
   users: row(true, 10_000, 'The users of a partition of the ledger do not process its new entries.',
@@ -73,6 +75,8 @@ const table = {
     'By itself once good files are where `LEDGERLINE_TLS_CERT` and `LEDGERLINE_TLS_KEY` say.'),
   'api-keys': row(false, 0, 'The file of API keys can not be used; those that were read last stay in use.',
     'By itself once a good file is where `LEDGERLINE_API_KEYS_FILE` says.'),
+  apps: row(false, 0, 'The file of apps can not be used; those that were read last stay in use.',
+    'By itself once a good file is where `LEDGERLINE_APPS` says; or what its reason names, where that names the apps.'),
 } as const satisfies Record<string, ConditionDescription>
 
 export type ConditionName = keyof typeof table

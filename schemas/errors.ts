@@ -24,7 +24,7 @@ const table = {
   'key-set-unavailable': row(4009, null, true, 'The gateway can not fetch the keys to check the token with just now; wait and come back.'),
   'auth-unavailable': row(4011, null, true, 'The service that the gateway asks about tokens does not answer just now; wait and come back.'),
   'bad-frame': row(4500, null, false, 'A frame was truncated, oversized, undecodable or of an unknown opcode.'),
-  'bad-token': row(4501, null, false, 'The token will never be good: malformed, or of a wrong signature, algorithm, issuer, audience or device.'),
+  'bad-token': row(4501, null, false, 'The token will never be good: malformed, or of a wrong signature, algorithm, issuer, audience or device; or its app is not served any more.'),
   protocol: row(4502, null, false, 'A frame came out of order, or acked what was never sent.'),
   kicked: row(4503, null, false, 'Login policy or an operator ended the connection.'),
   banned: row(4504, null, false, 'An operator or a business service banned this user, device or token.'),

@@ -7,7 +7,7 @@ import type { ConnectionMoved, Counted, NodeEntry, NodeFact } from './node-facts
 /** Branches of the union `fact` of streams/nodes.avsc, in its order. New ones go to the end. */
 export const nodeFactTypes = [
   'NodeStarted', 'NodeReported', 'NodeDraining', 'NodeLost', 'NodeStopped', 'NodeDrainRequested', 'NodeDrainReported',
-  'BroadcastRequested', 'BroadcastCancelled', 'BroadcastReported',
+  'BroadcastRequested', 'BroadcastCancelled', 'BroadcastReported', 'OperatorAsked',
 ] as const satisfies readonly NodeFact['type'][]
 
 export function writeNodeEntry (to: AvroWriter, { nodeId, epoch, atMs, fact }: NodeEntry): void {
@@ -88,7 +88,12 @@ export function writeNodeEntry (to: AvroWriter, { nodeId, epoch, atMs, fact }: N
       to.string(fact.state)
       to.long(fact.sent)
       to.long(fact.slow)
-      to.long(fact.left)
+      return to.long(fact.left)
+    case 'OperatorAsked':
+      to.string(fact.app)
+      to.string(fact.what)
+      to.string(fact.by)
+      to.string(fact.reason)
   }
 }
 
@@ -203,6 +208,13 @@ function readNodeFact (r: AvroReader): NodeFact {
       sent: r.long(),
       slow: r.long(),
       left: r.long(),
+    }
+    case 'OperatorAsked': return {
+      type: 'OperatorAsked',
+      app: r.sharedString(),
+      what: r.string(),
+      by: r.string(),
+      reason: r.string(),
     }
   }
 }

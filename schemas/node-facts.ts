@@ -9,7 +9,7 @@ export interface NodeEntry {
 
 export type NodeFact =
   | NodeStarted | NodeReported | NodeDraining | NodeLost | NodeStopped | NodeDrainRequested | NodeDrainReported
-  | BroadcastRequested | BroadcastCancelled | BroadcastReported
+  | BroadcastRequested | BroadcastCancelled | BroadcastReported | OperatorAsked
 
 export interface NodeStarted {
   readonly type: 'NodeStarted'
@@ -177,4 +177,17 @@ export interface BroadcastReported {
   readonly slow: number
   /** Connections that were not looked at yet, about. */
   readonly left: number
+}
+
+/** An operator asks for something that no other fact tells of; told by the node that was asked, before it does it. */
+export interface OperatorAsked {
+  readonly type: 'OperatorAsked'
+  /** Of the API key, or the one that it asked about; empty for the default one. */
+  readonly app: string
+  /** Method and path of the request: `DELETE /v1/groups/orders`. */
+  readonly what: string
+  /** Id of the API key that asked; empty for one of the environment. */
+  readonly by: string
+  /** Why, in the operator's words; empty where none were given. */
+  readonly reason: string
 }

@@ -72,12 +72,14 @@ export interface EdgeContext {
   failed (what: string, error: Error, fields: object): void
 }
 
+/** `full` where the user's app has all the connections that it may have here, `unknown` where there is no such app. */
+export type Joined = 'joined' | 'full' | 'unknown'
+
 /** What an edge does otherwise for users of some apps. */
 export interface AppsOfEdge {
   /** Undefined where the user's app has none of its own. */
   loginPolicyOf (userKey: string): LoginPolicy | undefined
-  /** @returns false where the user's app has all the connections that it may have here */
-  join (connection: Connection, userKey: string): boolean
+  join (connection: Connection, userKey: string): Joined
   /** Its socket is gone; it may be one that never joined. */
   left (connection: Connection): void
 }

@@ -59,7 +59,12 @@ export function open (connection: Connection, frame: Connect, identity: Identity
     closeConnection(connection, 'rate-limited', 'its user has sent more than he may', { retryAfterMs: debtMs })
     return
   }
-  if (edge.apps?.join(connection, identity.userId) === false) {
+  const joined = edge.apps?.join(connection, identity.userId)
+  if (joined === 'unknown') {
+    closeConnection(connection, 'bad-token', 'this application is not served here any more')
+    return
+  }
+  if (joined === 'full') {
     closeConnection(connection, 'rate-limited', 'this application has all the connections that it may have here', {
       retryAfterMs: ledgerRetryMs(),
     })

@@ -85,6 +85,9 @@ export class Lifetime {
   /** It has another token. */
   renew (expiresAt: number): void { this.#expiresAt = expiresAt }
 
+  /** Its token is good until then at the latest. */
+  expireBy (at: number): void { this.#expiresAt = Math.min(this.#expiresAt, at) }
+
   isExpired (now: number): boolean { return this.#expiresAt < now }
 
   /** It is asked to go elsewhere, and ended if it is still here after `leavesAt`. */

@@ -73,9 +73,12 @@ export function tellKnown (state: UserState, { nodeId, askId, messageId, content
   links.toAsker({ type: 'requestKnown', nodeId, askId, known: state.requests.look(nameOf.downlink(messageId), content) })
 }
 
-/** Answers which bans the user has. */
+/** Answers which bans the user has. A node of the version before reads no answer with keys in it, and gets another. */
 export function tellBans (state: UserState, { nodeId, askId }: AskBans, links: Links): void {
-  links.toAsker({ type: 'bansKnown', nodeId, askId, bans: [...state.bans.values()] })
+  const bans = [...state.bans.values()]
+  links.toAsker({ type: 'bansKnown', nodeId, askId, bans })
+  if (!bans.some(({ by }) => by !== '')) return
+  links.toAsker({ type: 'bansKnown', nodeId, askId, bans: bans.map(ban => ({ ...ban, by: '' })) })
 }
 
 /** Answers in which rooms business has the user. */

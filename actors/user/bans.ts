@@ -17,16 +17,13 @@ export interface Ban {
   readonly by: string
 }
 
-/** A ban as other nodes are told of it. */
-export type ToldBan = Omit<Ban, 'by'>
-
 /** Bans that are kept of one user; what happens at the bound is in docs/limits.md. */
 export const bansMax = 64
 
 /** By id, the oldest first. */
 export type Bans = Map<string, Ban>
 
-export function isInForce ({ untilMs }: ToldBan, atMs: number): boolean { return untilMs === 0 || atMs < untilMs }
+export function isInForce ({ untilMs }: Ban, atMs: number): boolean { return untilMs === 0 || atMs < untilMs }
 
 /** The ban that is on a device with a token at a time; the widest, where there are several. */
 export function banOn (bans: Bans, deviceId: string, tokenId: string, atMs: number): Ban | undefined {

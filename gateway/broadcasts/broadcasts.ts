@@ -4,13 +4,13 @@ import type { EventLog } from '../../ledger/log.js'
 import { appOf, userKey } from '../../schemas/apps.js'
 import type { Health } from '../../schemas/conditions.js'
 import { GatewayError } from '../../schemas/errors.js'
-import type { BroadcastRequested } from '../../schemas/node-facts.js'
+import type { BroadcastRequested, NodeEntry } from '../../schemas/node-facts.js'
 import { nodes } from '../../schemas/streams.js'
 import type { EdgeBroadcasts } from '../edge/broadcasts.js'
 import { type NodeIdentity, tellOfNode } from '../node.js'
 import type { NodeRow } from '../../projections/nodes.js'
 import type { NodeTable } from '../node-table.js'
-import { type BroadcastInfo, type BroadcastOrder, KnownBroadcasts } from './known.js'
+import { type BroadcastInfo, type BroadcastOrder, KnownBroadcasts, type ReadAt } from './known.js'
 
 export const broadcastTtlMsMax = 3_600_000
 
@@ -91,7 +91,7 @@ export class Broadcasts {
     const key = userKey(app, messageId)
     const { rows } = await this.#deps.nodeTable.rows()
     while (this.#asked.has(key)) await this.#asked.get(key)
-    const status = this.#known.compare({ key, ...command }, rows, Date.now())
+    const status = this.#known.compare({ key, ...command }, rows, performance.now())
     if (status !== 'first') return { messageId, status }
     this.#checkRoom(app, rows)
     const told = this.#tell(key, command, rows)
@@ -102,12 +102,12 @@ export class Broadcasts {
 
   async #tell (key: string, command: BroadcastCommand, rows: readonly NodeRow[]): Promise<void> {
     await tellOfNode(this.#deps.log, this.#deps.identity, { type: 'BroadcastRequested', ...command })
-    await shown(() => this.#known.compare({ key, ...command }, rows, Date.now()) !== 'first')
+    await shown(() => this.#known.compare({ key, ...command }, rows, performance.now()) !== 'first')
   }
 
   /** @throws GatewayError `overloaded` */
   #checkRoom (app: string, rows: readonly NodeRow[]): void {
-    const keys = new Set([...this.#known.running(rows, Date.now()), ...this.#asked.keys()])
+    const keys = new Set([...this.#known.running(rows, performance.now()), ...this.#asked.keys()])
     const ofApp = [...keys].filter(key => appOf(key) === app).length
     if (ofApp < appMax && (ofApp === 0 || keys.size < runningMax)) return
     const reason = ofApp >= appMax
@@ -119,7 +119,7 @@ export class Broadcasts {
   /** @throws GatewayError `not-found` */
   async describe (app: string, messageId: string): Promise<BroadcastInfo> {
     const { rows } = await this.#deps.nodeTable.rows()
-    const info = this.#known.describe(userKey(app, messageId), rows, Date.now())
+    const info = this.#known.describe(userKey(app, messageId), rows, performance.now())
     if (!info) throw new GatewayError('not-found', `nobody asked for a broadcast ${messageId}, or that is long ago`)
     return info
   }
@@ -149,10 +149,11 @@ export class Broadcasts {
     const what = `broadcasts ${partition}`
     for (let from = next; !signal.aborted;) {
       try {
-        if (from > (await log.bounds(nodes, partition)).next) from = await this.#readHistory(partition)
+        const { next: end } = await log.bounds(nodes, partition)
+        if (from > end) from = await this.#readHistory(partition)
         health.end('followers', what)
         for await (const { offset, items } of log.read(nodes, partition, { from, signal })) {
-          for (const item of items) this.#carryOut(this.#known.take(item))
+          for (const item of items) this.#carryOut(this.#known.take(item, readAt(item, offset < end)))
           from = offset + 1n
         }
       } catch (err) {
@@ -174,7 +175,7 @@ export class Broadcasts {
     const from = await log.offsetAt(nodes, partition, Date.now() - broadcastTtlMsMax)
     for await (const { items } of log.read(nodes, partition, { from, to: next })) {
       for (const item of items) {
-        const order = this.#known.take(item)
+        const order = this.#known.take(item, readAt(item, true))
         if (order?.type === 'cancel') this.#carryOut(order)
       }
     }
@@ -184,6 +185,11 @@ export class Broadcasts {
   #carryOut (order: BroadcastOrder | undefined): void {
     if (order) this.#deps.edge?.take(order)
   }
+}
+
+/** @param isOld it was there before this read began, so its time goes by the clock of whoever wrote it, and by ours */
+function readAt ({ atMs }: NodeEntry, isOld: boolean): ReadAt {
+  return { nowMs: performance.now(), ageMs: isOld ? Math.max(0, Date.now() - atMs) : 0 }
 }
 
 /** Whoever asked looks next: what is in the log is read here within moments. */

@@ -75,7 +75,7 @@ export class EdgeBroadcasts {
     if (broadcast.regions.length > 0 && !broadcast.regions.includes(region)) return
     const run = new Run(broadcast, this.#deps.all(), this.#deps.connectionsOf(broadcast.app))
     run.ended = this.#deps.tracer?.begun(broadcast)
-    if (Date.now() >= broadcast.endsAtMs) this.#report(run, 'expired')
+    if (performance.now() >= broadcast.endsAtMs) this.#report(run, 'expired')
     else if (!this.#hasRoomFor(broadcast.app)) this.#report(run, 'refused')
     else {
       this.#runs.set(broadcast.key, run)
@@ -91,10 +91,10 @@ export class EdgeBroadcasts {
   }
 
   #tick (): void {
-    const nowMs = Date.now()
+    const nowMs = performance.now()
     for (const run of this.#runs.values()) {
       if (nowMs >= run.broadcast.endsAtMs) this.#end(run, 'expired')
-      else run.earn(performance.now())
+      else run.earn(nowMs)
     }
     if (this.#turn === undefined) this.#serve()
   }

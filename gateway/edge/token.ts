@@ -25,11 +25,16 @@ const earlyMsMax = 600_000
  */
 export class TokenVerifier {
   readonly #toleranceMs: number
-  readonly #issuers: readonly Issuer[]
-  readonly #byName = new Map<string, Issuer>()
+  readonly #ours: readonly Issuer[]
+  /** By what the list of apps says of them: one of which it says the same goes on. */
+  #ofApps: ReadonlyMap<string, Issuer> = new Map()
+  #issuers!: readonly Issuer[]
+  #byName!: ReadonlyMap<string, Issuer>
   /** Of the default app, whose tokens need not name him: whatever names nobody else is checked with what he has. */
   readonly #only: Issuer | undefined
   readonly #auth: AskedAboutTokens | undefined
+  readonly #issuer: (app: string, issuer: TokenIssuer) => Issuer
+  #isStarted = false
 
   /**
    * @param issuers of the default app; several have names. At least one, unless there is `auth`
@@ -44,18 +49,32 @@ export class TokenVerifier {
   ) {
     this.#auth = auth
     this.#toleranceMs = clockToleranceMs
-    const all = [
-      ...issuers.map(issuer => ({ app: '', issuer })),
-      ...apps.flatMap(({ name, issuers }) => issuers.map(issuer => ({ app: name, issuer }))),
-    ]
-    const areMany = all.length > 1
-    this.#issuers = all.map(({ app, issuer }) => new Issuer(app, issuer, clockToleranceMs, jwksUrl =>
-      new KeySet(jwksUrl, health, times, areMany ? issuer.names[0] : undefined)))
-    this.#only = issuers.length === 1 ? this.#issuers[0] : undefined
-    for (const issuer of this.#issuers) for (const name of issuer.names) this.#byName.set(name, issuer)
+    const areMany = issuers.length > 1 || apps.length > 0
+    this.#issuer = (app, issuer) => new Issuer(app, issuer, clockToleranceMs, jwksUrl =>
+      new KeySet(jwksUrl, health, times, areMany ? issuer.names[0] : undefined))
+    this.#ours = issuers.map(issuer => this.#issuer('', issuer))
+    this.#only = issuers.length === 1 ? this.#ours[0] : undefined
+    this.useApps(apps)
   }
 
-  start (): void { for (const { keySet } of this.#issuers) keySet?.start() }
+  /** Takes the issuers of the apps that there are now. Keys of those that stay as they were need not be had anew. */
+  useApps (apps: readonly App[]): void {
+    const wanted = new Map(apps.flatMap(({ name, issuers }) =>
+      issuers.map(issuer => [JSON.stringify([name, issuer]), { name, issuer }] as const)))
+    // Before others begin that may have the same names.
+    for (const [as, { keySet }] of this.#ofApps) if (!wanted.has(as)) keySet?.stop()
+    const before = this.#ofApps
+    this.#ofApps = new Map(Array.from(wanted, ([as, { name, issuer }]) =>
+      [as, before.get(as) ?? this.#issuer(name, issuer)]))
+    if (this.#isStarted) for (const [as, { keySet }] of this.#ofApps) if (!before.has(as)) keySet?.start()
+    this.#issuers = [...this.#ours, ...this.#ofApps.values()]
+    this.#byName = new Map(this.#issuers.flatMap(issuer => issuer.names.map(name => [name, issuer])))
+  }
+
+  start (): void {
+    this.#isStarted = true
+    for (const { keySet } of this.#issuers) keySet?.start()
+  }
 
   stop (): void {
     for (const { keySet } of this.#issuers) keySet?.stop()
@@ -81,6 +100,8 @@ export class TokenVerifier {
     } catch (err) {
       throw this.#refusal(err)
     }
+    // He may have gone while his keys were asked for.
+    if (!this.#issuers.includes(issuer)) return await this.verify(token, bearer)
     const early = this.#early(payload)
     if (early) throw early
     return identityOf(payload, issuer, this.#toleranceMs)

@@ -2,6 +2,7 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { appNamePattern } from '../../schemas/apps.js'
 import { type Scope, scopes } from '../keys/scopes.js'
 import { errorAnswers } from './errors.js'
+import { reasonSchema } from './shapes.js'
 
 /** Whom a route is for: everybody, or whoever has an API key with this scope. */
 export type Access = 'public' | Scope
@@ -11,6 +12,7 @@ declare module 'fastify' {
     /** Set by `giveAccess`. */
     readonly access?: Access
     readonly reach?: Reach
+    readonly recorded?: Recorded
   }
 }
 
@@ -135,6 +137,26 @@ const reachTable: Readonly<Record<string, Reach>> = {
   'POST /v1/audits': 'every-app',
 }
 
+/**
+ * When the stream `nodes` is told of a request: before it is carried out, and where that can't be, it is not; or
+ * meanwhile, where it must not wait.
+ */
+export type Recorded = 'before' | 'meanwhile'
+
+/** What operators change and no other fact tells of. A new one belongs here, or has a fact that says who and why. */
+const recordedTable: Readonly<Record<string, Recorded>> = {
+  'DELETE /v1/groups/:group': 'before',
+  'POST /v1/webhooks/:name/redeliveries': 'before',
+  'DELETE /v1/keys/:keyId': 'meanwhile',
+  'POST /v1/keys': 'before',
+  // Also of a node that can't write any more.
+  'POST /v1/backups': 'meanwhile',
+  'POST /v1/rebuilds': 'before',
+}
+
+/** Of a route by its name in the table; undefined for one that changes nothing, or has a fact of its own. */
+export function recordedOf (name: string): Recorded | undefined { return recordedTable[name] }
+
 /** Of a route by its name in the table. */
 export function reachOf (name: string): Reach { return reachTable[name] ?? 'nobody' }
 
@@ -144,6 +166,8 @@ const appParameter = {
   description: 'whose users: an app of LEDGERLINE_APPS, for its own API keys and for those of no app with the scope admin; ' +
     'absent: the app of the API key',
 }
+
+const reasonParameter = { ...reasonSchema, description: 'why, for whoever looks back' }
 
 /**
  * Which of the routes a port has: all, or, with a port of the API's own, those of clients and those of the API. What
@@ -194,7 +218,8 @@ export function giveAccess (app: FastifyInstance, { side, metricsOpen }: AccessO
     const isOpen = route.method === 'OPTIONS' || (name === metricsName && (metricsOpen || side === 'metrics'))
     const access = isOpen ? 'public' : accessOf(name)
     const reach = reachOf(name)
-    route.config = { ...route.config, access, reach }
+    const recorded = recordedOf(name)
+    route.config = { ...route.config, access, reach, ...recorded && { recorded } }
     if (access === 'public') {
       route.schema = { ...route.schema, security: [] }
       return
@@ -202,11 +227,16 @@ export function giveAccess (app: FastifyInstance, { side, metricsOpen }: AccessO
     const { response, querystring } = route.schema as { response?: object, querystring?: Parameters } | undefined ?? {}
     route.schema = {
       ...route.schema,
-      ...reach === 'one-app'
-        ? { querystring: { ...querystring, properties: { ...querystring?.properties, app: appParameter } } }
-        : {},
+      querystring: {
+        ...querystring,
+        properties: {
+          ...querystring?.properties,
+          ...reach === 'one-app' ? { app: appParameter } : {},
+          ...recorded ? { reason: reasonParameter } : {},
+        },
+      },
       security: [{ apiKey: [access] }],
-      response: { ...response, ...errorAnswers('forbidden', 'throttled') },
+      response: { ...response, ...errorAnswers('forbidden', 'throttled', ...recorded === 'before' ? ['ledger-unavailable'] as const : []) },
     }
   })
 }

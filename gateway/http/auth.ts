@@ -3,6 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import { userKey } from '../../schemas/apps.js'
 import { GatewayError } from '../../schemas/errors.js'
+import type { OperatorAsked } from '../../schemas/node-facts.js'
 import type { Apps } from '../apps.js'
 import { callerOfSession, type SignedIn } from '../console/session-access.js'
 import type { ConsoleSessions } from '../console/sessions.js'
@@ -33,6 +34,8 @@ export interface AuthOptions {
   readonly wantsCertificate: boolean
   /** @param keyId of the caller's key; empty for one of the environment, and for none that is good */
   readonly counted: (keyId: string, admission: Admission) => void
+  /** Resolves once it is durable. @throws GatewayError `ledger-unavailable` */
+  readonly recordAsked: (asked: Omit<OperatorAsked, 'type'>) => Promise<void>
 }
 
 /**
@@ -70,10 +73,22 @@ export function requireApiKeys (app: FastifyInstance, options: AuthOptions): voi
     }
     counted(keyId, 'admitted')
     const { method, url } = request
-    // A rebuild or a backup is no fact of a stream: the log has who wanted it.
     if (isOperators(access) && method !== 'GET' && method !== 'HEAD') {
       request.log.info({ keyId, keyName: request.caller!.name, method, url }, 'an operator asks')
     }
+  })
+}
+
+/** Has the stream `nodes` told of what no other fact tells of, once the request is known to be well formed. */
+export function recordOperators (app: FastifyInstance, { recordAsked }: Pick<AuthOptions, 'recordAsked'>): void {
+  app.addHook('preHandler', async request => {
+    const { method, url, log, routeOptions: { config: { recorded } } } = request
+    if (recorded === undefined) return
+    const { reason } = request.query as { reason: string }
+    const what = `${method} ${url.split('?', 1)[0]}`
+    const told = recordAsked({ app: request.app, what, by: callerId(request), reason })
+    if (recorded === 'before') await told
+    else told.catch(err => { log.error({ err, what, reason }, 'what an operator asked for could not be recorded') })
   })
 }
 

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import { bansMax, type ToldBan } from '../../actors/user/bans.js'
+import { bansMax, type Ban } from '../../actors/user/bans.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { BanAnswer, BanCommand, LiftCommand } from '../bans.js'
 import { callerId, keyOf } from './auth.js'
 import { errorAnswers } from './errors.js'
-import { idSchema, textSchema, userParamsSchema } from './shapes.js'
+import { bySchema, idSchema, textSchema, userParamsSchema } from './shapes.js'
 
 export interface BansOptions {
   /** Resolves once the ban is durable. @throws GatewayError `bad-request` where the user has too many */
@@ -13,7 +13,7 @@ export interface BansOptions {
   /** Resolves once its end is durable. @throws GatewayError `not-found` */
   readonly liftBan: (command: LiftCommand) => Promise<void>
   /** Those in force, oldest first. @throws GatewayError `not-ready` */
-  readonly bansOf: (userKey: string) => Promise<readonly ToldBan[]>
+  readonly bansOf: (userKey: string) => Promise<readonly Ban[]>
 }
 
 interface Body {
@@ -66,8 +66,8 @@ const answerSchema = {
 
 const banSchema = {
   type: 'object',
-  required: [...Object.keys(banFields), 'reason', 'bannedAtMs'],
-  properties: { ...banFields, reason: { type: 'string' }, bannedAtMs: { type: 'integer' } },
+  required: [...Object.keys(banFields), 'reason', 'bannedAtMs', 'by'],
+  properties: { ...banFields, reason: { type: 'string' }, bannedAtMs: { type: 'integer' }, by: bySchema },
 }
 
 /** Bans: who is kept out until a time, or until that is lifted. */
@@ -150,6 +150,6 @@ function commandOf (body: Body, nowMs: number): Omit<BanCommand, 'by'> {
 }
 
 /** What stands for "any" and "never" in a ban is null to those who ask. */
-function shown<T extends Pick<ToldBan, 'deviceId' | 'tokenId' | 'untilMs'>> (ban: T) {
+function shown<T extends Pick<Ban, 'deviceId' | 'tokenId' | 'untilMs'>> (ban: T) {
   return { ...ban, deviceId: ban.deviceId || null, tokenId: ban.tokenId || null, untilMs: ban.untilMs || null }
 }

@@ -8,7 +8,7 @@ import { callerId, takeRecipients } from './auth.js'
 import { traceOf } from './downlink-message.js'
 import { errorAnswers } from './errors.js'
 import { decodePayload, payloadSchema } from './payload.js'
-import { idSchema, platformSchema, reasonSchema, serviceSchema, textSchema } from './shapes.js'
+import { bySchema, idSchema, platformSchema, reasonSchema, serviceSchema, textSchema } from './shapes.js'
 
 export interface BroadcastsOptions {
   readonly broadcasts: {
@@ -94,7 +94,7 @@ const counts = {
 
 const infoSchema = {
   type: 'object',
-  required: ['messageId', 'state', 'sent', 'slow', 'left', 'nodes'],
+  required: ['messageId', 'by', 'state', 'sent', 'slow', 'left', 'nodes'],
   properties: {
     messageId: { type: 'string' },
     app: { type: 'string', description: 'empty for the default app' },
@@ -104,6 +104,13 @@ const infoSchema = {
     perSecond: integer,
     ttlMs: integer,
     requestedAtMs: integer,
+    by: bySchema,
+    cancelled: {
+      type: 'object',
+      description: 'absent where nobody cancelled it',
+      required: ['by', 'reason', 'atMs'],
+      properties: { by: bySchema, reason: { type: 'string' }, atMs: integer },
+    },
     state: { type: 'string', enum: ['running', 'done', 'cancelled', 'expired', 'refused'] },
     ...counts,
     nodes: {

@@ -47,6 +47,7 @@ export function withDeadlines (deps: HttpDeps): HttpDeps {
   const [signalRoom, post] = [lookupOfLog(deps.rooms.post), store(deps.rooms.post)]
   return {
     ...deps,
+    recordAsked: store(deps.recordAsked),
     ipConfig: lookup(deps.ipConfig),
     presence: lookup(deps.presence),
     nodes: lookup(deps.nodes),

@@ -9,7 +9,7 @@ import type { OriginRule } from '../origins.js'
 import type { Listener, ServerTls } from '../server-tls.js'
 import type { ApiKeys } from '../keys/api-keys.js'
 import { giveAccess, type Side } from './access.js'
-import { type AuthOptions, requireApiKeys } from './auth.js'
+import { type AuthOptions, recordOperators, requireApiKeys } from './auth.js'
 import { bodyBytesMax } from './body.js'
 import { answerBrowsers, safeHeaders } from './browsers.js'
 import { beginInTime, withDeadlines } from './deadlines.js'
@@ -44,6 +44,7 @@ export interface HttpDeps extends RoutesDeps {
   readonly apps?: Apps
   /** Told of each request that wants a key. */
   readonly requestCounted?: AuthOptions['counted']
+  readonly recordAsked: AuthOptions['recordAsked']
   /** Whose pages may use the routes of clients. */
   readonly isAllowedOrigin: OriginRule
   /** Of this program, for the OpenAPI document. */
@@ -108,7 +109,9 @@ export function buildHttp (given: HttpDeps): FastifyInstance {
     sessions: deps.console?.sessions,
     wantsCertificate,
     counted: deps.requestCounted ?? (() => {}),
+    recordAsked: deps.recordAsked,
   })
+  recordOperators(app, deps)
   app.register(fastifySwagger, openApi(deps.version))
   app.register(healthRoutes, deps)
   if (side === 'all' || side === 'clients') addClientRoutes(app, deps)

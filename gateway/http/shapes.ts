@@ -28,6 +28,8 @@ export const wellFormedSchema = { type: 'string', format: 'text' }
 export const serviceSchema = textSchema(serviceBytesMax)
 /** Why an operator does something; for whoever looks back. */
 export const reasonSchema = { ...textSchema(256), default: '' }
+/** Who asked for something. */
+export const bySchema = { type: 'string', description: 'id of the API key that asked; empty for one of the environment' }
 export const platformSchema = textSchema(platformBytesMax, 1)
 
 /** Beside `userId` in an answer. */

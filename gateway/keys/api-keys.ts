@@ -19,9 +19,10 @@ export interface Caller {
   readonly ofApp?: SharedQuotas | undefined
 }
 
+/** Of an app; they change with its entry in the list, for whoever is under way, too. */
 interface SharedQuotas {
-  readonly requests: Quota | undefined
-  readonly recipients: Quota | undefined
+  requests: Quota | undefined
+  recipients: Quota | undefined
 }
 
 interface KnownKey extends Caller {
@@ -57,7 +58,7 @@ export class ApiKeys {
   readonly #nowMs: () => number
   readonly #open = new Set<OpenAnswer>()
   readonly #ofApps = new Map<string, KeysById>()
-  readonly #quotas: ReadonlyMap<string, SharedQuotas>
+  readonly #quotas = new Map<string, SharedQuotas>()
 
   constructor (
     environmentKeys: readonly string[], nowMs = Date.now, apps: readonly App[] = [],
@@ -65,9 +66,20 @@ export class ApiKeys {
   ) {
     this.#environment = environmentKeys.map(digestOf)
     this.#nowMs = nowMs
-    this.#quotas = new Map(apps.map(({ name, quotas: { requestsPerSecond, recipientsPerSecond } }) => [name, {
-      requests: quota(requestsPerSecond, undefined), recipients: quota(recipientsPerSecond, undefined),
-    }]))
+    this.useApps(apps)
+  }
+
+  /** Takes the quotas of the apps that there are now. What they have used of those that stay stays used. */
+  useApps (apps: readonly App[]): void {
+    const gone = new Set(this.#quotas.keys())
+    for (const { name, quotas: { requestsPerSecond, recipientsPerSecond } } of apps) {
+      gone.delete(name)
+      const shared = this.#quotas.get(name) ?? { requests: undefined, recipients: undefined }
+      shared.requests = quota(requestsPerSecond, shared.requests)
+      shared.recipients = quota(recipientsPerSecond, shared.recipients)
+      this.#quotas.set(name, shared)
+    }
+    for (const name of gone) this.#quotas.delete(name)
   }
 
   /**

@@ -3,8 +3,8 @@ import { ConfigError } from '../setting.js'
 import type { ApiKeys, Caller, KeySource } from './api-keys.js'
 import { KeyFileUnusable, readKeyFile } from './changed-file.js'
 import { keysMax } from './key-file.js'
+import type { KeyFiles } from './key-files.js'
 import { createKey, type ListedKey, listKeys, revokeKey, type WantedKey } from './stored-keys.js'
-import type { NamedFile } from './watched-file.js'
 
 const presentKeys: Readonly<Record<KeySource, string>> = {
   environment: 'its keys are those of LEDGERLINE_API_KEYS',
@@ -13,11 +13,7 @@ const presentKeys: Readonly<Record<KeySource, string>> = {
 
 /** Keys as operators ask for them over HTTP: those of the files that this node reads. */
 export class KeyRequests {
-  readonly #paths: ReadonlyMap<string, string>
-
-  constructor (files: readonly NamedFile[], readonly apiKeys: ApiKeys) {
-    this.#paths = new Map(files.map(({ app, path }) => [app, path]))
-  }
+  constructor (readonly files: Pick<KeyFiles, 'pathOf'>, readonly apiKeys: ApiKeys) {}
 
   /** @throws GatewayError `not-found` where the app has no file; `not-ready` where it can't be used */
   async list (app: string): Promise<ListedKey[]> { return await this.#in(app, listKeys) }
@@ -59,7 +55,7 @@ export class KeyRequests {
   async #take (app: string, path: string): Promise<void> { this.apiKeys.replace(await readKeyFile(path), app) }
 
   async #in<T> (app: string, work: (path: string) => Promise<T>): Promise<T> {
-    const path = this.#paths.get(app)
+    const path = this.files.pathOf(app)
     if (path === undefined) {
       throw new GatewayError('not-found', app === ''
         ? 'this node has no file of API keys: start it with LEDGERLINE_API_KEYS_FILE; ' +

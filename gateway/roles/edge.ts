@@ -94,9 +94,10 @@ export class EdgeRole implements DrainingEdge {
   constructor (deps: EdgeRoleDeps) {
     this.#deps = deps
     const { config, stores: { log, links }, system, identity, apps, metrics, health, tracers } = deps
-    this.apps = apps.areMany ? new EdgeApps(apps) : undefined
+    this.apps = apps.areMany ? new EdgeApps(apps, ticksNow) : undefined
     this.rooms = roomsOf(deps)
-    this.#tokens = tokensOf(deps)
+    const tokens = this.#tokens = tokensOf(deps)
+    apps.onChange(() => { tokens.useApps(apps.all) })
     this.#reports = reportsOf(deps)
     this.#flow = flowOf(config)
     const descriptors = new Descriptors(health)

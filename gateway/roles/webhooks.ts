@@ -2,12 +2,12 @@ import type { Registry } from 'prom-client'
 import type { Circuit } from '../../ledger/circuit.js'
 import { GatewayError } from '../../schemas/errors.js'
 import type { Apps } from '../apps.js'
-import { readSettingFile } from '../json-setting.js'
+import { isPath, readSettingFile } from '../json-setting.js'
 import type { FollowingGroup } from '../stores.js'
 import { watchFiles } from '../watched-files.js'
 import { WebhookMetrics } from '../webhooks/metrics.js'
 import { type RedeliveryCounts, RunningWebhook, type WebhookDeps, type WebhookState } from '../webhooks/running.js'
-import { isWebhooksFile, type Webhook, webhooksIn } from '../webhooks/setting.js'
+import { type Webhook, webhooksIn } from '../webhooks/setting.js'
 
 export interface WebhooksRoleDeps extends Omit<WebhookDeps, 'metrics'> {
   readonly apps: Apps
@@ -44,7 +44,7 @@ export class WebhooksRole {
     const role = new WebhooksRole(deps)
     const { given, health } = deps
     const hasApp = (app: string) => deps.apps.has(app)
-    if (given === undefined || !isWebhooksFile(given)) {
+    if (given === undefined || !isPath(given)) {
       await role.#use(webhooksIn(given, hasApp))
       return role
     }

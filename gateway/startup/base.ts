@@ -7,7 +7,8 @@ import type { Config } from '../config.js'
 import { HealthRegistry } from '../health.js'
 import { tokenIssuers } from '../issuers.js'
 import { ApiKeys } from '../keys/api-keys.js'
-import { checkKeyFile, watchKeyFile } from '../keys/watched-file.js'
+import { KeyFiles } from '../keys/key-files.js'
+import { checkKeyFile } from '../keys/watched-file.js'
 import { GatewayMetrics } from '../metrics.js'
 import { identify, type NodeIdentity } from '../node.js'
 import { checkPorts } from '../ports.js'
@@ -33,6 +34,7 @@ export interface Base {
   readonly backups: Backups
   readonly apps: Apps
   readonly apiKeys: ApiKeys
+  readonly keyFiles: KeyFiles
   /** Undefined without a certificate. */
   readonly tls: ServerTls | undefined
   readonly logger: Logger
@@ -62,8 +64,7 @@ export async function openBase (given: Config, logger: Logger, open: OpenStores,
   })
   closers.add(() => { tls?.stop() })
   const apps = new Apps(appsIn(given.apps, tokenIssuers(given), given.authUrl !== undefined))
-  const keyFiles = apps.keyFiles(given.apiKeysFile)
-  for (const file of keyFiles) checkKeyFile(file)
+  for (const file of apps.keyFiles(given.apiKeysFile)) checkKeyFile(file)
   await checkPorts(given)
   const stores = await open(given, logger, health, metrics.log)
   closers.add(() => stores.close())
@@ -73,15 +74,36 @@ export async function openBase (given: Config, logger: Logger, open: OpenStores,
   closers.add(health.watch('ledger', () => stores.log.health().reason))
   closers.add(health.watch('disk', () => stores.slowDisk()))
   closers.add(health.watch('redis-latency', () => stores.slowRedis()))
+  closers.add(health.watch('clock', () => stores.clockOff()))
   const config = await ensureSecrets(given) // not before: a start that fails leaves nothing behind
   const apiKeys = new ApiKeys(
     config.apiKeys, Date.now, apps.all, given.apiKeys.length > 0 ? 'environment' : 'data-directory')
-  for (const file of keyFiles) closers.add(watchKeyFile(file, apiKeys, health))
+  const keyFiles = new KeyFiles(apiKeys, health)
+  closers.add(() => { keyFiles.stop() })
+  keyFiles.use(apps.keyFiles(given.apiKeysFile))
+  apps.onChange(() => {
+    apiKeys.useApps(apps.all)
+    keyFiles.use(apps.keyFiles(given.apiKeysFile))
+  })
   const { log, tables } = stores
   const identity = await identify(config.nodeId, log, tables)
   const asides = new SetAsides({ log, metrics, logger })
   return {
-    config, version, identity, stores, backups, apps, apiKeys, tls, logger, metrics, health, asides, closers, failed,
+    config,
+    version,
+    identity,
+    stores,
+    backups,
+    apps,
+    apiKeys,
+    keyFiles,
+    tls,
+    logger,
+    metrics,
+    health,
+    asides,
+    closers,
+    failed,
   }
 }
 

@@ -27,7 +27,7 @@ export function observeRoles ({ config, metrics, health, stores, apps }: Base, r
   const none = new Map<string, number>()
   metrics.observeApps({
     connections: () => edge?.apps?.connections() ?? none,
-    uplinks: () => edge?.apps?.uplinks ?? none,
+    uplinks: () => edge?.apps?.uplinks() ?? none,
     downlinks: () => push.requested,
   })
 }

@@ -1,10 +1,13 @@
 import { startActors } from '../../actors/system.js'
 import type { EventLog } from '../../ledger/log.js'
 import { ledger, nodes } from '../../schemas/streams.js'
+import { keyFilesOf } from '../apps.js'
 import { Broadcasts } from '../broadcasts/broadcasts.js'
 import type { Role } from '../config.js'
 import { Console } from '../console/console.js'
 import { Groups } from '../groups/groups.js'
+import { tokenIssuers } from '../issuers.js'
+import { isPath } from '../json-setting.js'
 import { type FollowerLag, lagOf } from '../lag.js'
 import { NodeLoad } from '../load.js'
 import { NodeTable } from '../node-table.js'
@@ -21,6 +24,8 @@ import { tracersOf } from '../tracing/edge.js'
 import { TracedLog } from '../tracing/log.js'
 import { TracedRequests } from '../tracing/requests.js'
 import { startTracing } from '../tracing/start.js'
+import { watchApps } from '../watched-apps.js'
+import { webhooksIn } from '../webhooks/setting.js'
 import type { Base } from './base.js'
 
 /** What a node does. A role that it does not have is undefined. */
@@ -103,6 +108,7 @@ export async function startRoles (base: Base): Promise<Roles> {
     })
     : undefined
   closers.add(() => webhooks?.stop())
+  followApps(base)
   const broadcasts = new Broadcasts({ log: traced.log, identity, nodeTable, edge: edge?.broadcasts, health })
   closers.add(() => broadcasts.stop())
   if (has('edge') || has('push')) await broadcasts.start()
@@ -147,6 +153,24 @@ async function endWhatWasOpen (
   await endNodes(log, tables)
   const { presenceGraceMs } = config
   await endConnections({ log, tables, presenceGraceMs }, partitions, () => true, 'the node has started again')
+}
+
+/** Has the apps be those of their file, where they are in one. */
+function followApps ({ config, apps, keyFiles, health, logger, closers }: Base): void {
+  const path = config.apps
+  if (path === undefined || !isPath(path)) return
+  closers.add(watchApps({
+    path,
+    apps,
+    ours: tokenIssuers(config),
+    isAsked: config.authUrl !== undefined,
+    check (now) {
+      keyFiles.check(keyFilesOf(now))
+      webhooksIn(config.webhooks, app => app === '' || now.some(({ name }) => name === app))
+    },
+    health,
+    logger,
+  }))
 }
 
 function pushOf ({ config, stores: { tables, links }, identity, apps }: Base, log: EventLog): Push {

@@ -115,7 +115,8 @@ function shownFact (fact: NodeFact): object {
     case 'NodeDrainReported': return { ...fact, moves: fact.moves.map(shownMove) }
     case 'BroadcastRequested': return { ...ofApp(fact), payload: payloadToJson(fact.payload) }
     case 'BroadcastCancelled':
-    case 'BroadcastReported': return ofApp(fact)
+    case 'BroadcastReported':
+    case 'OperatorAsked': return ofApp(fact)
     default: return fact
   }
 }

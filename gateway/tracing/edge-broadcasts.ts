@@ -8,10 +8,9 @@ export class TracedBroadcasts implements BroadcastTracer {
 
   constructor (tracing: Tracing) { this.#tracing = tracing }
 
-  begun ({ app, messageId, endsAtMs, ttlMs }: Broadcast): ReturnType<BroadcastTracer['begun']> {
+  begun ({ app, messageId, requestedAtMs }: Broadcast): ReturnType<BroadcastTracer['begun']> {
     const context = this.#tracing.contextOfBroadcast(app, messageId)
     if (!context) return undefined
-    const requestedAtMs = endsAtMs - ttlMs
     return ({ state, sent, slow, left }) => {
       this.#tracing.add(context, 'broadcast deliver', 'producer', requestedAtMs, Math.max(now(), requestedAtMs), {
         'messaging.message.id': messageId,

@@ -144,9 +144,6 @@ const isList = new Ajv({
   },
 }).compile<readonly GivenWebhook[]>(webhooksSchema)
 
-/** Whether the setting names a file, which may change while the node runs. */
-export function isWebhooksFile (given: string): boolean { return !/^[[{]/.test(given) }
-
 /**
  * @param given the JSON itself, or the path of its file; undefined for none
  * @param hasApp whether there is such an app

@@ -157,6 +157,7 @@ export class SharedStores implements SimulatedStores {
       commits: () => 0,
       slowDisk: () => '',
       slowRedis: () => '',
+      clockOff: () => '',
       groups: () => [],
       standing: () => [],
       logAway: () => '',

@@ -15,6 +15,7 @@ const second = loadSchema('history/links-2')
 const third = loadSchema('history/links-3')
 const fourth = loadSchema('history/links-4')
 const fifth = loadSchema('history/links-5')
+const sixth = loadSchema('history/links-6')
 const batchType = avsc.Type.forSchema(schema as avsc.Schema, { wrapUnions: 'always' })
 const head = batchHead('n1')
 
@@ -64,7 +65,7 @@ const secondSamples: LinkMessage[] = [
     type: 'bansKnown',
     nodeId: 'n2',
     askId: 9,
-    bans: [{ banId: 'b1', deviceId: '', tokenId: 't-ě', untilMs: 0, reason: 'spam', bannedAtMs: 1700000000000 }],
+    bans: [{ banId: 'b1', deviceId: '', tokenId: 't-ě', untilMs: 0, reason: 'spam', bannedAtMs: 1700000000000, by: '' }],
   },
 ]
 
@@ -176,11 +177,24 @@ const fifthSamples: LinkMessage[] = [
   },
 ]
 
-/** What nodes of the version before do not know: who asked for a close. */
-const newSamples: LinkMessage[] = [
+/** What the fifth does not know: who asked for a close. */
+const sixthSamples: LinkMessage[] = [
   { type: 'closeConnection', ...to, code: 'banned', reason: 'spam', by: 'k7' },
   { type: 'askPostTime', roomId: 'chat:7', partition: 3, nodeId: 'n1', askId: 9, roomSeq: 5, asOf: 7n },
   { type: 'postTimeKnown', nodeId: 'n2', askId: 9, roomSeq: 70, postedAtMs: 1700000000000 },
+]
+
+/** What nodes of the version before do not know: who asked for a ban. */
+const newSamples: LinkMessage[] = [
+  {
+    type: 'bansKnown',
+    nodeId: 'n2',
+    askId: 9,
+    bans: [
+      { banId: 'b1', deviceId: '', tokenId: '', untilMs: 7, reason: 'spam', bannedAtMs: 70, by: 'k7' },
+      { banId: 'b2', deviceId: 'd', tokenId: '', untilMs: 0, reason: '', bannedAtMs: 7, by: '' },
+    ],
+  },
 ]
 
 const anySeq = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER - 1 })
@@ -246,7 +260,7 @@ function byAvsc (messages: readonly LinkMessage[]): Buffer {
   const known = new Set<number>()
   const items = messages.flatMap(message => {
     const { type, nodeId, ...fields } = message as any
-    const branch = fields.by ? 'askedClose' : type
+    const branch = fields.by ? 'askedClose' : fields.bans?.some(({ by }: any) => by !== '') ? 'askedBans' : type
     const name = `ledgerline.${branch[0].toUpperCase()}${branch.slice(1)}`
     const numbers = { asOf: Number(fields.asOf ?? 0), next: Number(fields.next ?? 0) }
     const item = { [name]: { ...fields, ...fields.downlink, ...numbers } }
@@ -261,12 +275,13 @@ function byAvsc (messages: readonly LinkMessage[]): Buffer {
 t.test('a link batch', async t => {
   t.test('is the header and what avsc writes', async t => {
     const known = [...samples, ...secondSamples]
-    const all = [...known, ...thirdSamples, ...fourthSamples, ...fifthSamples, ...newSamples]
+    const all = [...known, ...thirdSamples, ...fourthSamples, ...fifthSamples, ...sixthSamples, ...newSamples]
     for (const messages of [[], ...all.map(message => [message]), samples, known, all]) {
       const bytes = encode(messages)
       const has = (some: LinkMessage[]) => messages.some(message => some.includes(message))
       const [, oldest = first] = [
         [newSamples, schema] as const,
+        [sixthSamples, sixth] as const,
         [fifthSamples, fifth] as const,
         [fourthSamples, fourth] as const,
         [thirdSamples, third] as const,
@@ -290,8 +305,10 @@ t.test('a link batch', async t => {
     const traceparent = Buffer.from('00-0123456789abcdef0123456789abcdef-0123456789abcdef-01').toString('hex')
     const userKeys = '04' + '06616e6e' + '1073686f701f626f62' + '00'
     t.equal(body(fifthSamples[4]!), '046e31' + '02' + '42' + userKeys + '046d31' + '6e' + traceparent + '00')
-    t.equal(body(newSamples[0]!), '046e31' + '02' + '44' + '046331' + '08' + '087370616d' + '046b37' + '00')
-    t.equal(body(newSamples.at(-2)!), '046e31' + '02' + '46' + '0c636861743a37' + '06' + '12' + '0a' + '0e' + '00')
+    t.equal(body(sixthSamples[0]!), '046e31' + '02' + '44' + '046331' + '08' + '087370616d' + '046b37' + '00')
+    t.equal(body(sixthSamples.at(-2)!), '046e31' + '02' + '46' + '0c636861743a37' + '06' + '12' + '0a' + '0e' + '00')
+    t.equal(body(newSamples[0]!), '046e31' + '02' + '4a' + '12' + '04' +
+      '046231' + '00' + '00' + '0e' + '087370616d' + '8c01' + '046b37' + '046232' + '0264' + '00' + '00' + '00' + '0e' + '00' + '00' + '00')
     t.equal(body(thirdSamples[3]!), '046e31' + '02' + '20' + '0c636861743a37' + '0c747970696e67' + '0400ff' + '00')
   })
   t.test('has the schema that every other node of the cluster reads', async t => {
@@ -301,10 +318,12 @@ t.test('a link batch', async t => {
     t.equal(fingerprintOf(third).toString(16), 'c52ef22c8b9aae10')
     t.equal(fingerprintOf(fourth).toString(16), 'eaf975e17c1a05bb')
     t.equal(fingerprintOf(fifth).toString(16), '8730e88e3043b435')
-    t.equal(fingerprintOf(schema).toString(16), 'f49c6bb0d6c2891b')
+    t.equal(fingerprintOf(sixth).toString(16), 'f49c6bb0d6c2891b')
+    t.equal(fingerprintOf(schema).toString(16), '986fa244fd589903')
   })
   t.test('reads back, empty too', async t => {
-    const all = [...samples, ...secondSamples, ...thirdSamples, ...fourthSamples, ...fifthSamples, ...newSamples]
+    const later = [...fourthSamples, ...fifthSamples, ...sixthSamples, ...newSamples]
+    const all = [...samples, ...secondSamples, ...thirdSamples, ...later]
     t.strictSame(decodeBatch(encode(samples), 'n2'), { fromNodeId: 'n1', messages: samples })
     t.strictSame(decodeBatch(encode(all), 'n2'), { fromNodeId: 'n1', messages: all })
     t.strictSame(decodeBatch(encode([]), 'n2'), { fromNodeId: 'n1', messages: [] })

@@ -1,9 +1,81 @@
 import t from 'tap'
 import { ackedUpTo, connected, uplinks } from './edge/dialects.js'
 import { givenApp } from './http/given.js'
+import { accessTable, recordedOf } from '../../gateway/http/access.js'
 import { ApiKeys } from '../../gateway/keys/api-keys.js'
+import { GatewayError } from '../../schemas/errors.js'
 import { drawn, givenKeyFile } from './keys/given.js'
 import { startTestNode, until } from './node.js'
+
+/** Each of them with the fact that says who; operators' say why, too. */
+const factOf: Readonly<Record<string, string>> = {
+  'DELETE /v1/bans/:banId': 'BanLifted',
+  'DELETE /v1/broadcasts/:messageId': 'BroadcastCancelled',
+  'DELETE /v1/connections/:connectionId': 'KickRequested',
+  'DELETE /v1/downlinks/:messageId': 'DownlinkRecalled',
+  'DELETE /v1/rooms/:roomId': 'RoomClosed',
+  'DELETE /v1/users/:userId/connections': 'KickRequested',
+  'DELETE /v1/users/:userId/rooms/:roomId': 'RoomRevoked',
+  'POST /v1/bans': 'UserBanned',
+  'POST /v1/broadcasts': 'BroadcastRequested',
+  'POST /v1/nodes/:nodeId/drain': 'NodeDrainRequested',
+  'POST /v1/rooms/:roomId/posts': 'PostRequested',
+  'POST /v1/users/:userId/redeliveries': 'DownlinkRedelivered',
+  'PUT /v1/users/:userId/rooms/:roomId': 'RoomGranted',
+}
+
+/** Messages of business, acks of readers, and what only reads. */
+const ofNobody = ['POST /v1/audits', 'POST /v1/downlinks', 'POST /v1/groups/:group/acks', 'POST /v1/presence']
+
+t.test('Each route that changes something makes a fact that says who asked', async t => {
+  const writes = Object.keys(accessTable).filter(name => !name.startsWith('GET '))
+  const known = new Set([...Object.keys(factOf), ...ofNobody])
+  t.strictSame(writes.filter(name => recordedOf(name) === undefined && !known.has(name)), [],
+    'a new one makes a fact of its own, or stands in recordedTable of http/access.ts')
+  t.strictSame([...known].filter(name => accessTable[name] === undefined || recordedOf(name) !== undefined), [])
+
+  t.test('before it is carried out, and not without it, but for what must not wait', async t => {
+    const asked: object[] = []
+    let isAway = false
+    const made: string[] = []
+    const { app } = givenApp(t, {
+      roles: ['push', 'projections', 'webhooks'],
+      recordAsked: async fact => {
+        if (isAway) throw new GatewayError('ledger-unavailable')
+        asked.push(fact)
+      },
+      createKey: async () => { made.push('key'); return {} as never },
+      revokeKey: async () => { made.push('revoked'); return {} as never },
+    })
+    const headers = { authorization: 'Bearer key-two-of-the-tests' }
+    const url = (path: string) => path.replace(/:\w+/g, 'x')
+    const bodies: Record<string, object> = {
+      'POST /v1/keys': { name: 'n', scopes: ['read'] },
+      'POST /v1/backups': { directory: '/tmp/x', token: '0123456789abcdef' },
+      'POST /v1/rebuilds': { table: 'presence' },
+    }
+    for (const name of Object.keys(accessTable)) {
+      const recorded = recordedOf(name)
+      if (recorded === undefined) continue
+      const [method, path] = name.split(' ') as ['POST' | 'DELETE', string]
+      const ask = async (query: string, payload = bodies[name]) =>
+        await app.inject({ method, url: url(path) + query, headers, ...payload && { payload } })
+      isAway = false
+      await ask('?reason=new%20disk')
+      await ask('')
+      const what = `${method} ${url(path)}`
+      t.strictSame(asked.splice(0), [{ app: '', what, by: '', reason: 'new disk' }, { app: '', what, by: '', reason: '' }])
+      t.equal((await ask(`?reason=${'x'.repeat(257)}`)).statusCode, 400)
+      t.strictSame(asked.splice(0), [], 'a request that is malformed asks for nothing')
+      isAway = true
+      const madeBefore = made.length
+      const answer = await ask('')
+      if (recorded === 'before') t.match(answer.json(), { statusCode: 503, code: 'ledger-unavailable' }, name)
+      else t.not(answer.statusCode, 503, name)
+      t.equal(made.length, madeBefore + (name === 'DELETE /v1/keys/:keyId' ? 1 : 0))
+    }
+  })
+})
 
 t.test('What an operator asks for', async t => {
   t.test('carries the id of the key and the reason, from each route that makes a fact of it', async t => {
@@ -106,11 +178,24 @@ t.test('What an operator asks for', async t => {
     })
     t.match(refused, { code: 'banned', reason: 'spam', by: operator.id }, 'and of who is kept out by a ban that was there before')
 
-    await (await ask('POST', '/v1/rebuilds', { table: 'presence' })).text()
+    await (await ask('POST', '/v1/rebuilds?reason=it%20looks%20odd', { table: 'presence' })).text()
+    const { key: made, id: madeId } = await (await ask('POST', '/v1/keys', { name: 'n', scopes: ['read'] })).json() as { key: string, id: string }
+    t.equal((await ask('DELETE', `/v1/keys/${madeId}?reason=it%20leaked`)).status, 200)
+    const { json: { bans } } = await node.request('GET', '/v1/users/ann/bans') as { json: { bans: object[] } }
+    t.match(bans, [{ reason: 'spam', by: operator.id }], 'and whoever looks at a ban')
+    const facts = await until('all of it is in the stream nodes', async () => {
+      const { text } = await node.request('GET', '/v1/streams/nodes')
+      const all = text.split('\n').filter(line => line.includes('OperatorAsked')).map(line => JSON.parse(line) as { nodeId: string, fact: object })
+      return all.length >= 3 && all
+    })
+    t.strictSame(facts.map(({ nodeId, fact }) => ({ nodeId, ...fact })), [
+      ['POST /v1/rebuilds', 'it looks odd'], ['POST /v1/keys', ''], [`DELETE /v1/keys/${madeId}`, 'it leaked'],
+    ].map(([what, reason]) => ({ nodeId: 'n1', type: 'OperatorAsked', what, by: operator.id, reason })))
+    t.notOk(JSON.stringify(facts).includes(made.slice(14)))
     const told = node.logged.filter(({ msg }) => msg === 'an operator asks') as Array<{ msg: string, url?: string }>
     const line = { keyId: operator.id, keyName: 'night shift' }
-    t.match(told.at(-1), { ...line, method: 'POST', url: '/v1/rebuilds' })
-    t.match(told.at(-3), { ...line, method: 'DELETE', url: '/v1/users/ann/connections?reason=enough' })
+    t.match(told.at(-3), { ...line, method: 'POST', url: '/v1/rebuilds?reason=it%20looks%20odd' })
+    t.match(told.at(-5), { ...line, method: 'DELETE', url: '/v1/users/ann/connections?reason=enough' })
     t.notOk(JSON.stringify(node.logged).includes(operator.key.slice(14)))
   })
 })

@@ -442,6 +442,13 @@ t.test('what nodes reported before they told what they count means the same', as
     [{ nodeId: 'n1', epoch: 1, atMs: 5, fact: { type: 'NodeReported', ...report, connections: 3, counted: [] } }])
 })
 
+t.test('what nodes said before they told what operators ask for means the same', async t => {
+  const cancelled = { app: '', messageId: 'm1', by: 'k7', reason: 'enough' }
+  const entry = { nodeId: 'n1', epoch: 1, atMs: 5, fact: { 'ledgerline.BroadcastCancelled': cancelled } }
+  t.strictSame(streams.nodes.decodeBlock(foreignBlock(loadSchema('history/nodes-6'), [entry])),
+    [{ nodeId: 'n1', epoch: 1, atMs: 5, fact: { type: 'BroadcastCancelled', ...cancelled } }])
+})
+
 t.test('what was written before there were apps is of the default one', async t => {
   const uplink = {
     userId: 'u1',
@@ -537,7 +544,7 @@ t.test('the schema of each stream is the one that is pinned here, or its old for
     downlinks: 'bc93427fc670db9e',
     'downlinks.rejected': '7f95cbb51a77fce7',
     ledger: '94ae71adb9a4b957',
-    nodes: '6e267351b0cd7152',
+    nodes: '2b6f55cb42d59888',
     offline: '970f13dac846ae09',
     posts: '9bf84f814e271ea3',
     presence: 'ada3e8bd3de0ef81',

@@ -186,6 +186,7 @@ export const nodeFacts: NodeFact[] = [
   },
   { type: 'BroadcastCancelled', app: '', messageId: 'm1', by: '', reason: 'příliš' },
   { type: 'BroadcastReported', app: 'shop', messageId: 'm1', state: 'running', sent: 300, slow: 2, left: 14700 },
+  { type: 'OperatorAsked', app: 'shop', what: 'DELETE /v1/groups/orders', by: '5f0c9a1b2e', reason: 'příliš' },
 ]
 
 export const roomFacts: RoomFact[] = [

@@ -69,7 +69,9 @@ function broadcast (messageId: string, fields: Partial<Broadcast> = {}): Broadca
     regions: [],
     perSecond: 10_000,
     ttlMs: 60_000,
-    endsAtMs: Date.now() + 60_000,
+    by: '',
+    requestedAtMs: Date.now(),
+    endsAtMs: performance.now() + 60_000,
     ...fields,
   }
 }
@@ -143,9 +145,9 @@ t.test('Broadcasts of an edge', async t => {
 
   t.test('expire, before they begin and on their way', async t => {
     const { edge, reports, last } = given(t, fakes(100))
-    edge.take({ type: 'begin', broadcast: broadcast('m1', { endsAtMs: Date.now() }) })
+    edge.take({ type: 'begin', broadcast: broadcast('m1', { endsAtMs: performance.now() }) })
     t.match(last(), { messageId: 'm1', state: 'expired', sent: 0 })
-    edge.take({ type: 'begin', broadcast: broadcast('m2', { perSecond: 1, endsAtMs: Date.now() + 100 }) })
+    edge.take({ type: 'begin', broadcast: broadcast('m2', { perSecond: 1, endsAtMs: performance.now() + 100 }) })
     await until('it is over', () => edge.running === 0)
     t.match(last(), { messageId: 'm2', state: 'expired' })
     t.ok(last().sent < 10)

@@ -40,6 +40,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
     isAllowedOrigin: originRule(['https://app.example.com']),
     version: '1.2.3',
     frameBytesMax: 1024,
+    recordAsked: async () => {},
     ipConfig: ({ transport, region }) => ({
       endpoints: [`${transport}://${region}.example.com`],
       ttlMs: 1,
@@ -118,6 +119,7 @@ export function givenApp (t: Teardown, overrides: Partial<HttpDeps> = {}) {
         regions: [],
         perSecond: 500,
         ttlMs: 600_000,
+        by: '',
         requestedAtMs: 1,
         state: 'done',
         sent: 1,
