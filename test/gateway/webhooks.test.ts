@@ -4,6 +4,7 @@ import { createClient } from '../../client/node.js'
 import { signedToken, startTestNode, type TestNode, until } from './node.js'
 import { type Receiver, secret, startReceiver } from './webhooks/receiver.js'
 import { run } from '../cli/given.js'
+import { complaintsOf } from '../lasting.js'
 
 async function connected (t: Test, node: TestNode, userId: string, token = node.token(userId)) {
   const client = createClient({
@@ -44,7 +45,7 @@ t.test('A webhook of a node', async t => {
     const [{ headers, events: [event] }] = receiver.received as any
     t.equal(headers['webhook-id'], event.id)
     t.match(event, { id: /^msg_/, type: 'uplink.accepted', timestamp: new Date(event.data.receivedAtMs).toISOString() })
-    t.strictSame(node.logged, [])
+    t.strictSame(complaintsOf(node.logged), [])
   })
 
   t.test('has batches as arrays, and only what it asks for', async t => {
