@@ -118,3 +118,10 @@ t.test('A node with a port for metrics', async t => {
     t.ok(checked.ok, checked.said)
   })
 })
+
+t.test('A command that can not be read is counted as rejected, and a record of another stream is not', async t => {
+  const metrics = new GatewayMetrics('test')
+  for (const stream of ['downlinks', 'uplinks', 'downlinks']) metrics.log.rejected(stream)
+  const text = await metrics.registry.metrics()
+  t.match(text, /^ledgerline_downlinks_rejected_total\{code="bad-record"\} 2$/m)
+})

@@ -213,6 +213,7 @@ t.test('A registry that does not answer is asked by one at a time, whatever wait
 t.test('A stream whose writers register their own schemas', { skip: kafkaMissing() ?? false }, async t => {
   const { brokers } = await startKafka(t)
   const { url, state, put } = await startOurRegistry(t)
+  const told: string[] = []
   const problems: string[] = []
   const failed = (what: string, error: Error) => { problems.push(`${what}: ${error.message}`) }
   const health: Health = {
@@ -221,7 +222,13 @@ t.test('A stream whose writers register their own schemas', { skip: kafkaMissing
   }
   const format = await ConfluentFormat.open(new SchemaRegistry(url), 'test', [downlinks, downlinksRejected], health)
   const log = new RegistryLog(await openKafkaLog({
-    brokers, topicPrefix: 'test', clientId: 'test', streams: [{ stream: downlinks, partitions: 1 }], format, failed,
+    brokers,
+    topicPrefix: 'test',
+    clientId: 'test',
+    streams: [{ stream: downlinks, partitions: 1 }],
+    format,
+    onRejected: ({ stream, partition, offset }) => { told.push(`${stream} ${partition}@${offset}`) },
+    failed,
   }), format)
   t.teardown(() => log.close())
   const producer = new Kafka({ brokers, logLevel: logLevel.NOTHING }).producer()
@@ -287,6 +294,7 @@ t.test('A stream whose writers register their own schemas', { skip: kafkaMissing
       'bad-record 0@7: schema 5 is not one of an Avro record: it is not a record',
       'bad-record 0@8: 3 bytes, too few for the id of a schema',
     ])
+    t.strictSame(told.sort(), [4, 5, 6, 7, 8].map(offset => `downlinks 0@${offset}`), 'and tells of each once')
   })
 
   await t.test('waits while the registry is away', async t => {
