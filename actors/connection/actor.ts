@@ -40,7 +40,7 @@ const behaviour: Behaviour<Connection, typeof wake> = {
   },
 }
 
-/** One turn: everything that has collected, then one append and one write. */
+/** One turn: handles all that has collected, then makes one append and one write. */
 function receive (connection: Connection): Connection {
   connection.wokeUp()
   if (connection.hasEvents) {
@@ -72,7 +72,7 @@ function answer (connection: Connection): void {
   if (connection.rooms?.isBehind) connection.edge.rooms.drained(connection)
 }
 
-/** Frames are left where they must wait: no more are read until they are handled. */
+/** Handles frames. Those that must wait stay, and no more are read until they are handled. */
 function readOn (connection: Connection): void {
   const { window, edge, life } = connection
   const { reads } = turnEnds[life.at]!
@@ -109,7 +109,7 @@ function handleFrames (connection: Connection): void {
   }
 }
 
-/** What the table lets through. */
+/** Handles a frame that the table of phases lets through. */
 type Handled = Extract<Incoming, ClientFrame | { op: 'unreadable' }>
 
 function handleFrame (connection: Connection, frame: Handled, atMs: number, nowMs: number): void {
@@ -167,7 +167,7 @@ function handleEvent (connection: Connection, event: ConnectionEvent): void {
     case 'stay': connection.life.stay(); return
     case 'gone': closeConnection(connection, 'slow-consumer', 'downlinks that it has not been sent are gone'); return
     case 'socketClosed':
-      // What it sent before it left counts.
+      // What the client sent before it left counts.
       if (rule === 'after' && connection.hasFrames) handleFrames(connection)
       socketClosed(connection, event.clean)
   }
@@ -197,7 +197,7 @@ function append (connection: Connection): void {
     })
 }
 
-/** The end of a connection could not be stored with what came before it. Nobody is left to send that again. */
+/** Keeps the end of a connection that could not be stored: nobody is left who would send it again. */
 function endLater (connection: Connection, entries: readonly Entry[], closed: Entry, error: Error): void {
   const { edge, partition, userId } = connection
   if (entries.some(({ fact }) => fact.type === 'ConnectionOpened')) return // nor does the ledger know of its opening
@@ -207,7 +207,7 @@ function endLater (connection: Connection, entries: readonly Entry[], closed: En
   edge.appendLater(partition, closed)
 }
 
-/** Only a connection that is held needs a turn for it. */
+/** Only a connection that is held needs a turn for this event. */
 function stored (connection: Connection, entries: number): void {
   if (connection.reading.isHeld) connection.tell({ type: 'stored', entries })
   else connection.window.settle(entries)

@@ -1,4 +1,4 @@
-/** Acks after which a report does not wait for its time: the outbox that they free is bounded. */
+/** Acks after which a report does not wait for its time, for the outbox that they free is bounded. */
 const unreportedMax = 200
 
 /**
@@ -75,7 +75,7 @@ export class DownlinkCursor {
     return count
   }
 
-  /** From now on the ledger is taken to know how far this is. @returns false where it was before */
+  /** Notes that the ledger is told how far this is. @returns false where it knows already */
   report (): boolean {
     if (this.#writtenSeq === this.#reportedWrittenSeq && this.#ackedSeq === this.#reportedAckedSeq) return false
     this.#reportedWrittenSeq = this.#writtenSeq

@@ -7,8 +7,8 @@ import { askUser } from './questions.js'
 import { tallyOf } from './tally.js'
 
 /**
- * Writes a downlink if it is the next one. One that came too early is asked for again once the gap is known; one before
- * `connected`, whose `welcome` was lost, comes again with that.
+ * Writes a downlink if it is the next one. One that came too early is asked for again once the gap is known. One that
+ * came before `connected`, because the `welcome` was lost, comes again with the next `welcome`.
  */
 export function deliver (connection: Connection, seq: number, downlink: Downlink): void {
   const { cursor, edge } = connection
@@ -22,8 +22,8 @@ export function deliver (connection: Connection, seq: number, downlink: Downlink
 }
 
 /**
- * Tells how long a downlink was on its way. One that was requested before the connection opened waited for that; of one
- * that was requested within a tick of it, either may be said.
+ * Counts how long a downlink was on its way, unless it was requested before the connection opened and waited for that.
+ * Within a tick of the opening either may be taken for the case.
  */
 function written ({ life, edge }: Connection, requestedAtMs: number): void {
   const nowMs = Date.now()
@@ -51,7 +51,7 @@ export function downlinkAcked (connection: Connection, seq: number): void {
   connection.edge.reportSoon(connection)
 }
 
-/** As an ack up to `seq`, which itself the client's application could not process: the ledger is told that, too. */
+/** An ack up to `seq`, where the client's application could not process `seq` itself: the ledger is told that, too. */
 export function downlinkSkipped (connection: Connection, seq: number, reason: string): void {
   if (seq < 1) {
     closeConnection(connection, 'protocol', `downlink ${seq} was skipped, and the first one is 1`)
@@ -83,7 +83,7 @@ export function resync (connection: Connection): void {
   askUser(connection, { welcomed: life.isOpen, uplinkSeq: window.ackedSeq, bytesMax: edge.limits.resumeBytesMax })
 }
 
-/** True where the client reads too slowly for what it is sent. */
+/** Whether the client reads too slowly for what it is sent. */
 export function fallenBehind ({ wire, edge }: Connection): boolean {
   return wire.queuedBytes > edge.limits.writeQueueBytesMax
 }

@@ -12,7 +12,7 @@ import { downlinkSeqMax } from './limits.js'
 import { tokenAllows } from './rooms.js'
 import { endOf, isOfAnotherDevice, otherDevice, refusalOf, tellExpiry } from './token.js'
 
-/** Past it a user's next connection is not opened: what it brings with it would be read before it can be held. */
+/** Past it a user's next connection is not opened: its first frames would be read before it can be held. */
 const userDebtMsMax = 10_000
 
 /** The first frame. What the client sends behind it waits until its token is verified. */
@@ -43,14 +43,14 @@ export function open (connection: Connection, frame: Connect, identity: Identity
     closeConnection(connection, 'bad-token', otherDevice)
     return
   }
-  // Others may have come in since it was asked who it is, and it is known now who that is.
+  // Others may have connected since the token was checked, and only now it is known who the user is.
   if (!edge.admits(wire.transport, identity.userId)) {
     sendAwaySoon(connection)
     return
   }
   const away = edge.usersAway()
   if (away !== '') {
-    // Nobody would welcome it, and the ledger would get two entries of each try.
+    // No user actor would answer, and the ledger would get two entries for each try.
     closeConnection(connection, 'ledger-unavailable', away, { retryAfterMs: ledgerRetryMs() })
     return
   }

@@ -7,8 +7,8 @@ export const tickMs = 100
 export const never = 0x3fffffff
 
 /**
- * The phase of a connection, and the times that end it. All times are ticks, and `now` is that of the call. What is due
- * at a tick is done after it: the tick that its time was counted from had begun before.
+ * The phase of a connection, and the times that end it. All times are ticks, and `now` is the tick of the call. What is
+ * due at a tick is done after it, because the tick that it was counted from had begun before.
  */
 export class Lifetime {
   #at: number = phaseAt.new

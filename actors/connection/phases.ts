@@ -14,13 +14,13 @@ export const phaseAt = { new: 0, verifying: 1, opening: 2, open: 3, leaving: 4, 
 /** What is done with a frame or an event in a phase. */
 export type Rule =
   | 'handle'
-  /** Nothing is done with it, nor with what came behind it, before a later turn. */
+  /** It waits for a later turn, and so does what came behind it. */
   | 'wait'
   /** As `handle` for an uplink that needs no answer of ours; any other waits for `connected`. */
   | 'early'
   /** Handled as the repeat that was asked for. */
   | 'again'
-  /** Handled once the frames are that came before it. */
+  /** Handled after the frames that came before it. */
   | 'after'
   | 'ignore'
   | Ending
@@ -80,8 +80,8 @@ export const frameRules: Readonly<Record<Incoming['op'], Row<Rule>>> = {
 }
 
 /**
- * What is done with what others tell. From the user actor: what comes before `connected` is lost, and said again with
- * the `welcome` that is asked for then. `drained` is news for the turn alone, which asks for more downlinks.
+ * What is done with events. What the user actor says before `connected` is dropped: it says it again with the `welcome`
+ * that is asked for then. `drained` only brings a turn about, which asks for more downlinks.
  */
 export const eventRules: Readonly<Record<ConnectionEvent['type'], Row<Rule>>> = {
   //                      new         verifying   opening     open        leaving     closing     closed

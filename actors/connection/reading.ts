@@ -15,7 +15,7 @@ export const hold = {
   work: 8,
 } as const
 
-/** For so long a frame that has begun may come as slowly as it likes: a network may be gone for a moment. */
+/** How long a frame that has begun may come at any rate: a network may be gone for a moment. */
 const slowMsMax = 10_000
 
 /** What a frame takes in memory beside its bytes: the objects that it becomes on its way to the ledger. */
@@ -47,7 +47,7 @@ export class Reading {
   /** Of the frame that is not whole: since when it is watched, ticks, and what has been read since. */
   #watchedAt = 0
   #watchedBytes = 0
-  /** Another one is not whole now, or nothing was read of it for our own reasons. */
+  /** The frame that is not whole is another one now, or we have not read for reasons of our own: it is watched anew. */
   #watchesAnew = true
   /** All three together. */
   heldBytes = 0
@@ -60,7 +60,7 @@ export class Reading {
 
   constructor (byteBurst: number) { this.allowance = byteBurst }
 
-  /** What of it goes without anything more being read. */
+  /** Bytes that are let go of without anything more being read. */
   get leavingBytes (): number { return this.heldBytes - this.#partialBytes }
 
   /** Whole frames that were read and not dealt with. */

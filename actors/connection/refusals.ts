@@ -21,7 +21,7 @@ export interface RefusedRun {
   waitsUntilMs: number
 }
 
-/** What a client was told to wait may turn out to be too short by so much. */
+/** By how much a wait that a client was told may be too short. */
 const slackMs = 100
 
 /** Refuses an uplink that was not given to the ledger. */
@@ -41,7 +41,7 @@ export function refuseHere (
     return
   }
   run.upToSeq = seq
-  // What is over its rate has to wait longer with each.
+  // A sender over its rate has to wait longer with each uplink.
   if (code === 'throttled' && run.code === code) run.due = true
 }
 
@@ -62,7 +62,7 @@ export function placeTold (connection: Connection, uplinkSeq: number): void {
   if (window.passOver(uplinkSeq)) askUser(connection, { welcomed: true, uplinkSeq: window.ackedSeq, bytesMax: 0 })
 }
 
-/** True while the answer of the user actor is awaited; it may be lost. */
+/** Whether the answer of the user actor is awaited. It may be lost. */
 export function awaitsPlace ({ tally }: Connection): boolean { return tally?.run?.asked === true }
 
 /** The user actor refused an uplink. It does so for each behind a hole. */

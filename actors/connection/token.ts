@@ -7,7 +7,7 @@ import type { EdgeContext, Identity } from './edge-context.js'
 import { never, tickMs } from './lifetime.js'
 import { tokenAllows } from './rooms.js'
 
-/** A token that came while the connection is open is being verified; kept for as long as that takes. */
+/** While a token is verified that came on the open connection. */
 export interface TokenCheck {
   /** The last one that came meanwhile. */
   next: string | undefined
@@ -20,7 +20,7 @@ export interface TokenRefusal {
   readonly retryAfterMs: number
 }
 
-/** Nothing waits for it: the connection lasts as its old token says until this one is verified. */
+/** Verifies a new token. Nothing waits for that: until then the connection lasts as its old token says. */
 export function freshToken (connection: Connection, token: string): void {
   if (!connection.cursor.isGreeted) {
     closeConnection(connection, 'protocol', 'a token before connected')
@@ -69,7 +69,7 @@ export function tellExpiry (connection: Connection, expiresAtMs: number): void {
   connection.write({ op: 'tokenAccepted', expiresAtMs: Number.isSafeInteger(expiresAtMs) ? expiresAtMs : 0 })
 }
 
-/** The ledger is told of another one, by which it may be banned; as soon as it can be, for nothing waits for it. */
+/** Tells the ledger of the new token, by whose id it may be banned; at some time, for nothing waits for it. */
 function renewTokenId (connection: Connection, tokenId: string): void {
   if (tokenId === connection.tokenId) return
   connection.tokenId = tokenId
@@ -79,7 +79,7 @@ function renewTokenId (connection: Connection, tokenId: string): void {
   edge.append(partition, [entry]).catch(() => { edge.appendLater(partition, entry) })
 }
 
-/** That it can't be checked says nothing against the connection: the token is tried again while the old one lasts. */
+/** The token can't be checked now, which says nothing against it: it is tried again while the old one lasts. */
 export function tokenRefused (connection: Connection, token: string, refusal: TokenRefusal): void {
   const { code, reason, retryAfterMs } = refusal
   if (code !== 'key-set-unavailable' && code !== 'auth-unavailable') {
@@ -122,7 +122,7 @@ export function endOf (edge: EdgeContext, { endsAtMs }: Identity): number {
   return Math.min(never, edge.ticks() + Math.max(0, leftTicks))
 }
 
-/** What the verifier did not foresee is our fault, and logged. */
+/** An error that the verifier did not foresee is our fault, and is logged. */
 export function refusalOf (edge: EdgeContext, error: Error): TokenRefusal {
   if (error instanceof GatewayError) {
     return { code: error.code, reason: error.message, retryAfterMs: error.retryAfterMs }

@@ -13,12 +13,12 @@ import { tallyOf } from './tally.js'
 /** How long a client waits before it resends what the ledger could not take. */
 const unavailableRetryMs = 1_000
 
-/** What a client waits whose uplinks the node can't bear: not all as long, for there are many. */
+/** How long a client waits whose uplinks the node can't bear. Clients wait for different times, for there are many. */
 function overloadedRetryMs (): number { return Math.ceil(2_000 * (1 + Math.random())) }
 
 /**
- * Gives an uplink to the ledger, with the others of this turn. Whether it is accepted, the user actor says. What will
- * not be accepted, or was before, is not stored: it is refused or answered here.
+ * Gives an uplink to the ledger, with the others of this turn; the user actor says whether it is accepted. An uplink
+ * that will not be accepted is refused here, and a repeat is answered here: neither is stored.
  */
 export function uplink (connection: Connection, frame: Uplink, atMs: number, inRate: boolean): void {
   const { seq, service, payload, priority, roomId } = frame
@@ -67,7 +67,7 @@ export function uplink (connection: Connection, frame: Uplink, atMs: number, inR
   window.give(seq)
 }
 
-/** True for one that goes to the ledger whatever `connected` will say, without an answer of ours. */
+/** Whether an uplink goes to the ledger whatever `connected` will say, and needs no answer of ours. */
 export function mayBeEarly (connection: Connection, { seq, roomId }: Uplink): boolean {
   return hasCredit(connection) && connection.window.isNext(seq) &&
     (roomId === '' || (mayPost(connection, roomId) && newRoomMs(connection, roomId) === 0))
@@ -78,7 +78,7 @@ function newRoomMs (connection: Connection, roomId: string): number {
   return connection.rooms!.isNew(roomId) ? connection.edge.flow.newRoomMs(connection, roomId) : 0
 }
 
-/** The user actor has accepted everything up to `seq`. Where its `welcome` was lost, the next one will say so. */
+/** The user actor has accepted everything up to `seq`. Where its `welcome` was lost, the next `welcome` says so. */
 export function acknowledge (connection: Connection, seq: number, userSeqs: readonly number[]): void {
   const { window, reading, edge } = connection
   const count = window.ack(seq)
@@ -104,7 +104,7 @@ export function notStored (connection: Connection, entries: readonly Entry[], er
   }
 }
 
-/** Notes that uplinks of a failed append were refused, for the ledger to know it one day. @returns why */
+/** Notes the uplinks of a failed append as refused; the ledger is told later. @returns why */
 export function uplinksLost (connection: Connection, entries: readonly Entry[], error: Error): string {
   const code = error instanceof GatewayError ? error.code : 'ledger-unavailable'
   for (const { fact } of entries) {
