@@ -196,7 +196,8 @@ export class Lines {
    * says whether that is so, for two nodes have two of them; the order of the streams does. An end that they knew of
    * stands in `nodes` by now. And a connection that opened behind the one they closed was welcomed only once the ledger
    * had its opening: where its client then acked something, the process lived on. One that was declared lost may do
-   * that, for it may have slept.
+   * that, for it may have slept, and one that was replaced, for it looks once a second whether it is: the start of a
+   * process that has ended may be stored behind its own.
    */
   #finishLost (): void {
     for (const { connectionId, line: { userId, nodeId, nodeEpoch, opened }, place, used } of this.#lost.values()) {

@@ -20,6 +20,10 @@ interface Left {
 interface Epoch {
   wasLost: boolean
   left: Left | undefined
+  /** Its own process has told that it is over, or whoever watches, before a later epoch began. */
+  wasEnded: boolean
+  /** Its start is the one thing told of it, and stands behind that of a later epoch. */
+  isLateStart: boolean
 }
 
 interface Life {
@@ -37,6 +41,8 @@ interface Life {
   heardAtMs: number
   /** Of the newest epoch. */
   reportedAtMs: number
+  /** Starts of earlier epochs that came behind that one's, and nothing else of them. */
+  lateStarts: number
   /** Reports of an epoch before that one, of one process. */
   readonly late: { epoch: number, atMs: number, reports: number }
 }
@@ -115,16 +121,18 @@ export class NodeLives {
   }
 
   /**
-   * Whether it is this epoch that the node is in now, and how it was left.
+   * Whether it is this epoch that the node is in now, and how it was left. A process that was replaced goes on until it
+   * sees that a later epoch has begun.
    *
    * @returns undefined for an epoch that the stream does not have
    */
-  fateOf (nodeId: string, epoch: number): 'living' | 'lost' | 'over' | undefined {
+  fateOf (nodeId: string, epoch: number): 'living' | 'lost' | 'replaced' | 'over' | undefined {
     const life = this.#lives.get(nodeId)
     const known = life?.epochs.get(epoch)
     if (!known) return undefined
     if (known.wasLost) return 'lost'
-    return known.left ? 'over' : 'living'
+    if (known.wasEnded) return 'over'
+    return known.left ? 'replaced' : 'living'
   }
 
   /** When the node has told of itself last, by its own clock, ms since 1970; -Infinity where it has not. */
@@ -145,16 +153,20 @@ export class NodeLives {
     const isKnown = life.epochs.has(epoch)
     const own = epochOf(life, epoch)
     if (fact.type === 'NodeLost') own.wasLost = true
+    if (!own.left && (fact.type === 'NodeLost' || fact.type === 'NodeStopped')) own.wasEnded = true
     if (epoch < life.epoch) {
       // A repeat, or the last word of a process that was taken for lost, is of an epoch that was there.
       own.left ??= life.begun
-      if (!isKnown) return `Node ${nodeId} told ${fact.type} of epoch ${epoch} after it had begun ${life.epoch}.`
+      if (wentBack(life, own, isKnown, fact.type)) {
+        return `Node ${nodeId} told ${fact.type} of epoch ${epoch} after it had begun ${life.epoch}.`
+      }
       return fact.type === 'NodeReported' ? reportedLate(nodeId, life, epoch, atMs) : undefined
     }
     if (epoch > life.epoch) {
       const begun = { atMs: epoch, mark }
       epochOf(life, life.epoch).left ??= begun
-      Object.assign(life, { epoch, begun, endedAs: undefined, reportEveryMs: 0, reportedAtMs: -Infinity })
+      const anew = { endedAs: undefined, reportEveryMs: 0, reportedAtMs: -Infinity, lateStarts: 0 }
+      Object.assign(life, { epoch, begun, ...anew })
       rounds.began(nodeId)
     }
     if (fact.type === 'NodeStarted') life.reportEveryMs = fact.leaseMs / reportsPerLease
@@ -184,6 +196,7 @@ function newLife (epoch: number, begun: Left): Life {
     reportEveryMs: 0,
     heardAtMs: -Infinity,
     reportedAtMs: -Infinity,
+    lateStarts: 0,
     late: { epoch, atMs: -Infinity, reports: 0 },
   }
 }
@@ -192,13 +205,29 @@ function epochOf (life: Life, epoch: number): Epoch {
   const { epochs } = life
   const known = epochs.get(epoch)
   if (known) return known
-  const own = { wasLost: false, left: undefined }
+  const own = { wasLost: false, left: undefined, wasEnded: false, isLateStart: false }
   epochs.set(epoch, own)
   if (epochs.size > epochsMax) {
     epochs.delete(epochs.keys().next().value!)
     life.forgot = true
   }
   return own
+}
+
+/**
+ * Whether a process has begun in an earlier epoch than the one before it. One that ended while its start was under way
+ * has not: that may be stored behind the start of its successor, and is all that is told of it. Once it may: whoever
+ * begins in an earlier epoch ends as soon as it sees the later one, and begins again.
+ */
+function wentBack (life: Life, own: Epoch, isKnown: boolean, type: NodeEntry['fact']['type']): boolean {
+  if (!isKnown && type === 'NodeStarted') {
+    own.isLateStart = true
+    return ++life.lateStarts > 1
+  }
+  if (!own.isLateStart) return !isKnown
+  if (type === 'NodeStarted') return false // a repeat
+  own.isLateStart = false
+  return true
 }
 
 /** @returns what is wrong, once: a process goes on, and another one has its name */

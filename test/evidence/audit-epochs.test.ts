@@ -56,6 +56,15 @@ t.test('A connection that opens in an epoch behind one of a later epoch', async 
   t.strictSame(await codesOf([started(1), started(2)], [2, 1], 0, 1), [], 'nor where the stream may have forgotten that epoch')
 })
 
+t.test('A start that is stored behind that of a later epoch', async t => {
+  const report = (epoch: number) => of(epoch, { type: 'NodeReported' } as NodeFact, 7)
+  t.strictSame(await codesOf([started(3), started(2), started(2), report(3)], []), [],
+    'may be of a process that ended while it was under way')
+  t.strictSame(await codesOf([started(3), started(2), report(2)], []), ['epoch-went-back'], 'is not where that one goes on')
+  t.strictSame(await codesOf([started(3), started(1), started(2)], []), ['epoch-went-back'], 'nor where one does so again')
+  t.strictSame(await codesOf([started(3), started(2), started(5), started(4)], []), [], 'but for another successor')
+})
+
 t.test('A process that reports on when its successor has begun', async t => {
   const late = (count: number, atMs = (i: number) => i) => Array.from({ length: count }, (_, i) =>
     of(1, { type: 'NodeReported' } as NodeFact, atMs(i)))

@@ -48,6 +48,9 @@ t.test('A node whose connections were closed', async t => {
   t.strictSame(await codesOf(t, [opened('c2'), lost('c2')], ended), [],
     'may have had an opening on its way that came late')
   t.strictSame(await codesOf(t, goesOn, [told('NodeLost')]), [], 'may have slept, where it was declared lost')
+  t.strictSame(await codesOf(t, goesOn, [told('NodeStarted', 2)]), [],
+    'may not have seen yet that there is a later start, of a process that ended before it perhaps')
+  t.strictSame(await codesOf(t, goesOn, [told('NodeStarted', 2), told('NodeStopped')]), [], 'nor where it stops then')
   t.strictSame(await codesOf(t, [opened('c2', { nodeEpoch: 2 }), requested('m1'), reported('c2', 1), closed('c2')],
     [told('NodeStarted', 2), told('NodeStopped', 2)]), [], 'may have begun anew')
 })

@@ -259,7 +259,7 @@ names('a record of a connection that never was', streams => {
 
 names('a node that went back to an older epoch', streams => {
   const { block, item } = find(streams.nodes, ({ fact }) => fact.type === 'NodeStarted')
-  const at = after(streams.nodes, block, [{ ...item, epoch: item.epoch - 1 }])
+  const at = after(streams.nodes, block, [{ ...item, epoch: item.epoch - 1, fact: { type: 'NodeStopped' } }])
   return { code: 'epoch-went-back', at: `nodes ${at}` }
 })
 
