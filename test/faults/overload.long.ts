@@ -2,7 +2,7 @@ import t from 'tap'
 import { auditOfDirectory } from './audit.js'
 import { BusyClient } from './busy-client.js'
 import { startFlood } from './flood.js'
-import { request, startProcess, tokenFor, until } from './node-process.js'
+import { type NodeProcess, request, startProcess, tokenFor, until } from './node-process.js'
 
 t.test('A node to which many send all they can', async t => {
   const directory = t.testdir()
@@ -19,6 +19,11 @@ t.test('A node to which many send all they can', async t => {
     await until(() => said('trouble has begun'), 20)
     await until(async () => refusedOf((await request(node, '/metrics')).text) > 0, 100)
     t.pass('and counts it')
+  })
+
+  await t.test('reads who sends much in turns, so that what they send waits where nobody else waits for it', async t => {
+    await until(async () => await heldOf(node) > 0, 20)
+    t.pass('and says how many wait')
   })
 
   await t.test('takes what is more important', async t => {
@@ -40,6 +45,7 @@ t.test('A node to which many send all they can', async t => {
     flood.stop()
     await until(() => said('trouble has ended'), 20)
     t.match((await request(node, '/metrics')).text, /^ledgerline_admission_level 0$/m)
+    t.equal(await heldOf(node), 0)
     important.busy = false
     await until(() => important.unacked === 0)
     t.strictSame(important.complaints, [])
@@ -49,6 +55,11 @@ t.test('A node to which many send all they can', async t => {
   await node.kill('SIGTERM')
   await auditOfDirectory(t, directory)
 })
+
+async function heldOf (node: NodeProcess): Promise<number> {
+  const { text } = await request(node, '/metrics')
+  return Number(/^ledgerline_overload_held_connections (\d+)/m.exec(text)![1])
+}
 
 function refusedOf (metrics: string): number {
   return Number(/^ledgerline_uplinks_refused_total\{code="overloaded"\} (\d+)/m.exec(metrics)?.[1] ?? 0)

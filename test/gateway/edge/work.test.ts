@@ -129,9 +129,10 @@ t.test('Frames in work', async t => {
   t.test('say how long they have waited for being read', async t => {
     const { busy, work, passes } = await givenFull(t, 0)
     await passes(300)
-    t.equal(work.takeWaitMs(), 0)
     await stored(busy[0]!)
-    t.ok(work.takeWaitMs() >= 0)
+    const ms = work.takeWaitMs() // one of six reads, and six of `connect`
+    t.ok(Math.abs(ms - 300 / 6) < 15, `${ms} ms in the mean`)
+    t.equal(work.takeWaitMs(), 0)
   })
 
   t.test('keep nobody from being heard: who is held is not taken for silent', async t => {
