@@ -26,7 +26,7 @@ async function startOlder (t: Test, older: string, partitions: number) {
     copyFileSync(`${older}${userId}-${deviceId}.journal`, file)
     const client = createClient({
       ipConfig: `${node.http}/v1/ip-config`,
-      getToken: () => tokenFor(userId),
+      getToken: () => tokenFor(userId, { rooms: { '*': 'rw' } }),
       deviceId,
       platform: deviceId,
       storage: inFile(file),
@@ -149,3 +149,58 @@ t.test('What the version before states in parts left behind', { timeout: 230_000
     await auditOfDirectory(t, directory)
   })
 })
+
+/* Of the version before parts stood by their time in the local store, and of one after it; both have rooms and bans. */
+for (const older of ['parts-by-name', 'parts-by-time']) {
+  t.test(`What is left in ${older}`, { timeout: 230_000 }, async t => {
+    const world = await startOlder(t, `${fixtures}${older}/`, 4)
+    const { directory, comeBack, ledgerline } = world
+
+    t.test('goes on: sessions, numbers, what waits', async t => {
+      t.match(JSON.parse(readFileSync(`${directory}/ledgerline.json`, 'utf8')), { format: 3 })
+      const ann = await comeBack('ann')
+      t.match(ann.connected, { resumed: true, uplinkSeq: 10, missed: 0 })
+      t.match(await ann.client.send('and on'), { seq: 11, userSeq: 15 })
+      t.strictSame(ann.received, [], 'what was processed does not come again')
+      const bob = await comeBack('bob')
+      t.match(bob.connected, { resumed: true, uplinkSeq: 3 })
+      await until(() => bob.received.length + bob.missed() >= 4)
+      if (bob.missed() === 0) {
+        t.strictSame(bob.received, ['waits-1', 'waits-2', 'waits-3', 'waits-4'])
+        t.equal(bob.bytes[1], 60_000)
+      }
+    })
+
+    t.test('goes on: rooms, memberships, bans', async t => {
+      t.match((await request(world.node, '/v1/rooms/lobby')).body, { roomSeq: 5, closed: false })
+      const post = { messageId: 'from-business', payload: 'post 4' }
+      t.match((await request(world.node, '/v1/rooms/lobby/posts', post)).body, { status: /duplicate|queued/ })
+      t.match((await request(world.node, '/v1/users/bob/rooms/team', {}, 'PUT')).body, { position: null }, 'a member he is')
+      t.match((await request(world.node, '/v1/users/eve/bans')).body, { bans: [{ reason: 'for good', untilMs: null }] })
+    })
+
+    t.test('and on from what is saved now', async t => {
+      await world.restart()
+      const tablet = await comeBack('bob', 'tablet')
+      await until(() => tablet.received.length + tablet.missed() >= 3)
+      if (tablet.missed() === 0) t.strictSame(tablet.received, ['waits-1', 'waits-2', 'waits-4'])
+      const laptop = await comeBack('ann', 'laptop')
+      t.match(laptop.connected, { resumed: true, uplinkSeq: 4, missed: 0 })
+      t.strictSame(laptop.received, [])
+    })
+
+    t.test('can be asked about', async t => {
+      const state = await ledgerline('state', 'ann')
+      t.match(state, { code: 0, stdout: /^uplinks accepted: 15$/m }, state.stderr)
+      const replay = await ledgerline('replay')
+      t.match(replay, { code: 0, stdout: /nothing differs/ }, replay.stderr)
+      const rebuild = await ledgerline('rebuild', 'snapshots')
+      t.match(rebuild, { code: 0, stdout: /0 missing, 0 extra, 0 differing/ }, rebuild.stderr)
+    })
+
+    t.test('has no end that is not told', async t => {
+      t.match(await world.node.kill('SIGTERM'), { code: 0 })
+      await auditOfDirectory(t, directory)
+    })
+  })
+}
