@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { makeCertificates, opensslMissing } from '../../cluster/certificates.js'
+import { complaintsOf } from '../../lasting.js'
 import { signedToken, startTestNode, type TestNode } from '../node.js'
 import { alive, connected, connectFrame, endsWith, speaker } from './dialects.js'
 import { KeyHost, signer } from './key-host.js'
@@ -166,7 +167,7 @@ for (const tls of [false, true]) {
 
     t.test('and nothing of it is a fault of ours', async t => {
       // The certificate was made for two days.
-      t.strictSame(node.logged.filter(record => !('condition' in record && record.condition === 'certificate')), [])
+      t.strictSame(complaintsOf(node.logged).filter(({ condition }) => condition !== 'certificate'), [])
     })
   })
 }
