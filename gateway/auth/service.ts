@@ -71,6 +71,8 @@ export class AuthService {
   readonly #circuit: CircuitBreaker
   /** The last question without an answer, which finds out whether there are answers again; none while there are. */
   #unanswered: Asked | undefined
+  /** Asks a question again that had no good answer: nobody else may ask for long, and the trouble be over. */
+  #again: NodeJS.Timeout | undefined
   /** Until when it has asked to be left alone, ms of the process. */
   #restsUntilMs = 0
   #stopped = false
@@ -124,6 +126,7 @@ export class AuthService {
   /** Questions that are under way fail. */
   stop (): void {
     this.#stopped = true
+    clearTimeout(this.#again)
     this.#circuit.stop()
     this.#turns.turnAwayAll(new Error('the node stops'))
     this.#pool.destroy().catch(() => {})
@@ -151,6 +154,7 @@ export class AuthService {
       this.#isThere()
       const answer = answerOf(text, this.#deps.hasApp)
       this.#cache.put(asked.key, answer, utf8Bytes(text))
+      clearTimeout(this.#again)
       this.#deps.health.end('auth')
       return answer
     } catch (err) {
@@ -167,17 +171,24 @@ export class AuthService {
   /** An answer that can't be taken may be of this token alone: others are asked about all the same. */
   #failed (asked: Asked, err: Error): void {
     this.#deps.health.begin('auth', this.#named(err.message))
+    clearTimeout(this.#again)
     if (!(err instanceof Away)) {
       this.#isThere()
+      this.#askLater(asked)
       return
     }
     if (this.#circuit.state === 'closed') this.#unanswered = asked
     if (err.retryAfterMs === 0) {
       this.#circuit.unanswered(err)
+      if (this.#circuit.state === 'closed') this.#askLater(asked)
       return
     }
     this.#restsUntilMs = performance.now() + Math.min(retryAfterMsMax, err.retryAfterMs)
     this.#circuit.open(err.message)
+  }
+
+  #askLater (asked: Asked): void {
+    this.#again = setTimeout(() => { this.#answered(asked).catch(() => {}) }, this.#times.retryMaxMs).unref()
   }
 
   /** @throws Away where there is no answer; Error for one that can't be read */

@@ -106,6 +106,17 @@ t.test('A service that is asked about tokens', async t => {
     t.notOk(server.questions.some(asked => asked.token !== 'ann'), 'and nowhere else was asked')
   })
 
+  t.test('is asked again where nobody else asks, so that the trouble is over once it answers', async t => {
+    for (const trouble of [503, 200]) {
+      const { server, service, told } = await given(t)
+      server.says(trouble, trouble === 200 ? 'nonsense' : '')
+      await t.rejects(service.ask(question('ann')), { code: 'auth-unavailable' })
+      t.not(told.at(-1), '')
+      server.answer = () => ({ result: 'allow', userId: 'ann' })
+      await until('it is over', () => told.at(-1) === '')
+    }
+  })
+
   t.test('is left alone while it does not answer, and found back by itself', async t => {
     const { server, service, told } = await given(t)
     server.says(503, '')
