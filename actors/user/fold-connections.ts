@@ -128,13 +128,14 @@ export function connectionClosed (state: UserState, entry: Entry, fact: Connecti
   const current = session.connectionId === connectionId || session.connectionId === ''
   // While another connection has the session its time is that of the opening: `makeWay` compares it.
   if (current && isLastOf(state, connection)) session.touchedAtMs = entry.atMs
+  let hasBegunAnew = false
   if (session.connectionId === connectionId) {
     session.connectionId = ''
-    if (!fact.told) letComeBack(state, connection, effects)
+    if (!fact.told) hasBegunAnew = letComeBack(state, connection, effects)
   }
   session.changed = true
   connectionEnded(session, connection, fact, effects)
-  if (fact.endSession && current) endSession(state, session, 'session-ended', connectionId, fact.code, effects)
+  if (fact.endSession && current && !hasBegunAnew) endSession(state, session, 'session-ended', connectionId, fact.code, effects)
   return effects.all
 }
 
@@ -172,13 +173,20 @@ function makeWay (
 
 const storedLate = 'a connection that was asked for earlier was stored late'
 
-/** A connection has ended whose client was told nothing of it: those that it ended by the login policy come back. */
-function letComeBack (state: UserState, ended: Connection, effects: EffectList): void {
+/**
+ * A connection has ended whose client was told nothing of it: those that it ended by the login policy come back.
+ *
+ * @returns whether one of them has begun anew on its device: that this one was the last, the ledger alone says
+ */
+function letComeBack (state: UserState, ended: Connection, effects: EffectList): boolean {
+  let hasBegunAnew = false
   for (const [connectionId, connection] of state.connections) {
-    const { open, ordinal, endReason, endCode } = connection
+    const { open, ordinal, endReason, endCode, sessionId, sessionOrdinal } = connection
     if (!open || endCode === '' || endReason !== policyReason || ordinal > ended.ordinal) continue
     effects.push(closing(connectionId, connection, 'internal', storedLate))
+    hasBegunAnew ||= sessionOrdinal === ended.sessionOrdinal && sessionId !== ended.sessionId
   }
+  return hasBegunAnew
 }
 
 /** Takes the session's connection from it; the edge closes the socket and reports `ConnectionClosed`. */

@@ -301,6 +301,15 @@ t.test('ConnectionClosed', async t => {
     t.strictSame(effectsOf(state, closed('c1', { endSession: true })), ['dropped(session-ended) m1 phone#1'])
     t.strictSame(effectsOf(state, opened('c2')), ['welcome c2 new up 0 down 0'])
   })
+  t.test('with endSession of one that was stored late ends nothing where its device has begun anew since', async t => {
+    for (const [told, sessionId] of [[false, 's2'], [false, 's1'], [true, 's2']] as const) {
+      // The user has signed out on c1, and in again on c2; the ledger had c1 last.
+      const state = given(opened('c2', { sessionId, nodeId: 'n9' }), opened('c1', { sessionId: 's1' }))
+      effectsOf(state, closed('c1', { told, endSession: true }))
+      const goesOn = !told && sessionId === 's2'
+      t.equal(state.sessions.has('phone'), goesOn)
+    }
+  })
   t.test('with endSession of a superseded connection ends nothing', async t => {
     const state = given(opened('c1'), opened('c2'), closed('c1', { endSession: true }))
     t.strictSame(effectsOf(state, requested('m1')), ['deliver c2 1 m1'])
