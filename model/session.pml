@@ -487,7 +487,7 @@ active proctype world () {
   u.nextSeq = 1;
   saved.nextSeq = 1;
   do
-  /* The client connects, comes back, or moves. */
+  /* connect: of a client that begins, comes back, or moves. */
   :: d_step { hasRoom && begun < CONNECTIONS && coming == 0 && (mine == 0 || isMoving) ->
     begun++;
     coming = begun;
@@ -495,12 +495,13 @@ active proctype world () {
     edges[coming].isConnected = 1;
     askedUplink = ackedUplink;
     append(ConnectionOpened, coming, cursor, 0) }
-  :: d_step { mine && coming == 0 && !isMoving && begun < CONNECTIONS -> isMoving = 1 } /* migrate */
+  :: d_step { mine && coming == 0 && !isMoving && begun < CONNECTIONS -> isMoving = 1 } /* migrate: its node asks it to move */
   :: d_step { mine && begun < CONNECTIONS -> edges[mine].isConnected = 0; drain(mine); mine = 0 } /* its socket is cut */
   :: d_step { mine && begun < CONNECTIONS -> drain(mine); mine = 0 } /* and its edge does not know */
   :: d_step { coming && begun < CONNECTIONS -> edges[coming].isConnected = 0; drain(coming); coming = 0; askedUplink = 0 }
   :: d_step { mine && edges[mine].isConnected == 0 && empty(frames[mine]) -> mine = 0 }
   :: d_step { coming && edges[coming].isConnected == 0 && empty(frames[coming]) -> coming = 0; askedUplink = 0 }
+  /* uplink */
 #if LOSSES
   :: d_step { mine && edges[mine].underWay == 0 && edges[mine].state == WELCOMED && edges[mine].isConnected &&
       sentUplink < UPLINKS && sentUplink - ackedUplink < WINDOW ->
@@ -538,7 +539,7 @@ active proctype world () {
 #ifdef BREAK_ACK_EARLY
   :: d_step { mine && edges[mine].state == WELCOMED && edges[mine].isConnected && sentUplink < UPLINKS -> sentUplink++ }
 #endif
-  :: d_step { mine && edges[mine].state == WELCOMED && edges[mine].isConnected && edges[mine].ackedSeq < cursor -> /* downlinkAck */
+  :: d_step { mine && edges[mine].state == WELCOMED && edges[mine].isConnected && edges[mine].ackedSeq < cursor -> /* downlinkAck, or the ack that a ping brings */
     edges[mine].ackedSeq = cursor;
     edges[mine].wasHeard = 1 }
   :: d_step { coming && nempty(frames[coming]) ->

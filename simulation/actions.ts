@@ -5,6 +5,7 @@ import { type Operator, tablesRebuilt } from './operator.js'
 import type { RoomHost } from './rooms/host.js'
 import { closedRooms, openRooms, rooms } from './rooms/member.js'
 import type { Service } from './service.js'
+import type { Strangers } from './strangers.js'
 
 /** Who does what is done, and to whom. */
 export interface Actors {
@@ -13,6 +14,7 @@ export interface Actors {
   readonly service: Service
   readonly operator: Operator
   readonly roomHost: RoomHost
+  readonly strangers: Strangers
   /** What all that is sent and pushed comes faster by; 0 for none at all. */
   readonly pace: { factor: number }
   /** The log is all there: a table that is made anew from it is what it was. */
@@ -52,6 +54,19 @@ export const actions = {
   /** A device gets some of what it has had once more. */
   redeliver ({ operator, devices }, random) {
     operator.redeliver(random.pick(devices), 1 + random.below(10))
+    return undefined
+  },
+
+  /** Somebody signs out on a device, and in again. */
+  signOut ({ devices }, random) {
+    const device = random.pick(devices)
+    if (!device.signOut()) return undefined
+    return { ms: random.between(500, 15_000), end: () => { device.signIn() } }
+  },
+
+  /** Whoever knows nothing of the protocol, or not enough. */
+  stranger ({ strangers }, random) {
+    strangers.come(random)
     return undefined
   },
 

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { faultNames } from './faults.js'
 import { simulateInProcess } from './process.js'
 
 const usage = `Usage: npm run simulate:coverage -- [options]
@@ -20,6 +21,8 @@ const parts: Readonly<Record<string, RegExp>> = {
   fold: /^actors\/user\//,
   connection: /^actors\/connection\/|^gateway\/edge\//,
   partition: /^actors\/[^/]+$/,
+  overload: /^gateway\/(?:overload|admission-level|load|choice)\.ts$/,
+  tokens: /^gateway\/(?:auth\/.*|edge\/token)\.ts$/,
   lifecycle: /^gateway\/(?:drain.*|leases|lifecycle|main|node.*|orphans|kick|bans|push|rebuild|redelivery|choice)\.ts$|^gateway\/roles\//,
   tables: /^projections\//,
   evidence: /^evidence\/(?:audit\/|audit\.ts)/,
@@ -55,17 +58,30 @@ else await measure()
 async function measure (): Promise<void> {
   const raw = mkdtempSync(join(tmpdir(), 'ledgerline-coverage-'))
   try {
+    const [happened, told] = [new Map<string, number>(), new Map<string, number>()]
     const half = Math.ceil(Number(values.count) / 2)
     for (const [first, nodes] of [[Number(values.from), '3'], [Number(values.from) + half, values.nodes]] as const) {
-      const options = ['--seed', String(first), '--count', String(half), '--minutes', values.minutes, '--nodes', nodes]
-      for await (const { seed, violations } of simulateInProcess(options, { env: { NODE_V8_COVERAGE: raw } })) {
-        for (const violation of violations) console.log(`seed ${seed}: ${violation}`)
+      const options = ['--seed', String(first), '--count', String(half), '--minutes', values.minutes, '--nodes', nodes, '--stores', 'drawn']
+      for await (const outcome of simulateInProcess(options, { env: { NODE_V8_COVERAGE: raw } })) {
+        for (const violation of outcome.violations) console.log(`seed ${outcome.seed}: ${violation}`)
+        add(happened, outcome.faults)
+        add(told, outcome.told)
       }
     }
+    console.log(`faults: ${counted(happened)}; never: ${faultNames.filter(name => !happened.has(name)).join(', ') || 'none'}`)
+    console.log(`clients were told: ${counted(told)}`)
     tell(mapped(raw))
   } finally {
     rmSync(raw, { recursive: true })
   }
+}
+
+function add (to: Map<string, number>, counts: Readonly<Record<string, number>>): void {
+  for (const [what, count] of Object.entries(counts)) to.set(what, (to.get(what) ?? 0) + count)
+}
+
+function counted (counts: ReadonlyMap<string, number>): string {
+  return [...counts].sort(([, one], [, other]) => other - one).map(([what, count]) => `${what} ${count}`).join(', ')
 }
 
 /** What V8 has counted, by the lines of the sources. */

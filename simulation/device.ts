@@ -1,7 +1,7 @@
-import { createHmac } from 'node:crypto'
-import { type Client, type ClientError, createClient, type Ended } from '../client/node.js'
+import { type Client, createClient, type Ended } from '../client/node.js'
 import type { Network } from './network.js'
-import { mayBeForbidden, Member, roomsClaim } from './rooms/member.js'
+import { Member } from './rooms/member.js'
+import { Sending } from './sending.js'
 import { Disk } from './storage.js'
 import { Random } from './random.js'
 import type { Host, World } from './world.js'
@@ -15,10 +15,9 @@ export interface DeviceOptions {
   readonly deviceId: string
   readonly address: string
   readonly ipConfig: readonly string[]
-  readonly jwtSecret: string
   readonly dialect: Dialect
-  /** How long a token is good, ms; Infinity for ever. */
-  readonly tokenMs: number
+  /** A fresh one, by its own name. */
+  readonly token: (tokenId: string) => string
   /** Says itself of each downlink when it has done with it, and takes others meanwhile. */
   readonly acksItself: boolean
   /** Which it wants to be in. */
@@ -29,6 +28,8 @@ export interface DeviceOptions {
   readonly pace: () => number
   /** Whether somebody has asked for this end, so that the person at the device has to sign in again. */
   readonly mayEnd: (device: Device, code: string) => boolean
+  /** Ids of what was asked to be pushed to its user so far. */
+  readonly asked: () => Iterable<string>
 }
 
 /** What one run of the application was given. */
@@ -41,6 +42,13 @@ export interface Run {
   readonly skipped: string[]
 }
 
+/** Of a device whose user has left it for good. */
+export interface SignOut {
+  readonly connectionId: string
+  /** Of the application, until then. */
+  readonly runs: number
+}
+
 /** Waits so much longer while the pace is 0. */
 const idleMs = 1_000
 /** Of downlinks, those that the application takes long over. */
@@ -48,43 +56,49 @@ const slowShare = 0.08
 /** Of downlinks, those at which its listener fails, once or always. */
 const failedShare = 0.01
 const hopeless = /\b\d*13$/
-/** Of uplinks, those that are posts in a room. */
-const postShare = 0.15
-/** Of posts in a room that it was not let into, those that are tried: each costs the session, and a connection. */
-const strangerShare = 0.15
 /** Of downlinks whose numbers are remembered. */
 const numbersMax = 200
 
 /** An application on the SDK, on a device that is switched off and on. No two sends are alike. */
 export class Device {
   readonly runs: Run[] = []
-  /** By payload: what `send` resolved with; undefined while it has not. */
-  readonly sent = new Map<string, { readonly seq: number, readonly userSeq: number | undefined } | undefined>()
-  /** Payloads of posts that it had no right to make. */
-  readonly forbidden = new Set<string>()
   readonly complaints: string[] = []
   readonly member: Member
   /** By number in the session as it is: the ids of the downlinks that came last. */
   readonly bySeq = new Map<number, string>()
+  readonly signOuts: SignOut[] = []
+  /** Ids of what may have been pushed before it had a session: it need not get them. */
+  readonly excused = new Set<string>()
+  /** What it was told, by kind and code, and how often. */
+  readonly told = new Map<string, number>()
   host: Host
   connectionId = ''
+  /** Of the node that it is connected to; empty while it is not. */
+  nodeAddress = ''
   isConnected = false
   hasConnected = false
   isQuiet = false
   /** How often it was ended by a kick. */
   kicked = 0
   #client: Client | undefined
-  readonly #disk: Disk
-  #count = 0
+  #disk: Disk
+  #disks = 0
+  #isSignedOut = false
+  readonly #sending: Sending
   #tokens = 0
 
   constructor (readonly world: World, readonly network: Network, readonly options: DeviceOptions) {
     this.member = new Member(options.rooms)
-    this.#disk = new Disk(new Random(world.seed, `disk of ${this.name}`))
+    this.#disk = this.#newDisk()
+    this.#sending = new Sending(this, what => { this.#trace(what) })
     this.host = this.#boot()
   }
 
   get name (): string { return `${this.options.userId}/${this.options.deviceId}` }
+
+  get sent (): Sending['sent'] { return this.#sending.sent }
+
+  get forbidden (): Sending['forbidden'] { return this.#sending.forbidden }
 
   get unacked (): number { return this.#client?.unackedUplinks ?? 0 }
 
@@ -93,7 +107,7 @@ export class Device {
 
   /** The application ends where it stands. @param loses what its storage has said to be written, in part */
   crash (loses = false): void {
-    this.isConnected = false
+    this.#isAway()
     this.#client = undefined
     this.member.end()
     this.host.crash()
@@ -110,11 +124,39 @@ export class Device {
     if (this.host.isDown) this.host = this.#boot(this.host.clockOffsetMs)
   }
 
-  /** Sends far more than a connection may. */
-  flood (count: number): void {
+  /** Its user leaves for good, and what is kept here goes. @returns false where there is no application */
+  signOut (): boolean {
+    if (!this.#client) return false
+    this.host.later(0, 'signs out', () => {
+      const client = this.#client
+      if (!client) return
+      this.#client = undefined
+      this.#isSignedOut = true
+      this.#isAway()
+      this.hasConnected = false
+      this.member.end()
+      this.signOuts.push({ connectionId: this.connectionId, runs: this.runs.length })
+      this.#disk = this.#newDisk()
+      client.close({ endSession: true })
+    })
+    return true
+  }
+
+  /** Somebody signs in again, where nobody has since. */
+  signIn (): void {
+    const { host } = this
+    host.later(0, 'may sign in', () => {
+      if (!this.#isSignedOut) return
+      this.#isSignedOut = false
+      this.#beginLater(host, 0, 1_000)
+    })
+  }
+
+  /** Sends so many at once. @param isPlain none of them is a post */
+  flood (count: number, isPlain = false): void {
     const { host } = this
     host.later(0, 'sends far too much', () => {
-      for (let left = count; left > 0 && this.#client; left--) this.#send(this.#client)
+      for (let left = count; left > 0 && this.#client; left--) this.#send(this.#client, isPlain)
     })
   }
 
@@ -122,6 +164,7 @@ export class Device {
     const { options: { address } } = this
     const host = this.world.host(this.name, address)
     host.clockOffsetMs = clockOffsetMs
+    this.#isSignedOut = false
     this.network.attach(host)
     this.#beginLater(host, 0, 3_000)
     this.#sendOn(host)
@@ -145,13 +188,21 @@ export class Device {
       getToken: () => this.#token(),
       storage: this.#disk.storage(host),
     })
-    client.on('connected', ({ connectionId, resumed }) => {
-      this.connectionId = connectionId
+    client.on('connecting', () => { this.#trace('connect') })
+    client.on('connected', ({ connectionId, resumed, endpoint }) => {
+      if (!this.hasConnected) for (const messageId of this.options.asked()) this.excused.add(messageId)
+      this.#isAt(connectionId, endpoint)
       this.isConnected = this.hasConnected = true
       if (!resumed) this.bySeq.clear()
       this.#trace('connected')
     })
-    client.on('migrated', ({ connectionId }) => { this.connectionId = connectionId })
+    client.on('migrated', ({ connectionId, endpoint }) => {
+      this.#isAt(connectionId, endpoint)
+      this.#trace('connected')
+    })
+    client.on('migrating', () => { this.#isTold('migrate') })
+    client.on('kicked', ({ code }) => { this.#isTold(`kick ${code}`) })
+    client.on('refused', ({ code }) => { this.#isTold(`uplinkRefused ${code}`) })
     client.on('disconnected', ended => { this.#disconnected(host, client, ended) })
     client.on('missed', ({ count }) => {
       run.missed += count
@@ -177,15 +228,26 @@ export class Device {
       await new Promise(resolve => setTimeout(resolve, ms))
       if (acksItself) ack()
       else this.#saw(run, seq, messageId)
+      this.#trace(`downlinkAck ${seq}`)
     })
     this.member.begin(client, host, this.#disk.kept, what => { this.#trace(what) })
     client.connect()
   }
 
-  #token (): string {
-    const { userId, jwtSecret, tokenMs } = this.options
-    const expiresAtMs = this.world.wallMsOf(this.world.outside) + tokenMs
-    return tokenOf(userId, `${this.name} ${++this.#tokens}`, jwtSecret, expiresAtMs)
+  #token (): string { return this.options.token(`${this.name} ${++this.#tokens}`) }
+
+  #newDisk (): Disk {
+    return new Disk(new Random(this.world.seed, `disk ${this.#disks++} of ${this.name}`))
+  }
+
+  #isAt (connectionId: string, endpoint: string): void {
+    this.connectionId = connectionId
+    this.nodeAddress = new URL(endpoint).hostname
+  }
+
+  #isAway (): void {
+    this.isConnected = false
+    this.nodeAddress = ''
   }
 
   #saw (run: Run, seq: number, messageId: string): void {
@@ -196,8 +258,9 @@ export class Device {
   }
 
   #disconnected (host: Host, client: Client, { code, reason, willReconnect }: Ended): void {
-    this.isConnected = false
-    this.#trace(`disconnected ${code}`)
+    if (client !== this.#client) return // its user has signed out
+    this.#isAway()
+    this.#isTold(`disconnected ${code}`)
     if (willReconnect) return
     if (code === 'kicked') this.kicked++
     if (!this.options.mayEnd(this, code)) {
@@ -221,45 +284,15 @@ export class Device {
     })
   }
 
+  #send (client: Client, isPlain = false): void {
+    this.#sending.send(client, isPlain, () => client === this.#client)
+  }
+
   /** Under the names of frames. */
   #trace (what: string): void { this.world.trace.add(`${this.world.nowUs} ${this.name} ${what}`) }
 
-  #roomToPostIn (): string | undefined {
-    const { random } = this.host
-    const roomId = random.chance(postShare) ? random.pick(this.options.rooms) : undefined
-    if (roomId === undefined || !mayBeForbidden(roomId) || this.member.isIn(roomId)) return roomId
-    return random.chance(strangerShare) ? roomId : undefined
+  #isTold (what: string): void {
+    this.told.set(what, (this.told.get(what) ?? 0) + 1)
+    this.#trace(what)
   }
-
-  #send (client: Client): void {
-    const payload = `${this.name} ${++this.#count}`
-    this.sent.set(payload, undefined)
-    const unacked = client.unackedUplinks
-    const roomId = this.#roomToPostIn()
-    const sending = roomId === undefined ? client.send(payload) : client.room(roomId).post(payload)
-    sending.then(
-      ({ seq, userSeq }) => {
-        this.sent.set(payload, { seq, userSeq: userSeq ?? undefined })
-        this.#trace(`uplinkAck ${seq}`)
-      },
-      (err: ClientError) => {
-        // It was not taken in; or the client has ended, and what it has kept goes out when somebody signs in again.
-        // A client that has just begun knows a moment later what waits.
-        const waiting = Math.max(unacked, client.unackedUplinks)
-        if (err.code === 'outbox-full' && waiting >= outboxMax) this.sent.delete(payload)
-        else if (err.code === 'forbidden' && mayBeForbidden(roomId)) this.forbidden.add(payload)
-        else if (client === this.#client) this.complaints.push(`send of ${payload}: ${String(err)}`)
-      })
-  }
-}
-
-/** Of the SDK, by default. */
-const outboxMax = 1_000
-
-function tokenOf (userId: string, tokenId: string, secret: string, expiresAtMs: number): string {
-  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
-  const expires = expiresAtMs < Infinity ? { exp: Math.floor(expiresAtMs / 1_000) } : {}
-  const claims = { sub: userId, jti: tokenId, rooms: roomsClaim, ...expires }
-  const signed = `${part({ alg: 'HS256' })}.${part(claims)}`
-  return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`
 }

@@ -6,6 +6,7 @@ import type { SimulatedNode } from './node.js'
 import type { Random } from './random.js'
 import { storeFaults } from './stores/faults.js'
 import type { SimulatedStores } from './stores/stores.js'
+import { type TokenService, tokenTroubles } from './token-service.js'
 import type { World } from './world.js'
 
 /** Who the faults are for. */
@@ -14,6 +15,9 @@ export interface Victims {
   readonly network: Network
   readonly nodes: readonly SimulatedNode[]
   readonly devices: readonly Device[]
+  readonly tokenService: TokenService | undefined
+  /** Whether more may come to a node than it has time for. */
+  readonly isCrowded: boolean
 }
 
 /** @returns what ends it, after so many ms */
@@ -24,6 +28,11 @@ export type Happen = (random: Random) => ReturnType<Fault<unknown>>
 
 /** By how much a clock may be off: by minutes, by hours, by more than a year; ms. */
 const clocksOff = [300_000, 6 * 3_600_000, 400 * 86_400_000]
+
+/** What a turn of a busy node takes, µs: from what is felt to what nobody can work off. */
+const busyTurnUs = [200, 6_000] as const
+/** Of a crowd: how many send at once, how often, and how many uplinks they send altogether each time. */
+const crowd = { devicesMin: 2, everyMs: 250, uplinks: 80 }
 
 /** What may happen in every world, by the name that `--faults` takes; what its stores have besides is theirs to say. */
 const worldFaults = {
@@ -82,6 +91,43 @@ const worldFaults = {
     return { ms: random.between(1_000, 200_000), end: () => { host.resume() } }
   },
 
+  /** Whom business asks about tokens does not answer as it should. */
+  tokens ({ tokenService }, random) {
+    if (!tokenService) return undefined
+    tokenService.trouble = random.pick(tokenTroubles)
+    return { ms: random.between(1_000, 20_000), end: () => { tokenService.trouble = undefined } }
+  },
+
+  /** All that a node does takes its time. */
+  busy ({ nodes }, random) {
+    const { host } = random.pick(nodes)
+    host.turnUs = Math.round(random.between(...busyTurnUs))
+    return { ms: random.between(1_000, 10_000), end: () => { host.turnUs = 0 } }
+  },
+
+  /** So does it at a node to which far more is sent than to others. */
+  crowd ({ world, nodes, devices, isCrowded }, random) {
+    const node = random.pick(nodes)
+    const { host, options: { address } } = node
+    const here = devices.filter(({ nodeAddress }) => nodeAddress === address)
+    if (!isCrowded || here.length < crowd.devicesMin) return undefined
+    host.turnUs = Math.round(random.between(...busyTurnUs))
+    let isOver = false
+    const next = (): void => {
+      if (isOver) return
+      for (const device of here) device.flood(Math.ceil(crowd.uplinks / here.length), true)
+      world.outside.later(crowd.everyMs, 'a crowd sends', next)
+    }
+    next()
+    return {
+      ms: random.between(4_000, 8_000),
+      end: () => {
+        isOver = true
+        host.turnUs = 0
+      },
+    }
+  },
+
   /** The time of day of a node's or a device's machine is off, also when a process starts on it; later it is right. */
   clock ({ nodes, devices }, random) {
     const machine = random.chance(0.5) ? random.pick(nodes) : random.pick(devices)
@@ -101,7 +147,7 @@ export function isFault (name: FaultName): boolean { return !(name in actions) }
 export function faultsIn (
   victims: Victims, stores: SimulatedStores, names: readonly FaultName[]
 ): ReadonlyMap<FaultName, Happen> {
-  const all = { ...boundTo(victims, worldFaults), ...stores.faults(victims.nodes) }
+  const all = { ...boundTo(victims, worldFaults), ...stores.faults(victims) }
   return new Map(names.flatMap(name => all[name] ? [[name, all[name]]] : []))
 }
 

@@ -212,9 +212,23 @@ function bytesOf (source: crypto.webcrypto.BufferSource): Uint8Array {
     : new Uint8Array(source)
 }
 
-/** Load and memory are constants: what a node decides by them must not depend on who else uses this machine. */
+interface Load { readonly idle: number, readonly active: number, readonly utilization: number }
+
+function loadOf (idle: number, active: number): Load {
+  return { idle, active, utilization: idle + active > 0 ? active / (idle + active) : 0 }
+}
+
+/**
+ * Memory is a constant, and load what the world says that turns take: what a node decides by them must not depend on
+ * who else uses this machine.
+ */
 function replaceMachine (world: World): void {
-  const load = { idle: 0, active: 0, utilization: 0.1 }
+  const eventLoopUtilization = (now?: Load, before?: Load): Load => {
+    if (now && before) return loadOf(now.idle - before.idle, now.active - before.active)
+    const active = world.current.busyUs / 1000
+    const load = loadOf(Math.max(0, world.nowMs - active), active)
+    return now ? eventLoopUtilization(load, now) : load
+  }
   class PerformanceObserver {
     static supportedEntryTypes = []
     observe (): void {}
@@ -234,7 +248,7 @@ function replaceMachine (world: World): void {
     enable: () => true,
     disable: () => true,
   }
-  put(performance, { eventLoopUtilization: () => load })
+  put(performance, { eventLoopUtilization })
   put(perfHooks, { PerformanceObserver, monitorEventLoopDelay: () => delay })
   put(globalThis, { PerformanceObserver })
   const memory = { rss: usedBytes, heapTotal: usedBytes, heapUsed: usedBytes, external: 0, arrayBuffers: 0 }
@@ -242,7 +256,7 @@ function replaceMachine (world: World): void {
     memoryUsage: Object.assign(() => memory, { rss: () => usedBytes }),
     constrainedMemory: () => memoryBytes,
     availableMemory: () => memoryBytes,
-    cpuUsage: () => ({ user: 0, system: 0 }),
+    cpuUsage: (before = { user: 0, system: 0 }) => ({ user: world.current.busyUs - before.user, system: 0 }),
   })
   put(os, {
     totalmem: () => memoryBytes,

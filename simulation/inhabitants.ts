@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Role } from '../gateway/config.js'
 import type { Address } from './api.js'
 import { Consumer, othersRead, postsRead, uplinksRead } from './consumer.js'
-import { Device, dialects } from './device.js'
+import type { Device } from './device.js'
 import { EmbeddedStores } from './embedded/stores.js'
 import { isFault } from './faults.js'
 import { GroupReaders } from './group-readers.js'
@@ -15,10 +15,12 @@ import type { Plan } from './plan.js'
 import { Random } from './random.js'
 import { Receiver } from './receiver.js'
 import { RoomHost } from './rooms/host.js'
-import { closedRooms, openRooms } from './rooms/member.js'
 import { Service } from './service.js'
+import { habitOf, settleDevices } from './settle-devices.js'
 import { drawnSettings } from './settings.js'
+import { Strangers } from './strangers.js'
 import { SharedStores, type SimulatedStores } from './stores/stores.js'
+import { TokenService } from './token-service.js'
 import type { World } from './world.js'
 
 /** Who lives in a world. */
@@ -36,6 +38,11 @@ export interface Inhabitants {
   readonly group: GroupReaders | undefined
   /** In half of all worlds. */
   readonly receiver: Receiver | undefined
+  /** In three of ten. */
+  readonly tokenService: TokenService | undefined
+  /** Whether more may come to a node than it has time for. */
+  readonly isCrowded: boolean
+  readonly strangers: Strangers
   readonly observer: Observer
   /** What all that is sent and pushed comes faster by; 0 for none at all. */
   readonly pace: { factor: number }
@@ -55,12 +62,6 @@ export interface Surroundings {
 const jwtSecret = 'the secret of every node in the simulation'
 export const apiKey = 'the-key-of-every-simulated-node'
 const partitions = 4
-const devicesPerUser = 2
-/** Between two sends of a device, and two pushes to a user, about. */
-const lively = { sendEveryMs: 3_000, pushEveryMs: 2_000 }
-const quiet = { sendEveryMs: 30_000, pushEveryMs: 20_000 }
-/** Where there are more users the others are quiet, as most are: only with them nothing happens for a while. */
-const livelyMax = 8
 /** Between two posts of business in a room, about. */
 const postEveryMs = 4_000
 
@@ -87,6 +88,7 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
       isReady: userId => devices.every(({ options, hasConnected }) => options.userId !== userId || hasConnected),
     })
     : undefined
+  const tokenService = settings.asksAboutTokens ? new TokenService(world, network, '10.3.0.6') : undefined
   const nodes = roles.map((roles, i) => new SimulatedNode(world, network, stores, {
     id: `n${i + 1}`,
     address: `10.0.0.${i + 1}`,
@@ -101,8 +103,12 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
       LEDGERLINE_STOP_GRACE_MS: '1000',
       ...settings.environment,
       ...receiver && { LEDGERLINE_WEBHOOKS: receiver.setting },
+      ...tokenService?.environment,
     },
-    boots: () => { receiver?.started(`10.0.0.${i + 1}`) },
+    boots: () => {
+      receiver?.started(`10.0.0.${i + 1}`)
+      tokenService?.started(`10.0.0.${i + 1}`)
+    },
     logged: (level, text) => { logged(`n${i + 1}`, level, text) },
   }))
   const of = (role: Role): Address[] => nodes.filter(({ options }) => options.roles.includes(role))
@@ -118,23 +124,24 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
     wallMs: () => world.wallMsOf(turns),
     isCalm: !plan.faults.some(isFault),
   })
-  devices.push(...Array.from({ length: plan.devices }, (_, i) => new Device(world, network, {
-    userId: `u${Math.floor(i / devicesPerUser)}`,
-    deviceId: `d${i % devicesPerUser}`,
-    address: `10.1.${i >> 8}.${i & 255}`,
+  const asks = { apiKey, nodes: of('push') }
+  const service = new Service(world, network, {
+    ...asks, pace, address: '10.3.0.1', pushEveryMs: userId => habitOf(userId).pushEveryMs,
+  })
+  devices.push(...settleDevices({
+    world,
+    network,
+    random,
+    count: plan.devices,
     ipConfig,
     jwtSecret,
-    dialect: random.pick(dialects),
-    acksItself: random.chance(0.25),
-    tokenMs: random.chance(0.3) ? random.between(20_000, 90_000) : Infinity,
-    rooms: [...openRooms.filter(() => random.chance(0.6)), ...closedRooms],
-    sendEveryMs: habitOf(Math.floor(i / devicesPerUser)).sendEveryMs,
+    asksAboutTokens: tokenService !== undefined,
     pace,
     mayEnd: ({ options: { userId }, kicked }, code) => code === 'kicked'
       ? kicked <= (operator.kicks.get(userId) ?? 0)
       : code === 'banned' && operator.banned.has(userId),
-  })))
-  const asks = { apiKey, nodes: of('push') }
+    asked: userId => [...service.asked.get(userId) ?? [], ...receiver?.replies.get(userId) ?? []],
+  }))
   const consumers = [uplinksRead, settings.tells ? business.pick(othersRead) : postsRead].map((of, i) =>
     new Consumer(world, network, { ...asks, name: `consumer-${i + 1}`, address: `10.3.1.${i + 1}`, of }))
   const group = business.chance(0.5)
@@ -146,19 +153,21 @@ export function settle ({ world, network, plan, dataDir, logged, found }: Surrou
     stores,
     nodes,
     devices,
-    service: new Service(world, network, { ...asks, pace, address: '10.3.0.1', pushEveryMs: userId => habitOf(Number(userId.slice(1))).pushEveryMs }),
+    service,
     operator,
     roomHost: new RoomHost(world, network, { ...asks, pace, address: '10.3.0.4', postEveryMs }),
     consumers,
     group,
     receiver,
+    tokenService,
+    isCrowded: settings.isCrowded,
+    strangers: new Strangers(world, network, {
+      address: '10.6.0.1', jwtSecret, nodes: nodes.filter(({ options: { roles } }) => roles.includes('edge')),
+    }),
     observer: new Observer(world, stores, found),
     pace: paceNow,
   }
 }
-
-/** @param user its number, as in `u3` */
-function habitOf (user: number): typeof lively { return user < livelyMax ? lively : quiet }
 
 function isOneNode ({ stores, seed }: Plan): boolean {
   return stores === 'embedded' || (stores === 'drawn' && new Random(seed, 'stores').chance(0.25))

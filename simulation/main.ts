@@ -73,18 +73,22 @@ function bigintAsText (_key: string, value: unknown): unknown {
 }
 
 function print (outcome: Outcome, seconds: number): void {
-  const { seed, violations, last, hash, events, virtualMs, faults, sent, pushed, posted, logged } = outcome
-  const happened = Object.entries(faults).map(([name, count]) => `${name} ${count}`).join(', ') || 'none'
+  const { seed, violations, last, hash, events, virtualMs, faults, told, sent, pushed, posted, logged } = outcome
   const verdict = violations.length === 0 ? 'all was well' : `${violations.length} promises were broken`
   console.log(`seed ${seed}: ${verdict}`)
   for (const violation of violations) console.log(`  ${violation}`)
   for (const line of last) console.log(`    ${line}`)
-  console.log(`  ${sent} uplinks, ${pushed} downlinks and ${posted} posts of business; faults: ${happened}`)
+  console.log(`  ${sent} uplinks, ${pushed} downlinks and ${posted} posts of business; faults: ${counted(faults)}`)
+  console.log(`  clients were told: ${counted(told)}`)
   for (const [text, count] of Object.entries(logged)) console.log(`  logged ${count} times: ${text}`)
   const virtual = virtualMs / 1000
   const cost = `${seconds.toFixed(1)} of a core: ${(virtual / seconds).toFixed(1)} a second`
   console.log(`  ${events} events, ${Math.round(virtual)} virtual seconds in ${cost}`)
   console.log(`  ${hash}`)
+}
+
+function counted (counts: Readonly<Record<string, number>>): string {
+  return Object.entries(counts).map(([name, count]) => `${name} ${count}`).join(', ') || 'nothing'
 }
 
 function number (name: keyof typeof values): number {

@@ -104,6 +104,7 @@ function endedOf (seed: number, { message }: Error): Outcome {
     events: 0,
     virtualMs: 0,
     faults: {},
+    told: {},
     sent: 0,
     pushed: 0,
     posted: 0,

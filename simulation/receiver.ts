@@ -141,8 +141,10 @@ export class Receiver {
   }
 
   #replyTo ({ id, data: { userId, userSeq } }: Event): object[] {
-    if (userSeq % replyEvery !== 0 || !this.options.isReady(userId)) return []
     const messageId = `${userId}-reply-${userSeq}`
+    // What it has answered once, it answers again.
+    const isReady = this.replies.get(userId)?.has(messageId) || this.options.isReady(userId)
+    if (userSeq % replyEvery !== 0 || !isReady) return []
     add(this.replies, userId, messageId)
     return [{ inReplyTo: id, messageId, payload: messageId }]
   }

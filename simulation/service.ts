@@ -23,6 +23,8 @@ export class Service {
   readonly host: Host
   /** Message ids that were queued, by user, in the order of that. */
   readonly queued = new Map<string, string[]>()
+  /** Message ids that nodes were asked to queue, by user. */
+  readonly asked = new Map<string, Set<string>>()
   /** Ids of signals that were sent to somebody, by user. */
   readonly signalled = new Map<string, Set<string>>()
   /** Ids of pushes that somebody may have taken back, or replaced. */
@@ -50,6 +52,7 @@ export class Service {
   /** @param isReady whether the user has all its sessions: what is pushed before goes to the first one alone */
   serve (userId: string, isReady: () => boolean): void {
     this.queued.set(userId, [])
+    this.asked.set(userId, new Set())
     this.signalled.set(userId, new Set())
     this.takenBack.set(userId, new Set())
     this.#isReady.set(userId, isReady)
@@ -158,6 +161,7 @@ export class Service {
   ): Promise<void> {
     const { host, options: { nodes } } = this
     const left = new Set(userIds)
+    for (const userId of userIds) this.asked.get(userId)!.add(messageId)
     for (;;) {
       const body = { to: { userIds: [...left] }, messageId, payload: messageId, ...more }
       const answer = await this.#api.ask(host.random.pick(nodes), 'POST', '/v1/downlinks', body)

@@ -6,6 +6,10 @@ export interface DrawnSettings {
   readonly environment: Environment
   /** Whether the streams that business may do without are written. */
   readonly tells: boolean
+  /** Whether a service of business is asked about tokens. */
+  readonly asksAboutTokens: boolean
+  /** Whether more may come to a node than it has time for. */
+  readonly isCrowded: boolean
 }
 
 /** Of worlds, those in which a device may be away for a while, and those in which downlinks are handed over. */
@@ -14,6 +18,9 @@ const offlineShare = 0.4
 /** Those in which a connection may little, so that devices send too much, and those in which none is kept for long. */
 const narrowShare = 0.3
 const agedShare = 0.2
+/** Those in which business judges tokens, and those in which nodes have too much to do. */
+const askingShare = 0.3
+const crowdedShare = 0.15
 /** Where nobody is told of presence, saved states are more often what an older build could have saved. */
 const silentShare = 0.2
 
@@ -29,5 +36,8 @@ export function drawnSettings (random: Random): DrawnSettings {
     environment['LEDGERLINE_FRAME_BURST'] = String(20 + random.below(40))
   }
   if (random.chance(agedShare)) environment['LEDGERLINE_CONNECTION_AGE_MAX_MS'] = String(20_000 + random.below(60_000))
-  return { environment, tells }
+  const asksAboutTokens = random.chance(askingShare)
+  const isCrowded = random.chance(crowdedShare)
+  if (isCrowded) environment['LEDGERLINE_OVERLOAD_WAIT_MS'] = String(3 + random.below(15))
+  return { environment, tells, asksAboutTokens, isCrowded }
 }

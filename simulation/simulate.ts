@@ -25,6 +25,8 @@ export interface Outcome {
   readonly events: number
   readonly virtualMs: number
   readonly faults: Readonly<Record<string, number>>
+  /** What clients were told: refusals, ends of connections with their codes, moves. */
+  readonly told: Readonly<Record<string, number>>
   readonly sent: number
   readonly pushed: number
   readonly posted: number
@@ -114,9 +116,16 @@ async function run (all: Inhabitants, plan: Plan, violations: string[]): Promise
     events: world.events,
     virtualMs: world.nowMs,
     faults,
+    told: sums(devices.map(({ told }) => told)),
     sent: devices.reduce((sum, { sent }) => sum + sent.size, 0),
     pushed: [...service.queued.values()].reduce((sum, { length }) => sum + length, 0),
     posted: [...roomHost.queued.values()].reduce((sum, { size }) => sum + size, 0),
     books,
   }
+}
+
+function sums (counts: ReadonlyArray<ReadonlyMap<string, number>>): Record<string, number> {
+  const all: Record<string, number> = {}
+  for (const [what, count] of counts.flatMap(each => [...each])) all[what] = (all[what] ?? 0) + count
+  return all
 }

@@ -1,6 +1,6 @@
 import type { Books } from '../evidence/audit.js'
 import type { RebuildableTables } from '../projections/tables/tables.js'
-import { Api } from './api.js'
+import { type Answer, Api, jsonOf } from './api.js'
 import { apiKey, type Inhabitants } from './inhabitants.js'
 import { Hearing } from './hearing.js'
 import { judge } from './judge.js'
@@ -10,6 +10,7 @@ import { tableFaults } from './rebuilt.js'
 import { repeatFault } from './repeats.js'
 import { readRooms, roomFaults, type RoomStreams } from './rooms/judge.js'
 import { mayBeForbidden, rooms } from './rooms/member.js'
+import { readEndedSessions, signOutFaults } from './sign-outs.js'
 import { Channel, noStoreTrouble, type SharedStore } from './stores/channel.js'
 import { SimulatedTables, TableStore } from './stores/tables.js'
 import type { Host } from './world.js'
@@ -40,7 +41,7 @@ export class Verdict {
     const repeats = books && knowsRepeats && await observer.work(log => repeatFault(log, books))
     if (repeats) violations.push(repeats)
     await this.#judge()
-    await this.#areReady()
+    await this.#areWell()
     return books
   }
 
@@ -63,7 +64,8 @@ export class Verdict {
       const queued = [...service.queued.get(userId)!, ...receiver?.replies.get(userId) ?? []]
       const seen = new Set(device.runs.flatMap(({ seen, skipped }) => [...seen, ...skipped]))
       const missed = device.runs.reduce((sum, { missed }) => sum + missed, 0)
-      const lacking = queued.filter(messageId => !seen.has(messageId) && !service.recalled.has(messageId))
+      const lacking = queued.filter(messageId =>
+        !seen.has(messageId) && !service.recalled.has(messageId) && !device.excused.has(messageId))
       if (lacking.length > missed) {
         return `${device.name} has not got ${lacking.slice(0, 3).join(', ')}, ${lacking.length} in all, and missed ${missed}`
       }
@@ -96,12 +98,15 @@ export class Verdict {
 
   /** What applications, services and tables have, against what was promised. */
   async #judge (): Promise<void> {
-    const { devices, service, operator, receiver, roomHost, observer, stores } = this.all
+    const { devices, service, operator, receiver, tokenService, strangers, roomHost, observer, stores } = this.all
     const published = await observer.published()
     const redelivered = await observer.redelivered()
     await new Hearing(this.all, this.violations).pass()
     const replies = receiver?.replies ?? new Map()
     this.violations.push(...judge(devices, service, operator, published, redelivered, replies))
+    this.violations.push(...tokenService?.complaints ?? [], ...strangers.complaints)
+    const ended = await observer.work(readEndedSessions)
+    if (ended && this.knowsRepeats) this.violations.push(...signOutFaults(ended, devices, redelivered))
     const streams = await observer.work(readRooms)
     if (streams) {
       const areIn = await observer.until(healsWithinMs, () => this.#behind(streams) === undefined)
@@ -109,9 +114,20 @@ export class Verdict {
       this.violations.push(...roomFaults(streams, devices, roomHost, published, this.knowsRepeats))
       await this.#askRooms(streams)
     }
-    this.violations.push(...await observer.work(async (log, tables, host) =>
-      await tableFaults(log, tables, this.#emptyTables(host), host)) ?? [])
+    await this.#compareTables()
     this.violations.push(...stores.complaints)
+  }
+
+  /** A connection may change between two looks: what differs does not, a moment later. */
+  async #compareTables (): Promise<void> {
+    const { observer } = this.all
+    let faults: readonly string[] = []
+    await observer.until(healsWithinMs, async () => {
+      faults = await observer.work(async (log, tables, host) =>
+        await tableFaults(log, tables, this.#emptyTables(host), host)) ?? []
+      return faults.length === 0
+    })
+    this.violations.push(...faults)
   }
 
   /** Who is not in a room, or not at its end; undefined for nobody. */
@@ -133,9 +149,9 @@ export class Verdict {
     const { devices, roomHost, observer } = this.all
     for (const roomId of rooms) {
       const roomSeq = published.get(roomId)?.size ?? 0
-      const members = devices.filter(({ member }) => member.isIn(roomId)).length
-      let said = 'no answer'
+      let [said, members] = ['no answer', 0]
       const isRight = await observer.until(healsWithinMs, async () => {
+        members = devices.filter(({ member }) => member.isIn(roomId)).length
         const info = await observer.work(async () => await roomHost.info(roomId))
         said = info ? `${info.members} members and ${info.roomSeq} posts` : 'no answer'
         return info?.roomSeq === roomSeq && info.members === members
@@ -156,23 +172,27 @@ export class Verdict {
     return new SimulatedTables(new TableStore(store), new Channel(store, host, 'rebuild'))
   }
 
-  async #areReady (): Promise<void> {
-    const { nodes, observer } = this.all
+  /** Every node is ready, and nothing that was wrong with it lasts. */
+  async #areWell (): Promise<void> {
+    const { nodes, observer, stores } = this.all
+    // What a webhook did not get before it was deleted is told for a day.
+    const lasts = (condition: string): boolean => condition === 'webhooks' && !stores.isWhole
     for (const { options: { id, address } } of nodes) {
-      const ready = async (): Promise<string> => await observer.work(async (_log, _tables, host) => {
-        const { status, text } = await new Api(host, apiKey).ask({ address, port: ports.http }, 'GET', '/readyz')
-        return `${status} ${text}`
-      }) ?? 'no answer'
-      const isReady = await observer.until(healsWithinMs, async () => (await ready()).startsWith('200'))
-      if (!isReady) this.violations.push(`${id} is not ready: ${reasonsOf(await ready())}`)
+      let troubles = 'no answer'
+      const isWell = await observer.until(healsWithinMs, async () => {
+        const answer = await observer.work(async (_log, _tables, host) =>
+          await new Api(host, apiKey).ask({ address, port: ports.http }, 'GET', '/readyz'))
+        troubles = answer && [200, 503].includes(answer.status) ? troublesOf(answer, lasts) : 'no answer'
+        return troubles === ''
+      })
+      if (!isWell) this.violations.push(`${id} is not well: ${troubles}`)
     }
   }
 }
 
-/** What an answer of `/readyz` is not well with. */
-function reasonsOf (answer: string): string {
-  const [, json] = /^503 (.*)/s.exec(answer) ?? []
-  if (json === undefined) return answer
-  const { checks } = JSON.parse(json) as { checks: Record<string, { ok: boolean, reason: string }> }
-  return Object.entries(checks).flatMap(([name, { ok, reason }]) => ok ? [] : [`${name}: ${reason}`]).join('; ')
+/** What an answer of `/readyz` says to be wrong, but for conditions that may last. */
+function troublesOf (answer: Answer, lasts: (condition: string) => boolean): string {
+  const { checks } = jsonOf(answer) as { checks: Record<string, { ok: boolean, reason: string }> }
+  const troubles = Object.entries(checks).filter(([name, { ok }]) => !ok && !lasts(name))
+  return troubles.map(([name, { reason }]) => `${name}: ${reason}`).join('; ')
 }

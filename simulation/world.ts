@@ -52,6 +52,12 @@ export class Host implements Turns {
   isDown = false
   /** Of a host that is paused: what is due waits here. */
   held: Event[] | undefined
+  /** What a turn takes of its one processor, µs of virtual time: what is due meanwhile waits, in its order. */
+  turnUs = 0
+  /** All that its turns have taken, µs. */
+  busyUs = 0
+  /** While one of its turns goes on: what has become due since it began. */
+  waiting: Event[] | undefined
   readonly #number: number
 
   constructor (readonly world: World, readonly name: string, readonly address: string, number: number) {
@@ -63,9 +69,9 @@ export class Host implements Turns {
     return this.world.schedule(this, Math.max(0, Math.round(ms * 1000)), what, run)
   }
 
-  /** In the turn that is under way, which becomes this host's; later where it is paused. */
+  /** In the turn that is under way, which becomes this host's; later where it is paused or busy. */
   now (what: string, run: () => void): void {
-    if (this.held) this.later(0, what, run)
+    if (this.held || this.waiting) this.later(0, what, run)
     else this.world.handOver(this, what, run)
   }
 
@@ -83,7 +89,7 @@ export class Host implements Turns {
   /** Nothing of it runs from now on. */
   crash (): void {
     this.isDown = true
-    this.held = undefined
+    this.held = this.waiting = undefined
   }
 
   pause (): void { this.held ??= [] }
@@ -166,6 +172,7 @@ export class World {
     this.current = host
     this.trace.add(`${this.nowUs} ${host.name} ${what}`)
     run()
+    this.#occupy(host)
   }
 
   /** For `setImmediate`: in the next turn of the host that has this one. */
@@ -224,8 +231,13 @@ export class World {
     }
     const event = this.#next(untilUs)
     if (event === undefined) return false
-    const { host, run, what } = event
     if (event.atUs > this.nowUs) this.nowUs = event.atUs
+    this.#perform(event)
+    return true
+  }
+
+  #perform (event: Event): void {
+    const { host, run, what } = event
     this.events++
     this.trace.add(`${this.nowUs} ${host.name} ${what}`)
     this.current = host
@@ -235,10 +247,37 @@ export class World {
     } catch (err) {
       this.uncaught(err, this.current)
     }
-    return true
+    this.#occupy(host)
   }
 
-  /** The next one that happens: not one that was cancelled, or whose host is down or paused. */
+  /** A turn of this host has begun: it has no other one before this one is over. */
+  #occupy (host: Host): void {
+    if (host.turnUs === 0 || host.isDown || host.waiting) return
+    host.waiting = []
+    host.busyUs += host.turnUs
+    this.schedule(this.outside, host.turnUs, `the turn of ${host.name} is over`, () => { this.#free(host) })
+  }
+
+  /** What has waited longest has the next turn. */
+  #free (host: Host): void {
+    const { waiting = [], held } = host
+    host.waiting = undefined
+    if (host.isDown) return
+    if (held) {
+      held.push(...waiting)
+      return
+    }
+    for (let event = waiting.shift(); event; event = waiting.shift()) {
+      if (event.run === undefined) continue
+      this.#perform(event)
+      if (waiting.length === 0) return
+      if (host.waiting) host.waiting = waiting
+      else for (const each of waiting) this.scheduleAgain(each) // it is not busy any more
+      return
+    }
+  }
+
+  /** The next one that happens: not one that was cancelled, or whose host is down, paused or busy. */
   #next (untilUs: number): Event | undefined {
     for (;;) {
       const event = this.#heap[0]
@@ -246,8 +285,9 @@ export class World {
       this.#pop()
       const { host, run } = event
       if (run === undefined || host.isDown) continue
-      if (host.held === undefined) return event
-      host.held.push(event)
+      const waits = host.held ?? host.waiting
+      if (waits === undefined) return event
+      waits.push(event)
     }
   }
 

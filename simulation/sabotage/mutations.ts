@@ -326,4 +326,32 @@ export const mutations: readonly Mutation[] = [
     from: 'epoch: Math.max(Date.now(), known + 1) };',
     to: 'epoch: Date.now() };',
   },
+  {
+    name: 'sign-out-kept',
+    defect: 'a session that its user has ended for good goes on',
+    file: 'actors/user/fold-connections.js',
+    from: 'if (fact.endSession && current && !hasBegunAnew)',
+    to: 'if (false)',
+  },
+  {
+    name: 'strangers-stay',
+    defect: 'a socket on which nobody connects is not closed',
+    file: 'gateway/edge/edge.js',
+    from: 'if (life.acceptedAt < acceptedBefore)',
+    to: 'if (false)',
+  },
+  {
+    name: 'overload-lasts',
+    defect: 'a node that has refused uplinks for its load goes on to do so',
+    file: 'gateway/overload.js',
+    from: 'this.#admission.raise(',
+    to: 'void (',
+  },
+  {
+    name: 'unasked-refused',
+    defect: 'a token that business could not be asked about is refused for good',
+    file: 'gateway/auth/service.js',
+    from: "new GatewayError('auth-unavailable', undefined,",
+    to: "new GatewayError('banned', undefined,",
+  },
 ]

@@ -1,9 +1,10 @@
-/* For `--import`: puts the mutation that LEDGERLINE_SABOTAGE names into the program. */
+/* For `--import`: puts the defect that LEDGERLINE_SABOTAGE names into the program. */
 import { register } from 'node:module'
+import { failures } from './failures.js'
 import { mutations } from './mutations.js'
 
 const { LEDGERLINE_SABOTAGE: wanted } = process.env
-const mutation = mutations.find(({ name }) => name === wanted)
-if (!mutation) throw new Error(`LEDGERLINE_SABOTAGE: got ${wanted}, want the name of a mutation`)
+const defect = [...mutations, ...failures].find(({ name }) => name === wanted)
+if (!defect) throw new Error(`LEDGERLINE_SABOTAGE: got ${wanted}, want the name of a defect`)
 delete process.env.LEDGERLINE_SABOTAGE // it is no setting of a node
-register('./hooks.js', import.meta.url, { data: mutation })
+register('./hooks.js', import.meta.url, { data: defect })

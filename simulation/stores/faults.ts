@@ -1,4 +1,4 @@
-import type { SimulatedNode } from '../node.js'
+import type { Victims } from '../faults.js'
 import { saveAsBefore } from '../older-states.js'
 import type { Random } from '../random.js'
 import { noTrouble } from './broker.js'
@@ -7,9 +7,8 @@ import { noPubSubTrouble } from './pubsub.js'
 import type { SharedStores } from './stores.js'
 
 /** Whose stores they are, and who reaches them. */
-export interface StoreVictims {
+export interface StoreVictims extends Victims {
   readonly stores: SharedStores
-  readonly nodes: readonly SimulatedNode[]
 }
 
 /** What may happen to the stores of a cluster, and on the way to them. */
@@ -40,6 +39,31 @@ export const storeFaults = {
     }
     broker.cutOff(host)
     return { ms: random.between(1_000, 20_000), end: () => { broker.heal() } }
+  },
+
+  /**
+   * An uplink is still on its way to the log while its application ends, loses that it has sent it, and begins again at
+   * another node: what it sends there gets the same number.
+   */
+  late ({ world, network, nodes, devices, stores: { broker } }: StoreVictims, random: Random) {
+    const device = random.pick(devices)
+    const node = nodes.find(({ options: { address } }) => address === device.nodeAddress)
+    if (!node || device.host.held) return undefined
+    broker.cutOff(node.host)
+    device.flood(1)
+    const cancel = world.outside.later(random.between(50, 300), 'a device loses what it has sent', () => {
+      device.crash(true)
+      network.cut(device.host, node.host)
+      device.start()
+    })
+    return {
+      ms: random.between(1_000, 8_000),
+      end: () => {
+        cancel()
+        broker.heal()
+        network.heal()
+      },
+    }
   },
 
   /** Redis refuses, or answers to nobody, or is away. */

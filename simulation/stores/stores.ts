@@ -9,8 +9,7 @@ import type { EventLog } from '../../ledger/log.js'
 import type { RebuildableTables } from '../../projections/tables/tables.js'
 import type { Health } from '../../schemas/conditions.js'
 import { connections, ledger, nodes, posts, rooms, uplinks } from '../../schemas/streams.js'
-import { boundTo, type Happen } from '../faults.js'
-import type { SimulatedNode } from '../node.js'
+import { boundTo, type Happen, type Victims } from '../faults.js'
 import { Random } from '../random.js'
 import type { Turns } from '../world.js'
 import { Broker } from './broker.js'
@@ -42,7 +41,7 @@ export interface SimulatedStores {
    */
   ended (silently: boolean): void
   /** What may happen to them, and on the way to them, by the name of the fault. */
-  faults (nodes: readonly SimulatedNode[]): Record<string, Happen>
+  faults (victims: Victims): Record<string, Happen>
   /** For who looks from outside, as another host, while the world goes on. */
   look<T> (host: Turns, work: (log: EventLog, tables: RebuildableTables) => Promise<T>): Promise<T>
 }
@@ -175,10 +174,10 @@ export class SharedStores implements SimulatedStores {
     }
   }
 
-  faults (nodes: readonly SimulatedNode[]): Record<string, Happen> {
+  faults (victims: Victims): Record<string, Happen> {
     const { tables, ...others } = storeFaults
     // What only a table still knows is gone with it, once the ledger was cut.
-    return boundTo({ stores: this, nodes }, this.#deletes ? others : { ...others, tables })
+    return boundTo({ ...victims, stores: this }, this.#deletes ? others : { ...others, tables })
   }
 
   get isWhole (): boolean { return !this.#deletes }

@@ -1,6 +1,8 @@
 import t from 'tap'
 import { roles } from '../../gateway/config.js'
 import { comparable, savedStateOf, stateOf } from '../../actors/user/parts.js'
+import type { EventLog } from '../../ledger/log.js'
+import type { Fact } from '../../schemas/facts.js'
 import { type Consumer, uplinksRead } from '../../simulation/consumer.js'
 import type { Device } from '../../simulation/device.js'
 import { GroupReaders } from '../../simulation/group-readers.js'
@@ -12,8 +14,10 @@ import type { Operator } from '../../simulation/operator.js'
 import { Random } from '../../simulation/random.js'
 import { Receiver } from '../../simulation/receiver.js'
 import type { Service } from '../../simulation/service.js'
+import { readEndedSessions, signOutFaults } from '../../simulation/sign-outs.js'
 import { Disk } from '../../simulation/storage.js'
 import { SnapshotStore } from '../../simulation/stores/snapshots.js'
+import { jwtOf, opaqueOf, readOpaque } from '../../simulation/tokens.js'
 import { World } from '../../simulation/world.js'
 import { given, opened, requested, uplink } from '../actors/user/history.js'
 
@@ -168,4 +172,45 @@ t.test('What was promised is seen to be broken', async t => {
   t.match(unread(consumer(1), last), /uplinks has read 1 of u0, and not 2/)
   t.equal(unread(consumer(2), last), undefined)
   t.equal(unread(consumer(1, 1), last), undefined, 'but for holes that it was told of')
+})
+
+t.test('Who signs out has nothing waiting for him when he signs in again', async t => {
+  const facts = (...facts: Array<Pick<Fact, 'type'> & Record<string, unknown>>): EventLog => ({
+    partitions: () => 1,
+    bounds: async () => ({ first: 0n, next: 1n }),
+    async * read () { yield { items: facts.map(fact => ({ userId: 'u0', fact })) } },
+  }) as unknown as EventLog
+  const openedOn = (connectionId: string) => ({ type: 'ConnectionOpened' as const, connectionId, deviceId: 'd0' })
+  const ended = (connectionId: string, endSession = true, told = true) =>
+    ({ type: 'ConnectionClosed' as const, connectionId, endSession, told })
+  const asked = (messageId: string) => ({ type: 'DownlinkRequested' as const, messageId })
+  const device = (...seen: string[][]): Device => ({
+    name: 'u0/d0',
+    options: { userId: 'u0', deviceId: 'd0' },
+    signOuts: [{ connectionId: 'c1', runs: 1 }],
+    runs: seen.map(seen => ({ seen })),
+  }) as unknown as Device
+  const judged = async (log: EventLog, one: Device, ...redelivered: string[]): Promise<string[]> =>
+    [...signOutFaults(await readEndedSessions(log), [one], new Set(redelivered))]
+
+  const log = facts(openedOn('c1'), asked('m1'), ended('c1'), asked('m2'), openedOn('c2'))
+  t.strictSame(await judged(log, device(['m1'], ['m2'])), [])
+  t.strictSame(await judged(log, device([], ['m1', 'm2'])), ['u0/d0 got m1, from before it signed out'])
+  t.strictSame(await judged(log, device([], ['m1']), 'm1'), [], 'but what was asked for again')
+  const late = facts(openedOn('c1'), asked('m1'), openedOn('c2'), ended('c1'))
+  t.strictSame(await judged(late, device([], ['m1'])), [], 'nor where another connection had the session by then')
+  const early = facts(openedOn('c1'), asked('m1'), ended('c1', true, false))
+  t.strictSame(await judged(early, device([], ['m1'])), [], 'nor where it had not heard of its session')
+  const lost = facts(openedOn('c1'), asked('m1'), ended('c1', false), ended('c1'))
+  t.strictSame(await judged(lost, device([], ['m1'])), [], 'nor where the ledger had another end before')
+  t.strictSame(await judged(facts(openedOn('c9'), ended('c9')), { ...device([]), signOuts: [] } as unknown as Device),
+    ['a session of u0/d0 was ended, and nobody has signed out'])
+})
+
+t.test('What nobody but business can read of a token, business can', async t => {
+  const token = { userId: 'u0', tokenId: 'u0/d0 1', expiresAtMs: 1_000 }
+  t.strictSame(readOpaque(opaqueOf(token)), token)
+  t.equal(readOpaque(opaqueOf({ ...token, expiresAtMs: Infinity })).expiresAtMs, Infinity)
+  t.notMatch(opaqueOf(token), /\./, 'it is no JWT')
+  t.match(jwtOf(token, 'secret'), /^[\w-]+\.[\w-]+\.[\w-]+$/)
 })

@@ -21,6 +21,7 @@ function outcome (isBroken: boolean): Outcome {
     events: 0,
     virtualMs: 0,
     faults: {},
+    told: {},
     sent: 0,
     pushed: 0,
     posted: 0,

@@ -136,6 +136,57 @@ t.test('A host', async t => {
     t.strictSame(seen, [])
   })
 
+  await t.test('that is busy takes one turn after the other, in the order in which they were due', async t => {
+    const world = begun()
+    const host = world.host('a', '1')
+    const seen: string[] = []
+    const see = (what: string) => () => { seen.push(`${what} at ${world.nowMs}`) }
+    host.turnUs = 10_000
+    host.later(3, 'third', see('third'))
+    host.later(1, 'first', () => {
+      see('first')()
+      host.later(0, 'what followed', see('what followed'))
+    })
+    host.later(2, 'second', see('second'))
+    const cancel = host.later(4, 'cancelled', see('cancelled'))
+    world.outside.later(15, 'cancels', cancel)
+    world.host('b', '2').later(5, 'another one', see('another one'))
+    world.outside.later(6, 'something comes', () => { host.now('has come', see('has come')) })
+    await world.run(200)
+    t.strictSame(seen, [
+      'first at 1', 'another one at 5', 'what followed at 11', 'second at 21', 'third at 31', 'has come at 41',
+    ])
+    t.equal(host.busyUs, 50_000)
+  })
+
+  await t.test('that is busy no longer does at once what has waited, and one that ends meanwhile never does it', async t => {
+    for (const ends of [false, true]) {
+      const world = begun()
+      const host = world.host('a', '1')
+      const seen: number[] = []
+      host.turnUs = 10_000
+      for (let i = 0; i < 4; i++) host.later(1, 'turn', () => { seen.push(world.nowMs) })
+      world.outside.later(12, 'the end of it', () => {
+        host.turnUs = 0
+        if (ends) host.crash()
+      })
+      await world.run(100)
+      t.strictSame(seen, ends ? [1, 11] : [1, 11, 21, 21])
+    }
+  })
+
+  await t.test('that is paused while it is busy goes on with what has waited', async t => {
+    const world = begun()
+    const host = world.host('a', '1')
+    const seen: number[] = []
+    host.turnUs = 10_000
+    for (let i = 0; i < 3; i++) host.later(1, 'turn', () => { seen.push(world.nowMs) })
+    world.outside.later(5, 'a pause', () => { host.pause() })
+    world.outside.later(50, 'the end of it', () => { host.resume() })
+    await world.run(100)
+    t.strictSame(seen, [1, 50, 60])
+  })
+
   await t.test('has a time of day of its own', async t => {
     const world = begun()
     const host = world.host('a', '1')
