@@ -340,18 +340,4 @@ export const mutations: readonly Mutation[] = [
     from: 'if (life.acceptedAt < acceptedBefore)',
     to: 'if (false)',
   },
-  {
-    name: 'overload-lasts',
-    defect: 'a node that has refused uplinks for its load goes on to do so',
-    file: 'gateway/overload.js',
-    from: 'this.#admission.raise(',
-    to: 'void (',
-  },
-  {
-    name: 'unasked-refused',
-    defect: 'a token that business could not be asked about is refused for good',
-    file: 'gateway/auth/service.js',
-    from: "new GatewayError('auth-unavailable', undefined,",
-    to: "new GatewayError('banned', undefined,",
-  },
 ]
