@@ -20,12 +20,14 @@ const reasons: ReadonlyArray<readonly [RegExp, string]> = [
   [/ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)/,
     'it does not speak TLS on this port: begin REDIS_URL with redis, not rediss'],
   [/ERR_SSL_.*ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|CERTIFICATE_UNKNOWN|HANDSHAKE_FAILURE|UNKNOWN_CA)/, wantsCertificate],
+  [/cluster support disabled/, 'it is no cluster: begin REDIS_URL with redis or rediss, without +cluster'],
   [/^(WRONGPASS|NOAUTH|ERR AUTH|ERR invalid password)/, `it refuses the login: ${login}`],
 ]
 
 /** @returns what is to be done about an error that comes again at each attempt; undefined for any other */
 export function refusalOf (error: Error, where: string): RedisNotAdmitted | undefined {
-  const { code = '', message } = error as NodeJS.ErrnoException
+  // That of a cluster says no more than that no node will do.
+  const { code = '', message } = (error as { lastNodeError?: NodeJS.ErrnoException }).lastNodeError ?? error as NodeJS.ErrnoException
   const bySentinel = /All sentinels are unreachable.*Last error: (.*)$/.exec(message)
   const said = bySentinel?.[1] ?? message
   const reason = reasons.find(([pattern]) => pattern.test(code) || pattern.test(said))?.[1]
@@ -44,15 +46,20 @@ export async function checkRedis (redis: Redis | Cluster, prefix: string, where:
   const refuse = (what: string, cause: unknown) => {
     throw new RedisNotAdmitted(`Redis at ${where} ${what}`, { cause })
   }
+  const { db = 0 } = redis.options as { db?: number }
   try {
+    // ioredis goes on with database 0 where there is none of this number.
+    if (db > 0) await redis.select(db)
     await redis.set(probeKey(prefix), '', 'PX', 1_000)
     await redis.spublish(`${prefix}:probe`, '')
   } catch (err) {
     const { message } = err as Error
+    if (message.includes('DB index is out of range')) refuse(`has no database ${db}: name another one in REDIS_URL`, err)
     if (message.startsWith('READONLY')) refuse('is a replica, which takes no writes: name its master', err)
     if (/^ERR unknown command/i.test(message)) {
       refuse(`has no sharded pub/sub, and is ${await versionOf(redis)}: want Redis 7 or later`, err)
     }
+    if (message.startsWith('MOVED')) refuse('is a node of a cluster: begin REDIS_URL with redis+cluster or rediss+cluster', err)
     if (message.startsWith('NOPERM')) refuse(`does not let this user work (${message}): ${grants(prefix)}`, err)
     throw err
   }

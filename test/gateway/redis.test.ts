@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, Redis } from 'ioredis'
 import t from 'tap'
+import { checkRedis } from '../../gateway/redis-refusals.js'
 import { connectRedis, subscriberOf } from '../../gateway/redis.js'
 import { redisUrl } from '../../gateway/redis-url.js'
 import { redisMissing, startRedis, startRedisCluster } from '../cluster/redis.js'
@@ -54,6 +55,30 @@ t.test('a Redis that can not be reached', async t => {
   await delay(300)
   t.equal(errors.length, before, 'is left alone then')
   await t.rejects(connectRedis('redis://'), /not the URL/)
+})
+
+t.test('a URL that takes a single Redis for a cluster, or the other way round, says so at once', {
+  skip: redisMissing() ?? false,
+}, async t => {
+  const single = new URL((await startRedis(t)).url).host
+  await t.rejects(connectRedis(`redis+cluster://${single}`), {
+    name: 'RedisNotAdmitted', message: new RegExp(`^Redis at ${single}: it is no cluster: begin REDIS_URL with redis`),
+  })
+  const { urls } = await startRedisCluster(t)
+  const redis = await connectRedis(urls[0]!)
+  t.teardown(() => { redis.disconnect() })
+  const prefixes = ['a', 'b', 'c', 'd', 'e', 'f'] // the node has the keys of some
+  const refusals = await Promise.all(prefixes.map(prefix =>
+    checkRedis(redis, prefix, 'one').then(() => '', (err: Error) => err.message)))
+  t.strictSame([...new Set(refusals)].sort(),
+    ['', 'Redis at one is a node of a cluster: begin REDIS_URL with redis+cluster or rediss+cluster'])
+})
+
+t.test('a database that there is not is none of those that there are', { skip: redisMissing() ?? false }, async t => {
+  const { url } = await startRedis(t)
+  const redis = await connectRedis(`${url}/99`)
+  t.teardown(() => { redis.disconnect() })
+  await t.rejects(checkRedis(redis, 'a', 'one'), { message: 'Redis at one has no database 99: name another one in REDIS_URL' })
 })
 
 t.test('a connection', { skip: redisMissing() ?? false }, async t => {
