@@ -17,6 +17,7 @@ export const loads: Readonly<Record<string, Load>> = {
 
   // What only computes.
   'simulation/seeds.long': { seconds: 50, background: true },
+  'simulation/failures.long': { seconds: 90, background: true },
   'gateway/http/large-block.long': { seconds: 3, background: true },
 
   // What waits nearly all the time: for proxies, deadlines, pauses of a store.
