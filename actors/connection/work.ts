@@ -60,7 +60,7 @@ export class Work {
 
   /** In overload, and it sends more than a little. */
   isBusy (connection: Connection): boolean {
-    return this.#sent.size > 0 && (this.#sent.get(connection) ?? 0) > littleFrames
+    return this.#sent.size > 0 && this.isOverloaded() && (this.#sent.get(connection) ?? 0) > littleFrames
   }
 
   /** One read brought these frames. */

@@ -49,7 +49,6 @@ export function users (deps: UsersDeps): Kind<UserTypes> {
         received (block) {
           closes.received(block.items)
           memberships.received(block.items)
-          unwritten.received(block.items)
           due.received(block)
         },
         sweep (nowMs) {
@@ -64,7 +63,10 @@ export function users (deps: UsersDeps): Kind<UserTypes> {
             ? toSave({ closes: closes.all, dueFrom: due.from, unwritten: unwritten.all })
             : undefined
         },
-        folded: block => { forwarder.add(block) },
+        folded (block) {
+          unwritten.folded(block.items)
+          forwarder.add(block)
+        },
         handedOn: offset => forwarder.until(offset),
         get bytes () { return forwarder.bytes },
         get sinceMs () { return forwarder.sinceMs },

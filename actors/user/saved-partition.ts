@@ -30,7 +30,7 @@ export function savedIn (saved: Buffer | undefined): SavedPartition {
     return {
       closes: Array.isArray(closes) ? withBy(closes) : [],
       dueFrom: typeof dueFrom === 'string' && /^\d{1,18}$/.test(dueFrom) ? BigInt(dueFrom) : undefined,
-      unwritten: Array.isArray(unwritten) ? unwritten : [],
+      unwritten: Array.isArray(unwritten) ? unwritten.filter(isUnwritten) : [],
     }
   } catch {
     return nothing
@@ -40,4 +40,9 @@ export function savedIn (saved: Buffer | undefined): SavedPartition {
 /** An earlier version did not say who had asked. */
 function withBy (closes: readonly CloseConnection[]): CloseConnection[] {
   return closes.map(close => ({ ...close, by: close.by ?? '' }))
+}
+
+function isUnwritten (value: any): value is Unwritten {
+  const { userId, nodeId, connectionId, seq } = Object(value)
+  return [userId, nodeId, connectionId].every(id => typeof id === 'string') && Number.isSafeInteger(seq)
 }

@@ -25,7 +25,10 @@ export class Sink implements SinkOf<Effect> {
   perform (effect: Effect): void {
     const { links } = this.#deps
     const { history } = this.#turn
-    if (effect.type === 'deliver') this.#deps.delivers({ ...effect, userId: this.#turn.key }, history)
+    if (effect.type === 'deliver') {
+      const { nodeId, connectionId, seq } = effect
+      this.#deps.delivers({ userId: this.#turn.key, nodeId, connectionId, seq }, history) // without the downlink itself
+    }
     if (history && isRepairable(effect)) return
     switch (effect.type) {
       case 'publishUplink': (this.#turn.block.derived[placeOf.uplinks] ??= []).push(effect.uplink); return

@@ -88,8 +88,11 @@ export class UnwrittenDownlinks {
     if (told.times > 0) this.#changed = true
   }
 
-  /** Forgets what is written, and connections that have ended, as these entries of the ledger say. */
-  received (entries: readonly Entry[]): void {
+  /**
+   * Forgets what is written, and connections that have ended, as these entries of the ledger say: not before they are
+   * folded, for a replay may bring what is to be told only then.
+   */
+  folded (entries: readonly Entry[]): void {
     if (this.#told.size === 0) return
     for (const { fact } of entries) {
       if (fact.type === 'ConnectionClosed') this.#forget(fact.connectionId)

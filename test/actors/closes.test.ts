@@ -91,7 +91,7 @@ t.test('What a partition has saved', async t => {
     t.strictSame(savedIn(Buffer.from(JSON.stringify([close]))), { closes: [close], dueFrom: undefined, unwritten: [] })
   })
   t.test('is nothing where somebody else has written it', async t => {
-    for (const text of ['', 'x', '7', 'null', '{"closes":1,"dueFrom":"-1","unwritten":1}']) {
+    for (const text of ['', 'x', '7', 'null', '{"closes":1,"dueFrom":"-1","unwritten":1}', '{"unwritten":[1,null,{"seq":1}]}']) {
       t.strictSame(savedIn(Buffer.from(text)), { closes: [], dueFrom: undefined, unwritten: [] }, text)
     }
   })

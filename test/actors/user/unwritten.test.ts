@@ -6,6 +6,7 @@ import { type AskUnwritten, type Unwritten, UnwrittenDownlinks } from '../../../
 import type { Entry } from '../../../schemas/facts.js'
 import { ledger } from '../../../schemas/streams.js'
 import { given, limits, of, until } from '../given.js'
+import { givenUser } from './given-user.js'
 import { at, closed, opened, reported, requested, skipped } from './history.js'
 
 /* The last downlink of a connection: an edge that misses it knows nothing of it. */
@@ -86,6 +87,21 @@ t.test('The last downlink of a connection', async t => {
     t.strictSame(await world.receive(0n), [], 'not at once: most of a long replay is of connections that have ended')
     t.strictSame(await world.sweep(), ['c1 1 m1'])
   })
+
+  t.test('is not told again where a replay has it and that it was written', async t => {
+    const world = await givenPartition(t, {
+      mayLose: false, historyAgeMs: 60_000, before: of('ann', opened('c1'), requested('m1'), reported('c1', 0, 1)),
+    })
+    await world.receive(0n)
+    t.strictSame(await world.sweep(), [])
+  })
+})
+
+t.test('A user\'s actor says which downlink a connection is to write by its number, without its payload', async t => {
+  const told: unknown[] = []
+  const user = givenUser(t, { deps: { delivers (...args) { told.push(args) } } })
+  await user.fold(opened('c1'), requested('m1'))
+  t.strictSame(told, [[{ userId: 'ann', nodeId: 'n1', connectionId: 'c1', seq: 1 }, false]])
 })
 
 t.test('Downlinks that are not written', async t => {
@@ -119,10 +135,10 @@ t.test('Downlinks that are not written', async t => {
     unwritten.repeat(performance.now() + 1_000)
     t.strictSame([unwritten.takeChanged(), unwritten.all], [true, [downlink('c1', 7)]])
     const next = given(...unwritten.all)
-    next.received([at(0, reported('c1', 0, 6))])
+    next.folded([at(0, reported('c1', 0, 6))])
     t.equal(next.size, 1)
     next.takeChanged()
-    next.received([at(0, reported('c1', 0, 7))])
+    next.folded([at(0, reported('c1', 0, 7))])
     t.strictSame([next.takeChanged(), next.all], [true, []])
   })
 

@@ -82,7 +82,7 @@ t.test('Frames in work', async t => {
   })
 
   t.test('hold back nobody who sends little', async t => {
-    const { clients: [quiet], sends, passes } = await givenFull(t, 1)
+    const { clients: [quiet], sends, passes, overload } = await givenFull(t, 1)
     for (let i = 0; i < 15; i++) await sends(quiet!, 1) // and `connect` was one
     t.notOk(quiet!.isPaused())
     t.ok(quiet!.connection.isQuiet)
@@ -91,6 +91,8 @@ t.test('Frames in work', async t => {
     t.notOk(quiet!.isPaused())
     await sends(quiet!, 1)
     t.notOk(quiet!.connection.isQuiet, 'more in a second is more than a little')
+    overload(false)
+    t.ok(quiet!.connection.isQuiet, 'but in overload alone')
   })
 
   t.test('let those that wait be read by priority, in order of arrival, and now and then the oldest', async t => {
