@@ -33,7 +33,7 @@ import type { FollowerLag } from './lag.js'
 import { MembershipRequests } from './memberships.js'
 import { processMemory } from './memory.js'
 import type { GatewayMetrics } from './metrics.js'
-import { type NodeIdentity, tellOfNode } from './node.js'
+import { type NodeIdentity, tellOfSelf } from './node.js'
 import type { NodeTable } from './node-table.js'
 import { originRule } from './origins.js'
 import { presenceNow } from './presence.js'
@@ -137,7 +137,7 @@ function depsOf ({
     apiKeys,
     apps,
     requestCounted: metrics.requestCounted,
-    recordAsked: asked => tellOfNode(log, identity, { type: 'OperatorAsked', ...asked }),
+    recordAsked: asked => tellOfSelf(log, identity, { type: 'OperatorAsked', ...asked }),
     isAllowedOrigin: originRule(config.allowedOrigins, config.publicWsUrl),
     version,
     frameBytesMax: config.frameBytesMax,

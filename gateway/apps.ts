@@ -205,10 +205,19 @@ export class Apps {
   /** Whoever goes by them is told of each `replace`, in the order of asking. */
   onChange (told: AppsChanged): void { this.#told.push(told) }
 
+  /** @throws what the first one throws that is told; the others have been told, too, for no later change is this one */
   replace (all: readonly App[]): void {
     const before = this.#byName
     this.#byName = mapOf(all)
-    for (const told of this.#told) told(before)
+    const errors: unknown[] = []
+    for (const told of this.#told) {
+      try {
+        told(before)
+      } catch (err) {
+        errors.push(err)
+      }
+    }
+    if (errors.length > 0) throw errors[0]
   }
 }
 

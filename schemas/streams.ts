@@ -53,10 +53,14 @@ export interface Stream<T> {
 export interface RecordStream<T> extends Stream<T> {
   /** Avro schema of one record. */
   readonly schema: AvroSchema
+  /** Schemas whose records `decodeRecord` reads: `schema`, and where there is one, the one before it. */
+  readonly schemas: readonly AvroSchema[]
+  /** The first of those that has what the item says, so that older nodes read it; its bytes are the same in each. */
+  schemaOf (item: T): AvroSchema
   /** Avro binary of one record, for a header of the caller's. The result is valid until the next call. */
   encodeRecord (item: T): Buffer
   /**
-   * @param start where the record begins, after a header that names this very schema
+   * @param start where the record begins, after a header that names one of `schemas`
    * @throws GatewayError `bad-record`
    */
   decodeRecord (bytes: Uint8Array, start: number): T
@@ -72,6 +76,8 @@ interface Codec<T> {
   read (from: AvroReader): T
   /** Reads no more than the key, which comes first. For streams whose items go in blocks. */
   readKey? (from: AvroReader): string
+  /** The schema before this one, of schemas/history, where this one has nothing more but branches of `fact`: those. */
+  readonly before?: { readonly schema: string, readonly lacks: ReadonlySet<string> }
   /** Branches of the union `fact` that this build knows. */
   readonly facts?: readonly string[]
   /** Our item, of what its fields hold by the schema; the same thing where there is none. */
@@ -110,6 +116,7 @@ export const nodes = stream<NodeEntry>('nodes', {
   write: writeNodeEntry,
   read: readNodeEntry,
   facts: nodeFactTypes,
+  before: { schema: 'history/nodes-6', lacks: new Set(['OperatorAsked']) },
 })
 export const downlinks = stream<DownlinkRecord>('downlinks', {
   blocks: false,
@@ -189,8 +196,9 @@ function ofUser (item: { readonly userId: string }): string { return item.userId
 function ofRoom (item: { readonly roomId: string }): string { return item.roomId }
 
 function stream<T> (name: string, codec: Codec<T>): RecordStream<T> {
-  const { blocks, key, messageId, bytesOf = bytesOfValue, write, read, readKey, facts, ofFields } = codec
+  const { blocks, key, messageId, bytesOf = bytesOfValue, write, read, readKey, before, facts, ofFields } = codec
   const schema = loadSchema(`streams/${name.replace('.', '-')}`)
+  const old = before && loadSchema(before.schema)
   const foreign = foreignBlocks<T>(schema, facts, ofFields)
   const writer = new AvroWriter()
   const reader = new AvroReader('bad-record')
@@ -244,6 +252,12 @@ function stream<T> (name: string, codec: Codec<T>): RecordStream<T> {
     name,
     blocks,
     schema,
+    schemas: old === undefined ? [schema] : [old, schema],
+    schemaOf (item) {
+      if (old === undefined) return schema
+      const { fact } = item as { readonly fact: { readonly type: string } }
+      return before!.lacks.has(fact.type) ? schema : old
+    },
     key,
     messageId,
     bytesOf,

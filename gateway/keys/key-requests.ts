@@ -52,7 +52,11 @@ export class KeyRequests {
     })
   }
 
-  async #take (app: string, path: string): Promise<void> { this.apiKeys.replace(await readKeyFile(path), app) }
+  /** Its app may have gone, or have another file, since the request came. */
+  async #take (app: string, path: string): Promise<void> {
+    const file = await readKeyFile(path)
+    if (this.files.pathOf(app) === path) this.apiKeys.replace(file, app)
+  }
 
   async #in<T> (app: string, work: (path: string) => Promise<T>): Promise<T> {
     const path = this.files.pathOf(app)

@@ -30,14 +30,14 @@ export function decoderOf<T> (stream: Stream<T>, format: RecordFormat): (bytes: 
 
 export function isRecordStream<T> (stream: Stream<T>): stream is RecordStream<T> { return !stream.blocks }
 
-/** Avro single-object encoding: each record names the schema of its writer by fingerprint. */
+/** Avro single-object encoding: each record names by fingerprint the oldest schema that has what it says. */
 export const singleObjectFormat: RecordFormat = {
   contentType: 'avro/single-object',
 
   encode (stream, item) {
     const record = stream.encodeRecord(item)
     const bytes = room(headerBytes + record.length)
-    bytes.set(headerOf(stream.schema))
+    bytes.set(headerOf(stream.schemaOf(item)))
     bytes.set(record, headerBytes)
     return bytes
   },
@@ -46,9 +46,10 @@ export const singleObjectFormat: RecordFormat = {
     if (bytes[0] === 0) {
       throw new GatewayError('bad-record', 'is in Confluent wire format, and no schema registry is configured')
     }
-    const header = headerOf(stream.schema)
     const fingerprint = readHeader(bytes)
-    if (header.readBigUInt64LE(2) === fingerprint) return stream.decodeRecord(bytes, headerBytes)
+    if (stream.schemas.some(schema => headerOf(schema).readBigUInt64LE(2) === fingerprint)) {
+      return stream.decodeRecord(bytes, headerBytes)
+    }
     const blocks = blocksOfHistory().get(fingerprint)
     if (blocks === undefined) {
       throw new GatewayError('bad-record', `schema ${fingerprint.toString(16).padStart(16, '0')} is not registered`)

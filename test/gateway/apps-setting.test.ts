@@ -136,3 +136,13 @@ t.test('Apps', async t => {
     })
   }
 })
+
+t.test('Whoever goes by the apps is told of a change once, whatever becomes of another one', async t => {
+  const [shop] = appsIn(JSON.stringify([least]), [], false)
+  const apps = new Apps([shop!])
+  const told: string[][] = []
+  apps.onChange(() => { throw new Error('a file is away') })
+  apps.onChange(before => { told.push([...before.keys()]) })
+  t.throws(() => { apps.replace([]) }, { message: 'a file is away' })
+  t.strictSame(told, [['shop']], 'or connections of an app that is gone would stay')
+})

@@ -2,7 +2,8 @@ import avsc from 'avsc'
 import fc from 'fast-check'
 import t from 'tap'
 import { userKey, userOf } from '../../schemas/apps.js'
-import { loadHistory } from '../../schemas/avsc-files.js'
+import { singleObjectFormat } from '../../ledger/kafka/format.js'
+import { loadHistory, loadSchema } from '../../schemas/avsc-files.js'
 import { GatewayError } from '../../schemas/errors.js'
 import { fingerprintOf, headerBytes, writeHeader } from '../../schemas/single-object.js'
 import {
@@ -305,6 +306,18 @@ t.test('a record for business services is as its schema says, byte for byte', as
     '0e64726f70706564' + '166f7574626f782d66756c6c' + atMs + '82a0abfef962' + '00')
   t.equal(bytesOf(offline), user + '02' + '00' + '046d31' + '0863686174' + '046869' +
     '040a70686f6e650c7461626c657400' + '00' + atMs + '80dae281fa62' + 'a0bcacfef962' + '00')
+})
+
+t.test('a record of nodes is in the oldest schema that has what it says', async t => {
+  const headers = { old: 'c30197d1824d2f0dbabd', ours: 'c3010addb157ea7964b9' }
+  const old = avsc.Type.forSchema(loadSchema('history/nodes-6') as avsc.Schema, { wrapUnions: 'always' })
+  for (const fact of nodeFacts) {
+    const entry = { nodeId: 'n1', epoch: 1, atMs: 5, fact }
+    const bytes = Buffer.from(singleObjectFormat.encode(nodes, entry))
+    t.strictSame(singleObjectFormat.decode(nodes, bytes), entry)
+    t.equal(bytes.toString('hex', 0, headerBytes), fact.type === 'OperatorAsked' ? headers.ours : headers.old, fact.type)
+    if (fact.type !== 'OperatorAsked') t.ok(old.isValid(old.fromBuffer(bytes.subarray(headerBytes))), fact.type)
+  }
 })
 
 t.test('a block of rooms', async t => {

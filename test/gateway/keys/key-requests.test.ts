@@ -1,7 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
+import { ApiKeys } from '../../../gateway/keys/api-keys.js'
+import { KeyRequests } from '../../../gateway/keys/key-requests.js'
 import { startTestNode } from '../node.js'
-import { drawn } from './given.js'
+import { drawn, givenKeyFile } from './given.js'
 
 /** A node that reads a file with one key of every scope, and one of fewer. */
 async function given (t: Test) {
@@ -55,4 +57,17 @@ t.test('API keys over HTTP', async t => {
     const without = await startTestNode(t)
     t.match(await without.request('GET', '/v1/keys'), { status: 404, json: { message: /LEDGERLINE_API_KEYS_FILE/ } })
   })
+})
+
+t.test('A key that is made while its app goes is good for nothing', async t => {
+  const { path } = await givenKeyFile(t, [])
+  const apiKeys = new ApiKeys([])
+  let isThere = true
+  const requests = new KeyRequests({ pathOf: () => isThere ? path : undefined }, apiKeys)
+  const caller = { app: '', id: '', name: '', scopes: ['read'] as const }
+  const making = requests.create('shop', { name: 'n', scopes: ['read'] }, caller)
+  isThere = false
+  apiKeys.replace({ keys: [] }, 'shop')
+  const { key } = await making
+  t.throws(() => apiKeys.identify(key), { code: 'unauthorized' })
 })
