@@ -59,12 +59,19 @@ export function watchFiles<T extends Texts> ({ paths, everyMs, read, take, looke
     look()
   }
   const timer = setInterval(look, everyMs).unref()
-  process.on('SIGHUP', lookAnew)
+  if (looksAnew.size === 0) process.on('SIGHUP', lookAtAll)
+  looksAnew.add(lookAnew)
   return () => {
     clearInterval(timer)
-    process.off('SIGHUP', lookAnew)
+    looksAnew.delete(lookAnew)
+    if (looksAnew.size === 0) process.off('SIGHUP', lookAtAll)
   }
 }
+
+/** At SIGHUP: one listener for all, for Node.js takes more than ten for a leak, and warns. */
+const looksAnew = new Set<() => void>()
+
+function lookAtAll (): void { for (const look of looksAnew) look() }
 
 /** Of the files that are there now; `isRecent` where one may change once more without another stamp. */
 function stampOf (paths: readonly string[]): { stamp: string, isRecent: boolean } {

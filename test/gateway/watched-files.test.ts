@@ -70,6 +70,16 @@ t.test('Files that are watched', async t => {
     t.strictSame(taken, [['a', 'b']])
   })
 
+  t.test('are as many as there may be, with one listener to the signal for all of them', async t => {
+    const [before, watched] = [process.listenerCount('SIGHUP'), Array.from({ length: 12 }, () => given(t, 3_600_000))]
+    const stops = watched.map(({ watch }) => watch())
+    t.equal(process.listenerCount('SIGHUP'), before + 1, 'Node.js warns of a leak where there are more than ten')
+    process.emit('SIGHUP')
+    for (const { troubles } of watched) t.strictSame(troubles, [''])
+    for (const stop of stops) stop()
+    t.equal(process.listenerCount('SIGHUP'), before)
+  })
+
   t.test('are refused at the start where one is away or bad', async t => {
     const { watch, write, remove } = given(t, 3_600_000)
     write('one', 'bad')
