@@ -91,8 +91,9 @@ const checks: Record<keyof ClientOptions, Check> = {
   random: isFunction,
 }
 
-/** @throws TypeError for an option that is none of `known`: it would do nothing */
+/** @throws TypeError for what is no object, and for an option that is none of `known`: it would do nothing */
 export function checkNames (options: object, known: readonly string[]): void {
+  if (!isObject(options)) wrong('options', options, 'an object')
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) throw new TypeError(`"${name}" is no option.${didYouMean(name, known)}`)
   }
@@ -100,7 +101,6 @@ export function checkNames (options: object, known: readonly string[]): void {
 
 /** @throws TypeError naming the option, what it got and what it wants */
 export function checkOptions (options: ClientOptions): void {
-  if (!isObject(options)) wrong('createClient', options, 'an object of options')
   checkNames(options, Object.keys(checks))
   const { endpoints, ipConfig, transport, encoding } = options
   if ((endpoints === undefined) === (ipConfig === undefined)) wrong('endpoints, ipConfig', options, 'one of the two')

@@ -116,12 +116,14 @@ t.test('A client', async t => {
       client.send('x', { prio: 1 }), client.sendJson(1, { prio: 1 }), room.post('x', { prio: 1 }), room.postJson(1, { prio: 1 }),
     ]) await t.rejects(send, { name: 'TypeError', message: '"prio" is no option.' })
     await t.rejects(client.send('x', 'chat'), { name: 'TypeError' }, 'a service is no option either')
+    await t.rejects(client.send('x', 5), { message: 'options: got 5, want an object' }, 'nor is a priority')
+    t.throws(() => client.close(true), { message: 'options: got true, want an object' })
     t.throws(() => client.close({ endsession: true }), { message: '"endsession" is no option. Did you mean "endSession"?' })
   })
 
   const good = { endpoints: ['ws://a'], getToken: () => 't', deviceId: 'd' }
   for (const [options, message] of [
-    [undefined, /^createClient: got undefined, want an object of options$/],
+    [undefined, /^options: got undefined, want an object$/],
     [{ ...good, outboxmax: 1 }, /^"outboxmax" is no option. Did you mean "outboxMax"\?$/],
     [{ ...good, onMessage: 1 }, /^"onMessage" is no option.$/],
     [{ ...good, deviceId: 'half \ud83d' }, /^deviceId: got .*, want 1 to 256 bytes/],
