@@ -80,6 +80,8 @@ export class Reading {
   release (connection: Connection, why: number): void {
     if ((this.#holds & why) === 0) return
     this.#holds &= ~why
+    // What it sent while it was held has yet to be read: who was held for long is not taken for silent before that.
+    if (why !== hold.turn) connection.life.heard(connection.edge.ticks())
     if (this.#holds === 0) connection.wire.resume()
   }
 

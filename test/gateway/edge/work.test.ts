@@ -138,9 +138,16 @@ t.test('Frames in work', async t => {
   })
 
   t.test('keep nobody from being heard: who is held is not taken for silent', async t => {
-    const { busy: [, , , , , held] } = await givenFull(t, 0)
-    for (let i = 0; i < 3; i++) await held!.pass(120_000)
-    t.equal(held!.phase(), 'open')
+    const { busy } = await givenFull(t, 0)
+    const held = busy[5]!
+    for (let i = 0; i < 3; i++) await held.pass(120_000)
+    t.equal(held.phase(), 'open')
+    await stored(busy[0]!)
+    t.notOk(held.isPaused())
+    await held.pass(1_000)
+    t.equal(held.phase(), 'open', 'what it sent meanwhile has yet to be read')
+    await held.pass(120_000)
+    t.equal(held.phase(), 'closing', 'and who sends nothing then is silent')
   })
 
   t.test('forget a connection that leaves', async t => {
