@@ -17,6 +17,8 @@ const waitMs = 500
 
 /** How long a node that starts waits to be in the table. */
 const ownRowMs = 2_000
+/** It looks again after 10 ms, and twice as long each time, up to this. */
+const ownWaitMsMax = 250
 
 /** What ip-config tells clients besides endpoints (protocol.md 3, Reconnecting). */
 const ttlMs = 300_000
@@ -78,9 +80,11 @@ export class NodeTable {
    */
   async awaitNode ({ nodeId, epoch }: NodeIdentity): Promise<void> {
     const untilMs = performance.now() + ownRowMs
-    while (!this.#rows.some(row => row.nodeId === nodeId && row.epoch >= epoch) && performance.now() < untilMs) {
+    // Nodes that start together, with a table that is behind, must not read all of it a hundred times a second each.
+    for (let ms = 10; performance.now() < untilMs; ms = Math.min(2 * ms, ownWaitMsMax)) {
       await this.rows(0)
-      await new Promise(resolve => setTimeout(resolve, 10))
+      if (this.#rows.some(row => row.nodeId === nodeId && row.epoch >= epoch)) return
+      await new Promise(resolve => setTimeout(resolve, ms))
     }
   }
 

@@ -61,9 +61,12 @@ t.test('NodeTable', async t => {
     t.match((await table.rows()).rows, [{ nodeId: 'n1' }])
   })
 
-  t.test('does not wait for ever for a node that does not come', async t => {
-    const tables = { async * scan () {}, position: async () => ({ next: 0n, atMs: 0 }) } as Partial<Tables> as Tables
+  t.test('does not wait for ever for a node that does not come, nor reads the table all the time', async t => {
+    let reads = 0
+    const position = async () => ({ next: 0n, atMs: 0 })
+    const tables = { async * scan () { reads++ }, position } as Partial<Tables> as Tables
     await t.resolves(new NodeTable(tables, 1, 60_000, nobodyWatches).awaitNode({ nodeId: 'n1', epoch: 1 }))
+    t.ok(reads > 5 && reads < 20, `${reads} times`)
   })
 
   t.test('is read again once it is no longer fresh, though the time of day was set back', async t => {
