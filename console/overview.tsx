@@ -80,10 +80,10 @@ function Load ({ load }: { readonly load: LoadAnswer }) {
       <section aria-labelledby='by-follower'>
         <h2 id='by-follower'>The last hour, by follower of a stream</h2>
         <div class='charts'>
-          <Chart title='Lag: age of the oldest entry that is not done' unit='s' times={times} series={mostBehind(lag)} />
+          <Chart title='Lag: how long it has not reached an end of the stream' unit='s' times={times} series={mostBehind(lag)} />
         </div>
         <p class='quiet'>
-          Those that were furthest behind, looked at every 30 s. <a href={linkTo('streams')}>All streams and who follows them</a>
+          Those that were furthest behind, looked at every 10 s. <a href={linkTo('streams')}>All streams and who follows them</a>
         </p>
       </section>
     </>

@@ -42,6 +42,8 @@ export interface PartitionLag {
 
 export interface LagOptions {
   readonly lookMs?: number
+  /** False: positions alone; what is behind has no number of entries and no age. */
+  readonly readsEntries?: boolean
   /** Whoever reads in groups is left out without them. */
   readonly readGroups?: Pick<Groups, 'names' | 'placesOf'>
 }
@@ -60,12 +62,12 @@ const appends = ''
  */
 export async function lagOf (
   { log, tables, snapshots, roomSnapshots, groups, standing }: Stores,
-  { lookMs = lagLookMs, readGroups }: LagOptions = {}
+  { lookMs = lagLookMs, readsEntries = true, readGroups }: LagOptions = {}
 ): Promise<FollowerLag[]> {
   const still = standing()
   const of = (stream: Stream<any>, ...names: readonly string[]) => still.filter(({ stream: name, group }) =>
     name === stream.name && names.includes(group ?? appends))
-  const look = new LagLook(log, lookMs)
+  const look = new LagLook(log, lookMs, readsEntries)
   const users = checkpointsOf(snapshots)
   const roomsSaved = checkpointsOf(roomSnapshots)
   const done = (table: TableName) => async (partition: number) => (await tables.position(table, partition)).next

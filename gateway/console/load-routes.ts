@@ -25,8 +25,8 @@ const loadSchema = object({
   },
   lag: {
     ...byCode,
-    description: 'by follower of a stream (GET /v1/lag): age of the oldest entry that it had not done, ms, looked at every ' +
-      '30 s; null where it was not known',
+    description: 'by follower of a stream (GET /v1/lag): for how long at least it had not reached an end of the stream, ms, looked at ' +
+      'every 10 s; null where it was not known',
   },
   refused: { ...byCode, description: 'of all nodes, a second: times that a client was told that an uplink was refused, by code' },
   ended: { ...byCode, description: 'of all nodes, a second: connections that ended, by code' },

@@ -8,7 +8,7 @@ import { Console } from '../console/console.js'
 import { Groups } from '../groups/groups.js'
 import { tokenIssuers } from '../issuers.js'
 import { isPath } from '../json-setting.js'
-import { type FollowerLag, lagOf } from '../lag.js'
+import { type FollowerLag, lagOf, type LagOptions } from '../lag.js'
 import { NodeLoad } from '../load.js'
 import { NodeTable } from '../node-table.js'
 import { endConnections, endNodes } from '../orphans.js'
@@ -43,8 +43,8 @@ export interface Roles {
   readonly roomQuestions: RoomQuestions
   readonly broadcasts: Broadcasts
   readonly groups: Groups
-  /** Who is behind. @param lookMs how long entries that are behind may be read */
-  readonly lag: (lookMs?: number) => Promise<readonly FollowerLag[]>
+  /** Who is behind. */
+  readonly lag: () => Promise<readonly FollowerLag[]>
   /** Undefined where nothing is traced. */
   readonly requests: TracedRequests | undefined
 }
@@ -115,8 +115,10 @@ export async function startRoles (base: Base): Promise<Roles> {
   const groups = new Groups({ log, places: stores.groupPlaces, links, nodeId: identity.nodeId, failed })
   closers.add(() => groups.stop())
   const followed = { ...stores, groups: () => [...stores.groups(), ...webhooks?.groups() ?? []] }
-  const lag = (lookMs?: number) => lagOf(followed, { lookMs, readGroups: groups })
-  const console = has('console') ? new Console({ apiKeys, nodeTable, lag }) : undefined
+  const lag = (options?: LagOptions) => lagOf(followed, { ...options, readGroups: groups })
+  const console = has('console')
+    ? new Console({ apiKeys, nodeTable, lag: () => lag({ readsEntries: false }) })
+    : undefined
   closers.add(console?.start() ?? (() => {}))
   return {
     load,
