@@ -12,6 +12,9 @@ export interface Behind {
   readonly oldestAtMs: number | undefined
 }
 
+/** All entries that are behind, where they are few, are counted; or the oldest is looked at alone. */
+export type Reads = 'entries' | 'oldest' | 'nothing'
+
 type Bounds = Awaited<ReturnType<EventLog['bounds']>>
 
 interface Waiting { readonly blocks: bigint, readonly go: () => void }
@@ -32,9 +35,9 @@ export class LagLook {
 
   /**
    * @param lookMs after which nothing more is read
-   * @param readsEntries whether `contents` reads; it costs to decode blocks, just where there are many
+   * @param reads what `contents` reads: it takes time of the event loop to decode blocks, just where many are written
    */
-  constructor (readonly log: EventLog, lookMs: number, readonly readsEntries = true) {
+  constructor (readonly log: EventLog, lookMs: number, readonly reads: Reads = 'entries') {
     this.#untilMs = performance.now() + lookMs
   }
 
@@ -56,7 +59,7 @@ export class LagLook {
   }
 
   contents (stream: Stream<any>, partition: number, from: bigint, to: bigint): Promise<Behind> {
-    if (!this.readsEntries) return Promise.resolve(unread)
+    if (this.reads === 'nothing') return Promise.resolve(unread)
     const key = `${stream.name}/${partition}/${from}/${to}`
     let found = this.#contents.get(key)
     if (!found) {
@@ -67,7 +70,7 @@ export class LagLook {
   }
 
   async #read (stream: Stream<any>, partition: number, from: bigint, to: bigint): Promise<Behind> {
-    const isFew = to - from <= countedBlocksMax
+    const isFew = this.reads === 'entries' && to - from <= countedBlocksMax
     let entries = 0
     let oldestAtMs: number | undefined
     for await (const { items } of this.log.read(stream, partition, { from, to: isFew ? to : from + 1n })) {

@@ -4,7 +4,7 @@ import { GatewayError } from '../schemas/errors.js'
 import { connections, ledger, nodes, posts, rooms, type Stream } from '../schemas/streams.js'
 import type { TableName } from '../projections/tables/tables.js'
 import type { GroupName, Groups } from './groups/groups.js'
-import { LagLook } from './lag-look.js'
+import { LagLook, type Reads } from './lag-look.js'
 import type { Stores } from './stores.js'
 import { publicStreams } from './streams/public.js'
 
@@ -42,8 +42,8 @@ export interface PartitionLag {
 
 export interface LagOptions {
   readonly lookMs?: number
-  /** False: positions alone; what is behind has no number of entries and no age. */
-  readonly readsEntries?: boolean
+  /** What is not read has no number of entries, or no age either. */
+  readonly reads?: Reads
   /** Whoever reads in groups is left out without them. */
   readonly readGroups?: Pick<Groups, 'names' | 'placesOf'>
 }
@@ -62,12 +62,12 @@ const appends = ''
  */
 export async function lagOf (
   { log, tables, snapshots, roomSnapshots, groups, standing }: Stores,
-  { lookMs = lagLookMs, readsEntries = true, readGroups }: LagOptions = {}
+  { lookMs = lagLookMs, reads = 'entries', readGroups }: LagOptions = {}
 ): Promise<FollowerLag[]> {
   const still = standing()
   const of = (stream: Stream<any>, ...names: readonly string[]) => still.filter(({ stream: name, group }) =>
     name === stream.name && names.includes(group ?? appends))
-  const look = new LagLook(log, lookMs, readsEntries)
+  const look = new LagLook(log, lookMs, reads)
   const users = checkpointsOf(snapshots)
   const roomsSaved = checkpointsOf(roomSnapshots)
   const done = (table: TableName) => async (partition: number) => (await tables.position(table, partition)).next

@@ -46,7 +46,7 @@ export class GroupLags {
 
   async #look (): Promise<readonly GroupLag[]> {
     const names = (await this.#groups.names()).slice(0, groupsMax)
-    const look = new LagLook(this.#log, lagLookMs)
+    const look = new LagLook(this.#log, lagLookMs, 'oldest')
     const lags = await Promise.all(names.map(async name => {
       const lag = await lagOfGroup(look, this.#groups, name).catch(() => undefined)
       return lag?.unknown === '' ? [{ ...name, blocks: lag.blocks, ms: lag.ms }] : []

@@ -117,7 +117,7 @@ export async function startRoles (base: Base): Promise<Roles> {
   const followed = { ...stores, groups: () => [...stores.groups(), ...webhooks?.groups() ?? []] }
   const lag = (options?: LagOptions) => lagOf(followed, { ...options, readGroups: groups })
   const console = has('console')
-    ? new Console({ apiKeys, nodeTable, lag: () => lag({ readsEntries: false }) })
+    ? new Console({ apiKeys, nodeTable, lag: () => lag({ reads: 'nothing' }) })
     : undefined
   closers.add(console?.start() ?? (() => {}))
   return {
