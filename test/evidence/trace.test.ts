@@ -211,7 +211,7 @@ t.test('The trace of a downlink', async t => {
       history: [opened('c1'), requested('m'), closed('c1', { endSession: true })],
       code: 'session-ended',
       cause: 'disconnected',
-      text: /the session ended with it unacked/,
+      text: /the session ended before it was acked/,
       steps: ['requested', 'sent', 'dropped'],
     },
     'that an outbox had no room for': {
