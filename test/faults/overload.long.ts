@@ -45,7 +45,7 @@ t.test('A node to which many send all they can', async t => {
     flood.stop()
     await until(() => said('trouble has ended'), 20)
     t.match((await request(node, '/metrics')).text, /^ledgerline_admission_level 0$/m)
-    t.equal(await heldOf(node), 0)
+    await until(async () => await heldOf(node) === 0, 20)
     important.busy = false
     await until(() => important.unacked === 0)
     t.strictSame(important.complaints, [])

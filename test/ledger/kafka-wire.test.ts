@@ -8,7 +8,7 @@ import { checkWire } from '../../ledger/kafka/wire-check.js'
 
 const run = promisify(execFile)
 const home = fileURLToPath(new URL('../../..', import.meta.url))
-const log = new URL('../../ledger/kafka/log.js', import.meta.url)
+const log = new URL('../../ledger/kafka/open.js', import.meta.url)
 
 /** What a process says that opens a log, where `change` was done to kafkajs before; `load` is its require. */
 async function openedWith (t: Test, change: string): Promise<string> {
