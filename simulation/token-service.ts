@@ -4,7 +4,7 @@ import type { AuthQuestion } from '../gateway/auth/answer.js'
 import type { Environment } from '../gateway/setting.js'
 import type { Network } from './network.js'
 import { roomsClaim } from './rooms/member.js'
-import { readOpaque } from './tokens.js'
+import { isOpaque, readOpaque } from './tokens.js'
 import type { Host, World } from './world.js'
 
 /** What it does in place of an answer: nothing, or it cuts off, fails, wants a rest, talks nonsense, is slow. */
@@ -69,8 +69,9 @@ export class TokenService {
     }
   }
 
-  #judged ({ token, deviceId }: AuthQuestion): object {
-    if (token.includes('.')) this.complaints.push(`${deviceId} has a token that nodes know the secret of`)
+  #judged ({ token }: AuthQuestion): object {
+    // A stranger's, or a bit of it is another one: it gave out none of these.
+    if (!isOpaque(token)) return { result: 'refuse', code: 'bad-token', reason: 'nobody has it' }
     const { userId, tokenId, expiresAtMs } = readOpaque(token)
     if (expiresAtMs <= this.world.wallMsOf(this.host)) return { result: 'refuse', code: 'token-expired', reason: 'it is old' }
     return {

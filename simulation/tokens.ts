@@ -23,6 +23,11 @@ export function opaqueOf ({ userId, tokenId, expiresAtMs }: TokenOf): string {
   return Buffer.from([userId, tokenId, expiresAtMs].join('|')).toString('hex')
 }
 
+/** Whether it may be an `opaqueOf`: hexadecimal, with all that one says. */
+export function isOpaque (token: string): boolean {
+  return Buffer.from(token, 'hex').toString().split('|').length === 3
+}
+
 /** @param token an opaque one */
 export function readOpaque (token: string): TokenOf {
   const [userId, tokenId, expiresAtMs] = Buffer.from(token, 'hex').toString().split('|')
