@@ -1,6 +1,7 @@
 import type { Entry } from '../../schemas/facts.js'
 import { LinksAround } from '../links-around.js'
 import type { ConnectionMessage, MembershipsTold } from '../links.js'
+import { ToldAgain } from './told-again.js'
 
 /** What may be lost is told again so long after it was told first. */
 const repeatAfterMs = [1_000, 5_000, 30_000]
@@ -22,9 +23,7 @@ interface Told {
  * change tells, or a new connection.
  */
 export class ToldMemberships extends LinksAround {
-  /** By connection id, what was told last at the end. */
-  readonly #told = new Map<string, Told>()
-  #bytes = 0
+  readonly #told = new ToldAgain<Told>(bytesMax)
 
   /** How many are told again. */
   get size (): number { return this.#told.size }
@@ -34,41 +33,26 @@ export class ToldMemberships extends LinksAround {
     super.toConnection(message)
   }
 
-  /** Past the bound those that were told longest ago are told no more: of all they are likeliest to have arrived. */
   #remember (message: MembershipsTold): void {
     const { connectionId, version } = message
     if (this.#told.get(connectionId)?.message.version === version) return
-    this.#forget(connectionId)
-    const bytes = bytesOf(message)
-    this.#told.set(connectionId, { message, bytes, sinceMs: Date.now(), times: 0 })
-    this.#bytes += bytes
-    for (const oldest of this.#told.keys()) {
-      if (this.#bytes <= bytesMax) break
-      this.#forget(oldest)
-    }
-  }
-
-  #forget (connectionId: string): void {
-    const told = this.#told.get(connectionId)
-    if (!told) return
-    this.#told.delete(connectionId)
-    this.#bytes -= told.bytes
+    this.#told.remember(connectionId, { message, bytes: bytesOf(message), sinceMs: Date.now(), times: 0 })
   }
 
   /** Forgets connections that have ended, as these entries of the ledger say. */
   received (entries: readonly Entry[]): void {
     if (this.#told.size === 0) return
     for (const { fact } of entries) {
-      if (fact.type === 'ConnectionClosed') this.#forget(fact.connectionId)
+      if (fact.type === 'ConnectionClosed') this.#told.forget(fact.connectionId)
     }
   }
 
   /** Tells those again that are due. */
   repeat (nowMs: number): void {
-    for (const [connectionId, told] of this.#told) {
+    for (const told of this.#told.values()) {
       if (nowMs - told.sinceMs < repeatAfterMs[told.times]!) continue
       super.toConnection(told.message)
-      if (++told.times === repeatAfterMs.length) this.#forget(connectionId)
+      if (++told.times === repeatAfterMs.length) this.#told.forget(told.message.connectionId)
     }
   }
 }

@@ -1,6 +1,7 @@
 import type { Entry } from '../../schemas/facts.js'
 import { type Refill, refillOf, sessionAt } from './answers.js'
 import { headSeq, type UserState } from './state.js'
+import { ToldAgain } from './told-again.js'
 
 /** A connection is told again of its last downlink so long after it was told first, and then every so often. */
 const askAfterMs = [1_000, 5_000, 30_000]
@@ -49,9 +50,7 @@ interface Told {
  */
 export class UnwrittenDownlinks {
   readonly #deps: UnwrittenDeps
-  /** By connection id; the one that was told longest ago first. */
-  readonly #told = new Map<string, Told>()
-  #bytes = 0
+  readonly #told = new ToldAgain<Told>(bytesMax, ({ times }) => { if (times > 0) this.#changed = true })
   #changed = false
 
   constructor (deps: UnwrittenDeps) {
@@ -67,25 +66,9 @@ export class UnwrittenDownlinks {
     if (isUntold || this.#deps.mayLose(unwritten.nodeId)) this.#remember(unwritten, performance.now(), 0)
   }
 
-  /** Past the bound those that were told longest ago are told no more: of all they are likeliest to have arrived. */
   #remember (unwritten: Unwritten, sinceMs: number, times: number): void {
-    this.#forget(unwritten.connectionId)
-    const bytes = bytesOf(unwritten)
-    this.#told.set(unwritten.connectionId, { unwritten, bytes, sinceMs, times })
-    this.#bytes += bytes
+    this.#told.remember(unwritten.connectionId, { unwritten, bytes: bytesOf(unwritten), sinceMs, times })
     if (times > 0) this.#changed = true
-    for (const oldest of this.#told.keys()) {
-      if (this.#bytes <= bytesMax) break
-      this.#forget(oldest)
-    }
-  }
-
-  #forget (connectionId: string): void {
-    const told = this.#told.get(connectionId)
-    if (!told) return
-    this.#told.delete(connectionId)
-    this.#bytes -= told.bytes
-    if (told.times > 0) this.#changed = true
   }
 
   /**
@@ -95,14 +78,14 @@ export class UnwrittenDownlinks {
   folded (entries: readonly Entry[]): void {
     if (this.#told.size === 0) return
     for (const { fact } of entries) {
-      if (fact.type === 'ConnectionClosed') this.#forget(fact.connectionId)
+      if (fact.type === 'ConnectionClosed') this.#told.forget(fact.connectionId)
       else if (fact.type === 'DeliveryReported') this.#written(fact.connectionId, fact.writtenSeq)
     }
   }
 
   #written (connectionId: string, seq: number): void {
     const told = this.#told.get(connectionId)
-    if (told && told.unwritten.seq <= seq) this.#forget(connectionId)
+    if (told && told.unwritten.seq <= seq) this.#told.forget(connectionId)
   }
 
   /** Has those told again that are due. @param nowMs by a clock that nobody sets */
@@ -117,7 +100,7 @@ export class UnwrittenDownlinks {
         ...unwritten,
         type: 'askUnwritten',
         partition: this.#deps.partition,
-        over: () => { if (this.#told.get(unwritten.connectionId) === told) this.#forget(unwritten.connectionId) },
+        over: () => { if (this.#told.get(unwritten.connectionId) === told) this.#told.forget(unwritten.connectionId) },
       })
     }
   }
